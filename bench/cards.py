@@ -1,0 +1,229 @@
+"""Cards: data sets, models, boards, suites and budgets as checked TOML."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from bench.config import Card
+from bench.metrics.names import parse
+from bench.records import Plain
+
+
+class Source(Card):
+    """One place that a raw file can be had from: a URL, or a file inside a PyPI wheel."""
+
+    url: str | None = None
+    wheel: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        if (self.url is None) == (self.wheel is None) or (self.wheel is None) != (
+            self.path is None
+        ):
+            raise ValueError("a source is either `url`, or `wheel` with `path`")
+        if self.url is not None and not self.url.startswith("https://"):
+            raise ValueError("only https:// addresses are fetched")
+        return self
+
+
+class RawFile(Card):
+    """One raw file of a data set.
+
+    Attributes:
+        name: File name, as searched in `--data-dir`.
+        sha256: Declared checksum; without one, the file's own stands in the keys.
+        size: Bytes, shown before a download.
+        sources: Where to get it, tried in order.
+    """
+
+    name: str
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    size: int | None = Field(None, gt=0)
+    sources: tuple[Source, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _stays_in_its_folder(cls, name: str) -> str:
+        if PurePosixPath(name).name != name:
+            raise ValueError("a file name, not a path")
+        return name
+
+
+class Nouns(Card):
+    """What the items are called in prompts and on pages."""
+
+    singular: str = "item"
+    plural: str = "items"
+
+
+class Filters(Card):
+    """Which interactions stay; user and item minima are repeated until both hold (a k-core)."""
+
+    min_user_interactions: int = Field(0, ge=0)
+    min_item_interactions: int = Field(0, ge=0)
+    min_rating: float | None = None
+
+
+class Split(Card):
+    """How samples are cut and split.
+
+    Attributes:
+        history: Length of the window before the target.
+        min_history: Samples with a shorter window are left out (A-1 in the data notes: 10).
+        ratios: Shares of train, valid, test over all samples in order of the target's time.
+    """
+
+    history: int = Field(10, ge=1)
+    min_history: int = Field(10, ge=1)
+    ratios: tuple[int, int, int] = (8, 1, 1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Split:
+        if self.min_history > self.history:
+            raise ValueError("min_history is larger than history")
+        if min(self.ratios) < 0 or sum(self.ratios) == 0:
+            raise ValueError("ratios are three numbers of at least 0, not all 0")
+        return self
+
+
+class Categories(Card):
+    """Which categories the fairness metrics track.
+
+    Attributes:
+        top: How many of the most frequent ones, counted over training interactions.
+        drop: Names left out before counting (roots, "unknown").
+        remove: Names left out afterwards and not refilled (those contained in another).
+    """
+
+    top: int = Field(10, ge=0)
+    drop: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class DatasetCard(Card):
+    """A data set: where it comes from and how it is prepared."""
+
+    title: str
+    description: str
+    licence: str
+    citation: str
+    homepage: str | None = None
+    nouns: Nouns = Nouns()
+    reader: str
+    files: dict[str, RawFile] = {}
+    fields: dict[str, Any] = {}
+    filters: Filters = Filters()
+    split: Split = Split()
+    categories: Categories = Categories()
+    expected: dict[str, int] = {}
+
+    def preparation(self) -> dict[str, Plain]:
+        """Return what decides the prepared data, and nothing else; it enters the data's key."""
+        return self.model_dump(
+            mode="json", include={"reader", "fields", "filters", "split", "categories"}
+        )
+
+
+class ModelCard(Card):
+    """A backbone language model: where its weights come from and how it is tuned."""
+
+    title: str
+    description: str
+    licence: str
+    weights: str
+    revision: str | None = None
+    tuning: Literal["full", "lora"] = "full"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    methods: dict[str, dict[str, Any]] = {}
+
+
+class Rows(Card):
+    """How many samples of each split a trial uses; an upper bound, None for all of them."""
+
+    train: int | None = Field(None, ge=1)
+    valid: int | None = Field(None, ge=1)
+    test: int | None = Field(None, ge=1)
+
+
+class Budget(Card):
+    """How much a trial may spend: rows, and settings by method."""
+
+    description: str
+    rows: Rows = Rows()
+    methods: dict[str, dict[str, Any]] = {}
+
+
+class BoardRow(Card):
+    """One line of a board: a method with settings.
+
+    Attributes:
+        method: Name of a module in `methods/`.
+        label: What the page calls it; the method's name by default.
+        settings: Over the budget's, under `--set`.
+        ranked: False for a line that is shown but never best, second or tied.
+    """
+
+    method: str
+    label: str = ""
+    settings: dict[str, Any] = {}
+    ranked: bool = True
+
+    @property
+    def name(self) -> str:
+        """The label, or the method's name where no label is given."""
+        return self.label or self.method
+
+
+class BoardCard(Card):
+    """A leaderboard: rows × data sets × seeds, and the metrics that become its columns.
+
+    Attributes:
+        reference: Name of the row that the others are tested against; the first by default.
+        strict: Refuse a data set with fewer rows than the budget asks for.
+        data_seed: Seed of the draws; apart from the trials' seeds.
+    """
+
+    title: str
+    description: str = ""
+    datasets: tuple[str, ...] = Field(min_length=1)
+    rows: tuple[BoardRow, ...] = Field(min_length=1)
+    metrics: tuple[str, ...] = Field(min_length=1)
+    seeds: int = Field(3, ge=1)
+    model: str | None = None
+    budget: str = "paper"
+    reference: str = ""
+    strict: bool = False
+    data_seed: int = 0
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            parse(name)
+        return names
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> BoardCard:
+        names = [row.name for row in self.rows]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two rows are called {twice[0]!r}; give one of them another label")
+        if self.reference and self.reference not in names:
+            raise ValueError(f"the reference {self.reference!r} is not among the rows {names}")
+        return self
+
+    @property
+    def reference_row(self) -> str:
+        """Name of the row that the others are tested against."""
+        return self.reference or self.rows[0].name
+
+
+class SuiteCard(Card):
+    """A named set of boards."""
+
+    description: str
+    boards: tuple[str, ...] = Field(min_length=1)

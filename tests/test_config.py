@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from bench.cards import BoardCard, DatasetCard
+from bench.cli.selection import parse_rows
+from bench.config import check_card, check_setting, parse_override, parse_value
+from bench.errors import BenchError
+
+DATASET = {
+    "title": "T",
+    "description": "D",
+    "licence": "L",
+    "citation": "C",
+    "reader": "synthetic",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    rounds: int = 5
+    beta: float = 0.1
+    name: str = "x"
+    pair: tuple[int, int] = (1, 2)
+    limit: int | None = None
+
+
+def problem(error: pytest.ExceptionInfo[BenchError]) -> str:
+    return f"{error.value.message} {error.value.hint}"
+
+
+def test_unknown_key_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(BenchError) as error:
+        check_card(DATASET | {"licnce": "x"}, DatasetCard, "card.toml")
+    assert problem(error) == "card.toml: unknown key 'licnce'. Did you mean 'licence'?"
+
+
+def test_unknown_nested_key_is_refused_with_its_path() -> None:
+    with pytest.raises(BenchError) as error:
+        check_card(DATASET | {"split": {"histry": 3}}, DatasetCard, "card.toml")
+    assert problem(error) == "card.toml: unknown key 'split.histry'. Did you mean 'history'?"
+
+
+def test_unknown_key_of_a_row_is_refused_with_its_place() -> None:
+    board = {"title": "T", "datasets": ["d"], "metrics": ["HR@5"]}
+    with pytest.raises(BenchError) as error:
+        check_card(board | {"rows": [{"method": "m", "lable": "x"}]}, BoardCard, "b.toml")
+    assert problem(error) == "b.toml: unknown key 'rows.0.lable'. Did you mean 'label'?"
+
+
+def test_missing_key_is_named() -> None:
+    with pytest.raises(BenchError, match="the key 'title' is missing"):
+        check_card({key: DATASET[key] for key in DATASET if key != "title"}, DatasetCard, "c.toml")
+
+
+def test_unknown_metric_of_a_board_is_refused() -> None:
+    board = {"title": "T", "datasets": ["d"], "rows": [{"method": "m"}], "metrics": ["NDGC@5"]}
+    with pytest.raises(BenchError) as error:
+        check_card(board, BoardCard, "b.toml")
+    assert "NDCG" in problem(error)
+
+
+def test_a_plain_http_source_is_refused() -> None:
+    files = {"interactions": {"name": "a", "sources": [{"url": "http://example.org/a"}]}}
+    with pytest.raises(BenchError, match="only https:// addresses are fetched"):
+        check_card(DATASET | {"files": files}, DatasetCard, "c.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("0.5", 0.5), ("true", True), ("[1, 2]", [1, 2]), ("linear", "linear"), ("", "")],
+)
+def test_values_are_read_as_toml_and_else_as_text(text: str, value: object) -> None:
+    assert parse_value(text) == value
+
+
+def test_overrides_name_a_method_or_none() -> None:
+    assert parse_override("sprec.rounds=3").method == "sprec"
+    assert parse_override("rounds=3").method is None
+
+
+@pytest.mark.parametrize("text", ["rounds", "=3", ".rounds=3", "sprec.=3"])
+def test_malformed_overrides_are_refused(text: str) -> None:
+    with pytest.raises(BenchError, match="key=value"):
+        parse_override(text)
+
+
+def test_settings_are_checked_by_name_and_type() -> None:
+    assert check_setting(Settings, "beta", 1, "--set") == 1.0
+    assert check_setting(Settings, "pair", [3, 4], "--set") == (3, 4)
+    assert check_setting(Settings, "limit", 7, "--set") == 7
+    with pytest.raises(BenchError) as error:
+        check_setting(Settings, "runds", 1, "--set")
+    assert problem(error) == "--set: there is no setting 'runds'. Did you mean 'rounds'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rounds", "3"), ("rounds", 2.5), ("rounds", True), ("beta", "x")]
+)
+def test_a_setting_of_a_wrong_type_is_refused(name: str, value: object) -> None:
+    with pytest.raises(BenchError, match=f"{name} = .* is not of type"):
+        check_setting(Settings, name, value, "--set")
+
+
+def test_rows_are_parsed_and_checked() -> None:
+    rows = parse_rows("train=32, test=16")
+    assert (rows.train, rows.valid, rows.test) == (32, None, 16)
+    with pytest.raises(BenchError, match="no number of rows"):
+        parse_rows("train=0")
+    with pytest.raises(BenchError) as error:
+        parse_rows("trian=3")
+    assert "Did you mean 'train'?" in problem(error)
