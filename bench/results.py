@@ -1,0 +1,205 @@
+"""Results: one schema-checked JSON a trial, with its per-case values and ranking as parquet.
+
+    <results>/<dataset>/<method>/<hash>/seed-<n>.json             this schema
+    <results>/<dataset>/<method>/<hash>/seed-<n>.cases.parquet    a line a test case
+    <results>/<dataset>/<method>/<hash>/seed-<n>.ranking.parquet  case and item ids, best first
+
+They hold case numbers and item ids only: no titles, no histories, so that they may be published
+also where the data may not. Set-level metrics can be resampled from them: category masses stand in
+the cases, items in the ranking.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import BenchError
+
+SCHEMA_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Attempt(_Record):
+    """One try of a unit of work that did not end well, and what was done about it."""
+
+    failure: Literal["error", "worker died", "out of memory", "timeout"]
+    message: str
+    stage: str = Field("", description="Kind of the stage that failed, where known")
+    micro_batch_divisor: int = Field(
+        1,
+        ge=1,
+        description="Global batches were worked off in micro-batches smaller by this factor",
+    )
+
+
+class StageRecord(_Record):
+    """What one stage cost and noted."""
+
+    key: str
+    kind: str
+    seconds: float = Field(ge=0, description="Wall time of the run that made the artefact")
+    peak_memory_mib: float = Field(ge=0, description="Peak resident memory of its process")
+    shared: bool = Field(description="Whether other trials of the run needed it too")
+    facts: dict[str, Any] = {}
+
+
+class Cost(_Record):
+    """Seconds of all stages of the trial, and of those that no other trial of the run shared."""
+
+    seconds_from_scratch: float = Field(ge=0)
+    seconds_own: float = Field(ge=0)
+
+
+class Evaluation(_Record):
+    """Metric values of one ranking."""
+
+    metrics: dict[str, float]
+    ks: list[int]
+    num_cases: int = Field(ge=1, description="n: all test cases")
+    num_known: int = Field(ge=0, description="m: cases whose target is in the catalogue")
+    num_items: int = Field(ge=1, description="Size of the catalogue")
+    tracked: list[str] = Field(description="Category names of the mass vectors")
+    history_mass: list[float] = Field(description="Category mass of all test histories")
+
+
+class DataFacts(_Record):
+    """Which prepared data the trial ran on; only results with equal fingerprints compare."""
+
+    fingerprint: str
+    counts: dict[str, int]
+
+
+class Result(_Record):
+    """One trial's result."""
+
+    schema_version: Literal[1] = 1
+    trial: str
+    method: str
+    dataset: str
+    seed: int
+    model: str | None
+    rows: dict[str, int | None]
+    settings: dict[str, Any]
+    status: Literal["ok", "failed", "skipped"]
+    reason: str = ""
+    attempts: list[Attempt] = []
+    data: DataFacts | None = None
+    evaluations: dict[str, Evaluation] = {}
+    stages: list[StageRecord] = []
+    cost: Cost | None = None
+    provenance: dict[str, str] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseTable:
+    """Per-case values of one result.
+
+    Attributes:
+        cases: Case ids, C of them; users: the user of each.
+        known: Whether the target is in the catalogue, shape (C,).
+        values: Per-case metrics by name, each of shape (C,).
+        masses: Category mass of each case's top-k list by k, each of shape (C, tracked).
+        items: Item ids best first, shape (C, D); None where a text was no item of the catalogue.
+    """
+
+    cases: tuple[str, ...]
+    users: tuple[str, ...]
+    known: NDArray[np.bool_]
+    values: Mapping[str, NDArray[np.float64]]
+    masses: Mapping[int, NDArray[np.float64]]
+    items: NDArray[np.object_]
+
+
+def write_result(result: Result, folder: Path) -> Path:
+    """Write a result's JSON whole or not at all; returns its path."""
+    path = folder / f"{result.trial}.json"
+    write_whole(path, result.model_dump_json(indent=1).encode() + b"\n")
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Read and check one result.
+
+    Raises:
+        BenchError: Where the file is torn, edited beyond its schema or of another version.
+    """
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BenchError(
+            f"{path} is not a result of schema version {SCHEMA_VERSION}: {where}: {first['msg']}.",
+            "Move it away and run again; finished stages are reused.",
+        ) from error
+
+
+def find_result(folder: Path, trial: str) -> Result | None:
+    """Return a trial's result, or None where it has none."""
+    path = folder / f"{trial}.json"
+    return read_result(path) if path.is_file() else None
+
+
+def read_cases(folder: Path, trial: str) -> CaseTable:
+    """Read the per-case values and the ranking of a trial that ended well."""
+    try:
+        cases = pq.read_table(folder / f"{trial}.cases.parquet")
+        ranking = pq.read_table(folder / f"{trial}.ranking.parquet")
+        names = cases.column_names
+        masses = {
+            int(name.removeprefix("mass@")): np.array(cases[name].to_pylist(), dtype=np.float64)
+            for name in names
+            if name.startswith("mass@")
+        }
+        fixed = {"case", "user", "known", "rank"}
+        values = {
+            name: cases[name].to_numpy().astype(np.float64)
+            for name in names
+            if name not in fixed and not name.startswith("mass@")
+        }
+        return CaseTable(
+            cases=tuple(cases["case"].to_pylist()),
+            users=tuple(cases["user"].to_pylist()),
+            known=cases["known"].to_numpy(),
+            values=values,
+            masses=masses,
+            items=np.array(ranking["items"].to_pylist(), dtype=object),
+        )
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise BenchError(
+            f"The per-case values of {trial} cannot be read: {error}.",
+            "Run the same command again.",
+        ) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees a part of it: temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a result."""
+    return Result.model_json_schema()
