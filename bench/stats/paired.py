@@ -1,0 +1,112 @@
+"""Paired tests of a metric that is a mean over cases: sign-flip randomisation and paired t.
+
+Both hold their level on recommender data, where Wilcoxon and sign tests do not (Urbano, Lima &
+Hanjalic, SIGIR 2019; Ihemelandu & Ekstrand, SIGIR 2023). The sign-flip test gives the verdict; the
+t-test is the fast path, agrees with it on anything but tiny samples, and gives the interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from bench.stats.randomisation import ROUNDING, randomisation_p
+
+BATCH_ELEMENTS = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedT:
+    """The paired t-test of a mean over cases.
+
+    Attributes:
+        difference: Mean over all cases, in the metric's unit.
+        low: Lower end of the 95 % interval; None with a single unit.
+        high: Upper end of it; None with a single unit.
+        d_z: Standardised effect, t / sqrt(U), for cases as units the mean over the standard
+            deviation of the differences (Cohen 1988); None where the differences do not vary
+            although they are not 0, and with a single unit.
+        p: Two-sided, in [0, 1]; None where d_z is None.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    d_z: float | None
+    p: float | None
+
+
+def sign_flip(sums: NDArray[np.float64], *, num_resamples: int = 9999, seed: int = 0) -> float:
+    """Test whether paired differences are symmetric about 0 by flipping their signs.
+
+    Units without a difference change no sum, so only the others count towards the number of
+    patterns: exact enumeration is reached more often than U alone would allow, at the same p.
+
+    Args:
+        sums: The differences summed within each unit, shape (U,).
+        num_resamples: Random patterns where there are more than that many.
+        seed: Of the random patterns.
+
+    Returns:
+        Two-sided p in (0, 1]; 1 where no unit differs.
+    """
+    moving = sums[np.abs(sums) > ROUNDING]
+    if not len(moving):
+        return 1.0
+    total = moving.sum()
+
+    def statistic(flips: NDArray[np.bool_]) -> NDArray[np.float64]:
+        flipped: NDArray[np.float64] = total - 2 * (flips.astype(np.float64) @ moving)
+        return flipped
+
+    return randomisation_p(
+        statistic,
+        num_units=len(moving),
+        num_resamples=num_resamples,
+        seed=seed,
+        batch=max(1, BATCH_ELEMENTS // len(moving)),
+        tolerance=ROUNDING * float(np.abs(moving).sum()),
+    )
+
+
+def paired_t(
+    sums: NDArray[np.float64], sizes: NDArray[np.intp], *, confidence: float = 0.95
+) -> PairedT:
+    """Estimate the mean difference over cases, with the standard error between units.
+
+    With cases nested in users the mean over cases is a ratio of user sums to user sizes; its
+    linearised standard error (Cochran 1977, chapter 6) lets users differ in size and
+    equals the ordinary paired one where every unit has one case.
+
+    Args:
+        sums: The differences summed within each unit, shape (U,).
+        sizes: The number of cases of each unit, shape (U,), at least 1 each.
+        confidence: Of the interval, in (0, 1).
+    """
+    sums = np.where(np.abs(sums) > ROUNDING, sums, 0.0)
+    num_units, num_cases = len(sums), int(sizes.sum())
+    difference = float(sums.sum() / num_cases)
+    if num_units < 2:
+        return PairedT(difference=difference, low=None, high=None, d_z=None, p=None)
+    rest = sums - difference * sizes
+    error = float(np.sqrt(num_units / (num_units - 1) * np.square(rest).sum()) / num_cases)
+    if error <= ROUNDING * abs(difference):
+        return PairedT(
+            difference=difference,
+            low=difference,
+            high=difference,
+            d_z=None if difference else 0.0,
+            p=None if difference else 1.0,
+        )
+    t = difference / error
+    reach = float(stats.t.ppf((1 + confidence) / 2, num_units - 1)) * error
+    return PairedT(
+        difference=difference,
+        low=difference - reach,
+        high=difference + reach,
+        d_z=t / float(np.sqrt(num_units)),
+        p=float(2 * stats.t.sf(abs(t), num_units - 1)),
+    )
