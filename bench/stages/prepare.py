@@ -1,0 +1,62 @@
+"""Prepare a data set: fetch its raw files, check them, read, filter, split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.cards import DatasetCard
+from bench.data import assets, prepared
+from bench.data.prepare import mismatches, prepare
+from bench.errors import BenchError
+from bench.plugins import dataset_card
+from bench.records import Job, digest
+
+
+def run(
+    job: Job, *, name: str, card: Mapping[str, Any], checksums: Mapping[str, str | None]
+) -> None:
+    """Write the prepared data.
+
+    Addresses stay out of the arguments, and so out of the key: a file is the same file wherever it
+    comes from. They are taken from the card, which must still be the one that was planned with.
+
+    Args:
+        job: Where to write, where raw files may lie, whether the network is allowed.
+        name: Name of the data set's card.
+        card: The card's `preparation()`.
+        checksums: The raw files' sha256 by role; None where neither the card nor a file at hand
+            told it when the run was planned.
+
+    Raises:
+        BenchError: Where the card changed since, or a file cannot be had or read.
+    """
+    current = dataset_card(name)
+    same_files = current.files.keys() == checksums.keys()
+    if not same_files or digest(current.preparation()) != digest(dict(card)):
+        raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
+    paths = {
+        role: assets.fetch(
+            file.model_copy(update={"sha256": checksums[role]}),
+            data_dir=job.data_dir,
+            offline=job.offline,
+            card_name=name,
+            licence=current.licence,
+            homepage=current.homepage,
+        )
+        for role, file in current.files.items()
+    }
+    data = prepare(current, paths)
+    prepared.write(data, job.out)
+    job.facts.update(_facts(current, data))
+    job.facts["checksums"] = {
+        role: checksums[role] or assets.checksum(path) for role, path in paths.items()
+    }
+
+
+def _facts(card: DatasetCard, data: prepared.Prepared) -> dict[str, Any]:
+    return {
+        "counts": dict(data.counts),
+        "fingerprint": data.fingerprint,
+        "notes": [*data.notes, *mismatches(card, data.counts)],
+    }

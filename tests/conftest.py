@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real raw files; its tests are skipped where there is none."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("BENCH_TEST_DATA") or beside)
+    if not folder.is_dir():
+        pytest.skip("no real data: set BENCH_TEST_DATA to the folder that holds ml-100k/")
+    return folder

@@ -1,0 +1,288 @@
+"""Raw files: at hand, in the cache, from a wheel, from an address, and all that can go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pooch
+import pytest
+
+from bench.cards import DatasetCard, RawFile, Source
+from bench.data import assets
+from bench.errors import BenchError
+
+CONTENT = b"user_id:token\n" * 1000
+SUM = hashlib.sha256(CONTENT).hexdigest()
+URL = Source(url="https://example.org/data/x.inter")
+WHEEL = Source(wheel="toydata==1.0", path="toydata/x.inter")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no network: a test that reaches for it fails."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+    def no_download(*args: Any, **kwargs: Any) -> None:
+        pytest.fail("the network was touched")
+
+    monkeypatch.setattr(pooch.core, "choose_downloader", no_download)
+    monkeypatch.setattr(assets, "_download_wheel", no_download)
+    return tmp_path / "cache"
+
+
+def raw_file(*sources: Source, sha256: str | None = SUM) -> RawFile:
+    return RawFile(name="x.inter", sha256=sha256, sources=sources)
+
+
+def fetch(file: RawFile, data_dir: Path | None = None, *, offline: bool = False) -> Path:
+    return assets.fetch(
+        file,
+        data_dir=data_dir,
+        offline=offline,
+        card_name="toy",
+        licence="Research only.",
+        homepage="https://example.org",
+    )
+
+
+def refusal(file: RawFile, data_dir: Path | None = None, *, offline: bool = False) -> BenchError:
+    with pytest.raises(BenchError) as caught:
+        fetch(file, data_dir, offline=offline)
+    assert caught.value.hint
+    return caught.value
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], bytes]) -> list[str]:
+    """Let pooch download from a function; returns the addresses asked for."""
+    asked: list[str] = []
+
+    def download(url: str, output: Any, _pooch: object) -> None:
+        asked.append(url)
+        Path(output).write_bytes(CONTENT[:100])
+        Path(output).write_bytes(answer(url))
+
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda url, progressbar: download)
+    return asked
+
+
+def serve_wheel(monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes]) -> None:
+    def download(requirement: str, folder: Path) -> None:
+        build_wheel(folder, members)
+
+    monkeypatch.setattr(assets, "_download_wheel", download)
+
+
+def build_wheel(folder: Path, members: dict[str, bytes]) -> None:
+    about = {
+        "toydata-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: toydata\nVersion: 1.0\n",
+        "toydata-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
+        b"Tag: py3-none-any\n",
+        "toydata-1.0.dist-info/RECORD": b"",
+    }
+    with zipfile.ZipFile(folder / "toydata-1.0-py3-none-any.whl", "w") as archive:
+        for name, content in {**about, **members}.items():
+            archive.writestr(name, content)
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+# --- at hand ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [".", "ml-100k"])
+def test_the_users_own_file_comes_first(tmp_path: Path, place: str) -> None:
+    own = tmp_path / "own"
+    (own / place).mkdir(parents=True)
+    (own / place / "x.inter").write_bytes(CONTENT)
+    assert fetch(raw_file(URL, WHEEL), own, offline=True) == own / place / "x.inter"
+
+
+def test_a_file_of_the_users_with_another_sum_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "x.inter").write_bytes(b"other")
+    message = refusal(raw_file(URL), tmp_path).message
+    assert str(tmp_path / "x.inter") in message
+    assert SUM[:12] in message
+    assert hashlib.sha256(b"other").hexdigest()[:12] in message
+    assert (tmp_path / "x.inter").read_bytes() == b"other"
+
+
+def test_of_two_releases_the_one_with_the_declared_sum_is_meant(tmp_path: Path) -> None:
+    for folder, content in (("a", b"other"), ("b", CONTENT)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.inter").write_bytes(content)
+    assert fetch(raw_file(), tmp_path).parent.name == "b"
+    with pytest.raises(BenchError, match="several files"):
+        fetch(raw_file(sha256=None), tmp_path)
+
+
+def test_a_data_dir_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    assert "is no folder" in refusal(raw_file(URL), tmp_path / "none").message
+
+
+def test_checksums_are_declared_or_computed_or_unknown(tmp_path: Path) -> None:
+    card = DatasetCard(
+        title="t",
+        description="d",
+        licence="l",
+        citation="c",
+        reader="recbole",
+        files={
+            "declared": RawFile(name="no", sha256="0" * 64),
+            "own": raw_file(sha256=None),
+            "missing": RawFile(name="absent"),
+        },
+    )
+    (tmp_path / "x.inter").write_bytes(CONTENT)
+    found = assets.checksums(card, tmp_path)
+    assert found == {"declared": "0" * 64, "own": SUM, "missing": None}
+
+
+def test_the_cache_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    assert assets.cache_folder() == cache
+    monkeypatch.delenv("BENCH_CACHE")
+    assert "llmrec-bench" in assets.cache_folder().parts
+
+
+# --- fetched ------------------------------------------------------------------------------------
+
+
+def test_a_fetched_file_is_kept(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    asked = serve(monkeypatch, lambda url: CONTENT)
+    first = fetch(raw_file(URL))
+    assert first.read_bytes() == CONTENT
+    assert fetch(raw_file(URL), offline=True) == first
+    assert asked == [URL.url]
+    assert files_below(cache) == ["x.inter"]
+
+
+def test_a_damaged_cached_file_is_moved_aside_and_fetched_anew(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    serve(monkeypatch, lambda url: CONTENT)
+    path = fetch(raw_file(URL))
+    path.write_bytes(CONTENT[:-1])
+    with pytest.warns(UserWarning, match="was damaged"):
+        assert fetch(raw_file(URL)).read_bytes() == CONTENT
+    assert files_below(cache) == ["x.inter", "x.inter.damaged"]
+
+
+def test_offline_touches_no_network_and_names_all_that_is_needed() -> None:
+    error = refusal(raw_file(WHEEL, URL), offline=True)
+    for part in ("x.inter", "toy", "toydata==1.0", str(URL.url), "Research only", "--offline"):
+        assert part in error.message
+    assert "--data-dir" in error.hint
+
+
+def test_a_file_without_sources_names_its_homepage() -> None:
+    error = refusal(raw_file())
+    assert "https://example.org" in error.message
+    assert "--data-dir" in error.hint
+
+
+def broken_off(url: str) -> bytes:
+    raise ConnectionError("connection reset")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda url: CONTENT[:500], "does not match the known hash"),
+        (lambda url: b"", "does not match the known hash"),
+        (broken_off, "connection reset"),
+    ],
+)
+def test_failed_downloads_leave_nothing(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, answer: Callable[[str], bytes], reason: str
+) -> None:
+    serve(monkeypatch, answer)
+    error = refusal(raw_file(URL))
+    assert reason in error.message
+    assert str(URL.url) in error.message
+    assert files_below(cache) == []
+
+
+def test_the_next_source_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Source(url="https://example.org/mirror/x.inter")
+    asked = serve(monkeypatch, lambda url: CONTENT if "mirror" in url else b"<html>")
+    assert fetch(raw_file(URL, other)).read_bytes() == CONTENT
+    assert asked == [URL.url, other.url]
+
+
+def test_an_empty_file_without_a_declared_sum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, lambda url: b"")
+    assert "what came was empty" in refusal(raw_file(URL, sha256=None)).message
+
+
+def test_one_file_comes_out_of_a_wheel(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    serve_wheel(monkeypatch, {"toydata/x.inter": CONTENT, "toydata/x.item": b"no"})
+    assert fetch(raw_file(WHEEL)).read_bytes() == CONTENT
+    assert files_below(cache) == ["x.inter"]
+
+
+@pytest.mark.parametrize("path", ["../x.inter", "toydata/../../x.inter", "/etc/hosts", "..\\x"])
+def test_a_path_that_leads_out_of_the_wheel_is_refused(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, path: str
+) -> None:
+    serve_wheel(monkeypatch, {path: CONTENT})
+    error = refusal(raw_file(Source(wheel="toydata==1.0", path=path)))
+    assert "leads out of the wheel" in error.message
+    assert files_below(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({}, "the wheel has no toydata/x.inter"),
+        ({"toydata/x.inter": CONTENT[:-5]}, f"not {SUM[:12]}"),
+    ],
+)
+def test_a_wheel_with_other_content(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, members: dict[str, bytes], reason: str
+) -> None:
+    serve_wheel(monkeypatch, members)
+    assert reason in refusal(raw_file(WHEEL)).message
+    assert files_below(cache) == []
+
+
+def test_a_damaged_wheel(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    def download(requirement: str, folder: Path) -> None:
+        (folder / "toydata-1.0-py3-none-any.whl").write_bytes(b"PK\x03\x04 cut off")
+
+    monkeypatch.setattr(assets, "_download_wheel", download)
+    assert "not a zip file" in refusal(raw_file(WHEEL)).message
+    assert files_below(cache) == []
+
+
+class TestPip:
+    """The real pip, fed from a folder."""
+
+    @pytest.fixture(autouse=True)
+    def _pip(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.undo()
+        monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        build_wheel(tmp_path, {"toydata/x.inter": CONTENT})
+
+    def test_fetches_the_wheel(self) -> None:
+        assert fetch(raw_file(WHEEL)).read_bytes() == CONTENT
+
+    def test_says_what_pip_said(self) -> None:
+        error = refusal(raw_file(Source(wheel="toydata==2.0", path="toydata/x.inter")))
+        assert "No matching distribution found for toydata==2.0" in error.message
+
+    def test_does_not_wait_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def run(*args: Any, **kwargs: Any) -> None:
+            raise subprocess.TimeoutExpired("pip", kwargs["timeout"])
+
+        monkeypatch.setattr(subprocess, "run", run)
+        assert "longer than" in refusal(raw_file(WHEEL)).message

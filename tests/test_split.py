@@ -1,0 +1,188 @@
+"""Filters, samples, splits and categories: worked examples and properties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bench.cards import Categories, Filters, Split
+from bench.data.categories import idle_names, tracked_categories
+from bench.data.filters import core, kept_interactions
+from bench.data.split import Samples, boundaries, covered, interaction_order, samples
+from bench.errors import BenchError
+
+ids = st.integers(0, 5)
+logs = st.lists(st.tuples(ids, ids, st.integers(0, 20)), max_size=80)
+splits = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(
+    lambda pair: Split(history=max(pair), min_history=min(pair))
+)
+
+
+def columns(log: list[tuple[int, int, int]]) -> tuple[NDArray[np.int32], ...]:
+    table = np.array(log, dtype=np.int64).reshape(-1, 3)
+    return table[:, 0].astype(np.int32), table[:, 1].astype(np.int32), table[:, 2]
+
+
+def cut(log: list[tuple[int, int, int]], split: Split) -> tuple[Samples, NDArray[np.intp]]:
+    users, _, times = columns(log)
+    order = interaction_order(users, times, np.arange(len(log)))
+    return samples(users[order], times[order], split), order
+
+
+# --- samples ------------------------------------------------------------------------------------
+
+
+@given(logs, splits)
+def test_samples_equal_those_of_a_plain_loop(log: list[tuple[int, int, int]], split: Split) -> None:
+    """D3's way, section 4.1 steps 6 and 7 of the data notes, written out."""
+    expected = []
+    for user in range(6):
+        rows = [row for row in range(len(log)) if log[row][0] == user]
+        rows.sort(key=lambda row: log[row][2])
+        for position in range(split.min_history, len(rows)):
+            history = rows[max(0, position - split.history) : position]
+            expected.append((history, rows[position]))
+    expected.sort(key=lambda sample: log[sample[1]][2])
+    found, order = cut(log, split)
+    assert [
+        (order[start:target].tolist(), int(order[target]))
+        for start, target in zip(found.start, found.target, strict=True)
+    ] == expected
+
+
+@given(logs, splits)
+def test_histories_precede_their_targets_within_one_user(
+    log: list[tuple[int, int, int]], split: Split
+) -> None:
+    users, _, times = columns(log)
+    found, order = cut(log, split)
+    users, times = users[order], times[order]
+    for start, target in zip(found.start, found.target, strict=True):
+        assert split.min_history <= target - start <= split.history
+        assert (users[start:target] == users[target]).all()
+        assert (times[start:target] <= times[target]).all()
+
+
+@given(logs, splits)
+def test_splits_follow_one_another_in_time_and_share_no_sample(
+    log: list[tuple[int, int, int]], split: Split
+) -> None:
+    _, _, times = columns(log)
+    found, order = cut(log, split)
+    assert (np.diff(times[order][found.target]) >= 0).all()
+    assert len(set(found.target.tolist())) == len(found.target)
+    assert 0 <= found.boundaries[0] <= found.boundaries[1] <= len(found.target)
+
+
+@given(st.lists(st.integers(0, 40), max_size=8))
+def test_a_user_gives_one_sample_a_position_from_ten_on(lengths: list[int]) -> None:
+    log = [(user, 0, time) for user, length in enumerate(lengths) for time in range(length)]
+    found, _ = cut(log, Split())
+    assert len(found.target) == sum(max(0, length - 10) for length in lengths)
+
+
+def test_equal_times_stay_in_order_of_user_then_position() -> None:
+    log = [(1, 0, 7), (0, 1, 7), (1, 2, 7), (0, 3, 7), (0, 4, 5)]
+    found, order = cut(log, Split(history=1, min_history=1))
+    assert order[found.target].tolist() == [1, 3, 2]
+
+
+@given(st.integers(0, 10**7))
+def test_boundaries_are_those_of_the_projects_code(num: int) -> None:
+    assert boundaries(num, (8, 1, 1)) == (int(0.8 * num), int(0.9 * num))
+
+
+def test_boundaries_of_other_ratios() -> None:
+    assert boundaries(90_570, (8, 1, 1)) == (72_456, 81_513)
+    assert boundaries(10, (1, 0, 1)) == (5, 5)
+    assert boundaries(7, (0, 0, 3)) == (0, 0)
+
+
+@given(logs, splits)
+def test_covered_counts_each_interaction_once(
+    log: list[tuple[int, int, int]], split: Split
+) -> None:
+    found, _ = cut(log, split)
+    inside = {
+        offset
+        for start, target in zip(found.start, found.target, strict=True)
+        for offset in range(start, target + 1)
+    }
+    assert covered(found.start, found.target, len(log)).tolist() == sorted(inside)
+
+
+# --- filters ------------------------------------------------------------------------------------
+
+
+@given(logs, st.integers(0, 5), st.integers(0, 5))
+def test_the_core_is_the_largest_fixpoint(
+    log: list[tuple[int, int, int]], min_user: int, min_item: int
+) -> None:
+    users, items, _ = columns(log)
+    keep = core(users, items, np.ones(len(log), bool), min_user=min_user, min_item=min_item)
+    again = core(users, items, keep, min_user=min_user, min_item=min_item)
+    np.testing.assert_array_equal(keep, again)
+    assert all(np.sum(users[keep] == user) >= min_user for user in users[keep])
+    assert all(np.sum(items[keep] == item) >= min_item for item in items[keep])
+    # Taking out one row at a time must end in the same set: the largest core is unique.
+    left = set(range(len(log)))
+    while True:
+        short = [
+            row
+            for row in sorted(left)
+            if sum(users[row] == users[other] for other in left) < min_user
+            or sum(items[row] == items[other] for other in left) < min_item
+        ]
+        if not short:
+            break
+        left.remove(short[0])
+    assert np.flatnonzero(keep).tolist() == sorted(left)
+
+
+def test_a_core_needs_more_than_one_pass() -> None:
+    users = np.array([0, 0, 1, 1, 2], dtype=np.int32)
+    items = np.array([0, 1, 0, 1, 1], dtype=np.int32)
+    keep = core(users, items, np.ones(5, bool), min_user=2, min_item=2)
+    assert keep.tolist() == [True, True, True, True, False]
+    chain = core(users[1:], items[1:], np.ones(4, bool), min_user=2, min_item=2)
+    assert not chain.any()
+
+
+def test_ratings_are_filtered_before_the_core() -> None:
+    users = np.array([0, 0, 1, 1], dtype=np.int32)
+    items = np.array([0, 1, 0, 1], dtype=np.int32)
+    ratings = np.array([5, 4, 3, 4], dtype=np.float32)
+    keep = kept_interactions(users, items, ratings, Filters(min_rating=4, min_user_interactions=2))
+    assert keep.tolist() == [True, True, False, False]
+
+
+def test_a_minimum_rating_without_ratings_is_refused() -> None:
+    one = np.zeros(1, dtype=np.int32)
+    with pytest.raises(BenchError, match="no ratings"):
+        kept_interactions(one, one, np.full(1, np.nan, np.float32), Filters(min_rating=4))
+
+
+# --- categories ---------------------------------------------------------------------------------
+
+NAMES = (("root", "rock"), ("root", "rock", "classic rock"), ("root", "jazz"), ("root", "folk"))
+
+
+def test_dropped_names_make_room_and_removed_ones_do_not() -> None:
+    items = np.array([0, 1, 1, 1, 2, 2, 3, 3], dtype=np.int32)
+    choice = Categories(top=3, drop=("root",), remove=("classic rock",))
+    assert tracked_categories(NAMES, items, choice) == ("rock", "folk")
+    assert tracked_categories(NAMES, items, Categories(top=2)) == ("root", "rock")
+
+
+def test_ties_go_by_name_and_items_without_interactions_do_not_count() -> None:
+    choice = Categories(top=10, drop=("root",))
+    assert tracked_categories(NAMES, np.array([2, 3], dtype=np.int32), choice) == ("folk", "jazz")
+    assert tracked_categories(NAMES, np.array([2], dtype=np.int32), Categories(top=0)) == ()
+
+
+def test_idle_names_are_told() -> None:
+    choice = Categories(drop=("rot", "root"), remove=("blues",))
+    assert idle_names(NAMES, choice) == ["blues", "rot"]
