@@ -21,7 +21,9 @@ PACKAGE = Path(__file__).parent
 
 # These read text, find files and raise errors. What they return to a stage stands in its arguments,
 # and a new sentence in an error message must not cost anybody a week of GPU time.
-PLUMBING = frozenset({"bench", "bench.errors", "bench.config", "bench.cards", "bench.plugins"})
+PLUMBING = frozenset(
+    f"bench{name}" for name in ("", ".errors", ".config", ".cards", ".plugins", ".data.assets")
+)
 
 
 def module_hash(name: str) -> str:

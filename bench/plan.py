@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bench.codehash import function_hash, module_hash
+from bench.errors import BenchError
 from bench.records import Plain, digest
 
 DEPTH = 100
@@ -35,16 +36,25 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """The first 32 hexadecimal digits of the hash of all that decides the artefact."""
-        return digest(
-            {
-                "kind": self.kind,
-                "args": self.args,
-                "inputs": {name: stage.key for name, stage in self.inputs.items()},
-                "code": module_hash(f"bench.stages.{self.kind}"),
-                "functions": {name: function_hash(name) for name in self.functions},
-            }
-        )[:32]
+        """The first 32 hexadecimal digits of the hash of all that decides the artefact.
+
+        Raises:
+            BenchError: Where an argument is no plain value.
+        """
+        content: dict[str, Plain] = {
+            "kind": self.kind,
+            "args": self.args,
+            "inputs": {name: stage.key for name, stage in self.inputs.items()},
+            "code": module_hash(f"bench.stages.{self.kind}"),
+            "functions": {name: function_hash(name) for name in self.functions},
+        }
+        try:
+            return digest(content)[:32]
+        except (TypeError, ValueError) as error:
+            raise BenchError(
+                f"The stage {self.kind} has an argument that is no plain value: {error}.",
+                "A plan holds numbers, text, lists and mappings of them; NaN is none.",
+            ) from error
 
     @property
     def threads(self) -> int:

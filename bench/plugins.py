@@ -1,8 +1,9 @@
 """Folders, names, loading: where methods and cards come from.
 
 A folder counts in this order, a later one never hiding an earlier name: the installed package's
-own, the checkout's (only beside our pyproject.toml), then each folder of $BENCH_PATH, which holds
-`methods/`, `datasets/`, `leaderboards/`, `models/`, or modules and cards directly.
+own, the checkout's (only beside our pyproject.toml), then of each folder of $BENCH_PATH its
+`methods/`, `datasets/`, `leaderboards/`, `models/`, and the folder itself. What lies directly in it
+is told by what it says: a method's module defines a class Method, a card has its kind's own key.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ from bench.errors import BenchError, unknown
 
 PACKAGE = Path(__file__).parent
 ENTRY_POINTS = "bench.methods"
-ROOMS = ("methods", "datasets", "leaderboards", "models", "budgets", "suites")
 
-# A card that lies directly in a folder of $BENCH_PATH is told by the key that only its kind has.
 MARKS = {"datasets": "reader", "leaderboards": "rows", "models": "weights", "suites": "boards"}
 
 
@@ -55,7 +54,7 @@ def folders(room: str) -> list[str]:
     if _is_our_checkout(PACKAGE.parent):
         found.append(PACKAGE.parent / inside)
     for folder in user_folders():
-        found.append(folder / inside if (folder / inside).is_dir() else folder)
+        found += [folder / inside, folder]
     return [str(folder) for folder in found if folder.is_dir()]
 
 
@@ -77,9 +76,13 @@ def method_names() -> list[str]:
             file.stem
             for folder in folders("methods")
             for file in Path(folder).glob("*.py")
-            if not file.stem.startswith("_")
+            if not file.stem.startswith("_") and (Path(folder).name == "methods" or _says(file))
         }
     )
+
+
+def _says(file: Path) -> bool:
+    return "class Method" in file.read_text(encoding="utf-8", errors="replace")
 
 
 def method_module(name: str) -> ModuleType:

@@ -243,7 +243,10 @@ def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
     if not isinstance(plan, Plan):
         raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
     rankings = {"final": plan.final, **plan.checkpoints}
-    return {name: evaluate(stage, data.test, ks=ks) for name, stage in rankings.items()}
+    stages = {name: evaluate(stage, data.test, ks=ks) for name, stage in rankings.items()}
+    for stage in stages.values():
+        stage.key  # noqa: B018 (a plan that has no key is this trial's problem, found here)
+    return stages
 
 
 def settings_table(method: str) -> list[tuple[str, Plain]]:

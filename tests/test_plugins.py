@@ -30,6 +30,11 @@ def test_a_module_in_a_users_folder_is_a_method(folder: Path) -> None:
     assert plugins.method_class("plain_good").__module__ == "bench.methods.plain_good"
 
 
+def test_a_module_that_is_no_method_is_left_out_where_it_lies_directly(folder: Path) -> None:
+    (folder / "setup.py").write_text("x = 1")
+    assert "setup" not in plugins.method_names()
+
+
 def test_a_methods_folder_inside_a_users_folder_counts(folder: Path) -> None:
     (folder / "methods").mkdir()
     (folder / "methods" / "nested_good.py").write_text(GOOD)
@@ -49,7 +54,8 @@ def test_a_methods_folder_inside_a_users_folder_counts(folder: Path) -> None:
 )
 def test_a_broken_plugin_is_listed_with_its_error(folder: Path, text: str, reason: str) -> None:
     name = f"broken_{abs(hash(text))}"
-    (folder / f"{name}.py").write_text(text)
+    (folder / "methods").mkdir()
+    (folder / "methods" / f"{name}.py").write_text(text)
     lines = {line.name: line for line in plugins.list_methods()}
     assert reason in lines[name].error
     assert lines["sasrec"].error == ""

@@ -1,0 +1,83 @@
+"""`bench new`: start a plug-in from a working example."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.errors import BenchError
+
+app = typer.Typer(help="Start a new plug-in.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Keep `bench new method` a command of a group, so that others can join it."""
+
+
+TEMPLATE = '''"""{name}: items that often follow the last item of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Catalogue, Data, Plan, Windows, rank
+
+
+def fit(
+    train: Windows, catalogue: Catalogue, *, smoothing: float
+) -> Callable[[NDArray[np.int32]], NDArray[np.float64]]:
+    """Count training steps from one item to the next; score by how often each was taken."""
+    num_items = len(catalogue)
+    steps = np.full((num_items, num_items), smoothing)
+    np.add.at(steps, (_last(train.histories), train.targets), 1.0)
+    return lambda histories: steps[_last(histories)]
+
+
+def _last(histories: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the last item of each history; histories are padded on the right with -1."""
+    lengths = (histories >= 0).sum(axis=1)
+    return histories[np.arange(len(histories)), lengths - 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """{name}: items that often follow the last item of the history."""
+
+    smoothing: float = 0.01
+
+    def plan(self, data: Data, model: str | None, seed: int) -> Plan:
+        """Count on the training rows, rank the catalogue for every test case."""
+        settings = {{"smoothing": self.smoothing}}
+        scorer = "{name}:fit"
+        return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
+'''
+
+
+@app.command("method")
+def method(
+    name: Annotated[str, typer.Argument(help="Name of the module: lower case, digits, _.")],
+    folder: Annotated[
+        Path, typer.Option("--into", metavar="DIR", help="Folder of the new module.")
+    ] = Path("methods"),
+) -> None:
+    """Write a working method of 40 lines to change into yours."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise BenchError(f"{name!r} is no module name.", "Lower case letters, digits and _.")
+    path = folder / f"{name}.py"
+    if path.exists():
+        raise BenchError(f"{path} exists already.", "Choose another name.")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(TEMPLATE.format(name=name), encoding="utf-8")
+    print(f"Wrote {path}.")
+    print(f"Next: bench check {path}")
+    print(f"Then: BENCH_PATH={folder} bench run --method {name} --method popularity "
+          "--dataset ml-100k --seeds 1")  # fmt: skip

@@ -1,0 +1,111 @@
+"""Options that several commands share; a name means the same everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Suite = Annotated[
+    str | None,
+    typer.Option("--suite", metavar="S", help="All boards of a suite (bench list suites)."),
+]
+BoardName = Annotated[
+    str | None, typer.Option("--board", metavar="B", help="One board (bench list boards).")
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method", metavar="M", help="Narrow a board to this row, or add one. Repeatable."
+    ),
+]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option("--dataset", metavar="D", help="Run on this data set instead. Repeatable."),
+]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="CARD", help="Backbone (bench list models).")
+]
+Seeds = Annotated[
+    int | None, typer.Option("--seeds", min=1, metavar="N", help="Number of seeds: 0 to N-1.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="[METHOD.]KEY=VALUE", help="Change a setting. Repeatable."),
+]
+RowCounts = Annotated[
+    str | None,
+    typer.Option(
+        "--rows", metavar="train=…,valid=…,test=…", help="Samples of each split, at most."
+    ),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option("--scale", metavar="BUDGET", help="Budget instead of the board's: smoke, nano, …"),
+]
+StoreFolder = Annotated[Path, typer.Option("--store", metavar="DIR", help="Artefacts of stages.")]
+ResultsFolder = Annotated[
+    Path, typer.Option("--results", metavar="DIR", help="Results, one JSON a trial.")
+]
+PagesFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Rendered pages.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="Your own raw files, looked at first."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+STORE = Path(".bench/store")
+RESULTS = Path("results")
+PAGES = Path("leaderboards")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options that say what to run."""
+
+    suite: Suite = None
+    board: BoardName = None
+    method: Methods = None
+    dataset: Datasets = None
+    model: Model = None
+    seeds: Seeds = None
+    set_: Settings = None
+    rows: RowCounts = None
+    scale: Scale = None
+
+    @property
+    def names_something(self) -> bool:
+        """Whether a suite, a board, a method or a data set was named."""
+        return any((self.suite, self.board, self.method, self.dataset))
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Asked`, and hand them to it as its argument `asked`."""
+    hints = typing.get_type_hints(Asked, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    shared = [
+        inspect.Parameter(field.name, keyword, default=field.default, annotation=hints[field.name])
+        for field in dataclasses.fields(Asked)
+    ]
+    own = [
+        parameter.replace(kind=keyword)
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.name != "asked"
+    ]
+
+    def wrapped(**options: Any) -> None:
+        asked = Asked(**{parameter.name: options.pop(parameter.name) for parameter in shared})
+        command(asked=asked, **options)
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    wrapped.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in [*shared, *own]
+    }
+    return wrapped

@@ -1,0 +1,140 @@
+"""`bench run`: everything from cards to pages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli import options as o
+
+if TYPE_CHECKING:
+    from bench.cli.selection import Cells
+    from bench.runner.run import Summary
+    from bench.trials import Board
+
+
+class ExecutorName(StrEnum):
+    """Where units of work run."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+@o.asking
+def run(
+    asked: o.Asked,
+    executor: Annotated[
+        ExecutorName, typer.Option("--executor", help="Ray tasks, or this process.")
+    ] = ExecutorName.ray,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Join a running Ray cluster.")
+    ] = None,
+    num_cpus: Annotated[
+        int | None, typer.Option("--cpus", min=1, help="CPUs that Ray may use; all by default.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", min=0.1, help="Seconds for one unit of work.")
+    ] = None,
+    store: o.StoreFolder = o.STORE,
+    results: o.ResultsFolder = o.RESULTS,
+    out: o.PagesFolder = o.PAGES,
+    data_dir: o.DataDir = None,
+    offline: o.Offline = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print settings and plan; run nothing.")
+    ] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Run what is missing of every method × data set × seed, then test and render the boards.
+
+    Exit code: 0 all fine, 1 some cell failed, 2 wrong use, 130 interrupted.
+    """
+    from bench.cli.plan import show_plan
+    from bench.cli.selection import cells, distinct, remember, select
+
+    selection = select(asked)
+    planned = cells(selection, data_dir=data_dir)
+    trials = distinct(planned)
+    if dry_run:
+        if not as_json:
+            _print_settings(planned)
+        show_plan(trials, store, as_json=as_json)
+        return
+
+    from bench.board import pages
+    from bench.board.assemble import assemble
+    from bench.cli.report import print_tables
+    from bench.runner.executors import Executor, InlineExecutor
+    from bench.runner.run import Options
+    from bench.runner.run import run as run_trials
+    from bench.store import Store
+
+    def make() -> Executor:
+        if executor is ExecutorName.inline:
+            return InlineExecutor(time_limit=time_limit)
+        from bench.runner.ray import RayExecutor
+
+        return RayExecutor(address=address, time_limit=time_limit, num_cpus=num_cpus)
+
+    remember(selection, results)
+    options = Options(
+        store=Store(store), results=results, data_dir=data_dir, offline=offline, quiet=as_json
+    )
+    # Ray's daemons report lost workers on standard output, which belongs to the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        summary = run_trials(trials, options=options, executor=make)
+    tables = [assemble(one, row, results) for one, row in planned]
+    written = [path for table in tables for path in pages.render(table, out)]
+    if as_json:
+        content = {
+            "trials": {
+                "ok": len(summary.ok),
+                "failed": len(summary.failed),
+                "skipped": len(summary.skipped),
+            },
+            "stages": {"run": summary.stages_run, "reused": summary.stages_reused},
+            "seconds": summary.seconds,
+        }
+        print(json.dumps(content, indent=2))
+    else:
+        print_tables(tables)
+        _print_summary(summary, written)
+    sys.exit(summary.exit_code)
+
+
+def _print_settings(planned: list[tuple[Board, Cells]]) -> None:
+    for board, row_trials in planned:
+        print(f"Board {board.name}: budget {board.card.budget}, {board.card.seeds} seeds")
+        shown = {row.name: trial for row, trial in row_trials}
+        for name, trial in shown.items():
+            settings = ", ".join(f"{key}={value}" for key, value in trial.settings.items())
+            print(f"  {name} ({trial.method}): {settings or 'no settings'}")
+        rows = row_trials[0][1].rows.model_dump()
+        print(
+            "  rows: " + ", ".join(f"{split} {num or 'all'}" for split, num in rows.items()) + "\n"
+        )
+
+
+def _print_summary(summary: Summary, written: list[Path]) -> None:
+    from tabulate import tabulate
+
+    lost = [("failed", *item) for item in summary.failed.items()]
+    lost += [("skipped", *item) for item in summary.skipped.items()]
+    if lost:
+        print(tabulate(lost, headers=("status", "trial", "why"), maxcolwidths=(None, None, 70)))
+        print()
+    print(
+        f"{len(summary.ok)} trials ok, {len(summary.failed)} failed, {len(summary.skipped)} skipped; "
+        f"{summary.stages_run} stages run, {summary.stages_reused} reused, {summary.seconds:.1f} s."
+    )
+    for path in written:
+        if path.suffix == ".html":
+            print(f"Page: {path}")
+    if summary.interrupted:
+        print("Interrupted: the same command goes on from here.")

@@ -1,0 +1,185 @@
+"""From options to boards and trials: what a command line asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import plugins
+from bench.cards import BoardCard, BoardRow, Rows
+from bench.cli.options import Asked
+from bench.config import Override, check_card, parse_override
+from bench.errors import BenchError, unknown
+from bench.results import write_whole
+from bench.trials import Board, Trial, all_ks, board_trials
+
+CUSTOM = "custom"
+CUSTOM_BUDGET = "nano"
+CUSTOM_METRICS = (
+    "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",
+)  # fmt: skip
+RECORDS = "boards"
+
+Cells = list[tuple[BoardRow, Trial]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Boards as asked for, with the settings and rows that go over theirs."""
+
+    boards: tuple[Board, ...]
+    settings: tuple[str, ...] = ()
+    rows: Rows = Rows()
+
+    @property
+    def overrides(self) -> list[Override]:
+        """The `--set` options, parsed."""
+        return [parse_override(text) for text in self.settings]
+
+
+def select(asked: Asked) -> Selection:
+    """Find the boards that the options name, narrowed and replaced as they say.
+
+    Raises:
+        BenchError: Where nothing is named, or something that does not exist.
+    """
+    if asked.suite is not None and asked.board is not None:
+        raise BenchError("--suite and --board cannot be given together.", "Leave one out.")
+    if asked.suite is not None:
+        chosen = [_named(name) for name in plugins.suite_card(asked.suite).boards]
+    elif asked.board is not None:
+        chosen = [_named(asked.board)]
+    elif asked.method and asked.dataset:
+        chosen = [_custom(asked.method, asked.dataset)]
+    else:
+        raise BenchError(
+            "Nothing was named to run.",
+            "Give --suite S, --board B, or --method M … --dataset D …",
+        )
+    for name in asked.dataset or ():
+        plugins.dataset_card(name)
+    changed = {
+        "datasets": tuple(asked.dataset) if asked.dataset else None,
+        "model": asked.model,
+        "seeds": asked.seeds,
+        "budget": asked.scale,
+    }
+    return Selection(
+        boards=tuple(_changed(board, asked.method, changed) for board in chosen),
+        settings=tuple(asked.set_ or ()),
+        rows=parse_rows(asked.rows or ""),
+    )
+
+
+def _named(name: str) -> Board:
+    return Board(name=name, card=plugins.board_card(name))
+
+
+def _custom(methods: Sequence[str], datasets: Sequence[str]) -> Board:
+    card = BoardCard(
+        title=f"{', '.join(methods)} on {', '.join(datasets)}",
+        datasets=tuple(datasets),
+        rows=tuple(BoardRow(method=name) for name in methods),
+        metrics=CUSTOM_METRICS,
+        budget=CUSTOM_BUDGET,
+    )
+    return Board(name=CUSTOM, card=card)
+
+
+def _changed(board: Board, methods: Sequence[str] | None, changed: dict[str, Any]) -> Board:
+    update = {key: value for key, value in changed.items() if value is not None}
+    if methods:
+        rows = [row for name in methods for row in _rows_called(board.card, name)]
+        update["rows"] = tuple(rows)
+        if board.card.reference not in [row.name for row in rows]:
+            update["reference"] = ""
+    if not update:
+        return board
+    content = board.card.model_dump() | update
+    return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _rows_called(card: BoardCard, name: str) -> list[BoardRow]:
+    found = [row for row in card.rows if name in (row.method, row.name)]
+    if not found:
+        plugins.method_class(name)
+    return found or [BoardRow(method=name)]
+
+
+def parse_rows(text: str) -> Rows:
+    """Parse `train=32,valid=8,test=16`; any part may be left out."""
+    counts: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = part.partition("=")
+        if name not in Rows.model_fields:
+            raise unknown("split in --rows", name, Rows.model_fields)
+        if not number.isdigit() or int(number) < 1:
+            raise BenchError(
+                f"--rows {part!r} is no number of rows.",
+                "Example: --rows train=512,valid=64,test=100",
+            )
+        counts[name] = int(number)
+    return Rows(**counts)
+
+
+def cells(selection: Selection, *, data_dir: Path | None = None) -> list[tuple[Board, Cells]]:
+    """Plan every board of a selection."""
+    methods = {row.method for board in selection.boards for row in board.card.rows}
+    ks = all_ks(selection.boards)
+    return [
+        (
+            board,
+            board_trials(
+                board,
+                ks=ks,
+                overrides=selection.overrides,
+                rows=selection.rows,
+                data_dir=data_dir,
+                methods_in_run=methods,
+            ),
+        )
+        for board in selection.boards
+    ]
+
+
+def distinct(planned: Sequence[tuple[Board, Cells]]) -> list[Trial]:
+    """Return every trial once, in order."""
+    return list({trial.id: trial for _, row in planned for _, trial in row}.values())
+
+
+def remember(selection: Selection, results: Path) -> None:
+    """Write beside the results what was run, so that `bench report` alone can show it."""
+    for board in selection.boards:
+        content = {
+            "card": board.card.model_dump(mode="json"),
+            "settings": list(selection.settings),
+            "rows": selection.rows.model_dump(),
+        }
+        path = results / RECORDS / f"{board.name}.json"
+        write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def recall(results: Path) -> list[Selection]:
+    """Return the boards that were run into a results folder, one selection each.
+
+    Raises:
+        BenchError: Where there are none.
+    """
+    paths = sorted((results / RECORDS).glob("*.json"))
+    if not paths:
+        raise BenchError(f"There are no results in {results}.", "First: bench run --suite quick")
+    found = []
+    for path in paths:
+        try:
+            content = json.loads(path.read_bytes())
+            card = check_card(content["card"], BoardCard, str(path))
+            rows = Rows(**content["rows"])
+            settings = tuple(content["settings"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BenchError(f"{path} is torn or was edited: {error}.", "Run again.") from error
+        board = Board(name=path.stem, card=card)
+        found.append(Selection(boards=(board,), settings=settings, rows=rows))
+    return found

@@ -1,0 +1,1 @@
+"""From the graph to artefacts and results: two executors, one policy, one loop."""

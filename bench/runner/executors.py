@@ -1,0 +1,90 @@
+"""The interface that both executors implement, and the inline one.
+
+The contract, tested on both: `submit` takes an order whose inputs are in the store; `wait` returns
+at least one outcome while anything runs; failures are outcomes, not exceptions.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from bench.runner.work import Order, Outcome, work
+
+
+class Executor(Protocol):
+    """Where units run."""
+
+    def has_room(self, given: Order) -> bool:
+        """Tell whether the order would start now."""
+
+    def submit(self, given: Order) -> None:
+        """Start an order."""
+
+    def wait(self) -> list[Outcome]:
+        """Wait until something ends and return what ended."""
+
+    def interrupt(self) -> list[Outcome]:
+        """Stop all that runs and return what had ended."""
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+class InlineExecutor:
+    """Runs every unit in this process, one after another: for debugging and tests.
+
+    Args:
+        time_limit: Seconds that a unit may take; None for no limit.
+    """
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        self._time_limit = time_limit
+        self._waiting: deque[Order] = deque()
+
+    def has_room(self, given: Order) -> bool:
+        """Take one order at a time."""
+        del given
+        return not self._waiting
+
+    def submit(self, given: Order) -> None:
+        """Keep the order for `wait`."""
+        self._waiting.append(given)
+
+    def wait(self) -> list[Outcome]:
+        """Run the order that was submitted."""
+        given = self._waiting.popleft()
+        with _alarm(self._time_limit):
+            return [work(given)]
+
+    def interrupt(self) -> list[Outcome]:
+        """Forget what has not started; the interrupt itself ended what ran."""
+        self._waiting.clear()
+        return []
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@contextmanager
+def _alarm(seconds: float | None) -> Iterator[None]:
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise TimeoutError(f"It ran longer than the limit of {seconds:g} s.")
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

@@ -1,0 +1,68 @@
+"""What a person sees while a run goes on: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class RunProgress:
+    """Counts stages as they end; everything goes to standard error.
+
+    Args:
+        total: Stages that will run.
+        quiet: Say nothing.
+    """
+
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
+        self._total = total
+        self._done = 0
+        self._started = time.monotonic()
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        if sys.stderr.isatty() and not quiet and total:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("stages", total=total)
+
+    def __enter__(self) -> RunProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def stages(self, num: int, what: str) -> None:
+        """Count stages that ended well."""
+        self._done += num
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, description=what)
+        elif not self._quiet:
+            seconds = time.monotonic() - self._started
+            self._say(f"[{self._done}/{self._total}] {seconds:6.1f} s  {what}")
+
+    def note(self, text: str) -> None:
+        """Say something that is worth a line of its own: a retry, a failure."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        elif not self._quiet:
+            self._say(text)
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,105 @@
+"""Write a trial's result from what its stages left in the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import BenchError
+from bench.graph import Graph
+from bench.results import (
+    Attempt,
+    Cost,
+    DataFacts,
+    Evaluation,
+    Result,
+    StageRecord,
+    find_result,
+    write_result,
+    write_whole,
+)
+from bench.store import Store
+from bench.trials import Trial
+
+
+def record_success(
+    trial: Trial, graph: Graph, *, store: Store, results: Path, attempts: Sequence[Attempt] = ()
+) -> None:
+    """Write the result of a trial whose evaluations are all in the store, unless it stands there."""
+    keys = [key for key in graph.stages if trial.id in graph.needed_by[key]]
+    if _stands(trial, keys, results):
+        return
+    stages = [
+        StageRecord(
+            key=key,
+            kind=graph.stages[key].kind,
+            seconds=meta["seconds"],
+            peak_memory_mib=meta["peak_memory_mib"],
+            shared=len(graph.needed_by[key]) > 1,
+            facts=meta["facts"],
+        )
+        for key in keys
+        if (meta := store.meta(graph.stages[key].kind, key)) is not None
+    ]
+    folders = {name: store.open(stage.kind, stage.key) for name, stage in trial.evaluations.items()}
+    content = {
+        name: json.loads((folder / "evaluation.json").read_bytes())
+        for name, folder in folders.items()
+    }
+    final = store.meta(trial.evaluations["final"].kind, trial.evaluations["final"].key)
+    result = Result(
+        **_identity(trial),
+        status="ok",
+        attempts=list(attempts),
+        data=DataFacts(**content["final"]["data"]),
+        evaluations={name: Evaluation(**loaded["evaluation"]) for name, loaded in content.items()},
+        stages=stages,
+        cost=Cost(
+            seconds_from_scratch=round(sum(stage.seconds for stage in stages), 3),
+            seconds_own=round(sum(stage.seconds for stage in stages if not stage.shared), 3),
+        ),
+        provenance=(final or {}).get("provenance", {}),
+    )
+    for name in ("cases", "ranking"):
+        path = results / f"{trial.id}.{name}.parquet"
+        write_whole(path, (folders["final"] / f"{name}.parquet").read_bytes())
+    write_result(result, results)  # last: a result that is there has its cases beside it
+
+
+def record_failure(
+    trial: Trial,
+    *,
+    status: Literal["failed", "skipped"],
+    reason: str,
+    results: Path,
+    attempts: Sequence[Attempt] = (),
+) -> None:
+    """Write down that a trial has no metrics, and why."""
+    write_result(
+        Result(**_identity(trial), status=status, reason=reason, attempts=list(attempts)), results
+    )
+
+
+def _identity(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.id,
+        "method": trial.method,
+        "dataset": trial.dataset,
+        "seed": trial.seed,
+        "model": trial.model,
+        "rows": trial.rows.model_dump(),
+        "settings": dict(trial.settings),
+    }
+
+
+def _stands(trial: Trial, keys: Sequence[str], results: Path) -> bool:
+    try:
+        found = find_result(results, trial.id)
+    except BenchError:
+        return False  # torn or foreign: written anew
+    if found is None or found.status != "ok":
+        return False
+    beside = [results / f"{trial.id}.{name}.parquet" for name in ("cases", "ranking")]
+    return [stage.key for stage in found.stages] == list(keys) and all(p.is_file() for p in beside)

@@ -1,0 +1,1 @@
+"""Sequential recommenders on item ids: the networks and how they are fitted; torch, no plans."""

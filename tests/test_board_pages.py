@@ -1,0 +1,193 @@
+"""A board's pages: complete, harmless, self-contained and the same every time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable
+
+import pytest
+from board_results import METRICS, Line, full_board, make, row
+
+from bench.board import pages
+from bench.board.assemble import assemble, report_json
+from bench.board.figures import pareto, scale
+from bench.board.html import header, render_html
+from bench.board.markdown import render_markdown
+from bench.board.spreadsheet import COLUMNS, render_csv
+from bench.board.table import BoardTable, Cell, overall
+from bench.board.terminal import render_table
+from bench.board.wording import one_line, p_value, percent
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> BoardTable:
+    return full_board(tmp_path_factory.mktemp("results"))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "together"),
+    [
+        (["ok", "ok"], "ok"),
+        (["ok", "failed"], "partial"),
+        (["failed", "not run"], "failed"),
+        (["skipped", "not run"], "skipped"),
+        (["not run"], "not run"),
+    ],
+)
+def test_the_status_of_a_row(statuses, together):
+    assert overall(statuses) == together
+
+
+def test_json_holds_values_only_and_leaves_out_what_has_none(tmp_path):
+    lines = [Line("Base", 0.1), Line("Part", 0.5, unrun=[2]), Line("Gone", unrun=range(3))]
+    board, cells = make(tmp_path, lines)
+    for file in tmp_path.rglob("*.parquet"):
+        file.unlink()  # the values must not need the case tables
+    content = json.loads(json.dumps(report_json([(board, cells)], tmp_path)))
+    assert list(content) == ["boards"]
+    assert list(content["boards"][0]) == ["name", "rows"]
+    base, part, gone = content["boards"][0]["rows"]
+    assert list(base) == ["method", "dataset", "metrics"]
+    assert (base["method"], base["dataset"]) == ("Base", "synthetic")
+    assert list(base["metrics"]) == list(METRICS)
+    assert set(base["metrics"]["NDCG@5"]) == {"mean", "sd", "n_seeds"}
+    assert part["metrics"]["NDCG@5"]["n_seeds"] == 2
+    assert gone["metrics"] == {}
+    single = report_json([make(tmp_path / "one", lines[:1], seeds=1)], tmp_path / "one")
+    assert single["boards"][0]["rows"][0]["metrics"]["HR@5"]["sd"] is None
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    lines = [Line("Base", 0.1), Line("Good", 0.5), Line("Bad", reasons={0: "no", 1: "no", 2: "no"})]
+    contents = []
+    for folder in ("one", "two"):
+        table = assemble(*make(tmp_path / folder, lines), tmp_path / folder)
+        written = pages.render(table, tmp_path / folder / "pages")
+        written += pages.render_index([table], tmp_path / folder / "pages")
+        assert [path.name for path in written] == [
+            "README.md", "index.html", "table.csv", "README.md", "index.html",
+        ]  # fmt: skip
+        contents.append([path.read_bytes() for path in written])
+    assert contents[0] == contents[1]
+    assert b"1 failed" not in contents[0][3]
+    assert b"6 of 9 trials (3 failed)" in contents[0][3]
+
+
+def test_foreign_text_is_escaped(board):
+    html, markdown = render_html(board), render_markdown(board)
+    assert html.count("<script>") == 1, "our own"
+    assert "&lt;script&gt;" in html
+    assert "A &lt;script&gt; &amp; board" in html
+    assert "<script>" not in markdown
+    assert r"\| \*x\*" in markdown
+    assert "\x1b" not in one_line("\x1b[31mred")
+
+
+def test_the_page_loads_nothing(board):
+    html = render_html(board)
+    assert "default-src 'none'" in html
+    assert not re.search(r"\ssrc\s*=|@import|url\(|<link|<iframe|<object", html)
+    links = re.findall(r'href="([^"]*)"', html)
+    outside = {link for link in links if "://" in link}
+    assert outside == {"https://grouplens.org/datasets/movielens/100k/"}
+    assert "xmlns" not in html
+
+
+def test_the_security_policy_allows_exactly_our_style_and_script(board):
+    import base64
+    import hashlib
+
+    html = render_html(board)
+    for tag in ("style", "script"):
+        inside = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.S)[1]
+        checksum = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{checksum}'" in html
+    assert 'style="' not in html
+
+
+def test_marks_are_spoken_and_arrows_too(board):
+    html = render_html(board)
+    assert "(best, significantly better than Base)" in html
+    assert "higher is better" in html
+    assert "lower is better" in html
+    assert '<th scope="row">' in html
+
+
+def test_figures_are_there_for_accuracy_and_diversity(board):
+    html = render_html(board)
+    assert html.count("<svg") == 4, "two figures a data set"
+    assert "Differences in NDCG@5 from Base" in html
+    assert "NDCG@5</strong>" not in html
+    assert "NDCG@5 against DivRatio@5" in html
+
+
+def test_a_board_without_diversity_has_no_scatter(tmp_path):
+    lines = [Line("Base", 0.1), Line("Good", 0.6)]
+    table = assemble(*make(tmp_path, lines, metrics=["HR@5"]), tmp_path)
+    assert render_html(table).count("<svg") == 1
+
+
+def test_csv_parses_back(board):
+    lines = list(csv.DictReader(io.StringIO(render_csv(board).decode())))
+    assert tuple(lines[0]) == COLUMNS
+    assert len(lines) == 2 * 6 * len(METRICS)
+    of = {(line["dataset"], line["row"], line["metric"]): line for line in lines}
+    good = row(board, "Good").cell("NDCG@5")
+    line = of["synthetic", "Good", "NDCG@5"]
+    assert float(line["mean"]) == good.mean
+    assert float(line["p_adjusted"]) == good.comparison.p_adjusted
+    assert int(line["n_seeds"]) == 3
+    broken = of["ml-100k", "Broken", "HR@5"]
+    assert (broken["mean"], broken["status"], broken["reason"]) == (
+        "", "failed", "CUDA out of memory",
+    )  # fmt: skip
+
+
+def test_the_sentences_say_what_was_done(board):
+    assert "sign-flip randomisation" in board.statistics
+    assert "label-swap randomisation" in board.statistics
+    assert "9,999 resamples" in board.statistics
+    assert "families of 3" in board.statistics
+    assert "60 test cases over 40 items (MovieLens-100K)" in board.protocol
+    assert "k = 1 and 5" in board.protocol
+    assert board.scope == ""
+
+
+def test_a_small_budget_is_said_aloud(tmp_path):
+    table = assemble(*make(tmp_path, [Line("Base", 0.1)], budget="nano"), tmp_path)
+    assert table.scope.startswith("Small budget “nano”")
+    for text in (render_table(table), render_markdown(table), render_html(table)):
+        assert "no reproduction" in " ".join(text.split())
+
+
+def test_the_header_groups_neighbouring_columns():
+    assert header(["HR@5", "HR@10", "GU[a@b]@1", "Hallucination"]) == [
+        ("HR", [("HR@5", "@5"), ("HR@10", "@10")]),
+        ("GU[a@b]", [("GU[a@b]@1", "@1")]),
+        ("Hallucination", [("Hallucination", "")]),
+    ]
+
+
+def test_numbers_in_words():
+    assert [p_value(p) for p in (0.0001, 0.0123, 0.9999, None)] == ["<.001", ".012", "1", "–"]
+    assert percent(0.1234) == "+12.3 %"
+    assert percent(-25.0) == "−2,500 %"
+
+
+def test_the_front_keeps_what_nothing_beats_in_both():
+    assert pareto([(1, 1), (2, 3), (3, 2), (2, 2), (3, 2)]) == [(2, 3), (3, 2)]
+
+
+@pytest.mark.parametrize("values", [[0.0], [0.5, 0.5], [-1e-9, 1e-9], [0, 123456.0], [3, -2]])
+def test_a_scale_covers_its_values_with_a_few_ticks(values: Iterable[float]):
+    x = scale(list(values), 10, 110)
+    assert all(10 <= x(value) <= 110 for value in values)
+    assert 2 <= len(x.ticks) <= 8
+    assert len({x.tick_text(tick) for tick in x.ticks}) == len(x.ticks)
+
+
+def test_a_cell_without_a_comparison_is_not_significant():
+    assert not Cell(metric="HR@5", status="ok", expected_seeds=1).significant

@@ -1,0 +1,118 @@
+"""Killed and run again: nothing finished is lost, and the table is the same to the byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+COMMAND = [sys.executable, "-m", "bench"]
+RUN = [*COMMAND, "run", "--board", "smoke", "--seeds", "2", "--set", "sasrec.epochs=60", "--json"]
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        RUN, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(folder: Path) -> dict[str, dict[str, int]]:
+    process = start(folder)
+    out, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    content: dict[str, dict[str, int]] = json.loads(out)
+    return content
+
+
+def report(folder: Path) -> str:
+    done = subprocess.run(
+        [*COMMAND, "report", "--json"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def artefacts(folder: Path) -> set[str]:
+    return {path.parent.name for path in folder.glob(".bench/store/*/*/meta.json")}
+
+
+def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    assert callable(condition)
+    until = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"the run ended too early: {process.communicate()}"
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    summary = finish(folder)
+    assert summary["trials"] == {"ok": 6, "failed": 0, "skipped": 0}
+    return report(folder), summary["stages"]["run"]
+
+
+def test_a_killed_driver_loses_nothing(tmp_path: Path, undisturbed: tuple[str, int]) -> None:
+    text, num_stages = undisturbed
+    process = start(tmp_path / "w")
+    wait_for(lambda: len(artefacts(tmp_path / "w")) >= 6, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    made = artefacts(tmp_path / "w")
+    summary = finish(tmp_path / "w")
+    assert summary["stages"]["reused"] >= len(made)
+    assert summary["stages"]["run"] + summary["stages"]["reused"] == num_stages
+    assert report(tmp_path / "w") == text
+
+
+def test_a_killed_worker_costs_one_stage(tmp_path: Path, undisturbed: tuple[str, int]) -> None:
+    text, num_stages = undisturbed
+    process = start(tmp_path / "w")
+
+    def busy() -> list[psutil.Process]:
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if "ray::work" in " ".join(_command(child))]
+
+    wait_for(lambda: artefacts(tmp_path / "w") and busy(), process)
+    for worker in busy():
+        os.kill(worker.pid, signal.SIGKILL)
+    out, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert json.loads(out)["stages"]["run"] == num_stages
+    assert report(tmp_path / "w") == text
+    retried = [
+        attempt["failure"]
+        for path in (tmp_path / "w" / "results").glob("synthetic/*/*/seed-*.json")
+        for attempt in json.loads(path.read_text())["attempts"]
+    ]
+    assert set(retried) == {"worker died"}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+
+
+def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
+    tmp_path: Path, undisturbed: tuple[str, int]
+) -> None:
+    text, num_stages = undisturbed
+    process = start(tmp_path / "w")
+    wait_for(lambda: len(artefacts(tmp_path / "w")) >= 6, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    made = artefacts(tmp_path / "w")
+    summary = finish(tmp_path / "w")
+    assert summary["stages"]["reused"] >= len(made)
+    assert report(tmp_path / "w") == text

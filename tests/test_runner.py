@@ -1,0 +1,266 @@
+"""One contract for both executors, and what the loop makes of failures."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.cards import BoardCard, BoardRow
+from bench.results import find_result, read_cases, read_result
+from bench.runner.executors import Executor, InlineExecutor
+from bench.runner.policy import next_divisor
+from bench.runner.run import Options, Summary, run
+from bench.store import Store
+from bench.trials import Board, Trial, all_ks, board_trials
+
+# A method whose scorer does what a file tells it, so that a failure can be switched off again.
+MISCHIEF = '''
+import os, signal, time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.api import rank, Plan
+
+
+def fit(train, catalogue, *, folder, seed):
+    orders = Path(folder) / f"{seed}"
+    what = orders.read_text() if orders.exists() else ""
+    if what == "error":
+        raise ValueError("told to fail")
+    if what == "memory once":
+        orders.unlink()
+        raise MemoryError("told to run out")
+    if what == "hang":
+        time.sleep(60)
+    if what == "nan":
+        return lambda histories: np.full((len(histories), len(catalogue)), np.nan)
+    if what.startswith("die"):
+        orders.unlink() if what == "die once" else None
+        os.kill(os.getpid(), signal.SIGKILL)
+    return lambda histories: np.tile(np.arange(len(catalogue), 0.0, -1), (len(histories), 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Mischief: does what it is told."""
+    folder: str = ""
+    def plan(self, data, model, seed):
+        settings = {"folder": self.folder, "seed": seed}
+        return Plan(final=rank(data.test, scorer="mischief:fit", train=data.train, settings=settings))
+'''
+
+
+@pytest.fixture
+def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "mischief.py").write_text(MISCHIEF)
+    monkeypatch.setenv("BENCH_PATH", str(folder))
+    (tmp_path / "orders").mkdir()
+    return tmp_path / "orders"
+
+
+def trials(orders: Path | None = None, seeds: int = 2, rows: tuple[str, ...] = ()) -> list[Trial]:
+    lines = [BoardRow(method=name) for name in rows]
+    if orders is not None:
+        lines.append(BoardRow(method="mischief", settings={"folder": str(orders)}))
+    card = BoardCard(
+        title="T",
+        datasets=("synthetic",),
+        rows=tuple(lines),
+        metrics=("NDCG@5",),
+        seeds=seeds,
+        budget="smoke",
+    )
+    board = Board(name="t", card=card)
+    return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+
+
+def go(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> Summary:
+    options = Options(store=Store(folder / "store"), results=folder / "results", quiet=True)
+    return run(todo, options=options, executor=executor)
+
+
+def refuse() -> Executor:
+    raise AssertionError("an executor was started although nothing is missing")
+
+
+def ray_executor(time_limit: float | None = None) -> Executor:
+    from bench.runner.ray import RayExecutor
+
+    return RayExecutor(num_cpus=2, time_limit=time_limit)
+
+
+@pytest.fixture(params=["inline", "ray"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Callable[..., Executor]]:
+    yield InlineExecutor if request.param == "inline" else ray_executor
+
+
+def test_results_and_resume(tmp_path: Path, executor: Callable[..., Executor]) -> None:
+    todo = trials(rows=("popularity", "random"))
+    first = go(tmp_path, todo, executor)
+    assert (len(first.ok), first.failed, first.skipped, first.exit_code) == (4, {}, {}, 0)
+    second = go(tmp_path, todo, refuse)
+    assert (second.stages_run, second.stages_reused) == (0, first.stages_run)
+    result = find_result(tmp_path / "results", todo[0].id)
+    assert result is not None
+    cases = read_cases(tmp_path / "results", todo[0].id)
+    final = result.evaluations["final"]
+    assert final.num_cases == len(cases.cases) == 64
+    assert final.metrics["NDCG@5"] == pytest.approx(cases.values["NDCG@5"].mean())
+
+
+def test_an_error_stops_only_its_own_cell(
+    tmp_path: Path, orders: Path, executor: Callable[..., Executor]
+) -> None:
+    (orders / "0").write_text("error")
+    todo = trials(orders, rows=("popularity",))
+    summary = go(tmp_path, todo, executor)
+    assert (len(summary.ok), summary.exit_code) == (3, 1)
+    (failed, reason), *others = summary.failed.items()
+    assert not others
+    assert "ValueError: told to fail" in reason
+    result = read_result(tmp_path / "results" / f"{failed}.json")
+    assert (result.status, [a.failure for a in result.attempts]) == ("failed", ["error"])
+    (orders / "0").unlink()
+    again = go(tmp_path, todo, executor)
+    assert (again.exit_code, again.stages_run) == (0, 2)  # the failure was not cached
+
+
+def test_nan_scores_are_an_error_with_the_case_named(
+    tmp_path: Path, orders: Path, executor: Callable[..., Executor]
+) -> None:
+    (orders / "0").write_text("nan")
+    summary = go(tmp_path, trials(orders, seeds=1), executor)
+    assert "no finite number for case 0" in next(iter(summary.failed.values()))
+
+
+def test_out_of_memory_is_tried_again_with_half_the_micro_batch(
+    tmp_path: Path, orders: Path, executor: Callable[..., Executor]
+) -> None:
+    (orders / "0").write_text("memory once")
+    todo = trials(orders, seeds=1)
+    assert go(tmp_path, todo, executor).exit_code == 0
+    result = find_result(tmp_path / "results", todo[0].id)
+    assert result is not None
+    assert [(a.failure, a.micro_batch_divisor) for a in result.attempts] == [("out of memory", 1)]
+    ranking = todo[0].evaluations["final"].inputs["ranking"]
+    meta = Store(tmp_path / "store").meta(ranking.kind, ranking.key)
+    assert meta is not None
+    assert meta["micro_batch_divisor"] == 2
+
+
+def test_a_hang_is_stopped_at_the_limit(
+    tmp_path: Path, orders: Path, executor: Callable[..., Executor]
+) -> None:
+    (orders / "0").write_text("hang")
+    todo = trials(orders, seeds=1, rows=("popularity",))
+    summary = go(tmp_path, todo, lambda: executor(time_limit=8.0))
+    assert len(summary.ok) == 1
+    assert "longer than the limit" in next(iter(summary.failed.values()))
+
+
+def test_a_failed_shared_stage_skips_what_needs_it(
+    tmp_path: Path, executor: Callable[..., Executor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tmp_path / "gone.toml"
+    card.write_text(
+        'title = "T"\ndescription = "D"\nlicence = "L"\ncitation = "C"\nreader = "recbole"\n'
+        "[files]\n"
+        'interactions = { name = "gone.inter" }\nitems = { name = "gone.item" }\n'
+        '[fields]\nuser = "u"\nitem = "i"\ntime = "t"\ntitle = "{x}"\n'
+    )
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    board = Board(
+        name="t",
+        card=BoardCard(
+            title="T",
+            datasets=("gone", "synthetic"),
+            rows=(BoardRow(method="popularity"), BoardRow(method="random")),
+            metrics=("HR@5",),
+            seeds=1,
+            budget="smoke",
+        ),
+    )
+    todo = [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+    assert todo[0].notes
+    summary = go(tmp_path, todo, executor)
+    assert len(summary.ok) == 2
+    assert len(summary.skipped) == 2
+    assert all("gone.inter" in reason for reason in summary.skipped.values())
+
+
+def test_a_killed_worker_is_tried_again(tmp_path: Path, orders: Path) -> None:
+    (orders / "0").write_text("die once")
+    todo = trials(orders, seeds=1)
+    assert go(tmp_path, todo, ray_executor).exit_code == 0
+    result = find_result(tmp_path / "results", todo[0].id)
+    assert result is not None
+    assert [attempt.failure for attempt in result.attempts] == ["worker died"]
+
+
+def test_a_worker_that_always_dies_is_given_up(tmp_path: Path, orders: Path) -> None:
+    (orders / "0").write_text("die")
+    todo = trials(orders, seeds=1, rows=("popularity",))
+    summary = go(tmp_path, todo, ray_executor)
+    assert len(summary.ok) == 1
+    result = read_result(tmp_path / "results" / f"{next(iter(summary.failed))}.json")
+    assert [attempt.failure for attempt in result.attempts] == ["worker died"] * 3
+
+
+def test_ctrl_c_records_what_ended_and_the_next_run_goes_on(
+    tmp_path: Path, orders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting(InlineExecutor):
+        waits = 0
+
+        def wait(self) -> list:
+            Interrupting.waits += 1
+            if Interrupting.waits == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().wait()
+
+    todo = trials(rows=("popularity", "random"))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        summary = go(tmp_path, todo, Interrupting)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (summary.interrupted, summary.exit_code) == (True, 130)
+    assert 0 < len(summary.ok) < 4
+    again = go(tmp_path, todo, InlineExecutor)
+    assert (len(again.ok), again.stages_reused) == (4, summary.stages_run)
+
+
+def test_both_executors_give_equal_metrics(tmp_path: Path) -> None:
+    todo = trials(rows=("popularity", "random", "sasrec"), seeds=1)
+    go(tmp_path / "inline", todo, InlineExecutor)
+    go(tmp_path / "ray", todo, ray_executor)
+    for trial in todo:
+        one = find_result(tmp_path / "inline" / "results", trial.id)
+        two = find_result(tmp_path / "ray" / "results", trial.id)
+        assert one is not None
+        assert two is not None
+        assert one.evaluations == two.evaluations
+
+
+@pytest.mark.parametrize(
+    ("failures", "divisor", "expected"),
+    [
+        (["error"], 1, None),
+        (["timeout"], 1, None),
+        (["worker died"], 1, 1),
+        (["worker died"] * 3, 1, None),
+        (["out of memory"], 1, 2),
+        (["out of memory"] * 7, 64, None),
+        (["worker died", "out of memory"], 2, 4),
+    ],
+)
+def test_policy(failures: list, divisor: int, expected: int | None) -> None:
+    assert next_divisor(failures, divisor) == expected

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.cards import BoardCard, BoardRow, Rows
+from bench.config import parse_override
+from bench.errors import BenchError
+from bench.graph import build
+from bench.trials import Board, Trial, all_ks, board_trials, overrides_for, resolve_settings
+
+
+def board(*rows: BoardRow, **changes: object) -> Board:
+    content = {
+        "title": "T",
+        "datasets": ("synthetic",),
+        "rows": rows,
+        "metrics": ("NDCG@5",),
+        "seeds": 1,
+        "budget": "smoke",
+    }
+    return Board(name="t", card=BoardCard(**content | changes))
+
+
+def plan(one: Board, *settings: str, rows: Rows | None = None) -> list[Trial]:
+    overrides = [parse_override(text) for text in settings]
+    return [t for _, t in board_trials(one, ks=all_ks([one]), overrides=overrides, rows=rows)]
+
+
+def test_a_later_source_wins_over_an_earlier_one() -> None:
+    layers = [("budget", {"sasrec": {"epochs": 3, "hidden": 32, "batch": 64}})]
+    row = BoardRow(method="sasrec", settings={"hidden": 16, "batch": 32, "as_published": True})
+    resolved = resolve_settings(row, layers=layers, overrides=[parse_override("batch=8")])
+    assert resolved["patience"] == 20  # the method's default
+    assert resolved["learning_rate"] == 4e-3  # as published
+    assert resolved["epochs"] == 3  # the budget
+    assert resolved["hidden"] == 16  # the board's row
+    assert resolved["batch"] == 8  # --set
+
+
+def test_as_published_can_be_set_and_is_refused_where_it_means_nothing() -> None:
+    on = [parse_override("as_published=true")]
+    resolved = resolve_settings(BoardRow(method="sasrec"), layers=[], overrides=on)
+    assert resolved["learning_rate"] == 4e-3
+    with pytest.raises(BenchError, match="popularity has no settings of its own"):
+        resolve_settings(BoardRow(method="popularity"), layers=[], overrides=on)
+
+
+def test_an_unknown_setting_of_a_row_is_refused() -> None:
+    with pytest.raises(BenchError) as error:
+        plan(board(BoardRow(method="sasrec", settings={"hiden": 3})))
+    assert error.value.hint == "Did you mean 'hidden'?"
+
+
+def test_set_without_a_method_needs_a_run_of_one_method() -> None:
+    both = board(BoardRow(method="sasrec"), BoardRow(method="popularity"))
+    with pytest.raises(BenchError, match="does not say which method"):
+        plan(both, "hidden=3")
+    assert plan(both, "sasrec.hidden=3")[0].settings["hidden"] == 3
+    assert plan(board(BoardRow(method="sasrec")), "hidden=3")[0].settings["hidden"] == 3
+
+
+def test_set_for_a_method_that_is_not_in_the_run_is_refused() -> None:
+    with pytest.raises(BenchError, match="no method in this run named 'sasrek'"):
+        overrides_for("sasrec", [parse_override("sasrek.hidden=3")], ["sasrec"])
+
+
+def test_rows_go_over_the_budgets_one_by_one() -> None:
+    (trial,) = plan(board(BoardRow(method="popularity")), rows=Rows(test=7))
+    assert trial.rows.model_dump() == {"train": 256, "valid": 64, "test": 7}
+
+
+def test_settings_rows_and_data_seed_tell_trials_apart() -> None:
+    row = BoardRow(method="sasrec")
+    ids = {
+        plan(board(row))[0].id,
+        plan(board(row), "hidden=3")[0].id,
+        plan(board(row), rows=Rows(test=7))[0].id,
+        plan(board(row, data_seed=1))[0].id,
+    }
+    assert len(ids) == 4
+
+
+def test_a_method_without_chance_shares_all_its_stages_between_seeds() -> None:
+    graph = build(plan(board(BoardRow(method="popularity"), seeds=3)))
+    assert all(len(trials) == 3 for trials in graph.needed_by.values())
+
+
+def test_a_board_with_an_unknown_data_set_keeps_its_other_cells() -> None:
+    one = board(BoardRow(method="popularity"), datasets=("synthetik", "synthetic"))
+    wrong, right = plan(one)
+    assert "Did you mean 'synthetic'?" in wrong.problem
+    assert right.problem == ""
+
+
+def test_a_plan_that_fails_is_that_trials_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plan_fails.py").write_text(
+        "from dataclasses import dataclass\n\n@dataclass(frozen=True)\nclass Method:\n"
+        '    """Fails."""\n    def plan(self, data, model, seed):\n        return 1 / 0\n'
+    )
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    wrong, right = plan(board(BoardRow(method="plan_fails"), BoardRow(method="popularity")))
+    assert "ZeroDivisionError" in wrong.problem
+    assert right.problem == ""
+
+
+def test_every_k_of_every_board_is_evaluated() -> None:
+    one = board(BoardRow(method="popularity"), metrics=("NDCG@5", "HR@7", "Hallucination"))
+    assert all_ks([one]) == (1, 5, 7, 10, 20)
