@@ -92,30 +92,30 @@ def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
 def _behind_api(names: set[str]) -> Iterator[str]:
     """Follow names of `bench.api` to the modules that define them."""
     for node in _parse(_path("bench.api")).body:
-        if isinstance(node, ast.ImportFrom) and node.module and _exists(node.module):
-            if names & {alias.asname or alias.name for alias in node.names}:
-                yield node.module
+        if isinstance(node, ast.ImportFrom) and node.module and names & set(_bindings(node)):
+            yield node.module
 
 
 def _reached(tree: ast.Module, function: str) -> tuple[list[ast.stmt], set[str]]:
-    """Return the module-level statements that a function reaches, in order, and its imports."""
-    bound: dict[str, ast.stmt] = {}
-    for node in tree.body:
-        for name in _bindings(node):
-            bound[name] = node
-    if function not in bound:
-        raise unknown("function", function, bound)
+    """Return the module-level statements that a function reaches, in order, and its imports.
+
+    Statements that define nothing by name (assignments, conditions, calls) always count: what they
+    change cannot be told from their text.
+    """
+    named = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    body = tree.body[1:] if _has_docstring(tree) else tree.body
+    defined = {name: node for node in body if isinstance(node, named) for name in _bindings(node)}
+    if function not in defined:
+        raise unknown("function", function, defined)
+    kept = [node for node in body if not isinstance(node, named)]
+    waiting = [function, *(name for node in kept for name in _names(node))]
     reached: set[str] = set()
-    waiting = [function]
     while waiting:
         name = waiting.pop()
-        if name in reached or name not in bound:
-            continue
-        reached.add(name)
-        for node in ast.walk(bound[name]):
-            if isinstance(node, ast.Name):
-                waiting.append(node.id)
-    kept = [node for node in tree.body if reached & set(_bindings(node))]
+        if name in defined and name not in reached:
+            reached.add(name)
+            waiting.extend(_names(defined[name]))
+    kept += [node for node in body if isinstance(node, named) and reached & set(_bindings(node))]
     statements = [node for node in kept if not isinstance(node, ast.Import | ast.ImportFrom)]
     inside = set(_imports(child for node in statements for child in ast.walk(node)))
     for node in kept:
@@ -126,16 +126,15 @@ def _reached(tree: ast.Module, function: str) -> tuple[list[ast.stmt], set[str]]
     return statements, inside
 
 
+def _names(tree: ast.AST) -> list[str]:
+    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+
+
 def _bindings(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
-    return [
-        inner.id
-        for inner in ast.walk(node)
-        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
-    ]
+    assert isinstance(node, ast.Import | ast.ImportFrom)
+    return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
 
 
 def _parse(path: Path) -> ast.Module:

@@ -8,7 +8,7 @@ trials that need the stage, units depend on one another without cycles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.plan import Stage
@@ -17,10 +17,17 @@ from bench.trials import Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Stages by key in an order in which inputs come first, and the trials that need each."""
+    """The stages of a run.
+
+    Attributes:
+        stages: Stages by key, in an order in which inputs come first.
+        needed_by: Ids of the trials that need each stage.
+        needs: Keys that each trial needs, inputs first.
+    """
 
     stages: Mapping[str, Stage]
     needed_by: Mapping[str, frozenset[str]]
+    needs: Mapping[str, Sequence[str]]
 
     def inputs(self, key: str) -> list[str]:
         """Return the keys of a stage's inputs."""
@@ -55,20 +62,24 @@ class Unit:
 def build(trials: Iterable[Trial]) -> Graph:
     """Merge the stages of all trials by key."""
     stages: dict[str, Stage] = {}
-    needed: dict[str, set[str]] = {}
+    needed_by: dict[str, set[str]] = {}
+    needs: dict[str, list[str]] = {}
 
     def visit(stage: Stage, trial: str) -> None:
-        if trial in needed.setdefault(stage.key, set()):
+        if trial in needed_by.setdefault(stage.key, set()):
             return
-        needed[stage.key].add(trial)
+        needed_by[stage.key].add(trial)
         for parent in stage.inputs.values():
             visit(parent, trial)
         stages.setdefault(stage.key, stage)
+        needs[trial].append(stage.key)
 
     for trial in trials:
+        needs[trial.id] = []
         for stage in trial.evaluations.values():
             visit(stage, trial.id)
-    return Graph(stages=stages, needed_by={key: frozenset(needed[key]) for key in stages})
+    frozen = {key: frozenset(needed_by[key]) for key in stages}
+    return Graph(stages=stages, needed_by=frozen, needs=needs)
 
 
 def missing(graph: Graph, is_stored: Callable[[Stage], bool]) -> list[str]:

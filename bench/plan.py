@@ -1,4 +1,4 @@
-"""Stages, their constructors and keys: what a method composes. Nothing here computes or needs torch.
+"""Stages, their constructors and keys: what a method composes. Nothing here computes.
 
 A stage is one step of a trial's plan. Its key hashes its kind, arguments, input keys and code, so
 that equal work has one key however many trials ask for it, and a changed line makes a new one.

@@ -15,6 +15,7 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -58,6 +59,7 @@ def folders(room: str) -> list[str]:
     return [str(folder) for folder in found if folder.is_dir()]
 
 
+@cache
 def _is_our_checkout(root: Path) -> bool:
     try:
         with (root / "pyproject.toml").open("rb") as file:

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class Trial:
     notes: tuple[str, ...] = ()
     problem: str = ""
 
-    @property
+    @cached_property
     def setting_hash(self) -> str:
         """Hash of all that tells this trial from others of its method, data set and seed."""
         return digest(
@@ -74,7 +74,7 @@ class Trial:
             }
         )[:12]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """`<dataset>/<method>/<hash>/seed-<n>`, also the place of its result."""
         return f"{self.dataset}/{self.method}/{self.setting_hash}/seed-{self.seed}"

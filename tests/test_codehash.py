@@ -96,3 +96,9 @@ def test_of_a_plugin_only_what_the_function_reaches_counts(plugin: Path) -> None
 def test_a_function_that_is_not_there_is_refused(plugin: Path) -> None:
     with pytest.raises(BenchError, match="no function named 'fitt'"):
         codehash.function_hash("hash_plugin:fitt")
+
+
+def test_a_statement_that_changes_something_counts(plugin: Path) -> None:
+    before = codehash.function_hash("hash_plugin:fit")
+    plugin.write_text(plugin.read_text() + "\nSCALE += 1\n")
+    assert codehash.function_hash("hash_plugin:fit") != before

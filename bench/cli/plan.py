@@ -77,7 +77,7 @@ def _as_json(trials: list[Trial], graph: Graph, stored: set[str]) -> dict[str, o
                 "method": trial.method,
                 "dataset": trial.dataset,
                 "seed": trial.seed,
-                "stages": [key for key in graph.stages if trial.id in graph.needed_by[key]],
+                "stages": list(graph.needs.get(trial.id, ())),
                 **({"problem": trial.problem} if trial.problem else {}),
             }
             for trial in trials

@@ -129,10 +129,10 @@ def _print_summary(summary: Summary, written: list[Path]) -> None:
     if lost:
         print(tabulate(lost, headers=("status", "trial", "why"), maxcolwidths=(None, None, 70)))
         print()
-    print(
-        f"{len(summary.ok)} trials ok, {len(summary.failed)} failed, {len(summary.skipped)} skipped; "
-        f"{summary.stages_run} stages run, {summary.stages_reused} reused, {summary.seconds:.1f} s."
-    )
+    ok, failed, skipped = len(summary.ok), len(summary.failed), len(summary.skipped)
+    print(f"{ok} trials ok, {failed} failed, {skipped} skipped.")
+    stages = f"{summary.stages_run} stages run, {summary.stages_reused} reused"
+    print(f"{stages}, {summary.seconds:.1f} s.")
     for path in written:
         if path.suffix == ".html":
             print(f"Page: {path}")

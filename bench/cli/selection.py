@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Selection:
 
     boards: tuple[Board, ...]
     settings: tuple[str, ...] = ()
-    rows: Rows = Rows()
+    rows: Rows = field(default_factory=Rows)
 
     @property
     def overrides(self) -> list[Override]:

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,12 @@ def write(prepared: Prepared, folder: Path) -> None:
         "notes": list(prepared.notes),
     }
     (folder / "data.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+@lru_cache(maxsize=2)
+def shared(folder: Path) -> Prepared:
+    """Read an artefact, which never changes, once a process: every stage of a trial needs it."""
+    return read(folder)
 
 
 def read(folder: Path) -> Prepared:

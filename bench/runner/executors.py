@@ -20,8 +20,8 @@ from bench.runner.work import Order, Outcome, work
 class Executor(Protocol):
     """Where units run."""
 
-    def has_room(self, given: Order) -> bool:
-        """Tell whether the order would start now."""
+    def has_room(self, threads: int) -> bool:
+        """Tell whether an order of so many threads would start now."""
 
     def submit(self, given: Order) -> None:
         """Start an order."""
@@ -47,9 +47,9 @@ class InlineExecutor:
         self._time_limit = time_limit
         self._waiting: deque[Order] = deque()
 
-    def has_room(self, given: Order) -> bool:
+    def has_room(self, threads: int) -> bool:
         """Take one order at a time."""
-        del given
+        del threads
         return not self._waiting
 
     def submit(self, given: Order) -> None:

@@ -61,18 +61,18 @@ class RayExecutor:
         self._time_limit = time_limit
         self._running: dict[Any, tuple[Order, float]] = {}
 
-    def has_room(self, given: Order) -> bool:
+    def has_room(self, threads: int) -> bool:
         """Tell whether enough CPUs are free.
 
         Raises:
             BenchError: Where the unit asks for more threads than there are CPUs at all.
         """
-        if given.threads > self._total:
+        if threads > self._total:
             raise BenchError(
-                f"A stage asks for {given.threads} threads, and Ray has {self._total} CPUs.",
+                f"A stage asks for {threads} threads, and Ray has {self._total} CPUs.",
                 "Lower it with --set threads=N.",
             )
-        return given.threads <= self._free
+        return threads <= self._free
 
     def submit(self, given: Order) -> None:
         """Start the task."""

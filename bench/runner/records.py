@@ -27,8 +27,8 @@ from bench.trials import Trial
 def record_success(
     trial: Trial, graph: Graph, *, store: Store, results: Path, attempts: Sequence[Attempt] = ()
 ) -> None:
-    """Write the result of a trial whose evaluations are all in the store, unless it stands there."""
-    keys = [key for key in graph.stages if trial.id in graph.needed_by[key]]
+    """Write the result of a trial whose evaluations are all in the store, if it is not there."""
+    keys = graph.needs[trial.id]
     if _stands(trial, keys, results):
         return
     stages = [

@@ -146,8 +146,12 @@ class _Grid:
     def _submit_ready(self, executor: Executor) -> bool:
         submitted = False
         for unit in list(self.waiting):
-            if unit.parents & self.unfinished:
+            if not executor.has_room(1):
+                break
+            if unit.parents & self.unfinished or not executor.has_room(unit.threads):
                 continue
+            self.waiting.remove(unit)
+            self.running[unit.id] = unit
             given = order(
                 unit,
                 store=self.options.store.root,
@@ -155,10 +159,6 @@ class _Grid:
                 offline=self.options.offline,
                 divisor=self.divisors.get(unit.id, 1),
             )
-            if not executor.has_room(given):
-                continue
-            self.waiting.remove(unit)
-            self.running[unit.id] = unit
             executor.submit(given)
             submitted = True
         return submitted

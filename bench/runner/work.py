@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -168,6 +169,7 @@ def peak_memory_mib() -> float:
     return peak / 2**20 if platform.system() == "Darwin" else peak / 2**10
 
 
+@lru_cache(maxsize=1)
 def provenance() -> dict[str, str]:
     """Describe code, libraries and machine by an allow-list; nothing of the environment leaks."""
     versions = {}

@@ -11,7 +11,7 @@ from bench.records import Job
 
 def run(job: Job, *, data: Path, split: str, num: int | None, seed: int, strict: bool) -> None:
     """Write the numbers of the drawn samples, at most `num`; see `draw_rows`."""
-    samples = prepared.read(data).sample_range(split)
+    samples = prepared.shared(data).sample_range(split)
     rows = draw_rows(samples, split=split, num=num, seed=seed, strict=strict)
     prepared.write_rows(rows, job.out)
     job.facts["rows"] = len(rows)

@@ -37,7 +37,7 @@ def run(
         BenchError: Where the scorer returns another shape, or a score that is no finite number.
     """
     del threads  # the runner bounds them; here they only stand in the key
-    source = prepared.read(data)
+    source = prepared.shared(data)
     windows = source.windows(prepared.read_rows(cases))
     seen = model if train is None else source.windows(prepared.read_rows(train))
     score = plugins.function(scorer)(seen, source.catalogue, **settings)

@@ -31,7 +31,7 @@ def run(
     seed: int,
 ) -> None:
     """Fit on the drawn rows and save the model; without validation rows every epoch is trained."""
-    source = prepared.read(data)
+    source = prepared.shared(data)
     seen = source.windows(prepared.read_rows(train))
     none = np.empty(0, dtype=np.int64)
     held_out = source.windows(none if valid is None else prepared.read_rows(valid))
