@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from bench.errors import BenchError, unknown
+from bench.plugins import method_module
 
 PACKAGE = Path(__file__).parent
 
@@ -40,10 +40,9 @@ def function_hash(reference: str) -> str:
     module, _, function = reference.partition(":")
     if module.startswith("bench."):
         return module_hash(module)
-    spec = importlib.util.find_spec(f"bench.methods.{module}")
-    if spec is None or spec.origin is None:
-        raise BenchError(f"There is no method module {module!r} behind {reference!r}.")
-    nodes, imported = _reached(_parse(Path(spec.origin)), function)
+    source = method_module(module).__file__
+    assert source is not None
+    nodes, imported = _reached(_parse(Path(source)), function)
     parts = {f"{module}:{number}": _tree_hash(node) for number, node in enumerate(nodes)}
     parts |= {name: _facts(_path(name))[0] for name in sorted(_closure(imported))}
     return _combine(parts)

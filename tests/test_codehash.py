@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,12 +77,10 @@ class Method:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from bench import plugins
-
     path = tmp_path / "hash_plugin.py"
     path.write_text(PLUGIN)
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    plugins.method_module("hash_plugin")
+    monkeypatch.delitem(sys.modules, "bench.methods.hash_plugin", raising=False)
     return path
 
 
