@@ -77,7 +77,7 @@ def make(
                     dataset=dataset,
                     seed=seed,
                     model=None,
-                    rows=Rows(test=1000),
+                    rows=Rows(test=500 if budget == "nano" else 1000),
                     data_seed=0,
                     settings={"row": line.name},
                 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from board_results import CATALOGUE, NUM_CASES, NUM_ITEMS, Line, full_board, make, names, row
@@ -15,7 +17,6 @@ from bench.board.terminal import render_table
 from bench.board.wording import problems
 from bench.data.catalogue import Catalogue
 from bench.results import find_result, read_cases
-from bench.trials import Trial
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_a_trial_that_cannot_be_planned_and_a_torn_result_have_failed(tmp_path):
     table = assemble(board, cells, tmp_path)
     assert "is not a result" in row(table, "Torn").cell("HR@5").reason
     (tmp_path / f"{cells[1][1].id}.json").unlink()
-    unplanned = Trial(**{**vars(cells[1][1]), "problem": "There is no data set named 'x'."})
+    unplanned = dataclasses.replace(cells[1][1], problem="There is no data set named 'x'.")
     table = assemble(board, [cells[0], (cells[1][0], unplanned)], tmp_path)
     assert row(table, "Torn").cell("HR@5").reason == "There is no data set named 'x'."
 

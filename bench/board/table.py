@@ -1,0 +1,196 @@
+"""What a board's page says, as plain frozen values; every rendering reads these and nothing else.
+
+No dates, no cost, no paths: equal results make equal tables, and equal tables equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    # Only named here: a report of bare values must not wait for scipy and statsmodels.
+    from bench.stats.compare import Comparison
+
+Status = Literal["ok", "partial", "failed", "skipped", "not run"]
+SeedStatus = Literal["ok", "failed", "skipped", "not run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one trial of a row ended.
+
+    Attributes:
+        trial: Its id, also the place of its result.
+        reason: Why there are no values; empty where there are.
+        metrics: Values of the final ranking by name, all that were computed.
+    """
+
+    seed: int
+    trial: str
+    status: SeedStatus
+    reason: str
+    metrics: tuple[tuple[str, float], ...]
+
+    def value(self, metric: str) -> float | None:
+        """The value of a metric; None where it has none."""
+        return dict(self.metrics).get(metric)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One row on one metric of one data set.
+
+    Attributes:
+        mean: Over the seeds that have a value; None where none has.
+        sd: Standard deviation between seeds (n - 1); None with one seed.
+        reason: Why seeds are missing.
+        values: Seed and value, in the order of the seeds.
+        best: Best mean of the ranked rows; rows that share it share the mark.
+        second: Next best mean of the ranked rows.
+        tied: Ranked, not best, and not rejected against the best.
+        comparison: Against the block's reference, corrected by Holm within data set and metric.
+        refusal: Why there is no comparison although there are values.
+    """
+
+    metric: str
+    status: Status
+    expected_seeds: int
+    mean: float | None = None
+    sd: float | None = None
+    reason: str = ""
+    values: tuple[tuple[int, float], ...] = ()
+    best: bool = False
+    second: bool = False
+    tied: bool = False
+    comparison: Comparison | None = None
+    refusal: str = ""
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of seeds that have a value."""
+        return len(self.values)
+
+    @property
+    def significant(self) -> bool:
+        """Whether it differs from the reference after Holm, for better or worse."""
+        return self.comparison is not None and bool(self.comparison.significant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a block.
+
+    Attributes:
+        name: What the page calls it.
+        method: The module in `methods/`.
+        ranked: False for a line that is shown but never best, second or tied.
+        reference: Whether the others are tested against this one.
+        cells: One a metric, in the board's order.
+        settings: Resolved settings, name and value as text.
+        outcomes: One a seed.
+    """
+
+    name: str
+    method: str
+    ranked: bool
+    reference: bool
+    cells: tuple[Cell, ...]
+    settings: tuple[tuple[str, str], ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def status(self) -> Status:
+        """How its trials ended, taken together."""
+        return overall(outcome.status for outcome in self.outcomes)
+
+    @property
+    def num_ok(self) -> int:
+        """Number of seeds that ended well."""
+        return sum(outcome.status == "ok" for outcome in self.outcomes)
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """All comparisons with the reference, in the order of the metrics."""
+        return tuple(cell.comparison for cell in self.cells if cell.comparison is not None)
+
+    def cell(self, metric: str) -> Cell:
+        """The row's cell of a metric."""
+        return next(cell for cell in self.cells if cell.metric == metric)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """All rows on one data set.
+
+    Attributes:
+        dataset: Name of its card; title: how the page calls it.
+        num_cases: n of the test cases; None as long as there is no result.
+        num_items: Size of the catalogue; None likewise.
+        fingerprint: Of the prepared data behind every value of the block; empty likewise.
+    """
+
+    dataset: str
+    title: str
+    num_cases: int | None
+    num_items: int | None
+    fingerprint: str
+    licence: str
+    citation: str
+    homepage: str
+    rows: tuple[Row, ...]
+
+    @property
+    def reference(self) -> Row | None:
+        """The row that the others are tested against."""
+        return next((row for row in self.rows if row.reference), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completeness:
+    """How many trials (row × data set × seed) ended how."""
+
+    ok: int
+    failed: int
+    skipped: int
+    not_run: int
+
+    @property
+    def total(self) -> int:
+        """Number of trials the board plans."""
+        return self.ok + self.failed + self.skipped + self.not_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardTable:
+    """A board with its values, verdicts and the sentences that belong to them.
+
+    Attributes:
+        reference: Name of the row that the others are tested against.
+        scope: Says where the rows run on less than the papers' budget; empty where they do not.
+        protocol: Cases, candidates, k and seeds in one sentence.
+        statistics: Tests, correction and intervals, fit for a paper.
+    """
+
+    name: str
+    title: str
+    description: str
+    reference: str
+    metrics: tuple[str, ...]
+    datasets: tuple[Block, ...]
+    completeness: Completeness
+    scope: str
+    protocol: str
+    statistics: str
+
+
+def overall(statuses: Iterable[SeedStatus]) -> Status:
+    """Sum up the seeds of a row: any value at all makes it "partial", a failure outweighs a gap."""
+    seen = set(statuses)
+    if seen == {"ok"}:
+        return "ok"
+    if "ok" in seen:
+        return "partial"
+    ordered: tuple[Status, ...] = ("failed", "skipped")
+    return next((status for status in ordered if status in seen), "not run")
