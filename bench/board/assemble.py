@@ -38,20 +38,23 @@ Cells = Sequence[tuple[BoardRow, Trial]]
 ROUNDING = 1e-12
 
 
-def assemble(board: Board, cells: Cells, results_folder: Path) -> BoardTable:
+def assemble(
+    board: Board, cells: Cells, results_folder: Path, *, judged: bool = True
+) -> BoardTable:
     """Assemble a board's table, with its statistics.
 
     Args:
         board: The board, as it was run.
         cells: Its planned trials, each with its row.
         results_folder: Where results are stored.
+        judged: Whether to test; a list of boards needs their state only.
 
     Returns:
         The table; the same results give an equal one, on any day and any machine.
     """
-    blocks = [
-        _judged(block, board, results_folder) for block in _blocks(board, cells, results_folder)
-    ]
+    blocks = _blocks(board, cells, results_folder)
+    if judged:
+        blocks = [_judged(block, board, results_folder) for block in blocks]
     outcomes = [outcome for block in blocks for row in block.rows for outcome in row.outcomes]
     return BoardTable(
         name=board.name,

@@ -67,9 +67,7 @@ def run(
         show_plan(trials, store, as_json=as_json)
         return
 
-    from bench.board import pages
-    from bench.board.assemble import assemble
-    from bench.cli.report import print_tables
+    from bench.cli.report import print_tables, render_boards
     from bench.runner.executors import Executor, InlineExecutor
     from bench.runner.run import Options
     from bench.runner.run import run as run_trials
@@ -89,8 +87,7 @@ def run(
     # Ray's daemons report lost workers on standard output, which belongs to the answer.
     with contextlib.redirect_stdout(sys.stderr):
         summary = run_trials(trials, options=options, executor=make)
-    tables = [assemble(one, row, results) for one, row in planned]
-    written = [path for table in tables for path in pages.render(table, out)]
+        tables, written = render_boards(planned, results, out)
     if as_json:
         content = {
             "trials": {
