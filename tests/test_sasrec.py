@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from bench.data import prepared
 from bench.data.catalogue import Catalogue
-from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.records import Job
 from bench.seqrec.sasrec import SASRec, Sizes, bce_row_loss, load, network_rows, save, scorer
+from bench.stages import sasrec as stage
 
 NUM_ITEMS = 12
 LENGTH = 5
@@ -113,6 +113,14 @@ def test_logits_are_the_output_layer_at_chosen_items():
     torch.testing.assert_close(model.logits(states, chosen), everything[torch.arange(6), chosen])
 
 
+def test_items_start_small_and_positions_do_not():
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = SASRec(replace(SIZES, hidden=512))
+    assert model.items.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert model.positions.std().item() == pytest.approx(1.0, rel=0.05)
+
+
 def test_the_output_layer_is_not_tied_to_the_items():
     model = network()
     assert model.items.weight.shape == (NUM_ITEMS + 1, 16)
@@ -177,30 +185,40 @@ def test_sizes_out_of_range_are_refused(change):
         replace(SIZES, **change)
 
 
-@pytest.mark.parametrize("with_valid", [True, False])
-def test_the_stage_saves_what_the_scorer_loads(tmp_path, monkeypatch, with_valid):
-    from bench.stages import sasrec as stage
-
-    histories = histories_of_all_lengths(90)
-    drawn = {Path("train"): np.arange(60), Path("valid"): np.arange(60, 90)}
-    source = SimpleNamespace(
+def write_prepared(folder: Path) -> None:
+    """Ten users who count up; of their 90 samples, 60 train, 15 validate."""
+    places = np.arange(10 * 10)
+    target = places[places % 10 > 0]
+    source = prepared.Prepared(
         catalogue=catalogue(),
-        windows=lambda rows: Windows(
-            users=rows.astype(np.int32),
-            histories=histories[rows],
-            targets=(rows % NUM_ITEMS).astype(np.int32),
-        ),
+        user_ids=tuple("abcdefghij"),
+        users=(places // 10).astype(np.int32),
+        items=(places * 7 % NUM_ITEMS).astype(np.int32),
+        ratings=np.ones(len(places), dtype=np.float32),
+        times=places,
+        start=np.maximum(target - LENGTH, target // 10 * 10),
+        target=target,
+        boundaries=(60, 75),
+        history=LENGTH,
     )
-    monkeypatch.setattr(
-        stage, "prepared", SimpleNamespace(read=lambda _: source, read_rows=drawn.__getitem__)
-    )
-    job = Job(out=tmp_path, micro_batch_divisor=2)
+    for name in ("data", "train", "valid"):
+        (folder / name).mkdir()
+    prepared.write(source, folder / "data")
+    for split in ("train", "valid"):
+        prepared.write_rows(np.array(source.sample_range(split)), folder / split)
+
+
+@pytest.mark.parametrize("with_valid", [True, False])
+def test_the_stage_saves_what_the_scorer_loads(tmp_path, with_valid):
+    write_prepared(tmp_path)
+    job = Job(out=tmp_path / "out", micro_batch_divisor=2)
+    job.out.mkdir()
     before = torch.get_num_threads()
     stage.run(
         job,
-        data=Path("data"),
-        train=Path("train"),
-        valid=Path("valid") if with_valid else None,
+        data=tmp_path / "data",
+        train=tmp_path / "train",
+        valid=tmp_path / "valid" if with_valid else None,
         hidden=8,
         blocks=1,
         heads=1,
@@ -210,10 +228,12 @@ def test_the_stage_saves_what_the_scorer_loads(tmp_path, monkeypatch, with_valid
         batch=32,
         epochs=2,
         patience=2,
+        position_std=1.0,
         threads=1,
         seed=0,
     )
     assert torch.get_num_threads() == before
     assert job.facts["train_rows"] == 60
-    assert job.facts["valid_rows"] == (30 if with_valid else 0)
-    assert scorer(tmp_path, catalogue())(histories).shape == (90, NUM_ITEMS)
+    assert job.facts["valid_rows"] == (15 if with_valid else 0)
+    histories = histories_of_all_lengths(90)
+    assert scorer(job.out, catalogue())(histories).shape == (90, NUM_ITEMS)

@@ -18,7 +18,8 @@ from bench.errors import BenchError
 from bench.metrics.accuracy import ndcg
 from bench.metrics.ranking import top_items
 from bench.seqrec.sasrec import SASRec, Sizes, load, network_rows, save
-from bench.seqrec.training import Fitted, Recipe, compute_threads, fit, mean_ndcg, other_items
+from bench.seqrec.threads import compute_threads
+from bench.seqrec.training import Fitted, Recipe, fit, mean_ndcg, other_items
 
 NUM_ITEMS = 12
 LENGTH = 5
@@ -94,7 +95,7 @@ def test_it_learns_to_count():
     hits = scores(fitted, unseen.histories).argmax(axis=1) == unseen.targets
     assert hits.mean() > 0.98
     losses = fitted.facts["loss_by_epoch"]
-    assert losses[-1] < 0.1 < losses[0] < 0.7
+    assert losses[-1] < 0.1 < 0.5 < losses[0] < 0.9
 
 
 def test_a_seed_gives_the_same_bits_and_another_seed_others():

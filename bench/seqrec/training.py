@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -171,19 +170,6 @@ def fit(
     if best.epoch:
         model.load_state_dict(best.weights)
     return Fitted(model.eval(), _facts(len(rows), num_held_out, losses, step.taken, best))
-
-
-@contextmanager
-def compute_threads(threads: int) -> Iterator[None]:
-    """Let torch compute with a number of threads, at least 1, and go back to the previous one."""
-    if threads < 1:
-        raise BenchError(f"Nothing can be computed with {threads} threads.", "Give 1 or more.")
-    previous = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(previous)
 
 
 def other_items(

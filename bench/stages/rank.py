@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +38,29 @@ def run(
     Raises:
         BenchError: Where the scorer returns another shape, or a score that is no finite number.
     """
-    del threads  # the runner bounds them; here they only stand in the key
     source = prepared.shared(data)
     windows = source.windows(prepared.read_rows(cases))
     seen = model if train is None else source.windows(prepared.read_rows(train))
     score = plugins.function(scorer)(seen, source.catalogue, **settings)
     num_items = len(source.catalogue)
     items, scores = [], []
-    for start in range(0, len(windows), CASES_AT_ONCE):
-        histories = windows.histories[start : start + CASES_AT_ONCE]
-        scored = _checked(score, histories, num_items, scorer)
-        best = top_items(-scored, min(depth, num_items))
-        items.append(best)
-        scores.append(np.take_along_axis(scored, best, axis=1))
+    with _bounded(threads):
+        for start in range(0, len(windows), CASES_AT_ONCE):
+            histories = windows.histories[start : start + CASES_AT_ONCE]
+            scored = _checked(score, histories, num_items, scorer)
+            best = top_items(-scored, min(depth, num_items))
+            items.append(best)
+            scores.append(np.take_along_axis(scored, best, axis=1))
     write_ranking(Ranking(items=np.concatenate(items), scores=np.concatenate(scores)), job.out)
+
+
+def _bounded(threads: int) -> AbstractContextManager[None]:
+    """Bound torch's threads where the scorer brought torch in; others need no torch at all."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from bench.seqrec.threads import compute_threads
+
+    return compute_threads(threads)
 
 
 def _checked(

@@ -9,7 +9,8 @@ import numpy as np
 from bench.data import prepared
 from bench.records import Job
 from bench.seqrec.sasrec import Sizes, save
-from bench.seqrec.training import Recipe, compute_threads, fit
+from bench.seqrec.threads import compute_threads
+from bench.seqrec.training import Recipe, fit
 
 
 def run(
@@ -22,6 +23,7 @@ def run(
     blocks: int,
     heads: int,
     dropout: float,
+    position_std: float,
     learning_rate: float,
     weight_decay: float,
     batch: int,
@@ -42,6 +44,7 @@ def run(
         blocks=blocks,
         heads=heads,
         dropout=dropout,
+        position_std=position_std,
     )
     recipe = Recipe(
         learning_rate=learning_rate,
