@@ -11,8 +11,10 @@ the cases, items in the ranking.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.errors import BenchError
 
 SCHEMA_VERSION = 1
+BESIDE = ("cases", "ranking")
 
 
 class _Record(BaseModel):
@@ -100,6 +103,7 @@ class Result(_Record):
     data: DataFacts | None = None
     evaluations: dict[str, Evaluation] = {}
     stages: list[StageRecord] = []
+    files: dict[str, str] = Field({}, description="sha256 of the parquet files beside it")
     cost: Cost | None = None
     provenance: dict[str, str] = {}
 
@@ -154,11 +158,33 @@ def find_result(folder: Path, trial: str) -> Result | None:
     return read_result(path) if path.is_file() else None
 
 
+def path_beside(folder: Path, trial: str, name: str) -> Path:
+    """Return where a trial's "cases" or "ranking" lies."""
+    return folder / f"{trial}.{name}.parquet"
+
+
+def is_whole(result: Result, folder: Path) -> bool:
+    """Tell whether the files beside a result are those that were written with it."""
+    paths = {name: path_beside(folder, result.trial, name) for name in BESIDE}
+    return all(
+        path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == result.files.get(name)
+        for name, path in paths.items()
+    )
+
+
+def set_aside(path: Path, folder: Path, why: str) -> None:
+    """Move a file that is not what it should be out of the way, and say so."""
+    target = folder / ".aside" / f"{path.name}.{secrets.token_hex(4)}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
+    print(f"{why} Moved to {target}.", file=sys.stderr)
+
+
 def read_cases(folder: Path, trial: str) -> CaseTable:
     """Read the per-case values and the ranking of a trial that ended well."""
     try:
-        cases = pq.read_table(folder / f"{trial}.cases.parquet")
-        ranking = pq.read_table(folder / f"{trial}.ranking.parquet")
+        cases = pq.read_table(path_beside(folder, trial, "cases"))
+        ranking = pq.read_table(path_beside(folder, trial, "ranking"))
         names = cases.column_names
         masses = {
             int(name.removeprefix("mass@")): np.array(cases[name].to_pylist(), dtype=np.float64)

@@ -106,7 +106,7 @@ def _command(process: psutil.Process) -> list[str]:
 def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
     tmp_path: Path, undisturbed: tuple[str, int]
 ) -> None:
-    text, num_stages = undisturbed
+    text, _ = undisturbed
     process = start(tmp_path / "w")
     wait_for(lambda: len(artefacts(tmp_path / "w")) >= 6, process)
     process.send_signal(signal.SIGINT)
@@ -116,3 +116,30 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
     summary = finish(tmp_path / "w")
     assert summary["stages"]["reused"] >= len(made)
     assert report(tmp_path / "w") == text
+
+
+def test_two_drivers_share_the_work(tmp_path: Path, undisturbed: tuple[str, int]) -> None:
+    text, num_stages = undisturbed
+    both = [start(tmp_path / "w"), start(tmp_path / "w")]
+    ran = 0
+    for process in both:
+        out, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        ran += json.loads(out)["stages"]["run"]
+    assert ran == num_stages
+    assert report(tmp_path / "w") == text
+
+
+def test_torn_results_are_written_anew_from_the_store(
+    tmp_path: Path, undisturbed: tuple[str, int]
+) -> None:
+    text, _ = undisturbed
+    folder = tmp_path / "w"
+    finish(folder)
+    results = sorted((folder / "results" / "synthetic").rglob("seed-*.json"))
+    results[0].write_text("")
+    results[1].write_text(results[1].read_text()[:100])
+    results[2].with_suffix(".cases.parquet").write_bytes(b"PAR1")
+    assert finish(folder)["stages"]["run"] == 0
+    assert report(folder) == text
+    assert len(list((folder / "results" / ".aside").iterdir())) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,7 +52,8 @@ class Method:
     folder: str = ""
     def plan(self, data, model, seed):
         settings = {"folder": self.folder, "seed": seed}
-        return Plan(final=rank(data.test, scorer="mischief:fit", train=data.train, settings=settings))
+        scorer = "mischief:fit"
+        return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
 '''
 
 
@@ -98,8 +99,8 @@ def ray_executor(time_limit: float | None = None) -> Executor:
 
 
 @pytest.fixture(params=["inline", "ray"])
-def executor(request: pytest.FixtureRequest) -> Iterator[Callable[..., Executor]]:
-    yield InlineExecutor if request.param == "inline" else ray_executor
+def executor(request: pytest.FixtureRequest) -> Callable[..., Executor]:
+    return InlineExecutor if request.param == "inline" else ray_executor
 
 
 def test_results_and_resume(tmp_path: Path, executor: Callable[..., Executor]) -> None:
@@ -264,3 +265,44 @@ def test_both_executors_give_equal_metrics(tmp_path: Path) -> None:
 )
 def test_policy(failures: list, divisor: int, expected: int | None) -> None:
     assert next_divisor(failures, divisor) == expected
+
+
+def test_a_changed_data_file_makes_new_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "own.toml").write_text(
+        'title = "T"\ndescription = "D"\nlicence = "L"\ncitation = "C"\nreader = "recbole"\n'
+        '[files]\ninteractions = { name = "own.inter" }\nitems = { name = "own.item" }\n'
+        '[fields]\nuser = "u"\nitem = "i"\ntime = "t"\ntitle = "{x}"\n'
+        "[split]\nhistory = 2\nmin_history = 1\n"
+    )
+    items = "\n".join(["i:token\tx:token_seq", *(f"{i}\tTitle {i}" for i in range(30))])
+    lines = [f"{u}\t{(u + t) % 30}\t{100 * t + u}" for u in range(20) for t in range(8)]
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "own.item").write_text(items + "\n")
+    (raw / "own.inter").write_text("\n".join(["u:token\ti:token\tt:float", *lines]) + "\n")
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    card = BoardCard(
+        title="T",
+        datasets=("own",),
+        rows=(BoardRow(method="popularity"),),
+        metrics=("HR@5",),
+        seeds=1,
+        budget="smoke",
+    )
+
+    def keys() -> list[str]:
+        board = Board(name="t", card=card)
+        ((_, trial),) = board_trials(board, ks=(1, 5), data_dir=raw)
+        options = Options(store=Store(tmp_path / "s"), results=tmp_path / "r", data_dir=raw)
+        assert run([trial], options=options, executor=InlineExecutor).exit_code == 0
+        result = find_result(tmp_path / "r", trial.id)
+        assert result is not None
+        return [stage.key for stage in result.stages]
+
+    first = keys()
+    assert keys() == first
+    (raw / "own.inter").write_text((raw / "own.inter").read_text().replace("0\t3\t", "0\t4\t"))
+    assert set(keys()).isdisjoint(first)

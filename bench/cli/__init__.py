@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from bench.errors import BenchError
+
+# Full, read-only or forbidden: the user's to mend, so no traceback.
+OF_THE_MACHINE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
 
 
 def main() -> None:
@@ -18,6 +22,9 @@ def main() -> None:
         if error.hint:
             print(f"Hint: {error.hint}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise
+        print(f"Error: {error.strerror}: {error.filename or 'no file named'}.", file=sys.stderr)
+        print("Hint: Name other folders with --store, --results and --out.", file=sys.stderr)
+        sys.exit(2)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli import options as o
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Cells
-    from bench.runner.run import Summary
-    from bench.trials import Board
+    from bench.runner.run import Options, Summary
+    from bench.trials import Board, Trial
 
 
 class ExecutorName(StrEnum):
@@ -86,6 +88,7 @@ def run(
     )
     # Ray's daemons report lost workers on standard output, which belongs to the answer.
     with contextlib.redirect_stdout(sys.stderr):
+        _fetch(trials, options)
         summary = run_trials(trials, options=options, executor=make)
         tables, written = render_boards(planned, results, out)
     if as_json:
@@ -103,6 +106,24 @@ def run(
         print_tables(tables)
         _print_summary(summary, written)
     sys.exit(summary.exit_code)
+
+
+def _fetch(trials: Sequence[Trial], options: Options) -> None:
+    """Fetch raw files here, where a person sees the progress; what fails is the stage's to say."""
+    from bench.graph import build
+    from bench.stages.prepare import fetch_raw
+
+    stages = build(trial for trial in trials if not trial.problem).stages.values()
+    for stage in stages:
+        if stage.kind == "prepare" and not options.store.has(stage.kind, stage.key):
+            args: dict[str, Any] = dict(stage.args)
+            with contextlib.suppress(BenchError):
+                fetch_raw(
+                    args["name"],
+                    args["checksums"],
+                    data_dir=options.data_dir,
+                    offline=options.offline,
+                )
 
 
 def _print_settings(planned: list[tuple[Board, Cells]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from bench.errors import BenchError
 from bench.graph import Graph
 from bench.results import (
+    BESIDE,
     Attempt,
     Cost,
     DataFacts,
@@ -17,6 +19,9 @@ from bench.results import (
     Result,
     StageRecord,
     find_result,
+    is_whole,
+    path_beside,
+    set_aside,
     write_result,
     write_whole,
 )
@@ -49,6 +54,7 @@ def record_success(
         for name, folder in folders.items()
     }
     final = store.meta(trial.evaluations["final"].kind, trial.evaluations["final"].key)
+    tables = {name: (folders["final"] / f"{name}.parquet").read_bytes() for name in BESIDE}
     result = Result(
         **_identity(trial),
         status="ok",
@@ -56,15 +62,15 @@ def record_success(
         data=DataFacts(**content["final"]["data"]),
         evaluations={name: Evaluation(**loaded["evaluation"]) for name, loaded in content.items()},
         stages=stages,
+        files={name: hashlib.sha256(content).hexdigest() for name, content in tables.items()},
         cost=Cost(
             seconds_from_scratch=round(sum(stage.seconds for stage in stages), 3),
             seconds_own=round(sum(stage.seconds for stage in stages if not stage.shared), 3),
         ),
         provenance=(final or {}).get("provenance", {}),
     )
-    for name in ("cases", "ranking"):
-        path = results / f"{trial.id}.{name}.parquet"
-        write_whole(path, (folders["final"] / f"{name}.parquet").read_bytes())
+    for name, table in tables.items():
+        write_whole(path_beside(results, trial.id, name), table)
     write_result(result, results)  # last: a result that is there has its cases beside it
 
 
@@ -95,11 +101,12 @@ def _identity(trial: Trial) -> dict[str, Any]:
 
 
 def _stands(trial: Trial, keys: Sequence[str], results: Path) -> bool:
+    """Tell whether the result of exactly these stages is there, whole."""
     try:
         found = find_result(results, trial.id)
-    except BenchError:
-        return False  # torn or foreign: written anew
+    except BenchError as error:
+        set_aside(results / f"{trial.id}.json", results, error.message)
+        return False
     if found is None or found.status != "ok":
         return False
-    beside = [results / f"{trial.id}.{name}.parquet" for name in ("cases", "ranking")]
-    return [stage.key for stage in found.stages] == list(keys) and all(p.is_file() for p in beside)
+    return [stage.key for stage in found.stages] == list(keys) and is_whole(found, results)

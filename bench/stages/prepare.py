@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.cards import DatasetCard
@@ -35,22 +36,38 @@ def run(
     same_files = current.files.keys() == checksums.keys()
     if not same_files or digest(current.preparation()) != digest(dict(card)):
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    paths = {
-        role: assets.fetch(
-            file.model_copy(update={"sha256": checksums[role]}),
-            data_dir=job.data_dir,
-            offline=job.offline,
-            card_name=name,
-            licence=current.licence,
-            homepage=current.homepage,
-        )
-        for role, file in current.files.items()
-    }
+    paths = fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
     data = prepare(current, paths)
     prepared.write(data, job.out)
     job.facts.update(_facts(current, data))
     job.facts["checksums"] = {
         role: checksums[role] or assets.checksum(path) for role, path in paths.items()
+    }
+
+
+def fetch_raw(
+    name: str,
+    checksums: Mapping[str, str | None],
+    *,
+    data_dir: Path | None,
+    offline: bool,
+) -> dict[str, Path]:
+    """Return the raw files of a data set by role, fetched where they are not at hand.
+
+    Raises:
+        BenchError: Where one cannot be had, with its name, address and licence.
+    """
+    card = dataset_card(name)
+    return {
+        role: assets.fetch(
+            file.model_copy(update={"sha256": checksums[role]}),
+            data_dir=data_dir,
+            offline=offline,
+            card_name=name,
+            licence=card.licence,
+            homepage=card.homepage,
+        )
+        for role, file in card.files.items()
     }
 
 
