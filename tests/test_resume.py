@@ -40,7 +40,7 @@ def report(folder: Path) -> str:
 
 
 def artefacts(folder: Path) -> set[str]:
-    return {path.parent.name for path in folder.glob(".bench/store/*/*/meta.json")}
+    return {path.parent.name for path in folder.glob(".bench/store/[a-z]*/*/meta.json")}
 
 
 def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:

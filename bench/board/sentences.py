@@ -134,7 +134,7 @@ def _intervals(cells: Sequence[Cell]) -> str:
     if jackknifed:
         parts.append(f"delete-20 % jackknife ({_families(jackknifed)})")
     if drawn:
-        parts.append(f"percentile bootstrap ({_families(drawn)})")
+        parts.append(f"bootstrap standard error ({_families(drawn)})")
     return ", ".join(parts)
 
 

@@ -5,6 +5,11 @@ Drawing users with replacement repeats their lists and so destroys distinct item
 bootstrap percentiles covered the true difference of two unlike methods in 0 % of the cases for
 DivRatio, Coverage and Gini, the delete-d jackknife in 97-99, 91-97 and 93-95 %. Where it does not
 matter which items are shown just once the bootstrap serves: ORRatio 92-96 %, MGU and DGU 94-97 %.
+
+Both give a standard error, and the interval is the normal one around the observed difference. The
+bootstrap's own percentiles do as well for like methods; but where lists hardly repeat an item,
+drawing users again makes repeats, and between a random and a constant recommender they never
+covered ORRatio's true difference, nor the observed one. The normal interval always did.
 """
 
 from __future__ import annotations
@@ -61,8 +66,6 @@ def jackknife(
     """
     num_units = len(reference.sizes)
     num_out = max(1, round(SHARE_LEFT_OUT * num_units))
-    everything = np.ones((num_units, 1), dtype=np.int32)
-    observed = float((other.mean(everything) - reference.mean(everything))[0])
 
     def without(rng: np.random.Generator, num_draws: int) -> Weights:
         order = rng.permuted(np.tile(np.arange(num_units), (num_draws, 1)), axis=1)
@@ -70,14 +73,13 @@ def jackknife(
 
     partial = _differences(reference, other, without, seed)
     error = np.sqrt((num_units - num_out) / num_out) * partial.std()
-    reach = float(stats.norm.ppf((1 + confidence) / 2) * error)
-    return observed - reach, observed + reach
+    return _around(reference, other, error, confidence)
 
 
 def bootstrap(
     reference: Tally, other: Tally, *, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Draw as many units as there are, with replacement; percentiles (Efron & Tibshirani 1993).
+    """Draw as many units as there are, with replacement; normal interval (Efron & Tibshirani 1993).
 
     Both methods are drawn alike, so the pairing by unit is kept. The mix of the histories is held
     fixed at that of all cases.
@@ -94,9 +96,15 @@ def bootstrap(
         drawn = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_draws)
         return drawn.T.astype(np.int32)
 
-    differences = _differences(reference, other, again, seed)
-    low, high = np.quantile(differences, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    error = _differences(reference, other, again, seed).std()
+    return _around(reference, other, error, confidence)
+
+
+def _around(reference: Tally, other: Tally, error: float, confidence: float) -> tuple[float, float]:
+    everything = np.ones((len(reference.sizes), 1), dtype=np.int32)
+    observed = float((other.mean(everything) - reference.mean(everything))[0])
+    reach = float(stats.norm.ppf((1 + confidence) / 2) * error)
+    return observed - reach, observed + reach
 
 
 def _differences(
