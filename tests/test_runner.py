@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,15 +92,32 @@ def refuse() -> Executor:
     raise AssertionError("an executor was started although nothing is missing")
 
 
-def ray_executor(time_limit: float | None = None) -> Executor:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a Ray node with two CPUs that all tests of this file join."""
+    from ray.cluster_utils import Cluster
+
+    node = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield node.address
+    node.shutdown()
+
+
+@pytest.fixture
+def ray_executor(cluster: str) -> Callable[..., Executor]:
     from bench.runner.ray import RayExecutor
 
-    return RayExecutor(num_cpus=2, time_limit=time_limit)
+    def make(time_limit: float | None = None) -> Executor:
+        return RayExecutor(address=cluster, time_limit=time_limit)
+
+    return make
 
 
 @pytest.fixture(params=["inline", "ray"])
 def executor(request: pytest.FixtureRequest) -> Callable[..., Executor]:
-    return InlineExecutor if request.param == "inline" else ray_executor
+    if request.param == "inline":
+        return InlineExecutor
+    made: Callable[..., Executor] = request.getfixturevalue("ray_executor")
+    return made
 
 
 def test_results_and_resume(tmp_path: Path, executor: Callable[..., Executor]) -> None:
@@ -197,7 +214,9 @@ def test_a_failed_shared_stage_skips_what_needs_it(
     assert all("gone.inter" in reason for reason in summary.skipped.values())
 
 
-def test_a_killed_worker_is_tried_again(tmp_path: Path, orders: Path) -> None:
+def test_a_killed_worker_is_tried_again(
+    tmp_path: Path, orders: Path, ray_executor: Callable[..., Executor]
+) -> None:
     (orders / "0").write_text("die once")
     todo = trials(orders, seeds=1)
     assert go(tmp_path, todo, ray_executor).exit_code == 0
@@ -206,7 +225,9 @@ def test_a_killed_worker_is_tried_again(tmp_path: Path, orders: Path) -> None:
     assert [attempt.failure for attempt in result.attempts] == ["worker died"]
 
 
-def test_a_worker_that_always_dies_is_given_up(tmp_path: Path, orders: Path) -> None:
+def test_a_worker_that_always_dies_is_given_up(
+    tmp_path: Path, orders: Path, ray_executor: Callable[..., Executor]
+) -> None:
     (orders / "0").write_text("die")
     todo = trials(orders, seeds=1, rows=("popularity",))
     summary = go(tmp_path, todo, ray_executor)
@@ -239,7 +260,9 @@ def test_ctrl_c_records_what_ended_and_the_next_run_goes_on(
     assert (len(again.ok), again.stages_reused) == (4, summary.stages_run)
 
 
-def test_both_executors_give_equal_metrics(tmp_path: Path) -> None:
+def test_both_executors_give_equal_metrics(
+    tmp_path: Path, ray_executor: Callable[..., Executor]
+) -> None:
     todo = trials(rows=("popularity", "random", "sasrec"), seeds=1)
     go(tmp_path / "inline", todo, InlineExecutor)
     go(tmp_path / "ray", todo, ray_executor)
