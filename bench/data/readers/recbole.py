@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Card, check_card
+from bench.data.cells import finite, whole_seconds
 from bench.data.lines import FETCH_AGAIN, read_lines
 from bench.data.raw import Collector, RawData
+from bench.data.roles import require
 from bench.errors import BenchError, unknown
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 ROLES = ("interactions", "items")
-
-# Beyond this a float no longer tells one second from the next.
-LARGEST_TIME = 2.0**53
 
 
 class Fields(Card):
@@ -48,12 +47,7 @@ def read(paths: Mapping[str, Path], fields: Mapping[str, Any]) -> RawData:
         BenchError: For unfit fields or a file that is not as it should be, with its line.
     """
     columns = check_card(fields, Fields, "The card's fields")
-    for role in ROLES:
-        if role not in paths:
-            raise BenchError(
-                f"The recbole reader needs a file in the role {role!r}.",
-                f"Add [files.{role}] to the card.",
-            )
+    require(paths, "recbole", ROLES)
     collector = Collector()
     _read_items(_Table.open(paths["items"]), columns, collector)
     _read_interactions(_Table.open(paths["interactions"]), columns, collector)
@@ -137,27 +131,10 @@ def _read_interactions(table: _Table, columns: Fields, collector: Collector) -> 
     user, item, time = (table.column(n) for n in (columns.user, columns.item, columns.time))
     rating = None if columns.rating is None else table.column(columns.rating)
     for number, cells in table.rows():
-        seconds = _number(cells[time], "time", number, table.name)
-        if abs(seconds) > LARGEST_TIME:
-            raise BenchError(
-                f"Line {number} of {table.name}: the time {cells[time][:40]!r} is out of range.",
-                "Times are seconds since 1970, UTC.",
-            )
-        stars = math.nan if rating is None else _number(cells[rating], "rating", number, table.name)
-        collector.add_interaction(cells[user], cells[item], stars, math.floor(seconds), number)
-
-
-def _number(text: str, what: str, line: int, file: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BenchError(
-            f"Line {line} of {file}: the {what} {text[:40]!r} is no number.",
-            "Mend the line, or check that the card's fields name the right columns.",
-        )
-    return value
+        where = f"Line {number} of {table.name}"
+        seconds = whole_seconds(cells[time], where)
+        stars = math.nan if rating is None else finite(cells[rating], "rating", where)
+        collector.add_interaction(cells[user], cells[item], stars, seconds, number)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,193 @@
+"""KAR's preparation: its program as a plain loop, and worked examples."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.data import kar
+from bench.errors import BenchError
+
+Log = list[tuple[int, int, int, int]]
+
+
+def sequences(log: Log, rules: kar.Rules, known: list[bool] | None = None) -> kar.Sequences:
+    table = np.array(log, dtype=np.int64).reshape(-1, 4)
+    num_items = int(table[:, 1].max(initial=0)) + 1
+    return kar.sequences(
+        users=table[:, 0].astype(np.int32),
+        items=table[:, 1].astype(np.int32),
+        ratings=table[:, 2].astype(np.float32),
+        times=table[:, 3],
+        with_metadata=np.array(known or [True] * num_items),
+        rules=rules,
+    )
+
+
+def own(data: kar.Sequences, place: int) -> list[int]:
+    """Return a user's items, as source positions."""
+    numbers = data.sequence[data.ends[place] : data.ends[place + 1]]
+    return [int(item) for item in data.items[numbers]]
+
+
+# --- the whole program, written out ---------------------------------------------------------------
+
+
+def plainly(log: Log, rules: kar.Rules) -> list[tuple[int, int, list[int], list[int]]]:
+    """KAR's program over dicts and lists: user, index, items and labels of each list."""
+    left = list(log)
+    while True:
+        by_user, by_item = Counter(row[0] for row in left), Counter(row[1] for row in left)
+        kept = [
+            row
+            for row in left
+            if by_user[row[0]] >= rules.min_user and by_item[row[1]] >= rules.min_item
+        ]
+        if len(kept) == len(left):
+            break
+        left = kept
+    histories: dict[int, list[tuple[int, int, int, int]]] = {}
+    for row in left:
+        histories.setdefault(row[0], []).append(row)
+    rng = random.Random(1234)
+    users = list(histories)
+    rng.shuffle(users)
+    split = list(users)
+    rng.shuffle(split)
+    rng = random.Random(12345)
+    pool = sorted({row[1] for row in left})
+    made = []
+    for user in split:
+        rows = sorted(histories[user], key=lambda row: row[3] // (86_400 if rules.by_day else 1))
+        place = min(-(-len(rows) // 2), rules.cap)
+        while place < len(rows):
+            block = rows[place : place + 4]
+            pairs = [(item, int(stars > rules.positive_above)) for _, item, stars, _ in block]
+            pairs += [(item, 0) for item in rng.sample(pool, 10 - len(pairs))]
+            rng.shuffle(pairs)
+            made.append((user, place, [pair[0] for pair in pairs], [pair[1] for pair in pairs]))
+            place += 4
+    return made
+
+
+rows = st.tuples(
+    st.integers(0, 5),
+    st.integers(0, 14),
+    st.integers(1, 5),
+    st.sampled_from([0, 1, 86_399, 86_400, 172_800]),
+)
+all_rules = st.builds(
+    kar.Rules,
+    cap=st.integers(1, 5),
+    positive_above=st.sampled_from([3.0, 4.0]),
+    min_user=st.integers(0, 3),
+    min_item=st.integers(0, 2),
+    by_day=st.booleans(),
+)
+
+
+@given(st.lists(rows, min_size=30, max_size=90), all_rules)
+def test_lists_equal_those_of_a_plain_loop(log: Log, rules: kar.Rules) -> None:
+    data = sequences(log, rules)
+    if len(data.pool) < 10:
+        with pytest.raises(BenchError, match="cannot fill lists of 10"):
+            kar.lists(data, rules)
+        return
+    found = kar.lists(data, rules)
+    assert [
+        (int(data.users[user]), int(first), data.items[items].tolist(), labels.tolist())
+        for user, first, items, labels in zip(
+            found.users, found.first, found.items, found.labels, strict=True
+        )
+    ] == plainly(log, rules)
+
+
+@given(st.lists(rows, min_size=30, max_size=90), all_rules)
+def test_blocks_take_each_later_interaction_once(log: Log, rules: kar.Rules) -> None:
+    data = sequences(log, rules)
+    if len(data.pool) < 10:
+        return
+    found = kar.lists(data, rules)
+    assert not found.labels[~found.real].any()
+    for place in range(len(data.users)):
+        mine = found.users == place
+        assert mine.sum() == -(-(len(own(data, place)) - data.starts[place]) // 4)
+        shown = data.items[found.items[mine]][found.real[mine]].tolist()
+        assert sorted(shown) == sorted(own(data, place)[data.starts[place] :])
+    train = set(data.train_users.tolist())
+    assert len(train) == int(0.9 * len(data.users))
+    assert train.isdisjoint(data.test_users.tolist())
+    assert [user in train for user in found.users] == [
+        number < found.num_train for number in range(len(found.users))
+    ]
+
+
+# --- worked examples ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("length", "cap", "start", "lists", "last"),
+    [
+        (1, 30, 1, 0, 0),
+        (5, 30, 3, 1, 2),
+        (20, 30, 10, 3, 2),
+        (21, 30, 11, 3, 2),
+        (58, 30, 29, 8, 1),
+        (58, 15, 15, 11, 3),
+        (60, 30, 30, 8, 2),
+        (60, 15, 15, 12, 1),
+        (100, 30, 30, 18, 2),
+        (100, 15, 15, 22, 1),
+    ],
+)
+def test_how_many_lists_a_user_gives(
+    length: int, cap: int, start: int, lists: int, last: int
+) -> None:
+    """The table of section 3.4 of the re-ranking notes; another user fills the pool."""
+    rules = kar.Rules(cap=cap, positive_above=3)
+    log = [(0, time % 12, 5, time) for time in range(length)]
+    data = sequences([*log, *((1, item, 5, 0) for item in range(12))], rules)
+    place = data.users.tolist().index(0)
+    found = kar.lists(data, rules)
+    sizes = found.real[found.users == place].sum(axis=1).tolist()
+    assert data.starts[place] == start
+    assert len(sizes) == lists
+    assert sizes[-1:] == ([last] if lists else [])
+
+
+def test_within_a_day_the_order_of_the_file_stays() -> None:
+    log = [(0, 0, 5, 86_400), (0, 1, 5, 86_399), (0, 2, 5, 5), (0, 3, 5, 0), (0, 4, 5, 90_000)]
+    by_day = sequences(log, kar.Rules(cap=30, positive_above=3, by_day=True))
+    assert own(by_day, 0) == [1, 2, 3, 0, 4]
+    by_second = sequences(log, kar.Rules(cap=30, positive_above=3))
+    assert own(by_second, 0) == [3, 2, 1, 0, 4]
+
+
+def test_the_first_part_is_measured_before_items_without_metadata_go() -> None:
+    log = [(0, item, 5, item) for item in range(8)]
+    rules = kar.Rules(cap=30, positive_above=3, min_user=8)
+    data = sequences(log, rules, known=[True, False, True, True, False, True, True, True])
+    assert data.starts.tolist() == [4]
+    assert own(data, 0) == [0, 2, 3, 5, 6, 7]
+    assert sorted(data.items[data.pool]) == [0, 2, 3, 5, 6, 7]
+    for place, item in enumerate([0, 2, 3, 5, 6, 7]):
+        assert data.items[data.pool[place]] == item
+
+
+def test_ratings_of_nothing_go_and_missing_ones_are_refused() -> None:
+    rules = kar.Rules(cap=30, positive_above=3)
+    assert own(sequences([(0, 0, 0, 0), (0, 1, 1, 1)], rules), 0) == [1]
+    with pytest.raises(BenchError, match="need a rating for every interaction"):
+        kar.sequences(
+            users=np.zeros(1, np.int32),
+            items=np.zeros(1, np.int32),
+            ratings=np.full(1, np.nan, np.float32),
+            times=np.zeros(1, np.int64),
+            with_metadata=np.ones(1, bool),
+            rules=rules,
+        )
