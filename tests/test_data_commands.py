@@ -1,0 +1,164 @@
+"""Description, verification and export of prepared data, by hand-made and generated sets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.cards import DatasetCard, Nouns
+from bench.data.catalogue import Catalogue
+from bench.data.description import describe
+from bench.data.export import export
+from bench.data.prepare import prepare
+from bench.data.prepared import Prepared
+from bench.data.verification import verify
+from bench.errors import BenchError
+from bench.plugins import dataset_card
+
+CARD = DatasetCard(title="T", description="D", licence="L", citation="C", reader="synthetic")
+
+
+@pytest.fixture
+def small() -> Prepared:
+    """Two users: u sees a b a c, v sees b c; windows from one item on; 2 train, 1 valid, 1 test."""
+    return Prepared(
+        catalogue=Catalogue(
+            ids=("A", "B", "C", "D"),
+            titles=("One", "Two", "Three, of many", "Two"),
+            categories=(("x",), ("x", "y y"), ("y y",), ()),
+            tracked=("x", "y y"),
+        ),
+        user_ids=("u", "v"),
+        users=np.array([0, 0, 0, 0, 1, 1], dtype=np.int32),
+        items=np.array([0, 1, 0, 2, 1, 2], dtype=np.int32),
+        ratings=np.array([5, 4, 3, 2, 1, np.nan], dtype=np.float32),
+        times=np.array([10, 20, 30, 50, 15, 40], dtype=np.int64),
+        start=np.array([0, 0, 4, 0], dtype=np.int64),
+        target=np.array([1, 2, 5, 3], dtype=np.int64),
+        boundaries=(2, 3),
+        history=3,
+        counts={"users": 2, "items": 4},
+    )
+
+
+def test_description_of_a_set_counted_by_hand(small: Prepared) -> None:
+    found = describe(small)
+    assert found.sequences == {
+        "users": 2,
+        "users with a sample": 2,
+        "windows": 4,
+        "windows, train": 2,
+        "windows, valid": 1,
+        "windows, test": 1,
+    }
+    assert found.density == 6 / (2 * 3)
+    assert found.repeats == 0.25  # only u's third item, a, stands in its history
+    assert found.sequence_lengths["mean"] == 3.0
+    assert found.history_lengths["max"] == 3.0
+    assert found.item_popularity["min"] == 0.0
+    # Popularity 0, 2, 2, 2 over four items: (−1·2 + 1·2 + 3·2) / (4·6).
+    assert found.popularity_gini == pytest.approx(6 / 24)
+    assert found.top_tenth == pytest.approx(2 / 6)
+    # Training windows cover a, b, a: x gets 1 + .5 + 1, y gets .5.
+    assert found.categories == pytest.approx({"x": 2.5 / 3, "y y": 0.5 / 3})
+    assert found.title_words["max"] == 3.0
+    json.dumps(found.as_dict())
+
+
+def test_a_good_set_passes_and_says_what_to_know(small: Prepared) -> None:
+    verdicts = {finding.check: finding.verdict for finding in verify(small, CARD)}
+    assert "fails" not in verdicts.values()
+    assert verdicts["titles are distinct"] == "note"
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"target": np.array([3, 2, 5, 1])}, "no sample of a later split"),
+        ({"start": np.array([0, 0, 3, 0])}, "every history is of the target's user"),
+        ({"target": np.array([1, 2, 5, 5]), "start": np.array([0, 0, 4, 4])}, "no sample twice"),
+        ({"items": np.array([0, 1, 0, 9, 1, 2])}, "every target is an item"),
+    ],
+)
+def test_a_bad_set_fails_its_check(small: Prepared, change: dict, check: str) -> None:
+    found = [f for f in verify(replace(small, **change), CARD) if f.check.startswith(check)]
+    assert [finding.verdict for finding in found] == ["fails"]
+
+
+def test_unexpected_counts_fail(small: Prepared) -> None:
+    card = CARD.model_copy(update={"expected": {"users": 3}})
+    assert verify(small, card)[0].verdict == "fails"
+    assert "3" in verify(small, card)[0].text
+
+
+def test_recbole_files_read_back(small: Prepared, tmp_path: Path) -> None:
+    export(small, "recbole", tmp_path, name="own", nouns=Nouns())
+    card = DatasetCard(
+        title="T",
+        description="D",
+        licence="L",
+        citation="C",
+        reader="recbole",
+        fields={
+            "user": "user_id",
+            "item": "item_id",
+            "time": "timestamp",
+            "title": "{title}",
+            "categories": "categories",
+        },
+        split={"history": 3, "min_history": 1, "ratios": (2, 1, 1)},
+    )
+    files = {"interactions": tmp_path / "own.inter", "items": tmp_path / "own.item"}
+    again = prepare(card, files)
+    assert again.catalogue.titles == small.catalogue.titles
+    assert again.items.tolist() == small.items.tolist()
+    assert (again.start.tolist(), again.target.tolist()) == (
+        small.start.tolist(),
+        small.target.tolist(),
+    )
+
+
+def test_d3_files_have_its_columns(small: Prepared, tmp_path: Path) -> None:
+    paths = export(small, "d3", tmp_path, name="own", nouns=Nouns())
+    assert len(paths) == 4
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "own.test.csv").read_text()))
+    assert row["user_id"] == "u"
+    assert row["item_asins"] == "['A', 'B', 'A']"
+    assert (row["item_id"], row["item_title"]) == ("2", "Three, of many")
+    assert row["history_rating"] == "[5.0, 4.0, 3.0]"
+    assert (tmp_path / "own.info.txt").read_text().splitlines()[2] == "Three, of many\t2"
+
+
+def test_sprec_files_have_its_maps(small: Prepared, tmp_path: Path) -> None:
+    export(small, "sprec", tmp_path, name="own", nouns=Nouns(singular="book", plural="books"))
+    (row,) = json.loads((tmp_path / "test.json").read_text())
+    assert row["output"] == '"Three, of many"\n'
+    assert '"One", "Two", "One"' in row["input"]
+    assert json.loads((tmp_path / "id2name.json").read_text()) == {
+        "0": "One",
+        "1": "Two",
+        "2": "Three, of many",
+    }
+    assert json.loads((tmp_path / "name2genre.json").read_text())["Two"] == ["x", "y y"]
+    assert list(json.loads((tmp_path / "genre_dict.json").read_text())) == ["x", "y y"]
+
+
+def test_qrels_name_case_and_item(small: Prepared, tmp_path: Path) -> None:
+    (path,) = export(small, "trec", tmp_path, name="own", nouns=Nouns())
+    assert path.read_text() == "3 0 C 1\n"
+
+
+def test_an_unknown_form_is_refused(small: Prepared, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="no form to export to named 'recbol'"):
+        export(small, "recbol", tmp_path, name="own", nouns=Nouns())
+
+
+def test_the_generated_set_passes() -> None:
+    card = dataset_card("synthetic")
+    assert "fails" not in {finding.verdict for finding in verify(prepare(card, {}), card)}
