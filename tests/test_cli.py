@@ -100,6 +100,11 @@ def test_a_board_is_narrowed_or_replaced(bench: Callable[..., SimpleNamespace]) 
     assert (trial["method"], trial["dataset"], trial["seed"]) == ("popularity", "synthetic", 0)
 
 
+def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespace]) -> None:
+    done = bench("run", *SMOKE, "--method", "popularity", "--seeds", "1")
+    assert "Smoke: generated data, changed: seeds 1; rows Popularity" in done.out
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -98,8 +98,17 @@ def _changed(board: Board, methods: Sequence[str] | None, changed: dict[str, Any
             update["reference"] = ""
     if not update:
         return board
+    shown = [f"{key} {_spelled(value)}" for key, value in update.items() if key != "reference"]
+    if board.name != CUSTOM:
+        update["title"] = f"{board.card.title}, changed: {'; '.join(shown)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(one.name if isinstance(one, BoardRow) else str(one) for one in value)
+    return str(value)
 
 
 def _rows_called(card: BoardCard, name: str) -> list[BoardRow]:
