@@ -14,7 +14,7 @@ import pytest
 from bench.cards import DatasetCard, Nouns
 from bench.data.catalogue import Catalogue
 from bench.data.description import describe
-from bench.data.export import export
+from bench.export import export
 from bench.data.prepare import prepare
 from bench.data.prepared import Prepared
 from bench.data.verification import verify

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bench.cli import cache, check, data, listing, new, plan, report, run, schema, score
+from bench.cli import cache, check, claims, data, listing, new, plan, report, run, schema, score
 
 app = typer.Typer(
     name="bench",
@@ -20,6 +20,7 @@ app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(report.report)
 app.command("score")(score.score)
+app.command("claims")(claims.claims)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 app.add_typer(new.app, name="new")

@@ -149,7 +149,7 @@ def export(
 ) -> None:
     """Write a prepared data set in another project's form."""
     from bench import plugins
-    from bench.data.export import export as write
+    from bench.export import export as write
 
     nouns = plugins.dataset_card(name).nouns
     data = _prepared(name, store, data_dir, offline)
