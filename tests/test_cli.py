@@ -191,7 +191,7 @@ def test_a_method_in_40_lines_appears_passes_and_runs(
     assert "exists already" in bench("new", "method", "follower", "--into", "plug").err
     checked = bench("check", "plug/follower.py")
     assert (checked.code, "FAIL" in checked.out) == (0, False)
-    monkeypatch.setenv("BENCH_PATH", str(tmp_path / "plug"))
+    monkeypatch.setenv("BENCH_PATH", "plug")
     assert "follower" in bench("list", "methods").out
     done = bench("run", "--method", "follower", "--dataset", "synthetic", "--scale", "smoke",
                  "--seeds", "1")  # fmt: skip

@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError, WorkerCrashedError
 
 from bench.errors import BenchError
+from bench.plugins import user_folders
 from bench.runner.work import Failure, Order, Outcome, work
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values travel
@@ -43,7 +44,9 @@ class RayExecutor:
             "object_store_memory": OBJECT_STORE_BYTES,
             "include_dashboard": False,
         }
-        carried = {name: os.environ[name] for name in ("BENCH_PATH",) if name in os.environ}
+        # Absolute, since a worker's working folder is Ray's affair.
+        folders = os.pathsep.join(map(str, user_folders()))
+        carried = {"BENCH_PATH": folders} if folders else {}
         try:
             ray.init(
                 address=address or "local",
