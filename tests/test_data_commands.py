@@ -14,11 +14,11 @@ import pytest
 from bench.cards import DatasetCard, Nouns
 from bench.data.catalogue import Catalogue
 from bench.data.description import describe
-from bench.export import export
 from bench.data.prepare import prepare
 from bench.data.prepared import Prepared
 from bench.data.verification import verify
 from bench.errors import BenchError
+from bench.export import export
 from bench.plugins import dataset_card
 
 CARD = DatasetCard(title="T", description="D", licence="L", citation="C", reader="synthetic")

@@ -236,7 +236,7 @@ def _is(score: float, mark: float | None) -> bool:
 
 def _judged(block: Block, board: Board, folder: Path) -> Block:
     """Add the verdicts of the statistics to a block's cells."""
-    from bench.board.verdicts import verdicts  # a report of values does not wait for statsmodels
+    from bench.board.verdicts import verdicts  # a report of values does not wait for the statistics
 
     known = _samples(block, folder)
     rows = list(block.rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    # Only named here: a report of bare values must not wait for scipy and statsmodels.
+    # Only named here: a report of bare values must not wait for scipy.
     from bench.stats.compare import Comparison
 
 Status = Literal["ok", "partial", "failed", "skipped", "not run"]

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from bench.cli import cache, check, claims, data, listing, new, plan, report, run, schema, score
+from bench.cli import (
+    cache,
+    check,
+    claims,
+    compare,
+    data,
+    listing,
+    merge,
+    new,
+    plan,
+    power,
+    report,
+    run,
+    schema,
+    score,
+)
 
 app = typer.Typer(
     name="bench",
@@ -21,6 +36,9 @@ app.command("run")(run.run)
 app.command("report")(report.report)
 app.command("score")(score.score)
 app.command("claims")(claims.claims)
+app.command("compare")(compare.compare)
+app.command("power")(power.power)
+app.command("merge")(merge.merge)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 app.add_typer(new.app, name="new")

@@ -75,7 +75,7 @@ def prepare(
     as_json: o.AsJson = False,
 ) -> None:
     """Read, filter and split data sets into the store, and count them."""
-    opened = {name: _prepared(name, store, data_dir, offline) for name in names}
+    opened = {name: prepared_data(name, store, data_dir, offline) for name in names}
 
     def text(data: Prepared) -> str:
         return f"fingerprint  {data.fingerprint}\n{_table(data.counts)}"
@@ -107,7 +107,7 @@ def stats(
             parts.append(f"{title}:\n{shown}" if isinstance(value, dict) else f"{title}: {shown}")
         return "\n\n".join(parts)
 
-    opened = {name: _prepared(name, store, data_dir, offline) for name in names}
+    opened = {name: prepared_data(name, store, data_dir, offline) for name in names}
     _print(opened, as_json, lambda data: describe(data).as_dict(), text)
 
 
@@ -124,7 +124,7 @@ def verify(
     from bench.data.verification import verify as check
 
     found = {
-        name: check(_prepared(name, store, data_dir, offline), plugins.dataset_card(name))
+        name: check(prepared_data(name, store, data_dir, offline), plugins.dataset_card(name))
         for name in names
     }
     if as_json:
@@ -152,12 +152,17 @@ def export(
     from bench.export import export as write
 
     nouns = plugins.dataset_card(name).nouns
-    data = _prepared(name, store, data_dir, offline)
+    data = prepared_data(name, store, data_dir, offline)
     for path in write(data, form.value, into, name=name, nouns=nouns):
         print(path)
 
 
-def _prepared(name: str, store: Path, data_dir: Path | None, offline: bool) -> Prepared:
+def prepared_data(name: str, store: Path, data_dir: Path | None, offline: bool) -> Prepared:
+    """Return a data set from the store, prepared first where it is not there.
+
+    Raises:
+        BenchError: Where its files cannot be had, or hold no such data.
+    """
     from bench.data.prepared import read
     from bench.graph import Unit
     from bench.runner.work import order, work

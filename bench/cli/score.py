@@ -1,4 +1,4 @@
-"""`bench score`: the metrics of a ranking made elsewhere."""
+"""`bench score`: the metrics of a ranking, or of texts to be grounded, made elsewhere."""
 
 from __future__ import annotations
 
@@ -10,23 +10,42 @@ from typing import Annotated
 import typer
 
 from bench.cli import options as o
+from bench.errors import BenchError
 
 
 class Format(StrEnum):
     """Layouts of files that can be scored."""
 
     ranking = "ranking"
+    sprec = "sprec"
 
 
 def score(
-    file: Annotated[Path, typer.Argument(help="JSONL (also .gz) or parquet, one object a case.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="ranking: JSONL (also .gz) or parquet; sprec: a JSON list (also .gz)."),
+    ],
     format_: Annotated[
         Format,
-        typer.Option("--format", help="ranking: case, user, history, target, items (best first)."),
+        typer.Option(
+            "--format",
+            help="ranking: case, user, history, target, items (best first). "
+            "sprec: instruction, input, output, predict (texts, grounded here).",
+        ),
     ] = Format.ranking,
     catalogue: Annotated[
         Path | None,
-        typer.Option("--catalogue", help="All items: id, title, categories (JSONL, CSV, parquet)."),
+        typer.Option(
+            "--catalogue",
+            help="All items: id, title, categories (JSONL, CSV, parquet). sprec: the folder of "
+            "id2name, name2genre and genre_dict.json.",
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder", metavar="CARD", help="sprec: paraphrase-minilm-l3-v2 is the papers'."
+        ),
     ] = None,
     k: Annotated[
         list[int] | None, typer.Option("--k", min=1, help="Length of lists. Repeatable; 1 and 5.")
@@ -35,17 +54,66 @@ def score(
         list[str] | None,
         typer.Option("--category", help="Category that fairness tracks. Repeatable; all."),
     ] = None,
+    data_dir: o.DataDir = None,
+    offline: o.Offline = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Compute every metric of a ranking file; without a catalogue only those that need none."""
+    """Compute every metric of a file; without a catalogue only those that need none."""
     from tabulate import tabulate
 
-    from bench.score import read_catalogue, read_ranking, score_ranking
-
-    del format_  # one layout so far; the option keeps command lines valid when there are more
-    items = None if catalogue is None else read_catalogue(catalogue)
-    values = score_ranking(read_ranking(file), items, ks=k or [1, 5], tracked=tracked)
+    ks = k or [1, 5]
+    if format_ is Format.sprec:
+        if tracked is not None:
+            raise BenchError(
+                "--category does not go with --format sprec.",
+                "The keys of the folder's genre_dict.json are the categories that it tracks.",
+            )
+        values = _sprec(file, catalogue, encoder, ks, data_dir=data_dir, offline=offline)
+    else:
+        if encoder is not None or data_dir is not None:
+            raise BenchError(
+                "--encoder and --data-dir do not go with --format ranking.",
+                "Its items are ids, so there is nothing to ground.",
+            )
+        values = _ranking(file, catalogue, ks, tracked)
     if as_json:
         print(json.dumps(values, indent=2))
     else:
         print(tabulate(values.items(), headers=("metric", "value"), floatfmt=".6f"))
+
+
+def _ranking(
+    file: Path, catalogue: Path | None, ks: list[int], tracked: list[str] | None
+) -> dict[str, float]:
+    from bench.score import read_catalogue, read_ranking, score_ranking
+
+    items = None if catalogue is None else read_catalogue(catalogue)
+    return score_ranking(read_ranking(file), items, ks=ks, tracked=tracked)
+
+
+def _sprec(
+    file: Path,
+    folder: Path | None,
+    encoder: str | None,
+    ks: list[int],
+    *,
+    data_dir: Path | None,
+    offline: bool,
+) -> dict[str, float]:
+    from bench.data.encoders import encoder_names
+    from bench.sprec_files import read_sprec, read_sprec_folder, score_sprec
+
+    if folder is None:
+        raise BenchError(
+            "--format sprec needs the items.", "Name the folder of id2name.json with --catalogue."
+        )
+    if encoder is None:
+        raise BenchError(
+            "--format sprec needs a sentence encoder.",
+            f"Name one with --encoder: {', '.join(encoder_names())}.",
+        )
+    rows, items = read_sprec(file), read_sprec_folder(folder)
+    from bench.lm.encoder import load_encoder  # torch, seconds that a wrong file should not cost
+
+    loaded = load_encoder(encoder, offline=offline, data_dir=data_dir)
+    return score_sprec(rows, items, loaded, ks)

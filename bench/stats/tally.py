@@ -74,15 +74,6 @@ class Tally:
         """Average `per_seed` over the seeds, shape (R,)."""
         return np.asarray(self.per_seed(weights).mean(axis=0))
 
-    def beside(self, other: Tally) -> Tally:
-        """Put another method's units after this one's, shape (X, 2U), of the same metric."""
-        pairs = zip(self.amounts, other.amounts, strict=True)
-        return Tally(
-            amounts=tuple(sparse.hstack(pair, format="csr") for pair in pairs),
-            sizes=np.concatenate([self.sizes, other.sizes]),
-            score=self.score,
-        )
-
 
 def tallies(samples: Sequence[Sample], metric: Metric, units: Units) -> tuple[Tally, ...]:
     """Sum up the lists of methods that are compared on a set-level metric.

@@ -1,0 +1,131 @@
+"""Rankings made elsewhere as one side of a comparison; the files are those of `bench score`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.comparison.systems import System
+from bench.data.catalogue import Catalogue
+from bench.data.windows import PADDING
+from bench.errors import BenchError, unknown
+from bench.metrics.evaluate import Scores, evaluate
+from bench.metrics.names import parse
+from bench.metrics.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
+from bench.score import NEEDS_CATALOGUE, RankingFile
+from bench.stats.sample import Sample
+
+NO_FINGERPRINT = (
+    "{name} is a file without a fingerprint of its data: that its cases are the same ones is "
+    "checked by their ids, users and, between two files, targets."
+)
+
+
+def track(catalogue: Catalogue, names: Sequence[str]) -> Catalogue:
+    """Choose the categories that fairness metrics track, in this order.
+
+    Raises:
+        BenchError: If the catalogue has no such category.
+    """
+    existing = {name for kinds in catalogue.categories for name in kinds}
+    for name in names:
+        if name not in existing:
+            raise unknown("category", name, existing)
+    return replace(catalogue, tracked=tuple(names))
+
+
+def mentioned(files: Sequence[RankingFile]) -> Catalogue:
+    """Let the ids that the files mention stand in for a catalogue, shared by all of them."""
+    seen: dict[str, None] = {}
+    for file in files:
+        for case in file.cases:
+            seen.update(dict.fromkeys((*case.history, case.target, *case.items)))
+    ids = tuple(seen)
+    return Catalogue(ids=ids, titles=ids, categories=((),) * len(ids))
+
+
+def outside_system(
+    name: str,
+    path: Path,
+    file: RankingFile,
+    catalogue: Catalogue,
+    *,
+    ks: Sequence[int],
+    positions: dict[str, int],
+    whole_catalogue: bool = True,
+) -> System:
+    """Score a ranking file and make it comparable; it is a single seed, number 0.
+
+    Args:
+        name: What to call it.
+        path: Where it was read from, for messages.
+        file: Its cases.
+        catalogue: The items, with the categories to track.
+        ks: Lengths of lists.
+        positions: Position of each item id, shared by all systems that are compared; grows.
+        whole_catalogue: False where `mentioned` made it up; metrics that need its size are then
+            left out.
+
+    Raises:
+        BenchError: If a list is shorter than k or no target is in the catalogue.
+    """
+    items, scores = _scored(path, file, catalogue, ks)
+    shared = np.array([positions.setdefault(id_, len(positions)) for id_ in catalogue.ids])
+    sample = Sample(
+        name=name,
+        seeds=(0,),
+        cases=tuple(case.case for case in file.cases),
+        users=tuple(case.user for case in file.cases),
+        values={metric: values[None] for metric, values in scores.cases.items()},
+        items=np.where(items >= 0, shared[np.maximum(items, 0)], items)[None].astype(np.int32),
+        known=scores.known,
+        masses={k: mass[None] for k, mass in scores.masses.items()},
+        history_mass=scores.history_mass,
+        tracked=catalogue.tracked,
+        num_items=len(catalogue),
+    )
+    measured = {
+        metric: value
+        for metric, value in scores.metrics.items()
+        if whole_catalogue or parse(metric).family not in NEEDS_CATALOGUE
+    }
+    return System(
+        sample=sample,
+        dataset="",
+        fingerprint="",
+        recorded={0: measured},
+        places={0: str(path)},
+        targets={case.case: case.target for case in file.cases},
+        notes=(NO_FINGERPRINT.format(name=name),),
+    )
+
+
+def _scored(
+    path: Path, file: RankingFile, catalogue: Catalogue, ks: Sequence[int]
+) -> tuple[NDArray[np.int32], Scores]:
+    own = {id_: place for place, id_ in enumerate(catalogue.ids)}
+    items = _places([case.items for case in file.cases], own, LIST_ENDS)
+    try:
+        scores = evaluate(
+            Ranking(items=items),
+            targets=_places([(case.target,) for case in file.cases], own, PADDING)[:, 0],
+            histories=_places([case.history for case in file.cases], own, PADDING),
+            catalogue=catalogue,
+            ks=ks,
+        )
+    except BenchError as error:
+        raise BenchError(f"{path.name}: {error.message}", error.hint) from error
+    return items, scores
+
+
+def _places(
+    lists: Sequence[tuple[str, ...]], position: dict[str, int], filler: int
+) -> NDArray[np.int32]:
+    table = np.full((len(lists), max(map(len, lists))), filler, dtype=np.int32)
+    for row, ids in zip(table, lists, strict=True):
+        row[: len(ids)] = [position.get(id_, NOT_AN_ITEM) for id_ in ids]
+    return table
