@@ -78,7 +78,7 @@ def forest(block: Block, metric: str) -> Markup | None:
     ends = [end for _, test in tests for end in (test.low, test.high) if end is not None]
     x = scale([0.0, *ends], left, right)
     bottom = 34 + 30 * len(tests)
-    parts = [_vertical_grid(x, 20, bottom), _line(x(0), 20, x(0), bottom, "zero")]
+    parts = [_vertical_grid(x, 20, bottom), svg_line(x(0), 20, x(0), bottom, "zero")]
     for place, (row, test) in enumerate(tests):
         assert test.low is not None
         assert test.high is not None
@@ -91,20 +91,20 @@ def forest(block: Block, metric: str) -> Markup | None:
         parts.append(
             Markup("<g><title>{}</title>{}{}{}{}</g>").format(
                 one_line(says),
-                _text(left - 14, y + 4, _short(row.name), "end"),
-                _line(x(test.low), y, x(test.high), y, "bar"),
+                svg_text(left - 14, y + 4, _short(row.name), "end"),
+                svg_line(x(test.low), y, x(test.high), y, "bar"),
                 Markup('<circle class="{}" cx="{:.1f}" cy="{}" r="5"/>').format(
                     kind, x(test.difference), y
                 ),
-                _text(right + 16, y + 4, _effect(test), "start", "value"),
+                svg_text(right + 16, y + 4, _effect(test), "start", "value"),
             )
         )
     better = "right" if parse(metric).higher_is_better else "left"
     caption = f"{metric}: difference from {block.reference.name}; better to the {better}"
-    axis = _text((left + right) / 2, bottom + 40, one_line(caption), "middle", "axis")
+    axis = svg_text((left + right) / 2, bottom + 40, one_line(caption), "middle", "axis")
     parts.append(axis)
     title = f"Differences in {metric} from {block.reference.name} on {block.title}"
-    return _svg(WIDTH, bottom + 52, one_line(title), parts)
+    return svg(WIDTH, bottom + 52, one_line(title), parts)
 
 
 def scatter_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
@@ -140,7 +140,7 @@ def scatter(block: Block, metrics: Sequence[str]) -> Markup | None:
     left, top, bottom = 64, 20, 300
     x = scale([right for _, right, _ in points], left, WIDTH - 16)
     y = scale([up for _, _, up in points], bottom, top)
-    parts = [_vertical_grid(x, top, bottom), _horizontal_grid(y, left, WIDTH - 16)]
+    parts = [_vertical_grid(x, top, bottom), horizontal_grid(y, left, WIDTH - 16)]
     front = pareto([(right, up) for row, right, up in points if row.ranked])
     if len(front) > 1:
         path = " ".join(f"{x(right):.1f},{y(up):.1f}" for right, up in front)
@@ -148,10 +148,10 @@ def scatter(block: Block, metrics: Sequence[str]) -> Markup | None:
     dots = [(row, x(right), y(up)) for row, right, up in points]
     parts += [_dot(row, px, py, chosen) for row, px, py in dots]
     parts += _labels([(_short(row.name), px, py) for row, px, py in dots], left, top, bottom)
-    parts.append(_text((left + WIDTH) / 2, bottom + 40, f"{chosen[0]} {arrow(chosen[0])}", "middle",
-                       "axis"))  # fmt: skip
-    parts.append(_text(4, top - 6, f"{chosen[1]} {arrow(chosen[1])}", "start", "axis"))
-    return _svg(WIDTH, bottom + 52, f"{chosen[0]} against {chosen[1]} on {block.title}", parts)
+    below = f"{chosen[0]} {arrow(chosen[0])}"
+    parts.append(svg_text((left + WIDTH) / 2, bottom + 40, below, "middle", "axis"))
+    parts.append(svg_text(4, top - 6, f"{chosen[1]} {arrow(chosen[1])}", "start", "axis"))
+    return svg(WIDTH, bottom + 52, f"{chosen[0]} against {chosen[1]} on {block.title}", parts)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -206,7 +206,7 @@ def _labels(
         if fitting:  # without room the name stays in the dot's title and in the table
             tx, ty, anchor, box = fitting[0]
             taken.append(box)
-            placed.append(_text(tx, ty, name, anchor))
+            placed.append(svg_text(tx, ty, name, anchor))
     return placed
 
 
@@ -219,27 +219,30 @@ def _overlap(one: Box, other: Box) -> bool:
 
 def _vertical_grid(x: Scale, top: float, bottom: float) -> Markup:
     return Markup("").join(
-        _line(x(tick), top, x(tick), bottom, "grid")
-        + _text(x(tick), bottom + 18, x.tick_text(tick), "middle", "tick")
+        svg_line(x(tick), top, x(tick), bottom, "grid")
+        + svg_text(x(tick), bottom + 18, x.tick_text(tick), "middle", "tick")
         for tick in x.ticks
     )
 
 
-def _horizontal_grid(y: Scale, left: float, right: float) -> Markup:
+def horizontal_grid(y: Scale, left: float, right: float) -> Markup:
+    """Draw a thin rule and a number at every tick of a vertical scale."""
     return Markup("").join(
-        _line(left, y(tick), right, y(tick), "grid")
-        + _text(left - 8, y(tick) + 4, y.tick_text(tick), "end", "tick")
+        svg_line(left, y(tick), right, y(tick), "grid")
+        + svg_text(left - 8, y(tick) + 4, y.tick_text(tick), "end", "tick")
         for tick in y.ticks
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+def svg_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    """Draw a line; its class decides its looks."""
     return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
         kind, x1, y1, x2, y2
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "label") -> Markup:
+def svg_text(x: float, y: float, text: str, anchor: str, kind: str = "label") -> Markup:
+    """Write a text, escaped, anchored at "start", "middle" or "end"."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
         kind, x, y, anchor, text
     )
@@ -254,7 +257,8 @@ def _short(name: str) -> str:
     return one_line(name, LABEL_CHARS)
 
 
-def _svg(width: float, height: float, title: str, parts: Sequence[Markup]) -> Markup:
+def svg(width: float, height: float, title: str, parts: Sequence[Markup]) -> Markup:
+    """Put parts into one picture with a title for screen readers."""
     return Markup('<svg role="img" viewBox="0 0 {} {}"><title>{}</title>{}</svg>').format(
         width, height, title, Markup("").join(parts)
     )

@@ -23,7 +23,7 @@ from bench.metrics.names import parse
 
 def render_html(table: BoardTable) -> str:
     """Render a board's page."""
-    return _page(
+    return fill_template(
         "board.html.j2",
         table=table,
         header=header(table.metrics),
@@ -33,7 +33,7 @@ def render_html(table: BoardTable) -> str:
 
 def index_html(tables: Sequence[BoardTable]) -> str:
     """Render the list of boards."""
-    return _page("index.html.j2", tables=tables)
+    return fill_template("index.html.j2", tables=tables)
 
 
 def header(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -51,7 +51,8 @@ def gap(row: Row) -> tuple[str, str] | None:
     return next(iter(told)) if len(told) == 1 else None
 
 
-def _page(template: str, **values: Any) -> str:
+def fill_template(template: str, **values: Any) -> str:
+    """Render a template into one self-contained page, its style and script allowed by hash."""
     environment = _environment()
     style, script = (environment.get_template(name).render() for name in ("board.css", "board.js"))
     return environment.get_template(template).render(

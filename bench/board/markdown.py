@@ -49,7 +49,7 @@ def escape(text: str) -> str:
 def _block(table: BoardTable, block: Block) -> list[str]:
     parts = [f"## {escape(block.title)}", _facts(block)]
     parts.append(
-        _grid(
+        grid(
             ["", *(f"{escape(metric)}&nbsp;{arrow(metric)}" for metric in table.metrics)],
             [[_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows],
         )
@@ -137,12 +137,13 @@ def _comparisons(block: Block, metrics: Sequence[str]) -> list[str]:
     return [
         f"<details><summary>Differences from {escape(block.reference.name)} on "
         f"{escape(block.title)}</summary>",
-        _grid([escape(head) for head in heads], lines),
+        grid([escape(head) for head in heads], lines),
         "</details>",
     ]
 
 
-def _grid(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def grid(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table; the first column to the left, the others to the right."""
     rule = [":--"] + ["--:"] * (len(heads) - 1)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *lines))
 
@@ -153,5 +154,5 @@ def index_markdown(tables: Sequence[BoardTable]) -> str:
         [f"[{escape(table.title)}]({table.name}/README.md)", *map(escape, state(table))]
         for table in tables
     ]
-    grid = _grid(["board", "data sets", "rows", "state"], lines)
-    return f"# Leaderboards\n\n{grid}\n"
+    table = grid(["board", "data sets", "rows", "state"], lines)
+    return f"# Leaderboards\n\n{table}\n"

@@ -23,7 +23,7 @@ def render(table: BoardTable, folder: Path) -> list[Path]:
         "index.html": render_html(table).encode(),
         "table.csv": render_csv(table),
     }
-    return _write(pages, folder / table.name)
+    return write_pages(pages, folder / table.name)
 
 
 def render_index(tables: Sequence[BoardTable], folder: Path) -> list[Path]:
@@ -36,10 +36,11 @@ def render_index(tables: Sequence[BoardTable], folder: Path) -> list[Path]:
         "README.md": index_markdown(tables).encode(),
         "index.html": index_html(tables).encode(),
     }
-    return _write(pages, folder)
+    return write_pages(pages, folder)
 
 
-def _write(pages: dict[str, bytes], folder: Path) -> list[Path]:
+def write_pages(pages: dict[str, bytes], folder: Path) -> list[Path]:
+    """Write pages by file name, each whole or not at all."""
     # All pages are rendered before the first is written, so an error leaves the old ones alone.
     paths = []
     for name, content in pages.items():

@@ -10,6 +10,7 @@ from bench.cli import (
     claims,
     compare,
     data,
+    datapage,
     listing,
     merge,
     new,
@@ -39,6 +40,8 @@ app.command("claims")(claims.claims)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
 app.command("merge")(merge.merge)
+data.app.command("page")(datapage.page)
+data.app.command("counts")(datapage.counts)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 app.add_typer(new.app, name="new")

@@ -107,7 +107,7 @@ def _titles(prepared: Prepared) -> Finding:
     return Finding(
         check="titles are distinct",
         verdict="note" if repeated else "ok",
-        text=f"{repeated:,} items share their title with an earlier one"
+        text=f"{repeated:,} of {len(titles):,} items share their title with an earlier one"
         if repeated
         else f"{len(titles):,} titles",
     )

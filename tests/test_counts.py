@@ -1,0 +1,250 @@
+"""Count boards: each verdict, missing data, pages that are harmless and the same every time."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.board.countpage import (
+    counts_html,
+    counts_markdown,
+    counts_text,
+    printed,
+    render_counts,
+    summary,
+)
+from bench.board.counts import CountCard, compare, load, paths, verdict_of
+from bench.cli import datapage
+from bench.errors import BenchError
+from bench.plugins import dataset_card
+from bench.published import Number, Place, Published
+from bench.published import load as load_published
+
+
+def meaning(count: str, rule: str, explanation: str = "Because.") -> dict[str, str]:
+    return {"count": count, "rule": rule, "explanation": explanation}
+
+
+CARD = CountCard.model_validate(
+    {
+        "title": "A <b>table</b>",
+        "description": "Sizes | of sets",
+        "paper": "P",
+        "table": "9",
+        "citation": "P & Q.",
+        "columns": {
+            "n_items": {"title": "#Items", "meaning": meaning("items", "equal", "<i>All</i>.")},
+            "n_rows": {"title": "#Rows", "meaning": meaning("train", "equal less one", "Header.")},
+            "share": {"title": "%", "not_run": "needs a backbone's tokenizer"},
+        },
+        "rows": [
+            {"label": "One", "dataset": "one"},
+            {
+                "label": "Two",
+                "dataset": "two",
+                "scope": "Another set.",
+                "cells": {"n_items": meaning("titles", "reported only", "Titles.")},
+            },
+            {"label": "Three", "dataset": "three"},
+        ],
+    }
+)
+PUBLISHED = Published(
+    numbers={
+        Place(paper="P", table="9", dataset=dataset, metric=metric): Number.read(text)
+        for dataset, metric, text in (
+            ("One", "n_items", "1000"),
+            ("One", "n_rows", "81"),
+            ("One", "share", "72.97"),
+            ("Two", "n_items", "5"),
+            ("Two", "n_rows", "9"),
+            ("Three", "n_items", "7"),
+        )
+    }
+)
+COUNTS = {
+    "one": {"items": 1000, "train": 80},
+    "two": {"items": 4, "titles": 6, "train": 7},
+    "three": "file x.gz, https://example.org/x.gz",
+}
+
+
+@pytest.fixture
+def table():
+    return compare("own", CARD, PUBLISHED, COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "rule", "verdict"),
+    [
+        ("10", 10, "equal", "equal"),
+        ("10", 9, "equal", "differs: unexplained"),
+        ("10", 10, "equal less one", "equal"),
+        ("10", 9, "equal less one", "one less, as explained"),
+        ("10", 11, "equal less one", "differs: unexplained"),
+        ("10", 8, "equal less one", "differs: unexplained"),
+        ("10", 10, "reported only", "equal"),
+        ("10", 9, "reported only", "differs: explained"),
+        ("10", None, "equal", "not at hand: file x"),
+        (None, 10, "equal", "not published"),
+    ],
+)
+def test_each_verdict(published, ours, rule, verdict):
+    number = None if published is None else Number.read(published)
+    assert verdict_of(number, ours, rule, "file x") == verdict
+
+
+def test_a_table_holds_the_verdicts_of_its_cells(table):
+    verdicts = {line.label: [cell.verdict for cell in line.cells] for line in table.lines}
+    tokenizer = "not run: needs a backbone's tokenizer"
+    assert verdicts == {
+        "One": ["equal", "one less, as explained", tokenizer],
+        "Two": ["differs: explained", "differs: unexplained", tokenizer],
+        "Three": [*["not at hand: file x.gz, https://example.org/x.gz"] * 2, tokenizer],
+    }
+    assert [cell.counted for cell in table.lines[1].cells] == ["titles", "train", ""]
+    assert summary(table) == (
+        "6 published numbers: 1 × equal; 1 × one less, as explained; 1 × not run; "
+        "1 × differs: explained; 1 × differs: unexplained; 1 × not at hand."
+    )
+
+
+def test_a_count_that_does_not_exist_is_a_mistake_of_the_card():
+    with pytest.raises(BenchError, match="no count named 'titles'"):
+        compare("own", CARD, PUBLISHED, COUNTS | {"two": {"items": 4, "train": 7}})
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"columns": {"n_items": {"title": "x"}}}, "give a meaning or say not_run"),
+        ({"rows": [{"label": "L", "dataset": "d", "cells": {"n_x": meaning("a", "equal")}}]},
+         "there is no column 'n_x'"),
+        ({"columns": {"a": {"title": "A", "not_run": "why", "meaning": meaning("a", "equal")}}},
+         "not both"),
+    ],
+)  # fmt: skip
+def test_every_cell_has_exactly_one_meaning(change, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        CountCard.model_validate(CARD.model_dump() | change)
+
+
+def test_published_numbers_keep_their_digits():
+    assert [printed(Number.read(text)) for text in ("72.97", "9301274", "70")] == [
+        "72.97", "9,301,274", "70",
+    ]  # fmt: skip
+    assert printed(None) == "–"
+
+
+def test_missing_data_are_named_once_with_file_and_address(table):
+    for text in (counts_text(table), counts_markdown(table), counts_html(table)):
+        plain = text.replace("&#39;", "'")
+        assert plain.count("not run: file x.gz, https://example.org/x.gz.") == 1
+        assert plain.count("not run: needs a backbone's tokenizer.") == 1
+
+
+def test_foreign_text_is_escaped(table):
+    html, markdown = counts_html(table), counts_markdown(table)
+    for text in (html, markdown):
+        assert "<b>table</b>" not in text
+        assert "<i>All</i>" not in text
+        assert "&lt;b&gt;table" in text
+    assert r"Sizes \| of sets" in markdown
+
+
+def test_the_page_loads_nothing_and_says_verdicts_in_words(table):
+    html = counts_html(table)
+    assert "default-src 'none'" in html
+    assert not re.search(r"\s(src|href)\s*=|@import|url\(|<link|<iframe|<object", html)
+    assert "one less, as explained" in html
+    assert 'class="tag unexplained">differs: unexplained<' in html
+
+
+def test_two_renders_are_byte_equal(table, tmp_path):
+    contents = []
+    for folder in ("one", "two"):
+        written = render_counts(table, tmp_path / folder)
+        assert [path.name for path in written] == ["README.md", "index.html"]
+        assert {path.parent for path in written} == {tmp_path / folder / "own"}
+        contents.append([path.read_bytes() for path in written])
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("name", ["sprec-table3", "igd-table4"])
+def test_our_boards_cover_the_published_table(name):
+    assert name in paths()
+    card, published = load(name), load_published()
+    printed_cells = {
+        (place.dataset, place.metric)
+        for place in published.numbers
+        if (place.paper, place.table) == (card.paper, card.table)
+    }
+    assert printed_cells == {(row.label, metric) for row in card.rows for metric in card.columns}
+    for row in card.rows:
+        assert dataset_card(row.dataset).title
+
+
+def test_the_expected_counts_of_movielens_match_the_paper():
+    card = load("sprec-table3")
+    expected = dict(dataset_card("ml-10m").expected)
+    counts = {row.dataset: "absent" for row in card.rows} | {"ml-10m": expected}
+    movielens = compare("sprec-table3", card, load_published(), counts).lines[0]
+    assert [cell.verdict for cell in movielens.cells] == [
+        "one less, as explained", "equal", "equal",
+    ]  # fmt: skip
+
+
+def test_igd_prints_one_more_than_its_splits():
+    card = load("igd-table4")
+    # What 8:1:1 makes of the numbers of samples, int(0.8 n) and int(0.9 n).
+    sizes = {
+        "amazon-2018-books": (41722, 682997, 85375, 85375),
+        "amazon-2018-video-games": (11037, 201612, 25201, 25202),
+        "amazon-2018-toys-and-games": (11252, 112754, 14094, 14095),
+        "amazon-2018-cds-and-vinyl": (14239, 148684, 18585, 18586),
+    }
+    names = ("items", "train", "valid", "test")
+    counts = {name: dict(zip(names, nums, strict=True)) for name, nums in sizes.items()}
+    for line in compare("igd-table4", card, load_published(), counts).lines:
+        assert [cell.verdict for cell in line.cells[:4]] == [
+            "equal", *["one less, as explained"] * 3,
+        ]  # fmt: skip
+
+
+def test_the_command_tells_what_is_not_at_hand(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    options = {
+        "store": tmp_path / "store",
+        "data_dir": None,
+        "offline": True,
+        "out": tmp_path / "pages",
+    }
+    datapage.counts("igd-table4", **options, as_json=True)
+    content = json.loads(capsys.readouterr().out)
+    assert content["board"] == "igd-table4"
+    books = content["rows"][0]
+    assert books["missing"].startswith("file Books_5.json.gz, https://")
+    assert books["cells"][0]["published"] == 41722
+    assert books["cells"][0]["ours"] is None
+    datapage.counts("igd-table4", **options)
+    assert "Books: not run: file Books_5.json.gz, https://" in capsys.readouterr().out
+    assert (tmp_path / "pages" / "igd-table4" / "index.html").is_file()
+
+
+def test_files_at_hand_that_are_no_good_stay_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for file in dataset_card("amazon-2018-books").files.values():
+        Path(raw / file.name).write_bytes(b"no gzip")
+    with pytest.raises(BenchError):
+        datapage.counts_of("amazon-2018-books", tmp_path / "store", raw, offline=True)
+
+
+def test_a_set_that_needs_no_file_is_counted(tmp_path):
+    found = datapage.counts_of("synthetic", tmp_path, None, offline=True)
+    assert not isinstance(found, str)
+    assert found["samples"] == 2400
