@@ -22,7 +22,17 @@ PACKAGE = Path(__file__).parent
 # These read text, find files and raise errors. What they return to a stage stands in its arguments,
 # and a new sentence in an error message must not cost anybody a week of GPU time.
 PLUMBING = frozenset(
-    f"bench{name}" for name in ("", ".errors", ".config", ".cards", ".plugins", ".data.assets")
+    f"bench{name}"
+    for name in (
+        "",
+        ".errors",
+        ".config",
+        ".cards",
+        ".plugins",
+        ".data.archives",
+        ".data.assets",
+        ".data.encoders",
+    )
 )
 
 

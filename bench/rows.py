@@ -104,6 +104,15 @@ def _json_lines(path: Path) -> Iterator[tuple[str, object]]:
             yield place, _json(line, place)
 
 
+def read_json(path: Path) -> object:
+    """Read a `.json` or `.json.gz` file as one value.
+
+    Raises:
+        BenchError: The file cannot be read or is not JSON.
+    """
+    return _json(_text(path), path.name)
+
+
 def _json_list(path: Path) -> Iterator[tuple[str, object]]:
     text = _text(path)
     listed = _json(text, path.name) if text.strip() else []

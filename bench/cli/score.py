@@ -20,40 +20,48 @@ class Format(StrEnum):
     sprec = "sprec"
 
 
+File = Annotated[
+    Path,
+    typer.Argument(help="ranking: JSONL (also .gz) or parquet; sprec: a JSON list (also .gz)."),
+]
+FileFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        help="ranking: case, user, history, target, items (best first). "
+        "sprec: instruction, input, output, predict (texts, grounded here).",
+    ),
+]
+Items = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalogue",
+        help="All items: id, title, categories (JSONL, CSV, parquet). sprec: the folder of "
+        "id2name, name2genre and genre_dict.json.",
+    ),
+]
+EncoderName = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder", metavar="CARD", help="sprec: paraphrase-minilm-l3-v2 is the papers'."
+    ),
+]
+Lengths = Annotated[
+    list[int] | None, typer.Option("--k", min=1, help="Length of lists. Repeatable; 1 and 5.")
+]
+Tracked = Annotated[
+    list[str] | None,
+    typer.Option("--category", help="Category that fairness tracks. Repeatable; all."),
+]
+
+
 def score(
-    file: Annotated[
-        Path,
-        typer.Argument(help="ranking: JSONL (also .gz) or parquet; sprec: a JSON list (also .gz)."),
-    ],
-    format_: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            help="ranking: case, user, history, target, items (best first). "
-            "sprec: instruction, input, output, predict (texts, grounded here).",
-        ),
-    ] = Format.ranking,
-    catalogue: Annotated[
-        Path | None,
-        typer.Option(
-            "--catalogue",
-            help="All items: id, title, categories (JSONL, CSV, parquet). sprec: the folder of "
-            "id2name, name2genre and genre_dict.json.",
-        ),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            "--encoder", metavar="CARD", help="sprec: paraphrase-minilm-l3-v2 is the papers'."
-        ),
-    ] = None,
-    k: Annotated[
-        list[int] | None, typer.Option("--k", min=1, help="Length of lists. Repeatable; 1 and 5.")
-    ] = None,
-    tracked: Annotated[
-        list[str] | None,
-        typer.Option("--category", help="Category that fairness tracks. Repeatable; all."),
-    ] = None,
+    file: File,
+    format_: FileFormat = Format.ranking,
+    catalogue: Items = None,
+    encoder: EncoderName = None,
+    k: Lengths = None,
+    tracked: Tracked = None,
     data_dir: o.DataDir = None,
     offline: o.Offline = False,
     as_json: o.AsJson = False,

@@ -58,7 +58,8 @@ def evaluate(
     """Compute every metric at every k.
 
     A place without a catalogue item (-1) counts as a slot, but adds neither an item nor category
-    mass. Hallucination is the share of cases whose first recommendation is no catalogue item.
+    mass. Hallucination is the share of cases whose first recommendation is no catalogue item, or
+    stands in for a text that names none (`Ranking.valid`).
 
     Args:
         ranking: The lists of C cases, each at least as long as the largest k.
@@ -89,6 +90,8 @@ def evaluate(
         cases[Metric(family="HR", k=k).name] = hits(ranks, k)
         cases[Metric(family="NDCG", k=k).name] = ndcg(ranks, k)
     hallucinated = ranking.items[:, 0] == NOT_AN_ITEM
+    if ranking.valid is not None:
+        hallucinated = hallucinated | ~ranking.valid
     cases[Metric(family="Hallucination").name] = hallucinated.astype(np.float64)
     masses = _masses(ranking.items, known, catalogue.shares, lengths)
     history_mass = _item_counts(histories, len(catalogue)) @ catalogue.shares

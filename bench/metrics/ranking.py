@@ -24,6 +24,9 @@ class Ranking:
         scores: Score of each place, shape (C, D), finite wherever the list has not ended; None if
             the method has none.
         texts: What the model wrote, one text a case; None if it wrote nothing.
+        valid: Whether the text of each case names an item to the letter, shape (C,); None where
+            every item in the lists was named as such. Grounding puts real items in the place of
+            an invented title, and this keeps the invention visible.
 
     Raises:
         BenchError: The arrays do not fit together.
@@ -32,6 +35,7 @@ class Ranking:
     items: NDArray[np.int32]
     scores: NDArray[np.float64] | None = None
     texts: tuple[str, ...] | None = None
+    valid: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.items.ndim != 2 or not np.issubdtype(self.items.dtype, np.integer):
@@ -45,6 +49,14 @@ class Ranking:
             self._check_scores(self.scores)
         if self.texts is not None and len(self.texts) != len(self):
             raise BenchError(f"The ranking has {len(self)} cases and {len(self.texts)} texts.")
+        if self.valid is not None and (
+            self.valid.shape != self.items.shape[:1] or self.valid.dtype != np.bool_
+        ):
+            raise BenchError(
+                f"The ranking has {len(self)} cases and marks of shape {self.valid.shape} and type "
+                f"{self.valid.dtype} for valid texts.",
+                "Give one truth value a case.",
+            )
 
     def __len__(self) -> int:
         return len(self.items)

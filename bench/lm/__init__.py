@@ -1,0 +1,1 @@
+"""Language models: loading, batches, decoding, grounding; torch, no plans."""
