@@ -160,6 +160,15 @@ def card_paths(room: str) -> dict[str, Path]:
     return found
 
 
+def board_files(inside: str) -> dict[str, Path]:
+    """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
+    found: dict[str, Path] = {}
+    for folder in folders("leaderboards"):
+        for path in sorted((Path(folder) / inside).glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
 def _has_mark(file: Path, mark: str | None) -> bool:
     """Tell whether a card is of a room; a broken file counts, so that it is listed as broken."""
     try:

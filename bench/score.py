@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from bench.data.catalogue import Catalogue
 from bench.data.windows import PADDING
 from bench.errors import BenchError, unknown
-from bench.metrics.evaluate import evaluate
+from bench.metrics.evaluate import Scores, evaluate
 from bench.metrics.names import parse
 from bench.metrics.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
 from bench.rows import SEPARATORS, Id, file_kind, read_rows
@@ -143,7 +143,7 @@ def score_ranking(
                 "Categories are to be tracked, but there is no catalogue.",
                 "Give a catalogue file that says which item has which category.",
             )
-        metrics = _scored(file, _seen_items(file), ks)
+        metrics = evaluate_file(file, _seen_items(file), ks)[1].metrics
         return {
             name: value
             for name, value in metrics.items()
@@ -151,19 +151,27 @@ def score_ranking(
         }
     if tracked is not None:
         catalogue = replace(catalogue, tracked=_checked_categories(tracked, catalogue))
-    return _scored(file, catalogue, ks)
+    return evaluate_file(file, catalogue, ks)[1].metrics
 
 
-def _scored(file: RankingFile, catalogue: Catalogue, ks: Sequence[int]) -> dict[str, float]:
+def evaluate_file(
+    file: RankingFile, catalogue: Catalogue, ks: Sequence[int]
+) -> tuple[NDArray[np.int32], Scores]:
+    """Evaluate a ranking file against a catalogue.
+
+    Returns:
+        Item positions, shape (C, D), -1 for what the catalogue does not hold; and the scores.
+    """
     position = {id_: place for place, id_ in enumerate(catalogue.ids)}
     items = _positions([case.items for case in file.cases], position, LIST_ENDS)
-    return evaluate(
+    scores = evaluate(
         Ranking(items=items),
         targets=_positions([(case.target,) for case in file.cases], position, PADDING)[:, 0],
         histories=_positions([case.history for case in file.cases], position, PADDING),
         catalogue=catalogue,
         ks=ks,
-    ).metrics
+    )
+    return items, scores
 
 
 def _positions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import subprocess
@@ -103,6 +104,31 @@ def test_the_users_own_file_comes_first(tmp_path: Path, place: str) -> None:
     (own / place).mkdir(parents=True)
     (own / place / "x.inter").write_bytes(CONTENT)
     assert fetch(raw_file(URL, WHEEL), own, offline=True) == own / place / "x.inter"
+
+
+@pytest.mark.parametrize("place", [".", "ml-100k"])
+def test_a_gzipped_copy_stands_in_for_the_users_own_file(tmp_path: Path, place: str) -> None:
+    own = tmp_path / "own"
+    (own / place).mkdir(parents=True)
+    packed = own / place / "x.inter.gz"
+    packed.write_bytes(gzip.compress(CONTENT, mtime=0))
+    assert fetch(raw_file(sha256=None), own, offline=True) == packed
+    declared = assets.checksum(packed)
+    assert fetch(raw_file(sha256=declared), own, offline=True) == packed
+    assert "not at hand" in refusal(raw_file(URL, sha256=SUM), own, offline=True).message
+    plain = own / "x.inter"
+    plain.write_bytes(CONTENT)
+    assert fetch(raw_file(sha256=None), own, offline=True) == plain
+
+
+def test_two_gzipped_copies_are_told_apart_like_plain_ones(tmp_path: Path) -> None:
+    for place, content in (("a", b"one"), ("b", b"other")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "x.inter.gz").write_bytes(gzip.compress(content, mtime=0))
+    assert "several files" in refusal(raw_file(sha256=None), tmp_path).message
+    declared = assets.checksum(tmp_path / "b" / "x.inter.gz")
+    found = fetch(raw_file(sha256=declared), tmp_path, offline=True)
+    assert found == tmp_path / "b" / "x.inter.gz"
 
 
 def test_a_file_of_the_users_with_another_sum_is_refused_and_kept(tmp_path: Path) -> None:

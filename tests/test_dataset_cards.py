@@ -12,6 +12,7 @@ import pytest
 from bench import plugins
 from bench.cards import DatasetCard
 from bench.data import assets
+from bench.data.peers import PEERS
 from bench.data.prepare import mismatches, prepare
 from bench.data.raw import RawData
 from bench.data.readers import READERS, read
@@ -25,7 +26,8 @@ PAPERS = {
     "amazon-2014-cds-and-vinyl", "amazon-2014-digital-music", "amazon-2018-all-beauty",
     "amazon-2018-books", "amazon-2018-cds-and-vinyl", "amazon-2018-gift-cards",
     "amazon-2018-magazine-subscriptions", "amazon-2018-toys-and-games", "amazon-2018-video-games",
-    "goodreads-poetry", "ml-1m", "ml-10m", "ml-latest-small", "steam", "steam-australian",
+    "goodreads-poetry", "goodreads-sprec", "ml-1m", "ml-10m", "ml-latest-small", "steam",
+    "steam-australian",
 }  # fmt: skip
 
 # Where a card's files lie among the real ones: its folder, and names that differ there.
@@ -39,13 +41,11 @@ AT_HAND: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     "amazon-2018-gift-cards": ("amazon-2018", {}),
     "amazon-2018-magazine-subscriptions": ("amazon-2018", {}),
+    "goodreads-sprec": ("goodreads-sprec", {}),
     "ml-100k": ("ml-100k", {}),
     "ml-10m": ("ml-10m", {"interactions": "ratings.head10000.dat"}),
     "ml-1m": ("ml-1m", {"interactions": "ratings.subset858.dat.gz"}),
-    "ml-latest-small": (
-        "ml-latest-small",
-        {"interactions": "ratings.csv.gz", "items": "movies.csv.gz"},
-    ),
+    "ml-latest-small": ("ml-latest-small", {}),
     "steam-australian": ("steam", {"interactions": "australian_user_reviews.rebuilt.json.gz"}),
 }
 
@@ -57,7 +57,7 @@ def test_the_papers_sets_are_there() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_card_says_what_it_must(name: str) -> None:
     card = plugins.dataset_card(name)
-    assert card.reader in READERS
+    assert card.reader in {*READERS, *PEERS}
     for text in (card.title, card.description, card.licence, card.citation):
         assert text.strip() == text != ""
         assert "\n" not in text
@@ -90,7 +90,7 @@ def test_the_files_fit_the_reader(name: str, tmp_path: Path) -> None:
         (tmp_path / file.name).touch()
     paths = {role: tmp_path / file.name for role, file in card.files.items()}
     with pytest.raises(BenchError, match="is empty"):
-        read(card.reader, paths, card.fields)
+        prepare(card, paths)
 
 
 @pytest.mark.parametrize("name", FETCHED)
@@ -172,6 +172,7 @@ def test_real_files_are_read_through_their_cards(
     [
         "amazon-2018-gift-cards",
         "amazon-2018-magazine-subscriptions",
+        "goodreads-sprec",
         "ml-100k",
         "steam-australian",
     ],

@@ -153,11 +153,7 @@ class CountTable:
 
 def paths() -> dict[str, Path]:
     """Map the count boards' names to their files; the first folder of a name wins."""
-    found: dict[str, Path] = {}
-    for folder in plugins.folders("leaderboards"):
-        for path in sorted((Path(folder) / FOLDER).glob("*.toml")):
-            found.setdefault(path.stem, path)
-    return found
+    return plugins.board_files(FOLDER)
 
 
 def load(name: str) -> CountCard:

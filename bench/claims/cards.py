@@ -182,11 +182,7 @@ class Book(Card):
 
 def book_paths() -> dict[str, Path]:
     """Map the papers' short names to their files; the first folder of a name wins."""
-    found: dict[str, Path] = {}
-    for folder in plugins.folders("leaderboards"):
-        for path in sorted((Path(folder) / FOLDER).glob("*.toml")):
-            found.setdefault(path.stem, path)
-    return found
+    return plugins.board_files(FOLDER)
 
 
 def load(paper: str) -> Book:

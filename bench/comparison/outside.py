@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from bench.comparison.systems import System
 from bench.data.catalogue import Catalogue
-from bench.data.windows import PADDING
 from bench.errors import BenchError, unknown
-from bench.metrics.evaluate import Scores, evaluate
+from bench.metrics.evaluate import Scores
 from bench.metrics.names import parse
-from bench.metrics.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
-from bench.score import NEEDS_CATALOGUE, RankingFile
+from bench.score import NEEDS_CATALOGUE, RankingFile, evaluate_file
 from bench.stats.sample import Sample
 
 NO_FINGERPRINT = (
@@ -107,25 +105,7 @@ def outside_system(
 def _scored(
     path: Path, file: RankingFile, catalogue: Catalogue, ks: Sequence[int]
 ) -> tuple[NDArray[np.int32], Scores]:
-    own = {id_: place for place, id_ in enumerate(catalogue.ids)}
-    items = _places([case.items for case in file.cases], own, LIST_ENDS)
     try:
-        scores = evaluate(
-            Ranking(items=items),
-            targets=_places([(case.target,) for case in file.cases], own, PADDING)[:, 0],
-            histories=_places([case.history for case in file.cases], own, PADDING),
-            catalogue=catalogue,
-            ks=ks,
-        )
+        return evaluate_file(file, catalogue, ks)
     except BenchError as error:
         raise BenchError(f"{path.name}: {error.message}", error.hint) from error
-    return items, scores
-
-
-def _places(
-    lists: Sequence[tuple[str, ...]], position: dict[str, int], filler: int
-) -> NDArray[np.int32]:
-    table = np.full((len(lists), max(map(len, lists))), filler, dtype=np.int32)
-    for row, ids in zip(table, lists, strict=True):
-        row[: len(ids)] = [position.get(id_, NOT_AN_ITEM) for id_ in ids]
-    return table

@@ -60,12 +60,13 @@ def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
     """Find a file without the network: in `data_dir`, its subfolders, then in the cache.
 
     Of several files of that name, as with MovieLens' releases side by side, the one with the
-    declared checksum is meant.
+    declared checksum is meant. Where there is none, NAME.gz stands in for it, as every reader takes
+    gzip; a declared checksum must then be that of the packed file.
 
     Raises:
         BenchError: Where `data_dir` is no folder, or several files fit and no checksum decides.
     """
-    own = _own_files(file.name, data_dir)
+    own = _own_files(file.name, data_dir) or _own_packed(file, data_dir)
     if len(own) > 1 and file.sha256 is None:
         raise BenchError(
             f"There are several files {file.name}: {own[0]} and {own[1]}.",
@@ -85,6 +86,11 @@ def _own_files(name: str, data_dir: Path | None) -> list[Path]:
         raise BenchError(f"--data-dir {data_dir} is no folder.", "Check its spelling.")
     places = [data_dir, *sorted(entry for entry in data_dir.iterdir() if entry.is_dir())]
     return [place / name for place in places if (place / name).is_file()]
+
+
+def _own_packed(file: RawFile, data_dir: Path | None) -> list[Path]:
+    packed = _own_files(f"{file.name}.gz", data_dir)
+    return [path for path in packed if file.sha256 in (None, checksum(path))]
 
 
 def _cached(file: RawFile) -> Path:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cards import DatasetCard, Filters
+from bench.cards import Categories, DatasetCard, Filters
 from bench.data.catalogue import Catalogue
 from bench.data.categories import idle_names, tracked_categories
 from bench.data.filters import in_window, kept_interactions, window_starts
+from bench.data.peers import PEERS, read_samples
 from bench.data.prepared import SPLITS, Prepared
 from bench.data.raw import RawData
 from bench.data.readers import read
@@ -31,7 +32,7 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     The catalogue holds all titled items of the item file, in its order, whether or not anybody
     interacted with them (SPRec); a minimum of interactions an item, if the card sets one, is a
     condition on items and takes the others out of the catalogue too (D3, IGD). Items that the
-    title rule rejects are in no catalogue.
+    title rule rejects are in no catalogue. Other projects' ready samples are only read.
 
     Args:
         card: The data set's card.
@@ -40,6 +41,8 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     Raises:
         BenchError: For files that are not as they should be, or where no sample is left.
     """
+    if card.reader in PEERS:
+        return read_samples(card, paths)
     raw = read(card.reader, paths, card.fields)
     left = surviving(raw, card)
     table = _sorted(raw, left, card.filters)
@@ -71,13 +74,7 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
         boundaries=cut.boundaries,
         history=card.split.history,
         counts=_counts(raw, left, table, catalogue, cut),
-        notes=(
-            *_window_notes(left, card.filters),
-            *(
-                f"The card leaves out the category {name!r}, which no item has."
-                for name in idle_names(raw.categories, card.categories)
-            ),
-        ),
+        notes=(*_window_notes(left, card.filters), *_category_notes(raw, card.categories)),
     )
 
 
@@ -184,6 +181,13 @@ def _window_notes(left: Survivors, filters: Filters) -> list[str]:
             f"{left.num_items:,} items are left, fewer than the {filters.min_items:,} asked for."
         )
     return notes
+
+
+def _category_notes(raw: RawData, choice: Categories) -> list[str]:
+    return [
+        f"The card leaves out the category {name!r}, which no item has."
+        for name in idle_names(raw.categories, choice)
+    ]
 
 
 def _counts(
