@@ -156,6 +156,13 @@ def test_the_sentences_say_what_was_done(board):
     assert board.scope == ""
 
 
+def test_ranks_over_data_sets_are_shown_with_why_they_are_not_tested(board):
+    assert len(board.across) == len(board.metrics)
+    for page in (render_markdown(board), render_html(board)):
+        assert "over 2 data sets:" in page
+        assert "not tested" in page
+
+
 def test_a_small_budget_is_said_aloud(tmp_path):
     table = assemble(*make(tmp_path, [Line("Base", 0.1)], budget="nano"), tmp_path)
     assert table.scope.startswith("Small budget “nano”")

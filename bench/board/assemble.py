@@ -67,6 +67,7 @@ def assemble(
         scope=sentences.scope(board.card, [trial.rows for _, trial in cells]),
         protocol=sentences.protocol(board.card, blocks),
         statistics=sentences.statistics(board.card, blocks),
+        across=sentences.across_datasets(board.card, blocks) if judged else (),
     )
 
 

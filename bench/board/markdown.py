@@ -37,6 +37,9 @@ def render_markdown(table: BoardTable) -> str:
     )
     for block in table.datasets:
         parts += _block(table, block)
+    if table.across:
+        parts.append("## Across data sets")
+        parts.append("\n".join(f"- {escape(sentence)}" for sentence in table.across))
     parts += ["## How it was tested", escape(table.statistics)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

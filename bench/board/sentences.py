@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from bench import plugins
@@ -162,3 +163,20 @@ def _units(blocks: Sequence[Block]) -> list[str]:
         return []
     return [f"Users with several test cases are flipped, swapped and resampled as one unit "
             f"({listed(nested)})."]  # fmt: skip
+
+
+def across_datasets(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
+    """Rank the ranked rows over the data sets, a sentence a metric; none for a single data set."""
+    from bench.stats.ranks import across, sentence  # bare values do not wait for scipy
+
+    found = []
+    for column, metric in enumerate(card.metrics if len(blocks) > 1 else ()):
+        values: dict[str, dict[str, float]] = {}
+        for block in blocks:
+            for row in block.rows:
+                mean = row.cells[column].mean
+                if row.ranked and mean is not None:
+                    values.setdefault(row.name, {})[block.dataset] = mean
+        with contextlib.suppress(BenchError):  # nothing to rank: the cells say why
+            found.append(sentence(across(metric, values)))
+    return tuple(found)

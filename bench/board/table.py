@@ -171,6 +171,7 @@ class BoardTable:
         scope: Says where the rows run on less than the papers' budget; empty where they do not.
         protocol: Cases, candidates, k and seeds in one sentence.
         statistics: Tests, correction and intervals, fit for a paper.
+        across: Mean ranks over the data sets, a sentence a metric; none with a single data set.
     """
 
     name: str
@@ -183,6 +184,7 @@ class BoardTable:
     scope: str
     protocol: str
     statistics: str
+    across: tuple[str, ...] = ()
 
 
 def overall(statuses: Iterable[SeedStatus]) -> Status:
