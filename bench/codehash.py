@@ -52,10 +52,19 @@ def function_hash(reference: str) -> str:
         return module_hash(module)
     source = method_module(module).__file__
     assert source is not None
-    nodes, imported = _reached(_parse(Path(source)), function)
-    parts = {f"{module}:{number}": _tree_hash(node) for number, node in enumerate(nodes)}
+    state = Path(source).stat()
+    nodes, imported = _cached_reach(Path(source), function, state.st_mtime_ns, state.st_size)
+    parts = {f"{module}:{number}": node for number, node in enumerate(nodes)}
     parts |= {name: _facts(_path(name))[0] for name in sorted(_closure(imported))}
     return _combine(parts)
+
+
+@cache
+def _cached_reach(
+    path: Path, function: str, *_state_that_voids: int
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    nodes, imported = _reached(_parse(path), function)
+    return tuple(map(_tree_hash, nodes)), frozenset(imported)
 
 
 def _combine(parts: dict[str, str]) -> str:
@@ -72,7 +81,7 @@ def _exists(module: str) -> bool:
     return module.partition(".")[0] == "bench" and _path(module).is_file()
 
 
-def _closure(start: set[str]) -> set[str]:
+def _closure(start: Iterable[str]) -> set[str]:
     found: set[str] = set()
     waiting = [name for name in start if name not in PLUMBING]
     while waiting:

@@ -215,6 +215,14 @@ def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
     pq.write_table(pa.table({"sample": rows.astype(np.int64)}), folder / "rows.parquet")
 
 
+@lru_cache(maxsize=8)
+def shared_rows(folder: Path) -> NDArray[np.int64]:
+    """Read a draw, which never changes, once a process; not to be written to."""
+    rows = read_rows(folder)
+    rows.flags.writeable = False
+    return rows
+
+
 def read_rows(folder: Path) -> NDArray[np.int64]:
     """Read drawn samples, their numbers ascending, shape (N,).
 

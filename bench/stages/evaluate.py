@@ -26,7 +26,7 @@ from bench.records import Job
 def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) -> None:
     """Evaluate a ranking at every k that the catalogue is large enough for."""
     source = prepared.shared(data)
-    samples = prepared.read_rows(cases)
+    samples = prepared.shared_rows(cases)
     windows = source.windows(samples)
     lists = read_ranking(ranking)
     fitting = [k for k in ks if k <= len(source.catalogue)]

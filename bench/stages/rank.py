@@ -39,8 +39,8 @@ def run(
         BenchError: Where the scorer returns another shape, or a score that is no finite number.
     """
     source = prepared.shared(data)
-    windows = source.windows(prepared.read_rows(cases))
-    seen = model if train is None else source.windows(prepared.read_rows(train))
+    windows = source.windows(prepared.shared_rows(cases))
+    seen = model if train is None else source.windows(prepared.shared_rows(train))
     score = plugins.function(scorer)(seen, source.catalogue, **settings)
     num_items = len(source.catalogue)
     items, scores = [], []

@@ -34,9 +34,9 @@ def run(
 ) -> None:
     """Fit on the drawn rows and save the model; without validation rows every epoch is trained."""
     source = prepared.shared(data)
-    seen = source.windows(prepared.read_rows(train))
+    seen = source.windows(prepared.shared_rows(train))
     none = np.empty(0, dtype=np.int64)
-    held_out = source.windows(none if valid is None else prepared.read_rows(valid))
+    held_out = source.windows(none if valid is None else prepared.shared_rows(valid))
     sizes = Sizes(
         num_items=len(source.catalogue),
         length=seen.histories.shape[1],
