@@ -120,6 +120,8 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("run", *SMOKE, "--scale", "nanno"), "Did you mean 'nano'?"),
         (("run", *SMOKE, "--model", "llama"), "There is no model at all yet."),
         (("run", "--suite", "smoke", "--board", "smoke"), "cannot be given together"),
+        (("run", *SMOKE, "--cpus", "2"), "--address and --cpus are Ray's"),
+        (("run", "--suite", "smoke", "--cpus", "2", "--address", "x"), "has its own CPUs"),
         (("report",), "There are no results"),
         (("score", "nothing.jsonl"), "nothing.jsonl"),
         (("data", "stats", "synthetik"), "Did you mean 'synthetic'?"),

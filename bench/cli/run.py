@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Cells
+    from bench.runner.executors import Executor
     from bench.runner.run import Options, Summary
     from bench.trials import Board, Trial
 
@@ -70,18 +71,11 @@ def run(
         return
 
     from bench.cli.report import print_tables, render_boards
-    from bench.runner.executors import Executor, InlineExecutor
     from bench.runner.run import Options
     from bench.runner.run import run as run_trials
     from bench.store import Store
 
-    def make() -> Executor:
-        if executor is ExecutorName.inline:
-            return InlineExecutor(time_limit=time_limit)
-        from bench.runner.ray import RayExecutor
-
-        return RayExecutor(address=address, time_limit=time_limit, num_cpus=num_cpus)
-
+    make = _executor(executor, address=address, num_cpus=num_cpus, time_limit=time_limit)
     remember(selection, results)
     options = Options(
         store=Store(store), results=results, data_dir=data_dir, offline=offline, quiet=as_json
@@ -106,6 +100,27 @@ def run(
         print_tables(tables)
         _print_summary(summary, written)
     sys.exit(summary.exit_code)
+
+
+def _executor(
+    name: ExecutorName, *, address: str | None, num_cpus: int | None, time_limit: float | None
+) -> Callable[[], Executor]:
+    """Return what makes the executor; it is called only if something must run."""
+    if name is ExecutorName.inline and (address is not None or num_cpus is not None):
+        raise BenchError("--address and --cpus are Ray's.", "Leave out --executor inline.")
+    if address is not None and num_cpus is not None:
+        raise BenchError("A running cluster has its own CPUs.", "Leave out --cpus or --address.")
+
+    def make() -> Executor:
+        if name is ExecutorName.inline:
+            from bench.runner.executors import InlineExecutor
+
+            return InlineExecutor(time_limit=time_limit)
+        from bench.runner.ray import RayExecutor
+
+        return RayExecutor(address=address, time_limit=time_limit, num_cpus=num_cpus)
+
+    return make
 
 
 def _fetch(trials: Sequence[Trial], options: Options) -> None:
