@@ -123,6 +123,7 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("run", *SMOKE, "--cpus", "2"), "--address and --cpus are Ray's"),
         (("run", "--suite", "smoke", "--cpus", "2", "--address", "x"), "has its own CPUs"),
         (("report",), "There are no results"),
+        (("report", "--seeds", "2"), "need to know which"),
         (("score", "nothing.jsonl"), "nothing.jsonl"),
         (("data", "stats", "synthetik"), "Did you mean 'synthetic'?"),
         (("cache", "rm", "abcd"), "names no artefact"),

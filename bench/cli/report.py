@@ -28,6 +28,10 @@ def report(
     from bench.board.assemble import report_json
     from bench.cli.selection import cells, recall, select
 
+    if not asked.names_something and asked != o.Asked():
+        raise BenchError(
+            "Options that change a board need to know which.", "Add --suite S or --board B."
+        )
     selections = [select(asked)] if asked.names_something else recall(results)
     planned = [cell for selection in selections for cell in cells(selection)]
     if as_json:
