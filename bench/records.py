@@ -43,6 +43,12 @@ def digest(value: Plain) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def checksum(path: Path) -> str:
+    """Return a file's sha256 as 64 hexadecimal digits; the file is never held whole."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def derive_seed(*parts: Plain) -> int:
     """Derive a seed below 2**31 from names and numbers, so that no two uses share one.
 

@@ -11,7 +11,6 @@ the cases, items in the ranking.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import sys
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import BenchError
+from bench.records import checksum
 
 SCHEMA_VERSION = 1
 BESIDE = ("cases", "ranking")
@@ -167,8 +167,7 @@ def is_whole(result: Result, folder: Path) -> bool:
     """Tell whether the files beside a result are those that were written with it."""
     paths = {name: path_beside(folder, result.trial, name) for name in BESIDE}
     return all(
-        path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == result.files.get(name)
-        for name, path in paths.items()
+        path.is_file() and checksum(path) == result.files.get(name) for name, path in paths.items()
     )
 
 

@@ -10,7 +10,6 @@ are the operating system's: they end with their owner, however it ends.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -24,7 +23,7 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import BenchError
-from bench.records import Plain
+from bench.records import Plain, checksum
 
 META = "meta.json"
 ASIDE = ".aside"
@@ -81,7 +80,7 @@ class Store:
         meta = self.meta(kind, key)
         if folder not in self._verified:
             for name, entry in (meta or {"files": {}})["files"].items():
-                if _sha256(folder / name) != entry["sha256"]:
+                if checksum(folder / name) != entry["sha256"]:
                     self._set_aside(kind, key, f"was changed after it was written ({name})")
                     meta = None
                     break
@@ -103,7 +102,7 @@ class Store:
     def commit(self, kind: str, key: str, built: Path, meta: dict[str, Plain]) -> Path:
         """Seal a filled folder with its meta.json and move it under its key."""
         files = {
-            str(path.relative_to(built)): {"size": path.stat().st_size, "sha256": _sha256(path)}
+            str(path.relative_to(built)): {"size": path.stat().st_size, "sha256": checksum(path)}
             for path in sorted(built.rglob("*"))
             if path.is_file()
         }
@@ -148,11 +147,6 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         self.folder(kind, key).rename(target)
         print(f"The artefact {kind}/{key} {why}; moved to {target}.", file=sys.stderr)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from bench.cards import DatasetCard, RawFile, Source
 from bench.data import assets
 from bench.errors import BenchError
+from bench.records import checksum
 
 CONTENT = b"user_id:token\n" * 1000
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -113,7 +114,7 @@ def test_a_gzipped_copy_stands_in_for_the_users_own_file(tmp_path: Path, place: 
     packed = own / place / "x.inter.gz"
     packed.write_bytes(gzip.compress(CONTENT, mtime=0))
     assert fetch(raw_file(sha256=None), own, offline=True) == packed
-    declared = assets.checksum(packed)
+    declared = checksum(packed)
     assert fetch(raw_file(sha256=declared), own, offline=True) == packed
     assert "not at hand" in refusal(raw_file(URL, sha256=SUM), own, offline=True).message
     plain = own / "x.inter"
@@ -126,7 +127,7 @@ def test_two_gzipped_copies_are_told_apart_like_plain_ones(tmp_path: Path) -> No
         (tmp_path / place).mkdir()
         (tmp_path / place / "x.inter.gz").write_bytes(gzip.compress(content, mtime=0))
     assert "several files" in refusal(raw_file(sha256=None), tmp_path).message
-    declared = assets.checksum(tmp_path / "b" / "x.inter.gz")
+    declared = checksum(tmp_path / "b" / "x.inter.gz")
     found = fetch(raw_file(sha256=declared), tmp_path, offline=True)
     assert found == tmp_path / "b" / "x.inter.gz"
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from tiny_encoder import MAX_LENGTH, WIDTH, WORDS, tiny_bert, write_encoder
 
-from bench.data.assets import checksum
 from bench.data.encoders import encoder_card, encoder_checksums, encoder_names
 from bench.errors import BenchError
 from bench.lm.encoder import Encoder, load_encoder, mean_over_tokens
 from bench.lm.onnx import bert_weights
+from bench.records import checksum
 
 TEXTS = [
     "the red house", "a tree", "", "the river and the sea", "green", "a tree",

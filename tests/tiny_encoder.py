@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 
-from bench.data.assets import checksum
+from bench.records import checksum
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "a", "red", "green", "house", "tree", "of"]
 WORDS += ["river", "and", "sea"]

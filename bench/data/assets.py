@@ -7,7 +7,6 @@ that is the user's own is ever changed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -21,9 +20,8 @@ import platformdirs
 from bench.cards import DatasetCard, RawFile, Source
 from bench.data.archives import ArchiveError, extract
 from bench.errors import BenchError
-from bench.records import digest
+from bench.records import checksum, digest
 
-CHUNK = 1 << 20
 PIP_SECONDS = 900
 SHOWN = 12
 
@@ -32,15 +30,6 @@ def cache_folder() -> Path:
     """Return the folder for fetched files: $BENCH_CACHE, else the user's cache folder."""
     chosen = os.environ.get("BENCH_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("llmrec-bench"))
-
-
-def checksum(path: Path) -> str:
-    """Return a file's sha256 as 64 hexadecimal digits; the file is never held whole."""
-    hasher = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            hasher.update(chunk)
-    return hasher.hexdigest()
 
 
 def checksums(card: DatasetCard, data_dir: Path | None) -> dict[str, str | None]:

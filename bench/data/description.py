@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.prepared import SPLITS, Prepared
+from bench.metrics.diversity import gini
 
 QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
 
@@ -76,7 +77,7 @@ def describe(prepared: Prepared) -> Description:
         sequence_lengths=_quantiles(lengths),
         history_lengths=_quantiles((windows.histories >= 0).sum(axis=1)),
         item_popularity=_quantiles(popularity),
-        popularity_gini=_gini(ranked),
+        popularity_gini=float(gini(popularity, len(catalogue))),
         top_tenth=float(ranked[:tenth].sum() / max(1, ranked.sum())),
         categories={
             name: float(share) for name, share in zip(catalogue.tracked, mass / total, strict=True)
@@ -90,12 +91,3 @@ def _quantiles(values: NDArray[np.integer]) -> dict[str, float]:
         **{name: float(np.quantile(values, share)) for name, share in QUANTILES.items()},
         "mean": float(values.mean()),
     }
-
-
-def _gini(descending: NDArray[np.integer]) -> float:
-    ascending = descending[::-1].astype(np.float64)
-    places = np.arange(1, len(ascending) + 1)
-    total = ascending.sum()
-    if not total:
-        return 0.0
-    return float((2 * places - len(ascending) - 1) @ ascending / (len(ascending) * total))

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.windows import Windows
 from bench.metrics.evaluate import Scores, evaluate
 from bench.rankings import read_ranking
 from bench.records import Job
@@ -51,7 +50,7 @@ def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) 
     }
     (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     users = [source.user_ids[user] for user in windows.users]
-    pq.write_table(_case_table(samples, windows, users, scores), job.out / "cases.parquet")
+    pq.write_table(_case_table(samples, users, scores), job.out / "cases.parquet")
     ids = np.array([*source.catalogue.ids, None], dtype=object)  # position -1 picks the None
     items = [ids[np.maximum(row, -1)].tolist() for row in lists.items[:, : max(fitting)]]
     table = pa.table(
@@ -63,10 +62,7 @@ def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) 
     pq.write_table(table, job.out / "ranking.parquet")
 
 
-def _case_table(
-    samples: NDArray[np.int64], windows: Windows, users: list[str], scores: Scores
-) -> pa.Table:
-    del windows
+def _case_table(samples: NDArray[np.int64], users: list[str], scores: Scores) -> pa.Table:
     columns: dict[str, object] = {
         "case": [str(sample) for sample in samples],
         "user": users,

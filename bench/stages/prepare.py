@@ -11,7 +11,7 @@ from bench.data import assets, prepared
 from bench.data.prepare import mismatches, prepare
 from bench.errors import BenchError
 from bench.plugins import dataset_card
-from bench.records import Job, digest
+from bench.records import Job, checksum, digest
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
     prepared.write(data, job.out)
     job.facts.update(_facts(current, data))
     job.facts["checksums"] = {
-        role: checksums[role] or assets.checksum(path) for role, path in paths.items()
+        role: checksums[role] or checksum(path) for role, path in paths.items()
     }
 
 
