@@ -36,7 +36,8 @@ class Summary:
         failed: Ids of the trials that failed, each with the reason.
         skipped: Ids of the trials that could not start, each with the reason.
         stages_run: Distinct stages made now.
-        stages_reused: Distinct stages that did not have to run.
+        stages_reused: Distinct stages that did not have to run, or that another driver, or a worker
+            of a killed one, made meanwhile.
         seconds: Wall time.
         interrupted: Whether Ctrl-C ended it.
     """
@@ -96,7 +97,7 @@ def run(trials: Sequence[Trial], *, options: Options, executor: Callable[[], Exe
         failed=grid.failed,
         skipped=skipped,
         stages_run=len(grid.ran),
-        stages_reused=len(grid.graph.stages) - grid.num_missing,
+        stages_reused=len(grid.graph.stages.keys() - grid.unfinished - grid.ran),
         seconds=round(time.monotonic() - started, 3),
         interrupted=grid.interrupted,
     )
