@@ -176,19 +176,6 @@ class DatasetCard(Card):
         )
 
 
-class ModelCard(Card):
-    """A backbone language model: where its weights come from and how it is tuned."""
-
-    title: str
-    description: str
-    licence: str
-    weights: str
-    revision: str | None = None
-    tuning: Literal["full", "lora"] = "full"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    methods: dict[str, dict[str, Any]] = {}
-
-
 class Rows(Card):
     """How many samples of each split a trial uses; an upper bound, None for all of them."""
 
@@ -198,10 +185,18 @@ class Rows(Card):
 
 
 class Budget(Card):
-    """How much a trial may spend: rows, and settings by method."""
+    """How much a trial may spend: rows, and settings.
+
+    Attributes:
+        every: Settings of all methods that have them.
+        tuning: The same for backbones tuned in "full" or by "lora" alone; learning rates differ.
+        methods: Settings by method, over both.
+    """
 
     description: str
     rows: Rows = Rows()
+    every: dict[str, Any] = {}
+    tuning: dict[Literal["full", "lora"], dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}
 
 

@@ -58,6 +58,11 @@ class Unit:
         """The most CPU threads that any of its stages uses."""
         return max(stage.threads for stage in self.stages)
 
+    @property
+    def gpus(self) -> float:
+        """The largest share of a GPU that any of its stages asks for."""
+        return max(stage.gpus for stage in self.stages)
+
 
 def build(trials: Iterable[Trial]) -> Graph:
     """Merge the stages of all trials by key."""

@@ -20,9 +20,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from bench.cards import BoardCard, Budget, DatasetCard, ModelCard, SuiteCard
+from bench.cards import BoardCard, Budget, DatasetCard, SuiteCard
 from bench.config import CardType, check_card, read_toml
 from bench.errors import BenchError, unknown
+from bench.modelcards import ModelCard
 
 PACKAGE = Path(__file__).parent
 ENTRY_POINTS = "bench.methods"

@@ -20,6 +20,7 @@ class Job:
     Attributes:
         out: Empty folder that becomes the artefact when `run` returns.
         data_dir: Folder of the user's own raw files, searched before anything is fetched.
+        model_path: The user's own folder of the backbone, instead of the hub.
         offline: Whether the network must not be touched.
         micro_batch_divisor: 1, or a power of two after an out-of-memory: the same global batch is
             worked off in micro-batches smaller by this factor.
@@ -28,6 +29,7 @@ class Job:
 
     out: Path
     data_dir: Path | None = None
+    model_path: Path | None = None
     offline: bool = False
     micro_batch_divisor: int = 1
     facts: dict[str, Plain] = field(default_factory=dict)

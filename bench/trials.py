@@ -1,8 +1,4 @@
-"""From boards to trials: settings resolved, plans made, ids given.
-
-Settings come from, later over earlier: the method's defaults, its `as_published`, the model card,
-the budget, the board's row, `--set`.
-"""
+"""From boards to trials: settings resolved, plans made, ids given."""
 
 from __future__ import annotations
 
@@ -16,15 +12,25 @@ from typing import Any
 
 from bench import plugins
 from bench.cards import BoardCard, BoardRow, Rows
-from bench.config import Override, check_setting, parse_value, setting_names
+from bench.config import Override
 from bench.data.assets import checksums
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.metrics.names import parse
-from bench.plan import Data, Plan, Stage, draw, evaluate, prepare
+from bench.plan import (
+    Data,
+    Model,
+    Nouns,
+    Plan,
+    Stage,
+    draw,
+    evaluate,
+    language_model,
+    prepare,
+)
 from bench.records import Plain, digest
+from bench.settings import overrides_for, resolve_settings, setting_layers
 
 DEFAULT_KS = (1, 5, 10, 20)
-AS_PUBLISHED = "as_published"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,65 +86,13 @@ class Trial:
         return f"{self.dataset}/{self.method}/{self.setting_hash}/seed-{self.seed}"
 
 
-def resolve_settings(
-    row: BoardRow,
-    *,
-    layers: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]],
-    overrides: Sequence[Override],
-) -> dict[str, Plain]:
-    """Resolve a row's settings.
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the plans of one data set are given, and notes on what its keys had to do without."""
 
-    Args:
-        row: The board's row.
-        layers: Settings by method from the model card and the budget, each with its name.
-        overrides: What `--set` gave for this method.
-
-    Raises:
-        BenchError: For a name or a type that the method does not know.
-    """
-    method = plugins.method_class(row.method)
-    board = dict(row.settings)
-    typed = [(override.key, parse_value(override.text)) for override in overrides]
-    published = board.pop(AS_PUBLISHED, False)
-    published = dict(typed).get(AS_PUBLISHED, published)
-    if not isinstance(published, bool):
-        raise BenchError(f"{row.method}: as_published is true or false, not {published!r}.")
-    resolved: dict[str, Plain] = dataclasses.asdict(method())
-    sources: list[tuple[str, Iterable[tuple[str, Any]]]] = []
-    if published:
-        released = getattr(method, "AS_PUBLISHED", None)
-        if released is None:
-            raise BenchError(
-                f"{row.method} has no settings of its own for as_published.", "Leave it out."
-            )
-        sources.append((f"{row.method}.AS_PUBLISHED", released.items()))
-    sources += [(where, settings.get(row.method, {}).items()) for where, settings in layers]
-    sources += [(f"row {row.name!r}", board.items())]
-    sources += [("--set", [(key, value) for key, value in typed if key != AS_PUBLISHED])]
-    for where, settings in sources:
-        for name, value in settings:
-            resolved[name] = check_setting(method, name, value, where)
-    return resolved
-
-
-def overrides_for(
-    method: str, overrides: Sequence[Override], methods: Iterable[str]
-) -> list[Override]:
-    """Pick the overrides of one method; one without a method needs a run of a single method.
-
-    Raises:
-        BenchError: Where an override names a method that is not in the run.
-    """
-    known = sorted(set(methods))
-    for override in overrides:
-        if override.method is None and len(known) > 1:
-            raise BenchError(
-                f"--set {override.key}=… does not say which method it is for.",
-                f"Write --set METHOD.{override.key}=…, METHOD one of {', '.join(known)}.",
-            )
-        if override.method is not None and override.method not in known:
-            raise unknown("method in this run", override.method, known)
-    return [override for override in overrides if override.method in (None, method)]
+    data: Data
+    model: Model | None
+    notes: tuple[str, ...]
 
 
 def prepare_stage(name: str, data_dir: Path | None) -> Stage:
@@ -159,8 +113,9 @@ def dataset(
         f"{name}: {card.files[role].name} is not at hand; the card stands in for its checksum."
         for role in missing
     )
+    nouns = Nouns(card.nouns.singular, card.nouns.plural)
     drawn = {
-        split: draw(prepared, split=split, num=num, seed=data_seed, strict=strict)
+        split: draw(prepared, split=split, num=num, seed=data_seed, strict=strict, nouns=nouns)
         for split, num in rows.model_dump().items()
     }
     return Data(name=name, **drawn), notes
@@ -173,6 +128,7 @@ def board_trials(
     overrides: Sequence[Override] = (),
     rows: Rows | None = None,
     data_dir: Path | None = None,
+    model_path: Path | None = None,
     methods_in_run: Iterable[str] = (),
 ) -> list[tuple[BoardRow, Trial]]:
     """Plan every cell of a board, row by row, data set by data set, seed by seed.
@@ -186,22 +142,30 @@ def board_trials(
         overrides: What `--set` gave.
         rows: What `--rows` gave, over the budget's.
         data_dir: Folder of the user's own raw files.
+        model_path: The user's own folder of the backbone.
         methods_in_run: Methods of other boards of the run, which overrides may name.
     """
     card = board.card
     budget = plugins.budget_card(card.budget)
-    layers = [(f"budget {card.budget}", budget.methods)]
-    if card.model is not None:
-        layers.insert(0, (f"model {card.model}", plugins.model_card(card.model).methods))
+    model = None if card.model is None else (card.model, plugins.model_card(card.model))
+    layers = setting_layers(
+        (row.method for row in card.rows), model=model, budget=(card.budget, budget)
+    )
     given = (rows or Rows()).model_dump(exclude_none=True)
     asked = budget.rows.model_copy(update=given)
     methods = {*methods_in_run, *(row.method for row in card.rows)}
 
     @cache
-    def data_of(name: str) -> tuple[Data, tuple[str, ...]]:
-        return dataset(
+    def inputs_of(name: str) -> Inputs:
+        data, notes = dataset(
             name, rows=asked, data_seed=card.data_seed, strict=card.strict, data_dir=data_dir
         )
+        if model is None:
+            return Inputs(data=data, model=None, notes=notes)
+        backbone = language_model(
+            *model, data=data.train.data, nouns=data.train.nouns, model_path=model_path
+        )
+        return Inputs(data=data, model=backbone, notes=notes)
 
     planned: list[tuple[BoardRow, Trial]] = []
     for row in card.rows:
@@ -218,20 +182,21 @@ def board_trials(
                 data_seed=card.data_seed,
                 settings=settings,
             )
-            planned.append((row, _planned(trial, method, data_of, ks)))
+            planned.append((row, _planned(trial, method, inputs_of, ks)))
     return planned
 
 
 def _planned(
     trial: Trial,
     method: Any,
-    data_of: Callable[[str], tuple[Data, tuple[str, ...]]],
+    inputs_of: Callable[[str], Inputs],
     ks: Sequence[int],
 ) -> Trial:
     try:
-        data, notes = data_of(trial.dataset)
-        plan = method.plan(data, trial.model, trial.seed)
-        return dataclasses.replace(trial, evaluations=_evaluations(plan, data, ks), notes=notes)
+        given = inputs_of(trial.dataset)
+        plan = method.plan(given.data, given.model, trial.seed)
+        evaluations = _evaluations(plan, given.data, ks)
+        return dataclasses.replace(trial, evaluations=evaluations, notes=given.notes)
     except BenchError as error:
         return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
     except Exception as error:  # a plug-in's plan may fail in any way
@@ -247,10 +212,3 @@ def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
     for stage in stages.values():
         stage.key  # noqa: B018 (a plan that has no key is this trial's problem, found here)
     return stages
-
-
-def settings_table(method: str) -> list[tuple[str, Plain]]:
-    """List a method's settings with their defaults, for `bench show`."""
-    cls = plugins.method_class(method)
-    defaults = dataclasses.asdict(cls())
-    return [(name, defaults[name]) for name in setting_names(cls)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Catalogue, Data, Plan, Windows, rank
+from bench.api import Catalogue, Data, Model, Plan, Windows, rank
 
 
 def fit(train: Windows, catalogue: Catalogue) -> Callable[[NDArray[np.int32]], NDArray[np.float64]]:
@@ -22,6 +22,6 @@ def fit(train: Windows, catalogue: Catalogue) -> Callable[[NDArray[np.int32]], N
 class Method:
     """Popularity: the most frequent training targets, the same list for everybody."""
 
-    def plan(self, data: Data, model: str | None, seed: int) -> Plan:
+    def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Rank by count; nothing is drawn, so all seeds share one ranking."""
         return Plan(final=rank(data.test, scorer="popularity:fit", train=data.train))

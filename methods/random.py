@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Catalogue, Data, Plan, Windows, derive_seed, rank
+from bench.api import Catalogue, Data, Model, Plan, Windows, derive_seed, rank
 
 
 def fit(
@@ -23,7 +23,7 @@ def fit(
 class Method:
     """Random: a new order of the catalogue for every case."""
 
-    def plan(self, data: Data, model: str | None, seed: int) -> Plan:
+    def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Rank by seeded noise."""
         return Plan(
             final=rank(data.test, scorer="random:fit", train=data.train, settings={"seed": seed})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.api import Data, Plain, Plan, rank, sasrec
+from bench.api import Data, Model, Plain, Plan, rank, sasrec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Method:
     patience: int = 20
     threads: int = 1
 
-    def plan(self, data: Data, model: str | None, seed: int) -> Plan:
+    def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Train on the rows, choose the epoch on validation, rank the whole catalogue."""
         weights = sasrec(
             data.train,

@@ -8,7 +8,8 @@ from bench.cards import BoardCard, BoardRow, Rows
 from bench.config import parse_override
 from bench.errors import BenchError
 from bench.graph import build
-from bench.trials import Board, Trial, all_ks, board_trials, overrides_for, resolve_settings
+from bench.settings import overrides_for, resolve_settings
+from bench.trials import Board, Trial, all_ks, board_trials
 
 
 def board(*rows: BoardRow, **changes: object) -> Board:

@@ -44,8 +44,9 @@ def check(
 
 
 def _card_kind(path: Path) -> str:
-    from bench.cards import BoardCard, DatasetCard, ModelCard, SuiteCard
+    from bench.cards import BoardCard, DatasetCard, SuiteCard
     from bench.config import Card, check_card, read_toml
+    from bench.modelcards import ModelCard
     from bench.plugins import MARKS
 
     content = read_toml(path)

@@ -79,7 +79,7 @@ _CARDS = ("datasets", "models", "leaderboards", "suites", "budgets")
 
 
 def _shown(name: str) -> list[tuple[str, dict[str, object]]]:
-    from bench.trials import settings_table
+    from bench.settings import settings_table
 
     found: list[tuple[str, dict[str, object]]] = []
     if name in plugins.method_names():

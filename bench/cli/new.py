@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Catalogue, Data, Plan, Windows, rank
+from bench.api import Catalogue, Data, Model, Plan, Windows, rank
 
 
 def fit(
@@ -54,7 +54,7 @@ class Method:
 
     smoothing: float = 0.01
 
-    def plan(self, data: Data, model: str | None, seed: int) -> Plan:
+    def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Count on the training rows, rank the catalogue for every test case."""
         settings = {{"smoothing": self.smoothing}}
         scorer = "{name}:fit"

@@ -31,6 +31,10 @@ Datasets = Annotated[
 Model = Annotated[
     str | None, typer.Option("--model", metavar="CARD", help="Backbone (bench list models).")
 ]
+ModelPath = Annotated[
+    Path | None,
+    typer.Option("--model-path", metavar="DIR", help="Your own folder of the backbone."),
+]
 Seeds = Annotated[
     int | None, typer.Option("--seeds", min=1, metavar="N", help="Number of seeds: 0 to N-1.")
 ]
@@ -74,6 +78,7 @@ class Asked:
     method: Methods = None
     dataset: Datasets = None
     model: Model = None
+    model_path: ModelPath = None
     seeds: Seeds = None
     set_: Settings = None
     rows: RowCounts = None

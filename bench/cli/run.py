@@ -78,7 +78,12 @@ def run(
     make = _executor(executor, address=address, num_cpus=num_cpus, time_limit=time_limit)
     remember(selection, results)
     options = Options(
-        store=Store(store), results=results, data_dir=data_dir, offline=offline, quiet=as_json
+        store=Store(store),
+        results=results,
+        data_dir=data_dir,
+        model_path=selection.model_path,
+        offline=offline,
+        quiet=as_json,
     )
     # Ray's daemons report lost workers on standard output, which belongs to the answer.
     with contextlib.redirect_stdout(sys.stderr):

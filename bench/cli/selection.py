@@ -33,6 +33,7 @@ class Selection:
     boards: tuple[Board, ...]
     settings: tuple[str, ...] = ()
     rows: Rows = field(default_factory=Rows)
+    model_path: Path | None = None
 
     @property
     def overrides(self) -> list[Override]:
@@ -71,6 +72,7 @@ def select(asked: Asked) -> Selection:
         boards=tuple(_changed(board, asked.method, changed) for board in chosen),
         settings=tuple(asked.set_ or ()),
         rows=parse_rows(asked.rows or ""),
+        model_path=None if asked.model_path is None else asked.model_path.absolute(),
     )
 
 
@@ -147,6 +149,7 @@ def cells(selection: Selection, *, data_dir: Path | None = None) -> list[tuple[B
                 overrides=selection.overrides,
                 rows=selection.rows,
                 data_dir=data_dir,
+                model_path=selection.model_path,
                 methods_in_run=methods,
             ),
         )
@@ -166,6 +169,7 @@ def remember(selection: Selection, results: Path) -> None:
             "card": board.card.model_dump(mode="json"),
             "settings": list(selection.settings),
             "rows": selection.rows.model_dump(),
+            "model_path": None if selection.model_path is None else str(selection.model_path),
         }
         path = results / RECORDS / f"{board.name}.json"
         write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
@@ -187,8 +191,12 @@ def recall(results: Path) -> list[Selection]:
             card = check_card(content["card"], BoardCard, str(path))
             rows = Rows(**content["rows"])
             settings = tuple(content["settings"])
+            own = content.get("model_path")
         except (ValueError, KeyError, TypeError) as error:
             raise BenchError(f"{path} is torn or was edited: {error}.", "Run again.") from error
         board = Board(name=path.stem, card=card)
-        found.append(Selection(boards=(board,), settings=settings, rows=rows))
+        path_given = None if own is None else Path(own)
+        found.append(
+            Selection(boards=(board,), settings=settings, rows=rows, model_path=path_given)
+        )
     return found

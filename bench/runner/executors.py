@@ -20,7 +20,7 @@ from bench.runner.work import Order, Outcome, work
 class Executor(Protocol):
     """Where units run."""
 
-    def has_room(self, threads: int) -> bool:
+    def has_room(self, threads: int, gpus: float = 0.0) -> bool:
         """Tell whether an order of so many threads would start now."""
 
     def submit(self, given: Order) -> None:
@@ -47,7 +47,7 @@ class InlineExecutor:
         self._time_limit = time_limit
         self._waiting: deque[Order] = deque()
 
-    def has_room(self, threads: int) -> bool:
+    def has_room(self, threads: int, gpus: float = 0.0) -> bool:
         """Take one order at a time."""
         del threads
         return not self._waiting

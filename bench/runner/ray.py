@@ -19,6 +19,7 @@ from bench.plugins import user_folders
 from bench.runner.work import Failure, Order, Outcome, work
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values travel
+ROUNDING = 1e-6  # shares of a GPU are sums of fractions
 LOOK_EVERY = 0.5  # seconds between looks at the clock while waiting
 
 
@@ -61,26 +62,30 @@ class RayExecutor:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self._free = int(resources.get("CPU", 1))
         self._total = self._free
+        self._total_gpus = float(resources.get("GPU", 0))
+        self._free_gpus = self._total_gpus
         self._time_limit = time_limit
         self._running: dict[Any, tuple[Order, float]] = {}
 
-    def has_room(self, threads: int) -> bool:
-        """Tell whether enough CPUs are free.
+    def has_room(self, threads: int, gpus: float = 0.0) -> bool:
+        """Tell whether enough CPUs are free, and of the GPUs, where there are any."""
+        room = self._cpus_for(threads) <= self._free
+        return room and self._gpus_for(gpus) <= self._free_gpus + ROUNDING
 
-        Raises:
-            BenchError: Where the unit asks for more threads than there are CPUs at all.
-        """
-        if threads > self._total:
-            raise BenchError(
-                f"A stage asks for {threads} threads, and Ray has {self._total} CPUs.",
-                "Lower it with --set threads=N.",
-            )
-        return threads <= self._free
+    def _cpus_for(self, threads: int) -> int:
+        """Return what a unit is given: more threads than CPUs share those that there are."""
+        return min(threads, self._total)
+
+    def _gpus_for(self, asked: float) -> float:
+        """Return what a unit is given: on machines without GPUs nothing is asked for."""
+        return min(asked, self._total_gpus)
 
     def submit(self, given: Order) -> None:
         """Start the task."""
-        task = self._task.options(num_cpus=given.threads).remote(given)
-        self._free -= given.threads
+        cpus, gpus = self._cpus_for(given.threads), self._gpus_for(given.gpus)
+        task = self._task.options(num_cpus=cpus, num_gpus=gpus).remote(given)
+        self._free -= cpus
+        self._free_gpus -= gpus
         self._running[task] = (given, time.monotonic())
 
     def wait(self) -> list[Outcome]:
@@ -119,7 +124,8 @@ class RayExecutor:
 
     def _release(self, task: Any) -> Order:
         given, _ = self._running.pop(task)
-        self._free += given.threads
+        self._free += self._cpus_for(given.threads)
+        self._free_gpus += self._gpus_for(given.gpus)
         return given
 
     def _outcome(self, task: Any) -> Outcome:

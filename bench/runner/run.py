@@ -66,6 +66,7 @@ class Options:
         store: Where artefacts lie.
         results: Folder of the results.
         data_dir: Folder of the user's own raw files.
+        model_path: The user's own folder of the backbone.
         offline: Never touch the network.
         quiet: Show no progress.
     """
@@ -73,6 +74,7 @@ class Options:
     store: Store
     results: Path
     data_dir: Path | None = None
+    model_path: Path | None = None
     offline: bool = False
     quiet: bool = False
 
@@ -149,7 +151,7 @@ class _Grid:
         for unit in list(self.waiting):
             if not executor.has_room(1):
                 break
-            if unit.parents & self.unfinished or not executor.has_room(unit.threads):
+            if unit.parents & self.unfinished or not executor.has_room(unit.threads, unit.gpus):
                 continue
             self.waiting.remove(unit)
             self.running[unit.id] = unit
@@ -157,6 +159,7 @@ class _Grid:
                 unit,
                 store=self.options.store.root,
                 data_dir=self.options.data_dir,
+                model_path=self.options.model_path,
                 offline=self.options.offline,
                 divisor=self.divisors.get(unit.id, 1),
             )

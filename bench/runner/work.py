@@ -57,7 +57,9 @@ class Order:
     threads: int
     store: str
     data_dir: str | None = None
+    model_path: str | None = None
     offline: bool = False
+    gpus: float = 0.0
     micro_batch_divisor: int = 1
 
 
@@ -81,7 +83,15 @@ class Outcome:
     trace: str = ""
 
 
-def order(unit: Unit, *, store: Path, data_dir: Path | None, offline: bool, divisor: int) -> Order:
+def order(
+    unit: Unit,
+    *,
+    store: Path,
+    data_dir: Path | None,
+    offline: bool,
+    divisor: int,
+    model_path: Path | None = None,
+) -> Order:
     """Write a unit down as plain values."""
     return Order(
         unit=unit.id,
@@ -96,8 +106,10 @@ def order(unit: Unit, *, store: Path, data_dir: Path | None, offline: bool, divi
         ),
         threads=unit.threads,
         store=str(store),
-        data_dir=None if data_dir is None else str(data_dir),
+        data_dir=None if data_dir is None else str(data_dir.absolute()),
+        model_path=None if model_path is None else str(model_path.absolute()),
         offline=offline,
+        gpus=unit.gpus,
         micro_batch_divisor=divisor,
     )
 
@@ -145,6 +157,7 @@ def _make(stage: StageOrder, given: Order, store: Store) -> None:
         job = Job(
             out=folder,
             data_dir=None if given.data_dir is None else Path(given.data_dir),
+            model_path=None if given.model_path is None else Path(given.model_path),
             offline=given.offline,
             micro_batch_divisor=given.micro_batch_divisor,
         )

@@ -1,98 +1,15 @@
-"""Stages, their constructors and keys: what a method composes. Nothing here computes.
-
-A stage is one step of a trial's plan. Its key hashes its kind, arguments, input keys and code, so
-that equal work has one key however many trials ask for it, and a changed line makes a new one.
-"""
+"""Stages of data and of item-ID models: prepare, draw, sample, train, rank, evaluate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 
-from bench.codehash import function_hash, module_hash
-from bench.errors import BenchError
-from bench.records import Plain, digest
+from bench.plan.parts import ITEMS, Nouns, Rows
+from bench.plan.stage import Stage
+from bench.records import Plain
 
 DEPTH = 100
 """Places of a ranking that are kept: metrics at any k up to this need no second ranking."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Stage:
-    """One step of a plan.
-
-    Attributes:
-        kind: Name of a module in `bench.stages`, whose `run` takes the arguments and inputs.
-        args: Plain values.
-        inputs: Other stages by argument name; `run` receives the folders of their artefacts.
-        functions: References "module:function" among the arguments; their code enters the key.
-    """
-
-    kind: str
-    args: Mapping[str, Plain] = field(default_factory=dict)
-    inputs: Mapping[str, Stage] = field(default_factory=dict)
-    functions: tuple[str, ...] = ()
-
-    @cached_property
-    def key(self) -> str:
-        """The first 32 hexadecimal digits of the hash of all that decides the artefact.
-
-        Raises:
-            BenchError: Where an argument is no plain value.
-        """
-        content: dict[str, Plain] = {
-            "kind": self.kind,
-            "args": self.args,
-            "inputs": {name: stage.key for name, stage in self.inputs.items()},
-            "code": module_hash(f"bench.stages.{self.kind}"),
-            "functions": {name: function_hash(name) for name in self.functions},
-        }
-        try:
-            return digest(content)[:32]
-        except (TypeError, ValueError) as error:
-            raise BenchError(
-                f"The stage {self.kind} has an argument that is no plain value: {error}.",
-                "A plan holds numbers, text, lists and mappings of them; NaN is none.",
-            ) from error
-
-    @property
-    def threads(self) -> int:
-        """CPU threads that the stage computes with; an argument, and so part of its key."""
-        threads = self.args.get("threads", 1)
-        assert isinstance(threads, int)
-        return threads
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Samples of one split: the prepared data and the stage that draws from it."""
-
-    data: Stage
-    stage: Stage
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """What a method's plan is given of a data set."""
-
-    name: str
-    train: Rows
-    valid: Rows
-    test: Rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a method returns.
-
-    Attributes:
-        final: The stage that ends in the ranking which the board shows.
-        checkpoints: Further rankings by name, evaluated beside it.
-    """
-
-    final: Stage
-    checkpoints: Mapping[str, Stage] = field(default_factory=dict)
 
 
 def prepare(*, name: str, card: Mapping[str, Plain], checksums: Mapping[str, Plain]) -> Stage:
@@ -100,10 +17,27 @@ def prepare(*, name: str, card: Mapping[str, Plain], checksums: Mapping[str, Pla
     return Stage(kind="prepare", args={"name": name, "card": card, "checksums": checksums})
 
 
-def draw(data: Stage, *, split: str, num: int | None, seed: int, strict: bool = False) -> Rows:
+def draw(
+    data: Stage,
+    *,
+    split: str,
+    num: int | None,
+    seed: int,
+    strict: bool = False,
+    nouns: Nouns = ITEMS,
+) -> Rows:
     """Draw at most `num` samples of a split without replacement; None takes them all."""
     args: dict[str, Plain] = {"split": split, "num": num, "seed": seed, "strict": strict}
-    return Rows(data=data, stage=Stage(kind="draw", args=args, inputs={"data": data}))
+    return Rows(data=data, stage=Stage(kind="draw", args=args, inputs={"data": data}), nouns=nouns)
+
+
+def sample(rows: Rows, num: int, *, seed: int) -> Rows:
+    """Draw at most `num` of some rows without replacement, in the order drawn.
+
+    A smaller number with the same seed gives the first rows of the larger draw.
+    """
+    stage = Stage(kind="sample", args={"num": num, "seed": seed}, inputs={"rows": rows.stage})
+    return Rows(data=rows.data, stage=stage, nouns=rows.nouns)
 
 
 def sasrec(

@@ -1,0 +1,36 @@
+"""Plans: stages, what they are put together from, and the functions that compose them."""
+
+from bench.plan.backbones import language_model
+from bench.plan.items import DEPTH, draw, evaluate, prepare, rank, sample, sasrec
+from bench.plan.language import embed, generate, ground, pairs, preference, sft
+from bench.plan.parts import Data, Model, Nouns, Pairs, Plan, Policy, Rows
+from bench.plan.recipes import FineTuned, Grounded, needed
+from bench.plan.stage import Stage
+
+__all__ = [
+    "DEPTH",
+    "Data",
+    "FineTuned",
+    "Grounded",
+    "Model",
+    "Nouns",
+    "Pairs",
+    "Plan",
+    "Policy",
+    "Rows",
+    "Stage",
+    "draw",
+    "embed",
+    "evaluate",
+    "generate",
+    "ground",
+    "language_model",
+    "needed",
+    "pairs",
+    "preference",
+    "prepare",
+    "rank",
+    "sample",
+    "sasrec",
+    "sft",
+]

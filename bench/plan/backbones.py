@@ -1,0 +1,90 @@
+"""From a model card to the stages that leave its untuned weights and tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.modelcards import ModelCard
+from bench.plan.parts import Model, Nouns
+from bench.plan.stage import Stage
+from bench.records import Plain, checksum, digest
+
+WEIGHT_FILES = ("*.safetensors", "*.json", "tokenizer.model")
+
+
+def language_model(
+    name: str, card: ModelCard, *, data: Stage, nouns: Nouns, model_path: Path | None = None
+) -> Model:
+    """Compose a backbone as plans see it.
+
+    Args:
+        name: The card's name.
+        card: The card.
+        data: The prepared data, which a model built from nothing takes its words from.
+        nouns: What prompts call the items; its tokenizer learns them, too.
+        model_path: The user's own folder of a model, instead of the hub.
+
+    Raises:
+        BenchError: `model_path` goes with another kind of card, or is no folder of a model.
+    """
+    if model_path is not None and card.weights != "hub":
+        raise BenchError(
+            f"--model-path is for models of the hub, and {name} is {card.weights}.",
+            "Leave it out, or name another --model.",
+        )
+    return Model(
+        name=name,
+        backbone=_backbone(name, card, data, nouns, model_path),
+        tuning=card.tuning_arguments,
+        dtype=card.dtype,
+        quantisation=card.quantisation,
+        context=card.context,
+        threads=card.threads,
+        gpus=card.gpus,
+    )
+
+
+def _backbone(
+    name: str, card: ModelCard, data: Stage, nouns: Nouns, model_path: Path | None
+) -> Stage:
+    if card.weights == "gguf":
+        return Stage(kind="gguf", args={"name": name, "sha256": card.files["gguf"].sha256})
+    if card.weights == "hub":
+        if model_path is not None:
+            return Stage(kind="hub", args={"name": name, "checksum": folder_checksum(model_path)})
+        return Stage(
+            kind="hub",
+            args={"name": name, "repository": card.repository, "revision": card.revision},
+        )
+    assert card.architecture is not None
+    args: dict[str, Plain] = {
+        "architecture": card.architecture.model_dump(mode="json"),
+        "context": card.context,
+        "nouns": list(nouns),
+        "seed": card.pretraining.seed if card.pretraining else 0,
+    }
+    built = Stage(kind="build", args=args, inputs={"data": data})
+    if card.pretraining is None:
+        return built
+    return Stage(
+        kind="pretrain",
+        args={**card.pretraining.model_dump(mode="json"), "threads": card.threads},
+        inputs={"backbone": built, "data": data},
+        gpus=card.gpus,
+    )
+
+
+def folder_checksum(folder: Path) -> str:
+    """Hash the files of a model's folder that decide what it computes.
+
+    Raises:
+        BenchError: It is no folder, or holds no configuration or no safetensors.
+    """
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise BenchError(
+            f"--model-path {folder} is no model: it must hold config.json and *.safetensors.",
+            "Name the folder that `hf download` or save_pretrained() filled.",
+        )
+    files = sorted({path for pattern in WEIGHT_FILES for path in folder.glob(pattern)})
+    return digest({path.name: checksum(path) for path in files})

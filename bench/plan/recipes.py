@@ -1,0 +1,77 @@
+"""What methods on language models share: supervised fine-tuning first, grounding last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.errors import BenchError
+from bench.plan.language import generate, ground, sft
+from bench.plan.parts import Data, Model, Policy
+from bench.plan.stage import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grounded:
+    """Settings of methods that write a title and recommend the items nearest to it.
+
+    Attributes:
+        max_new_tokens: Most tokens of a written title.
+        encoder: The sentence encoder that grounds titles (`bench list encoders`).
+    """
+
+    max_new_tokens: int = 32
+    encoder: str = "all-minilm-l6-v2"
+
+    def shown(self, start: Model | Policy, data: Data) -> Stage:
+        """Write a title for every test case and rank the catalogue by nearness to it."""
+        texts = generate(start, data.test, max_new_tokens=self.max_new_tokens)
+        return ground(texts, data.test, encoder=self.encoder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuned(Grounded):
+    """Settings of methods that begin with BIGRec's fine-tuning, named alike in all of them.
+
+    Defaults are SPRec's for adapters (Gao et al., WWW 2025), with the loss on the response alone.
+
+    Attributes:
+        sft_epochs: Passes over the training rows.
+        sft_learning_rate: Its peak.
+        sft_batch: Rows of one optimiser step.
+        sft_loss: "response", or "sequence" for the loss on the prompt, too.
+        eos: Whether responses end in the end-of-sequence token.
+    """
+
+    sft_epochs: int = 4
+    sft_learning_rate: float = 3e-4
+    sft_batch: int = 16
+    sft_loss: str = "response"
+    eos: bool = True
+
+    def base(self, data: Data, model: Model | None, seed: int) -> Policy:
+        """Fine-tune the backbone on the training rows: the checkpoint that most methods share.
+
+        Raises:
+            BenchError: No language model was named.
+        """
+        return sft(
+            needed(model),
+            data.train,
+            epochs=self.sft_epochs,
+            learning_rate=self.sft_learning_rate,
+            batch=self.sft_batch,
+            loss_on=self.sft_loss,
+            eos=self.eos,
+            seed=seed,
+        )
+
+
+def needed(model: Model | None) -> Model:
+    """Return the model.
+
+    Raises:
+        BenchError: There is none.
+    """
+    if model is None:
+        raise BenchError("This method needs a language model.", "Name one: --model nano")
+    return model

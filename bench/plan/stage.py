@@ -1,0 +1,63 @@
+"""A stage: one step of a trial's plan, and its key. Nothing here computes.
+
+A key hashes the stage's kind, arguments, input keys and code, so that equal work has one key
+however many trials ask for it, and a changed line makes a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bench.codehash import function_hash, module_hash
+from bench.errors import BenchError
+from bench.records import Plain, digest
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stage:
+    """One step of a plan.
+
+    Attributes:
+        kind: Name of a module in `bench.stages`, whose `run` takes the arguments and inputs.
+        args: Plain values.
+        inputs: Other stages by argument name; `run` receives the folders of their artefacts.
+        functions: References "module:function" among the arguments; their code enters the key.
+        gpus: Share of a GPU that it asks for where there is one; no part of the key.
+    """
+
+    kind: str
+    args: Mapping[str, Plain] = field(default_factory=dict)
+    inputs: Mapping[str, Stage] = field(default_factory=dict)
+    functions: tuple[str, ...] = ()
+    gpus: float = 0.0
+
+    @cached_property
+    def key(self) -> str:
+        """The first 32 hexadecimal digits of the hash of all that decides the artefact.
+
+        Raises:
+            BenchError: Where an argument is no plain value.
+        """
+        content: dict[str, Plain] = {
+            "kind": self.kind,
+            "args": self.args,
+            "inputs": {name: stage.key for name, stage in self.inputs.items()},
+            "code": module_hash(f"bench.stages.{self.kind}"),
+            "functions": {name: function_hash(name) for name in self.functions},
+        }
+        try:
+            return digest(content)[:32]
+        except (TypeError, ValueError) as error:
+            raise BenchError(
+                f"The stage {self.kind} has an argument that is no plain value: {error}.",
+                "A plan holds numbers, text, lists and mappings of them; NaN is none.",
+            ) from error
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that the stage computes with; an argument, and so part of its key."""
+        threads = self.args.get("threads", 1)
+        assert isinstance(threads, int)
+        return threads
