@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from bench.cards import RawFile
 from bench.config import Card, check_card, read_toml
@@ -23,14 +23,18 @@ ROLES: tuple[Role, ...] = ("config", "tokenizer", "weights")
 
 
 class EncoderCard(Card):
-    """A sentence encoder: a transformer whose last hidden states are averaged over the tokens.
+    """A sentence encoder.
 
     Attributes:
+        kind: "transformer", whose last hidden states are averaged over the tokens; or "trigrams",
+            counts of letter triples that need no files, for checks that nothing is learnt from.
         max_length: Tokens of a text that are read, the special ones included.
         config: Keys of the configuration file that this encoder has otherwise.
         files: The configuration, the tokenizer (`tokenizer.json`) and the weights (safetensors, or
-            an ONNX export of a BERT), each with its checksum.
+            an ONNX export of a BERT), each with its checksum; none for trigrams.
     """
+
+    kind: Literal["transformer", "trigrams"] = "transformer"
 
     title: str
     description: str
@@ -38,17 +42,20 @@ class EncoderCard(Card):
     homepage: str
     max_length: int = Field(ge=3)
     config: dict[str, int] = {}
-    files: dict[Role, RawFile]
+    files: dict[Role, RawFile] = {}
 
-    @field_validator("files")
-    @classmethod
-    def _whole(cls, files: dict[Role, RawFile]) -> dict[Role, RawFile]:
-        missing = [role for role in ROLES if role not in files]
+    @model_validator(mode="after")
+    def _whole(self) -> EncoderCard:
+        if self.kind == "trigrams":
+            if self.files or self.config:
+                raise ValueError("trigrams have neither files nor a config")
+            return self
+        missing = [role for role in ROLES if role not in self.files]
         if missing:
             raise ValueError(f"files.{missing[0]} is missing")
-        if any(file.sha256 is None for file in files.values()):
+        if any(file.sha256 is None for file in self.files.values()):
             raise ValueError("every file of an encoder needs its sha256, for it stands in the keys")
-        return files
+        return self
 
 
 def encoder_names() -> list[str]:
@@ -75,9 +82,13 @@ def encoder_checksums(name: str) -> dict[str, str]:
         The sha256 of each file by role, and under "settings" that of the card's own settings.
     """
     card = encoder_card(name)
-    settings: dict[str, Any] = {"max_length": card.max_length, "config": card.config}
+    settings: dict[str, Any] = {
+        "kind": card.kind,
+        "max_length": card.max_length,
+        "config": card.config,
+    }
     return {
-        **{role: str(card.files[role].sha256) for role in ROLES},
+        **{role: str(file.sha256) for role, file in card.files.items()},
         "settings": digest(settings),
     }
 
@@ -107,5 +118,5 @@ def encoder_files(
             licence=card.licence,
             homepage=card.homepage,
         )
-        for role in ROLES
+        for role in card.files
     }

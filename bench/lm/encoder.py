@@ -24,6 +24,7 @@ from bench.data.encoders import encoder_checksums as encoder_checksums
 from bench.data.encoders import encoder_files
 from bench.errors import BenchError
 from bench.lm.onnx import bert_weights
+from bench.lm.trigrams import Trigrams
 
 # What an encoder's file may hold beside the weights that the mean over tokens needs.
 NOT_NEEDED = ("pooler.", "embeddings.position_ids")
@@ -95,7 +96,7 @@ def mean_over_tokens(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
 
 def load_encoder(
     name: str, *, offline: bool, data_dir: Path | None = None, device: str = "cpu"
-) -> Encoder:
+) -> Encoder | Trigrams:
     """Load an encoder by its card's name.
 
     Nothing but checked files of weights is read: no pickles, no code from a hub.
@@ -110,6 +111,8 @@ def load_encoder(
         BenchError: There is no such card, or its files cannot be had or do not fit together.
     """
     card, files = encoder_files(name, offline=offline, data_dir=data_dir)
+    if card.kind == "trigrams":
+        return Trigrams(max_length=card.max_length)
     weights = files["weights"]
     state = bert_weights(weights) if weights.suffix == ".onnx" else load_file(weights)
     return Encoder(
