@@ -8,18 +8,17 @@ from typing import ClassVar
 from bench.api import (
     BenchError,
     Data,
-    FineTuned,
     Model,
     Pairs,
     Plain,
     Plan,
     Policy,
+    Preferring,
     Rows,
     Stage,
     derive_seed,
     generate,
     pairs,
-    preference,
     sample,
     sft,
 )
@@ -32,7 +31,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(FineTuned):
+class Method(Preferring):
     """SPRec: what the model itself recommends is the rejected response (Gao et al., WWW 2025).
 
     Each round draws rows, lets the model write a title for each, fine-tunes on the rows and then
@@ -46,9 +45,6 @@ class Method(FineTuned):
         round_rows: Rows of one round's fine-tuning, and pairs of its preferences.
         spare_rows: Further rows that titles are written for, since some are no title.
         step_learning_rate: Of a round's fine-tuning.
-        preference_learning_rate: Of a round's preferences.
-        preference_batch: Pairs of one optimiser step.
-        beta: Strength of the pull to the reference.
         sft_step: Whether a round fine-tunes (no: SPRec-noSFT).
         dpo_step: Whether a round optimises preferences (no: SPRec-noDPO).
         random_share: Share of the pairs whose rejected response is a random item (Fig. 5).
@@ -71,9 +67,6 @@ class Method(FineTuned):
     round_rows: int = 2048
     spare_rows: int = 756
     step_learning_rate: float = 2e-5
-    preference_learning_rate: float = 2e-5
-    preference_batch: int = 8
-    beta: float = 0.1
     sft_step: bool = True
     dpo_step: bool = True
     random_share: float = 0.0
@@ -107,7 +100,14 @@ class Method(FineTuned):
                 policy = self._fine_tuned(policy, data, own)
                 steps[f"{number}-sft"] = final = self.shown(policy, data)
             if self.dpo_step:
-                policy = self._preferring(policy, self._pairs(before, data, own), before, own)
+                policy = self.preferring(
+                    policy,
+                    self._pairs(before, data, own),
+                    loss="dpo" if self.num_negatives == 1 else "sdpo",
+                    reference=before if self.reference == "round" else None,
+                    prompt=self.preference_prompt,
+                    seed=own,
+                )
                 steps[f"{number}-dpo"] = final = self.shown(policy, data)
         return Plan(final=final, checkpoints=steps)
 
@@ -145,20 +145,5 @@ class Method(FineTuned):
             temperature=1.0 if self.negatives == "sampled" else 0.0,
             beams=num if self.negatives == "beam" else 1,
             num=num,
-            seed=seed,
-        )
-
-    def _preferring(self, policy: Policy, pairs: Pairs, before: Policy, seed: int) -> Policy:
-        return preference(
-            policy,
-            pairs,
-            loss="dpo" if self.num_negatives == 1 else "sdpo",
-            beta=self.beta,
-            epochs=1,
-            learning_rate=self.preference_learning_rate,
-            batch=self.preference_batch,
-            reference=before if self.reference == "round" else None,
-            prompt=self.preference_prompt,
-            eos=self.eos,
             seed=seed,
         )

@@ -15,7 +15,8 @@ from bench.data import prepared
 from bench.data.catalogue import Catalogue
 from bench.errors import BenchError
 from bench.records import Job
-from bench.seqrec.sasrec import SASRec, Sizes, bce_row_loss, load, network_rows, save, scorer
+from bench.seqrec.rows import bce_row_loss, network_rows, save
+from bench.seqrec.sasrec import SASRec, Sizes, load, scorer
 from bench.stages import sasrec as stage
 
 NUM_ITEMS = 12

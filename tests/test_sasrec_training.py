@@ -17,7 +17,8 @@ from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.metrics.accuracy import ndcg
 from bench.metrics.ranking import top_items
-from bench.seqrec.sasrec import SASRec, Sizes, load, network_rows, save
+from bench.seqrec.rows import network_rows, save
+from bench.seqrec.sasrec import SASRec, Sizes, load
 from bench.seqrec.threads import compute_threads
 from bench.seqrec.training import Fitted, Recipe, fit, mean_ndcg, other_items
 
@@ -135,7 +136,7 @@ def test_micro_batches_are_the_batch(divisor):
     whole = fit(train, NONE, sizes, RECIPE, seed=0)
     parted = fit(train, NONE, sizes, RECIPE, seed=0, micro_batch_divisor=divisor)
     np.testing.assert_allclose(
-        scores(parted, train.histories), scores(whole, train.histories), rtol=0, atol=1e-6
+        scores(parted, train.histories), scores(whole, train.histories), rtol=0, atol=1e-5
     )
     np.testing.assert_allclose(
         parted.facts["loss_by_epoch"], whole.facts["loss_by_epoch"], rtol=0, atol=2e-6

@@ -1,10 +1,10 @@
 """Plans: stages, what they are put together from, and the functions that compose them."""
 
 from bench.plan.backbones import language_model
-from bench.plan.items import DEPTH, draw, evaluate, prepare, rank, sample, sasrec
+from bench.plan.items import DEPTH, draw, evaluate, gru4rec, prepare, rank, sample, sasrec
 from bench.plan.language import embed, generate, ground, pairs, preference, sft
 from bench.plan.parts import Data, Model, Nouns, Pairs, Plan, Policy, Rows
-from bench.plan.recipes import FineTuned, Grounded, needed
+from bench.plan.recipes import FineTuned, Grounded, Preferring, needed
 from bench.plan.stage import Stage
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Pairs",
     "Plan",
     "Policy",
+    "Preferring",
     "Rows",
     "Stage",
     "draw",
@@ -24,6 +25,7 @@ __all__ = [
     "evaluate",
     "generate",
     "ground",
+    "gru4rec",
     "language_model",
     "needed",
     "pairs",

@@ -44,38 +44,68 @@ def sasrec(
     train: Rows,
     valid: Rows,
     *,
-    hidden: int,
-    blocks: int,
-    heads: int,
-    dropout: float,
-    position_std: float,
-    learning_rate: float,
-    weight_decay: float,
-    batch: int,
-    epochs: int,
-    patience: int,
     seed: int,
+    hidden: int = 64,
+    blocks: int = 1,
+    heads: int = 1,
+    dropout: float = 0.1,
+    position_std: float = 1.0,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-5,
+    batch: int = 1024,
+    epochs: int = 200,
+    patience: int = 20,
     threads: int = 1,
 ) -> Stage:
-    """Train SASRec in row form; the artefact holds its weights."""
-    return Stage(
-        kind="sasrec",
-        args={
-            "hidden": hidden,
-            "blocks": blocks,
-            "heads": heads,
-            "dropout": dropout,
-            "position_std": position_std,
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "batch": batch,
-            "epochs": epochs,
-            "patience": patience,
-            "seed": seed,
-            "threads": threads,
-        },
-        inputs={"data": train.data, "train": train.stage, "valid": valid.stage},
-    )
+    """Train SASRec in row form; the artefact holds its weights. Defaults are the peer code's."""
+    args: dict[str, Plain] = {
+        "hidden": hidden,
+        "blocks": blocks,
+        "heads": heads,
+        "dropout": dropout,
+        "position_std": position_std,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "batch": batch,
+        "epochs": epochs,
+        "patience": patience,
+        "seed": seed,
+        "threads": threads,
+    }
+    inputs = {"data": train.data, "train": train.stage, "valid": valid.stage}
+    return Stage(kind="sasrec", args=args, inputs=inputs)
+
+
+def gru4rec(
+    train: Rows,
+    valid: Rows,
+    *,
+    seed: int,
+    hidden: int = 64,
+    layers: int = 1,
+    dropout: float = 0.1,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-5,
+    batch: int = 1024,
+    epochs: int = 200,
+    patience: int = 20,
+    threads: int = 1,
+) -> Stage:
+    """Train GRU4Rec in row form; the artefact holds its weights."""
+    args: dict[str, Plain] = {
+        "hidden": hidden,
+        "layers": layers,
+        "dropout": dropout,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "batch": batch,
+        "epochs": epochs,
+        "patience": patience,
+        "seed": seed,
+        "threads": threads,
+    }
+    inputs = {"data": train.data, "train": train.stage, "valid": valid.stage}
+    return Stage(kind="gru4rec", args=args, inputs=inputs)
 
 
 def rank(

@@ -77,8 +77,8 @@ def sft(
 def pairs(
     rows: Rows,
     *,
-    take: int,
     seed: int,
+    take: int | None = None,
     generated: Stage | None = None,
     negatives: str = "generated",
     num: int = 1,
@@ -91,8 +91,8 @@ def pairs(
 
     Args:
         rows: Rows in the order they are tried.
-        take: How many pairs are kept; see `bench.stages.pairs` for which.
         seed: Decides random items and the order.
+        take: How many pairs are kept, see `bench.stages.pairs` for which; None keeps all.
         generated: What a policy wrote for the same rows, for negatives "generated".
         negatives: "generated"; or items: "random" uniformly, "popular" in proportion to their
             training counts, "similar" to the history by title (RosePO).

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import BenchError
-from bench.plan.language import generate, ground, sft
-from bench.plan.parts import Data, Model, Policy
+from bench.plan.language import generate, ground, preference, sft
+from bench.plan.parts import Data, Model, Pairs, Policy
 from bench.plan.stage import Stage
 
 
@@ -61,6 +61,48 @@ class FineTuned(Grounded):
             learning_rate=self.sft_learning_rate,
             batch=self.sft_batch,
             loss_on=self.sft_loss,
+            eos=self.eos,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preferring(FineTuned):
+    """Settings of methods that go on from BIGRec's checkpoint by preferences.
+
+    Attributes:
+        preference_epochs: Passes over the pairs.
+        preference_learning_rate: Its peak.
+        preference_batch: Pairs of one optimiser step.
+        beta: Strength of the pull to the reference.
+    """
+
+    preference_epochs: int = 1
+    preference_learning_rate: float = 2e-5
+    preference_batch: int = 8
+    beta: float = 0.1
+
+    def preferring(
+        self,
+        start: Policy,
+        pairs: Pairs,
+        *,
+        loss: str,
+        seed: int,
+        reference: Policy | None = None,
+        prompt: str = "wrapped",
+    ) -> Policy:
+        """Optimise preferences from `start`, which is the reference unless another is given."""
+        return preference(
+            start,
+            pairs,
+            loss=loss,
+            beta=self.beta,
+            epochs=self.preference_epochs,
+            learning_rate=self.preference_learning_rate,
+            batch=self.preference_batch,
+            reference=reference,
+            prompt=prompt,
             eos=self.eos,
             seed=seed,
         )

@@ -1,4 +1,4 @@
-"""Fits SASRec's row form: Adam, one uniform negative a row, early stop on validation NDCG.
+"""Fits row-form networks: Adam, one uniform negative a row, early stop on validation NDCG.
 
 The stop rule is that of the peer code of the field: full ranking, NDCG at 20. All randomness comes
 from the seed; the caller's random numbers and thread count are left as they were.
@@ -23,7 +23,7 @@ from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.metrics.accuracy import ndcg
 from bench.records import Plain, derive_seed
-from bench.seqrec.sasrec import SASRec, Sizes, bce_row_loss, network_rows
+from bench.seqrec.rows import RowNetwork, RowSizes, bce_row_loss, network_rows
 
 STOPPING_K = 20
 SCORED_AT_ONCE = 1024
@@ -54,10 +54,10 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "patience"):
             if getattr(self, name) < 1:
-                raise BenchError(f"SASRec's {name} is {getattr(self, name)}.", "Give 1 or more.")
+                raise BenchError(f"The {name} is {getattr(self, name)}.", "Give 1 or more.")
         if not (self.learning_rate > 0 and self.weight_decay >= 0):
             raise BenchError(
-                f"SASRec cannot learn at a rate of {self.learning_rate} with a weight decay of "
+                f"Nothing is learnt at a rate of {self.learning_rate} with a weight decay of "
                 f"{self.weight_decay}.",
                 "Give a rate above 0 and a decay of 0 or more.",
             )
@@ -71,7 +71,7 @@ class Fitted(NamedTuple):
         facts: Rows, epochs, optimiser steps, loss by epoch, and the best epoch with its NDCG.
     """
 
-    model: SASRec
+    model: RowNetwork
     facts: dict[str, Plain]
 
 
@@ -93,7 +93,7 @@ class _Rows:
 class _Step:
     """One optimiser step after another, each on a whole batch, in parts if memory is short."""
 
-    def __init__(self, *, model: SASRec, recipe: Recipe, divisor: int) -> None:
+    def __init__(self, *, model: RowNetwork, recipe: Recipe, divisor: int) -> None:
         self.model = model
         self.batch = recipe.batch
         self.divisor = divisor
@@ -129,7 +129,7 @@ class _Best:
 def fit(
     train: Windows,
     valid: Windows,
-    sizes: Sizes,
+    sizes: RowSizes,
     recipe: Recipe,
     *,
     seed: int,
@@ -151,14 +151,16 @@ def fit(
     """
     rows, num_held_out = _known_rows(train, sizes), int((valid.targets >= 0).sum())
     if not len(rows):
-        raise BenchError("SASRec has no training row with a known target.", "Draw more rows.")
-    numbers = np.random.default_rng(derive_seed("sasrec rows", seed))
+        raise BenchError(
+            f"{sizes.called} has no training row with a known target.", "Draw more rows."
+        )
+    numbers = np.random.default_rng(derive_seed(sizes.called, "rows", seed))
     losses, best = [], _Best()
     with torch.random.fork_rng(devices=[]):
-        _seed_torch("sasrec weights", seed)
-        model = SASRec(sizes)
+        _seed_torch(derive_seed(sizes.called, "weights", seed))
+        model = sizes.network()
         step = _Step(model=model, recipe=recipe, divisor=micro_batch_divisor)
-        _seed_torch("sasrec dropout", seed)
+        _seed_torch(derive_seed(sizes.called, "dropout", seed))
         for epoch in range(1, recipe.epochs + 1):
             losses.append(_train_epoch(step, rows, numbers))
             _refuse_unbounded(losses)
@@ -190,7 +192,7 @@ def other_items(
     return drawn + (drawn >= targets)
 
 
-def mean_ndcg(model: SASRec, valid: Windows) -> float:
+def mean_ndcg(model: RowNetwork, valid: Windows) -> float:
     """Rank the whole catalogue and average NDCG@20; of equal scores the first item wins.
 
     Args:
@@ -214,12 +216,12 @@ def mean_ndcg(model: SASRec, valid: Windows) -> float:
     return gain / len(valid)
 
 
-def _seed_torch(purpose: str, seed: int) -> None:
+def _seed_torch(seed: int) -> None:
     # torch.manual_seed would reseed every GPU as well, which nobody puts back.
-    torch.default_generator.manual_seed(derive_seed(purpose, seed))
+    torch.default_generator.manual_seed(seed)
 
 
-def _known_rows(windows: Windows, sizes: Sizes) -> _Rows:
+def _known_rows(windows: Windows, sizes: RowSizes) -> _Rows:
     known = windows.targets >= 0
     items, lengths = network_rows(windows.histories[known], sizes)
     targets = windows.targets[known].astype(np.int64)
@@ -245,7 +247,7 @@ def _train_epoch(step: _Step, rows: _Rows, numbers: np.random.Generator) -> floa
     return total / len(rows)
 
 
-def _better(best: _Best, epoch: int, model: SASRec, value: float) -> _Best:
+def _better(best: _Best, epoch: int, model: RowNetwork, value: float) -> _Best:
     if value <= best.ndcg:
         return best
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -255,7 +257,7 @@ def _better(best: _Best, epoch: int, model: SASRec, value: float) -> _Best:
 def _refuse_unbounded(losses: list[float]) -> None:
     if not math.isfinite(losses[-1]):
         raise BenchError(
-            f"SASRec's loss is {losses[-1]} in epoch {len(losses)}.", "Lower the learning rate."
+            f"The loss is {losses[-1]} in epoch {len(losses)}.", "Lower the learning rate."
         )
 
 
