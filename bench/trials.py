@@ -95,20 +95,35 @@ class Inputs:
     notes: tuple[str, ...]
 
 
-def prepare_stage(name: str, data_dir: Path | None) -> Stage:
-    """Compose the stage that prepares a data set, keyed by its card and raw checksums."""
+def prepare_stage(
+    name: str, data_dir: Path | None, files: Mapping[str, str] | None = None
+) -> Stage:
+    """Compose the stage that prepares a data set, keyed by its card and raw checksums.
+
+    Args:
+        name: The data set's card.
+        data_dir: Folder of the user's own raw files.
+        files: Checksums by role of files that the user named.
+    """
     card = plugins.dataset_card(name)
-    known = checksums(card, data_dir)
+    known = checksums(card, data_dir, files)
     return prepare(name=name, card=card.preparation(), checksums=known)
 
 
 def dataset(
-    name: str, *, rows: Rows, data_seed: int, strict: bool, data_dir: Path | None
+    name: str,
+    *,
+    rows: Rows,
+    data_seed: int,
+    strict: bool,
+    data_dir: Path | None,
+    files: Mapping[str, str] | None = None,
 ) -> tuple[Data, tuple[str, ...]]:
     """Compose the data of a trial, and notes on what its key had to do without."""
     card = plugins.dataset_card(name)
-    prepared = prepare_stage(name, data_dir)
-    missing = sorted(role for role, value in checksums(card, data_dir).items() if value is None)
+    prepared = prepare_stage(name, data_dir, files)
+    known = checksums(card, data_dir, files)
+    missing = sorted(role for role, value in known.items() if value is None)
     notes = tuple(
         f"{name}: {card.files[role].name} is not at hand; the card stands in for its checksum."
         for role in missing
@@ -129,6 +144,7 @@ def board_trials(
     rows: Rows | None = None,
     data_dir: Path | None = None,
     model_path: Path | None = None,
+    files: Mapping[str, Mapping[str, str]] | None = None,
     methods_in_run: Iterable[str] = (),
 ) -> list[tuple[BoardRow, Trial]]:
     """Plan every cell of a board, row by row, data set by data set, seed by seed.
@@ -143,6 +159,7 @@ def board_trials(
         rows: What `--rows` gave, over the budget's.
         data_dir: Folder of the user's own raw files.
         model_path: The user's own folder of the backbone.
+        files: Checksums of raw files that the user named, by data set and role.
         methods_in_run: Methods of other boards of the run, which overrides may name.
     """
     card = board.card
@@ -158,7 +175,12 @@ def board_trials(
     @cache
     def inputs_of(name: str) -> Inputs:
         data, notes = dataset(
-            name, rows=asked, data_seed=card.data_seed, strict=card.strict, data_dir=data_dir
+            name,
+            rows=asked,
+            data_seed=card.data_seed,
+            strict=card.strict,
+            data_dir=data_dir,
+            files=(files or {}).get(name),
         )
         if model is None:
             return Inputs(data=data, model=None, notes=notes)

@@ -73,8 +73,10 @@ FORMS: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, bytes]]] = {
     ),
     "steam-users": ("steam", steam.USERS, pair(steam.GAMES, steam.USER_REVIEWS)),
     "steam-flat": ("steam", steam.FLAT, pair(steam.GAMES, steam.STEAM_REVIEWS)),
-    "sprec-samples": ("sprec-samples", {}, encoded(test_peers.sprec_contents())),
-    "d3-samples": ("d3-samples", {}, encoded(test_peers.d3_contents())),
+    **{
+        reader: (reader, {}, encoded(contents()))
+        for reader, contents in test_peers.CONTENTS.items()
+    },
 }
 
 

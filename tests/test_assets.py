@@ -16,6 +16,7 @@ import pytest
 
 from bench.cards import DatasetCard, RawFile, Source
 from bench.data import assets
+from bench.data.chosen import choose, chosen_file, other_versions, parse_files
 from bench.errors import BenchError
 from bench.records import checksum
 
@@ -176,6 +177,110 @@ def test_the_cache_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, cache: P
     assert assets.cache_folder() == cache
     monkeypatch.delenv("BENCH_CACHE")
     assert "llmrec-bench" in assets.cache_folder().parts
+
+
+# --- named by the user --------------------------------------------------------------------------
+
+
+def card(sha256: str | None = SUM) -> DatasetCard:
+    texts = dict.fromkeys(("title", "description", "licence", "citation"), "Toy.")
+    return DatasetCard(reader="recbole", files={"items": raw_file(URL, sha256=sha256)}, **texts)
+
+
+def own_file(folder: Path, content: bytes = b"own") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "part.txt"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_named_file_is_linked_and_found_under_its_sum(tmp_path: Path) -> None:
+    own = own_file(tmp_path / "mine")
+    chosen = choose({"items": own}, card())
+    assert chosen == {"items": checksum(own)}
+    assert assets.checksums(card(), None, chosen) == chosen
+    found = fetch(chosen_file(card(), "items", chosen["items"]), offline=True)
+    assert found == own.resolve()
+
+
+def test_a_named_file_comes_before_one_of_the_cards_name(tmp_path: Path) -> None:
+    own = own_file(tmp_path / "mine")
+    (tmp_path / "mine" / "x.inter").write_bytes(CONTENT)
+    sha256 = choose({"items": own}, card())["items"]
+    assert fetch(chosen_file(card(), "items", sha256), tmp_path / "mine") == own.resolve()
+    # The card's own file is what it was.
+    assert fetch(raw_file(URL), tmp_path / "mine").name == "x.inter"
+
+
+def test_a_named_file_that_changed_is_not_taken_and_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = own_file(tmp_path / "mine")
+    sha256 = choose({"items": own}, card())["items"]
+    own.write_bytes(b"changed")
+    serve(monkeypatch, lambda url: CONTENT)
+    message = refusal(chosen_file(card(), "items", sha256)).message
+    assert sha256[:12] in message
+    assert own.read_bytes() == b"changed"
+    # The link is gone, so that a whole copy elsewhere is found.
+    copy = tmp_path / "x.inter"
+    copy.write_bytes(b"own")
+    assert fetch(chosen_file(card(), "items", sha256), tmp_path) == copy
+    assert choose({"items": own}, card())["items"] == checksum(own)
+
+
+def test_a_named_file_is_copied_where_links_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    def no_links(path: Path, target: Path) -> None:
+        raise OSError("not on this file system")
+
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+    own = own_file(tmp_path / "mine")
+    sha256 = choose({"items": own}, card())["items"]
+    found = fetch(chosen_file(card(), "items", sha256), offline=True)
+    assert found.read_bytes() == b"own"
+    assert cache in found.parents
+    assert files_below(cache) == ["x.inter"]
+
+
+def test_notes_tell_other_versions_and_added_roles() -> None:
+    (other, added) = other_versions(card(), {"items": "a" * 64, "train": "b" * 64})
+    assert "x.inter is another version than the card's" in other
+    assert SUM[:12] in other
+    assert "role 'train' was added" in added
+    assert other_versions(card(), {"items": SUM}) == []
+    assert other_versions(card(sha256=None), {"items": SUM}) == []
+
+
+def test_named_files_are_parsed() -> None:
+    assert parse_files(["items=a=b", "ml:train=c"], ["ml"]) == {
+        "ml": {"items": Path("a=b"), "train": Path("c")}
+    }
+    assert parse_files(["b:items=x"], ["a", "b"]) == {"a": {}, "b": {"items": Path("x")}}
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["items"], "is not ROLE=PATH"),
+        (["items="], "is not ROLE=PATH"),
+        (["=x"], "is not ROLE=PATH"),
+        (["../x=y"], "is not ROLE=PATH"),
+        (["items=x"], "which of the 2 data sets"),
+        (["c:items=x"], "no data set of this command named 'c'"),
+        (["a:items=x", "a:items=y"], "two files for items of a"),
+    ],
+)
+def test_named_files_that_say_too_little_are_refused(texts: list[str], words: str) -> None:
+    with pytest.raises(BenchError, match=words) as caught:
+        parse_files(texts, ["a", "b"])
+    assert caught.value.hint
+
+
+def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="is no file"):
+        choose({"items": tmp_path}, card())
 
 
 # --- fetched ------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("run", *SMOKE, "--set", "hidden=3"), "does not say which method"),
         (("run", *SMOKE, "--rows", "train=many"), "no number of rows"),
         (("run", *SMOKE, "--scale", "nanno"), "Did you mean 'nano'?"),
-        (("run", *SMOKE, "--model", "llama"), "There is no model at all yet."),
+        (("run", *SMOKE, "--model", "llama"), "There is no model named"),
         (("run", "--suite", "smoke", "--board", "smoke"), "cannot be given together"),
         (("run", *SMOKE, "--cpus", "2"), "--address and --cpus are Ray's"),
         (("run", "--suite", "smoke", "--cpus", "2", "--address", "x"), "has its own CPUs"),

@@ -248,3 +248,27 @@ def test_a_set_that_needs_no_file_is_counted(tmp_path):
     found = datapage.counts_of("synthetic", tmp_path, None, offline=True)
     assert not isinstance(found, str)
     assert found["samples"] == 2400
+
+
+def test_tokens_are_counted_where_a_model_is_named(tmp_path):
+    found = datapage.counts_of("synthetic", tmp_path, None, offline=True, model="tiny")
+    assert not isinstance(found, str)
+    share = 100 * found["zero-gain tokens"] / found["target tokens"]
+    assert found["zero-gain tokens, %"] == pytest.approx(share, abs=0.005)
+    assert found["samples"] == 2400
+
+
+def test_a_column_that_needs_more_than_the_data_says_so():
+    card = CARD.model_dump()
+    card["columns"]["share"] = {
+        "title": "%",
+        "meaning": meaning("tokens", "reported only"),
+        "needs": "needs --model",
+    }
+    without = compare("own", CountCard.model_validate(card), PUBLISHED, COUNTS)
+    assert [line.cells[2].verdict for line in without.lines[:2]] == ["not run: needs --model"] * 2
+    assert "%: not run: needs --model." in counts_text(without)
+    counted = COUNTS | {name: COUNTS[name] | {"tokens": 72.97} for name in ("one", "two")}
+    table = compare("own", CountCard.model_validate(card), PUBLISHED, counted)
+    assert [line.cells[2].verdict for line in table.lines[:2]] == ["equal", "not published"]
+    assert "needs --model" not in counts_text(table)

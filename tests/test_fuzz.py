@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 FORMS = (
     "recbole", "amazon-2014", "amazon-2018", "goodreads", "movielens-dat", "movielens-latin",
     "movielens-csv", "steam-users", "steam-flat", "sprec-samples", "d3-samples",
+    "d3-windows", "bigrec-samples", "sdpo-samples",
 )  # fmt: skip
 
 

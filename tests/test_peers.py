@@ -1,4 +1,4 @@
-"""Ready samples of other projects: SPRec's texts, D3's tables, and what becomes of odd rows."""
+"""Ready samples of other projects, form by form, and what becomes of odd rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -370,13 +370,196 @@ def test_tables_that_are_not_as_they_should_be(
     assert caught.value.hint
 
 
-@settings(max_examples=150, deadline=None)
+# --- BIGRec's form ------------------------------------------------------------------------------
+
+
+def bigrec_contents() -> dict[str, Any]:
+    header = ["user_id", "item_ids", "timestamp"]
+    return {
+        "train": table(
+            ["a", [10, 20], 5], ["b", [20, 10], 5], ["a", [10, 20, 30], 7], header=header
+        ),
+        "test": table(["a", [20, 30, 30], 9], ["b", [30, 10], 9], header=header),
+        "items": {"10": "Ten", "20": " Twenty ", "30": "A &amp; tab"},
+    }
+
+
+def bigrec(folder: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
+    changed = {**bigrec_contents(), **(changes or {})}
+    return prepare(card("bigrec-samples"), written(folder, changed))
+
+
+def test_bigrecs_windows_become_sequences_with_the_targets_times(tmp_path: Path) -> None:
+    data = bigrec(tmp_path)
+    assert shown(data) == [
+        (["Ten"], "Twenty"),
+        (["Twenty"], "Ten"),
+        (["Ten", "Twenty"], "A &amp; tab"),
+        (["Twenty", "A &amp; tab"], "A &amp; tab"),
+        (["A &amp; tab"], "Ten"),
+    ]
+    # b's test row continues nothing, so it begins a sequence; a's history begins at its target's 5.
+    assert data.user_ids == ("a", "b", "b (2)")
+    assert data.times.tolist() == [5, 5, 7, 9, 5, 5, 9, 9]
+    assert [data.num(split) for split in SPLITS] == [3, 0, 2]
+    notes = " ".join(data.notes)
+    for words in ("no validation rows", "targets' times alone", "1 rows do not continue"):
+        assert words in notes
+    assert "fails" not in {finding.verdict for finding in verify(data, card("bigrec-samples"))}
+
+
+def test_a_row_before_its_users_latest_continues_nothing(tmp_path: Path) -> None:
+    rows = table(["a", [20, 30, 30], 6], header=["user_id", "item_ids", "timestamp"])
+    data = bigrec(tmp_path, {"test": rows})
+    assert data.counts["sequences begun anew"] == 1
+
+
+def test_both_forms_of_a_catalogue_are_the_same_one(tmp_path: Path) -> None:
+    lines = b"Ten\t10\n Twenty \t20\nA &amp; tab\t30\n"
+    data = bigrec(tmp_path, {"items": lines, "valid": bigrec_contents()["test"]})
+    assert data.catalogue == bigrec(tmp_path).catalogue
+    assert [data.num(split) for split in SPLITS] == [3, 2, 2]
+    # BIGRec's texts with its lines: the blank before a title is part of what stands in quotes.
+    texts = {
+        **{split: [sample([" Twenty "], "Ten")] for split in SPLITS},
+        "items": lines,
+    }
+    assert shown(prepare(card(), written(tmp_path, texts))) == [(["Twenty"], "Ten")] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train": b"user_id,item_ids\n"}, "does not name the column 'timestamp'"),
+        ({"test": b'user_id,item_ids,timestamp\na,"[1, 2",5\n'}, "item_ids is no list"),
+        ({"test": b"user_id,item_ids,timestamp\na,[],5\n"}, "neither a history nor a target"),
+        ({"test": b"user_id,item_ids,timestamp\na,[10],x\n"}, "time 'x' is no number"),
+        ({"items": []}, "no JSON object"),
+    ],
+)
+def test_bigrec_tables_that_are_not_as_they_should_be(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BenchError) as caught:
+        bigrec(tmp_path, changes)
+    assert words in caught.value.message
+    assert caught.value.hint
+
+
+# --- Flower's table of all splits ----------------------------------------------------------------
+
+
+def windows_contents() -> dict[str, Any]:
+    """The samples of `d3_contents`, in the other form."""
+    rows = [
+        ["train", "a", "10", 20],
+        ["train", "b", "20", 10],
+        ["train", "a", "10 20", 30],
+        ["valid", "a", "20 30", 30],
+        ["test", "b", "20 10", 20],
+    ]
+    header = ["split", "seq_id", "history_item_id", "item_id"]
+    return {"windows": table(*rows, header=header), "items": d3_contents()["items"]}
+
+
+def d3_windows(folder: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
+    changed = {**windows_contents(), **(changes or {})}
+    return prepare(card("d3-windows"), written(folder, changed))
+
+
+def test_one_table_of_all_splits_gives_the_same_windows(tmp_path: Path) -> None:
+    data, expected = d3_windows(tmp_path), d3(tmp_path)
+    same_windows(data, expected)
+    assert data.user_ids == expected.user_ids
+    assert np.array_equal(data.items, expected.items)
+    # The number of the row stands for the time: the splits stay apart in time.
+    assert data.times[data.target].tolist() == [0, 1, 2, 3, 4]
+    assert "fails" not in {finding.verdict for finding in verify(data, card("d3-windows"))}
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("train,a,10,20", "'train' is out of the order"),
+        ("tset,a,10,20", "'tset' is no split"),
+        ("test,a,10", "has 3 cells, not 4"),
+    ],
+)
+def test_splits_stand_in_order(tmp_path: Path, row: str, words: str) -> None:
+    with pytest.raises(BenchError, match=words):
+        d3_windows(tmp_path, {"windows": windows_contents()["windows"] + row.encode() + b"\n"})
+
+
+# --- S-DPO's form -------------------------------------------------------------------------------
+
+
+def sdpo_sample(history: str, candidates: list[str], target: str) -> dict[str, Any]:
+    return {"historyList": history, "itemList": candidates, "trueSelection": target}
+
+
+def sdpo_contents() -> dict[str, Any]:
+    return {
+        "train": [sdpo_sample("A::B", ["C", "D"], "D")],
+        "valid": [sdpo_sample("D::A::A", ["B", "Ke$ha"], "B")],
+        "test": [sdpo_sample("Ke$ha", ["A", "D"], "A")],
+    }
+
+
+def sdpo(folder: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
+    return prepare(card("sdpo-samples"), written(folder, {**sdpo_contents(), **(changes or {})}))
+
+
+def test_candidates_are_items_in_order_of_appearance(tmp_path: Path) -> None:
+    data = sdpo(tmp_path)
+    assert data.catalogue.titles == ("A", "B", "C", "D", "Ke$ha")
+    assert shown(data) == [(["A", "B"], "D"), (["D", "A", "A"], "B"), (["Ke$ha"], "A")]
+    assert any("candidates are not used" in note for note in data.notes)
+
+
+def test_samples_without_a_training_file_are_read_and_say_so(tmp_path: Path) -> None:
+    contents = sdpo_contents()
+    del contents["train"]
+    data = prepare(card("sdpo-samples"), written(tmp_path, contents))
+    assert [data.num(split) for split in SPLITS] == [0, 1, 1]
+    assert any("no training rows" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (sdpo_sample("A", ["B"], "C"), "asks for 'C', which is not among its candidates"),
+        ({"historyList": "A"}, "has no texts"),
+        (sdpo_sample("A", "B", "B"), "has no list of texts 'itemList'"),  # type: ignore[arg-type]
+        ("A", "has no texts"),
+    ],
+)
+def test_sdpo_rows_that_are_not_as_they_should_be(
+    tmp_path: Path, wrong: object, words: str
+) -> None:
+    with pytest.raises(BenchError, match=rf"Sample 1 of test.json {words}"):
+        sdpo(tmp_path, {"test": [wrong]})
+
+
+CONTENTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "bigrec-samples": bigrec_contents,
+    "d3-samples": d3_contents,
+    "d3-windows": windows_contents,
+    "sdpo-samples": sdpo_contents,
+    "sprec-samples": sprec_contents,
+}
+
+
+def test_every_form_is_spoilt() -> None:
+    assert set(CONTENTS) == set(PEERS)
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.data())
-@pytest.mark.parametrize("reader", ["sprec-samples", "d3-samples"])
+@pytest.mark.parametrize("reader", sorted(CONTENTS))
 def test_spoilt_files_are_read_soundly_or_refused(reader: str, data: st.DataObject) -> None:
     contents = {
         role: content if isinstance(content, bytes) else json.dumps(content).encode()
-        for role, content in (sprec_contents if "sprec" in reader else d3_contents)().items()
+        for role, content in CONTENTS[reader]().items()
     }
     role = data.draw(st.sampled_from(sorted(contents)))
     contents[role] = data.draw(spoilt(contents[role]))

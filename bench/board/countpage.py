@@ -70,7 +70,17 @@ def summary(table: CountTable) -> str:
 def missing(table: CountTable) -> list[tuple[str, str]]:
     """List what has no count of ours, and why: data sets first, then columns."""
     reasons = [(line.label, line.missing) for line in table.lines]
-    reasons += [(column.title, column.not_run) for column in table.card.columns.values()]
+    not_run = {
+        cell.column
+        for line in table.lines
+        for cell in line.cells
+        if cell.verdict.startswith("not run")
+    }
+    reasons += [
+        (column.title, column.not_run or column.needs)
+        for name, column in table.card.columns.items()
+        if name in not_run
+    ]
     return [(what, f"not run: {why}.") for what, why in reasons if why]
 
 

@@ -49,16 +49,20 @@ class Column(Card):
         title: As the paper heads it.
         meaning: What it counts in rows that say nothing else.
         not_run: What a count of it would need, where we cannot count it yet.
+        needs: What a counted column needs beside the data; the reason where our counts lack it.
     """
 
     title: str
     meaning: Meaning | None = None
     not_run: str = ""
+    needs: str = ""
 
     @model_validator(mode="after")
     def _counted_or_not(self) -> Column:
         if self.meaning and self.not_run:
             raise ValueError("a column is counted or not run, not both")
+        if self.needs and self.not_run:
+            raise ValueError("`needs` goes with a column that is counted")
         return self
 
 
@@ -125,7 +129,7 @@ class CountCell:
 
     column: str
     published: Number | None
-    ours: int | None
+    ours: float | None
     counted: str = ""
     verdict: str
     explanation: str = ""
@@ -172,7 +176,7 @@ def compare(
     name: str,
     card: CountCard,
     published: Published,
-    counts: Mapping[str, Mapping[str, int] | str],
+    counts: Mapping[str, Mapping[str, float] | str],
 ) -> CountTable:
     """Set our counts beside the published ones.
 
@@ -194,7 +198,7 @@ def compare(
 
 
 def _line(
-    card: CountCard, row: CountRow, published: Published, counts: Mapping[str, int] | str
+    card: CountCard, row: CountRow, published: Published, counts: Mapping[str, float] | str
 ) -> CountLine:
     missing = counts if isinstance(counts, str) else ""
     cells = []
@@ -202,8 +206,9 @@ def _line(
         place = Place(paper=card.paper, table=card.table, dataset=row.label, metric=metric)
         printed = published.find(place)
         meaning = row.cells.get(metric, column.meaning)
-        if meaning is None:
-            verdict = f"not run: {column.not_run}"
+        lacking = meaning and not isinstance(counts, str) and meaning.count not in counts
+        if meaning is None or (lacking and column.needs):
+            verdict = f"not run: {column.not_run or column.needs}"
             cells.append(CountCell(column=metric, published=printed, ours=None, verdict=verdict))
             continue
         ours = None if isinstance(counts, str) else _count(counts, meaning.count)
@@ -226,13 +231,13 @@ def _line(
     )
 
 
-def _count(counts: Mapping[str, int], name: str) -> int:
+def _count(counts: Mapping[str, float], name: str) -> float:
     if name not in counts:
         raise unknown("count", name, counts)
     return counts[name]
 
 
-def verdict_of(published: Number | None, ours: int | None, rule: Rule, missing: str = "") -> str:
+def verdict_of(published: Number | None, ours: float | None, rule: Rule, missing: str = "") -> str:
     """Judge a cell.
 
     Example:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options as o
-from bench.errors import BenchError
+from bench.cli.opened import Place, prepare_stage, tokenizer_of
 
 if TYPE_CHECKING:
     from bench.data.prepared import Prepared
@@ -71,21 +71,29 @@ def prepare(
     names: Names,
     store: o.StoreFolder = o.STORE,
     data_dir: o.DataDir = None,
+    file: o.Files = None,
     offline: o.Offline = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Read, filter and split data sets into the store, and count them."""
-    opened = {name: prepared_data(name, store, data_dir, offline) for name in names}
+    from bench import plugins
+    from bench.data.prepare import mismatches
 
-    def text(data: Prepared) -> str:
-        return f"fingerprint  {data.fingerprint}\n{_table(data.counts)}"
+    opened = _opened(names, store, data_dir, offline, file)
+    notes = {
+        name: [*data.notes, *mismatches(plugins.dataset_card(name), data.counts)]
+        for name, data in opened.items()
+    }
 
-    _print(
-        opened,
-        as_json,
-        lambda data: {"fingerprint": data.fingerprint, "counts": dict(data.counts)},
-        text,
-    )
+    def content(name: str, data: Prepared) -> Any:
+        counts = dict(data.counts)
+        return {"fingerprint": data.fingerprint, "counts": counts, "notes": notes[name]}
+
+    def text(name: str, data: Prepared) -> str:
+        counted = f"fingerprint  {data.fingerprint}\n{_table(data.counts)}"
+        return "\n".join([counted, *(f"Note: {note}" for note in notes[name])])
+
+    _print(opened, as_json, content, text)
 
 
 @app.command("stats")
@@ -93,22 +101,44 @@ def stats(
     names: Names,
     store: o.StoreFolder = o.STORE,
     data_dir: o.DataDir = None,
+    file: o.Files = None,
+    model: o.Model = None,
     offline: o.Offline = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Describe data sets: sequences by definition, density, popularity, categories, titles."""
+    """Describe data sets: sequences by definition, density, popularity, categories, titles.
+
+    With --model also titles in tokens of that backbone, and how many of them say nothing.
+    """
+    from bench.data.chosen import parse_files
     from bench.data.description import describe
 
-    def text(data: Prepared) -> str:
-        parts = []
-        for name, value in describe(data).as_dict().items():
-            title = name.replace("_", " ")
-            shown = _table(value) if isinstance(value, dict) else f"{value:.4f}"
-            parts.append(f"{title}:\n{shown}" if isinstance(value, dict) else f"{title}: {shown}")
-        return "\n\n".join(parts)
+    place = Place(store=store, data_dir=data_dir, offline=offline)
+    opened, described = {}, {}
+    for name, paths in parse_files(file or [], names).items():
+        stage, opened[name] = prepare_stage(name, place, paths)
+        described[name] = describe(opened[name]).as_dict()
+        if model is not None:
+            from bench.lm.title_tokens import count_tokens
 
-    opened = {name: prepared_data(name, store, data_dir, offline) for name in names}
-    _print(opened, as_json, lambda data: describe(data).as_dict(), text)
+            tokenizer = tokenizer_of(model, name, stage, place)
+            described[name][f"tokens, {model}"] = count_tokens(opened[name], tokenizer).as_dict()
+    _print(
+        opened,
+        as_json,
+        lambda name, data: described[name],
+        lambda name, data: "\n\n".join(_part(*pair) for pair in described[name].items()),
+    )
+
+
+def _part(name: str, value: Any) -> str:
+    title = name.replace("_", " ")
+    if not isinstance(value, dict):
+        return f"{title}: {value:,}" if isinstance(value, int) else f"{title}: {value:.4f}"
+    if any(isinstance(inner, dict) for inner in value.values()):
+        parts = (_part(f"{name}, {inner}", one) for inner, one in value.items())
+        return "\n\n".join(parts)
+    return f"{title}:\n{_table(value)}"
 
 
 @app.command("verify")
@@ -116,6 +146,7 @@ def verify(
     names: Names,
     store: o.StoreFolder = o.STORE,
     data_dir: o.DataDir = None,
+    file: o.Files = None,
     offline: o.Offline = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -123,10 +154,8 @@ def verify(
     from bench import plugins
     from bench.data.verification import verify as check
 
-    found = {
-        name: check(prepared_data(name, store, data_dir, offline), plugins.dataset_card(name))
-        for name in names
-    }
+    opened = _opened(names, store, data_dir, offline, file)
+    found = {name: check(data, plugins.dataset_card(name)) for name, data in opened.items()}
     if as_json:
         print(json.dumps({name: [vars(one) for one in all_] for name, all_ in found.items()}))
     else:
@@ -145,6 +174,7 @@ def export(
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where to write.")],
     store: o.StoreFolder = o.STORE,
     data_dir: o.DataDir = None,
+    file: o.Files = None,
     offline: o.Offline = False,
 ) -> None:
     """Write a prepared data set in another project's form."""
@@ -152,31 +182,47 @@ def export(
     from bench.export import export as write
 
     nouns = plugins.dataset_card(name).nouns
-    data = prepared_data(name, store, data_dir, offline)
+    data = _opened([name], store, data_dir, offline, file)[name]
     for path in write(data, form.value, into, name=name, nouns=nouns):
         print(path)
 
 
-def prepared_data(name: str, store: Path, data_dir: Path | None, offline: bool) -> Prepared:
+def _opened(
+    names: Sequence[str],
+    store: Path,
+    data_dir: Path | None,
+    offline: bool,
+    files: Sequence[str] | None,
+) -> dict[str, Prepared]:
+    from bench.data.chosen import parse_files
+
+    own = parse_files(files or [], list(dict.fromkeys(names)))
+    return {
+        name: prepared_data(name, store, data_dir, offline, paths) for name, paths in own.items()
+    }
+
+
+def prepared_data(
+    name: str,
+    store: Path,
+    data_dir: Path | None,
+    offline: bool,
+    files: Mapping[str, Path] | None = None,
+) -> Prepared:
     """Return a data set from the store, prepared first where it is not there.
+
+    Args:
+        name: Its card.
+        store: Folder of the artefacts.
+        data_dir: The user's own folder.
+        offline: Whether the network must not be touched.
+        files: The user's own files by role, instead of those that the card means.
 
     Raises:
         BenchError: Where its files cannot be had, or hold no such data.
     """
-    from bench.data.prepared import read
-    from bench.graph import Unit
-    from bench.runner.work import order, work
-    from bench.store import Store
-    from bench.trials import prepare_stage
-
-    stage = prepare_stage(name, data_dir)
-    unit = Unit(stages=(stage,), parents=frozenset())
-    opened = Store(store)
-    given = order(unit, store=opened.root, data_dir=data_dir, offline=offline, divisor=1)
-    outcome = work(given)
-    if outcome.failure is not None:
-        raise BenchError(outcome.message)
-    return read(opened.open(stage.kind, stage.key))
+    place = Place(store=store, data_dir=data_dir, offline=offline)
+    return prepare_stage(name, place, files)[1]
 
 
 def _table(values: Any) -> str:
@@ -188,11 +234,11 @@ def _table(values: Any) -> str:
 def _print(
     opened: dict[str, Prepared],
     as_json: bool,
-    content: Callable[[Prepared], Any],
-    text: Callable[[Prepared], str],
+    content: Callable[[str, Prepared], Any],
+    text: Callable[[str, Prepared], str],
 ) -> None:
     if as_json:
-        print(json.dumps({name: content(data) for name, data in opened.items()}, indent=2))
+        print(json.dumps({name: content(name, data) for name, data in opened.items()}, indent=2))
         return
     for name, data in opened.items():
-        print(f"{name}\n\n{text(data)}\n")
+        print(f"{name}\n\n{text(name, data)}\n")

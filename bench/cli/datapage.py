@@ -11,6 +11,7 @@ import typer
 
 from bench.cli import options as o
 from bench.cli.data import Names, prepared_data
+from bench.cli.opened import Place, prepare_stage, tokenizer_of
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -41,18 +42,22 @@ def counts(
     name: Annotated[str, typer.Argument(help="sprec-table3 or igd-table4.")],
     store: o.StoreFolder = o.STORE,
     data_dir: o.DataDir = None,
+    model: o.Model = None,
     offline: o.Offline = False,
     out: o.PagesFolder = o.PAGES,
     as_json: o.AsJson = False,
 ) -> None:
-    """Set our counts of a paper's data sets beside the published ones, and render them."""
+    """Set our counts of a paper's data sets beside the published ones, and render them.
+
+    Tokens are counted with the tokenizer of --model.
+    """
     from bench import published
     from bench.board.countpage import counts_text, render_counts
     from bench.board.counts import compare, load
 
     card = load(name)
     found = {
-        dataset: counts_of(dataset, store, data_dir, offline)
+        dataset: counts_of(dataset, store, data_dir, offline, model)
         for dataset in dict.fromkeys(row.dataset for row in card.rows)
     }
     table = compare(name, card, published.load(), found)
@@ -66,9 +71,16 @@ def counts(
 
 
 def counts_of(
-    name: str, store: Path, data_dir: Path | None, offline: bool
-) -> Mapping[str, int] | str:
+    name: str, store: Path, data_dir: Path | None, offline: bool, model: str | None = None
+) -> Mapping[str, float] | str:
     """Count a data set, or name the files that are not to be had, and where they come from.
+
+    Args:
+        name: Its card.
+        store: Folder of the artefacts.
+        data_dir: The user's own folder.
+        offline: Whether the network must not be touched.
+        model: Card of the backbone whose tokens are counted, too.
 
     Raises:
         BenchError: Where all files are at hand and cannot be used: that is the user's to mend.
@@ -76,14 +88,26 @@ def counts_of(
     from bench import plugins
     from bench.data.assets import local_file
 
+    place = Place(store=store, data_dir=data_dir, offline=offline)
     try:
-        return prepared_data(name, store, data_dir, offline).counts
+        stage, data = prepare_stage(name, place)
     except BenchError:
         files = plugins.dataset_card(name).files.values()
         missing = [file for file in files if local_file(file, data_dir) is None]
         if not missing:
             raise
         return "; ".join(_wanted(file) for file in missing)
+    if model is None:
+        return data.counts
+    from bench.lm.title_tokens import count_tokens
+
+    tokens = count_tokens(data, tokenizer_of(model, name, stage, place))
+    return {
+        **data.counts,
+        "target tokens": tokens.target_tokens,
+        "zero-gain tokens": tokens.zero_gain_tokens,
+        "zero-gain tokens, %": round(100 * tokens.zero_gain_share, 2),
+    }
 
 
 def _wanted(file: RawFile) -> str:

@@ -35,6 +35,14 @@ ModelPath = Annotated[
     Path | None,
     typer.Option("--model-path", metavar="DIR", help="Your own folder of the backbone."),
 ]
+Files = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--file",
+        metavar="[DATASET:]ROLE=PATH",
+        help="Your own file in a role of the card, another version or a part. Repeatable.",
+    ),
+]
 Seeds = Annotated[
     int | None, typer.Option("--seeds", min=1, metavar="N", help="Number of seeds: 0 to N-1.")
 ]
@@ -83,6 +91,7 @@ class Asked:
     set_: Settings = None
     rows: RowCounts = None
     scale: Scale = None
+    file: Files = None
 
     @property
     def names_something(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from bench import plugins
 from bench.cards import BoardCard, BoardRow, Rows
 from bench.cli.options import Asked
 from bench.config import Override, check_card, parse_override
+from bench.data.chosen import choose, parse_files
 from bench.errors import BenchError, unknown
 from bench.results import write_whole
 from bench.trials import Board, Trial, all_ks, board_trials
@@ -28,12 +29,21 @@ Cells = list[tuple[BoardRow, Trial]]
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Boards as asked for, with the settings and rows that go over theirs."""
+    """Boards as asked for, with what goes over theirs.
+
+    Attributes:
+        boards: The boards.
+        settings: The `--set` options.
+        rows: Rows over the budgets'.
+        model_path: The user's own folder of the backbone.
+        files: Checksums of raw files that the user named, by data set and role.
+    """
 
     boards: tuple[Board, ...]
     settings: tuple[str, ...] = ()
     rows: Rows = field(default_factory=Rows)
     model_path: Path | None = None
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def overrides(self) -> list[Override]:
@@ -68,12 +78,23 @@ def select(asked: Asked) -> Selection:
         "seeds": asked.seeds,
         "budget": asked.scale,
     }
+    boards = tuple(_changed(board, asked.method, changed) for board in chosen)
     return Selection(
-        boards=tuple(_changed(board, asked.method, changed) for board in chosen),
+        boards=boards,
+        files=_chosen_files(asked.file or (), boards),
         settings=tuple(asked.set_ or ()),
         rows=parse_rows(asked.rows or ""),
         model_path=None if asked.model_path is None else asked.model_path.absolute(),
     )
+
+
+def _chosen_files(texts: Sequence[str], boards: Sequence[Board]) -> dict[str, dict[str, str]]:
+    """Take the user's own raw files into the cache; their checksums by data set and role."""
+    if not texts:
+        return {}
+    names = list(dict.fromkeys(name for board in boards for name in board.card.datasets))
+    own = parse_files(texts, names)
+    return {name: choose(files, plugins.dataset_card(name)) for name, files in own.items() if files}
 
 
 def _named(name: str) -> Board:
@@ -150,6 +171,7 @@ def cells(selection: Selection, *, data_dir: Path | None = None) -> list[tuple[B
                 rows=selection.rows,
                 data_dir=data_dir,
                 model_path=selection.model_path,
+                files=selection.files,
                 methods_in_run=methods,
             ),
         )
@@ -169,6 +191,7 @@ def remember(selection: Selection, results: Path) -> None:
             "card": board.card.model_dump(mode="json"),
             "settings": list(selection.settings),
             "rows": selection.rows.model_dump(),
+            "files": {name: dict(files) for name, files in selection.files.items()},
             "model_path": None if selection.model_path is None else str(selection.model_path),
         }
         path = results / RECORDS / f"{board.name}.json"
@@ -191,12 +214,16 @@ def recall(results: Path) -> list[Selection]:
             card = check_card(content["card"], BoardCard, str(path))
             rows = Rows(**content["rows"])
             settings = tuple(content["settings"])
-            own = content.get("model_path")
+            own, files = content.get("model_path"), content.get("files", {})
         except (ValueError, KeyError, TypeError) as error:
             raise BenchError(f"{path} is torn or was edited: {error}.", "Run again.") from error
-        board = Board(name=path.stem, card=card)
-        path_given = None if own is None else Path(own)
         found.append(
-            Selection(boards=(board,), settings=settings, rows=rows, model_path=path_given)
+            Selection(
+                boards=(Board(name=path.stem, card=card),),
+                settings=settings,
+                rows=rows,
+                model_path=None if own is None else Path(own),
+                files=files,
+            )
         )
     return found

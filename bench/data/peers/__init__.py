@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.cards import Categories, DatasetCard, Filters, Split, Titles
-from bench.data.peers import d3, sprec
+from bench.data.peers import bigrec, d3, d3_windows, sdpo, sprec
 from bench.data.prepared import Prepared
 from bench.errors import BenchError, unknown
 
 PEERS: Mapping[str, Callable[[Mapping[str, Path], Mapping[str, Any], Categories], Prepared]] = {
+    "bigrec-samples": bigrec.read,
     "d3-samples": d3.read,
+    "d3-windows": d3_windows.read,
+    "sdpo-samples": sdpo.read,
     "sprec-samples": sprec.read,
 }
 

@@ -38,12 +38,15 @@ class Row:
         user: Source id of the user; None where the file names none.
         ratings: As many as items; None where the file has none.
         times: Seconds since 1970, UTC, as many as items; None where the file has none.
+        time: Of the target alone, where the file has no others; what a sequence begins with gets
+            the time of its first target, for it is not later.
     """
 
     items: Sequence[int | None]
     user: str | None = None
     ratings: Sequence[float] | None = None
     times: Sequence[int] | None = None
+    time: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,11 @@ class Sequences:
             return
         self._named &= row.user is not None
         self._rated &= row.ratings is not None
-        self._timed &= row.times is not None
+        self._timed &= row.times is not None or row.time is not None
         items = array("i", (item for item in row.items if item is not None))
-        times = array("q", row.times or ())
+        times = array("q", row.times or () if row.time is None else [row.time] * len(items))
         ratings = array("f", row.ratings or ())
-        number = self._continued(row.user, items, times)
+        number = self._continued(row, items, times)
         if number is None:
             number = self._begin(row.user or f"{split} {self._rows[split]}")
             fresh = 0
@@ -107,14 +110,16 @@ class Sequences:
         self._place.append(len(sequence.items) - 1)
         self._length.append(len(items) - 1)
 
-    def _continued(self, user: str | None, items: array[int], times: array[int]) -> int | None:
+    def _continued(self, row: Row, items: array[int], times: array[int]) -> int | None:
         """Return the user's latest sequence if this row's history is where it ends."""
-        number = None if user is None else self._latest.get(user)
+        number = None if row.user is None else self._latest.get(row.user)
         if number is None:
             return None
         sequence, length = self._sequences[number], len(items) - 1
         same = sequence.items[-length:] == items[:-1]
-        if times:
+        if row.time is not None:
+            same = same and sequence.times[-1] <= row.time
+        elif times:
             same = same and sequence.times[-length:] == times[:-1]
         return number if same else None
 
@@ -129,7 +134,11 @@ class Sequences:
         return len(self._sequences) - 1
 
     def finish(
-        self, catalogue: Catalogue, choice: Categories | None, item_counts: Mapping[str, int]
+        self,
+        catalogue: Catalogue,
+        choice: Categories | None,
+        item_counts: Mapping[str, int],
+        notes: Sequence[str] = (),
     ) -> Prepared:
         """Return all that was gathered.
 
@@ -137,6 +146,7 @@ class Sequences:
             catalogue: The items that the rows speak of.
             choice: Which categories are tracked; None where the catalogue says it.
             item_counts: What was rejected or mended among the items.
+            notes: What else a reader of the results should know, in sentences.
         """
         table = self._table()
         start, target, ends = self._samples(table.first)
@@ -171,6 +181,7 @@ class Sequences:
             },
             notes=(
                 *self._notes(),
+                *notes,
                 *(
                     f"The card leaves out the category {name!r}, which no item has."
                     for name in idle

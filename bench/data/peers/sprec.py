@@ -5,31 +5,28 @@ stands in `input` as titles in double quotes, a comma and a blank between them; 
 `output` in quotes. There are no ids, users or times. Titles may hold quotes and commas themselves,
 so where one ends is decided by the catalogue: of all ends that give a known title, the last one.
 
-Roles: `train`, `valid`, `test`; `items` (id2name: titles by id); optionally `genres` (name2genre:
-categories by title) and `tracked` (genre_dict, whose keys are the tracked categories). No fields.
+Roles: `train`, `valid`, `test`; `items` (id2name: titles by id, SPRec's JSON object or BIGRec's
+lines `title TAB id`); optionally `genres` (name2genre: categories by title) and `tracked`
+(genre_dict, whose keys are the tracked categories). No fields.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.cards import Categories
 from bench.config import Card, check_card
 from bench.data.catalogue import Catalogue
-from bench.data.lines import FETCH_AGAIN, read_lines
 from bench.data.objects import names, text
+from bench.data.peers.files import RIGHT_FILES, title_file, whole_json
 from bench.data.peers.sequences import Row, Sequences
 from bench.data.prepared import SPLITS, Prepared
-from bench.data.raw import NO_TITLE, one_line
 from bench.data.roles import require
 from bench.errors import BenchError
 
 BETWEEN = '", "'
-RIGHT_FILES = "Check that the card names the right files for its reader."
 
 
 class Fields(Card):
@@ -50,26 +47,29 @@ def read(paths: Mapping[str, Path], fields: Mapping[str, Any], categories: Categ
             "'genres', so it goes with one and without [categories].",
             "Add [files.genres] and remove [categories], or remove [files.tracked].",
         )
-    catalogue = _Titles.read(paths["items"])
+    listed = title_file(paths["items"])
+    position: dict[str, int] = {}
+    for item, title in enumerate(listed.written.values()):
+        position.setdefault(title, item)
     gathered = Sequences()
     for split in SPLITS:
-        for number, sample in enumerate(_json(paths[split], list), start=1):
+        for number, sample in enumerate(whole_json(paths[split], list), start=1):
             where = f"Sample {number} of {paths[split].name}"
-            history = quoted(_cell(sample, "input", where), catalogue.position)
-            target = catalogue.position.get(_unquoted(_cell(sample, "output", where)))
+            history = quoted(_cell(sample, "input", where), position)
+            target = position.get(_unquoted(_cell(sample, "output", where)))
             gathered.add(Row(items=(*history, target)), split)
-    tracked = tuple(names(list(_json(paths["tracked"], dict)))) if "tracked" in paths else ()
-    genres = _json(paths["genres"], dict) if "genres" in paths else {}
+    tracked = tuple(names(list(whole_json(paths["tracked"], dict)))) if "tracked" in paths else ()
+    genres = whole_json(paths["genres"], dict) if "genres" in paths else {}
     by_title = {text(title): tuple(dict.fromkeys(names(of))) for title, of in genres.items()}
     return gathered.finish(
         Catalogue(
-            ids=catalogue.ids,
-            titles=tuple(one_line(title) for title in catalogue.titles),
-            categories=tuple(by_title.get(title, ()) for title in catalogue.titles),
+            ids=tuple(listed.written),
+            titles=listed.titles,
+            categories=tuple(by_title.get(title, ()) for title in listed.written.values()),
             tracked=tracked,
         ),
         None if "tracked" in paths else categories,
-        catalogue.counts(),
+        listed.counts,
     )
 
 
@@ -107,60 +107,8 @@ def _unquoted(output: str) -> str:
     return output.rstrip("\r\n").removeprefix('"').removesuffix('"')
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Titles:
-    """The catalogue, in file order, titles as the prompts write them."""
-
-    ids: tuple[str, ...]
-    titles: tuple[str, ...]
-    position: Mapping[str, int]
-    num_untitled: int
-
-    @classmethod
-    def read(cls, path: Path) -> _Titles:
-        listed = {text(key): value for key, value in _json(path, dict).items()}
-        for key, title in listed.items():
-            if not isinstance(title, str):
-                raise BenchError(f"The title of {key!r} in {path.name} is no text.", RIGHT_FILES)
-        titled = {key: text(title) for key, title in listed.items() if one_line(text(title))}
-        position: dict[str, int] = {}
-        for number, title in enumerate(titled.values()):
-            position.setdefault(title, number)
-        return cls(
-            ids=tuple(titled),
-            titles=tuple(titled.values()),
-            position=position,
-            num_untitled=len(listed) - len(titled),
-        )
-
-    def counts(self) -> dict[str, int]:
-        mended = sum(one_line(title) != title.strip() for title in self.titles)
-        untitled = {f"rejected: {NO_TITLE}": self.num_untitled} if self.num_untitled else {}
-        return {**untitled, "titles mended": mended}
-
-
 def _cell(sample: object, key: str, where: str) -> str:
     value = sample.get(key) if isinstance(sample, dict) else None
     if not isinstance(value, str):
         raise BenchError(f"{where} has no text {key!r}.", RIGHT_FILES)
     return text(value)
-
-
-def _json(path: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
-    """Read a whole file as one JSON value; a list or an object is asked for."""
-    content = "\n".join(line for _, line in read_lines(path))
-    try:
-        value = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise BenchError(
-            f"Line {error.lineno} of {path.name} is no JSON: {error.msg}.",
-            "The file may be cut off. " + FETCH_AGAIN,
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise BenchError(
-            f"{path.name} has a number too long or lists too deep to read.", FETCH_AGAIN
-        ) from error
-    if not isinstance(value, kind):
-        expected = "list" if kind is list else "object"
-        raise BenchError(f"{path.name} is no JSON {expected}.", RIGHT_FILES)
-    return value
