@@ -35,6 +35,7 @@ ORDER = [
     {"lm"},
     {"sprec_files"},
     {"seqrec"},
+    {"rerank"},
     {"stages"},
     {"runner"},
     {"stats"},

@@ -1,0 +1,139 @@
+"""Stages of re-ranking: make the lists, order them plainly, train a re-ranker on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.plan.stage import Stage
+from bench.records import Plain
+
+
+def lists(
+    *,
+    name: str,
+    reader: str,
+    fields: Mapping[str, Plain],
+    checksums: Mapping[str, Plain],
+    cap: int,
+    positive_above: float,
+    min_user: int = 0,
+    min_item: int = 0,
+    by_day: bool = False,
+    category_places: Sequence[int] = (0,),
+    valid_share: float = 0.1,
+    seed: int = 0,
+) -> Stage:
+    """Make KAR's lists of a data set, from its raw files.
+
+    Args:
+        name: Name of the data set's card.
+        reader: Its reader.
+        fields: Its fields.
+        checksums: The raw files' sha256 by role.
+        cap: Most interactions of a user that a language model reads (ML-1M 30, Amazon 15).
+        positive_above: Label 1 for ratings above it (ML-1M 3, Amazon 4).
+        min_user: Least interactions of a user.
+        min_item: Least interactions of an item.
+        by_day: Sort by day, and within it by line of the file (ML-1M).
+        category_places: Which categories of an item are its attributes (ML-1M the first one, place
+            0; Amazon the one below the shop, place 1).
+        valid_share: Share of KAR's training users that is set apart for validation.
+        seed: Decides which ones.
+    """
+    rules: dict[str, Plain] = {
+        "cap": cap,
+        "positive_above": positive_above,
+        "min_user": min_user,
+        "min_item": min_item,
+        "by_day": by_day,
+    }
+    args: dict[str, Plain] = {
+        "name": name,
+        "card": {"reader": reader, "fields": fields},
+        "checksums": checksums,
+        "rules": rules,
+        "category_places": list(category_places),
+        "valid_share": valid_share,
+        "seed": seed,
+    }
+    return Stage(kind="lists", args=args)
+
+
+def order(lists: Stage, *, by: str) -> Stage:
+    """Score the test lists without training: "given", by "popularity", or by the "oracle"."""
+    args: dict[str, Plain] = {"scorer": by, "threads": 1}
+    return Stage(kind="rerank", args=args, inputs={"lists": lists})
+
+
+def rerank(
+    lists: Stage,
+    *,
+    backbone: str,
+    learning_rate: float,
+    batch: int,
+    epochs: int,
+    patience: int,
+    seed: int,
+    weight_decay: float = 0.0,
+    users: Stage | None = None,
+    items: Stage | None = None,
+    shared: int = 2,
+    dedicated: int = 5,
+    setrank_loss: str = "kar_offset",
+    temperature: float = 0.5,
+    as_published: bool = False,
+    fit_text: str = "drawn",
+    score_text: str = "first",
+    shuffle_users: bool = False,
+    threads: int = 1,
+) -> Stage:
+    """Train a re-ranker and score the test lists; the artefact holds scores and weights.
+
+    Args:
+        lists: The lists.
+        backbone: "dlcm", "prm" or "setrank".
+        learning_rate: Of AdamW, constant.
+        batch: Lists of one optimiser step.
+        epochs: The most epochs.
+        patience: Epochs without a better MAP@5 before it stops.
+        seed: Decides first weights, order, and which text of a user is seen.
+        weight_decay: Of AdamW.
+        users: Vectors of the users' texts, one or several a user.
+        items: Vectors of the items' texts.
+        shared: Experts of the adapter that both kinds of texts share.
+        dedicated: Experts of each kind alone.
+        setrank_loss: "kar_offset"; "kar" to the letter, dead zone included; or "softmax".
+        temperature: Of SetRank's attention rank.
+        as_published: Learn from all training users and let the test lists choose the epoch, as KAR
+            does; otherwise validation users choose it.
+        fit_text: Which of a user's texts training sees: one "drawn" anew each time, or the "first".
+        score_text: Which one scoring sees: the "first", or the "mean" of all vectors.
+        shuffle_users: Give every user the texts of another; what the texts are good for must go.
+        threads: CPU threads.
+    """
+    recipe: dict[str, Plain] = {
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "batch": batch,
+        "epochs": epochs,
+        "patience": patience,
+    }
+    training: dict[str, Plain] = {
+        "recipe": recipe,
+        "seed": seed,
+        "select_on": "test" if as_published else "valid",
+        "setrank_loss": setrank_loss,
+        "temperature": temperature,
+        "shared": shared,
+        "dedicated": dedicated,
+        "fit_text": fit_text,
+        "score_text": score_text,
+        "shuffle_users": shuffle_users,
+    }
+    inputs = {"lists": lists}
+    if users is not None:
+        inputs["users"] = users
+    if items is not None:
+        inputs["items"] = items
+    args: dict[str, Plain] = {"scorer": backbone, "threads": threads, "training": training}
+    return Stage(kind="rerank", args=args, inputs=inputs)

@@ -1,0 +1,237 @@
+"""Re-ranking data: what raw interactions become, how it is kept, documented reference rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bench.data import kar, lists
+from bench.data.listmaking import attribute_table, category_field, make_lists
+from bench.data.lists import Lists
+from bench.data.raw import Collector, RawData
+from bench.data.readers import amazon
+from bench.errors import BenchError
+from bench.metrics.rerank import evaluate_lists
+from bench.rerank.orders import ORDERS, scores_by
+
+RULES = kar.Rules(cap=4, positive_above=3)
+
+
+def raw_data(num_users: int = 40, num_items: int = 20, length: int = 13) -> RawData:
+    collector, rng = Collector(), np.random.default_rng(0)
+    for item in range(num_items):
+        collector.add_item(f"i{item}", f"Title {item}", [f"genre {item % 3}"] if item else [])
+    line = 0
+    for user in range(num_users):
+        for item in rng.choice(num_items, size=length, replace=False):
+            line += 1
+            collector.add_interaction(
+                f"u{user}", f"i{item}", float(rng.integers(1, 6)), line * 7, line
+            )
+    return collector.finish()
+
+
+def made(raw: RawData | None = None, share: float = 0.25, seed: int = 0) -> Lists:
+    raw = raw or raw_data()
+    genres = category_field(raw.categories, 0)
+    return make_lists(raw, RULES, fields=[genres], valid_share=share, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def ours() -> Lists:
+    return made()
+
+
+# --- what lists hold ------------------------------------------------------------------------------
+
+
+def test_parts_are_disjoint_and_cover_all_lists(ours: Lists) -> None:
+    by_part = {part: ours.rows(part) for part in lists.PARTS}
+    assert sorted(np.concatenate(list(by_part.values()))) == list(range(len(ours.users)))
+    users = [set(ours.users[rows].tolist()) for rows in by_part.values()]
+    assert [len(part) for part in users] == [27, 9, 4]
+    assert len(set.union(*users)) == 40
+    both = ours.rows("train", "valid")
+    assert both.tolist() == sorted([*by_part["train"], *by_part["valid"]])
+
+
+def test_validation_users_depend_on_the_seed_and_lists_do_not(ours: Lists) -> None:
+    other = made(seed=1)
+    assert (other.parts != ours.parts).any()
+    assert (other.parts == 2).tolist() == (ours.parts == 2).tolist()
+    assert np.array_equal(other.items, ours.items)
+    assert other.fingerprint != ours.fingerprint
+    assert made().fingerprint == ours.fingerprint
+
+
+def test_without_a_share_there_is_no_validation() -> None:
+    whole = made(share=0.0)
+    assert not len(whole.rows("valid"))
+    assert len(whole.rows("train")) == 36 * 3
+
+
+def test_histories_end_before_the_lists(ours: Lists) -> None:
+    for user in range(len(ours.user_ids)):
+        seen, ratings = ours.history(user)
+        assert len(seen) == len(ratings) == 4
+        shown = ours.items[ours.users == user][ours.real[ours.users == user]]
+        assert not set(seen.tolist()) & set(shown.tolist())
+
+
+def test_a_history_may_be_shorter_than_its_start(ours: Lists) -> None:
+    """Where items went after the start was counted."""
+    short = dataclasses.replace(ours, starts=np.full_like(ours.starts, 50))
+    assert len(short.history(0)[0]) == 13
+    assert len(short.history(39)[0]) == 13
+
+
+def test_popularity_never_counts_test_users(ours: Lists) -> None:
+    assert ours.popularity.sum() == 36 * 13
+    expected = np.zeros(20, dtype=int)
+    for user in np.flatnonzero(ours.parts != 2):
+        np.add.at(expected, ours.sequence[ours.ends[user] : ours.ends[user + 1]], 1)
+    assert ours.popularity.tolist() == expected.tolist()
+
+
+def test_counts(ours: Lists) -> None:
+    counts = ours.counts
+    assert (counts["users"], counts["items"], counts["lists"]) == (40, 20, 120)
+    assert [counts[f"{part} users"] for part in lists.PARTS] == [27, 9, 4]
+    assert [counts[f"{part} lists"] for part in lists.PARTS] == [81, 27, 12]
+    repeated = sum(len(set(row)) < 10 for row in ours.items.tolist())
+    assert counts["lists with a repeated item"] == repeated > 0
+    assert counts["lists without positives"] == (ours.labels.sum(axis=1) == 0).sum()
+
+
+def test_attributes_are_numbered_in_the_order_of_the_item_file(ours: Lists) -> None:
+    """Item i0 has no genre; i1 brings genre 1, i2 genre 2, i3 genre 0."""
+    assert ours.attribute_names == ("unknown", "genre 1", "genre 2", "genre 0")
+    for item_id, numbers in zip(ours.item_ids, ours.attributes.tolist(), strict=True):
+        item = int(item_id[1:])
+        name = f"genre {item % 3}" if item else "unknown"
+        assert ours.attribute_names[numbers[0] - 1] == name
+
+
+def test_fields_share_one_numbering() -> None:
+    table, names = attribute_table([["Nike", "Puma", "Nike"], ["Shoes", "Shoes", "Puma"]])
+    assert names == ("Nike", "Shoes", "Puma")
+    assert table.tolist() == [[1, 2], [3, 2], [1, 3]]
+
+
+def test_category_field() -> None:
+    paths = [["Books", " Crime ", "Noir"], ["Books"], []]
+    assert category_field(paths, 0) == ["Books", "Books", ""]
+    assert category_field(paths, 1) == ["Crime", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("raw", "share", "message"),
+    [
+        (raw_data(num_users=1), 0.0, "No list is left for train"),
+        (raw_data(length=1), 0.0, "No list is left for train and test"),
+        (raw_data(num_items=9, length=9), 0.0, "cannot fill lists of 10"),
+        (raw_data(), 1.0, "A share of 1.0"),
+    ],
+)
+def test_data_without_lists_are_refused(raw: RawData, share: float, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        made(raw, share)
+
+
+# --- in a folder ----------------------------------------------------------------------------------
+
+
+def test_what_was_written_is_read_back(ours: Lists, tmp_path: Path) -> None:
+    lists.write(ours, tmp_path)
+    again = lists.read(tmp_path)
+    assert again.fingerprint == ours.fingerprint
+    for part in dataclasses.fields(Lists):
+        one, other = getattr(ours, part.name), getattr(again, part.name)
+        if isinstance(one, np.ndarray):
+            assert one.dtype == other.dtype
+            assert np.array_equal(one, other)
+        else:
+            assert one == other
+
+
+def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="holds no re-ranking lists"):
+        lists.read(tmp_path)
+    lists.write(ours, tmp_path)
+    table = pq.read_table(tmp_path / "lists.parquet").to_pydict()
+    table["labels"][0][0] ^= 1
+    pq.write_table(pa.table(table), tmp_path / "lists.parquet")
+    with pytest.raises(BenchError, match="were changed"):
+        lists.read(tmp_path)
+    (tmp_path / "lists.json").write_text('{"format": "prepared data 1"}')
+    with pytest.raises(BenchError, match="holds no re-ranking lists 1"):
+        lists.read(tmp_path)
+
+
+# --- rows to print beside the methods -------------------------------------------------------------
+
+
+def test_orders(ours: Lists) -> None:
+    rows = ours.rows("test")
+    labels = ours.labels[rows]
+    given = scores_by("given", ours, rows)
+    assert np.argsort(-given, axis=1, kind="stable").tolist() == [list(range(10))] * len(rows)
+    popular = scores_by("popularity", ours, rows)
+    assert popular.tolist() == ours.popularity[ours.items[rows]].tolist()
+    best = evaluate_lists(scores_by("oracle", ours, rows), labels, ours.users[rows], ks=[5])
+    assert best.metrics["MAP@5"] == best.metrics["list_cap"]
+    with pytest.raises(BenchError, match="order named 'best'"):
+        scores_by("best", ours, rows)
+
+
+def test_beautys_reference_rows(shared_data: Path, tmp_path: Path) -> None:
+    """Section 4 of the re-ranking notes: lists drawn from the items in order of their numbers."""
+    reviews = shared_data / "amazon-2018" / "All_Beauty_5.json.gz"
+    lines = gzip.decompress(reviews.read_bytes()).splitlines()
+    metadata = tmp_path / "meta.json"
+    # With items in the order of KAR's numbers, the order of the file is that of the numbers.
+    asins = in_kars_order([json.loads(line) for line in lines])
+    metadata.write_text("\n".join(json.dumps({"asin": asin, "title": asin}) for asin in asins))
+    raw = amazon.read({"interactions": reviews, "items": metadata}, {"release": "2018"})
+    rules = kar.Rules(cap=15, positive_above=4)
+    beauty = make_lists(raw, rules, fields=[[""] * 85], valid_share=0.1, seed=0)
+    rows = beauty.rows("test")
+    expected = {
+        "given": (0.4026, 0.3616),
+        "popularity": (0.8786, 0.8736),
+        "oracle": (0.9406, 0.9406),
+    }
+    assert set(expected) == set(ORDERS)
+    for name, values in expected.items():
+        found = evaluate_lists(
+            scores_by(name, beauty, rows), beauty.labels[rows], beauty.users[rows], ks=[5]
+        )
+        ours = (found.metrics["MAP@5"], found.metrics["NDCG@5"])
+        assert ours == pytest.approx(values, abs=5e-5), name
+    assert (beauty.counts["train users"], beauty.counts["valid users"]) == (802, 89)
+    train = beauty.rows("train", "valid")
+    repeated = [len(set(row)) < 10 for row in beauty.items[train].tolist()]
+    assert np.mean(repeated) == pytest.approx(0.55, abs=0.005)
+
+
+def in_kars_order(reviews: list[dict[str, str]]) -> list[str]:
+    """Return the items by first appearance in the order of KAR's users."""
+    import random
+
+    by_user: dict[str, list[tuple[int, str]]] = {}
+    for review in reviews:
+        times = by_user.setdefault(review["reviewerID"], [])
+        times.append((int(review["unixReviewTime"]), review["asin"]))
+    users = list(by_user)
+    random.Random(1234).shuffle(users)
+    ordered = [
+        item for user in users for _, item in sorted(by_user[user], key=lambda entry: entry[0])
+    ]
+    return list(dict.fromkeys(ordered))
