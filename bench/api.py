@@ -4,6 +4,7 @@ from bench.data.catalogue import Catalogue
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.plan import (
+    Constrained,
     Data,
     FineTuned,
     Grounded,
@@ -14,6 +15,7 @@ from bench.plan import (
     Preferring,
     Rows,
     Stage,
+    decode,
     draw,
     embed,
     generate,
@@ -32,6 +34,7 @@ from bench.records import Plain, derive_seed
 __all__ = [
     "BenchError",
     "Catalogue",
+    "Constrained",
     "Data",
     "FineTuned",
     "Grounded",
@@ -44,6 +47,7 @@ __all__ = [
     "Rows",
     "Stage",
     "Windows",
+    "decode",
     "derive_seed",
     "draw",
     "embed",

@@ -23,6 +23,7 @@ from bench.trials import Board, Trial, all_ks, board_trials
 
 DATASET = "synthetic"
 BUDGET = "smoke"
+MODEL = "tiny"
 ALLOWED_IMPORT = "bench.api"
 
 
@@ -109,6 +110,7 @@ def _planned(name: str) -> list[Trial]:
         rows=(BoardRow(method=name),),
         metrics=("NDCG@5",),
         seeds=2,
+        model=MODEL,
         budget=BUDGET,
     )
     board = Board(name=name, card=card)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.api import Data, Model, Plain, Plan, Preferring, pairs
+from bench.api import Data, Grounded, Model, Plain, Plan, Preferring, pairs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Preferring):
+class Method(Preferring, Grounded):
     """DMPO: DPO whose rejected term is the mean over several random items (Bai et al., CIKM 2024).
 
     `as_published` sums instead, at a rate and a pull of its own, as the peer code does that comes

@@ -8,6 +8,7 @@ from typing import ClassVar
 from bench.api import (
     BenchError,
     Data,
+    Grounded,
     Model,
     Pairs,
     Plain,
@@ -23,7 +24,7 @@ STRATEGIES = ("similar", "popular", "self")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Preferring):
+class Method(Preferring, Grounded):
     """RosePO: DPO with purposeful negatives and labels smoothed by an oracle (Liao et al., 2024).
 
     The published objective could not be read: smoothing is the cross-entropy with a soft label, the

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.api import Data, Model, Plain, Plan, Preferring, pairs
+from bench.api import Data, Grounded, Model, Plain, Plan, Preferring, pairs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Preferring):
+class Method(Preferring, Grounded):
     """SDPO: a softmax over several random items is rejected (Chen et al., NeurIPS 2024).
 
     `as_published` is the authors' program: a stronger pull, a smaller rate, three passes. Its

@@ -8,6 +8,7 @@ from typing import ClassVar
 from bench.api import (
     BenchError,
     Data,
+    Grounded,
     Model,
     Pairs,
     Plain,
@@ -31,7 +32,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Preferring):
+class Method(Preferring, Grounded):
     """SPRec: what the model itself recommends is the rejected response (Gao et al., WWW 2025).
 
     Each round draws rows, lets the model write a title for each, fine-tunes on the rows and then

@@ -211,7 +211,7 @@ def _columns(folder: Path, name: str, columns: Sequence[str]) -> dict[str, NDArr
 
 
 def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
-    """Write drawn samples, their numbers ascending."""
+    """Write drawn samples, in their order."""
     pq.write_table(pa.table({"sample": rows.astype(np.int64)}), folder / "rows.parquet")
 
 
@@ -224,7 +224,7 @@ def shared_rows(folder: Path) -> NDArray[np.int64]:
 
 
 def read_rows(folder: Path) -> NDArray[np.int64]:
-    """Read drawn samples, their numbers ascending, shape (N,).
+    """Read drawn samples, in the order in which they were written, shape (N,).
 
     Raises:
         BenchError: The folder holds no draw.

@@ -1,14 +1,16 @@
 """Plans: stages, what they are put together from, and the functions that compose them."""
 
 from bench.plan.backbones import language_model
+from bench.plan.constrained import decode
 from bench.plan.items import DEPTH, draw, evaluate, gru4rec, prepare, rank, sample, sasrec
 from bench.plan.language import embed, generate, ground, pairs, preference, sft
 from bench.plan.parts import Data, Model, Nouns, Pairs, Plan, Policy, Rows
-from bench.plan.recipes import FineTuned, Grounded, Preferring, needed
+from bench.plan.recipes import Constrained, FineTuned, Grounded, Preferring, needed
 from bench.plan.stage import Stage
 
 __all__ = [
     "DEPTH",
+    "Constrained",
     "Data",
     "FineTuned",
     "Grounded",
@@ -20,6 +22,7 @@ __all__ = [
     "Preferring",
     "Rows",
     "Stage",
+    "decode",
     "draw",
     "embed",
     "evaluate",

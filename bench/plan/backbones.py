@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.data.backbones import folder_checksum
 from bench.errors import BenchError
 from bench.modelcards import ModelCard
 from bench.plan.parts import Model, Nouns
 from bench.plan.stage import Stage
-from bench.records import Plain, checksum, digest
-
-WEIGHT_FILES = ("*.safetensors", "*.json", "tokenizer.model")
+from bench.records import Plain
 
 
 def language_model(
@@ -73,18 +72,3 @@ def _backbone(
         inputs={"backbone": built, "data": data},
         gpus=card.gpus,
     )
-
-
-def folder_checksum(folder: Path) -> str:
-    """Hash the files of a model's folder that decide what it computes.
-
-    Raises:
-        BenchError: It is no folder, or holds no configuration or no safetensors.
-    """
-    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise BenchError(
-            f"--model-path {folder} is no model: it must hold config.json and *.safetensors.",
-            "Name the folder that `hf download` or save_pretrained() filled.",
-        )
-    files = sorted({path for pattern in WEIGHT_FILES for path in folder.glob(pattern)})
-    return digest({path.name: checksum(path) for path in files})

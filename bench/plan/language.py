@@ -48,7 +48,8 @@ def sft(
             `bench.stages.sft`; nothing for weight 1 everywhere.
         weight_settings: Its keyword arguments.
         mean_over: "tokens" for the weighted mean over all supervised tokens of a step (IGD, CFT),
-            "rows" for the mean over rows of a row's weighted mean (RW as intended).
+            "rows" for the mean over rows of a row's weighted mean (RW as intended), "micro-batch"
+            for what RW's program computes, in fours.
         counterfactual: Weight of CFT's second loss, on the logits minus those without history.
     """
     policy = _policy(start)

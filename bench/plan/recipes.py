@@ -1,10 +1,12 @@
-"""What methods on language models share: supervised fine-tuning first, grounding last."""
+"""What methods on language models share: fine-tuning first, grounding or decoding last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bench.errors import BenchError
+from bench.plan.constrained import decode
 from bench.plan.language import generate, ground, preference, sft
 from bench.plan.parts import Data, Model, Pairs, Policy
 from bench.plan.stage import Stage
@@ -29,15 +31,41 @@ class Grounded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuned(Grounded):
+class Constrained:
+    """Settings of methods that decode inside the catalogue, by beam search over its titles.
+
+    Attributes:
+        beams: Prefixes that go on at each step, and items of a list.
+        length_penalty: A title's score is divided by its number of tokens to this power.
+    """
+
+    beams: int = 10
+    length_penalty: float = 0.0
+
+    def decoded(self, start: Model | Policy, data: Data, **guidance: Any) -> Stage:
+        """Rank the likeliest titles for every test case; `guidance` goes to `decode`."""
+        return decode(
+            start,
+            data.test,
+            data.train,
+            beams=self.beams,
+            length_penalty=self.length_penalty,
+            **guidance,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuned:
     """Settings of methods that begin with BIGRec's fine-tuning, named alike in all of them.
 
     Defaults are SPRec's for adapters (Gao et al., WWW 2025), with the loss on the response alone.
 
     Attributes:
-        sft_epochs: Passes over the training rows.
+        sft_epochs: Passes over the training rows; with patience, at most so many.
         sft_learning_rate: Its peak.
         sft_batch: Rows of one optimiser step.
+        sft_patience: Epochs without a lower validation loss before it stops, the best epoch's
+            weights being kept; 0 trains every epoch and keeps the last.
         sft_loss: "response", or "sequence" for the loss on the prompt, too.
         eos: Whether responses end in the end-of-sequence token.
     """
@@ -45,11 +73,18 @@ class FineTuned(Grounded):
     sft_epochs: int = 4
     sft_learning_rate: float = 3e-4
     sft_batch: int = 16
+    sft_patience: int = 0
     sft_loss: str = "response"
     eos: bool = True
 
-    def base(self, data: Data, model: Model | None, seed: int) -> Policy:
+    def base(self, data: Data, model: Model | None, seed: int, **weighting: Any) -> Policy:
         """Fine-tune the backbone on the training rows: the checkpoint that most methods share.
+
+        Args:
+            data: What it is trained on.
+            model: The backbone.
+            seed: Of this trial.
+            weighting: Further arguments of `sft`, of methods that weight rows or tokens.
 
         Raises:
             BenchError: No language model was named.
@@ -60,9 +95,12 @@ class FineTuned(Grounded):
             epochs=self.sft_epochs,
             learning_rate=self.sft_learning_rate,
             batch=self.sft_batch,
+            valid=data.valid if self.sft_patience else None,
+            patience=self.sft_patience,
             loss_on=self.sft_loss,
             eos=self.eos,
             seed=seed,
+            **weighting,
         )
 
 

@@ -17,18 +17,26 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
+from bench.errors import BenchError
 from bench.metrics.evaluate import Scores, evaluate
+from bench.metrics.ranking import LIST_ENDS
 from bench.rankings import read_ranking
 from bench.records import Job
 
 
 def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) -> None:
-    """Evaluate a ranking at every k that the catalogue is large enough for."""
+    """Evaluate a ranking at every k that its lists, and the catalogue, are long enough for."""
     source = prepared.shared(data)
     samples = prepared.shared_rows(cases)
     windows = source.windows(samples)
     lists = read_ranking(ranking)
-    fitting = [k for k in ks if k <= len(source.catalogue)]
+    shortest = int((lists.items != LIST_ENDS).sum(axis=1).min())
+    fitting = [k for k in ks if k <= min(len(source.catalogue), shortest)]
+    if not fitting:
+        raise BenchError(
+            f"The shortest list has {shortest} items, and no smaller k is asked for.",
+            "Rank more items a case, or ask for a smaller k.",
+        )
     scores = evaluate(
         lists,
         targets=windows.targets,

@@ -1,0 +1,147 @@
+"""Plans of language-model methods: what they share, and which settings are the same thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench import plugins
+from bench.cards import Rows
+from bench.errors import BenchError
+from bench.graph import build
+from bench.plan import Data, Model, Nouns, Plan, Stage, language_model
+from bench.trials import Board, Trial, all_ks, board_trials, dataset
+
+ROWS = Rows(train=64, valid=16, test=16)
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return dataset("synthetic", rows=ROWS, data_seed=0, strict=False, data_dir=None)[0]
+
+
+@pytest.fixture(scope="module")
+def model(data: Data) -> Model:
+    card = plugins.model_card("tiny")
+    return language_model("tiny", card, data=data.train.data, nouns=Nouns())
+
+
+def plan(name: str, data: Data, model: Model | None, *, seed: int = 0, **settings: Any) -> Plan:
+    planned = plugins.method_class(name)(**settings).plan(data, model, seed)
+    assert isinstance(planned, Plan)
+    return planned
+
+
+def stages(planned: Plan) -> dict[str, Stage]:
+    found: dict[str, Stage] = {}
+    waiting = [planned.final, *planned.checkpoints.values()]
+    while waiting:
+        stage = waiting.pop()
+        found[stage.key] = stage
+        waiting.extend(stage.inputs.values())
+    return found
+
+
+def kinds(planned: Plan, kind: str) -> set[str]:
+    return {key for key, stage in stages(planned).items() if stage.kind == kind}
+
+
+def test_sprec_begins_with_bigrecs_checkpoint(data: Data, model: Model) -> None:
+    (base,) = kinds(plan("bigrec", data, model), "sft")
+    assert base in kinds(plan("sprec", data, model), "sft")
+    assert base not in kinds(plan("sprec", data, model, seed=1), "sft")
+
+
+def test_no_rounds_are_bigrec(data: Data, model: Model) -> None:
+    nothing = plan("sprec", data, model, rounds=0)
+    assert nothing.final.key == plan("bigrec", data, model).final.key
+    assert not nothing.checkpoints
+
+
+def test_every_step_of_every_round_is_a_checkpoint(data: Data, model: Model) -> None:
+    played = plan("sprec", data, model, rounds=2)
+    assert list(played.checkpoints) == ["1-sft", "1-dpo", "2-sft", "2-dpo"]
+    assert played.final.key == played.checkpoints["2-dpo"].key
+    assert len({stage.key for stage in played.checkpoints.values()}) == 4
+    assert len(kinds(played, "sft")) == 3
+    assert len(kinds(played, "preference")) == 2
+
+
+def test_fewer_rounds_are_the_first_of_more(data: Data, model: Model) -> None:
+    few, more = (plan("sprec", data, model, rounds=rounds) for rounds in (2, 3))
+    assert set(stages(few)) < set(stages(more))
+
+
+def test_without_preferences_nothing_is_written_for_training(data: Data, model: Model) -> None:
+    assert not kinds(plan("sprec", data, model, dpo_step=False), "pairs")
+
+
+def test_random_negatives_need_no_generations(data: Data, model: Model) -> None:
+    random = plan("sprec", data, model, random_share=1.0)
+    for stage in stages(random).values():
+        if stage.kind == "pairs":
+            assert "generated" not in stage.inputs
+    some = plan("sprec", data, model, random_share=0.5)
+    assert [stage for stage in stages(some).values() if "generated" in stage.inputs]
+
+
+def test_the_reference_is_the_start_unless_the_round_is_asked_for(data: Data, model: Model) -> None:
+    def given(reference: str) -> list[bool]:
+        played = plan("sprec", data, model, rounds=1, reference=reference)
+        found = [stage for stage in stages(played).values() if stage.kind == "preference"]
+        return ["reference" in stage.inputs for stage in found]
+
+    assert given("step") == [False]
+    assert given("round") == [True]
+
+
+def test_without_fine_tuning_the_round_and_the_step_are_one_reference(
+    data: Data, model: Model
+) -> None:
+    keys = {
+        plan("sprec", data, model, sft_step=False, reference=reference).final.key
+        for reference in ("step", "round")
+    }
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "problem"),
+    [
+        ("sprec", {"negatives": "guessed"}, "negatives is 'guessed'"),
+        ("sprec", {"num_negatives": 3}, "one title only"),
+        ("rosepo", {"strategy": "mean"}, "strategy is 'mean'"),
+    ],
+)
+def test_what_means_nothing_is_refused(method: str, settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(BenchError, match=problem):
+        plugins.method_class(method)(**settings)
+
+
+@pytest.mark.parametrize("method", ["zeroshot", "bigrec", "sprec", "dmpo", "sdpo", "rosepo"])
+def test_a_language_model_is_needed(method: str, data: Data) -> None:
+    with pytest.raises(BenchError, match="needs a language model"):
+        plan(method, data, None)
+
+
+def board_plans(name: str) -> list[Trial]:
+    board = Board(name=name, card=plugins.board_card(name))
+    return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+
+
+def test_table_1_needs_one_base_and_one_sasrec_a_data_set_and_seed() -> None:
+    trials = board_plans("sprec-table1")
+    assert not [trial.problem for trial in trials if trial.problem]
+    for dataset_name in {trial.dataset for trial in trials}:
+        chosen = [t for t in trials if t.dataset == dataset_name and t.seed == 0]
+        graph = build(chosen)
+        untuned = [
+            stage
+            for stage in graph.stages.values()
+            if stage.kind == "sft" and "start" not in stage.inputs
+        ]
+        # One for six rows, and RW's own.
+        assert sorted(len(graph.needed_by[stage.key]) for stage in untuned) == [1, 6]
+        oracles = [stage for stage in graph.stages.values() if stage.kind == "sasrec"]
+        assert [len(graph.needed_by[stage.key]) for stage in oracles] == [3]

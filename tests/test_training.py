@@ -1,0 +1,278 @@
+"""Shared pieces of the trainers: steps and rates, micro-batches, seclusion, divergence."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_llama import tiny_llama, tiny_tokenizer
+from transformers import LlamaForCausalLM, TrainingArguments
+
+from bench.errors import BenchError
+from bench.lm.batches import Texts
+from bench.lm.finetuning import Objective, fine_tune
+from bench.lm.training import Recipe, isolated, on_one_device, training_arguments, unpatched
+from bench.records import Plain
+
+VOCABULARY = 40
+
+
+def recipe(**changes: float) -> Recipe:
+    settings = {"epochs": 2, "learning_rate": 0.01, "batch": 8, "warmup": 0, "seed": 3, **changes}
+    return Recipe(**settings)  # type: ignore[arg-type]
+
+
+def texts(num: int = 22, *, weighted: bool = False) -> Texts:
+    """Prompts of 3 to 9 tokens and responses of 1 to 4, different weights if asked for."""
+    numbers = np.random.default_rng(0)
+
+    def ids(least: int, most: int) -> list[list[int]]:
+        lengths = numbers.integers(least, most + 1, size=num)
+        return [numbers.integers(4, VOCABULARY, size=length).tolist() for length in lengths]
+
+    prompts, responses = ids(3, 9), ids(1, 4)
+    weights = [numbers.random(len(response)) for response in responses] if weighted else None
+    return Texts(prompts=prompts, responses=responses, weights=weights)
+
+
+def tuned(
+    folder: Path,
+    rows: Texts,
+    how: Recipe,
+    *,
+    divisor: int = 1,
+    objective: Objective | None = None,
+    model: LlamaForCausalLM | None = None,
+) -> tuple[LlamaForCausalLM, dict[str, Plain]]:
+    model = model or tiny_llama(VOCABULARY)
+    with isolated(how.seed, 1):
+        facts = fine_tune(
+            model,
+            tiny_tokenizer(),
+            rows,
+            how,
+            objective=objective or Objective(),
+            folder=folder,
+            divisor=divisor,
+        )
+    return model, facts
+
+
+def difference(first: torch.nn.Module, second: torch.nn.Module) -> float:
+    return max(
+        float((a - b).detach().abs().max())
+        for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "epochs", "steps"), [(22, 8, 2, 6), (16, 8, 3, 6), (5, 8, 2, 2), (9, 1, 1, 9)]
+)
+@pytest.mark.parametrize("divisor", [1, 4])
+def test_every_epoch_takes_its_rest(
+    tmp_path: Path, rows: int, batch: int, epochs: int, steps: int, divisor: int
+) -> None:
+    how = recipe(batch=batch, epochs=epochs)
+    assert how.steps(rows) == steps
+    _, facts = tuned(tmp_path, texts(rows), how, divisor=divisor)
+    assert facts["steps"] == steps == len(facts["loss_by_step"])
+
+
+def test_the_papers_steps() -> None:
+    base = recipe(batch=16, epochs=4, warmup=20)
+    assert (base.steps(4096), base.warmup_steps(4096)) == (1024, 20)
+    one_round = recipe(batch=16, epochs=1, warmup=20)
+    assert (one_round.steps(2048), one_round.warmup_steps(2048)) == (128, 12)
+
+
+@given(st.integers(1, 300), st.sampled_from([2**power for power in range(10)]))
+def test_micro_batches_fill_the_batch_exactly(batch: int, divisor: int) -> None:
+    size = recipe(batch=batch).micro_batch(divisor)
+    assert batch % size == 0
+    assert 1 <= size <= math.ceil(batch / divisor)
+    given_ = training_arguments(recipe(batch=batch), num_rows=9, divisor=divisor, folder=Path("."))
+    assert given_["per_device_train_batch_size"] * given_["gradient_accumulation_steps"] == batch
+    if divisor == 1:
+        assert size == batch
+
+
+def test_the_rate_rises_and_falls_linearly(tmp_path: Path) -> None:
+    how = recipe(batch=1, epochs=2, warmup=50, learning_rate=0.001)
+    rates: list[float] = []
+    from bench.lm import finetuning
+
+    class Log(finetuning.StepLog):
+        def on_log(self, *args, **given):
+            super().on_log(*args, **given)
+            rates[:] = [step["learning_rate"] for step in self.steps]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "StepLog", Log)
+        tuned(tmp_path, texts(20), how)
+    rising = [0.001 * step / 4 for step in range(4)]
+    falling = [0.001 * (40 - step) / 36 for step in range(4, 40)]
+    np.testing.assert_allclose(rates, rising + falling, rtol=1e-9)
+
+
+def test_training_is_adamw_by_hand(tmp_path: Path) -> None:
+    """One batch holds all rows, so that the order is no matter; losses are transformers' own."""
+    rows, how = texts(6), recipe(batch=6, epochs=4)
+    model, facts = tuned(tmp_path, rows, how)
+
+    by_hand = tiny_llama(VOCABULARY)
+    optimiser = torch.optim.AdamW(by_hand.parameters(), lr=0.01, weight_decay=0.0)
+    length = max(len(p) + len(r) for p, r in zip(rows.prompts, rows.responses, strict=True))
+    ids, labels = torch.zeros(6, length, dtype=torch.long), torch.full((6, length), -100)
+    mask = torch.zeros(6, length, dtype=torch.long)
+    for row, (asked, said) in enumerate(zip(rows.prompts, rows.responses, strict=True)):
+        end = len(asked) + len(said)
+        ids[row, :end], mask[row, :end] = torch.tensor(asked + said), 1
+        labels[row, len(asked) : end] = torch.tensor(said)
+    losses = []
+    for step in range(4):
+        loss = by_hand(input_ids=ids, attention_mask=mask, labels=labels).loss
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(by_hand.parameters(), 1.0)
+        optimiser.param_groups[0]["lr"] = 0.01 * (4 - step) / 4
+        optimiser.step()
+    np.testing.assert_allclose(facts["loss_by_step"], losses, atol=2e-6)
+    assert losses[-1] < losses[0] - 0.5
+    assert difference(model, by_hand) < 2e-5
+
+
+# --- micro-batches ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mean_over", ["tokens", "rows", "micro-batch"])
+@pytest.mark.parametrize("divisor", [2, 16])
+def test_micro_batches_are_the_batch(tmp_path: Path, mean_over: str, divisor: int) -> None:
+    rows, how, objective = (
+        texts(38, weighted=True),
+        recipe(batch=16),
+        Objective(mean_over=mean_over),
+    )
+    whole, expected = tuned(tmp_path, rows, how, objective=objective)
+    parted, facts = tuned(tmp_path, rows, how, divisor=divisor, objective=objective)
+    assert facts["micro_batch"] == 16 // divisor
+    np.testing.assert_allclose(facts["loss_by_step"], expected["loss_by_step"], atol=5e-6)
+    assert difference(whole, tiny_llama(VOCABULARY)) > 1e-2
+    assert difference(whole, parted) < 1e-4
+
+
+# --- seclusion ----------------------------------------------------------------------------------
+
+
+def test_a_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+    (first, facts), (second, again), (other, _) = (
+        tuned(tmp_path, texts(), recipe(seed=seed)) for seed in (3, 3, 4)
+    )
+    assert facts == again
+    assert difference(first, second) == 0
+    assert difference(first, other) > 0
+
+
+def random_states() -> list[object]:
+    return [random.getstate(), *np.random.get_state()[1].tolist(), *torch.get_rng_state().tolist()]
+
+
+def test_the_callers_random_numbers_and_threads_are_left_alone(tmp_path: Path) -> None:
+    before, threads = random_states(), torch.get_num_threads()
+    tuned(tmp_path, texts(), recipe())
+    with pytest.raises(ZeroDivisionError), isolated(0, threads + 1):
+        assert torch.get_num_threads() == threads + 1
+        assert random_states() != before
+        _ = 1 / 0
+    assert random_states() == before
+    assert torch.get_num_threads() == threads
+
+
+def test_what_a_trainer_hangs_on_the_model_comes_off(tmp_path: Path) -> None:
+    model = tiny_llama(VOCABULARY)
+    model.generation_config.eos_token_id = 39
+    forward, config = model.forward, model.config.to_dict()
+    tuned(tmp_path, texts(), recipe(), model=model)
+    assert model.forward == forward
+    assert model.config.to_dict() == config
+    assert model.generation_config.eos_token_id == 39
+    assert not model.training
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_unpatched_keeps_the_weights() -> None:
+    model = tiny_llama(VOCABULARY)
+    with unpatched(model), torch.no_grad():
+        model.forward = print
+        model.config.use_cache = False
+        model.lm_head.weight.fill_(1.0)
+        model.train()
+    assert model.forward != print
+    assert model.config.use_cache is True
+    assert not model.training
+    assert model.lm_head.weight.detach().min() == 1
+
+
+def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path) -> None:
+    settings = training_arguments(recipe(), num_rows=9, divisor=2, folder=tmp_path)
+    arguments = TrainingArguments(**settings)
+    assert arguments.n_gpu <= torch.cuda.device_count()
+    arguments._n_gpu = 4
+    assert arguments.train_batch_size == 16
+    assert on_one_device(arguments).train_batch_size == 4
+
+
+def test_training_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tuned(tmp_path, texts(), recipe())
+    assert capfd.readouterr().out == ""
+    assert not list(tmp_path.iterdir())
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+
+def test_a_loss_out_of_bounds_names_its_step(tmp_path: Path) -> None:
+    with pytest.raises(
+        BenchError, match=r"In step [23] the (loss|gradient's norm) is (nan|inf)"
+    ) as e:
+        tuned(tmp_path, texts(), recipe(learning_rate=1e30))
+    assert "Lower the learning rate" in e.value.hint
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch": 0},
+        {"warmup": -1},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.inf},
+        {"learning_rate": math.nan},
+    ],
+)
+def test_recipes_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(BenchError):
+        recipe(**wrong)
+
+
+def test_no_thread_is_refused() -> None:
+    with pytest.raises(BenchError, match="0 threads"), isolated(0, 0):
+        pass
