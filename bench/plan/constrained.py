@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.plan.items import DEPTH
 from bench.plan.parts import Model, Policy, Rows
+from bench.plan.policies import as_policy, model_stage
 from bench.plan.stage import Stage
 from bench.records import Plain
 
@@ -52,8 +53,6 @@ def decode(
         depth: Places of the ranking; those after the found items are empty.
     """
     assert oracle is not None or assistant == 1, "without an assistant the policy is alone"
-    policy = Policy(model=start) if isinstance(start, Model) else start
-    model = policy.model
     args: dict[str, Plain] = {
         "beams": beams,
         "widest": beams if widest is None else widest,
@@ -67,22 +66,9 @@ def decode(
         "trained_only": trained_only,
         "eos": eos,
         "depth": depth,
-        "tuning": model.tuning,
-        "dtype": model.dtype,
-        "quantisation": model.quantisation,
-        "context": model.context,
-        "threads": model.threads,
-        "nouns": list(cases.nouns),
     }
-    inputs = {
-        "backbone": model.backbone,
-        "data": cases.data,
-        "cases": cases.stage,
-        "train": train.stage,
-    }
-    if policy.weights is not None:
-        inputs["start"] = policy.weights
+    inputs = {"data": cases.data, "cases": cases.stage, "train": train.stage}
     # A policy alone needs no assistant's training.
     if oracle is not None and assistant < 1:
         inputs["oracle"] = oracle
-    return Stage(kind="decode", args=args, inputs=inputs, gpus=model.gpus)
+    return model_stage(as_policy(start), "decode", args, inputs, cases.nouns)

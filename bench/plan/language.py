@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from bench.data.encoders import encoder_checksums
 from bench.plan.items import DEPTH
-from bench.plan.parts import Model, Nouns, Pairs, Policy, Rows
+from bench.plan.parts import Model, Pairs, Policy, Rows
+from bench.plan.policies import as_policy, model_stage, trained
 from bench.plan.stage import Stage
 from bench.records import Plain
 
@@ -52,7 +53,7 @@ def sft(
             for what RW's program computes, in fours.
         counterfactual: Weight of CFT's second loss, on the logits minus those without history.
     """
-    policy = _policy(start)
+    policy = as_policy(start)
     assert (valid is None) == (patience == 0), "patience goes with validation rows"
     args: dict[str, Plain] = {
         "epochs": epochs,
@@ -72,7 +73,7 @@ def sft(
     if valid is not None:
         inputs["valid"] = valid.stage
     functions = (weights,) if weights else ()
-    return _trained(policy, "sft", args, inputs, rows.nouns, functions)
+    return trained(policy, "sft", args, inputs, rows.nouns, functions)
 
 
 def pairs(
@@ -179,7 +180,7 @@ def preference(
         if reference.weights is not None:
             inputs["reference"] = reference.weights
     functions = (loss,) if own else ()
-    return _trained(start, "preference", args, inputs, pairs.nouns, functions)
+    return trained(start, "preference", args, inputs, pairs.nouns, functions)
 
 
 def generate(
@@ -210,9 +211,9 @@ def generate(
         "num": num,
         "seed": seed if temperature else 0,
     }
-    policy = _policy(start)
+    policy = as_policy(start)
     inputs = {"data": rows.data, "rows": rows.stage}
-    return _stage(policy, "generate", args, inputs, rows.nouns)
+    return model_stage(policy, "generate", args, inputs, rows.nouns)
 
 
 def embed(data: Stage, *, encoder: str) -> Stage:
@@ -235,45 +236,3 @@ def ground(generated: Stage, cases: Rows, *, encoder: str, depth: int = DEPTH) -
         "vectors": embed(cases.data, encoder=encoder),
     }
     return Stage(kind="ground", args=args, inputs=inputs)
-
-
-def _policy(start: Model | Policy) -> Policy:
-    return Policy(model=start) if isinstance(start, Model) else start
-
-
-def _trained(
-    start: Policy,
-    kind: str,
-    args: Mapping[str, Plain],
-    inputs: Mapping[str, Stage],
-    nouns: Nouns,
-    functions: tuple[str, ...],
-) -> Policy:
-    stage = _stage(start, kind, args, inputs, nouns, functions)
-    return Policy(model=start.model, weights=stage)
-
-
-def _stage(
-    policy: Policy,
-    kind: str,
-    args: Mapping[str, Plain],
-    inputs: Mapping[str, Stage],
-    nouns: Nouns,
-    functions: tuple[str, ...] = (),
-) -> Stage:
-    """Add what every stage of a language model needs: the model, where it starts, the nouns."""
-    model = policy.model
-    shared: dict[str, Plain] = {
-        "tuning": model.tuning,
-        "dtype": model.dtype,
-        "quantisation": model.quantisation,
-        "context": model.context,
-        "threads": model.threads,
-        "nouns": list(nouns),
-    }
-    given = {"backbone": model.backbone, **inputs}
-    if policy.weights is not None:
-        given["start"] = policy.weights
-    return Stage(
-        kind=kind, args={**args, **shared}, inputs=given, functions=functions, gpus=model.gpus
-    )

@@ -1,0 +1,65 @@
+"""Encode the catalogue's titles as prompts write them; the artefact is `vectors.npy`, (I, D)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bench.data import prepared
+from bench.data.encoders import encoder_checksums as current_checksums
+from bench.data.prompts import quotable
+from bench.errors import BenchError
+from bench.lm.encoder import load_encoder
+from bench.lm.grounding import TextEncoder
+from bench.records import Job
+
+FILE = "vectors.npy"
+
+
+def run(job: Job, *, encoder: str, encoder_checksums: Mapping[str, str], data: Path) -> None:
+    """Write one vector an item, in float32; items of one title have equal vectors.
+
+    Titles are encoded as they can be written between quotes, for that is what a model writes.
+
+    Raises:
+        BenchError: The encoder's card changed since the plan was made, or its files are missing.
+    """
+    titles = [quotable(title) for title in prepared.shared(data).catalogue.titles]
+    vectors_ID = planned_encoder(job, encoder, encoder_checksums).encode(titles)
+    np.save(job.out / FILE, vectors_ID)
+    job.facts["titles"] = len(set(titles))
+    job.facts["width"] = vectors_ID.shape[1]
+
+
+def planned_encoder(job: Job, name: str, checksums: Mapping[str, str]) -> TextEncoder:
+    """Load the encoder that the plan was made with.
+
+    It computes on the CPU, so that vectors do not depend on which machine made which of them.
+
+    Raises:
+        BenchError: Its card changed since, or its files cannot be had.
+    """
+    if current_checksums(name) != dict(checksums):
+        raise BenchError(
+            f"The card of the encoder {name} changed during the run.", "Start the run again."
+        )
+    return load_encoder(name, offline=job.offline, data_dir=job.data_dir)
+
+
+def read_vectors(folder: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Read the vectors that this stage wrote, shape (I, D).
+
+    Raises:
+        BenchError: The folder holds none.
+    """
+    try:
+        vectors_ID: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = np.load(
+            folder / FILE, allow_pickle=False
+        )
+    except (OSError, ValueError) as error:
+        raise BenchError(
+            f"{folder} holds no vectors: {error}.", "Remove that folder from the store."
+        ) from error
+    return vectors_ID

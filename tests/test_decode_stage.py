@@ -1,0 +1,355 @@
+"""The stage `decode` and its constructor: a small catalogue, a tiny Llama, every setting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from constrained_models import each_alone
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from bench.data import prepared
+from bench.data.catalogue import Catalogue
+from bench.errors import BenchError
+from bench.lm.encoding import encode_prompts, encode_responses, history_titles
+from bench.lm.model import load
+from bench.metrics.ranking import LIST_ENDS, Ranking
+from bench.plan.constrained import decode
+from bench.plan.parts import Model, Nouns, Policy, Rows
+from bench.plan.stage import Stage
+from bench.rankings import read_ranking
+from bench.records import Job
+from bench.seqrec import sasrec
+from bench.seqrec.rows import save
+from bench.seqrec.threads import compute_threads
+from bench.stages import decode as stage
+
+TITLES = (
+    "Red Tree",
+    "Red Sea",
+    "red tree",
+    "Blue Sea",
+    "Red Tree",
+    "Green",
+    "Blue",
+    "Blue Sea (2)",
+)
+NUM_ITEMS, LENGTH = len(TITLES), 3
+NOUNS = ["film", "films"]
+EXACTLY = {"beams": 4, "widest": 64, "exact": "beam", "length_penalty": 0.0, "temperature": 1.0}
+SETTINGS: dict[str, Any] = {
+    **EXACTLY,
+    "assistant": 1.0,
+    "igd_alpha": 0.0,
+    "entropy": "partial",
+    "prior": "popularity",
+    "trained_only": False,
+    "eos": True,
+    "depth": 100,
+    "tuning": {"kind": "full"},
+    "dtype": "float32",
+    "quantisation": "none",
+    "context": 512,
+    "threads": 1,
+    "nouns": NOUNS,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with compute_threads(1):
+        yield
+
+
+def letters() -> PreTrainedTokenizerFast:
+    known = [chr(number) for number in range(32, 127)]
+    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "\n": 3}
+    words |= {letter: number for number, letter in enumerate(known, start=4)}
+    built = Tokenizer(WordLevel(words, "<unk>"))
+    built.pre_tokenizer = Split(Regex(r"[\s\S]"), "isolated")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=built, eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+def write_backbone(folder: Path) -> LlamaForCausalLM:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=99,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=512,
+            initializer_range=0.6,
+            bos_token_id=None,
+            eos_token_id=1,
+            pad_token_id=0,
+        )
+        model = LlamaForCausalLM(config).eval()
+    model.save_pretrained(folder)
+    letters().save_pretrained(folder)
+    return model
+
+
+def write_data(folder: Path) -> prepared.Prepared:
+    """Users who count through the items; of their 24 samples, 12 train and 6 are cases."""
+    places = np.arange(6 * 5)
+    target = places[places % 5 > 0]
+    catalogue = Catalogue(
+        ids=tuple(map(str, range(NUM_ITEMS))), titles=TITLES, categories=((),) * NUM_ITEMS
+    )
+    source = prepared.Prepared(
+        catalogue=catalogue,
+        user_ids=tuple("abcdef"),
+        users=(places // 5).astype(np.int32),
+        items=(places * 3 % NUM_ITEMS).astype(np.int32),
+        ratings=np.ones(len(places), dtype=np.float32),
+        times=places,
+        start=np.maximum(target - LENGTH, target // 5 * 5),
+        target=target,
+        boundaries=(12, 18),
+        history=LENGTH,
+    )
+    for name in ("data", "train", "cases"):
+        (folder / name).mkdir()
+    prepared.write(source, folder / "data")
+    prepared.write_rows(np.arange(5), folder / "train")
+    prepared.write_rows(np.arange(18, 24), folder / "cases")
+    return source
+
+
+@dataclass(frozen=True)
+class World:
+    folder: Path
+    source: prepared.Prepared
+    model: LlamaForCausalLM
+
+    def decoded(self, **changed: Any) -> tuple[Ranking, dict[str, Any]]:
+        divisor = changed.pop("divisor", 1)
+        out = self.folder / f"out{len(list(self.folder.iterdir()))}"
+        out.mkdir()
+        job = Job(out=out, micro_batch_divisor=divisor)
+        inputs = {name: self.folder / name for name in ("data", "cases", "train", "backbone")}
+        stage.run(job, **{**SETTINGS, **inputs, **changed})
+        json.dumps(job.facts, allow_nan=False)
+        return read_ranking(out), dict(job.facts)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("decode")
+    (folder / "backbone").mkdir()
+    return World(folder, write_data(folder), write_backbone(folder / "backbone"))
+
+
+def brute_scores(model: Any, source: prepared.Prepared) -> np.ndarray:
+    """Sums of log-probabilities of all items for the six cases, each computed alone."""
+    tokenizer = letters()
+    histories = history_titles(source.windows(np.arange(18, 24)), source.catalogue)
+    prompts = encode_prompts(tokenizer, histories, nouns=NOUNS, room=400)
+    return each_alone(model, prompts, encode_responses(tokenizer, TITLES, eos=True))
+
+
+@pytest.fixture(scope="module")
+def brute(world: World) -> np.ndarray:
+    with compute_threads(1):
+        return brute_scores(world.model, world.source)
+
+
+def test_the_ranking_is_that_of_brute_force(world: World, brute: np.ndarray) -> None:
+    found, facts = world.decoded()
+    assert found.items.shape == (6, NUM_ITEMS)
+    assert (found.items[:, 4:] == LIST_ENDS).all()
+    expected = np.argsort(-brute.round(3), axis=1, kind="stable")[:, :4]
+    assert found.items[:, :4].tolist() == expected.tolist()
+    assert found.scores is not None
+    rows = np.arange(6)[:, None]
+    np.testing.assert_allclose(found.scores[:, :4], brute[rows, expected], atol=1e-3)
+    assert (facts["cases"], facts["titles"], facts["certified"]) == (6, 7, 1)
+    assert sum(facts["widths"].values()) == 6
+
+
+def test_items_of_one_title_follow_each_other(world: World) -> None:
+    found, _ = world.decoded(beams=8)
+    assert (np.sort(found.items) == np.arange(NUM_ITEMS)).all()
+    for row in found.items.tolist():
+        assert row.index(4) == row.index(0) + 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"length_penalty": 1.0},
+        {"temperature": 2.0},
+        {"igd_alpha": 0.4},
+        {"igd_alpha": 0.4, "entropy": "conditional", "prior": "uniform"},
+        {"trained_only": True},
+        {"eos": False},
+        {"divisor": 512},
+    ],
+)
+def test_certified_beams_equal_all_items(world: World, changed: dict[str, Any]) -> None:
+    beams, facts = world.decoded(**changed)
+    everything, audit = world.decoded(**changed, exact="all", widest=4)
+    assert facts["certified"] == audit["certified"] == 1
+    assert (beams.items == everything.items).all()
+    np.testing.assert_allclose(beams.scores, everything.scores, atol=1e-3)
+    assert facts["entropy_by_step_found"] == audit["entropy_by_step_found"]
+
+
+def test_settings_matter(world: World) -> None:
+    plain = world.decoded()[0].scores
+    for changed in ({"length_penalty": 1.0}, {"temperature": 2.0}, {"igd_alpha": 0.4}):
+        assert not np.allclose(world.decoded(**changed)[0].scores, plain, equal_nan=True)
+
+
+def test_one_search_reports_how_sure_it_is(world: World) -> None:
+    _, facts = world.decoded(beams=1, widest=1)
+    assert facts["certified"] < 1
+    assert facts["widths"] == {"1": 6}
+
+
+def test_trained_only_leaves_other_items_out(world: World) -> None:
+    trained = set(world.source.windows(np.arange(5)).targets.tolist())
+    assert len(trained) < NUM_ITEMS - 1
+    found, facts = world.decoded(beams=8, trained_only=True)
+    expected = {item for item in range(NUM_ITEMS) if item in trained}
+    assert set(found.items[found.items >= 0].tolist()) == expected
+    assert facts["titles"] == len({TITLES[item] for item in trained})
+
+
+def test_the_assistant_is_mixed_in(world: World, brute: np.ndarray) -> None:
+    oracle = world.folder / "oracle"
+    oracle.mkdir(exist_ok=True)
+    sizes = sasrec.Sizes(
+        num_items=NUM_ITEMS, length=LENGTH, hidden=4, blocks=1, heads=1, dropout=0.0
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(1)
+        network = sasrec.SASRec(sizes)
+        torch.nn.init.normal_(network.output.weight, std=2.0)
+    save(network, oracle)
+    scorer = sasrec.scorer(oracle, world.source.catalogue)
+    scores = scorer(world.source.windows(np.arange(18, 24)).histories).astype(np.float64)
+    shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    shares[:, 0] = shares[:, 4] = shares[:, 0] + shares[:, 4]  # one title, one probability
+    mixed = 0.3 * brute + 0.7 * np.log(shares)
+    found, _ = world.decoded(oracle=oracle, assistant=0.3, beams=8)
+    assert found.scores is not None
+    rows = np.arange(6)[:, None]
+    np.testing.assert_allclose(found.scores, mixed[rows, found.items], atol=1e-3)
+    alone, _ = world.decoded(oracle=oracle, assistant=1.0, beams=8)
+    np.testing.assert_allclose(alone.scores, world.decoded(beams=8)[0].scores, atol=1e-9)
+    with pytest.raises(BenchError, match="one search"):
+        world.decoded(oracle=oracle, assistant=0.3, igd_alpha=0.1)
+
+
+def test_an_adapter_is_used_and_taken_off_again(world: World, brute: np.ndarray) -> None:
+    tuning = {
+        "kind": "lora",
+        "rank": 2,
+        "alpha": 4,
+        "dropout": 0.1,
+        "targets": ["q_proj", "v_proj"],
+    }
+    fresh = load(world.folder / "backbone", tuning=tuning, dtype="float32", seed=0)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(2)
+        for name, weight in fresh.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_()
+    start = world.folder / "adapter"
+    start.mkdir()
+    fresh.save(start)
+    adapted = brute_scores(fresh.model, world.source)
+    assert np.abs(adapted - brute).max() > 0.1
+    rows = np.arange(6)[:, None]
+    for exact in ("beam", "all"):
+        found, _ = world.decoded(tuning=tuning, start=start, beams=8, widest=8, exact=exact)
+        np.testing.assert_allclose(found.scores, adapted[rows, found.items], atol=1e-3)
+        untuned, _ = world.decoded(tuning=tuning, beams=8, widest=8, exact=exact)
+        np.testing.assert_allclose(untuned.scores, brute[rows, untuned.items], atol=1e-3)
+
+
+def test_facts_of_the_titles(world: World) -> None:
+    _, facts = world.decoded(beams=8)
+    # All eight items are listed for everyone: three begin with "red", as does "red tree".
+    assert facts["first_word_top"] == pytest.approx(4 / 8)
+    assert facts["first_word_repeated"] == pytest.approx(1 - 3 / 48)
+    assert 0 < facts["zero_gain_share"] < 1
+    longest = max(map(len, TITLES)) + 3
+    assert len(facts["entropy_by_step_found"]) == longest
+    assert facts["entropy_by_step_found"][0] == facts["entropy_by_step_true"][0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"exact": "beams"}, "way to decode"),
+        ({"exact": "all", "widest": 8}, "no beams to widen"),
+        ({"prior": "popular"}, "prior"),
+        ({"entropy": "shannon"}, "entropy"),
+        ({"igd_alpha": 1.5}, "alpha"),
+        ({"beams": 0}, "finds nothing"),
+        ({"depth": 0}, "holds nothing"),
+        ({"context": 15}, "longest title"),
+    ],
+)
+def test_settings_that_are_refused(world: World, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        world.decoded(**changed)
+
+
+def test_depth_cuts_the_list(world: World) -> None:
+    found, _ = world.decoded(depth=2)
+    assert found.items.tolist() == world.decoded()[0].items[:, :2].tolist()
+
+
+def planned() -> tuple[Policy, Rows, Rows]:
+    data = Stage(kind="prepare")
+    model = Model(
+        name="m", backbone=Stage(kind="build", inputs={"data": data}), tuning={"kind": "full"}
+    )
+    policy = Policy(model=model, weights=Stage(kind="sft"))
+    nouns = Nouns("film", "films")
+    rows = [Rows(data=data, stage=Stage(kind="draw", args={"n": n}), nouns=nouns) for n in range(2)]
+    return policy, rows[0], rows[1]
+
+
+def test_the_constructor_gives_the_stage_all_that_it_takes() -> None:
+    policy, cases, train = planned()
+    made = decode(policy, cases, train, length_penalty=0)
+    assert set(made.args) == set(SETTINGS)
+    assert made.args["nouns"] == NOUNS
+    assert (made.args["beams"], made.args["widest"]) == (10, 10)
+    assert set(made.inputs) == {"data", "cases", "train", "backbone", "start"}
+    assert set(decode(policy.model, cases, train, length_penalty=0).inputs) == {
+        "data",
+        "cases",
+        "train",
+        "backbone",
+    }
+
+
+def test_an_assistant_without_weight_is_no_input() -> None:
+    policy, cases, train = planned()
+    oracle = Stage(kind="sasrec")
+    plain = decode(policy, cases, train, length_penalty=0)
+    assert decode(policy, cases, train, length_penalty=0, oracle=oracle).key == plain.key
+    mixed = decode(policy, cases, train, length_penalty=0, oracle=oracle, assistant=0.9)
+    assert mixed.inputs["oracle"] is oracle
+    with pytest.raises(AssertionError):
+        decode(policy, cases, train, length_penalty=0, assistant=0.9)
+    assert replace(mixed, args=plain.args).key != plain.key

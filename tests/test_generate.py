@@ -1,0 +1,224 @@
+"""The stage that writes: order, adapters, memory, facts, refusals; diagnostics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_writer import write_backbone
+
+from bench.data import prepared
+from bench.data.catalogue import Catalogue
+from bench.errors import BenchError
+from bench.lm.decode import Decoding, write
+from bench.lm.encoding import encode_prompts, history_titles
+from bench.lm.model import load
+from bench.lm.texts import Texts, read_texts, write_texts
+from bench.metrics.writing import first_word, new_share, top_share
+from bench.records import Job
+from bench.stages import generate as stage
+
+LORA = {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}
+FULL = {"kind": "full"}
+NOUNS = ["movie", "movies"]
+# Numbers of samples as `sample` leaves them: in no order.
+ROWS = np.array([7, 2, 19, 11, 3, 0, 15, 8])
+
+
+def write_data(folder: Path) -> prepared.Prepared:
+    """Three users with ten interactions each, eight items titled by single letters."""
+    places = np.arange(30)
+    target = places[places % 10 > 1]
+    source = prepared.Prepared(
+        catalogue=Catalogue(
+            ids=tuple("ABCDEFGH"), titles=tuple("abcdefgh"), categories=((),) * 8, tracked=()
+        ),
+        user_ids=tuple("xyz"),
+        users=(places // 10).astype(np.int32),
+        items=(places * 3 % 8).astype(np.int32),
+        ratings=np.ones(30, dtype=np.float32),
+        times=places,
+        start=np.maximum(target - 5, target // 10 * 10),
+        target=target,
+        boundaries=(12, 16),
+        history=5,
+    )
+    folder.mkdir()
+    prepared.write(source, folder)
+    return source
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("generate")
+    write_data(root / "data")
+    (root / "rows").mkdir()
+    prepared.write_rows(ROWS, root / "rows")
+    write_backbone(root / "backbone")
+    tuned = load(root / "backbone", tuning=LORA, dtype="float32", seed=1)
+    with torch.no_grad():
+        for name, weight in tuned.model.named_parameters():
+            if "lora_B" in name:  # zero at first, which would change nothing
+                generator = torch.Generator().manual_seed(len(name))
+                weight.copy_(torch.randn(weight.shape, generator=generator))
+    (root / "adapter").mkdir()
+    tuned.save(root / "adapter")
+    return root
+
+
+def run(root: Path, out: Path, *, divisor: int = 1, rows: str = "rows", **given: Any) -> Job:
+    job = Job(out=out, micro_batch_divisor=divisor)
+    job.out.mkdir()
+    settings: dict[str, Any] = {
+        "max_new_tokens": 6,
+        "temperature": 0.0,
+        "beams": 1,
+        "num": 1,
+        "seed": 0,
+        "tuning": FULL,
+        "dtype": "float32",
+        "quantisation": "none",
+        "context": 128,
+        "threads": 1,
+        "nouns": NOUNS,
+        "data": root / "data",
+        "rows": root / rows,
+        "backbone": root / "backbone",
+    }
+    stage.run(job, **settings | given)
+    return job
+
+
+def expected(root: Path, start: Path | None, tuning: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Row by row, the adapter beside the base weights."""
+    policy = load(root / "backbone", start=start, tuning=tuning, dtype="float32")
+    source = prepared.read(root / "data")
+    found = []
+    for row in ROWS:
+        titles = history_titles(source.windows([row]), source.catalogue)
+        prompts = encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=122)
+        [written] = write(policy.model, policy.tokenizer, prompts, Decoding(max_new_tokens=6))
+        found.append(written.texts)
+    return found
+
+
+def test_texts_come_in_the_order_of_the_rows(root: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    run(root, tmp_path / "out")
+    assert torch.get_num_threads() == before
+    written = read_texts(tmp_path / "out", rows=ROWS)
+    assert list(written.texts) == expected(root, None, FULL)
+    assert len(set(written.texts)) > 2
+    assert all(score < 0 for row in written.scores for score in row)
+
+
+def test_an_adapter_is_merged_for_the_time_being(root: Path, tmp_path: Path) -> None:
+    run(root, tmp_path / "base", tuning=LORA)
+    run(root, tmp_path / "tuned", tuning=LORA, start=root / "adapter")
+    run(root, tmp_path / "again", tuning=LORA)
+    base, tuned, again = (
+        read_texts(tmp_path / name, rows=ROWS) for name in ("base", "tuned", "again")
+    )
+    assert list(tuned.texts) == expected(root, root / "adapter", LORA)
+    assert base != tuned
+    assert base == again
+
+
+@pytest.mark.parametrize("how", [{}, {"beams": 3, "num": 2}, {"temperature": 1.0, "num": 3}])
+def test_short_memory_changes_nothing(root: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    run(root, tmp_path / "once", **how)
+    run(root, tmp_path / "parts", divisor=64, **how)
+    once, parts = (read_texts(tmp_path / name, rows=ROWS) for name in ("once", "parts"))
+    assert once.texts == parts.texts
+    assert {len(row) for row in once.texts} == {how.get("num", 1)}
+    for row, other in zip(once.scores, parts.scores, strict=True):
+        assert row == pytest.approx(other, abs=1e-4)
+
+
+def test_histories_are_cut_to_leave_room(root: Path, tmp_path: Path) -> None:
+    whole = run(root, tmp_path / "whole")
+    assert whole.facts["histories_cut"] == 0
+    policy = load(root / "backbone", tuning=FULL, dtype="float32")
+    source = prepared.read(root / "data")
+    titles = history_titles(source.windows(ROWS), source.catalogue)
+    lengths = [
+        len(prompt) for prompt in encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=999)
+    ]
+    context = max(lengths) + 6 - 1
+    assert min(lengths) < max(lengths)
+    cut = run(root, tmp_path / "cut", context=context)
+    assert cut.facts["histories_cut"] == lengths.count(max(lengths))
+    prompts, _ = stage.fitting_prompts(policy.tokenizer, titles, nouns=NOUNS, room=context - 6)
+    assert prompts == encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=context - 6)
+    assert max(map(len, prompts)) <= context - 6
+
+
+def test_facts(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written(texts: list[str]) -> list[SimpleNamespace]:
+        return [SimpleNamespace(texts=(text,), scores=(-1.0,), num_tokens=(3,)) for text in texts]
+
+    texts = ['"a b"', '"A c', "", '"d"', '"a b"', '""', "e", '"d e f"']
+    monkeypatch.setattr(stage, "write", lambda *given, **how: written(texts))
+    facts = run(root, tmp_path / "out").facts
+    assert (facts["rows"], facts["tokens"]) == (8, 24)
+    # First words: a a nan d a "" e d.
+    assert {name: facts[name] for name in ("closed", "empty", "first_word_top")} == {
+        "closed": 5 / 8,
+        "empty": 1 / 8,
+        "first_word_top": 3 / 8,
+    }
+    assert facts["first_word_repeated"] == 1 - 5 / 8
+    assert facts["first_token_top"] == 2 / 8  # a ? ? d a - e d
+    assert facts["tokens_per_second"] > 0
+
+
+def test_no_rows(root: Path, tmp_path: Path) -> None:
+    (root / "none").mkdir(exist_ok=True)
+    prepared.write_rows(np.empty(0, dtype=np.int64), root / "none")
+    job = run(root, tmp_path / "out", rows="none")
+    assert (job.facts["rows"], job.facts["tokens"]) == (0, 0)
+    assert len(read_texts(tmp_path / "out", rows=[])) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"context": 6}, "A context of 6 tokens has no room for a prompt"),
+        ({"context": 30}, "A prompt without any history has more than 24 tokens"),
+        ({"num": 2}, "cannot return 2 texts"),
+        ({"threads": 0}, "0 threads"),
+    ],
+)
+def test_refusals(root: Path, tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        run(root, tmp_path / "out", **given)
+
+
+# --- texts on disk -------------------------------------------------------------------------------
+
+
+def test_texts_come_back_as_written(tmp_path: Path) -> None:
+    written = Texts(texts=(('"Émile"', ""), ("\n",)), scores=((-0.1, -2.5), (-1e-9,)))
+    write_texts(written, tmp_path)
+    assert read_texts(tmp_path, rows=[0, 1]) == written
+    with pytest.raises(BenchError, match="texts of 2 rows, where 3 are ranked"):
+        read_texts(tmp_path, rows=[0, 1, 2])
+    with pytest.raises(BenchError, match="holds no written texts"):
+        read_texts(tmp_path / "nowhere", rows=[])
+
+
+# --- diagnostics ---------------------------------------------------------------------------------
+
+
+def test_repeated_beginnings() -> None:
+    names = ["The Burbs", "the Thing", "Alien", "THE Rock", "", "  "]
+    words = [first_word(name) for name in names]
+    assert words == ["the", "the", "alien", "the", "", ""]
+    assert top_share(words) == 3 / 6
+    assert new_share(words) == 3 / 6
+    assert (top_share("aaaa"), new_share("aaaa")) == (1, 1 / 4)
+    assert (top_share("abcd"), new_share("abcd")) == (1 / 4, 1)

@@ -1,0 +1,163 @@
+"""The stages `embed` and `ground`: from written texts to a ranking, by a tiny encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_encoder import write_encoder
+
+from bench.data import prepared
+from bench.data.catalogue import Catalogue
+from bench.data.encoders import encoder_checksums
+from bench.data.prompts import quotable, response
+from bench.errors import BenchError
+from bench.lm.encoder import load_encoder
+from bench.lm.grounding import distances
+from bench.lm.texts import Texts, write_texts
+from bench.rankings import read_ranking
+from bench.records import Job
+from bench.stages import embed, ground
+
+# The second and the last are one title to prompts; the third has quotes inside.
+TITLES = ("the red house", "a tree", 'the "red"  river', "green sea", "a  tree")
+CASES = np.array([4, 1, 2, 0, 3, 5])
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    write_encoder(tmp_path)
+    places = np.arange(7)
+    source = prepared.Prepared(
+        catalogue=Catalogue(ids=tuple("ABCDE"), titles=TITLES, categories=((),) * 5, tracked=()),
+        user_ids=("x",),
+        users=np.zeros(7, dtype=np.int32),
+        items=(places % 5).astype(np.int32),
+        ratings=np.ones(7, dtype=np.float32),
+        times=places,
+        start=np.zeros(6, dtype=np.int64),
+        target=places[1:],
+        boundaries=(2, 4),
+        history=6,
+    )
+    for name in ("data", "cases", "generated", "vectors", "ranking"):
+        (tmp_path / name).mkdir()
+    prepared.write(source, tmp_path / "data")
+    prepared.write_rows(CASES, tmp_path / "cases")
+    return tmp_path
+
+
+def embedded(root: Path, **given: Any) -> Job:
+    job = Job(out=root / "vectors", data_dir=root, offline=True)
+    settings = {"encoder": "tiny", "encoder_checksums": encoder_checksums("tiny")}
+    embed.run(job, **settings | given, data=root / "data")
+    return job
+
+
+def grounded(root: Path, texts: list[tuple[str, ...]], depth: int = 5, **given: Any) -> Job:
+    scores = tuple(tuple(-float(place) for place in range(len(row))) for row in texts)
+    write_texts(Texts(texts=tuple(texts), scores=scores), root / "generated")
+    job = Job(out=root / "ranking", data_dir=root, offline=True)
+    settings: dict[str, Any] = {
+        "encoder": "tiny",
+        "encoder_checksums": encoder_checksums("tiny"),
+        "depth": depth,
+        "data": root / "data",
+        "cases": root / "cases",
+        "generated": root / "generated",
+        "vectors": root / "vectors",
+    }
+    ground.run(job, **settings | given)
+    return job
+
+
+def test_titles_are_encoded_as_prompts_write_them(root: Path) -> None:
+    job = embedded(root)
+    vectors = embed.read_vectors(root / "vectors")
+    encoder = load_encoder("tiny", offline=True, data_dir=root)
+    titles = [quotable(title) for title in TITLES]
+    assert titles[2] == "the 'red' river"
+    assert (vectors.dtype, vectors.shape) == (np.float32, (5, encoder.width))
+    assert vectors.tolist() == encoder.encode(titles).tolist()
+    assert vectors[1].tolist() == vectors[4].tolist()
+    assert job.facts == {"titles": 4, "width": encoder.width}
+
+
+def test_every_title_as_prompts_write_it_is_found_at_distance_zero(root: Path) -> None:
+    embedded(root)
+    texts = [(response(TITLES[item]),) for item in (0, 1, 2, 3, 4, 2)]
+    job = grounded(root, texts)
+    ranking = read_ranking(root / "ranking")
+    assert ranking.items[:, 0].tolist() == [0, 1, 2, 3, 1, 2]
+    assert ranking.items[1, :2].tolist() == ranking.items[4, :2].tolist() == [1, 4]
+    assert ranking.scores is not None
+    assert ranking.valid is not None
+    assert ranking.scores[:, 0] == pytest.approx(np.zeros(6), abs=1e-3)
+    assert ranking.valid.all()
+    assert job.facts == {"valid": 1.0, "cases": 6, "distinct_titles": 4}
+
+
+def test_the_best_text_alone_counts_and_the_nearest_titles_follow(root: Path) -> None:
+    embedded(root)
+    texts = [
+        ('"green house"', '"a tree"'),
+        ('"the "red"  river"',),  # ends at its second quote: names no item
+        ("",),
+        ('"a tree',),
+        ("the sea\nof green",),
+        ('"a tree"', '"green sea"'),
+    ]
+    job = grounded(root, texts, depth=3)
+    ranking = read_ranking(root / "ranking")
+    encoder = load_encoder("tiny", offline=True, data_dir=root)
+    names = ["green house", "the ", "NAN", "a tree", "the sea", "a tree"]
+    far = distances(encoder.encode(names), embed.read_vectors(root / "vectors"))
+    nearest = np.argsort(far, axis=1, kind="stable")[:, :3]
+    assert ranking.items.tolist() == nearest.tolist()
+    assert ranking.scores is not None
+    assert ranking.valid is not None
+    assert -ranking.scores == pytest.approx(np.take_along_axis(far, nearest, 1), abs=1e-3)
+    assert ranking.valid.tolist() == [False, False, False, True, False, True]
+    assert ranking.texts == tuple(row[0] for row in texts)
+    assert job.facts == {"valid": 0.333333, "cases": 6, "distinct_titles": 5}
+
+
+def test_a_list_is_no_longer_than_the_catalogue(root: Path) -> None:
+    embedded(root)
+    grounded(root, [('"a tree"',)] * 6, depth=100)
+    assert read_ranking(root / "ranking").items.shape == (6, 5)
+
+
+def test_no_cases(root: Path) -> None:
+    embedded(root)
+    (root / "none").mkdir()
+    prepared.write_rows(np.empty(0, dtype=np.int64), root / "none")
+    job = grounded(root, [], cases=root / "none")
+    assert job.facts == {"cases": 0, "distinct_titles": 0}
+
+
+def test_a_card_that_changed_is_refused(root: Path) -> None:
+    checksums = encoder_checksums("tiny")
+    embedded(root)
+    card = root / "encoders" / "tiny.toml"
+    card.write_text(card.read_text().replace("max_length = 8", "max_length = 7"))
+    changed = r"^The card of the encoder tiny changed during the run\.$"
+    with pytest.raises(BenchError, match=changed):
+        embedded(root, encoder_checksums=checksums)
+    with pytest.raises(BenchError, match=changed):
+        grounded(root, [('"a tree"',)] * 6, encoder_checksums=checksums)
+
+
+def test_inputs_that_do_not_fit_are_refused(root: Path) -> None:
+    with pytest.raises(BenchError, match="holds no vectors"):
+        grounded(root, [('"a tree"',)] * 6)
+    embedded(root)
+    with pytest.raises(BenchError, match="texts of 5 rows, where 6 are ranked"):
+        grounded(root, [('"a tree"',)] * 5)
+    np.save(root / "vectors" / embed.FILE, np.zeros((4, 16), dtype=np.float32))
+    with pytest.raises(BenchError, match="vectors of 4 items, where the catalogue has 5"):
+        grounded(root, [('"a tree"',)] * 6)
