@@ -118,6 +118,11 @@ class ModelCard(Card):
             raise ValueError("files.gguf needs its sha256, for it stands in the keys")
         if self.quantisation != "none" and self.tuning != "lora":
             raise ValueError("weights in 4 bits cannot be trained in full; tuning must be lora")
+        if self.dtype == "bfloat16" and self.tuning == "full":
+            # A step is smaller than the distance between two numbers, and so is lost.
+            raise ValueError("weights in bfloat16 cannot be trained in full; tuning must be lora")
+        if self.pretraining is not None and self.pretraining.tokens > self.context:
+            raise ValueError("pretraining.tokens must not be more than context")
         return self
 
     @property
