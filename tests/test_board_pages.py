@@ -13,10 +13,11 @@ from board_results import METRICS, Line, full_board, make, row
 
 from bench.board import pages
 from bench.board.assemble import assemble, report_json
+from bench.board.exports import documents, join, switches
 from bench.board.figures import pareto, scale
 from bench.board.html import header, render_html
 from bench.board.markdown import render_markdown
-from bench.board.spreadsheet import COLUMNS, render_csv
+from bench.board.spreadsheet import COLUMNS
 from bench.board.table import BoardTable, Cell, overall
 from bench.board.terminal import render_table
 from bench.board.wording import one_line, p_value, percent
@@ -68,12 +69,13 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
         written = pages.render(table, tmp_path / folder / "pages")
         written += pages.render_index([table], tmp_path / folder / "pages")
         assert [path.name for path in written] == [
-            "README.md", "index.html", "table.csv", "README.md", "index.html",
+            "README.md", "index.html", "table.csv", "table.tex", "table.md", "table.json",
+            "README.md", "index.html",
         ]  # fmt: skip
         contents.append([path.read_bytes() for path in written])
     assert contents[0] == contents[1]
-    assert b"1 failed" not in contents[0][3]
-    assert b"6 of 9 trials (3 failed)" in contents[0][3]
+    assert b"1 failed" not in contents[0][6]
+    assert b"6 of 9 trials (3 failed)" in contents[0][6]
 
 
 def test_foreign_text_is_escaped(board):
@@ -131,7 +133,7 @@ def test_a_board_without_diversity_has_no_scatter(tmp_path):
 
 
 def test_csv_parses_back(board):
-    lines = list(csv.DictReader(io.StringIO(render_csv(board).decode())))
+    lines = list(csv.DictReader(io.StringIO(join(documents(board)["csv"], switches(board)))))
     assert tuple(lines[0]) == COLUMNS
     assert len(lines) == 2 * 6 * len(METRICS)
     of = {(line["dataset"], line["row"], line["metric"]): line for line in lines}

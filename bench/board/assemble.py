@@ -8,38 +8,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench import plugins
 from bench.board import samples, sentences
-from bench.board.table import (
-    Block,
-    BoardTable,
-    Cell,
-    Completeness,
-    Outcome,
-    Row,
-    overall,
-)
+from bench.board.cells import cell, marked
+from bench.board.inprint import InPrint
+from bench.board.judging import Memory, judged
+from bench.board.table import Block, BoardTable, Completeness, Outcome, Row
 from bench.cards import BoardRow, DatasetCard
 from bench.errors import BenchError
-from bench.metrics.names import parse
 from bench.records import Plain
 from bench.results import Evaluation, Result
-from bench.stats.sample import Sample
-from bench.stats.seeds import mean_sd
 from bench.trials import Board, Trial
 
 Cells = Sequence[tuple[BoardRow, Trial]]
 
-# Means that lie closer than this differ by the order of a sum only.
-ROUNDING = 1e-12
-
 
 def assemble(
-    board: Board, cells: Cells, results_folder: Path, *, judged: bool = True
+    board: Board,
+    cells: Cells,
+    results_folder: Path,
+    *,
+    tested: bool = True,
+    memory: Memory | None = None,
 ) -> BoardTable:
     """Assemble a board's table, with its statistics.
 
@@ -47,14 +40,19 @@ def assemble(
         board: The board, as it was run.
         cells: Its planned trials, each with its row.
         results_folder: Where results are stored.
-        judged: Whether to test; a list of boards needs their state only.
+        tested: Whether to test; a list of boards needs their state only.
+        memory: Statistics of equal files, kept by whoever renders again and again.
 
     Returns:
         The table; the same results give an equal one, on any day and any machine.
     """
+    source = InPrint.of_board(board.name)
     blocks = _blocks(board, cells, results_folder)
-    if judged:
-        blocks = [_judged(block, board, results_folder) for block in blocks]
+    if source is not None:
+        blocks = [source.beside(block, board.card.metrics) for block in blocks]
+    if tested:
+        metrics, reference = board.card.metrics, board.card.reference_row
+        blocks = [judged(block, metrics, reference, results_folder, memory) for block in blocks]
     outcomes = [outcome for block in blocks for row in block.rows for outcome in row.outcomes]
     return BoardTable(
         name=board.name,
@@ -67,7 +65,8 @@ def assemble(
         scope=sentences.scope(board.card, [trial.rows for _, trial in cells]),
         protocol=sentences.protocol(board.card, blocks),
         statistics=sentences.statistics(board.card, blocks),
-        across=sentences.across_datasets(board.card, blocks) if judged else (),
+        across=sentences.across_datasets(board.card, blocks) if tested else (),
+        source=None if source is None else source.source(board.card, blocks),
     )
 
 
@@ -86,7 +85,7 @@ def report_json(
             {
                 "name": board.name,
                 "rows": [
-                    {"method": row.name, "dataset": block.dataset, "metrics": _plain_metrics(row)}
+                    {"method": row.name, "dataset": block.dataset, "metrics": plain_metrics(row)}
                     for block in _blocks(board, cells, results_folder)
                     for row in block.rows
                 ],
@@ -96,7 +95,8 @@ def report_json(
     }
 
 
-def _plain_metrics(row: Row) -> dict[str, dict[str, float | int | None]]:
+def plain_metrics(row: Row) -> dict[str, dict[str, float | int | None]]:
+    """Return a row's values for JSON, those that there are."""
     return {
         cell.metric: {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.n_seeds}
         for cell in row.cells
@@ -120,8 +120,7 @@ def _block(board: Board, dataset: str, cells: Cells, folder: Path) -> Block:
     rows = []
     for line in {row.name: row for row, _ in cells}.values():
         trials = [trial for row, trial in cells if row.name == line.name]
-        outcomes = [samples.outcome(trial, found[trial.id], fingerprint) for trial in trials]
-        rows.append(_row(board, line, trials, outcomes))
+        rows.append(_row(board, line, trials, _outcomes(trials, found, fingerprint)))
     facts = _facts(results, fingerprint)
     card = _card(dataset)
     return Block(
@@ -133,8 +132,23 @@ def _block(board: Board, dataset: str, cells: Cells, folder: Path) -> Block:
         licence=card.licence if card else "",
         citation=card.citation if card else "",
         homepage=(card.homepage or "") if card else "",
-        rows=_marked(rows, board.card.metrics),
+        rows=marked(rows, board.card.metrics),
     )
+
+
+def _outcomes(
+    trials: Sequence[Trial], found: Mapping[str, Result | BenchError | None], fingerprint: str
+) -> list[Outcome]:
+    """Say how the trials of a row ended, one outcome a seed."""
+    of_seed: dict[int, dict[str, Trial]] = {}
+    for trial in trials:
+        of_seed.setdefault(trial.seed, {})[trial.id] = trial
+    return [
+        samples.twice(seed, list(of_one.values()))
+        if len(of_one) > 1
+        else samples.outcome(one := next(iter(of_one.values())), found[one.id], fingerprint)
+        for seed, of_one in of_seed.items()
+    ]
 
 
 def _card(dataset: str) -> DatasetCard | None:
@@ -158,7 +172,7 @@ def _row(board: Board, line: BoardRow, trials: Sequence[Trial], outcomes: Sequen
         method=line.method,
         ranked=line.ranked,
         reference=line.name == board.card.reference_row,
-        cells=tuple(_cell(metric, outcomes) for metric in board.card.metrics),
+        cells=tuple(cell(metric, outcomes) for metric in board.card.metrics),
         settings=tuple((key, _text(value)) for key, value in sorted(trials[0].settings.items())),
         outcomes=tuple(outcomes),
     )
@@ -166,118 +180,6 @@ def _row(board: Board, line: BoardRow, trials: Sequence[Trial], outcomes: Sequen
 
 def _text(value: Plain) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _cell(metric: str, outcomes: Sequence[Outcome]) -> Cell:
-    by_seed = [
-        (outcome.seed, metrics[metric])
-        for outcome in outcomes
-        if metric in (metrics := dict(outcome.metrics))
-    ]
-    reasons = dict.fromkeys(outcome.reason for outcome in outcomes if outcome.status != "ok")
-    absent = [
-        one.seed for one in outcomes if one.status == "ok" and metric not in dict(one.metrics)
-    ]
-    if absent:
-        reasons[f"{metric} was not measured here: {_why_absent(metric)}"] = None
-    status = overall(
-        "skipped" if outcome.seed in absent else outcome.status for outcome in outcomes
-    )
-    mean, sd = mean_sd([value for _, value in by_seed])[:2] if by_seed else (None, None)
-    return Cell(
-        metric=metric,
-        status=status,
-        expected_seeds=len(outcomes),
-        mean=mean,
-        sd=sd,
-        reason=" ".join(reasons),
-        values=tuple(by_seed),
-    )
-
-
-def _why_absent(metric: str) -> str:
-    if parse(metric).family in ("MGU", "DGU", "GU"):
-        return "the catalogue does not track its categories."
-    return "the catalogue may hold fewer items than its lists need."
-
-
-def _marked(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
-    """Mark best and second of the ranked rows; a single row is no contest and gets no mark."""
-    columns = []
-    for column, metric in enumerate(metrics):
-        sign = 1 if parse(metric).higher_is_better else -1
-        cells = [row.cells[column] for row in rows]
-        scores = [
-            sign * cell.mean
-            for row, cell in zip(rows, cells, strict=True)
-            if row.ranked and cell.mean is not None
-        ]
-        best = max(scores) if len(scores) > 1 else None
-        lower = [score for score in scores if best is not None and score < best - ROUNDING]
-        second = max(lower, default=None)
-        columns.append(
-            [
-                cell
-                if not row.ranked or cell.mean is None
-                else replace(
-                    cell, best=_is(sign * cell.mean, best), second=_is(sign * cell.mean, second)
-                )
-                for row, cell in zip(rows, cells, strict=True)
-            ]
-        )
-    return tuple(
-        replace(row, cells=cells)
-        for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
-    )
-
-
-def _is(score: float, mark: float | None) -> bool:
-    return mark is not None and abs(score - mark) <= ROUNDING
-
-
-def _judged(block: Block, board: Board, folder: Path) -> Block:
-    """Add the verdicts of the statistics to a block's cells."""
-    from bench.board.verdicts import verdicts  # a report of values does not wait for the statistics
-
-    known = _samples(block, folder)
-    rows = list(block.rows)
-    for column, metric in enumerate(board.card.metrics):
-        found = verdicts(
-            metric,
-            reference=board.card.reference_row,
-            samples={
-                row.name: known[row.name] for row in rows if row.cells[column].mean is not None
-            },
-            ranked={row.name for row in rows if row.ranked},
-        )
-        for place, row in enumerate(rows):
-            if row.name not in found:
-                continue
-            verdict, cells = found[row.name], list(row.cells)
-            cells[column] = replace(
-                cells[column],
-                tied=verdict.tied and not cells[column].best,
-                comparison=verdict.comparison,
-                refusal=verdict.refusal,
-            )
-            rows[place] = replace(row, cells=tuple(cells))
-    return replace(block, rows=tuple(rows))
-
-
-def _samples(block: Block, folder: Path) -> Mapping[str, Sample | BenchError]:
-    positions: dict[str, int] = {}
-    found: dict[str, Sample | BenchError] = {}
-    for row in block.rows:
-        good = [outcome for outcome in row.outcomes if outcome.status == "ok"]
-        if not good:
-            continue
-        try:
-            facts, tables = samples.read_row(folder, [outcome.trial for outcome in good])
-            seeds = [outcome.seed for outcome in good]
-            found[row.name] = samples.build(row.name, seeds, facts, tables, positions)
-        except BenchError as error:
-            found[row.name] = error
-    return found
 
 
 def _completeness(outcomes: Sequence[Outcome]) -> Completeness:

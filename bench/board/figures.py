@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.stats.compare import Comparison
 
 WIDTH = 560
-CHAR = 7.0  # a generous mean width of the 13 px letters
+CHAR = 7.7  # a generous mean width of the 13 px letters
 LABEL_CHARS = 20
 
 
@@ -145,9 +145,18 @@ def scatter(block: Block, metrics: Sequence[str]) -> Markup | None:
     if len(front) > 1:
         path = " ".join(f"{x(right):.1f},{y(up):.1f}" for right, up in front)
         parts.append(Markup('<polyline class="front" points="{}"/>').format(path))
-    dots = [(row, x(right), y(up)) for row, right, up in points]
-    parts += [_dot(row, px, py, chosen) for row, px, py in dots]
-    parts += _labels([(_short(row.name), px, py) for row, px, py in dots], left, top, bottom)
+    parts += dots(
+        [
+            Dot(
+                row=row,
+                x=x(right),
+                y=y(up),
+                says=f"{chosen[0]} {number(right)}, {chosen[1]} {number(up)}",
+            )
+            for row, right, up in points
+        ],
+        (left, top, bottom),
+    )
     below = f"{chosen[0]} {arrow(chosen[0])}"
     parts.append(svg_text((left + WIDTH) / 2, bottom + 40, below, "middle", "axis"))
     parts.append(svg_text(4, top - 6, f"{chosen[1]} {arrow(chosen[1])}", "start", "axis"))
@@ -163,8 +172,23 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front[::-1]
 
 
-def _dot(row: Row, px: float, py: float, chosen: tuple[str, str]) -> Markup:
-    says = ", ".join(f"{name} {number(row.cell(name).mean)}" for name in chosen)
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """A row in a plane, in pixels, and what its title says of it."""
+
+    row: Row
+    x: float
+    y: float
+    says: str
+
+
+def dots(found: Sequence[Dot], frame: tuple[float, float, float]) -> list[Markup]:
+    """Draw rows as dots with their names; `frame` is the left, upper and lower edge."""
+    names = [(_short(one.row.name), one.x, one.y) for one in found]
+    return [_dot(one.row, one.x, one.y, one.says) for one in found] + _labels(names, *frame)
+
+
+def _dot(row: Row, px: float, py: float, says: str) -> Markup:
     kind = "solid" if row.ranked else "hollow"
     title = f"{row.name}: {says}" + ("" if row.ranked else " (not ranked)")
     if row.reference:

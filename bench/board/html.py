@@ -16,18 +16,40 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.board import figures, wording
-from bench.board.table import BoardTable, Row
+from bench.board import charts, costs, figures, wording
+from bench.board.details import page_data
+from bench.board.ledger import Ledger, bills
+from bench.board.table import BoardTable
 from bench.metrics.names import parse
 
 
-def render_html(table: BoardTable) -> str:
-    """Render a board's page."""
+def render_html(table: BoardTable, ledger: Ledger | None = None) -> str:
+    """Render a board's page.
+
+    Args:
+        table: What it says.
+        ledger: What stands behind it; without one the page tells neither cost nor training.
+    """
+    ledger = ledger or Ledger()
+    costs_of_rows = bills(table, ledger)
     return fill_template(
         "board.html.j2",
+        "board.js",
         table=table,
+        ledger=ledger,
         header=header(table.metrics),
         main=wording.main_metric(table),
+        ks=list(dict.fromkeys(k for name in table.metrics if (k := parse(name).k) is not None)),
+        bills=costs_of_rows,
+        total=costs.total(costs_of_rows),
+        steps=[charts.checkpoint_charts(block, table.metrics) for block in table.datasets],
+        training=[
+            (block, row, drawn)
+            for block in table.datasets
+            for row in block.rows
+            if (drawn := charts.training_charts(row, ledger))
+        ],
+        data=page_data(table, ledger, costs_of_rows),
     )
 
 
@@ -43,28 +65,29 @@ def header(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
     return [(family, list(names)) for family, names in groups]
 
 
-def gap(row: Row) -> tuple[str, str] | None:
-    """Return status and reason of a row without any value, told once instead of in each cell."""
-    if any(cell.mean is not None for cell in row.cells):
-        return None
-    told = dict.fromkeys((cell.status, cell.reason) for cell in row.cells)
-    return next(iter(told)) if len(told) == 1 else None
-
-
-def fill_template(template: str, **values: Any) -> str:
+def fill_template(template: str, script_name: str = "", **values: Any) -> str:
     """Render a template into one self-contained page, its style and script allowed by hash."""
-    environment = _environment()
-    style, script = (environment.get_template(name).render() for name in ("board.css", "board.js"))
-    return environment.get_template(template).render(
-        style=Markup(style),  # noqa: S704 (our own files, without a single variable)
-        script=Markup(script),  # noqa: S704
-        style_sha256=_checksum(style),
-        script_sha256=_checksum(script),
-        **values,
+    style, script = source("board.css"), source(script_name) if script_name else ""
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(style),  # noqa: S704 (our own files, without a single variable)
+            script=Markup(script),  # noqa: S704
+            style_sha256=sha256(style),
+            script_sha256=sha256(script),
+            **values,
+        )
     )
 
 
-def _checksum(text: str) -> str:
+def source(name: str) -> str:
+    """Read one of our own styles or scripts, with what it includes."""
+    return _environment().get_template(name).render()
+
+
+def sha256(text: str) -> str:
+    """Return a text's checksum as security policies write it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -83,7 +106,7 @@ def _environment() -> Environment:
         forest=figures.forest,
         scatter=figures.scatter,
         scatter_metrics=figures.scatter_metrics,
-        gap=gap,
+        cost_figure=costs.cost_figure,
         per_case=lambda name: parse(name).per_case,
     )
     return environment

@@ -17,6 +17,7 @@ from bench.board.wording import (
     p_value,
     percent,
     problems,
+    published,
     seeds_word,
     signed,
     state,
@@ -33,7 +34,7 @@ def render_markdown(table: BoardTable) -> str:
     parts.append(
         f"**{completeness(table.completeness)}.** {escape(table.protocol)} "
         "The same page with figures and per-seed values: [index.html](index.html); "
-        "all numbers: [table.csv](table.csv)."
+        "all numbers: [table.csv](table.csv); for a paper: [table.tex](table.tex)."
     )
     for block in table.datasets:
         parts += _block(table, block)
@@ -54,7 +55,7 @@ def _block(table: BoardTable, block: Block) -> list[str]:
     parts.append(
         grid(
             ["", *(f"{escape(metric)}&nbsp;{arrow(metric)}" for metric in table.metrics)],
-            [[_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows],
+            [[row_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows],
         )
     )
     parts.append(_legend(table))
@@ -82,7 +83,8 @@ def _facts(block: Block) -> str:
     return f"{line}\n\nSource: {escape(block.citation)}" if block.citation else line
 
 
-def _name(row: Row) -> str:
+def row_name(row: Row) -> str:
+    """Name a row with what a reader must know of it."""
     notes = [
         "reference" if row.reference else "",
         "" if row.ranked else "not ranked",
@@ -93,17 +95,33 @@ def _name(row: Row) -> str:
 
 
 def _value(row: Row, cell: Cell) -> str:
+    value, sd, printed, *_ = pieces(row, cell)
+    return value + sd + printed
+
+
+def pieces(row: Row, cell: Cell) -> tuple[str, ...]:
+    """Write a value with its marks, then deviation, published value, interval and p apart."""
+    printed = _small(published(cell))
     if cell.mean is None:
-        return f"*{cell.status}*"
+        return f"*{cell.status}*", "", printed, "", ""
     value = number(cell.mean)
     if cell.best:
         value = f"**{value}**"
     elif cell.second:
         value = f"<u>{value}</u>"
     marks = ("†" if cell.significant else "") + ("≈" if cell.tied else "")
-    notes = [f"±{number(cell.sd)}" if cell.sd is not None else "", cell_seeds(row, cell)]
-    kept = " ".join(note for note in notes if note)
-    return f"{value}{marks} <sub>{kept}</sub>" if kept else f"{value}{marks}"
+    test = cell.comparison
+    return (
+        value + marks + _small(cell_seeds(row, cell)),
+        _small(f"±{number(cell.sd)}") if cell.sd is not None else "",
+        printed,
+        _small(f"Δ {signed(test.difference)} {interval(test.low, test.high)}") if test else "",
+        _small(f"p {p_value(test.p_adjusted)}") if test else "",
+    )
+
+
+def _small(text: str) -> str:
+    return f" <sub>{escape(text)}</sub>" if text else ""
 
 
 def _legend(table: BoardTable) -> str:

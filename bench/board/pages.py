@@ -5,25 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.board import costs
+from bench.board.exports import documents, join, switches
 from bench.board.html import index_html, render_html
+from bench.board.ledger import Ledger, bills
 from bench.board.markdown import index_markdown, render_markdown
-from bench.board.spreadsheet import render_csv
 from bench.board.table import BoardTable
 from bench.results import write_whole
 
 
-def render(table: BoardTable, folder: Path) -> list[Path]:
+def render(table: BoardTable, folder: Path, ledger: Ledger | None = None) -> list[Path]:
     """Write a board's pages to `<folder>/<board>/`.
 
+    Args:
+        table: The board.
+        folder: Where all boards' pages are.
+        ledger: What stands behind its values; only the HTML page and costs.csv tell of it, so that
+            all other files are equal where metrics are.
+
     Returns:
-        The paths of README.md, index.html and table.csv.
+        The paths of README.md, index.html, table.csv, .tex, .md, .json and, with costs, costs.csv.
     """
-    pages = {
-        "README.md": render_markdown(table).encode(),
-        "index.html": render_html(table).encode(),
-        "table.csv": render_csv(table),
+    return write_pages(board_pages(table, ledger), folder / table.name)
+
+
+def board_pages(table: BoardTable, ledger: Ledger | None = None) -> dict[str, bytes]:
+    """Render a board's pages by file name, see `render`."""
+    found = {
+        "README.md": render_markdown(table),
+        "index.html": render_html(table, ledger),
     }
-    return write_pages(pages, folder / table.name)
+    for name, pieces in documents(table).items():
+        found[f"table.{name}"] = join(pieces, switches(table))
+    pages = {name: text.encode() for name, text in found.items()}
+    if ledger is not None and (known := bills(table, ledger)):
+        pages["costs.csv"] = costs.render_csv(table, known)
+    return pages
 
 
 def render_index(tables: Sequence[BoardTable], folder: Path) -> list[Path]:

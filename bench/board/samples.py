@@ -31,9 +31,15 @@ Key = TypeVar("Key")
 def find(folder: Path, trial: Trial) -> Result | BenchError | None:
     """Look up a trial's result; a file that cannot be read is no reason to lose the page."""
     try:
-        return find_result(folder, trial.id)
+        found = find_result(folder, trial.id)
     except BenchError as error:
         return error
+    if found is not None and found.trial != trial.id:
+        return BenchError(
+            f"{folder / trial.id}.json is the result of another trial: {found.trial}.",
+            "Move it away and run again.",
+        )
+    return found
 
 
 def common_fingerprint(results: Sequence[Result]) -> str:
@@ -51,10 +57,43 @@ def outcome(trial: Trial, found: Result | BenchError | None, fingerprint: str) -
         fingerprint: Of the data that the block is about.
     """
     status, reason = _ending(trial, found, fingerprint)
-    metrics: tuple[tuple[str, float], ...] = ()
-    if status == "ok" and isinstance(found, Result):
-        metrics = tuple(sorted(found.evaluations[FINAL].metrics.items()))
-    return Outcome(seed=trial.seed, trial=trial.id, status=status, reason=reason, metrics=metrics)
+    if status != "ok" or not isinstance(found, Result):
+        return Outcome(
+            seed=trial.seed,
+            trial=trial.id,
+            status=status,
+            reason=reason,
+            metrics=(),
+            out_of_memory=_ran_out_of_memory(found),
+        )
+    values = {name: tuple(sorted(one.metrics.items())) for name, one in found.evaluations.items()}
+    return Outcome(
+        seed=trial.seed,
+        trial=trial.id,
+        status=status,
+        reason=reason,
+        metrics=values.pop(FINAL),
+        checkpoints=tuple(values.items()),
+        content=tuple(checksum for _, checksum in sorted(found.files.items())),
+    )
+
+
+def _ran_out_of_memory(found: Result | BenchError | None) -> bool:
+    return isinstance(found, Result) and any(
+        attempt.failure == "out of memory" for attempt in found.attempts[-1:]
+    )
+
+
+def twice(seed: int, trials: Sequence[Trial]) -> Outcome:
+    """Refuse a cell that two trials claim: nobody could tell whose value it shows."""
+    named = " and ".join(trial.id for trial in trials)
+    return Outcome(
+        seed=seed,
+        trial=trials[0].id,
+        status="failed",
+        reason=f"{len(trials)} trials claim this cell, {named}; render the boards apart.",
+        metrics=(),
+    )
 
 
 def _ending(

@@ -1,9 +1,10 @@
-"""A board as CSV: one line per data set × row × metric, numbers in full precision."""
+"""A board's lines of CSV: one per data set × row × metric, numbers in full precision."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from bench.board.table import Block, BoardTable, Cell, Row
 from bench.board.wording import one_line
@@ -23,6 +24,8 @@ COLUMNS = (
     "high",
     "p",
     "p_adjusted",
+    "published",
+    "from_published",
     "status",
     "reason",
 )
@@ -30,19 +33,23 @@ COLUMNS = (
 FORMULA_STARTS = ("=", "+", "-", "@")
 
 
-def render_csv(table: BoardTable) -> bytes:
-    """Render a board as UTF-8 CSV with a header; what is unknown is empty."""
+def header_line() -> str:
+    """Write the names of the columns."""
+    return _written(COLUMNS)
+
+
+def line(table: BoardTable, block: Block, row: Row, cell: Cell) -> str:
+    """Write one cell's line; what is unknown is empty."""
+    return _written(_fields(table, block, row, cell))
+
+
+def _written(fields: Sequence[str]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for block in table.datasets:
-        for row in block.rows:
-            for cell in row.cells:
-                writer.writerow(_line(table, block, row, cell))
-    return text.getvalue().encode()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue()
 
 
-def _line(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
+def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
     test = cell.comparison
     numbers = (
         cell.mean,
@@ -54,15 +61,18 @@ def _line(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
         test and test.high,
         test and test.p,
         test and test.p_adjusted,
+        cell.published and cell.published.value,
+        cell.from_published,
     )
     return [
-        *(table.name, block.dataset, one_line(row.name), row.method, cell.metric),
+        *(table.name, block.dataset, harmless(row.name), row.method, cell.metric),
         *("" if value is None else repr(value) for value in numbers),
         cell.status,
-        _harmless(cell.reason or cell.refusal),
+        harmless(cell.reason or cell.refusal),
     ]
 
 
-def _harmless(value: str) -> str:
+def harmless(value: str) -> str:
+    """Bring a foreign text into one line that no spreadsheet takes for a formula."""
     line = one_line(value)
     return f"'{line}" if line.startswith(FORMULA_STARTS) else line

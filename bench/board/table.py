@@ -1,6 +1,7 @@
 """What a board's page says, as plain frozen values; every rendering reads these and nothing else.
 
-No dates, no cost, no paths: equal results make equal tables, and equal tables equal bytes.
+No dates, no cost, no paths: equal results make equal tables, and equal tables equal bytes. What a
+run cost, and how training went, stands apart in `ledger`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     # Only named here: a report of bare values must not wait for scipy.
+    from bench.claims.verdict import Ours, Printed
+    from bench.published import Number
     from bench.stats.compare import Comparison
+    from bench.stats.reproduction import Reproduction
 
 Status = Literal["ok", "partial", "failed", "skipped", "not run"]
 SeedStatus = Literal["ok", "failed", "skipped", "not run"]
@@ -25,6 +29,9 @@ class Outcome:
         trial: Its id, also the place of its result.
         reason: Why there are no values; empty where there are.
         metrics: Values of the final ranking by name, all that were computed.
+        checkpoints: Name and values of each earlier ranking, in the order of the training.
+        out_of_memory: Whether that is why there are no values.
+        content: Checksums of the files that statistics are computed from; equal ones, equal values.
     """
 
     seed: int
@@ -32,6 +39,9 @@ class Outcome:
     status: SeedStatus
     reason: str
     metrics: tuple[tuple[str, float], ...]
+    checkpoints: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    out_of_memory: bool = False
+    content: tuple[str, ...] = ()
 
     def value(self, metric: str) -> float | None:
         """The value of a metric; None where it has none."""
@@ -52,6 +62,7 @@ class Cell:
         tied: Ranked, not best, and not rejected against the best.
         comparison: Against the block's reference, corrected by Holm within data set and metric.
         refusal: Why there is no comparison although there are values.
+        published: The paper's number of this cell; None where it prints none.
     """
 
     metric: str
@@ -66,6 +77,14 @@ class Cell:
     tied: bool = False
     comparison: Comparison | None = None
     refusal: str = ""
+    published: Number | None = None
+
+    @property
+    def from_published(self) -> float | None:
+        """Our mean - the paper's number; None without either."""
+        if self.mean is None or self.published is None:
+            return None
+        return self.mean - self.published.value
 
     @property
     def n_seeds(self) -> int:
@@ -111,6 +130,11 @@ class Row:
         return sum(outcome.status == "ok" for outcome in self.outcomes)
 
     @property
+    def out_of_memory(self) -> bool:
+        """Whether it has no value because memory ran out."""
+        return self.num_ok == 0 and any(outcome.out_of_memory for outcome in self.outcomes)
+
+    @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """All comparisons with the reference, in the order of the metrics."""
         return tuple(cell.comparison for cell in self.cells if cell.comparison is not None)
@@ -129,6 +153,7 @@ class Block:
         num_cases: n of the test cases; None as long as there is no result.
         num_items: Size of the catalogue; None likewise.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
+        reproduction: Our values beside the paper's; None where it prints none, or before testing.
     """
 
     dataset: str
@@ -140,6 +165,7 @@ class Block:
     citation: str
     homepage: str
     rows: tuple[Row, ...]
+    reproduction: Reproduction | None = None
 
     @property
     def reference(self) -> Row | None:
@@ -163,6 +189,51 @@ class Completeness:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClaimLine:
+    """A sentence of the board's paper with both verdicts.
+
+    Attributes:
+        id: As in S-04a; section: of the paper; sentence: in our words.
+        implied: No sentence of the paper says it, but its argument needs it.
+        in_print: Verdict in the paper's printed numbers; count_in_print: "6 of 8", or empty.
+        ours: Verdict in our results; count_ours: cells by verdict, or empty.
+        note: What a reader should know of the printed numbers.
+        cells: Data set, metric, verdict and numbers of each comparison that was made.
+        lacking: Why others were not.
+    """
+
+    id: str
+    section: str
+    sentence: str
+    implied: bool
+    in_print: Printed
+    count_in_print: str
+    ours: Ours
+    count_ours: str
+    note: str
+    cells: tuple[tuple[str, str, str, str], ...]
+    lacking: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The paper whose table a board mirrors.
+
+    Attributes:
+        paper: Short name; title: of the paper.
+        differences: What here is not as in the paper, a sentence each.
+        departures: Where the marks in print are not those of the rule, a sentence each.
+        num_marks: Columns of the paper's table whose marks could be checked.
+    """
+
+    paper: str
+    title: str
+    differences: tuple[str, ...]
+    departures: tuple[str, ...]
+    num_marks: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BoardTable:
     """A board with its values, verdicts and the sentences that belong to them.
 
@@ -172,6 +243,8 @@ class BoardTable:
         protocol: Cases, candidates, k and seeds in one sentence.
         statistics: Tests, correction and intervals, fit for a paper.
         across: Mean ranks over the data sets, a sentence a metric; none with a single data set.
+        source: The paper whose table this one mirrors; None for a board of our own.
+        claims: What that paper claims of these rows.
     """
 
     name: str
@@ -185,6 +258,8 @@ class BoardTable:
     protocol: str
     statistics: str
     across: tuple[str, ...] = ()
+    source: Source | None = None
+    claims: tuple[ClaimLine, ...] = ()
 
 
 def overall(statuses: Iterable[SeedStatus]) -> Status:

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.board.table import Block, BoardTable, Cell, Completeness, Outcome, Row
+from bench.board.table import Block, BoardTable, Cell, ClaimLine, Completeness, Outcome, Row
 from bench.metrics.names import parse
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ def interval(low: float | None, high: float | None, *, digits: int = DIGITS) -> 
     if low is None or high is None:
         return NO_VALUE
     return f"[{signed(low, digits=digits)}, {signed(high, digits=digits)}]"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """Write the ends of a value's own interval, which needs no signs."""
+    return NO_VALUE if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
 def count(number: int, noun: str) -> str:
@@ -103,6 +108,40 @@ def cell_seeds(row: Row, cell: Cell) -> str:
     if cell.mean is None or cell.n_seeds == row.num_ok:
         return ""
     return f"{cell.n_seeds}/{cell.expected_seeds}"
+
+
+def gap(row: Row) -> tuple[str, str] | None:
+    """Return status and reason of a row without any value, told once instead of in each cell."""
+    if any(cell.mean is not None for cell in row.cells):
+        return None
+    told = dict.fromkeys((cell.status, cell.reason) for cell in row.cells)
+    if len(told) != 1:
+        return None
+    status, reason = next(iter(told))
+    return ("out of memory" if row.out_of_memory else status), reason
+
+
+def published(cell: Cell) -> str:
+    """Write the paper's number, and how far ours lies from it: "paper .0413 (+0.0012)"."""
+    if cell.published is None:
+        return ""
+    apart = cell.from_published
+    near = "" if apart is None else f" ({signed(apart)})"
+    return f"paper {number(cell.published.value)}{near}"
+
+
+def seconds(value: float) -> str:
+    """Write a duration: "< 0.1 s", "0.4 s", "12 s", "3 min 5 s", "2 h 10 min"."""
+    if 0 < value < 0.05:
+        return "< 0.1 s"
+    if value < 10:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
 def completeness(done: Completeness) -> str:
@@ -172,6 +211,13 @@ def main_metric(table: BoardTable) -> str:
     """Choose the metric for the figure of differences: the first NDCG, or the first of all."""
     chosen = [name for name in table.metrics if parse(name).family == "NDCG"]
     return (chosen or list(table.metrics))[0]
+
+
+def verdict_counts(claims: Sequence[ClaimLine]) -> str:
+    """Count our verdicts on claims, the decided ones first: "3 holds, 1 undecided, 20 not run"."""
+    words = [line.ours for line in claims]
+    order = ("holds", "fails", "undecided", "shown", "not run")
+    return ", ".join(f"{words.count(word)} {word}" for word in order if word in words)
 
 
 def state(table: BoardTable) -> tuple[str, str, str]:

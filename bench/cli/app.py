@@ -20,6 +20,8 @@ from bench.cli import (
     run,
     schema,
     score,
+    serve,
+    status,
 )
 
 app = typer.Typer(
@@ -35,6 +37,8 @@ app.command("show")(listing.show)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(report.report)
+app.command("status")(status.status)
+app.command("serve")(serve.serve)
 app.command("score")(score.score)
 app.command("claims")(claims.claims)
 app.command("compare")(compare.compare)

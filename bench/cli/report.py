@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.board.judging import Memory
+    from bench.board.ledger import Ledger
     from bench.board.table import BoardTable
-    from bench.cli.selection import Cells
+    from bench.cli.selection import Cells, Selection
     from bench.trials import Board
 
 
@@ -26,14 +29,8 @@ def report(
 ) -> None:
     """Print and render boards from stored results; without a selection, all that were run."""
     from bench.board.assemble import report_json
-    from bench.cli.selection import cells, recall, select
 
-    if not asked.names_something and asked != o.Asked():
-        raise BenchError(
-            "Options that change a board need to know which.", "Add --suite S or --board B."
-        )
-    selections = [select(asked)] if asked.names_something else recall(results)
-    planned = [cell for selection in selections for cell in cells(selection)]
+    planned = planned_boards(asked, results)
     if as_json:
         print(json.dumps(report_json(planned, results), indent=2))
         return
@@ -41,27 +38,157 @@ def report(
     print_tables(tables)
 
 
+def planned_boards(asked: o.Asked, results: Path) -> list[tuple[Board, Cells]]:
+    """Plan the boards that were asked for, or all that were run into a folder."""
+    from bench.cli.selection import recall, select
+
+    if not asked.names_something and asked != o.Asked():
+        raise BenchError(
+            "Options that change a board need to know which.", "Add --suite S or --board B."
+        )
+    selections = [select(asked)] if asked.names_something else recall(results)
+    return [board for selection in selections for board in plan_leniently(selection)]
+
+
+def plan_leniently(selection: Selection) -> list[tuple[Board, Cells]]:
+    """Plan a selection; a row that cannot be planned any more is there, with the reason.
+
+    A method of an earlier run may be gone, or have lost a setting: that must not cost the page the
+    rest of its rows. What is no mistake of a row, such as an unknown budget, is raised.
+    """
+    from bench.cli.selection import cells
+
+    try:
+        return cells(selection)
+    except BenchError:
+        rows = [(board, row) for board in selection.boards for row in board.card.rows]
+        alone = {(board.name, row.name): _alone(selection, board, row) for board, row in rows}
+        if not any(isinstance(found, list) for found in alone.values()):
+            raise
+    planned = []
+    for board in selection.boards:
+        of_board: Cells = []
+        for row in board.card.rows:
+            found = alone[board.name, row.name]
+            of_board += (
+                found if isinstance(found, list) else _unplanned(selection, board, row, found)
+            )
+        planned.append((board, of_board))
+    return planned
+
+
+def _alone(selection: Selection, board: Board, row: Any) -> Cells | BenchError:
+    """Plan one row of a board as if it were the only one."""
+    from bench.cli.selection import cells
+
+    card = board.card.model_copy(update={"rows": (row,), "reference": ""})
+    settings = tuple(one for one in selection.settings if _concerns(one, row.method))
+    only = dataclasses.replace(
+        selection, boards=(dataclasses.replace(board, card=card),), settings=settings
+    )
+    try:
+        return cells(only)[0][1]
+    except BenchError as error:
+        return error
+
+
+def _concerns(setting: str, method: str) -> bool:
+    """Tell whether a `--set` option may speak of a method: it names it, or no method at all."""
+    name, dot, _ = setting.partition("=")[0].partition(".")
+    return not dot or name == method
+
+
+def _unplanned(selection: Selection, board: Board, row: Any, error: BenchError) -> Cells:
+    from bench import plugins
+    from bench.trials import Trial
+
+    asked = selection.rows.model_dump(exclude_none=True)
+    rows = plugins.budget_card(board.card.budget).rows.model_copy(update=asked)
+    return [
+        (
+            row,
+            Trial(
+                method=row.method,
+                dataset=dataset,
+                seed=seed,
+                model=board.card.model,
+                rows=rows,
+                data_seed=board.card.data_seed,
+                settings=row.settings,
+                problem=f"{error.message} {error.hint}".strip(),
+            ),
+        )
+        for dataset in board.card.datasets
+        for seed in range(board.card.seeds)
+    ]
+
+
 def render_boards(
     planned: Sequence[tuple[Board, Cells]], results: Path, out: Path
 ) -> tuple[list[BoardTable], list[Path]]:
     """Render boards and the list of all boards that were run; return tables and pages."""
     from bench.board import pages
-    from bench.board.assemble import assemble
-    from bench.cli.selection import cells, recall
 
-    tables = [assemble(board, row, results) for board, row in planned]
-    written = [path for table in tables for path in pages.render(table, out)]
-    known = {table.name: table for table in tables}
+    known = all_boards(planned, results)
+    shown = [board.name for board, _ in planned]
+    found = assemble_boards(planned, known, results, {})
+    written = [path for table, ledger in found for path in pages.render(table, out, ledger)]
+    listed = {table.name: table for table, _ in found}
+    listed |= states({name: known[name] for name in known if name not in shown}, results)
+    pages.render_index([listed[name] for name in sorted(listed)], out)
+    return [table for table, _ in found], written
+
+
+def all_boards(
+    planned: Sequence[tuple[Board, Cells]], results: Path
+) -> dict[str, tuple[Board, Cells]]:
+    """Add to planned boards the others that were run into a folder, by name."""
+    from bench.cli.selection import RECORDS, recall
+
+    known = {board.name: (board, row) for board, row in planned}
+    if not any((results / RECORDS).glob("*.json")):
+        return known
     for selection in recall(results):
+        if selection.boards[0].name in known:
+            continue
         try:
-            others = [one for one in cells(selection) if one[0].name not in known]
+            known |= {one[0].name: one for one in plan_leniently(selection)}
         except BenchError as error:  # a method or data set of an earlier run may be gone
             print(f"Left out of the list: {error.message}", file=sys.stderr)
-            continue
-        for board, row in others:
-            known[board.name] = assemble(board, row, results, judged=False)
-    pages.render_index([known[name] for name in sorted(known)], out)
-    return tables, written
+    return known
+
+
+def assemble_boards(
+    planned: Sequence[tuple[Board, Cells]],
+    known: dict[str, tuple[Board, Cells]],
+    results: Path,
+    memory: Memory,
+) -> list[tuple[BoardTable, Ledger]]:
+    """Assemble boards with their claims, and what stands behind them.
+
+    Args:
+        planned: The boards.
+        known: All boards at hand, for claims that speak of rows of several.
+        results: Where results are stored.
+        memory: Statistics of equal files, see `bench.board.judging`.
+    """
+    from bench.board import ledger
+    from bench.board.assemble import assemble
+    from bench.board.claimed import claim_lines
+
+    found = []
+    for board, row in planned:
+        table = assemble(board, row, results, memory=memory)
+        claims = claim_lines(table, known, results, memory)
+        found.append((dataclasses.replace(table, claims=claims), ledger.read(table, results)))
+    return found
+
+
+def states(known: dict[str, tuple[Board, Cells]], results: Path) -> dict[str, BoardTable]:
+    """Assemble boards without tests: what a list of boards needs."""
+    from bench.board.assemble import assemble
+
+    return {name: assemble(*one, results, tested=False) for name, one in known.items()}
 
 
 def print_tables(tables: Sequence[BoardTable]) -> None:

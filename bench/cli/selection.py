@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,20 +211,27 @@ def recall(results: Path) -> list[Selection]:
     found = []
     for path in paths:
         try:
-            content = json.loads(path.read_bytes())
-            card = check_card(content["card"], BoardCard, str(path))
-            rows = Rows(**content["rows"])
-            settings = tuple(content["settings"])
-            own, files = content.get("model_path"), content.get("files", {})
-        except (ValueError, KeyError, TypeError) as error:
-            raise BenchError(f"{path} is torn or was edited: {error}.", "Run again.") from error
-        found.append(
-            Selection(
-                boards=(Board(name=path.stem, card=card),),
-                settings=settings,
-                rows=rows,
-                model_path=None if own is None else Path(own),
-                files=files,
-            )
-        )
+            found.append(_recalled(path))
+        except BenchError as error:
+            print(f"Left out: {error.message} {error.hint}", file=sys.stderr)
+    if not found:
+        raise BenchError(f"No board in {results} can be read.", "Run again.")
     return found
+
+
+def _recalled(path: Path) -> Selection:
+    try:
+        content = json.loads(path.read_bytes())
+        card = check_card(content["card"], BoardCard, str(path))
+        rows = Rows(**content["rows"])
+        settings = tuple(content["settings"])
+        own, files = content.get("model_path"), content.get("files", {})
+    except (ValueError, KeyError, TypeError) as error:
+        raise BenchError(f"{path} is torn or was edited: {error}.", "Run again.") from error
+    return Selection(
+        boards=(Board(name=path.stem, card=card),),
+        settings=settings,
+        rows=rows,
+        model_path=None if own is None else Path(own),
+        files=files,
+    )

@@ -1,27 +1,78 @@
 "use strict";
 (() => {
-  // Without this script the page shows means and deviations, and everything else in the lists below.
+  // Without this script the page shows every table whole, and all details in the lists below.
+  const source = document.getElementById("board-data");
+  const form = document.querySelector("form.controls");
+  if (!source || !form) return;
+  const board = JSON.parse(source.textContent);
   const root = document.documentElement;
-  const controls = document.querySelector(".controls");
-  if (!controls) return;
-  const boxes = [...controls.querySelectorAll("input")];
-  const apply = () => {
-    for (const box of boxes) {
-      root.classList.toggle(`show-${box.value}`, box.checked);
-      root.classList.toggle(`no-${box.value}`, !box.checked);
-    }
+  const make = (tag, properties = {}, ...inside) => {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...inside);
+    return made;
   };
-  const read = () => {
-    const asked = /^#show=([a-z,]*)$/.exec(location.hash);
-    if (asked) for (const box of boxes) box.checked = asked[1].split(",").includes(box.value);
-    apply();
+  const tables = [...document.querySelectorAll("table.values")].map((table, place) => ({
+    table,
+    place,
+    block: board.blocks[place],
+    section: table.closest("section"),
+    rows: [...table.tBodies[0].rows],
+    families: [...table.tHead.rows[0].cells].slice(1),
+    heads: [...table.tHead.rows[1].cells],
+  }));
+  const field = (name) => form.querySelector(`#${name}`);
+  const boxes = (name) => [...field(name).querySelectorAll("input")];
+  const choices = ["find", "family", "status", "data", "k"];
+  const sorted = new Map(); // data set -> { by, order }
+  let opened = null; // { dataset, row, metric }
+
+  {% include "shown.js" %}
+
+  {% include "sorting.js" %}
+
+  {% include "cell.js" %}
+
+  {% include "export.js" %}
+
+  {% include "address.js" %}
+
+  const refresh = () => {
+    show();
+    sortTables();
+    rove();
+    writeAddress();
   };
-  controls.addEventListener("change", () => {
-    apply();
-    const shown = boxes.filter((box) => box.checked).map((box) => box.value);
-    history.replaceState(null, "", `#show=${shown.join(",")}`);
+  form.addEventListener("input", refresh);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    readState(new URLSearchParams());
+    refresh();
   });
-  addEventListener("hashchange", read);
-  controls.hidden = false;
-  read();
+  addEventListener("hashchange", () => {
+    if (location.hash.includes("=") || !location.hash) {
+      readState(new URLSearchParams(location.hash.slice(1)));
+      refresh();
+      reopen();
+    }
+  });
+  for (const link of document.querySelectorAll('nav a[href^="#"]')) {
+    link.addEventListener("click", (event) => {
+      // The address holds the state, so a jump must not replace it.
+      event.preventDefault();
+      const target = document.getElementById(link.hash.slice(1));
+      target.tabIndex = -1;
+      target.focus({ preventScroll: true });
+      target.scrollIntoView();
+    });
+  }
+  addSortButtons();
+  addCellButtons();
+  form.hidden = false;
+  root.classList.add("scripted");
+  readState(new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : ""));
+  show();
+  sortTables();
+  rove();
+  reopen();
 })();

@@ -1,0 +1,86 @@
+"""`bench status`: how far the boards are, from results alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bench.cli import options as o
+
+if TYPE_CHECKING:
+    from bench.board.table import Block, BoardTable, Outcome, Row
+
+WIDTH = 100
+
+
+@o.asking
+def status(asked: o.Asked, results: o.ResultsFolder = o.RESULTS, as_json: o.AsJson = False) -> None:
+    """Say which trials are done, failed or missing; without a selection, of all boards that ran."""
+    from bench.cli.report import planned_boards, states
+
+    planned = {board.name: (board, row) for board, row in planned_boards(asked, results)}
+    tables = states(planned, results)
+    if as_json:
+        print(json.dumps({"boards": [_content(one) for one in tables.values()]}, indent=2))
+        return
+    print("\n\n".join(_text(one) for one in tables.values()))
+
+
+def _text(table: BoardTable) -> str:
+    """Write a board: a line a row and data set, then what failed and why."""
+    from tabulate import tabulate
+
+    from bench.board.wording import completeness, one_line, why_missing
+
+    lines, reasons = [], []
+    for block in table.datasets:
+        for row in block.rows:
+            name, dataset = one_line(row.name), one_line(block.title)
+            lines.append([dataset, name, _done(row), _rest(row)])
+            reasons += [
+                f"  ! {name} on {dataset}, {what}: {one_line(why, 2 * WIDTH)}"
+                for what, why in why_missing(_troubled(row))
+            ]
+    head = f"{one_line(table.title)} · {completeness(table.completeness)}"
+    shown = tabulate(lines, headers=["data set", "row", "done", ""], disable_numparse=True)
+    return "\n".join([head, shown, *reasons])
+
+
+def _done(row: Row) -> str:
+    return f"{row.num_ok}/{len(row.outcomes)}"
+
+
+def _rest(row: Row) -> str:
+    words = [one.status for one in row.outcomes if one.status != "ok"]
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+
+
+def _troubled(row: Row) -> list[Outcome]:
+    """Leave out trials that simply wait: there is nothing to say about them."""
+    return [one for one in row.outcomes if one.status != "not run"]
+
+
+def _content(table: BoardTable) -> dict[str, Any]:
+    done = table.completeness
+    return {
+        "name": table.name,
+        "title": table.title,
+        "trials": {
+            "ok": done.ok,
+            "failed": done.failed,
+            "skipped": done.skipped,
+            "not_run": done.not_run,
+        },
+        "rows": [_row(block, row) for block in table.datasets for row in block.rows],
+    }
+
+
+def _row(block: Block, row: Row) -> dict[str, Any]:
+    return {
+        "dataset": block.dataset,
+        "row": row.name,
+        "trials": [
+            {"seed": one.seed, "trial": one.trial, "status": one.status, "reason": one.reason}
+            for one in row.outcomes
+        ],
+    }
