@@ -147,9 +147,11 @@ def load(
     full = tuning["kind"] == "full"
     assert not (full and quantisation != "none"), "weights in 4 bits cannot be trained in full"
     model: PreTrainedModel | PeftModel = base.model
+    # Should reading fail half-way, the next load must not trust what lies there.
+    changed, _trained = _trained, _trained or full
     if full and start is not None:
         weights.fill(weights.own_tensors(model), [start / FULL], exactly=True)
-    elif _trained:
+    elif changed:
         weights.fill(weights.own_tensors(model), weights.weight_files(base.folder))
     _trained = full
     base.model.requires_grad_(full)
