@@ -1,0 +1,70 @@
+"""SPRec killed inside its second round: the first round stands, and the metrics are the same."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROUNDS = [
+    *("run", "--method", "sprec", "--dataset", "synthetic", "--model", "tiny", "--scale", "smoke"),
+    *("--seeds", "1", "--set", "rounds=2", "--executor", "inline", "--json"),
+]
+
+
+def bench(folder: Path, *words: str) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "bench", *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+
+def finished(folder: Path, *words: str) -> Any:
+    process = bench(folder, *words)
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(out)
+
+
+def artefacts(folder: Path) -> dict[str, float]:
+    """When each artefact was made, by its place."""
+    return {
+        str(path.parent.relative_to(folder)): path.stat().st_mtime
+        for path in folder.glob(".bench/store/[a-z]*/*/meta.json")
+    }
+
+
+def preferences(folder: Path) -> list[str]:
+    return [place for place in artefacts(folder) if "/preference/" in place]
+
+
+def test_a_kill_in_the_second_round_costs_one_stage(tmp_path: Path) -> None:
+    undisturbed = finished(tmp_path / "whole", *ROUNDS)["stages"]
+    folder = tmp_path / "killed"
+    process = bench(folder, *ROUNDS)
+    until = time.monotonic() + 240
+    while not preferences(folder):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "no round ended"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = artefacts(folder)
+    assert len(preferences(folder)) == 1
+    summary = finished(folder, *ROUNDS)["stages"]
+    assert summary["reused"] >= len(before)
+    assert summary["run"] + summary["reused"] == undisturbed["run"]
+    after = artefacts(folder)
+    assert {place: after[place] for place in before} == before
+    reports = [finished(tmp_path / name, "report", "--json") for name in ("whole", "killed")]
+    assert reports[0] == reports[1]
+    weights = [
+        {path.parent.name: path.read_bytes() for path in where.glob("*/model.safetensors")}
+        for where in (tmp_path / name / ".bench/store/preference" for name in ("whole", "killed"))
+    ]
+    assert len(weights[0]) == 2
+    assert weights[0] == weights[1]
