@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.runner.executors import be_patient
+
+be_patient()
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -71,10 +71,12 @@ def run(
         return
 
     from bench.cli.report import print_tables, render_boards
+    from bench.runner.executors import be_patient
     from bench.runner.run import Options
     from bench.runner.run import run as run_trials
     from bench.store import Store
 
+    be_patient()
     make = _executor(executor, address=address, num_cpus=num_cpus, time_limit=time_limit)
     remember(selection, results)
     options = Options(

@@ -16,6 +16,7 @@ from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError, Worke
 
 from bench.errors import BenchError
 from bench.plugins import user_folders
+from bench.runner.executors import PATIENCE
 from bench.runner.work import Failure, Order, Outcome, work
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values travel
@@ -47,13 +48,14 @@ class RayExecutor:
         }
         # Absolute, since a worker's working folder is Ray's affair.
         folders = os.pathsep.join(map(str, user_folders()))
-        carried = {"BENCH_PATH": folders} if folders else {}
+        carried = {name: os.environ.get(name, value) for name, value in PATIENCE.items()}
+        carried |= {"BENCH_PATH": folders} if folders else {}
         try:
             ray.init(
                 address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": carried} if carried else None,
+                runtime_env={"env_vars": carried},
                 **(local if address is None else {}),
             )
         except (ConnectionError, RuntimeError) as error:
