@@ -12,6 +12,7 @@ import numpy as np
 
 from bench import plugins
 from bench.cards import BoardCard, BoardRow
+from bench.data import lists
 from bench.errors import BenchError
 from bench.graph import build
 from bench.rankings import read_ranking
@@ -21,7 +22,8 @@ from bench.runner.run import Options, Summary, run
 from bench.store import Store
 from bench.trials import Board, Trial, all_ks, board_trials
 
-DATASET = "synthetic"
+DATASETS = {"next-item": "synthetic", "rerank": "synthetic-rated"}
+PAIR = ("lists", "scores")
 BUDGET = "smoke"
 MODEL = "tiny"
 ALLOWED_IMPORT = "bench.api"
@@ -103,10 +105,14 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield node.module or ""
 
 
+def _task(name: str) -> str:
+    return getattr(plugins.method_class(name), "TASK", "next-item")
+
+
 def _planned(name: str) -> list[Trial]:
     card = BoardCard(
         title=name,
-        datasets=(DATASET,),
+        datasets=(DATASETS[_task(name)],),
         rows=(BoardRow(method=name),),
         metrics=("NDCG@5",),
         seeds=2,
@@ -140,8 +146,16 @@ def _runs(trials: list[Trial], folder: Path) -> str:
             return reason
     store = Store(folder / "store")
     for trial in trials:
-        ranking = trial.evaluations["final"].inputs["ranking"]
-        items = read_ranking(store.open(ranking.kind, ranking.key)).items
+        inputs = trial.evaluations["final"].inputs
+        if "scores" in inputs:
+            source, given = (store.open(inputs[name].kind, inputs[name].key) for name in PAIR)
+            rows, scores = lists.read_scores(given)
+            if not np.array_equal(rows, lists.read(source).rows("test")):
+                return "It did not score every test list once."
+            if not np.isfinite(scores).all():
+                return "A place of a list has no finite score."
+            continue
+        items = read_ranking(store.open(inputs["ranking"].kind, inputs["ranking"].key)).items
         listed = np.sort(items, axis=1)
         if ((listed[:, 1:] == listed[:, :-1]) & (listed[:, 1:] >= 0)).any():
             return "A list holds an item twice."

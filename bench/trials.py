@@ -24,13 +24,17 @@ from bench.plan import (
     Stage,
     draw,
     evaluate,
+    evaluate_lists,
     language_model,
     prepare,
 )
+from bench.plan.listdata import list_data
 from bench.records import Plain, digest
-from bench.settings import overrides_for, resolve_settings, setting_layers
+from bench.settings import Layer, overrides_for, resolve_settings, setting_layers
 
 DEFAULT_KS = (1, 5, 10, 20)
+RERANKING = "rerank"
+OTHER_MODEL = "This row is {own}'s, and the run has {asked} in place of the board's {board}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +137,10 @@ def dataset(
         split: draw(prepared, split=split, num=num, seed=data_seed, strict=strict, nouns=nouns)
         for split, num in rows.model_dump().items()
     }
-    return Data(name=name, **drawn), notes
+    lists, without = list_data(
+        name, card, rows=rows, data_seed=data_seed, data_dir=data_dir, files=files
+    )
+    return Data(name=name, lists=lists, **drawn), (*notes, *without)
 
 
 def board_trials(
@@ -164,16 +171,18 @@ def board_trials(
     """
     card = board.card
     budget = plugins.budget_card(card.budget)
-    model = None if card.model is None else (card.model, plugins.model_card(card.model))
-    layers = setting_layers(
-        (row.method for row in card.rows), model=model, budget=(card.budget, budget)
-    )
     given = (rows or Rows()).model_dump(exclude_none=True)
     asked = budget.rows.model_copy(update=given)
     methods = {*methods_in_run, *(row.method for row in card.rows)}
 
     @cache
-    def inputs_of(name: str) -> Inputs:
+    def layers_of(model: str | None) -> list[Layer]:
+        known = None if model is None else (model, plugins.model_card(model))
+        names = [row.method for row in card.rows]
+        return setting_layers(names, model=known, budget=(card.budget, budget))
+
+    @cache
+    def inputs_of(name: str, model: str | None) -> Inputs:
         data, notes = dataset(
             name,
             rows=asked,
@@ -185,37 +194,58 @@ def board_trials(
         if model is None:
             return Inputs(data=data, model=None, notes=notes)
         backbone = language_model(
-            *model, data=data.train.data, nouns=data.train.nouns, model_path=model_path
+            model,
+            plugins.model_card(model),
+            data=data.train.data,
+            nouns=data.train.nouns,
+            model_path=model_path,
         )
         return Inputs(data=data, model=backbone, notes=notes)
 
     planned: list[tuple[BoardRow, Trial]] = []
     for row in card.rows:
         chosen = overrides_for(row.method, overrides, methods)
-        settings = resolve_settings(row, layers=layers, overrides=chosen)
+        model = row.model or card.model
+        settings = resolve_settings(row, layers=layers_of(model), overrides=chosen)
         method = plugins.method_class(row.method)(**settings)
         for name, seed in itertools.product(card.datasets, range(card.seeds)):
             trial = Trial(
                 method=row.method,
                 dataset=name,
                 seed=seed,
-                model=card.model,
+                model=model,
                 rows=asked,
                 data_seed=card.data_seed,
                 settings=settings,
             )
-            planned.append((row, _planned(trial, method, inputs_of, ks)))
+            if problem := _misplaced(board, row):
+                planned.append((row, dataclasses.replace(trial, problem=problem)))
+            else:
+                planned.append((row, _planned(trial, method, inputs_of, ks)))
     return planned
+
+
+def _misplaced(board: Board, row: BoardRow) -> str:
+    """Say why a row with a model of its own is left out: it stands beside the board's model only.
+
+    Where `--model` put another one in the board's place, its row would be of two worlds.
+    """
+    if row.model is None or board.name not in plugins.card_paths("leaderboards"):
+        return ""
+    declared = plugins.board_card(board.name).model
+    if declared == board.card.model:
+        return ""
+    return OTHER_MODEL.format(own=row.model, asked=board.card.model, board=declared)
 
 
 def _planned(
     trial: Trial,
     method: Any,
-    inputs_of: Callable[[str], Inputs],
+    inputs_of: Callable[[str, str | None], Inputs],
     ks: Sequence[int],
 ) -> Trial:
     try:
-        given = inputs_of(trial.dataset)
+        given = inputs_of(trial.dataset, trial.model)
         plan = method.plan(given.data, given.model, trial.seed)
         evaluations = _evaluations(plan, given.data, ks)
         return dataclasses.replace(trial, evaluations=evaluations, notes=given.notes)
@@ -230,7 +260,13 @@ def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
     if not isinstance(plan, Plan):
         raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
     rankings = {"final": plan.final, **plan.checkpoints}
-    stages = {name: evaluate(stage, data.test, ks=ks) for name, stage in rankings.items()}
+    stages = {name: _evaluation(ranking, data, ks) for name, ranking in rankings.items()}
     for stage in stages.values():
         stage.key  # noqa: B018 (a plan that has no key is this trial's problem, found here)
     return stages
+
+
+def _evaluation(ranking: Stage, data: Data, ks: Sequence[int]) -> Stage:
+    if ranking.kind == RERANKING:
+        return evaluate_lists(ranking, ranking.inputs["lists"], ks=ks)
+    return evaluate(ranking, data.test, ks=ks)

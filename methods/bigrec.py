@@ -25,6 +25,7 @@ class Method(FineTuned, Grounded, Constrained):
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"sft_loss": "sequence", "eos": False}
+    SPACE: ClassVar[dict[str, Plain]] = {"sft_learning_rate": {"log_uniform": [1e-4, 3e-3]}}
 
     decoding: str = "grounded"
     length_penalty: float = 1.0

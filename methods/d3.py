@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.api import Constrained, Data, FineTuned, Model, Plain, Plan, sasrec
+from bench.api import (
+    Constrained,
+    Data,
+    FineTuned,
+    Model,
+    Plain,
+    Plan,
+    Policy,
+    Stage,
+    sasrec,
+    select,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +28,28 @@ class Method(FineTuned, Constrained):
 
     Attributes:
         alpha: Weight of the language model beside the assistant, from 0 to 1.
+        alphas: Several, of which the best on validation is taken instead.
+        chosen_by: The metric that decides between them.
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"alpha": 1.0}
+    SPACE: ClassVar[dict[str, Plain]] = {"alpha": {"choices": [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]}}
 
     alpha: float = 0.8
+    alphas: tuple[float, ...] = ()
+    chosen_by: str = "NDCG@5"
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune as BIGRec does, then decode inside the catalogue."""
         policy = self.base(data, model, seed)
         oracle = sasrec(data.train, data.valid, seed=seed)
-        ranking = self.decoded(policy, data, oracle=oracle, assistant=self.alpha, eos=self.eos)
-        return Plan(final=ranking)
+        if not self.alphas:
+            return Plan(final=self._ranked(policy, oracle, data, self.alpha))
+        on_valid, on_test = (
+            {f"{alpha:g}": self._ranked(policy, oracle, cases, alpha) for alpha in self.alphas}
+            for cases in (replace(data, test=data.valid), data)
+        )
+        return Plan(final=select(on_valid, on_test, data.valid, metric=self.chosen_by))
+
+    def _ranked(self, policy: Policy, oracle: Stage, cases: Data, alpha: float) -> Stage:
+        return self.decoded(policy, cases, oracle=oracle, assistant=alpha, eos=self.eos)

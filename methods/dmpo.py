@@ -25,6 +25,10 @@ class Method(Preferring, Grounded):
         "beta": 0.3,
         "preference_learning_rate": 1e-6,
     }
+    SPACE: ClassVar[dict[str, Plain]] = {
+        "beta": {"choices": [0.05, 0.1, 0.3, 1.0]},
+        "preference_learning_rate": {"log_uniform": [3e-6, 1e-4]},
+    }
 
     num_negatives: int = 3
     summed: bool = False

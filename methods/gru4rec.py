@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from bench.api import Data, Model, Plan, gru4rec, rank
+from bench.api import Data, Model, Plain, Plan, gru4rec, rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,11 @@ class Method:
     Shares rows, loss and training with `sasrec`, as the peer code of the field does. Which form the
     IGD paper ran is not known.
     """
+
+    SPACE: ClassVar[dict[str, Plain]] = {
+        "learning_rate": {"log_uniform": [3e-4, 1e-2]},
+        "dropout": {"choices": [0.1, 0.3, 0.5]},
+    }
 
     hidden: int = 64
     layers: int = 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from bench.api import Constrained, Data, FineTuned, Model, Plan
+from bench.api import Constrained, Data, FineTuned, Model, Plain, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,11 @@ class Method(FineTuned, Constrained):
         prior: "popularity" of the training targets, or "uniform".
         trained_only: Whether only training targets can be recommended, as in the program.
     """
+
+    SPACE: ClassVar[dict[str, Plain]] = {
+        "beta": {"choices": [0.08, 0.1, 0.2, 0.4, 0.5, 0.6]},
+        "alpha": {"choices": [0.0, 0.1, 0.2, 0.3, 0.4]},
+    }
 
     beta: float = 0.1
     alpha: float = 0.2

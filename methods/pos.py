@@ -17,6 +17,9 @@ class Method(FineTuned, Constrained):
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"beta": 0.25}
+    SPACE: ClassVar[dict[str, Plain]] = {
+        "beta": {"choices": [0.09, 0.16, 0.29, 0.38, 0.5, 0.66, 0.9, 0.96]}
+    }
 
     beta: float = 0.5
 

@@ -20,6 +20,7 @@ class Method(FineTuned, Grounded):
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"mean_over": "micro-batch", "sft_loss": "sequence"}
+    SPACE: ClassVar[dict[str, Plain]] = {"sft_learning_rate": {"log_uniform": [1e-4, 3e-3]}}
 
     mean_over: str = "rows"
 

@@ -25,6 +25,10 @@ class Method(Preferring, Grounded):
         "preference_epochs": 3,
         "preference_batch": 128,
     }
+    SPACE: ClassVar[dict[str, Plain]] = {
+        "beta": {"choices": [0.05, 0.1, 0.3, 1.0]},
+        "preference_learning_rate": {"log_uniform": [3e-6, 1e-4]},
+    }
 
     num_negatives: int = 3
 

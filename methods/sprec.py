@@ -63,6 +63,12 @@ class Method(Preferring, Grounded):
         "negative_tokens": 128,
         "preference_prompt": "bare",
     }
+    SPACE: ClassVar[dict[str, Plain]] = {
+        "beta": {"choices": [0.05, 0.1, 0.3, 1.0]},
+        "preference_learning_rate": {"log_uniform": [3e-6, 1e-4]},
+        "step_learning_rate": {"log_uniform": [2e-5, 4e-4]},
+    }
+    RESOURCE: ClassVar[str] = "rounds"
 
     rounds: int = 5
     round_rows: int = 2048

@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.lm.encoder import Encoder, load_encoder
 from bench.metrics.rerank import evaluate_lists
 from bench.plan import Stage
-from bench.plan import rerank as plan
+from bench.plan import listwise as plan
 from bench.plugins import dataset_card
 from bench.records import Job
 from bench.rerank.knowledge import Pair, Rewards, choose, rewards
@@ -98,7 +98,7 @@ def test_product_titles_are_mended_or_refused(text: str, expected: str) -> None:
 
 def test_entries_stand_one_behind_the_other() -> None:
     found = entries(['The "Burbs" (1989)', "Heat (1995)"], np.array([2, 5], dtype=np.float32))
-    assert found == '"The \'Burbs\' (1989)", 2 stars; "Heat (1995)", 5 stars; '
+    assert found == ("\"The 'Burbs' (1989)\", 2 stars; ", '"Heat (1995)", 5 stars; ')
 
 
 def test_a_users_prompt_keeps_history_and_request_apart() -> None:

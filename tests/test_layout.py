@@ -41,6 +41,7 @@ ORDER = [
     {"stats"},
     {"claims"},
     {"board"},
+    {"tuning"},
     {"comparison"},
     {"testing"},
     {"cli", "__main__"},

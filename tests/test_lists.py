@@ -171,7 +171,7 @@ def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> 
     with pytest.raises(BenchError, match="were changed"):
         lists.read(tmp_path)
     (tmp_path / "lists.json").write_text('{"format": "prepared data 1"}')
-    with pytest.raises(BenchError, match="holds no re-ranking lists 1"):
+    with pytest.raises(BenchError, match="holds no re-ranking lists 2"):
         lists.read(tmp_path)
 
 
@@ -186,7 +186,7 @@ def test_orders(ours: Lists) -> None:
     popular = scores_by("popularity", ours, rows)
     assert popular.tolist() == ours.popularity[ours.items[rows]].tolist()
     best = evaluate_lists(scores_by("oracle", ours, rows), labels, ours.users[rows], ks=[5])
-    assert best.metrics["MAP@5"] == best.metrics["list_cap"]
+    assert best.metrics["MAP@5"] == best.metrics["ListCap"]
     with pytest.raises(BenchError, match="order named 'best'"):
         scores_by("best", ours, rows)
 

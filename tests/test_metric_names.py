@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
-from bench.metrics.names import FAMILIES, Metric, parse
+from bench.metrics.names import FAMILIES, WITHOUT_K, Metric, parse
 
 
 def test_names_are_frozen() -> None:
     assert [
         Metric(
             family=family,
-            k=None if family == "Hallucination" else 5,
+            k=None if family in WITHOUT_K else 5,
             category="drama" if family == "GU" else None,
         ).name
         for family in FAMILIES
@@ -32,6 +32,10 @@ def test_names_are_frozen() -> None:
         "Coverage@5",
         "Gini@5",
         "Hallucination",
+        "MAP@5",
+        "MAPstd@5",
+        "CLICK@5",
+        "ListCap",
     ]
 
 
@@ -44,6 +48,9 @@ def test_directions_and_kinds() -> None:
     assert not parse("Gini@1").higher_is_better
     assert not parse("Hallucination").higher_is_better
     assert parse("Hallucination").per_case
+    for name in ("MAP@5", "MAPstd@5", "CLICK@5", "ListCap"):
+        assert parse(name).higher_is_better
+        assert parse(name).per_case
 
 
 @given(st.integers(1, 10**6), st.text(min_size=1))
@@ -69,6 +76,7 @@ def test_parse_reads_every_name(k: int, category: str) -> None:
         ("HR@-1", "The k of 'HR@-1' is not a whole number", "Write it in digits"),
         ("HR@٥", "The k of 'HR@٥' is not a whole number", "Write it in digits"),
         ("Hallucination@5", "Hallucination looks at the first recommendation only", "Write Hall"),
+        ("ListCap@5", "ListCap counts lists that have a positive", "Write ListCap."),
         ("GU@5", "'GU@5' names no category.", "Write the category in brackets, e.g. GU[drama]@5."),
         ("GU[]@5", "'GU[]@5' names no category.", "Write the category"),
         ("HR[drama]@5", "HR covers all categories and takes none in brackets", "Only GU"),

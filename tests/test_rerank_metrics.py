@@ -50,12 +50,12 @@ def test_two_lists_together_and_ties() -> None:
     both = evaluate_lists(falling, labels, np.arange(2), ks=[5])
     assert both.metrics["MAP@5"] == pytest.approx(0.266667, abs=1e-6)
     assert both.metrics["NDCG@5"] == pytest.approx(0.282725, abs=1e-6)
-    assert both.metrics["list_cap"] == 0.5
+    assert both.metrics["ListCap"] == 0.5
     tied = evaluate_lists(np.zeros((1, 10)), labels[:1], np.arange(1), ks=[5])
     assert tied.metrics["MAP@5"] == pytest.approx(0.533333, abs=1e-6)
     assert tied.metrics["NDCG@5"] == pytest.approx(0.565450, abs=1e-6)
     oracle = evaluate_lists(labels.astype(float), labels, np.arange(2), ks=[5])
-    assert oracle.metrics["MAP@5"] == oracle.metrics["NDCG@5"] == oracle.metrics["list_cap"]
+    assert oracle.metrics["MAP@5"] == oracle.metrics["NDCG@5"] == oracle.metrics["ListCap"]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,8 @@ def test_every_measure_equals_a_plain_loop(
         assert found.metrics[name] == pytest.approx(column.mean())
         by_user = [column[users == user].mean() for user in np.unique(users)]
         assert found.user_metrics[name] == pytest.approx(np.mean(by_user))
-    assert len(found.lists) == len(set(ks)) * len(MEASURES)
+    assert len(found.lists) == len(set(ks)) * len(MEASURES) + 1
+    assert found.lists["ListCap"].tolist() == (labels.sum(axis=1) > 0).tolist()
 
 
 def test_lists_and_users_weigh_differently() -> None:
@@ -144,7 +145,7 @@ def test_lists_without_positives_may_be_skipped() -> None:
     falling = np.tile(np.arange(10.0, 0, -1), (2, 1))
     found = evaluate_lists(falling, labels, np.arange(2), ks=[5], empty="skip")
     assert found.metrics["MAP@5"] == pytest.approx(0.533333, abs=1e-6)
-    assert found.metrics["list_cap"] == found.user_metrics["list_cap"] == 0.5
+    assert found.metrics["ListCap"] == found.user_metrics["ListCap"] == 0.5
     assert found.counted.tolist() == [True, False]
     assert found.user_metrics["MAP@5"] == found.metrics["MAP@5"]
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from bench.data.encoders import EncoderCard, encoder_checksums
@@ -39,4 +38,5 @@ def test_its_key_needs_no_file_and_a_card_with_files_is_refused() -> None:
 
 
 def test_places_are_those_of_the_checksum_in_every_process() -> None:
-    assert Trigrams(max_length=9).encode(["Heat"])[0].nonzero()[0].tolist() == [26, 58, 63, 138, 166]
+    places = Trigrams(max_length=9).encode(["Heat"])[0].nonzero()[0]
+    assert places.tolist() == [26, 58, 63, 138, 166]

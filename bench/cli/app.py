@@ -22,6 +22,7 @@ from bench.cli import (
     score,
     serve,
     status,
+    tune,
 )
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command("show")(listing.show)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(report.report)
+app.command("tune")(tune.tune)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("score")(score.score)

@@ -89,7 +89,7 @@ def run(
     )
     # Ray's daemons report lost workers on standard output, which belongs to the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        _fetch(trials, options)
+        fetch(trials, options)
         summary = run_trials(trials, options=options, executor=make)
         tables, written = render_boards(planned, results, out)
     if as_json:
@@ -130,14 +130,14 @@ def _executor(
     return make
 
 
-def _fetch(trials: Sequence[Trial], options: Options) -> None:
+def fetch(trials: Sequence[Trial], options: Options) -> None:
     """Fetch raw files here, where a person sees the progress; what fails is the stage's to say."""
     from bench.graph import build
     from bench.stages.prepare import fetch_raw
 
     stages = build(trial for trial in trials if not trial.problem).stages.values()
     for stage in stages:
-        if stage.kind == "prepare" and not options.store.has(stage.kind, stage.key):
+        if stage.kind in ("prepare", "lists") and not options.store.has(stage.kind, stage.key):
             args: dict[str, Any] = dict(stage.args)
             with contextlib.suppress(BenchError):
                 fetch_raw(

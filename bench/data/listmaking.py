@@ -1,8 +1,12 @@
-"""From raw interactions to re-ranking data: KAR's users and lists, attributes, validation users."""
+"""From raw interactions to re-ranking data: KAR's users and lists, attributes, validation users.
+
+Titles and brands are taken as the reader gives them; how prompts write them is not decided here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +76,8 @@ def make_lists(
         real=made.real,
         rules=rules,
         counts=_counts(raw, data, made, parts),
+        brands=tuple(raw.brands[item] for item in data.items) if raw.brands else (),
+        profiles=_profiles(raw, data),
     )
     empty = [part for part in ("train", "test") if not len(lists.rows(part))]
     if empty:
@@ -80,6 +86,49 @@ def make_lists(
             "Relax the minima of users and items, or take a larger data set.",
         )
     return lists
+
+
+def narrowed(lists: Lists, most: Mapping[str, int | None], *, seed: int) -> Lists:
+    """Keep at most so many users of each part, drawn among those with lists, and their lists.
+
+    The lists are those of the whole set; items that no list holds any more stay numbered. A smaller
+    number with the same seed keeps some of the users that a larger one keeps.
+
+    Args:
+        lists: The whole set.
+        most: Users by part; None for all of them, those without lists included.
+        seed: Decides which ones.
+    """
+    kept = np.zeros(len(lists.user_ids), dtype=bool)
+    with_lists = np.unique(lists.users)
+    for number, part in enumerate(PARTS):
+        if most[part] is None:
+            kept |= lists.parts == number
+            continue
+        members = with_lists[lists.parts[with_lists] == number]
+        numbers = np.random.default_rng(derive_seed("users of a part", part, seed))
+        kept[numbers.permutation(members)[: most[part]]] = True
+    if kept.all():
+        return lists
+    place = np.cumsum(kept) - 1
+    rows = kept[lists.users]
+    lengths = np.diff(lists.ends)
+    parts, users = lists.parts[kept], place[lists.users[rows]]
+    return replace(
+        lists,
+        user_ids=tuple(np.array(lists.user_ids, dtype=object)[kept]),
+        profiles=tuple(
+            profile for profile, keep in zip(lists.profiles, kept, strict=False) if keep
+        ),
+        parts=parts,
+        starts=lists.starts[kept],
+        ends=np.concatenate(([0], np.cumsum(lengths[kept]))).astype(np.int64),
+        sequence=lists.sequence[np.repeat(kept, lengths)],
+        ratings=lists.ratings[np.repeat(kept, lengths)],
+        users=users,
+        **{name: getattr(lists, name)[rows] for name in ("first", "items", "labels", "real")},
+        counts={**lists.counts, **_kept(parts, users)},
+    )
 
 
 def attribute_table(
@@ -123,6 +172,27 @@ def _parts(data: kar.Sequences, valid_share: float, seed: int) -> NDArray[np.int
     apart = numbers.permutation(len(data.train_users))[: round(valid_share * len(data.train_users))]
     parts[data.train_users[apart]] = PARTS.index("valid")
     return parts
+
+
+def _profiles(raw: RawData, data: kar.Sequences) -> tuple[tuple[str, int, int], ...]:
+    ids = [raw.user_ids[user] for user in data.users]
+    if not raw.profiles:
+        return ()
+    without = [user for user in ids if user not in raw.profiles]
+    if without:
+        raise BenchError(
+            f"The file of users has no profile of user {without[0]!r}, who has interactions.",
+            "Take the file that belongs to these interactions.",
+        )
+    return tuple(raw.profiles[user] for user in ids)
+
+
+def _kept(parts: NDArray[np.int8], users: NDArray[np.int64]) -> dict[str, int]:
+    counts = {f"kept {part} users": int((parts == n).sum()) for n, part in enumerate(PARTS)}
+    of_list = parts[users]
+    return counts | {
+        f"kept {part} lists": int((of_list == n).sum()) for n, part in enumerate(PARTS)
+    }
 
 
 def _counts(

@@ -1,8 +1,8 @@
 """Prepared data for re-ranking: users with what they rated, lists of 10 with labels; in a folder.
 
     interactions.parquet  a line an interaction: user, item, rating, in each user's order of time
-    users.parquet         a line a user: id, part, how many interactions come before the lists
-    items.parquet         a line an item: id, title, attributes
+    users.parquet         a line a user: id, part, interactions that come before the lists, profile
+    items.parquet         a line an item: id, title, brand, attributes
     lists.parquet         a line a list: user, place of its first real item, items, labels, real
     lists.json            rules, names of attributes, counts, fingerprint
 
@@ -31,8 +31,9 @@ from bench.data import kar
 from bench.errors import BenchError, unknown
 from bench.records import canonical_json
 
-FORMAT = "re-ranking lists 1"
+FORMAT = "re-ranking lists 2"
 PARTS = ("train", "valid", "test")
+PROFILE = ("gender", "age", "occupation")
 SCORES = "scores.parquet"
 PREPARE_AGAIN = "Remove that folder from the store and run again."
 
@@ -59,6 +60,8 @@ class Lists:
         real: Whether the user did interact with it at this place, shape (R, L).
         rules: What the lists were made by.
         counts: Sizes by name.
+        brands: Brand of each item, empty where it is not known; none at all where none is.
+        profiles: Gender, age and occupation of each user by MovieLens' codes, or none at all.
     """
 
     user_ids: tuple[str, ...]
@@ -78,6 +81,12 @@ class Lists:
     real: NDArray[np.bool_]
     rules: kar.Rules
     counts: Mapping[str, int] = field(default_factory=dict)
+    brands: tuple[str, ...] = ()
+    profiles: tuple[tuple[str, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        assert len(self.brands) in (0, len(self.item_ids)), "a brand an item"
+        assert len(self.profiles) in (0, len(self.user_ids)), "a profile a user"
 
     def rows(self, *parts: str) -> NDArray[np.int64]:
         """Return the numbers of the lists whose users are in one of the parts, ascending."""
@@ -104,7 +113,10 @@ class Lists:
     def fingerprint(self) -> str:
         """The sha256 of all that decides a result."""
         hasher = hashlib.sha256()
-        for texts in (self.user_ids, self.item_ids, self.titles, self.attribute_names):
+        for texts in (
+            *(self.user_ids, self.item_ids, self.titles, self.attribute_names),
+            *(self.brands, self.profiles),
+        ):
             hasher.update(canonical_json(texts).encode() + b"\n")
         for integers in (
             *(self.attributes, self.parts, self.starts, self.ends, self.sequence),
@@ -125,11 +137,13 @@ def write(lists: Lists, folder: Path) -> None:
             "id": pa.array(lists.user_ids, pa.string()),
             "part": lists.parts,
             "start": lists.starts,
+            **dict(zip(PROFILE, zip(*lists.profiles, strict=True), strict=False)),
         },
         "items": {
             "id": pa.array(lists.item_ids, pa.string()),
             "title": pa.array(lists.titles, pa.string()),
             "attributes": list(lists.attributes),
+            **({"brand": lists.brands} if lists.brands else {}),
         },
         "lists": {
             "user": lists.users,
@@ -188,6 +202,10 @@ def _assemble(folder: Path, content: Mapping[str, Any]) -> Lists:
         values = found.to_numpy().astype(dtype)
         return values
 
+    def known(table: str, *names: str) -> list[list[Any]]:
+        there = set(names) <= set(tables[table].column_names)
+        return [tables[table][name].to_pylist() for name in names] if there else []
+
     user_ids = tuple(tables["users"]["id"].to_pylist())
     lengths = np.bincount(column("interactions", "user", np.int64), minlength=len(user_ids))
     return Lists(
@@ -208,6 +226,8 @@ def _assemble(folder: Path, content: Mapping[str, Any]) -> Lists:
         real=column("lists", "real", np.bool_),
         rules=kar.Rules(**content["rules"]),
         counts=content["counts"],
+        brands=tuple(brand for column in known("items", "brand") for brand in column),
+        profiles=tuple(zip(*known("users", *PROFILE), strict=True)),
     )
 
 

@@ -44,6 +44,8 @@ class RawData:
         titles_mended: Titles that held line breaks or control characters.
         further_titles: Titles on later lines of the same item, by its position, in file order;
             empty where such a line has none.
+        brands: Brand of each item, empty where it has none; nothing at all where no item has one.
+        profiles: Gender, age and occupation of users by their source id, in the source's codes.
     """
 
     user_ids: tuple[str, ...]
@@ -59,6 +61,8 @@ class RawData:
     rejected: Mapping[str, int] = field(default_factory=dict)
     titles_mended: int = 0
     further_titles: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    brands: tuple[str, ...] = ()
+    profiles: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
 
     @property
     def num_duplicates(self) -> int:
@@ -92,6 +96,8 @@ class Collector:
         self._titles: list[str] = []
         self._further_titles: dict[int, tuple[str, ...]] = {}
         self._categories: list[tuple[str, ...]] = []
+        self._brands: list[str] = []
+        self._profiles: dict[str, tuple[str, int, int]] = {}
         self._user_of: dict[str, int] = {}
         self._users, self._items = array("i"), array("i")
         self._ratings, self._times, self._lines = array("f"), array("q"), array("q")
@@ -99,7 +105,9 @@ class Collector:
         self._num_lines = 0
         self._titles_mended = 0
 
-    def add_item(self, item_id: str, title: str, categories: Iterable[str]) -> None:
+    def add_item(
+        self, item_id: str, title: str, categories: Iterable[str], brand: str = ""
+    ) -> None:
         """Take an item, unless its id came before or its title is empty.
 
         Of a further line with the same id only the title is kept, for the title rules to judge.
@@ -122,6 +130,11 @@ class Collector:
         self._item_of[item_id] = len(self._titles)
         self._titles.append(mended)
         self._categories.append(tuple(dict.fromkeys(filter(None, map(str.strip, categories)))))
+        self._brands.append(brand)
+
+    def add_profile(self, user_id: str, gender: str, age: int, occupation: int) -> None:
+        """Take what the source knows of a user, who need not have any interaction."""
+        self._profiles[user_id] = (gender, age, occupation)
 
     def add_interaction(
         self, user_id: str, item_id: str, rating: float, time: int, line: int
@@ -171,4 +184,6 @@ class Collector:
             rejected=dict(sorted(self._rejected.items())),
             titles_mended=self._titles_mended,
             further_titles=self._further_titles,
+            brands=tuple(self._brands) if any(self._brands) else (),
+            profiles=self._profiles,
         )

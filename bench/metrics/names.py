@@ -1,8 +1,9 @@
 """The names of the metrics, frozen: boards, results and tests of significance refer to them.
 
-`HR@k`, `NDCG@k`, `DivRatio@k`, `ORRatio@k`, `MGU@k`, `DGU@k`, `GU[category]@k`, `Coverage@k`,
-`Gini@k` and `Hallucination`. This file imports no numpy, because a listing of boards only needs
-the names.
+Of rankings of the catalogue: `HR@k`, `NDCG@k`, `DivRatio@k`, `ORRatio@k`, `MGU@k`, `DGU@k`,
+`GU[category]@k`, `Coverage@k`, `Gini@k` and `Hallucination`. Of re-ranked lists: `MAP@k` (KAR's,
+over the hits), `MAPstd@k` (over all positives), `NDCG@k`, `CLICK@k` (positives) and `ListCap` (the
+share of lists with any). This file imports no numpy: a listing of boards only needs the names.
 """
 
 from __future__ import annotations
@@ -23,9 +24,18 @@ FAMILIES = (
     "Coverage",
     "Gini",
     "Hallucination",
+    "MAP",
+    "MAPstd",
+    "CLICK",
+    "ListCap",
 )
-HIGHER_IS_BETTER = frozenset({"HR", "NDCG", "DivRatio", "Coverage"})
-PER_CASE = frozenset({"HR", "NDCG", "Hallucination"})
+OF_LISTS = frozenset({"MAP", "MAPstd", "CLICK", "ListCap"})
+HIGHER_IS_BETTER = frozenset({"HR", "NDCG", "DivRatio", "Coverage"}) | OF_LISTS
+PER_CASE = frozenset({"HR", "NDCG", "Hallucination"}) | OF_LISTS
+WITHOUT_K = {
+    "Hallucination": "Hallucination looks at the first recommendation only and takes no k",
+    "ListCap": "ListCap counts lists that have a positive and takes no k",
+}
 
 _SHAPE = re.compile(
     r"(?P<family>[^\[\]@]+)(\[(?P<category>.*)\])?(@(?P<k>[^\[\]@]*))?", flags=re.DOTALL
@@ -39,7 +49,7 @@ class Metric:
 
     Attributes:
         family: One of `FAMILIES`.
-        k: Length of the lists, from 1; None for Hallucination alone.
+        k: Length of the lists, from 1; None for the families `WITHOUT_K`.
         category: The tracked category of GU; None for every other family.
 
     Raises:
@@ -69,12 +79,10 @@ class Metric:
             )
 
     def _check_k(self) -> None:
-        if self.family == "Hallucination":
+        if self.family in WITHOUT_K:
             if self.k is not None:
                 raise BenchError(
-                    f"Hallucination looks at the first recommendation only and takes no k: "
-                    f"{self.name!r}.",
-                    "Write Hallucination.",
+                    f"{WITHOUT_K[self.family]}: {self.name!r}.", f"Write {self.family}."
                 )
         elif self.k is None:
             raise BenchError(
@@ -134,7 +142,7 @@ def _stranger(name: str) -> BenchError:
     k = name.rpartition("@")[2]
     suffix = f"@{k}" if _WHOLE.fullmatch(k) else "@k"
     known = [
-        "Hallucination" if family == "Hallucination"
+        family if family in WITHOUT_K
         else f"GU[category]{suffix}" if family == "GU"
         else f"{family}{suffix}"
         for family in FAMILIES

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bench.errors import BenchError, unknown
 
 Empty = Literal["zero", "skip"]
+CAP = "ListCap"
 Floats = NDArray[np.float64]
 Labels = NDArray[np.integer]
 
@@ -29,10 +30,11 @@ class ListScores:
     """The metrics of N scored lists.
 
     Attributes:
-        metrics: Mean over lists by name, e.g. "MAP@5", and "list_cap": the share of all lists that
+        metrics: Mean over lists by name, e.g. "MAP@5", and "ListCap": the share of all lists that
             have a positive, which is the most that MAP and NDCG can reach where `empty` is "zero".
         user_metrics: The same, averaged within each user first; every user counts once.
-        lists: Values list by list, shape (N,) each, 0 for lists without positives.
+        lists: Values list by list, shape (N,) each, 0 for lists without positives; "ListCap" is 1
+            for the others.
         counted: Which lists enter the means, shape (N,).
     """
 
@@ -146,12 +148,12 @@ def evaluate_lists(
     cap = positive.astype(np.float64)
     everyone = np.ones(len(cap), dtype=np.bool_)
     return ListScores(
-        metrics={**metrics, "list_cap": float(cap.mean())},
+        metrics={**metrics, CAP: float(cap.mean())},
         user_metrics={
             **{name: float(means.mean()) for name, means in per_user.items()},
-            "list_cap": float(means_by_user(cap, users, everyone).mean()),
+            CAP: float(means_by_user(cap, users, everyone).mean()),
         },
-        lists=lists,
+        lists={**lists, CAP: cap},
         counted=counted,
     )
 

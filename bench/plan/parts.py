@@ -1,4 +1,4 @@
-"""What stages are put together from: rows, data, models, policies, pairs; and the finished plan."""
+"""What stages are put together from: rows, lists, data, models, policies, pairs; and the plan."""
 
 from __future__ import annotations
 
@@ -30,13 +30,31 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lists:
+    """Lists to be re-ranked, of users and items that a language model may be asked about.
+
+    Attributes:
+        stage: What makes them.
+        domain: What prompts are about: "movie", "book" or "product".
+        titles: How prompts write titles: "keep", "fronted" or "cleaned".
+        described: Whether items have titles; without any nobody can be asked about them.
+    """
+
+    stage: Stage
+    domain: str = "product"
+    titles: str = "keep"
+    described: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
-    """What a method's plan is given of a data set."""
+    """What a method's plan is given of a data set; lists where its card says how to make them."""
 
     name: str
     train: Rows
     valid: Rows
     test: Rows
+    lists: Lists | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from bench.data.prompts import quotable
 from bench.errors import BenchError, unknown
-from bench.records import digest
+from bench.lm.questions import Prompt
 
-VERSION = 1
 UserText = Literal["history+answer", "answer"]
 
 
@@ -145,24 +144,6 @@ class Profile:
         return f"a {GENDERS[self.gender]}, {AGES[self.age]}, {OCCUPATIONS[self.occupation]}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """A question: what is known, and what is asked about it."""
-
-    known: str
-    request: str
-
-    @property
-    def text(self) -> str:
-        """The whole prompt."""
-        return f"{self.known}\n{self.request}" if self.known else self.request
-
-    @property
-    def hash(self) -> str:
-        """The sha256 that texts are kept under."""
-        return digest([VERSION, self.known, self.request])
-
-
 def domain(name: str) -> Domain:
     """Return a domain: "movie", "book" or "product"."""
     if name not in DOMAINS:
@@ -170,15 +151,17 @@ def domain(name: str) -> Domain:
     return DOMAINS[name]
 
 
-def entries(titles: Sequence[str], ratings: Sequence[float] | NDArray[np.float32]) -> str:
+def entries(
+    titles: Sequence[str], ratings: Sequence[float] | NDArray[np.float32]
+) -> tuple[str, ...]:
     """List titles with their stars, oldest first.
 
     Example:
         >>> entries(["Alien (1979)"], [4.0])
-        '"Alien (1979)", 4 stars; '
+        ('"Alien (1979)", 4 stars; ',)
     """
     pairs = zip(titles, ratings, strict=True)
-    return "".join(f'"{quotable(title)}", {round(float(stars))} stars; ' for title, stars in pairs)
+    return tuple(f'"{quotable(title)}", {round(float(stars))} stars; ' for title, stars in pairs)
 
 
 def user_prompt(
@@ -196,13 +179,13 @@ def user_prompt(
         profile: Who the user is, where that is known.
     """
     who = f"A {about.person}" + (f", {profile.phrase}," if profile else "")
-    known = f"{who} rated these {about.plural}, the earliest first: {entries(titles, ratings)}"
+    opening = f"{who} rated these {about.plural}, the earliest first: "
     request = (
         f"Work out which {about.plural} this {about.person} likes, factor by factor: "
         f"{'; '.join(about.factors)}. Explain each point clearly by what was rated and how, and "
         "add whatever else matters."
     )
-    return Prompt(known=known.rstrip(), request=request)
+    return Prompt(opening=opening, entries=entries(titles, ratings), request=request)
 
 
 def item_prompt(about: Domain, title: str, brand: str = "") -> Prompt:
@@ -218,7 +201,7 @@ def item_prompt(about: Domain, title: str, brand: str = "") -> Prompt:
         f'Describe the {about.singular} "{quotable(title)}"{maker}, factor by factor: '
         f"{'; '.join(about.factors)}."
     )
-    return Prompt(known="", request=request)
+    return Prompt(request=request)
 
 
 def user_text(prompt: Prompt, answer: str, kind: str = "history+answer") -> str:

@@ -5,7 +5,7 @@ Shapes: U users, J texts of a user, I items, T width of a text's vector, F attri
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.lists import Lists
+from bench.data.lists import PARTS, Lists
 from bench.errors import BenchError
 from bench.records import Plain
 from bench.rerank.scoring import Rows
@@ -77,16 +77,27 @@ class Texts:
         return torch.from_numpy(np.pad(self.items, ((1, 0), (0, 0))))
 
 
-def user_vectors(folder: Path, lists: Lists, facts: MutableMapping[str, Plain]) -> Vectors:
+def user_vectors(
+    folder: Path,
+    lists: Lists,
+    facts: MutableMapping[str, Plain],
+    parts: Sequence[str] = PARTS,
+) -> Vectors:
     """Read vectors of the users' texts, shape (U, J, T), and note how many users have none.
+
+    Args:
+        folder: The artefact.
+        lists: Whose users they are.
+        facts: Where the number is noted.
+        parts: Users that must have texts; a user counts as without already for one missing text.
 
     Raises:
         BenchError: They are of other users, or too many are missing.
     """
     vectors = _read(folder, len(lists.user_ids), "users")
     vectors = vectors[:, None] if vectors.ndim == 2 else vectors
-    own = vectors[np.unique(lists.users)]
-    _note_missing(own.reshape(len(own), -1), "users", facts)
+    own = vectors[np.unique(lists.users[lists.rows(*parts)])]
+    _note_missing(own, "users", facts)
     return vectors
 
 
@@ -119,7 +130,8 @@ def _read(folder: Path, num: int, whose: str) -> Vectors:
 
 
 def _note_missing(vectors: Vectors, whose: str, facts: MutableMapping[str, Plain]) -> None:
-    missing = int((vectors == 0).all(axis=1).sum())
+    empty = (vectors == 0).all(axis=-1)
+    missing = int(empty.reshape(len(empty), -1).any(axis=1).sum())
     facts[f"{whose}_without_a_vector"] = missing
     if missing > MOST_MISSING * len(vectors):
         raise BenchError(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bench.errors import unknown
 from bench.lm.encoder import Encoder, mean_over_tokens
+from bench.lm.trigrams import Trigrams
 
 LongText = Literal["windows", "truncate"]
 
@@ -39,12 +40,16 @@ class Encoded:
 
 
 def encode_long(
-    encoder: Encoder, texts: Sequence[str], *, long_text: str = "windows", batch: int = 128
+    encoder: Encoder | Trigrams,
+    texts: Sequence[str],
+    *,
+    long_text: str = "windows",
+    batch: int = 128,
 ) -> Encoded:
     """Encode texts of any length.
 
     Args:
-        encoder: The sentence encoder.
+        encoder: The sentence encoder; a window of trigrams is so many letters.
         texts: N texts; equal ones are encoded once.
         long_text: "windows" or "truncate".
         batch: Windows at a time; windows of like length stand together.
@@ -56,6 +61,8 @@ def encode_long(
         raise unknown("way with long texts", long_text, get_args(LongText))
     distinct = list(dict.fromkeys(texts))
     place = {text: number for number, text in enumerate(distinct)}
+    if isinstance(encoder, Trigrams):
+        return _counted(encoder, texts, long_text)
     pieces = [_pieces(encoder, text) if text.strip() else [] for text in distinct]
     over = {text for text, windows in zip(distinct, pieces, strict=True) if len(windows) > 1}
     if long_text == "truncate":
@@ -76,6 +83,19 @@ def encode_long(
         over=sum(text in over for text in texts),
         empty=sum(not text.strip() for text in texts),
     )
+
+
+def _counted(encoder: Trigrams, texts: Sequence[str], long_text: str) -> Encoded:
+    """Average letter trigrams over windows of letters; the counts of a whole one weigh more."""
+    vectors_ND = np.zeros((len(texts), encoder.width), dtype=np.float32)
+    for vector_D, text in zip(vectors_ND, map(str.strip, texts), strict=True):
+        starts = range(0, len(text), encoder.max_length)
+        windows = [text[start : start + encoder.max_length] for start in starts]
+        if windows:
+            kept = windows[:1] if long_text == "truncate" else windows
+            vector_D[:] = encoder.encode(kept).mean(axis=0)
+    over = sum(len(text.strip()) > encoder.max_length for text in texts)
+    return Encoded(vectors=vectors_ND, over=over, empty=sum(not text.strip() for text in texts))
 
 
 def _pieces(encoder: Encoder, text: str) -> list[list[int]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from bench.data import kar, lists
-from bench.data.listmaking import category_field, make_lists
+from bench.cards import DatasetCard
+from bench.data import assets, kar, lists
+from bench.data.chosen import chosen_file
+from bench.data.listmaking import category_field, make_lists, narrowed
 from bench.data.readers import read
 from bench.errors import BenchError
 from bench.plugins import dataset_card
 from bench.records import Job, digest
-from bench.stages.prepare import fetch_raw
+from bench.rerank.titles import cleaned
 
 
 def run(
@@ -22,6 +25,8 @@ def run(
     checksums: Mapping[str, str | None],
     rules: Mapping[str, Any],
     category_places: Sequence[int],
+    brand: bool,
+    users: Mapping[str, int | None],
     valid_share: float,
     seed: int,
 ) -> None:
@@ -31,28 +36,61 @@ def run(
         job: Where to write, where raw files may lie, whether the network is allowed.
         name: Name of the data set's card.
         card: Its reader and fields; titles, filters and splits of the card play no part here.
-        checksums: The raw files' sha256 by role; None where nothing told it beforehand.
+        checksums: The raw files' sha256 by role; None where nothing told it beforehand. Files that
+            the lists are to do without have no entry.
         rules: The keyword arguments of `kar.Rules`.
         category_places: Which categories of an item are its attributes, by place in its list.
+        brand: Whether its brand is one, too, before them.
+        users: At most so many users of each part.
         valid_share: Share of KAR's training users that is set apart for validation.
-        seed: Decides which ones.
+        seed: Decides which ones, and which users are kept.
 
     Raises:
         BenchError: Where the card changed since, a file cannot be had or read, or no list is left.
     """
     current = dataset_card(name)
     now: dict[str, Any] = {"reader": current.reader, "fields": current.fields}
-    if current.files.keys() != checksums.keys() or digest(now) != digest(dict(card)):
+    optional = set(current.lists.optional if current.lists else ())
+    if not (current.files.keys() - optional <= checksums.keys()) or digest(now) != digest(
+        dict(card)
+    ):
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    paths = fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
-    raw = read(current.reader, paths, current.fields)
+    paths = _fetch(job, name, current, checksums)
+    fields = dict(current.fields)
+    if "users" in paths:
+        fields["profiles"] = True
+    if current.files and "items" not in paths:
+        fields["titles"] = "asin"
+    raw = read(current.reader, paths, fields)
+    brands = [cleaned(text) for text in raw.brands] if raw.brands else [""] * len(raw.item_ids)
+    columns = [category_field(raw.categories, place) for place in category_places]
     made = make_lists(
         raw,
         kar.Rules(**rules),
-        fields=[category_field(raw.categories, place) for place in category_places],
+        fields=[brands, *columns] if brand else columns,
         valid_share=valid_share,
         seed=seed,
     )
+    made = narrowed(made, users, seed=seed)
     lists.write(made, job.out)
     job.facts["counts"] = dict(made.counts)
     job.facts["fingerprint"] = made.fingerprint
+
+
+def _fetch(
+    job: Job, name: str, card: DatasetCard, checksums: Mapping[str, str | None]
+) -> dict[str, Path]:
+    """Return the raw files by role, those that only the lists need among them."""
+    own = card.lists.files if card.lists else {}
+    whole = card.model_copy(update={"files": {**card.files, **own}})
+    return {
+        role: assets.fetch(
+            chosen_file(whole, role, sha256),
+            data_dir=job.data_dir,
+            offline=job.offline,
+            card_name=name,
+            licence=card.licence,
+            homepage=card.homepage,
+        )
+        for role, sha256 in checksums.items()
+    }

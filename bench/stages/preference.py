@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench.data.prompts import Style, quotable
 from bench.errors import BenchError
 from bench.lm.branches import takes_branches
 from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.lm.losses import resolved
+from bench.lm.losses import Loss, resolved
 from bench.lm.model import LanguageModel, load
 from bench.lm.preferring import DECIMALS, Pair, longest, prefer, referenced
 from bench.lm.training import Recipe
@@ -65,18 +65,67 @@ def run(
     objective = resolved(
         loss, loss_settings, num_rejected=num_rejected, smoothed=any(table["smoothing"])
     )
-    same: dict[str, Any] = {"tuning": tuning, "dtype": dtype, "quantisation": quantisation}
+    source = prepared.shared(data)
+
+    def encode(tokenizer: Tokenizer) -> list[Pair]:
+        return encoded_pairs(
+            tokenizer, source, table, nouns=nouns, context=context, style=prompt, eos=eos
+        )
+
+    job.facts.update(_facts(source, table))
+    optimise(
+        job,
+        encode,
+        recipe,
+        loss=objective,
+        beta=beta,
+        reference_is=reference_is,
+        backbone=backbone,
+        start=start,
+        reference=reference,
+        threads=threads,
+        tuning=tuning,
+        dtype=dtype,
+        quantisation=quantisation,
+    )
+
+
+def optimise(
+    job: Job,
+    encode: Callable[[Tokenizer], list[Pair]],
+    recipe: Recipe,
+    *,
+    loss: Loss,
+    beta: float,
+    reference_is: str,
+    backbone: Path,
+    start: Path | None,
+    reference: Path | None,
+    threads: int,
+    **same: Any,
+) -> None:
+    """Train on pairs, whatever they are of, and save the weights; `same` goes to every `load`.
+
+    Args:
+        job: Where the weights go, and what is noted of the training.
+        encode: Writes the pairs in a tokenizer's ids.
+        recipe: How to train; its seed is also a new adapter's.
+        loss: See `bench.lm.losses`.
+        beta: Its strength of the pull to the reference.
+        reference_is: "start", "given" or "backbone".
+        backbone: The untuned model.
+        start: Weights where the training starts, if not there.
+        reference: Weights of the reference, where it is "given".
+        threads: CPU threads.
+        same: Tuning, dtype and quantisation.
+    """
 
     def policy(weights: Path | None, new_adapter: int | None) -> LanguageModel:
         return load(backbone, start=weights, seed=new_adapter, **same)
 
     assert (reference is not None) == (reference_is == "given")
-    model = policy(start, seed) if reference_is == "start" else policy(reference, None)
-    source = prepared.shared(data)
-    encoded = encoded_pairs(
-        model.tokenizer, source, table, nouns=nouns, context=context, style=prompt, eos=eos
-    )
-    job.facts.update(_facts(source, table))
+    model = policy(start, recipe.seed) if reference_is == "start" else policy(reference, None)
+    encoded = encode(model.tokenizer)
     if encoded:
         branches = takes_branches(model.model.config, longest(encoded))
         job.facts["layout"] = "shared prompts" if branches else "a sequence an answer"
@@ -87,9 +136,9 @@ def run(
         }
         encoded = referenced(model, encoded, recipe, **how)
     if reference_is != "start":
-        model = policy(start, seed)
+        model = policy(start, recipe.seed)
     if encoded:
-        job.facts.update(prefer(model, encoded, recipe, loss=objective, beta=beta, **how))
+        job.facts.update(prefer(model, encoded, recipe, loss=loss, beta=beta, **how))
     model.save(job.out)
 
 

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from bench.data import lists as data
 from bench.errors import BenchError, unknown
 from bench.records import Job, derive_seed
-from bench.rerank.model import Sizes, save
+from bench.rerank.fitting import fit_on
+from bench.rerank.model import save
 from bench.rerank.orders import ORDERS, scores_by
 from bench.rerank.scoring import scores
-from bench.rerank.training import Recipe, fit
 from bench.rerank.vectors import (
     Texts,
-    attribute_numbers,
     item_vectors,
     rows_of,
     shuffled,
@@ -32,7 +31,6 @@ from bench.rerank.vectors import (
 from bench.seqrec.threads import compute_threads
 
 SELECTIONS = ("valid", "test")
-FIT_TEXTS, SCORE_TEXTS = ("drawn", "first"), ("first", "mean")
 
 
 def run(
@@ -85,30 +83,20 @@ def _train(
     backbone: str,
     texts: Texts,
     *,
-    recipe: Mapping[str, Any],
     seed: int,
     select_on: str,
-    setrank_loss: str,
-    temperature: float,
-    shared: int,
-    dedicated: int,
-    fit_text: str,
     score_text: str,
     shuffle_users: bool,
+    **how: Any,
 ) -> NDArray[np.float64]:
-    """Train a backbone, save it, and score the test lists.
+    """Train a backbone, save it, and score the test lists; `how` goes to `fit_on`.
 
     `select_on` "test" is KAR as published: it learns from all training users and lets the test
     lists choose the epoch. `shuffle_users` gives each user the texts of another one of the same
     part, which must undo whatever the texts were good for.
     """
-    for name, value, known in (
-        ("part that chooses the epoch", select_on, SELECTIONS),
-        ("text to fit on", fit_text, FIT_TEXTS),
-        ("text to score by", score_text, SCORE_TEXTS),
-    ):
-        if value not in known:
-            raise unknown(name, value, known)
+    if select_on not in SELECTIONS:
+        raise unknown("part that chooses the epoch", select_on, SELECTIONS)
     if shuffle_users and texts.users is None:
         raise BenchError("There are no users' texts to shuffle.", "Leave shuffle_users out.")
     if shuffle_users:
@@ -120,32 +108,20 @@ def _train(
         raise BenchError(
             "No list is left to choose the epoch by.", "Set a larger share of users apart."
         )
-    fitting, scoring = texts.fitting(fit_text), texts.scoring(score_text)
-    sizes = Sizes(
+    model, facts = fit_on(
+        source,
+        learned,
+        chooser,
+        texts,
         backbone=backbone,
-        num_items=len(source.item_ids),
-        num_attributes=len(source.attribute_names),
-        fields=source.attributes.shape[1],
-        text_width=texts.width,
-        user_texts=texts.users is not None,
-        item_texts=texts.items is not None,
-        shared=shared,
-        dedicated=dedicated,
-        loss=setrank_loss,
-        temperature=temperature,
-    )
-    model, facts = fit(
-        rows_of(source, learned, fitting),
-        rows_of(source, chooser, scoring),
-        sizes,
-        Recipe(**recipe),
-        attributes_IF=attribute_numbers(source),
-        texts_IT=texts.item_table(),
         seed=seed,
+        score_text=score_text,
         micro_batch_divisor=job.micro_batch_divisor,
+        **how,
     )
     save(model, job.out)
     job.facts.update(facts)
     job.facts["as_published"] = as_published
-    found: NDArray[np.float64] = scores(model, rows_of(source, rows, scoring)).numpy()
+    scored = scores(model, rows_of(source, rows, texts.scoring(score_text)))
+    found: NDArray[np.float64] = scored.numpy()
     return found.astype(np.float64)

@@ -6,7 +6,8 @@ paths a product, and JSON lines in 2018, with one flat path, in the release of 2
 2021. The first of several lines with one asin counts, the others are counted as repeated. Titles
 stay as they were crawled, markup included: what to do about them is the title profile's business.
 
-Roles: `interactions` (reviews) and `items` (metadata). Fields: `release`.
+Roles: `interactions` (reviews) and `items` (metadata). Fields: `release`, and `titles` = "asin" for
+reviews without metadata: then every reviewed asin is an item, and its own title.
 """
 
 from __future__ import annotations
@@ -25,34 +26,50 @@ ROLES = ("interactions", "items")
 
 
 class Fields(Card):
-    """Which of the two collections the files belong to."""
+    """Which of the two collections the files belong to, and where titles come from."""
 
     release: Literal["2014", "2018"]
+    titles: Literal["metadata", "asin"] = "metadata"
 
 
 def read(paths: Mapping[str, Path], fields: Mapping[str, Any]) -> RawData:
-    """Read a metadata file and a review file.
+    """Read a metadata file, if there is to be one, and a review file.
 
     Raises:
         BenchError: For unfit fields or a file that is not as it should be, with its line.
     """
-    release = check_card(fields, Fields, "The card's fields").release
-    require(paths, "amazon", ROLES)
+    chosen = check_card(fields, Fields, "The card's fields")
+    described = chosen.titles == "metadata"
+    require(paths, "amazon", ROLES if described else ROLES[:1])
     collector = Collector()
-    products = read_literals if release == "2014" else read_json
-    categories = _all_paths if release == "2014" else _one_path
-    for where, _, product in products(paths["items"]):
-        asin = required(product, "asin", where)
-        collector.add_item(asin, text(product.get("title")), categories(product))
+    if described:
+        _read_products(paths["items"], chosen.release, collector)
+    seen: set[str] = set()
     for where, number, review in read_json(paths["interactions"]):
+        asin = required(review, "asin", where)
+        if not described and asin not in seen:
+            seen.add(asin)
+            collector.add_item(asin, asin, ())
         collector.add_interaction(
             required(review, "reviewerID", where),
-            required(review, "asin", where),
+            asin,
             finite(review.get("overall"), "rating", where),
             whole_seconds(review.get("unixReviewTime"), where),
             number,
         )
     return collector.finish()
+
+
+def _read_products(path: Path, release: str, collector: Collector) -> None:
+    products = read_literals if release == "2014" else read_json
+    categories = _all_paths if release == "2014" else _one_path
+    for where, _, product in products(path):
+        collector.add_item(
+            required(product, "asin", where),
+            text(product.get("title")),
+            categories(product),
+            text(product.get("brand")),
+        )
 
 
 def _all_paths(product: Record) -> list[str]:

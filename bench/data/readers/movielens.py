@@ -4,7 +4,8 @@ Format: the READMEs of the archives. In `.dat` files nothing is quoted and `::` 
 a field; 1M is ISO-8859-1 and 10M is UTF-8. CSV has a header, and titles with commas stand in double
 quotes. Genres are separated by `|`.
 
-Roles: `interactions` (ratings) and `items` (movies). Fields: `format` and, for `.dat`, `encoding`.
+Roles: `interactions` (ratings), `items` (movies) and, for profiles, `users` (in 1M alone: gender,
+age and occupation in codes). Fields: `format`, `profiles` and, for `.dat`, `encoding`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from bench.data.raw import Collector, RawData
 from bench.data.roles import require
 from bench.errors import BenchError
 
-ROLES = ("interactions", "items")
+ROLES, OF_PROFILES = ("interactions", "items"), ("users",)
 SEPARATOR = "::"
 MOVIES = ("movieId", "title", "genres")
 RATINGS = ("userId", "movieId", "rating", "timestamp")
+USERS = ("userId", "gender", "age", "occupation", "zip")
 
 
 class Fields(Card):
@@ -35,10 +37,12 @@ class Fields(Card):
     Attributes:
         format: "dat" or "csv".
         encoding: Of `.dat` files, which differ in it; CSV is always UTF-8.
+        profiles: Whether users' profiles are read, too.
     """
 
     format: Literal["dat", "csv"]
     encoding: Literal["utf-8", "iso-8859-1"] | None = None
+    profiles: bool = False
 
     @model_validator(mode="after")
     def _encoding_where_it_differs(self) -> Fields:
@@ -48,14 +52,18 @@ class Fields(Card):
 
 
 def read(paths: Mapping[str, Path], fields: Mapping[str, Any]) -> RawData:
-    """Read a movie file and a rating file.
+    """Read a movie file, a rating file and, if there is one, a user file.
 
     Raises:
         BenchError: For unfit fields or a file that is not as it should be, with its line.
     """
     written = check_card(fields, Fields, "The card's fields")
-    require(paths, "movielens", ROLES)
+    require(paths, "movielens", (*ROLES, *OF_PROFILES) if written.profiles else ROLES)
     collector = Collector()
+    if written.profiles:
+        for where, _, (user, gender, age, occupation, _) in _rows(paths["users"], USERS, written):
+            codes = (int(finite(code, "code", where)) for code in (age, occupation))
+            collector.add_profile(user, gender, *codes)
     for _, _, (movie, title, genres) in _rows(paths["items"], MOVIES, written):
         collector.add_item(movie, title, genres.split("|"))
     for where, number, (user, movie, rating, time) in _rows(

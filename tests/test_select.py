@@ -1,0 +1,196 @@
+"""Choosing a ranking on validation: the best candidate's test ranking is what a plan ends in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.cards import BoardCard, BoardRow
+from bench.data import prepared
+from bench.data.catalogue import Catalogue
+from bench.errors import BenchError
+from bench.graph import build
+from bench.metrics.ranking import Ranking
+from bench.plan import Stage, draw, prepare
+from bench.plan.choice import select as select_stage
+from bench.rankings import read_ranking, write_ranking
+from bench.records import Job
+from bench.results import find_result
+from bench.runner.executors import InlineExecutor
+from bench.runner.run import Options, run
+from bench.stages import select
+from bench.store import Store
+from bench.trials import Board, board_trials
+
+VALID = np.array([2, 3])  # their targets are the items 3 and 4
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    places = np.arange(7)
+    source = prepared.Prepared(
+        catalogue=Catalogue(
+            ids=tuple("ABCDE"),
+            titles=tuple("abcde"),
+            categories=(("x",), ("x",), ("y",), ("y",), ()),
+            tracked=("x", "y"),
+        ),
+        user_ids=("u",),
+        users=np.zeros(7, dtype=np.int32),
+        items=(places % 5).astype(np.int32),
+        ratings=np.ones(7, dtype=np.float32),
+        times=places,
+        start=np.zeros(6, dtype=np.int64),
+        target=places[1:],
+        boundaries=(2, 4),
+        history=6,
+    )
+    for name in ("data", "cases", "out"):
+        (tmp_path / name).mkdir()
+    prepared.write(source, tmp_path / "data")
+    prepared.write_rows(VALID, tmp_path / "cases")
+    return tmp_path
+
+
+def ranking(root: Path, name: str, lists: list[list[int]]) -> Path:
+    folder = root / name
+    folder.mkdir()
+    write_ranking(Ranking(items=np.array(lists, dtype=np.int32)), folder)
+    return folder
+
+
+def chosen(root: Path, metric: str, candidates: dict[str, list[list[int]]]) -> Job:
+    """Choose among validation rankings; the n-th candidate's test ranking begins with item n."""
+    job = Job(out=root / "out")
+    folders = {}
+    for place, (name, lists) in enumerate(candidates.items()):
+        folders[f"valid_{place}"] = ranking(root, f"valid {name}", lists)
+        folders[f"test_{place}"] = ranking(root, f"test {name}", [[place, 4]])
+    select.run(
+        job,
+        names=list(candidates),
+        metric=metric,
+        data=root / "data",
+        cases=root / "cases",
+        **folders,
+    )
+    return job
+
+
+def test_the_best_on_validation_gives_its_test_ranking(root: Path) -> None:
+    # Targets 3 and 4: "one" has one first; "both" has one first and one second.
+    job = chosen(root, "NDCG@2", {"one": [[3, 0], [0, 1]], "both": [[3, 0], [0, 4]]})
+    content = json.loads((root / "out" / "choice.json").read_text())
+    assert content["chosen"] == job.facts["chosen"] == "both"
+    assert content["validation"] == pytest.approx({"one": 0.5, "both": (1 + 0.63093) / 2}, abs=1e-5)
+    assert read_ranking(root / "out").items.tolist() == [[1, 4]]
+    assert job.facts["validation"] == content["validation"]
+
+
+def test_of_equal_candidates_the_first_is_taken(root: Path) -> None:
+    equal = [[3, 0], [0, 4]]
+    job = chosen(root, "HR@2", {"b": equal, "a": equal})
+    assert job.facts["chosen"] == "b"
+
+
+def test_where_lower_is_better_the_lowest_is_taken(root: Path) -> None:
+    # One item for both cases is as unequal as can be; two items are less so.
+    job = chosen(root, "Gini@1", {"same": [[3, 0], [3, 1]], "spread": [[3, 0], [1, 4]]})
+    assert job.facts["chosen"] == "spread"
+    values = job.facts["validation"]
+    assert isinstance(values, dict)
+    assert values["spread"] < values["same"]
+
+
+def test_a_metric_that_the_data_have_not_is_refused(root: Path) -> None:
+    with pytest.raises(BenchError, match=r"GU\[z\]@1"):
+        chosen(root, "GU[z]@1", {"a": [[3, 0], [0, 4]]})
+
+
+def test_a_list_shorter_than_the_metric_asks_is_refused(root: Path) -> None:
+    with pytest.raises(BenchError, match="Case 0 has 2 items, k=5 asked"):
+        chosen(root, "HR@5", {"a": [[3, 0], [0, 4]]})
+
+
+def stages(names: str) -> dict[str, Stage]:
+    return {name: Stage(kind="rank", args={"scorer": name}) for name in names}
+
+
+def test_the_key_holds_candidates_their_order_and_the_metric() -> None:
+    data = prepare(name="d", card={}, checksums={})
+    rows = draw(data, split="valid", num=4, seed=0)
+    ab, ba = stages("ab"), dict(reversed(stages("ab").items()))
+    one = select_stage(ab, ab, rows, metric="NDCG@5")
+    assert one.key == select_stage(ab, ab, rows, metric="NDCG@5").key
+    assert one.key != select_stage(ba, ba, rows, metric="NDCG@5").key  # ties go to the first
+    assert one.key != select_stage(ab, ab, rows, metric="HR@5").key
+    assert one.inputs["cases"] is rows.stage
+    with pytest.raises(BenchError, match="ndcg@5"):
+        select_stage(ab, ab, rows, metric="ndcg@5")
+
+
+CHOOSER = '''
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.api import Plan, rank
+from bench.plan.choice import select
+
+
+def fit(train, catalogue, *, power):
+    counts = np.bincount(train.targets[train.targets >= 0], minlength=len(catalogue))
+    return lambda histories: np.tile((1.0 + counts) ** power, (len(histories), 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Chooser: takes the power of popularity from validation, or as it is given."""
+
+    powers: tuple[float, ...] = (-1.0, 1.0)
+
+    def plan(self, data, model, seed):
+        on = [
+            {f"{power:g}": rank(rows, scorer="chooser:fit", train=data.train,
+                                settings={"power": power}) for power in self.powers}
+            for rows in (data.valid, data.test)
+        ]
+        if len(self.powers) == 1:
+            return Plan(final=next(iter(on[1].values())))
+        return Plan(final=select(*on, data.valid, metric="NDCG@5"))
+'''
+
+
+def test_a_plan_that_chooses_equals_the_plan_of_what_it_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "chooser.py").write_text(CHOOSER)
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    rows = [
+        BoardRow(method="chooser"),
+        BoardRow(method="chooser", label="popular", settings={"powers": [1.0]}),
+        BoardRow(method="chooser", label="unpopular", settings={"powers": [-1.0]}),
+    ]
+    card = BoardCard(
+        title="T", datasets=("synthetic",), rows=tuple(rows), metrics=("NDCG@5",), seeds=1,
+        budget="smoke",
+    )  # fmt: skip
+    trials = [trial for _, trial in board_trials(Board(name="t", card=card), ks=(5,))]
+    assert [trial.problem for trial in trials] == [""] * 3
+    options = Options(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
+    assert run(trials, options=options, executor=InlineExecutor).exit_code == 0
+    found = [find_result(tmp_path / "r", trial.id) for trial in trials]
+    assert all(found)
+    chosen, popular, unpopular = (result.evaluations["final"].metrics for result in found if result)
+    assert chosen == popular != unpopular
+    (choice,) = [
+        stage.facts for stage in (found[0].stages if found[0] else []) if stage.kind == "select"
+    ]
+    assert choice["chosen"] == "1"
+    # The choice reads validation cases; test cases enter by the candidates' rankings alone.
+    graph = build(trials[:1])
+    (stage,) = [one for one in graph.stages.values() if one.kind == "select"]
+    assert stage.inputs["cases"].args["split"] == "valid"
