@@ -179,7 +179,7 @@ def test_a_hang_is_stopped_at_the_limit(
 ) -> None:
     (orders / "0").write_text("hang")
     todo = trials(orders, seeds=1, rows=("popularity",))
-    summary = go(tmp_path, todo, lambda: executor(time_limit=8.0))
+    summary = go(tmp_path, todo, lambda: executor(time_limit=15.0))
     assert len(summary.ok) == 1
     assert "longer than the limit" in next(iter(summary.failed.values()))
 

@@ -36,7 +36,8 @@ def run(
         BenchError: Where the card changed since, or a file cannot be had or read.
     """
     current = dataset_card(name)
-    same_files = current.files.keys() <= checksums.keys()
+    added = checksums.keys() - current.files.keys()
+    same_files = current.files.keys() <= checksums.keys() and all(checksums[r] for r in added)
     if not same_files or digest(current.preparation()) != digest(dict(card)):
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
     paths = fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
