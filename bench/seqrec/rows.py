@@ -9,6 +9,7 @@ Tensor names end in their shape: B batch, C cases, L length, H history, D width,
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ Scorer: TypeAlias = Callable[[NDArray[np.int32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowSizes:
+class RowSizes(ABC):
     """What decides the shape of a network.
 
     Attributes:
@@ -66,9 +67,9 @@ class RowSizes:
         if getattr(self, name) < 1:
             raise BenchError(f"{self.called}'s {name} is {getattr(self, name)}.", "Give 1 or more.")
 
+    @abstractmethod
     def network(self) -> RowNetwork:
         """Build the network with random weights."""
-        raise NotImplementedError
 
 
 class RowNetwork(nn.Module):
