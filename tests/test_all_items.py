@@ -117,7 +117,7 @@ def test_certified_beams_are_the_best_of_all_items(kind: str, penalty: float) ->
     right = []
     for beams in (10, 40, 400):
         wanted = Search(beams=beams, num=10, widest=beams, length_penalty=penalty)
-        model = PromptedModel(tiny_llama(), PROMPTS, CPU)
+        model = PromptedModel(tiny_llama(), PROMPTS)
         found = beam_search(model, len(PROMPTS), trie, guidance, wanted)
         for row in np.flatnonzero(found.certified):
             assert found.leaves[row].tolist() == best[row].tolist()

@@ -316,7 +316,7 @@ def test_certified_lists_are_the_best_titles(
 def decoded(prompts: list[list[int]], trie: Trie, wanted: Search, at_once: int) -> Found:
     model = tiny_llama()
     return widening_search(
-        lambda rows: PromptedModel(model, [prompts[row] for row in rows], CPU),
+        lambda rows: PromptedModel(model, [prompts[row] for row in rows]),
         lambda rows, beams: batches_by_length(prompts, rows, at_once),
         len(prompts),
         trie,

@@ -24,7 +24,7 @@ from transformers import DynamicCache
 from bench.errors import BenchError
 from bench.lm.constrained import log_probabilities
 from bench.lm.guidance import Guidance
-from bench.lm.prompted import left_padded, positions
+from bench.lm.running import left_padded, positions
 from bench.lm.trie import ROOT, Trie
 
 NODES_AT_ONCE = 512

@@ -53,7 +53,7 @@ def by_beams(model: Any, device: torch.device, asked: Question, *, divisor: int 
     at_once = max(SEQUENCES_AT_ONCE // divisor, 1)
 
     def at(rows: NDArray[np.int64]) -> PromptedModel:
-        return PromptedModel(model, [asked.prompts[row] for row in rows], device)
+        return PromptedModel(model, [asked.prompts[row] for row in rows])
 
     return widening_search(
         at,

@@ -13,62 +13,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-
-def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Put prompts into one array that ends where each of them ends.
-
-    Returns:
-        Token ids, shape (B, L), and 1 where there is a token, 0 where there is padding.
-    """
-    longest = max(map(len, prompts))
-    ids_BL = torch.zeros(len(prompts), longest, dtype=torch.int64)
-    mask_BL = torch.zeros_like(ids_BL)
-    for row, prompt in enumerate(prompts):
-        ids_BL[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask_BL[row, longest - len(prompt) :] = 1
-    return ids_BL.to(device), mask_BL.to(device)
-
-
-def positions(mask_BL: Tensor) -> Tensor:
-    """Number the tokens of each row from 0; padding before them has 0, too."""
-    return (mask_BL.cumsum(dim=-1) - 1).clamp(min=0)
+from bench.lm.running import Running
 
 
 class PromptedModel:
     """Continues prompts as a beam search asks; see `bench.lm.constrained.Continuations`."""
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
-        self.model = model
-        self.ids_BL, self.mask_ML = left_padded(prompts, device)
-        self.cache: Any = None
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+        self._model = model
+        self._prompts = prompts
+        self._running: Running | None = None
 
+    @torch.inference_mode()
     def start(self) -> Tensor:
         """Read the prompts; the logits of their next tokens, shape (B, V)."""
-        self.cache = None
-        return self._forward(self.ids_BL, positions(self.mask_ML))
+        self._running = None  # what an earlier search kept makes way first
+        self._running = Running(self._model, self._prompts)
+        return self._running.logits
 
+    @torch.inference_mode()
     def extend(self, beams_M: Tensor, tokens_M: Tensor) -> Tensor:
         """Append a token to some of the previous call's sequences; logits after it, (M, V)."""
+        running = self._running
+        assert running is not None, "nothing was started"
         # While every title has one way on only, nothing need be copied.
-        if not torch.equal(beams_M, torch.arange(len(self.mask_ML), device=beams_M.device)):
-            self.cache.reorder_cache(beams_M)
-            self.mask_ML = self.mask_ML[beams_M]
-        self.mask_ML = torch.cat([self.mask_ML, self.mask_ML.new_ones(len(tokens_M), 1)], dim=1)
-        return self._forward(tokens_M[:, None], positions(self.mask_ML)[:, -1:])
-
-    def _forward(self, ids_ML: Tensor, positions_ML: Tensor) -> Tensor:
-        with torch.inference_mode():
-            output = self.model(
-                input_ids=ids_ML,
-                attention_mask=self.mask_ML,
-                position_ids=positions_ML,
-                past_key_values=self.cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        self.cache = output.past_key_values
-        logits_MV: Tensor = output.logits[:, -1]
-        return logits_MV
+        if not torch.equal(beams_M, torch.arange(len(running), device=beams_M.device)):
+            running.take(beams_M)
+        running.add(tokens_M)
+        return running.logits
 
 
 def batches_by_length(

@@ -46,6 +46,27 @@ class Endings:
         return first_2V[quotes.clamp(max=1)]
 
 
+def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Put prompts, none of them empty, into one array that ends where each of them ends.
+
+    Returns:
+        Token ids, shape (B, L), and 1 where there is a token, 0 where there is padding.
+    """
+    longest = max(map(len, prompts))
+    ids_BL = torch.zeros(len(prompts), longest, dtype=torch.int64)
+    mask_BL = torch.zeros_like(ids_BL)
+    for row, prompt in enumerate(prompts):
+        assert len(prompt), "an empty prompt has no next token"
+        ids_BL[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask_BL[row, longest - len(prompt) :] = 1
+    return ids_BL.to(device), mask_BL.to(device)
+
+
+def positions(mask_BL: Tensor) -> Tensor:
+    """Number the tokens of each row from 0; padding before them has 0, too."""
+    return (mask_BL.cumsum(dim=-1) - 1).clamp(min=0)
+
+
 class Running:
     """A batch of sequences and the logits of their next tokens.
 
@@ -58,20 +79,12 @@ class Running:
     def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> None:
         """Read the prompts, none of them empty, in one pass."""
         self._model = model
-        device = next(model.parameters()).device
-        width = max(map(len, prompts))
-        ids_BL = torch.zeros(len(prompts), width, dtype=torch.int64)
-        mask_BL = torch.zeros_like(ids_BL)
-        for row, ids in enumerate(prompts):
-            assert ids, "an empty prompt has no next token"
-            ids_BL[row, width - len(ids) :] = torch.tensor(ids)
-            mask_BL[row, width - len(ids) :] = 1
         config: Any = model.config
         self._cache = DynamicCache(config=config)
-        self._mask_BL = mask_BL.to(device)
-        positions_BL = (self._mask_BL.cumsum(1) - 1).clamp(min=0)
+        ids_BL, self._mask_BL = left_padded(prompts, next(model.parameters()).device)
+        positions_BL = positions(self._mask_BL)
         self._next_B1 = positions_BL[:, -1:] + 1
-        self._forward(ids_BL.to(device), positions_BL)
+        self._forward(ids_BL, positions_BL)
 
     def __len__(self) -> int:
         return len(self.logits)
