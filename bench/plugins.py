@@ -21,9 +21,10 @@ from types import ModuleType
 from typing import Any, cast
 
 from bench.cards import BoardCard, Budget, DatasetCard, SuiteCard
+from bench.cards.encoders import EncoderCard
+from bench.cards.models import ModelCard
 from bench.config import CardType, check_card, read_toml
 from bench.errors import BenchError, unknown
-from bench.modelcards import ModelCard
 
 PACKAGE = Path(__file__).parent
 ENTRY_POINTS = "bench.methods"
@@ -233,6 +234,7 @@ def list_cards(room: str) -> list[Listed]:
         "leaderboards": BoardCard,
         "suites": SuiteCard,
         "budgets": Budget,
+        "encoders": EncoderCard,
     }
     lines = []
     for name, path in sorted(card_paths(room).items()):

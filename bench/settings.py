@@ -12,9 +12,9 @@ from typing import Any
 
 from bench import plugins
 from bench.cards import BoardRow, Budget
+from bench.cards.models import ModelCard
 from bench.config import Override, check_setting, parse_value, setting_names
 from bench.errors import BenchError, unknown
-from bench.modelcards import ModelCard
 from bench.records import Plain
 
 AS_PUBLISHED = "as_published"

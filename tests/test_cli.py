@@ -37,7 +37,7 @@ SMOKE = ("--suite", "smoke", "--executor", "inline")
 def test_list_shows_every_room(bench: Callable[..., SimpleNamespace]) -> None:
     done = bench("list", "--json")
     content = json.loads(done.out)
-    assert set(content) == {"methods", "datasets", "models", "boards", "suites"}
+    assert set(content) == {"methods", "datasets", "models", "boards", "suites", "encoders"}
     assert {"random", "popularity", "sasrec"} <= {line["name"] for line in content["methods"]}
     assert "ml-100k" in bench("list", "datasets").out
 

@@ -19,7 +19,6 @@ ORDER = [
     {"metrics"},
     {"config"},
     {"cards"},
-    {"modelcards"},
     {"plugins"},
     {"published"},
     {"codehash"},

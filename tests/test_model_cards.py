@@ -18,12 +18,12 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from bench.cards.models import ModelCard
 from bench.config import check_card
 from bench.data.backbones import folder_checksum
 from bench.errors import BenchError
 from bench.lm.build import build
 from bench.lm.model import load
-from bench.modelcards import ModelCard
 from bench.plan.backbones import language_model
 from bench.plan.parts import Nouns
 from bench.plan.stage import Stage

@@ -45,8 +45,8 @@ def check(
 
 def _card_kind(path: Path) -> str:
     from bench.cards import BoardCard, DatasetCard, SuiteCard
+    from bench.cards.models import ModelCard
     from bench.config import Card, check_card, read_toml
-    from bench.modelcards import ModelCard
     from bench.plugins import MARKS
 
     content = read_toml(path)

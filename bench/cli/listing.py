@@ -21,13 +21,14 @@ class Room(StrEnum):
     models = "models"
     boards = "boards"
     suites = "suites"
+    encoders = "encoders"
 
 
 def list_things(
     what: Annotated[Room | None, typer.Argument(help="One kind; all of them by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List methods, data sets, models, boards and suites; a broken one with its error."""
+    """List methods, data sets, models, boards, suites, encoders; a broken one with its error."""
     rooms = [what] if what else list(Room)
     found = {room: _listed(room) for room in rooms}
     if as_json:
@@ -75,10 +76,11 @@ def show(
             print(f"  {key} = {json.dumps(value, default=str)}" if key != "about" else value)
 
 
-_CARDS = ("datasets", "models", "leaderboards", "suites", "budgets")
+_CARDS = ("datasets", "models", "leaderboards", "suites", "budgets", "encoders")
 
 
 def _shown(name: str) -> list[tuple[str, dict[str, object]]]:
+    from bench.data.encoders import encoder_card
     from bench.settings import settings_table
 
     found: list[tuple[str, dict[str, object]]] = []
@@ -91,6 +93,7 @@ def _shown(name: str) -> list[tuple[str, dict[str, object]]]:
         "leaderboards": plugins.board_card,
         "suites": plugins.suite_card,
         "budgets": plugins.budget_card,
+        "encoders": encoder_card,
     }
     for room in _CARDS:
         if name in plugins.card_paths(room):
