@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from bench.lm.answering import Drawing, answer
 from bench.lm.build import build
-from bench.seqrec.threads import compute_threads
+from bench.lm.threads import compute_threads
 
 QUESTIONS, LENGTH, TOKENS, NUM = 4, 400, 32, 10
 

@@ -18,9 +18,9 @@ from bench.lm.guidance import Guidance, assisted, igd_guidance
 from bench.lm.information import entropies, gains, probabilities, sibling_scale
 from bench.lm.item_search import Question, by_all_items, by_beams, item_ranking
 from bench.lm.prompted import PromptedModel
+from bench.lm.threads import compute_threads
 from bench.lm.trie import ROOT, Trie, build_trie
 from bench.metrics.ranking import LIST_ENDS
-from bench.seqrec.threads import compute_threads
 
 TITLES = made_up_titles(150)
 PROMPTS = made_up_prompts(4)

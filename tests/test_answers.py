@@ -20,6 +20,7 @@ from bench.data import lists
 from bench.errors import BenchError
 from bench.lm.answering import Drawing, answer, nucleus
 from bench.lm.questions import Prompt, encode_answers, encode_questions
+from bench.lm.threads import compute_threads
 from bench.lm.trigrams import Trigrams
 from bench.plan import knowledge as plan
 from bench.plan.parts import Lists, Model, Policy
@@ -34,7 +35,6 @@ from bench.rerank.asked import (
     write_prompts,
 )
 from bench.rerank.windows import encode_long
-from bench.seqrec.threads import compute_threads
 from bench.stages import answer_preference, answers, questions, reward_pairs, text_vectors
 
 FULL = {"kind": "full"}

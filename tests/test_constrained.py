@@ -27,8 +27,8 @@ from bench.lm.constrained import Found, Search, beam_search, log_probabilities, 
 from bench.lm.guidance import Guidance, assisted, igd_guidance
 from bench.lm.information import entropies, gains, probabilities, sibling_scale
 from bench.lm.prompted import PromptedModel, batches_by_length
+from bench.lm.threads import compute_threads
 from bench.lm.trie import Trie, build_trie
-from bench.seqrec.threads import compute_threads
 
 A, B, C, D, E, F, END = range(7)
 TITLES = [[A, B, END], [A, C, END], [A, C, D, END], [E, F, END]]

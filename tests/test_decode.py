@@ -20,7 +20,7 @@ from bench.lm.decode import Decoding, Written, batches, up_to_closing_quote, wri
 from bench.lm.free_beam import search
 from bench.lm.running import Running, endings
 from bench.lm.sampling import write_singly
-from bench.seqrec.threads import compute_threads
+from bench.lm.threads import compute_threads
 
 MODEL, TOKENIZER = writer_model(), writer_tokenizer()
 rng = np.random.default_rng(0)

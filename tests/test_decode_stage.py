@@ -22,6 +22,7 @@ from bench.data.catalogue import Catalogue
 from bench.errors import BenchError
 from bench.lm.encoding import encode_prompts, encode_responses, history_titles
 from bench.lm.model import load
+from bench.lm.threads import compute_threads
 from bench.metrics.ranking import LIST_ENDS, Ranking
 from bench.plan.constrained import decode
 from bench.plan.parts import Model, Nouns, Policy, Rows
@@ -30,7 +31,6 @@ from bench.rankings import read_ranking
 from bench.records import Job
 from bench.seqrec import sasrec
 from bench.seqrec.rows import save
-from bench.seqrec.threads import compute_threads
 from bench.stages import decode as stage
 
 TITLES = (

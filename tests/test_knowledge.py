@@ -16,6 +16,7 @@ from bench.data import lists
 from bench.data.assets import checksums
 from bench.errors import BenchError
 from bench.lm.encoder import Encoder, load_encoder
+from bench.lm.threads import compute_threads
 from bench.metrics.rerank import evaluate_lists
 from bench.plan import Stage
 from bench.plan import listwise as plan
@@ -37,7 +38,6 @@ from bench.rerank.scoring import Rows
 from bench.rerank.titles import cleaned, fronted
 from bench.rerank.vectors import shuffled
 from bench.rerank.windows import encode_long
-from bench.seqrec.threads import compute_threads
 from bench.stages import lists as lists_stage
 from bench.stages import rerank as rerank_stage
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bench.cards import BoardCard, BoardRow
+from bench.lm.threads import compute_threads
 from bench.results import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.run import Options, run
-from bench.seqrec.threads import compute_threads
 from bench.store import Store
 from bench.trials import Board, all_ks, board_trials
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.lm.threads import compute_threads
 from bench.rerank import losses
 from bench.rerank.adapter import Adapter
 from bench.rerank.dlcm import DLCM
 from bench.rerank.model import BACKBONES, Reranker, Sizes, load, save
 from bench.rerank.prm import PRM, positions
 from bench.rerank.setrank import SetRank, silent
-from bench.seqrec.threads import compute_threads
 
 NUM_ITEMS, NUM_ATTRIBUTES, TEXT = 30, 7, 6
 Weights = dict[str, NDArray[np.float64]]

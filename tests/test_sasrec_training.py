@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from bench.data.windows import Windows
 from bench.errors import BenchError
+from bench.lm.threads import compute_threads
 from bench.metrics.accuracy import ndcg
 from bench.metrics.ranking import top_items
 from bench.seqrec.rows import network_rows, save
 from bench.seqrec.sasrec import SASRec, Sizes, load
-from bench.seqrec.threads import compute_threads
 from bench.seqrec.training import Fitted, Recipe, fit, mean_ndcg, other_items
 
 NUM_ITEMS = 12

@@ -43,15 +43,12 @@ def prepare_stage(
     Raises:
         BenchError: Where its files cannot be had, or hold no such data.
     """
-    from bench import plugins
-    from bench.data.assets import checksums
+    from bench import plugins, trials
     from bench.data.chosen import choose
     from bench.data.prepared import read
-    from bench.plan.items import prepare
 
-    card = plugins.dataset_card(name)
-    known = checksums(card, place.data_dir, choose(files or {}, card))
-    stage = prepare(name=name, card=card.preparation(), checksums=known)
+    chosen = choose(files or {}, plugins.dataset_card(name))
+    stage = trials.prepare_stage(name, place.data_dir, chosen)
     return stage, read(_made(stage, place))
 
 

@@ -21,6 +21,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bench.errors import BenchError
+from bench.lm.threads import compute_threads
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
@@ -201,21 +202,17 @@ def isolated(seed: int, threads: int) -> Iterator[None]:
     Raises:
         BenchError: There is no thread to compute with.
     """
-    if threads < 1:
-        raise BenchError(f"Nothing can be computed with {threads} threads.", "Give 1 or more.")
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    python, numpy, previous = random.getstate(), np.random.get_state(), torch.get_num_threads()
-    with torch.random.fork_rng(devices=devices):
+    python, numpy = random.getstate(), np.random.get_state()
+    with compute_threads(threads), torch.random.fork_rng(devices=devices):
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        torch.set_num_threads(threads)
         try:
             yield
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
-            torch.set_num_threads(previous)
 
 
 @contextmanager

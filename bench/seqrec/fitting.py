@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import prepared
+from bench.lm.threads import compute_threads
 from bench.records import Job
 from bench.seqrec.rows import RowSizes, save
-from bench.seqrec.threads import compute_threads
 from bench.seqrec.training import Recipe, fit
 
 

@@ -12,9 +12,9 @@ from bench.lm.answering import Answers, Drawing, answer
 from bench.lm.decode import TOKENS_AT_ONCE
 from bench.lm.model import LanguageModel, load
 from bench.lm.questions import Prompt, asked_as_chat, encode_questions
+from bench.lm.threads import compute_threads
 from bench.records import Job
 from bench.rerank.asked import Answered, read_prompts, write_answers
-from bench.seqrec.threads import compute_threads
 
 DECIMALS = 6
 

@@ -29,6 +29,7 @@ from bench.lm.information import (
 )
 from bench.lm.item_search import Question, by_all_items, by_beams, item_ranking
 from bench.lm.model import load
+from bench.lm.threads import compute_threads
 from bench.lm.trie import Trie, build_trie
 from bench.metrics.ranking import Ranking
 from bench.metrics.writing import first_word, new_share, top_share
@@ -36,7 +37,6 @@ from bench.rankings import write_ranking
 from bench.records import Job, Plain
 from bench.seqrec import sasrec
 from bench.seqrec.rows import Scorer
-from bench.seqrec.threads import compute_threads
 
 DECIMALS = 6
 WAYS = {"beam": by_beams, "all": by_all_items}

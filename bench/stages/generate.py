@@ -15,9 +15,9 @@ from bench.lm.encoding import Tokenizer, encode_prompts, history_titles
 from bench.lm.grounding import quoted
 from bench.lm.model import LanguageModel, load
 from bench.lm.texts import Texts, write_texts
+from bench.lm.threads import compute_threads
 from bench.metrics.writing import first_word, new_share, top_share
 from bench.records import Job, Plain
-from bench.seqrec.threads import compute_threads
 
 DECIMALS = 6
 

@@ -23,9 +23,9 @@ from bench.data.windows import Windows
 from bench.errors import BenchError, unknown
 from bench.lm.grounding import TextEncoder, ground
 from bench.lm.texts import read_texts
+from bench.lm.threads import compute_threads
 from bench.records import Job, derive_seed
 from bench.seqrec.sasrec import scorer
-from bench.seqrec.threads import compute_threads
 from bench.stages.embed import planned_encoder, read_vectors
 
 KINDS = ("generated", "random", "popular", "similar")

@@ -58,7 +58,7 @@ def _bounded(threads: int) -> AbstractContextManager[None]:
     """Bound torch's threads where the scorer brought torch in; others need no torch at all."""
     if "torch" not in sys.modules:
         return nullcontext()
-    from bench.seqrec.threads import compute_threads
+    from bench.lm.threads import compute_threads
 
     return compute_threads(threads)
 

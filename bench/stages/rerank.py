@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.data import lists as data
 from bench.errors import BenchError, unknown
+from bench.lm.threads import compute_threads
 from bench.records import Job, derive_seed
 from bench.rerank.fitting import fit_on
 from bench.rerank.model import save
@@ -28,7 +29,6 @@ from bench.rerank.vectors import (
     shuffled,
     user_vectors,
 )
-from bench.seqrec.threads import compute_threads
 
 SELECTIONS = ("valid", "test")
 

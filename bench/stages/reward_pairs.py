@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 
 from bench.data import lists as data
 from bench.errors import BenchError
+from bench.lm.threads import compute_threads
 from bench.records import Job, Plain, derive_seed
 from bench.rerank.asked import Answered, Asked, read_answers, read_prompts
 from bench.rerank.fitting import fit_on
 from bench.rerank.knowledge import Choice, Rewards, choose, rewards
 from bench.rerank.vectors import Texts, item_vectors, rows_of, user_vectors
-from bench.seqrec.threads import compute_threads
 
 DECIMALS = 6
 
