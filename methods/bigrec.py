@@ -5,9 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.api import BenchError, Constrained, Data, FineTuned, Grounded, Model, Plain, Plan
+from bench.api import (
+    BenchError,
+    Constrained,
+    Data,
+    FineTuned,
+    Grounded,
+    Model,
+    Plain,
+    Plan,
+    Stage,
+    chosen,
+    sasrec,
+)
 
-DECODINGS = ("grounded", "constrained")
+CHOICES = {"decoding": ("grounded", "constrained"), "preferred_by": ("popularity", "sasrec")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +27,18 @@ class Method(FineTuned, Grounded, Constrained):
     """BIGRec: a language model fine-tuned to write the next title (Bao et al., arXiv 2308.08434).
 
     As SPRec runs it: greedy decoding, grounding by a sentence encoder. `as_published` has the loss
-    on the prompt as well and no end-of-sequence token, as SPRec's program does. In the IGD paper
-    the name stands for constrained beam search with length normalisation.
+    on the prompt as well and no end-of-sequence token, as SPRec's program does. BIGRec's own
+    grounds by the backbone (`encoder` = "backbone") and may draw preferred items nearer (`gamma`).
+    In the IGD paper the name stands for constrained beam search with length normalisation.
 
     Attributes:
         decoding: "grounded" writes freely, "constrained" only titles of the catalogue.
         beams: Of constrained decoding.
         length_penalty: Of constrained decoding.
+        gamma: How much preferred items are drawn nearer to what was written; 0 for not at all.
+        gammas: Several, of which the best on validation is taken instead.
+        chosen_by: The metric that decides between them.
+        preferred_by: "popularity" among the training targets, or "sasrec" for its scores.
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"sft_loss": "sequence", "eos": False}
@@ -29,12 +46,22 @@ class Method(FineTuned, Grounded, Constrained):
 
     decoding: str = "grounded"
     length_penalty: float = 1.0
+    gamma: float = 0.0
+    gammas: tuple[float, ...] = ()
+    chosen_by: str = "NDCG@5"
+    preferred_by: str = "popularity"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown way to decode."""
-        if self.decoding not in DECODINGS:
+        """Refuse what would mean nothing."""
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise BenchError(
+                    f"bigrec: {name} is {getattr(self, name)!r}.", f"One of {', '.join(choices)}."
+                )
+        if self.decoding == "constrained" and (self.gamma or self.gammas):
             raise BenchError(
-                f"bigrec: decoding is {self.decoding!r}.", f"One of {', '.join(DECODINGS)}."
+                "bigrec: constrained decoding grounds nothing that gamma could act on.",
+                'Leave gamma out, or set decoding = "grounded".',
             )
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
@@ -42,4 +69,11 @@ class Method(FineTuned, Grounded, Constrained):
         policy = self.base(data, model, seed)
         if self.decoding == "constrained":
             return Plan(final=self.decoded(policy, data, eos=self.eos))
-        return Plan(final=self.shown(policy, data))
+        oracle = sasrec(data.train, data.valid, seed=seed)
+        preferred = {"oracle": oracle} if self.preferred_by == "sasrec" else {"train": data.train}
+
+        def shown(cases: Data, gamma: float) -> Stage:
+            return self.shown(policy, cases, gamma=gamma, **preferred)
+
+        gammas = self.gammas or (self.gamma,)
+        return Plan(final=chosen(gammas, shown, data, metric=self.chosen_by))

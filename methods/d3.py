@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from bench.api import (
@@ -12,10 +12,9 @@ from bench.api import (
     Model,
     Plain,
     Plan,
-    Policy,
     Stage,
+    chosen,
     sasrec,
-    select,
 )
 
 
@@ -43,13 +42,9 @@ class Method(FineTuned, Constrained):
         """Fine-tune as BIGRec does, then decode inside the catalogue."""
         policy = self.base(data, model, seed)
         oracle = sasrec(data.train, data.valid, seed=seed)
-        if not self.alphas:
-            return Plan(final=self._ranked(policy, oracle, data, self.alpha))
-        on_valid, on_test = (
-            {f"{alpha:g}": self._ranked(policy, oracle, cases, alpha) for alpha in self.alphas}
-            for cases in (replace(data, test=data.valid), data)
-        )
-        return Plan(final=select(on_valid, on_test, data.valid, metric=self.chosen_by))
 
-    def _ranked(self, policy: Policy, oracle: Stage, cases: Data, alpha: float) -> Stage:
-        return self.decoded(policy, cases, oracle=oracle, assistant=alpha, eos=self.eos)
+        def ranked(cases: Data, alpha: float) -> Stage:
+            return self.decoded(policy, cases, oracle=oracle, assistant=alpha, eos=self.eos)
+
+        alphas = self.alphas or (self.alpha,)
+        return Plan(final=chosen(alphas, ranked, data, metric=self.chosen_by))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
-from bench.api import Constrained, Data, FineTuned, Model, Plain, Plan
+from bench.api import Constrained, Data, FineTuned, Model, Plain, Plan, Stage, chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,9 @@ class Method(FineTuned, Constrained):
     Attributes:
         beta: Weight in training of a token without information gain, from 0 to 1.
         alpha: How much telling tokens are favoured in decoding, from 0 to 1.
+        betas: Several, of which the best on validation is taken instead, together with `alphas`.
+        alphas: Likewise.
+        chosen_by: The metric that decides between them.
         entropy: "partial" as in the program, or "conditional" on the prefix.
         prior: "popularity" of the training targets, or "uniform".
         trained_only: Whether only training targets can be recommended, as in the program.
@@ -30,24 +34,31 @@ class Method(FineTuned, Constrained):
 
     beta: float = 0.1
     alpha: float = 0.2
+    betas: tuple[float, ...] = ()
+    alphas: tuple[float, ...] = ()
+    chosen_by: str = "NDCG@5"
     entropy: str = "partial"
     prior: str = "popularity"
     trained_only: bool = True
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune on weighted tokens, then decode with weights."""
-        weighting = {
-            "weights": "bench.lm.information:igd_weights",
-            "weight_settings": {"beta": self.beta, "trained_only": self.trained_only},
-        }
-        policy = self.base(data, model, seed, **({} if self.beta == 1 else weighting))
-        ranking = self.decoded(
-            policy,
-            data,
-            igd_alpha=self.alpha,
-            entropy=self.entropy,
-            prior=self.prior,
-            trained_only=self.trained_only,
-            eos=self.eos,
-        )
-        return Plan(final=ranking)
+
+        def ranked(cases: Data, weights: tuple[float, float]) -> Stage:
+            beta, alpha = weights
+            weighting = {
+                "weights": "bench.lm.information:igd_weights",
+                "weight_settings": {"beta": beta, "trained_only": self.trained_only},
+            }
+            return self.decoded(
+                self.base(data, model, seed, **({} if beta == 1 else weighting)),
+                cases,
+                igd_alpha=alpha,
+                entropy=self.entropy,
+                prior=self.prior,
+                trained_only=self.trained_only,
+                eos=self.eos,
+            )
+
+        grid = tuple(product(self.betas or (self.beta,), self.alphas or (self.alpha,)))
+        return Plan(final=chosen(grid, ranked, data, metric=self.chosen_by))

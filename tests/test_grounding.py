@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.data.catalogue import Catalogue
 from bench.errors import BenchError
-from bench.lm.grounding import TEXTS_AT_ONCE, distances, ground, quoted
+from bench.lm.grounding import TEXTS_AT_ONCE, distances, drawn_nearer, ground, quoted
 from bench.metrics.evaluate import evaluate
 from bench.metrics.ranking import Ranking
 from bench.rankings import read_ranking, write_ranking
@@ -216,3 +216,41 @@ def test_marks_do_not_hide_a_place_without_an_item() -> None:
 def test_marks_that_do_not_fit(marks: NDArray[np.bool_]) -> None:
     with pytest.raises(BenchError, match=r"^The ranking has 2 cases and marks of shape"):
         Ranking(items=np.zeros((2, 1), dtype=np.int32), valid=marks)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "expected"),
+    [(0, [0, 1, 0.666667]), (1, [0, 0.5, 0.533333]), (3, [0, 0.125, 0.341333])],
+)
+def test_preferred_items_are_drawn_nearer(gamma: float, expected: list[float]) -> None:
+    near, liked = np.array([[0.2, 0.5, 0.4]]), np.array([[0, 1, 0.25]])
+    assert drawn_nearer(near, liked, gamma)[0] == pytest.approx(expected, abs=1e-6)
+
+
+@given(
+    hnp.arrays(np.float64, (2, 5), elements=st.floats(0, 9), unique=True),
+    hnp.arrays(np.float64, (2, 5), elements=st.floats(0, 1)),
+    st.floats(0, 50),
+)
+def test_the_nearest_item_stays_the_first(
+    near: NDArray[np.float64], liked: NDArray[np.float64], gamma: float
+) -> None:
+    adjusted = drawn_nearer(near, liked, gamma)
+    rows = np.arange(len(near))
+    assert (adjusted[rows, near.argmin(axis=1)] == 0).all()
+    assert (adjusted >= 0).all()
+    if gamma == 0:
+        assert (np.diff(np.take_along_axis(adjusted, near.argsort(axis=1), axis=1)) >= 0).all()
+
+
+def test_cases_of_one_text_may_be_drawn_apart() -> None:
+    # B, at distance 1 from A, is liked by the second case alone; C is at 3.
+    liked = np.array([[0, 0, 1], [0, 1, 0]])
+
+    def adjust(rows: NDArray[np.int64], far: NDArray[np.floating]) -> NDArray[np.floating]:
+        return drawn_nearer(far, liked[rows], 2)
+
+    found = ground(['"A"', '"A"'], ["A", "B", "C"], LINE, 3, adjust=adjust)
+    assert found.items.tolist() == [[0, 2, 1], [0, 1, 2]]
+    assert found.scores is not None
+    assert found.scores.tolist() == pytest.approx(np.array([[0, -1 / 4, -1 / 3], [0, -1 / 12, -1]]))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bench.data.catalogue import Catalogue
 from bench.data.windows import Windows
 from bench.errors import BenchError
+from bench.lm.group_loss import GAIN, NEITHER, NO_GAIN
 from bench.lm.information import (
     entropies,
     entropy_by_step,
@@ -21,6 +22,7 @@ from bench.lm.information import (
     item_counts,
     probabilities,
     sibling_scale,
+    token_groups,
     token_weights,
     zero_gain,
     zero_gain_share,
@@ -227,6 +229,15 @@ def test_weights_of_training_rows(eos: bool) -> None:
     assert np.concatenate(plain).tolist() == [1] * sum(map(len, responses))
     with pytest.raises(BenchError, match="beta"):
         igd_weights(responses, windows, catalogue, Letters(), beta=1.5)
+
+
+def test_groups_of_training_tokens() -> None:
+    names = ("ab", "ac", "ad", "zz")
+    catalogue = Catalogue(ids=names, titles=names, categories=((),) * 4)
+    responses = [[ord(letter) for letter in f'"{name}"'] for name in ("ab", "ac", "xx")]
+    found = token_groups(responses, rows([0, 1, 0]), catalogue, Letters())
+    title = [NO_GAIN, NO_GAIN, GAIN, NO_GAIN]
+    assert [groups.tolist() for groups in found] == [title, title, [NEITHER] * 4]
 
 
 def test_weighted_means_of_the_worked_losses() -> None:

@@ -24,6 +24,8 @@ from bench.errors import BenchError
 from bench.lm.batches import Collator, Texts, checked_weights
 from bench.lm.encoding import encode_prompts, encode_responses
 from bench.lm.finetuning import mean_loss
+from bench.lm.group_loss import GAIN, NO_GAIN
+from bench.lm.information import token_groups
 from bench.lm.model import load
 from bench.lm.token_loss import (
     by_position,
@@ -407,6 +409,22 @@ def test_facts(world: Path, tmp_path: Path) -> None:
     responses = encode_responses(tiny_tokenizer(), [TITLES[item] for item in targets], eos=True)
     assert facts["supervised_tokens"] == sum(map(len, responses))
     assert "best_epoch" not in facts
+
+
+def test_the_loss_of_tokens_that_gain_and_of_those_that_do_not(world: Path, tmp_path: Path) -> None:
+    facts = ran(world, tmp_path / "out", epochs=2, batch=10)
+    source = prepared.shared(world / "data")
+    seen = source.windows(np.arange(10))
+    tokenizer = tiny_tokenizer()
+    responses = encode_responses(tokenizer, [TITLES[item] for item in seen.targets], eos=True)
+    groups = np.concatenate(token_groups(responses, seen, source.catalogue, tokenizer))
+    sizes = {"gain": (groups == GAIN).sum(), "no_gain": (groups == NO_GAIN).sum()}
+    assert min(sizes.values()) > 0
+    assert sum(sizes.values()) == len(groups)
+    # One step an epoch: its loss is the mean over all tokens.
+    for epoch, loss in enumerate(facts["loss_by_step"]):
+        parts = [facts[f"loss_{name}_by_epoch"][epoch] * size for name, size in sizes.items()]
+        assert sum(parts) / len(groups) == pytest.approx(loss, abs=1e-5)
 
 
 @pytest.mark.parametrize("tuning", [{"kind": "full"}, LORA], ids=["full", "lora"])

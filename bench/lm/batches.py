@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.lm.group_loss import NEITHER
 from bench.lm.token_loss import IGNORED
 
 Example: TypeAlias = dict[str, list[Any]]
@@ -29,24 +30,28 @@ class Texts:
         responses: N lists, none empty.
         weights: Weights of each response's tokens, N arrays of shape (T,); None for 1 everywhere.
         bare_prompts: Prompts without history, where a second pass needs them.
+        groups: Which kind of token each of a response is (`bench.lm.group_loss`), N arrays of
+            shape (T,); None where nobody asks.
     """
 
     prompts: Sequence[list[int]]
     responses: Sequence[list[int]]
     weights: Sequence[NDArray[np.float64]] | None = None
     bare_prompts: Sequence[list[int]] | None = None
+    groups: Sequence[NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
 
     def plain(self) -> Texts:
-        """Return the rows without weights and without a second prompt, as validation sees them."""
+        """Return the rows alone, as validation sees them: no weights, groups or second prompt."""
         return Texts(prompts=self.prompts, responses=self.responses)
 
     def examples(self, *, prompts_too: bool = False) -> list[Example]:
         """Return the rows as a trainer takes them: `input_ids`, `labels`, `weights`, each (L,).
 
-        With a second prompt also `bare_ids` and `bare_labels`, of a length of their own.
+        With groups also `groups`, (L,); with a second prompt also `bare_ids` and `bare_labels`, of
+        a length of their own.
 
         Args:
             prompts_too: Supervise prompts as well. A prompt's tokens weigh what its response's do
@@ -63,6 +68,8 @@ class Texts:
                 "labels": _labels(prompt, response, prompts_too),
                 "weights": [*[weight] * len(prompt), *given.tolist()],
             }
+            if self.groups is not None:
+                example["groups"] = [*[NEITHER] * len(prompt), *self.groups[row].tolist()]
             if self.bare_prompts is not None:
                 assert not prompts_too, "the two prompts have no tokens in common"
                 bare = self.bare_prompts[row]
@@ -91,7 +98,7 @@ class Collator:
 
     def __call__(self, rows: Sequence[Example]) -> dict[str, Tensor]:
         """Return a tensor for each list, shape (B, L), and `lengths`, shape (B,)."""
-        fills = {"labels": IGNORED, "bare_labels": IGNORED, "weights": 0.0}
+        fills = {"labels": IGNORED, "bare_labels": IGNORED, "weights": 0.0, "groups": NEITHER}
         batch = {
             name: _padded([row[name] for row in rows], fills.get(name, self.padding))
             for name in rows[0]

@@ -18,13 +18,13 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from bench.lm.batches import Collator, Example, Texts
 from bench.lm.encoding import Tokenizer
+from bench.lm.group_loss import GroupLoss
 from bench.lm.token_loss import (
     IGNORED,
     coefficients,
     counterfactual_loss,
     cross_entropy,
     token_logits,
-    weighted_loss,
 )
 from bench.lm.training import (
     Recipe,
@@ -60,14 +60,17 @@ class Tuner(SFTTrainer):
 
     loss_is_scaled_for_ga = True  # type: ignore[assignment]
     objective: Objective
+    groups: GroupLoss
 
-    def __init__(self, *, objective: Objective, model: Any, **given: Any) -> None:
+    def __init__(
+        self, *, objective: Objective, groups: GroupLoss, model: Any, **given: Any
+    ) -> None:
         # Of a base in 4 bits TRL rounds the adapter to bfloat16; ours stays as it was loaded.
         trained = [(weight, weight.data) for weight in model.parameters() if weight.requires_grad]
         super().__init__(model=model, **given)
         for weight, data in trained:
             weight.data = data
-        self.objective = objective
+        self.objective, self.groups = objective, groups
 
     def _send_telemetry(self) -> None:
         """Tell nobody: a run may be offline, and its user was not asked."""
@@ -104,7 +107,11 @@ class Tuner(SFTTrainer):
         assert not return_outputs, "nobody asks for the outputs of training"
         coefficients_N = inputs["coefficients"]
         logits_NV, targets_N = token_logits(model, inputs["input_ids"], inputs["labels"])
-        loss = weighted_loss(logits_NV, targets_N, coefficients_N)
+        cross_entropies_N = cross_entropy(logits_NV, targets_N)
+        loss = (coefficients_N * cross_entropies_N).sum()
+        if "groups" in inputs:
+            supervised_BL = inputs["labels"][:, 1:] != IGNORED
+            self.groups.add(cross_entropies_N, inputs["groups"][:, 1:][supervised_BL])
         if self.objective.counterfactual:
             bare_NV, _ = token_logits(model, inputs["bare_ids"], inputs["bare_labels"])
             second = counterfactual_loss(logits_NV, bare_NV, targets_N, coefficients_N)
@@ -200,14 +207,15 @@ def fine_tune(
         divisor: Into how many micro-batches a batch is split to save memory.
 
     Returns:
-        Facts: steps, tokens, loss by step and, where it was watched, by epoch on validation rows.
+        Facts: steps, tokens, loss by step, by epoch for the groups of tokens that the rows name,
+        and by epoch on validation rows where it was watched.
 
     Raises:
         BenchError: The loss or the gradient is no finite number.
     """
     assert (rows.bare_prompts is not None) == (objective.counterfactual > 0)
     examples = rows.examples(prompts_too=objective.prompts_too)
-    collator, log = Collator(padding=tokenizer.pad_token_id), StepLog()
+    collator, log, groups = Collator(padding=tokenizer.pad_token_id), StepLog(), GroupLoss()
     best = None
     if patience:
         assert valid is not None
@@ -223,12 +231,13 @@ def fine_tune(
     with unpatched(model):
         tuner = Tuner(
             objective=objective,
+            groups=groups,
             model=model,
             args=on_one_device(arguments),
             data_collator=collator,
             train_dataset=Dataset.from_list(examples),
             processing_class=tokenizer,
-            callbacks=[log] if best is None else [log, best],
+            callbacks=[log, groups] if best is None else [log, groups, best],
         )
         # With a tokenizer at hand training would begin by changing the model's special tokens.
         tuner.processing_class = None
@@ -239,6 +248,7 @@ def fine_tune(
         "tokens": sum(len(example["input_ids"]) for example in examples),
         "supervised_tokens": sum(_num_supervised(example) for example in examples),
         "loss_by_step": log.series("loss", DECIMALS),
+        **groups.facts(DECIMALS),
     }
     if best is not None:
         best.restore()

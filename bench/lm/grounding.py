@@ -2,14 +2,15 @@
 
 SPRec's scorer (Gao et al., WWW 2025): the quoted part of the text and all titles go through a
 sentence encoder, and items are ranked by Euclidean distance. All places of a list are therefore
-neighbours of one written title. Shapes: Q texts, W distinct ones, I items, T distinct titles,
-B batch, K places of a list, D width.
+neighbours of one written title. BIGRec (Bao et al., arXiv 2308.08434) may draw items nearer that
+are popular, or that an item-ID model prefers. Shapes: Q texts, W distinct ones, I items, T distinct
+titles, B batch, K places of a list, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from bench.metrics.ranking import Ranking, top_items
 
 NOTHING_WRITTEN = "NAN"
 TEXTS_AT_ONCE = 256
+
+Adjust: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.floating]], NDArray[np.floating]]
 
 
 class TextEncoder(Protocol):
@@ -70,16 +73,47 @@ def distances(
     return distances_QI
 
 
+def spread(values_BI: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Scale each row to run from 0 to 1; 0 everywhere where all are equal."""
+    values = values_BI.astype(np.float64)
+    low_B1 = values.min(axis=1, keepdims=True)
+    span_B1 = values.max(axis=1, keepdims=True) - low_B1
+    scaled_BI: NDArray[np.float64] = (values - low_B1) / np.where(span_B1 > 0, span_B1, 1)
+    return scaled_BI
+
+
+def drawn_nearer(
+    distances_BI: NDArray[np.floating], preference_BI: NDArray[np.floating], gamma: float
+) -> NDArray[np.float64]:
+    """Scale distances to run from 0 to 1 and divide them by (1 + preference) to the power gamma.
+
+    The nearest item is at 0 and stays the first one, whatever gamma is.
+
+    Args:
+        distances_BI: Of all items, shape (B, I).
+        preference_BI: From 0 to 1, shape (B, I) or (1, I).
+        gamma: From 0, which leaves the order as it is.
+
+    Example:
+        >>> near, liked = np.array([[0.2, 0.5, 0.4]]), np.array([[0, 1, 0.25]])
+        >>> drawn_nearer(near, liked, 1).round(4).tolist()
+        [[0.0, 0.5, 0.5333]]
+    """
+    return (1 + preference_BI) ** -float(gamma) * spread(distances_BI)
+
+
 def ground(
     texts: Sequence[str],
     titles: Sequence[str],
     encoder: TextEncoder,
     depth: int,
     title_vectors_ID: NDArray[np.float32] | None = None,
+    adjust: Adjust | None = None,
 ) -> Ranking:
     """Rank the catalogue for each text.
 
-    Of equally near items the first one wins; items of one title are equally near to the last bit.
+    Of equally near items the first one wins; items of one title are equally near to the last bit
+    unless `adjust` tells them apart.
 
     Args:
         texts: What a model wrote, Q texts.
@@ -87,6 +121,7 @@ def ground(
         encoder: Encodes both sides.
         depth: How many items to keep, from 1 to I.
         title_vectors_ID: The titles' vectors where they are at hand, shape (I, D).
+        adjust: Turns the distances of texts, given by their numbers, into others.
 
     Returns:
         The nearest items of each text, scored by minus their distance, with the texts as they were
@@ -103,13 +138,17 @@ def ground(
         known_TD = encoder.encode(list(known))
     else:
         known_TD = title_vectors_ID[np.unique(title_of_item_I, return_index=True)[1]]
-    items_WK, near_WK = _nearest(
-        _vectors(written, known, known_TD, encoder), known_TD, title_of_item_I, depth
-    )
+    vectors_WD = _vectors(written, known, known_TD, encoder)
     rows_Q = np.array([written[name] for name in names], dtype=np.int64)
+    if adjust is None:  # each distinct text once
+        items_WK, near_WK = _nearest(vectors_WD, known_TD, title_of_item_I, depth)
+        items_QK, near_QK = items_WK[rows_Q], near_WK[rows_Q]
+    else:
+        vectors_QD = vectors_WD[rows_Q]
+        items_QK, near_QK = _nearest(vectors_QD, known_TD, title_of_item_I, depth, adjust)
     return Ranking(
-        items=items_WK[rows_Q],
-        scores=-near_WK[rows_Q].astype(np.float64),
+        items=items_QK,
+        scores=-near_QK.astype(np.float64),
         texts=tuple(texts),
         valid=np.array([name in known for name in names], dtype=np.bool_),
     )
@@ -144,12 +183,14 @@ def _nearest(
     known_TD: NDArray[np.float32],
     title_of_item_I: NDArray[np.int64],
     depth: int,
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Rank the items for each distinct text, a few texts at a time; the items, their distances."""
+    adjust: Adjust = lambda rows, distances: distances,
+) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """Rank the items for each vector, a few at a time; the items, their distances."""
     items, near = [], []
     for start in range(0, max(len(written_WD), 1), TEXTS_AT_ONCE):
         distances_BT = distances(written_WD[start : start + TEXTS_AT_ONCE], known_TD)
-        distances_BI = distances_BT[:, title_of_item_I]
+        rows_B = np.arange(start, start + len(distances_BT))
+        distances_BI = adjust(rows_B, distances_BT[:, title_of_item_I])
         best_BK = top_items(distances_BI, depth)
         items.append(best_BK)
         near.append(np.take_along_axis(distances_BI, best_BK, axis=1))

@@ -22,6 +22,7 @@ from bench.data.catalogue import Catalogue
 from bench.data.windows import Windows
 from bench.errors import BenchError, unknown
 from bench.lm.encoding import Tokenizer, encode_responses
+from bench.lm.group_loss import GAIN, NEITHER, NO_GAIN
 from bench.lm.trie import Trie, build_trie
 
 ENTROPIES = ("partial", "conditional")
@@ -163,14 +164,60 @@ def igd_weights(
     """
     if not 0 <= beta <= 1:
         raise BenchError(f"IGD's beta is {beta}.", "Give a weight from 0 to 1.")
-    eos = all(tokens[-1] == tokenizer.eos_token_id for tokens in responses)
     kept_I = item_counts(windows.targets, len(catalogue)) > 0 if trained_only else None
-    trie = build_trie(encode_responses(tokenizer, catalogue.titles, eos=eos), kept_I)
+    trie = _answered(responses, catalogue, tokenizer, kept_I)
     # Many rows share a target; each response is weighted once.
+    rows, numbers = _distinct(responses)
+    weights = token_weights(trie, rows, beta=beta)
+    return [weights[number] for number in numbers]
+
+
+def token_groups(
+    responses: Sequence[Sequence[int]],
+    windows: Windows,
+    catalogue: Catalogue,
+    tokenizer: Tokenizer,
+) -> list[NDArray[np.int64]]:
+    """Tell the tokens of training rows that gain nothing from the others (`group_loss`).
+
+    The tree is that of the rows' targets; a response that leaves it is in neither group.
+
+    Args:
+        responses: Token ids of each row's target.
+        windows: The rows.
+        catalogue: The items.
+        tokenizer: What the responses were tokenised with.
+
+    Returns:
+        One array a row, as long as its response.
+    """
+    kept_I = item_counts(windows.targets, len(catalogue)) > 0
+    trie = _answered(responses, catalogue, tokenizer, kept_I)
+    rows, numbers = _distinct(responses)
+    alone_N, groups = zero_gain(trie), []
+    for nodes_T, response in zip(trie.follow(rows), rows, strict=True):
+        path = nodes_T[: len(response)]
+        known = bool((path >= 0).all())
+        groups.append(np.where(alone_N[path], NO_GAIN, GAIN) if known else path * 0 + NEITHER)
+    return [groups[number] for number in numbers]
+
+
+def _answered(
+    responses: Sequence[Sequence[int]],
+    catalogue: Catalogue,
+    tokenizer: Tokenizer,
+    kept_I: NDArray[np.bool_] | None,
+) -> Trie:
+    """Build the tree of titles that end as the responses do."""
+    eos = all(tokens[-1] == tokenizer.eos_token_id for tokens in responses)
+    return build_trie(encode_responses(tokenizer, catalogue.titles, eos=eos), kept_I)
+
+
+def _distinct(responses: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Return the different responses, and which of them each is."""
     rows: dict[tuple[int, ...], int] = {}
     numbers = [rows.setdefault(tuple(response), len(rows)) for response in responses]
-    weights = token_weights(trie, list(rows), beta=beta)
-    return [weights[number] for number in numbers]
+    return list(rows), numbers
 
 
 def zero_gain_share(trie: Trie, counts_I: NDArray[np.int64]) -> float:

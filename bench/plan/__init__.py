@@ -1,8 +1,9 @@
 """Plans: stages, what they are put together from, and the functions that compose them."""
 
 from bench.plan.backbones import language_model
-from bench.plan.choice import select
+from bench.plan.choice import chosen, select
 from bench.plan.constrained import decode
+from bench.plan.grounding import embed, ground
 from bench.plan.items import DEPTH, draw, evaluate, gru4rec, prepare, rank, sample, sasrec
 from bench.plan.knowing import Knowing
 from bench.plan.knowledge import (
@@ -13,7 +14,7 @@ from bench.plan.knowledge import (
     reward_pairs,
     text_vectors,
 )
-from bench.plan.language import embed, generate, ground, pairs, preference, sft
+from bench.plan.language import generate, pairs, preference, sft
 from bench.plan.listwise import evaluate_lists, lists, order, rerank
 from bench.plan.parts import Data, Lists, Model, Nouns, Pairs, Plan, Policy, Rows
 from bench.plan.recipes import Constrained, FineTuned, Grounded, Preferring, needed
@@ -39,6 +40,7 @@ __all__ = [
     "Stage",
     "answer_preference",
     "answers",
+    "chosen",
     "decode",
     "draw",
     "embed",

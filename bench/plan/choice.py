@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from bench.metrics.names import parse
-from bench.plan.parts import Rows
+from bench.plan.parts import Data, Rows
 from bench.plan.stage import Stage
 from bench.records import Plain
+
+Value = TypeVar("Value")
+
+
+def chosen(
+    values: Sequence[Value], ranked: Callable[[Data, Value], Stage], data: Data, *, metric: str
+) -> Stage:
+    """Rank the test cases with the value that is best on validation; a single one is no choice.
+
+    Args:
+        values: One or more; the first wins a tie.
+        ranked: Composes the ranking of `data.test` with a value, whatever cases these are.
+        data: The trial's.
+        metric: What decides, e.g. "NDCG@5".
+    """
+    if len(values) == 1:
+        return ranked(data, values[0])
+    on_valid, on_test = (
+        {str(value): ranked(cases, value) for value in values}
+        for cases in (replace(data, test=data.valid), data)
+    )
+    return select(on_valid, on_test, data.valid, metric=metric)
 
 
 def select(

@@ -1,11 +1,11 @@
-"""Stages of language models: train, prefer, generate, ground."""
+"""Stages of language models: train, prefer, generate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from bench.data.encoders import encoder_checksums
-from bench.plan.items import DEPTH
+from bench.plan.grounding import embed
 from bench.plan.parts import Model, Pairs, Policy, Rows
 from bench.plan.policies import as_policy, model_stage, trained
 from bench.plan.stage import Stage
@@ -214,25 +214,3 @@ def generate(
     policy = as_policy(start)
     inputs = {"data": rows.data, "rows": rows.stage}
     return model_stage(policy, "generate", args, inputs, rows.nouns)
-
-
-def embed(data: Stage, *, encoder: str) -> Stage:
-    """Encode all titles of the catalogue with a sentence encoder."""
-    args: dict[str, Plain] = {"encoder": encoder, "encoder_checksums": encoder_checksums(encoder)}
-    return Stage(kind="embed", args=args, inputs={"data": data})
-
-
-def ground(generated: Stage, cases: Rows, *, encoder: str, depth: int = DEPTH) -> Stage:
-    """Rank the catalogue by nearness to what was written for each case (SPRec's scorer)."""
-    args: dict[str, Plain] = {
-        "encoder": encoder,
-        "encoder_checksums": encoder_checksums(encoder),
-        "depth": depth,
-    }
-    inputs = {
-        "data": cases.data,
-        "cases": cases.stage,
-        "generated": generated,
-        "vectors": embed(cases.data, encoder=encoder),
-    }
-    return Stage(kind="ground", args=args, inputs=inputs)

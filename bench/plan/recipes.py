@@ -7,8 +7,10 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.plan.constrained import decode
-from bench.plan.language import generate, ground, preference, sft
+from bench.plan.grounding import ground
+from bench.plan.language import generate, preference, sft
 from bench.plan.parts import Data, Model, Pairs, Policy
+from bench.plan.policies import as_policy
 from bench.plan.stage import Stage
 
 
@@ -18,16 +20,21 @@ class Grounded:
 
     Attributes:
         max_new_tokens: Most tokens of a written title.
-        encoder: The sentence encoder that grounds titles (`bench list encoders`).
+        encoder: The sentence encoder that grounds titles (`bench list encoders`), or "backbone" for
+            the hidden states of the untuned backbone, as BIGRec's program has it.
     """
 
     max_new_tokens: int = 32
     encoder: str = "all-minilm-l6-v2"
 
-    def shown(self, start: Model | Policy, data: Data) -> Stage:
-        """Write a title for every test case and rank the catalogue by nearness to it."""
+    def shown(self, start: Model | Policy, data: Data, **adjusted: Any) -> Stage:
+        """Write a title for every test case and rank the catalogue by nearness to it.
+
+        `adjusted` goes to `ground`.
+        """
         texts = generate(start, data.test, max_new_tokens=self.max_new_tokens)
-        return ground(texts, data.test, encoder=self.encoder)
+        model = as_policy(start).model
+        return ground(texts, data.test, encoder=self.encoder, model=model, **adjusted)
 
 
 @dataclass(frozen=True, kw_only=True)

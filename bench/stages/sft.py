@@ -20,6 +20,7 @@ from bench.errors import BenchError, unknown
 from bench.lm.batches import Texts, checked_weights
 from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
 from bench.lm.finetuning import Objective, fine_tune
+from bench.lm.information import token_groups
 from bench.lm.model import load
 from bench.lm.token_loss import MEANS
 from bench.lm.training import Recipe, isolated
@@ -135,10 +136,11 @@ def run(
             function = partial(plugins.function(weights), **weight_settings)
             given = function(texts.responses, seen, source.catalogue, model.tokenizer)
             texts = replace(texts, weights=checked_weights(given, texts.responses, weights))
+        groups = token_groups(texts.responses, seen, source.catalogue, model.tokenizer)
         facts = fine_tune(
             model.model,
             model.tokenizer,
-            texts,
+            replace(texts, groups=groups),
             recipe,
             objective=objective,
             folder=Path(folder),
