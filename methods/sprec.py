@@ -44,6 +44,8 @@ class Method(Preferring, Grounded):
     Attributes:
         rounds: Rounds of self-play; 0 is BIGRec.
         round_rows: Rows of one round's fine-tuning, and pairs of its preferences.
+        pool_rows: Rounds draw from so many training rows instead of all of them; 0 for all (the
+            1,024 samples of Figs. 5 and 6 may be meant so, with 512 a round).
         spare_rows: Further rows that titles are written for, since some are no title.
         step_learning_rate: Of a round's fine-tuning.
         sft_step: Whether a round fine-tunes (no: SPRec-noSFT).
@@ -72,6 +74,7 @@ class Method(Preferring, Grounded):
 
     rounds: int = 5
     round_rows: int = 2048
+    pool_rows: int = 0
     spare_rows: int = 756
     step_learning_rate: float = 2e-5
     sft_step: bool = True
@@ -100,16 +103,19 @@ class Method(Preferring, Grounded):
         """Play the rounds; every step of every round is a checkpoint that boards may show."""
         policy = self.base(data, model, seed)
         final, steps = self.shown(policy, data), {}
+        rows = data.train
+        if self.pool_rows:
+            rows = sample(rows, self.pool_rows, seed=derive_seed("sprec", seed, "pool"))
         for number in range(1, self.rounds + 1):
             own = derive_seed("sprec", seed, number)
             before = policy
             if self.sft_step:
-                policy = self._fine_tuned(policy, data, own)
+                policy = self._fine_tuned(policy, rows, own)
                 steps[f"{number}-sft"] = final = self.shown(policy, data)
             if self.dpo_step:
                 policy = self.preferring(
                     policy,
-                    self._pairs(before, data, own),
+                    self._pairs(before, rows, own),
                     loss="dpo" if self.num_negatives == 1 else "sdpo",
                     reference=before if self.reference == "round" else None,
                     prompt=self.preference_prompt,
@@ -118,10 +124,10 @@ class Method(Preferring, Grounded):
                 steps[f"{number}-dpo"] = final = self.shown(policy, data)
         return Plan(final=final, checkpoints=steps)
 
-    def _fine_tuned(self, policy: Policy, data: Data, seed: int) -> Policy:
+    def _fine_tuned(self, policy: Policy, train: Rows, seed: int) -> Policy:
         return sft(
             policy,
-            sample(data.train, self.round_rows, seed=seed),
+            sample(train, self.round_rows, seed=seed),
             epochs=1,
             learning_rate=self.step_learning_rate,
             batch=self.sft_batch,
@@ -130,9 +136,9 @@ class Method(Preferring, Grounded):
             seed=seed,
         )
 
-    def _pairs(self, policy: Policy, data: Data, seed: int) -> Pairs:
+    def _pairs(self, policy: Policy, train: Rows, seed: int) -> Pairs:
         """The round's rows come first among those that titles are written for."""
-        rows = sample(data.train, self.round_rows + self.spare_rows, seed=seed)
+        rows = sample(train, self.round_rows + self.spare_rows, seed=seed)
         return pairs(
             rows,
             take=self.round_rows,

@@ -73,6 +73,15 @@ def test_fewer_rounds_are_the_first_of_more(data: Data, model: Model) -> None:
     assert set(stages(few)) < set(stages(more))
 
 
+def test_rounds_may_draw_from_one_pool(data: Data, model: Model) -> None:
+    pooled = stages(plan("sprec", data, model, rounds=2, round_rows=512, pool_rows=1024))
+    samples = [stage for stage in pooled.values() if stage.kind == "sample"]
+    (pool,) = [stage for stage in samples if stage.args["num"] == 1024]
+    assert pool.inputs["rows"] is data.train.stage
+    # A round draws its rows, and its rows with the spare ones; both rounds from the same pool.
+    assert [stage.inputs["rows"] for stage in samples if stage is not pool] == [pool] * 4
+
+
 def test_without_preferences_nothing_is_written_for_training(data: Data, model: Model) -> None:
     assert not kinds(plan("sprec", data, model, dpo_step=False), "pairs")
 
