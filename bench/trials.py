@@ -129,10 +129,10 @@ def dataset(
     known = prepared.args["checksums"]
     assert isinstance(known, Mapping)
     missing = sorted(role for role, value in known.items() if value is None)
-    notes = tuple(
-        f"{name}: {card.files[role].name} is not at hand; the card stands in for its checksum."
-        for role in missing
-    )
+    notes: tuple[str, ...] = ()
+    if missing:
+        files = ", ".join(card.files[role].name for role in missing)
+        notes = (f"{name}: not at hand, so that the card stands in for the checksum: {files}.",)
     nouns = Nouns(card.nouns.singular, card.nouns.plural)
     drawn = {
         split: draw(prepared, split=split, num=num, seed=data_seed, strict=strict, nouns=nouns)
@@ -183,7 +183,7 @@ def board_trials(
         return setting_layers(names, model=known, budget=(card.budget, budget))
 
     @cache
-    def inputs_of(name: str, model: str | None) -> Inputs:
+    def inputs_of(name: str, model: str | None, task: str) -> Inputs:
         data, notes = dataset(
             name,
             rows=asked,
@@ -199,6 +199,7 @@ def board_trials(
             plugins.model_card(model),
             data=data.train.data,
             nouns=data.train.nouns,
+            lists=data.lists.stage if task == "rerank" and data.lists else None,
             model_path=model_path,
         )
         return Inputs(data=data, model=backbone, notes=notes)
@@ -242,11 +243,11 @@ def _misplaced(board: Board, row: BoardRow) -> str:
 def _planned(
     trial: Trial,
     method: Any,
-    inputs_of: Callable[[str, str | None], Inputs],
+    inputs_of: Callable[[str, str | None, str], Inputs],
     ks: Sequence[int],
 ) -> Trial:
     try:
-        given = inputs_of(trial.dataset, trial.model)
+        given = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
         plan = method.plan(given.data, given.model, trial.seed)
         evaluations = _evaluations(plan, given.data, ks)
         return dataclasses.replace(trial, evaluations=evaluations, notes=given.notes)

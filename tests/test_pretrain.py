@@ -195,6 +195,11 @@ def test_histories_of_the_training_period_only() -> None:
     assert list(training_histories(without)) == []
 
 
+def test_users_can_be_left_out() -> None:
+    (titles,) = training_histories(data(), {"a", "nobody"})
+    assert [TITLES.index(title) for title in titles] == [0, 6]
+
+
 def run(
     folder: Path, source: Prepared, backbone: Path, *, divisor: int = 1, seed: int = 0
 ) -> dict[str, Plain]:

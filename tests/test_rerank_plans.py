@@ -30,6 +30,7 @@ from bench.results import find_result, read_cases
 from bench.runner.executors import InlineExecutor
 from bench.runner.run import Options, run
 from bench.stages import evaluate_lists as evaluation
+from bench.stages import pretrain
 from bench.store import Store
 from bench.trials import Board, Trial, all_ks, board_trials
 
@@ -51,6 +52,28 @@ def board(*rows: BoardRow, **changes: object) -> Board:
 
 def plan(one: Board, **options: object) -> dict[str, Trial]:
     return {row.name: t for row, t in board_trials(one, ks=all_ks([one]), **options)}  # type: ignore[arg-type]
+
+
+def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
+    rows = [BoardRow(method="dpo4rec"), BoardRow(method="bigrec")]
+    graphs = [build([trial]) for trial in plan(board(*rows, model="nano")).values()]
+    inputs = [
+        set(stage.inputs)
+        for graph in graphs
+        for stage in graph.stages.values()
+        if stage.kind == "pretrain"
+    ]
+    assert inputs == [{"backbone", "data", "lists"}, {"backbone", "data"}]
+
+
+def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path) -> None:
+    known = made()
+    lists.write(known, tmp_path)
+    held_out = pretrain._held_out(tmp_path)
+    parts = dict(zip(known.user_ids, known.parts, strict=True))
+    assert held_out == {name for name, part in parts.items() if lists.PARTS[part] != "train"}
+    assert held_out < set(parts)
+    assert pretrain._held_out(None) == frozenset()
 
 
 # --- cards and raw files --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ tokens that begin and end a text. So it also ends after a closing quote, as ever
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,19 @@ WARMUP = 100
 DECIMALS = 6
 
 
-def training_histories(source: Prepared) -> Iterator[list[str]]:
+def training_histories(source: Prepared, without: Collection[str] = ()) -> Iterator[list[str]]:
     """Yield each user's titles of the training period, in the order of time.
 
     No interaction that only occurs in validation or test samples is among them.
+
+    Args:
+        source: The prepared data.
+        without: Ids of users to leave out altogether.
     """
     chosen = source.train_interactions()
+    if without:
+        kept = [name not in without for name in source.user_ids]
+        chosen = chosen[np.array(kept)[source.users[chosen]]]
     users = source.users[chosen]
     borders = [0, *(np.flatnonzero(np.diff(users)) + 1), len(chosen)]
     for start, end in pairwise(borders):

@@ -13,7 +13,13 @@ from bench.records import Plain
 
 
 def language_model(
-    name: str, card: ModelCard, *, data: Stage, nouns: Nouns, model_path: Path | None = None
+    name: str,
+    card: ModelCard,
+    *,
+    data: Stage,
+    nouns: Nouns,
+    lists: Stage | None = None,
+    model_path: Path | None = None,
 ) -> Model:
     """Compose a backbone as plans see it.
 
@@ -22,6 +28,8 @@ def language_model(
         card: The card.
         data: The prepared data, which a model built from nothing takes its words from.
         nouns: What prompts call the items; its tokenizer learns them, too.
+        lists: What is to be re-ranked; a model built from nothing never sees the users who validate
+            or test there.
         model_path: The user's own folder of a model, instead of the hub.
 
     Raises:
@@ -34,7 +42,7 @@ def language_model(
         )
     return Model(
         name=name,
-        backbone=_backbone(name, card, data, nouns, model_path),
+        backbone=_backbone(name, card, data, nouns, lists, model_path),
         tuning=card.tuning_arguments,
         dtype=card.dtype,
         quantisation=card.quantisation,
@@ -45,7 +53,12 @@ def language_model(
 
 
 def _backbone(
-    name: str, card: ModelCard, data: Stage, nouns: Nouns, model_path: Path | None
+    name: str,
+    card: ModelCard,
+    data: Stage,
+    nouns: Nouns,
+    lists: Stage | None,
+    model_path: Path | None,
 ) -> Stage:
     if card.weights == "gguf":
         return Stage(kind="gguf", args={"name": name, "sha256": card.files["gguf"].sha256})
@@ -66,9 +79,10 @@ def _backbone(
     built = Stage(kind="build", args=args, inputs={"data": data})
     if card.pretraining is None:
         return built
+    inputs = {"backbone": built, "data": data}
     return Stage(
         kind="pretrain",
         args={**card.pretraining.model_dump(mode="json"), "threads": card.threads},
-        inputs={"backbone": built, "data": data},
+        inputs=inputs if lists is None else {**inputs, "lists": lists},
         gpus=card.gpus,
     )
