@@ -25,7 +25,8 @@ from bench.metrics.rerank import evaluate_lists
 from bench.plan import Stage
 from bench.plan.listdata import list_data
 from bench.plan.listwise import LIST_KS
-from bench.records import Job
+from bench.records import Job, Plain
+from bench.rerank.vectors import FILE, item_vectors
 from bench.results import find_result, read_cases
 from bench.runner.executors import InlineExecutor
 from bench.runner.run import Options, run
@@ -74,6 +75,19 @@ def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path
     assert held_out == {name for name, part in parts.items() if lists.PARTS[part] != "train"}
     assert held_out < set(parts)
     assert pretrain._held_out(None) == frozenset()
+
+
+def test_so_many_items_may_be_without_a_text(tmp_path: Path) -> None:
+    known = made()
+    vectors = np.ones((len(known.item_ids), 3), dtype=np.float32)
+    listed = np.unique(known.items)
+    vectors[listed[: len(listed) // 4]] = 0
+    np.save(tmp_path / FILE, vectors)
+    facts: dict[str, Plain] = {}
+    item_vectors(tmp_path, known, facts, silent_share=0.25)
+    assert facts == {"items_without_a_vector": len(listed) // 4}
+    with pytest.raises(BenchError, match="no text that says anything"):
+        item_vectors(tmp_path, known, {})
 
 
 # --- cards and raw files --------------------------------------------------------------------------

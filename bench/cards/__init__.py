@@ -180,12 +180,14 @@ class Budget(Card):
     """How much a trial may spend: rows, and settings.
 
     Attributes:
+        model: The backbone that it is meant for, which `--scale` brings along.
         every: Settings of all methods that have them.
         tuning: The same for backbones tuned in "full" or by "lora" alone; learning rates differ.
         methods: Settings by method, over both.
     """
 
     description: str
+    model: str | None = None
     rows: Rows = Rows()
     every: dict[str, Any] = {}
     tuning: dict[Literal["full", "lora"], dict[str, Any]] = {}

@@ -40,6 +40,8 @@ class Knowing(Reranked):
         encoder: The sentence encoder (`bench list encoders`).
         user_text: What is read of a user: "history+answer" as KAR, or the "answer" alone.
         long_text: "windows" reads all of it, "truncate" the first window alone, as KAR.
+        silent_share: Largest share of users, or of items, without a text that says anything; a
+            trial with more fails.
         shuffle_texts: Every user gets the texts of another, to see that nothing else helps.
     """
 
@@ -59,6 +61,7 @@ class Knowing(Reranked):
     encoder: str = "all-minilm-l6-v2"
     user_text: str = "history+answer"
     long_text: str = "windows"
+    silent_share: float = 0.005
     shuffle_texts: bool = False
 
     def __post_init__(self) -> None:
@@ -85,12 +88,13 @@ class Knowing(Reranked):
 
     @property
     def networks(self) -> dict[str, Any]:
-        """Experts and SetRank's loss, as arguments of `rerank` and `reward_pairs`."""
+        """Arguments that `rerank` and `reward_pairs` share: the network, and what may be silent."""
         return {
             "shared": self.shared_experts,
             "dedicated": self.dedicated_experts,
             "setrank_loss": self.setrank_loss,
             "temperature": self.setrank_temperature,
+            "silent_share": self.silent_share,
         }
 
     def known(self, data: Data) -> Lists:

@@ -171,6 +171,7 @@ def reward_pairs(
     folds: int = 1,
     tie: str = "loss",
     margin: float = 0.0,
+    silent_share: float | None = None,
     threads: int = 1,
 ) -> Stage:
     """Prefer, of several texts about a training user, the one that helps a re-ranker most.
@@ -194,6 +195,7 @@ def reward_pairs(
             the others; 1 for none.
         tie: Of equal rewards "loss" decides by the training loss; "first" takes the first text.
         margin: A user whose best and worst reward differ by no more has no pair.
+        silent_share: See `bench.plan.listwise.rerank`.
         threads: CPU threads.
     """
     training: dict[str, Plain] = {
@@ -216,6 +218,8 @@ def reward_pairs(
     inputs = {"lists": lists.stage, "prompts": prompts, "answers": answered, "users": users}
     if items is not None:
         inputs["items"] = items
+    if silent_share is not None:
+        args["silent_share"] = silent_share
     return Stage(kind="reward_pairs", args=args, inputs=inputs)
 
 

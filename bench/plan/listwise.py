@@ -96,6 +96,7 @@ def rerank(
     fit_text: str = "drawn",
     score_text: str = "first",
     shuffle_users: bool = False,
+    silent_share: float | None = None,
     threads: int = 1,
 ) -> Stage:
     """Train a re-ranker and score the test lists; the artefact holds scores and weights.
@@ -120,6 +121,8 @@ def rerank(
         fit_text: Which of a user's texts training sees: one "drawn" anew each time, or the "first".
         score_text: Which one scoring sees: the "first", or the "mean" of all vectors.
         shuffle_users: Give every user the texts of another; what the texts are good for must go.
+        silent_share: Largest share of users, or of items, without a text that says anything; None
+            for one in 200.
         threads: CPU threads.
     """
     recipe: dict[str, Plain] = {
@@ -147,6 +150,8 @@ def rerank(
     if items is not None:
         inputs["items"] = items
     args: dict[str, Plain] = {"scorer": backbone, "threads": threads, "training": training}
+    if silent_share is not None:
+        args["silent_share"] = silent_share
     return Stage(kind="rerank", args=args, inputs=inputs)
 
 

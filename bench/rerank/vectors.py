@@ -20,7 +20,7 @@ from bench.records import Plain
 from bench.rerank.scoring import Rows
 
 FILE = "vectors.npy"
-MOST_MISSING = 0.005
+SILENT_SHARE = 0.005
 
 Vectors = NDArray[np.float32]
 
@@ -81,6 +81,7 @@ def user_vectors(
     folder: Path,
     lists: Lists,
     facts: MutableMapping[str, Plain],
+    silent_share: float = SILENT_SHARE,
     parts: Sequence[str] = PARTS,
 ) -> Vectors:
     """Read vectors of the users' texts, shape (U, J, T), and note how many users have none.
@@ -89,6 +90,7 @@ def user_vectors(
         folder: The artefact.
         lists: Whose users they are.
         facts: Where the number is noted.
+        silent_share: So many of them may be without, from 0 to 1.
         parts: Users that must have texts; a user counts as without already for one missing text.
 
     Raises:
@@ -97,12 +99,23 @@ def user_vectors(
     vectors = _read(folder, len(lists.user_ids), "users")
     vectors = vectors[:, None] if vectors.ndim == 2 else vectors
     own = vectors[np.unique(lists.users[lists.rows(*parts)])]
-    _note_missing(own, "users", facts)
+    _note_missing(own, "users", facts, silent_share)
     return vectors
 
 
-def item_vectors(folder: Path, lists: Lists, facts: MutableMapping[str, Plain]) -> Vectors:
+def item_vectors(
+    folder: Path,
+    lists: Lists,
+    facts: MutableMapping[str, Plain],
+    silent_share: float = SILENT_SHARE,
+) -> Vectors:
     """Read vectors of the items' texts, shape (I, T), and note how many items have none.
+
+    Args:
+        folder: The artefact.
+        lists: Whose items they are.
+        facts: Where the number is noted.
+        silent_share: So many items may be without, from 0 to 1.
 
     Raises:
         BenchError: They are of other items, or too many are missing.
@@ -110,7 +123,7 @@ def item_vectors(folder: Path, lists: Lists, facts: MutableMapping[str, Plain]) 
     vectors = _read(folder, len(lists.item_ids), "items")
     if vectors.ndim != 2:
         raise BenchError(f"Items' vectors have shape {vectors.shape}.", "Give one to each item.")
-    _note_missing(vectors[np.unique(lists.items)], "items", facts)
+    _note_missing(vectors[np.unique(lists.items)], "items", facts, silent_share)
     return vectors
 
 
@@ -129,14 +142,17 @@ def _read(folder: Path, num: int, whose: str) -> Vectors:
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _note_missing(vectors: Vectors, whose: str, facts: MutableMapping[str, Plain]) -> None:
+def _note_missing(
+    vectors: Vectors, whose: str, facts: MutableMapping[str, Plain], silent_share: float
+) -> None:
     empty = (vectors == 0).all(axis=-1)
     missing = int(empty.reshape(len(empty), -1).any(axis=1).sum())
     facts[f"{whose}_without_a_vector"] = missing
-    if missing > MOST_MISSING * len(vectors):
+    if missing > silent_share * len(vectors):
         raise BenchError(
             f"{missing} of {len(vectors)} {whose} have no text that says anything.",
-            "At most one in 200 may be without; let the language model write more tokens.",
+            f"Let the language model write more tokens; {silent_share:.1%} may be without "
+            "(--set silent_share=…).",
         )
 
 

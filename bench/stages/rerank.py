@@ -23,6 +23,7 @@ from bench.rerank.model import save
 from bench.rerank.orders import ORDERS, scores_by
 from bench.rerank.scoring import scores
 from bench.rerank.vectors import (
+    SILENT_SHARE,
     Texts,
     item_vectors,
     rows_of,
@@ -42,6 +43,7 @@ def run(
     training: Mapping[str, Any] | None = None,
     users: Path | None = None,
     items: Path | None = None,
+    silent_share: float = SILENT_SHARE,
 ) -> None:
     """Write the scores of the test lists.
 
@@ -53,6 +55,7 @@ def run(
         training: How a backbone is trained, see `_train`; None for an order.
         users: Vectors of the users' texts, "vectors.npy" of shape (U, T) or (U, J, T).
         items: Vectors of the items' texts, of shape (I, T).
+        silent_share: So many users, and so many items, may be without a text that says anything.
 
     Raises:
         BenchError: Settings or vectors do not fit, or training cannot go on.
@@ -66,9 +69,10 @@ def run(
         found = scores_by(scorer, source, rows)
     else:
         assert training is not None, "a backbone is trained"
+        allowed = (job.facts, silent_share)
         texts = Texts(
-            users=None if users is None else user_vectors(users, source, job.facts),
-            items=None if items is None else item_vectors(items, source, job.facts),
+            users=None if users is None else user_vectors(users, source, *allowed),
+            items=None if items is None else item_vectors(items, source, *allowed),
         )
         with compute_threads(threads):
             found = _train(job, source, rows, scorer, texts, **training)

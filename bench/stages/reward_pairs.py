@@ -24,7 +24,7 @@ from bench.records import Job, Plain, derive_seed
 from bench.rerank.asked import Answered, Asked, read_answers, read_prompts
 from bench.rerank.fitting import fit_on
 from bench.rerank.knowledge import Choice, Rewards, choose, rewards
-from bench.rerank.vectors import Texts, item_vectors, rows_of, user_vectors
+from bench.rerank.vectors import SILENT_SHARE, Texts, item_vectors, rows_of, user_vectors
 
 DECIMALS = 6
 
@@ -44,6 +44,7 @@ def run(
     prompts: Path,
     answers: Path,
     items: Path | None = None,
+    silent_share: float = SILENT_SHARE,
 ) -> None:
     """Write the pairs.
 
@@ -62,6 +63,7 @@ def run(
         prompts: The questions about users.
         answers: What was answered to them: the texts.
         items: Vectors of the items' texts.
+        silent_share: So many users, and so many items, may be without a text that says anything.
 
     Raises:
         BenchError: Artefacts do not fit, or a setting is out of range.
@@ -71,8 +73,8 @@ def run(
     parts = np.array([data.PARTS[part] for part in source.parts[asked.places]])
     assert "test" not in parts, "no test user may be asked for a preference"
     texts = Texts(
-        users=user_vectors(users, source, job.facts, parts=("train", "valid")),
-        items=None if items is None else item_vectors(items, source, job.facts),
+        users=user_vectors(users, source, job.facts, silent_share, ("train", "valid")),
+        items=None if items is None else item_vectors(items, source, job.facts, silent_share),
     )
     with compute_threads(threads):
         found = _rewards(job, source, texts, backbone, training, folds, seed)
