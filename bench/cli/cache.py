@@ -1,14 +1,20 @@
-"""`bench cache`: what the store holds."""
+"""`bench cache`: what the store holds, and what of it may go."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli import options as o
+from bench.cli.tune import SEARCHES, SearchesFolder
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.cli.selection import Selection
+    from bench.retention import Loose, Survey
 
 app = typer.Typer(help="Look at the store of artefacts and delete from it.", no_args_is_help=True)
 
@@ -58,3 +64,140 @@ def remove(
         chosen += found
     freed = sum(opened.remove(meta["kind"], meta["key"]) for meta in chosen)
     print(f"Deleted {len(chosen)} artefacts, {freed / 2**20:.1f} MiB.")
+
+
+@app.command("gc")
+def collect_garbage(
+    keep_days: Annotated[
+        float, typer.Option("--keep-days", min=0, metavar="N", help="Keep what was used since.")
+    ] = 30,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it nothing is.")] = False,
+    with_assets: Annotated[
+        bool, typer.Option("--assets", help="Also fetched files that no such plan needs.")
+    ] = False,
+    store: o.StoreFolder = o.STORE,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--results", metavar="DIR", help="Every folder of results of this store. Repeatable."
+        ),
+    ] = None,
+    searches: SearchesFolder = SEARCHES,
+    data_dir: o.DataDir = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Delete artefacts that no board that was run needs, no result names and nobody used lately."""
+    from bench.data.assets import cache_folder
+    from bench.retention import loose_assets, remove, survey
+    from bench.store import Store
+
+    opened = Store(store)
+    keys, places, notes = _needed(results or [o.RESULTS], searches, data_dir)
+    found = survey(opened, keys, keep_days=keep_days)
+    loose = list(found.loose)
+    if with_assets:
+        loose += loose_assets(cache_folder(), places, keep_days=keep_days)
+    held = [one for one in loose if not remove(opened, one)] if yes else []
+    _print_garbage(found, loose, held, notes, deleted=yes, as_json=as_json)
+
+
+def _needed(
+    results: list[Path], searches: Path, data_dir: Path | None
+) -> tuple[set[str], set[str], list[str]]:
+    """Return the keys that boards and results name, places of assets, and notes on what is unsure.
+
+    Raises:
+        BenchError: A board or a result cannot be read, so that nobody knows what it needs.
+    """
+    from bench.graph import build
+    from bench.packing.needs import needed, place
+    from bench.results import read_result
+
+    keys: set[str] = set()
+    places: set[str] = set()
+    notes = []
+    for selection in (one for folder in results for one in _boards(folder)):
+        trials = _planned(selection, data_dir)
+        stages = build(trial for trial in trials if not trial.problem).stages
+        keys |= stages.keys()
+        places |= {place(asset.file) for asset in needed(stages.values()) if asset.file}
+        if problems := sum(bool(trial.problem) for trial in trials):
+            notes.append(
+                f"{problems} trials of the board {selection.boards[0].name} cannot be planned now; "
+                "what they left stays only where a result or its date says so."
+            )
+    for folder in (*results, searches):
+        for path in sorted(folder.rglob("seed-*.json")):
+            keys |= {stage.key for stage in read_result(path).stages}
+    return keys, places, notes
+
+
+def _boards(results: Path) -> list[Selection]:
+    from bench.cli.selection import RECORDS, recall
+
+    found = recall(results)
+    if len(found) != len(list((results / RECORDS).glob("*.json"))):
+        raise BenchError(
+            f"A board in {results / RECORDS} cannot be read, so nobody knows what it needs.",
+            "Run it again, or remove its record.",
+        )
+    return found
+
+
+def _planned(selection: Selection, data_dir: Path | None) -> list[Any]:
+    from bench.cli.selection import cells, distinct
+
+    try:
+        return distinct(cells(selection, data_dir=data_dir))
+    except BenchError as error:
+        raise BenchError(
+            f"The board {selection.boards[0].name} that was run can no longer be planned: "
+            f"{error.message}",
+            f"{error.hint} If it is not wanted any more, remove its record in boards/.".strip(),
+        ) from error
+
+
+def _print_garbage(
+    found: Survey,
+    loose: list[Loose],
+    held: list[Loose],
+    notes: list[str],
+    *,
+    deleted: bool,
+    as_json: bool,
+) -> None:
+    from tabulate import tabulate
+
+    gone = [one for one in loose if one not in held]
+    kinds = {
+        kind: [one.size for one in gone if one.kind == kind]
+        for kind in dict.fromkeys(one.kind for one in gone)
+    }
+    total = sum(one.size for one in gone)
+    if as_json:
+        content = {
+            "deleted": deleted,
+            "kinds": {
+                kind: {"count": len(sizes), "bytes": sum(sizes)} for kind, sizes in kinds.items()
+            },
+            "bytes": total,
+            "held": [one.key for one in held],
+            "kept": {"count": found.kept, "bytes": found.kept_bytes},
+            "notes": notes,
+        }
+        print(json.dumps(content, indent=2))
+        return
+    if kinds:
+        lines = [(kind, len(sizes), sum(sizes)) for kind, sizes in kinds.items()]
+        print(tabulate(lines, headers=("kind", "count", "bytes"), intfmt=",") + "\n")
+    print(f"Kept: {found.kept} artefacts, {found.kept_bytes / 2**20:.1f} MiB.")
+    if held:
+        print(f"In use, and left: {', '.join(one.key for one in held)}.")
+    for note in notes:
+        print(f"Note: {note}")
+    if deleted:
+        print(f"Deleted: {len(gone)}, {total / 2**20:.1f} MiB.")
+    elif gone:
+        print(f"This would free {total / 2**20:.1f} MiB. Nothing was deleted: add --yes.")
+    else:
+        print("There is nothing to delete.")

@@ -1,0 +1,288 @@
+"""What `bench cache gc` keeps, what it frees, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bench import cli
+from bench.retention import DAY, HALF_BUILT, SET_ASIDE, last_use, loose_assets, remove, survey
+from bench.store import ASIDE, BUILDING, META, Store
+
+SMOKE = ("run", "--suite", "smoke", "--seeds", "1", "--executor", "inline", "--json")
+
+Bench = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
+    """Run a command line in an empty folder with an empty cache, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+    def call(*words: str) -> SimpleNamespace:
+        monkeypatch.setattr("sys.argv", ["bench", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+            raise SystemExit(0)
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=left.value.code or 0, out=out, err=err)
+
+    return call
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def age(path: Path, days: float) -> None:
+    """Let a path, and all in it, have been written and read so many days ago."""
+    then = time.time() - days * DAY
+    for one in (path, *path.rglob("*")):
+        os.utime(one, (then, then), follow_symlinks=False)
+
+
+def make(store: Store, key: str, *, days: float = 100, inputs: tuple[str, ...] = ()) -> Path:
+    with store.building("sft", key) as folder:
+        (folder / "payload.txt").write_text(f"weights of {key}")
+        given = {f"input{number}": name for number, name in enumerate(inputs)}
+        made = store.commit("sft", key, folder, {"seconds": 1.0, "inputs": given})
+    age(made, days)
+    return made
+
+
+def loose(store: Store, *needed: str, keep_days: float = 30) -> set[str]:
+    return {one.key for one in survey(store, needed, keep_days=keep_days).loose}
+
+
+def below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+# --- what stays ---------------------------------------------------------------------------------
+
+
+def test_what_is_needed_or_recent_stays_with_what_it_was_made_from(store: Store) -> None:
+    make(store, "root")
+    make(store, "middle", inputs=("root",))
+    make(store, "named", inputs=("middle", "of another store"))
+    make(store, "recent", days=29, inputs=("source",))
+    make(store, "source")
+    make(store, "old", inputs=("root",))
+    make(store, "older", days=31)
+    found = survey(store, {"named"}, keep_days=30)
+    assert {one.key for one in found.loose} == {"old", "older"}
+    assert found.kept == 5
+    assert found.kept_bytes == sum(
+        len(f"weights of {key}") for key in ("root", "middle", "named", "recent", "source")
+    )
+    assert loose(store, keep_days=1000) == set()
+    assert len(loose(store, keep_days=0)) == 7
+
+
+def test_reading_is_using_and_listing_is_not(store: Store) -> None:
+    folder = make(store, "k")
+    made = last_use(folder)
+    now = time.time()
+    os.utime(folder / META, (now, now))
+    assert last_use(folder) == made
+    assert loose(store) == {"k"}
+    os.utime(folder / "payload.txt", (now, made))
+    assert last_use(folder) == pytest.approx(now, abs=1)
+    assert loose(store) == set()
+
+
+def test_what_is_locked_is_left(store: Store) -> None:
+    make(store, "k")
+    half = store.root / BUILDING / "sft-now-abcd"
+    half.mkdir(parents=True)
+    found = {one.key: one for one in survey(store, (), keep_days=30).loose}
+    assert {one.kind for one in found.values()} == {"sft", HALF_BUILT}
+    with store.lock("sft", "k"), store.lock("sft", "now"):
+        assert [remove(store, one) for one in found.values()] == [False, False]
+        assert store.has("sft", "k")
+        assert half.is_dir()
+    assert [remove(store, one) for one in found.values()] == [True, True]
+    assert not store.has("sft", "k")
+    assert list((store.root / BUILDING).iterdir()) == []
+
+
+def test_damaged_artefacts_set_aside_go_when_they_are_old(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in ("new", "old"):
+        (make(store, key) / "payload.txt").unlink()
+        assert not store.has("sft", key)
+    assert "moved to" in capsys.readouterr().err
+    new, old = sorted((store.root / ASIDE).iterdir())
+    age(new, 1)
+    age(old, 40)
+    (found,) = survey(store, (), keep_days=30).loose
+    assert (found.kind, found.path) == (SET_ASIDE, old)
+    assert remove(store, found)
+    assert list((store.root / ASIDE).iterdir()) == [new]
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from bench.retention import remove, survey
+from bench.store import Store
+
+deleted = []
+def rmtree(folder, **options):
+    deleted.append(folder)
+    if len(deleted) == 2:
+        next(Path(folder).glob("*.txt")).unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    genuine(folder, **options)
+genuine, shutil.rmtree = shutil.rmtree, rmtree
+
+store = Store(Path(sys.argv[1]))
+for one in survey(store, {"kept"}, keep_days=30).loose:
+    remove(store, one)
+"""
+
+
+def test_a_kill_in_the_middle_leaves_whole_artefacts_only(store: Store) -> None:
+    for key in ("a", "b", "c", "kept"):
+        make(store, key)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(store.root)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = {meta["key"] for meta in store.entries()}
+    assert left == {"c", "kept"}
+    assert {path.name for path in (store.root / "sft").iterdir()} == left
+    rest = survey(store, {"kept"}, keep_days=30).loose
+    assert {one.kind for one in rest} == {"sft", HALF_BUILT}
+    assert store.open("sft", "c")
+    assert all(remove(store, one) for one in rest)
+    assert list((store.root / BUILDING).iterdir()) == []
+    assert loose(store, "kept") == set()
+
+
+# --- the asset cache ----------------------------------------------------------------------------
+
+
+def test_of_the_cache_only_fetched_files_go(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    own = tmp_path / "own.txt"
+    own.write_text("the user's own")
+    needed, unneeded, link, recent = (cache / (digit * 16) for digit in "abcd")
+    for folder in (needed, unneeded, link, recent):
+        folder.mkdir(parents=True)
+    for folder in (needed, unneeded, recent):
+        (folder / "x.inter").write_text("12345")
+    (link / "x.inter").symlink_to(own)
+    (cache / "responses.jsonl").write_text("paid answers")
+    (cache / "hub").mkdir()
+    (cache / "hub" / "file").write_text("kept")
+    age(cache, 40)
+    age(recent, 1)
+    found = loose_assets(cache, {f"{needed.name}/x.inter"}, keep_days=30)
+    assert [one.path for one in found] == [unneeded / "x.inter", link / "x.inter"]
+    assert found[0].size == 5
+    assert all(remove(Store(tmp_path / "store"), one) for one in found)
+    assert {path.name for path in cache.iterdir()} == {
+        needed.name, recent.name, "responses.jsonl", "hub",
+    }  # fmt: skip
+    assert own.read_text() == "the user's own"
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_no_board_and_no_result_names_is_freed_and_made_again(
+    bench: Bench, tmp_path: Path
+) -> None:
+    both = (*SMOKE, "--method", "popularity", "--method", "random")
+    assert bench(*both).code == 0
+    nothing = bench("cache", "gc", "--keep-days", "0")
+    assert "There is nothing to delete." in nothing.out
+    # The board loses a row; its results still name what they were made of.
+    bench(*SMOKE, "--method", "popularity")
+    assert json.loads(bench("cache", "gc", "--keep-days", "0", "--json").out)["bytes"] == 0
+    (result,) = (tmp_path / "results" / "synthetic" / "random").rglob("seed-0.json")
+    random = {stage["key"] for stage in json.loads(result.read_text())["stages"]}
+    result.unlink()
+
+    stored = below(tmp_path / ".bench" / "store")
+    assert "There is nothing to delete." in bench("cache", "gc").out
+    shown = bench("cache", "gc", "--keep-days", "0").out
+    assert "Nothing was deleted: add --yes." in shown
+    assert below(tmp_path / ".bench" / "store") == stored
+    done = json.loads(bench("cache", "gc", "--keep-days", "0", "--yes", "--json").out)
+    assert done["kinds"]["rank"]["count"] == 1
+    assert done["bytes"] == sum(kind["bytes"] for kind in done["kinds"].values()) > 0
+    kept = {line["key"] for line in json.loads(bench("cache", "ls", "--json").out)}
+    assert len(kept) == done["kept"]["count"]
+    assert sum(kind["count"] for kind in done["kinds"].values()) == len(random - kept)
+    assert json.loads(bench(*SMOKE, "--method", "popularity").out)["stages"]["run"] == 0
+    again = json.loads(bench(*both).out)
+    assert again["trials"]["failed"] == 0
+    assert again["stages"]["run"] == len(random - kept)
+
+
+def test_nothing_goes_where_nobody_knows_what_is_needed(bench: Bench, tmp_path: Path) -> None:
+    gc = ("cache", "gc", "--yes")
+    assert "There are no results in results" in bench(*gc).err
+    bench(*SMOKE, "--method", "popularity")
+    make(Store(tmp_path / ".bench" / "store"), "k")
+    record = tmp_path / "results" / "boards" / "smoke.json"
+    whole = record.read_text()
+    other = record.with_name("other.json")
+    other.write_text(whole[:50])
+    torn = bench(*gc)
+    assert (torn.code, "so nobody knows what it needs" in torn.err) == (2, True)
+    other.write_text(whole.replace('"method": "popularity"', '"method": "gone"'))
+    gone = bench(*gc)
+    assert (gone.code, "other that was run can no longer be planned" in gone.err) == (2, True)
+    other.unlink()
+    (result,) = (tmp_path / "results").rglob("seed-0.json")
+    result.write_text("{}")
+    assert "is not a result of schema version" in bench(*gc).err
+    result.unlink()
+    assert (tmp_path / ".bench" / "store" / "sft" / "k").is_dir()
+    assert "Deleted: 1" in bench(*gc).out
+    assert not (tmp_path / ".bench" / "store" / "sft" / "k").exists()
+
+
+def test_every_folder_of_results_counts(bench: Bench, tmp_path: Path) -> None:
+    bench(*SMOKE, "--method", "random", "--results", "one")
+    bench(*SMOKE, "--method", "popularity", "--results", "two")
+    gc = ("cache", "gc", "--keep-days", "0", "--json")
+    assert json.loads(bench(*gc, "--results", "one").out)["bytes"] > 0
+    assert json.loads(bench(*gc, "--results", "one", "--results", "two").out)["bytes"] == 0
+
+
+def test_files_of_a_boards_data_stay(bench: Bench, tmp_path: Path) -> None:
+    bench(*SMOKE, "--method", "popularity")
+    record = tmp_path / "results" / "boards" / "smoke.json"
+    record.write_text(record.read_text().replace('"synthetic"', '"ml-100k"'))
+    unneeded = tmp_path / "cache" / ("a" * 16)
+    unneeded.mkdir(parents=True)
+    from bench import plugins
+    from bench.data.assets import cached_place
+
+    needed = cached_place(plugins.dataset_card("ml-100k").files["items"])
+    needed.parent.mkdir(parents=True)
+    for path in (needed, unneeded / "x"):
+        path.write_text("12345")
+    age(tmp_path / "cache", 40)
+    assert "asset" not in json.loads(bench("cache", "gc", "--json").out)["kinds"]
+    found = json.loads(bench("cache", "gc", "--assets", "--yes", "--json").out)["kinds"]
+    assert found["asset"] == {"count": 1, "bytes": 5}
+    assert needed.is_file()
+    assert not unneeded.exists()
