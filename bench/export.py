@@ -57,12 +57,16 @@ def export(prepared: Prepared, form: str, folder: Path, *, name: str, nouns: Nou
 
 def _recbole(prepared: Prepared, name: str) -> dict[str, str]:
     catalogue = prepared.catalogue
-    inter = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
+    rated = bool((~np.isnan(prepared.ratings)).any())
+    heads = ["user_id:token", "item_id:token", *(["rating:float"] * rated), "timestamp:float"]
+    inter = ["\t".join(heads)]
     for user, item, rating, time in zip(
         prepared.users, prepared.items, prepared.ratings, prepared.times, strict=True
     ):
-        stars = "" if np.isnan(rating) else f"{rating:g}"
-        inter.append(f"{prepared.user_ids[user]}\t{catalogue.ids[item]}\t{stars}\t{time}")
+        cells = [prepared.user_ids[user], catalogue.ids[item]]
+        if rated:  # the shortest digits that are read back as the same number
+            cells.append("" if np.isnan(rating) else str(rating))
+        inter.append("\t".join([*cells, str(time)]))
     items = ["item_id:token\ttitle:token_seq\tcategories:token_seq"]
     for key, title, names in zip(
         catalogue.ids, catalogue.titles, catalogue.categories, strict=True

@@ -1,0 +1,50 @@
+"""A made-up result with settings, a checkpoint, two training stages and costs; and its entry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.connections.entry import entry_of
+from bench.results import Cost, Evaluation, Result, StageRecord
+
+TRIAL = "synthetic/sasrec/0123456789ab/seed-1"
+
+
+def evaluation(**metrics: float) -> Evaluation:
+    return Evaluation(
+        metrics=metrics, ks=[5], num_cases=4, num_known=4, num_items=9, tracked=[], history_mass=[]
+    )
+
+
+def stage(kind: str, **facts: Any) -> StageRecord:
+    return StageRecord(
+        key=f"{kind}-key", kind=kind, seconds=2, peak_memory_mib=7, shared=False, facts=facts
+    )
+
+
+def result(loss: float = 0.25, **changed: Any) -> Result:
+    given = {
+        "trial": TRIAL,
+        "method": "sasrec",
+        "dataset": "synthetic",
+        "seed": 1,
+        "model": None,
+        "rows": {"train": 64, "valid": None},
+        "settings": {"hidden": 32, "threads": None, "betas": [0.9, 0.99]},
+        "status": "ok",
+        "evaluations": {
+            "final": evaluation(**{"NDCG@5": 0.5, "GU[a & b]@5": 0.125}),
+            "half": evaluation(**{"NDCG@5": 0.25}),
+        },
+        "stages": [
+            stage("prepare", sizes=[3, 4]),
+            stage("sasrec", loss_by_epoch=[0.5, loss], best=2),
+            stage("sasrec", loss_by_epoch=[[0.5, 0.2], [1.5, 0.1]]),
+        ],
+        "cost": Cost(seconds_from_scratch=6, seconds_own=4),
+        "provenance": {"numpy": "2.0"},
+    }
+    return Result(**(given | changed))
+
+
+ENTRY = entry_of(result(), {"budget": "nano", "board": "quick"})

@@ -1,0 +1,141 @@
+"""What the shell completes, and that no colour is forced on a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import plugins
+from bench.cli import completion
+from bench.connections.hook import TRACKERS
+
+COLOUR = re.compile(rb"\x1b\[[0-9;]*(3|4|9|10)[0-9][;m]")
+
+
+@pytest.mark.parametrize(
+    ("complete", "start", "one"),
+    [
+        (completion.methods, "sas", "sasrec"),
+        (completion.datasets, "ml-100", "ml-100k"),
+        (completion.models, "na", "nano"),
+        (completion.boards, "qu", "quick"),
+        (completion.suites, "smo", "smoke"),
+        (completion.budgets, "pap", "paper"),
+    ],
+)
+def test_names_are_completed(complete: Callable[[str], list[str]], start: str, one: str) -> None:
+    assert complete(start) == [one]
+    assert one in complete("")
+    assert complete("no such thing") == []
+
+
+def test_methods_and_trackers_are_those_there_are() -> None:
+    assert completion.methods("") == plugins.method_names()
+    assert completion.trackers("") == list(TRACKERS)
+
+
+def test_own_folders_count_and_a_broken_one_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zz.py").write_text("class Method: ...\n")
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    assert completion.methods("zz") == ["zz"]
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path / "gone"))
+    assert completion.methods("sas") == completion.datasets("ml") == []
+
+
+def test_completing_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from bench.cli import app, completion as c\n"
+        "assert c.methods('') and c.datasets('') and c.models('') and c.boards('')\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'ray', 'pyarrow', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("bench run --method sas", {"sasrec"}),
+        ("bench run --log-to w", {"wandb"}),
+        ("bench expo", {"export"}),
+    ],
+)
+def test_the_shell_is_answered(words: str, expected: set[str]) -> None:
+    import resource
+
+    asked = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'bench'; from bench.cli import main; main()",
+        ],
+        env=os.environ | asked | {"COMP_CWORD": str(words.count(" "))},
+        capture_output=True,
+        text=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert set(done.stdout.split()) == expected, done.stderr
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < 1.5  # 0.4 on a laptop-like core; what matters is that torch would take 3
+
+
+# --- NO_COLOR (no-color.org) ---------------------------------------------------------------------
+
+
+PROGRESS = """
+from bench.runner.progress import RunProgress
+with RunProgress(2) as progress:
+    progress.stages(1, "a stage")
+    progress.note("a note")
+"""
+
+
+def on_a_terminal(*command: str, no_color: bool) -> bytes:
+    """Run a command on a terminal of its own; return all that it wrote there."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    clean = {key: value for key, value in os.environ.items() if "COLOR" not in key}
+    given = {"TERM": "xterm-256color", **({"NO_COLOR": "1"} if no_color else {})}
+    process = subprocess.Popen(
+        [sys.executable, *command], stdin=theirs, stdout=theirs, stderr=theirs, env=clean | given
+    )
+    os.close(theirs)
+    found = b""
+    while True:
+        try:
+            some = os.read(ours, 4096)
+        except OSError:  # how Linux says that the other end is closed
+            some = b""
+        if not some:
+            break
+        found += some
+    os.close(ours)
+    process.wait(60)
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-m", "bench", "run", "--help"),
+        ("-m", "bench", "run", "--no-such-option"),
+        ("-c", PROGRESS),
+    ],
+    ids=["help", "mistake", "progress"],
+)
+def test_no_color_is_respected(command: tuple[str, ...]) -> None:
+    assert COLOUR.search(on_a_terminal(*command, no_color=False))
+    without = on_a_terminal(*command, no_color=True)
+    assert without
+    assert not COLOUR.search(without)
