@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 from bench.errors import BenchError, unknown
+from bench.once import once
 from bench.plugins import method_module
 
 PACKAGE = Path(__file__).parent
+SHORT = 12
 
 # These read text, find files and raise errors. What they return to a stage stands in its arguments,
 # and a new sentence in an error message must not cost anybody a week of GPU time.
@@ -36,27 +38,48 @@ PLUMBING = frozenset(
 )
 
 
+@once
 def module_hash(name: str) -> str:
     """Hash a module of `bench` with all that it imports from `bench`."""
-    return _combine({module: _facts(_path(module))[0] for module in sorted(_closure({name}))})
+    return _combine(_module_parts(name))
 
 
+@once
 def function_hash(reference: str) -> str:
     """Hash what "module:function" reaches.
 
     For a method's module ("popularity:fit") these are the function, the module-level names it uses
     and the `bench` modules behind them; for one of ours ("bench.seqrec.sasrec:scorer") the module.
     """
+    return _combine(_function_parts(reference))
+
+
+@once
+def code_parts(module: str, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """Return what the hashes of a module and of functions are made of, by name, shortened.
+
+    The names are modules of `bench`, and "method:number" for the statements of a plug-in.
+    """
+    parts = _module_parts(module)
+    for reference in functions:
+        parts |= _function_parts(reference)
+    return {name: value[:SHORT] for name, value in sorted(parts.items())}
+
+
+def _module_parts(name: str) -> dict[str, str]:
+    return {module: _facts(_path(module))[0] for module in sorted(_closure({name}))}
+
+
+def _function_parts(reference: str) -> dict[str, str]:
     module, _, function = reference.partition(":")
     if module.startswith("bench."):
-        return module_hash(module)
+        return _module_parts(module)
     source = method_module(module).__file__
     assert source is not None
     state = Path(source).stat()
     nodes, imported = _cached_reach(Path(source), function, state.st_mtime_ns, state.st_size)
     parts = {f"{module}:{number}": node for number, node in enumerate(nodes)}
-    parts |= {name: _facts(_path(name))[0] for name in sorted(_closure(imported))}
-    return _combine(parts)
+    return parts | {name: _facts(_path(name))[0] for name in sorted(_closure(imported))}
 
 
 @cache

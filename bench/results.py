@@ -33,7 +33,8 @@ BESIDE = ("cases", "ranking")
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON has no NaN: one would be written as null, and the file could not be read again.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Attempt(_Record):
@@ -57,6 +58,9 @@ class StageRecord(_Record):
     seconds: float = Field(ge=0, description="Wall time of the run that made the artefact")
     peak_memory_mib: float = Field(ge=0, description="Peak resident memory of its process")
     shared: bool = Field(description="Whether other trials of the run needed it too")
+    version: int | None = Field(
+        None, ge=1, description="Of its kind; null where its code is not recorded as any version's"
+    )
     facts: dict[str, Any] = {}
 
 

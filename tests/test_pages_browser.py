@@ -6,6 +6,7 @@ Needs the extra `browser` (playwright, axe-playwright-python) and Chromium, foun
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -18,7 +19,9 @@ from board_results import Line, make
 
 from bench.board import ledger, pages
 from bench.board.assemble import assemble
+from bench.board.examples import Example
 from bench.board.table import BoardTable
+from bench.results import StageRecord, find_result, write_result
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")
 axe = pytest.importorskip(
@@ -54,9 +57,28 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> tuple[BoardTable, Path]:
         Line("Broken", reasons=dict.fromkeys(range(3), "CUDA out of memory")),
         Line("Later", unrun=range(3)),
     ]
-    table = assemble(*make(folder, lines, datasets=("synthetic", "ml-100k")), folder)
-    pages.render(table, folder / "pages", ledger.read(table, folder))
+    planned = make(folder, lines, datasets=("synthetic", "ml-100k"))
+    old = next(trial for row, trial in planned[1] if row.name == "Good")
+    grown_old(folder, old.id)
+    table = assemble(*planned, folder)
+    entries = dict(ledger.read(table, folder).entries)
+    entries[old.id] = dataclasses.replace(entries[old.id], examples=(EXAMPLE,))
+    pages.render(table, folder / "pages", ledger.Ledger(entries=entries))
     return table, folder / "pages" / table.name
+
+
+EXAMPLE = Example(
+    case="41", history=("One", "Two"), written="<b>Thre", shown="Three", target="Four", place=2
+)
+
+
+def grown_old(folder: Path, trial: str) -> None:
+    """Let a result stand on a version of its stage that is not today's."""
+    stage = StageRecord(
+        key="k", kind="sft", seconds=1, peak_memory_mib=1, shared=False, version=999
+    )
+    result = find_result(folder, trial)
+    write_result(result.model_copy(update={"stages": [stage]}), folder)
 
 
 @pytest.fixture
@@ -247,6 +269,18 @@ def test_an_address_from_elsewhere_breaks_nothing(page, board):
         page.goto((board[1] / "index.html").as_uri() + state)
         assert len(rows(page)) == 6
         assert not page.locator("#detail").is_visible()
+
+
+def test_stale_rows_can_be_found_and_say_what_moved(page):
+    page.select_option("#status", "stale")
+    assert rows(page) == ["Good"]
+    assert rows(page, 2) == []
+    page.locator("#table-1 tbody tr:visible button.cell").first.click()
+    told = page.inner_text("#detail-body")
+    assert "sft 999 →" in told
+    assert "First test cases, seed 0" in told
+    assert "<b>Thre" in told
+    assert "Four (place 2 of the list)" in told
 
 
 OPENINGS = (

@@ -13,9 +13,10 @@ from typing import Any
 
 from bench import plugins
 from bench.board import samples, sentences
-from bench.board.cells import cell, marked
+from bench.board.cells import PlainCell, cell, marked, plain
 from bench.board.inprint import InPrint
 from bench.board.judging import Memory, judged
+from bench.board.sweeps import sweeps
 from bench.board.table import Block, BoardTable, Completeness, Outcome, Row
 from bench.cards import BoardRow, DatasetCard
 from bench.errors import BenchError
@@ -67,6 +68,7 @@ def assemble(
         statistics=sentences.statistics(board.card, blocks),
         across=sentences.across_datasets(board.card, blocks) if tested else (),
         source=None if source is None else source.source(board.card, blocks),
+        sweeps=sweeps(board, cells),
     )
 
 
@@ -77,8 +79,8 @@ def report_json(
 
     Returns:
         `{"boards": [{"name", "rows": [{"method", "dataset", "metrics": {name: {"mean", "sd",
-        "n_seeds"}}}]}]}`; "method" is the row's name, "sd" is None with one seed, and a metric
-        without any value is left out.
+        "n_seeds"}}}]}]}`; "method" is the row's name, "sd" is None with one seed, a metric without
+        any value is left out, and one whose values are stale says so in a fourth field, "stale".
     """
     return {
         "boards": [
@@ -95,13 +97,9 @@ def report_json(
     }
 
 
-def plain_metrics(row: Row) -> dict[str, dict[str, float | int | None]]:
+def plain_metrics(row: Row) -> dict[str, PlainCell]:
     """Return a row's values for JSON, those that there are."""
-    return {
-        cell.metric: {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.n_seeds}
-        for cell in row.cells
-        if cell.mean is not None
-    }
+    return {cell.metric: plain(cell) for cell in row.cells if cell.mean is not None}
 
 
 def _blocks(board: Board, cells: Cells, folder: Path) -> list[Block]:
@@ -189,4 +187,5 @@ def _completeness(outcomes: Sequence[Outcome]) -> Completeness:
         failed=statuses.count("failed"),
         skipped=statuses.count("skipped"),
         not_run=statuses.count("not run"),
+        stale=sum(bool(outcome.stale) for outcome in outcomes),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from bench.board.table import Cell, Outcome, Row, overall
 from bench.metrics.names import parse
@@ -11,6 +12,8 @@ from bench.stats.seeds import mean_sd
 
 # Means that lie closer than this differ by the order of a sum only.
 ROUNDING = 1e-12
+
+PlainCell: TypeAlias = dict[str, float | int | str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,9 @@ def cell(metric: str, outcomes: Sequence[Outcome]) -> Cell:
     status = overall(
         "skipped" if outcome.seed in absent else outcome.status for outcome in outcomes
     )
+    old = dict.fromkeys(
+        one.stale for one in outcomes if one.stale and one.value(metric) is not None
+    )
     mean, sd = mean_sd([value for _, value in by_seed])[:2] if by_seed else (None, None)
     return Cell(
         metric=metric,
@@ -95,7 +101,14 @@ def cell(metric: str, outcomes: Sequence[Outcome]) -> Cell:
         sd=sd,
         reason=" ".join(reasons),
         values=tuple(by_seed),
+        stale=" ".join(old),
     )
+
+
+def plain(cell: Cell) -> PlainCell:
+    """Return a cell's values for JSON; "stale" is among them only where it is."""
+    found: PlainCell = {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.n_seeds}
+    return found | ({"stale": cell.stale} if cell.stale else {})
 
 
 def _why_absent(metric: str) -> str:

@@ -13,6 +13,7 @@ from bench.board.table import BoardTable, ClaimLine
 from bench.claims import ours, printed
 from bench.claims.cards import Book, Claim, book_paths, load
 from bench.claims.runs import Comparisons, Finding, Runs
+from bench.records import checksum, digest
 from bench.trials import Board
 
 Planned = Mapping[str, tuple[Board, Cells]]
@@ -38,10 +39,13 @@ def claim_lines(
     if not shown:
         return ()
     names = {name for _, claim in shown for name in claim.boards if name in planned}
-    key = ("claims", table.name, _files([planned[name] for name in sorted(names)], folder))
+    numbers = published.load()
+    asked = digest([[book.model_dump(mode="json"), claim.id] for book, claim in shown])
+    printed_too = digest([repr(one) for one in numbers.numbers.items()])
+    files = _files([planned[name] for name in sorted(names)], folder)
+    key = ("claims", table.name, asked, printed_too, files)
     if key not in memory:
         tests: dict[tuple[str, ...], Comparisons] = {}
-        numbers = published.load()
         memory[key] = tuple(
             _line(claim, book, _tests(claim, planned, folder, tests), numbers)
             for book, claim in shown
@@ -51,13 +55,13 @@ def claim_lines(
 
 
 def _files(planned: Sequence[tuple[Board, Cells]], folder: Path) -> tuple[object, ...]:
-    """Name the results behind boards, with size and time: another file, another answer."""
+    """Name the results behind boards, with their checksums: another file, another answer."""
     found = []
-    for _, cells in planned:
+    for board, cells in planned:
+        found.append((board.name, board.card.reference_row, ""))  # sweeps go through it
         for row, trial in cells:
             path = folder / f"{trial.id}.json"
-            stat = path.stat() if path.is_file() else None
-            state = None if stat is None else (stat.st_mtime_ns, stat.st_size)
+            state = checksum(path) if path.is_file() else trial.problem
             found.append((row.name, trial.id, state))
     return tuple(found)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from bench.board import wording as w
+from bench.board.examples import Example
 from bench.board.exports import TYPES, page_pieces, switches
 from bench.board.ledger import Bill, Entry, Ledger
 from bench.board.table import Block, BoardTable, Cell, Outcome, Row
 from bench.metrics.names import parse
 
 KEY_DIGITS = 12
+TITLE_CHARS = 100
 Facts = list[tuple[str, str]]
 
 
@@ -46,6 +48,7 @@ def _row(row: Row, block: Block, ledger: Ledger, bill: Bill | None) -> dict[str,
         "name": w.one_line(row.name),
         "method": row.method,
         "status": "out of memory" if row.out_of_memory else row.status,
+        "stale": row.stale,
         "about": _about(row, ledger, bill),
         "trials": [_trial(one, ledger.entries.get(one.trial)) for one in row.outcomes],
         "cells": [
@@ -70,6 +73,8 @@ def _facts(cell: Cell, interval: Facts) -> Facts:
     if cell.n_seeds < cell.expected_seeds:
         missing = f"{cell.n_seeds}/{cell.expected_seeds} seeds: {w.one_line(cell.reason, 600)}"
         found.append(("Incomplete", missing))
+    if cell.stale:
+        found.append(("Stale", cell.stale))
     if w.standing(cell):
         found.append(("Standing", w.standing(cell)))
     found += [*_in_print(cell), *interval]
@@ -126,6 +131,17 @@ def _about(row: Row, ledger: Ledger, bill: Bill | None) -> Facts:
     return found
 
 
+def example_lines(example: Example) -> Facts:
+    """Say in pairs of words what happened in a test case."""
+    history = " → ".join(w.one_line(title, TITLE_CHARS) for title in example.history)
+    where = "not on the list" if example.place is None else f"place {example.place} of the list"
+    found: Facts = [("Case", example.case), ("History", history or "none")]
+    if example.written:
+        found.append(("Written", w.one_line(example.written, 3 * TITLE_CHARS)))
+    found.append(("Shown first", w.one_line(example.shown, TITLE_CHARS)))
+    return [*found, ("Target", f"{w.one_line(example.target, TITLE_CHARS)} ({where})")]
+
+
 def _trial(outcome: Outcome, entry: Entry | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "seed": outcome.seed,
@@ -139,4 +155,6 @@ def _trial(outcome: Outcome, entry: Entry | None) -> dict[str, Any]:
             found["memory"] = f"{entry.peak_memory_mib:,.0f} MiB"
         found["stages"] = " ".join(f"{one.kind}:{one.key[:KEY_DIGITS]}" for one in entry.stages)
         found["attempts"] = [w.one_line(one, 300) for one in entry.attempts]
+        if entry.examples:
+            found["examples"] = [example_lines(one) for one in entry.examples]
     return found

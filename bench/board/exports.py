@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bench.board import latex, spreadsheet
+from bench.board.cells import plain
 from bench.board.markdown import escape, row_name
 from bench.board.markdown import pieces as markdown_pieces
 from bench.board.table import Block, BoardTable, Row
@@ -208,9 +209,8 @@ def _json_row(block: Block, row: Row) -> str:
 def _json_cells(row: Row) -> tuple[tuple[str, ...], ...]:
     found = []
     for cell in row.cells:
-        values = {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.n_seeds}
         lines = ",\n".join(
-            f'              "{key}": {json.dumps(value)}' for key, value in values.items()
+            f'              "{key}": {json.dumps(value)}' for key, value in plain(cell).items()
         )
         text = f"\n            {json.dumps(cell.metric)}: {{\n{lines}\n            }}"
         found.append((text if cell.mean is not None else "",))

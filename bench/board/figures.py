@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WIDTH = 560
 CHAR = 7.7  # a generous mean width of the 13 px letters
 LABEL_CHARS = 20
+ALIKE, NOTHING = 1e-6, 1e-7  # a relative difference, and a value, too small to be drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,11 @@ class Scale:
 def scale(values: Sequence[float], start: float, end: float, *, wanted: int = 5) -> Scale:
     """Fit a scale around values, with some air and ticks in steps of 1, 2 or 5 × 10^n."""
     low, high = min(values), max(values)
-    air = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    reach = max(abs(low), abs(high))
+    if high - low > max(ALIKE * reach, NOTHING):
+        air = 0.08 * (high - low)
+    else:  # equal but for the order of a sum: their last digits bear no ticks
+        air = 0.1 * reach if reach > NOTHING else 1.0
     low, high = low - air, high + air
     rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))

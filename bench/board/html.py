@@ -17,8 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.board import charts, costs, figures, wording
-from bench.board.details import page_data
+from bench.board.details import example_lines, page_data
 from bench.board.ledger import Ledger, bills
+from bench.board.sweeps import sweep_charts
 from bench.board.table import BoardTable
 from bench.metrics.names import parse
 
@@ -43,6 +44,12 @@ def render_html(table: BoardTable, ledger: Ledger | None = None) -> str:
         bills=costs_of_rows,
         total=costs.total(costs_of_rows),
         steps=[charts.checkpoint_charts(block, table.metrics) for block in table.datasets],
+        swept=[
+            (block, sweep, drawn)
+            for sweep in table.sweeps
+            for block in table.datasets
+            if (drawn := sweep_charts(block, sweep, table.metrics))
+        ],
         training=[
             (block, row, drawn)
             for block in table.datasets
@@ -107,6 +114,7 @@ def _environment() -> Environment:
         scatter=figures.scatter,
         scatter_metrics=figures.scatter_metrics,
         cost_figure=costs.cost_figure,
+        example_lines=example_lines,
         per_case=lambda name: parse(name).per_case,
     )
     return environment

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench import plugins
 from bench.board.cells import marks
 from bench.board.table import Block, Row, Source
 from bench.board.wording import listed
 from bench.cards import BoardCard
 from bench.claims.cards import Book, book_paths, load
 from bench.config import Card, check_card, read_toml
+from bench.errors import BenchError
 from bench.metrics.names import parse
 from bench.published import Number, Published
 from bench.published import load as load_published
@@ -118,7 +120,12 @@ class InPrint:
         others = sorted(ours - set(self.book.datasets.values()))
         if others:
             found.append(f"Not a data set of the paper: {listed(others)}.")
-        absent = [name for name, dataset in self.book.datasets.items() if dataset not in ours]
+        mirrored = self._mirrored()
+        absent = [
+            name
+            for name, dataset in self.book.datasets.items()
+            if dataset in mirrored and dataset not in ours
+        ]
         if absent:
             found.append(f"Data sets of the paper that are not here: {listed(absent)}.")
         if card.budget != FULL_BUDGET:
@@ -132,6 +139,13 @@ class InPrint:
         if no_value:
             found.append(f"Printed rows without a result of ours somewhere: {listed([*no_value])}.")
         return found
+
+    def _mirrored(self) -> Sequence[str]:
+        """Name the data sets of the table or figure: those that its board declares."""
+        try:
+            return plugins.board_card(self.board).datasets
+        except BenchError:
+            return tuple(self.book.datasets.values())
 
     def _departures(self, card: BoardCard, blocks: Sequence[Block]) -> tuple[list[str], int]:
         """Compare the underlines in print with the rule, applied to the printed numbers."""

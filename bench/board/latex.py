@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 
 from bench.board.table import Block, BoardTable, Cell, Row
-from bench.board.wording import gap, interval, number, one_line, p_value, signed
+from bench.board.wording import (
+    STALE,
+    STALE_LEGEND,
+    any_stale,
+    brief,
+    gap,
+    interval,
+    number,
+    one_line,
+    p_value,
+    signed,
+)
 from bench.metrics.names import parse
 
 END = " \\\\\n"
@@ -30,6 +41,7 @@ _SPECIAL = {
     "−": "$-$",
     "≤": r"$\leq$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "≈": r"$\approx$",
     "Δ": r"$\Delta$",
     "\N{NO-BREAK SPACE}": "~",
@@ -64,6 +76,7 @@ def _caption(table: BoardTable) -> str:
         f"Means over {seeds} seeds." if seeds > 1 else "A single seed.",
         "Best in bold, second underlined; †: differs from "
         f"{table.reference}, p ≤ .05 after Holm; ≈: not told apart from the best.",
+        f"{STALE}: {STALE_LEGEND}." if any_stale(table) else "",
         f"In parentheses: as published by {table.source.paper}." if table.source else "",
     ]
     return " ".join(escape(part) for part in parts if part)
@@ -85,7 +98,7 @@ def name(row: Row) -> str:
     nothing = gap(row)
     if nothing is None:
         return escape(row.name)
-    why = f"{nothing[0]}: {one_line(nothing[1], REASON_CHARS)}"
+    why = f"{nothing[0]}: {brief(nothing[1], REASON_CHARS)}"
     return f"{escape(row.name)} {{\\scriptsize ({escape(why)})}}"
 
 
@@ -99,6 +112,7 @@ def pieces(cell: Cell) -> tuple[str, ...]:
     elif cell.second:
         value = f"\\underline{{{value}}}"
     marks = (r"\dagger" if cell.significant else "") + (r"\approx" if cell.tied else "")
+    marks += r"\ddagger" if cell.stale else ""
     value += f"$^{{{marks}}}$" if marks else ""
     value += f" {{\\scriptsize {seeds} seeds}}" if (seeds := _seeds(cell)) else ""
     test = cell.comparison

@@ -6,15 +6,18 @@ gives equal metrics and another bill.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench.board.examples import Example, read_examples
 from bench.board.table import BoardTable, Row
 from bench.board.training import Curve, curves
 from bench.errors import BenchError
 from bench.results import Attempt, Result, find_result
+from bench.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ class Entry:
         provenance: Versions, machine and device.
         curves: What its training noted step by step.
         setting: Hash of the settings, as in the trial's id.
+        examples: Test cases in titles, for pages that stay on this machine.
     """
 
     trial: str
@@ -45,6 +49,7 @@ class Entry:
     attempts: tuple[str, ...]
     provenance: tuple[tuple[str, str], ...]
     curves: tuple[Curve, ...]
+    examples: tuple[Example, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -91,9 +96,16 @@ class Ledger:
         return [self.entries[one.trial] for one in row.outcomes if one.trial in self.entries]
 
 
-def read(table: BoardTable, folder: Path) -> Ledger:
-    """Read what stands behind a board's trials."""
+def read(table: BoardTable, folder: Path, store: Store | None = None) -> Ledger:
+    """Read what stands behind a board's trials.
+
+    Args:
+        table: The board.
+        folder: Where results are stored.
+        store: Where the first seed of each row finds examples; without it there are none.
+    """
     entries = {}
+    told = _first_seeds(table) if store is not None else set()
     for trial in _trials(table):
         try:
             result = find_result(folder, trial)
@@ -101,6 +113,9 @@ def read(table: BoardTable, folder: Path) -> Ledger:
             continue
         if result is not None:
             entries[trial] = _entry(result)
+            if store is not None and trial in told:
+                with contextlib.suppress(BenchError):  # data that were changed are no example
+                    entries[trial] = replace(entries[trial], examples=read_examples(result, store))
     return Ledger(entries=entries)
 
 
@@ -149,6 +164,12 @@ def _trials(table: BoardTable) -> list[str]:
             one.trial for block in table.datasets for row in block.rows for one in row.outcomes
         )
     )
+
+
+def _first_seeds(table: BoardTable) -> set[str]:
+    rows = [row for block in table.datasets for row in block.rows]
+    good = [[one.trial for one in row.outcomes if one.status == "ok"] for row in rows]
+    return {trials[0] for trials in good if trials}
 
 
 def _entry(result: Result) -> Entry:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from bench.board.table import Block, BoardTable, Cell, Row
 from bench.board.wording import (
+    STALE,
+    STALE_LEGEND,
+    any_stale,
     arrow,
     cell_seeds,
     completeness,
@@ -110,6 +113,7 @@ def pieces(row: Row, cell: Cell) -> tuple[str, ...]:
     elif cell.second:
         value = f"<u>{value}</u>"
     marks = ("†" if cell.significant else "") + ("≈" if cell.tied else "")
+    marks += STALE if cell.stale else ""
     test = cell.comparison
     return (
         value + marks + _small(cell_seeds(row, cell)),
@@ -128,7 +132,9 @@ def _legend(table: BoardTable) -> str:
     return (
         "<sub>Mean over seeds ± standard deviation. **Bold**: best; <u>underlined</u>: second; "
         f"†: differs from {escape(table.reference)} (p ≤ .05 after Holm); ≈: not told apart from "
-        "the best, which is no proof of equality.</sub>"
+        "the best, which is no proof of equality"
+        + (f"; {STALE}: {STALE_LEGEND}" if any_stale(table) else "")
+        + ".</sub>"
     )
 
 

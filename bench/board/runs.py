@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.board import samples
 from bench.board.assemble import Cells
+from bench.board.sweeps import sweeps
 from bench.board.table import Outcome
-from bench.claims.runs import Runs
+from bench.claims.runs import Runs, Steps
 from bench.errors import BenchError
 from bench.results import Result
 from bench.stats.sample import Sample
@@ -35,7 +36,26 @@ def read_runs(planned: Sequence[tuple[Board, Cells]], folder: Path) -> Runs:
                 found[dataset, name] = read
             else:
                 reasons[dataset, name] = read
-    return Runs(samples=found, reasons=reasons)
+    return Runs(samples=found, reasons=reasons, sweeps=_sweeps(planned, found))
+
+
+def _sweeps(
+    planned: Sequence[tuple[Board, Cells]], found: Mapping[tuple[str, str], Sample]
+) -> dict[tuple[str, str, str], Steps]:
+    """Gather the sweeps with a result at each step; a row that an earlier board has is no step."""
+    owners: dict[tuple[str, str], str] = {}
+    for board, cells in planned:
+        for row, trial in cells:
+            owners.setdefault((trial.dataset, row.name), board.name)
+    kept: dict[tuple[str, str, str], Steps] = {}
+    for board, cells in planned:
+        for sweep in sweeps(board, cells):
+            for dataset in board.card.datasets:
+                places = [(dataset, name) for _, name in sweep.steps]
+                if all(owners[one] == board.name and one in found for one in places):
+                    steps = [(value, found[dataset, name]) for value, name in sweep.steps]
+                    kept.setdefault((dataset, sweep.row, sweep.x), steps)
+    return kept
 
 
 def _outcomes(

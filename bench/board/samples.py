@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.board import age
 from bench.board.table import Outcome, SeedStatus
 from bench.errors import BenchError
 from bench.metrics.ranking import LIST_ENDS
@@ -75,6 +76,8 @@ def outcome(trial: Trial, found: Result | BenchError | None, fingerprint: str) -
         metrics=values.pop(FINAL),
         checkpoints=tuple(values.items()),
         content=tuple(checksum for _, checksum in sorted(found.files.items())),
+        stale=age.staleness(found),
+        undated=age.is_undated(found),
     )
 
 

@@ -13,6 +13,7 @@ from bench.errors import BenchError
 from bench.metrics.names import parse
 
 FULL_BUDGET = "paper"
+RERANKING = "rerank"
 
 
 def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
@@ -63,12 +64,22 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
     ks = sorted({k for name in card.metrics if (k := parse(name).k) is not None})
     cut = f"Lists are cut at k = {listed([str(k) for k in ks])}; " if ks else ""
     return (
-        "Next-item recommendation by full ranking, no sampled candidates"
+        _task(card)
         + (f": {'; '.join(sizes)}. " if sizes else ". ")
         + cut
         + f"{count(card.seeds, 'seed')} per row."
         + (f" Backbone of the language models: {card.model}." if card.model else "")
     )
+
+
+def _task(card: BoardCard) -> str:
+    tasks = set()
+    for method in {row.method for row in card.rows}:
+        with contextlib.suppress(BenchError):  # a method that is gone: its row says so
+            tasks.add(getattr(plugins.method_class(method), "TASK", ""))
+    if tasks == {RERANKING}:
+        return "Re-ranking of the list that each test case is given"
+    return "Next-item recommendation by full ranking, no sampled candidates"
 
 
 def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:

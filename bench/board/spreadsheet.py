@@ -28,6 +28,7 @@ COLUMNS = (
     "from_published",
     "status",
     "reason",
+    "stale",
 )
 # A spreadsheet takes a cell that begins like this for a formula, and would run it.
 FORMULA_STARTS = ("=", "+", "-", "@")
@@ -69,6 +70,7 @@ def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
         *("" if value is None else repr(value) for value in numbers),
         cell.status,
         harmless(cell.reason or cell.refusal),
+        harmless(cell.stale),
     ]
 
 

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bench.claims.verdict import Ours, Printed
+
 if TYPE_CHECKING:
+    from bench.board.sweeps import Sweep
+
     # Only named here: a report of bare values must not wait for scipy.
-    from bench.claims.verdict import Ours, Printed
     from bench.published import Number
     from bench.stats.compare import Comparison
     from bench.stats.reproduction import Reproduction
@@ -32,6 +35,8 @@ class Outcome:
         checkpoints: Name and values of each earlier ranking, in the order of the training.
         out_of_memory: Whether that is why there are no values.
         content: Checksums of the files that statistics are computed from; equal ones, equal values.
+        stale: Which stage kinds have another version by now; empty where none has.
+        undated: Whether it does not say on which versions it stands.
     """
 
     seed: int
@@ -42,6 +47,8 @@ class Outcome:
     checkpoints: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
     out_of_memory: bool = False
     content: tuple[str, ...] = ()
+    stale: str = ""
+    undated: bool = False
 
     def value(self, metric: str) -> float | None:
         """The value of a metric; None where it has none."""
@@ -63,6 +70,7 @@ class Cell:
         comparison: Against the block's reference, corrected by Holm within data set and metric.
         refusal: Why there is no comparison although there are values.
         published: The paper's number of this cell; None where it prints none.
+        stale: Why values are older than the program; empty where none is.
     """
 
     metric: str
@@ -78,6 +86,7 @@ class Cell:
     comparison: Comparison | None = None
     refusal: str = ""
     published: Number | None = None
+    stale: str = ""
 
     @property
     def from_published(self) -> float | None:
@@ -130,6 +139,11 @@ class Row:
         return sum(outcome.status == "ok" for outcome in self.outcomes)
 
     @property
+    def stale(self) -> bool:
+        """Whether a value of it is older than the program."""
+        return any(outcome.stale for outcome in self.outcomes)
+
+    @property
     def out_of_memory(self) -> bool:
         """Whether it has no value because memory ran out."""
         return self.num_ok == 0 and any(outcome.out_of_memory for outcome in self.outcomes)
@@ -175,12 +189,13 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Completeness:
-    """How many trials (row × data set × seed) ended how."""
+    """How many trials (row × data set × seed) ended how; stale ones are among the ok."""
 
     ok: int
     failed: int
     skipped: int
     not_run: int
+    stale: int = 0
 
     @property
     def total(self) -> int:
@@ -245,6 +260,7 @@ class BoardTable:
         across: Mean ranks over the data sets, a sentence a metric; none with a single data set.
         source: The paper whose table this one mirrors; None for a board of our own.
         claims: What that paper claims of these rows.
+        sweeps: Settings that its rows step through.
     """
 
     name: str
@@ -260,6 +276,7 @@ class BoardTable:
     across: tuple[str, ...] = ()
     source: Source | None = None
     claims: tuple[ClaimLine, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
 
 
 def overall(statuses: Iterable[SeedStatus]) -> Status:

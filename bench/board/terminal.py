@@ -8,6 +8,9 @@ from tabulate import tabulate
 
 from bench.board.table import Block, BoardTable, Cell, Row
 from bench.board.wording import (
+    STALE,
+    STALE_LEGEND,
+    any_stale,
     arrow,
     cell_seeds,
     completeness,
@@ -75,6 +78,7 @@ def _value(row: Row, cell: Cell) -> str:
         BEST if cell.best else SECOND if cell.second else "",
         SIGNIFICANT if cell.significant else "",
         TIED if cell.tied else "",
+        STALE if cell.stale else "",
     ]
     seeds = cell_seeds(row, cell)
     return number(cell.mean) + "".join(marks) + (f" {seeds}" if seeds else "")
@@ -85,6 +89,7 @@ def _legend(table: BoardTable) -> str:
         f"Means over seeds. {BEST} best  {SECOND} second  {SIGNIFICANT} differs from "
         f"{one_line(table.reference)} (p ≤ .05 after Holm)  {TIED} not told apart from the best, "
         "which is no proof of equality."
+        + (f"  {STALE} {STALE_LEGEND}." if any_stale(table) else "")
     )
 
 

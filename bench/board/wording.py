@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 DIGITS = 4
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "–"
+UNDATED = "A stage behind it has no recorded version, so nobody can tell whether it is stale."
+_ADDRESSES = re.compile(r" \([^()]*https?://[^()]*\)")
+_HARBINGERS = re.compile(r"^(needs a stage that failed|not run): ")
+STALE, STALE_LEGEND = "‡", "stale, made by another version of a stage"
 
 
 def number(value: float | None, *, digits: int = DIGITS) -> str:
@@ -73,6 +78,12 @@ def one_line(text: str, limit: int = 0) -> str:
     return line if not limit or len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
+def brief(reason: str, limit: int = 160) -> str:
+    """Shorten a reason to what tells: no addresses in brackets, and no words about other words."""
+    line = _ADDRESSES.sub("", one_line(reason))
+    return one_line(_HARBINGERS.sub("", line), limit)
+
+
 def arrow(metric: str) -> str:
     """Point to the better side of a metric."""
     return "↑" if parse(metric).higher_is_better else "↓"
@@ -95,6 +106,8 @@ def standing(cell: Cell) -> str:
     if cell.significant and cell.comparison is not None:
         side = "better" if cell.comparison.better else "worse"
         parts.append(f"significantly {side} than {cell.comparison.reference}")
+    if cell.stale:
+        parts.append("stale")
     return ", ".join(parts)
 
 
@@ -152,6 +165,7 @@ def completeness(done: Completeness) -> str:
             (done.failed, "failed"),
             (done.skipped, "skipped"),
             (done.not_run, "not run"),
+            (done.stale, "stale"),
         )
         if number
     ]
@@ -161,10 +175,12 @@ def completeness(done: Completeness) -> str:
 
 
 def why_missing(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
-    """Group seeds that have no value by what happened: ("failed, seeds 0 and 2", reason)."""
+    """Group seeds that have no value, or a stale one: ("failed, seeds 0 and 2", reason)."""
     groups: dict[tuple[str, str], list[str]] = {}
     for outcome in outcomes:
-        if outcome.status != "ok":
+        if outcome.stale:
+            groups.setdefault(("stale", outcome.stale), []).append(str(outcome.seed))
+        elif outcome.status != "ok":
             groups.setdefault((outcome.status, outcome.reason), []).append(str(outcome.seed))
     return [
         (f"{status}, seed{'' if len(seeds) == 1 else 's'} {listed(seeds)}", one_line(reason))
@@ -172,8 +188,17 @@ def why_missing(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
     ]
 
 
+def any_stale(table: BoardTable) -> bool:
+    """Tell whether a board shows a value that is older than the program."""
+    return any(row.stale for block in table.datasets for row in block.rows)
+
+
 def problems(block: Block) -> list[tuple[str, str, str]]:
-    """List what a block lacks and why: row, what is missing, reason; equal refusals only once."""
+    """List what a block lacks and why: row, what is missing, reason; equal refusals only once.
+
+    Rows that lack the same for the same reason share a line. Stale values are among it, and those
+    of which nobody can tell.
+    """
     found = []
     for row in block.rows:
         found += [(row.name, what, why) for what, why in why_missing(row.outcomes)]
@@ -184,7 +209,12 @@ def problems(block: Block) -> list[tuple[str, str, str]]:
             elif cell.refusal:
                 gaps.setdefault(cell.refusal, []).append(cell.metric)
         found += [(row.name, listed(metrics), one_line(why)) for why, metrics in gaps.items()]
-    return found
+    undated = [row.name for row in block.rows if any(one.undated for one in row.outcomes)]
+    together: dict[tuple[str, str], dict[str, None]] = {}
+    for name, what, why in found:
+        together.setdefault((what, why), {})[name] = None
+    lines = [(listed([*names]), what, why) for (what, why), names in together.items()]
+    return lines + ([(listed(undated), "age unknown", UNDATED)] if undated else [])
 
 
 def verdict(test: Comparison) -> str:

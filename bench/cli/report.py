@@ -7,7 +7,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from bench.cli import options as o
 from bench.errors import BenchError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from bench.board.ledger import Ledger
     from bench.board.table import BoardTable
     from bench.cli.selection import Cells, Selection
+    from bench.store import Store
     from bench.trials import Board
 
 
@@ -26,16 +29,34 @@ def report(
     results: o.ResultsFolder = o.RESULTS,
     out: o.PagesFolder = o.PAGES,
     as_json: o.AsJson = False,
+    examples: Annotated[
+        bool,
+        typer.Option("--examples", help="Tell a few test cases in titles; not to be published."),
+    ] = False,
+    store: o.StoreFolder = o.STORE,
 ) -> None:
     """Print and render boards from stored results; without a selection, all that were run."""
     from bench.board.assemble import report_json
+    from bench.store import Store
 
+    if examples:
+        _require_private(out)
     planned = planned_boards(asked, results)
     if as_json:
         print(json.dumps(report_json(planned, results), indent=2))
         return
-    tables, _ = render_boards(planned, results, out)
+    tables, _ = render_boards(planned, results, out, store=Store(store), examples=examples)
     print_tables(tables)
+
+
+def _require_private(out: Path) -> None:
+    """Refuse to write titles to where they would be committed with the pages."""
+    folder = out.resolve()
+    if any((one / ".git").exists() for one in (folder, *folder.parents)):
+        raise BenchError(
+            f"Examples hold titles, and {out} lies in a git repository.",
+            "Give a folder elsewhere by --out, or look at them by `bench serve`.",
+        )
 
 
 def planned_boards(asked: o.Asked, results: Path) -> list[tuple[Board, Cells]]:
@@ -124,14 +145,32 @@ def _unplanned(selection: Selection, board: Board, row: Any, error: BenchError) 
 
 
 def render_boards(
-    planned: Sequence[tuple[Board, Cells]], results: Path, out: Path
+    planned: Sequence[tuple[Board, Cells]],
+    results: Path,
+    out: Path,
+    *,
+    store: Store | None = None,
+    examples: bool = False,
 ) -> tuple[list[BoardTable], list[Path]]:
-    """Render boards and the list of all boards that were run; return tables and pages."""
+    """Render boards and the list of all boards that were run.
+
+    Args:
+        planned: The boards.
+        results: Where results are stored.
+        out: Where pages are written.
+        store: Where statistics are kept and examples found.
+        examples: Whether pages tell test cases in titles.
+
+    Returns:
+        Tables, and paths of the pages.
+    """
     from bench.board import pages
+    from bench.board.kept import Kept
 
     known = all_boards(planned, results)
     shown = [board.name for board, _ in planned]
-    found = assemble_boards(planned, known, results, {})
+    memory: Memory = {} if store is None else Kept(store.root)
+    found = assemble_boards(planned, known, results, memory, store if examples else None)
     written = [path for table, ledger in found for path in pages.render(table, out, ledger)]
     listed = {table.name: table for table, _ in found}
     listed |= states({name: known[name] for name in known if name not in shown}, results)
@@ -163,6 +202,7 @@ def assemble_boards(
     known: dict[str, tuple[Board, Cells]],
     results: Path,
     memory: Memory,
+    store: Store | None = None,
 ) -> list[tuple[BoardTable, Ledger]]:
     """Assemble boards with their claims, and what stands behind them.
 
@@ -171,6 +211,7 @@ def assemble_boards(
         known: All boards at hand, for claims that speak of rows of several.
         results: Where results are stored.
         memory: Statistics of equal files, see `bench.board.judging`.
+        store: Where examples are found; without it there are none.
     """
     from bench.board import ledger
     from bench.board.assemble import assemble
@@ -180,7 +221,8 @@ def assemble_boards(
     for board, row in planned:
         table = assemble(board, row, results, memory=memory)
         claims = claim_lines(table, known, results, memory)
-        found.append((dataclasses.replace(table, claims=claims), ledger.read(table, results)))
+        behind = ledger.read(table, results, store)
+        found.append((dataclasses.replace(table, claims=claims), behind))
     return found
 
 

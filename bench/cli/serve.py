@@ -39,9 +39,10 @@ def serve(
     every: Annotated[
         float, typer.Option("--every", min=0.2, metavar="SECONDS", help="How often to look.")
     ] = 2.0,
+    store: o.StoreFolder = o.STORE,
 ) -> None:
     """Show boards in the browser, on this machine only; pages follow results as they come."""
-    pages = Pages(asked, results)
+    pages = Pages(asked, results, store)
     pages.refresh()
     server = make_server(pages, port)
     print(f"Boards on http://{HOST}:{server.server_address[1]}/ (Ctrl-C ends this)", flush=True)
@@ -57,12 +58,15 @@ def serve(
 class Pages:
     """Rendered pages by path, kept in memory and rendered again when results have changed."""
 
-    def __init__(self, asked: o.Asked, results: Path) -> None:
+    def __init__(self, asked: o.Asked, results: Path, store: Path = o.STORE) -> None:
+        from bench.board.kept import Kept
+
         self.asked = asked
         self.results = results
+        self.store = store
         self.content: Mapping[str, bytes] = {}
         self._state: object = None
-        self._memory: dict[Any, Any] = {}
+        self._memory = Kept(store)
 
     def refresh(self) -> bool:
         """Render if a result came, changed or went; returns whether it did.
@@ -86,10 +90,11 @@ class Pages:
         from bench.board import pages
         from bench.board.html import index_html
         from bench.cli.report import all_boards, assemble_boards, planned_boards
+        from bench.store import Store
 
         planned = planned_boards(self.asked, self.results)
         known = all_boards(planned, self.results)
-        found = assemble_boards(planned, known, self.results, self._memory)
+        found = assemble_boards(planned, known, self.results, self._memory, Store(self.store))
         content = {"index.html": index_html([table for table, _ in found]).encode()}
         for table, ledger in found:
             for name, page in pages.board_pages(table, ledger).items():

@@ -31,11 +31,13 @@ const dialog = document.getElementById("detail");
     behind.append(
       pairs(row.trials.flatMap((one) => [[`seed ${one.seed}`, one.id], ...(one.stages ? [["stages", one.stages]] : [])])),
     );
+    const told = row.trials.find((one) => one.examples);
     document.getElementById("detail-body").replaceChildren(
       make("p", { className: "facts" }, block.title),
       pairs(cell.facts),
       scroll(small("By seed", ["seed", "value", "time", "peak memory"], seeds), "Values by seed"),
       ...(notes.length ? [make("ul", { className: "missing" }, ...notes.map((text) => make("li", {}, text)))] : []),
+      ...(told ? [make("h3", {}, `First test cases, seed ${told.seed}`), ...told.examples.map(pairs)] : []),
       make("h3", {}, "The row"),
       pairs(row.about),
       behind,

@@ -8,6 +8,7 @@ const kOf = (metric) => (/@(\d+)$/.exec(metric) || ["", ""])[1];
   const states = {
     ok: (row) => row.status === "ok",
     partial: (row) => row.status === "partial",
+    stale: (row) => row.stale,
     gaps: (row) => row.status !== "ok" && row.status !== "partial",
   };
   const rowShown = (row) => {

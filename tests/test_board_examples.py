@@ -1,0 +1,132 @@
+"""Examples in a cell's details: the first test cases in titles, and nowhere that is committed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from bench.board import ledger, pages
+from bench.board.assemble import assemble
+from bench.board.examples import Example, read_examples
+from bench.cli import report, serve
+from bench.cli.options import Asked
+from bench.cli.run import run as run_command
+from bench.data import prepared
+from bench.errors import BenchError
+from bench.results import find_result
+from bench.store import Store
+
+COMMITTED = Path(__file__).parents[1] / "leaderboards"
+ASKED = Asked(board="smoke", method=["Popularity"], seeds=2)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The smoke board's popularity row, really run."""
+    folder = tmp_path_factory.mktemp("run")
+    app = typer.Typer()
+    app.command()(run_command)
+    words = "--board smoke --method Popularity --seeds 2 --executor inline --json"
+    places = {name: folder / name for name in ("store", "results", "out")}
+    told = CliRunner().invoke(
+        app, [*words.split(), *(word for one in places.items() for word in ("--" + one[0], one[1]))]
+    )
+    assert told.exit_code == 0, told.output
+    ((board, cells),) = report.planned_boards(ASKED, places["results"])
+    return SimpleNamespace(**places, board=board, cells=cells)
+
+
+def test_examples_are_the_first_cases_of_the_test_in_titles(done):
+    trial = done.cells[0][1]
+    result = find_result(done.results, trial.id)
+    found = read_examples(result, Store(done.store))
+    kinds = {stage.kind: stage.key for stage in result.stages}
+    data = prepared.read(done.store / "prepare" / kinds["prepare"])
+    final = trial.evaluations["final"]
+    samples = prepared.shared_rows(done.store / "draw" / final.inputs["cases"].key)
+    titles = data.catalogue.titles
+    assert [one.case for one in found] == [str(sample) for sample in samples[:3]]
+    for one, sample in zip(found, samples, strict=False):
+        assert one.target == titles[data.items[data.target[sample]]]
+        start, end = data.start[sample], data.target[sample]
+        assert one.history == tuple(titles[item] for item in data.items[start:end][-10:])
+        assert one.written == ""
+        assert one.shown in titles
+    assert len({one.shown for one in found}) == 1, "popularity shows everybody the same"
+
+
+def test_without_the_store_there_are_none(done, tmp_path):
+    result = find_result(done.results, done.cells[0][1].id)
+    assert read_examples(result, Store(tmp_path)) == ()
+    bare = result.model_copy(update={"stages": []})
+    assert read_examples(bare, Store(done.store)) == ()
+
+
+def test_only_the_first_seed_of_a_row_tells_them(done):
+    table = assemble(done.board, done.cells, done.results, tested=False)
+    read = ledger.read(table, done.results, Store(done.store))
+    assert [len(entry.examples) for entry in read.entries.values()] == [3, 0]
+    assert not any(one.examples for one in ledger.read(table, done.results).entries.values())
+
+
+def test_pages_that_a_run_writes_have_none_and_served_ones_have(done):
+    written = (done.out / "smoke" / "index.html").read_text()
+    assert '"examples"' not in written
+    assert "<dt>Shown first</dt>" not in written
+    shown = serve.Pages(ASKED, done.results, done.store)
+    assert shown.refresh()
+    page = shown.content["smoke/index.html"].decode()
+    assert page.count("<dt>Shown first</dt>") == 3
+    title = read_examples(find_result(done.results, done.cells[0][1].id), Store(done.store))[0]
+    assert title.target in page
+
+
+def test_a_report_writes_them_where_asked_but_never_into_a_repository(done, tmp_path):
+    app = typer.Typer()
+    app.command()(report.report)
+    words = ["--board", "smoke", "--method", "Popularity", "--seeds", "2", "--examples"]
+    places = ["--results", str(done.results), "--store", str(done.store)]
+    inside = tmp_path / "repository"
+    (inside / ".git").mkdir(parents=True)
+    refused = CliRunner().invoke(app, [*words, *places, "--out", str(inside / "leaderboards")])
+    assert isinstance(refused.exception, BenchError)
+    assert "git repository" in refused.exception.message
+    assert not (inside / "leaderboards").exists()
+    told = CliRunner().invoke(app, [*words, *places, "--out", str(tmp_path / "pages")])
+    assert told.exit_code == 0, told.output
+    assert "<dt>Shown first</dt>" in (tmp_path / "pages" / "smoke" / "index.html").read_text()
+
+
+def test_titles_and_texts_are_escaped(done):
+    table = assemble(done.board, done.cells, done.results, tested=False)
+    evil = '</script><img src=x onerror="alert(1)">'
+    example = Example(
+        case="7", history=(evil, "b"), written=evil, shown=evil, target=evil, place=None
+    )
+    read = ledger.read(table, done.results)
+    entries = {
+        name: dataclasses.replace(entry, examples=(example,))
+        for name, entry in read.entries.items()
+    }
+    page = pages.board_pages(table, ledger.Ledger(entries=entries))["index.html"].decode()
+    assert "<img" not in page
+    assert page.count("</script>") == 2, "the data's and our own"
+    data = json.loads(page.partition('id="board-data">')[2].partition("</script>")[0])
+    (told,) = data["blocks"][0]["rows"][0]["trials"][0]["examples"]
+    assert dict(told)["Written"] == evil
+    assert dict(told)["Target"] == f"{evil} (not on the list)"
+
+
+def test_what_is_committed_holds_none():
+    found = [path for path in COMMITTED.rglob("*") if path.suffix in (".html", ".md", ".json")]
+    assert len(found) > 3
+    for path in found:
+        text = path.read_text(encoding="utf-8")
+        assert '"examples"' not in text, path
+        assert "<dt>Shown first</dt>" not in text, path
