@@ -1,0 +1,1 @@
+"""Pages of the documentation that are written from code, cards and the command tree."""

@@ -1,0 +1,235 @@
+"""Pages from cards: data sets, boards, and the models, encoders and budgets on one page each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from bench import plugins
+from bench.cards import BoardCard, DatasetCard, RawFile
+from bench.claims.cards import Book, book_paths, load
+from bench.data.encoders import encoder_card
+from bench.data.peers import PEERS
+from bench.data.readers import READERS
+from bench.published import load as load_published
+
+from . import register
+from .markdown import about, anchor, code, document, fields, prose, table
+
+SECTIONS = ("titles", "filters", "split", "categories", "lists")
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Yield file names and contents."""
+    sets = {name: plugins.dataset_card(name) for name in sorted(plugins.card_paths("datasets"))}
+    boards = {name: plugins.board_card(name) for name in sorted(plugins.card_paths("leaderboards"))}
+    yield "datasets/index.md", _sets(sets)
+    for name, card in sets.items():
+        yield f"datasets/{name}.md", _set(name, card, boards)
+    yield "boards/index.md", _boards(boards)
+    for name, board in boards.items():
+        yield f"boards/{name}.md", _board(name, board)
+    yield "models.md", _models()
+
+
+def _sets(sets: Mapping[str, DatasetCard]) -> str:
+    rows = [
+        (
+            f"[`{name}`]({name}.md)",
+            prose(card.title),
+            f"{card.expected['items']:,}" if "items" in card.expected else "",
+            f"{card.expected['interactions']:,}" if "interactions" in card.expected else "",
+            "yes" if card.lists else "",
+            prose(card.licence),
+        )
+        for name, card in sets.items()
+    ]
+    return document(
+        "Data sets",
+        "Cards say where raw files come from and how they are prepared; none is shipped."
+        " [Add a data set](../add-data-set.md) shows how to write one. Counts are those that a card"
+        " expects; `bench data stats NAME` counts what is there.",
+        table(("name", "title", "items", "interactions", "lists", "licence"), rows),
+    )
+
+
+def _set(name: str, card: DatasetCard, boards: Mapping[str, BoardCard]) -> str:
+    reader = inspect.getmodule({**READERS, **PEERS}[card.reader])
+    used = [
+        f"[{board}](../boards/{board}.md)" for board, one in boards.items() if name in one.datasets
+    ]
+    printed = [
+        f"“{prose(there)}” in {book.paper}"
+        for book in _books()
+        for there, ours in book.datasets.items()
+        if ours == name
+    ]
+    parts = [prose(card.description), f"    bench data prepare {name}"]
+    parts += [f"- **Licence:** {prose(card.licence)}\n- **Citation:** {prose(card.citation)}"]
+    if card.homepage:
+        parts.append(f"- **Home page:** <{card.homepage}>")
+    if printed:
+        parts.append(f"- **In print:** {', '.join(printed)}")
+    parts += ["## Raw files", _files(card.files) or "None: it is generated."]
+    if card.lists and card.lists.files:
+        parts += ["For its lists:", _files(card.lists.files)]
+    parts += [f"## Reader `{card.reader}`", about(reader), f"Fields: {code(card.fields)}"]
+    parts.append("## Preparation")
+    for section in SECTIONS:
+        part = getattr(card, section)
+        ready = card.reader in PEERS and section not in card.model_fields_set
+        if part is not None and not ready:
+            parts += [f"### {section}", about(type(part)), fields(part, leave_out=("files",))]
+    if card.expected:
+        counts = [(key, f"{value:,}") for key, value in card.expected.items()]
+        parts += [
+            "## Expected counts",
+            f"`bench data verify {name}` compares them with what is there.",
+            table(("count", "number"), counts),
+        ]
+    if used:
+        parts += ["## Boards", ", ".join(used)]
+    disputed = register.entries_about(name)
+    if disputed:
+        parts += ["## Where papers and programs disagree", register.written(disputed, 3)]
+    return document(prose(card.title), *parts)
+
+
+def _files(files: Mapping[str, RawFile]) -> str:
+    rows = []
+    for role, file in files.items():
+        places = [
+            f"{source.wheel} (package), `{source.path}`"
+            if source.wheel
+            else f"[{urlsplit(source.url or '').hostname}]({source.url})"
+            + (f", `{source.path}`" if source.path else "")
+            for source in file.sources
+        ]
+        size = f"{file.size:,}" if file.size else ""
+        checksum = code(file.sha256[:12] + "…") if file.sha256 else "none declared"
+        rows.append((code(role), code(file.name), size, checksum, "<br>".join(places)))
+    if not rows:
+        return ""
+    return table(("role", "file", "bytes", "SHA-256", "tried in this order"), rows)
+
+
+def _books() -> list[Book]:
+    return [load(paper) for paper in sorted(book_paths())]
+
+
+def _boards(boards: Mapping[str, BoardCard]) -> str:
+    rows = [
+        (f"[`{name}`]({name}.md)", prose(card.title), str(len(card.rows)), _set_links(card))
+        for name, card in boards.items()
+    ]
+    suites = [
+        (code(name), prose(card.description), ", ".join(f"[{b}]({b}.md)" for b in card.boards))
+        for name in sorted(plugins.card_paths("suites"))
+        for card in [plugins.suite_card(name)]
+    ]
+    return document(
+        "Boards",
+        "A board is a table: rows × data sets × seeds, and the metrics that become its columns."
+        " [Add a board](../add-board.md) shows how to write one.",
+        table(("name", "title", "rows", "data sets"), rows),
+        "## Suites",
+        "A suite is a named set of boards: `bench run --suite quick`.",
+        table(("name", "what it is", "boards"), suites),
+    )
+
+
+def _set_links(card: BoardCard) -> str:
+    return ", ".join(f"[`{name}`](../datasets/{name}.md)" for name in card.datasets)
+
+
+def _board(name: str, card: BoardCard) -> str:
+    rows = [
+        (
+            prose(row.name) + (" (reference)" if row.name == card.reference_row else ""),
+            f"[`{row.method}`](../methods/{row.method}.md)",
+            code(row.settings) if row.settings else "",
+            _model_link(row.model) if row.model else "",
+            "" if row.ranked else "shown, never best",
+        )
+        for row in card.rows
+    ]
+    facts = [
+        ("data sets", _set_links(card)),
+        ("backbone", _model_link(card.model) if card.model else "none"),
+        ("budget", f"[`{card.budget}`](../models.md#{anchor(card.budget)})"),
+        ("seeds", str(card.seeds)),
+        ("seed of the drawn rows", str(card.data_seed)),
+        ("columns", ", ".join(f"[`{one}`](../metrics.md)" for one in card.metrics)),
+    ]
+    return document(
+        prose(card.title),
+        prose(card.description),
+        f"    bench plan --board {name}\n    bench run --board {name}",
+        table(("what", "value"), facts),
+        "## Rows",
+        table(("row", "method", "settings", "its own model", ""), rows),
+        *_in_print(name),
+    )
+
+
+def _model_link(name: str) -> str:
+    return f"[`{name}`](../models.md#{anchor(name)})"
+
+
+def _in_print(name: str) -> list[str]:
+    """Say which paper a board mirrors: tables whose numbers stand beside ours, and claims."""
+    published = load_published().numbers
+    for book in _books():
+        claims = [claim for claim in book.claims if name in claim.boards]
+        if not claims:
+            continue
+        rows = {row.name for row in plugins.board_card(name).rows} & set(book.rows)
+        tables = sorted({book.rows[row].table for row in rows} - {""})
+        counts = {
+            number: sum((p.paper, p.table) == (book.paper, number) for p in published)
+            for number in tables
+        }
+        sources = [
+            f"`leaderboards/published/{book.paper.lower()}_table{number}.csv` ({count} numbers)"
+            for number, count in counts.items()
+            if count
+        ]
+        lines = [
+            (claim.id, claim.section, prose(claim.sentence), claim.verdict) for claim in claims
+        ]
+        return [
+            "## In print",
+            f"It mirrors *{prose(book.title)}*. Printed numbers of its rows: "
+            + (", ".join(sources) if sources else "none")
+            + ".",
+            "### Claims",
+            f"What the paper says of these rows, and what its own numbers say of that;"
+            f" `bench claims --board {name}` adds what ours say.",
+            table(("claim", "section", "sentence", "in print"), lines),
+        ]
+    return ["It mirrors no table of a paper."]
+
+
+def _models() -> str:
+    parts: list[str] = ["What rows run on, what grounds titles, and how much is spent."]
+    parts.append("## Backbones")
+    for name in sorted(plugins.card_paths("models")):
+        model = plugins.model_card(name)
+        parts += [
+            f"### {name}",
+            prose(model.description),
+            fields(model, leave_out=("description",)),
+        ]
+    parts.append("## Sentence encoders")
+    for name in sorted(plugins.card_paths("encoders")):
+        encoder = encoder_card(name)
+        parts += [f"### {name}", prose(encoder.description)]
+        parts.append(fields(encoder, leave_out=("description", "files")))
+        parts.append(_files(encoder.files))
+    parts.append("## Budgets")
+    for name in sorted(plugins.card_paths("budgets")):
+        budget = plugins.budget_card(name)
+        parts += [f"### {name}", prose(budget.description)]
+        parts.append(fields(budget, leave_out=("description",)))
+    return document("Models, encoders, budgets", *parts)

@@ -1,0 +1,161 @@
+"""A page a method: what it is, its settings, its plan at the smallest budget, what is disputed."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import plugins
+from bench.cards import BoardCard, BoardRow
+from bench.config import setting_names
+from bench.plan import Stage
+from bench.testing import BUDGET, DATASETS, MODEL
+from bench.trials import Board, Trial, all_ks, board_trials
+
+from . import register
+from .markdown import about, arxiv_links, code, document, helps, paragraphs, prose, table
+
+TASKS = {"next-item": "ranks the catalogue", "rerank": "re-ranks lists"}
+STAGES = Path(plugins.PACKAGE) / "stages"
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Yield file names and contents."""
+    names = plugins.method_names()
+    yield "methods/index.md", _index(names)
+    for name in names:
+        yield f"methods/{name}.md", _page(name)
+
+
+def _index(names: list[str]) -> str:
+    rows = []
+    for name in names:
+        cls = plugins.method_class(name)
+        first = (cls.__doc__ or "").strip().split("\n")[0]
+        rows.append((f"[`{name}`]({name}.md)", TASKS[_task(cls)], prose(first)))
+    return document(
+        "Methods",
+        "A method is a plan: a frozen dataclass of settings, and a function that composes stages."
+        " [Concepts](../concepts.md) says what that means; [Add a method](../add-method.md) how to"
+        " write one.",
+        table(("name", "task", "what it is"), rows),
+    )
+
+
+def _task(cls: type[Any]) -> str:
+    return getattr(cls, "TASK", "next-item")
+
+
+def _page(name: str) -> str:
+    module, cls = plugins.method_module(name), plugins.method_class(name)
+    links = arxiv_links(module.__doc__ or "", cls.__doc__ or "")
+    disputed = register.entries_about(name)
+    return document(
+        f"`{name}`",
+        paragraphs(module.__doc__ or ""),
+        about(cls),
+        f"Paper: {links}." if links else "",
+        f"It {TASKS[_task(cls)]}.",
+        f"    bench run --method {name} --dataset {DATASETS[_task(cls)]}"
+        f" --model {MODEL} --scale {BUDGET}",
+        "## Settings",
+        _settings(cls),
+        _published(cls),
+        "## Plan",
+        _sketch(name, _task(cls)),
+        "## Where paper and program disagree" if disputed else "",
+        register.written(disputed, 3),
+        "## Code",
+        f"```python\n{Path(module.__file__ or '').read_text(encoding='utf-8').strip()}\n```",
+    )
+
+
+def _settings(cls: type[Any]) -> str:
+    names = setting_names(cls)
+    if not names:
+        return "It has none."
+    defaults, described = dataclasses.asdict(cls()), helps(cls)
+    types = {field.name: str(field.type) for field in dataclasses.fields(cls)}
+    space: Mapping[str, Any] = getattr(cls, "SPACE", {})
+    published: Mapping[str, Any] = getattr(cls, "AS_PUBLISHED", {})
+    rows = []
+    for name in names:
+        text, source = described[name]
+        notes = [text]
+        if name in published:
+            notes.append(f"*As published:* {code(published[name])}.")
+        if name in space:
+            notes.append(f"*Searched:* {code(space[name])}.")
+        kind = code(types[name])
+        shared = "" if source == "Method" else code(source)
+        rows.append((code(name), kind, code(defaults[name]), " ".join(notes), shared))
+    return table(("setting", "type", "default", "what it is", "shared by"), rows) + (
+        "\nSet one with `--set`, or on a board's row. The model card, the budget and the board come"
+        " over these defaults ([who sets what](../concepts.md#who-sets-a-setting))."
+    )
+
+
+def _published(cls: type[Any]) -> str:
+    if getattr(cls, "AS_PUBLISHED", None) is None:
+        return "It has no `as_published`."
+    return (
+        "`--set as_published=true` takes what stands there as published: what the authors' program"
+        " does where that is not the default here."
+    )
+
+
+def _sketch(name: str, task: str) -> str:
+    trial = _trial(name, task)
+    order = _ordered(trial.evaluations["final"])
+    number = {stage.key: place for place, stage in enumerate(order, start=1)}
+    rows = []
+    for stage in order:
+        reads = ", ".join(f"{name} {number[one.key]}" for name, one in stage.inputs.items())
+        split = stage.args.get("split", "")
+        kind = code(stage.kind) + (f" {split}" if split else "")
+        rows.append((str(number[stage.key]), kind, reads, prose(_first_line(stage.kind))))
+    shown = [key for key in trial.evaluations if key != "final"]
+    also = f" Evaluated beside it: {', '.join(map(code, shown))}." if shown else ""
+    return (
+        f"Its stages on `{trial.dataset}` with the budget `{BUDGET}` and the model `{MODEL}`, each"
+        f" with the stages that it reads. Equal stages of several methods run once.{also}\n\n"
+        + table(("", "stage", "reads", "what it does"), rows)
+    )
+
+
+def _trial(name: str, task: str) -> Trial:
+    card = BoardCard(
+        title=name,
+        datasets=(DATASETS[task],),
+        rows=(BoardRow(method=name),),
+        metrics=("NDCG@5",),
+        seeds=1,
+        model=MODEL,
+        budget=BUDGET,
+    )
+    board = Board(name=name, card=card)
+    ((_, trial),) = board_trials(board, ks=all_ks([board]))
+    assert not trial.problem, trial.problem
+    return trial
+
+
+def _ordered(final: Stage) -> list[Stage]:
+    """List a stage and all it needs, each after what it reads; equal keys are one stage."""
+    order: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.key not in order:
+            for one in stage.inputs.values():
+                visit(one)
+            order[stage.key] = stage
+
+    visit(final)
+    return list(order.values())
+
+
+def _first_line(kind: str) -> str:
+    tree = ast.parse((STAGES / f"{kind}.py").read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").split("\n")[0]
