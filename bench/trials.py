@@ -16,6 +16,7 @@ from bench.config import Override
 from bench.data.assets import checksums
 from bench.errors import BenchError
 from bench.metrics.names import parse
+from bench.once import one_state
 from bench.plan import (
     Data,
     Model,
@@ -131,8 +132,8 @@ def dataset(
     missing = sorted(role for role, value in known.items() if value is None)
     notes: tuple[str, ...] = ()
     if missing:
-        files = ", ".join(card.files[role].name for role in missing)
-        notes = (f"{name}: not at hand, so that the card stands in for the checksum: {files}.",)
+        absent = ", ".join(card.files[role].name for role in missing)
+        notes = (f"{name}: not at hand, so that the card stands in for the checksum: {absent}.",)
     nouns = Nouns(card.nouns.singular, card.nouns.plural)
     drawn = {
         split: draw(prepared, split=split, num=num, seed=data_seed, strict=strict, nouns=nouns)
@@ -144,6 +145,7 @@ def dataset(
     return Data(name=name, lists=lists, **drawn), (*notes, *without)
 
 
+@one_state()
 def board_trials(
     board: Board,
     *,

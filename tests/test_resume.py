@@ -27,7 +27,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 def finish(folder: Path) -> dict[str, dict[str, int]]:
     process = start(folder)
     out, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
+    assert process.returncode == 0, out + errors
     content: dict[str, dict[str, int]] = json.loads(out)
     return content
 

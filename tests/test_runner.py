@@ -8,84 +8,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mischief_runs import go, place, trials
 
 from bench.cards import BoardCard, BoardRow
 from bench.results import find_result, read_cases, read_result
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.policy import next_divisor
-from bench.runner.run import Options, Summary, run
+from bench.runner.run import Options, run
 from bench.store import Store
-from bench.trials import Board, Trial, all_ks, board_trials
-
-# A method whose scorer does what a file tells it, so that a failure can be switched off again.
-MISCHIEF = '''
-import os, signal, time
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-
-from bench.api import rank, Plan
-
-
-def fit(train, catalogue, *, folder, seed):
-    orders = Path(folder) / f"{seed}"
-    what = orders.read_text() if orders.exists() else ""
-    if what == "error":
-        raise ValueError("told to fail")
-    if what == "memory once":
-        orders.unlink()
-        raise MemoryError("told to run out")
-    if what == "hang":
-        time.sleep(60)
-    if what == "nan":
-        return lambda histories: np.full((len(histories), len(catalogue)), np.nan)
-    if what.startswith("die"):
-        orders.unlink() if what == "die once" else None
-        os.kill(os.getpid(), signal.SIGKILL)
-    return lambda histories: np.tile(np.arange(len(catalogue), 0.0, -1), (len(histories), 1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """Mischief: does what it is told."""
-    folder: str = ""
-    def plan(self, data, model, seed):
-        settings = {"folder": self.folder, "seed": seed}
-        scorer = "mischief:fit"
-        return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
-'''
+from bench.trials import Board, all_ks, board_trials
 
 
 @pytest.fixture
 def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "plugins"
-    folder.mkdir()
-    (folder / "mischief.py").write_text(MISCHIEF)
-    monkeypatch.setenv("BENCH_PATH", str(folder))
-    (tmp_path / "orders").mkdir()
-    return tmp_path / "orders"
-
-
-def trials(orders: Path | None = None, seeds: int = 2, rows: tuple[str, ...] = ()) -> list[Trial]:
-    lines = [BoardRow(method=name) for name in rows]
-    if orders is not None:
-        lines.append(BoardRow(method="mischief", settings={"folder": str(orders)}))
-    card = BoardCard(
-        title="T",
-        datasets=("synthetic",),
-        rows=tuple(lines),
-        metrics=("NDCG@5",),
-        seeds=seeds,
-        budget="smoke",
-    )
-    board = Board(name="t", card=card)
-    return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
-
-
-def go(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> Summary:
-    options = Options(store=Store(folder / "store"), results=folder / "results", quiet=True)
-    return run(todo, options=options, executor=executor)
+    return place(tmp_path, monkeypatch)
 
 
 def refuse() -> Executor:

@@ -11,29 +11,74 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli import completion
+from bench.errors import BenchError
+
+
+def folder(text: str | Path) -> Path:
+    """Take a folder of this machine, or of a file system that it shares with others.
+
+    Raises:
+        BenchError: It is a URL.
+    """
+    if "://" in str(text):
+        raise BenchError(
+            f"{text} is a URL, and folders must be paths.",
+            "Mount it, under the same path on all nodes, and give that path.",
+        )
+    return Path(text)
+
+
 Suite = Annotated[
     str | None,
-    typer.Option("--suite", metavar="S", help="All boards of a suite (bench list suites)."),
+    typer.Option(
+        "--suite",
+        metavar="S",
+        help="All boards of a suite (bench list suites).",
+        autocompletion=completion.suites,
+    ),
 ]
 BoardName = Annotated[
-    str | None, typer.Option("--board", metavar="B", help="One board (bench list boards).")
+    str | None,
+    typer.Option(
+        "--board",
+        metavar="B",
+        help="One board (bench list boards).",
+        autocompletion=completion.boards,
+    ),
 ]
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        "--method", metavar="M", help="Narrow a board to this row, or add one. Repeatable."
+        "--method",
+        metavar="M",
+        help="Narrow a board to this row, or add one. Repeatable.",
+        autocompletion=completion.methods,
     ),
 ]
 Datasets = Annotated[
     list[str] | None,
-    typer.Option("--dataset", metavar="D", help="Run on this data set instead. Repeatable."),
+    typer.Option(
+        "--dataset",
+        metavar="D",
+        help="Run on this data set instead. Repeatable.",
+        autocompletion=completion.datasets,
+    ),
 ]
 Model = Annotated[
-    str | None, typer.Option("--model", metavar="CARD", help="Backbone (bench list models).")
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="CARD",
+        help="Backbone (bench list models).",
+        autocompletion=completion.models,
+    ),
 ]
 ModelPath = Annotated[
     Path | None,
-    typer.Option("--model-path", metavar="DIR", help="Your own folder of the backbone."),
+    typer.Option(
+        "--model-path", metavar="DIR", parser=folder, help="Your own folder of the backbone."
+    ),
 ]
 Files = Annotated[
     list[str] | None,
@@ -58,16 +103,36 @@ RowCounts = Annotated[
 ]
 Scale = Annotated[
     str | None,
-    typer.Option("--scale", metavar="BUDGET", help="Budget instead of the board's: smoke, nano, …"),
+    typer.Option(
+        "--scale",
+        metavar="BUDGET",
+        autocompletion=completion.budgets,
+        help="Budget, and its backbone, instead of the board's: smoke, nano, …",
+    ),
 ]
-StoreFolder = Annotated[Path, typer.Option("--store", metavar="DIR", help="Artefacts of stages.")]
+StoreFolder = Annotated[
+    Path, typer.Option("--store", metavar="DIR", parser=folder, help="Artefacts of stages.")
+]
 ResultsFolder = Annotated[
-    Path, typer.Option("--results", metavar="DIR", help="Results, one JSON a trial.")
+    Path, typer.Option("--results", metavar="DIR", parser=folder, help="Results, one JSON a trial.")
 ]
-PagesFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Rendered pages.")]
+PagesFolder = Annotated[
+    Path, typer.Option("--out", metavar="DIR", parser=folder, help="Rendered pages.")
+]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="Your own raw files, looked at first."),
+    typer.Option(
+        "--data-dir", metavar="DIR", parser=folder, help="Your own raw files, looked at first."
+    ),
+]
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to",
+        metavar="TRACKER[=WHERE]",
+        help="Also tell mlflow[=URI], tensorboard[=DIR] or wandb[=PROJECT]. Repeatable.",
+        autocompletion=completion.trackers,
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]

@@ -1,8 +1,9 @@
-"""`bench run`: everything from cards to pages."""
+"""`bench run`: everything from cards to pages. What it was asked is kept for `bench retry`."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -29,6 +30,21 @@ class ExecutorName(StrEnum):
     inline = "inline"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+    """Where a run takes place, and where it reads and writes: the options of the same names."""
+
+    executor: ExecutorName = ExecutorName.ray
+    address: str | None = None
+    num_cpus: int | None = None
+    time_limit: float | None = None
+    store: Path = o.STORE
+    results: Path = o.RESULTS
+    out: Path = o.PAGES
+    data_dir: Path | None = None
+    offline: bool = False
+
+
 @o.asking
 def run(
     asked: o.Asked,
@@ -49,6 +65,7 @@ def run(
     out: o.PagesFolder = o.PAGES,
     data_dir: o.DataDir = None,
     offline: o.Offline = False,
+    log_to: o.LogTo = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print settings and plan; run nothing.")
     ] = False,
@@ -58,74 +75,108 @@ def run(
 
     Exit code: 0 all fine, 1 some cell failed, 2 wrong use, 130 interrupted.
     """
-    from bench.cli.plan import show_plan
-    from bench.cli.selection import cells, distinct, remember, select
-
-    selection = select(asked)
-    planned = cells(selection, data_dir=data_dir)
-    trials = distinct(planned)
+    way = Way(
+        executor=executor,
+        address=address,
+        num_cpus=num_cpus,
+        time_limit=time_limit,
+        store=store,
+        results=results,
+        out=out,
+        data_dir=data_dir,
+        offline=offline,
+    )
     if dry_run:
-        if not as_json:
-            _print_settings(planned)
-        show_plan(trials, store, as_json=as_json)
-        return
+        _show(asked, way, as_json=as_json)
+    else:
+        carry_out(asked, way, as_json=as_json, log_to=log_to or ())
 
+
+def _show(asked: o.Asked, way: Way, *, as_json: bool) -> None:
+    from bench.cli.plan import show_plan
+    from bench.cli.selection import cells, distinct, select
+
+    planned = cells(select(asked), data_dir=way.data_dir)
+    if not as_json:
+        _print_settings(planned)
+    show_plan(distinct(planned), way.store, as_json=as_json)
+
+
+def carry_out(
+    asked: o.Asked,
+    way: Way,
+    *,
+    as_json: bool,
+    only_lost: bool = False,
+    log_to: Sequence[str] = (),
+) -> None:
+    """Run what was asked for and leave with the exit code.
+
+    Args:
+        asked: What to run.
+        way: Where.
+        as_json: Print one JSON document instead of tables.
+        only_lost: Only the trials that are recorded as failed or skipped; boards are shown whole.
+        log_to: Trackers; not remembered for `bench retry`, as an address may hold a password.
+    """
     from bench.cli.report import print_tables, render_boards
+    from bench.cli.selection import cells, distinct, remember, remember_run, select
+    from bench.connections.hook import Connections, parse_targets, tags_of
     from bench.runner.executors import be_patient
+    from bench.runner.records import is_lost
     from bench.runner.run import Options
     from bench.runner.run import run as run_trials
     from bench.store import Store
 
+    make = _executor(way)
+    places = parse_targets(log_to, offline=way.offline)
+    selection = select(asked)
+    planned = cells(selection, data_dir=way.data_dir)
+    trials = distinct(planned)
+    if only_lost:
+        trials = [trial for trial in trials if is_lost(trial, way.results)]
     be_patient()
-    make = _executor(executor, address=address, num_cpus=num_cpus, time_limit=time_limit)
-    remember(selection, results)
+    remember(selection, way.results)
+    remember_run(asked, dataclasses.asdict(way), way.results)
+    connections = Connections(places, way.results, tags_of(planned))
     options = Options(
-        store=Store(store),
-        results=results,
-        data_dir=data_dir,
+        store=Store(way.store),
+        results=way.results,
+        data_dir=way.data_dir,
         model_path=selection.model_path,
-        offline=offline,
+        offline=way.offline,
         quiet=as_json,
+        tell=connections.tell,
     )
     # Ray's daemons report lost workers on standard output, which belongs to the answer.
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), connections:
         fetch(trials, options)
         summary = run_trials(trials, options=options, executor=make)
-        tables, written = render_boards(planned, results, out)
+        tables, written = render_boards(planned, way.results, way.out)
     if as_json:
-        content = {
-            "trials": {
-                "ok": len(summary.ok),
-                "failed": len(summary.failed),
-                "skipped": len(summary.skipped),
-            },
-            "stages": {"run": summary.stages_run, "reused": summary.stages_reused},
-            "seconds": summary.seconds,
-        }
-        print(json.dumps(content, indent=2))
+        print(json.dumps(_content(summary, way.results), indent=2))
     else:
         print_tables(tables)
-        _print_summary(summary, written)
+        _print_summary(summary, way.results, written)
     sys.exit(summary.exit_code)
 
 
-def _executor(
-    name: ExecutorName, *, address: str | None, num_cpus: int | None, time_limit: float | None
-) -> Callable[[], Executor]:
+def _executor(way: Way) -> Callable[[], Executor]:
     """Return what makes the executor; it is called only if something must run."""
-    if name is ExecutorName.inline and (address is not None or num_cpus is not None):
+    inline = way.executor is ExecutorName.inline
+    if inline and (way.address is not None or way.num_cpus is not None):
         raise BenchError("--address and --cpus are Ray's.", "Leave out --executor inline.")
-    if address is not None and num_cpus is not None:
+    if way.address is not None and way.num_cpus is not None:
         raise BenchError("A running cluster has its own CPUs.", "Leave out --cpus or --address.")
 
     def make() -> Executor:
-        if name is ExecutorName.inline:
+        if inline:
             from bench.runner.executors import InlineExecutor
 
-            return InlineExecutor(time_limit=time_limit)
+            return InlineExecutor(time_limit=way.time_limit)
         from bench.runner.ray import RayExecutor
 
-        return RayExecutor(address=address, time_limit=time_limit, num_cpus=num_cpus)
+        return RayExecutor(address=way.address, time_limit=way.time_limit, num_cpus=way.num_cpus)
 
     return make
 
@@ -161,13 +212,38 @@ def _print_settings(planned: list[tuple[Board, Cells]]) -> None:
         )
 
 
-def _print_summary(summary: Summary, written: list[Path]) -> None:
-    from tabulate import tabulate
+def _lost(summary: Summary, results: Path) -> list[dict[str, str]]:
+    """List the trials without metrics: why, and where their logs are."""
+    from bench.runner.logs import log_path
 
     lost = [("failed", *item) for item in summary.failed.items()]
     lost += [("skipped", *item) for item in summary.skipped.items()]
+    logs = [log_path(results, trial) for _, trial, _ in lost]
+    return [
+        {"status": status, "trial": trial, "why": why, "log": str(log) if log.is_file() else ""}
+        for (status, trial, why), log in zip(lost, logs, strict=True)
+    ]
+
+
+def _content(summary: Summary, results: Path) -> dict[str, Any]:
+    return {
+        "trials": {
+            "ok": len(summary.ok),
+            "failed": len(summary.failed),
+            "skipped": len(summary.skipped),
+        },
+        "stages": {"run": summary.stages_run, "reused": summary.stages_reused},
+        "seconds": summary.seconds,
+        "lost": _lost(summary, results),
+    }
+
+
+def _print_summary(summary: Summary, results: Path, written: list[Path]) -> None:
+    from tabulate import tabulate
+
+    lost = _lost(summary, results)
     if lost:
-        print(tabulate(lost, headers=("status", "trial", "why"), maxcolwidths=(None, None, 70)))
+        print(tabulate(lost, headers="keys", maxcolwidths=(None, None, 60, None)))
         print()
     ok, failed, skipped = len(summary.ok), len(summary.failed), len(summary.skipped)
     print(f"{ok} trials ok, {failed} failed, {skipped} skipped.")
@@ -177,4 +253,6 @@ def _print_summary(summary: Summary, written: list[Path]) -> None:
         if path.suffix == ".html":
             print(f"Page: {path}")
     if summary.interrupted:
-        print("Interrupted: the same command goes on from here.")
+        print("Interrupted: the same command goes on from here, and so does `bench retry`.")
+    elif lost:
+        print("Again, only what is in the table: bench retry --failed")

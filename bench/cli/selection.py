@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ CUSTOM_METRICS = (
     "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",
 )  # fmt: skip
 RECORDS = "boards"
+LAST_RUN = "last-run.json"
 
 Cells = list[tuple[BoardRow, Trial]]
 
@@ -79,7 +81,10 @@ def select(asked: Asked) -> Selection:
         "seeds": asked.seeds,
         "budget": asked.scale,
     }
-    boards = tuple(_changed(board, asked.method, changed) for board in chosen)
+    scaled = {**changed, "model": asked.model or _model_of(asked.scale)}
+    boards = tuple(
+        _changed(board, asked.method, scaled if board.card.model else changed) for board in chosen
+    )
     return Selection(
         boards=boards,
         files=_chosen_files(asked.file or (), boards),
@@ -87,6 +92,11 @@ def select(asked: Asked) -> Selection:
         rows=parse_rows(asked.rows or ""),
         model_path=None if asked.model_path is None else asked.model_path.absolute(),
     )
+
+
+def _model_of(scale: str | None) -> str | None:
+    """Return the backbone that a budget brings along; None for the board's own."""
+    return None if scale is None else plugins.budget_card(scale).model
 
 
 def _chosen_files(texts: Sequence[str], boards: Sequence[Board]) -> dict[str, dict[str, str]]:
@@ -197,6 +207,31 @@ def remember(selection: Selection, results: Path) -> None:
         }
         path = results / RECORDS / f"{board.name}.json"
         write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def remember_run(asked: Asked, way: Mapping[str, Any], results: Path) -> None:
+    """Write beside the results what the last run was asked, and where it took place."""
+    content = {"folder": str(Path.cwd()), "asked": dataclasses.asdict(asked), "way": dict(way)}
+    text = json.dumps(content, indent=1, default=str) + "\n"
+    write_whole(results / LAST_RUN, text.encode())
+
+
+def recall_run(results: Path) -> tuple[Path, Asked, dict[str, Any]]:
+    """Return what `remember_run` wrote: the folder it ran in, what it was asked, and the way.
+
+    Raises:
+        BenchError: There was no run, or its record cannot be read.
+    """
+    path = results / LAST_RUN
+    if not path.is_file():
+        raise BenchError(f"There was no run into {results}.", "First: bench run --suite quick")
+    try:
+        content = json.loads(path.read_bytes())
+        own = content["asked"].pop("model_path")
+        asked = Asked(**content["asked"], model_path=None if own is None else Path(own))
+        return Path(content["folder"]), asked, dict(content["way"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BenchError(f"{path} is torn or was edited: {error}.", "Use bench run.") from error
 
 
 def recall(results: Path) -> list[Selection]:

@@ -1,8 +1,9 @@
-"""`bench status`: how far the boards are, from results alone."""
+"""`bench status`: how far the boards are, from results, and what runs now, from the store."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import options as o
@@ -14,16 +15,38 @@ WIDTH = 100
 
 
 @o.asking
-def status(asked: o.Asked, results: o.ResultsFolder = o.RESULTS, as_json: o.AsJson = False) -> None:
-    """Say which trials are done, failed or missing; without a selection, of all boards that ran."""
+def status(
+    asked: o.Asked,
+    store: o.StoreFolder = o.STORE,
+    results: o.ResultsFolder = o.RESULTS,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say which trials are done, failed or missing; without a selection, of all boards that ran.
+
+    Then what runs now into these results, and when it last gave a sign of life.
+    """
     from bench.cli.report import planned_boards, states
+    from bench.runner.live import live_runs
 
     planned = {board.name: (board, row) for board, row in planned_boards(asked, results)}
     tables = states(planned, results)
+    running = [unit for run in live_runs(store, results) for unit in run.units()]
     if as_json:
-        print(json.dumps({"boards": [_content(one) for one in tables.values()]}, indent=2))
+        boards = [_content(one) for one in tables.values()]
+        print(json.dumps({"boards": boards, "running": running}, indent=2))
         return
-    print("\n\n".join(_text(one) for one in tables.values()))
+    print("\n\n".join([*(_text(one) for one in tables.values()), *_now(running)]))
+
+
+def _now(running: Sequence[dict[str, Any]]) -> list[str]:
+    """Write what runs now, a line a unit of work."""
+    lines = [
+        f"  {one['about']}: running {one['stage']}, {one['seconds']:.0f} s, last sign of life "
+        f"{one['last_sign_seconds']:.0f} s ago (process {one['pid']} on {one['host']}"
+        + (f", attempt {one['attempt']})" if one["attempt"] > 1 else ")")
+        for one in running
+    ]
+    return ["\n".join(["Now:", *lines])] if lines else []
 
 
 def _text(table: BoardTable) -> str:

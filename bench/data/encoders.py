@@ -13,6 +13,7 @@ from bench.cards.encoders import Role
 from bench.config import check_card, read_toml
 from bench.data.assets import fetch
 from bench.errors import unknown
+from bench.once import once
 from bench.plugins import card_paths
 from bench.records import digest
 
@@ -36,6 +37,7 @@ def encoder_card(name: str) -> EncoderCard:
     return check_card(read_toml(paths[name]), EncoderCard, str(paths[name]))
 
 
+@once
 def encoder_checksums(name: str) -> dict[str, str]:
     """Return what decides an encoder's vectors, for keys; no file and no network is touched.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from bench.codehash import function_hash, module_hash
+from bench.codehash import code_parts, function_hash, module_hash
 from bench.errors import BenchError
 from bench.records import Plain, digest
 
@@ -61,3 +61,8 @@ class Stage:
         threads = self.args.get("threads", 1)
         assert isinstance(threads, int)
         return threads
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """Its code by module, each a shortened hash: to say what changed, not to decide it."""
+        return code_parts(f"bench.stages.{self.kind}", self.functions)

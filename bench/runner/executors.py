@@ -1,11 +1,13 @@
 """The interface that both executors implement, and the inline one.
 
 The contract, tested on both: `submit` takes an order whose inputs are in the store; `wait` returns
-at least one outcome while anything runs; failures are outcomes, not exceptions.
+what ended, or nothing after a moment in which nothing did; failures are outcomes, not exceptions.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import signal
 import threading
@@ -31,14 +33,17 @@ def be_patient() -> None:
 class Executor(Protocol):
     """Where units run."""
 
-    def has_room(self, threads: int, gpus: float = 0.0) -> bool:
+    def has_room(self, threads: int, gpus: float = 0.0, memory_mib: float = 0.0) -> bool:
         """Tell whether an order of so many threads would start now."""
 
     def submit(self, given: Order) -> None:
         """Start an order."""
 
     def wait(self) -> list[Outcome]:
-        """Wait until something ends and return what ended."""
+        """Wait a moment for something to end and return what ended."""
+
+    def cancel(self, unit: str) -> None:
+        """Stop one order; nothing of it is returned any more."""
 
     def interrupt(self) -> list[Outcome]:
         """Stop all that runs and return what had ended."""
@@ -58,20 +63,24 @@ class InlineExecutor:
         self._time_limit = time_limit
         self._waiting: deque[Order] = deque()
 
-    def has_room(self, threads: int, gpus: float = 0.0) -> bool:
+    def has_room(self, threads: int, gpus: float = 0.0, memory_mib: float = 0.0) -> bool:
         """Take one order at a time."""
-        del threads
+        del threads, gpus, memory_mib
         return not self._waiting
 
     def submit(self, given: Order) -> None:
-        """Keep the order for `wait`."""
-        self._waiting.append(given)
+        """Keep the order for `wait`; it has any GPU to itself."""
+        self._waiting.append(dataclasses.replace(given, gpus=float(math.ceil(given.gpus))))
 
     def wait(self) -> list[Outcome]:
         """Run the order that was submitted."""
         given = self._waiting.popleft()
         with _alarm(self._time_limit):
             return [work(given)]
+
+    def cancel(self, unit: str) -> None:
+        """Forget an order that has not started: what runs here cannot be stopped from here."""
+        self._waiting = deque(given for given in self._waiting if given.unit != unit)
 
     def interrupt(self) -> list[Outcome]:
         """Forget what has not started; the interrupt itself ended what ran."""

@@ -27,6 +27,7 @@ from bench.results import (
 )
 from bench.store import Store
 from bench.trials import Trial
+from bench.versions import version_of
 
 
 def record_success(
@@ -34,7 +35,7 @@ def record_success(
 ) -> None:
     """Write the result of a trial whose evaluations are all in the store, if it is not there."""
     keys = graph.needs[trial.id]
-    if _stands(trial, keys, results):
+    if _stands(trial, graph, results):
         return
     stages = [
         StageRecord(
@@ -43,6 +44,7 @@ def record_success(
             seconds=meta["seconds"],
             peak_memory_mib=meta["peak_memory_mib"],
             shared=len(graph.needed_by[key]) > 1,
+            version=version_of(graph.stages[key].kind),
             facts=meta["facts"],
         )
         for key in keys
@@ -88,6 +90,15 @@ def record_failure(
     )
 
 
+def is_lost(trial: Trial, results: Path) -> bool:
+    """Tell whether a trial is recorded as failed or skipped, or its record cannot be read."""
+    try:
+        found = find_result(results, trial.id)
+    except BenchError:
+        return True
+    return found is not None and found.status != "ok"
+
+
 def _identity(trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial.id,
@@ -100,8 +111,8 @@ def _identity(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _stands(trial: Trial, keys: Sequence[str], results: Path) -> bool:
-    """Tell whether the result of exactly these stages is there, whole."""
+def _stands(trial: Trial, graph: Graph, results: Path) -> bool:
+    """Tell whether the result of exactly these stages and versions is there, whole."""
     try:
         found = find_result(results, trial.id)
     except BenchError as error:
@@ -109,4 +120,6 @@ def _stands(trial: Trial, keys: Sequence[str], results: Path) -> bool:
         return False
     if found is None or found.status != "ok":
         return False
-    return [stage.key for stage in found.stages] == list(keys) and is_whole(found, results)
+    wanted = [(key, version_of(graph.stages[key].kind)) for key in graph.needs[trial.id]]
+    here = [(stage.key, stage.version) for stage in found.stages]
+    return here == wanted and is_whole(found, results)

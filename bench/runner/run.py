@@ -1,13 +1,12 @@
-"""The loop: submit what is ready, take what ends, decide about failures, write results.
+"""The loop: submit what is ready, take what ends, decide about failures, heed what is asked.
 
 Resume is the same loop: what the store holds is not submitted. A run with nothing missing starts no
-executor at all.
+executor at all. Trials and their results are the tally's (`bench.runner.tally`).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -16,15 +15,22 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from bench.graph import Unit, build, missing, units
-from bench.results import Attempt, write_whole
+from bench.graph import Unit
+from bench.once import one_state
+from bench.results import Attempt
+from bench.runner import live
 from bench.runner.executors import Executor
+from bench.runner.logs import log_path, write_events
 from bench.runner.policy import next_divisor
 from bench.runner.progress import RunProgress
-from bench.runner.records import record_failure, record_success
+from bench.runner.shares import Shares
+from bench.runner.tally import Tally
 from bench.runner.work import Outcome, order
-from bench.store import BUILDING, Store
+from bench.store import Store
 from bench.trials import Trial
+
+LOOK_EVERY = 0.5
+"""Seconds between looks at what other runs are making, and for what is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +45,7 @@ class Summary:
         stages_reused: Distinct stages that did not have to run, or that another driver, or a worker
             of a killed one, made meanwhile.
         seconds: Wall time.
-        interrupted: Whether Ctrl-C ended it.
+        interrupted: Whether Ctrl-C or `bench cancel` ended it.
     """
 
     ok: tuple[str, ...]
@@ -69,6 +75,7 @@ class Options:
         model_path: The user's own folder of the backbone.
         offline: Never touch the network.
         quiet: Show no progress.
+        tell: Called with a trial's id when its result is there.
     """
 
     store: Store
@@ -77,8 +84,10 @@ class Options:
     model_path: Path | None = None
     offline: bool = False
     quiet: bool = False
+    tell: Callable[[str], None] = lambda trial: None
 
 
+@one_state()
 def run(trials: Sequence[Trial], *, options: Options, executor: Callable[[], Executor]) -> Summary:
     """Run what is missing for the trials and write their results.
 
@@ -88,70 +97,85 @@ def run(trials: Sequence[Trial], *, options: Options, executor: Callable[[], Exe
         executor: Makes the executor; called only if something must run.
     """
     started = time.monotonic()
-    grid = _Grid(trials, options)
-    if grid.waiting:
-        _clear_unfinished(options.store)
-        with RunProgress(grid.num_missing, quiet=options.quiet) as progress:
-            grid.work_off(executor(), progress)
-    skipped = grid.record_rest()
+    tally = Tally(trials, options.store, options.results, options.tell)
+    ran: set[str] = set()
+    interrupted = False
+    if tally.units:
+        live.clear_dead(options.store)
+        unfinished = sorted(tally.planned.keys() - tally.recorded)
+        with (
+            live.going_on(options.store.root, options.results, unfinished) as folder,
+            RunProgress(len(tally.missing), quiet=options.quiet) as progress,
+        ):
+            loop = _Loop(tally, options, folder, progress)
+            interrupted = loop.work_off(executor())
+            ran = loop.ran
+    skipped = tally.record_rest(interrupted=interrupted)
     return Summary(
-        ok=tuple(sorted(grid.recorded)),
-        failed=grid.failed,
+        ok=tuple(sorted(tally.recorded)),
+        failed=tally.failed,
         skipped=skipped,
-        stages_run=len(grid.ran),
-        stages_reused=len(grid.graph.stages.keys() - grid.unfinished - grid.ran),
+        stages_run=len(ran),
+        stages_reused=len(tally.graph.stages.keys() - tally.unfinished - ran),
         seconds=round(time.monotonic() - started, 3),
-        interrupted=grid.interrupted,
+        interrupted=interrupted,
     )
 
 
 @dataclass
-class _Grid:
-    """The state of one run."""
+class _Loop:
+    """The units of one run, from waiting to ended."""
 
-    trials: Sequence[Trial]
+    tally: Tally
     options: Options
+    folder: Path
+    progress: RunProgress
     running: dict[str, Unit] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)  # unit -> key that another run makes
     divisors: dict[str, int] = field(default_factory=dict)
-    attempts: dict[str, list[Attempt]] = field(default_factory=dict)  # by unit
-    broken: dict[str, str] = field(default_factory=dict)  # unit -> why it was given up
     ran: set[str] = field(default_factory=set)
-    recorded: set[str] = field(default_factory=set)
-    failed: dict[str, str] = field(default_factory=dict)
-    interrupted: bool = False
+    looked: float = 0.0
+    told: bool = False
 
     def __post_init__(self) -> None:
-        self.planned = {trial.id: trial for trial in self.trials if not trial.problem}
-        self.graph = build(self.planned.values())
-        store = self.options.store
-        keys = missing(self.graph, lambda stage: store.has(stage.kind, stage.key))
-        self.num_missing = len(keys)
-        self.waiting = units(self.graph, keys)
-        self.units = {unit.id: unit for unit in self.waiting}
-        self.unfinished = set(keys)
-        self._record_finished(self.planned)
+        # Those for a GPU first: they take longest, and no GPU should wait for CPUs.
+        self.waiting = sorted(self.tally.units.values(), key=lambda unit: unit.gpus == 0)
+        self.shares = Shares(self.options.store)
+        self.tally.log_reused()
 
-    def work_off(self, executor: Executor, progress: RunProgress) -> None:
-        """Run all units that can run; Ctrl-C stops early, a second one at once."""
+    def work_off(self, executor: Executor) -> bool:
+        """Run all units that can run; tell whether Ctrl-C or a request stopped it early."""
         try:
-            while self._submit_ready(executor) or self.running:
-                for outcome in executor.wait():
-                    self._take(outcome, progress)
+            while self._submit_ready(executor):
+                if not self.running:
+                    time.sleep(LOOK_EVERY)
+                for outcome in executor.wait() if self.running else ():
+                    self._take(outcome)
+                self._look(executor)
         except KeyboardInterrupt:
-            self.interrupted = True
             signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-            progress.note("Stopping; what has ended is being recorded. Ctrl-C again stops at once.")
+            self.progress.note(
+                "Stopping; what has ended is being recorded. Ctrl-C again stops at once."
+            )
             for outcome in executor.interrupt():
-                self._take(outcome, progress)
+                self._take(outcome)
+            for unit in self.running.values():
+                self._log(unit, live.event("interrupted"))
+            return True
         finally:
             executor.close()
+        return False
 
     def _submit_ready(self, executor: Executor) -> bool:
-        submitted = False
+        """Submit what can start now; tell whether there is anything to wait for."""
         for unit in list(self.waiting):
             if not executor.has_room(1):
-                break
-            if unit.parents & self.unfinished or not executor.has_room(unit.threads, unit.gpus):
+                self._tell_of_no_room()
+                return True
+            if unit.parents & self.tally.unfinished or unit.id in self.elsewhere:
+                continue
+            share = self.shares.of(unit)
+            if not executor.has_room(share.threads, share.gpus, share.memory_mib):
                 continue
             self.waiting.remove(unit)
             self.running[unit.id] = unit
@@ -162,107 +186,106 @@ class _Grid:
                 model_path=self.options.model_path,
                 offline=self.options.offline,
                 divisor=self.divisors.get(unit.id, 1),
+                share=share,
+                live=self.folder,
+                about=_describe(unit),
+                attempt=self.tally.num_attempts(unit) + 1,
             )
             executor.submit(given)
-            submitted = True
-        return submitted
+        return bool(self.running or self.elsewhere)
 
-    def _take(self, outcome: Outcome, progress: RunProgress) -> None:
-        unit = self.running.pop(outcome.unit)
-        self.ran |= set(outcome.ran) or self._sealed(unit, outcome)
-        if outcome.failure is None:
-            self.unfinished -= {stage.key for stage in unit.stages}
-            progress.stages(len(unit.stages), _describe(unit))
-            self._record_finished(unit.trials)
+    def _tell_of_no_room(self) -> None:
+        if not self.running and not self.told:
+            self.progress.note("No node of the cluster has room; waiting for one.")
+            self.told = True
+
+    def _look(self, executor: Executor) -> None:
+        """Now and then: see what other runs have ended, and what is asked of this one."""
+        if time.monotonic() < self.looked + LOOK_EVERY:
             return
+        self.looked = time.monotonic()
+        self.elsewhere = {
+            name: key for name, key in self.elsewhere.items() if self._is_being_made(key)
+        }
+        asked = live.cancelled(self.folder)
+        if live.EVERYTHING in asked:
+            raise KeyboardInterrupt  # Ctrl-C from afar
+        stopped = self.tally.cancel(asked)
+        for unit in [*self.running.values(), *self.waiting] if stopped else ():
+            if not self.tally.is_wanted(unit):
+                self._drop(unit, executor)
+        write_events(self.options.results, stopped, [live.event("cancelled")])
+
+    def _is_being_made(self, key: str) -> bool:
+        kind = self.tally.graph.stages[key].kind
+        try:
+            with self.options.store.lock(kind, key).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _drop(self, unit: Unit, executor: Executor) -> None:
+        if self.running.pop(unit.id, None):
+            executor.cancel(unit.id)
+            self.ran |= self._sealed(unit)
+            self._log(unit)
+        else:
+            self.waiting.remove(unit)
+            self.elsewhere.pop(unit.id, None)
+        self.progress.note(f"{_describe(unit)}: cancelled.")
+
+    def _take(self, outcome: Outcome) -> None:
+        unit = self.running.pop(outcome.unit)
+        self.ran |= set(outcome.ran)
+        if outcome.elsewhere:
+            self._log(unit)
+            self.elsewhere[unit.id] = outcome.elsewhere
+            self.waiting.append(unit)
+        elif outcome.failure is None:
+            self._log(unit)
+            self.progress.stages(len(unit.stages), _describe(unit))
+            self.tally.finish(unit)
+        else:
+            self._take_failure(unit, outcome)
+
+    def _take_failure(self, unit: Unit, outcome: Outcome) -> None:
+        assert outcome.failure is not None
+        if outcome.failure in ("worker died", "timeout"):
+            self.ran |= self._sealed(unit)  # the worker could not say so itself
+        said = {"failure": outcome.failure, "stage": outcome.stage, "error": outcome.message}
+        self._log(unit, live.event("failed", **said, trace=outcome.trace))
         divisor = self.divisors.get(unit.id, 1)
-        history = self.attempts.setdefault(unit.id, [])
-        history.append(
-            Attempt(
-                failure=outcome.failure,
-                message=outcome.message,
-                stage=outcome.stage,
-                micro_batch_divisor=divisor,
-            )
+        attempt = Attempt(
+            failure=outcome.failure,
+            message=outcome.message,
+            stage=outcome.stage,
+            micro_batch_divisor=divisor,
         )
-        divisor_then = next_divisor([attempt.failure for attempt in history], divisor)
+        history = self.tally.attempted(unit, attempt)
+        divisor_then = next_divisor([one.failure for one in history], divisor)
         where = f"{_describe(unit)}: {outcome.failure}: {outcome.message}"
         if divisor_then is not None:
             self.divisors[unit.id] = divisor_then
             self.waiting.append(unit)
-            progress.note(f"{where} Trying again (micro-batch divisor {divisor_then}).")
+            self.progress.note(f"{where} Trying again (micro-batch divisor {divisor_then}).")
             return
-        if outcome.trace:
-            path = self.options.store.root / ".failures" / f"{unit.id}.txt"
-            write_whole(path, outcome.trace.encode())
-            where = f"{where} (traceback in {path})"
-        progress.note(where)
-        self.broken[unit.id] = f"{outcome.stage or 'the unit'}: {outcome.message}"
-        self._give_up(unit)
+        log = log_path(self.options.results, min(unit.trials))
+        self.progress.note(f"{where} (log: {log})")
+        self.tally.give_up(unit, f"{outcome.stage or 'the unit'}: {outcome.message}")
 
-    def _sealed(self, unit: Unit, outcome: Outcome) -> set[str]:
-        """Return what a worker had sealed before it was lost; it could not say so itself."""
-        if outcome.failure not in ("worker died", "timeout"):
-            return set()
+    def _log(self, unit: Unit, *more: live.Event) -> None:
+        """Move what a worker wrote into the logs of the trials; `more` happened to that worker."""
+        path = live.events_path(self.folder, unit.id)
+        first, *events = live.read_events(path) or [live.event("taken")]
+        path.unlink(missing_ok=True)
+        worker = {"host": first["host"], "pid": first["pid"]}
+        attempt = {"attempt": self.tally.num_attempts(unit) + 1}
+        self.tally.log(unit, [one | worker | attempt for one in (*events, *more)])
+
+    def _sealed(self, unit: Unit) -> set[str]:
+        """Return what is in the store of a unit whose worker could not say what it made."""
         store = self.options.store
         return {stage.key for stage in unit.stages if store.has(stage.kind, stage.key)}
-
-    def _give_up(self, unit: Unit) -> None:
-        """Fail the trials whose own evaluation was in the unit; those behind it are skipped."""
-        lost = {stage.key for stage in unit.stages}
-        for name in unit.trials:
-            trial = self.planned[name]
-            if any(stage.key in lost for stage in trial.evaluations.values()):
-                self.failed[name] = self.broken[unit.id]
-                record_failure(
-                    trial,
-                    status="failed",
-                    reason=self.broken[unit.id],
-                    results=self.options.results,
-                    attempts=self._attempts(name),
-                )
-
-    def _record_finished(self, names: Sequence[str] | frozenset[str] | dict[str, Trial]) -> None:
-        for name in sorted(names):
-            trial = self.planned[name]
-            if any(stage.key in self.unfinished for stage in trial.evaluations.values()):
-                continue
-            record_success(
-                trial,
-                self.graph,
-                store=self.options.store,
-                results=self.options.results,
-                attempts=self._attempts(name),
-            )
-            self.recorded.add(name)
-
-    def _attempts(self, name: str) -> list[Attempt]:
-        return [
-            attempt
-            for unit, history in self.attempts.items()
-            if name in self.units[unit].trials
-            for attempt in history
-        ]
-
-    def record_rest(self) -> dict[str, str]:
-        """Record the trials that could not start as skipped; return them with their reasons."""
-        skipped = {trial.id: trial.problem for trial in self.trials if trial.problem}
-        for name in self.planned.keys() - self.recorded - self.failed.keys():
-            behind = [why for unit, why in self.broken.items() if name in self.units[unit].trials]
-            if behind:
-                skipped[name] = f"needs a stage that failed: {behind[0]}"
-            else:
-                assert self.interrupted, "a trial was neither recorded, failed nor skipped"
-        by_id = {trial.id: trial for trial in self.trials}
-        for name, reason in sorted(skipped.items()):
-            record_failure(
-                by_id[name],
-                status="skipped",
-                reason=reason,
-                results=self.options.results,
-                attempts=[] if by_id[name].problem else self._attempts(name),
-            )
-        return dict(sorted(skipped.items()))
 
 
 def _describe(unit: Unit) -> str:
@@ -270,14 +293,3 @@ def _describe(unit: Unit) -> str:
     kinds = " → ".join(dict.fromkeys(stage.kind for stage in unit.stages))
     names = sorted(unit.trials)
     return f"{names[0]} ({kinds})" if len(names) == 1 else f"{kinds}, for {len(names)} trials"
-
-
-def _clear_unfinished(store: Store) -> None:
-    """Remove what killed workers left half-built; what somebody is building now is locked."""
-    for folder in (store.root / BUILDING).glob("*-*-*"):
-        kind, key, _ = folder.name.rsplit("-", 2)
-        try:
-            with store.lock(kind, key).acquire(timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-        except Timeout:
-            continue

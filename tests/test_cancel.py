@@ -1,0 +1,210 @@
+"""Runs that are watched, asked to stop, and gone on with: live, cancel, logs, retry."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mischief_runs import go, place, trials
+from typer.testing import CliRunner
+
+from bench.cli.app import app
+from bench.errors import BenchError
+from bench.results import find_result
+from bench.runner import live
+from bench.runner.executors import Executor, InlineExecutor
+from bench.runner.logs import log_path
+from bench.runner.run import LOOK_EVERY
+from bench.runner.work import Outcome
+from bench.store import Store
+
+
+@pytest.fixture
+def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return place(tmp_path, monkeypatch)
+
+
+class Asking(InlineExecutor):
+    """Asks the run, when its third unit is about to start, to leave something out."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        super().__init__()
+        self._folder, self._what, self._num = folder, what, 0
+
+    def wait(self) -> list[Outcome]:
+        self._num += 1
+        if self._num == 3:
+            (run,) = live.live_runs(self._folder / "store", self._folder / "results")
+            run.ask_to_cancel(self._what)
+        time.sleep(LOOK_EVERY)  # so that the loop looks after every unit
+        return super().wait()
+
+
+def events(folder: Path, trial: str) -> list[live.Event]:
+    return live.read_events(log_path(folder / "results", trial))
+
+
+def test_a_cancelled_trial_stops_alone(tmp_path: Path) -> None:
+    todo = trials(rows=("popularity", "random"), seeds=2)
+    last = todo[-1].id
+    summary = go(tmp_path, todo, lambda: Asking(tmp_path, last))
+    assert summary.skipped == {last: "cancelled with `bench cancel`"}
+    assert (len(summary.ok), summary.exit_code, summary.interrupted) == (3, 1, False)
+    result = find_result(tmp_path / "results", last)
+    assert result is not None
+    assert result.status == "skipped"
+    done = {one["stage"] for one in events(tmp_path, last) if one["event"] == "ended"}
+    assert "prepare" in done  # which the others needed too
+    assert "evaluate" not in done
+    assert events(tmp_path, last)[-1]["event"] == "cancelled"
+    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+
+
+def test_a_cancelled_run_records_what_ended_and_the_next_goes_on(tmp_path: Path) -> None:
+    todo = trials(rows=("popularity", "random"), seeds=2)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        summary = go(tmp_path, todo, lambda: Asking(tmp_path, live.EVERYTHING))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (summary.interrupted, summary.exit_code) == (True, 130)
+    assert 0 < len(summary.ok) < 4
+    assert not list((tmp_path / "store" / live.RUNS).iterdir())
+    again = go(tmp_path, todo, InlineExecutor)
+    assert (len(again.ok), again.stages_reused) == (4, summary.stages_run)
+
+
+@pytest.fixture(scope="module")
+def make() -> Iterator[Callable[[], Executor]]:
+    from ray.cluster_utils import Cluster
+
+    from bench.runner.ray import RayExecutor
+
+    node = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield lambda: RayExecutor(address=node.address)
+    node.shutdown()
+
+
+def test_a_trial_that_hangs_is_stopped_on_ray(
+    tmp_path: Path, orders: Path, make: Callable[[], Executor]
+) -> None:
+    (orders / "0").write_text("hang")
+    todo = trials(orders, rows=("popularity",), seeds=1)
+    hanging = todo[-1].id
+
+    def executor() -> Executor:
+        made = make()
+        wait = made.wait
+
+        def asking() -> list[Outcome]:
+            (run,) = live.live_runs(tmp_path / "store", tmp_path / "results")
+            stages = [one["stage"] for one in run.units() if hanging in one["about"]]
+            if stages == ["rank"] and not live.cancelled(run.folder):
+                run.ask_to_cancel(hanging)
+            return wait()
+
+        made.wait = asking  # type: ignore[method-assign]
+        return made
+
+    started = time.monotonic()
+    summary = go(tmp_path, todo, executor)
+    assert time.monotonic() - started < 55  # it would have slept for 60
+    assert list(summary.skipped) == [hanging]
+    assert len(summary.ok) == 1
+    told = [(one["event"], one.get("stage")) for one in events(tmp_path, hanging)]
+    assert told[-2:] == [("started", "rank"), ("cancelled", None)]
+
+
+def test_the_log_tells_every_attempt(tmp_path: Path, orders: Path) -> None:
+    (orders / "0").write_text("memory once")
+    (trial,) = todo = trials(orders, seeds=1)
+    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+    ranked = [one for one in events(tmp_path, trial.id) if one.get("stage") == "rank"]
+    told = [(one["event"], one["attempt"]) for one in ranked]
+    assert told == [("started", 1), ("failed", 1), ("started", 2), ("ended", 2)]
+    assert ranked[1]["failure"] == "out of memory"
+    assert "told to run out" in ranked[1]["error"]
+    assert "Traceback" in ranked[1]["trace"]
+    assert all({"time", "host", "pid"} <= one.keys() for one in ranked)
+    assert ranked[3]["seconds"] > 0
+
+
+def test_what_is_stored_already_is_logged_as_reused(tmp_path: Path) -> None:
+    todo = trials(rows=("random",), seeds=2)
+    go(tmp_path, todo[:1], InlineExecutor)
+    go(tmp_path, todo, InlineExecutor)
+    told = {one["stage"]: one["event"] for one in events(tmp_path, todo[1].id)}
+    assert told["prepare"] == "reused"
+    # A trial that has ended is left alone.
+    assert all(one["event"] == "ended" for one in events(tmp_path, todo[0].id)[1::2])
+
+
+def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SECONDS_BETWEEN_SIGNS", 0.05)
+    store, results = tmp_path / "store", tmp_path / "results"
+    with live.going_on(store, results, ["t"]) as folder:
+        with live.signs_of_life(str(folder), "u", about="a thing", attempt=2) as say:
+            say("started", stage="rank")
+            path = live.events_path(folder, "u")
+            before = path.stat().st_mtime_ns
+            time.sleep(0.5)
+            assert path.stat().st_mtime_ns > before
+            (run,) = live.live_runs(store, results)
+            (unit,) = run.units()
+            assert (unit["about"], unit["stage"], unit["attempt"]) == ("a thing", "rank", 2)
+            assert unit["seconds"] >= 0.4
+            assert unit["last_sign_seconds"] < 0.4
+        assert live.live_runs(store, tmp_path / "others") == []
+    assert live.live_runs(store, results) == []
+
+
+def test_a_dead_run_is_known_for_one(tmp_path: Path) -> None:
+    folder = tmp_path / live.RUNS / "dead"
+    folder.mkdir(parents=True)
+    about = live.event("started", results=str(tmp_path / "r"), trials=[])
+    (folder / "run.json").write_text(json.dumps(about))  # and nobody holds its lock
+    assert live.live_runs(tmp_path, tmp_path / "r") == []
+    live.clear_dead(Store(tmp_path))
+    assert not folder.exists()
+
+
+def test_the_command_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match="No run goes on"):
+        CliRunner().invoke(app, ["cancel"], catch_exceptions=False)
+    with live.going_on(Path(".bench/store").absolute(), Path("results"), ["d/m/h/seed-0"]) as one:
+        with pytest.raises(BenchError, match="no unfinished trial named 'd/m/h/seed-1'"):
+            CliRunner().invoke(app, ["cancel", "d/m/h/seed-1"], catch_exceptions=False)
+        assert live.cancelled(one) == set()
+        assert CliRunner().invoke(app, ["cancel", "d/m/h/seed-0"]).exit_code == 0
+        assert live.cancelled(one) == {"d/m/h/seed-0"}
+        assert CliRunner().invoke(app, ["cancel"]).exit_code == 0
+        assert live.cancelled(one) == {"d/m/h/seed-0", live.EVERYTHING}
+
+
+def test_retry_needs_no_options(
+    tmp_path: Path, orders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match="There was no run"):
+        CliRunner().invoke(app, ["retry"], catch_exceptions=False)
+    (orders / "1").write_text("error")
+    words = ["--method", "mischief", "--method", "popularity", "--dataset", "synthetic"]
+    more = ["--seeds", "2", "--scale", "smoke", "--set", f"mischief.folder={orders}", "--json"]
+    ran = CliRunner().invoke(app, ["run", *words, *more, "--executor", "inline"])
+    assert ran.exit_code == 1, ran.output
+    (lost,) = json.loads(ran.stdout)["lost"]
+    assert "told to fail" in Path(lost["log"]).read_text()
+    (orders / "1").unlink()
+    monkeypatch.chdir(tmp_path.parent)
+    words = ["retry", "--failed", "--json", "--results", str(tmp_path / "results")]
+    again = json.loads(CliRunner().invoke(app, words).stdout)
+    assert again["trials"] == {"ok": 1, "failed": 0, "skipped": 0}
+    assert again["stages"]["run"] == 2
+    assert not (tmp_path.parent / "results").exists()
+    nothing = json.loads(CliRunner().invoke(app, words).stdout)
+    assert nothing["trials"]["ok"] == 0

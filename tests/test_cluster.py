@@ -1,0 +1,264 @@
+"""Several nodes, several drivers: one store for all, slots that stay free, a node that dies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import Timeout
+from mischief_runs import go, trials
+from typer.testing import CliRunner
+
+from bench.cli.app import app
+from bench.errors import BenchError
+from bench.graph import Unit, build
+from bench.plan import Stage
+from bench.results import find_result
+from bench.runner import live
+from bench.runner.executors import Executor, InlineExecutor
+from bench.runner.shares import Shares
+from bench.runner.work import order, work
+from bench.store import Store
+
+COMMAND = [sys.executable, "-m", "bench"]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without CPUs, and two nodes with one each."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+
+
+@pytest.mark.parametrize("option", ["--store", "--results", "--out", "--data-dir"])
+def test_a_url_is_no_folder(option: str) -> None:
+    words = ["run", "--suite", "smoke", option, "s3://bucket/bench"]
+    with pytest.raises(BenchError, match="s3://bucket/bench is a URL") as caught:
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert "Mount it" in caught.value.hint
+
+
+def test_a_node_that_does_not_see_the_store_says_so(tmp_path: Path) -> None:
+    (trial,) = trials(rows=("popularity",), seeds=1)
+    stage = trial.evaluations["final"]
+    unit = Unit(stages=(stage,), parents=frozenset())
+    elsewhere = tmp_path / "not mounted here"
+    given = order(
+        unit,
+        store=elsewhere,
+        data_dir=None,
+        offline=False,
+        divisor=1,
+        live=elsewhere / live.RUNS / "1",
+    )
+    outcome = work(given)
+    assert outcome.failure == "error"
+    assert f"does not see the store {elsewhere}" in outcome.message
+    assert outcome.trace == ""
+    assert not elsewhere.exists()  # nothing was computed on another disk
+
+
+class TestTwoDrivers:
+    """The other driver is this test, which holds the lock of a stage as a worker of it would."""
+
+    @pytest.fixture(params=["inline", "ray"])
+    def one_slot(self, request: pytest.FixtureRequest) -> Iterator[Callable[[], Executor]]:
+        if request.param == "inline":
+            yield InlineExecutor
+            return
+        from bench.runner.ray import RayExecutor
+
+        yield lambda: RayExecutor(num_cpus=1)
+
+    def test_a_slot_stays_free_while_the_other_works(
+        self, tmp_path: Path, one_slot: Callable[[], Executor]
+    ) -> None:
+        todo = trials(rows=("popularity", "random"), seeds=1)
+        held, free = todo
+        ranking = held.evaluations["final"].inputs["ranking"]
+        begun = threading.Event()
+        meanwhile: list[bool] = []
+
+        def other_driver() -> None:
+            with Store(tmp_path / "store").lock(ranking.kind, ranking.key):
+                begun.set()
+                until = time.monotonic() + 60
+                ended = False
+                while not ended and time.monotonic() < until:
+                    time.sleep(0.05)
+                    ended = find_result(tmp_path / "results", free.id) is not None
+                meanwhile.append(ended)
+
+        thread = threading.Thread(target=other_driver)
+        thread.start()
+        begun.wait()
+        summary = go(tmp_path, todo, one_slot)
+        thread.join()
+        assert meanwhile == [True]  # the one slot did other work while the stage was being made
+        assert len(summary.ok) == 2
+        log = live.read_events(tmp_path / "results" / "logs" / f"{held.id}.jsonl")
+        assert "elsewhere" in [one["event"] for one in log]
+
+    def test_a_lone_order_waits(self, tmp_path: Path) -> None:
+        (trial,) = trials(rows=("popularity",), seeds=1)
+        store = Store(tmp_path)
+        stages = tuple(build([trial]).stages.values())
+        unit = Unit(stages=stages, parents=frozenset())
+        given = order(unit, store=tmp_path, data_dir=None, offline=False, divisor=1)
+        begun = threading.Event()
+
+        def other_driver() -> None:
+            with store.lock(stages[0].kind, stages[0].key):
+                begun.set()
+                time.sleep(1.0)
+
+        threading.Thread(target=other_driver).start()
+        begun.wait()
+        started = time.monotonic()
+        assert work(given).failure is None
+        assert time.monotonic() - started > 0.9
+
+
+class TestShares:
+    def stage(self, seed: int, gpus: float = 1.0) -> Stage:
+        args = {"recipe": {"seed": seed, "epochs": 2}}
+        base = Stage(kind="draw", args={"seed": 0})
+        return Stage(kind="sasrec", args=args, inputs={"data": base}, gpus=gpus)
+
+    def keep(self, store: Store, stage: Stage, **peaks: float) -> None:
+        for given in stage.inputs.values():
+            self.keep(store, given, peak_memory_mib=1.0)
+        with store.building(stage.kind, stage.key) as folder:
+            inputs = {name: given.key for name, given in stage.inputs.items()}
+            meta = {"args": stage.args, "inputs": inputs, "seconds": 1.0, **peaks}
+            store.commit(stage.kind, stage.key, folder, meta)
+
+    def unit(self, *stages: Stage) -> Unit:
+        return Unit(stages=stages, parents=frozenset())
+
+    def test_the_card_decides_what_was_never_measured(self, tmp_path: Path) -> None:
+        share = Shares(Store(tmp_path)).of(self.unit(self.stage(0, gpus=0.5)))
+        assert (share.threads, share.gpus, share.memory_mib) == (1, 0.5, 0.0)
+
+    def test_other_seeds_tell(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        gpu = {"peak_gpu_memory_mib": 20000.0, "gpu_memory_mib": 80000.0}
+        self.keep(store, self.stage(0), peak_memory_mib=900.0, **gpu)
+        shares = Shares(store)
+        share = shares.of(self.unit(self.stage(1)))
+        # 1.1 × 20,000 MiB and 600 for CUDA itself are 28.25 % of 80,000.
+        assert (share.gpus, share.memory_mib) == (0.29, 900.0)
+        other = Stage(kind="sasrec", args={"recipe": {"seed": 1, "epochs": 3}}, gpus=1.0)
+        assert shares.of(self.unit(other)).gpus == 1.0
+        assert shares.of(self.unit(self.stage(1), other)).gpus == 1.0
+        assert shares.of(self.unit(self.stage(1, gpus=0.0))).gpus == 0.0
+
+    def test_the_smallest_share_is_an_eighth(self, tmp_path: Path) -> None:
+        gpu = {"peak_gpu_memory_mib": 100.0, "gpu_memory_mib": 80000.0}
+        self.keep(Store(tmp_path), self.stage(0), peak_memory_mib=900.0, **gpu)
+        assert Shares(Store(tmp_path)).of(self.unit(self.stage(1))).gpus == 0.125
+
+    def test_a_run_measures(self, tmp_path: Path) -> None:
+        (trial,) = todo = trials(rows=("random",), seeds=1)
+        go(tmp_path, todo, InlineExecutor)
+        (other,) = trials(rows=("random",), seeds=2)[1:]
+        assert other.evaluations["final"].key != trial.evaluations["final"].key
+        share = Shares(Store(tmp_path / "store")).of(self.unit(other.evaluations["final"]))
+        assert share.memory_mib > 50
+
+
+@pytest.mark.slow
+def test_the_clock_starts_with_the_worker(tmp_path: Path, cluster: Any) -> None:
+    import ray
+
+    from bench.runner.ray import RayExecutor
+
+    todo = trials(rows=("popularity",), seeds=1)
+
+    limit = 15.0
+
+    def busy() -> Executor:
+        def others_work() -> None:
+            time.sleep(1.5 * limit)
+
+        made = RayExecutor(address=cluster.address, time_limit=limit)
+        for _ in range(2):
+            ray.remote(others_work).remote()  # which our orders queue behind
+        return made
+
+    summary = go(tmp_path, todo, busy)
+    assert summary.exit_code == 0
+    assert summary.seconds > limit  # it did wait
+
+
+@pytest.mark.slow
+def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> None:
+    from bench.runner.ray import RayExecutor
+
+    executor = RayExecutor(address=cluster.address)
+    try:
+        assert executor.has_room(8)  # two nodes have two CPUs, no node more than one
+        given = executor._given(8, 1.0, 10.0**9)
+        assert (given.cpus, given.gpus) == (1.0, 0.0)
+        assert 0 < given.memory_mib < 10.0**9
+    finally:
+        executor.close()
+
+
+@pytest.mark.slow
+def test_a_killed_node_changes_nothing(tmp_path: Path, cluster: Any) -> None:
+    words = ["--board", "smoke", "--seeds", "3", "--set", "sasrec.epochs=60"]
+
+    def report(folder: Path) -> str:
+        said = [*COMMAND, "report", "--json"]
+        return subprocess.run(said, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+    quiet, stormy = tmp_path / "quiet", tmp_path / "stormy"
+    quiet.mkdir()
+    stormy.mkdir()
+    inline = [*COMMAND, "run", *words, "--executor", "inline", "--json"]
+    subprocess.run(inline, cwd=quiet, capture_output=True, check=True)
+    command = [*COMMAND, "run", *words, "--address", cluster.address, "--json"]
+    process = subprocess.Popen(
+        command, cwd=stormy, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 120
+    building = stormy / ".bench" / "store" / ".building"
+    while len(list(building.glob("sasrec-*"))) < 2:  # both nodes train
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.02)
+    victim = next(iter(cluster.worker_nodes))
+    cluster.remove_node(victim, allow_graceful=False)
+    out, errors = process.communicate(timeout=240)
+    cluster.add_node(num_cpus=1)
+    assert process.returncode == 0, errors
+    assert json.loads(out)["trials"] == {"ok": 9, "failed": 0, "skipped": 0}
+    assert report(stormy) == report(quiet)
+    failures = [
+        json.loads(line)["failure"]
+        for path in (stormy / "results" / "logs").rglob("*.jsonl")
+        for line in path.read_text().splitlines()
+        if json.loads(line)["event"] == "failed"
+    ]
+    assert failures
+    assert set(failures) == {"worker died"}
+
+
+def test_a_lock_is_seen_across_drivers(tmp_path: Path) -> None:
+    """What polling stands on: a second opening of a lock's file in one process conflicts too."""
+    one, two = (Store(tmp_path).lock("kind", "key") for _ in range(2))
+    with one, pytest.raises(Timeout):
+        two.acquire(timeout=0)

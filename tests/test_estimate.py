@@ -1,0 +1,260 @@
+"""What a run will take: likeness of stages, list scheduling, the forecast."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.cards import Rows
+from bench.graph import Graph, build, missing, units
+from bench.plan import Stage
+from bench.runner.estimate import Forecast, Timings, forecast
+from bench.runner.makespan import Task, critical_path, makespan
+from bench.store import Store
+from bench.trials import Trial
+
+MODEL = Stage(kind="hub", args={"name": "small"})
+LARGE = Stage(kind="hub", args={"name": "large"})
+
+
+def draw(num: int | None, seed: int = 0) -> Stage:
+    return Stage(kind="draw", args={"num": num, "seed": seed})
+
+
+def sft(rows: Stage, *, model: Stage = MODEL, gpus: float = 0.0, **args: Any) -> Stage:
+    given = {"epochs": 1, "threads": 1, "seed": 0, **args}
+    return Stage(kind="sft", args=given, inputs={"rows": rows, "backbone": model}, gpus=gpus)
+
+
+def planned(*finals: Stage) -> Graph:
+    return build(
+        Trial(
+            method=str(number),
+            dataset="d",
+            seed=0,
+            model=None,
+            rows=Rows(),
+            data_seed=0,
+            settings={},
+            evaluations={"final": final},
+        )
+        for number, final in enumerate(finals)
+    )
+
+
+def made(store: Store, stage: Stage, seconds: float, **more: Any) -> str:
+    """Write the artefacts of a stage and of its inputs, which took a second each."""
+    for one in stage.inputs.values():
+        if not store.has(one.kind, one.key):
+            made(store, one, 1.0)
+    return sealed(store, stage, stage.key, seconds, **more)
+
+
+def sealed(store: Store, stage: Stage, key: str, seconds: float, **more: Any) -> str:
+    with store.building(stage.kind, key) as folder:
+        meta = {
+            "args": stage.args,
+            "inputs": {name: given.key for name, given in stage.inputs.items()},
+            "seconds": seconds,
+            "provenance": {"host": "here"},
+            **more,
+        }
+        store.commit(stage.kind, key, folder, meta)
+    return key
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def guess(store: Store, stage: Stage) -> tuple[float, str]:
+    return Timings([store], planned(stage)).of(stage)
+
+
+def test_a_stage_that_was_made_takes_what_it_took(store: Store) -> None:
+    made(store, sft(draw(10)), 40.0)
+    made(store, sft(draw(10), seed=1), 80.0)
+    assert guess(store, sft(draw(10))) == (40.0, "same stage")
+
+
+def test_other_seeds_and_other_code_take_the_median_of_theirs(store: Store) -> None:
+    made(store, sft(draw(10)), 40.0)
+    made(store, sft(draw(10, seed=5), seed=1), 60.0)
+    made(store, sft(draw(20)), 9999.0)
+    assert guess(store, sft(draw(10), seed=2)) == (50.0, "other seed or code")
+    sealed(store, sft(draw(10)), "0" * 32, 90.0)  # the same arguments under a key of older code
+    assert guess(store, sft(draw(10), seed=2)) == (60.0, "other seed or code")
+
+
+def test_other_sizes_are_scaled_by_rows_and_epochs(store: Store) -> None:
+    made(store, sft(draw(10), epochs=2), 40.0)
+    assert guess(store, sft(draw(30), epochs=1)) == (60.0, "scaled")
+
+
+def test_a_sample_is_never_larger_than_what_it_is_drawn_from(store: Store) -> None:
+    def small(num: int) -> Stage:
+        return Stage(kind="sample", args={"num": num}, inputs={"rows": draw(20)})
+
+    made(store, sft(small(10)), 40.0)
+    assert guess(store, sft(small(500)))[0] == 80.0
+
+
+def test_another_model_or_unknown_rows_have_only_the_kinds_median(store: Store) -> None:
+    for seconds in (10.0, 20.0, 60.0):
+        made(store, sft(draw(10), epochs=int(seconds)), seconds)
+    assert guess(store, sft(draw(10), model=LARGE)) == (20.0, "kind's median")
+    assert guess(store, sft(draw(None))) == (20.0, "kind's median")
+    assert guess(store, sft(draw(10), loss="other")) == (20.0, "kind's median")
+
+
+def test_what_was_never_timed_says_so(store: Store) -> None:
+    assert guess(store, sft(draw(10))) == (0.0, "never")
+    made(store, draw(10), 1.0)
+    ahead = forecast(units(graph := planned(sft(draw(10))), graph.stages), Timings([store], graph))
+    assert ahead.never == {"hub": 1, "sft": 1}
+    assert ahead.work == 1.0
+
+
+def test_loading_is_added_on_average(store: Store) -> None:
+    made(store, sft(draw(10)), 40.0, loading_seconds=6.0)
+    made(store, sft(draw(10), seed=1), 40.0, loading_seconds=0.0)
+    assert guess(store, sft(draw(10)))[0] == 43.0
+    assert guess(store, sft(draw(10), seed=2))[0] == 43.0
+
+
+def test_what_is_stored_takes_no_time(store: Store) -> None:
+    made(store, sft(draw(10)), 40.0)
+    graph = planned(sft(draw(10)))
+    todo = missing(graph, lambda stage: store.has(stage.kind, stage.key))
+    ahead = forecast(units(graph, todo), Timings([store], graph))
+    assert (ahead.work, ahead.seconds(cpus=1), ahead.chain()) == (0.0, 0.0, [])
+
+
+def test_another_store_gives_timings(store: Store, tmp_path: Path) -> None:
+    made(store, sft(draw(10)), 40.0)
+    graph = planned(sft(draw(10)))
+    here = Store(tmp_path / "empty")
+    ahead = forecast(units(graph, graph.stages), Timings([store, here], graph))
+    assert ahead.seconds(cpus=1) == 42.0
+    assert ahead.basis == {"same stage": 42.0}
+
+
+def two_cards(store: Store) -> Forecast:
+    """Four trials of 10 s on a whole GPU each, behind shared work of 2 s."""
+    finals = [sft(draw(10), seed=seed, gpus=1.0) for seed in range(4)]
+    for final in finals:
+        made(store, final, 10.0)
+    graph = planned(*finals)
+    return forecast(units(graph, graph.stages), Timings([store], graph))
+
+
+def test_more_gpus_buy_time_until_the_critical_path(store: Store) -> None:
+    ahead = two_cards(store)
+    lines = ahead.scaling(gpus=1, cpus_per_gpu=4)
+    assert [(gpus, seconds) for gpus, _, seconds in lines] == [(1, 41.0), (2, 21.0), (4, 11.0)]
+    assert [cpus for _, cpus, _ in lines] == [4, 8, 16]
+    assert sum(seconds for _, seconds in ahead.chain()) == 11.0
+    assert ahead.busy(41.0, 1) == pytest.approx(40 / 41)
+    assert ahead.seconds(cpus=1) == 42.0
+
+
+def test_the_table_reaches_what_was_asked_for(store: Store) -> None:
+    ahead = two_cards(store)
+    assert [gpus for gpus, _, _ in ahead.scaling(gpus=6, cpus_per_gpu=4)] == [1, 2, 4, 6]
+
+
+# --- list scheduling ------------------------------------------------------------------------------
+
+
+def test_tasks_start_in_order_where_there_is_room() -> None:
+    tasks = [Task(seconds=4), Task(seconds=3, threads=2), Task(seconds=1), Task(seconds=1)]
+    # 0 | 2, 3 beside it, since 1 does not fit | 1
+    assert makespan(tasks, cpus=2, gpus=0) == 7
+    assert makespan(tasks, cpus=1, gpus=0) == 9
+
+
+def test_threads_beyond_the_cpus_and_shares_beyond_the_gpus_are_cut() -> None:
+    tasks = [Task(seconds=2, threads=8, gpus=1.0), Task(seconds=2, threads=8, gpus=1.0)]
+    assert makespan(tasks, cpus=4, gpus=0) == 4
+    assert makespan(tasks, cpus=16, gpus=1) == 4
+    assert makespan(tasks, cpus=16, gpus=2) == 2
+
+
+def test_shares_of_a_gpu_lie_side_by_side() -> None:
+    tasks = [Task(seconds=1, gpus=1 / 3) for _ in range(6)]
+    assert makespan(tasks, cpus=8, gpus=1) == 2
+
+
+def test_those_for_a_gpu_go_first() -> None:
+    tasks = [Task(seconds=5), Task(seconds=5, gpus=1.0, first=True), Task(seconds=5, parents=(1,))]
+    assert makespan(tasks, cpus=1, gpus=1) == 15
+    assert makespan(tasks, cpus=2, gpus=1) == 10
+    assert makespan([Task(seconds=9), *tasks[1:]], cpus=1, gpus=1) == 19
+
+
+def test_a_task_waits_for_its_parents_wherever_they_stand() -> None:
+    tasks = [Task(seconds=1, parents=(2,)), Task(seconds=2), Task(seconds=3)]
+    assert makespan(tasks, cpus=2, gpus=0) == 4
+    assert critical_path(tasks) == [2, 0]
+
+
+@st.composite
+def task_lists(draw_: st.DrawFn) -> list[Task]:
+    count = draw_(st.integers(1, 12))
+    tasks = []
+    for number in range(count):
+        parents = draw_(st.sets(st.integers(0, number - 1), max_size=2)) if number else set()
+        gpus = draw_(st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+        tasks.append(
+            Task(
+                seconds=draw_(st.integers(0, 9)),
+                threads=draw_(st.integers(1, 3)),
+                gpus=gpus,
+                parents=tuple(parents),
+                first=gpus > 0,
+            )
+        )
+    return tasks
+
+
+def as_the_loop(tasks: Sequence[Task], cpus: int, gpus: float) -> float:
+    """Do literally what the loop does: go through all that wait, in order, after every end."""
+    waiting = sorted(range(len(tasks)), key=lambda number: not tasks[number].first)
+    running: dict[int, float] = {}
+    ended: set[int] = set()
+    now = 0.0
+
+    def asks(number: int) -> tuple[int, float]:
+        return min(tasks[number].threads, cpus), min(tasks[number].gpus, gpus)
+
+    while waiting or running:
+        for number in list(waiting):
+            used = [asks(other) for other in running]
+            free = cpus - sum(one for one, _ in used), gpus - sum(one for _, one in used)
+            wants = asks(number)
+            fits = wants[0] <= free[0] and wants[1] <= free[1] + 1e-6
+            if set(tasks[number].parents) <= ended and fits:
+                waiting.remove(number)
+                running[number] = now + tasks[number].seconds
+        first = min(running, key=lambda number: (running[number], number))
+        now = running.pop(first)
+        ended.add(first)
+    return now
+
+
+@given(task_lists(), st.integers(1, 4), st.sampled_from([0, 1, 2]))
+def test_makespan_is_the_loops(tasks: list[Task], cpus: int, gpus: int) -> None:
+    found = makespan(tasks, cpus=cpus, gpus=gpus)
+    assert found == as_the_loop(tasks, cpus, gpus)
+    chain = critical_path(tasks)
+    longest = sum(tasks[number].seconds for number in chain)
+    assert longest <= found <= sum(task.seconds for task in tasks)
+    assert all(before in tasks[after].parents for before, after in itertools.pairwise(chain))
+    assert makespan(tasks, cpus=100, gpus=100) == longest
