@@ -16,7 +16,7 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from bench.errors import BenchError
-from bench.lm.decode import Decoding, Written, batches, up_to_closing_quote, write
+from bench.lm.decode import PLACES_A_TEXT, Decoding, Written, batches, up_to_closing_quote, write
 from bench.lm.free_beam import search
 from bench.lm.running import Running, endings
 from bench.lm.sampling import write_singly
@@ -102,16 +102,28 @@ def test_the_order_of_prompts_changes_nothing(how: Decoding) -> None:
     assert_same(decode(PROMPTS[:10], how), alone)
 
 
-@given(st.lists(st.integers(1, 30), max_size=40), st.integers(1, 300), st.integers(1, 4))
+@given(
+    st.lists(st.integers(1, 600), max_size=40),
+    st.integers(1, 6000),
+    st.integers(1, 4),
+    st.booleans(),
+)
 def test_batches_hold_every_prompt_once_and_keep_to_the_budget(
-    lengths: list[int], budget: int, beams: int
+    lengths: list[int], budget: int, beams: int, shared: bool
 ) -> None:
     how = Decoding(max_new_tokens=5, beams=beams)
-    parts = list(batches(lengths, how, budget))
+    parts = list(batches(lengths, how, budget, shared=shared))
     assert sorted(row for part in parts for row in part) == list(range(len(lengths)))
     for part in parts:
-        places = len(part) * beams * (max(lengths[row] for row in part) + 5)
-        assert len(part) == 1 or places <= budget
+        longest = max(lengths[row] for row in part)
+        places = len(part) * (longest * (1 if shared else beams) + 5 * beams)
+        assert len(part) == 1 or max(places, len(part) * beams * PLACES_A_TEXT) <= budget
+
+
+def test_texts_that_share_a_prompt_leave_room_for_more() -> None:
+    how = Decoding(max_new_tokens=50, temperature=1.0, num=10)
+    sizes = [len(next(batches([1500] * 20, how, 2**14, shared=one))) for one in (True, False)]
+    assert sizes == [8, 1]  # of 1,500 + 10 x 50 places, and of 10 x 1,550
 
 
 # --- equal to transformers -----------------------------------------------------------------------

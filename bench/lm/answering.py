@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.lm.decode import TOKENS_AT_ONCE, Decoding, batches
-from bench.lm.running import Running, Tokens, endings, stop_tokens
+from bench.lm.running import Running, Tokens, endings, shares_prompts, stop_tokens
 from bench.lm.sampling import write_singly
 from bench.records import derive_seed
 
@@ -144,7 +144,7 @@ def answer(
     stops = stop_tokens(model, tokenizer)
     found: dict[int, Answers] = {}
     lengths = [len(question) for question in questions]
-    for rows in batches(lengths, how.width_of_batches, budget):
+    for rows in batches(lengths, how.width_of_batches, budget, shared=shares_prompts(model)):
         running = Running(asked, [questions[row] for row in rows])
         device = running.logits.device
         running.take(torch.arange(len(rows), device=device).repeat_interleave(how.num))

@@ -18,12 +18,15 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.lm.encoding import Tokenizer
 from bench.lm.free_beam import search
-from bench.lm.running import QUOTE, Endings, Running, Tokens, endings, stop_tokens
+from bench.lm.running import QUOTE, Endings, Running, Tokens, endings, shares_prompts, stop_tokens
 from bench.lm.sampling import write_singly
 from bench.records import derive_seed
 
 TOKENS_AT_ONCE = {"cuda": 2**17, "cpu": 2**14}
-"""Places in the cache of one batch: all sequences times their longest possible length."""
+"""Places in the cache of one batch, at the texts' longest possible lengths."""
+
+PLACES_A_TEXT = 128
+"""A text counts as so many places at least, for its logits take memory, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ class Decoding:
 
     @property
     def width(self) -> int:
-        """Sequences in the cache for one prompt."""
+        """Texts that are written at once for one prompt."""
         return self.num if self.temperature else self.beams
 
 
@@ -120,25 +123,36 @@ def write(
     ends = endings(model, tokenizer)
     budget = tokens_at_once or TOKENS_AT_ONCE[next(model.parameters()).device.type]
     found: list[list[Tokens]] = [[] for _ in prompts]
-    for rows in batches([len(prompt) for prompt in prompts], how, budget):
+    lengths = [len(prompt) for prompt in prompts]
+    for rows in batches(lengths, how, budget, shared=shares_prompts(model)):
         running = Running(model, [prompts[row] for row in rows])
         for row, tokens in zip(rows, _one_batch(running, ends, how, rows), strict=True):
             found[row] = tokens
     return _texts(found, tokenizer, stop_tokens(model, tokenizer))
 
 
-def batches(lengths: Sequence[int], how: Decoding, budget: int) -> Iterator[list[int]]:
+def batches(
+    lengths: Sequence[int], how: Decoding, budget: int, *, shared: bool
+) -> Iterator[list[int]]:
     """Put prompts of like length together, the longest first: memory runs out early or never.
 
+    Args:
+        lengths: Tokens of each prompt.
+        how: How is written.
+        budget: Places in the cache of one batch.
+        shared: Whether the texts of a prompt share its places.
+
     Example:
-        >>> list(batches([3, 9, 4], Decoding(max_new_tokens=1), budget=10))
-        [[1], [2, 0]]
+        >>> how = Decoding(max_new_tokens=100, temperature=1.0, num=2)
+        >>> list(batches([200, 300, 200], how, budget=800, shared=True))
+        [[1], [0, 2]]
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     start = 0
     while start < len(order):
-        longest = lengths[order[start]] + how.max_new_tokens
-        size = max(1, budget // (longest * how.width))
+        longest, new = lengths[order[start]], how.width * how.max_new_tokens
+        places = longest + new if shared else longest * how.width + new
+        size = max(1, budget // max(places, PLACES_A_TEXT * how.width))
         yield order[start : start + size]
         start += size
 

@@ -7,6 +7,7 @@ alone. Shapes: B batch, L length, V vocabulary.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,9 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
+from bench.lm.branches import takes_branches
 from bench.lm.encoding import Tokenizer
+from bench.lm.tree_cache import Tree, attending
 
 QUOTE = '"'
 
@@ -70,6 +73,9 @@ def positions(mask_BL: Tensor) -> Tensor:
 class Running:
     """A batch of sequences and the logits of their next tokens.
 
+    Sequences that go on from one prompt share its keys and values, where the model's attention
+    allows that; otherwise each has a copy.
+
     Attributes:
         logits: In float32, or float64 where the model is, shape (B, V).
     """
@@ -80,38 +86,61 @@ class Running:
         """Read the prompts, none of them empty, in one pass."""
         self._model = model
         config: Any = model.config
-        self._cache = DynamicCache(config=config)
+        prompts_cache = DynamicCache(config=config)
+        self._cache: Cache = prompts_cache
         ids_BL, self._mask_BL = left_padded(prompts, next(model.parameters()).device)
         positions_BL = positions(self._mask_BL)
         self._next_B1 = positions_BL[:, -1:] + 1
-        self._forward(ids_BL, positions_BL)
+        self._forward(ids_BL, positions_BL, self._mask_BL)
+        self._tree: Tree | None = None
+        if shares_prompts(model):
+            sharing = config.num_attention_heads // config.num_key_value_heads
+            self._tree = Tree(prompts_cache, self._mask_BL, sharing=sharing)
+            self._cache = self._tree.cache
 
     def __len__(self) -> int:
         return len(self.logits)
 
     def add(self, tokens_B: Tensor) -> None:
         """Append one token to each row and compute what may follow it."""
-        self._mask_BL = torch.cat([self._mask_BL, torch.ones_like(self._mask_BL[:, :1])], dim=1)
-        self._forward(tokens_B[:, None], self._next_B1)
+        ids_B1, tree = tokens_B[:, None], self._tree
+        if tree is not None:
+            tree.grow()
+            config: Any = self._model.config
+            with attending(config):
+                self._forward(ids_B1, self._next_B1, tree.mask, tree=tree)
+        else:
+            self._mask_BL = torch.cat([self._mask_BL, torch.ones_like(ids_B1)], dim=1)
+            self._forward(ids_B1, self._next_B1, self._mask_BL)
         self._next_B1 = self._next_B1 + 1
 
     def take(self, rows: Tensor) -> None:
         """Go on with these rows: some left out, some several times, in any order."""
-        self._cache.batch_select_indices(rows)
-        self._mask_BL, self._next_B1 = self._mask_BL[rows], self._next_B1[rows]
-        self.logits = self.logits[rows]
+        if self._tree is not None:
+            self._tree.take(rows)
+        else:
+            self._cache.batch_select_indices(rows)
+            self._mask_BL = self._mask_BL[rows]
+        self._next_B1, self.logits = self._next_B1[rows], self.logits[rows]
 
-    def _forward(self, ids_BL: Tensor, positions_BL: Tensor) -> None:
+    def _forward(self, ids_BL: Tensor, positions_BL: Tensor, mask: Tensor, **more: Any) -> None:
         logits_B1V = self._model(
             input_ids=ids_BL,
-            attention_mask=self._mask_BL,
+            attention_mask=mask,
             position_ids=positions_BL,
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **more,
         ).logits
         logits_BV = logits_B1V[:, -1]
         self.logits = logits_BV if logits_BV.dtype == torch.float64 else logits_BV.float()
+
+
+def shares_prompts(model: nn.Module) -> bool:
+    """Tell whether sequences that go on from one prompt share its keys and values."""
+    # A window would have to be told what lies how far back.
+    return takes_branches(model.config, longest=sys.maxsize)
 
 
 def endings(model: nn.Module, tokenizer: Tokenizer) -> Endings:
