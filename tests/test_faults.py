@@ -1,0 +1,344 @@
+"""Faults in what a run reads and writes: full and read-only disks, damage, edits, NaN, memory."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from test_runner import go, orders, refuse, trials  # noqa: F401 (`orders` is a fixture)
+
+from bench.errors import BenchError
+from bench.results import Evaluation, find_result, read_result, write_whole
+from bench.runner.executors import InlineExecutor
+from bench.runner.run import Summary
+from bench.runner.work import Order, Outcome
+from bench.stages import evaluate
+from bench.store import ASIDE, BUILDING, META, Store
+from bench.trials import Trial
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A method whose scorer the tests rewrite."""
+    (tmp_path / "plugins").mkdir()
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path / "plugins"))
+    path = tmp_path / "plugins" / "mischief.py"
+    rewrite(path, "", "")
+    yield path
+    sys.modules.pop("bench.methods.mischief", None)
+
+
+PLUGIN = '''
+import numpy as np
+from dataclasses import dataclass
+from bench.api import Plan, rank
+
+
+def fit(train, catalogue):
+    # A comment.
+    return lambda histories: np.tile(np.arange(len(catalogue), 0.0, -1), (len(histories), 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Ranks by position."""
+    folder: str = ""
+    def plan(self, data, model, seed):
+        return Plan(final=rank(data.test, scorer="mischief:fit", train=data.train, settings={}))
+'''
+
+
+def rewrite(plugin: Path, old: str, new: str) -> None:
+    """Edit the scorer, for a process that has not imported it yet."""
+    assert old in PLUGIN
+    plugin.write_text(PLUGIN.replace(old, new))
+    sys.modules.pop("bench.methods.mischief", None)
+
+
+def one(folder: Path) -> Trial:
+    return trials(folder, seeds=1)[0]
+
+
+def stage_folder(folder: Path, trial: Trial, kind: str) -> Path:
+    result = find_result(folder / "results", trial.id)
+    assert result is not None
+    (key,) = [stage.key for stage in result.stages if stage.kind == kind]
+    return Store(folder / "store").folder(kind, key)
+
+
+def values(folder: Path, todo: list[Trial]) -> list[Any]:
+    found = [find_result(folder / "results", trial.id) for trial in todo]
+    return [(one.status, one.evaluations) if one else None for one in found]
+
+
+# --- the disk -----------------------------------------------------------------------------------
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, inside: str) -> Callable[[], None]:
+    """Let the disk be full for all files below a folder of this name; returns what frees it."""
+    flush = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if inside in Path(path).parts:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return lambda: monkeypatch.setattr(os, "fsync", flush)
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="without /proc nobody knows which file is flushed"
+)
+
+
+@needs_proc
+def test_a_full_disk_under_the_store_fails_cells_and_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = trials(rows=("popularity",), seeds=1)
+    free = full_disk(monkeypatch, BUILDING)
+    summary = go(tmp_path, todo, InlineExecutor)
+    assert summary.exit_code == 1
+    assert "No space left on device" in str([*summary.failed.values(), *summary.skipped.values()])
+    assert not list((tmp_path / "store").glob(f"[a-z]*/*/{META}"))
+    assert not list((tmp_path / "store" / BUILDING).iterdir())
+    free()
+    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+
+
+@needs_proc
+def test_a_full_disk_under_the_results_loses_no_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = trials(rows=("popularity", "random"), seeds=1)
+    free = full_disk(monkeypatch, "results")
+    with pytest.raises(OSError, match="No space left"):
+        go(tmp_path, todo, InlineExecutor)
+    assert not list((tmp_path / "results").rglob("*seed-*.json"))
+    assert not list((tmp_path / "results").rglob("*.parquet"))
+    made = {path: path.read_bytes() for path in (tmp_path / "store").glob(f"[a-z]*/*/{META}")}
+    assert made
+    free()
+    again = go(tmp_path, todo, InlineExecutor)
+    assert (again.exit_code, len(again.ok)) == (0, 2)
+    assert {path: path.read_bytes() for path in made} == made
+    assert not (tmp_path / "store" / ASIDE).exists()
+
+
+def test_a_folder_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("not a folder")
+    with pytest.raises(BenchError, match="is not a folder"):
+        go(tmp_path, trials(rows=("popularity",), seeds=1), InlineExecutor)
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty])
+def test_damaged_weights_are_made_again(
+    tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    todo = trials(rows=("sasrec",), seeds=1)
+    go(tmp_path, todo, InlineExecutor)
+    before = values(tmp_path, todo)
+    (weights,) = stage_folder(tmp_path, todo[0], "sasrec").glob("*.safetensors")
+    sound = weights.read_bytes()
+    damage(weights)
+    for kind in ("rank", "evaluate"):  # what was made of them is gone, so that they are needed
+        key = stage_folder(tmp_path, todo[0], kind).name
+        Store(tmp_path / "store").remove(kind, key)
+    summary = go(tmp_path, todo, InlineExecutor)
+    if damage is flip:  # of the right size: found when the next stage opens it
+        assert summary.exit_code == 1
+        summary = go(tmp_path, todo, InlineExecutor)
+    assert (summary.exit_code, values(tmp_path, todo)) == (0, before)
+    assert weights.read_bytes() == sound
+    assert "moved to" in capsys.readouterr().err
+    assert len(list((tmp_path / "store" / ASIDE).iterdir())) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\x00" * 500, b"null", b'{"trial": 3}'])
+def test_a_torn_result_is_moved_aside_and_written_anew(tmp_path: Path, content: bytes) -> None:
+    todo = trials(rows=("popularity",), seeds=1)
+    go(tmp_path, todo, InlineExecutor)
+    path = tmp_path / "results" / f"{todo[0].id}.json"
+    sound = path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(BenchError, match="is not a result of schema version"):
+        read_result(path)
+    again = go(tmp_path, todo, refuse)
+    assert (again.stages_run, again.exit_code) == (0, 0)
+    assert path.read_bytes() == sound
+    (aside,) = (tmp_path / "results" / ".aside").iterdir()
+    assert aside.read_bytes() == content
+
+
+def test_a_foreign_folder_under_a_key_is_moved_aside(tmp_path: Path) -> None:
+    """A record of another key, e.g. copied by hand, is not believed."""
+    todo = trials(rows=("popularity", "random"), seeds=1)
+    go(tmp_path, todo, InlineExecutor)
+    before = values(tmp_path, todo)
+    places = [stage_folder(tmp_path, trial, "evaluate") for trial in todo]
+    places[0].rename(tmp_path / "first")
+    places[1].rename(places[0])
+    (tmp_path / "first").rename(places[1])
+    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+    assert values(tmp_path, todo) == before
+    assert len(list((tmp_path / "store" / ASIDE).iterdir())) == 2
+
+
+# --- edits between runs --------------------------------------------------------------------------
+
+
+def test_edited_code_is_run_and_a_comment_is_not(tmp_path: Path, plugin: Path) -> None:
+    first = go(tmp_path, [one(tmp_path)], InlineExecutor)
+    old = values(tmp_path, [one(tmp_path)])
+    rewrite(plugin, "# A comment.", "# Another, and longer.")
+    assert go(tmp_path, [one(tmp_path)], refuse).stages_run == 0
+    rewrite(plugin, "len(catalogue), 0.0, -1", "0.0, len(catalogue)")
+    edited = go(tmp_path, [one(tmp_path)], InlineExecutor)
+    assert edited.stages_run == 2  # the ranking and its evaluation, not the data
+    assert first.stages_run > 2
+    assert values(tmp_path, [one(tmp_path)]) != old
+    rewrite(plugin, "", "")
+    assert go(tmp_path, [one(tmp_path)], refuse).stages_run == 0  # both are in the store
+    assert values(tmp_path, [one(tmp_path)]) == old
+
+
+# --- numbers and memory --------------------------------------------------------------------------
+
+
+def test_a_nan_metric_fails_its_cell_and_is_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = trials(rows=("popularity",), seeds=1)
+    honest = evaluate.evaluate
+
+    def spoilt(*given: Any, **named: Any) -> Any:
+        scores = honest(*given, **named)
+        scores.metrics["HR@5"] = float("nan")
+        return scores
+
+    monkeypatch.setattr(evaluate, "evaluate", spoilt)
+    summary = go(tmp_path, todo, InlineExecutor)
+    assert (summary.exit_code, list(summary.failed)) == (1, [todo[0].id])
+    assert "nan" in summary.failed[todo[0].id]
+    monkeypatch.undo()
+    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_result_that_could_not_be_read_again_cannot_be_made(value: float) -> None:
+    rest: dict[str, Any] = {
+        "ks": [1], "num_cases": 1, "num_known": 1, "num_items": 1, "tracked": [],
+        "history_mass": [],
+    }  # fmt: skip
+    assert Evaluation(metrics={"HR@1": 0.5}, **rest)
+    with pytest.raises(ValidationError, match="finite number"):
+        Evaluation(metrics={"HR@1": value}, **rest)
+
+
+def test_a_gpu_out_of_memory_halves_the_micro_batch(tmp_path: Path, plugin: Path) -> None:
+    """The exception is torch's own, as the allocator raises it."""
+    raising = "import torch\n    raise torch.OutOfMemoryError('CUDA out of memory')"
+    rewrite(plugin, "# A comment.", raising)
+    trial = one(tmp_path)
+    assert issubclass(torch.OutOfMemoryError, RuntimeError)
+    assert not go(tmp_path, [trial], InlineExecutor).ok
+    result = find_result(tmp_path / "results", trial.id)
+    assert result is not None
+    assert [one.failure for one in result.attempts] == ["out of memory"] * 7
+    divisors = [one.micro_batch_divisor for one in result.attempts]
+    assert divisors == [1, 2, 4, 8, 16, 32, 64]
+
+
+# --- bookkeeping ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Clerk:
+    """An executor that does nothing but say so."""
+
+    waiting: list[Order] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def has_room(self, threads: int, gpus: float = 0.0, memory_mib: float = 0.0) -> bool:
+        return len(self.waiting) < 16
+
+    def submit(self, given: Order) -> None:
+        self.waiting.append(given)
+
+    def wait(self) -> list[Outcome]:
+        given = self.waiting.pop(0)
+        kinds = [stage.kind for stage in given.stages]
+        self.seen.update(kinds)
+        if "prepare" in kinds:
+            store = Store(Path(given.store))
+            for stage in given.stages:
+                with store.building(stage.kind, stage.key) as built:
+                    store.commit(stage.kind, stage.key, built, {"seconds": 0.0})
+            return [Outcome(unit=given.unit, ran=tuple(stage.key for stage in given.stages))]
+        return [Outcome(unit=given.unit, failure="error", stage=kinds[0], message="Not done.")]
+
+    def interrupt(self) -> list[Outcome]:
+        return []
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.slow
+def test_a_thousand_cells_are_kept_in_seconds(tmp_path: Path) -> None:
+    """Plan, graph, submission, failures and 1,000 records; no stage does any work."""
+    clerk = Clerk()
+    started = time.process_time()
+    todo = trials(rows=("random",), seeds=1000)
+    summary: Summary = go(tmp_path, todo, lambda: clerk)
+    seconds = time.process_time() - started
+    assert len(summary.failed) == clerk.seen["evaluate"] == 1000
+    assert len(list((tmp_path / "results").rglob("seed-*.json"))) == 1000
+    # Measured: 3 s on a busy machine; what grows with the square of the cells takes minutes.
+    assert seconds < 30
+
+
+def test_whole_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads while a file is replaced sees the old one or the new one."""
+    path = tmp_path / "x.json"
+    write_whole(path, json.dumps(["old"]).encode())
+    seen = []
+    flush = os.fsync
+
+    def look(descriptor: int) -> None:
+        flush(descriptor)
+        seen.append(json.loads(path.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_whole(path, json.dumps(["new"] * 10_000).encode())
+    assert seen == [["old"]]
+    assert len(json.loads(path.read_bytes())) == 10_000

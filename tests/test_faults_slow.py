@@ -1,0 +1,233 @@
+"""Faults from outside a run: real full and read-only disks, signals, a hang, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from test_runner import go, trials
+
+from bench.results import read_result
+from bench.runner.executors import InlineExecutor
+from bench.runner.ray import RayExecutor
+from bench.store import ASIDE, META
+
+pytestmark = pytest.mark.slow
+
+BENCH = (sys.executable, "-m", "bench")
+RUN = (
+    *(*BENCH, "run", "--method", "popularity", "--method", "random", "--dataset", "synthetic"),
+    *("--scale", "smoke", "--seeds", "3", "--executor", "inline", "--json"),
+)
+
+
+def told(*command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert told(*RUN, folder=folder).returncode == 0
+    return told(*BENCH, "report", "--json", folder=folder).stdout
+
+
+# --- real disks ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Path:
+    """A folder to mount things on, for processes that see mounts of their own."""
+    (tmp_path / "probe").mkdir()
+    probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "probe", str(tmp_path / "probe")]
+    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("no mounts of one's own here: needs Linux, unshare and user namespaces")
+    return tmp_path / "w"
+
+
+def mounted(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    lines = script.replace("RUN", " ".join(RUN)).replace("BENCH", " ".join(BENCH))
+    return told("unshare", "-rm", "sh", "-c", lines, folder=folder)
+
+
+@pytest.mark.parametrize(("place", "size"), [("results", "48k"), (".bench", "160k")])
+def test_a_full_disk_is_a_sentence_and_the_next_run_goes_on(
+    mounts: Path, undisturbed: str, place: str, size: str
+) -> None:
+    done = mounted(
+        mounts,
+        f"mkdir {place}; mount -t tmpfs -o size={size} small {place}; RUN > first; echo $? > code\n"
+        f"cp -r {place} kept; mount -o remount,size=64m {place}; RUN > second\n"
+        f"BENCH report --json > report; cp -r {place} after",
+    )
+    assert done.returncode == 0, done.stderr
+    assert (mounts / "code").read_text().strip() in ("1", "2"), "it was no full disk"
+    assert "No space left on device" in done.stderr + (mounts / "first").read_text()
+    assert "Traceback" not in done.stderr
+    assert json.loads((mounts / "second").read_text())["trials"]["ok"] == 6
+    assert (mounts / "report").read_text() == undisturbed
+    for path in (mounts / "kept").rglob("seed-*.json"):
+        json.loads(path.read_bytes())
+    sealed = [path.relative_to(mounts / "kept") for path in (mounts / "kept").rglob(META)]
+    whole = [path for path in sealed if ".building" not in path.parts]
+    for path in whole:
+        kept, after = (mounts / name / path for name in ("kept", "after"))
+        assert kept.read_bytes() == after.read_bytes(), "a finished stage was made again"
+    assert whole or place == "results"
+    assert not list(mounts.rglob(ASIDE))
+
+
+@pytest.mark.parametrize("place", ["results", "leaderboards", ".bench/store"])
+def test_a_read_only_folder_is_a_sentence(mounts: Path, place: str) -> None:
+    done = mounted(
+        mounts,
+        f"mkdir -p {place}; mount --bind {place} {place}; mount -o remount,ro,bind {place}; RUN",
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Error: Read-only file system" in done.stderr
+    assert "Hint: Name other folders" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- signals ------------------------------------------------------------------------------------
+
+STUBBORN = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_runner import go, trials
+from bench.results import read_result
+from bench.runner.executors import InlineExecutor
+from bench.runner.ray import RayExecutor
+
+class Stubborn(InlineExecutor):
+    waits = 0
+    def wait(self):
+        self.waits += 1
+        if self.waits == 3:
+            print("WORKING", flush=True)
+            time.sleep(60)
+        return super().wait()
+    def interrupt(self):
+        print("STOPPING", flush=True)
+        time.sleep(60)
+        return []
+
+go(Path(sys.argv[1]), trials(rows=("popularity", "random")), Stubborn)
+"""
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STUBBORN, str(tmp_path), str(Path(__file__).parent)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for word in ("WORKING", "STOPPING"):
+        assert process.stdout.readline().strip() == word
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    process.stdout.close()
+    again = go(tmp_path, trials(rows=("popularity", "random")), InlineExecutor)
+    assert (again.exit_code, len(again.ok)) == (0, 4)
+    assert again.stages_reused > 0
+
+
+def test_a_killed_drivers_processes_end_by_themselves(tmp_path: Path) -> None:
+    command = (*BENCH, "run", "--board", "smoke", "--set", "sasrec.epochs=500")
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    building = tmp_path / ".bench" / "store" / ".building"
+    until = time.monotonic() + 120
+    while not list(building.glob("sasrec-*")):
+        assert process.poll() is None
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) > 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=180)
+    assert not alive
+
+
+HANGING = '''
+import os, signal, time
+from dataclasses import dataclass
+from bench.api import Plan, rank
+
+
+def fit(train, catalogue, *, folder):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open(folder + "/pid", "w").write(str(os.getpid()))
+    while True:
+        time.sleep(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Never ends, and does not listen."""
+    folder: str = ""
+    def plan(self, data, model, seed):
+        settings = {"folder": self.folder}
+        scorer = "mischief:fit"
+        return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
+'''
+
+
+def test_a_hung_process_is_gone_and_its_cell_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mischief.py").write_text(HANGING)
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path / "plugins"))
+    monkeypatch.delitem(sys.modules, "bench.methods.mischief", raising=False)
+    executor = RayExecutor(time_limit=30.0, num_cpus=2)
+    close = executor.close
+    monkeypatch.setattr(executor, "close", lambda: None)  # which ends every process
+    try:
+        todo = trials(tmp_path, seeds=1, rows=("popularity",))
+        summary = go(tmp_path, todo, lambda: executor)
+        hung = int((tmp_path / "pid").read_text())
+        until = time.monotonic() + 20
+        while psutil.pid_exists(hung) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not psutil.pid_exists(hung)
+    finally:
+        close()
+        sys.modules.pop("bench.methods.mischief", None)
+    assert len(summary.ok) == 1
+    (name,) = summary.failed
+    (attempt,) = read_result(tmp_path / "results" / f"{name}.json").attempts
+    assert attempt.failure == "timeout"
+    assert "longer than the limit of 30 s" in attempt.message
+
+
+# --- no network ---------------------------------------------------------------------------------
+
+
+def test_a_model_that_is_not_at_hand_costs_its_cell_only(tmp_path: Path) -> None:
+    done = told(
+        *(*BENCH, "run", "--method", "zeroshot", "--method", "popularity", "--model"),
+        *("llama-3.2-1b-instruct", "--dataset", "synthetic", "--scale", "smoke", "--seeds", "1"),
+        *("--offline", "--executor", "inline"),
+        folder=tmp_path,
+        HF_HOME=str(tmp_path / "hub"),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "1 trials ok" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "is not at hand, and --offline forbids" in said
+    assert "--model-path" in said
+    assert "Traceback" not in done.stdout + done.stderr
