@@ -29,7 +29,8 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     fewer = _fewer_rows(rows)
     if card.budget == FULL_BUDGET and not fewer:
         return ""
-    used = [text for text in dict.fromkeys(_rows_text(one) for one in rows) if text]
+    what = "users" if _reranks(card) else "samples"
+    used = [text for text in dict.fromkeys(_rows_text(one, what) for one in rows) if text]
     return (
         f"{'Small budget' if fewer else 'Other budget than the papers’,'} “{card.budget}”: "
         f"{'; '.join(used) or 'all samples'}. "
@@ -49,9 +50,9 @@ def _fewer_rows(rows: Sequence[Rows]) -> bool:
     return False
 
 
-def _rows_text(rows: Rows) -> str:
+def _rows_text(rows: Rows, what: str) -> str:
     sizes = [f"{size:,} {split}" for split, size in rows.model_dump().items() if size is not None]
-    return f"at most {listed(sizes)} samples" if sizes else ""
+    return f"at most {listed(sizes)} {what}" if sizes else ""
 
 
 def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
@@ -73,13 +74,18 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
 
 
 def _task(card: BoardCard) -> str:
+    if _reranks(card):
+        return "Re-ranking of the list that each test case is given"
+    return "Next-item recommendation by full ranking, no sampled candidates"
+
+
+def _reranks(card: BoardCard) -> bool:
+    """Tell whether all rows re-rank lists, which are counted by their users."""
     tasks = set()
     for method in {row.method for row in card.rows}:
         with contextlib.suppress(BenchError):  # a method that is gone: its row says so
             tasks.add(getattr(plugins.method_class(method), "TASK", ""))
-    if tasks == {RERANKING}:
-        return "Re-ranking of the list that each test case is given"
-    return "Next-item recommendation by full ranking, no sampled candidates"
+    return tasks == {RERANKING}
 
 
 def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:

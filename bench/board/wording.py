@@ -214,7 +214,10 @@ def problems(block: Block) -> list[tuple[str, str, str]]:
     for name, what, why in found:
         together.setdefault((what, why), {})[name] = None
     lines = [(listed([*names]), what, why) for (what, why), names in together.items()]
-    return lines + ([(listed(undated), "age unknown", UNDATED)] if undated else [])
+    if undated:
+        whose = "All rows" if len(undated) == len(block.rows) > 1 else listed(undated)
+        lines.append((whose, "age unknown", UNDATED))
+    return lines
 
 
 def verdict(test: Comparison) -> str:
