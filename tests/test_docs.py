@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHELL = {"python", "jq", "head", "less", "grep"}
 PLACEHOLDERS = {"mine", "best"}
+GROUP_OPTIONS = {"--help", "-h", "--install-completion", "--show-completion"}
 FENCE = re.compile(
     r"^```(\w*)(?: title=\"([^\"\n]*)\")?\n(.*?)^```", flags=re.DOTALL | re.MULTILINE
 )
@@ -70,7 +71,7 @@ def parsed(line: str, *, whole: bool) -> dict[str, Any]:
     words = shlex.split(line, comments=True)[1:]
     command, name = TREE, "bench"
     while hasattr(command, "commands"):
-        if not words or words[0] in ("--help", "-h"):
+        if not words or words[0] in GROUP_OPTIONS:
             return {}
         name = words.pop(0)
         assert name in command.commands, f"there is no command {name!r}"
@@ -99,7 +100,7 @@ def check_names(options: dict[str, Any]) -> None:
         "scale": cards["budgets"],
         "encoder": cards["encoders"],
         "paper": set(plugins.board_files("claims")),
-        "names": cards["datasets"],
+        "names": cards["datasets"] | boards,
         "name": methods.union(*cards.values()),
     }
     for option, names in known.items():

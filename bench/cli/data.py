@@ -1,10 +1,9 @@
-"""`bench data`: fetch, prepare, describe, check and export data sets."""
+"""`bench data`: fetch, prepare, describe and check data sets."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,18 +15,9 @@ from bench.cli.opened import Place, prepare_stage, tokenizer_of
 if TYPE_CHECKING:
     from bench.data.prepared import Prepared
 
-app = typer.Typer(help="Fetch, prepare, describe, check, export data.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, prepare, describe and check data.", no_args_is_help=True)
 
 Names = Annotated[list[str], typer.Argument(help="Data sets (bench list datasets).")]
-
-
-class Form(StrEnum):
-    """Forms that prepared data are exported to."""
-
-    recbole = "recbole"
-    d3 = "d3"
-    sprec = "sprec"
-    trec = "trec"
 
 
 @app.command("list")
@@ -165,26 +155,6 @@ def verify(
                 print(f"  {one.verdict:<6}{one.check}: {one.text}")
     failing = any(one.verdict == "fails" for findings in found.values() for one in findings)
     raise typer.Exit(1 if failing else 0)
-
-
-@app.command("export")
-def export(
-    name: Annotated[str, typer.Argument(help="A data set.")],
-    form: Annotated[Form, typer.Option("--format", help="Whose form.")],
-    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where to write.")],
-    store: o.StoreFolder = o.STORE,
-    data_dir: o.DataDir = None,
-    file: o.Files = None,
-    offline: o.Offline = False,
-) -> None:
-    """Write a prepared data set in another project's form."""
-    from bench import plugins
-    from bench.export import export as write
-
-    nouns = plugins.dataset_card(name).nouns
-    data = _opened([name], store, data_dir, offline, file)[name]
-    for path in write(data, form.value, into, name=name, nouns=nouns):
-        print(path)
 
 
 def _opened(
