@@ -172,9 +172,10 @@ def test_a_server_that_says_nothing_is_left(server: Server) -> None:
     release.set()
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 400, 401, 403, 404])
 def test_a_refusal_is_final_and_quotes_nothing(server: Server, status: int) -> None:
-    server.answer = lambda body, number: (status, f"bad key {KEY}".encode(), {})
+    elsewhere = {"Location": f"{server.url}/elsewhere"}  # who followed would hand the key on
+    server.answer = lambda body, number: (status, f"bad key {KEY}".encode(), elsewhere)
     with pytest.raises(BenchError, match=f"status {status}") as caught:
         ask(client(server))
     assert KEY not in f"{caught.value.message}{caught.value.hint}"

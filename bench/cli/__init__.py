@@ -7,8 +7,11 @@ import sys
 
 from bench.errors import BenchError
 
-# Full, read-only or forbidden: the user's to mend, so no traceback.
-OF_THE_MACHINE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
+# Full, read-only, forbidden, or a file where a folder must be: the user's to mend, so no traceback.
+OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT),
+    *(errno.ENOTDIR, errno.EEXIST),
+}
 
 
 def main() -> None:

@@ -152,7 +152,7 @@ def carry_out(
     with contextlib.redirect_stdout(sys.stderr), connections:
         fetch(trials, options)
         summary = run_trials(trials, options=options, executor=make)
-        tables, written = render_boards(planned, way.results, way.out)
+        tables, written = render_boards(planned, way.results, way.out, store=options.store)
     if as_json:
         print(json.dumps(_content(summary, way.results), indent=2))
     else:

@@ -37,12 +37,9 @@ def convert(path: Path, folder: Path) -> dict[str, Plain]:
     tokenizers: Any = AutoTokenizer
     _check(path)
     with torch.random.fork_rng(devices=[]), quiet():
-        model = models.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
-        )
-        tokenizer = tokenizers.from_pretrained(
-            path.parent, gguf_file=path.name, local_files_only=True
-        )
+        here: Any = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
+        model = models.from_pretrained(path.parent, dtype=torch.float32, **here)
+        tokenizer = tokenizers.from_pretrained(path.parent, **here)
     assert type(model) is LlamaForCausalLM
     tensors = weights.own_tensors(model)
     weights.write(

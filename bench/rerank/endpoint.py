@@ -26,6 +26,16 @@ LONGEST_PAUSE = 60.0
 TRIED_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Treats a redirect as a refusal: to follow it would hand the key on to another address."""
+
+    def redirect_request(self, *_args: object) -> None:
+        """Follow nothing."""
+
+
+OPENER = urllib.request.build_opener(NoRedirects)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reply:
     """What an endpoint answered.
@@ -106,7 +116,7 @@ class Endpoint:
         request = urllib.request.Request(  # noqa: S310 (http and https only, see endpoint())
             f"{self.url}/chat/completions", data=body, headers=headers
         )
-        with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310
+        with OPENER.open(request, timeout=self.timeout) as response:
             content = json.loads(response.read())
         choice = content["choices"][0]
         text = choice["message"]["content"].strip()

@@ -101,7 +101,7 @@ class RayExecutor:
                 runtime_env={"env_vars": carried},
                 **(local if address is None else {}),
             )
-        except (ConnectionError, RuntimeError) as error:
+        except Exception as error:  # Ray has none of its own here; a start-up timeout is a bare one
             raise BenchError(f"Ray could not start: {error}.", "Try --executor inline.") from error
         self._task = ray.remote(max_retries=0)(work)
         self._time_limit = time_limit
