@@ -182,37 +182,37 @@ def movielens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["data", *arguments])
+    done = CliRunner().invoke(app, arguments)
     return done.exit_code, done.output
 
 
 def test_named_files_are_prepared_and_the_difference_is_told(movielens: list[str]) -> None:
-    code, said = run("prepare", "ml-1m", *movielens, "--json")
+    code, said = run("data", "prepare", "ml-1m", *movielens, "--json")
     assert code == 0, said
     found = json.loads(said)["ml-1m"]
     assert (found["counts"]["lines"], found["counts"]["samples"]) == (12, 2)
     assert any("movies.dat is another version than the card's" in note for note in found["notes"])
     assert any("12 lines, the card expects 1,000,209" in note for note in found["notes"])
-    assert "Note: movies.dat is another version" in run("prepare", "ml-1m", *movielens)[1]
+    assert "Note: movies.dat is another version" in run("data", "prepare", "ml-1m", *movielens)[1]
 
 
 def test_another_named_file_is_another_preparation(movielens: list[str], tmp_path: Path) -> None:
-    first = json.loads(run("prepare", "ml-1m", *movielens, "--json")[1])["ml-1m"]
+    first = json.loads(run("data", "prepare", "ml-1m", *movielens, "--json")[1])["ml-1m"]
     with (tmp_path / "part.dat").open("a") as file:
         file.write("1::1::5::13\n")
-    second = json.loads(run("prepare", "ml-1m", *movielens, "--json")[1])["ml-1m"]
+    second = json.loads(run("data", "prepare", "ml-1m", *movielens, "--json")[1])["ml-1m"]
     assert (first["counts"]["lines"], second["counts"]["lines"]) == (12, 13)
     assert len(list((tmp_path / "store").glob("**/data.json"))) == 2
 
 
 def test_stats_verify_and_export_take_named_files(movielens: list[str], tmp_path: Path) -> None:
-    code, said = run("stats", "ml-1m", *movielens, "--json")
+    code, said = run("data", "stats", "ml-1m", *movielens, "--json")
     assert code == 0, said
     assert json.loads(said)["ml-1m"]["sequences"]["windows"] == 2
-    code, said = run("verify", "ml-1m", *movielens)
+    code, said = run("data", "verify", "ml-1m", *movielens)
     assert code == 1
     assert "fails counts are those the card expects" in said
     folder = tmp_path / "out"
-    code, said = run("export", "ml-1m", "--format", "d3", "--into", str(folder), *movielens)
+    code, said = run("export", "d3", "ml-1m", "--into", str(folder), *movielens)
     assert code == 0, said
     assert (folder / "ml-1m.info.txt").is_file()
