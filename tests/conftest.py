@@ -2,16 +2,40 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bench import cli
 from bench.runner.executors import be_patient
 
 be_patient()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A script's background jobs ignore Ctrl-C, and so would every process that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+Bench = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
+    """Run a command line in an empty folder, in this process; code, out and err come back."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> SimpleNamespace:
+        monkeypatch.setattr("sys.argv", ["bench", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+            raise SystemExit(0)
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=left.value.code or 0, out=out, err=err)
+
+    return call
 
 
 @pytest.fixture(scope="session")

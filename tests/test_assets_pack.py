@@ -13,7 +13,6 @@ import pooch
 import pytest
 from huggingface_hub import constants
 
-from bench import cli
 from bench.cards import RawFile
 from bench.data import assets
 from bench.data.encoders import encoder_files
@@ -31,24 +30,6 @@ CONTENT = bytes(range(256)) * 40
 COMMIT = "c" * 40
 
 Bench = Callable[..., SimpleNamespace]
-
-
-@pytest.fixture
-def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Bench:
-    """Run a command line in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> SimpleNamespace:
-        monkeypatch.setattr("sys.argv", ["bench", *words])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=left.value.code or 0, out=out, err=err)
-
-    return call
 
 
 @pytest.fixture

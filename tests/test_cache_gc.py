@@ -14,7 +14,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import cli
 from bench.retention import DAY, HALF_BUILT, SET_ASIDE, last_use, loose_assets, remove, survey
 from bench.store import ASIDE, BUILDING, META, Store
 
@@ -23,23 +22,9 @@ SMOKE = ("run", "--suite", "smoke", "--seeds", "1", "--executor", "inline", "--j
 Bench = Callable[..., SimpleNamespace]
 
 
-@pytest.fixture
-def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Bench:
-    """Run a command line in an empty folder with an empty cache, in this process."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-
-    def call(*words: str) -> SimpleNamespace:
-        monkeypatch.setattr("sys.argv", ["bench", *words])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=left.value.code or 0, out=out, err=err)
-
-    return call
 
 
 @pytest.fixture

@@ -9,27 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import cli
 from bench.results import Result
-
-
-@pytest.fixture
-def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., SimpleNamespace]:
-    """Run a command line in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> SimpleNamespace:
-        monkeypatch.setattr("sys.argv", ["bench", *words])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=left.value.code or 0, out=out, err=err)
-
-    return call
-
 
 SMOKE = ("--suite", "smoke", "--executor", "inline")
 

@@ -15,7 +15,6 @@ import pytest
 from numpy.typing import NDArray
 from sprec_layout import CASES, FILES, Axes, row, write
 
-from bench import cli
 from bench.errors import BenchError
 from bench.lm.encoder import load_encoder
 from bench.sprec_files import SprecRow, read_sprec, read_sprec_folder, score_sprec
@@ -154,23 +153,6 @@ def test_fifty_rows_of_goodreads(generated: Path, goodreads: Path) -> None:
     assert expected["ORRatio@1"] == pytest.approx((20 + 13 + 1) / 50)
     metrics = score_sprec(read_sprec(generated), read_sprec_folder(goodreads), Numbered(), (1,))
     assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.fixture
-def bench(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., SimpleNamespace]:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> SimpleNamespace:
-        monkeypatch.setattr("sys.argv", ["bench", *words])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=left.value.code or 0, out=out, err=err)
-
-    return call
 
 
 def test_the_command_on_goodreads(
