@@ -33,7 +33,8 @@ def test_a_run_with_a_broken_tracker_and_a_good_one(
     with imitation(tmp_path, "raise ImportError", monkeypatch):
         logged = CliRunner().invoke(app, [*command, *places(tmp_path / "logged"), *logging])
     assert (plain.exit_code, logged.exit_code) == (0, 0)
-    assert logged.output.count("Warning: mlflow:") == 1
+    # Lines, not their count: the runner's streams may repeat what two threads print at once.
+    assert len({one for one in logged.output.splitlines() if "Warning: mlflow:" in one}) == 1
     (one, other) = (
         read_result(next((tmp_path / name / "results").rglob("seed-0.json")))
         for name in ("plain", "logged")

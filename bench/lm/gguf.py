@@ -37,9 +37,11 @@ def convert(path: Path, folder: Path) -> dict[str, Plain]:
     tokenizers: Any = AutoTokenizer
     _check(path)
     with torch.random.fork_rng(devices=[]), quiet():
-        here: Any = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
-        model = models.from_pretrained(path.parent, dtype=torch.float32, **here)
-        tokenizer = tokenizers.from_pretrained(path.parent, **here)
+        here: Any = {"gguf_file": path.name, "local_files_only": True}
+        model = models.from_pretrained(
+            path.parent, dtype=torch.float32, trust_remote_code=False, **here
+        )
+        tokenizer = tokenizers.from_pretrained(path.parent, trust_remote_code=False, **here)
     assert type(model) is LlamaForCausalLM
     tensors = weights.own_tensors(model)
     weights.write(
