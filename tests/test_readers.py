@@ -72,7 +72,9 @@ def test_the_order_of_columns_and_packing_make_no_difference(tmp_path: Path) -> 
     turned = b"\r\n".join(b"\t".join(reversed(line)) for line in lines)
     plain = read_bytes(tmp_path)
     other = read_bytes(
-        tmp_path, interactions=gzip.compress(b"\xef\xbb\xbf" + turned), items=gzip.compress(ITEMS)
+        tmp_path,
+        interactions=gzip.compress(b"\xef\xbb\xbf" + turned, mtime=0),
+        items=gzip.compress(ITEMS, mtime=0),
     )
     assert plain.user_ids == other.user_ids
     assert plain.titles == other.titles
@@ -126,8 +128,8 @@ def test_one_line(title: str, expected: str) -> None:
     ("interactions", "sentence"),
     [
         (b"", "x.inter is empty"),
-        (gzip.compress(b""), "x.inter is empty"),
-        (gzip.compress(INTERACTIONS)[:-10], "x.inter is a gzip file that breaks off"),
+        (gzip.compress(b"", mtime=0), "x.inter is empty"),
+        (gzip.compress(INTERACTIONS, mtime=0)[:-10], "x.inter is a gzip file that breaks off"),
         (INTERACTIONS + b"u1\tMis\xe9rables\t1\t1\n", "Line 5 of x.inter is not UTF-8: byte 0xe9"),
         (b"<!DOCTYPE html>\n<html>", "x.inter is a web page"),
         (b"\n", "Line 1 of x.inter is not a RecBole header"),

@@ -49,7 +49,7 @@ def test_reads_dat_files_in_their_encoding(
 ) -> None:
     movies, ratings = MOVIES.encode(fields["encoding"]), RATINGS
     if packed:
-        movies, ratings = gzip.compress(movies), gzip.compress(ratings)
+        movies, ratings = gzip.compress(movies, mtime=0), gzip.compress(ratings, mtime=0)
     raw = read_bytes(tmp_path, movies, ratings, fields)
     assert raw.titles == (
         "Toy Story (1995)",
@@ -85,7 +85,12 @@ def test_ratings_of_movies_that_are_not_listed_are_counted(tmp_path: Path) -> No
         (MOVIES.encode(), RATINGS, LATIN, "Line 2 of movies is not ISO-8859-1: it is UTF-8"),
         (MOVIES.encode(), RATINGS[:-12], UTF8, "Line 3 of ratings has 3 fields, not 4"),
         (MOVIES.encode()[:-20], RATINGS, UTF8, "Line 3 of movies has 2 fields, not 3"),
-        (MOVIES.encode(), gzip.compress(RATINGS)[:-9], UTF8, "ratings is a gzip file that breaks"),
+        (
+            MOVIES.encode(),
+            gzip.compress(RATINGS, mtime=0)[:-9],
+            UTF8,
+            "ratings is a gzip file that breaks",
+        ),
         (MOVIES.encode(), b"\n<!DOCTYPE html>", UTF8, "Line 1 of ratings has 1 fields, not 4"),
         (b"<!DOCTYPE html>", RATINGS, UTF8, "movies is a web page"),
         (MOVIES.encode(), b"", UTF8, "ratings is empty"),

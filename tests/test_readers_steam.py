@@ -52,7 +52,9 @@ def read_bytes(
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_reviews_by_user(tmp_path: Path, packed: bool) -> None:
-    raw = read_bytes(tmp_path, USERS, gzip.compress(USER_REVIEWS) if packed else USER_REVIEWS)
+    raw = read_bytes(
+        tmp_path, USERS, gzip.compress(USER_REVIEWS, mtime=0) if packed else USER_REVIEWS
+    )
     assert raw.titles == ("Lost Kitty ™", 'Say "Hi"', "As JSON", "No id")
     assert raw.item_ids == raw.titles
     assert raw.categories == (("FPS",), (), (), ())
@@ -96,7 +98,11 @@ def test_genres_have_their_entities_resolved(tmp_path: Path) -> None:
         (b"'u2'", b"'\xe9'", "Line 2 of reviews.json is not UTF-8: byte 0xe9"),
         (USER_REVIEWS, b"user_id,item_id\n1,2\n", "Line 1 of reviews.json is no Python literal"),
         (USER_REVIEWS, b"<!DOCTYPE html>", "reviews.json is a web page"),
-        (USER_REVIEWS, gzip.compress(USER_REVIEWS)[:-9], "reviews.json is a gzip file that breaks"),
+        (
+            USER_REVIEWS,
+            gzip.compress(USER_REVIEWS, mtime=0)[:-9],
+            "reviews.json is a gzip file that breaks",
+        ),
     ],
 )
 def test_broken_files(tmp_path: Path, old: bytes, new: bytes, sentence: str) -> None:
