@@ -291,7 +291,7 @@ def exact(titles: list[list[int]], table: Table, penalty: float) -> list[float]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(catalogues(), st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 4))
 def test_certified_lists_are_the_best_titles(
     made: tuple[list[list[int]], Table, int], penalty: float, beams: int

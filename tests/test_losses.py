@@ -20,7 +20,7 @@ REJECTED = (-6.0 + 6.2, -7.0 + 6.4, -4.5 + 5.0)
 deltas = st.floats(-5, 5)
 several = st.lists(deltas, min_size=1, max_size=5)
 betas = st.floats(0.01, 3)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 def value(

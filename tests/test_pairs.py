@@ -36,7 +36,7 @@ TITLES = (
     "Utopia",
 )
 NUM_ITEMS, HISTORY, NUM_ROWS = len(TITLES), 3, 64
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 def windows(histories: Sequence[Sequence[int]], targets: Sequence[int]) -> Windows:

@@ -553,7 +553,7 @@ def test_every_form_is_spoilt() -> None:
     assert set(CONTENTS) == set(PEERS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 @pytest.mark.parametrize("reader", sorted(CONTENTS))
 def test_spoilt_files_are_read_soundly_or_refused(reader: str, data: st.DataObject) -> None:

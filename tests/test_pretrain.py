@@ -116,7 +116,7 @@ def test_the_tokenizer_knows_the_titles_and_the_template(tmp_path: Path) -> None
     assert len(special) == 3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=12).filter(str.strip), min_size=1, max_size=4))
 def test_titles_come_back_and_a_history_is_the_sum_of_its_titles(
     tokenizer: Tokenizer, titles: list[str]

@@ -73,7 +73,7 @@ def equal_weights(one: SASRec, other: SASRec) -> bool:
     return all(torch.equal(left, right) for left, right in pairs)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(num_items=st.integers(2, 9), seed=st.integers(0, 99))
 def test_a_negative_is_never_the_target(num_items, seed):
     targets = np.arange(200) % num_items

@@ -48,7 +48,7 @@ def test_corrections_step_through_the_order():
 
 
 # Few examples: statsmodels collects garbage in every call of Holm, some 50 ms each.
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(PS)
 def test_corrections_against_their_definitions(ps):
     order, m = np.argsort(ps, kind="stable"), len(ps)
@@ -67,7 +67,6 @@ def test_no_hypotheses_need_no_correction():
 # Paired tests
 
 
-@settings(deadline=None)
 @given(DIFFERENCES)
 def test_sign_flip_equals_scipys_exact_answer(differences):
     exact = scipy_stats.permutation_test(

@@ -63,7 +63,7 @@ def test_identical_systems():
     assert (result.p, result.better) == (1, None)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.permutations(range(30)), st.integers(1, 3))
 def test_order_of_the_rows_does_not_matter(order, cases_per_user):
     values = np.random.default_rng(1).random((2, 30))

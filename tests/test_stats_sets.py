@@ -119,7 +119,7 @@ def test_label_swap_equals_brute_force(family, nested):
     assert (result.test, result.d_z) == ("label swap", None)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(FAMILIES), st.sampled_from([3, 60, 900]))
 def test_observed_values_are_those_of_the_metrics_room(seed, family, num_items):
     # 900 items on 300 lists: enough rows for the shortcut that ORRatio takes.

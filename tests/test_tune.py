@@ -143,7 +143,7 @@ def test_a_small_space_is_tried_whole_and_nothing_twice() -> None:
     assert pairs == {(a, b) for a in (1, 2) for b in (0, 1, 2)}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(1e-8, 1e3), st.floats(1.001, 1e6), st.integers(0, 2**31))
 def test_drawn_numbers_lie_within_and_can_be_typed(low: float, wider: float, seed: int) -> None:
     high = low * wider
@@ -227,7 +227,7 @@ VALUES = st.integers(1, 9).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(VALUES, st.integers(2, 4))
 def test_serial_decisions_are_those_of_tunes_asha(rows: list[list[int]], factor: int) -> None:
     values = np.array(rows, dtype=float)
@@ -247,7 +247,7 @@ def test_serial_decisions_are_those_of_tunes_asha(rows: list[list[int]], factor:
     assert [standing.looks for standing in replay(values, factor)] == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(VALUES, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_the_end_does_not_depend_on_the_order_in_which_looks_end(
     rows: list[list[int]], workers: int, chance: Any
