@@ -13,6 +13,7 @@ from typing import Any
 
 import pooch
 import pytest
+import requests
 
 from bench.cards import DatasetCard, RawFile, Source
 from bench.data import assets
@@ -323,12 +324,17 @@ def broken_off(url: str) -> bytes:
     raise ConnectionError("connection reset")
 
 
+def unreachable(url: str) -> bytes:
+    raise requests.ConnectionError("HTTPSConnectionPool(host='example.org'): Max retries exceeded")
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
         (lambda url: CONTENT[:500], "does not match the known hash"),
         (lambda url: b"", "does not match the known hash"),
         (broken_off, "connection reset"),
+        (unreachable, "could not be fetched: example.org cannot be reached."),
     ],
 )
 def test_failed_downloads_leave_nothing(

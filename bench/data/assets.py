@@ -138,13 +138,14 @@ def fetch(
         raise BenchError(f"{about} is not at hand, and --offline forbids to fetch it.", hint)
     if not file.sources:
         raise BenchError(f"{about} is not at hand and cannot be fetched by a program.", hint)
-    reasons = []
+    reasons: list[tuple[str, str]] = []
     for source in at_hand if offline else dict.fromkeys((*at_hand, *file.sources)):
         try:
             return _fetch_from(source, file, data_dir)
         except (_SourceError, ArchiveError, DownloadError, OSError, ValueError) as error:
-            reasons.append(f"{_place(source)}: {_first_line(error)}")
-    raise BenchError(f"{about} could not be fetched: {'; '.join(reasons)}.", hint)
+            reasons.append((_place(source), _first_line(error)))
+    told = [f"{place}: {why}" for place, why in reasons] if len(reasons) > 1 else [reasons[0][1]]
+    raise BenchError(f"{about} could not be fetched: {'; '.join(told)}.", hint)
 
 
 class _SourceError(Exception):
