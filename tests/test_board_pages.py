@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from collections.abc import Iterable
 
 import pytest
@@ -163,6 +164,13 @@ def test_ranks_over_data_sets_are_shown_with_why_they_are_not_tested(board):
     for page in (render_markdown(board), render_html(board)):
         assert "over 2 data sets:" in page
         assert "not tested" in page
+
+
+def test_one_data_set_with_results_has_no_ranks_over_data_sets(tmp_path):
+    made = make(tmp_path, [Line("Base", 0.1), Line("Good", 0.6)], datasets=("synthetic", "ml-100k"))
+    assert assemble(*made, tmp_path).across
+    shutil.rmtree(tmp_path / "ml-100k")
+    assert assemble(*made, tmp_path).across == ()
 
 
 def test_a_small_budget_is_said_aloud(tmp_path):

@@ -183,7 +183,10 @@ def _units(blocks: Sequence[Block]) -> list[str]:
 
 
 def across_datasets(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
-    """Rank the ranked rows over the data sets, a sentence a metric; none for a single data set."""
+    """Rank the ranked rows over the data sets with values of all of them, a sentence a metric.
+
+    None for a metric with such values on one data set only.
+    """
     from bench.stats.ranks import across, sentence  # bare values do not wait for scipy
 
     found = []
@@ -195,5 +198,7 @@ def across_datasets(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]
                 if row.ranked and mean is not None:
                     values.setdefault(row.name, {})[block.dataset] = mean
         with contextlib.suppress(BenchError):  # nothing to rank: the cells say why
-            found.append(sentence(across(metric, values)))
+            over = across(metric, values)
+            if over.num_datasets > 1:
+                found.append(sentence(over))
     return tuple(found)
