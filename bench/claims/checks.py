@@ -7,6 +7,7 @@ the check's hosts.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
@@ -77,9 +78,9 @@ class Check(Card):
                 raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from error
         return names
 
+    @abstractmethod
     def lines(self, members: Members) -> list[tuple[str, ...]]:
         """List the rows of each cell of one data set and metric, in the order of their roles."""
-        raise NotImplementedError
 
 
 class Pair(Check):
@@ -151,9 +152,9 @@ class Position(Check):
         everyone = _all(self.among, members)
         return [(row, *(one for one in everyone if one != row)) for row in _all(self.row, members)]
 
+    @abstractmethod
     def ranks(self, num_rows: int) -> tuple[int, int]:
         """Return the best and the worst rank that fit, from 1."""
-        raise NotImplementedError
 
 
 class Best(Position):
