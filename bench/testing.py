@@ -18,7 +18,7 @@ from bench.graph import build
 from bench.rankings import read_ranking
 from bench.results import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.run import Options, Summary, run
+from bench.runner.run import RunOptions, RunSummary, run
 from bench.store import Store
 from bench.trials import Board, Trial, all_ks, board_trials
 
@@ -134,8 +134,8 @@ def _plans(name: str, trials: list[Trial]) -> str:
     return ""
 
 
-def _run(trials: list[Trial], folder: Path) -> Summary:
-    options = Options(store=Store(folder / "store"), results=folder / "results", quiet=True)
+def _run(trials: list[Trial], folder: Path) -> RunSummary:
+    options = RunOptions(store=Store(folder / "store"), results=folder / "results", quiet=True)
     return run(trials, options=options, executor=InlineExecutor)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cards import BoardCard, BoardRow
 from bench.runner.executors import Executor
-from bench.runner.run import Options, Summary, run
+from bench.runner.run import RunOptions, RunSummary, run
 from bench.store import Store
 from bench.trials import Board, Trial, all_ks, board_trials
 
@@ -79,6 +79,6 @@ def trials(orders: Path | None = None, seeds: int = 2, rows: tuple[str, ...] = (
     return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
 
 
-def go(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> Summary:
-    options = Options(store=Store(folder / "store"), results=folder / "results", quiet=True)
+def go(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> RunSummary:
+    options = RunOptions(store=Store(folder / "store"), results=folder / "results", quiet=True)
     return run(todo, options=options, executor=executor)

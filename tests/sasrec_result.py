@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.connections.entry import entry_of
+from bench.connections.entry import make_entry
 from bench.results import Cost, Evaluation, Result, StageRecord
 
 TRIAL = "synthetic/sasrec/0123456789ab/seed-1"
@@ -47,4 +47,4 @@ def result(loss: float = 0.25, **changed: Any) -> Result:
     return Result(**(given | changed))
 
 
-ENTRY = entry_of(result(), {"budget": "nano", "board": "quick"})
+ENTRY = make_entry(result(), {"budget": "nano", "board": "quick"})

@@ -17,9 +17,9 @@ from bench.errors import BenchError
 from bench.results import find_result
 from bench.runner import live
 from bench.runner.executors import Executor, InlineExecutor
-from bench.runner.logs import log_path
-from bench.runner.run import LOOK_EVERY
-from bench.runner.work import Outcome
+from bench.runner.live import get_log_path
+from bench.runner.run import POLL_SECONDS
+from bench.runner.work import TaskResult
 from bench.store import Store
 
 
@@ -35,17 +35,17 @@ class Asking(InlineExecutor):
         super().__init__()
         self._folder, self._what, self._num = folder, what, 0
 
-    def wait(self) -> list[Outcome]:
+    def wait(self) -> list[TaskResult]:
         self._num += 1
         if self._num == 3:
-            (run,) = live.live_runs(self._folder / "store", self._folder / "results")
-            run.ask_to_cancel(self._what)
-        time.sleep(LOOK_EVERY)  # so that the loop looks after every unit
+            (run,) = live.find_active_runs(self._folder / "store", self._folder / "results")
+            run.request_cancel(self._what)
+        time.sleep(POLL_SECONDS)  # so that the loop looks after every unit
         return super().wait()
 
 
 def events(folder: Path, trial: str) -> list[live.Event]:
-    return live.read_events(log_path(folder / "results", trial))
+    return live.read_events(get_log_path(folder / "results", trial))
 
 
 def test_a_cancelled_trial_stops_alone(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_cancelled_run_records_what_ended_and_the_next_goes_on(tmp_path: Path)
     todo = trials(rows=("popularity", "random"), seeds=2)
     before = signal.getsignal(signal.SIGINT)
     try:
-        summary = go(tmp_path, todo, lambda: Asking(tmp_path, live.EVERYTHING))
+        summary = go(tmp_path, todo, lambda: Asking(tmp_path, live.ALL_TRIALS))
     finally:
         signal.signal(signal.SIGINT, before)
     assert (summary.interrupted, summary.exit_code) == (True, 130)
@@ -100,11 +100,11 @@ def test_a_trial_that_hangs_is_stopped_on_ray(
         made = make()
         wait = made.wait
 
-        def asking() -> list[Outcome]:
-            (run,) = live.live_runs(tmp_path / "store", tmp_path / "results")
-            stages = [one["stage"] for one in run.units() if hanging in one["about"]]
-            if stages == ["rank"] and not live.cancelled(run.folder):
-                run.ask_to_cancel(hanging)
+        def asking() -> list[TaskResult]:
+            (run,) = live.find_active_runs(tmp_path / "store", tmp_path / "results")
+            stages = [one["stage"] for one in run.list_units() if hanging in one["description"]]
+            if stages == ["rank"] and not live.read_cancel_requests(run.folder):
+                run.request_cancel(hanging)
             return wait()
 
         made.wait = asking  # type: ignore[method-assign]
@@ -144,31 +144,31 @@ def test_what_is_stored_already_is_logged_as_reused(tmp_path: Path) -> None:
 
 
 def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "SECONDS_BETWEEN_SIGNS", 0.05)
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
     store, results = tmp_path / "store", tmp_path / "results"
-    with live.going_on(store, results, ["t"]) as folder:
-        with live.signs_of_life(str(folder), "u", about="a thing", attempt=2) as say:
+    with live.open_run_directory(store, results, ["t"]) as folder:
+        with live.send_heartbeats(str(folder), "u", description="a thing", attempt=2) as say:
             say("started", stage="rank")
-            path = live.events_path(folder, "u")
+            path = live.get_events_path(folder, "u")
             before = path.stat().st_mtime_ns
             time.sleep(0.5)
             assert path.stat().st_mtime_ns > before
-            (run,) = live.live_runs(store, results)
-            (unit,) = run.units()
-            assert (unit["about"], unit["stage"], unit["attempt"]) == ("a thing", "rank", 2)
+            (run,) = live.find_active_runs(store, results)
+            (unit,) = run.list_units()
+            assert (unit["description"], unit["stage"], unit["attempt"]) == ("a thing", "rank", 2)
             assert unit["seconds"] >= 0.4
-            assert unit["last_sign_seconds"] < 0.4
-        assert live.live_runs(store, tmp_path / "others") == []
-    assert live.live_runs(store, results) == []
+            assert unit["seconds_since_heartbeat"] < 0.4
+        assert live.find_active_runs(store, tmp_path / "others") == []
+    assert live.find_active_runs(store, results) == []
 
 
 def test_a_dead_run_is_known_for_one(tmp_path: Path) -> None:
     folder = tmp_path / live.RUNS / "dead"
     folder.mkdir(parents=True)
-    about = live.event("started", results=str(tmp_path / "r"), trials=[])
+    about = live.make_event("started", results=str(tmp_path / "r"), trials=[])
     (folder / "run.json").write_text(json.dumps(about))  # and nobody holds its lock
-    assert live.live_runs(tmp_path, tmp_path / "r") == []
-    live.clear_dead(Store(tmp_path))
+    assert live.find_active_runs(tmp_path, tmp_path / "r") == []
+    live.remove_stale(Store(tmp_path))
     assert not folder.exists()
 
 
@@ -176,14 +176,16 @@ def test_the_command_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BenchError, match="No run goes on"):
         CliRunner().invoke(app, ["cancel"], catch_exceptions=False)
-    with live.going_on(Path(".bench/store").absolute(), Path("results"), ["d/m/h/seed-0"]) as one:
+    with live.open_run_directory(
+        Path(".bench/store").absolute(), Path("results"), ["d/m/h/seed-0"]
+    ) as one:
         with pytest.raises(BenchError, match="no unfinished trial named 'd/m/h/seed-1'"):
             CliRunner().invoke(app, ["cancel", "d/m/h/seed-1"], catch_exceptions=False)
-        assert live.cancelled(one) == set()
+        assert live.read_cancel_requests(one) == set()
         assert CliRunner().invoke(app, ["cancel", "d/m/h/seed-0"]).exit_code == 0
-        assert live.cancelled(one) == {"d/m/h/seed-0"}
+        assert live.read_cancel_requests(one) == {"d/m/h/seed-0"}
         assert CliRunner().invoke(app, ["cancel"]).exit_code == 0
-        assert live.cancelled(one) == {"d/m/h/seed-0", live.EVERYTHING}
+        assert live.read_cancel_requests(one) == {"d/m/h/seed-0", live.ALL_TRIALS}
 
 
 def test_retry_needs_no_options(

@@ -29,7 +29,7 @@ from bench.records import Job, Plain
 from bench.rerank.vectors import FILE, item_vectors
 from bench.results import find_result, read_cases
 from bench.runner.executors import InlineExecutor
-from bench.runner.run import Options, run
+from bench.runner.run import RunOptions, run
 from bench.stages import evaluate_lists as evaluation
 from bench.stages import pretrain
 from bench.store import Store
@@ -418,7 +418,7 @@ def test_plain_rows_run_from_cards_to_results(tmp_path: Path) -> None:
         for by in ("given", "popularity", "oracle")
     ]
     trials = plan(board(*orders, BoardRow(method="prm")))
-    options = Options(store=Store(tmp_path / "store"), results=tmp_path / "results", quiet=True)
+    options = RunOptions(store=Store(tmp_path / "store"), results=tmp_path / "results", quiet=True)
     assert len(run(list(trials.values()), options=options, executor=InlineExecutor).ok) == 4
     found = {name: find_result(tmp_path / "results", one.id) for name, one in trials.items()}
     metrics = {name: one.evaluations["final"].metrics for name, one in found.items() if one}

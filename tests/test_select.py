@@ -20,7 +20,7 @@ from bench.rankings import read_ranking, write_ranking
 from bench.records import Job
 from bench.results import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.run import Options, run
+from bench.runner.run import RunOptions, run
 from bench.stages import select
 from bench.store import Store
 from bench.trials import Board, board_trials
@@ -180,7 +180,7 @@ def test_a_plan_that_chooses_equals_the_plan_of_what_it_chose(
     )  # fmt: skip
     trials = [trial for _, trial in board_trials(Board(name="t", card=card), ks=(5,))]
     assert [trial.problem for trial in trials] == [""] * 3
-    options = Options(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
+    options = RunOptions(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
     assert run(trials, options=options, executor=InlineExecutor).exit_code == 0
     found = [find_result(tmp_path / "r", trial.id) for trial in trials]
     assert all(found)

@@ -27,7 +27,7 @@ from bench.cli import tune as command
 from bench.config import check_card, parse_override
 from bench.errors import BenchError
 from bench.graph import build
-from bench.runner.run import Options
+from bench.runner.run import RunOptions
 from bench.store import Store
 from bench.trials import Board, board_trials
 from bench.tuning.book import Book
@@ -493,7 +493,7 @@ def test_out_of_memory_is_tried_again_with_half_the_micro_batch(here: Path) -> N
 
 def test_an_order_survives_its_way_as_text(here: Path) -> None:
     search = plan_search(setup(num=2), space_of("peak"))
-    book = Book(search, Options(store=Store(here / "s"), results=here / "r"))
+    book = Book(search, RunOptions(store=Store(here / "s"), results=here / "r"))
     given = book.order(book.ready()[0])
     assert order_from_text(order_as_text(given)) == given
 

@@ -1,31 +1,49 @@
-"""MLflow: a run a trial in the experiment `llmrec-bench` (or $MLFLOW_EXPERIMENT_NAME).
+"""MLflow: one run per trial in the experiment `llmrec-bench` (or $MLFLOW_EXPERIMENT_NAME).
 
-A run is found again by its tag `bench.trial`. The same result makes no second run; the run of a
-result that changed, or that was cut short, is deleted (into MLflow's own bin) and written anew.
+A run is found by its tag `bench.trial`. An unchanged result is not written again; the run of a
+changed one, or an incomplete run, is deleted (into MLflow's own trash) and written again.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.connections.entry import Entry, valid_name, valid_names
+from bench.connections.entry import TrialEntry, spell_names
 from bench.errors import BenchError
 
 LIBRARY = "mlflow"
 EXPERIMENT = "llmrec-bench"
 TRIAL, FINGERPRINT = "bench.trial", "bench.fingerprint"
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""A server that is away is given up soon; by default MLflow tries for minutes."""
+TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""By default MLflow retries for minutes where a server does not answer."""
 
-MOST = {"metrics": 1000, "params": 100, "tags": 100}
-"""Of each kind in one request, as MLflow limits them."""
-
-LONGEST = 5000
+LIVE = {
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+}
+MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits per request
+MAX_LENGTH = 5000
 _LOCAL = ("", "file", "sqlite")
+
+
+def make_live_environment(target: str | None, *, offline: bool) -> dict[str, str]:
+    """Return where transformers' callback logs; empty without a server, or if it is off limits."""
+    uri = target or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri or (offline and not _is_local(uri)):
+        return {}
+    return {**LIVE, "MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": _get_experiment()}
+
+
+def _is_local(uri: str) -> bool:
+    return urlsplit(uri).scheme in _LOCAL
+
+
+def _get_experiment() -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
 
 
 class Tracker:
@@ -41,58 +59,55 @@ class Tracker:
     """
 
     def __init__(self, library: Any, target: str | None, *, offline: bool) -> None:
-        for name, value in PATIENCE.items():
+        for name, value in TIMEOUTS.items():
             os.environ.setdefault(name, value)
         uri = target or library.get_tracking_uri()
-        if offline and urlsplit(uri).scheme not in _LOCAL:
+        if offline and not _is_local(uri):
             raise BenchError("The tracking server needs the network, and --offline forbids it.")
         self._client = library.MlflowClient(tracking_uri=uri)
         self._entities = library.entities
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        found = self._client.get_experiment_by_name(name)
+        name = _get_experiment()
+        experiment = self._client.get_experiment_by_name(name)
         self._experiment = (
-            self._client.create_experiment(name) if found is None else found.experiment_id
+            self._client.create_experiment(name) if experiment is None else experiment.experiment_id
         )
 
-    def log(self, entry: Entry) -> None:
-        """Write a run, unless it stands there as it is."""
+    def log(self, entry: TrialEntry) -> None:
+        """Write a run, unless it is up to date."""
         for run in self._runs(entry.trial):
             if run.data.tags.get(FINGERPRINT) == entry.fingerprint:
                 return
             self._client.delete_run(run.info.run_id)
+        tag_names = spell_names(entry.tags)
         tags = {
             TRIAL: entry.trial,
             "mlflow.runName": entry.trial,
-            **{valid_name(name): text[:LONGEST] for name, text in entry.tags.items()},
+            **{tag_names[name]: text[:MAX_LENGTH] for name, text in entry.tags.items()},
         }
         run = self._client.create_run(self._experiment, tags=tags)
         self._write(run.info.run_id, entry)
-        # The mark comes last: a run without it was cut short.
+        # The fingerprint comes last: a run without it is incomplete.
         self._client.set_tag(run.info.run_id, FINGERPRINT, entry.fingerprint)
-        self._client.set_terminated(run.info.run_id, "FINISHED" if entry.ended_well else "FAILED")
+        self._client.set_terminated(run.info.run_id, "FINISHED" if entry.succeeded else "FAILED")
 
     def _runs(self, trial: str) -> list[Any]:
         quoted = trial.replace("'", "\\'")
         return list(self._client.search_runs([self._experiment], f"tags.`{TRIAL}` = '{quoted}'"))
 
-    def _write(self, run: str, entry: Entry) -> None:
+    def _write(self, run: str, entry: TrialEntry) -> None:
         now = int(time.time() * 1000)
         numbers = {name: [(0, value)] for name, value in entry.metrics.items()} | dict(entry.curves)
-        names = valid_names(numbers)
+        names = spell_names(numbers)
         metrics = [
             self._entities.Metric(names[name], value, now, step)
             for name, points in numbers.items()
             for step, value in points
         ]
         params = [
-            self._entities.Param(name, str(value)[:LONGEST])
+            self._entities.Param(name, str(value)[:MAX_LENGTH])
             for name, value in entry.settings.items()
         ]
-        for some in _batches(metrics, MOST["metrics"]):
-            self._client.log_batch(run, metrics=some)
-        for some in _batches(params, MOST["params"]):
-            self._client.log_batch(run, params=some)
-
-
-def _batches(found: Sequence[Any], most: int) -> list[Sequence[Any]]:
-    return [found[start : start + most] for start in range(0, len(found), most)]
+        for start in range(0, len(metrics), MAX_METRICS):
+            self._client.log_batch(run, metrics=metrics[start : start + MAX_METRICS])
+        for start in range(0, len(params), MAX_PARAMS):
+            self._client.log_batch(run, params=params[start : start + MAX_PARAMS])

@@ -1,8 +1,8 @@
-"""Weights & Biases: a run a trial in the project `llmrec-bench` (or $WANDB_PROJECT).
+"""Weights & Biases: one run per trial in the project `llmrec-bench` (or $WANDB_PROJECT).
 
-A run's id is a hash of the trial's, so the same trial never makes a second one: what comes later
-takes its place there. What this machine has already sent, or keeps for `wandb sync`, is not sent
-again. Of the machine, the code and the command line nothing is sent but what the result says.
+A run's id is a hash of the trial's id, so that a changed result replaces the run. What this machine
+has already sent, or keeps for `wandb sync`, is not sent again. Nothing is sent about the
+machine, the code and the command line beyond the result; live curves add training arguments.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bench.connections.entry import Entry
+from bench.connections.entry import TrialEntry
 from bench.results import write_whole
 
 LIBRARY = "wandb"
 PROJECT = "llmrec-bench"
-MARK = "fingerprint"
-LONGEST = 64
-"""Letters in a tag, as W&B limits them."""
+FINGERPRINT = "fingerprint"
+MAX_TAG_LENGTH = 64
 
 PRIVATE = {
     "console": "off",
@@ -35,6 +34,31 @@ PRIVATE = {
 TAGGED = ("dataset", "method", "model", "budget")
 
 
+def make_live_environment(target: str | None, *, offline: bool) -> dict[str, str]:
+    """Return under which settings transformers' callback starts a run."""
+    return {
+        "WANDB_PROJECT": _get_project(target),
+        "WANDB_DIR": str(_get_folder().absolute()),
+        "WANDB_CONSOLE": "off",
+        "WANDB_DISABLE_CODE": "true",
+        "WANDB_DISABLE_GIT": "true",
+        "WANDB_INIT_TIMEOUT": "10",
+        "WANDB_SILENT": "true",
+        "WANDB_X_DISABLE_MACHINE_INFO": "true",
+        "WANDB_X_DISABLE_META": "true",
+        "WANDB_X_DISABLE_STATS": "true",
+        **({"WANDB_MODE": "offline"} if offline else {}),
+    }
+
+
+def _get_project(target: str | None) -> str:
+    return target or os.environ.get("WANDB_PROJECT") or PROJECT
+
+
+def _get_folder() -> Path:
+    return Path(os.environ.get("WANDB_DIR", "."))
+
+
 class Tracker:
     """Writes runs to the service, or into `wandb/` where $WANDB_MODE says offline.
 
@@ -46,22 +70,22 @@ class Tracker:
 
     def __init__(self, library: Any, target: str | None, *, offline: bool) -> None:
         self._library = library
-        self._project = target or os.environ.get("WANDB_PROJECT") or PROJECT
+        self._project = _get_project(target)
         self._mode = "offline" if offline else None
-        self._folder = Path(os.environ.get("WANDB_DIR", "."))
+        self._folder = _get_folder()
 
-    def log(self, entry: Entry) -> None:
+    def log(self, entry: TrialEntry) -> None:
         """Write a run, unless this machine has written it as it is."""
         name = hashlib.sha256(entry.trial.encode()).hexdigest()[:16]
-        marks = (self._folder / "wandb").glob(f"*run-*-{name}/{MARK}")
-        if any(mark.read_text() == entry.fingerprint for mark in marks):
+        fingerprints = (self._folder / "wandb").glob(f"*run-*-{name}/{FINGERPRINT}")
+        if any(fingerprint.read_text() == entry.fingerprint for fingerprint in fingerprints):
             return
         run = self._library.init(
             project=self._project,
             id=name,
             name=entry.trial,
             group=entry.trial.rpartition("/")[0],
-            tags=[entry.tags[key][:LONGEST] for key in TAGGED if entry.tags.get(key)],
+            tags=[entry.tags[key][:MAX_TAG_LENGTH] for key in TAGGED if entry.tags.get(key)],
             config={**entry.settings, "tags": dict(entry.tags)},
             dir=str(self._folder),
             mode=self._mode,
@@ -73,5 +97,5 @@ class Tracker:
                 run.log({curve: value, f"{curve}/step": step})
         run.summary.update(dict(entry.metrics))
         files = Path(run.dir)
-        run.finish(exit_code=0 if entry.ended_well else 1)
-        write_whole(files.parent / MARK, entry.fingerprint.encode())
+        run.finish(exit_code=0 if entry.succeeded else 1)
+        write_whole(files.parent / FINGERPRINT, entry.fingerprint.encode())

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live bar on a terminal, plain lines elsewhere."""
+"""Progress on standard error: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class RunProgress:
-    """Counts stages as they end; everything goes to standard error.
+    """Counts stages as they end.
 
     Args:
         total: Stages that will run.
-        quiet: Say nothing.
+        quiet: Print nothing.
     """
 
     def __init__(self, total: int, *, quiet: bool = False) -> None:
@@ -48,21 +48,18 @@ class RunProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def stages(self, num: int, what: str) -> None:
-        """Count stages that ended well."""
+    def add_stages(self, num: int, description: str) -> None:
+        """Count stages that succeeded."""
         self._done += num
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, description=what)
-        elif not self._quiet:
+            self._bar.update(self._task, completed=self._done, description=description)
+        else:
             seconds = time.monotonic() - self._started
-            self._say(f"[{self._done}/{self._total}] {seconds:6.1f} s  {what}")
+            self.print_line(f"[{self._done}/{self._total}] {seconds:6.1f} s  {description}")
 
-    def note(self, text: str) -> None:
-        """Say something that is worth a line of its own: a retry, a failure."""
+    def print_line(self, text: str) -> None:
+        """Print a line of its own, e.g. about a retry or a failure."""
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         elif not self._quiet:
-            self._say(text)
-
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.runner.executors import InlineExecutor
-from bench.runner.policy import next_divisor
-from bench.runner.work import Order, Outcome, StageOrder
+from bench.runner.policy import decide_retry
+from bench.runner.shares import ResourceRequest
+from bench.runner.work import StageSpec, TaskResult, TaskSpec
 from bench.tuning.book import Book
 from bench.tuning.halving import Look
 
@@ -26,13 +27,13 @@ Say = Callable[[Look], None]
 """Called after each look, with what was looked at."""
 
 
-def carry_out(given: Order, time_limit: float | None = None) -> list[Outcome]:
+def carry_out(given: TaskSpec, time_limit: float | None = None) -> list[TaskResult]:
     """Do some work in this process, again where the failure policy says so.
 
     Returns:
         What became of each try, the last one deciding.
     """
-    outcomes: list[Outcome] = []
+    outcomes: list[TaskResult] = []
     while True:
         executor = InlineExecutor(time_limit)
         executor.submit(given)
@@ -40,7 +41,7 @@ def carry_out(given: Order, time_limit: float | None = None) -> list[Outcome]:
         failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
         if outcomes[-1].failure is None:
             return outcomes
-        divisor = next_divisor(failures, given.micro_batch_divisor)
+        divisor = decide_retry(failures, given.micro_batch_divisor)
         if divisor is None:
             return outcomes
         given = dataclasses.replace(given, micro_batch_divisor=divisor)
@@ -98,16 +99,16 @@ def run_with_tune(
         shutil.rmtree(state, ignore_errors=True)
 
 
-def order_as_text(given: Order) -> str:
+def order_as_text(given: TaskSpec) -> str:
     """Write an order as JSON, for Tune reads meaning into nested configurations."""
     return json.dumps(dataclasses.asdict(given))
 
 
-def order_from_text(text: str) -> Order:
+def order_from_text(text: str) -> TaskSpec:
     """Read what `order_as_text` wrote."""
     content: dict[str, Any] = json.loads(text)
     stages = [
-        StageOrder(
+        StageSpec(
             **{
                 **stage,
                 "inputs": {name: (kind, key) for name, (kind, key) in stage["inputs"].items()},
@@ -115,4 +116,5 @@ def order_from_text(text: str) -> Order:
         )
         for stage in content.pop("stages")
     ]
-    return Order(**content, stages=tuple(stages))
+    resources = ResourceRequest(**content.pop("resources"))
+    return TaskSpec(**content, stages=tuple(stages), resources=resources)

@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from bench.runner.policy import MAX_WORKER_DEATHS
-from bench.runner.work import Outcome
+from bench.runner.work import TaskResult
 from bench.tuning.book import Book
 from bench.tuning.drivers import Say, carry_out, order_as_text, order_from_text
 from bench.tuning.halving import Look
@@ -46,10 +46,12 @@ class BookSearcher(Searcher):
         look = self._running.pop(trial_id)
         if error or result is None or "outcomes" not in result:
             trial = self._book.search.trials[look]
-            lost = Outcome(unit=trial.id, failure="worker died", message="Its worker process died.")
+            lost = TaskResult(
+                unit=trial.id, failure="worker died", message="Its worker process died."
+            )
             self._book.take(look, [lost])
         else:
-            self._book.take(look, [Outcome(**one) for one in json.loads(result["outcomes"])])
+            self._book.take(look, [TaskResult(**one) for one in json.loads(result["outcomes"])])
         self._say(look)
 
     def save(self, checkpoint_path: str) -> None:
