@@ -110,7 +110,7 @@ def _needed(
         BenchError: A board or a result cannot be read, so that nobody knows what it needs.
     """
     from bench.graph import build
-    from bench.packing.needs import needed, place
+    from bench.packing.needs import get_cache_path, list_assets
     from bench.results import read_result
 
     keys: set[str] = set()
@@ -120,7 +120,9 @@ def _needed(
         trials = _planned(selection, data_dir)
         stages = build(trial for trial in trials if not trial.problem).stages
         keys |= stages.keys()
-        places |= {place(asset.file) for asset in needed(stages.values()) if asset.file}
+        places |= {
+            get_cache_path(asset.file) for asset in list_assets(stages.values()) if asset.file
+        }
         if problems := sum(bool(trial.problem) for trial in trials):
             notes.append(
                 f"{problems} trials of the board {selection.boards[0].name} cannot be planned now; "
