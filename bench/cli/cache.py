@@ -14,14 +14,14 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Selection
-    from bench.retention import Loose, Survey
+    from bench.retention import Garbage, StoreSurvey
 
-app = typer.Typer(help="Look at the store of artefacts and delete from it.", no_args_is_help=True)
+app = typer.Typer(help="Look at the store of artifacts and delete from it.", no_args_is_help=True)
 
 
 @app.command("ls")
-def list_artefacts(store: o.StoreFolder = o.STORE, as_json: o.AsJson = False) -> None:
-    """List artefacts: kind, key, MiB, seconds that making them took."""
+def list_artifacts(store: o.StoreFolder = o.STORE, as_json: o.AsJson = False) -> None:
+    """List artifacts: kind, key, MiB, seconds that making them took."""
     from tabulate import tabulate
 
     from bench.store import Store
@@ -50,7 +50,7 @@ def remove(
     ],
     store: o.StoreFolder = o.STORE,
 ) -> None:
-    """Delete artefacts; a later run makes them again."""
+    """Delete artifacts; a later run makes them again."""
     from bench.store import Store
 
     opened = Store(store)
@@ -59,11 +59,11 @@ def remove(
     for start in keys:
         found = [meta for meta in entries if len(start) >= 4 and meta["key"].startswith(start)]
         if len(found) != 1:
-            number = "several artefacts" if found else "no artefact"
+            number = "several artifacts" if found else "no artifact"
             raise BenchError(f"{start!r} names {number}.", "Keys: bench cache ls")
         chosen += found
     freed = sum(opened.remove(meta["kind"], meta["key"]) for meta in chosen)
-    print(f"Deleted {len(chosen)} artefacts, {freed / 2**20:.1f} MiB.")
+    print(f"Deleted {len(chosen)} artifacts, {freed / 2**20:.1f} MiB.")
 
 
 @app.command("gc")
@@ -86,19 +86,19 @@ def collect_garbage(
     data_dir: o.DataDir = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Delete artefacts that no board that was run needs, no result names and nobody used lately."""
+    """Delete artifacts that no board that was run needs, no result names and nobody used lately."""
     from bench.data.assets import cache_folder
-    from bench.retention import loose_assets, remove, survey
+    from bench.retention import find_unused_assets, remove_garbage, survey_store
     from bench.store import Store
 
     opened = Store(store)
     keys, places, notes = _needed(results or [o.RESULTS], searches, data_dir)
-    found = survey(opened, keys, keep_days=keep_days)
-    loose = list(found.loose)
+    survey = survey_store(opened, keys, keep_days=keep_days)
+    garbage = list(survey.garbage)
     if with_assets:
-        loose += loose_assets(cache_folder(), places, keep_days=keep_days)
-    held = [one for one in loose if not remove(opened, one)] if yes else []
-    _print_garbage(found, loose, held, notes, deleted=yes, as_json=as_json)
+        garbage += find_unused_assets(cache_folder(), places, keep_days=keep_days)
+    held = [item for item in garbage if not remove_garbage(opened, item)] if yes else []
+    _print_garbage(survey, garbage, held, notes, deleted=yes, as_json=as_json)
 
 
 def _needed(
@@ -160,9 +160,9 @@ def _planned(selection: Selection, data_dir: Path | None) -> list[Any]:
 
 
 def _print_garbage(
-    found: Survey,
-    loose: list[Loose],
-    held: list[Loose],
+    survey: StoreSurvey,
+    garbage: list[Garbage],
+    held: list[Garbage],
     notes: list[str],
     *,
     deleted: bool,
@@ -170,12 +170,12 @@ def _print_garbage(
 ) -> None:
     from tabulate import tabulate
 
-    gone = [one for one in loose if one not in held]
+    gone = [item for item in garbage if item not in held]
     kinds = {
-        kind: [one.size for one in gone if one.kind == kind]
-        for kind in dict.fromkeys(one.kind for one in gone)
+        kind: [item.size for item in gone if item.kind == kind]
+        for kind in dict.fromkeys(item.kind for item in gone)
     }
-    total = sum(one.size for one in gone)
+    total = sum(item.size for item in gone)
     if as_json:
         content = {
             "deleted": deleted,
@@ -183,8 +183,8 @@ def _print_garbage(
                 kind: {"count": len(sizes), "bytes": sum(sizes)} for kind, sizes in kinds.items()
             },
             "bytes": total,
-            "held": [one.key for one in held],
-            "kept": {"count": found.kept, "bytes": found.kept_bytes},
+            "held": [item.key for item in held],
+            "kept": {"count": survey.num_kept, "bytes": survey.kept_bytes},
             "notes": notes,
         }
         print(json.dumps(content, indent=2))
@@ -192,9 +192,9 @@ def _print_garbage(
     if kinds:
         lines = [(kind, len(sizes), sum(sizes)) for kind, sizes in kinds.items()]
         print(tabulate(lines, headers=("kind", "count", "bytes"), intfmt=",") + "\n")
-    print(f"Kept: {found.kept} artefacts, {found.kept_bytes / 2**20:.1f} MiB.")
+    print(f"Kept: {survey.num_kept} artifacts, {survey.kept_bytes / 2**20:.1f} MiB.")
     if held:
-        print(f"In use, and left: {', '.join(one.key for one in held)}.")
+        print(f"In use, and left: {', '.join(item.key for item in held)}.")
     for note in notes:
         print(f"Note: {note}")
     if deleted:

@@ -7,8 +7,8 @@
     <results>/logs/<trial>.jsonl         events of a trial's stages over all its runs
 
 Events of a stage: `reused` (was in the store), `started`, `ended` (with seconds), `waiting`
-(another run is computing it). Events of a unit: `failed`, `cancelled`, `interrupted`. Each has time,
-host, process and attempt. A shared stage is in the log of each of its trials.
+(another run is computing it). Events of a unit: `failed`, `cancelled`, `interrupted`. Each has
+time, host, process and attempt. A shared stage is in the log of each of its trials.
 """
 
 from __future__ import annotations
