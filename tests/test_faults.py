@@ -322,13 +322,13 @@ def test_bookkeeping_of_a_thousand_cells_is_linear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plan, graph, submission, failures and 1,000 records; no stage does any work."""
-    executor, hashed, look = IdleExecutor(), Counter[Path](), codehash._facts
+    executor, hashed, read_scope = IdleExecutor(), Counter[str](), codehash._scope
 
-    def facts(path: Path) -> Any:
-        hashed[path] += 1
-        return look(path)
+    def counted(module: str) -> Any:
+        hashed[module] += 1
+        return read_scope(module)
 
-    monkeypatch.setattr(codehash, "_facts", facts)
+    monkeypatch.setattr(codehash, "_scope", counted)
     todo = trials(rows=("random",), seeds=1000)
     summary: RunSummary = go(tmp_path, todo, lambda: executor)
     assert len(summary.failed) == executor.seen["evaluate"] == 1000
