@@ -13,18 +13,18 @@ import pooch
 import pytest
 from huggingface_hub import constants
 
-from bench.cards import RawFile
+from bench.config.cards import RawFile
 from bench.data import assets
 from bench.data.encoders import encoder_files
 from bench.errors import BenchError
-from bench.packing import wheels
-from bench.packing.manifest import MANIFEST, Manifest, read_manifest
-from bench.packing.needs import Asset, fetch_asset, find_local_files, get_cache_path
-from bench.packing.pack import write_bundle
-from bench.packing.unpack import Destination, unpack
-from bench.records import Job, checksum
+from bench.hashing import Job, checksum
+from bench.runner.offline import wheels
+from bench.runner.offline.manifest import MANIFEST, Manifest, read_manifest
+from bench.runner.offline.needs import Asset, fetch_asset, find_local_files, get_cache_path
+from bench.runner.offline.pack import write_bundle
+from bench.runner.offline.unpack import Destination, unpack
+from bench.runner.store import Store
 from bench.stages import hub
-from bench.store import Store
 
 CONTENT = bytes(range(256)) * 40
 COMMIT = "c" * 40

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.retention import (
+from bench.runner.garbage_collection import (
     DAY,
     INCOMPLETE,
     SET_ASIDE,
@@ -23,7 +23,7 @@ from bench.retention import (
     remove_garbage,
     survey_store,
 )
-from bench.store import ASIDE, BUILDING, META, Store
+from bench.runner.store import ASIDE, BUILDING, META, Store
 
 SMOKE = ("run", "--suite", "smoke", "--seeds", "1", "--executor", "inline", "--json")
 
@@ -131,8 +131,8 @@ def test_damaged_artifacts_set_aside_go_when_they_are_old(
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from bench.retention import remove_garbage, survey_store
-from bench.store import Store
+from bench.runner.garbage_collection import remove_garbage, survey_store
+from bench.runner.store import Store
 
 deleted = []
 def rmtree(folder, **options):
@@ -266,7 +266,7 @@ def test_files_of_a_boards_data_stay(bench: Bench, tmp_path: Path) -> None:
     record.write_text(record.read_text().replace('"synthetic"', '"ml-100k"'))
     unneeded = tmp_path / "cache" / ("a" * 16)
     unneeded.mkdir(parents=True)
-    from bench import plugins
+    from bench.config import plugins
     from bench.data.assets import cached_place
 
     needed = cached_place(plugins.dataset_card("ml-100k").files["items"])

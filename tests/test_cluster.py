@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.errors import BenchError
-from bench.graph import Unit, build
 from bench.plan import Stage
-from bench.results import find_result
-from bench.runner import live
+from bench.plan.graph import Unit, build
+from bench.results.schema import find_result
+from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
-from bench.runner.shares import ResourceEstimator, ResourceRequest
-from bench.runner.work import make_task, run_task
-from bench.store import Store
+from bench.runner.resources import ResourceEstimator, ResourceRequest
+from bench.runner.store import Store
+from bench.runner.worker import make_task, run_task
 
 COMMAND = [sys.executable, "-m", "bench"]
 
@@ -56,7 +56,7 @@ def test_a_node_that_does_not_see_the_store_says_so(tmp_path: Path) -> None:
     stage = trial.evaluations["final"]
     unit = Unit(stages=(stage,), parents=frozenset())
     elsewhere = tmp_path / "not mounted here"
-    task = make_task(unit, store=elsewhere, run_directory=elsewhere / live.RUNS / "1")
+    task = make_task(unit, store=elsewhere, run_directory=elsewhere / run_directory.RUNS / "1")
     result = run_task(task)
     assert result.failure == "error"
     assert f"does not see the store {elsewhere}" in result.message
@@ -72,7 +72,7 @@ class TestTwoDrivers:
         if request.param == "inline":
             yield InlineExecutor
             return
-        from bench.runner.ray import RayExecutor
+        from bench.runner.ray_executor import RayExecutor
 
         yield lambda: RayExecutor(num_cpus=1)
 
@@ -102,7 +102,7 @@ class TestTwoDrivers:
         thread.join()
         assert meanwhile == [True]  # the one slot did other work while the stage was being made
         assert len(summary.ok) == 2
-        log = live.read_events(tmp_path / "results" / "logs" / f"{held.id}.jsonl")
+        log = run_directory.read_events(tmp_path / "results" / "logs" / f"{held.id}.jsonl")
         assert "waiting" in [event["event"] for event in log]
 
     def test_a_task_without_a_run_waits(self, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ class TestResourceRequests:
 def test_the_clock_starts_with_the_worker(tmp_path: Path, cluster: Any) -> None:
     import ray
 
-    from bench.runner.ray import RayExecutor
+    from bench.runner.ray_executor import RayExecutor
 
     todo = trials(rows=("popularity",), seeds=1)
 
@@ -199,7 +199,7 @@ def test_the_clock_starts_with_the_worker(tmp_path: Path, cluster: Any) -> None:
 
 @pytest.mark.slow
 def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> None:
-    from bench.runner.ray import RayExecutor
+    from bench.runner.ray_executor import RayExecutor
 
     executor = RayExecutor(address=cluster.address)
     try:

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from bench import cli
-from bench.checkup import files, machine
+from bench.cli.doctor_checks import files, machine
 from bench.data.assets import cached_place
 from bench.data.encoders import encoder_card
 

@@ -12,8 +12,8 @@ from test_estimate import planned, sealed
 
 from bench import cli
 from bench.plan import Stage
-from bench.store import Store
-from bench.why import StageExplanation, explain
+from bench.runner.explain import StageExplanation, explain
+from bench.runner.store import Store
 
 
 @pytest.fixture

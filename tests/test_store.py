@@ -11,8 +11,8 @@ import pytest
 from filelock import Timeout
 
 from bench.errors import BenchError
-from bench.results import write_whole
-from bench.store import ASIDE, BUILDING, META, Store
+from bench.files import write_whole
+from bench.runner.store import ASIDE, BUILDING, META, Store
 
 
 def make(store: Store, kind: str = "sft", key: str = "k1", content: str = "weights") -> Path:

@@ -15,10 +15,10 @@ from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.packing.needs import Asset
-    from bench.packing.pack import BundleWriter
     from bench.plan import Stage
-    from bench.trials import Trial
+    from bench.plan.trials import Trial
+    from bench.runner.offline.needs import Asset
+    from bench.runner.offline.pack import BundleWriter
 
 app = typer.Typer(
     help="List a run's assets, and bundle them for a machine without a network.",
@@ -34,7 +34,7 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
     """List the assets of a run (raw files, encoders, backbones): available locally? size?"""
     from tabulate import tabulate
 
-    from bench.packing.needs import find_local_files, list_assets
+    from bench.runner.offline.needs import find_local_files, list_assets
 
     stages, notes = _planned(asked, data_dir)
     lines: list[dict[str, Any]] = []
@@ -96,8 +96,8 @@ def pack(
     offline: o.Offline = False,
 ) -> None:
     """Write an offline bundle: a folder with all assets of a run; missing ones are fetched."""
-    from bench.packing.needs import list_assets
-    from bench.packing.pack import write_bundle
+    from bench.runner.offline.needs import list_assets
+    from bench.runner.offline.pack import write_bundle
 
     if constraints is not None and not wheels:
         raise BenchError("--constraints needs --wheels.", "Add --wheels, or omit it.")
@@ -134,10 +134,10 @@ def unpack(
 ) -> None:
     """Verify a bundle's checksums, then copy its files to where `bench run --offline` looks."""
     from bench.data.assets import cache_folder
-    from bench.packing.manifest import read_manifest
-    from bench.packing.unpack import Destination, unpack
-    from bench.packing.wheels import get_install_command
-    from bench.store import Store
+    from bench.runner.offline.manifest import read_manifest
+    from bench.runner.offline.unpack import Destination, unpack
+    from bench.runner.offline.wheels import get_install_command
+    from bench.runner.store import Store
 
     manifest = read_manifest(folder)
     hub = _hub_cache(into) if manifest.select("hub") else Path()
@@ -169,8 +169,8 @@ def _hub_cache(into: Path | None) -> Path:
 def _planned(asked: o.Asked, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
     """Return the stages of a run, and one sentence per thing that a bundle cannot contain."""
     from bench.cli.selection import cells, distinct, select
-    from bench.graph import build
-    from bench.packing.needs import list_user_files
+    from bench.plan.graph import build
+    from bench.runner.offline.needs import list_user_files
 
     trials: list[Trial] = distinct(cells(select(asked), data_dir=data_dir))
     stages = list(build(trial for trial in trials if not trial.problem).stages.values())
@@ -179,7 +179,7 @@ def _planned(asked: o.Asked, data_dir: Path | None) -> tuple[list[Stage], list[s
 
 
 def _add_asset(bundle: BundleWriter, asset: Asset, data_dir: Path | None, offline: bool) -> None:
-    from bench.packing.needs import fetch_asset
+    from bench.runner.offline.needs import fetch_asset
 
     size = bundle.add_asset(asset, fetch_asset(asset, data_dir=data_dir, offline=offline))
     print(f"{asset.kind} {asset.owner}: {asset.name}, {size:,} bytes")
@@ -188,10 +188,10 @@ def _add_asset(bundle: BundleWriter, asset: Asset, data_dir: Path | None, offlin
 def _add_prepared(
     bundle: BundleWriter, stage: Stage, store: Path, data_dir: Path | None, offline: bool
 ) -> None:
-    from bench import plugins
-    from bench.runner.run import READS_RAW_FILES
-    from bench.runner.work import materialize_stage
-    from bench.store import Store
+    from bench.config import plugins
+    from bench.runner.loop import READS_RAW_FILES
+    from bench.runner.store import Store
+    from bench.runner.worker import materialize_stage
 
     if stage.kind not in READS_RAW_FILES:
         return
@@ -202,13 +202,13 @@ def _add_prepared(
         if path.is_file()
     }
     name = str(stage.args["name"])
-    terms = plugins.dataset_card(name).licence
+    terms = plugins.dataset_card(name).license
     size = bundle.add_files("store", files, owner=f"data {name}", license_note=terms)
     print(f"prepared {name}: {stage.kind}/{stage.key}, {size:,} bytes")
 
 
 def _add_wheels(bundle: BundleWriter, constraints: Path | None) -> None:
-    from bench.packing.wheels import build_wheels
+    from bench.runner.offline.wheels import build_wheels
 
     print("wheels: pip collects them, which takes minutes …", file=sys.stderr)
     size = 0

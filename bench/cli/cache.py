@@ -14,7 +14,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Selection
-    from bench.retention import Garbage, StoreSurvey
+    from bench.runner.garbage_collection import Garbage, StoreSurvey
 
 app = typer.Typer(help="Look at the store of artifacts and delete from it.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def list_artifacts(store: o.StoreFolder = o.STORE, as_json: o.AsJson = False) ->
     """List artifacts: kind, key, MiB, seconds that making them took."""
     from tabulate import tabulate
 
-    from bench.store import Store
+    from bench.runner.store import Store
 
     lines = [
         {
@@ -51,7 +51,7 @@ def remove(
     store: o.StoreFolder = o.STORE,
 ) -> None:
     """Delete artifacts; a later run makes them again."""
-    from bench.store import Store
+    from bench.runner.store import Store
 
     opened = Store(store)
     entries = list(opened.entries())
@@ -88,8 +88,8 @@ def collect_garbage(
 ) -> None:
     """Delete artifacts that no board that was run needs, no result names and nobody used lately."""
     from bench.data.assets import cache_folder
-    from bench.retention import find_unused_assets, remove_garbage, survey_store
-    from bench.store import Store
+    from bench.runner.garbage_collection import find_unused_assets, remove_garbage, survey_store
+    from bench.runner.store import Store
 
     opened = Store(store)
     keys, places, notes = _needed(results or [o.RESULTS], searches, data_dir)
@@ -109,9 +109,9 @@ def _needed(
     Raises:
         BenchError: A board or a result cannot be read, so that nobody knows what it needs.
     """
-    from bench.graph import build
-    from bench.packing.needs import get_cache_path, list_assets
-    from bench.results import read_result
+    from bench.plan.graph import build
+    from bench.results.schema import read_result
+    from bench.runner.offline.needs import get_cache_path, list_assets
 
     keys: set[str] = set()
     places: set[str] = set()

@@ -25,7 +25,7 @@ def doctor(
     as_json: o.AsJson = False,
 ) -> None:
     """Check Python, libraries, CPUs, GPUs, disks, store, local files; exit code 1 on a FAIL."""
-    from bench.checkup import files, machine
+    from bench.cli.doctor_checks import files, machine
 
     findings = [
         *machine.check_software(),

@@ -18,9 +18,9 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Cells
+    from bench.plan.trials import Board
     from bench.runner.executors import Executor
-    from bench.runner.run import RunSummary
-    from bench.trials import Board
+    from bench.runner.loop import RunSummary
 
 
 class ExecutorName(StrEnum):
@@ -121,17 +121,17 @@ def carry_out(
     """
     from bench.cli.report import print_tables, render_boards
     from bench.cli.selection import cells, distinct, remember, remember_run, select
-    from bench.connections.hook import (
+    from bench.results.trackers.hook import (
         Trackers,
         collect_tags,
         list_live_environments,
         parse_targets,
     )
     from bench.runner.executors import set_thread_environment
-    from bench.runner.records import needs_retry
-    from bench.runner.run import RunOptions
-    from bench.runner.run import run as run_trials
-    from bench.store import Store
+    from bench.runner.loop import RunOptions
+    from bench.runner.loop import run as run_trials
+    from bench.runner.store import Store
+    from bench.runner.write_results import needs_retry
 
     make = _executor(way)
     targets = parse_targets(log_to, offline=way.offline)
@@ -179,7 +179,7 @@ def _executor(way: Way) -> Callable[[], Executor]:
             from bench.runner.executors import InlineExecutor
 
             return InlineExecutor(time_limit=way.time_limit)
-        from bench.runner.ray import RayExecutor
+        from bench.runner.ray_executor import RayExecutor
 
         return RayExecutor(address=way.address, time_limit=way.time_limit, num_cpus=way.num_cpus)
 
@@ -201,7 +201,7 @@ def _print_settings(planned: list[tuple[Board, Cells]]) -> None:
 
 def _lost(summary: RunSummary, results: Path) -> list[dict[str, str]]:
     """List the trials without metrics: why, and where their logs are."""
-    from bench.runner.live import get_log_path
+    from bench.runner.run_directory import get_log_path
 
     lost = [("failed", *item) for item in summary.failed.items()]
     lost += [("skipped", *item) for item in summary.skipped.items()]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal, TypeAlias
 
-from bench.graph import Graph, Unit
 from bench.plan import Stage
-from bench.runner.likeness import StageHistory, describe_artifact, describe_stage
+from bench.plan.graph import Graph, Unit
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
-from bench.runner.shares import ResourceRequest
-from bench.store import Store
+from bench.runner.resources import ResourceRequest
+from bench.runner.similarity import StageHistory, describe_artifact, describe_stage
+from bench.runner.store import Store
 
 Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "kind's median", "never"]
 """What an estimate is based on: the stage's own artifact; artifacts that differ in seeds or code;

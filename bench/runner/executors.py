@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from bench.runner.shares import ResourceRequest
-from bench.runner.work import TaskResult, TaskSpec, run_task
+from bench.runner.resources import ResourceRequest
+from bench.runner.worker import TaskResult, TaskSpec, run_task
 
 THREAD_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 """Makes waiting threads sleep early. By default they spin, which slows other processes down where

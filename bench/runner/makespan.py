@@ -1,7 +1,7 @@
 """Simulated makespan of tasks on a number of CPUs and GPUs.
 
-Follows the loop (`bench.runner.run`): GPU tasks first, else in the order of the plan, and each task
-starts as soon as its inputs exist and it fits.
+Follows the loop (`bench.runner.loop`): GPU tasks first, else in the order of the plan, and each
+task starts as soon as its inputs exist and it fits.
 """
 
 from __future__ import annotations

@@ -1,0 +1,155 @@
+"""Garbage collection of the store and of the asset cache.
+
+An artifact is kept if a plan or a result names it, if it was used recently, or if a kept artifact
+was computed from it. Its last use is the file system's access time of its payload (with `noatime`,
+the time of writing). Removing starts with a rename, so that a kill leaves only complete artifacts.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from bench.runner.store import ASIDE, BUILDING, META, Store
+
+DAY = 86400.0
+ASSET_FOLDER = re.compile(r"[0-9a-f]{16}")
+INCOMPLETE, SET_ASIDE, ASSET = "incomplete", "set aside", "asset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbage:
+    """An artifact, folder or file that nothing needs.
+
+    Attributes:
+        kind: Kind of the artifact, or one of `INCOMPLETE`, `SET_ASIDE` and `ASSET`.
+        key: Key of the artifact, else a name.
+        path: Its path.
+        size: Bytes.
+    """
+
+    kind: str
+    key: str
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSurvey:
+    """What may be removed from a store, and how many artifacts and bytes are kept."""
+
+    garbage: tuple[Garbage, ...]
+    num_kept: int
+    kept_bytes: int
+
+
+def survey_store(store: Store, needed: Collection[str], *, keep_days: float) -> StoreSurvey:
+    """Find garbage; nothing is changed.
+
+    Args:
+        store: The store.
+        needed: Keys that plans and results name.
+        keep_days: Artifacts used within this many days are kept, with those they came from.
+    """
+    since = time.time() - keep_days * DAY
+    metas = {meta["key"]: meta for meta in store.entries()}
+    folders = {key: store.folder(meta["kind"], key) for key, meta in metas.items()}
+    kept = {key for key in metas if key in needed or get_last_use(folders[key]) >= since}
+    stack = list(kept)
+    while stack:
+        inputs = metas[stack.pop()].get("inputs", {}).values()
+        new = {key for key in inputs if key in metas} - kept
+        kept |= new
+        stack += new
+    artifacts = [
+        Garbage(kind=meta["kind"], key=key, path=folders[key], size=_count_bytes(meta))
+        for key, meta in metas.items()
+        if key not in kept
+    ]
+    return StoreSurvey(
+        garbage=(*artifacts, *_find_leftovers(store, since)),
+        num_kept=len(kept),
+        kept_bytes=sum(_count_bytes(metas[key]) for key in kept),
+    )
+
+
+def get_last_use(folder: Path) -> float:
+    """Return when a folder was written or a file of it last read, in seconds since 1970.
+
+    `meta.json` is ignored, since listing the store reads it.
+    """
+    stats = [path.stat() for path in folder.rglob("*") if path.name != META and path.is_file()]
+    times = [max(stat.st_atime, stat.st_mtime) for stat in stats]
+    return max([folder.stat().st_mtime, *times])
+
+
+def _count_bytes(meta: dict[str, Any]) -> int:
+    return sum(int(file["size"]) for file in meta["files"].values())
+
+
+def _find_leftovers(store: Store, since: float) -> Iterator[Garbage]:
+    """Yield folders of killed workers, and old damaged artifacts."""
+    for parent, kind in ((BUILDING, INCOMPLETE), (ASIDE, SET_ASIDE)):
+        for folder in sorted((store.root / parent).glob("*-*-*")):
+            if kind == INCOMPLETE or folder.stat().st_mtime < since:
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                yield Garbage(kind=kind, key=folder.name, path=folder, size=size)
+
+
+def find_unused_assets(
+    cache: Path, needed: Collection[str], *, keep_days: float
+) -> Iterator[Garbage]:
+    """Yield fetched files of the asset cache that no plan needs and nobody used recently.
+
+    Only folders that the cache itself creates, one per file, are considered. A link to a file of
+    the user's own counts, and is removed, as a link.
+
+    Args:
+        cache: The cache.
+        needed: Paths in it that plans name.
+        keep_days: Files used within this many days are kept.
+    """
+    since = time.time() - keep_days * DAY
+    for path in sorted(cache.glob("*/*")):
+        name = f"{path.parent.name}/{path.name}"
+        if not ASSET_FOLDER.fullmatch(path.parent.name) or name in needed:
+            continue
+        stat = path.lstat()
+        if max(stat.st_atime, stat.st_mtime) < since:
+            size = sum(file.lstat().st_size for file in (path, *path.rglob("*")))
+            yield Garbage(kind=ASSET, key=name, path=path, size=size)
+
+
+def remove_garbage(store: Store, garbage: Garbage) -> bool:
+    """Remove garbage unless its lock is held; return whether it is gone."""
+    if garbage.kind in (SET_ASIDE, ASSET):
+        _delete(garbage.path)
+        if garbage.kind == ASSET and not any(garbage.path.parent.iterdir()):
+            garbage.path.parent.rmdir()
+        return True
+    kind, key = garbage.kind, garbage.key
+    if kind == INCOMPLETE:
+        kind, key, _ = garbage.key.rsplit("-", 2)
+    try:
+        with store.lock(kind, key).acquire(timeout=0):
+            if garbage.kind == INCOMPLETE:
+                _delete(garbage.path)
+            elif garbage.path.exists():
+                store.remove(kind, key)
+    except Timeout:
+        return False
+    return True
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,323 @@
+"""The run loop: submit units that can start, collect results, retry failures, obey requests.
+
+Resuming is the same loop: what is in the store is not submitted. A run with nothing missing starts
+no executor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from bench.config.scoped_cache import one_state
+from bench.errors import BenchError
+from bench.plan import Stage
+from bench.plan.graph import Unit
+from bench.plan.trials import Trial
+from bench.results.schema import Attempt
+from bench.runner import run_directory
+from bench.runner.executors import Executor
+from bench.runner.progress import RunProgress
+from bench.runner.resources import ResourceEstimator, ResourceRequest
+from bench.runner.retry_policy import decide_retry
+from bench.runner.store import Store
+from bench.runner.trial_status import TrialStatus
+from bench.runner.worker import TaskResult, make_task
+
+POLL_SECONDS = 0.5
+"""Seconds between checks of other runs' locks and of cancel requests."""
+
+READS_RAW_FILES = ("prepare", "lists")
+"""Kinds of stages that read a data set's raw files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        ok: Ids of the trials that succeeded.
+        failed: Reasons by id of the trials that failed.
+        skipped: Reasons by id of the trials that could not start.
+        stages_run: Distinct stages computed now.
+        stages_reused: Distinct stages that did not have to run, or that another driver or a worker
+            of a killed one computed meanwhile.
+        seconds: Wall-clock time.
+        interrupted: Whether Ctrl-C or `bench cancel` ended it.
+    """
+
+    ok: tuple[str, ...]
+    failed: dict[str, str]
+    skipped: dict[str, str]
+    stages_run: int
+    stages_reused: int
+    seconds: float
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all trials succeeded, 1 if one failed or was skipped, 130 if interrupted."""
+        if self.interrupted:
+            return 130
+        return 1 if self.failed or self.skipped else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where a run reads and writes.
+
+    Attributes:
+        store: The store of artifacts.
+        results: Folder of the results.
+        data_dir: Folder of the user's own raw files.
+        model_path: The user's own folder of the backbone.
+        offline: Never use the network.
+        quiet: Print no progress.
+        trackers: Environment variables of trackers that receive live training curves.
+        on_result: Called with a trial's id when its result is written or up to date.
+    """
+
+    store: Store
+    results: Path
+    data_dir: Path | None = None
+    model_path: Path | None = None
+    offline: bool = False
+    quiet: bool = False
+    trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    on_result: Callable[[str], None] = lambda trial: None
+
+
+@one_state()
+def run(
+    trials: Sequence[Trial], *, options: RunOptions, executor: Callable[[], Executor]
+) -> RunSummary:
+    """Run what is missing for the trials and write their results.
+
+    Args:
+        trials: Planned trials; one with a `problem` is recorded as skipped.
+        options: Where to read and write.
+        executor: Creates the executor; called only if a stage is missing.
+    """
+    started = time.monotonic()
+    status = TrialStatus(trials, options.store, options.results, options.on_result)
+    computed: set[str] = set()
+    interrupted = False
+    if status.units:
+        run_directory.remove_stale(options.store)
+        fetch_raw_files((status.graph.stages[key] for key in status.missing), options)
+        unfinished = sorted(status.planned.keys() - status.recorded)
+        with (
+            run_directory.open_run_directory(
+                options.store.root, options.results, unfinished
+            ) as folder,
+            RunProgress(len(status.missing), quiet=options.quiet) as progress,
+        ):
+            loop = _Loop(status, options, folder, progress)
+            interrupted = loop.run_units(executor())
+            computed = loop.computed
+    skipped = status.record_skipped(interrupted=interrupted)
+    return RunSummary(
+        ok=tuple(sorted(status.recorded)),
+        failed=status.failed,
+        skipped=skipped,
+        stages_run=len(computed),
+        stages_reused=len(status.graph.stages.keys() - status.unfinished - computed),
+        seconds=round(time.monotonic() - started, 3),
+        interrupted=interrupted,
+    )
+
+
+def fetch_raw_files(stages: Iterable[Stage], options: RunOptions) -> None:
+    """Fetch raw files before workers need them; an error is left to the stage to report."""
+    for stage in stages:
+        if stage.kind in READS_RAW_FILES and not options.store.has(stage.kind, stage.key):
+            from bench.stages.prepare import fetch_raw
+
+            args: dict[str, Any] = dict(stage.args)
+            with contextlib.suppress(BenchError):
+                fetch_raw(
+                    args["name"],
+                    args["checksums"],
+                    data_dir=options.data_dir,
+                    offline=options.offline,
+                )
+
+
+@dataclass
+class _Loop:
+    """Runs the units of one run."""
+
+    status: TrialStatus
+    options: RunOptions
+    folder: Path
+    progress: RunProgress
+    running: dict[str, Unit] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)  # unit -> key that another run computes
+    divisors: dict[str, int] = field(default_factory=dict)
+    computed: set[str] = field(default_factory=set)
+    polled: float = 0.0
+    warned: bool = False
+
+    def __post_init__(self) -> None:
+        # GPU units first: they take longest, and no GPU should wait for CPUs.
+        self.waiting = sorted(self.status.units.values(), key=lambda unit: unit.gpus == 0)
+        self.resources = ResourceEstimator(self.options.store, self.status.graph)
+        self.status.log_reused_stages()
+
+    def run_units(self, executor: Executor) -> bool:
+        """Run all units that can run; return whether Ctrl-C or a request ended it early."""
+        try:
+            while self._submit_ready(executor):
+                if not self.running:
+                    time.sleep(POLL_SECONDS)
+                for result in executor.wait() if self.running else ():
+                    self._handle_result(result)
+                self._poll(executor)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+            self.progress.print_line(
+                "Stopping after recording what has ended. Press Ctrl-C again to stop at once."
+            )
+            for result in executor.close():
+                self._handle_result(result)
+            for unit in self.running.values():
+                self._log_worker_events(unit, run_directory.make_event("interrupted"))
+            return True
+        finally:
+            executor.close()
+        return False
+
+    def _submit_ready(self, executor: Executor) -> bool:
+        """Submit the units that can start; return whether there is anything to wait for."""
+        for unit in list(self.waiting):
+            if not executor.has_capacity(ResourceRequest(threads=1)):
+                if not self.running and not self.warned:
+                    self.progress.print_line("No cluster node has free capacity; waiting for one.")
+                    self.warned = True
+                return True
+            if unit.parents & self.status.unfinished or unit.id in self.blocked:
+                continue
+            request = self.resources.estimate(unit)
+            if not executor.has_capacity(request):
+                continue
+            self.waiting.remove(unit)
+            self.running[unit.id] = unit
+            task = make_task(
+                unit,
+                store=self.options.store.root,
+                resources=request,
+                data_dir=self.options.data_dir,
+                model_path=self.options.model_path,
+                run_directory=self.folder,
+                offline=self.options.offline,
+                micro_batch_divisor=self.divisors.get(unit.id, 1),
+                trackers=self.options.trackers,
+                description=_describe(unit),
+                attempt=self.status.count_failed_attempts(unit) + 1,
+            )
+            executor.submit(task)
+        return bool(self.running or self.blocked)
+
+    def _poll(self, executor: Executor) -> None:
+        """Every `POLL_SECONDS`, check what other runs have finished, and cancel requests."""
+        if time.monotonic() < self.polled + POLL_SECONDS:
+            return
+        self.polled = time.monotonic()
+        self.blocked = {unit: key for unit, key in self.blocked.items() if self._is_locked(key)}
+        requests = run_directory.read_cancel_requests(self.folder)
+        if run_directory.ALL_TRIALS in requests:
+            raise KeyboardInterrupt  # the same as Ctrl-C
+        stopped = self.status.cancel_trials(requests)
+        for unit in [*self.running.values(), *self.waiting] if stopped else ():
+            if not self.status.is_needed(unit):
+                self._cancel(unit, executor)
+        run_directory.write_events(
+            self.options.results, stopped, [run_directory.make_event("cancelled")]
+        )
+
+    def _is_locked(self, key: str) -> bool:
+        kind = self.status.graph.stages[key].kind
+        try:
+            with self.options.store.lock(kind, key).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _cancel(self, unit: Unit, executor: Executor) -> None:
+        if self.running.pop(unit.id, None):
+            executor.cancel(unit.id)
+            self.computed |= self._find_stored(unit)
+            self._log_worker_events(unit)
+        else:
+            self.waiting.remove(unit)
+            self.blocked.pop(unit.id, None)
+        self.progress.print_line(f"{_describe(unit)}: cancelled.")
+
+    def _handle_result(self, result: TaskResult) -> None:
+        unit = self.running.pop(result.unit)
+        self.computed |= set(result.computed)
+        if result.waiting_for:
+            self._log_worker_events(unit)
+            self.blocked[unit.id] = result.waiting_for
+            self.waiting.append(unit)
+        elif result.failure is None:
+            self._log_worker_events(unit)
+            self.progress.add_stages(len(unit.stages), _describe(unit))
+            self.status.finish_unit(unit)
+        else:
+            self._handle_failure(unit, result)
+
+    def _handle_failure(self, unit: Unit, result: TaskResult) -> None:
+        assert result.failure is not None
+        if result.failure in ("worker died", "timeout"):
+            self.computed |= self._find_stored(unit)  # the worker could not report them
+        fields = {"failure": result.failure, "stage": result.stage, "error": result.message}
+        self._log_worker_events(
+            unit, run_directory.make_event("failed", **fields, trace=result.trace)
+        )
+        divisor = self.divisors.get(unit.id, 1)
+        attempt = Attempt(
+            failure=result.failure,
+            message=result.message,
+            stage=result.stage,
+            micro_batch_divisor=divisor,
+        )
+        attempts = self.status.add_failed_attempt(unit, attempt)
+        next_divisor = decide_retry([attempt.failure for attempt in attempts], divisor)
+        message = f"{_describe(unit)}: {result.failure}: {result.message}"
+        if next_divisor is not None:
+            self.divisors[unit.id] = next_divisor
+            self.waiting.append(unit)
+            self.progress.print_line(f"{message} Retrying (micro-batch divisor {next_divisor}).")
+            return
+        log = run_directory.get_log_path(self.options.results, min(unit.trials))
+        self.progress.print_line(f"{message} (log: {log})")
+        self.status.abandon_unit(unit, f"{result.stage or 'the unit'}: {result.message}")
+
+    def _log_worker_events(self, unit: Unit, *more: run_directory.Event) -> None:
+        """Move the events of a worker, and further ones about it, into the logs of its trials."""
+        path = run_directory.get_events_path(self.folder, unit.id)
+        first, *events = run_directory.read_events(path) or [run_directory.make_event("assigned")]
+        path.unlink(missing_ok=True)
+        attempt = self.status.count_failed_attempts(unit) + 1
+        worker = {"host": first["host"], "pid": first["pid"], "attempt": attempt}
+        self.status.log_events(unit, [event | worker for event in (*events, *more)])
+
+    def _find_stored(self, unit: Unit) -> set[str]:
+        store = self.options.store
+        return {stage.key for stage in unit.stages if store.has(stage.kind, stage.key)}
+
+
+def _describe(unit: Unit) -> str:
+    """Name a unit by its kinds and by its trial, or by the number of trials that share it."""
+    kinds = " → ".join(dict.fromkeys(stage.kind for stage in unit.stages))
+    names = sorted(unit.trials)
+    return f"{names[0]} ({kinds})" if len(names) == 1 else f"{kinds}, for {len(names)} trials"

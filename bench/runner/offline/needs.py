@@ -1,0 +1,180 @@
+"""Assets of a run: raw files, sentence encoders and backbones, which no stage computes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.config import plugins
+from bench.config.cards import DatasetCard, RawFile
+from bench.data import assets
+from bench.data.encoders import encoder_card
+from bench.data.user_files import chosen_file
+from bench.errors import BenchError
+from bench.hashing import Job
+from bench.plan import Stage
+from bench.runner.loop import READS_RAW_FILES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """A file of the asset cache, or a backbone's folder in the hub's cache.
+
+    Attributes:
+        kind: What it is for.
+        owner: Name of the card.
+        license: The card's license note.
+        homepage: Where a person can find it.
+        file: The card's entry of the file; None for a folder of the hub.
+        repository: Repository on the hub; empty for a file.
+        revision: Commit of the repository.
+    """
+
+    kind: Literal["data", "encoder", "backbone"]
+    owner: str
+    license: str
+    homepage: str | None
+    file: RawFile | None = None
+    repository: str = ""
+    revision: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the file or of the repository."""
+        return self.file.name if self.file else self.repository
+
+
+def list_assets(stages: Iterable[Stage]) -> list[Asset]:
+    """Return the distinct assets that stages read, in the order of the stages.
+
+    The user's own files are not among them (see `list_user_files`).
+    """
+    required: list[Asset] = []
+    for stage in stages:
+        args: dict[str, Any] = dict(stage.args)
+        if stage.kind in READS_RAW_FILES:
+            required += _list_raw_files(args["name"], args["checksums"])
+        elif stage.kind == "gguf":
+            required.append(_describe_backbone(args["name"], is_file=True))
+        elif stage.kind == "hub" and args.get("repository"):
+            required.append(_describe_backbone(args["name"], is_file=False))
+        if args.get("encoder_checksums"):
+            card = encoder_card(args["encoder"])
+            required += [
+                Asset(
+                    kind="encoder",
+                    owner=args["encoder"],
+                    license=card.license,
+                    homepage=card.homepage,
+                    file=file,
+                )
+                for file in card.files.values()
+            ]
+    return list(dict.fromkeys(required))
+
+
+def list_user_files(stages: Iterable[Stage]) -> list[str]:
+    """Return one sentence per file or folder of the user's own that stages read."""
+    notes = []
+    for stage in stages:
+        if stage.kind == "hub" and stage.args.get("checksum"):
+            notes.append(
+                f"The folder of {stage.args['name']} (--model-path) is your own: copy it yourself "
+                "and name it again."
+            )
+        if stage.kind == "responses":
+            notes.append(
+                f"Answers of {stage.args['writer']} come from $BENCH_RESPONSES or an endpoint: "
+                "copy the file yourself and name it again."
+            )
+    return list(dict.fromkeys(notes))
+
+
+def _list_raw_files(name: str, checksums: dict[str, str | None]) -> list[Asset]:
+    card: DatasetCard = plugins.dataset_card(name)
+    list_files = card.lists.files if card.lists else {}
+    card = card.model_copy(update={"files": {**card.files, **list_files}})
+    return [
+        Asset(
+            kind="data",
+            owner=name,
+            license=card.license,
+            homepage=card.homepage,
+            file=chosen_file(card, role, sha256),
+        )
+        for role, sha256 in checksums.items()
+    ]
+
+
+def _describe_backbone(name: str, *, is_file: bool) -> Asset:
+    card = plugins.model_card(name)
+    return Asset(
+        kind="backbone",
+        owner=name,
+        license=card.license,
+        homepage=card.homepage or None,
+        file=card.files["gguf"] if is_file else None,
+        repository="" if is_file else card.repository,
+        revision="" if is_file else card.revision or "",
+    )
+
+
+def find_local_files(asset: Asset, data_dir: Path | None) -> dict[str, Path]:
+    """Return an asset's files by their path in the cache; none if it must be fetched."""
+    if asset.file is None:
+        try:
+            return fetch_asset(asset, data_dir=data_dir, offline=True)
+        except BenchError:
+            return {}
+    path = assets.local_file(asset.file, _get_user_folder(asset, data_dir))
+    return {} if path is None else {get_cache_path(asset.file): path}
+
+
+def fetch_asset(asset: Asset, *, data_dir: Path | None, offline: bool) -> dict[str, Path]:
+    """Return an asset's verified files by their path in the cache, fetched if necessary.
+
+    Raises:
+        BenchError: It cannot be fetched, or differs from the card.
+    """
+    if asset.file is None:
+        return _fetch_from_hub(asset, offline=offline)
+    path = assets.fetch(
+        asset.file,
+        data_dir=_get_user_folder(asset, data_dir),
+        offline=offline,
+        card_name=asset.owner if asset.kind == "data" else f"the {asset.kind} {asset.owner}",
+        license=asset.license,
+        homepage=asset.homepage,
+    )
+    return {get_cache_path(asset.file): path}
+
+
+def get_cache_path(file: RawFile) -> str:
+    """Return a file's path inside the asset cache."""
+    return assets.cached_place(file).relative_to(assets.cache_folder()).as_posix()
+
+
+def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
+    """Return where the user's own copy may be: an encoder's in a subfolder of its name."""
+    if asset.kind != "encoder" or data_dir is None:
+        return data_dir
+    folder = data_dir / asset.owner
+    return folder if folder.is_dir() else None
+
+
+def _fetch_from_hub(asset: Asset, *, offline: bool) -> dict[str, Path]:
+    from huggingface_hub.file_download import repo_folder_name
+
+    from bench.stages import hub
+
+    with tempfile.TemporaryDirectory() as out:
+        job = Job(out=Path(out), offline=offline)
+        hub.run(job, name=asset.owner, repository=asset.repository, revision=asset.revision)
+        folder = Path(json.loads((job.out / hub.POINTER).read_text())["folder"])
+    repository = repo_folder_name(repo_id=asset.repository, repo_type="model")
+    files = sorted({path for pattern in hub.PATTERNS for path in folder.glob(pattern)})
+    return {f"{repository}/snapshots/{asset.revision}/{path.name}": path for path in files}

@@ -1,0 +1,104 @@
+"""Writes a bundle. It is built under a temporary name and renamed when complete."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.files import write_whole
+from bench.hashing import checksum
+from bench.runner.offline.manifest import MANIFEST, BundledFile, Manifest, Section
+from bench.runner.offline.needs import Asset
+from bench.runner.offline.wheels import get_install_command
+
+README = "README.txt"
+
+
+class BundleWriter:
+    """Copies files into a bundle and lists them in its manifest.
+
+    Args:
+        folder: The bundle's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: list[BundledFile] = []
+
+    def add_asset(self, asset: Asset, files: Mapping[str, Path]) -> int:
+        """Copy an asset's files, given by their path in the cache; return their bytes."""
+        section: Section = "assets" if asset.file else "hub"
+        owner = f"{asset.kind} {asset.owner}"
+        return self.add_files(section, files, owner=owner, license_note=asset.license)
+
+    def add_files(
+        self, section: Section, files: Mapping[str, Path], *, owner: str, license_note: str
+    ) -> int:
+        """Copy files, given by their path in the section; return their bytes."""
+        size = 0
+        forbidden = "no redistribution" in license_note.lower()
+        for path, source in files.items():
+            target = self.folder / section / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            file = BundledFile(
+                section=section,
+                path=path,
+                size=target.stat().st_size,
+                sha256=checksum(target),
+                owner=owner,
+                license=license_note,
+                redistribution="forbidden" if forbidden else "see license",
+            )
+            self._files.append(file)
+            size += file.size
+        return size
+
+    def finish(self, options: Mapping[str, str | list[str]], notes: Sequence[str]) -> Manifest:
+        """Write the manifest and a README with the commands that unpack the bundle."""
+        manifest = Manifest(
+            created_by=f"llmrec-bench {metadata.version('llmrec-bench')}",
+            python=".".join(platform.python_version_tuple()[:2]),
+            system=f"{platform.system()} {platform.machine()}",
+            options=dict(options),
+            files=tuple(self._files),
+            notes=tuple(notes),
+        )
+        install = [get_install_command("wheels")] if manifest.select("wheels") else []
+        lines = [
+            f"An offline bundle of {manifest.created_by}: {len(manifest.files)} files, "
+            f"{manifest.size:,} bytes.",
+            f"Sizes, checksums and licenses are in {MANIFEST}. Run in this folder:",
+            "",
+            *(f"    {command}" for command in (*install, "bench assets unpack .")),
+            "",
+            *manifest.notes,
+        ]
+        (self.folder / README).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+        write_whole(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode() + b"\n")
+        return manifest
+
+
+@contextmanager
+def write_bundle(into: Path) -> Iterator[BundleWriter]:
+    """Yield a writer; the bundle gets its name if nothing is raised.
+
+    Raises:
+        BenchError: The folder exists and is not empty.
+    """
+    if into.exists() and not (into.is_dir() and not any(into.iterdir())):
+        raise BenchError(f"{into} is not empty.", "Name a new folder with --into.")
+    into.parent.mkdir(parents=True, exist_ok=True)
+    building = into.with_name(f".{into.name}.partial-{secrets.token_hex(4)}")
+    building.mkdir()
+    try:
+        yield BundleWriter(building)
+        building.rename(into)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

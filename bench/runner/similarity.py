@@ -1,0 +1,130 @@
+"""Similarity of stages: same configuration with another seed or code, same structure, workload.
+
+Planned stages and stored artifacts are compared alike, so that what one took predicts another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.hashing import Plain
+from bench.plan import Stage
+from bench.plan.graph import Graph
+from bench.runner.store import Store
+
+ROW_INPUTS = ("cases", "rows", "pairs", "train", "lists", "questions", "generated")
+"""Inputs that hold a stage's rows; the first one that a stage has counts."""
+
+REPETITIONS = ("epochs", "beams")
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageInfo:
+    """What a planned stage and an artifact have in common; `inputs` by role as keys."""
+
+    kind: str
+    args: Mapping[str, Plain]
+    inputs: Mapping[str, str]
+
+
+def describe_stage(stage: Stage) -> StageInfo:
+    """Describe a planned stage."""
+    inputs = {role: source.key for role, source in stage.inputs.items()}
+    return StageInfo(kind=stage.kind, args=stage.args, inputs=inputs)
+
+
+def describe_artifact(meta: Mapping[str, Any]) -> StageInfo:
+    """Describe an artifact by its metadata."""
+    return StageInfo(kind=meta["kind"], args=meta["args"], inputs=meta["inputs"])
+
+
+class StageHistory:
+    """The artifacts of some stores, compared with each other and with the stages of a plan.
+
+    Args:
+        stores: The stores; an artifact of an earlier store hides one of the same key.
+        graph: The plan.
+
+    Attributes:
+        metas: Metadata of the artifacts by key.
+    """
+
+    def __init__(self, stores: Iterable[Store], graph: Graph) -> None:
+        self.metas: dict[str, dict[str, Any]] = {}
+        for store in stores:
+            for meta in store.entries():
+                self.metas.setdefault(meta["key"], meta)
+        self._graph = graph
+        self._numbers: dict[str, int] = {}  # by key
+        self._configurations: dict[Hashable, int] = {}
+
+    def number_configuration(self, key: str) -> int:
+        """Return a number that stages share if they differ only in seeds and code."""
+        if key not in self._numbers:
+            info = self._find(key)
+            name: Hashable = key  # an unknown input makes a stage similar to no other
+            if info is not None:
+                inputs = tuple(
+                    (role, self.number_configuration(source))
+                    for role, source in sorted(info.inputs.items())
+                )
+                name = (info.kind, _encode(_drop_seeds(info.args)), inputs)
+            number = self._configurations.setdefault(name, len(self._configurations))
+            self._numbers[key] = number
+        return self._numbers[key]
+
+    def describe_structure(self, info: StageInfo) -> Hashable:
+        """Return a stage's kind, backbone, and arguments with every number replaced by 0."""
+        return info.kind, self._describe_backbone(info), _encode(_drop_numbers(info.args))
+
+    def estimate_workload(self, info: StageInfo) -> float | None:
+        """Return rows × repetitions; None if the plan does not state the number of rows."""
+        workload = self._count_rows(info)
+        if workload is None:
+            return None
+        for name in REPETITIONS:
+            repetitions = info.args.get(name, 1)
+            workload *= repetitions if isinstance(repetitions, int | float) else 1
+        return float(workload)
+
+    def _find(self, key: str) -> StageInfo | None:
+        if key in self._graph.stages:
+            return describe_stage(self._graph.stages[key])
+        return describe_artifact(self.metas[key]) if key in self.metas else None
+
+    def _describe_backbone(self, info: StageInfo) -> str:
+        """Describe the untuned model that a stage uses; "" for none."""
+        if "backbone" not in info.inputs:
+            return ""
+        root = self._find(info.inputs["backbone"])
+        while root is not None and "backbone" in root.inputs:
+            root = self._find(root.inputs["backbone"])
+        return "?" if root is None else _encode({"kind": root.kind, **root.args})
+
+    def _count_rows(self, info: StageInfo) -> float | None:
+        source = next((info.inputs[role] for role in ROW_INPUTS if role in info.inputs), None)
+        parent = None if source is None else self._find(source)
+        rows = None if parent is None else self._count_rows(parent)
+        limit = info.args.get({"draw": "num", "sample": "num", "pairs": "take"}.get(info.kind, ""))
+        if not isinstance(limit, int | float):
+            return rows
+        return limit if rows is None else min(limit, rows)
+
+
+def _drop_seeds(value: Plain) -> Plain:
+    if isinstance(value, dict):  # checking for a Mapping is slow
+        return {name: _drop_seeds(inner) for name, inner in value.items() if name != "seed"}
+    return value
+
+
+def _drop_numbers(value: Plain) -> Plain:
+    if isinstance(value, dict):
+        return {name: _drop_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_drop_numbers(inner) for inner in value]
+    return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value

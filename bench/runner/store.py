@@ -1,0 +1,158 @@
+"""The store: a content-addressed cache of stage outputs (artifacts), never changed once written.
+
+    <store>/<kind>/<key>/          the payload
+    <store>/<kind>/<key>/meta.json arguments, versions, seconds, peak memory, checksum of each file
+
+A folder is built under a temporary name, flushed to disk and renamed, so that an artifact is either
+complete or absent. One that does not match its own checksums is moved aside and computed again.
+Locks are the operating system's and end with their owner.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from bench.errors import BenchError
+from bench.hashing import Plain, checksum
+
+META = "meta.json"
+ASIDE = ".aside"
+BUILDING = ".building"
+LOCKS = ".locks"
+
+
+class Store:
+    """A folder of artifacts.
+
+    Args:
+        root: The folder; created when first written to.
+
+    Raises:
+        BenchError: The path is not a folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if root.exists() and not root.is_dir():
+            raise BenchError(f"The store {root} is not a folder.", "Name another with --store.")
+        self.root = root.absolute()
+        self._verified: set[Path] = set()
+
+    def folder(self, kind: str, key: str) -> Path:
+        """Return the folder of an artifact, whether or not it exists."""
+        return self.root / kind / key
+
+    def meta(self, kind: str, key: str) -> dict[str, Any] | None:
+        """Return the metadata of an artifact, or None if it is missing or incomplete."""
+        folder = self.folder(kind, key)
+        try:
+            meta = json.loads((folder / META).read_bytes())
+            sizes = {name: entry["size"] for name, entry in meta["files"].items()}
+            complete = all((folder / name).stat().st_size == size for name, size in sizes.items())
+            return meta if complete and meta["key"] == key else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def has(self, kind: str, key: str) -> bool:
+        """Return whether a complete artifact exists; an incomplete one is moved aside."""
+        if self.meta(kind, key) is not None:
+            return True
+        if self.folder(kind, key).exists():
+            self._set_aside(kind, key, "is incomplete or belongs to another key")
+        return False
+
+    def open(self, kind: str, key: str) -> Path:
+        """Return an artifact's folder; its files are verified once per store object.
+
+        Raises:
+            BenchError: It is missing, or differs from what was written.
+        """
+        folder = self.folder(kind, key)
+        meta = self.meta(kind, key)
+        if folder not in self._verified:
+            for name, entry in (meta or {"files": {}})["files"].items():
+                if checksum(folder / name) != entry["sha256"]:
+                    self._set_aside(kind, key, f"was changed after it was written ({name})")
+                    meta = None
+                    break
+        if meta is None:
+            raise BenchError(f"The artifact {kind}/{key} is missing or damaged.", "Run again.")
+        self._verified.add(folder)
+        return folder
+
+    @contextmanager
+    def building(self, kind: str, key: str) -> Iterator[Path]:
+        """Yield an empty folder to fill; it is removed unless `commit` has moved it."""
+        folder = self._make_name(BUILDING, f"{kind}-{key}")
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, kind: str, key: str, built: Path, meta: dict[str, Plain]) -> Path:
+        """Write meta.json into a filled folder and move the folder to its key."""
+        files = {
+            str(path.relative_to(built)): {"size": path.stat().st_size, "sha256": checksum(path)}
+            for path in sorted(built.rglob("*"))
+            if path.is_file()
+        }
+        record = {"kind": kind, "key": key, "files": files, **meta}
+        (built / META).write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
+        for path in (*built.rglob("*"), built):
+            _flush(path)
+        target = self.folder(kind, key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            self._set_aside(kind, key, "was in the way of a new one")
+        built.rename(target)
+        _flush(target.parent)
+        return target
+
+    def lock(self, kind: str, key: str) -> FileLock:
+        """Return the lock that is held while the artifact is computed."""
+        folder = self.root / LOCKS
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{kind}-{key}.lock")
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield the metadata of every complete artifact."""
+        for path in sorted(self.root.glob(f"*/*/{META}")):
+            meta = self.meta(path.parent.parent.name, path.parent.name)
+            if meta is not None:
+                yield meta
+
+    def remove(self, kind: str, key: str) -> int:
+        """Delete an artifact; return its bytes. A kill leaves no half of it under its key."""
+        meta = self.meta(kind, key)
+        trash = self._make_name(BUILDING, f"removed-{key}")
+        self.folder(kind, key).rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+        return sum(entry["size"] for entry in (meta or {"files": {}})["files"].values())
+
+    def _set_aside(self, kind: str, key: str, reason: str) -> None:
+        target = self._make_name(ASIDE, f"{kind}-{key}")
+        self.folder(kind, key).rename(target)
+        print(f"The artifact {kind}/{key} {reason}; moved to {target}.", file=sys.stderr)
+
+    def _make_name(self, parent: str, name: str) -> Path:
+        folder = self.root / parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}-{secrets.token_hex(4)}"
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

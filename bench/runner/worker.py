@@ -1,0 +1,319 @@
+"""The worker: runs the stages of one unit in order and commits each to the store as it ends.
+
+A `TaskSpec` of plain values comes in, a `TaskResult` goes out. Failures are returned, never raised
+through the executor, so that both executors report them alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from filelock import Timeout
+
+from bench.errors import BenchError
+from bench.hashing import Job, Plain
+from bench.plan import Stage
+from bench.plan.graph import Unit
+from bench.results.trackers.live_curves import report_live_curves
+from bench.runner.resources import ResourceRequest
+from bench.runner.run_directory import LogEvent, get_events_path, is_visible, send_heartbeats
+from bench.runner.store import Store
+
+Failure: TypeAlias = Literal["error", "worker died", "out of memory", "timeout"]
+
+RECORDED_PACKAGES = (
+    "llmrec-bench",
+    "numpy",
+    "pyarrow",
+    "ray",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec:
+    """One stage as plain values; `inputs` by argument name as (kind, key), `code` by part."""
+
+    kind: str
+    key: str
+    args: Mapping[str, Plain]
+    inputs: Mapping[str, tuple[str, str]]
+    code: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """One unit of work as plain values: all that is sent to a worker.
+
+    Attributes:
+        unit: Id of the unit.
+        stages: Its stages in order.
+        resources: What it occupies.
+        store: Folder of the store.
+        data_dir: Folder of the user's own raw files.
+        model_path: The user's own folder of the backbone.
+        offline: Whether the network must not be touched.
+        micro_batch_divisor: Factor by which micro-batches are smaller, after failures.
+        trackers: Environment variables of trackers that receive live training curves.
+        run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
+            computing ends the task; without one the worker waits for that stage, and logs nothing.
+        description: The unit in words.
+        attempt: Number of this attempt, from 1.
+    """
+
+    unit: str
+    stages: tuple[StageSpec, ...]
+    resources: ResourceRequest
+    store: str
+    data_dir: str | None = None
+    model_path: str | None = None
+    offline: bool = False
+    micro_batch_divisor: int = 1
+    trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    run_directory: str = ""
+    description: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """How a unit ended.
+
+    Attributes:
+        unit: Id of the unit.
+        computed: Keys of the stages that this worker computed; the others were in the store.
+        failure: None if the unit succeeded.
+        stage: Kind of the stage that failed.
+        message: One sentence for the user.
+        trace: The traceback, unless the failure is the user's mistake.
+        waiting_for: Key of a stage that another run is computing. The unit is to be submitted again
+            when that ends; this is no failure.
+    """
+
+    unit: str
+    computed: tuple[str, ...] = ()
+    failure: Failure | None = None
+    stage: str = ""
+    message: str = ""
+    trace: str = ""
+    waiting_for: str = ""
+
+
+def make_task(
+    unit: Unit,
+    *,
+    store: Path,
+    resources: ResourceRequest | None = None,
+    data_dir: Path | None = None,
+    model_path: Path | None = None,
+    run_directory: Path | None = None,
+    **options: Any,
+) -> TaskSpec:
+    """Describe a unit as plain values.
+
+    Args:
+        unit: The unit.
+        store: Folder of the store.
+        resources: What to request; by default what the stages declare.
+        data_dir: Folder of the user's own raw files.
+        model_path: The user's own folder of the backbone.
+        run_directory: The run's folder.
+        options: Further fields of `TaskSpec`.
+    """
+    stages = tuple(
+        StageSpec(
+            kind=stage.kind,
+            key=stage.key,
+            args=stage.args,
+            inputs={name: (source.kind, source.key) for name, source in stage.inputs.items()},
+            code=stage.code,
+        )
+        for stage in unit.stages
+    )
+    return TaskSpec(
+        unit=unit.id,
+        stages=stages,
+        resources=resources or ResourceRequest(threads=unit.threads, gpus=unit.gpus),
+        store=str(store),
+        data_dir=None if data_dir is None else str(data_dir.absolute()),
+        model_path=None if model_path is None else str(model_path.absolute()),
+        run_directory="" if run_directory is None else str(run_directory),
+        **options,
+    )
+
+
+def has_started(task: TaskSpec) -> bool:
+    """Return whether a worker has begun; a submitted task may wait for a node."""
+    directory = task.run_directory
+    return not directory or get_events_path(Path(directory), task.unit).is_file()
+
+
+def run_task(task: TaskSpec) -> TaskResult:
+    """Compute the stages of a unit that are not in the store."""
+    if task.run_directory and not is_visible(Path(task.run_directory)):
+        message = (
+            f"The node {platform.node()} does not see the store {task.store}. Store and results "
+            "must lie on a file system that all nodes share, under one path."
+        )
+        return TaskResult(unit=task.unit, failure="error", message=message)
+    if task.offline:
+        # Read when huggingface_hub is imported, which only stages do.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    store = Store(Path(task.store))
+    fields = {"description": task.description, "attempt": task.attempt}
+    computed: list[str] = []
+    with send_heartbeats(task.run_directory, task.unit, **fields) as log_event:
+        for stage in task.stages:
+            try:
+                if not _run_stage(stage, task, store, log_event, computed):
+                    return TaskResult(
+                        unit=task.unit, computed=tuple(computed), waiting_for=stage.key
+                    )
+            except Exception as error:  # whatever a stage raises fails its trials, not the run
+                failure, message, trace = _describe_failure(error)
+                return TaskResult(
+                    unit=task.unit,
+                    computed=tuple(computed),
+                    failure=failure,
+                    stage=stage.kind,
+                    message=message,
+                    trace=trace,
+                )
+    return TaskResult(unit=task.unit, computed=tuple(computed))
+
+
+def _describe_failure(error: Exception) -> tuple[Failure, str, str]:
+    """Return the failure, a sentence, and the traceback unless it is the user's mistake."""
+    if isinstance(error, BenchError):
+        return "error", f"{error.message} {error.hint}".strip(), ""
+    if isinstance(error, TimeoutError):
+        return "timeout", str(error), ""
+    out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    failure: Failure = "out of memory" if out_of_memory else "error"
+    return failure, f"{type(error).__name__}: {error}", traceback.format_exc()
+
+
+def _run_stage(
+    stage: StageSpec, task: TaskSpec, store: Store, log_event: LogEvent, computed: list[str]
+) -> bool:
+    """Compute a stage unless it is stored; return False if another run is computing it."""
+    names = {"stage": stage.kind, "key": stage.key}
+    try:
+        lock = store.lock(stage.kind, stage.key).acquire(timeout=0 if task.run_directory else -1)
+    except Timeout:
+        log_event("waiting", **names)
+        return False
+    with lock:
+        if store.has(stage.kind, stage.key):
+            log_event("reused", **names)
+        else:
+            log_event("started", **names)
+            seconds = _compute_artifact(stage, task, store)
+            log_event("ended", **names, seconds=seconds)
+            computed.append(stage.key)
+    return True
+
+
+def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
+    """Run a stage and commit what it wrote; return its seconds without loading."""
+    loading_started = time.perf_counter()
+    module = importlib.import_module(f"bench.stages.{stage.kind}")
+    inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
+    with store.building(stage.kind, stage.key) as folder:
+        job = Job(
+            out=folder,
+            data_dir=None if task.data_dir is None else Path(task.data_dir),
+            model_path=None if task.model_path is None else Path(task.model_path),
+            offline=task.offline,
+            micro_batch_divisor=task.micro_batch_divisor,
+        )
+        _prepare_memory(task.resources.gpus)
+        started = time.perf_counter()
+        with report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"):
+            module.run(job, **stage.args, **inputs)
+        seconds = round(time.perf_counter() - started, 6)
+        meta: dict[str, Plain] = {
+            "args": stage.args,
+            "inputs": {name: key for name, (_, key) in stage.inputs.items()},
+            "seconds": seconds,
+            "loading_seconds": round(started - loading_started, 6),
+            "code": stage.code,
+            **_measure_peak_memory(),
+            "micro_batch_divisor": task.micro_batch_divisor,
+            "facts": job.facts,
+            "provenance": dict(describe_environment()),
+        }
+        store.commit(stage.kind, stage.key, folder, meta)
+    return seconds
+
+
+def _prepare_memory(gpus: float) -> None:
+    """Reset the peaks, and keep a stage that shares a GPU within its fraction of the memory.
+
+    PyTorch is used only if the stage's module has imported it.
+    """
+    with contextlib.suppress(OSError):  # only Linux can reset the peak of a process
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    if 0 < gpus < 1 and torch is not None and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(gpus)
+
+
+def _measure_peak_memory() -> dict[str, Plain]:
+    """Return peak resident memory and, if PyTorch used a GPU, its peak and total, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 2**20 if platform.system() == "Darwin" else 2**10
+    measured: dict[str, Plain] = {"peak_memory_mib": round(peak / unit, 1)}
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        total = torch.cuda.get_device_properties(0).total_memory
+        measured["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_reserved() / 2**20, 1)
+        measured["gpu_memory_mib"] = round(total / 2**20, 1)
+    return measured
+
+
+@lru_cache(maxsize=1)
+def describe_environment() -> dict[str, str]:
+    """Return versions and machine by an allow-list, so that no environment variable leaks."""
+    versions = {}
+    for name in RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "host": platform.node(),
+        "cpus": str(os.cpu_count()),
+    }
+
+
+def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offline: bool) -> Path:
+    """Return the artifact of a stage, computed in this process if it is not stored.
+
+    Raises:
+        BenchError: The stage failed.
+    """
+    unit = Unit(stages=(stage,), parents=frozenset())
+    result = run_task(make_task(unit, store=store.root, data_dir=data_dir, offline=offline))
+    if result.failure is not None:
+        raise BenchError(result.message)
+    return store.open(stage.kind, stage.key)
