@@ -28,7 +28,7 @@ from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.store import Store
 from bench.runner.worker import make_task, run_task
 
-COMMAND = [sys.executable, "-m", "bench"]
+COMMAND = [sys.executable, "-m", "bench.cli"]
 
 
 @pytest.fixture(scope="module")
