@@ -149,10 +149,9 @@ def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_directory, "HEARTBEAT_SECONDS", 0.05)
     store, results = tmp_path / "store", tmp_path / "results"
     with run_directory.open_run_directory(store, results, ["t"]) as folder:
-        with run_directory.send_heartbeats(
-            str(folder), "u", description="a thing", attempt=2
-        ) as say:
-            say("started", stage="rank")
+        fields = {"description": "a thing", "attempt": 2}
+        with run_directory.send_heartbeats(folder, "u", **fields) as log_event:
+            log_event("started", stage="rank")
             path = run_directory.get_events_path(folder, "u")
             before = path.stat().st_mtime_ns
             time.sleep(0.5)

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.errors import BenchError
+from bench.hashing import Job
 from bench.plan import Stage
 from bench.plan.graph import Unit, build
 from bench.results.schema import find_result
@@ -56,7 +57,8 @@ def test_a_node_that_does_not_see_the_store_says_so(tmp_path: Path) -> None:
     stage = trial.evaluations["final"]
     unit = Unit(stages=(stage,), parents=frozenset())
     elsewhere = tmp_path / "not mounted here"
-    task = make_task(unit, store=elsewhere, run_directory=elsewhere / run_directory.RUNS / "1")
+    folder = elsewhere / run_directory.RUNS / "1"
+    task = make_task(unit, store=elsewhere, job=Job(out=elsewhere), run_directory=folder)
     result = run_task(task)
     assert result.failure == "error"
     assert f"does not see the store {elsewhere}" in result.message
@@ -110,7 +112,7 @@ class TestTwoDrivers:
         store = Store(tmp_path)
         stages = tuple(build([trial]).stages.values())
         unit = Unit(stages=stages, parents=frozenset())
-        task = make_task(unit, store=tmp_path)
+        task = make_task(unit, store=tmp_path, job=Job(out=tmp_path))
         begun = threading.Event()
 
         def other_driver() -> None:

@@ -305,7 +305,7 @@ class IdleExecutor:
         kinds = [stage.kind for stage in task.stages]
         self.seen.update(kinds)
         if "prepare" in kinds:
-            store = Store(Path(task.store))
+            store = Store(task.store)
             for stage in task.stages:
                 with store.building(stage.kind, stage.key) as built:
                     store.commit(stage.kind, stage.key, built, {"seconds": 0.0})

@@ -19,6 +19,7 @@ from filelock import Timeout
 
 from bench.config.scoped_cache import one_state
 from bench.errors import BenchError
+from bench.hashing import Job
 from bench.plan import Stage
 from bench.plan.graph import Unit
 from bench.plan.trials import Trial
@@ -93,6 +94,16 @@ class RunOptions:
     quiet: bool = False
     trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     on_result: Callable[[str], None] = lambda trial: None
+
+    def make_job(self, micro_batch_divisor: int = 1) -> Job:
+        """Return what stages receive; paths are absolute, since workers choose their own folder."""
+        return Job(
+            out=self.store.root,
+            data_dir=self.data_dir and self.data_dir.absolute(),
+            model_path=self.model_path and self.model_path.absolute(),
+            offline=self.offline,
+            micro_batch_divisor=micro_batch_divisor,
+        )
 
 
 @one_state()
@@ -213,12 +224,9 @@ class _Loop:
             task = make_task(
                 unit,
                 store=self.options.store.root,
+                job=self.options.make_job(self.divisors.get(unit.id, 1)),
                 resources=request,
-                data_dir=self.options.data_dir,
-                model_path=self.options.model_path,
                 run_directory=self.folder,
-                offline=self.options.offline,
-                micro_batch_divisor=self.divisors.get(unit.id, 1),
                 trackers=self.options.trackers,
                 description=_describe(unit),
                 attempt=self.status.count_failed_attempts(unit) + 1,

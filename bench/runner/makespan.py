@@ -83,9 +83,9 @@ def find_critical_path(tasks: Sequence[SimulatedTask]) -> list[int]:
         latest = max(parents[index], key=ends.__getitem__, default=None)
         previous[index] = latest
         ends[index] = tasks[index].seconds + (0.0 if latest is None else ends[latest])
-    index = max(ends, key=ends.__getitem__, default=None)
+    current: int | None = max(ends, key=ends.__getitem__, default=None)
     chain: list[int] = []
-    while index is not None:
-        chain.append(index)
-        index = previous[index]
+    while current is not None:
+        chain.append(current)
+        current = previous[current]
     return chain[::-1]

@@ -168,18 +168,18 @@ def read_events(path: Path) -> list[Event]:
 
 
 @contextmanager
-def send_heartbeats(folder: str, unit: str, **fields: Any) -> Iterator[LogEvent]:
+def send_heartbeats(folder: Path | None, unit: str, **fields: Any) -> Iterator[LogEvent]:
     """Yield a function that logs an event of a unit; its file is touched every few seconds.
 
     Args:
-        folder: The run directory; empty for no log and no heartbeat.
+        folder: The run directory; None for no log and no heartbeat.
         unit: Id of the unit.
         fields: Further fields of the first event.
     """
-    if not folder:
+    if folder is None:
         yield lambda name, **fields: None
         return
-    path = get_events_path(Path(folder), unit)
+    path = get_events_path(folder, unit)
 
     def log_event(name: str, **fields: Any) -> None:
         with path.open("a", encoding="utf-8") as file:

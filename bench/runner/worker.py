@@ -7,6 +7,7 @@ through the executor, so that both executors report them alike.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import os
 import platform
@@ -66,10 +67,7 @@ class TaskSpec:
         stages: Its stages in order.
         resources: What it occupies.
         store: Folder of the store.
-        data_dir: Folder of the user's own raw files.
-        model_path: The user's own folder of the backbone.
-        offline: Whether the network must not be touched.
-        micro_batch_divisor: Factor by which micro-batches are smaller, after failures.
+        job: What stages receive; `out` is set for each.
         trackers: Environment variables of trackers that receive live training curves.
         run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
             computing ends the task; without one the worker waits for that stage, and logs nothing.
@@ -80,13 +78,10 @@ class TaskSpec:
     unit: str
     stages: tuple[StageSpec, ...]
     resources: ResourceRequest
-    store: str
-    data_dir: str | None = None
-    model_path: str | None = None
-    offline: bool = False
-    micro_batch_divisor: int = 1
+    store: Path
+    job: Job
     trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    run_directory: str = ""
+    run_directory: Path | None = None
     description: str = ""
     attempt: int = 1
 
@@ -119,22 +114,18 @@ def make_task(
     unit: Unit,
     *,
     store: Path,
+    job: Job,
     resources: ResourceRequest | None = None,
-    data_dir: Path | None = None,
-    model_path: Path | None = None,
-    run_directory: Path | None = None,
-    **options: Any,
+    **fields: Any,
 ) -> TaskSpec:
     """Describe a unit as plain values.
 
     Args:
         unit: The unit.
         store: Folder of the store.
+        job: What stages receive.
         resources: What to request; by default what the stages declare.
-        data_dir: Folder of the user's own raw files.
-        model_path: The user's own folder of the backbone.
-        run_directory: The run's folder.
-        options: Further fields of `TaskSpec`.
+        fields: Further fields of `TaskSpec`.
     """
     stages = tuple(
         StageSpec(
@@ -146,36 +137,30 @@ def make_task(
         )
         for stage in unit.stages
     )
+    resources = resources or ResourceRequest(threads=unit.threads, gpus=unit.gpus)
     return TaskSpec(
-        unit=unit.id,
-        stages=stages,
-        resources=resources or ResourceRequest(threads=unit.threads, gpus=unit.gpus),
-        store=str(store),
-        data_dir=None if data_dir is None else str(data_dir.absolute()),
-        model_path=None if model_path is None else str(model_path.absolute()),
-        run_directory="" if run_directory is None else str(run_directory),
-        **options,
+        unit=unit.id, stages=stages, resources=resources, store=store, job=job, **fields
     )
 
 
 def has_started(task: TaskSpec) -> bool:
     """Return whether a worker has begun; a submitted task may wait for a node."""
     directory = task.run_directory
-    return not directory or get_events_path(Path(directory), task.unit).is_file()
+    return directory is None or get_events_path(directory, task.unit).is_file()
 
 
 def run_task(task: TaskSpec) -> TaskResult:
     """Compute the stages of a unit that are not in the store."""
-    if task.run_directory and not is_visible(Path(task.run_directory)):
+    if task.run_directory is not None and not is_visible(task.run_directory):
         message = (
             f"The node {platform.node()} does not see the store {task.store}. Store and results "
             "must lie on a file system that all nodes share, under one path."
         )
         return TaskResult(unit=task.unit, failure="error", message=message)
-    if task.offline:
+    if task.job.offline:
         # Read when huggingface_hub is imported, which only stages do.
         os.environ["HF_HUB_OFFLINE"] = "1"
-    store = Store(Path(task.store))
+    store = Store(task.store)
     fields = {"description": task.description, "attempt": task.attempt}
     computed: list[str] = []
     with send_heartbeats(task.run_directory, task.unit, **fields) as log_event:
@@ -236,13 +221,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
     module = importlib.import_module(f"bench.stages.{stage.kind}")
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
-        job = Job(
-            out=folder,
-            data_dir=None if task.data_dir is None else Path(task.data_dir),
-            model_path=None if task.model_path is None else Path(task.model_path),
-            offline=task.offline,
-            micro_batch_divisor=task.micro_batch_divisor,
-        )
+        job = dataclasses.replace(task.job, out=folder, facts={})
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"):
@@ -255,7 +234,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             "loading_seconds": round(started - loading_started, 6),
             "code": stage.code,
             **_measure_peak_memory(),
-            "micro_batch_divisor": task.micro_batch_divisor,
+            "micro_batch_divisor": job.micro_batch_divisor,
             "facts": job.facts,
             "provenance": dict(describe_environment()),
         }
@@ -313,7 +292,8 @@ def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offl
         BenchError: The stage failed.
     """
     unit = Unit(stages=(stage,), parents=frozenset())
-    result = run_task(make_task(unit, store=store.root, data_dir=data_dir, offline=offline))
+    job = Job(out=store.root, data_dir=data_dir, offline=offline)
+    result = run_task(make_task(unit, store=store.root, job=job))
     if result.failure is not None:
         raise BenchError(result.message)
     return store.open(stage.kind, stage.key)

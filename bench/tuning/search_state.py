@@ -79,13 +79,7 @@ class Book:
         last = trial.evaluations["final"].key
         keys = missing(graph, lambda stage: store.has(stage.kind, stage.key)) or [last]
         (unit,) = units(graph, keys)
-        return make_task(
-            unit,
-            store=store.root,
-            data_dir=self.options.data_dir,
-            model_path=self.options.model_path,
-            offline=self.options.offline,
-        )
+        return make_task(unit, store=store.root, job=self.options.make_job())
 
     def take(self, look: Look, outcomes: Sequence[TaskResult]) -> None:
         """Enter what became of a look: the tries of its work, the last one deciding."""

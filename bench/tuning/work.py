@@ -1,16 +1,13 @@
-"""The work of one rung evaluation, done in this process or read from text."""
+"""The work of one rung evaluation, done in this process."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
-from typing import Any
 
 from bench.runner.executors import InlineExecutor
-from bench.runner.resources import ResourceRequest
 from bench.runner.retry_policy import decide_retry
-from bench.runner.worker import StageSpec, TaskResult, TaskSpec
+from bench.runner.worker import TaskResult, TaskSpec
 from bench.tuning.asha import Look
 
 Say = Callable[[Look], None]
@@ -31,28 +28,8 @@ def carry_out(given: TaskSpec, time_limit: float | None = None) -> list[TaskResu
         failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
         if outcomes[-1].failure is None:
             return outcomes
-        divisor = decide_retry(failures, given.micro_batch_divisor)
+        divisor = decide_retry(failures, given.job.micro_batch_divisor)
         if divisor is None:
             return outcomes
-        given = dataclasses.replace(given, micro_batch_divisor=divisor)
-
-
-def order_as_text(given: TaskSpec) -> str:
-    """Write an order as JSON, for Tune reads meaning into nested configurations."""
-    return json.dumps(dataclasses.asdict(given))
-
-
-def order_from_text(text: str) -> TaskSpec:
-    """Read what `order_as_text` wrote."""
-    content: dict[str, Any] = json.loads(text)
-    stages = [
-        StageSpec(
-            **{
-                **stage,
-                "inputs": {name: (kind, key) for name, (kind, key) in stage["inputs"].items()},
-            }
-        )
-        for stage in content.pop("stages")
-    ]
-    resources = ResourceRequest(**content.pop("resources"))
-    return TaskSpec(**content, stages=tuple(stages), resources=resources)
+        job = dataclasses.replace(given.job, micro_batch_divisor=divisor)
+        given = dataclasses.replace(given, job=job)
