@@ -85,10 +85,13 @@ def test_tensorboard_through_the_hook_and_again(tmp_path: Path) -> None:
     assert find_result(results, TRIAL) == result()
 
 
-def test_a_changed_result_takes_the_place_of_the_old_events(tmp_path: Path) -> None:
+def test_a_changed_result_replaces_the_old_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tensorboardX
 
-    tracker = tensorboard.Tracker(tensorboardX, str(tmp_path), offline=True)
+    monkeypatch.setenv(tensorboard.FOLDER, str(tmp_path))
+    tracker = tensorboard.Tracker(tensorboardX)
     tracker.log(ENTRY)
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / TRIAL).iterdir()}
     tracker.log(ENTRY)
@@ -99,11 +102,14 @@ def test_a_changed_result_takes_the_place_of_the_old_events(tmp_path: Path) -> N
     assert len(losses) == 4
 
 
-def test_tensorboard_itself_reads_settings_and_metrics(tmp_path: Path) -> None:
+def test_tensorboard_itself_reads_settings_and_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     import tensorboardX
 
-    tensorboard.Tracker(tensorboardX, str(tmp_path), offline=True).log(ENTRY)
+    monkeypatch.setenv(tensorboard.FOLDER, str(tmp_path))
+    tensorboard.Tracker(tensorboardX).log(ENTRY)
     read = accumulator.EventAccumulator(str(tmp_path / TRIAL)).Reload()
     assert [one.value for one in read.Scalars("NDCG_at_5")] == [0.5]
     assert "_hparams_/session_start_info" in read.summary_metadata
@@ -118,7 +124,9 @@ def test_mlflow_in_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     pytest.importorskip("sqlalchemy")
     monkeypatch.chdir(tmp_path)
     uri = f"sqlite:///{tmp_path}/m.db"
-    tracker = mlflow.Tracker(library, uri, offline=True)
+    for name, value in mlflow.make_environment(uri, offline=True).items():
+        monkeypatch.setenv(name, value)
+    tracker = mlflow.Tracker(library)
     tracker.log(ENTRY)
     tracker.log(ENTRY)
     client = library.MlflowClient(tracking_uri=uri)
@@ -156,11 +164,9 @@ def test_a_real_server_that_does_not_answer(listens: bool, tmp_path: Path) -> No
     assert ("No answer within 15 s" if listens else "MlflowException") in warning
 
 
-@pytest.mark.slow
 def test_offline_refuses_a_tracking_server() -> None:
-    library = pytest.importorskip("mlflow")
     with pytest.raises(BenchError, match="--offline forbids it"):
-        mlflow.Tracker(library, "http://127.0.0.1:1", offline=True)
+        mlflow.make_environment("http://127.0.0.1:1", offline=True)
 
 
 # --- Weights & Biases ----------------------------------------------------------------------------

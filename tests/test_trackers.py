@@ -118,7 +118,7 @@ def imitation(folder: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> Ite
         ("import time; time.sleep(600)", 2, "No answer within 2 s."),
         ("import os; os._exit(3)", 60, "Its process ended without an answer."),
         (
-            "def get_tracking_uri(): raise ConnectionError('http://me:secret@h refused')",
+            "def MlflowClient(): raise ConnectionError('http://me:secret@h refused')",
             60,
             "ConnectionError: http://***@h refused",
         ),

@@ -71,9 +71,11 @@ def list_live_environments(targets: Iterable[TrackerTarget]) -> dict[str, dict[s
     environments = {}
     for target in targets:
         module = importlib.import_module(f"{__package__}.{target.tracker}")
-        variables = module.make_live_environment(target.target, offline=target.offline)
-        if variables:
+        with contextlib.suppress(BenchError):
+            variables = module.make_environment(target.target, offline=target.offline)
             environments[target.tracker] = variables
+    if "MLFLOW_TRACKING_URI" not in environments.get("mlflow", {}):
+        environments.pop("mlflow", None)  # it would write to the working folder of a worker
     return environments
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from os import environ
 from typing import Any
+from unittest.mock import patch
+
+from bench.results.trackers import tensorboard
 
 REPORT_TO = "BENCH_REPORT_TO"
-RUN = "{run}"
-"""Stands for the name of the run in the value of an environment variable."""
-
 INTEGRATIONS = "transformers.integrations.integration_utils"
 
 _failed: set[str] = set()
@@ -27,30 +27,26 @@ _failed: set[str] = set()
 def report_live_curves(environments: Mapping[str, Mapping[str, str]], run: str) -> Iterator[None]:
     """Report what trainers log in this block.
 
-    Does nothing where no Trainer is imported. Libraries that cannot be imported are left out.
+    Does nothing if no Trainer is imported. Libraries that cannot be imported are left out.
 
     Args:
         environments: Environment variables by tracker.
         run: Name of the tracker's run.
     """
     names = [name for name in environments if name not in _failed and _is_installed(name)]
-    if not names or "transformers.trainer" not in sys.modules:
+    if not names or INTEGRATIONS not in sys.modules:
         yield
         return
     callbacks: dict[str, Any] = sys.modules[INTEGRATIONS].INTEGRATION_TO_CALLBACK
-    originals = {name: callbacks[name] for name in names}
-    variables = {key: text for name in names for key, text in environments[name].items()}
-    variables |= {REPORT_TO: ",".join(names)}
-    previous = {key: os.environ.get(key) for key in variables}
-    callbacks.update({name: GuardedCallback(name, originals[name], run) for name in names})
-    os.environ.update({key: text.replace(RUN, run) for key, text in variables.items()})
-    try:
+    guarded = {  # one class each, as a Trainer warns of two callbacks of one class
+        name: type(name, (GuardedCallback,), {})(name, callbacks[name], run) for name in names
+    }
+    variables = {key: value for name in names for key, value in environments[name].items()}
+    if "tensorboard" in names:
+        variables[tensorboard.FOLDER] += f"/live/{run}"
+    variables[REPORT_TO] = ",".join(names)
+    with patch.dict(environ, variables), patch.dict(callbacks, guarded):
         yield
-    finally:
-        callbacks.update(originals)
-        for key, value in previous.items():
-            os.environ.pop(key)
-            os.environ.update({} if value is None else {key: value})
 
 
 def _is_installed(tracker: str) -> bool:

@@ -17,33 +17,27 @@ from bench.results.trackers.entry import TrialEntry, spell_names
 LIBRARY = "mlflow"
 EXPERIMENT = "llmrec-bench"
 TRIAL, FINGERPRINT = "bench.trial", "bench.fingerprint"
-TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""By default MLflow retries for minutes where a server does not answer."""
-
-LIVE = {
-    "MLFLOW_ENABLE_ASYNC_LOGGING": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-}
 MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits per request
 MAX_LENGTH = 5000
-_LOCAL = ("", "file", "sqlite")
+DEFAULTS = {
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "true",  # for live curves
+    "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # by default MLflow retries for minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 
 
-def make_live_environment(target: str | None, *, offline: bool) -> dict[str, str]:
-    """Return where transformers' callback logs; empty without a server, or if it is off limits."""
+def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
+    """Return the environment variables that select server and experiment.
+
+    Raises:
+        BenchError: The server needs the network, which must not be used.
+    """
     uri = target or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri or (offline and not _is_local(uri)):
-        return {}
-    return {**LIVE, "MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": _get_experiment()}
-
-
-def _is_local(uri: str) -> bool:
-    return urlsplit(uri).scheme in _LOCAL
-
-
-def _get_experiment() -> str:
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    if offline and urlsplit(uri).scheme not in ("", "file", "sqlite"):
+        raise BenchError("The tracking server needs the network, and --offline forbids it.")
+    variables = {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+    return {**variables, "MLFLOW_TRACKING_URI": uri} if uri else variables
 
 
 class Tracker:
@@ -51,22 +45,12 @@ class Tracker:
 
     Args:
         library: The module `mlflow`.
-        target: Its tracking URI; $MLFLOW_TRACKING_URI, or MLflow's own choice, if None.
-        offline: Whether the network must not be touched.
-
-    Raises:
-        BenchError: If the tracking URI needs the network and that must not be touched.
     """
 
-    def __init__(self, library: Any, target: str | None, *, offline: bool) -> None:
-        for name, value in TIMEOUTS.items():
-            os.environ.setdefault(name, value)
-        uri = target or library.get_tracking_uri()
-        if offline and not _is_local(uri):
-            raise BenchError("The tracking server needs the network, and --offline forbids it.")
-        self._client = library.MlflowClient(tracking_uri=uri)
+    def __init__(self, library: Any) -> None:
+        self._client = library.MlflowClient()
         self._entities = library.entities
-        name = _get_experiment()
+        name = os.environ["MLFLOW_EXPERIMENT_NAME"]
         experiment = self._client.get_experiment_by_name(name)
         self._experiment = (
             self._client.create_experiment(name) if experiment is None else experiment.experiment_id
@@ -74,33 +58,30 @@ class Tracker:
 
     def log(self, entry: TrialEntry) -> None:
         """Write a run, unless it is up to date."""
-        for run in self._runs(entry.trial):
+        trial = entry.trial.replace("'", "\\'")
+        for run in self._client.search_runs([self._experiment], f"tags.`{TRIAL}` = '{trial}'"):
             if run.data.tags.get(FINGERPRINT) == entry.fingerprint:
                 return
             self._client.delete_run(run.info.run_id)
-        tag_names = spell_names(entry.tags)
+        names = spell_names(entry.tags)
         tags = {
             TRIAL: entry.trial,
             "mlflow.runName": entry.trial,
-            **{tag_names[name]: text[:MAX_LENGTH] for name, text in entry.tags.items()},
+            **{names[name]: text[:MAX_LENGTH] for name, text in entry.tags.items()},
         }
         run = self._client.create_run(self._experiment, tags=tags)
         self._write(run.info.run_id, entry)
         # The fingerprint comes last: a run without it is incomplete.
-        self._client.set_tag(run.info.run_id, FINGERPRINT, entry.fingerprint)
+        self._client.set_tag(run.info.run_id, FINGERPRINT, entry.fingerprint, synchronous=True)
         self._client.set_terminated(run.info.run_id, "FINISHED" if entry.succeeded else "FAILED")
-
-    def _runs(self, trial: str) -> list[Any]:
-        quoted = trial.replace("'", "\\'")
-        return list(self._client.search_runs([self._experiment], f"tags.`{TRIAL}` = '{quoted}'"))
 
     def _write(self, run: str, entry: TrialEntry) -> None:
         now = int(time.time() * 1000)
-        numbers = {name: [(0, value)] for name, value in entry.metrics.items()} | dict(entry.curves)
-        names = spell_names(numbers)
+        curves = {name: [(0, value)] for name, value in entry.metrics.items()} | dict(entry.curves)
+        names = spell_names(curves)
         metrics = [
             self._entities.Metric(names[name], value, now, step)
-            for name, points in numbers.items()
+            for name, points in curves.items()
             for step, value in points
         ]
         params = [
@@ -108,6 +89,8 @@ class Tracker:
             for name, value in entry.settings.items()
         ]
         for start in range(0, len(metrics), MAX_METRICS):
-            self._client.log_batch(run, metrics=metrics[start : start + MAX_METRICS])
+            batch = metrics[start : start + MAX_METRICS]
+            self._client.log_batch(run, metrics=batch, synchronous=True)
         for start in range(0, len(params), MAX_PARAMS):
-            self._client.log_batch(run, params=params[start : start + MAX_PARAMS])
+            batch = params[start : start + MAX_PARAMS]
+            self._client.log_batch(run, params=batch, synchronous=True)

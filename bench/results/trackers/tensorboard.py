@@ -9,22 +9,23 @@ A result with the same fingerprint is not written again; a changed one replaces 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from bench.files import write_whole
 from bench.results.trackers.entry import TrialEntry, spell_names
-from bench.results.trackers.live_curves import RUN
 
 LIBRARY = "tensorboardX"
-FOLDER = "runs"
+FOLDER = "TENSORBOARD_LOGGING_DIR"
+DEFAULT_FOLDER = "runs"
 FINGERPRINT = "fingerprint"
 
 
-def make_live_environment(target: str | None, *, offline: bool) -> dict[str, str]:
-    """Return where transformers' callback writes."""
+def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
+    """Return the environment variable that names the folder of the event files."""
     del offline  # only files are written
-    return {"TENSORBOARD_LOGGING_DIR": str(Path(target or FOLDER).absolute() / "live" / RUN)}
+    return {FOLDER: str(Path(target or DEFAULT_FOLDER).absolute())}
 
 
 class Tracker:
@@ -32,17 +33,14 @@ class Tracker:
 
     Args:
         library: The module `tensorboardX`.
-        target: Folder of the event files; `runs` if None.
-        offline: Ignored, since only files are written.
     """
 
-    def __init__(self, library: Any, target: str | None, *, offline: bool) -> None:
+    def __init__(self, library: Any) -> None:
         self._library = library
-        self._folder = Path(target or FOLDER)
 
     def log(self, entry: TrialEntry) -> None:
-        """Write a trial's settings, metrics and curves."""
-        folder = self._folder / entry.trial
+        """Write a trial's settings, metrics and curves, unless they are up to date."""
+        folder = Path(os.environ[FOLDER]) / entry.trial
         fingerprint = folder / FINGERPRINT
         if fingerprint.is_file() and fingerprint.read_text() == entry.fingerprint:
             return

@@ -44,6 +44,7 @@ def report_results(request: dict[str, Any]) -> str:
 
 def _open_tracker(name: str, target: str | None, *, offline: bool) -> Any:
     module = importlib.import_module(f"{__package__}.{name}")
+    os.environ.update(module.make_environment(target, offline=offline))
     try:
         library = importlib.import_module(module.LIBRARY)
     except ImportError as error:
@@ -51,7 +52,7 @@ def _open_tracker(name: str, target: str | None, *, offline: bool) -> Any:
             f"{module.LIBRARY} cannot be imported ({error}).",
             f"Install it: pip install 'llmrec-bench[{name}]'",
         ) from error
-    return module.Tracker(library, target, offline=offline)
+    return module.Tracker(library)
 
 
 def describe_error(error: Exception) -> str:
