@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_estimate import planned, sealed
+from test_estimate import commit_under, plan_graph
 
 from bench import cli
 from bench.plan import Stage
@@ -33,16 +33,16 @@ def draw(data: Stage, **args: Any) -> Stage:
 def keep(store: Store, *stages: Stage, key: str = "", code: bool = True, **more: Any) -> None:
     for stage in stages:
         recorded = {"code": dict(stage.code), **more} if code else more
-        sealed(store, stage, key or stage.key, 1.0, **recorded)
+        commit_under(store, stage, key or stage.key, 1.0, **recorded)
 
 
 def last(store: Store, stage: Stage) -> StageExplanation:
-    return explain(planned(stage), store)[-1]
+    return explain(plan_graph(stage), store)[-1]
 
 
 def test_what_is_stored_and_what_it_needs(store: Store) -> None:
     keep(store, draw(prepare()))
-    states = [(one.kind, one.state) for one in explain(planned(draw(prepare())), store)]
+    states = [(one.kind, one.state) for one in explain(plan_graph(draw(prepare())), store)]
     assert states == [("prepare", "not needed"), ("draw", "stored")]
 
 
@@ -71,7 +71,7 @@ def test_an_argument_is_new_or_gone(store: Store) -> None:
 def test_data_differ_and_what_stands_on_them(store: Store) -> None:
     keep(store, prepare(), draw(prepare()))
     other = prepare(checksums={"ratings": "b"}, card={"filters": {"min_rating": 4}})
-    first, second = explain(planned(draw(other)), store)
+    first, second = explain(plan_graph(draw(other)), store)
     assert first.reasons == (
         "The data set's card differs in filters.min_rating: 3 → 4",
         "The raw file 'ratings' differs, sha256: a → b",
@@ -101,7 +101,7 @@ def test_code_differs_in_named_modules(store: Store) -> None:
     assert last(store, stage).reasons == (
         "The code differs; the artifact does not list its modules.",
     )
-    sealed(store, stage, "e" * 32, 1.0, code=code)
+    commit_under(store, stage, "e" * 32, 1.0, code=code)
     found = last(store, stage)
     assert (found.nearest, found.reasons) == ("e" * 32, ("The code differs: bench.stages.draw.",))
 
