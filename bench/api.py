@@ -3,6 +3,7 @@
 from bench.data.catalogue import Catalogue
 from bench.data.windows import Windows
 from bench.errors import BenchError
+from bench.metrics.metric import CategoryMass, ItemCounts, Metric, RankedCases
 from bench.plan import (
     Constrained,
     Data,
@@ -49,18 +50,22 @@ from bench.records import Plain, derive_seed
 __all__ = [
     "BenchError",
     "Catalogue",
+    "CategoryMass",
     "Constrained",
     "Data",
     "FineTuned",
     "Grounded",
+    "ItemCounts",
     "Knowing",
     "Lists",
+    "Metric",
     "Model",
     "Pairs",
     "Plain",
     "Plan",
     "Policy",
     "Preferring",
+    "RankedCases",
     "Reranked",
     "Rows",
     "Stage",

@@ -22,11 +22,9 @@ from bench.data.catalogue import Catalogue
 from bench.data.windows import PADDING
 from bench.errors import BenchError, unknown
 from bench.metrics.evaluate import Scores, evaluate
-from bench.metrics.names import parse
 from bench.metrics.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
+from bench.metrics.registry import get_metric, plugin_metrics
 from bench.rows import SEPARATORS, Id, file_kind, read_rows
-
-NEEDS_CATALOGUE = frozenset({"Coverage", "Gini", "Hallucination"})
 
 
 class RankedCase(BaseModel):
@@ -143,11 +141,9 @@ def score_ranking(
                 "Categories are to be tracked, but there is no catalogue.",
                 "Give a catalogue file that says which item has which category.",
             )
-        metrics = evaluate_file(file, _seen_items(file), ks)[1].metrics
+        metrics = evaluate_file(file, collect_items([file]), ks)[1].metrics
         return {
-            name: value
-            for name, value in metrics.items()
-            if parse(name).family not in NEEDS_CATALOGUE
+            name: value for name, value in metrics.items() if not get_metric(name).needs_catalog
         }
     if tracked is not None:
         catalogue = replace(catalogue, tracked=_checked_categories(tracked, catalogue))
@@ -170,6 +166,7 @@ def evaluate_file(
         histories=_positions([case.history for case in file.cases], position, PADDING),
         catalogue=catalogue,
         ks=ks,
+        plugins=plugin_metrics().values(),
     )
     return items, scores
 
@@ -183,12 +180,12 @@ def _positions(
     return table
 
 
-def _seen_items(file: RankingFile) -> Catalogue:
-    seen: dict[str, None] = {}
-    for case in file.cases:
-        seen.update(dict.fromkeys((*case.history, case.target, *case.items)))
-    ids = tuple(seen)
-    return Catalogue(ids=ids, titles=ids, categories=((),) * len(ids))
+def collect_items(files: Sequence[RankingFile]) -> Catalogue:
+    """Make a catalog of all ids in ranking files, for metrics that need no complete catalog."""
+    ids: dict[str, None] = {}
+    for case in (case for file in files for case in file.cases):
+        ids.update(dict.fromkeys((*case.history, case.target, *case.items)))
+    return Catalogue(ids=tuple(ids), titles=tuple(ids), categories=((),) * len(ids))
 
 
 def _checked_categories(tracked: Sequence[str], catalogue: Catalogue) -> tuple[str, ...]:

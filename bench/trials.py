@@ -15,7 +15,7 @@ from bench.cards import BoardCard, BoardRow, Rows
 from bench.config import Override
 from bench.data.assets import checksums
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.once import one_state
 from bench.plan import (
     Data,
@@ -48,7 +48,7 @@ class Board:
 
 def all_ks(boards: Iterable[Board]) -> tuple[int, ...]:
     """Return every k that trials of these boards are evaluated at, the usual ones among them."""
-    asked = {parse(name).k for board in boards for name in board.card.metrics}
+    asked = {get_metric(name).k for board in boards for name in board.card.metrics}
     return tuple(sorted({*DEFAULT_KS, *(k for k in asked if k is not None)}))
 
 

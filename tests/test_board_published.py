@@ -21,7 +21,7 @@ from bench.board.latex import escape
 from bench.board.markdown import render_markdown
 from bench.board.table import BoardTable
 from bench.cards import BoardCard, BoardRow, Rows
-from bench.claims.cards import load
+from bench.claims.cards import load_claims
 from bench.results import DataFacts, Evaluation, Result, write_result
 from bench.trials import Board, Trial
 
@@ -33,7 +33,7 @@ ROWS = ("SASRec", "BIGRec", "RW", "D3", "DMPO", "SDPO", "RosePO", "SPRec")
 
 def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
     """Write every number of the printed table as the result of one seed."""
-    book, numbers = load("sprec"), published.load()
+    book, numbers = load_claims("sprec"), published.load()
     rows = tuple(
         BoardRow(method="popularity", label=name, ranked=name != "SASRec") for name in ROWS
     )

@@ -14,7 +14,7 @@ from test_lists import RULES, made, raw_data
 
 from bench import plugins
 from bench.cards import BoardCard, BoardRow, Lists, Rows
-from bench.claims.cards import load as claims
+from bench.claims.cards import load_claims as claims
 from bench.config import check_card
 from bench.data import lists
 from bench.data.listmaking import make_lists, narrowed

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from bench.board.table import Cell, Outcome, Row, overall
-from bench.metrics.names import parse
-from bench.stats.seeds import mean_sd
+from bench.metrics.registry import get_metric
+from bench.stats.seeds import summarize_seeds
 
 # Means that lie closer than this differ by the order of a sum only.
 ROUNDING = 1e-12
@@ -59,7 +59,7 @@ def marked(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
                 for row in rows
                 if row.ranked and (mean := row.cells[column].mean) is not None
             },
-            higher_is_better=parse(metric).higher_is_better,
+            higher_is_better=get_metric(metric).higher_is_better,
         )
         for column, metric in enumerate(metrics)
     ]
@@ -92,7 +92,7 @@ def cell(metric: str, outcomes: Sequence[Outcome]) -> Cell:
     old = dict.fromkeys(
         one.stale for one in outcomes if one.stale and one.value(metric) is not None
     )
-    mean, sd = mean_sd([value for _, value in by_seed])[:2] if by_seed else (None, None)
+    mean, sd = summarize_seeds([value for _, value in by_seed])[:2] if by_seed else (None, None)
     return Cell(
         metric=metric,
         status=status,
@@ -112,6 +112,6 @@ def plain(cell: Cell) -> PlainCell:
 
 
 def _why_absent(metric: str) -> str:
-    if parse(metric).family in ("MGU", "DGU", "GU"):
+    if get_metric(metric).needs_categories:
         return "the catalogue does not track its categories."
     return "the catalogue may hold fewer items than its lists need."

@@ -12,7 +12,7 @@ from bench.board.examples import Example
 from bench.board.exports import TYPES, page_pieces, switches
 from bench.board.ledger import Bill, Entry, Ledger
 from bench.board.table import Block, BoardTable, Cell, Outcome, Row
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 
 KEY_DIGITS = 12
 TITLE_CHARS = 100
@@ -25,7 +25,7 @@ def page_data(table: BoardTable, ledger: Ledger, bills: list[Bill]) -> dict[str,
     return {
         "name": table.name,
         "metrics": list(table.metrics),
-        "higher": [parse(metric).higher_is_better for metric in table.metrics],
+        "higher": [get_metric(metric).higher_is_better for metric in table.metrics],
         "shown": list(switches(table)),
         "files": page_pieces(table),
         "types": TYPES,

@@ -17,7 +17,7 @@ from bench.board.wording import (
     p_value,
     signed,
 )
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 
 END = " \\\\\n"
 AFTER = "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
@@ -84,7 +84,7 @@ def _caption(table: BoardTable) -> str:
 
 def head(metric: str) -> str:
     """Name a column, with an arrow to the better side."""
-    side = "uparrow" if parse(metric).higher_is_better else "downarrow"
+    side = "uparrow" if get_metric(metric).higher_is_better else "downarrow"
     return f"{escape(metric)} $\\{side}$"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.claims.verdict import Ours, Printed
+from bench.claims.verdict import PublishedVerdict, ReproducedVerdict
 
 if TYPE_CHECKING:
     from bench.board.sweeps import Sweep
@@ -221,9 +221,9 @@ class ClaimLine:
     section: str
     sentence: str
     implied: bool
-    in_print: Printed
+    in_print: PublishedVerdict
     count_in_print: str
-    ours: Ours
+    ours: ReproducedVerdict
     count_ours: str
     note: str
     cells: tuple[tuple[str, str, str, str], ...]

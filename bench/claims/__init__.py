@@ -1,8 +1,7 @@
 """Claims of the papers as checks that a program can make.
 
-The way through the room: `checks` (one class a form) → `cards` (a paper's claims, from
-`leaderboards/claims/*.toml`, multiplied out into cells) → `printed`, which judges the paper's own
-numbers by the arithmetic of `forms`, and `ours`, which judges runs by tests (`rows`, `sweeps`,
-`differences`). `verdict` has the words that both use. The two verdicts of a claim stand side by
-side; neither replaces the other.
+`checks` has one class per claim type, `cards` reads a paper's claims from
+`leaderboards/claims/*.toml` and expands each check into cells. `printed` judges the paper's own
+numbers with the predicates of `forms`; `ours` judges our results with tests (`rows`, `sweeps`,
+`differences`). A claim has both verdicts, in the words of `verdict`.
 """

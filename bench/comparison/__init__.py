@@ -1,5 +1,5 @@
-"""Two methods side by side, wherever their numbers come from.
+"""Comparing two methods, from results or from ranking files made elsewhere.
 
-`systems` reads results and refuses what was edited, `outside` reads rankings made elsewhere, `pair`
-compares two of them, `wording` puts the outcome into a table and one sentence.
+`systems` reads results and refuses edited ones, `outside` reads ranking files, `pair` compares two
+of them and writes the table and the sentence for a paper.
 """

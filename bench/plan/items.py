@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.metrics.plugins import plugin_arguments
+from bench.metrics.registry import plugin_metrics
 from bench.plan.parts import ITEMS, Nouns, Rows
 from bench.plan.stage import Stage
 from bench.records import Plain
@@ -149,8 +151,10 @@ def rank(
 
 def evaluate(ranking: Stage, cases: Rows, *, ks: Sequence[int]) -> Stage:
     """Compute every metric at every k of a ranking, with its per-case values."""
+    args, functions = plugin_arguments(plugin_metrics())
     return Stage(
         kind="evaluate",
-        args={"ks": list(ks)},
+        args={"ks": list(ks), **args},
         inputs={"data": cases.data, "cases": cases.stage, "ranking": ranking},
+        functions=functions,
     )

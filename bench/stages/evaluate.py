@@ -20,11 +20,20 @@ from bench.data import prepared
 from bench.errors import BenchError
 from bench.metrics.evaluate import Scores, evaluate
 from bench.metrics.ranking import LIST_ENDS
+from bench.metrics.registry import select_plugins
 from bench.rankings import read_ranking
 from bench.records import Job
 
 
-def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) -> None:
+def run(
+    job: Job,
+    *,
+    ks: Sequence[int],
+    data: Path,
+    cases: Path,
+    ranking: Path,
+    plugins: Sequence[str] = (),
+) -> None:
     """Evaluate a ranking at every k that its lists, and the catalogue, are long enough for."""
     source = prepared.shared(data)
     samples = prepared.shared_rows(cases)
@@ -43,6 +52,7 @@ def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) 
         histories=windows.histories,
         catalogue=source.catalogue,
         ks=fitting,
+        plugins=select_plugins(plugins),
     )
     content = {
         "evaluation": {

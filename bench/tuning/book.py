@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.graph import Graph, build, missing, units
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.results import Attempt
 from bench.runner.policy import next_divisor
 from bench.runner.records import record_failure, record_success
@@ -45,7 +45,7 @@ class Book:
         self.problems: dict[Look, str] = {}
         self.ran: set[str] = set()
         self.num_cases: int | None = None
-        self._metric = parse(search.setup.metric)
+        self._metric = get_metric(search.setup.metric)
         self.graph: Graph = build(_distinct(search.trials.values()))
         self._attempts: dict[Look, list[Attempt]] = {}
         for look, trial in search.trials.items():

@@ -17,7 +17,7 @@ from bench import plugins
 from bench.cards import BoardRow, Rows
 from bench.config import Override, check_setting, parse_value
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.plan import Data, Model, evaluate, language_model
 from bench.records import Plain, digest
 from bench.settings import overrides_for, resolve_settings, setting_layers
@@ -65,7 +65,7 @@ class Setup:
     def __post_init__(self) -> None:
         if self.num < 1:
             raise BenchError("A search of no trials finds nothing.", "Give --trials 8, or more.")
-        parse(self.metric)
+        get_metric(self.metric)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def plan_search(setup: Setup, space: Space) -> Search:
     Raises:
         BenchError: The setup does not fit together, or no configuration at all can be planned.
     """
-    metric = parse(setup.metric)
+    metric = get_metric(setup.metric)
     given = _given(setup, space)
     amounts = _rungs(space, given)
     changes = configurations(space, setup.num, seed=setup.seed, given=given)
