@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from bench import published
-from bench.claims import forms
-from bench.claims.cards import PaperClaims, load_claims
-from bench.claims.checks import Check, Rank, expand_braces, is_higher_better
-from bench.claims.printed import judge_published, judge_published_check
-from bench.claims.verdict import (
+from bench.config.toml import check_card
+from bench.errors import BenchError
+from bench.report import published
+from bench.report.claims import predicates
+from bench.report.claims.cards import PaperClaims, load_claims
+from bench.report.claims.claim_types import Check, Rank, expand_braces, is_higher_better
+from bench.report.claims.published_values import judge_published, judge_published_check
+from bench.report.claims.verdict import (
     combine_published,
     combine_reproduced,
     count_required,
     judge_published_cells,
     judge_reproduced_cells,
 )
-from bench.config import check_card
-from bench.errors import BenchError
-from bench.published import Number, Place, Published
+from bench.report.published import Number, Place, Published
 
 BOOKS = {name: load_claims(name) for name in ("sprec", "igd", "dpo4rec")}
 CLAIMS = [(name, claim.id) for name, book in BOOKS.items() for claim in book.claims]
@@ -70,7 +70,9 @@ def ranks(row: str, **names: Any) -> list[int]:
             TABLES.number(book.find_place(one, cell.dataset, cell.metric)).value
             for one in cell.rows
         ]
-        found.append(forms.best_rank(values[0], values[1:], higher=is_higher_better(cell.metric)))
+        found.append(
+            predicates.best_rank(values[0], values[1:], higher=is_higher_better(cell.metric))
+        )
     return found
 
 
@@ -94,7 +96,7 @@ def test_shares_of_zero_information_against_the_printed_counts() -> None:
         num = tokens(dataset, "n_tokens").value
         share = 100 * num_zero / num
         printed_share = tokens(dataset, "zero_ig_tokens_pct")
-        if not forms.is_consistent(printed_share, share, share):
+        if not predicates.is_consistent(printed_share, share, share):
             off.append((dataset, printed_share.value, round(share, 3)))
         zero, every = zero + num_zero, every + num
     assert round(100 * zero / every, 1) == 69.4
@@ -308,11 +310,11 @@ def test_flipping_two_rows_flips_the_printed_verdict() -> None:
 
 
 def test_sweeps_in_plain_numbers() -> None:
-    assert forms.rank_correlation([1, 2, 3], [0.1, 0.2, 0.9]) == pytest.approx(1)
-    assert forms.rank_correlation([1, 2, 3], [0.9, 0.2, 0.1]) == pytest.approx(-1)
-    assert forms.rank_correlation([1, 2, 3], [0.1, 0.1, 0.1]) == 0
-    assert forms.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=True)
-    assert not forms.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=False)
+    assert predicates.rank_correlation([1, 2, 3], [0.1, 0.2, 0.9]) == pytest.approx(1)
+    assert predicates.rank_correlation([1, 2, 3], [0.9, 0.2, 0.1]) == pytest.approx(-1)
+    assert predicates.rank_correlation([1, 2, 3], [0.1, 0.1, 0.1]) == 0
+    assert predicates.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=True)
+    assert not predicates.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=False)
 
 
 def test_verdicts_join() -> None:

@@ -21,7 +21,7 @@ from bench.stats.compare import compare
 from bench.stats.intervals import set_interval
 from bench.stats.paired import paired_t
 from bench.stats.power import detectable_difference
-from bench.stats.tally import sum_units
+from bench.stats.set_metrics import sum_units
 
 NUM = 400
 

@@ -11,7 +11,7 @@ from test_stats_sets import zipf
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.stats.reproduction import compare_orders, estimate, reproduce
-from bench.stats.seeds import compute_seed_values
+from bench.stats.seed_variance import compute_seed_values
 
 
 def test_interval_of_a_mean_by_hand():

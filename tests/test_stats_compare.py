@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from bench.errors import BenchError
 from bench.stats.compare import compare, compare_with_reference, find_ties_with_best
 from bench.stats.corrections import holm
-from bench.stats.sample import Sample, align_cases
-from bench.stats.seeds import compare_seeds, compute_seed_values, summarize_seeds
+from bench.stats.samples import Sample, align_cases
+from bench.stats.seed_variance import compare_seeds, compute_seed_values, summarize_seeds
 
 
 def sample(name, values, *, metric="NDCG@5", cases=None, users=None, seeds=None):

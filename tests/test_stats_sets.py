@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
-from bench.metrics.ranking import Ranking
 from bench.metrics.registry import get_metric
 from bench.stats.compare import compare, find_ties_with_best
 from bench.stats.intervals import bootstrap, jackknife, set_interval
-from bench.stats.sample import Sample, align_lists
-from bench.stats.seeds import compute_seed_values
-from bench.stats.swap import label_swap
-from bench.stats.tally import sum_units
+from bench.stats.label_swap import label_swap
+from bench.stats.samples import Sample, align_lists
+from bench.stats.seed_variance import compute_seed_values
+from bench.stats.set_metrics import sum_units
 
 NUM_ITEMS = 60
 GENRES = ("crime", "drama", "war")
@@ -32,10 +32,10 @@ CATEGORIES = tuple(
 )
 
 
-def catalogue(num_items):
+def catalog(num_items):
     ids = tuple(str(item) for item in range(num_items))
     categories = tuple(CATEGORIES[item % NUM_ITEMS] for item in range(num_items))
-    return Catalogue(ids=ids, titles=ids, categories=categories, tracked=GENRES)
+    return Catalog(ids=ids, titles=ids, categories=categories, tracked=GENRES)
 
 
 def sample(name, items, *, num_items=NUM_ITEMS, users=None, unknown=(), seeds=None, k=2):
@@ -50,7 +50,7 @@ def sample(name, items, *, num_items=NUM_ITEMS, users=None, unknown=(), seeds=No
             Ranking(items=lists),
             targets=targets,
             histories=histories,
-            catalogue=catalogue(num_items),
+            catalog=catalog(num_items),
             ks=[k],
         )
         for lists in items

@@ -14,12 +14,12 @@ from bench.cli import options as o
 from bench.errors import unknown
 
 if TYPE_CHECKING:
-    from bench.claims.cards import Claim, PaperClaims
-    from bench.claims.ours import ReproducedClaim
-    from bench.claims.printed import PublishedCheck, PublishedClaim
-    from bench.claims.runs import Comparisons
     from bench.cli.selection import Cells
-    from bench.trials import Board
+    from bench.plan.trials import Board
+    from bench.report.claims.cards import Claim, PaperClaims
+    from bench.report.claims.published_values import PublishedCheck, PublishedClaim
+    from bench.report.claims.reproduced import ReproducedClaim
+    from bench.report.claims.runs import Comparisons
 
 WIDTH = 100
 NUM_REASONS = 2
@@ -34,10 +34,10 @@ def claims(
     as_json: o.AsJson = False,
 ) -> None:
     """Print each claim with its verdict by the paper's printed numbers and by our results."""
-    from bench import published
-    from bench.claims.cards import find_claim_files, load_claims
-    from bench.claims.ours import judge_reproduced
-    from bench.claims.printed import judge_published
+    from bench.report import published
+    from bench.report.claims.cards import find_claim_files, load_claims
+    from bench.report.claims.published_values import judge_published
+    from bench.report.claims.reproduced import judge_reproduced
     from bench.stats.descriptions import CLAIM_TESTS
 
     names = [paper] if paper is not None else sorted(find_claim_files())
@@ -76,9 +76,9 @@ def _make_tests(
     board_names: Sequence[tuple[str, ...]], results: Path
 ) -> dict[tuple[str, ...], Comparisons]:
     """Read the results of each set of boards; boards that were never run have none."""
-    from bench.board.runs import read_runs
-    from bench.claims.runs import Comparisons
     from bench.cli.selection import RECORDS, cells, recall
+    from bench.report.claims.board_runs import read_runs
+    from bench.report.claims.runs import Comparisons
 
     planned: dict[str, tuple[Board, Cells]] = {}
     names = {name for boards in board_names for name in boards}

@@ -13,7 +13,7 @@ from bench.cli import options as o
 from bench.cli.compare import Metrics, OneDataset
 
 if TYPE_CHECKING:
-    from bench.cli.recalled import Block
+    from bench.cli.previous_boards import Block
     from bench.stats.power import DetectableDifference
 
 
@@ -38,7 +38,7 @@ def power(
 
     The spread comes from the results at hand; what is approximate is said below the table.
     """
-    from bench.cli.recalled import blocks
+    from bench.cli.previous_boards import blocks
     from bench.metrics.registry import get_metric
 
     asked = [get_metric(name).name for name in metric or ()]
@@ -72,8 +72,8 @@ def _block(
     seeds: int | None,
 ) -> tuple[list[DetectableDifference], list[str]]:
     """Compute every row against the reference; a row that cannot be is named with the reason."""
-    from bench.comparison.systems import read_system, require_comparable
     from bench.errors import BenchError, unknown
+    from bench.report.compare.systems import read_system, require_comparable
     from bench.stats.power import detectable_difference
 
     positions: dict[str, int] = {}
@@ -109,7 +109,7 @@ def _block(
 def _text(block: Block, found: list[DetectableDifference], refused: list[str]) -> str:
     from tabulate import tabulate
 
-    from bench.board.wording import number, percent
+    from bench.report.format import number, percent
 
     reference = block.board.card.reference_row
     rows = [

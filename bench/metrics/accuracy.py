@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.ranking import NOT_AN_ITEM
 from bench.metrics.metric import Metric, RankedCases, Values
-from bench.metrics.ranking import NOT_AN_ITEM
 from bench.metrics.rerank import ndcg_of_labels
 
 

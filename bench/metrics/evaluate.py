@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import LIST_ENDS, Ranking
 from bench.errors import BenchError
 from bench.metrics.metric import CategoryMass, ItemCounts, Labels, Metric, RankedCases, Values
-from bench.metrics.ranking import LIST_ENDS, Ranking
 from bench.metrics.registry import BUILT_IN
 from bench.metrics.rerank import sort_labels
 
@@ -49,7 +49,7 @@ def evaluate(
     *,
     targets: NDArray[np.integer],
     histories: NDArray[np.integer],
-    catalogue: Catalogue,
+    catalog: Catalog,
     ks: Sequence[int],
     plugins: Iterable[Metric] = (),
 ) -> Scores:
@@ -62,7 +62,7 @@ def evaluate(
         ranking: The lists of C cases, each at least as long as the largest k.
         targets: Item that came next, shape (C,); -1 if it is not in the catalog.
         histories: Items seen before, shape (C, H); -1 for padding and unknown items.
-        catalogue: The items, with the tracked categories.
+        catalog: The items, with the tracked categories.
         ks: Lengths of the lists, from 1, in any order.
         plugins: Metric families of plug-ins.
 
@@ -75,7 +75,7 @@ def evaluate(
     """
     lengths = sorted(set(ks))
     _check_cases(ranking, targets, histories)
-    _check_lists(ranking, len(catalogue), lengths)
+    _check_lists(ranking, len(catalog), lengths)
     known = targets >= 0
     if not known.any():
         raise BenchError(
@@ -88,24 +88,24 @@ def evaluate(
         ranks=_find_ranks(ranking.items, targets),
         targets=targets,
         histories=histories,
-        catalog=catalogue,
+        catalog=catalog,
     )
     cases = {
         metric.name: _checked(metric, metric.score_cases(ranked, metric.k or 1), (len(targets),))
         for metric in _at_each_k(families, lengths)
         if metric.score_cases and (ranking.texts is not None or not metric.needs_texts)
     }
-    masses = _sum_masses(ranking.items, known, catalogue.shares, lengths)
-    history_mass = _count_items(histories, len(catalogue)) @ catalogue.shares
+    masses = _sum_masses(ranking.items, known, catalog.shares, lengths)
+    history_mass = _count_items(histories, len(catalog)) @ catalog.shares
     metrics = {name: float(values.mean()) for name, values in cases.items()}
     for k in lengths:
         lists = ItemCounts(
-            counts=_count_items(ranking.items[known, :k], len(catalogue)),
+            counts=_count_items(ranking.items[known, :k], len(catalog)),
             num_lists=np.asarray(known.sum(), dtype=np.float64),
             k=k,
-            num_items=len(catalogue),
+            num_items=len(catalog),
         )
-        metrics |= _score_sets(families, lists, masses[k].sum(axis=0), history_mass, catalogue)
+        metrics |= _score_sets(families, lists, masses[k].sum(axis=0), history_mass, catalog)
     return Scores(
         metrics=metrics,
         cases=cases,
@@ -175,7 +175,7 @@ def _score_sets(
     lists: ItemCounts,
     recommended: Values,
     history: Values,
-    catalogue: Catalogue,
+    catalog: Catalog,
 ) -> dict[str, float]:
     """Compute the set-level metrics at one k."""
     values: dict[str, float] = {}
@@ -184,7 +184,7 @@ def _score_sets(
             metric = family.at(lists.k)
             values[metric.name] = float(_checked(metric, family.score_counts(lists), ()))
         elif family.score_masses:
-            categories = catalogue.tracked if family.takes_category else catalogue.tracked[:1]
+            categories = catalog.tracked if family.takes_category else catalog.tracked[:1]
             for index, category in enumerate(categories):
                 metric = family.at(lists.k, category if family.takes_category else None)
                 mass = CategoryMass(recommended=recommended, history=history, index=index)

@@ -1,7 +1,7 @@
 """The `Metric` object: all that the benchmark knows about one metric, at any list length k.
 
 Boards, statistics, exports and claims ask this object; nothing else lists metrics by name. Shapes:
-C test cases, N labelled lists, L positions, I items, G tracked categories; `...` stands for any
+C test cases, N labeled lists, L positions, I items, G tracked categories; `...` stands for any
 number of leading axes, so that a significance test can evaluate thousands of permuted sets at once.
 """
 
@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.errors import BenchError
-from bench.metrics.ranking import Ranking
 
 Values = NDArray[np.float64]
 Labels = NDArray[np.integer]
@@ -43,7 +43,7 @@ class RankedCases:
     ranks: NDArray[np.int32]
     targets: NDArray[np.integer]
     histories: NDArray[np.integer]
-    catalog: Catalogue
+    catalog: Catalog
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

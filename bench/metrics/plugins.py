@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.hashing import Plain
 from bench.metrics.metric import Metric
-from bench.records import Plain
 
 FOLDER = "metrics"
 ATTRIBUTE = "METRIC"
@@ -24,7 +24,7 @@ ATTRIBUTE = "METRIC"
 
 def plugin_paths() -> dict[str, Path]:
     """Map the module names of all plug-in metrics to their files; the first folder wins."""
-    from bench.plugins import user_folders  # reads cards, which know metrics
+    from bench.config.search_path import user_folders  # reads cards, which know metrics
 
     paths: dict[str, Path] = {}
     for folder in user_folders():

@@ -1,4 +1,4 @@
-"""Compute the metrics of re-ranked lists; the artefact is what a result is made of.
+"""Compute the metrics of re-ranked lists; the artifact is what a result is made of.
 
 evaluation.json   metric values, sizes, the data's fingerprint
 cases.parquet     a line a test list: user, rank of the first positive (-1: none), metrics
@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.data import lists as data
+from bench.data import prepared_lists as data
+from bench.hashing import Job
 from bench.metrics.evaluate import evaluate_lists
 from bench.metrics.registry import select_plugins
 from bench.metrics.rerank import sort_labels
-from bench.records import Job
 
 
 def run(

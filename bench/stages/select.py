@@ -1,4 +1,4 @@
-"""Choose among rankings by a metric on validation; the artefact is the chosen one's test ranking.
+"""Choose among rankings by a metric on validation; the artifact is the chosen one's test ranking.
 
 ranking.parquet  the winner's, as it was
 choice.json      the metric, the chosen candidate, every candidate's value on validation
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from bench.data import prepared
 from bench.errors import BenchError, unknown
+from bench.hashing import Job
 from bench.metrics.evaluate import evaluate
 from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric, select_plugins
-from bench.rankings import FILE, read_ranking
-from bench.records import Job
+from bench.results.ranking_file import FILE, read_ranking
 
 
 def run(
@@ -72,7 +72,7 @@ def _value(
         read_ranking(ranking),
         targets=windows.targets,
         histories=windows.histories,
-        catalogue=source.catalogue,
+        catalog=source.catalog,
         ks=[metric.k or 1],
         plugins=select_plugins(plugins),
     ).metrics

@@ -1,7 +1,7 @@
 """Comparisons of methods on one metric: two methods, all against a reference, ties with the best.
 
 They answer whether other users would give the same result. Whether other seeds would is a separate
-question, see `bench.stats.seeds`.
+question, see `bench.stats.seed_variance`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
 from bench.stats.corrections import ALPHA, holm
 from bench.stats.intervals import set_interval
+from bench.stats.label_swap import label_swap
 from bench.stats.paired import paired_t, sign_flip
 from bench.stats.randomization import NUM_RESAMPLES, ROUNDING
-from bench.stats.sample import Sample, align_cases, align_lists, get_case_values
-from bench.stats.seeds import compute_seed_values
-from bench.stats.swap import label_swap
-from bench.stats.tally import sum_units
+from bench.stats.samples import Sample, align_cases, align_lists, get_case_values
+from bench.stats.seed_variance import compute_seed_values
+from bench.stats.set_metrics import sum_units
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.metrics.metric import Metric
-from bench.stats.tally import UnitSums
+from bench.stats.set_metrics import UnitSums
 
 Weights = NDArray[np.int32]
 Interval = tuple[float, float] | tuple[None, None]

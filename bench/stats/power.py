@@ -29,8 +29,8 @@ from bench.metrics.registry import get_metric
 from bench.stats.corrections import ALPHA
 from bench.stats.intervals import set_interval
 from bench.stats.randomization import ROUNDING
-from bench.stats.sample import Sample, Units, align_cases, align_lists, get_case_values
-from bench.stats.tally import sum_units
+from bench.stats.samples import Sample, Units, align_cases, align_lists, get_case_values
+from bench.stats.set_metrics import sum_units
 
 POWER = 0.8
 

@@ -1,7 +1,7 @@
 """p-values of randomization tests: all patterns where there are few, otherwise random ones.
 
 Both tests flip a coin per unit: heads leaves the unit as it is, tails flips the sign of its
-difference (`bench.stats.paired`) or swaps the two methods' lists (`bench.stats.swap`).
+difference (`bench.stats.paired`) or swaps the two methods' lists (`bench.stats.label_swap`).
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
 from bench.stats.intervals import set_interval
 from bench.stats.paired import paired_t
-from bench.stats.sample import Sample, Units, get_case_values, select_known
-from bench.stats.tally import UnitSums, sum_units
+from bench.stats.samples import Sample, Units, get_case_values, select_known
+from bench.stats.set_metrics import UnitSums, sum_units
 
 MIN_ROWS = 3
 

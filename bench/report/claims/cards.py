@@ -1,0 +1,197 @@
+"""The claims of a paper, from `leaderboards/claims/<paper>.toml`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from bench.config import plugins
+from bench.config.toml import Card, check_card, read_toml
+from bench.errors import BenchError, unknown
+from bench.report.claims.claim_types import AnyCheck, Check, Larger, Names
+from bench.report.claims.verdict import PublishedVerdict
+from bench.report.published import Place
+
+FOLDER = "claims"
+
+
+class Claim(Card):
+    """A sentence of a paper with its checks.
+
+    Attributes:
+        id: A prefix of the paper, a number, a letter for parts of a sentence, e.g. S-04a.
+        section: Of the paper.
+        sentence: The claim in our words.
+        boards: Boards with its rows; the claim is listed on the first one.
+        verdict: Expected from the paper's own numbers.
+        implied: No sentence of the paper says it, but its argument needs it.
+        checks: All must hold.
+        also: Further counts, which do not enter the verdict.
+        note: What a reader should know about the printed numbers.
+    """
+
+    id: str = Field(pattern=r"^[A-Z]+-[0-9]{2,}[a-z]?$")
+    section: str
+    sentence: str
+    boards: Names = Field(min_length=1)
+    verdict: PublishedVerdict
+    implied: bool = False
+    checks: tuple[AnyCheck, ...] = Field(min_length=1)
+    also: tuple[AnyCheck, ...] = ()
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> Claim:
+        in_tables = self.verdict in ("yes", "partly", "no")
+        if any(bool(check.printed) != in_tables for check in self.checks):
+            raise ValueError(f"the verdict {self.verdict!r} and the `printed` counts do not fit")
+        return self
+
+
+class PublishedRow(Card):
+    """Where the paper prints a row; empty if it is in no table.
+
+    Attributes:
+        table: Number of the table.
+        method: As in the file of published numbers.
+        variant: Likewise.
+    """
+
+    table: str = ""
+    method: str = ""
+    variant: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One comparison of a check.
+
+    Attributes:
+        dataset: As the paper prints it.
+        metric: Name of the metric.
+        rows: Names of the rows, in the roles of the claim type.
+        host: What `{host}` stands for.
+        other_dataset: Of the second of two differences.
+    """
+
+    dataset: str
+    metric: str
+    rows: tuple[str, ...]
+    host: str = ""
+    other_dataset: str = ""
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        """What the pairs have in common that a check counts as one cell (`Check.rivals`)."""
+        return self.dataset, self.metric, self.host, self.rows[0]
+
+
+class PaperClaims(Card):
+    """All claims of a paper, and where its rows are printed.
+
+    Attributes:
+        paper: As in the files of published numbers.
+        title: Of the paper.
+        datasets: Name of our card by the printed name of each data set.
+        rows: By the row's name on its board.
+        groups: Names for several rows.
+        claims: In the paper's order.
+    """
+
+    paper: str
+    title: str
+    datasets: dict[str, str] = Field(min_length=1)
+    rows: dict[str, PublishedRow]
+    groups: dict[str, Names] = {}
+    claims: tuple[Claim, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> PaperClaims:
+        counts = Counter(claim.id for claim in self.claims)
+        if repeated := [name for name, count in counts.items() if count > 1]:
+            raise ValueError(f"two claims have the id {repeated[0]}")
+        for claim in self.claims:
+            for check in (*claim.checks, *claim.also):
+                try:
+                    self._check_names(check)
+                except BenchError as error:
+                    message = f"{claim.id}: {error.message} {error.hint}"
+                    raise ValueError(message.rstrip(".")) from error
+        return self
+
+    def _check_names(self, check: Check) -> None:
+        for cell in self.expand_cells(check):
+            for row in cell.rows:
+                if row not in self.rows:
+                    raise unknown("row", row, self.rows)
+            for dataset in filter(None, (cell.dataset, cell.other_dataset)):
+                if dataset not in self.datasets:
+                    raise unknown("data set", dataset, self.datasets)
+
+    def get_claim(self, name: str) -> Claim:
+        """Return a claim by its id.
+
+        Raises:
+            BenchError: If there is none.
+        """
+        claims = {claim.id: claim for claim in self.claims}
+        if name not in claims:
+            raise unknown("claim", name, claims)
+        return claims[name]
+
+    def expand_cells(self, check: Check) -> list[Cell]:
+        """Expand a check into its cells: data sets × metrics × hosts × rows."""
+        others: Sequence[str] = check.than_on if isinstance(check, Larger) else ()
+        return [
+            Cell(
+                dataset=dataset,
+                metric=metric,
+                rows=tuple(row.replace("{host}", host) for row in rows),
+                host=host,
+                other_dataset=other,
+            )
+            for dataset in check.datasets or tuple(self.datasets)
+            for metric in check.metrics
+            for host in check.hosts
+            for rows in check.list_rows(lambda name: self.groups.get(name, (name,)))
+            for other in others or ("",)
+            if not other or other != dataset
+        ]
+
+    def find_place(self, row: str, dataset: str, metric: str) -> Place | None:
+        """Return where a number is printed; None if the row is in no table."""
+        published = self.rows[row]
+        if not published.table:
+            return None
+        return Place(
+            paper=self.paper,
+            table=published.table,
+            dataset=dataset,
+            method=published.method,
+            variant=published.variant,
+            metric=metric,
+        )
+
+
+def find_claim_files() -> dict[str, Path]:
+    """Map the papers' short names to their files; the first folder of a name wins."""
+    return plugins.board_files(FOLDER)
+
+
+def load_claims(paper: str) -> PaperClaims:
+    """Load and check the claims of a paper.
+
+    Args:
+        paper: Its short name, e.g. sprec.
+
+    Raises:
+        BenchError: If there is no such file, or its content is invalid.
+    """
+    paths = find_claim_files()
+    if paper not in paths:
+        raise unknown("paper", paper, paths)
+    return check_card(read_toml(paths[paper]), PaperClaims, str(paths[paper]))
