@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from bench.cli.app import app
+from bench.config.cards import BoardCard, BoardRow
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
 from bench.metrics.metric import Metric
 from bench.metrics.registry import BUILT_IN, get_metric, list_metrics, plugin_metrics
+from bench.plan.trials import Board, Trial, all_ks, board_trials
 
 METRIC_FILE = """
 import numpy as np
@@ -159,3 +164,105 @@ def test_invalid_values_of_a_plug_in_are_refused(score: object, message: str) ->
     )  # fmt: skip
     with np.errstate(all="ignore"), pytest.raises(BenchError, match=f"X@1.*{message}"):
         evaluate_lists(np.zeros((2, 3)), np.ones((2, 3), dtype=int), ks=[1], plugins=[metric])
+
+
+# --- from `bench new` to a board's table ----------------------------------------------------------
+
+
+def call(*words: str) -> str:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    return done.stdout
+
+
+def plan_one() -> Trial:
+    card = BoardCard(
+        title="one",
+        datasets=("synthetic",),
+        rows=(BoardRow(method="popularity"),),
+        metrics=("HR@5",),
+        seeds=1,
+        budget="smoke",
+    )
+    board = Board(name="one", card=card)
+    ((_, trial),) = board_trials(board, ks=all_ks([board]))
+    return trial
+
+
+def test_a_new_metric_becomes_a_column(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    path = folder / "metrics" / "my_novelty.py"
+    call("new", "metric", "my_novelty")
+    assert "FAIL" not in call("check", str(path))
+    assert "MyNovelty@k" in call("list", "metrics")
+    board = """
+        title = "Novelty"
+        datasets = ["synthetic"]
+        metrics = ["HR@5", "MyNovelty@5"]
+        seeds = 1
+        budget = "smoke"
+        rows = [{ method = "popularity" }, { method = "random" }]
+    """
+    (folder / "novel.toml").write_text(board)
+    call("run", "--board", "novel", "--executor", "inline")
+    table = json.loads(call("report", "--board", "novel", "--json"))["boards"][0]
+    values = {row["method"]: row["metrics"]["MyNovelty@5"]["mean"] for row in table["rows"]}
+    assert 0 < values["popularity"] < values["random"] <= 1
+    compared = json.loads(
+        call("compare", "random", "popularity", "--metric", "MyNovelty@5", "--json")
+    )
+    assert compared["metrics"]["MyNovelty@5"]["test"] == "sign-flip"
+    assert compared["metrics"]["MyNovelty@5"]["better"] is True
+
+
+def test_the_code_of_a_plug_in_is_part_of_the_key(folder: Path) -> None:
+    built_in = plan_one().evaluations["final"]
+    assert built_in.args.keys() == {"ks"}
+    path = folder / "metrics" / "first.py"
+    path.write_text(METRIC_FILE.format(family="First"))
+    stage = plan_one().evaluations["final"]
+    assert (stage.args["plugins"], stage.functions) == (
+        ["metrics/first:METRIC"],
+        ("metrics/first:METRIC",),
+    )
+    path.write_text("# a comment\n" + METRIC_FILE.format(family="First"))
+    assert plan_one().evaluations["final"].key == stage.key != built_in.key
+    path.write_text(METRIC_FILE.format(family="First").replace("ranks == 0", "ranks == 1"))
+    assert plan_one().evaluations["final"].key not in (stage.key, built_in.key)
+
+
+@pytest.mark.parametrize(
+    ("score", "problem"),
+    [
+        ("lambda cases, k: 2.0 * (cases.ranks == 0)", "is outside"),
+        ("lambda cases, k: np.arange(len(cases.ranks)) / 99", "another order"),
+        ("lambda cases, k: np.zeros(1)", "shape"),
+    ],
+)
+def test_the_contract_finds_mistakes(folder: Path, score: str, problem: str) -> None:
+    text = METRIC_FILE.format(family="Wrong")
+    path = folder / "metrics" / "wrong.py"
+    path.write_text(text.replace("lambda cases, k: (cases.ranks == 0).astype(float)", score))
+    done = CliRunner().invoke(app, ["check", str(path)])
+    assert done.exit_code == 1
+    assert problem in done.output
+
+
+def test_the_contract_of_a_set_level_metric(folder: Path) -> None:
+    text = """
+from bench.api import Metric
+
+METRIC = Metric(
+    family="Top",
+    title="share of the most frequent item",
+    description="Fraction of recommendations that the most frequent item takes.",
+    higher_is_better=False,
+    score_counts=lambda lists: lists.counts.max() / lists.num_slots,
+    interval="bootstrap",
+)
+"""
+    path = folder / "metrics" / "top.py"
+    path.write_text(text)
+    assert "several sets at once" in CliRunner().invoke(app, ["check", str(path)]).output
+    path.write_text(text.replace("max()", "max(axis=-1)"))
+    assert "FAIL" not in call("check", str(path))

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.config.search_path import user_folders
+from bench.errors import BenchError, unknown
 from bench.hashing import Plain
 from bench.metrics.metric import Metric
 
@@ -24,14 +25,25 @@ ATTRIBUTE = "METRIC"
 
 def plugin_paths() -> dict[str, Path]:
     """Map the module names of all plug-in metrics to their files; the first folder wins."""
-    from bench.config.search_path import user_folders  # reads cards, which know metrics
-
     paths: dict[str, Path] = {}
     for folder in user_folders():
         for path in (*sorted((folder / FOLDER).glob("*.py")), *sorted(folder.glob("*.py"))):
             if not path.stem.startswith("_") and is_metric_file(path):
                 paths.setdefault(path.stem, path)
     return paths
+
+
+def find_plugin(module: str) -> Path:
+    """Return the file of a module in a reference such as "metrics/first_word".
+
+    Raises:
+        BenchError: If it is not on $BENCH_PATH.
+    """
+    paths = plugin_paths()
+    name = module.removeprefix(f"{FOLDER}/")
+    if name not in paths:
+        raise unknown("metric module on $BENCH_PATH", name, paths)
+    return paths[name]
 
 
 def is_metric_file(path: Path) -> bool:
@@ -68,12 +80,12 @@ def plugin_arguments(metrics: Mapping[str, Metric]) -> tuple[dict[str, Plain], t
     """Return what a stage that computes plug-in metrics needs; nothing where there are none.
 
     Returns:
-        Its arguments, and references "metrics/module:METRIC" to the code for its key.
+        Its arguments, and the references "metrics/module:METRIC" in them, whose code is keyed.
     """
     if not metrics:
         return {}, ()
     references = tuple(f"{FOLDER}/{module}:{ATTRIBUTE}" for module in metrics)
-    return {"plugins": list(metrics)}, references
+    return {"plugins": list(references)}, references
 
 
 @cache

@@ -10,7 +10,7 @@ from bench.metrics.accuracy import HALLUCINATION, HR, NDCG
 from bench.metrics.diversity import COVERAGE, DIV_RATIO, GINI, OR_RATIO
 from bench.metrics.fairness import DGU, GU, MGU
 from bench.metrics.metric import Metric, invalid_k
-from bench.metrics.plugins import load_plugins
+from bench.metrics.plugins import find_plugin, load_plugins
 from bench.metrics.rerank import CLICK, LIST_CAP, MAP, MAP_STD
 
 BUILT_IN = (
@@ -46,17 +46,14 @@ def plugin_metrics() -> Mapping[str, Metric]:
     return load_plugins(built_in=[metric.family for metric in BUILT_IN])
 
 
-def select_plugins(modules: Sequence[str]) -> list[Metric]:
-    """Return the plug-in metrics of these modules.
+def select_plugins(references: Sequence[str]) -> list[Metric]:
+    """Return the plug-in metrics of references such as "metrics/first_word:METRIC".
 
     Raises:
         BenchError: If one is not on $BENCH_PATH.
     """
-    metrics = plugin_metrics()
-    for module in modules:
-        if module not in metrics:
-            raise unknown("metric module on $BENCH_PATH", module, metrics)
-    return [metrics[module] for module in modules]
+    metrics = plugin_metrics() if references else {}
+    return [metrics[find_plugin(reference.partition(":")[0]).stem] for reference in references]
 
 
 def get_metric(name: str) -> Metric:

@@ -39,7 +39,7 @@ def run(
         metric: What they are judged by.
         data: The prepared data.
         cases: The validation cases.
-        plugins: Module of the metric if it is a plug-in.
+        plugins: Reference to the metric if it is a plug-in.
         rankings: `valid_<n>` and `test_<n>` of the n-th candidate, from 0.
 
     Raises:
