@@ -27,7 +27,7 @@ from bench.plan.graph import build
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import LIST_KS
 from bench.plan.trials import Board, Trial, all_ks, board_trials
-from bench.report.claims.cards import load as claims
+from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run

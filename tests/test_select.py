@@ -111,7 +111,7 @@ def test_a_metric_that_the_data_have_not_is_refused(root: Path) -> None:
 
 
 def test_a_list_shorter_than_the_metric_asks_is_refused(root: Path) -> None:
-    with pytest.raises(BenchError, match="Case 0 has 2 items, k=5 asked"):
+    with pytest.raises(BenchError, match="case 0 has 2 items, fewer than k=5"):
         chosen(root, "HR@5", {"a": [[3, 0], [0, 4]]})
 
 
