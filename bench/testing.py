@@ -25,7 +25,7 @@ from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, Summary, run
+from bench.runner.loop import RunOptions, RunSummary, run
 from bench.runner.store import Store
 
 DATASETS = {"next-item": "synthetic", "rerank": "synthetic-rated"}
@@ -171,8 +171,8 @@ def _plans(name: str, trials: list[Trial]) -> str:
     return ""
 
 
-def _run(trials: list[Trial], folder: Path) -> Summary:
-    options = Options(store=Store(folder / "store"), results=folder / "results", quiet=True)
+def _run(trials: list[Trial], folder: Path) -> RunSummary:
+    options = RunOptions(store=Store(folder / "store"), results=folder / "results", quiet=True)
     return run(trials, options=options, executor=InlineExecutor)
 
 
