@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from bench.cards import RawFile
-from bench.data import assets
+from bench.data import assets, sources
 from bench.data.encoders import encoder_files
 from bench.errors import BenchError
 from bench.packing import wheels
@@ -38,7 +38,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("the network was touched")
 
     monkeypatch.setattr(pooch.core, "choose_downloader", touched)
-    monkeypatch.setattr(assets, "_download_wheel", touched)
+    monkeypatch.setattr(sources, "download_wheel", touched)
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None) -> 
 def raw_asset(content: bytes = CONTENT, licence: str = "Free.", name: str = "x.inter") -> Asset:
     """An asset whose file lies in the cache."""
     file = RawFile(name=name)
-    path = assets.cached_place(file)
+    path = assets.cached_path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     file = file.model_copy(update={"sha256": checksum(path)})
-    target = assets.cached_place(file)
+    target = assets.cached_path(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     path.replace(target)
     return Asset(kind="data", owner="toy", licence=licence, homepage=None, file=file)
@@ -134,7 +134,7 @@ def test_what_is_not_at_hand_is_not_packed_offline(
 ) -> None:
     done = bench("assets", "pack", "--suite", "quick", "--into", "pack", "--offline")
     assert done.code == 2
-    assert "is not at hand, and --offline forbids to fetch it" in done.err
+    assert "is not available locally, and --offline is set" in done.err
     assert below(tmp_path) == []
     listed = bench("assets", "ls", "--suite", "quick").out
     assert "5 assets, 5 not at hand; 89.1 MiB as far as known." in listed

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from bench import checkup, cli
 from bench.checkup import files, machine
-from bench.data.assets import cached_place
+from bench.data.assets import cached_path
 from bench.data.encoders import encoder_card
 
 Usage = namedtuple("Usage", "total used free")
@@ -111,7 +111,7 @@ def test_a_damaged_cached_file_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     assert checkup.cached_files().said.startswith("0 of ")
     file = encoder_card("all-minilm-l6-v2").files["config"]
-    place = cached_place(file)
+    place = cached_path(file)
     place.parent.mkdir(parents=True)
     place.write_text("something else")
     found = checkup.cached_files()

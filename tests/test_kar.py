@@ -16,10 +16,10 @@ from bench.errors import BenchError
 Log = list[tuple[int, int, int, int]]
 
 
-def sequences(log: Log, rules: kar.Rules, known: list[bool] | None = None) -> kar.Sequences:
+def sequences(log: Log, rules: kar.Rules, known: list[bool] | None = None) -> kar.UserSequences:
     table = np.array(log, dtype=np.int64).reshape(-1, 4)
     num_items = int(table[:, 1].max(initial=0)) + 1
-    return kar.sequences(
+    return kar.build_sequences(
         users=table[:, 0].astype(np.int32),
         items=table[:, 1].astype(np.int32),
         ratings=table[:, 2].astype(np.float32),
@@ -29,7 +29,7 @@ def sequences(log: Log, rules: kar.Rules, known: list[bool] | None = None) -> ka
     )
 
 
-def own(data: kar.Sequences, place: int) -> list[int]:
+def own(data: kar.UserSequences, place: int) -> list[int]:
     """Return a user's items, as source positions."""
     numbers = data.sequence[data.ends[place] : data.ends[place + 1]]
     return [int(item) for item in data.items[numbers]]
@@ -96,9 +96,9 @@ def test_lists_equal_those_of_a_plain_loop(log: Log, rules: kar.Rules) -> None:
     data = sequences(log, rules)
     if len(data.pool) < 10:
         with pytest.raises(BenchError, match="cannot fill lists of 10"):
-            kar.lists(data, rules)
+            kar.build_lists(data, rules)
         return
-    found = kar.lists(data, rules)
+    found = kar.build_lists(data, rules)
     assert [
         (int(data.users[user]), int(first), data.items[items].tolist(), labels.tolist())
         for user, first, items, labels in zip(
@@ -112,7 +112,7 @@ def test_blocks_take_each_later_interaction_once(log: Log, rules: kar.Rules) -> 
     data = sequences(log, rules)
     if len(data.pool) < 10:
         return
-    found = kar.lists(data, rules)
+    found = kar.build_lists(data, rules)
     assert not found.labels[~found.real].any()
     for place in range(len(data.users)):
         mine = found.users == place
@@ -153,7 +153,7 @@ def test_how_many_lists_a_user_gives(
     log = [(0, time % 12, 5, time) for time in range(length)]
     data = sequences([*log, *((1, item, 5, 0) for item in range(12))], rules)
     place = data.users.tolist().index(0)
-    found = kar.lists(data, rules)
+    found = kar.build_lists(data, rules)
     sizes = found.real[found.users == place].sum(axis=1).tolist()
     assert data.starts[place] == start
     assert len(sizes) == lists
@@ -183,7 +183,7 @@ def test_ratings_of_nothing_go_and_missing_ones_are_refused() -> None:
     rules = kar.Rules(cap=30, positive_above=3)
     assert own(sequences([(0, 0, 0, 0), (0, 1, 1, 1)], rules), 0) == [1]
     with pytest.raises(BenchError, match="need a rating for every interaction"):
-        kar.sequences(
+        kar.build_sequences(
             users=np.zeros(1, np.int32),
             items=np.zeros(1, np.int32),
             ratings=np.full(1, np.nan, np.float32),

@@ -14,11 +14,11 @@ import pytest
 from bench import plugins
 from bench.data import kar
 from bench.data.raw import RawData
-from bench.data.readers import amazon, movielens
+from bench.data.readers import read
 
 
-def of_raw(raw: RawData, rules: kar.Rules) -> tuple[kar.Sequences, kar.Lists]:
-    data = kar.sequences(
+def of_raw(raw: RawData, rules: kar.Rules) -> tuple[kar.UserSequences, kar.CandidateLists]:
+    data = kar.build_sequences(
         users=raw.users,
         items=raw.items,
         ratings=raw.ratings,
@@ -26,10 +26,10 @@ def of_raw(raw: RawData, rules: kar.Rules) -> tuple[kar.Sequences, kar.Lists]:
         with_metadata=np.ones(len(raw.item_ids), dtype=bool),
         rules=rules,
     )
-    return data, kar.lists(data, rules)
+    return data, kar.build_lists(data, rules)
 
 
-def own(data: kar.Sequences, place: int) -> slice:
+def own(data: kar.UserSequences, place: int) -> slice:
     """Return where a user's interactions lie."""
     return slice(int(data.ends[place]), int(data.ends[place + 1]))
 
@@ -38,7 +38,7 @@ def own(data: kar.Sequences, place: int) -> slice:
 def ml_1m(shared_data: Path) -> RawData:
     folder = shared_data / "ml-1m"
     paths = {"interactions": folder / "ratings.subset858.dat.gz", "items": folder / "movies.dat"}
-    return movielens.read(paths, plugins.dataset_card("ml-1m").fields)
+    return read("movielens", paths, plugins.dataset_card("ml-1m").fields)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,8 @@ def test_ml_1m_lists_equal_the_originals_drawn_items_included(
 
 def test_gift_cards_have_the_originals_counts(shared_data: Path) -> None:
     folder = shared_data / "amazon-2018"
-    raw = amazon.read(
+    raw = read(
+        "amazon",
         {
             "interactions": folder / "Gift_Cards_5.json.gz",
             "items": folder / "meta_Gift_Cards.json.gz",
@@ -127,7 +128,7 @@ def test_beauty_has_the_documented_positives(
     metadata = tmp_path / "meta.json"
     asins = sorted({json.loads(line)["asin"] for line in lines})
     metadata.write_text("\n".join(json.dumps({"asin": asin, "title": asin}) for asin in asins))
-    raw = amazon.read({"interactions": reviews, "items": metadata}, {"release": "2018"})
+    raw = read("amazon", {"interactions": reviews, "items": metadata}, {"release": "2018"})
     data, found = of_raw(raw, kar.Rules(cap=15, positive_above=above))
     assert (len(data.users), len(data.items), len(data.sequence)) == (991, 85, 5_269)
     assert np.bincount(data.starts).tolist() == [0, 0, 1, 955, 22, 9, 4]

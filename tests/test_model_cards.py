@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 
 from bench.cards.models import ModelCard
 from bench.config import check_card
-from bench.data.backbones import folder_checksum
+from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.lm.build import build
 from bench.lm.model import load

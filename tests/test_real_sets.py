@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from bench import plugins
 from bench.cli.app import app
-from bench.data.peers.files import title_file
+from bench.data.peers.item_titles import read_titles
 from bench.data.prepare import prepare
 from bench.data.prepared import Prepared
 
@@ -172,10 +172,10 @@ def test_the_catalogues_of_bigrec_and_igd(shared_data: Path) -> None:
     )
     if not games.is_file() or not toys.is_file():
         pytest.skip("no bigrec or amazon-2018-d3 in the folder of real data")
-    listed = title_file(games)
-    assert len(listed.written) == 17_408
-    assert len(set(listed.written.values())) == 16_940
-    assert len(title_file(toys).written) == 11_252
+    titles = read_titles(games)
+    assert len(titles.by_id) == 17_408
+    assert len(set(titles.by_id.values())) == 16_940
+    assert len(read_titles(toys).by_id) == 11_252
 
 
 def test_flowers_windows_are_the_rows_of_its_d3_tables(shared_data: Path) -> None:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from bench import plugins
 from bench.cards import RawFile
 from bench.checkup.finding import Finding, State
-from bench.data.assets import cache_folder, cached_place, local_file
+from bench.data.assets import cache_folder, cached_path, local_file
 from bench.data.encoders import encoder_card, encoder_names
 from bench.errors import BenchError
 from bench.records import checksum
@@ -97,7 +97,7 @@ def plug_ins() -> list[Finding]:
 
 def cached_files() -> Finding:
     """Compare the cached files of data sets and encoders with their cards' checksums."""
-    kept = {cached_place(file): file.sha256 for file in _files() if file.sha256}
+    kept = {cached_path(file): file.sha256 for file in _files() if file.sha256}
     there = {path: sha256 for path, sha256 in kept.items() if path.is_file()}
     damaged = [str(path) for path, sha256 in there.items() if checksum(path) != sha256]
     if damaged:

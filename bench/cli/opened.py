@@ -44,10 +44,10 @@ def prepare_stage(
         BenchError: Where its files cannot be had, or hold no such data.
     """
     from bench import plugins, trials
-    from bench.data.chosen import choose
+    from bench.data.chosen import link_files
     from bench.data.prepared import read
 
-    chosen = choose(files or {}, plugins.dataset_card(name))
+    chosen = link_files(files or {}, plugins.dataset_card(name))
     stage = trials.prepare_stage(name, place.data_dir, chosen)
     return stage, read(_made(stage, place))
 

@@ -183,8 +183,8 @@ def _executor(way: Way) -> Callable[[], Executor]:
 
 def fetch(trials: Sequence[Trial], options: Options) -> None:
     """Fetch raw files here, where a person sees the progress; what fails is the stage's to say."""
+    from bench.data.assets import fetch_raw
     from bench.graph import build
-    from bench.stages.prepare import fetch_raw
 
     stages = build(trial for trial in trials if not trial.problem).stages.values()
     for stage in stages:

@@ -1,4 +1,4 @@
-"""Which categories the fairness metrics track: the most frequent ones in training.
+"""Selection of the categories that the fairness metrics track: the most frequent ones in training.
 
 SPRec (Gao et al., WWW 2025, section 5.1.3) takes the ten most frequent and then removes those that
 another one contains, without filling up.
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from bench.cards import Categories
 
 
-def tracked_categories(
+def select_tracked(
     item_categories: Sequence[tuple[str, ...]], items: NDArray[np.int32], choice: Categories
 ) -> tuple[str, ...]:
-    """Choose the tracked categories.
+    """Select the tracked categories.
 
     Args:
         item_categories: All categories of each item.
-        items: Items of the interactions that count, each interaction once, shape (L,).
-        choice: How many, what is left out before counting and what afterwards.
+        items: Item of each interaction to count, shape (L,).
+        choice: The card's number of categories and names to exclude.
 
     Returns:
         Names, the most frequent first, equal counts by name.
@@ -38,7 +38,12 @@ def tracked_categories(
     return tuple(name for name in candidates[: choice.top] if name not in choice.remove)
 
 
-def idle_names(item_categories: Sequence[tuple[str, ...]], choice: Categories) -> list[str]:
-    """List the names that the card drops or removes although no item has them."""
+def describe_unused_names(
+    item_categories: Sequence[tuple[str, ...]], choice: Categories
+) -> list[str]:
+    """Return a sentence per category that the card excludes although no item has it."""
     existing = {name for names in item_categories for name in names}
-    return sorted({*choice.drop, *choice.remove} - existing)
+    return [
+        f"The card excludes the category {name!r}, which no item has."
+        for name in sorted({*choice.drop, *choice.remove} - existing)
+    ]

@@ -1,6 +1,6 @@
 """Cards of sentence encoders, and their files; no torch, so that a plan can key them.
 
-A card lies in `bench/encoders/`, or in `encoders/` of a folder of $BENCH_PATH.
+A card is in `bench/encoders/`, or in `encoders/` of a folder of $BENCH_PATH.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from bench.once import once
 from bench.plugins import card_paths
 from bench.records import digest
 
-ROOM = "encoders"
-
 
 def encoder_names() -> list[str]:
     """List the names of all encoders that have a card."""
-    return sorted(card_paths(ROOM))
+    return sorted(card_paths("encoders"))
 
 
 def encoder_card(name: str) -> EncoderCard:
     """Load and check the card of a sentence encoder.
 
     Raises:
-        BenchError: There is no such card, or it is not as it must be.
+        BenchError: There is no such card, or it is malformed.
     """
-    paths = card_paths(ROOM)
+    paths = card_paths("encoders")
     if name not in paths:
         raise unknown("encoder", name, paths)
     return check_card(read_toml(paths[name]), EncoderCard, str(paths[name]))
@@ -39,7 +37,7 @@ def encoder_card(name: str) -> EncoderCard:
 
 @once
 def encoder_checksums(name: str) -> dict[str, str]:
-    """Return what decides an encoder's vectors, for keys; no file and no network is touched.
+    """Return what decides an encoder's vectors, for keys; files and network are not used.
 
     Returns:
         The sha256 of each file by role, and under "settings" that of the card's own settings.
@@ -59,27 +57,28 @@ def encoder_checksums(name: str) -> dict[str, str]:
 def encoder_files(
     name: str, *, offline: bool, data_dir: Path | None = None
 ) -> tuple[EncoderCard, dict[Role, Path]]:
-    """Return an encoder's card and its checked files, fetched where they are not at hand.
+    """Return an encoder's card and its checked files, downloaded if not available locally.
 
     Args:
         name: The card's name.
-        offline: Whether the network must not be touched.
-        data_dir: The user's own files. Only its subfolder with the encoder's name is looked at:
+        offline: Whether the network must not be used.
+        data_dir: The user's own files. Only its subfolder with the encoder's name is searched:
             every other model has a `config.json`, too.
 
     Raises:
-        BenchError: There is no such card, or a file cannot be had.
+        BenchError: There is no such card, or a file is unavailable.
     """
     card = encoder_card(name)
-    own = None if data_dir is None else data_dir / name
-    return card, {
+    own_folder = None if data_dir is None else data_dir / name
+    files = {
         role: fetch(
-            card.files[role],
-            data_dir=own if own is not None and own.is_dir() else None,
+            file,
+            data_dir=own_folder if own_folder is not None and own_folder.is_dir() else None,
             offline=offline,
             card_name=f"the encoder {name}",
             licence=card.licence,
             homepage=card.homepage,
         )
-        for role in card.files
+        for role, file in card.files.items()
     }
+    return card, files

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from bench import plugins
 from bench.cards import DatasetCard, RawFile
 from bench.data import assets
-from bench.data.chosen import chosen_file
 from bench.data.encoders import encoder_card
 from bench.errors import BenchError
 from bench.plan import Stage
@@ -92,15 +91,13 @@ def left_out(stages: Iterable[Stage]) -> list[str]:
 
 def _raw_files(name: str, checksums: dict[str, str | None]) -> list[Asset]:
     card: DatasetCard = plugins.dataset_card(name)
-    own = card.lists.files if card.lists else {}
-    whole = card.model_copy(update={"files": {**card.files, **own}})
     return [
         Asset(
             kind="data",
             owner=name,
             licence=card.licence,
             homepage=card.homepage,
-            file=chosen_file(whole, role, sha256),
+            file=assets.raw_file(card, role, sha256),
         )
         for role, sha256 in checksums.items()
     ]
@@ -159,7 +156,7 @@ def fetch(asset: Asset, *, data_dir: Path | None, offline: bool) -> dict[str, Pa
 
 def place(file: RawFile) -> str:
     """Name a file's place inside the asset cache."""
-    return assets.cached_place(file).relative_to(assets.cache_folder()).as_posix()
+    return assets.cached_path(file).relative_to(assets.cache_folder()).as_posix()
 
 
 def _own_folder(asset: Asset, data_dir: Path | None) -> Path | None:
