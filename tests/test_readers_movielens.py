@@ -163,7 +163,7 @@ def real(folder: Path, items: str, interactions: str, fields: dict[str, str]) ->
     return raw
 
 
-def test_the_catalogue_of_1m(shared_data: Path) -> None:
+def test_the_catalog_of_1m(shared_data: Path) -> None:
     """README of ML-1M: 3,883 movies in 18 genres; no title occurs twice."""
     raw = real(shared_data / "ml-1m", "movies.dat", "ratings.subset858.dat.gz", LATIN)
     assert len(raw.item_ids) == len(set(raw.titles)) == 3883
@@ -173,7 +173,7 @@ def test_the_catalogue_of_1m(shared_data: Path) -> None:
     assert (raw.rejected, raw.titles_cleaned) == ({}, 0)
 
 
-def test_the_catalogue_of_10m(shared_data: Path) -> None:
+def test_the_catalog_of_10m(shared_data: Path) -> None:
     """README of ML-10M: 10,681 movies; one title twice, 386 beyond ASCII, half stars."""
     raw = real(shared_data / "ml-10m", "movies.dat", "ratings.head10000.dat", UTF8)
     assert (len(raw.item_ids), len(set(raw.titles))) == (10681, 10680)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cards import Titles
+from bench.config.cards import Titles
 from bench.data.titles import (
     clean_d3_title,
     clean_title,

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from bench.cards import DatasetCard, RawFile, Source
+from bench.config.cards import DatasetCard, RawFile, Source
+from bench.config.plugins import dataset_card
 from bench.data import sources
 from bench.data.sources import SourceError
 from bench.errors import BenchError
-from bench.plugins import dataset_card
-from bench.records import checksum, digest
+from bench.hashing import checksum, digest
 
 HASH_DIGITS = 12
 
@@ -127,7 +127,7 @@ def fetch_raw(
             data_dir=data_dir,
             offline=offline,
             card_name=name,
-            licence=card.licence,
+            license=card.license,
             homepage=card.homepage,
         )
         for role, sha256 in checksums.items()
@@ -140,7 +140,7 @@ def fetch(
     data_dir: Path | None,
     offline: bool,
     card_name: str,
-    licence: str,
+    license: str,
     homepage: str | None,
 ) -> Path:
     """Return a checked raw file, downloaded if it is not available locally.
@@ -150,7 +150,7 @@ def fetch(
         data_dir: The user's own folder, searched first.
         offline: Whether the network must not be used.
         card_name: Name of the data set, for messages.
-        licence: Its license note, for messages.
+        license: Its license note, for messages.
         homepage: Where a person would look for it, for messages.
 
     Raises:
@@ -161,7 +161,7 @@ def fetch(
         return path
     addresses = ", ".join(map(_describe, file.sources)) or homepage or "no known address"
     hint = f"Download it from {homepage or addresses} and name its folder with --data-dir."
-    title = f"{file.name} of {card_name} ({addresses}; license: {licence.rstrip('.')})"
+    title = f"{file.name} of {card_name} ({addresses}; license: {license.rstrip('.')})"
     local = [source for source in file.sources if _find_archive(source, data_dir)]
     if offline and not local:
         raise BenchError(f"{title} is not available locally, and --offline is set.", hint)

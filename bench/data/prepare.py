@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cards import DatasetCard, Filters
-from bench.data.catalogue import Catalogue
+from bench.config.cards import DatasetCard, Filters
+from bench.data.catalog import Catalog
 from bench.data.categories import describe_unused_names, select_tracked
 from bench.data.filters import filter_interactions, iterate_window_starts, mask_window
-from bench.data.peers import PEERS, read_samples
 from bench.data.prepared import Prepared
 from bench.data.raw import RawData
 from bench.data.readers import read
+from bench.data.released_splits import PEERS, read_samples
 from bench.data.split import make_samples, sort_interactions
 from bench.data.titles import iterate_title_passes
 from bench.errors import BenchError, unknown
@@ -49,9 +49,9 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     # Users are numbered by their first remaining interaction, as the papers' code does after its
     # own filters; ties in time between users are broken by this number.
     user_order, users = _number_by_appearance(raw.users[keep])
-    catalogue_items = _select_catalogue(raw.items[keep], survivors.titles, card.filters)
+    catalog_items = _select_catalog(raw.items[keep], survivors.titles, card.filters)
     index_of = np.full(len(raw.item_ids), -1, dtype=np.int32)
-    index_of[catalogue_items] = np.arange(len(catalogue_items), dtype=np.int32)
+    index_of[catalog_items] = np.arange(len(catalog_items), dtype=np.int32)
     order = sort_interactions(users, raw.times[keep], raw.lines[keep])
     users, times = users[order], raw.times[keep][order]
     samples = make_samples(users, times, card.split)
@@ -62,10 +62,10 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
             "Relax [titles], [filters] or min_history in the card.",
         )
     prepared = Prepared(
-        catalogue=Catalogue(
-            ids=tuple(raw.item_ids[item] for item in catalogue_items),
-            titles=tuple(survivors.titles[item] for item in catalogue_items),
-            categories=tuple(raw.categories[item] for item in catalogue_items),
+        catalog=Catalog(
+            ids=tuple(raw.item_ids[item] for item in catalog_items),
+            titles=tuple(survivors.titles[item] for item in catalog_items),
+            categories=tuple(raw.categories[item] for item in catalog_items),
         ),
         user_ids=tuple(raw.user_ids[user] for user in user_order),
         users=users,
@@ -77,12 +77,12 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
         boundaries=samples.boundaries,
         history=card.split.history,
     )
-    catalogue = prepared.catalogue
+    catalog = prepared.catalog
     training_items = prepared.items[prepared.train_interactions()]
-    tracked = select_tracked(catalogue.categories, training_items, card.categories)
+    tracked = select_tracked(catalog.categories, training_items, card.categories)
     return replace(
         prepared,
-        catalogue=replace(catalogue, tracked=tracked),
+        catalog=replace(catalog, tracked=tracked),
         counts={
             **raw.counts(),
             "filtered out": len(raw.users) - len(users),
@@ -148,11 +148,11 @@ def _number_by_appearance(
     return distinct[order], number[inverse]
 
 
-def _select_catalogue(
+def _select_catalog(
     items: NDArray[np.int32], titles: Sequence[str], filters: Filters
 ) -> NDArray[np.int32]:
     """Return the raw items of the catalog in its order; `items` are those of what is left."""
-    if filters.catalogue == "shuffled":
+    if filters.catalog == "shuffled":
         appeared = _number_by_appearance(items)[0].tolist()
         # Not for security: D3's own generator and seed give its item numbers.
         random.Random(SHUFFLE_SEED).shuffle(appeared)  # noqa: S311

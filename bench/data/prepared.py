@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.tables import Layout, hash_content, read_arrays, to_array, write_table
 from bench.data.windows import PADDING, Windows, find_covered_interactions
 from bench.errors import unknown
@@ -39,7 +39,7 @@ class Prepared:
     """L interactions sorted by user and time, and N samples over them.
 
     Attributes:
-        catalogue: The items, in the order of the item file unless the card shuffles them.
+        catalog: The items, in the order of the item file unless the card shuffles them.
         user_ids: Source ids of the users, in order of first appearance.
         users: User indices, ascending, shape (L,).
         items: Item indices, shape (L,).
@@ -53,7 +53,7 @@ class Prepared:
         notes: What a reader of the results should know, in sentences.
     """
 
-    catalogue: Catalogue
+    catalog: Catalog
     user_ids: tuple[str, ...]
     users: NDArray[np.int32]
     items: NDArray[np.int32]
@@ -105,8 +105,8 @@ class Prepared:
         """Return the numbers of users, items, titles, interactions and samples by name."""
         return {
             "users": len(self.user_ids),
-            "items": len(self.catalogue),
-            "titles": len(set(self.catalogue.titles)),
+            "items": len(self.catalog),
+            "titles": len(set(self.catalog.titles)),
             "items with interactions": len(np.unique(self.items)),
             "interactions": len(self.items),
             "samples": len(self.target),
@@ -119,12 +119,12 @@ class Prepared:
 
         Covers ids, titles, categories, interactions, samples, boundaries; not counts and notes.
         """
-        catalogue = self.catalogue
+        catalog = self.catalog
         # A NaN has many bit patterns, and libraries differ in which one they write.
         ratings = np.where(np.isnan(self.ratings), np.float32(np.nan), self.ratings)
         return hash_content(
             (
-                *(catalogue.ids, catalogue.titles, catalogue.categories, catalogue.tracked),
+                *(catalog.ids, catalog.titles, catalog.categories, catalog.tracked),
                 *(self.user_ids, [*self.boundaries, self.history]),
                 *(self.users, self.items, self.times, self.start, self.target, ratings),
             )
@@ -133,7 +133,7 @@ class Prepared:
 
 def write(prepared: Prepared, folder: Path) -> None:
     """Write prepared data into an existing folder."""
-    catalogue = prepared.catalogue
+    catalog = prepared.catalog
     tables: dict[str, dict[str, Any]] = {
         "interactions": {
             "user": prepared.users,
@@ -143,16 +143,16 @@ def write(prepared: Prepared, folder: Path) -> None:
         },
         "samples": {"start": prepared.start, "target": prepared.target},
         "items": {
-            "id": pa.array(catalogue.ids, pa.string()),
-            "title": pa.array(catalogue.titles, pa.string()),
-            "categories": pa.array(catalogue.categories, pa.list_(pa.string())),
+            "id": pa.array(catalog.ids, pa.string()),
+            "title": pa.array(catalog.titles, pa.string()),
+            "categories": pa.array(catalog.categories, pa.list_(pa.string())),
         },
         "users": {"id": pa.array(prepared.user_ids, pa.string())},
     }
     content = {
         "boundaries": list(prepared.boundaries),
         "history": prepared.history,
-        "tracked": list(catalogue.tracked),
+        "tracked": list(catalog.tracked),
         "counts": dict(prepared.counts),
         "notes": list(prepared.notes),
     }
@@ -178,7 +178,7 @@ def _assemble(tables: Mapping[str, pa.Table], content: Mapping[str, Any]) -> Pre
     interactions, samples, items = (tables[name] for name in ("interactions", "samples", "items"))
     train_end, valid_end = content["boundaries"]
     return Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=tuple(items["id"].to_pylist()),
             titles=tuple(items["title"].to_pylist()),
             categories=tuple(tuple(names) for names in items["categories"].to_pylist()),

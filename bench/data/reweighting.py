@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 
 
-def compute_row_weights(windows: Windows, catalogue: Catalogue) -> NDArray[np.float64]:
+def compute_row_weights(windows: Windows, catalog: Catalog) -> NDArray[np.float64]:
     """Weight rows by the tracked categories of their targets.
 
     A category's weight is its share of all category occurrences in histories over its share of
@@ -25,13 +25,13 @@ def compute_row_weights(windows: Windows, catalogue: Catalogue) -> NDArray[np.fl
 
     Args:
         windows: The N training rows, no others.
-        catalogue: The items with their categories.
+        catalog: The items with their categories.
 
     Returns:
         Weights of at least 0, shape (N,).
     """
-    has_category = catalogue.shares > 0
-    num_items = len(catalogue)
+    has_category = catalog.shares > 0
+    num_items = len(catalog)
     histories = windows.histories[windows.histories >= 0]
     in_histories = np.bincount(histories, minlength=num_items) @ has_category
     known = windows.targets >= 0
@@ -50,17 +50,17 @@ def compute_row_weights(windows: Windows, catalogue: Catalogue) -> NDArray[np.fl
 
 
 def weight_by_category(
-    responses: Sequence[Sequence[int]], windows: Windows, catalogue: Catalogue, tokenizer: object
+    responses: Sequence[Sequence[int]], windows: Windows, catalog: Catalog, tokenizer: object
 ) -> list[NDArray[np.float64]]:
     """Give all tokens of a response its row's weight, as token weights of `sft`.
 
     Args:
         responses: Token ids of each response.
         windows: The rows.
-        catalogue: The items with their categories.
+        catalog: The items with their categories.
         tokenizer: Unused.
     """
-    weights = compute_row_weights(windows, catalogue)
+    weights = compute_row_weights(windows, catalog)
     return [
         np.full(len(response), weight) for response, weight in zip(responses, weights, strict=True)
     ]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.records import canonical_json
+from bench.hashing import canonical_json
 
 PREPARE_AGAIN = "Remove that folder from the store and run again."
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.cards import DatasetCard
+from bench.config.cards import DatasetCard
 from bench.data.prepare import find_mismatches
 from bench.data.prepared import Prepared
 
@@ -46,7 +46,7 @@ def _check_counts(prepared: Prepared, card: DatasetCard) -> Finding:
 def _check_samples(prepared: Prepared) -> Iterator[Finding]:
     start, target, num = prepared.start, prepared.target, len(prepared.target)
     train_end, valid_end = prepared.boundaries
-    times, num_items = prepared.times[target], len(prepared.catalogue)
+    times, num_items = prepared.times[target], len(prepared.catalog)
     num_early = sum(
         np.count_nonzero(times[end:] < times[:end].max())
         for end in prepared.boundaries
@@ -91,7 +91,7 @@ def _check_samples(prepared: Prepared) -> Iterator[Finding]:
 
 
 def _describe(prepared: Prepared) -> Iterator[Finding]:
-    titles = prepared.catalogue.titles
+    titles = prepared.catalog.titles
     num_repeated = len(titles) - len(set(titles))
     yield Finding(
         check="titles are distinct",

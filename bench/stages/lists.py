@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.data import assets, kar, lists
-from bench.data.listmaking import limit_users, make_lists, select_category
+from bench.config.plugins import dataset_card
+from bench.data import assets, kar, prepared_lists
+from bench.data.candidate_lists import limit_users, make_lists, select_category
 from bench.data.readers import read
 from bench.errors import BenchError
-from bench.plugins import dataset_card
-from bench.records import Job, digest
-from bench.rerank.titles import cleaned
+from bench.hashing import Job, digest
+from bench.models.rerank.titles import cleaned
 
 
 def run(
@@ -69,6 +69,6 @@ def run(
         seed=seed,
     )
     made = limit_users(made, users, seed=seed)
-    lists.write(made, job.out)
+    prepared_lists.write(made, job.out)
     job.facts["counts"] = dict(made.counts)
     job.facts["fingerprint"] = made.fingerprint

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bench.cards import DatasetCard
+from bench.config.cards import DatasetCard
+from bench.config.plugins import dataset_card
 from bench.data import assets, prepared
-from bench.data.chosen import describe_other_versions
 from bench.data.prepare import find_mismatches, prepare
+from bench.data.user_files import describe_other_versions
 from bench.errors import BenchError
-from bench.plugins import dataset_card
-from bench.records import Job, checksum, digest
+from bench.hashing import Job, checksum, digest
 
 
 def run(

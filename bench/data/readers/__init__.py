@@ -10,10 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.config import check_card
+from bench.config.toml import check_card
+from bench.data.file_roles import check_roles
 from bench.data.raw import RawData
 from bench.data.readers import amazon, goodreads, movielens, recbole, steam, synthetic
-from bench.data.roles import check_roles
 from bench.errors import unknown
 
 READERS: Mapping[str, ModuleType] = {
