@@ -171,7 +171,7 @@ def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> 
     with pytest.raises(BenchError, match="were changed"):
         prepared_lists.read(tmp_path)
     (tmp_path / "lists.json").write_text('{"format": "prepared data 1"}')
-    with pytest.raises(BenchError, match="does not contain re-ranking lists 2"):
+    with pytest.raises(BenchError, match="does not contain re-ranking lists 3"):
         prepared_lists.read(tmp_path)
 
 

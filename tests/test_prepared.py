@@ -205,7 +205,7 @@ def test_folders_of_something_else_are_refused(synthetic: Prepared, tmp_path: Pa
     with pytest.raises(BenchError, match="does not contain sampled rows"):
         prepared.read_rows(tmp_path)
     (tmp_path / "data.json").write_text('{"format": "a model"}')
-    with pytest.raises(BenchError, match="does not contain prepared data 1"):
+    with pytest.raises(BenchError, match="does not contain prepared data 2"):
         prepared.read(tmp_path)
     prepared.write(synthetic, tmp_path)
     (tmp_path / "samples.parquet").write_bytes(b"PAR1")

@@ -46,14 +46,7 @@ def make_lists(
             f"The fraction of training users for validation is {valid_share}.",
             "Use a number from 0 to below 1.",
         )
-    data = kar.build_sequences(
-        users=raw.users,
-        items=raw.items,
-        ratings=raw.ratings,
-        times=raw.times,
-        with_metadata=np.ones(len(raw.item_ids), dtype=bool),
-        rules=rules,
-    )
+    data = kar.build_sequences(raw, rules)
     lists = kar.build_lists(data, rules)
     # Attributes are numbered in the order of the item file, items by first appearance.
     file_order = np.sort(data.items)
@@ -67,15 +60,8 @@ def make_lists(
         attributes=table[np.searchsorted(file_order, data.items)],
         attribute_names=names,
         parts=parts,
-        starts=data.starts,
-        ends=data.ends,
-        sequence=data.sequence,
-        ratings=data.ratings,
-        users=lists.users,
-        first=lists.first,
-        items=lists.items,
-        labels=lists.labels,
-        real=lists.real,
+        **{name: getattr(data, name) for name in ("starts", "ends", "sequence", "ratings")},
+        **vars(lists),
         rules=rules,
         counts={
             **raw.counts(),

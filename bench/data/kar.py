@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.filters import find_core
+from bench.data.raw import RawData
 from bench.data.split import split_boundaries
 from bench.errors import BenchError
 
@@ -51,45 +52,33 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class UserSequences:
-    """U users in shuffled order with L interactions, split into training and test users.
+    """U users in shuffled order with S interactions; see `prepared_lists.Lists` for the others.
 
     Attributes:
         users: Source indices of the users, in shuffled order, shape (U,).
         items: Source indices of the items by first appearance in that order, shape (I,); an item's
             number is its index here.
-        pool: Item numbers that lists are filled from, in order of source index, shape (P,).
-        ends: User u's interactions are `ends[u]` to `ends[u + 1]`, shape (U + 1,).
-        sequence: Item numbers, user after user, each in order of time, shape (L,).
-        ratings: Their ratings, shape (L,).
-        starts: Number of a user's interactions that a language model reads, shape (U,); counted
-            before items without metadata are removed, as KAR does, so it may exceed the rest.
-        train_users: Indices into `users`, in the order in which lists are built, shape
-            (int(0.9 U),).
+        pool: Item numbers that lists are filled from, in order of source index, shape (I,).
+        train_users: Indices into `users`, in the order in which lists are built, (int(0.9 U),).
         test_users: The others, likewise.
     """
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     pool: NDArray[np.int32]
+    starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     sequence: NDArray[np.int32]
     ratings: NDArray[np.float32]
-    starts: NDArray[np.int64]
     train_users: NDArray[np.int64]
     test_users: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateLists:
-    """R lists of 10 in the order in which they are built.
+    """R lists in the order in which they are built; see `prepared_lists.Lists`.
 
-    Attributes:
-        users: Indices into `UserSequences.users`, shape (R,).
-        first: Index of the first real item in the user's sequence, shape (R,).
-        items: Item numbers, shuffled, shape (R, 10); a sampled item may repeat a real one.
-        labels: 1 for a real item rated above the threshold, shape (R, 10).
-        real: Whether the item is from the user's sequence and not sampled, shape (R, 10).
-        num_train: Lists of the training users; they come first.
+    Users are indices into `UserSequences.users`; a sampled item may repeat a real one.
     """
 
     users: NDArray[np.int64]
@@ -97,72 +86,49 @@ class CandidateLists:
     items: NDArray[np.int32]
     labels: NDArray[np.int8]
     real: NDArray[np.bool_]
-    num_train: int
 
 
-def build_sequences(
-    *,
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    ratings: NDArray[np.float32],
-    times: NDArray[np.int64],
-    with_metadata: NDArray[np.bool_],
-    rules: Rules,
-) -> UserSequences:
-    """Filter, sort, number and split the users of a log.
-
-    Args:
-        users: User indices in file order, shape (L,).
-        items: Item indices in order of the metadata file, shape (L,).
-        ratings: Ratings, shape (L,); those of 0 and less are left out.
-        times: Seconds since 1970, UTC, shape (L,).
-        with_metadata: False for items that are removed after the core, shape (items,).
-        rules: The data set's rules.
+def build_sequences(raw: RawData, rules: Rules) -> UserSequences:
+    """Filter, sort, number and split the users of a data set; ratings of 0 and less are left out.
 
     Raises:
-        BenchError: The log has interactions without a rating.
+        BenchError: There are interactions without a rating.
     """
+    users, items, ratings = raw.users, raw.items, raw.ratings
     if np.isnan(ratings).any():
         raise BenchError(
             "Re-ranking lists need a rating for every interaction, and some have none.",
             "Name the rating column in [fields], or use a data set with ratings.",
         )
     keep = find_core(users, items, ratings > 0, min_user=rules.min_user, min_item=rules.min_item)
-    ordered, split_order = _shuffle_users(list(dict.fromkeys(users[keep].tolist())))
-    num_train, _ = split_boundaries(len(split_order), USER_RATIOS)
+    # Not for security: the original's generator, one stream for both orders.
+    generator = random.Random(USER_SEED)  # noqa: S311
+    ordered = list(dict.fromkeys(users[keep].tolist()))
+    generator.shuffle(ordered)
+    split_order = list(range(len(ordered)))
+    generator.shuffle(split_order)
+    num_train, _ = split_boundaries(len(ordered), USER_RATIOS)
     index_of = np.zeros(int(users.max(initial=-1)) + 1, dtype=np.int64)
     index_of[ordered] = np.arange(len(ordered))
 
-    clock = times // SECONDS_PER_DAY if rules.by_day else times
+    clock = raw.times // SECONDS_PER_DAY if rules.by_day else raw.times
     # Stable: of equal times the earlier line of the file comes first.
     rows = np.flatnonzero(keep)[np.lexsort((clock[keep], index_of[users[keep]]))]
     lengths = np.bincount(index_of[users[rows]], minlength=len(ordered))
-    rows = rows[with_metadata[items[rows]]]
-    remaining = np.bincount(index_of[users[rows]], minlength=len(ordered))
     appeared = list(dict.fromkeys(items[rows].tolist()))
-    number_of = np.zeros(len(with_metadata), dtype=np.int32)
+    number_of = np.zeros(int(items.max(initial=-1)) + 1, dtype=np.int32)
     number_of[appeared] = np.arange(len(appeared))
     return UserSequences(
         users=np.array(ordered, dtype=np.int32),
         items=np.array(appeared, dtype=np.int32),
         pool=number_of[sorted(appeared)],
-        ends=np.concatenate(([0], np.cumsum(remaining))).astype(np.int64),
+        starts=np.minimum((lengths + 1) // 2, rules.cap).astype(np.int64),
+        ends=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         sequence=number_of[items[rows]],
         ratings=ratings[rows],
-        starts=np.minimum((lengths + 1) // 2, rules.cap).astype(np.int64),
         train_users=np.array(split_order[:num_train], dtype=np.int64),
         test_users=np.array(split_order[num_train:], dtype=np.int64),
     )
-
-
-def _shuffle_users(users: list[int]) -> tuple[list[int], list[int]]:
-    """Return the users in shuffled order, and indices into it in the order of the split."""
-    # Not for security: the original's generator, one stream for both.
-    generator = random.Random(USER_SEED)  # noqa: S311
-    generator.shuffle(users)
-    split_order = list(range(len(users)))
-    generator.shuffle(split_order)
-    return users, split_order
 
 
 def build_lists(data: UserSequences, rules: Rules) -> CandidateLists:
@@ -196,7 +162,6 @@ def build_lists(data: UserSequences, rules: Rules) -> CandidateLists:
         items=table[:, :, 0].astype(np.int32),
         labels=table[:, :, 1].astype(np.int8),
         real=table[:, :, 2].astype(bool),
-        num_train=int(np.isin(users, data.train_users).sum()),
     )
 
 
@@ -205,9 +170,10 @@ def _iterate_blocks(
 ) -> Iterator[tuple[int, int, list[tuple[int, int, bool]]]]:
     """Yield user, index of the first item, and up to 4 real items as (item, label, True)."""
     for user in (*data.train_users.tolist(), *data.test_users.tolist()):
-        begin, end = data.ends[user], data.ends[user + 1]
-        items = data.sequence[begin:end].tolist()
-        labels = (data.ratings[begin:end] > positive_above).astype(int).tolist()
-        real = [(item, label, True) for item, label in zip(items, labels, strict=True)]
+        span = slice(data.ends[user], data.ends[user + 1])
+        labels = (data.ratings[span] > positive_above).astype(int).tolist()
+        real = [
+            (i, label, True) for i, label in zip(data.sequence[span].tolist(), labels, strict=True)
+        ]
         for index in range(int(data.starts[user]), len(real), MAX_REAL_ITEMS):
             yield user, index, real[index : index + MAX_REAL_ITEMS]

@@ -1,11 +1,7 @@
 """A prepared data set: catalog, sorted interactions, samples; and its folder in the store.
 
-    interactions.parquet  one row per interaction, sorted by user, time and line of the raw file
-    samples.parquet       one row per sample, in order of the target's time: two offsets into these
-    items.parquet, users.parquet   ids in order of their index; titles and categories of items
-    data.json             boundaries of the splits, tracked categories, counts, fingerprint
-
-A subset of a split has a folder of its own, with `rows.parquet`.
+The folder has the tables of `LAYOUT`, and data.json with boundaries of the splits, tracked
+categories, counts and fingerprint. A subset of a split has its own folder, with `rows.parquet`.
 """
 
 from __future__ import annotations
@@ -17,21 +13,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.data.catalog import Catalog
-from bench.data.tables import Layout, hash_content, read_arrays, to_array, write_table
+from bench.data.tables import Layout, hash_content, read_table, write_table
 from bench.data.windows import PADDING, Windows, find_covered_interactions
 from bench.errors import unknown
 
 SPLITS = ("train", "valid", "test")
 LAYOUT = Layout(
     what="prepared data",
-    format="prepared data 1",
+    format="prepared data 2",
     json_name="data.json",
-    tables=("interactions", "samples", "items", "users"),
+    tables={
+        # Sorted by user, time and line of the raw file.
+        "interactions": {
+            "users": "int32",
+            "items": "int32",
+            "ratings": "float32",
+            "times": "int64",
+        },
+        # In order of the target's time; both columns are indices of interactions.
+        "samples": {"start": "int64", "target": "int64"},
+        "items": {"ids": "string", "titles": "string", "categories": "string[]"},
+        "users": {"user_ids": "string"},
+    },
 )
+ROWS = {"sample": "int64"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,30 +141,15 @@ class Prepared:
 
 def write(prepared: Prepared, folder: Path) -> None:
     """Write prepared data into an existing folder."""
-    catalog = prepared.catalog
-    tables: dict[str, dict[str, Any]] = {
-        "interactions": {
-            "user": prepared.users,
-            "item": prepared.items,
-            "rating": prepared.ratings,
-            "time": prepared.times,
-        },
-        "samples": {"start": prepared.start, "target": prepared.target},
-        "items": {
-            "id": pa.array(catalog.ids, pa.string()),
-            "title": pa.array(catalog.titles, pa.string()),
-            "categories": pa.array(catalog.categories, pa.list_(pa.string())),
-        },
-        "users": {"id": pa.array(prepared.user_ids, pa.string())},
-    }
     content = {
-        "boundaries": list(prepared.boundaries),
+        "boundaries": prepared.boundaries,
         "history": prepared.history,
-        "tracked": list(catalog.tracked),
+        "tracked": prepared.catalog.tracked,
         "counts": dict(prepared.counts),
-        "notes": list(prepared.notes),
+        "notes": prepared.notes,
     }
-    LAYOUT.write(prepared, folder, tables, content)
+    values = {**vars(prepared.catalog), **vars(prepared)}
+    LAYOUT.write(folder, prepared.fingerprint, values, content)
 
 
 @lru_cache(maxsize=2)
@@ -171,26 +164,16 @@ def read(folder: Path) -> Prepared:
     Raises:
         BenchError: The folder contains something else, or was changed since.
     """
-    return LAYOUT.read(folder, _assemble)
+    prepared: Prepared = LAYOUT.read(folder, _build)
+    return prepared
 
 
-def _assemble(tables: Mapping[str, pa.Table], content: Mapping[str, Any]) -> Prepared:
-    interactions, samples, items = (tables[name] for name in ("interactions", "samples", "items"))
+def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Prepared:
+    items = {name: values.pop(name) for name in LAYOUT.tables["items"]}
     train_end, valid_end = content["boundaries"]
     return Prepared(
-        catalog=Catalog(
-            ids=tuple(items["id"].to_pylist()),
-            titles=tuple(items["title"].to_pylist()),
-            categories=tuple(tuple(names) for names in items["categories"].to_pylist()),
-            tracked=tuple(content["tracked"]),
-        ),
-        user_ids=tuple(tables["users"]["id"].to_pylist()),
-        users=to_array(interactions["user"], np.int32),
-        items=to_array(interactions["item"], np.int32),
-        ratings=to_array(interactions["rating"], np.float32),
-        times=to_array(interactions["time"], np.int64),
-        start=to_array(samples["start"], np.int64),
-        target=to_array(samples["target"], np.int64),
+        catalog=Catalog(**items, tracked=tuple(content["tracked"])),
+        **values,
         boundaries=(train_end, valid_end),
         history=content["history"],
         counts=content["counts"],
@@ -200,7 +183,7 @@ def _assemble(tables: Mapping[str, pa.Table], content: Mapping[str, Any]) -> Pre
 
 def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
     """Write sampled rows, in their order."""
-    write_table(folder, "rows", {"sample": rows.astype(np.int64)})
+    write_table(folder, "rows", ROWS, {"sample": rows})
 
 
 @lru_cache(maxsize=8)
@@ -217,4 +200,5 @@ def read_rows(folder: Path) -> NDArray[np.int64]:
     Raises:
         BenchError: The folder contains none.
     """
-    return read_arrays(folder, "rows", "sampled rows", sample=np.int64)[0]
+    rows: NDArray[np.int64] = read_table(folder, "rows", ROWS, "sampled rows")["sample"]
+    return rows

@@ -1,12 +1,7 @@
 """Prepared data for re-ranking: users with their ratings, and candidate lists of 10 with labels.
 
-    interactions.parquet  one row per interaction: user, item, rating, by user in order of time
-    users.parquet         one row per user: id, part, interactions before the lists, profile
-    items.parquet         one row per item: id, title, brand, attributes
-    lists.parquet         one row per list: user, index of its first real item, items, labels, real
-    lists.json            rules, names of attributes, counts, fingerprint
-
-Scores of lists have a folder of their own, with `scores.parquet`.
+The folder has the tables of `LAYOUT`, and lists.json with rules, names of attributes, profiles,
+counts and fingerprint. Scores of lists have a folder of their own, with `scores.parquet`.
 
 Users and lists are KAR's (`bench.data.kar`). KAR has no validation users; a seeded share of its
 training users becomes the validation part.
@@ -21,21 +16,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.data import kar
-from bench.data.tables import Layout, hash_content, read_arrays, to_array, write_table
+from bench.data.tables import Layout, hash_content, read_table, write_table
 from bench.errors import unknown
 
 PARTS = ("train", "valid", "test")
-PROFILE = ("gender", "age", "occupation")
 LAYOUT = Layout(
     what="re-ranking lists",
-    format="re-ranking lists 2",
+    format="re-ranking lists 3",
     json_name="lists.json",
-    tables=("interactions", "users", "items", "lists"),
+    tables={
+        # User after user, each in order of time.
+        "interactions": {"sequence": "int32", "ratings": "float32"},
+        "users": {"user_ids": "string", "parts": "int8", "starts": "int64", "lengths": "int64"},
+        "items": {
+            "item_ids": "string",
+            "titles": "string",
+            "brands": "string",
+            "attributes": "int32[]",
+        },
+        "lists": {
+            "users": "int64",
+            "first": "int64",
+            "items": "int32[]",
+            "labels": "int8[]",
+            "real": "bool[]",
+        },
+    },
 )
+SCORES = {"list": "int64", "scores": "float64[]"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,31 +144,14 @@ class Lists:
 
 def write(lists: Lists, folder: Path) -> None:
     """Write lists into an existing folder."""
-    tables: dict[str, dict[str, Any]] = {
-        "interactions": {"user": lists.owners, "item": lists.sequence, "rating": lists.ratings},
-        "users": {
-            "id": pa.array(lists.user_ids, pa.string()),
-            "part": lists.parts,
-            "start": lists.starts,
-            **dict(zip(PROFILE, zip(*lists.profiles, strict=True), strict=False)),
-        },
-        "items": {
-            "id": pa.array(lists.item_ids, pa.string()),
-            "title": pa.array(lists.titles, pa.string()),
-            "attributes": lists.attributes,
-            **({"brand": lists.brands} if lists.brands else {}),
-        },
-        "lists": {
-            "user": lists.users,
-            **{name: getattr(lists, name) for name in ("first", "items", "labels", "real")},
-        },
-    }
     content = {
         "rules": asdict(lists.rules),
-        "attribute_names": list(lists.attribute_names),
+        "attribute_names": lists.attribute_names,
+        "profiles": lists.profiles,
         "counts": dict(lists.counts),
     }
-    LAYOUT.write(lists, folder, tables, content)
+    values = {**vars(lists), "lengths": np.diff(lists.ends)}
+    LAYOUT.write(folder, lists.fingerprint, values, content)
 
 
 @lru_cache(maxsize=2)
@@ -172,49 +166,24 @@ def read(folder: Path) -> Lists:
     Raises:
         BenchError: The folder contains something else, or was changed since.
     """
-    return LAYOUT.read(folder, _assemble)
+    lists: Lists = LAYOUT.read(folder, _build)
+    return lists
 
 
-def _assemble(tables: Mapping[str, pa.Table], content: Mapping[str, Any]) -> Lists:
-    interactions, users, items = (tables[name] for name in ("interactions", "users", "items"))
-    user_ids = tuple(users["id"].to_pylist())
-    owners = to_array(interactions["user"], np.int64)
-    lengths = np.bincount(owners, minlength=len(user_ids))
-    has_profiles = set(PROFILE) <= set(users.column_names)
-    profiles = (
-        zip(*(users[name].to_pylist() for name in PROFILE), strict=True) if has_profiles else ()
-    )
-    lists = {
-        "user": np.int64,
-        "first": np.int64,
-        "items": np.int32,
-        "labels": np.int8,
-        "real": np.bool_,
-    }
-    columns = {name: to_array(tables["lists"][name], dtype) for name, dtype in lists.items()}
+def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Lists:
     return Lists(
-        user_ids=user_ids,
-        item_ids=tuple(items["id"].to_pylist()),
-        titles=tuple(items["title"].to_pylist()),
-        attributes=to_array(items["attributes"], np.int32),
-        attribute_names=tuple(content["attribute_names"]),
-        parts=to_array(users["part"], np.int8),
-        starts=to_array(users["start"], np.int64),
-        ends=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-        sequence=to_array(interactions["item"], np.int32),
-        ratings=to_array(interactions["rating"], np.float32),
-        users=columns.pop("user"),
-        **columns,
+        ends=np.concatenate(([0], np.cumsum(values.pop("lengths")))).astype(np.int64),
+        **values,
         rules=kar.Rules(**content["rules"]),
+        attribute_names=tuple(content["attribute_names"]),
+        profiles=tuple(map(tuple, content["profiles"])),
         counts=content["counts"],
-        brands=tuple(items["brand"].to_pylist()) if "brand" in items.column_names else (),
-        profiles=tuple(profiles),
     )
 
 
 def write_scores(rows: NDArray[np.int64], scores: NDArray[np.float64], folder: Path) -> None:
     """Write the scores, shape (N, L), of the lists with these indices, shape (N,)."""
-    write_table(folder, "scores", {"list": rows, "scores": scores})
+    write_table(folder, "scores", SCORES, {"list": rows, "scores": scores})
 
 
 def read_scores(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -223,7 +192,5 @@ def read_scores(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     Raises:
         BenchError: The folder contains none.
     """
-    rows, scores = read_arrays(
-        folder, "scores", "scores of lists", list=np.int64, scores=np.float64
-    )
-    return rows, scores
+    columns = read_table(folder, "scores", SCORES, "scores of lists")
+    return columns["list"], columns["scores"]
