@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from bench import cli
 from bench.cli import doctor_checks
 from bench.cli.doctor_checks import files, machine
+from bench.config.plugins import encoder_card
 from bench.data.assets import cached_path
-from bench.data.encoders import encoder_card
 
 Usage = namedtuple("Usage", "total used free")
 

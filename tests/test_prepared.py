@@ -17,7 +17,7 @@ from bench.config.cards import DatasetCard
 from bench.data import prepared
 from bench.data.prepare import find_mismatches, prepare
 from bench.data.prepared import Prepared
-from bench.data.sampling import sample_rows
+from bench.data.split import sample_rows
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.stages import draw as draw_stage

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.config.cards import Categories, Filters, Split
-from bench.data.categories import describe_unused_names, select_tracked
+from bench.data.catalog import describe_unused_names, select_tracked
 from bench.data.filters import filter_interactions, find_core
 from bench.data.split import Samples, make_samples, sort_interactions, split_boundaries
 from bench.data.windows import find_covered_interactions

@@ -1,38 +1,14 @@
-"""Cards of sentence encoders, and their files; no torch, so that a plan can key them.
-
-A card is in `bench/presets/encoders/`, or in `encoders/` of a folder of $BENCH_PATH.
-"""
+"""Files of sentence encoders and what identifies them; no torch, so that plans can key them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from bench.config.encoder_card import EncoderCard as EncoderCard
-from bench.config.encoder_card import Role
-from bench.config.plugins import card_paths
+from bench.config.encoder_card import EncoderCard, Role
+from bench.config.plugins import encoder_card
 from bench.config.scoped_cache import once
-from bench.config.toml import check_card, read_toml
 from bench.data.assets import fetch
-from bench.errors import unknown
 from bench.hashing import digest
-
-
-def encoder_names() -> list[str]:
-    """List the names of all encoders that have a card."""
-    return sorted(card_paths("encoders"))
-
-
-def encoder_card(name: str) -> EncoderCard:
-    """Load and check the card of a sentence encoder.
-
-    Raises:
-        BenchError: There is no such card, or it is malformed.
-    """
-    paths = card_paths("encoders")
-    if name not in paths:
-        raise unknown("encoder", name, paths)
-    return check_card(read_toml(paths[name]), EncoderCard, str(paths[name]))
 
 
 @once
@@ -43,11 +19,7 @@ def encoder_checksums(name: str) -> dict[str, str]:
         The sha256 of each file by role, and under "settings" that of the card's own settings.
     """
     card = encoder_card(name)
-    settings: dict[str, Any] = {
-        "kind": card.kind,
-        "max_length": card.max_length,
-        "config": card.config,
-    }
+    settings = card.model_dump(mode="json", include={"kind", "max_length", "config"})
     return {
         **{role: str(file.sha256) for role, file in card.files.items()},
         "settings": digest(settings),

@@ -1,4 +1,8 @@
-"""Filters of interactions: time window, minimum rating, k-core of users and items."""
+"""Filters of L interactions: time window, minimum rating, k-core of users and items.
+
+Users and items are indices, times are seconds since 1970, UTC, and a missing rating is NaN; all of
+them, and the masks that mark the remaining interactions, have the shape (L,).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from numpy.typing import NDArray
 from bench.config.cards import Filters
 from bench.errors import BenchError
 
+Mask = NDArray[np.bool_]
+
 
 def filter_interactions(
     users: NDArray[np.int32],
@@ -18,19 +24,9 @@ def filter_interactions(
     ratings: NDArray[np.float32],
     filters: Filters,
     *,
-    keep: NDArray[np.bool_] | None = None,
-) -> NDArray[np.bool_]:
-    """Filter interactions by rating, then by core.
-
-    Args:
-        users: User indices, shape (L,).
-        items: Item indices, shape (L,).
-        ratings: Ratings, shape (L,), NaN where there is none.
-        filters: The card's filters.
-        keep: Interactions to start from, shape (L,); all by default.
-
-    Returns:
-        True for the remaining interactions, shape (L,).
+    keep: Mask | None = None,
+) -> Mask:
+    """Filter by rating, then by core, starting from `keep` or from all interactions.
 
     Raises:
         BenchError: A minimum rating is required, but the data have no ratings.
@@ -43,13 +39,8 @@ def filter_interactions(
                 "Remove min_rating from [filters], or name the rating column in [fields].",
             )
         keep = keep & (ratings >= filters.min_rating)
-    return find_core(
-        users,
-        items,
-        keep,
-        min_user=filters.min_user_interactions,
-        min_item=filters.min_item_interactions,
-    )
+    min_user, min_item = filters.min_user_interactions, filters.min_item_interactions
+    return find_core(users, items, keep, min_user=min_user, min_item=min_item)
 
 
 def iterate_window_starts(filters: Filters) -> Iterator[date | None]:
@@ -64,19 +55,8 @@ def iterate_window_starts(filters: Filters) -> Iterator[date | None]:
             yield filters.start.replace(year=year)
 
 
-def mask_window(
-    times: NDArray[np.int64], start: date | None, end: date | None
-) -> NDArray[np.bool_]:
-    """Return which interactions are between two midnights, UTC, both included (D3).
-
-    Args:
-        times: Seconds since 1970, UTC, shape (L,).
-        start: Day whose first second is the first inside; None for no bound.
-        end: Day whose first second is the last inside; None for no bound.
-
-    Returns:
-        True inside the window, shape (L,).
-    """
+def mask_window(times: NDArray[np.int64], start: date | None, end: date | None) -> Mask:
+    """Return which times are between two midnights, UTC, both included (D3); None is no bound."""
     inside = np.ones(len(times), dtype=bool)
     if start is not None:
         inside &= times >= to_midnight(start)
@@ -98,25 +78,15 @@ def to_midnight(day: date) -> int:
 def find_core(
     users: NDArray[np.int32],
     items: NDArray[np.int32],
-    keep: NDArray[np.bool_],
+    keep: Mask,
     *,
     min_user: int,
     min_item: int,
-) -> NDArray[np.bool_]:
-    """Return the largest subset of interactions in which both minima hold.
+) -> Mask:
+    """Return the largest subset of `keep` in which every user and item has enough interactions.
 
     Users and items are tested on the same counts until nothing is removed (D3's loop). The largest
     such subset is unique, so the order of removal does not matter.
-
-    Args:
-        users: User indices, shape (L,).
-        items: Item indices, shape (L,).
-        keep: Interactions to start from, shape (L,).
-        min_user: Minimum number of interactions of a user.
-        min_item: Minimum number of interactions of an item.
-
-    Returns:
-        True for the remaining interactions, shape (L,).
     """
     keep = keep.copy()
     while keep.any():

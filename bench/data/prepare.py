@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import DatasetCard, Filters
-from bench.data.catalog import Catalog
-from bench.data.categories import describe_unused_names, select_tracked
+from bench.data.catalog import Catalog, describe_unused_names
 from bench.data.filters import filter_interactions, iterate_window_starts, mask_window
-from bench.data.prepared import Prepared
+from bench.data.prepared import Prepared, complete
 from bench.data.raw import RawData
 from bench.data.readers import read
 from bench.data.released_splits import PEERS, read_samples
@@ -77,25 +76,16 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
         boundaries=samples.boundaries,
         history=card.split.history,
     )
-    catalog = prepared.catalog
-    training_items = prepared.items[prepared.train_interactions()]
-    tracked = select_tracked(catalog.categories, training_items, card.categories)
-    return replace(
-        prepared,
-        catalog=replace(catalog, tracked=tracked),
-        counts={
-            **raw.counts(),
-            "filtered out": len(raw.users) - len(users),
-            "duplicates": raw.num_duplicates,
-            "titles cleaned": raw.titles_cleaned,
-            "titles rejected": survivors.titles.count(""),
-            **prepared.sizes(),
-        },
-        notes=(
-            *_describe_window(survivors, card.filters),
-            *describe_unused_names(raw.categories, card.categories),
-        ),
-    )
+    counts = {
+        **raw.counts(),
+        "filtered out": len(raw.users) - len(users),
+        "duplicates": raw.num_duplicates,
+        "titles cleaned": raw.titles_cleaned,
+        "titles rejected": survivors.titles.count(""),
+    }
+    notes = _describe_window(survivors, card.filters)
+    notes += describe_unused_names(raw.categories, card.categories)
+    return complete(prepared, card.categories, counts, notes)
 
 
 @dataclass(frozen=True, kw_only=True)

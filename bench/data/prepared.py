@@ -7,7 +7,7 @@ categories, counts and fingerprint. A subset of a split has its own folder, with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.catalog import Catalog
+from bench.config.cards import Categories
+from bench.data.catalog import Catalog, select_tracked
 from bench.data.tables import Layout, hash_content, read_table, write_table
 from bench.data.windows import PADDING, Windows, find_covered_interactions
 from bench.errors import unknown
@@ -137,6 +138,29 @@ class Prepared:
                 *(self.users, self.items, self.times, self.start, self.target, ratings),
             )
         )
+
+
+def complete(
+    prepared: Prepared,
+    choice: Categories | None,
+    counts: Mapping[str, int],
+    notes: Sequence[str],
+) -> Prepared:
+    """Add tracked categories, counts and notes to prepared data.
+
+    Args:
+        prepared: The data, still without them.
+        choice: Which categories are tracked; None where the catalog says it.
+        counts: Counts that precede the sizes of the data.
+        notes: What a reader of the results should know, in sentences.
+    """
+    catalog = prepared.catalog
+    if choice is not None:
+        items = prepared.items[prepared.train_interactions()]
+        tracked = select_tracked(catalog.categories, items, choice)
+        catalog = replace(catalog, tracked=tracked)
+    counts = {**counts, **prepared.sizes()}
+    return replace(prepared, catalog=catalog, counts=counts, notes=tuple(notes))
 
 
 def write(prepared: Prepared, folder: Path) -> None:

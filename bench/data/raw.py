@@ -1,4 +1,4 @@
-"""What every reader returns, whatever the format: interactions as columns, items as a table.
+"""What every reader takes and returns: options and file roles; interactions and items.
 
 Only what cannot be used at all is left out here, and counted by reason. The line number of each
 interaction is the last sort key everywhere: the papers' programs rely on stable sorts over file
@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.config.toml import Card
+from bench.errors import BenchError, unknown
 
 UNKNOWN_ITEM = "unknown item"
 NO_TITLE = "item without a title"
@@ -22,6 +26,43 @@ REPEATED_ITEM = "repeated item"
 
 # C0 and C1 controls and the two Unicode separators: whatever could end a line in a prompt.
 _BREAKS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029][\s\x00-\x1f\x7f-\x9f\u2028\u2029]*")
+
+
+class ReaderFields(Card):
+    """A card's `[fields]` for one reader; they also decide which files the reader takes."""
+
+    @property
+    def required_roles(self) -> tuple[str, ...]:
+        """Roles of the files that the card must name."""
+        return ("interactions", "items")
+
+    @property
+    def optional_roles(self) -> tuple[str, ...]:
+        """Roles of the files that the card may name."""
+        return ()
+
+
+def check_roles(
+    paths: Mapping[str, Path], reader: str, required: Sequence[str], optional: Sequence[str]
+) -> None:
+    """Refuse a card that names too few files for its reader, or one that would not be read.
+
+    Raises:
+        BenchError: For the first role that is missing or unknown.
+    """
+    for role in required:
+        if role not in paths:
+            raise BenchError(
+                f"The {reader} reader needs a file in the role {role!r}.",
+                f"Add [files.{role}] to the card.",
+            )
+    allowed = (*required, *optional)
+    for role in paths:
+        if role not in allowed:
+            raise BenchError(
+                f"The {reader} reader takes no file in the role {role!r}.",
+                unknown("role", role, allowed).hint if allowed else "Remove [files] from the card.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import Split
+from bench.errors import BenchError
+from bench.hashing import derive_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +41,9 @@ def sort_interactions(
 
 
 def make_samples(users: NDArray[np.int32], times: NDArray[np.int64], split: Split) -> Samples:
-    """Build samples from sorted interactions and split them by time.
+    """Build samples from L interactions, sorted by user and time, and split them.
 
-    Args:
-        users: User indices, ascending, shape (L,).
-        times: Seconds, ascending within a user, shape (L,).
-        split: The card's window lengths and ratios.
-
-    Returns:
-        The samples; equal times stay in order of user, then interaction (stable sort).
+    Samples with equal times stay in order of user, then interaction (stable sort).
     """
     offsets = np.arange(len(users), dtype=np.int64)
     is_first = np.ones(len(users), dtype=bool)
@@ -87,3 +83,38 @@ def split_boundaries(num: int, ratios: tuple[int, int, int]) -> tuple[int, int]:
     """
     train, valid, _ = ratios
     return num * train // sum(ratios), num * (train + valid) // sum(ratios)
+
+
+def sample_rows(
+    samples: range, *, split: str, num: int | None, seed: int, strict: bool
+) -> NDArray[np.int64]:
+    """Sample rows of a split, so that every method sees the same ones.
+
+    With the same seed, a smaller subset is part of a larger one, so that budgets nest.
+
+    Args:
+        samples: The split's samples.
+        split: Its name; each split has its own random order.
+        num: Maximum number of rows; None takes all.
+        seed: The data seed, independent of the methods' seeds.
+        strict: Whether fewer samples than `num` are an error.
+
+    Returns:
+        Indices of samples, ascending, shape (min(num, samples),).
+
+    Raises:
+        BenchError: The split is empty, or too small and `strict`.
+    """
+    if not samples:
+        raise BenchError(
+            f"The {split} split has no samples.", "Change [split] in the card, or use other data."
+        )
+    if num is None:
+        return np.arange(samples.start, samples.stop, dtype=np.int64)
+    if strict and num > len(samples):
+        raise BenchError(
+            f"The {split} split has {len(samples):,} samples, fewer than the {num:,} requested.",
+            "Request fewer rows, or remove `strict` from the board.",
+        )
+    order = np.random.default_rng(derive_seed("draw", split, seed)).permutation(len(samples))
+    return np.sort(order[:num]).astype(np.int64) + samples.start

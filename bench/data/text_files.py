@@ -35,10 +35,8 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     The first bytes, not the name, decide whether a file is gzip. Only a line feed ends a line;
     other characters that Unicode calls line ends stay inside.
 
-    Args:
-        path: The file.
-        encoding: Its encoding. Every byte is valid ISO-8859-1, so under that name a line that is
-            UTF-8 beyond ASCII is refused instead of becoming mojibake.
+    Every byte is valid ISO-8859-1, so in that encoding a line that is UTF-8 beyond ASCII is refused
+    instead of becoming mojibake.
 
     Raises:
         BenchError: The file cannot be read, is empty, is a web page, is a broken gzip file, is not
@@ -53,36 +51,25 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
                     raw = raw.removeprefix(BYTE_ORDER_MARK)
                     # Downloads that need a login answer with a page.
                     if raw.lstrip().lower().startswith(WEB_PAGE_STARTS):
-                        raise BenchError(
-                            f"{path.name} is a web page, not data.",
-                            "The address asks for a login or has moved: download the file manually "
-                            "and use --data-dir.",
-                        )
+                        hint = "Download the file manually and name its folder with --data-dir."
+                        raise BenchError(f"{path.name} is a web page, not data.", hint)
                 if len(raw) > MAX_LINE_BYTES:
-                    raise BenchError(
-                        f"Line {number} of {path.name} is longer than {MAX_LINE_BYTES:,} bytes.",
-                        "It is not a text file of lines. " + FETCH_AGAIN,
+                    message = (
+                        f"Line {number} of {path.name} is longer than {MAX_LINE_BYTES:,} bytes."
                     )
+                    raise BenchError(message, FETCH_AGAIN)
                 yield number, _decode(raw, encoding).rstrip("\r\n")
     except UnicodeDecodeError as error:
-        utf8 = error.encoding == "utf-8"
-        reason = (
-            f"byte 0x{error.object[error.start]:02x} at {error.start}" if utf8 else error.reason
-        )
-        raise BenchError(
-            f"Line {number} of {path.name} is not {error.encoding.upper()}: {reason}.",
-            "Convert the file, or check that it is the one that the card asks for.",
-        ) from error
+        byte = f"byte 0x{error.object[error.start]:02x} at {error.start}"
+        reason = byte if error.encoding == "utf-8" else error.reason
+        message = f"Line {number} of {path.name} is not {error.encoding.upper()}: {reason}."
+        raise BenchError(message, CHECK_CARD) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BenchError(
-            f"{path.name} is a gzip file that is truncated or damaged after line {number}.",
-            FETCH_AGAIN,
-        ) from error
+        message = f"{path.name} is a gzip file that is truncated or damaged after line {number}."
+        raise BenchError(message, FETCH_AGAIN) from error
     except OSError as error:
-        raise BenchError(
-            f"{path} cannot be read: {error.strerror or error}.",
-            "Check the path and its permissions.",
-        ) from error
+        message = f"{path} cannot be read: {error.strerror or error}."
+        raise BenchError(message, "Check the path and its permissions.") from error
     if number == 0:
         raise BenchError(f"{path.name} is empty.", FETCH_AGAIN)
 
@@ -151,16 +138,16 @@ def open_table(
     """Open a delimited text file.
 
     Args:
-        path: The file.
+        path: A file that `read_lines` can read.
         separator: "," for CSV, in which cells may be quoted; with any other, nothing is quoted.
         header: Column names of a file without a header line.
-        encoding: See `read_lines`.
+        encoding: The file's encoding.
         multiline: Whether quoted CSV cells may contain line feeds. If not, an unclosed quote is
             refused on its own line.
 
     Raises:
-        BenchError: For the header line, and while iterating over the rows: a line is not valid CSV
-            or has another number of cells than the header, or `read_lines` refuses the file.
+        BenchError: A line is not valid CSV or has another number of cells than the header; raised
+            while iterating over the rows, too.
     """
     lines = read_lines(path, encoding)
     if separator == ",":

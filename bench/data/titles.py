@@ -31,8 +31,7 @@ def iterate_title_passes(lines: Iterable[Sequence[str]], profile: str) -> Iterat
     starts from the output of the first. The other profiles yield the same titles in every pass.
 
     Args:
-        lines: For each item, its titles on all metadata lines in file order; empty where a line has
-            none.
+        lines: For each item, its titles on all metadata lines in file order, empty for none.
         profile: "keep", "d3" or "clean".
 
     Yields:
@@ -44,12 +43,11 @@ def iterate_title_passes(lines: Iterable[Sequence[str]], profile: str) -> Iterat
         ((' Fe &amp; Male ',), ('Fe & Male',))
     """
     clean, select = _PROFILES[profile]
-    current, changes = [tuple(titles) for titles in lines], True
-    selected: tuple[str, ...] = ()
+    current: list[tuple[str, ...]] = [tuple(titles) for titles in lines]
+    previous, selected = None, ()
     while True:
-        if changes:
-            cleaned = [tuple(map(clean, titles)) for titles in current]
-            changes, current = cleaned != current, cleaned
+        if current != previous:
+            previous, current = current, [tuple(map(clean, titles)) for titles in current]
             selected = tuple(map(select, current))
         yield selected
 
@@ -91,10 +89,6 @@ def is_title(title: str) -> bool:
     return bool(title) and not _MARKUP.search(title) and not _SCRIPT.search(title)
 
 
-def _select_first_valid(titles: Sequence[str]) -> str:
-    return next(filter(is_title, titles), "")
-
-
 def _select_last_if_all_valid(titles: Sequence[str]) -> str:
     """D3: one invalid line removes an item, whatever its position; else the last line counts."""
     return titles[-1] if all(map(is_d3_title, titles)) else ""
@@ -104,5 +98,5 @@ def _select_last_if_all_valid(titles: Sequence[str]) -> str:
 _PROFILES: Mapping[str, tuple[Callable[[str], str], Callable[[Sequence[str]], str]]] = {
     "keep": (str, itemgetter(0)),
     "d3": (clean_d3_title, _select_last_if_all_valid),
-    "clean": (clean_title, _select_first_valid),
+    "clean": (clean_title, lambda titles: next(filter(is_title, titles), "")),
 }

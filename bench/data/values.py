@@ -1,4 +1,7 @@
-"""Values in raw files, checked: finite numbers, times, dates, texts and lists of texts."""
+"""Values in raw files, checked: finite numbers, times, dates, texts and lists of texts.
+
+For error messages, `what` names a value ("rating") and `where` its location ("Line 3 of x.dat").
+"""
 
 from __future__ import annotations
 
@@ -42,27 +45,18 @@ def parse_list(cell: str, what: str, where: str) -> list[Any]:
 
 
 def parse_number(value: Any, what: str, where: str) -> float:
-    """Parse a finite number.
-
-    Args:
-        value: Text, or what a JSON or literal parser returned; Booleans are no numbers.
-        what: What it is ("rating"), for the message.
-        where: Its location ("Line 3 of x.dat"), for the message.
+    """Parse a finite number from text, or from what a JSON or literal parser returned.
 
     Raises:
-        BenchError: It is no number, infinite or NaN.
+        BenchError: It is no number (as Booleans), infinite or NaN.
     """
-    number = math.nan
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            number = math.nan
+    try:
+        number = math.nan if isinstance(value, bool | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
     if not math.isfinite(number):
-        raise BenchError(
-            f"{where}: the {what} {str(value)[:EXCERPT]!r} is no number.",
-            "Fix the line. " + CHECK_CARD,
-        )
+        message = f"{where}: the {what} {str(value)[:EXCERPT]!r} is no number."
+        raise BenchError(message, "Fix the line. " + CHECK_CARD)
     return number
 
 
@@ -74,23 +68,21 @@ def parse_seconds(value: Any, where: str) -> int:
     """
     seconds = parse_number(value, "time", where)
     if abs(seconds) > MAX_SECONDS:
-        raise BenchError(
-            f"{where}: the time {str(value)[:EXCERPT]!r} is out of range.",
-            "Times are seconds since 1970, UTC.",
-        )
+        message = f"{where}: the time {str(value)[:EXCERPT]!r} is out of range."
+        raise BenchError(message, "Times are seconds since 1970, UTC.")
     return math.floor(seconds)
 
 
 def parse_date(iso: str | None, text: str, where: str) -> int:
-    """Convert a date to seconds since 1970, UTC.
+    """Convert an ISO 8601 time with an offset to seconds since 1970, UTC.
 
     Args:
-        iso: ISO 8601 date and time with an offset; None where `text` has no known form.
-        text: The date as the file writes it, for the message.
-        where: Its location, for the message.
+        iso: The time; None where `text`, as the file writes it, has no known form.
+        text: For the message.
+        where: For the message.
 
     Raises:
-        BenchError: There is no such date.
+        BenchError: There is no such time.
     """
     try:
         return int(datetime.fromisoformat(iso or "").timestamp())
@@ -131,7 +123,7 @@ def require_text(record: Record, key: str, where: str) -> str:
 def category_names(value: object) -> list[str]:
     """Return the texts of a list as category names, HTML entities resolved.
 
-    Titles keep their entities, because resolving them is a choice that changes results (A-6 in the
-    data notes). Categories are labels, which releases write differently.
+    Titles keep theirs, because resolving them is a choice that changes results (A-6 in the data
+    notes).
     """
     return [html.unescape(as_text(name)) for name in value] if isinstance(value, list) else []

@@ -30,83 +30,58 @@ class Finding:
 
 def verify(prepared: Prepared, card: DatasetCard) -> list[Finding]:
     """Check a prepared data set."""
-    return [_check_counts(prepared, card), *_check_samples(prepared), *_describe(prepared)]
-
-
-def _check_counts(prepared: Prepared, card: DatasetCard) -> Finding:
-    check = "counts are those the card expects"
     mismatches = find_mismatches(card, prepared.counts)
-    if mismatches:
-        return Finding(check=check, verdict="fails", text=" ".join(mismatches))
-    if not card.expected:
-        return Finding(check=check, verdict="note", text="the card expects none")
-    return Finding(check=check, verdict="ok", text=f"{len(card.expected)} counts compared")
-
-
-def _check_samples(prepared: Prepared) -> Iterator[Finding]:
-    start, target, num = prepared.start, prepared.target, len(prepared.target)
-    train_end, valid_end = prepared.boundaries
-    times, num_items = prepared.times[target], len(prepared.catalog)
-    num_early = sum(
-        np.count_nonzero(times[end:] < times[:end].max())
-        for end in prepared.boundaries
-        if 0 < end < num
-    )
-    same_user = prepared.users[start] == prepared.users[target]
-    earlier = prepared.times[target - 1] <= times
-    is_history = same_user & earlier & (start < target)
-    items = prepared.items[target]
-    num_unknown = np.count_nonzero((items < 0) | (items >= num_items))
-    for check, num_bad, problem, good in (
-        (
-            "no sample of a later split before the last of an earlier one",
-            num_early,
-            "samples are earlier than the end of the previous split.",
-            f"train ends at sample {train_end:,}, valid at {valid_end:,}, in order of time",
-        ),
-        (
-            "every history is of the target's user and before the target",
-            np.count_nonzero(~is_history),
-            "samples have a history that is not.",
-            f"{num:,} samples",
-        ),
-        (
-            "no sample twice",
-            num - len(np.unique(target)),
-            "samples repeat another.",
-            "every target once",
-        ),
-        (
-            "every target is an item of the catalog, none is padding",
-            num_unknown,
-            "targets are not.",
-            f"{num_items:,} items",
-        ),
-    ):
-        yield Finding(
-            check=check,
-            verdict="fails" if num_bad else "ok",
-            text=f"{num_bad:,} {problem}" if num_bad else good,
-        )
-
-
-def _describe(prepared: Prepared) -> Iterator[Finding]:
     titles = prepared.catalog.titles
     num_repeated = len(titles) - len(set(titles))
-    yield Finding(
-        check="titles are distinct",
-        verdict="note" if num_repeated else "ok",
-        text=f"{num_repeated:,} of {len(titles):,} items share their title with an earlier one"
-        if num_repeated
-        else f"{len(titles):,} titles",
-    )
     train, test = (
         np.unique(prepared.users[prepared.target[list(prepared.sample_range(split))]])
         for split in ("train", "test")
     )
-    yield Finding(
-        check="users of the test split that also train",
-        verdict="note",
-        text=f"{len(np.intersect1d(train, test)):,} of {len(test):,}; "
-        "the split is by time, not by user",
-    )
+    num_shared = len(np.intersect1d(train, test))
+    return [
+        Finding(
+            check="counts are those the card expects",
+            verdict="fails" if mismatches else "ok" if card.expected else "note",
+            text=" ".join(mismatches) or f"{len(card.expected) or 'no'} counts compared",
+        ),
+        *_check_samples(prepared),
+        Finding(
+            check="titles are distinct",
+            verdict="note" if num_repeated else "ok",
+            text=f"{num_repeated:,} of {len(titles):,} items share their title with an earlier one",
+        ),
+        Finding(
+            check="users of the test split that also train",
+            verdict="note",
+            text=f"{num_shared:,} of {len(test):,}; the split is by time, not by user",
+        ),
+    ]
+
+
+def _check_samples(prepared: Prepared) -> Iterator[Finding]:
+    start, target, num = prepared.start, prepared.target, len(prepared.target)
+    times, items, num_items = prepared.times[target], prepared.items[target], len(prepared.catalog)
+    same_user = prepared.users[start] == prepared.users[target]
+    earlier = prepared.times[target - 1] <= times
+    for check, num_bad in (
+        (
+            "no sample of a later split before the last of an earlier one",
+            sum(
+                np.count_nonzero(times[end:] < times[:end].max())
+                for end in prepared.boundaries
+                if 0 < end < num
+            ),
+        ),
+        (
+            "every history is of the target's user and before the target",
+            np.count_nonzero(~(same_user & earlier & (start < target))),
+        ),
+        ("no sample twice", num - len(np.unique(target))),
+        (
+            "every target is an item of the catalog, none is padding",
+            np.count_nonzero((items < 0) | (items >= num_items)),
+        ),
+    ):
+        verdict: Literal["ok", "fails"] = "fails" if num_bad else "ok"
+        text = f"{num_bad:,} of {num:,} samples violate this" if num_bad else f"{num:,} samples"
+        yield Finding(check=check, verdict=verdict, text=text)

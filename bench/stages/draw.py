@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.data import prepared
-from bench.data.sampling import sample_rows
+from bench.data.split import sample_rows
 from bench.hashing import Job
 
 

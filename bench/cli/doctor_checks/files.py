@@ -14,7 +14,6 @@ from bench.cli.doctor_checks.finding import Finding, State
 from bench.config import plugins
 from bench.config.cards import RawFile
 from bench.data.assets import cache_folder, cached_path, local_file
-from bench.data.encoders import encoder_card, encoder_names
 from bench.errors import BenchError
 from bench.hashing import checksum
 
@@ -113,8 +112,8 @@ def _files() -> list[RawFile]:
     for line in plugins.list_cards("datasets"):
         if not line.error:
             found += plugins.dataset_card(line.name).files.values()
-    for name in encoder_names():
-        found += encoder_card(name).files.values()
+    for name in plugins.card_paths("encoders"):
+        found += plugins.encoder_card(name).files.values()
     return found
 
 

@@ -11,8 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.config.toml import check_card
-from bench.data.file_roles import check_roles
-from bench.data.raw import RawData
+from bench.data.raw import RawData, check_roles
 from bench.data.readers import amazon, goodreads, movielens, recbole, steam, synthetic
 from bench.errors import unknown
 

@@ -16,8 +16,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from bench.data.file_roles import ReaderFields
-from bench.data.raw import Collector, RawData
+from bench.data.raw import Collector, RawData, ReaderFields
 from bench.data.text_files import open_table
 from bench.data.values import CHECK_CARD, parse_number, parse_seconds
 from bench.errors import BenchError

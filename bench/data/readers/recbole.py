@@ -17,8 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.data.file_roles import ReaderFields
-from bench.data.raw import Collector, RawData
+from bench.data.raw import Collector, RawData, ReaderFields
 from bench.data.text_files import Table, open_table
 from bench.data.values import EXCERPT, parse_number, parse_seconds
 from bench.errors import BenchError

@@ -21,8 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from bench.data.file_roles import ReaderFields
-from bench.data.raw import Collector, RawData
+from bench.data.raw import Collector, RawData, ReaderFields
 from bench.data.text_files import read_objects
 from bench.data.values import (
     CHECK_CARD,

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from bench.data.file_roles import ReaderFields
-from bench.data.raw import Collector, RawData
+from bench.data.raw import Collector, RawData, ReaderFields
 from bench.hashing import derive_seed
 
 SUCCESSOR, OWN_GROUP = 0.6, 0.25

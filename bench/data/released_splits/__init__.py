@@ -13,8 +13,8 @@ from types import ModuleType
 
 from bench.config.cards import DatasetCard, Filters, Split, Titles
 from bench.config.toml import Card, check_card
-from bench.data.file_roles import check_roles
 from bench.data.prepared import Prepared
+from bench.data.raw import check_roles
 from bench.data.released_splits import bigrec, d3, d3_windows, sdpo, sprec
 from bench.errors import BenchError, unknown
 

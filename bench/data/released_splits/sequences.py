@@ -11,7 +11,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Any
 
@@ -19,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import Categories
-from bench.data.catalog import Catalog
-from bench.data.categories import describe_unused_names, select_tracked
-from bench.data.prepared import Prepared
+from bench.data.catalog import Catalog, describe_unused_names
+from bench.data.prepared import Prepared, complete
 
 NO_HISTORY = "row without a history"
 UNKNOWN_HISTORY = "row with an unknown item in its history"
@@ -61,11 +59,11 @@ class SequenceBuilder:
         Args:
             split: "train", "valid" or "test".
             items: Catalog indices of the history and the target; None for an unknown item.
-            user: Source id of the user; None where the file names none.
-            ratings: One per item; None where the file has none.
-            times: Seconds since 1970, UTC, one per item; None where the file has none.
-            time: Of the target alone, where the file has no others. The items that start a sequence
-                get the time of its first target, which is not earlier than theirs.
+            user: Source id of the user, if the file names one.
+            ratings: One per item, if the file has ratings.
+            times: Seconds since 1970, UTC, one per item, if the file has times.
+            time: That of the target alone, if the file has no others; items that start a sequence
+                get the time of its first target.
         """
         self._num_rows[split] += 1
         reason = _rejection_reason(items, times or ())
@@ -126,9 +124,9 @@ class SequenceBuilder:
 
         Args:
             catalog: The items that the rows refer to.
-            item_counts: Numbers of rejected and cleaned titles by name.
+            item_counts: Counts of the items to add to those of the samples.
             choice: Which categories are tracked; None where the catalog says it.
-            notes: What else a reader of the results should know, in sentences.
+            notes: Sentences to add to the notes.
         """
         lengths = np.array([len(items) for items, _, _ in self._sequences], dtype=np.int64)
         first = (np.cumsum(lengths) - lengths)[np.array(self._sequence, dtype=np.int64)]
@@ -150,24 +148,14 @@ class SequenceBuilder:
             boundaries=(num_train, num_train + num_valid),
             history=max(self._length, default=0),
         )
-        if choice is not None:
-            tracked = select_tracked(
-                catalog.categories, prepared.items[prepared.train_interactions()], choice
-            )
-            catalog = replace(catalog, tracked=tracked)
+        counts = {
+            "lines": self._num_rows.total(),
+            **{f"rejected: {reason}": num for reason, num in sorted(self._rejected.items())},
+            **item_counts,
+            "sequences restarted": self._num_restarted,
+        }
         unused = describe_unused_names(catalog.categories, choice or Categories())
-        return replace(
-            prepared,
-            catalog=catalog,
-            counts={
-                "lines": self._num_rows.total(),
-                **{f"rejected: {reason}": num for reason, num in sorted(self._rejected.items())},
-                **item_counts,
-                "sequences restarted": self._num_restarted,
-                **prepared.sizes(),
-            },
-            notes=(*self._notes(), *notes, *unused),
-        )
+        return complete(prepared, choice, counts, (*self._notes(), *notes, *unused))
 
     def _column(self, index: int, dtype: type[Any]) -> NDArray[Any]:
         values = chain.from_iterable(sequence[index] for sequence in self._sequences)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from bench.config import plugins
 from bench.config.cards import DatasetCard, RawFile
+from bench.config.plugins import encoder_card
 from bench.data import assets
-from bench.data.encoders import encoder_card
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.plan import Stage
