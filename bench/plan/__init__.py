@@ -20,18 +20,20 @@ from bench.plan.knowing import Knowing
 from bench.plan.knowledge import questions, responses, reward_pairs, text_vectors
 from bench.plan.language import (
     GenerationConfig,
-    PairConfig,
-    PreferenceConfig,
     SFTConfig,
     generate,
     generate_and_ground,
-    optimize_preferences,
-    sample_pairs,
     sft,
 )
 from bench.plan.listwise import evaluate_lists, lists, order, rerank
 from bench.plan.parts import Data, Lists, Model, Nouns, Pairs, Plan, Policy, Rows
 from bench.plan.policies import require_model
+from bench.plan.preference_stages import (
+    PairConfig,
+    PreferenceConfig,
+    optimize_preferences,
+    sample_pairs,
+)
 from bench.plan.reranking import Reranked, listed, one_of
 from bench.plan.stage import Stage
 

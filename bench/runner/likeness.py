@@ -15,6 +15,7 @@ from bench.records import Plain
 # In which of its inputs a stage's rows stand, the first that it has.
 ROWS = ("cases", "rows", "pairs", "train", "lists", "questions", "generated")
 PASSES = ("num_train_epochs", "epochs", "num_beams")
+NUM_ROWS = {"draw": "num", "sample": "num", "pairs": "max_pairs"}
 
 _spelled = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -78,7 +79,9 @@ class Likeness:
         behind = next((step.inputs[role] for role in ROWS if role in step.inputs), None)
         given = None if behind is None else self._look_up(behind)
         rows = None if given is None else self._rows(given)
-        own = step.args.get({"draw": "num", "sample": "num", "pairs": "max_pairs"}.get(step.kind, ""))
+        own = step.args.get(
+            {"draw": "num", "sample": "num", "pairs": "max_pairs"}.get(step.kind, "")
+        )
         if not isinstance(own, int | float):
             return rows
         return own if rows is None else min(own, rows)
