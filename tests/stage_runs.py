@@ -7,9 +7,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from bench.hashing import Job
 from bench.plan.config import Config
-from bench.plan.parts import ModelSpec
-from bench.records import Job
+from bench.plan.types import ModelSpec
 
 MODEL_FIELDS = {field.name for field in dataclasses.fields(ModelSpec)}
 
