@@ -14,16 +14,14 @@ from bench.cli.options import Asked
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.config.toml import Override, check_card, parse_override
-from bench.data.user_files import choose, parse_files
+from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.files import write_whole
+from bench.metrics.registry import DEFAULT_METRICS
 from bench.plan.trials import Board, Trial, all_ks, board_trials
 
 CUSTOM = "custom"
 CUSTOM_BUDGET = "nano"
-CUSTOM_METRICS = (
-    "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",
-)  # fmt: skip
 RECORDS = "boards"
 LAST_RUN = "last-run.json"
 
@@ -105,7 +103,9 @@ def _chosen_files(texts: Sequence[str], boards: Sequence[Board]) -> dict[str, di
         return {}
     names = list(dict.fromkeys(name for board in boards for name in board.card.datasets))
     own = parse_files(texts, names)
-    return {name: choose(files, plugins.dataset_card(name)) for name, files in own.items() if files}
+    return {
+        name: link_files(files, plugins.dataset_card(name)) for name, files in own.items() if files
+    }
 
 
 def _named(name: str) -> Board:
@@ -117,7 +117,7 @@ def _custom(methods: Sequence[str], datasets: Sequence[str]) -> Board:
         title=f"{', '.join(methods)} on {', '.join(datasets)}",
         datasets=tuple(datasets),
         rows=tuple(BoardRow(method=name) for name in methods),
-        metrics=CUSTOM_METRICS,
+        metrics=DEFAULT_METRICS,
         budget=CUSTOM_BUDGET,
     )
     return Board(name=CUSTOM, card=card)

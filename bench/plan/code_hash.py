@@ -26,6 +26,7 @@ from typing import NamedTuple
 from bench.config.plugins import method_module
 from bench.config.scoped_cache import once
 from bench.errors import BenchError, unknown
+from bench.metrics import plugins as metric_plugins
 
 PACKAGE = Path(__file__).parents[1]
 SHORT = 12
@@ -33,19 +34,21 @@ ENTRY = "run"
 EFFECTS = ""  # name of a module's statements that define no name
 WHOLE = "*"  # name of a module that is used as a value, with all its definitions
 
-# These read text, find files and raise errors. What they return to a stage is in its arguments, and
+# These plan, read text, find files and raise errors. What a stage sees of it is in its config, and
 # a new sentence in an error message must not cost anybody a week of GPU time.
 PLUMBING = (
     "bench.errors",
     "bench.config",
-    "bench.data.archives",
+    "bench.data.sources",
     "bench.data.assets",
     "bench.data.encoders",
+    "bench.plan",
+    "bench.metrics.plugins",
 )
 
 
 class Ref(NamedTuple):
-    """A definition: a module ("bench.…", or a method's name) and a name at its top level."""
+    """A definition: a module ("bench.…", a method's name, "metrics/…") and a top-level name."""
 
     module: str
     name: str
@@ -262,6 +265,8 @@ def _scope(module: str) -> Scope:
     """Return a module's top level, of the file as it is now."""
     if module.partition(".")[0] == "bench":
         path = _path(module)
+    elif module.startswith(f"{metric_plugins.FOLDER}/"):
+        path = metric_plugins.find_plugin(module)
     else:
         source = method_module(module).__file__
         assert source is not None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.plan.graph import Graph, build, missing, units
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
@@ -45,7 +45,7 @@ class Book:
         self.problems: dict[Look, str] = {}
         self.ran: set[str] = set()
         self.num_cases: int | None = None
-        self._metric = parse(search.setup.metric)
+        self._metric = get_metric(search.setup.metric)
         self.graph: Graph = build(_distinct(search.trials.values()))
         self._attempts: dict[Look, list[Attempt]] = {}
         for look, trial in search.trials.items():
