@@ -27,14 +27,14 @@ from bench.data.prompts import prompt, response
 from bench.errors import BenchError
 from bench.lm.branches import lay_out, log_probabilities
 from bench.lm.losses import LOSSES, dpo, resolved
-from bench.lm.preferring import EpochOrder, Pair, collate, longest, prefer, referenced
-from bench.lm.training import Recipe
+from bench.lm.preferring import EpochOrder, Pair, add_reference, collate, max_length, optimize
+from bench.plan.language_configs import PreferenceConfig
 from bench.records import Job
 from bench.stages import preference
 from datasets import Dataset
 
 VOCABULARY = 120
-RECIPE = Recipe(epochs=1, learning_rate=1e-3, batch=4, warmup=0, seed=5)
+CONFIG = PreferenceConfig(learning_rate=1e-3, batch_size=4, warmup_steps=0, seed=5, beta=0.1)
 FULL = {"kind": "full"}
 LORA = {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.5, "targets": ["q_proj", "down_proj"]}
 
@@ -65,20 +65,19 @@ def policy(seed: int = 0) -> SimpleNamespace:
 
 def trained(
     some: Sequence[Pair],
-    recipe: Recipe = RECIPE,
+    config: PreferenceConfig = CONFIG,
     *,
     loss: str = "dpo",
-    beta: float = 0.1,
     divisor: int = 1,
     shared: bool = True,
     model: SimpleNamespace | None = None,
 ) -> tuple[SimpleNamespace, dict]:
     model = model or policy()
-    how = {"divisor": divisor, "shared": shared, "threads": 1}
+    how = {"divisor": divisor, "shared": shared}
     num = max(len(pair.rejected) for pair in some)
     objective = resolved(loss, {}, num_rejected=num, smoothed=False)
-    known = referenced(model, some, recipe, **how)
-    return model, prefer(model, known, recipe, loss=objective, beta=beta, **how)
+    known = add_reference(model, some, config, **how)
+    return model, optimize(model, known, config, loss=objective, **how)
 
 
 def difference(one: SimpleNamespace, other: SimpleNamespace) -> float:
@@ -98,7 +97,7 @@ def logps(model: SimpleNamespace, some: Sequence[Pair]) -> Tensor:
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_first_loss_is_that_of_equal_policies(name: str, shared: bool) -> None:
     num = 3 if "mpo" in name or name == "sdpo" else 1
-    _, facts = trained(pairs(num_rejected=num), loss=name, beta=1.0, shared=shared)
+    _, facts = trained(pairs(num_rejected=num), replace(CONFIG, beta=1.0), loss=name, shared=shared)
     expected = math.log(4) if name == "sdpo" else math.log(2)
     assert facts["loss_by_step"][0] == pytest.approx(expected, abs=2e-6)
     assert facts["margin_by_step"][0] == pytest.approx(0, abs=2e-6)
@@ -186,9 +185,9 @@ def test_rejecting_what_is_chosen_changes_nothing() -> None:
 @pytest.mark.parametrize(("divisor", "micro_batch"), [(2, 2), (4, 1), (8, 1)])
 def test_micro_batches_are_the_batch(divisor: int, micro_batch: int) -> None:
     some = pairs(10, num_rejected=3)  # the last step has 2 pairs
-    recipe = replace(RECIPE, epochs=2)
-    whole, facts = trained(some, recipe, loss="sdpo")
-    parts, others = trained(some, recipe, loss="sdpo", divisor=divisor)
+    config = replace(CONFIG, num_train_epochs=2)
+    whole, facts = trained(some, config, loss="sdpo")
+    parts, others = trained(some, config, loss="sdpo", divisor=divisor)
     assert (facts["steps"], facts["micro_batch"], others["micro_batch"]) == (6, 4, micro_batch)
     assert difference(whole, policy()) > 1e-3
     assert difference(whole, parts) < 1e-5
@@ -217,7 +216,7 @@ def test_a_seed_gives_the_same_bits_and_the_caller_keeps_its_random_numbers() ->
     assert difference(first, second) == 0
     assert facts == others
     assert not first.model.training
-    other, _ = trained(pairs(), replace(RECIPE, seed=6))
+    other, _ = trained(pairs(), replace(CONFIG, seed=6))
     assert difference(first, other) > 0
 
 
@@ -232,7 +231,7 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 def test_what_a_record_says() -> None:
     some = [replace(pair, reference=[-1.0, -2.0]) for pair in pairs(4)]
     found = logps(policy(), some).double()
-    facts = prefer(policy(), some, RECIPE, loss=dpo, beta=0.5, divisor=2, shared=True, threads=1)
+    facts = optimize(policy(), some, replace(CONFIG, beta=0.5), loss=dpo, divisor=2, shared=True)
     gaps = (found[:, 0] + 1) - (found[:, 1] + 2)
     expected = {
         "chosen": found[:, 0].mean(),
@@ -251,7 +250,7 @@ def test_pairs_with_fewer_rejected_ones() -> None:
         [replace(pair, reference=[0] * (1 + len(pair.rejected))) for pair in some], shared=True
     )
     assert batch["mask"].sum(1).tolist() == [4, 4, 4, 2, 2]
-    _, facts = trained(some, replace(RECIPE, batch=5), loss="sdpo")
+    _, facts = trained(some, replace(CONFIG, batch_size=5), loss="sdpo")
     expected = (3 * math.log(4) + 2 * math.log(2)) / 5
     assert facts["loss_by_step"] == pytest.approx([expected], abs=1e-6)
 
@@ -262,16 +261,14 @@ def wide(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK):
 
 def test_what_cannot_be_trained_is_refused() -> None:
     some = [replace(pair, reference=[0.0, 0.0]) for pair in pairs(2)]
-    settings = {"divisor": 1, "shared": True, "threads": 1}
-    with pytest.raises(BenchError, match="beta above 0, not 0"):
-        prefer(policy(), some, RECIPE, loss=dpo, beta=0, **settings)
+    settings = {"divisor": 1, "shared": True}
     with pytest.raises(BenchError, match=r"loss returned shape \(2, 1\)"):
-        prefer(policy(), some, RECIPE, loss=wide, beta=1, **settings)
+        optimize(policy(), some, CONFIG, loss=wide, **settings)
     broken = policy()
     with torch.no_grad():
         broken.model.lm_head.weight[5:] = torch.nan
     with pytest.raises(BenchError, match="In step 1 the loss is nan"):
-        prefer(broken, some, RECIPE, loss=dpo, beta=1, **settings)
+        optimize(broken, some, CONFIG, loss=dpo, **settings)
 
 
 # --- the stage -----------------------------------------------------------------------------------
@@ -424,7 +421,7 @@ def test_no_response_is_ever_cut() -> None:
     # 30 words, two quotes and the end; both prompts lose titles, since all have the same room.
     assert [len(pair.rejected[0]) for pair in tight] == [33, 4]
     assert tight[0].rejected == roomy[0].rejected
-    assert longest(tight) <= shortest + 33 + 8 < longest(roomy)
+    assert max_length(tight) <= shortest + 33 + 8 < max_length(roomy)
     with pytest.raises(BenchError, match="prompt without any history"):
         encode(context=shortest + 32, eos=True)
     assert [pair.chosen for pair in encode(context=500, eos=False)] == [

@@ -21,7 +21,7 @@ from bench.data.catalogue import Catalogue
 from bench.data.reweighting import by_category, category_weights
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.batches import Collator, Texts, checked_weights
+from bench.lm.batches import SFTCollator, SFTSamples, check_weights
 from bench.lm.encoding import encode_prompts, encode_responses
 from bench.lm.finetuning import mean_loss
 from bench.lm.group_loss import GAIN, NO_GAIN
@@ -162,9 +162,9 @@ def test_an_unknown_mean_is_refused() -> None:
 # --- logits of the supervised tokens only -------------------------------------------------------
 
 
-def batch(prompts_too: bool = False) -> dict[str, torch.Tensor]:
-    texts = Texts(prompts=[[5, 6, 7], [8]], responses=[[9, 10], [11, 12, 13, 14]])
-    return Collator(padding=0)(texts.examples(prompts_too=prompts_too))
+def batch(supervise_prompts: bool = False) -> dict[str, torch.Tensor]:
+    samples = SFTSamples(prompts=[[5, 6, 7], [8]], responses=[[9, 10], [11, 12, 13, 14]])
+    return SFTCollator(padding=0)(samples.to_examples(supervise_prompts=supervise_prompts))
 
 
 def test_a_collated_batch() -> None:
@@ -176,32 +176,31 @@ def test_a_collated_batch() -> None:
 
 
 def test_padding_is_on_the_right_and_never_supervised() -> None:
-    texts = Texts(
+    samples = SFTSamples(
         prompts=[[5, 6], [8, 7, 6]],
         responses=[[9], [11, 12]],
         weights=[np.array([0.5]), np.array([2.0, 4.0])],
         bare_prompts=[[5], [5]],
     )
-    given_ = Collator(padding=3)(texts.examples())
+    given_ = SFTCollator(padding=3)(samples.to_examples())
     assert given_["input_ids"].tolist() == [[5, 6, 9, 3, 3], [8, 7, 6, 11, 12]]
     assert given_["labels"].tolist() == [[-100, -100, 9, -100, -100], [-100] * 3 + [11, 12]]
     assert given_["weights"].tolist() == [[0, 0, 0.5, 0, 0], [0, 0, 0, 2, 4]]
     assert given_["bare_ids"].tolist() == [[5, 9, 3], [5, 11, 12]]
     assert given_["bare_labels"].tolist() == [[-100, 9, -100], [-100, 11, 12]]
     assert given_["lengths"].tolist() == [3, 5]
-    assert set(texts.plain().examples()[0]) == {"input_ids", "labels", "weights"}
 
 
-def test_prompts_too() -> None:
-    texts = Texts(prompts=[[5, 6]], responses=[[9, 10]], weights=[np.array([1.0, 3.0])])
-    (example,) = texts.examples(prompts_too=True)
+def test_supervise_prompts() -> None:
+    samples = SFTSamples(prompts=[[5, 6]], responses=[[9, 10]], weights=[np.array([1.0, 3.0])])
+    (example,) = samples.to_examples(supervise_prompts=True)
     assert example["labels"] == [-100, 6, 9, 10]
     assert example["weights"] == [2, 2, 1, 3]
 
 
-@pytest.mark.parametrize("prompts_too", [False, True])
-def test_logits_are_those_of_the_whole_model(prompts_too: bool) -> None:
-    model, given_ = tiny_llama(), batch(prompts_too)
+@pytest.mark.parametrize("supervise_prompts", [False, True])
+def test_logits_are_those_of_the_whole_model(supervise_prompts: bool) -> None:
+    model, given_ = tiny_llama(), batch(supervise_prompts)
     logits_NV, targets_N = token_logits(model, given_["input_ids"], given_["labels"])
     whole = model(input_ids=given_["input_ids"], labels=given_["labels"])
     chosen = given_["labels"][:, 1:] != -100
@@ -216,11 +215,11 @@ def test_logits_are_those_of_the_whole_model(prompts_too: bool) -> None:
 
 def test_padding_changes_no_loss() -> None:
     model = tiny_llama()
-    texts = Texts(prompts=[[5, 6, 7, 8, 9], [8]], responses=[[9, 10], [11]])
-    rows = texts.examples()
-    together = mean_loss(model, rows, Collator(padding=0), 2)
-    assert mean_loss(model, rows, Collator(padding=77), 2) == together
-    assert mean_loss(model, rows, Collator(padding=0), 1) == pytest.approx(together, abs=1e-6)
+    samples = SFTSamples(prompts=[[5, 6, 7, 8, 9], [8]], responses=[[9, 10], [11]])
+    rows = samples.to_examples()
+    together = mean_loss(model, rows, SFTCollator(padding=0), 2)
+    assert mean_loss(model, rows, SFTCollator(padding=77), 2) == together
+    assert mean_loss(model, rows, SFTCollator(padding=0), 1) == pytest.approx(together, abs=1e-6)
 
 
 # --- RW's weights -------------------------------------------------------------------------------
@@ -287,9 +286,9 @@ def test_positions_as_a_function() -> None:
 )
 def test_unusable_weights_are_refused(wrong: list[list[float]]) -> None:
     responses = [[1, 2], [3]]
-    assert len(checked_weights([[1, 0], [2]], responses, "mine:weigh")) == 2
+    assert len(check_weights([[1, 0], [2]], responses, "mine:weigh")) == 2
     with pytest.raises(BenchError, match="mine:weigh"):
-        checked_weights(wrong, responses, "mine:weigh")
+        check_weights(wrong, responses, "mine:weigh")
 
 
 # --- the stage ----------------------------------------------------------------------------------
@@ -477,8 +476,8 @@ def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
         tokenizer=model.tokenizer, catalogue=source.catalogue, nouns=NOUNS, context=150, eos=True
     )
     prompts, _ = writing.prompts(windows, 140)
-    rows = Texts(prompts=prompts, responses=writing.responses(windows)).examples()
-    again = mean_loss(model.model, rows, Collator(padding=0), 4)
+    rows = SFTSamples(prompts=prompts, responses=writing.responses(windows)).to_examples()
+    again = mean_loss(model.model, rows, SFTCollator(padding=0), 4)
     assert again == pytest.approx(min(by_epoch), abs=1e-5)
 
 
@@ -584,7 +583,6 @@ def test_no_counterfactual_is_no_second_pass(
         ({"counterfactual": -0.1}, "-0.1"),
         ({"counterfactual": 0.1, "loss_on": "sequence"}, "counterfactual"),
         ({"weights": "bench.x:y", "loss_on": "sequence"}, "bench.x:y"),
-        ({"epochs": 0}, "epochs"),
     ],
 )
 def test_settings_that_exclude_one_another(

@@ -1,135 +1,115 @@
-"""What the trainers of language models share: recipe, arguments, seclusion, the record of steps.
+"""What the trainers of language models share: arguments, isolation, the log of optimizer steps.
 
-Both trainers stand on transformers' Trainer. An optimiser step covers one batch of the recipe,
-however many micro-batches it is worked off in; the loss of a step is normalised over the whole of
-it. Everything random comes from the recipe's seed, the caller's own random states are put back, and
-so is whatever a trainer hangs on the model, since one model serves every stage of a process.
+All of them are transformers' Trainer. An optimizer step covers one batch of the config, however
+many micro-batches it is split into, and its loss is normalized over the whole batch. Everything
+random comes from the seed. The caller's random states are restored, and so are the attributes that
+a trainer sets on the model, since one model serves every stage of a process.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.lm.threads import compute_threads
+from bench.plan.language_configs import TrainingConfig
 
-Arguments = TypeVar("Arguments", bound=TrainingArguments)
+DECIMALS = 6
+AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 
+_FIELDS = [field.name for field in fields(TrainingArguments)]
 # transformers renamed it within its fifth version; TRL switches it on under the old name.
-_NAMES = [field.name for field in fields(TrainingArguments)]
-CHECKPOINTING = next(
-    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in _NAMES
+_CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in _FIELDS
 )
+TUNABLE = frozenset(
+    {
+        "optim", "optim_args", "optim_target_modules", "lr_scheduler_type", "lr_scheduler_kwargs",
+        "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+        _CHECKPOINTING, f"{_CHECKPOINTING}_kwargs", "torch_compile", "torch_compile_backend",
+        "torch_compile_mode", "torch_empty_cache_steps", "full_determinism", "tf32",
+    }
+)  # fmt: skip
+"""Fields of TrainingArguments that a config's `trainer` may set. The others are the benchmark's, or
+have no effect here."""
 
-WARMUP_SHARE = 10
-"""The warm-up is at most one in so many steps."""
+
+def num_steps(config: TrainingConfig, num_samples: int) -> int:
+    """Return the number of optimizer steps over all epochs."""
+    return config.num_train_epochs * math.ceil(num_samples / config.batch_size)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a language model is trained.
+def micro_batch_size(config: TrainingConfig, divisor: int) -> int:
+    """Return the samples per micro-batch: a divisor of the batch size, so that steps stay the same.
 
-    Attributes:
-        epochs: Passes over the rows, at least 1.
-        learning_rate: AdamW's peak, above 0; it falls linearly to 0.
-        batch: Rows of one optimiser step, at least 1; an epoch's last step takes what is left.
-        warmup: Steps of linear warm-up from a rate of 0; never more than a tenth of all steps.
-        seed: Decides order and dropout.
-
-    Raises:
-        BenchError: A setting is out of its range.
+    Example:
+        >>> config = TrainingConfig(num_train_epochs=1, learning_rate=1e-4, batch_size=16)
+        >>> [micro_batch_size(config, divisor) for divisor in (1, 2, 16, 32)]
+        [16, 8, 1, 1]
     """
-
-    epochs: int
-    learning_rate: float
-    batch: int
-    warmup: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("warmup", 0)):
-            if getattr(self, name) < least:
-                raise BenchError(
-                    f"The training has {name} = {getattr(self, name)}.", f"Give {least} or more."
-                )
-        if not 0 < self.learning_rate < math.inf:
-            raise BenchError(
-                f"Nothing can be learned at a rate of {self.learning_rate}.",
-                "Give a learning rate above 0.",
-            )
-
-    def steps(self, num_rows: int) -> int:
-        """Return the number of optimiser steps over all epochs."""
-        return self.epochs * math.ceil(num_rows / self.batch)
-
-    def warmup_steps(self, num_rows: int) -> int:
-        """Return the number of steps that the learning rate rises for."""
-        return min(self.warmup, self.steps(num_rows) // WARMUP_SHARE)
-
-    def micro_batch(self, divisor: int) -> int:
-        """Return the rows of a micro-batch: a divisor of the batch, so that steps stay the same.
-
-        Example:
-            >>> recipe = Recipe(epochs=1, learning_rate=1e-4, batch=16, warmup=0, seed=0)
-            >>> [recipe.micro_batch(divisor) for divisor in (1, 2, 16, 32)]
-            [16, 8, 1, 1]
-        """
-        most = math.ceil(self.batch / divisor)
-        return next(size for size in range(most, 0, -1) if self.batch % size == 0)
+    largest = math.ceil(config.batch_size / divisor)
+    return next(size for size in range(largest, 0, -1) if config.batch_size % size == 0)
 
 
 def training_arguments(
-    recipe: Recipe, *, num_rows: int, divisor: int, folder: Path
+    config: TrainingConfig, *, num_samples: int, divisor: int, folder: str
 ) -> dict[str, Any]:
     """Return the keyword arguments of TrainingArguments, or of a class derived from it.
 
     Args:
-        recipe: How to train.
-        num_rows: Rows of the training data, at least 1.
-        divisor: Into how many micro-batches a batch is split to save memory.
-        folder: Where a trainer may write; it is told to write nothing.
+        config: How to train.
+        num_samples: Size of the training data, at least 1.
+        divisor: Number of micro-batches a batch is split into to save memory.
+        folder: Output folder, where nothing is written.
 
-    Returns:
-        AdamW without weight decay, gradients clipped to norm 1, linear decay, every step logged, no
-        checkpoints, no reports, no progress bars, no recomputed activations.
+    Raises:
+        BenchError: `config.trainer` has a field that does not exist or cannot be set.
     """
-    micro_batch = recipe.micro_batch(divisor)
+    for name in config.trainer:
+        if name not in _FIELDS:
+            raise unknown("field of TrainingArguments", name, _FIELDS)
+        if name not in TUNABLE:
+            raise BenchError(
+                f"The field {name} of TrainingArguments is set by the benchmark.",
+                f"Leave it out of `trainer`, which may hold: {', '.join(sorted(TUNABLE))}.",
+            )
+    size = micro_batch_size(config, divisor)
     return {
-        "output_dir": str(folder),
-        "num_train_epochs": recipe.epochs,
-        "per_device_train_batch_size": micro_batch,
-        "gradient_accumulation_steps": recipe.batch // micro_batch,
+        "output_dir": folder,
+        "num_train_epochs": config.num_train_epochs,
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": config.batch_size // size,
         "optim": "adamw_torch_fused",
-        "learning_rate": recipe.learning_rate,
+        "learning_rate": config.learning_rate,
         "lr_scheduler_type": "linear",
-        "warmup_steps": recipe.warmup_steps(num_rows),
+        "warmup_steps": min(config.warmup_steps, num_steps(config, num_samples) // 10),
         "adam_beta1": 0.9,
         "adam_beta2": 0.999,
         "adam_epsilon": 1e-8,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
-        "seed": recipe.seed,
-        "data_seed": recipe.seed,
+        "seed": config.seed,
+        "data_seed": config.seed,
         "logging_strategy": "steps",
         "logging_steps": 1,
-        # The filter would write the mean of earlier losses where one is no number.
+        # The filter would replace a loss that is not finite by the mean of earlier ones.
         "logging_nan_inf_filter": False,
         "save_strategy": "no",
         "eval_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        CHECKPOINTING: False,
-        # Weights are loaded in the dtype that is asked for; autocast would be a second opinion.
+        _CHECKPOINTING: False,
+        # Weights are loaded in the dtype of the model's card; autocast would change it again.
         "bf16": False,
         "fp16": False,
         "use_cpu": not torch.cuda.is_available(),
@@ -137,20 +117,15 @@ def training_arguments(
         "dataloader_pin_memory": torch.cuda.is_available(),
         "average_tokens_across_devices": False,
         "remove_unused_columns": False,
+        **config.trainer,
     }
 
 
-def on_one_device(arguments: Arguments) -> Arguments:
-    """Keep a trainer to one device: with several GPUs in sight it would multiply the batch."""
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
-
-
 class StepLog(TrainerCallback):
-    """Collects what is logged at each optimiser step, and stops a training that diverged.
+    """Collects what is logged at each optimizer step, and stops a training that diverged.
 
     Attributes:
-        steps: One mapping a step: "loss", "learning_rate", "grad_norm", and what a trainer adds.
+        steps: One mapping per step: "loss", "learning_rate", "grad_norm".
     """
 
     def __init__(self) -> None:
@@ -159,10 +134,10 @@ class StepLog(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any
     ) -> None:
-        """Take down one step; the summary at the end is none.
+        """Record one step; the summary at the end has no loss and is skipped.
 
         Raises:
-            BenchError: The loss or the gradient is no finite number.
+            BenchError: The loss or the gradient is not finite.
         """
         if logs is None or "loss" not in logs:
             return
@@ -174,36 +149,79 @@ class StepLog(TrainerCallback):
                 )
         self.steps.append({name: float(value) for name, value in logs.items()})
 
-    def series(self, name: str, decimals: int = 6) -> list[float]:
-        """Return one logged number over the steps, rounded."""
-        return [round(step[name], decimals) for step in self.steps]
+    @property
+    def losses(self) -> list[float]:
+        """The loss of each step, rounded."""
+        return [round(step["loss"], DECIMALS) for step in self.steps]
 
 
-def train(trainer: Trainer) -> None:
-    """Train quietly and leave the model in evaluation mode, without gradients."""
-    trainer.remove_callback(PrinterCallback)
-    model = trainer.model
-    assert model is not None
-    try:
-        trainer.train()
-    finally:
-        model.zero_grad(set_to_none=True)
-        model.eval()
+def run_trainer(
+    make_trainer: Callable[..., AnyTrainer],
+    model: Any,
+    samples: Any,
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]],
+    config: TrainingConfig,
+    *,
+    divisor: int,
+    make_arguments: Callable[..., TrainingArguments] = TrainingArguments,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> tuple[AnyTrainer, StepLog]:
+    """Train a model in place and leave it in evaluation mode, without gradients.
+
+    Args:
+        make_trainer: A subclass of Trainer, or a partial of one.
+        model: Weights with `requires_grad` are trained.
+        samples: Training data, at least one sample.
+        collate: Turns the samples of a micro-batch into tensors.
+        config: How to train.
+        divisor: Number of micro-batches a batch is split into to save memory.
+        make_arguments: TrainingArguments, or what a subclass of Trainer wants instead.
+        callbacks: Further callbacks.
+
+    Raises:
+        BenchError: `config.trainer` cannot be used, or the loss or the gradient is not finite.
+    """
+    log = StepLog()
+    threads = config.model.threads
+    with isolated(config.seed, threads), unpatched(model), TemporaryDirectory() as folder:
+        settings = training_arguments(
+            config, num_samples=len(samples), divisor=divisor, folder=folder
+        )
+        trainer = make_trainer(
+            model=model,
+            args=use_one_device(make_arguments(**settings)),
+            train_dataset=samples,
+            data_collator=collate,
+            callbacks=[log, *callbacks],
+        )
+        trainer.remove_callback(PrinterCallback)
+        try:
+            trainer.train()
+        finally:
+            model.zero_grad(set_to_none=True)
+            model.eval()
+    return trainer, log
+
+
+def use_one_device(arguments: TrainingArguments) -> TrainingArguments:
+    """Restrict a trainer to one device: several visible GPUs would multiply the batch."""
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 @contextmanager
 def isolated(seed: int, threads: int) -> Iterator[None]:
-    """Seed Python, NumPy and torch, and compute with a number of threads, only in here.
+    """Within the block, seed Python, NumPy and torch and compute with a number of threads.
 
     Args:
         seed: Below 2**32.
         threads: CPU threads, at least 1.
 
     Raises:
-        BenchError: There is no thread to compute with.
+        BenchError: `threads` is below 1.
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    python, numpy = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     with compute_threads(threads), torch.random.fork_rng(devices=devices):
         random.seed(seed)
         np.random.seed(seed)
@@ -211,16 +229,16 @@ def isolated(seed: int, threads: int) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
 
 
 @contextmanager
 def unpatched(model: Any) -> Iterator[None]:
-    """Take off again whatever is hung on a model in here: forwards, flags, settings.
+    """Restore the attributes of a model after the block; weights and adapters are not touched.
 
     Trainers replace `forward`, switch the cache off, and write the tokenizer's special tokens into
-    the configuration; weights, adapters and gradients are not touched.
+    the configuration.
 
     Args:
         model: A transformers model, or one that peft wrapped.
@@ -229,12 +247,12 @@ def unpatched(model: Any) -> Iterator[None]:
     objects = [model, inner, inner.config]
     if getattr(inner, "generation_config", None) is not None:
         objects.append(inner.generation_config)
-    before = [dict(vars(thing)) for thing in objects]
+    saved = [dict(vars(instance)) for instance in objects]
     training = model.training
     try:
         yield
     finally:
-        for thing, attributes in zip(objects, before, strict=True):
-            vars(thing).clear()
-            vars(thing).update(attributes)
+        for instance, attributes in zip(objects, saved, strict=True):
+            vars(instance).clear()
+            vars(instance).update(attributes)
         model.train(training)

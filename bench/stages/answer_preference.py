@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.lm.encoding import Tokenizer
 from bench.lm.losses import resolved
-from bench.lm.preferring import DECIMALS, Pair
+from bench.lm.preferring import Pair
 from bench.lm.questions import Prompt, encode_answers, encode_questions
-from bench.lm.training import Recipe
+from bench.lm.training import DECIMALS
+from bench.plan.language_configs import ModelSpec, PreferenceConfig
 from bench.records import Job
 from bench.rerank.asked import read_prompts
 from bench.stages.preference import optimise, read_pairs
@@ -42,8 +43,14 @@ def run(
 
     A pair with an answer that leaves its question no room at all is left out, and counted.
     """
-    recipe = Recipe(
-        epochs=epochs, learning_rate=learning_rate, batch=batch, warmup=warmup, seed=seed
+    config = PreferenceConfig(
+        model=ModelSpec(threads=threads),
+        num_train_epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch,
+        warmup_steps=warmup,
+        seed=seed,
+        beta=beta,
     )
     table = read_pairs(pairs)
     asked = read_prompts(prompts)
@@ -57,14 +64,12 @@ def run(
     optimise(
         job,
         encode,
-        recipe,
+        config,
         loss=resolved("dpo", {}, num_rejected=1, smoothed=False),
-        beta=beta,
         reference_is=reference_is,
         backbone=backbone,
         start=start,
         reference=reference,
-        threads=threads,
         tuning=tuning,
         dtype=dtype,
         quantisation=quantisation,

@@ -16,8 +16,9 @@ from bench.lm.branches import takes_branches
 from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
 from bench.lm.losses import Loss, resolved
 from bench.lm.model import LanguageModel, load
-from bench.lm.preferring import DECIMALS, Pair, longest, prefer, referenced
-from bench.lm.training import Recipe
+from bench.lm.preferring import Pair, add_reference, max_length, optimize
+from bench.lm.training import DECIMALS
+from bench.plan.language_configs import ModelSpec, PreferenceConfig
 from bench.records import Job, Plain
 
 
@@ -57,8 +58,14 @@ def run(
         BenchError: The loss cannot use the pairs, a response leaves no room for a prompt, or the
             training diverged.
     """
-    recipe = Recipe(
-        epochs=epochs, learning_rate=learning_rate, batch=batch, warmup=warmup, seed=seed
+    config = PreferenceConfig(
+        model=ModelSpec(threads=threads),
+        num_train_epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch,
+        warmup_steps=warmup,
+        seed=seed,
+        beta=beta,
     )
     table = read_pairs(pairs)
     num_rejected = max(map(len, table["rejected"]), default=1)
@@ -76,14 +83,12 @@ def run(
     optimise(
         job,
         encode,
-        recipe,
+        config,
         loss=objective,
-        beta=beta,
         reference_is=reference_is,
         backbone=backbone,
         start=start,
         reference=reference,
-        threads=threads,
         tuning=tuning,
         dtype=dtype,
         quantisation=quantisation,
@@ -93,15 +98,13 @@ def run(
 def optimise(
     job: Job,
     encode: Callable[[Tokenizer], list[Pair]],
-    recipe: Recipe,
+    config: PreferenceConfig,
     *,
     loss: Loss,
-    beta: float,
     reference_is: str,
     backbone: Path,
     start: Path | None,
     reference: Path | None,
-    threads: int,
     **same: Any,
 ) -> None:
     """Train on pairs, whatever they are of, and save the weights; `same` goes to every `load`.
@@ -109,14 +112,12 @@ def optimise(
     Args:
         job: Where the weights go, and what is noted of the training.
         encode: Writes the pairs in a tokenizer's ids.
-        recipe: How to train; its seed is also a new adapter's.
+        config: How to train; its seed is also a new adapter's.
         loss: See `bench.lm.losses`.
-        beta: Its strength of the pull to the reference.
         reference_is: "start", "given" or "backbone".
         backbone: The untuned model.
         start: Weights where the training starts, if not there.
         reference: Weights of the reference, where it is "given".
-        threads: CPU threads.
         same: Tuning, dtype and quantisation.
     """
 
@@ -124,21 +125,17 @@ def optimise(
         return load(backbone, start=weights, seed=new_adapter, **same)
 
     assert (reference is not None) == (reference_is == "given")
-    model = policy(start, recipe.seed) if reference_is == "start" else policy(reference, None)
+    model = policy(start, config.seed) if reference_is == "start" else policy(reference, None)
     encoded = encode(model.tokenizer)
     if encoded:
-        branches = takes_branches(model.model.config, longest(encoded))
+        branches = takes_branches(model.model.config, max_length(encoded))
         job.facts["layout"] = "shared prompts" if branches else "a sequence an answer"
-        how: dict[str, Any] = {
-            "divisor": job.micro_batch_divisor,
-            "shared": branches,
-            "threads": threads,
-        }
-        encoded = referenced(model, encoded, recipe, **how)
+        how: dict[str, Any] = {"divisor": job.micro_batch_divisor, "shared": branches}
+        encoded = add_reference(model, encoded, config, **how)
     if reference_is != "start":
-        model = policy(start, recipe.seed)
+        model = policy(start, config.seed)
     if encoded:
-        job.facts.update(prefer(model, encoded, recipe, loss=loss, beta=beta, **how))
+        job.facts.update(optimize(model, encoded, config, loss=loss, **how))
     model.save(job.out)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from bench.data import lists as list_data
 from bench.data import prepared
 from bench.lm.model import load
-from bench.lm.pretraining import WARMUP, pretrain, texts, training_histories
-from bench.lm.training import Recipe
+from bench.lm.pretraining import WARMUP_STEPS, encode_histories, pretrain, training_histories
+from bench.plan.language_configs import ModelSpec, TrainingConfig
 from bench.records import Job
 
 UNCHANGED = ("config.json", "tokenizer.json", "tokenizer_config.json")
@@ -38,15 +38,19 @@ def run(
     model = load(backbone, tuning={"kind": "full"}, dtype="float32")
     held_out = _held_out(lists)
     histories = list(training_histories(prepared.shared(data), held_out))
-    recipe = Recipe(
-        epochs=epochs, learning_rate=learning_rate, batch=batch, warmup=WARMUP, seed=seed
+    config = TrainingConfig(
+        model=ModelSpec(threads=threads),
+        num_train_epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch,
+        warmup_steps=WARMUP_STEPS,
+        seed=seed,
     )
     facts = pretrain(
         model,
-        texts(model.tokenizer, histories, tokens=tokens),
-        recipe,
-        threads=threads,
-        micro_batch_divisor=job.micro_batch_divisor,
+        encode_histories(model.tokenizer, histories, max_tokens=tokens),
+        config,
+        divisor=job.micro_batch_divisor,
     )
     model.save(job.out)
     for name in UNCHANGED:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,15 @@ from bench.data import prepared
 from bench.data.catalogue import Catalogue
 from bench.data.windows import Windows
 from bench.errors import BenchError, unknown
-from bench.lm.batches import Texts, checked_weights
+from bench.lm.batches import SFTSamples, check_weights
 from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.lm.finetuning import Objective, fine_tune
+from bench.lm.finetuning import fine_tune
 from bench.lm.information import token_groups
 from bench.lm.model import load
 from bench.lm.token_loss import MEANS
-from bench.lm.training import Recipe, isolated
-from bench.records import Job, derive_seed
+from bench.lm.training import isolated
+from bench.plan.language_configs import ModelSpec, SFTConfig
+from bench.records import Job
 
 LOSSES = ("response", "sequence")
 
@@ -107,20 +107,25 @@ def run(
         BenchError: Settings exclude one another, no row is left, a prompt does not fit, weights are
             unusable, or the loss is no finite number.
     """
-    objective = _objective(loss_on, mean_over, counterfactual, weights)
-    recipe = Recipe(
-        epochs=epochs,
+    _check(loss_on, mean_over, counterfactual, weights)
+    config = SFTConfig(
+        model=ModelSpec(threads=threads),
+        num_train_epochs=epochs,
         learning_rate=learning_rate,
-        batch=batch,
-        warmup=warmup,
-        seed=derive_seed("sft", seed),
+        batch_size=batch,
+        warmup_steps=warmup,
+        seed=seed,
+        early_stopping_patience=patience,
+        completion_only_loss=loss_on == "response",
+        mean_over=mean_over,
+        counterfactual_weight=counterfactual,
     )
     source = prepared.shared(data)
     seen = _known(source.windows(prepared.shared_rows(rows)), "training")
     held_out = None
     if valid is not None:
         held_out = _known(source.windows(prepared.shared_rows(valid)), "validation")
-    with isolated(recipe.seed, threads), TemporaryDirectory() as folder:
+    with isolated(seed, threads):
         model = load(
             backbone, start=start, tuning=tuning, dtype=dtype, quantisation=quantisation, seed=seed
         )
@@ -135,17 +140,14 @@ def run(
         if weights:
             function = partial(plugins.function(weights), **weight_settings)
             given = function(texts.responses, seen, source.catalogue, model.tokenizer)
-            texts = replace(texts, weights=checked_weights(given, texts.responses, weights))
+            texts = replace(texts, weights=check_weights(given, texts.responses, weights))
         groups = token_groups(texts.responses, seen, source.catalogue, model.tokenizer)
         facts = fine_tune(
             model.model,
             model.tokenizer,
             replace(texts, groups=groups),
-            recipe,
-            objective=objective,
-            folder=Path(folder),
+            config,
             valid=None if held_out is None else _texts(writing, held_out, False)[0],
-            patience=patience,
             divisor=job.micro_batch_divisor,
         )
     model.save(job.out)
@@ -155,8 +157,8 @@ def run(
     job.facts.update(facts)
 
 
-def _objective(loss_on: str, mean_over: str, counterfactual: float, weights: str) -> Objective:
-    """Read the settings of the loss, and refuse those that do not go together."""
+def _check(loss_on: str, mean_over: str, counterfactual: float, weights: str) -> None:
+    """Refuse settings of the loss that exclude each other."""
     if loss_on not in LOSSES:
         raise unknown("loss_on", loss_on, LOSSES)
     if mean_over not in MEANS:
@@ -175,9 +177,6 @@ def _objective(loss_on: str, mean_over: str, counterfactual: float, weights: str
             f"{weights} weights the tokens of responses, so prompts cannot be supervised with it.",
             'Set loss_on = "response", or mean_over = "rows" for weights of whole rows.',
         )
-    return Objective(
-        prompts_too=loss_on == "sequence", mean_over=mean_over, counterfactual=counterfactual
-    )
 
 
 def _known(windows: Windows, what: str) -> Windows:
@@ -192,10 +191,10 @@ def _known(windows: Windows, what: str) -> Windows:
     )
 
 
-def _texts(writing: Writing, windows: Windows, counterfactual: bool) -> tuple[Texts, int]:
+def _texts(writing: Writing, windows: Windows, counterfactual: bool) -> tuple[SFTSamples, int]:
     """Write rows as token ids; also how many prompts lost titles."""
     responses = writing.responses(windows)
     room = writing.context - max(map(len, responses))
     prompts, truncated = writing.prompts(windows, room)
     bare = [writing.bare_prompt(room)] * len(windows) if counterfactual else None
-    return Texts(prompts=prompts, responses=responses, bare_prompts=bare), truncated
+    return SFTSamples(prompts=prompts, responses=responses, bare_prompts=bare), truncated
