@@ -19,9 +19,9 @@ from tiny_writer import END, Table, write_backbone, writer_model, writer_tokeniz
 from bench.data import lists
 from bench.errors import BenchError
 from bench.lm.answering import Drawing, answer, nucleus
+from bench.lm.encoder import Trigrams
 from bench.lm.questions import Prompt, encode_answers, encode_questions
 from bench.lm.threads import compute_threads
-from bench.lm.trigrams import Trigrams
 from bench.plan import knowledge as plan
 from bench.plan.parts import Lists, Model, Policy
 from bench.plan.stage import Stage

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from bench.data.encoders import EncoderCard, encoder_checksums
-from bench.lm.encoder import load_encoder
+from bench.lm.encoder import Trigrams, load_encoder
 from bench.lm.grounding import distances
-from bench.lm.trigrams import Trigrams
 
 
 def test_a_misspelt_title_is_nearest_to_its_own() -> None:

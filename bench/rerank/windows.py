@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import unknown
-from bench.lm.encoder import Encoder, mean_over_tokens
-from bench.lm.trigrams import Trigrams
+from bench.lm.encoder import Encoder, Trigrams, mean_over_tokens
 
 LongText = Literal["windows", "truncate"]
 

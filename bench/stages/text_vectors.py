@@ -9,8 +9,7 @@ import numpy as np
 
 from bench.data import lists as data
 from bench.errors import BenchError
-from bench.lm.encoder import Encoder
-from bench.lm.trigrams import Trigrams
+from bench.lm.encoder import Encoder, Trigrams
 from bench.records import Job
 from bench.rerank.asked import read_answers, read_prompts
 from bench.rerank.prompts import user_text as text_of_user
