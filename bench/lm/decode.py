@@ -1,15 +1,17 @@
-"""From prompts to texts: batches of like length, one answer or several each, no files.
+"""Text generation: prompts in batches of similar length, one text or several per prompt.
 
-A text ends with an end-of-sequence token, with its second double quote, or when it has as many
-tokens as allowed; what the last token holds behind the closing quote is cut off. A model's own
-generation settings (temperature, penalties, top-p) are not applied: nothing acts but `Decoding`.
+A title ends with an end-of-sequence token, with its second double quote, or after the maximum
+number of tokens; what the last token holds after the closing quote is cut off. Free text does not
+end with quotes. A model's own generation settings (temperature, penalties, top-p) are not applied.
+
+Shapes: N prompts, T response tokens.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,196 +19,169 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.lm.encoding import Tokenizer
-from bench.lm.free_beam import search
-from bench.lm.running import QUOTE, Endings, Running, Tokens, endings, shares_prompts, stop_tokens
-from bench.lm.sampling import write_singly
+from bench.lm.free_beam import beam_search
+from bench.lm.running import (
+    QUOTE,
+    Endings,
+    GenerationState,
+    Tokens,
+    find_endings,
+    shares_prompts,
+    stop_tokens,
+)
+from bench.lm.sampling import sample_texts
+from bench.plan.language_configs import GenerationConfig
 from bench.records import derive_seed
 
-TOKENS_AT_ONCE = {"cuda": 2**17, "cpu": 2**14}
-"""Places in the cache of one batch, at the texts' longest possible lengths."""
+CACHE_SIZE = {"cuda": 2**17, "cpu": 2**14}
+"""Maximum tokens in the cache of one batch, at the texts' maximum lengths."""
 
-PLACES_A_TEXT = 128
-"""A text counts as so many places at least, for its logits take memory, too."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """How texts are written.
-
-    Attributes:
-        max_new_tokens: Most tokens of a text, from 1.
-        temperature: 0 takes the likeliest token; above 0 tokens are drawn.
-        beams: Width of the beam search; 1 for none.
-        num: Texts a prompt: at most `beams`, or any number where they are drawn.
-        seed: Decides what is drawn.
-
-    Raises:
-        BenchError: A setting is out of its range, or two of them exclude each other.
-    """
-
-    max_new_tokens: int
-    temperature: float = 0.0
-    beams: int = 1
-    num: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "beams", "num"):
-            if getattr(self, name) < 1:
-                raise BenchError(
-                    f"Nothing can be written with {name} = {getattr(self, name)}.",
-                    "Give 1 or more.",
-                )
-        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
-            raise BenchError(
-                f"Nothing can be drawn at a temperature of {self.temperature}.",
-                "Give 0 for the likeliest token, or more to draw.",
-            )
-        if self.temperature and self.beams > 1:
-            raise BenchError(
-                "A beam search draws nothing, so it takes no temperature.",
-                "Set the temperature to 0 or beams to 1.",
-            )
-        if not self.temperature and self.num > self.beams:
-            raise BenchError(
-                f"A search with {self.beams} beams cannot return {self.num} texts.",
-                f"Set beams to {self.num} or more, or draw with a temperature above 0.",
-            )
-
-    @property
-    def width(self) -> int:
-        """Texts that are written at once for one prompt."""
-        return self.num if self.temperature else self.beams
+MIN_TEXT_SIZE = 128
+"""A text counts as at least this many tokens, for its logits take memory, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
-    """What was written for one prompt.
+class Generated:
+    """The texts of one prompt.
 
     Attributes:
-        texts: One or more, those with the highest score first; equal ones may occur.
+        texts: One or more; titles and results of a beam search with the highest score first, free
+            text in the order in which it was sampled. Equal texts may occur.
         scores: Sums of the tokens' log-probabilities, the ending token included.
         num_tokens: Tokens of each text, the ending token included.
+        finished: Whether an end-of-sequence token ended the text.
     """
 
     texts: tuple[str, ...]
     scores: tuple[float, ...]
     num_tokens: tuple[int, ...]
+    finished: tuple[bool, ...]
+
+
+def title_streams(num_prompts: int, config: GenerationConfig) -> list[tuple[int, int]]:
+    """Return the random streams of title prompts, which depend on the prompt's index."""
+    seed = derive_seed("drawn tokens", config.seed)
+    return [(seed, row) for row in range(num_prompts)]
+
+
+def answer_streams(hashes: Sequence[str], config: GenerationConfig) -> list[tuple[int, int]]:
+    """Return the random streams of questions, which depend on the question's hash alone."""
+    seed = derive_seed("answers", config.seed)
+    return [(seed, int(each[:16], 16)) for each in hashes]
 
 
 @torch.no_grad()
-def write(
+def generate_texts(
     model: nn.Module,
     tokenizer: Tokenizer,
     prompts: Sequence[Sequence[int]],
-    how: Decoding,
+    config: GenerationConfig,
     *,
-    tokens_at_once: int | None = None,
-) -> list[Written]:
-    """Write texts for all prompts.
+    streams: Sequence[tuple[int, int]],
+    titles: bool,
+    divisor: int = 1,
+) -> list[Generated]:
+    """Generate texts for all prompts.
 
-    Rounding apart, what is written for a prompt depends neither on the others nor on the batches;
-    what is drawn depends on its place among them.
+    Up to rounding, a prompt's texts depend neither on other prompts nor on batches. What is sampled
+    depends on its stream and the number of the text alone: 5 samples are the first 5 of 10.
 
     Args:
         model: A causal language model of transformers, in evaluation mode.
         tokenizer: Its own, a fast one.
         prompts: Token ids, N lists, none empty.
-        how: How to write.
-        tokens_at_once: Size of a batch; by the device where None. Decides memory and speed alone.
+        config: How to generate.
+        streams: Two numbers per prompt that seed what is sampled for it.
+        titles: Whether texts are titles; otherwise they are answers in free text.
+        divisor: Batches are smaller by it, to save memory.
 
     Raises:
-        BenchError: The model's probabilities are no numbers.
+        BenchError: The model's probabilities are not finite.
     """
     if not prompts:
         return []
-    ends = endings(model, tokenizer)
-    budget = tokens_at_once or TOKENS_AT_ONCE[next(model.parameters()).device.type]
-    found: list[list[Tokens]] = [[] for _ in prompts]
+    endings = find_endings(model, tokenizer)
+    if not titles:
+        endings = replace(endings, quotes=torch.zeros_like(endings.quotes))
+    cache_size = CACHE_SIZE[next(model.parameters()).device.type] // divisor
+    generated: list[list[Tokens]] = [[] for _ in prompts]
     lengths = [len(prompt) for prompt in prompts]
-    for rows in batches(lengths, how, budget, shared=shares_prompts(model)):
-        running = Running(model, [prompts[row] for row in rows])
-        for row, tokens in zip(rows, _one_batch(running, ends, how, rows), strict=True):
-            found[row] = tokens
-    return _texts(found, tokenizer, stop_tokens(model, tokenizer))
+    for rows in split_into_batches(lengths, config, cache_size, shared=shares_prompts(model)):
+        state = GenerationState(model, [prompts[row] for row in rows])
+        batch = _generate_batch(state, endings, config, [streams[row] for row in rows])
+        for row, texts in zip(rows, batch, strict=True):
+            generated[row] = sorted(texts, key=lambda text: -text.score) if titles else texts
+    return _decode(generated, tokenizer, stop_tokens(model, tokenizer), titles=titles)
 
 
-def batches(
-    lengths: Sequence[int], how: Decoding, budget: int, *, shared: bool
+def split_into_batches(
+    lengths: Sequence[int], config: GenerationConfig, cache_size: int, *, shared: bool
 ) -> Iterator[list[int]]:
-    """Put prompts of like length together, the longest first: memory runs out early or never.
+    """Put prompts of similar length together, the longest first: memory runs out early or never.
 
     Args:
         lengths: Tokens of each prompt.
-        how: How is written.
-        budget: Places in the cache of one batch.
-        shared: Whether the texts of a prompt share its places.
+        config: How texts are generated.
+        cache_size: Maximum tokens in the cache of one batch.
+        shared: Whether the texts of a prompt share its keys and values.
 
     Example:
-        >>> how = Decoding(max_new_tokens=100, temperature=1.0, num=2)
-        >>> list(batches([200, 300, 200], how, budget=800, shared=True))
+        >>> config = GenerationConfig(max_new_tokens=100, temperature=1.0, num_return_sequences=2)
+        >>> list(split_into_batches([200, 300, 200], config, cache_size=800, shared=True))
         [[1], [0, 2]]
     """
+    width = config.num_return_sequences if config.temperature else config.num_beams
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     start = 0
     while start < len(order):
-        longest, new = lengths[order[start]], how.width * how.max_new_tokens
-        places = longest + new if shared else longest * how.width + new
-        size = max(1, budget // max(places, PLACES_A_TEXT * how.width))
-        yield order[start : start + size]
-        start += size
+        longest, new_tokens = lengths[order[start]], width * config.max_new_tokens
+        tokens = longest + new_tokens if shared else longest * width + new_tokens
+        batch_size = max(1, cache_size // max(tokens, MIN_TEXT_SIZE * width))
+        yield order[start : start + batch_size]
+        start += batch_size
 
 
-def up_to_closing_quote(text: str) -> str:
+def cut_after_quotes(text: str) -> str:
     """Cut off what follows the second double quote.
 
     Example:
-        >>> up_to_closing_quote('try "Emma", or'), up_to_closing_quote('"Emma')
+        >>> cut_after_quotes('try "Emma", or'), cut_after_quotes('"Emma')
         ('try "Emma"', '"Emma')
     """
     before, *inside = text.split(QUOTE, 2)
     return f"{before}{QUOTE}{inside[0]}{QUOTE}" if len(inside) == 2 else text
 
 
-def _one_batch(
-    running: Running, ends: Endings, how: Decoding, rows: list[int]
+def _generate_batch(
+    state: GenerationState,
+    endings: Endings,
+    config: GenerationConfig,
+    streams: Sequence[tuple[int, int]],
 ) -> list[list[Tokens]]:
-    if how.beams > 1:
-        return search(
-            running, ends, max_new_tokens=how.max_new_tokens, beams=how.beams, num=how.num
-        )
-    if not how.temperature:
-        singles = write_singly(running, ends, max_new_tokens=how.max_new_tokens)
-        return [[tokens] for tokens in singles]
-    device = running.logits.device
-    running.take(torch.arange(len(rows), device=device).repeat_interleave(how.num))
-    flat = write_singly(
-        running,
-        ends,
-        max_new_tokens=how.max_new_tokens,
-        temperature=how.temperature,
-        uniforms_BT=_uniforms(rows, how).to(device),
+    if config.num_beams > 1:
+        return beam_search(state, endings, config)
+    if not config.temperature:
+        return [[text] for text in sample_texts(state, endings, config)]
+    num, device = config.num_return_sequences, state.logits.device
+    state.take(torch.arange(len(streams), device=device).repeat_interleave(num))
+    uniforms_BT = np.stack(
+        [
+            np.random.default_rng((*stream, sample)).random(config.max_new_tokens)
+            for stream in streams
+            for sample in range(num)
+        ]
     )
-    groups = [flat[start : start + how.num] for start in range(0, len(flat), how.num)]
-    return [sorted(group, key=lambda tokens: -tokens.score) for group in groups]
+    texts = sample_texts(state, endings, config, torch.from_numpy(uniforms_BT).to(device))
+    return [texts[start : start + num] for start in range(0, len(texts), num)]
 
 
-def _uniforms(rows: list[int], how: Decoding) -> Tensor:
-    """Give each text of each prompt its own stream, shape (rows * num, T)."""
-    seed = derive_seed("drawn tokens", how.seed)
-    streams = [
-        np.random.default_rng((seed, row, draw)).random(how.max_new_tokens)
-        for row in rows
-        for draw in range(how.num)
-    ]
-    return torch.from_numpy(np.stack(streams))
-
-
-def _texts(found: list[list[Tokens]], tokenizer: Tokenizer, stops: set[int]) -> list[Written]:
-    flat = [tokens for row in found for tokens in row]
+def _decode(
+    generated: list[list[Tokens]], tokenizer: Tokenizer, stops: set[int], *, titles: bool
+) -> list[Generated]:
+    flat = [tokens for row in generated for tokens in row]
     if not all(math.isfinite(tokens.score) for tokens in flat):
         raise BenchError(
-            "The model's probabilities are no finite numbers.",
+            "The model's probabilities are not finite.",
             "Its training diverged: lower the learning rate.",
         )
     decoded = tokenizer.batch_decode(
@@ -214,12 +189,13 @@ def _texts(found: list[list[Tokens]], tokenizer: Tokenizer, stops: set[int]) -> 
         skip_special_tokens=True,
         clean_up_tokenization_spaces=False,
     )
-    texts = iter(map(up_to_closing_quote, decoded))
+    texts = iter(cut_after_quotes(text) if titles else text.strip() for text in decoded)
     return [
-        Written(
+        Generated(
             texts=tuple(next(texts) for _ in row),
             scores=tuple(tokens.score for tokens in row),
             num_tokens=tuple(len(tokens.ids) for tokens in row),
+            finished=tuple(tokens.ids[-1] in stops for tokens in row),
         )
-        for row in found
+        for row in generated
     ]

@@ -55,3 +55,13 @@ class GenerationConfig:
     num_beams: int = 1
     num_return_sequences: int = 1
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How titles are searched."""
+
+    num_beams: int = 10
+    max_num_beams: int | None = None
+    length_penalty: float = 0.0
+    temperature: float = 1.0
