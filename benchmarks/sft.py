@@ -27,7 +27,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from bench.lm.batches import SFTSamples
 from bench.lm.finetuning import fine_tune
 from bench.lm.training import StepLog, isolated, training_arguments
-from bench.plan.language_configs import ModelSpec, SFTConfig
+from bench.plan.language import ModelSpec, SFTConfig
 from bench.records import derive_seed
 from datasets import Dataset, disable_progress_bars
 

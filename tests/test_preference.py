@@ -28,7 +28,7 @@ from bench.errors import BenchError
 from bench.lm.branches import lay_out, log_probabilities
 from bench.lm.losses import LOSSES, dpo, resolved
 from bench.lm.preferring import EpochOrder, Pair, add_reference, collate, max_length, optimize
-from bench.plan.language_configs import PreferenceConfig
+from bench.plan.language import PreferenceConfig
 from bench.records import Job
 from bench.stages import preference
 from datasets import Dataset

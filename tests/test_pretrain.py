@@ -22,7 +22,7 @@ from bench.lm.build import build
 from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses
 from bench.lm.model import load
 from bench.lm.pretraining import encode_histories, pretrain, training_histories
-from bench.plan.language_configs import TrainingConfig
+from bench.plan.language import TrainingConfig
 from bench.records import Job, Plain, checksum
 from bench.stages import build as build_stage
 from bench.stages import pretrain as pretrain_stage

@@ -29,7 +29,7 @@ from bench.lm.training import (
     unpatched,
     use_one_device,
 )
-from bench.plan.language_configs import SFTConfig
+from bench.plan.language import SFTConfig
 from bench.records import Plain
 
 VOCABULARY = 40

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from bench.lm.guidance import Guidance
 from bench.lm.trie import NO_NODE, ROOT, Trie
-from bench.plan.language_configs import DecodingConfig
+from bench.plan.constrained import DecodingConfig
 
 IMPOSSIBLE = float("-inf")
 

@@ -30,7 +30,7 @@ from bench.lm.running import (
     stop_tokens,
 )
 from bench.lm.sampling import sample_texts
-from bench.plan.language_configs import GenerationConfig
+from bench.plan.language import GenerationConfig
 from bench.records import derive_seed
 
 CACHE_SIZE = {"cuda": 2**17, "cpu": 2**14}

@@ -27,7 +27,7 @@ from bench.lm.token_loss import (
     token_logits,
 )
 from bench.lm.training import DECIMALS, micro_batch_size, run_trainer
-from bench.plan.language_configs import SFTConfig
+from bench.plan.language import SFTConfig
 from bench.records import Plain, derive_seed
 from datasets import Dataset  # type: ignore[attr-defined]  # HuggingFace's, not our folder
 
@@ -199,7 +199,9 @@ def fine_tune(
         assert valid is not None
         stopping = EarlyStopping(
             model=model,
-            examples=valid.to_examples(supervise_prompts=supervise_prompts),
+            examples=replace(valid, bare_prompts=None).to_examples(
+                supervise_prompts=supervise_prompts
+            ),
             collator=collator,
             batch_size=batch_size,
             patience=config.early_stopping_patience,

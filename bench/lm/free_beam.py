@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.lm.running import Endings, GenerationState, Tokens
-from bench.plan.language_configs import GenerationConfig
+from bench.plan.language import GenerationConfig
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bench.lm.guidance import Guidance
 from bench.lm.running import GenerationState
 from bench.lm.trie import NO_NODE, Trie
 from bench.metrics.ranking import LIST_ENDS, Ranking, top_items
-from bench.plan.language_configs import DecodingConfig
+from bench.plan.constrained import DecodingConfig
 
 MAX_SEQUENCES = 512
 MAX_LOGITS = 2**27

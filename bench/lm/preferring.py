@@ -25,7 +25,7 @@ from bench.lm.branches import Layout, Row, lay_out, log_probabilities
 from bench.lm.losses import Loss
 from bench.lm.model import LanguageModel
 from bench.lm.training import DECIMALS, isolated, micro_batch_size, run_trainer
-from bench.plan.language_configs import PreferenceConfig
+from bench.plan.language import PreferenceConfig
 from bench.records import Plain, derive_seed
 
 LOGGED = ("chosen_by_step", "rejected_by_step", "margin_by_step", "accuracy_by_step")

@@ -23,7 +23,7 @@ from bench.lm.encoding import Tokenizer, encode_responses
 from bench.lm.model import LanguageModel
 from bench.lm.token_loss import IGNORED
 from bench.lm.training import DECIMALS, num_steps, run_trainer
-from bench.plan.language_configs import TrainingConfig
+from bench.plan.language import TrainingConfig
 from bench.records import Plain
 
 SEPARATOR = ", "

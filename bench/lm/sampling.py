@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.lm.running import Endings, GenerationState, Tokens
-from bench.plan.language_configs import GenerationConfig
+from bench.plan.language import GenerationConfig
 
 SHRINK_AT = 0.75
 """The batch shrinks once this fraction of its rows, or less, is unfinished."""

@@ -22,7 +22,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from bench.errors import BenchError, unknown
 from bench.lm.threads import compute_threads
-from bench.plan.language_configs import TrainingConfig
+from bench.plan.language import TrainingConfig
 
 DECIMALS = 6
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)

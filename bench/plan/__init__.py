@@ -1,71 +1,88 @@
-"""Plans: stages, what they are put together from, and the functions that compose them."""
+"""Plans: stages, their configs, and the functions that compose them."""
 
 from bench.plan.backbones import language_model
-from bench.plan.choice import chosen, select
-from bench.plan.constrained import decode
-from bench.plan.grounding import embed, ground
-from bench.plan.items import DEPTH, draw, evaluate, gru4rec, prepare, rank, sample, sasrec
-from bench.plan.knowing import Knowing
-from bench.plan.knowledge import (
-    answer_preference,
-    answers,
-    questions,
-    responses,
-    reward_pairs,
-    text_vectors,
+from bench.plan.choice import select_on_validation, select_ranking
+from bench.plan.constrained import DecodingConfig, beam_search_rank
+from bench.plan.grounding import GroundingConfig, embed_titles, ground
+from bench.plan.items import (
+    DEPTH,
+    DrawConfig,
+    PrepareConfig,
+    draw_rows,
+    evaluate,
+    gru4rec,
+    prepare_data,
+    rank,
+    sample_rows,
+    sasrec,
 )
-from bench.plan.language import generate, pairs, preference, sft
+from bench.plan.knowing import Knowing
+from bench.plan.knowledge import questions, responses, reward_pairs, text_vectors
+from bench.plan.language import (
+    GenerationConfig,
+    PairConfig,
+    PreferenceConfig,
+    SFTConfig,
+    generate,
+    generate_and_ground,
+    optimize_preferences,
+    sample_pairs,
+    sft,
+)
 from bench.plan.listwise import evaluate_lists, lists, order, rerank
 from bench.plan.parts import Data, Lists, Model, Nouns, Pairs, Plan, Policy, Rows
-from bench.plan.recipes import Constrained, FineTuned, Grounded, Preferring, needed
+from bench.plan.policies import require_model
 from bench.plan.reranking import Reranked, listed, one_of
 from bench.plan.stage import Stage
 
 __all__ = [
     "DEPTH",
-    "Constrained",
     "Data",
-    "FineTuned",
-    "Grounded",
+    "DecodingConfig",
+    "DrawConfig",
+    "GenerationConfig",
+    "GroundingConfig",
     "Knowing",
     "Lists",
     "Model",
     "Nouns",
+    "PairConfig",
     "Pairs",
     "Plan",
     "Policy",
-    "Preferring",
+    "PreferenceConfig",
+    "PrepareConfig",
     "Reranked",
     "Rows",
+    "SFTConfig",
     "Stage",
-    "answer_preference",
-    "answers",
-    "chosen",
-    "decode",
-    "draw",
-    "embed",
+    "beam_search_rank",
+    "draw_rows",
+    "embed_titles",
     "evaluate",
     "evaluate_lists",
     "generate",
+    "generate_and_ground",
     "ground",
     "gru4rec",
     "language_model",
     "listed",
     "lists",
-    "needed",
     "one_of",
+    "optimize_preferences",
     "order",
-    "pairs",
-    "preference",
-    "prepare",
+    "prepare_data",
     "questions",
     "rank",
+    "require_model",
     "rerank",
     "responses",
     "reward_pairs",
-    "sample",
+    "sample_pairs",
+    "sample_rows",
     "sasrec",
-    "select",
+    "select_on_validation",
+    "select_ranking",
     "sft",
     "text_vectors",
 ]
