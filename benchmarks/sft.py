@@ -24,11 +24,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from trl.trainer.sft_config import SFTConfig as SFTArguments
 from trl.trainer.sft_trainer import SFTTrainer
 
-from bench.lm.batches import SFTSamples
-from bench.lm.finetuning import fine_tune
-from bench.lm.training import StepLog, isolated, training_arguments
-from bench.plan.language import ModelSpec, SFTConfig
-from bench.records import derive_seed
+from bench.hashing import derive_seed
+from bench.models.lm.train.collate import SFTSamples
+from bench.models.lm.train.common import StepLog, isolated, training_arguments
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.plan.language_stages import ModelSpec, SFTConfig
 from datasets import Dataset, disable_progress_bars
 
 os.environ["CI"] = "1"  # TRL reports its use to the hub otherwise

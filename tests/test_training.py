@@ -18,10 +18,10 @@ from tiny_llama import tiny_llama, tiny_tokenizer
 from transformers import LlamaForCausalLM, TrainingArguments
 
 from bench.errors import BenchError
-from bench.lm import training
-from bench.lm.batches import SFTSamples
-from bench.lm.finetuning import fine_tune
-from bench.lm.training import (
+from bench.hashing import Plain
+from bench.models.lm.train import common
+from bench.models.lm.train.collate import SFTSamples
+from bench.models.lm.train.common import (
     isolated,
     micro_batch_size,
     num_steps,
@@ -29,8 +29,8 @@ from bench.lm.training import (
     unpatched,
     use_one_device,
 )
-from bench.plan.language import SFTConfig
-from bench.records import Plain
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.plan.language_stages import SFTConfig
 
 VOCABULARY = 40
 
@@ -122,14 +122,14 @@ def test_micro_batches_fill_the_batch_exactly(batch: int, divisor: int) -> None:
 
 
 def logged_rates(monkeypatch: pytest.MonkeyPatch, config: SFTConfig) -> list[float]:
-    logs: list[training.StepLog] = []
+    logs: list[common.StepLog] = []
 
-    class Log(training.StepLog):
+    class Log(common.StepLog):
         def __init__(self) -> None:
             super().__init__()
             logs.append(self)
 
-    monkeypatch.setattr(training, "StepLog", Log)
+    monkeypatch.setattr(common, "StepLog", Log)
     tuned(make_samples(20), config)
     return [step["learning_rate"] for step in logs[0].steps]
 

@@ -1,10 +1,9 @@
 """Plans: stages, their configs, and the functions that compose them."""
 
 from bench.plan.backbones import language_model
-from bench.plan.choice import select_on_validation, select_ranking
-from bench.plan.constrained import DecodingConfig, beam_search_rank
-from bench.plan.grounding import GroundingConfig, embed_titles, ground
-from bench.plan.items import (
+from bench.plan.decoding_stages import DecodingConfig, beam_search_rank
+from bench.plan.grounding_stages import GroundingConfig, embed_titles, ground
+from bench.plan.item_stages import (
     DEPTH,
     DrawConfig,
     PrepareConfig,
@@ -16,9 +15,9 @@ from bench.plan.items import (
     sample_rows,
     sasrec,
 )
-from bench.plan.knowing import Knowing
-from bench.plan.knowledge import questions, responses, reward_pairs, text_vectors
-from bench.plan.language import (
+from bench.plan.knowledge_mixin import Knowing
+from bench.plan.knowledge_stages import questions, responses, reward_pairs, text_vectors
+from bench.plan.language_stages import (
     GenerationConfig,
     PairConfig,
     PreferenceConfig,
@@ -29,11 +28,12 @@ from bench.plan.language import (
     sample_pairs,
     sft,
 )
-from bench.plan.listwise import evaluate_lists, lists, order, rerank
-from bench.plan.parts import Data, Lists, Model, Nouns, Pairs, Plan, Policy, Rows
-from bench.plan.policies import require_model
-from bench.plan.reranking import Reranked, listed, one_of
+from bench.plan.policy import require_model
+from bench.plan.rerank_mixin import Reranked, listed, one_of
+from bench.plan.rerank_stages import evaluate_lists, lists, order, rerank
+from bench.plan.selection import select_on_validation, select_ranking
 from bench.plan.stage import Stage
+from bench.plan.types import Data, Lists, Model, Nouns, Pairs, Plan, Policy, Rows
 
 __all__ = [
     "DEPTH",

@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.constrained import TitleLists
-from bench.lm.encoding import encode_prompts, encode_responses, history_titles
-from bench.lm.guidance import Guidance, favor_information, mix_with_assistant
-from bench.lm.information import (
+from bench.hashing import Job, Plain
+from bench.metrics.writing import first_word, new_share, top_share
+from bench.models.lm.decode.constrained_beam import TitleLists
+from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
+from bench.models.lm.decode.item_search import rank_items, score_all_titles, search_titles
+from bench.models.lm.decode.trie import Trie, build_trie
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
+from bench.models.lm.train.information_gain import (
     compute_entropies,
     compute_gains,
     compute_probabilities,
@@ -27,17 +33,11 @@ from bench.lm.information import (
     scale_among_siblings,
     zero_gain_fraction,
 )
-from bench.lm.item_search import rank_items, score_all_titles, search_titles
-from bench.lm.model import load
-from bench.lm.threads import compute_threads
-from bench.lm.trie import Trie, build_trie
-from bench.metrics.ranking import Ranking
-from bench.metrics.writing import first_word, new_share, top_share
-from bench.plan.constrained import DecodingConfig
-from bench.rankings import write_ranking
-from bench.records import Job, Plain
-from bench.seqrec import sasrec
-from bench.seqrec.rows import Scorer
+from bench.models.lm.tuned_model import load
+from bench.models.seqrec import sasrec
+from bench.models.seqrec.rows import Scorer
+from bench.plan.decoding_stages import DecodingConfig
+from bench.results.ranking_file import write_ranking
 
 DECIMALS = 6
 SEARCHES = {"beam": search_titles, "exhaustive": score_all_titles}
@@ -57,7 +57,7 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
             "Information gain and SASRec cannot guide the same search.", "Set one of them only."
         )
     source = prepared.shared(inputs["data"])
-    catalog, windows = source.catalogue, source.windows(prepared.shared_rows(inputs["cases"]))
+    catalog, windows = source.catalog, source.windows(prepared.shared_rows(inputs["cases"]))
     train_targets = source.windows(prepared.shared_rows(inputs["train"])).targets
     counts_I = count_targets(train_targets, len(catalog))
     policy = load(inputs["backbone"], start=inputs.get("start"), **config.model.weights)
@@ -88,7 +88,7 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
 
 
 def _build_trie(
-    tokenizer: Any, catalog: Catalogue, config: DecodingConfig, counts_I: NDArray[np.int64]
+    tokenizer: Any, catalog: Catalog, config: DecodingConfig, counts_I: NDArray[np.int64]
 ) -> Trie:
     responses = encode_responses(tokenizer, catalog.titles, eos=config.append_eos)
     trie = build_trie(responses, counts_I > 0 if config.trained_only else None)
@@ -154,7 +154,7 @@ def _entropy_facts(
     }
 
 
-def _first_word_facts(ranking: Ranking, catalog: Catalogue) -> dict[str, Plain]:
+def _first_word_facts(ranking: Ranking, catalog: Catalog) -> dict[str, Plain]:
     """Return how often listed titles share their first word."""
     words = [first_word(catalog.titles[item]) for item in ranking.items[ranking.items >= 0]]
     if not words:

@@ -7,19 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import plugins
+from bench.config import plugins
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.batches import SFTSamples, check_weights
-from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.lm.finetuning import fine_tune
-from bench.lm.information import token_groups
-from bench.lm.model import load
-from bench.lm.training import isolated
-from bench.plan.language import SFTConfig
-from bench.records import Job
+from bench.hashing import Job
+from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
+from bench.models.lm.train.collate import SFTSamples, check_weights
+from bench.models.lm.train.common import isolated
+from bench.models.lm.train.information_gain import token_groups
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.models.lm.tuned_model import load
+from bench.plan.language_stages import SFTConfig
 
 
 def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
@@ -49,7 +49,7 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             seed=config.seed,
             **config.model.weights,
         )
-        catalog, tokenizer = source.catalogue, model.tokenizer
+        catalog, tokenizer = source.catalog, model.tokenizer
         samples, num_truncated = _encode(tokenizer, catalog, config, train)
         responses = samples.responses
         if config.weighting:
@@ -104,7 +104,7 @@ def _with_known_target(windows: Windows, split: str) -> Windows:
 
 
 def _encode(
-    tokenizer: Tokenizer, catalog: Catalogue, config: SFTConfig, windows: Windows
+    tokenizer: Tokenizer, catalog: Catalog, config: SFTConfig, windows: Windows
 ) -> tuple[SFTSamples, int]:
     """Encode rows as token ids; also return how many prompts lost titles."""
     titles = [catalog.titles[item] for item in windows.targets]

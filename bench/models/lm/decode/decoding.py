@@ -1,0 +1,201 @@
+"""Text generation: prompts in batches of similar length, one text or several per prompt.
+
+A title ends with an end-of-sequence token, with its second double quote, or after the maximum
+number of tokens; what the last token holds after the closing quote is cut off. Free text does not
+end with quotes. A model's own generation settings (temperature, penalties, top-p) are not applied.
+
+Shapes: N prompts, T response tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.hashing import derive_seed
+from bench.models.lm.decode.beam_search import beam_search
+from bench.models.lm.decode.generation_state import (
+    QUOTE,
+    Endings,
+    GenerationState,
+    Tokens,
+    find_endings,
+    shares_prompts,
+    stop_tokens,
+)
+from bench.models.lm.decode.sampling import sample_texts
+from bench.models.lm.tokenization import Tokenizer
+from bench.plan.language_stages import GenerationConfig
+
+CACHE_SIZE = {"cuda": 2**17, "cpu": 2**14}
+"""Maximum tokens in the cache of one batch, at the texts' maximum lengths."""
+
+MIN_TEXT_SIZE = 128
+"""A text counts as at least this many tokens, for its logits take memory, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """The texts of one prompt.
+
+    Attributes:
+        texts: One or more; titles and results of a beam search with the highest score first, free
+            text in the order in which it was sampled. Equal texts may occur.
+        scores: Sums of the tokens' log-probabilities, the ending token included.
+        num_tokens: Tokens of each text, the ending token included.
+        finished: Whether an end-of-sequence token ended the text.
+    """
+
+    texts: tuple[str, ...]
+    scores: tuple[float, ...]
+    num_tokens: tuple[int, ...]
+    finished: tuple[bool, ...]
+
+
+def title_streams(num_prompts: int, config: GenerationConfig) -> list[tuple[int, int]]:
+    """Return the random streams of title prompts, which depend on the prompt's index."""
+    seed = derive_seed("drawn tokens", config.seed)
+    return [(seed, row) for row in range(num_prompts)]
+
+
+def answer_streams(hashes: Sequence[str], config: GenerationConfig) -> list[tuple[int, int]]:
+    """Return the random streams of questions, which depend on the question's hash alone."""
+    seed = derive_seed("answers", config.seed)
+    return [(seed, int(each[:16], 16)) for each in hashes]
+
+
+@torch.no_grad()
+def generate_texts(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    streams: Sequence[tuple[int, int]],
+    titles: bool,
+    divisor: int = 1,
+) -> list[Generated]:
+    """Generate texts for all prompts.
+
+    Up to rounding, a prompt's texts depend neither on other prompts nor on batches. What is sampled
+    depends on its stream and the number of the text alone: 5 samples are the first 5 of 10.
+
+    Args:
+        model: A causal language model of transformers, in evaluation mode.
+        tokenizer: Its own, a fast one.
+        prompts: Token ids, N lists, none empty.
+        config: How to generate.
+        streams: Two numbers per prompt that seed what is sampled for it.
+        titles: Whether texts are titles; otherwise they are answers in free text.
+        divisor: Batches are smaller by it, to save memory.
+
+    Raises:
+        BenchError: The model's probabilities are not finite.
+    """
+    if not prompts:
+        return []
+    endings = find_endings(model, tokenizer)
+    if not titles:
+        endings = replace(endings, quotes=torch.zeros_like(endings.quotes))
+    cache_size = CACHE_SIZE[next(model.parameters()).device.type] // divisor
+    generated: list[list[Tokens]] = [[] for _ in prompts]
+    lengths = [len(prompt) for prompt in prompts]
+    for rows in split_into_batches(lengths, config, cache_size, shared=shares_prompts(model)):
+        state = GenerationState(model, [prompts[row] for row in rows])
+        batch = _generate_batch(state, endings, config, [streams[row] for row in rows])
+        for row, texts in zip(rows, batch, strict=True):
+            generated[row] = sorted(texts, key=lambda text: -text.score) if titles else texts
+    return _decode(generated, tokenizer, stop_tokens(model, tokenizer), titles=titles)
+
+
+def split_into_batches(
+    lengths: Sequence[int], config: GenerationConfig, cache_size: int, *, shared: bool
+) -> Iterator[list[int]]:
+    """Put prompts of similar length together, the longest first: memory runs out early or never.
+
+    Args:
+        lengths: Tokens of each prompt.
+        config: How texts are generated.
+        cache_size: Maximum tokens in the cache of one batch.
+        shared: Whether the texts of a prompt share its keys and values.
+
+    Example:
+        >>> config = GenerationConfig(max_new_tokens=100, temperature=1.0, num_return_sequences=2)
+        >>> list(split_into_batches([200, 300, 200], config, cache_size=800, shared=True))
+        [[1], [0, 2]]
+    """
+    width = config.num_return_sequences if config.temperature else config.num_beams
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    start = 0
+    while start < len(order):
+        longest, new_tokens = lengths[order[start]], width * config.max_new_tokens
+        tokens = longest + new_tokens if shared else longest * width + new_tokens
+        batch_size = max(1, cache_size // max(tokens, MIN_TEXT_SIZE * width))
+        yield order[start : start + batch_size]
+        start += batch_size
+
+
+def cut_after_quotes(text: str) -> str:
+    """Cut off what follows the second double quote.
+
+    Example:
+        >>> cut_after_quotes('try "Emma", or'), cut_after_quotes('"Emma')
+        ('try "Emma"', '"Emma')
+    """
+    before, *inside = text.split(QUOTE, 2)
+    return f"{before}{QUOTE}{inside[0]}{QUOTE}" if len(inside) == 2 else text
+
+
+def _generate_batch(
+    state: GenerationState,
+    endings: Endings,
+    config: GenerationConfig,
+    streams: Sequence[tuple[int, int]],
+) -> list[list[Tokens]]:
+    if config.num_beams > 1:
+        return beam_search(state, endings, config)
+    if not config.temperature:
+        return [[text] for text in sample_texts(state, endings, config)]
+    num, device = config.num_return_sequences, state.logits.device
+    state.take(torch.arange(len(streams), device=device).repeat_interleave(num))
+    uniforms_BT = np.stack(
+        [
+            np.random.default_rng((*stream, sample)).random(config.max_new_tokens)
+            for stream in streams
+            for sample in range(num)
+        ]
+    )
+    texts = sample_texts(state, endings, config, torch.from_numpy(uniforms_BT).to(device))
+    return [texts[start : start + num] for start in range(0, len(texts), num)]
+
+
+def _decode(
+    generated: list[list[Tokens]], tokenizer: Tokenizer, stops: set[int], *, titles: bool
+) -> list[Generated]:
+    flat = [tokens for row in generated for tokens in row]
+    if not all(math.isfinite(tokens.score) for tokens in flat):
+        raise BenchError(
+            "The model's probabilities are not finite.",
+            "Its training diverged: lower the learning rate.",
+        )
+    decoded = tokenizer.batch_decode(
+        [[token for token in tokens.ids if token not in stops] for tokens in flat],
+        skip_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+    )
+    texts = iter(cut_after_quotes(text) if titles else text.strip() for text in decoded)
+    return [
+        Generated(
+            texts=tuple(next(texts) for _ in row),
+            scores=tuple(tokens.score for tokens in row),
+            num_tokens=tuple(len(tokens.ids) for tokens in row),
+            finished=tuple(tokens.ids[-1] in stops for tokens in row),
+        )
+        for row in generated
+    ]

@@ -1,0 +1,137 @@
+"""The best titles of a catalog for many prompts: by beam search, or by scoring all of them.
+
+Shapes: B rows of a batch, K ranks, U leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.data.ranking import LIST_ENDS, Ranking, top_items
+from bench.models.lm.decode.constrained_beam import (
+    IMPOSSIBLE,
+    TitleLists,
+    empty_lists,
+    widening_beam_search,
+)
+from bench.models.lm.decode.exhaustive import PIECE_SIZE, score_titles, split_tree
+from bench.models.lm.decode.generation_state import GenerationState
+from bench.models.lm.decode.guidance import Guidance
+from bench.models.lm.decode.trie import NO_NODE, Trie
+from bench.plan.decoding_stages import DecodingConfig
+
+MAX_SEQUENCES = 512
+MAX_LOGITS = 2**27
+
+Guide: TypeAlias = Callable[[NDArray[np.int64]], Guidance]
+
+
+@torch.inference_mode()
+def search_titles(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    trie: Trie,
+    guide: Guide,
+    config: DecodingConfig,
+    *,
+    divisor: int = 1,
+) -> TitleLists:
+    """Search the best `config.num_beams` titles of each prompt by constrained beam search.
+
+    Args:
+        model: A causal language model of transformers.
+        prompts: Token ids.
+        trie: The titles, on the CPU.
+        guide: Returns how the steps of some prompts are scored.
+        config: How to search; wider, up to `max_num_beams`, where there is no certificate.
+        divisor: Batches are smaller by it.
+    """
+    device = next(model.parameters()).device
+    max_sequences = max(MAX_SEQUENCES // divisor, 1)
+    return widening_beam_search(
+        lambda rows: GenerationState(model, [prompts[row] for row in rows]),
+        lambda rows, beams: split_by_length(prompts, rows, max(max_sequences // beams, 1)),
+        len(prompts),
+        trie.to(device),
+        lambda rows: guide(rows).to(device),
+        config,
+    )
+
+
+@torch.inference_mode()
+def score_all_titles(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    trie: Trie,
+    guide: Guide,
+    config: DecodingConfig,
+    *,
+    divisor: int = 1,
+) -> TitleLists:
+    """Score every title for every prompt; arguments and result are those of `search_titles`.
+
+    Every list is certified, and its width is the number of titles.
+    """
+    device = next(model.parameters()).device
+    device_trie, num_leaves = trie.to(device), trie.num_leaves
+    num_titles = min(config.num_beams, num_leaves)
+    pieces = split_tree(device_trie, max(PIECE_SIZE // divisor, 1))
+    longest = max(map(len, pieces), default=1)
+    batch_size = MAX_LOGITS // divisor // (model.config.vocab_size * longest)
+    # The smaller item position wins ties, and leaves have another order.
+    by_item_U = trie.first_item[trie.leaf_nodes].argsort().numpy()
+    lists = empty_lists(len(prompts), config.num_beams)
+    lists.certified[:] = True
+    lists.widths[:] = num_leaves
+    for rows in split_by_length(prompts, np.arange(len(prompts)), max(batch_size, 1)):
+        scores_BU = score_titles(
+            model,
+            [prompts[row] for row in rows],
+            device_trie,
+            guide(rows).to(device),
+            pieces,
+            length_penalty=config.length_penalty,
+            temperature=config.temperature,
+        )
+        best_BK = by_item_U[top_items(-scores_BU[:, by_item_U], num_titles)]
+        scores_BK = np.take_along_axis(scores_BU, best_BK, axis=1)
+        lists.leaves[rows, :num_titles] = np.where(scores_BK > IMPOSSIBLE, best_BK, NO_NODE)
+        lists.scores[rows, :num_titles] = scores_BK
+    return lists
+
+
+def split_by_length(
+    prompts: Sequence[Sequence[int]], rows: NDArray[np.int64], batch_size: int
+) -> list[NDArray[np.int64]]:
+    """Split rows into batches of prompts of nearly the same length."""
+    lengths = np.array([len(prompts[row]) for row in rows], dtype=np.int64)
+    ordered = rows[np.argsort(lengths, kind="stable")]
+    return [ordered[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def rank_items(lists: TitleLists, trie: Trie, *, num_items: int, num_ranks: int) -> Ranking:
+    """Turn lists of titles into a ranking of items; items of one title are in item order.
+
+    Args:
+        lists: The titles.
+        trie: On the CPU.
+        num_items: Maximum items per list.
+        num_ranks: Ranks to store; those after the items mark the end of the list.
+    """
+    items = np.full((len(lists.leaves), num_ranks), LIST_ENDS, dtype=np.int32)
+    scores = np.full(items.shape, np.nan)
+    starts, items_of_leaves = trie.item_starts.numpy(), trie.items.numpy()
+    for row, leaves in enumerate(lists.leaves):
+        leaves = leaves[leaves >= 0]
+        counts = starts[leaves + 1] - starts[leaves]
+        length = min(num_items, num_ranks, int(counts.sum()))
+        if length:
+            listed = [items_of_leaves[starts[leaf] : starts[leaf + 1]] for leaf in leaves]
+            items[row, :length] = np.concatenate(listed)[:length]
+            scores[row, :length] = np.repeat(lists.scores[row, : len(leaves)], counts)[:length]
+    return Ranking(items=items, scores=scores)

@@ -1,0 +1,88 @@
+"""Prompts and responses as token ids, tokenized apart, so that they join the same way everywhere.
+
+A prompt that is too long loses its oldest titles; a response is never truncated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from bench.data.catalog import Catalog
+from bench.data.prompts import Style, prompt, response
+from bench.data.windows import Windows
+from bench.errors import BenchError
+
+Tokenizer: TypeAlias = Any  # transformers' fast tokenizers have no useful type of their own
+
+
+def history_titles(windows: Windows, catalog: Catalog) -> list[list[str]]:
+    """Return the titles of each history, oldest first, N lists."""
+    return [
+        [catalog.titles[item] for item in history if item >= 0] for history in windows.histories
+    ]
+
+
+def encode_prompts(
+    tokenizer: Tokenizer,
+    histories: Sequence[Sequence[str]],
+    *,
+    nouns: Sequence[str],
+    max_length: int,
+    style: Style = "wrapped",
+) -> tuple[list[list[int]], int]:
+    """Write and tokenize prompts; they begin with the tokens that the tokenizer begins a text with.
+
+    Args:
+        tokenizer: The model's.
+        histories: Titles, oldest first, N lists.
+        nouns: What one item is called, and several.
+        max_length: Maximum tokens of a prompt; the oldest titles are left out until it fits.
+        style: See `bench.data.prompts`.
+
+    Returns:
+        Token ids, N lists; and the number of prompts that lost titles.
+
+    Raises:
+        BenchError: A prompt without any history is too long.
+    """
+    singular, plural = nouns
+
+    def tokenize(histories: Sequence[Sequence[str]]) -> list[list[int]]:
+        texts = [
+            prompt(titles, singular=singular, plural=plural, style=style) for titles in histories
+        ]
+        ids: list[list[int]] = tokenizer(texts)["input_ids"] if texts else []
+        return [_strip_end(tokens, tokenizer) for tokens in ids]
+
+    titles = [list(history) for history in histories]
+    prompts = tokenize(titles)
+    num_truncated = sum(len(tokens) > max_length for tokens in prompts)
+    while long := [row for row, tokens in enumerate(prompts) if len(tokens) > max_length]:
+        if not all(titles[row] for row in long):
+            raise BenchError(
+                f"A prompt without any history has more than {max_length} tokens.",
+                "Raise `context` in the model's card.",
+            )
+        for row in long:
+            del titles[row][0]
+        for row, tokens in zip(long, tokenize([titles[row] for row in long]), strict=True):
+            prompts[row] = tokens
+    return prompts, num_truncated
+
+
+def encode_responses(tokenizer: Tokenizer, titles: Sequence[str], *, eos: bool) -> list[list[int]]:
+    """Tokenize titles as responses, with the end-of-sequence token if `eos`."""
+    distinct = list(dict.fromkeys(titles))
+    if not distinct:
+        return []
+    texts = [response(title) for title in distinct]
+    token_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    end = [tokenizer.eos_token_id] if eos else []
+    responses = {title: [*ids, *end] for title, ids in zip(distinct, token_ids, strict=True)}
+    return [responses[title] for title in titles]
+
+
+def _strip_end(tokens: list[int], tokenizer: Tokenizer) -> list[int]:
+    """Remove an end-of-sequence token that the tokenizer adds to every text."""
+    return tokens[:-1] if len(tokens) > 1 and tokens[-1] == tokenizer.eos_token_id else tokens

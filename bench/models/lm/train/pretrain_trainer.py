@@ -1,0 +1,130 @@
+"""Pretraining on a catalog: users' histories as texts, with the loss on every token.
+
+A text holds as many whole titles of one user as fit, quoted and joined as in a prompt, between the
+tokens that begin and end a text. So it also ends after a closing quote, as every response does.
+
+Shapes: B texts per batch, L length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import Trainer
+
+from bench.data.prepared import Prepared
+from bench.errors import BenchError
+from bench.hashing import Plain
+from bench.models.lm.tokenization import Tokenizer, encode_responses
+from bench.models.lm.train.common import DECIMALS, num_steps, run_trainer
+from bench.models.lm.train.token_loss import IGNORED
+from bench.models.lm.tuned_model import LanguageModel
+from bench.plan.language_stages import TrainingConfig
+
+SEPARATOR = ", "
+WARMUP_STEPS = 100
+
+
+def training_histories(
+    source: Prepared, held_out_users: Collection[str] = ()
+) -> Iterator[list[str]]:
+    """Yield each user's titles of the training period, oldest first.
+
+    Interactions that only occur in validation or test samples are not included.
+
+    Args:
+        source: The prepared data.
+        held_out_users: Ids of users to leave out.
+    """
+    interactions = source.train_interactions()
+    if held_out_users:
+        included = np.array([name not in held_out_users for name in source.user_ids])
+        interactions = interactions[included[source.users[interactions]]]
+    users = source.users[interactions]
+    borders = [0, *(np.flatnonzero(np.diff(users)) + 1), len(interactions)]
+    for start, end in pairwise(borders):
+        if start < end:
+            yield [source.catalog.titles[item] for item in source.items[interactions[start:end]]]
+
+
+def encode_histories(
+    tokenizer: Tokenizer, histories: Sequence[Sequence[str]], *, max_tokens: int
+) -> list[list[int]]:
+    """Write histories as texts and tokenize them; a title is cut only if it exceeds a text alone.
+
+    Args:
+        tokenizer: The model's.
+        histories: Titles, oldest first.
+        max_tokens: Maximum tokens of a text, those that begin and end it included.
+    """
+    begin = [token for token in tokenizer("")["input_ids"] if token != tokenizer.eos_token_id]
+    separator = tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"]
+    room = max_tokens - len(begin) - 1
+    assert room > 0, "a text must have room for a token of a title"
+    bodies = []
+    for titles in histories:
+        body: list[int] = []
+        for ids in encode_responses(tokenizer, titles, eos=False):
+            if body and len(body) + len(separator) + len(ids) > room:
+                bodies.append(body)
+                body = []
+            body = [*body, *separator, *ids] if body else ids[:room]
+        if body:
+            bodies.append(body)
+    return [[*begin, *body, tokenizer.eos_token_id] for body in bodies]
+
+
+def pretrain(
+    language_model: LanguageModel,
+    token_ids: Sequence[Sequence[int]],
+    config: TrainingConfig,
+    *,
+    divisor: int = 1,
+) -> dict[str, Plain]:
+    """Train all weights to predict each next token of the texts, in place.
+
+    Args:
+        language_model: Loaded for full tuning.
+        token_ids: Token ids of each text.
+        config: How to train.
+        divisor: Number of micro-batches a batch is split into to save memory.
+
+    Returns:
+        Logged metrics: texts, their tokens, steps, and the loss by epoch, a mean over its steps.
+
+    Raises:
+        BenchError: There is no text, or the loss is not finite.
+    """
+    if not token_ids:
+        raise BenchError("There is nothing to pretrain on.", "The data set has no training rows.")
+    _, log = run_trainer(
+        Trainer,
+        language_model.model,
+        token_ids,
+        partial(collate, padding=language_model.tokenizer.pad_token_id),
+        config,
+        divisor=divisor,
+    )
+    losses = np.array([step["loss"] for step in log.steps])
+    assert len(losses) == num_steps(config, len(token_ids))
+    by_epoch = losses.reshape(config.num_train_epochs, -1).mean(axis=1)
+    return {
+        "rows": len(token_ids),
+        "tokens": sum(map(len, token_ids)),
+        "steps": len(losses),
+        "loss_by_epoch": [round(float(loss), DECIMALS) for loss in by_epoch],
+    }
+
+
+def collate(rows: Sequence[Sequence[int]], *, padding: int) -> dict[str, torch.Tensor]:
+    """Pad texts on the right: their ids, mask and labels, each of shape (B, L)."""
+    tensors = [torch.tensor(ids) for ids in rows]
+    ids_BL = pad_sequence(tensors, batch_first=True, padding_value=padding)
+    labels_BL = pad_sequence(tensors, batch_first=True, padding_value=IGNORED)
+    mask_BL = (labels_BL != IGNORED).long()
+    return {"input_ids": ids_BL, "attention_mask": mask_BL, "labels": labels_BL}

@@ -1,0 +1,233 @@
+"""Supervised fine-tuning with TRL's SFTTrainer, its loss replaced by one that takes token weights.
+
+Shapes: B samples of a micro-batch, L length, N supervised tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+from trl.trainer.sft_config import SFTConfig as SFTArguments
+from trl.trainer.sft_trainer import SFTTrainer
+
+from bench.hashing import Plain, derive_seed
+from bench.models.lm.tokenization import Tokenizer
+from bench.models.lm.train.collate import Example, SFTCollator, SFTSamples
+from bench.models.lm.train.common import DECIMALS, micro_batch_size, run_trainer
+from bench.models.lm.train.loss_by_group import GroupLoss
+from bench.models.lm.train.token_loss import (
+    IGNORED,
+    coefficients,
+    counterfactual_loss,
+    cross_entropy,
+    token_logits,
+)
+from bench.plan.language_stages import SFTConfig
+from datasets import Dataset  # type: ignore[attr-defined]  # HuggingFace's, not our folder
+
+
+class WeightedSFTTrainer(SFTTrainer):
+    """SFTTrainer with a loss that is normalized over the whole optimizer step, weights included."""
+
+    loss_is_scaled_for_ga = True  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        config: SFTConfig,
+        groups: GroupLoss,
+        tokenizer: Tokenizer,
+        model: Any,
+        **kwargs: Any,
+    ) -> None:
+        # For a base in 4 bits TRL rounds the adapter to bfloat16; ours stays as it was loaded.
+        trained = [(weight, weight.data) for weight in model.parameters() if weight.requires_grad]
+        super().__init__(model=model, processing_class=tokenizer, **kwargs)
+        for weight, data in trained:
+            weight.data = data
+        # With a tokenizer, training would begin by changing the model's special tokens.
+        self.processing_class = None
+        self.config, self.groups = config, groups
+
+    def _send_telemetry(self) -> None:
+        """Send nothing: a run may be offline, and its user did not agree."""
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Any]:
+        """Fetch the micro-batches of one step and add each token's coefficient in the loss."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        masks = [batch["labels"] != IGNORED for batch in batches]
+        counts_B = torch.cat([mask_BL.sum(dim=1) for mask_BL in masks])
+        coefficients_N = coefficients(
+            torch.cat(
+                [batch.pop("weights")[mask] for batch, mask in zip(batches, masks, strict=True)]
+            ),
+            torch.repeat_interleave(torch.arange(len(counts_B), device=counts_B.device), counts_B),
+            torch.cat([batch.pop("lengths") for batch in batches]),
+            self.config.mean_over,
+        )
+        sizes = [int(mask_BL.sum()) for mask_BL in masks]
+        for batch, part_N in zip(batches, torch.split(coefficients_N, sizes), strict=True):
+            batch["coefficients"] = part_N
+        return batches, None
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Tensor:
+        """Return a micro-batch's part of the step's loss; the parts add up to it."""
+        assert not return_outputs, "outputs are never read while training"
+        coefficients_N = inputs["coefficients"]
+        logits_NV, targets_N = token_logits(model, inputs["input_ids"], inputs["labels"])
+        cross_entropies_N = cross_entropy(logits_NV, targets_N)
+        loss = (coefficients_N * cross_entropies_N).sum()
+        if "groups" in inputs:
+            supervised_BL = inputs["labels"][:, 1:] != IGNORED
+            self.groups.add(cross_entropies_N, inputs["groups"][:, 1:][supervised_BL])
+        if self.config.counterfactual_weight:
+            bare_NV, _ = token_logits(model, inputs["bare_ids"], inputs["bare_labels"])
+            second = counterfactual_loss(logits_NV, bare_NV, targets_N, coefficients_N)
+            loss = loss + self.config.counterfactual_weight * second
+        return loss
+
+
+@dataclass(kw_only=True)
+class EarlyStopping(TrainerCallback):
+    """Measures the validation loss after each epoch, keeps the best weights, stops in time.
+
+    Attributes:
+        model: The model in training.
+        examples: Validation examples.
+        collator: Pads them.
+        batch_size: Examples per forward pass.
+        patience: Epochs without a lower loss before training stops.
+        losses: One per epoch.
+        weights: Of the epoch with the lowest loss, on the CPU.
+    """
+
+    model: Any
+    examples: list[Example]
+    collator: SFTCollator
+    batch_size: int
+    patience: int
+    losses: list[float] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest loss, counted from 1; the first of equal ones."""
+        return self.losses.index(min(self.losses)) + 1
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Measure the loss, copy the weights if it is the lowest, and stop after `patience`."""
+        self.losses.append(mean_loss(self.model, self.examples, self.collator, self.batch_size))
+        if self.best_epoch == len(self.losses):
+            self.weights = {
+                name: weight.detach().to("cpu", copy=True)
+                for name, weight in self.model.named_parameters()
+                if weight.requires_grad
+            }
+        elif len(self.losses) - self.best_epoch >= self.patience:
+            control.should_training_stop = True
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Copy the best epoch's weights back into the model."""
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad:
+                weight.copy_(self.weights[name])
+
+
+@torch.no_grad()
+def mean_loss(model: Any, examples: list[Example], collator: SFTCollator, batch_size: int) -> float:
+    """Return the mean cross-entropy over all supervised tokens, in evaluation mode."""
+    model.eval()
+    total, num_tokens = 0.0, 0
+    for start in range(0, len(examples), batch_size):
+        batch = collator(examples[start : start + batch_size])
+        logits_NV, targets_N = token_logits(
+            model, batch["input_ids"].to(model.device), batch["labels"].to(model.device)
+        )
+        total += float(cross_entropy(logits_NV, targets_N).double().sum())
+        num_tokens += len(targets_N)
+    return total / num_tokens
+
+
+def fine_tune(
+    model: Any,
+    tokenizer: Tokenizer,
+    samples: SFTSamples,
+    config: SFTConfig,
+    *,
+    divisor: int = 1,
+    valid: SFTSamples | None = None,
+) -> dict[str, Plain]:
+    """Train a model in place.
+
+    Args:
+        model: Weights with `requires_grad` are trained.
+        tokenizer: The model's.
+        samples: Training samples, at least one; with bare prompts for the counterfactual loss.
+        config: How to train.
+        divisor: Number of micro-batches a batch is split into to save memory.
+        valid: Validation samples for early stopping, at least one.
+
+    Returns:
+        Logged metrics: steps, tokens, loss by step, loss by epoch for the groups of tokens, and
+        validation loss by epoch.
+
+    Raises:
+        BenchError: The loss or the gradient is not finite.
+    """
+    assert (samples.bare_prompts is not None) == (config.counterfactual_weight > 0)
+    supervise_prompts = not config.completion_only_loss
+    examples = samples.to_examples(supervise_prompts=supervise_prompts)
+    collator, groups = SFTCollator(padding=tokenizer.pad_token_id), GroupLoss()
+    batch_size = micro_batch_size(config, divisor)
+    stopping = None
+    if config.early_stopping_patience:
+        assert valid is not None
+        stopping = EarlyStopping(
+            model=model,
+            examples=replace(valid, bare_prompts=None).to_examples(
+                supervise_prompts=supervise_prompts
+            ),
+            collator=collator,
+            batch_size=batch_size,
+            patience=config.early_stopping_patience,
+        )
+    _, log = run_trainer(
+        partial(WeightedSFTTrainer, config=config, groups=groups, tokenizer=tokenizer),
+        model,
+        Dataset.from_list(examples),
+        collator,
+        replace(config, seed=derive_seed("sft", config.seed)),
+        divisor=divisor,
+        make_arguments=partial(SFTArguments, dataset_kwargs={"skip_prepare_dataset": True}),
+        callbacks=[groups] if stopping is None else [groups, stopping],
+    )
+    metrics: dict[str, Plain] = {
+        "steps": len(log.steps),
+        "micro_batch": batch_size,
+        "tokens": sum(len(example["input_ids"]) for example in examples),
+        "supervised_tokens": sum(
+            len(example["labels"]) - example["labels"].count(IGNORED) for example in examples
+        ),
+        "loss_by_step": log.losses,
+        **groups.means_by_epoch(DECIMALS),
+    }
+    if stopping is not None:
+        stopping.restore()
+        metrics["valid_loss_by_epoch"] = [round(loss, DECIMALS) for loss in stopping.losses]
+        metrics["best_epoch"] = stopping.best_epoch
+    return metrics
