@@ -26,7 +26,7 @@ from bench.data.catalog import Catalog
 from bench.data.prompts import prompt, response
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.train.preference_losses import LOSSES, dpo, resolved
+from bench.models.lm.train.preference_losses import LOSSES, dpo, resolve_loss
 from bench.models.lm.train.preference_trainer import (
     EpochOrder,
     Pair,
@@ -82,7 +82,7 @@ def trained(
     model = model or policy()
     how = {"divisor": divisor, "shared": shared}
     num = max(len(pair.rejected) for pair in some)
-    objective = resolved(loss, {}, num_rejected=num, smoothed=False)
+    objective = resolve_loss(loss, {}, num_rejected=num, smoothed=False)
     known = add_reference(model, some, config, **how)
     return model, optimize(model, known, config, loss=objective, **how)
 

@@ -19,9 +19,10 @@ from transformers import LlamaForCausalLM, TrainingArguments
 
 from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.models.lm.train import common
+from bench.models.lm.train import trainer_setup
 from bench.models.lm.train.collate import SFTSamples
-from bench.models.lm.train.common import (
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.models.lm.train.trainer_setup import (
     isolated,
     micro_batch_size,
     num_steps,
@@ -29,7 +30,6 @@ from bench.models.lm.train.common import (
     unpatched,
     use_one_device,
 )
-from bench.models.lm.train.sft_trainer import fine_tune
 from bench.plan.language_stages import SFTConfig
 
 VOCABULARY = 40
@@ -122,14 +122,14 @@ def test_micro_batches_fill_the_batch_exactly(batch: int, divisor: int) -> None:
 
 
 def logged_rates(monkeypatch: pytest.MonkeyPatch, config: SFTConfig) -> list[float]:
-    logs: list[common.StepLog] = []
+    logs: list[trainer_setup.StepLog] = []
 
-    class Log(common.StepLog):
+    class Log(trainer_setup.StepLog):
         def __init__(self) -> None:
             super().__init__()
             logs.append(self)
 
-    monkeypatch.setattr(common, "StepLog", Log)
+    monkeypatch.setattr(trainer_setup, "StepLog", Log)
     tuned(make_samples(20), config)
     return [step["learning_rate"] for step in logs[0].steps]
 

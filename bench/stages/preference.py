@@ -15,10 +15,10 @@ from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.models.lm.chat_prompts import encode_answers, encode_questions
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.models.lm.train.common import DECIMALS
 from bench.models.lm.train.preference_losses import resolve_loss
 from bench.models.lm.train.preference_trainer import Pair, add_reference, max_length, optimize
 from bench.models.lm.train.shared_prefix import takes_branches
+from bench.models.lm.train.trainer_setup import DECIMALS
 from bench.models.lm.tuned_model import LanguageModel, load
 from bench.models.rerank.qa_files import read_prompts
 from bench.plan.language_stages import PreferenceConfig

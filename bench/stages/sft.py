@@ -15,9 +15,9 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
 from bench.models.lm.train.collate import SFTSamples, check_weights
-from bench.models.lm.train.common import isolated
 from bench.models.lm.train.information_gain import token_groups
 from bench.models.lm.train.sft_trainer import fine_tune
+from bench.models.lm.train.trainer_setup import isolated
 from bench.models.lm.tuned_model import load
 from bench.plan.language_stages import SFTConfig
 

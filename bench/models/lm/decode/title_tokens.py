@@ -18,7 +18,7 @@ from bench.data.prepared import Prepared
 from bench.errors import BenchError
 from bench.models.lm.decode.trie import build_trie
 from bench.models.lm.tokenization import Tokenizer, encode_responses
-from bench.models.lm.train.information_gain import item_counts, zero_gain_share
+from bench.models.lm.train.information_gain import count_targets, zero_gain_fraction
 
 QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
 
@@ -61,7 +61,7 @@ def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> TitleTokens:
         )
     responses = encode_responses(tokenizer, prepared.catalog.titles, eos=True)
     lengths_I = np.array([len(response_T) for response_T in responses])
-    counts_I = item_counts(prepared.items[prepared.target[train]], len(responses))
+    counts_I = count_targets(prepared.items[prepared.target[train]], len(responses))
     trie = build_trie(responses, counts_I > 0)
     total = int(lengths_I @ counts_I)
     return TitleTokens(
@@ -70,5 +70,5 @@ def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> TitleTokens:
             "mean": float(lengths_I.mean()),
         },
         target_tokens=total,
-        zero_gain_tokens=round(zero_gain_share(trie, counts_I) * total),
+        zero_gain_tokens=round(zero_gain_fraction(trie, counts_I) * total),
     )

@@ -46,7 +46,7 @@ def dpo(
         chosen_B: Deltas of the chosen responses.
         rejected_BK: Deltas of the rejected responses; here K = 1.
         beta: Strength of the pull to the reference, above 0.
-        smoothing_B: For RosePO alone; see `resolved`, which refuses others.
+        smoothing_B: For RosePO alone; see `resolve_loss`, which refuses others.
         mask_BK: Which rejected responses there are; every pair has one or more.
 
     Returns:
@@ -115,7 +115,7 @@ LOSSES: Mapping[str, Loss] = {
 }
 
 
-def resolved(
+def resolve_loss(
     name: str, settings: Mapping[str, Plain], *, num_rejected: int, smoothed: bool
 ) -> Loss:
     """Return a loss by name, ready for pairs of a kind.

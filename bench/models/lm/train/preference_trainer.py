@@ -22,9 +22,9 @@ from transformers import Trainer
 
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
-from bench.models.lm.train.common import DECIMALS, isolated, micro_batch_size, run_trainer
 from bench.models.lm.train.preference_losses import Loss
 from bench.models.lm.train.shared_prefix import Layout, Row, lay_out, log_probabilities
+from bench.models.lm.train.trainer_setup import DECIMALS, isolated, micro_batch_size, run_trainer
 from bench.models.lm.tuned_model import LanguageModel
 from bench.plan.language_stages import PreferenceConfig
 

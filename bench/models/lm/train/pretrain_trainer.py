@@ -21,8 +21,8 @@ from bench.data.prepared import Prepared
 from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.models.lm.tokenization import Tokenizer, encode_responses
-from bench.models.lm.train.common import DECIMALS, num_steps, run_trainer
 from bench.models.lm.train.token_loss import IGNORED
+from bench.models.lm.train.trainer_setup import DECIMALS, num_steps, run_trainer
 from bench.models.lm.tuned_model import LanguageModel
 from bench.plan.language_stages import TrainingConfig
 

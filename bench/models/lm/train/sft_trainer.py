@@ -19,7 +19,6 @@ from trl.trainer.sft_trainer import SFTTrainer
 from bench.hashing import Plain, derive_seed
 from bench.models.lm.tokenization import Tokenizer
 from bench.models.lm.train.collate import Example, SFTCollator, SFTSamples
-from bench.models.lm.train.common import DECIMALS, micro_batch_size, run_trainer
 from bench.models.lm.train.loss_by_group import GroupLoss
 from bench.models.lm.train.token_loss import (
     IGNORED,
@@ -28,6 +27,7 @@ from bench.models.lm.train.token_loss import (
     cross_entropy,
     token_logits,
 )
+from bench.models.lm.train.trainer_setup import DECIMALS, micro_batch_size, run_trainer
 from bench.plan.language_stages import SFTConfig
 from datasets import Dataset  # type: ignore[attr-defined]  # HuggingFace's, not our folder
 
