@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, LlamaForCausalLM
 from transformers.utils import logging
 
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.models.lm.decode.decoding import Decoding, up_to_closing_quote, write
 from bench.models.lm.tokenization import encode_prompts, encode_responses
 
@@ -111,7 +111,7 @@ def compared(folder: Path, titles: list[str], *, eos: bool) -> str:
     histories = [[titles[item] for item in items] for items in seen]
     # The last title decides the next one, so that there is something to write but one title.
     targets = [titles[(items[-1] + 1) % NUM_TITLES] for items in seen]
-    prompts = encode_prompts(tokenizer, histories, nouns=NOUNS, room=480)
+    prompts, _ = encode_prompts(tokenizer, histories, nouns=NOUNS, max_length=480)
     responses = encode_responses(tokenizer, targets, eos=eos)
     rows = list(zip(prompts, responses, strict=True))[:-NUM_CASES]
     trained(model, rows[:num_short], LEARNING_RATE)
@@ -142,7 +142,7 @@ def main() -> None:
     titles = made_up_titles(np.random.default_rng(0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build(folder, titles=titles, nouns=NOUNS, architecture=SIZES, context=640, seed=0)
+        build_model(folder, titles=titles, nouns=NOUNS, architecture=SIZES, context=640, seed=0)
         for eos in (False, True):
             print(compared(folder, titles, eos=eos), flush=True)
 

@@ -24,7 +24,7 @@ import torch
 from bench.models.lm.decode.answers import Answers, Drawing, answer
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.models.lm.decode import answers as answering
 from bench.models.lm.decode import generation_state
 from bench.models.lm.threads import compute_threads
@@ -55,7 +55,7 @@ def made_up_tokenizer(folder: Path) -> Any:
     titles = [f"Title {n} of many ({1950 + n % 50})" for n in range(300)]
     sizes = {"layers": 1, "width": 8, "heads": 1, "intermediate": 8, "vocabulary": 1024}
     nouns = ("movie", "movies")
-    build(folder, titles=titles, nouns=nouns, architecture=sizes, context=512, seed=0)
+    build_model(folder, titles=titles, nouns=nouns, architecture=sizes, context=512, seed=0)
     return AutoTokenizer.from_pretrained(folder)
 
 

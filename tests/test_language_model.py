@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.errors import BenchError
 from bench.hashing import checksum
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import LanguageModel, load
 
 TITLES = [
@@ -40,7 +40,7 @@ def one_thread() -> Iterator[None]:
 def make(folder: Path, seed: int = 0, **changes: int) -> Path:
     folder.mkdir()
     architecture, nouns = {**ARCHITECTURE, **changes}, ("movie", "movies")
-    build(folder, titles=TITLES, nouns=nouns, architecture=architecture, context=64, seed=seed)
+    build_model(folder, titles=TITLES, nouns=nouns, architecture=architecture, context=64, seed=seed)
     return folder
 
 

@@ -19,7 +19,7 @@ from bench.data.prompts import quotable
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, checksum
 from bench.models.lm.backbone import read_tokenizer
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses
 from bench.models.lm.train.pretrain_trainer import encode_histories, pretrain, training_histories
 from bench.models.lm.tuned_model import load
@@ -51,7 +51,7 @@ def make(
 ) -> tuple[dict[str, Plain], dict[str, str]]:
     folder.mkdir(parents=True)
     architecture = {**ARCHITECTURE, **changes}
-    facts = build(
+    facts = build_model(
         folder, titles=titles, nouns=nouns, architecture=architecture, context=96, seed=seed
     )
     return facts, {path.name: checksum(path) for path in folder.iterdir()}
@@ -103,7 +103,7 @@ def test_the_tokenizer_knows_the_titles_and_the_template(tmp_path: Path) -> None
     titles = [f"The {name} ({year})" for name in ("Heron", "Otter") for year in range(1950, 1990)]
     make(tmp_path / "a", titles=titles, vocabulary=1000)
     tokenizer = read_tokenizer(tmp_path / "a")
-    (ids,) = encode_prompts(tokenizer, [[]], nouns=NOUNS, room=96)
+    ((ids,), _) = encode_prompts(tokenizer, [[]], nouns=NOUNS, max_length=96)
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.eos_token_id not in ids
     words = tokenizer.convert_ids_to_tokens(ids)

@@ -366,7 +366,7 @@ def greedy(world: Path, out: Path, sample: int) -> list[int]:
     source = prepared.shared(world / "data")
     windows = source.windows(np.array([sample]))
     titles = [[source.catalog.titles[i] for i in windows.histories[0] if i >= 0]]
-    (ids,) = encode_prompts(model.tokenizer, titles, nouns=NOUNS, room=150)
+    ((ids,), _) = encode_prompts(model.tokenizer, titles, nouns=NOUNS, max_length=150)
     written = model.model.generate(
         input_ids=torch.tensor([ids]), do_sample=False, max_new_tokens=12, pad_token_id=0
     )

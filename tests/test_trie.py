@@ -123,7 +123,7 @@ def test_a_tree_of_nothing(kept: np.ndarray | None) -> None:
 
 @pytest.mark.parametrize("titles", [[[A], []], [[]]])
 def test_a_title_without_tokens_is_refused(titles: list[list[int]]) -> None:
-    with pytest.raises(BenchError, match=f"Item {len(titles) - 1} has a title of no tokens"):
+    with pytest.raises(BenchError, match=f"item {len(titles) - 1} has no tokens"):
         build_trie(titles)
 
 
@@ -131,7 +131,7 @@ def test_every_title_in_context_is_its_way_through_the_tree() -> None:
     titles = ['The "Burbs"', "The Burbs", "the burbs ", "Alien (1979)", "Alien³", "Ω", "The"]
     tokenizer = byte_pairs(titles)
     nouns = ("film", "films")
-    (prompt,) = encode_prompts(tokenizer, [titles[:2]], nouns=nouns, room=10_000)
+    ((prompt,), _) = encode_prompts(tokenizer, [titles[:2]], nouns=nouns, max_length=10_000)
     responses = encode_responses(tokenizer, titles, eos=True)
     trie = build_trie(responses)
     for title, alone in zip(titles, responses, strict=True):

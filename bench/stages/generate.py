@@ -16,7 +16,7 @@ from bench.hashing import Job, Plain
 from bench.metrics.writing import first_word, new_share, top_share
 from bench.models.lm.chat_prompts import encode_questions, has_chat_template
 from bench.models.lm.decode.decoding import Generated, answer_streams, generate_texts, title_streams
-from bench.models.lm.encode.grounding import quoted
+from bench.models.lm.encode.grounding import extract_title
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, history_titles
@@ -149,7 +149,7 @@ def _title_facts(generated: Sequence[Generated], tokenizer: Tokenizer) -> dict[s
     texts = [text for row in generated for text in row.texts]
     if not texts:
         return {}
-    names = [quoted(row.texts[0]) for row in generated]
+    names = [extract_title(row.texts[0]) for row in generated]
     ids = tokenizer(names, add_special_tokens=False)["input_ids"]
     words = [first_word(name) for name in names]
     fractions = {

@@ -95,7 +95,7 @@ def processors() -> list[Finding]:
     from bench.models.lm import devices
 
     cpus = len(os.sched_getaffinity(0))
-    threads = devices.threads()
+    threads = devices.count_threads()
     said = f"{cpus} for this process, {os.cpu_count()} in all; PyTorch would take {threads} threads"
     if threads > cpus:
         hint = (
@@ -104,7 +104,7 @@ def processors() -> list[Finding]:
         found = [Finding(name="CPUs", state="warn", said=said, hint=hint)]
     else:
         found = [Finding(name="CPUs", said=said)]
-    gpus = devices.gpus()
+    gpus = devices.list_gpus()
     if not gpus and DRIVER.exists():
         built = "is not built for NVIDIA" if not devices.has_cuda() else "sees none"
         hint = "Install PyTorch for your CUDA, or look at CUDA_VISIBLE_DEVICES."

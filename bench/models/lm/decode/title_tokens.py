@@ -1,9 +1,9 @@
-"""How long titles are in tokens of a backbone, and how many of those tokens say nothing.
+"""Token counts of titles under a backbone's tokenizer, and of tokens without information gain.
 
-A title is counted as it is answered: in its quotes and with the end-of-sequence token. Whether a
-token gains nothing is IGD's question (arXiv 2506.13229, Table 4), asked of the tree of all titles
-that are targets of training rows, as the paper's program builds it. The paper does not name its
-tokenizer, so its counts are no target to hit.
+A title is counted as in a response: with its quotes and the end-of-sequence token. Which tokens
+gain nothing is read off the trie of all titles that are targets of training rows, as in IGD's
+program (arXiv 2506.13229, Table 4). The paper does not name its tokenizer, so its counts cannot be
+reproduced exactly.
 
 Shapes: I items, T tokens.
 """
@@ -28,9 +28,9 @@ class TitleTokens:
     """Titles in tokens.
 
     Attributes:
-        title_tokens: Tokens a title of the catalog, quotes and end included, by quantile.
-        target_tokens: Tokens of all targets of the training split together.
-        zero_gain_tokens: Those of them that were the only way on among the trained titles.
+        title_tokens: Tokens per title of the catalog, quotes and end included, by quantile.
+        target_tokens: Total tokens of all targets of the training split.
+        zero_gain_tokens: Those of them that no other trained title could have continued with.
     """
 
     title_tokens: dict[str, float]
@@ -39,7 +39,7 @@ class TitleTokens:
 
     @property
     def zero_gain_share(self) -> float:
-        """Share of the training targets' tokens that gain nothing, 0 to 1."""
+        """Fraction of the training targets' tokens that gain nothing."""
         return self.zero_gain_tokens / self.target_tokens
 
     def as_dict(self) -> dict[str, object]:
@@ -57,7 +57,7 @@ def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> TitleTokens:
     if not len(train):
         raise BenchError(
             "The training split is empty, so no token of its targets can be counted.",
-            "Leave --model out, or take other data.",
+            "Leave out --model, or use other data.",
         )
     responses = encode_responses(tokenizer, prepared.catalog.titles, eos=True)
     lengths_I = np.array([len(response_T) for response_T in responses])
