@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
 from torch import Tensor
 from trl import DPOConfig, DPOTrainer
@@ -36,7 +36,8 @@ from bench.models.lm.train.preference_trainer import (
     optimize,
 )
 from bench.models.lm.train.shared_prefix import lay_out, log_probabilities
-from bench.plan.language_stages import PreferenceConfig
+from bench.plan.preference_stages import PreferenceConfig
+from bench.plan.types import ModelSpec
 from bench.stages import preference
 from datasets import Dataset
 
@@ -319,30 +320,15 @@ def write_pairs(
 
 def staged(out: Path, folders: dict[str, Path], divisor: int = 1, **changes) -> dict:
     settings = {
-        "loss": "dpo",
-        "loss_settings": {},
-        "beta": 0.1,
-        "epochs": 1,
         "learning_rate": 1e-2,
-        "batch": 4,
-        "warmup": 20,
-        "prompt": "wrapped",
-        "eos": True,
-        "seed": 0,
-        "reference_is": "start",
+        "batch_size": 4,
         "tuning": FULL,
-        "dtype": "float32",
-        "quantization": "none",
         "context": 160,
-        "threads": 1,
-        "nouns": list(NOUNS),
+        "nouns": NOUNS,
         **folders,
         **changes,
     }
-    out.mkdir()
-    job = Job(out=out, micro_batch_divisor=divisor)
-    preference.run(job, **settings)
-    return dict(job.facts)
+    return dict(run_stage("preference", PreferenceConfig, out, divisor=divisor, **settings).facts)
 
 
 def test_the_stage_leaves_weights_and_a_record(tmp_path, folders) -> None:
@@ -361,15 +347,33 @@ def test_the_stage_leaves_weights_and_a_record(tmp_path, folders) -> None:
     assert any(not torch.equal(kept[name], moved[name]) for name in kept)
 
 
+def run_with_reference(
+    out: Path, folders: dict[str, Path], role: str, weights: Path | None = None, **changes
+) -> dict:
+    """Run with another reference: its role is a field of the config, its weights are an input."""
+    config = PreferenceConfig(
+        learning_rate=1e-2,
+        batch_size=4,
+        nouns=NOUNS,
+        reference=role,
+        model=ModelSpec(tuning=changes["tuning"], context=160),
+    )
+    inputs = {**folders, "start": changes["start"]}
+    if weights is not None:
+        inputs["reference"] = weights
+    out.mkdir()
+    job = Job(out=out)
+    preference.run(job, config, inputs)
+    return dict(job.facts)
+
+
 @pytest.mark.parametrize("tuning", [FULL, LORA], ids=["full", "lora"])
 def test_references(tmp_path, folders, tuning) -> None:
     first = staged(tmp_path / "first", folders, tuning=tuning, learning_rate=0.05)
     same = {"tuning": tuning, "start": tmp_path / "first"}
     own = staged(tmp_path / "own", folders, **same)
-    untuned = staged(tmp_path / "untuned", folders, **same, reference_is="backbone")
-    given = staged(
-        tmp_path / "given", folders, **same, reference_is="given", reference=tmp_path / "first"
-    )
+    untuned = run_with_reference(tmp_path / "untuned", folders, "backbone", **same)
+    given = run_with_reference(tmp_path / "given", folders, "weights", tmp_path / "first", **same)
     assert own["loss_by_step"][0] == pytest.approx(math.log(2), abs=2e-6)
     # The untuned model as the reference sees how far the first training went.
     assert abs(untuned["loss_by_step"][0] - math.log(2)) > 1e-2
@@ -397,7 +401,7 @@ def test_without_pairs_the_weights_stay(tmp_path, folders) -> None:
     assert all(torch.equal(kept[name], left[name]) for name in left)
 
 
-def test_shares_of_the_pairs(tmp_path, folders) -> None:
+def test_fractions_of_the_pairs(tmp_path, folders) -> None:
     write_pairs(tmp_path, [[TITLES[1]], ["no such book"], [TITLES[0]], [TITLES[1]]], [0.5, 0, 0, 0])
     facts = staged(tmp_path / "out", folders, pairs=tmp_path, loss="rosepo")
     assert (facts["rejected_is_chosen"], facts["rejected_in_catalog"]) == (0.25, 0.75)
@@ -419,9 +423,13 @@ def test_no_response_is_ever_cut() -> None:
     )
     written = " ".join(["Sand"] * 30)
     table = {"sample": [0, 1], "rejected": [[written], ["Blue"]], "smoothing": [0, 0]}
-    encode = partial(
-        preference.encoded_pairs, tokenizer, source, table, nouns=NOUNS, style="wrapped"
-    )
+
+    def encode(context: int, *, eos: bool, style: str = "wrapped") -> list[Pair]:
+        config = PreferenceConfig(
+            nouns=NOUNS, append_eos=eos, prompt_style=style, model=ModelSpec(context=context)
+        )
+        return preference.encode_titles(tokenizer, config, table, source)
+
     roomy = encode(context=500, eos=True)
     shortest = len(tokenizer(prompt([], singular=NOUNS[0], plural=NOUNS[1]))["input_ids"])
     tight = encode(context=shortest + 33 + 8, eos=True)
@@ -434,8 +442,6 @@ def test_no_response_is_ever_cut() -> None:
     assert [pair.chosen for pair in encode(context=500, eos=False)] == [
         pair.chosen[:-1] for pair in roomy
     ]
-    bare = preference.encoded_pairs(
-        tokenizer, source, table, nouns=NOUNS, style="bare", context=500, eos=True
-    )
+    bare = encode(context=500, eos=True, style="bare")
     assert bare[0].chosen == roomy[0].chosen
     assert len(bare[0].prompt) < len(roomy[0].prompt)

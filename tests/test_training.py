@@ -288,6 +288,22 @@ def test_fields_of_training_arguments_are_passed_through(monkeypatch: pytest.Mon
     assert difference(decayed, plain) > 1e-3
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_train_epochs": 0},
+        {"batch_size": 0},
+        {"warmup_steps": -1},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.inf},
+        {"learning_rate": math.nan},
+    ],
+)
+def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(BenchError):
+        sft_config(**wrong)
+
+
 def test_no_thread_is_refused() -> None:
     with pytest.raises(BenchError, match="0 threads"), isolated(0, 0):
         pass

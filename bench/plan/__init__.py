@@ -19,16 +19,18 @@ from bench.plan.knowledge_mixin import Knowing
 from bench.plan.knowledge_stages import questions, responses, reward_pairs, text_vectors
 from bench.plan.language_stages import (
     GenerationConfig,
-    PairConfig,
-    PreferenceConfig,
     SFTConfig,
     generate,
     generate_and_ground,
-    optimize_preferences,
-    sample_pairs,
     sft,
 )
 from bench.plan.policy import require_model
+from bench.plan.preference_stages import (
+    PairConfig,
+    PreferenceConfig,
+    optimize_preferences,
+    sample_pairs,
+)
 from bench.plan.rerank_mixin import Reranked, listed, one_of
 from bench.plan.rerank_stages import evaluate_lists, lists, order, rerank
 from bench.plan.selection import select_on_validation, select_ranking

@@ -25,7 +25,7 @@ from bench.models.lm.encode.grounding import TextEncoder, ground
 from bench.models.lm.generated_texts import read_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.sasrec import scorer
-from bench.plan.language_stages import PairConfig
+from bench.plan.preference_stages import PairConfig
 from bench.stages.embed import planned_encoder, read_vectors
 
 SPARE = 8

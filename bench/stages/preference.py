@@ -21,7 +21,7 @@ from bench.models.lm.train.shared_prefix import takes_branches
 from bench.models.lm.train.trainer_setup import DECIMALS
 from bench.models.lm.tuned_model import LanguageModel, load
 from bench.models.rerank.qa_files import read_prompts
-from bench.plan.language_stages import PreferenceConfig
+from bench.plan.preference_stages import PreferenceConfig
 
 
 def run(job: Job, config: PreferenceConfig, inputs: Mapping[str, Path]) -> None:

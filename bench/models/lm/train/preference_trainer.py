@@ -26,7 +26,7 @@ from bench.models.lm.train.preference_losses import Loss
 from bench.models.lm.train.shared_prefix import Layout, Row, lay_out, log_probabilities
 from bench.models.lm.train.trainer_setup import DECIMALS, isolated, micro_batch_size, run_trainer
 from bench.models.lm.tuned_model import LanguageModel
-from bench.plan.language_stages import PreferenceConfig
+from bench.plan.preference_stages import PreferenceConfig
 
 LOGGED = ("chosen_by_step", "rejected_by_step", "margin_by_step", "accuracy_by_step")
 
