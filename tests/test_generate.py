@@ -146,7 +146,8 @@ def test_histories_are_cut_to_leave_room(root: Path, tmp_path: Path) -> None:
     source = prepared.read(root / "data")
     titles = history_titles(source.windows(ROWS), source.catalog)
     lengths = [
-        len(prompt) for prompt in encode_prompts(policy.tokenizer, titles, nouns=NOUNS, max_length=999)
+        len(prompt)
+        for prompt in encode_prompts(policy.tokenizer, titles, nouns=NOUNS, max_length=999)
     ]
     context = max(lengths) + 6 - 1
     assert min(lengths) < max(lengths)

@@ -406,7 +406,7 @@ def test_fractions_of_the_pairs(tmp_path, folders) -> None:
     facts = staged(tmp_path / "out", folders, pairs=tmp_path, loss="rosepo")
     assert (facts["rejected_is_chosen"], facts["rejected_in_catalog"]) == (0.25, 0.75)
     assert facts["mean_smoothing"] == 0.125
-    with pytest.raises(BenchError, match="dpo knows no smoothing"):
+    with pytest.raises(BenchError, match="dpo takes no label smoothing"):
         staged(tmp_path / "refused", folders, pairs=tmp_path)
     write_pairs(tmp_path, [[TITLES[1]]], [1.5])
     with pytest.raises(BenchError, match="no probability"):

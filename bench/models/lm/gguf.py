@@ -36,14 +36,12 @@ def convert_gguf(path: Path, folder: Path) -> dict[str, Plain]:
     models: Any = AutoModelForCausalLM
     tokenizers: Any = AutoTokenizer
     _check_architecture(path)
-    options: dict[str, Any] = {
-        "gguf_file": path.name,
-        "local_files_only": True,
-        "trust_remote_code": False,
-    }
+    options: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
     with torch.random.fork_rng(devices=[]), quiet():
-        model = models.from_pretrained(path.parent, dtype=torch.float32, **options)
-        tokenizer = tokenizers.from_pretrained(path.parent, **options)
+        model = models.from_pretrained(
+            path.parent, dtype=torch.float32, trust_remote_code=False, **options
+        )
+        tokenizer = tokenizers.from_pretrained(path.parent, trust_remote_code=False, **options)
     assert type(model) is LlamaForCausalLM
     tensors = weights.own_tensors(model)
     weights.write_tensors(
