@@ -15,11 +15,17 @@ MODEL_FIELDS = {field.name for field in dataclasses.fields(ModelSpec)}
 
 
 def run_stage(
-    kind: str, config: type[Config], out: Path, *, divisor: int = 1, **values: Any
+    kind: str,
+    config: type[Config],
+    out: Path,
+    *,
+    divisor: int = 1,
+    data_dir: Path | None = None,
+    **values: Any,
 ) -> Job:
-    """Run a stage into a new folder; a `Path` is an input, None is none."""
-    out.mkdir()
-    job = Job(out=out, micro_batch_divisor=divisor)
+    """Run a stage into a folder; a `Path` among the values is an input."""
+    out.mkdir(exist_ok=True)
+    job = Job(out=out, data_dir=data_dir, offline=True, micro_batch_divisor=divisor)
     inputs = {name: value for name, value in values.items() if isinstance(value, Path)}
     fields = {
         name: value

@@ -433,6 +433,27 @@ def test_cutting_behind_the_closing_quote(text: str) -> None:
 # --- refusals ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens = 0"),
+        ({"num_beams": 0}, "num_beams = 0"),
+        ({"num_return_sequences": 0}, "num_return_sequences = 0"),
+        ({"temperature": -1.0}, "temperature = -1.0"),
+        ({"temperature": math.nan}, "temperature = nan"),
+        ({"temperature": 1.0, "num_beams": 2}, "takes no temperature"),
+        ({"num_return_sequences": 2}, "cannot return 2 texts"),
+        ({"num_return_sequences": 3, "num_beams": 2}, "cannot return 3 texts"),
+        ({"top_p": 0.0}, "top_p = 0.0"),
+        ({"top_p": 1.5}, "top_p is 1.5"),
+        ({"top_k": -1}, "top_k = -1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        GenerationConfig(**{"max_new_tokens": 4, **settings})
+
+
 @pytest.mark.parametrize("beams", [1, 2])
 def test_a_broken_model_is_refused(beams: int) -> None:
     model = writer_model()
