@@ -152,10 +152,8 @@ def test_histories_are_cut_to_leave_room(root: Path, tmp_path: Path) -> None:
     policy = load(root / "backbone", tuning=FULL, dtype="float32")
     source = prepared.read(root / "data")
     titles = history_titles(source.windows(ROWS), source.catalog)
-    lengths = [
-        len(prompt)
-        for prompt in encode_prompts(policy.tokenizer, titles, nouns=NOUNS, max_length=999)
-    ]
+    prompts, _ = encode_prompts(policy.tokenizer, titles, nouns=NOUNS, max_length=999)
+    lengths = [len(prompt) for prompt in prompts]
     context = max(lengths) + 6 - 1
     assert min(lengths) < max(lengths)
     cut = run(root, tmp_path / "cut", context=context)
