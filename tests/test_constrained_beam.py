@@ -21,17 +21,17 @@ from constrained_models import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import nn
 
 from bench.errors import BenchError
+from bench.models.lm.decode import item_search
 from bench.models.lm.decode.constrained_beam import (
     TitleLists,
     constrained_beam_search,
     token_log_probabilities,
-    widening_beam_search,
 )
-from bench.models.lm.decode.generation_state import GenerationState
 from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
-from bench.models.lm.decode.item_search import split_by_length
+from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.trie import Trie, build_trie
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.train.information_gain import (
@@ -75,6 +75,14 @@ def search(
         guidance or Guidance(),
         DecodingConfig(**settings),
         num_titles=num_titles,
+    )
+
+
+def searched(
+    prompts: list[list[int]], trie: Trie, config: DecodingConfig, divisor: int = 1
+) -> TitleLists:
+    return search_titles(
+        tiny_llama(), prompts, trie, lambda rows: Guidance(), config, divisor=divisor
     )
 
 
@@ -192,44 +200,34 @@ def deceptive(num: int) -> tuple[list[list[int]], Table]:
     return titles, table
 
 
-def test_ten_beams_fail_where_twenty_succeed() -> None:
+def test_ten_beams_fail_where_twenty_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
     titles, table = deceptive(12)
     trie = build_trie(titles)
     best = int(trie.leaf_of_item[12])
     ten = search(Tables([table]), trie, num_beams=10)
     assert best not in ten.leaves
     assert not ten.certified.any()
-    widened = widening_beam_search(
-        lambda rows: Tables([table]),
-        lambda rows, beams: [rows],
-        1,
-        trie,
-        lambda rows: Guidance(),
-        DecodingConfig(num_beams=10, max_num_beams=20),
-    )
+    monkeypatch.setattr(item_search, "GenerationState", lambda model, prompts: Tables([table]))
+    widened = searched([[0]], trie, DecodingConfig(num_beams=10, max_num_beams=20))
     assert widened.leaves[0, 0] == best
     assert (widened.certified.tolist(), widened.widths.tolist()) == ([True], [20])
 
 
-def test_widening_ends_at_its_limit_and_leaves_certified_rows_alone() -> None:
+def test_widening_ends_at_its_limit_and_leaves_certified_rows_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     titles, table = deceptive(12)
-    trie = build_trie(titles)
-    easy = {**table, (): {20: 1.0}}
-    searched: list[list[int]] = []
+    tables = ({**table, (): {20: 1.0}}, table)
+    batches: list[list[list[int]]] = []
 
-    def start(rows: NDArray[np.int64]) -> Tables:
-        searched.append(rows.tolist())
-        return Tables([(easy, table)[row] for row in rows])
+    def start(model: nn.Module, prompts: list[list[int]]) -> Tables:
+        batches.append(prompts)
+        return Tables([tables[number] for (number,) in prompts])
 
-    found = widening_beam_search(
-        start,
-        lambda rows, beams: [rows],
-        2,
-        trie,
-        lambda rows: Guidance(),
-        DecodingConfig(num_beams=2, max_num_beams=5),
-    )
-    assert searched == [[0, 1], [1], [1]]
+    monkeypatch.setattr(item_search, "GenerationState", start)
+    config = DecodingConfig(num_beams=2, max_num_beams=5)
+    found = searched([[0], [1]], build_trie(titles), config)
+    assert batches == [[[0], [1]], [[1]], [[1]]]
     assert found.certified.tolist() == [True, False]
     assert found.widths.tolist() == [2, 5]
 
@@ -326,20 +324,6 @@ def test_certified_lists_are_the_best_titles(
             )
 
 
-def decoded(
-    prompts: list[list[int]], trie: Trie, config: DecodingConfig, batch_size: int
-) -> TitleLists:
-    model = tiny_llama()
-    return widening_beam_search(
-        lambda rows: GenerationState(model, [prompts[row] for row in rows]),
-        lambda rows, beams: split_by_length(prompts, rows, batch_size),
-        len(prompts),
-        trie,
-        lambda rows: Guidance(),
-        config,
-    )
-
-
 @pytest.mark.parametrize(("penalty", "temperature"), [(0, 1), (1, 1), (0, 1.5)])
 def test_a_language_model_is_searched_as_by_brute_force(penalty: float, temperature: float) -> None:
     titles, prompts = made_up_titles(60), made_up_prompts(7)
@@ -349,7 +333,7 @@ def test_a_language_model_is_searched_as_by_brute_force(penalty: float, temperat
     config = DecodingConfig(
         num_beams=10, max_num_beams=1280, length_penalty=penalty, temperature=temperature
     )
-    found = decoded(prompts, trie, config, 3)
+    found = searched(prompts, trie, config, divisor=512 // 30)
     assert found.certified.all()
     assert (found.widths > 10).any()
     of_leaf = np.array([brute[:, trie.items[start]] for start in trie.item_starts[:-1]]).T
@@ -361,13 +345,13 @@ def test_a_language_model_is_searched_as_by_brute_force(penalty: float, temperat
 
 def test_batches_do_not_matter() -> None:
     trie, prompts = build_trie(made_up_titles(80)), made_up_prompts(9)
-    one = decoded(prompts, trie, DecodingConfig(num_beams=5), 1)
-    together = decoded(prompts, trie, DecodingConfig(num_beams=5), 9)
+    one = searched(prompts, trie, DecodingConfig(num_beams=5), divisor=512)
+    together = searched(prompts, trie, DecodingConfig(num_beams=5))
     assert (one.leaves == together.leaves).all()
     np.testing.assert_allclose(one.scores, together.scores, atol=1e-4)
 
 
 def test_the_model_may_know_more_tokens_than_titles_use() -> None:
     trie = build_trie([[VOCABULARY - 1, 0], [5, 0]])
-    found = decoded(made_up_prompts(2), trie, DecodingConfig(num_beams=2), 2)
+    found = searched(made_up_prompts(2), trie, DecodingConfig(num_beams=2))
     assert sorted(found.leaves[0].tolist()) == [0, 1]

@@ -15,8 +15,6 @@ Shapes: B rows, M beams, C candidates, V vocabulary, K ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -159,48 +157,6 @@ def constrained_beam_search(
     lists.scores[indices] = results.scores.cpu().numpy()
     lists.certified[:] = ((last_B > dropped_B) | dropped_B.isneginf()).cpu().numpy()
     lists.widths[:] = config.num_beams
-    return lists
-
-
-def widening_beam_search(
-    start: Callable[[NDArray[np.int64]], State],
-    split: Callable[[NDArray[np.int64], int], Sequence[NDArray[np.int64]]],
-    num_rows: int,
-    trie: Trie,
-    guidance: Callable[[NDArray[np.int64]], Guidance],
-    config: DecodingConfig,
-    *,
-    num_titles: int | None = None,
-) -> TitleLists:
-    """Search all rows; those without a certificate again with twice the beams each time.
-
-    Args:
-        start: Returns the model after the prompts of some rows.
-        split: Splits rows into those that are searched together, with this number of beams.
-        num_rows: B.
-        trie: On the model's device.
-        guidance: Returns how the steps of some rows are scored, on the same device.
-        config: How to search, with `max_num_beams` at most.
-        num_titles: K; `config.num_beams` if None.
-    """
-    num_titles = num_titles or config.num_beams
-    lists, num_beams = empty_lists(num_rows, num_titles), config.num_beams
-    max_num_beams = config.max_num_beams or num_beams
-    while len(open_rows := np.flatnonzero(~lists.certified)):
-        for rows in split(open_rows, num_beams):
-            found = constrained_beam_search(
-                start(rows),
-                len(rows),
-                trie,
-                guidance(rows),
-                replace(config, num_beams=num_beams),
-                num_titles=num_titles,
-            )
-            for values, new_values in zip(lists, found, strict=True):
-                values[rows] = new_values
-        if num_beams >= max_num_beams:
-            break
-        num_beams = min(2 * num_beams, max_num_beams)
     return lists
 
 

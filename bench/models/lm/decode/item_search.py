@@ -6,6 +6,7 @@ Shapes: B rows of a batch, K ranks, U leaves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,8 +17,8 @@ from bench.data.ranking import LIST_ENDS, Ranking, top_items
 from bench.models.lm.decode.constrained_beam import (
     IMPOSSIBLE,
     TitleLists,
+    constrained_beam_search,
     empty_lists,
-    widening_beam_search,
 )
 from bench.models.lm.decode.exhaustive import PIECE_SIZE, score_titles, split_tree
 from bench.models.lm.decode.generation_state import GenerationState
@@ -43,24 +44,34 @@ def search_titles(
 ) -> TitleLists:
     """Search the best `config.num_beams` titles of each prompt by constrained beam search.
 
+    Prompts without a certificate are searched again with twice the beams each time.
+
     Args:
         model: A causal language model of transformers.
         prompts: Token ids.
         trie: The titles, on the CPU.
         guide: Returns how the steps of some prompts are scored.
-        config: How to search; wider, up to `max_num_beams`, where there is no certificate.
+        config: How to search, with up to `max_num_beams`.
         divisor: Batches are smaller by it.
     """
     device = next(model.parameters()).device
+    device_trie, lists = trie.to(device), empty_lists(len(prompts), config.num_beams)
     max_sequences = max(MAX_SEQUENCES // divisor, 1)
-    return widening_beam_search(
-        lambda rows: GenerationState(model, [prompts[row] for row in rows]),
-        lambda rows, beams: split_by_length(prompts, rows, max(max_sequences // beams, 1)),
-        len(prompts),
-        trie.to(device),
-        lambda rows: guide(rows).to(device),
-        config,
-    )
+    num_beams, max_num_beams = config.num_beams, config.max_num_beams or config.num_beams
+    while len(open_rows := np.flatnonzero(~lists.certified)):
+        wider = replace(config, num_beams=num_beams)
+        for rows in split_by_length(prompts, open_rows, max(max_sequences // num_beams, 1)):
+            state = GenerationState(model, [prompts[row] for row in rows])
+            guidance = guide(rows).to(device)
+            found = constrained_beam_search(
+                state, len(rows), device_trie, guidance, wider, num_titles=config.num_beams
+            )
+            for values, new_values in zip(lists, found, strict=True):
+                values[rows] = new_values
+        if num_beams >= max_num_beams:
+            break
+        num_beams = min(2 * num_beams, max_num_beams)
+    return lists
 
 
 @torch.inference_mode()

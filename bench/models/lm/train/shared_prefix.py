@@ -64,35 +64,6 @@ class Layout:
         return Layout(**{name: value.to(device) for name, value in vars(self).items()})
 
 
-class _Sequences:
-    """Sequences under construction; predictors are (sequence, offset) until the length is known."""
-
-    def __init__(self) -> None:
-        self.tokens: list[list[int]] = []
-        self.positions: list[list[int]] = []
-        self.segments: list[list[int]] = []
-        self.predictors: list[tuple[int, int]] = []
-        self.answers: list[Sequence[int]] = []
-
-    def begin(self, prompt: Sequence[int]) -> None:
-        """Begin a sequence."""
-        self.tokens.append(list(prompt))
-        self.positions.append(list(range(len(prompt))))
-        self.segments.append([PROMPT] * len(prompt))
-
-    def append(self, answer: Sequence[int]) -> None:
-        """Append an answer to the last sequence."""
-        assert answer, "an answer has tokens"
-        tokens, segments = self.tokens[-1], self.segments[-1]
-        prompt_length, start = segments.count(PROMPT), len(tokens)
-        offsets = [prompt_length - 1, *range(start, start + len(answer) - 1)]
-        self.predictors.extend((len(self.tokens) - 1, offset) for offset in offsets)
-        self.answers.append(answer)
-        tokens.extend(answer)
-        self.positions[-1].extend(range(prompt_length, prompt_length + len(answer)))
-        segments.extend([segments[-1] + 1] * len(answer))
-
-
 def lay_out(rows: Sequence[Row], *, shared: bool, pad: int = 0) -> Layout:
     """Lay rows out as tensors.
 
@@ -104,30 +75,42 @@ def lay_out(rows: Sequence[Row], *, shared: bool, pad: int = 0) -> Layout:
         shared: Whether the answers of a row share one sequence.
         pad: Token id of padding; nothing depends on it.
     """
-    sequences = _Sequences()
+    tokens: list[list[int]] = []
+    positions: list[list[int]] = []
+    segments: list[list[int]] = []
+    predictors: list[tuple[int, int]] = []  # sequence and offset, until the length is known
+    answers: list[tuple[int, ...]] = []
     distinct: list[list[int]] = []
-    for row in rows:
-        assert row.prompt, "a row has a prompt"
-        assert row.answers, "a row has an answer"
+    for prompt, answers_of_row in rows:
+        assert prompt, "a row has a prompt"
+        assert answers_of_row, "a row has an answer"
         index_of: dict[tuple[int, ...], int] = {}
-        if shared:
-            sequences.begin(row.prompt)
-        for answer in row.answers:
-            if tuple(answer) not in index_of:
-                index_of[tuple(answer)] = len(sequences.answers)
-                if not shared:
-                    sequences.begin(row.prompt)
-                sequences.append(answer)
-        distinct.append([index_of[tuple(answer)] for answer in row.answers])
-    tokens = _pad_right(sequences.tokens, pad)
-    length = tokens.shape[1]
+        for answer in map(tuple, answers_of_row):
+            assert answer, "an answer has tokens"
+            if answer in index_of:
+                continue
+            if not shared or not index_of:
+                tokens.append([*prompt])
+                positions.append([*range(len(prompt))])
+                segments.append([PROMPT] * len(prompt))
+            index_of[answer] = len(answers)
+            answers.append(answer)
+            start, end = len(tokens[-1]), len(tokens[-1]) + len(answer)
+            offsets = [len(prompt) - 1, *range(start, end - 1)]
+            predictors.extend((len(tokens) - 1, offset) for offset in offsets)
+            tokens[-1].extend(answer)
+            positions[-1].extend(range(len(prompt), len(prompt) + len(answer)))
+            segments[-1].extend([segments[-1][-1] + 1] * len(answer))
+        distinct.append([index_of[tuple(answer)] for answer in answers_of_row])
+    tokens_SL = _pad_right(tokens, pad)
+    length = tokens_SL.shape[1]
     return Layout(
-        tokens=tokens,
-        positions=_pad_right(sequences.positions, 0),
-        segments=_pad_right(sequences.segments, PADDING),
-        predictors=torch.tensor([row * length + offset for row, offset in sequences.predictors]),
-        targets=torch.tensor([token for answer in sequences.answers for token in answer]),
-        present=_pad_right([[True] * len(answer) for answer in sequences.answers], False),
+        tokens=tokens_SL,
+        positions=_pad_right(positions, 0),
+        segments=_pad_right(segments, PADDING),
+        predictors=torch.tensor([row * length + offset for row, offset in predictors]),
+        targets=torch.tensor([token for answer in answers for token in answer]),
+        present=_pad_right([[True] * len(answer) for answer in answers], False),
         distinct=_pad_right(distinct, 0),
         mask=_pad_right([[True] * len(row.answers) for row in rows], False),
     )
