@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from bench.errors import BenchError
 from bench.models.lm.decode import item_search
 from bench.models.lm.decode.constrained_beam import (
     TitleLists,
@@ -269,14 +268,6 @@ def test_impossible_titles_are_not_returned() -> None:
         found = search(Tables([table]), build_trie(TITLES), guidance, num_beams=4)
         assert sorted(found.leaves[0].tolist()) == [-1, 0, 1, 2]
         assert not np.isnan(found.scores).any()
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_shares_out_of_range(share: float) -> None:
-    with pytest.raises(BenchError):
-        informed(share)
-    with pytest.raises(BenchError):
-        mix_with_assistant(build_trie(TITLES), SASREC, share)
 
 
 tokens = st.lists(st.integers(1, 3), min_size=1, max_size=4)

@@ -253,11 +253,3 @@ def test_weighted_means_of_the_worked_losses() -> None:
 def test_no_rows_have_no_weights() -> None:
     catalog = Catalog(ids=("x",), titles=("x",), categories=((),))
     assert igd_weights([], rows([]), catalog, Letters(), beta=0.1) == []
-
-
-def test_names_that_do_not_exist() -> None:
-    trie, shares = toy()
-    with pytest.raises(BenchError, match="prior"):
-        compute_probabilities(trie, COUNTS, prior="popular")
-    with pytest.raises(BenchError, match="entropy"):
-        compute_entropies(trie, shares, entropy="shannon")

@@ -154,12 +154,6 @@ def test_a_step_without_any_weight_teaches_nothing() -> None:
     assert loss([[1.0, 2.0]], [[0.0, 0.0]]) == 0
 
 
-def test_an_unknown_mean_is_refused() -> None:
-    with pytest.raises(BenchError, match="row") as error:
-        loss([[1.0]], [[1.0]], "row")
-    assert "rows" in error.value.hint
-
-
 # --- logits of the supervised tokens only -------------------------------------------------------
 
 

@@ -12,7 +12,6 @@ two bfloat16 numbers, so an adapter in bfloat16 would hardly move; being small, 
 from __future__ import annotations
 
 import gc
-import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,8 +31,7 @@ from bench.models.lm.backbone import model_folder, read_model, read_tokenizer
 from bench.models.lm.tokenization import Tokenizer
 
 FULL, ADAPTER = "model.safetensors", "adapter.safetensors"
-_OF_BASE = "base_model.model."
-_numbers = itertools.count(1)
+BASE_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,7 @@ class _Base:
     tokenizer: Tokenizer
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LanguageModel:
     """A model with the weights of a stage; valid until the next `load`.
 
@@ -62,7 +60,6 @@ class LanguageModel:
         device: "cuda" if there is one.
         folder: Folder of the base weights' files.
         quantized: Whether the base weights are in 4 bits.
-        number: Number of the `load` that returned it.
     """
 
     model: PreTrainedModel | PeftModel
@@ -70,7 +67,6 @@ class LanguageModel:
     device: torch.device
     folder: Path
     quantized: bool
-    number: int
 
     def save(self, folder: Path) -> None:
         """Write the trained weights: all of them, or the adapter only."""
@@ -93,7 +89,7 @@ class LanguageModel:
             yield
             return
         layers = {
-            name.removeprefix(_OF_BASE): module
+            name.removeprefix(BASE_PREFIX): module
             for name, module in self.model.named_modules()
             if isinstance(module, LoraLayer)
         }
@@ -109,12 +105,12 @@ class LanguageModel:
             weights.fill_tensors(targets, weights.weight_files(self.folder))
 
     def _check(self) -> None:
-        assert _current == self.number, "another model was loaded into the same weights since"
+        assert _current is self, "another model was loaded into the same weights since"
 
 
 _base: _Base | None = None
 _adapted: PeftModel | None = None
-_current = 0
+_current: LanguageModel | None = None
 _trained = False  # whether the base weights may have been changed
 
 
@@ -161,15 +157,14 @@ def load(
             weights.fill_tensors(_adapter(model), [start / ADAPTER], exactly=True)
     model.zero_grad(set_to_none=True)
     model.eval()
-    _current = next(_numbers)
-    return LanguageModel(
+    _current = LanguageModel(
         model=model,
         tokenizer=base.tokenizer,
         device=base.model.device,
         folder=base.folder,
         quantized=quantization != "none",
-        number=_current,
     )
+    return _current
 
 
 def _load_base(folder: Path, dtype: str, quantization: str) -> _Base:

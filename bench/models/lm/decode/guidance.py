@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.errors import BenchError
 from bench.models.lm.decode.trie import Trie
 
 FLOOR = 1e-20
@@ -89,12 +88,7 @@ def favor_information(scale_N: NDArray[np.float64], alpha: float) -> Guidance:
         scale_N: Gains among siblings, see
             `bench.models.lm.train.information_gain.scale_among_siblings`.
         alpha: Fraction of its log-probability that a token of the largest gain loses, 0 to 1.
-
-    Raises:
-        BenchError: `alpha` is out of range.
     """
-    if not 0 <= alpha <= 1:
-        raise BenchError(f"IGD's alpha for decoding is {alpha}.", "Set it from 0 to 1.")
     return Guidance(factors=torch.from_numpy(1 - alpha * scale_N))
 
 
@@ -109,14 +103,7 @@ def mix_with_assistant(
         trie: The catalog's, on the CPU.
         probabilities_BI: The assistant's, of every item of the catalog.
         model_weight: From 0 to 1; 1 is the model alone.
-
-    Raises:
-        BenchError: `model_weight` is out of range.
     """
-    if not 0 <= model_weight <= 1:
-        raise BenchError(
-            f"The language model's weight in the mixture is {model_weight}.", "Set it from 0 to 1."
-        )
     sorted_BI = probabilities_BI[:, trie.items.numpy()].astype(np.float64)
     cumulative_BI1 = np.pad(np.cumsum(sorted_BI, axis=1), ((0, 0), (1, 0)))
     cumulative_BU1 = torch.from_numpy(cumulative_BI1[:, trie.item_starts.numpy()])

@@ -10,7 +10,7 @@ Shapes: I items, T tokens.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,32 +23,13 @@ from bench.models.lm.train.information_gain import count_targets, zero_gain_frac
 QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
 
 
-@dataclass(frozen=True, kw_only=True)
-class TitleTokens:
-    """Titles in tokens.
+def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Count the tokens of a data set's titles.
 
-    Attributes:
-        title_tokens: Tokens per title of the catalog, quotes and end included, by quantile.
-        target_tokens: Total tokens of all targets of the training split.
-        zero_gain_tokens: Those of them that no other trained title could have continued with.
-    """
-
-    title_tokens: dict[str, float]
-    target_tokens: int
-    zero_gain_tokens: int
-
-    @property
-    def zero_gain_share(self) -> float:
-        """Fraction of the training targets' tokens that gain nothing."""
-        return self.zero_gain_tokens / self.target_tokens
-
-    def as_dict(self) -> dict[str, object]:
-        """Return plain values, for JSON."""
-        return {**asdict(self), "zero_gain_share": self.zero_gain_share}
-
-
-def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> TitleTokens:
-    """Count a data set's titles in tokens.
+    Returns:
+        "title_tokens": mean and quantiles of the tokens per title of the catalog, quotes and end
+        included. "target_tokens": all tokens of the training targets. "zero_gain_tokens" and
+        "zero_gain_share": number and fraction of those that gain nothing.
 
     Raises:
         BenchError: The training split is empty.
@@ -62,13 +43,13 @@ def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> TitleTokens:
     responses = encode_responses(tokenizer, prepared.catalog.titles, eos=True)
     lengths_I = np.array([len(response_T) for response_T in responses])
     counts_I = count_targets(prepared.items[prepared.target[train]], len(responses))
-    trie = build_trie(responses, counts_I > 0)
-    total = int(lengths_I @ counts_I)
-    return TitleTokens(
-        title_tokens={
-            **{name: float(np.quantile(lengths_I, share)) for name, share in QUANTILES.items()},
-            "mean": float(lengths_I.mean()),
-        },
-        target_tokens=total,
-        zero_gain_tokens=round(zero_gain_fraction(trie, counts_I) * total),
-    )
+    target_tokens = int(lengths_I @ counts_I)
+    fraction = zero_gain_fraction(build_trie(responses, counts_I > 0), counts_I)
+    zero_gain_tokens = round(fraction * target_tokens)
+    quantiles = {name: float(np.quantile(lengths_I, level)) for name, level in QUANTILES.items()}
+    return {
+        "title_tokens": {**quantiles, "mean": float(lengths_I.mean())},
+        "target_tokens": target_tokens,
+        "zero_gain_tokens": zero_gain_tokens,
+        "zero_gain_share": zero_gain_tokens / target_tokens,
+    }

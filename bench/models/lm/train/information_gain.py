@@ -14,19 +14,17 @@ Shapes: N nodes of the trie with the root as 0, U leaves, I items, R responses, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.catalog import Catalog
 from bench.data.windows import Windows
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.models.lm.decode.trie import Trie, build_trie
 from bench.models.lm.tokenization import Tokenizer, encode_responses
 from bench.models.lm.train.loss_by_group import GAIN, NEITHER, NO_GAIN
-
-ENTROPIES = ("partial", "conditional")
-PRIORS = ("popularity", "uniform")
 
 TINY = 1e-7
 """What the paper's program adds to the span of gains before it divides by it."""
@@ -38,7 +36,10 @@ def count_targets(targets: NDArray[np.integer], num_items: int) -> NDArray[np.in
 
 
 def compute_probabilities(
-    trie: Trie, counts_I: NDArray[np.int64], *, prior: str = "popularity"
+    trie: Trie,
+    counts_I: NDArray[np.int64],
+    *,
+    prior: Literal["popularity", "uniform"] = "popularity",
 ) -> NDArray[np.float64]:
     """Return the probability of each leaf, shape (U,); those of items with one title are summed.
 
@@ -49,10 +50,8 @@ def compute_probabilities(
             0 and adds no entropy; "uniform" for the same of every leaf.
 
     Raises:
-        BenchError: No item of the trie has a count, or there is no such prior.
+        BenchError: No item of the trie has a count.
     """
-    if prior not in PRIORS:
-        raise unknown("prior", prior, PRIORS)
     if prior == "uniform":
         return np.full(trie.num_leaves, 1 / max(trie.num_leaves, 1))
     counts_U = _sum_items(trie, counts_I)
@@ -66,11 +65,12 @@ def compute_probabilities(
 
 
 def compute_entropies(
-    trie: Trie, probabilities_U: NDArray[np.float64], *, entropy: str = "partial"
+    trie: Trie,
+    probabilities_U: NDArray[np.float64],
+    *,
+    entropy: Literal["partial", "conditional"] = "partial",
 ) -> NDArray[np.float64]:
-    """Return the entropy of the prefix that each node stands for, in nats, shape (N,)."""
-    if entropy not in ENTROPIES:
-        raise unknown("entropy", entropy, ENTROPIES)
+    """Return the "partial" or "conditional" entropy of each node's prefix, in nats, shape (N,)."""
     surprise_U = -np.log(probabilities_U, where=probabilities_U > 0, out=np.zeros(trie.num_leaves))
     partial_N = _sum_leaves(trie, probabilities_U * surprise_U)
     if entropy == "partial":

@@ -19,12 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 
 IGNORED = -100
 """Label of a token that is not supervised, as in transformers."""
 
-MEANS = ("tokens", "rows", "micro-batch")
 LITERAL_MICRO_BATCH = 4
 """Micro-batch size of RW's program in SPRec's setting."""
 
@@ -104,8 +103,7 @@ def coefficients(
     counts_B = torch.bincount(rows_N, minlength=num_rows)
     if mean_over == "rows":
         return weights_N / (counts_B[rows_N] * num_rows)
-    if mean_over != "micro-batch":
-        raise unknown("mean of token losses", mean_over, MEANS)
+    assert mean_over == "micro-batch"
     sums_B = torch.zeros(num_rows, dtype=weights_N.dtype, device=weights_N.device)
     row_weights_B = sums_B.index_add(0, rows_N, weights_N) / counts_B
     parts = [
