@@ -4,6 +4,7 @@ from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
+from bench.metrics.metric import CategoryMass, ItemCounts, Metric, RankedCases
 from bench.plan import (
     Data,
     DecodingConfig,
@@ -50,13 +51,16 @@ from bench.plan.config import Fraction, NonNegativeFloat, NonNegativeInt, Positi
 __all__ = [
     "BenchError",
     "Catalog",
+    "CategoryMass",
     "Data",
     "DecodingConfig",
     "Fraction",
     "GenerationConfig",
     "GroundingConfig",
+    "ItemCounts",
     "Knowing",
     "Lists",
+    "Metric",
     "Model",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -68,6 +72,7 @@ __all__ = [
     "PositiveFloat",
     "PositiveInt",
     "PreferenceConfig",
+    "RankedCases",
     "Reranked",
     "Rows",
     "SFTConfig",

@@ -9,6 +9,7 @@ a trainer sets on the model, since one model serves every stage of a process.
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,7 +107,7 @@ def training_arguments(
         "logging_nan_inf_filter": False,
         "save_strategy": "no",
         "eval_strategy": "no",
-        "report_to": "none",
+        "report_to": os.environ.get("BENCH_REPORT_TO", "none").split(","),  # live curves
         "disable_tqdm": True,
         _CHECKPOINTING: False,
         # Weights are loaded in the dtype of the model's card; autocast would change it again.
