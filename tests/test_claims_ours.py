@@ -25,6 +25,7 @@ from bench.cli.claims import claims
 from bench.cli.selection import Selection, remember
 from bench.config import check_card
 from bench.errors import BenchError
+from bench.result_set import load_results
 from bench.stats.sample import Sample
 
 NUM_CASES, NUM_ITEMS = 300, 60
@@ -449,7 +450,7 @@ def test_a_real_claim_on_made_up_runs() -> None:
 
 def test_runs_are_read_from_results(tmp_path: Path) -> None:
     lines = [Line("Good", skill=0.9), Line("Bad", skill=0.1), Line("Gone", unrun=(0, 1, 2))]
-    found = read_runs([make(tmp_path, lines)], tmp_path)
+    found = read_runs([make(tmp_path, lines)], load_results(tmp_path))
     assert {name for _, name in found.samples} == {"Good", "Bad"}
     assert found.samples["synthetic", "Good"].seeds == (0, 1, 2)
     assert found.reasons == {("synthetic", "Gone"): "No result yet."}
@@ -457,7 +458,7 @@ def test_runs_are_read_from_results(tmp_path: Path) -> None:
 
 def test_rows_on_other_data_are_no_runs(tmp_path: Path) -> None:
     lines = [Line("One"), Line("Two"), Line("Other", fingerprint="e" * 64)]
-    found = read_runs([make(tmp_path, lines)], tmp_path)
+    found = read_runs([make(tmp_path, lines)], load_results(tmp_path))
     assert ("synthetic", "Other") not in found.samples
     assert "measured on other data" in found.reasons["synthetic", "Other"]
 

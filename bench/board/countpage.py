@@ -10,7 +10,7 @@ from bench.board.counts import UNEXPLAINED, CountCell, CountTable
 from bench.board.html import fill_template
 from bench.board.markdown import escape, grid
 from bench.board.pages import write_pages
-from bench.board.wording import NO_VALUE, count
+from bench.board.wording import NO_VALUE, format_count
 from bench.published import Number
 
 LEGEND = (
@@ -64,7 +64,7 @@ def summary(table: CountTable) -> str:
     cells = [cell for line in table.lines for cell in line.cells if cell.published is not None]
     verdicts = [brief(cell) for cell in cells]
     parts = [f"{verdicts.count(verdict)} × {verdict}" for verdict in dict.fromkeys(verdicts)]
-    return f"{count(len(verdicts), 'published number')}: {'; '.join(parts)}."
+    return f"{format_count(len(verdicts), 'published number')}: {'; '.join(parts)}."
 
 
 def missing(table: CountTable) -> list[tuple[str, str]]:

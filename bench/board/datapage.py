@@ -15,7 +15,7 @@ from bench.board.distributions import Picture, percentage, pictures
 from bench.board.html import fill_template
 from bench.board.markdown import escape, grid
 from bench.board.pages import write_pages
-from bench.board.wording import count, listed, number
+from bench.board.wording import format_count, format_value, join_words
 from bench.cards import DatasetCard
 from bench.data.description import QUANTILES, Description, describe
 from bench.data.prepared import Prepared
@@ -84,7 +84,7 @@ class DataBlock:
         return [
             ("density", density(found.density)),
             ("samples whose target stands in their own history", percentage(found.repeats)),
-            ("Gini coefficient of item popularity", number(found.popularity_gini, digits=3)),
+            ("Gini coefficient of item popularity", format_value(found.popularity_gini, digits=3)),
             ("interactions with the most popular tenth of the items", percentage(found.top_tenth)),
         ]
 
@@ -159,10 +159,10 @@ def data_html(blocks: Sequence[DataBlock]) -> str:
 def data_markdown(blocks: Sequence[DataBlock]) -> str:
     """Render the summary: one table of all, then each data set."""
     heads = ["data set", "users", "items", "interactions", "windows", "density", "checks"]
-    names = listed([escape(one.card.title) for one in blocks])
+    names = join_words([escape(one.card.title) for one in blocks])
     parts = [
         f"# {TITLE}",
-        f"{count(len(blocks), 'data set')}: {names}. "
+        f"{format_count(len(blocks), 'data set')}: {names}. "
         "The same with pictures of the distributions: [index.html](index.html).",
         grid(heads, [[escape(one.card.title), *_sizes(one)] for one in blocks]),
         SEQUENCES,

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from bench.board.figures import CHAR, horizontal_grid, scale, svg, svg_line, svg_text
-from bench.board.wording import count, one_line
+from bench.board.wording import format_count, single_line
 from bench.data.prepared import Prepared
 
 WIDTH, HEIGHT = 300, 212
@@ -63,7 +63,7 @@ def pictures(prepared: Prepared, categories: Mapping[str, float]) -> list[Pictur
         Picture(
             heading="Item popularity",
             text="Interactions an item by rank, logarithmic axes."
-            + (f" {count(idle, 'item')} without any {'is' if idle == 1 else 'are'} not drawn."
+            + (f" {format_count(idle, 'item')} without any {'is' if idle == 1 else 'are'} omitted."
                if idle else ""),
             svg=rank_curve(popularity),
         ),
@@ -185,7 +185,9 @@ def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
         parts.append(svg_text(LEFT - 6, y + 4, short(10**power), "end", "tick"))
     parts.append(Markup('<polyline class="curve" points="{}"/>').format(line))
     parts.append(svg_text((LEFT + RIGHT) / 2, HEIGHT - 14, "rank of the item", "middle", "axis"))
-    says = f"Interactions by rank: {ranked[0]:,} at the first of {count(len(ranked), 'item')}"
+    says = (
+        f"Interactions by rank: {ranked[0]:,} at the first of {format_count(len(ranked), 'item')}"
+    )
     return svg(WIDTH, HEIGHT, says, parts)
 
 
@@ -202,9 +204,9 @@ def share_bars(shares: Mapping[str, float]) -> Markup | None:
     parts = []
     for place, (name, share) in enumerate(shares.items()):
         y = 10 + step * place
-        parts.append(svg_text(left - 6, y + 11, one_line(name, LABEL_CHARS), "end", "tick"))
+        parts.append(svg_text(left - 6, y + 11, single_line(name, LABEL_CHARS), "end", "tick"))
         long = (right - left) * share / widest
-        parts.append(_bar(left, y + 1, long, step - 5, f"{one_line(name)}: {percentage(share)}"))
+        parts.append(_bar(left, y + 1, long, step - 5, f"{single_line(name)}: {percentage(share)}"))
         parts.append(svg_text(left + long + 6, y + 11, percentage(share), "start", "tick"))
     parts.append(svg_line(left, 8, left, 10 + step * len(shares), "zero"))
     height = max(HEIGHT, 20 + step * len(shares))

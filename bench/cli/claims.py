@@ -79,7 +79,9 @@ def _tests(wanted: Sequence[tuple[str, ...]], results: Path) -> dict[tuple[str, 
     from bench.board.runs import read_runs
     from bench.claims.runs import Comparisons
     from bench.cli.selection import RECORDS, cells, recall
+    from bench.result_set import load_results
 
+    stored = load_results(results)
     planned: dict[str, tuple[Board, Cells]] = {}
     names = {name for boards in wanted for name in boards}
     if any((results / RECORDS).glob("*.json")):
@@ -88,7 +90,7 @@ def _tests(wanted: Sequence[tuple[str, ...]], results: Path) -> dict[tuple[str, 
                 planned |= {one.name: (one, row) for one, row in cells(selection)}
     return {
         boards: Comparisons(
-            read_runs([planned[name] for name in boards if name in planned], results)
+            read_runs([planned[name] for name in boards if name in planned], stored)
         )
         for boards in dict.fromkeys(wanted)
     }

@@ -136,7 +136,7 @@ def _print_stages(graph: Graph, stored: set[str], todo: set[str]) -> None:
 def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -> None:
     from tabulate import tabulate
 
-    from bench.board.wording import seconds
+    from bench.board.wording import format_seconds
 
     cpus, gpus = machine
     if not ahead.work:
@@ -145,8 +145,9 @@ def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -
         return
     total = ahead.seconds(cpus=cpus, gpus=gpus)
     chain = ahead.chain()
-    print(f"Estimate: about {seconds(total)} on {_machine(cpus, gpus)}, for {seconds(ahead.work)} "
-          f"of work; never under {seconds(sum(one for _, one in chain))}.")  # fmt: skip
+    longest = format_seconds(sum(one for _, one in chain))
+    print(f"Estimate: about {format_seconds(total)} on {_machine(cpus, gpus)}, for "
+          f"{format_seconds(ahead.work)} of work; never under {longest}.")  # fmt: skip
     shares = [
         f"{name} {100 * part / ahead.work:.0f} % ({ahead.stages[name]} stages)"
         for name, part in ahead.basis.items()
@@ -160,12 +161,12 @@ def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -
     longest = sorted(chain, key=lambda one: -one[1])[:LONGEST_CHAIN]
     print("The longest chain, its longest units first:")
     for unit, one in longest:
-        print(f"  {seconds(one)}: {_described(unit)}")
+        print(f"  {format_seconds(one)}: {_described(unit)}")
     if gpus:
         if known.without_gpu():
             print("All timings were taken without a GPU: shapes hold, seconds do not.")
         lines = [
-            (number, with_cpus, seconds(one), f"{100 * ahead.busy(one, number):.0f} %")
+            (number, with_cpus, format_seconds(one), f"{100 * ahead.busy(one, number):.0f} %")
             for number, with_cpus, one in ahead.scaling(gpus=gpus, cpus_per_gpu=cpus / gpus)
         ]
         headers = ("GPUs", "CPUs", "time", "GPUs busy")

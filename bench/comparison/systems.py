@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.board.samples import FINAL, build
 from bench.errors import BenchError
+from bench.result_set import FINAL, stack_seeds
 from bench.results import CaseTable, Evaluation, Result, is_whole, read_cases, read_result
 from bench.stats.recorded import require_recorded
 from bench.stats.sample import Sample
@@ -102,7 +102,7 @@ def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> 
     assert first.data is not None
     tables = [_cases(path, result) for path, result in good]
     return System(
-        sample=build(name, seeds, facts, tables, positions),
+        sample=stack_seeds(name, [result for _, result in good], tables, positions),
         dataset=first.dataset,
         fingerprint=first.data.fingerprint,
         recorded={seed: one.metrics for seed, one in zip(seeds, facts, strict=True)},

@@ -8,17 +8,15 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.board.wording import (
-    arrow,
-    count,
-    interval,
-    listed,
-    number,
-    p_value,
-    percent,
-    signed,
-    verdict,
-)
+from bench.board.wording import comparison_verdict as verdict
+from bench.board.wording import direction_arrow as arrow
+from bench.board.wording import format_count as count
+from bench.board.wording import format_interval as interval
+from bench.board.wording import format_p as p_value
+from bench.board.wording import format_percent as percent
+from bench.board.wording import format_signed as signed
+from bench.board.wording import format_value as number
+from bench.board.wording import join_words as listed
 from bench.comparison.pair import Line, MeanSd, Report
 from bench.stats.compare import NUM_RESAMPLES
 from bench.stats.intervals import BY_JACKKNIFE

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.board.training import SILENT, series
+from bench.board.training import DATA_STAGES, read_series
 from bench.errors import BenchError
 from bench.records import Plain
 from bench.results import Result, StageRecord
@@ -100,7 +100,7 @@ def _curves(stages: Sequence[StageRecord]) -> dict[str, Points]:
     found: dict[str, Points] = {}
     for stage in stages:
         for name, value in sorted(stage.facts.items()):
-            points = [] if stage.kind in SILENT else series(value)
+            points = [] if stage.kind in DATA_STAGES else read_series(value)
             if len(points) < 2:
                 continue
             before = found.setdefault(f"{stage.kind}/{name}", [])
