@@ -14,7 +14,7 @@ from bench.board.countpage import (
     render_counts,
     summarize_verdicts,
 )
-from bench.board.counts import CountCard, compare, load, paths, compare_count
+from bench.board.counts import CountCard, compare, compare_count, load, paths
 from bench.cli import datapage
 from bench.errors import BenchError
 from bench.plugins import dataset_card

@@ -13,8 +13,8 @@ from bench.board.wording import NO_VALUE, format_count
 from bench.published import Number
 
 LEGEND = (
-    "Our count in bold, the published number and the verdict below it. “One less, as explained” and "
-    "“differs: explained” have their reasons in the list of what each number counts."
+    "Our count in bold, published number and verdict below it. The list of what each number "
+    "counts explains “one less, as explained” and “differs: explained”."
 )
 
 
