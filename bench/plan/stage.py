@@ -23,7 +23,8 @@ class Stage:
         kind: Name of a module in `bench.stages`, whose `run` takes the arguments and inputs.
         args: Plain values.
         inputs: Other stages by argument name; `run` receives the folders of their artefacts.
-        functions: References "module:function" among the arguments; their code enters the key.
+        functions: References "module:function" among the arguments; the key holds their code
+            in place of their names.
         gpus: Share of a GPU that it asks for where there is one; no part of the key.
     """
 
@@ -42,10 +43,9 @@ class Stage:
         """
         content: dict[str, Plain] = {
             "kind": self.kind,
-            "args": self.args,
+            "args": self._with_code(self.args),
             "inputs": {name: stage.key for name, stage in self.inputs.items()},
             "code": module_hash(f"bench.stages.{self.kind}"),
-            "functions": {name: function_hash(name) for name in self.functions},
         }
         try:
             return digest(content)[:32]
@@ -54,6 +54,16 @@ class Stage:
                 f"The stage {self.kind} has an argument that is no plain value: {error}.",
                 "A plan holds numbers, text, lists and mappings of them; NaN is none.",
             ) from error
+
+    def _with_code(self, value: Plain) -> Plain:
+        """Put the hash of its code in the place of each reference to a function."""
+        if isinstance(value, Mapping):
+            return {name: self._with_code(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._with_code(inner) for inner in value]
+        if isinstance(value, str) and value in self.functions:
+            return {"function": function_hash(value)}
+        return value
 
     @property
     def threads(self) -> int:
