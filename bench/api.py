@@ -1,8 +1,9 @@
 """All that a plug-in may import."""
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError
+from bench.hashing import Plain, derive_seed
 from bench.plan import (
     Constrained,
     Data,
@@ -44,11 +45,10 @@ from bench.plan import (
     sft,
     text_vectors,
 )
-from bench.records import Plain, derive_seed
 
 __all__ = [
     "BenchError",
-    "Catalogue",
+    "Catalog",
     "Constrained",
     "Data",
     "FineTuned",

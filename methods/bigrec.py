@@ -29,10 +29,10 @@ class Method(FineTuned, Grounded, Constrained):
     As SPRec runs it: greedy decoding, grounding by a sentence encoder. `as_published` has the loss
     on the prompt as well and no end-of-sequence token, as SPRec's program does. BIGRec's own
     grounds by the backbone (`encoder` = "backbone") and may draw preferred items nearer (`gamma`).
-    In the IGD paper the name stands for constrained beam search with length normalisation.
+    In the IGD paper the name stands for constrained beam search with length normalization.
 
     Attributes:
-        decoding: "grounded" writes freely, "constrained" only titles of the catalogue.
+        decoding: "grounded" writes freely, "constrained" only titles of the catalog.
         beams: Of constrained decoding.
         length_penalty: Of constrained decoding.
         gamma: How much preferred items are drawn nearer to what was written; 0 for not at all.

@@ -27,12 +27,12 @@ class Method(FineTuned, Constrained):
     beta: float = 0.5
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Fine-tune with and without history, then decode inside the catalogue."""
+        """Fine-tune with and without history, then decode inside the catalog."""
         policy = self.base(
             data,
             model,
             seed,
-            weights="bench.lm.token_loss:by_position",
+            weights="bench.models.lm.train.token_loss:by_position",
             weight_settings={"beta": self.beta},
             counterfactual=self.effect,
         )

@@ -20,7 +20,7 @@ from bench.api import (
 
 @dataclass(frozen=True, kw_only=True)
 class Method(FineTuned, Constrained):
-    """D3: BIGRec's checkpoint decoded without length normalisation, SASRec assisting (Bao, 2024).
+    """D3: BIGRec's checkpoint decoded without length normalization, SASRec assisting (Bao, 2024).
 
     The papers do not give alpha. The released commands leave it at 1, which is no assistant at all:
     that is `as_published`, and what the IGD paper calls D3.
@@ -39,7 +39,7 @@ class Method(FineTuned, Constrained):
     chosen_by: str = "NDCG@5"
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Fine-tune as BIGRec does, then decode inside the catalogue."""
+        """Fine-tune as BIGRec does, then decode inside the catalog."""
         policy = self.base(data, model, seed)
         oracle = sasrec(data.train, data.valid, seed=seed)
 

@@ -44,7 +44,7 @@ class Method(Knowing):
         beta: Strength of the pull to the reference.
         dpo_epochs: Passes over the pairs of a round.
         dpo_learning_rate: Its peak.
-        dpo_batch: Pairs of one optimiser step.
+        dpo_batch: Pairs of one optimizer step.
     """
 
     dpo_rounds: int = 2

@@ -32,7 +32,7 @@ class Method:
     threads: int = 1
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Train on the rows, choose the epoch on validation, rank the whole catalogue."""
+        """Train on the rows, choose the epoch on validation, rank the whole catalog."""
         weights = gru4rec(
             data.train,
             data.valid,
@@ -50,7 +50,7 @@ class Method:
         return Plan(
             final=rank(
                 data.test,
-                scorer="bench.seqrec.gru4rec:scorer",
+                scorer="bench.models.seqrec.gru4rec:scorer",
                 model=weights,
                 threads=self.threads,
             )

@@ -18,7 +18,7 @@ class Method(FineTuned, Constrained):
 
     Attributes:
         beta: Weight in training of a token without information gain, from 0 to 1.
-        alpha: How much telling tokens are favoured in decoding, from 0 to 1.
+        alpha: How much telling tokens are favored in decoding, from 0 to 1.
         betas: Several, of which the best on validation is taken instead, together with `alphas`.
         alphas: Likewise.
         chosen_by: The metric that decides between them.
@@ -47,7 +47,7 @@ class Method(FineTuned, Constrained):
         def ranked(cases: Data, weights: tuple[float, float]) -> Stage:
             beta, alpha = weights
             weighting = {
-                "weights": "bench.lm.information:igd_weights",
+                "weights": "bench.models.lm.train.information_gain:igd_weights",
                 "weight_settings": {"beta": beta, "trained_only": self.trained_only},
             }
             return self.decoded(

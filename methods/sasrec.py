@@ -14,7 +14,7 @@ class Method:
 
     Defaults are those of the public peer code; SPRec's paper states another learning rate. With
     few rows it is no strong model: from 2,048 it recommends one or two items first to everybody,
-    as in SPRec's Table 1; `position_std = 0.01` personalises there and is worse on all rows.
+    as in SPRec's Table 1; `position_std = 0.01` personalizes there and is worse on all rows.
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"learning_rate": 4e-3}
@@ -36,7 +36,7 @@ class Method:
     threads: int = 1
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Train on the rows, choose the epoch on validation, rank the whole catalogue."""
+        """Train on the rows, choose the epoch on validation, rank the whole catalog."""
         weights = sasrec(
             data.train,
             data.valid,
@@ -56,7 +56,7 @@ class Method:
         return Plan(
             final=rank(
                 data.test,
-                scorer="bench.seqrec.sasrec:scorer",
+                scorer="bench.models.seqrec.sasrec:scorer",
                 model=weights,
                 threads=self.threads,
             )

@@ -49,7 +49,7 @@ class Method(Preferring, Grounded):
         spare_rows: Further rows that titles are written for, since some are no title.
         step_learning_rate: Of a round's fine-tuning.
         sft_step: Whether a round fine-tunes (no: SPRec-noSFT).
-        dpo_step: Whether a round optimises preferences (no: SPRec-noDPO).
+        dpo_step: Whether a round optimizes preferences (no: SPRec-noDPO).
         random_share: Share of the pairs whose rejected response is a random item (Fig. 5).
         negatives: How titles are written: "greedy", "sampled" at temperature 1, or "beam".
         num_negatives: Rejected responses a pair; several need "beam", twice as many beams (Fig. 6).

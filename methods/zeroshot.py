@@ -9,7 +9,7 @@ from bench.api import Data, Grounded, Model, Plan, needed
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Grounded):
-    """Zero-shot: the untuned language model asked for a title, grounded in the catalogue."""
+    """Zero-shot: the untuned language model asked for a title, grounded in the catalog."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Ask for a title; nothing is drawn, so all seeds share one ranking."""

@@ -16,13 +16,13 @@ import typer
 from board_results import Line, assemble_from, make, row, write
 from typer.testing import CliRunner
 
-from bench.board.judging import StatisticsCache
-from bench.board.wording import format_seconds
 from bench.cli import options, report, serve, status
 from bench.cli.selection import Selection, remember, select
 from bench.errors import BenchError
-from bench.results import find_result, write_result
-from bench.trials import Board
+from bench.plan.trials import Board
+from bench.report.format import format_seconds
+from bench.report.significance import StatisticsCache
+from bench.results.schema import find_result, write_result
 
 
 def failed(folder: Path, trial: str) -> None:
@@ -231,7 +231,7 @@ def test_durations_in_words():
 
 
 def test_titles_with_anything_in_them_stay_titles(tmp_path):
-    from bench.board.pages import board_pages
+    from bench.report.render.pages import board_pages
 
     strange = [
         '<img src=x onerror="alert(1)">',

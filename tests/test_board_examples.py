@@ -11,16 +11,16 @@ import typer
 from board_results import assemble_from
 from typer.testing import CliRunner
 
-from bench.board import pages
-from bench.board.examples import Example, board_examples, read_examples
 from bench.cli import report, serve
 from bench.cli.options import Asked
 from bench.cli.run import run as run_command
 from bench.data import prepared
 from bench.errors import BenchError
-from bench.result_set import load_results
-from bench.results import find_result
-from bench.store import Store
+from bench.report.examples import Example, board_examples, read_examples
+from bench.report.render import pages
+from bench.results.result_set import load_results
+from bench.results.schema import find_result
+from bench.runner.store import Store
 
 COMMITTED = Path(__file__).parents[1] / "leaderboards"
 ASKED = Asked(board="smoke", method=["Popularity"], seeds=2)
@@ -50,7 +50,7 @@ def test_examples_are_the_first_cases_of_the_test_in_titles(done):
     data = prepared.read(done.store / "prepare" / kinds["prepare"])
     final = trial.evaluations["final"]
     samples = prepared.shared_rows(done.store / "draw" / final.inputs["cases"].key)
-    titles = data.catalogue.titles
+    titles = data.catalog.titles
     assert [one.case for one in found] == [str(sample) for sample in samples[:3]]
     for one, sample in zip(found, samples, strict=False):
         assert one.target == titles[data.items[data.target[sample]]]

@@ -12,16 +12,16 @@ from collections.abc import Iterable
 import pytest
 from board_results import METRICS, Line, assemble_from, full_board, make, row
 
-from bench.board import pages
-from bench.board.assemble import report_json
-from bench.board.figures import fit_scale, pareto_front
-from bench.board.html import group_columns, render_html
-from bench.board.markdown import render_markdown
-from bench.board.spreadsheet import COLUMNS, render_csv
-from bench.board.table import BoardTable, Cell, combined_status
-from bench.board.terminal import render_table
-from bench.board.wording import format_p, format_percent, single_line
-from bench.result_set import load_results
+from bench.report.assemble import report_json
+from bench.report.format import format_p, format_percent, single_line
+from bench.report.render import pages
+from bench.report.render.csv import COLUMNS, render_csv
+from bench.report.render.figures import fit_scale, pareto_front
+from bench.report.render.html import group_columns, render_html
+from bench.report.render.markdown import render_markdown
+from bench.report.render.terminal import render_table
+from bench.report.table import BoardTable, Cell, combined_status
+from bench.results.result_set import load_results
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_a_small_budget_is_said_aloud(tmp_path):
         assert "do not reproduce published results" in " ".join(text.split())
 
 
-def test_the_header_groups_neighbouring_columns():
+def test_the_header_groups_neighboring_columns():
     assert group_columns(["HR@5", "HR@10", "GU[a@b]@1", "Hallucination"]) == [
         ("HR", [("HR@5", "@5"), ("HR@10", "@10")]),
         ("GU[a@b]", [("GU[a@b]@1", "@1")]),

@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 from board_results import Line, assemble_from, make, names, row
 
-from bench import published
-from bench.board.assemble import report_json
-from bench.board.cells import best_and_second
-from bench.board.claimed import claim_lines
-from bench.board.html import render_html
-from bench.board.latex import escape, render_latex
-from bench.board.markdown import render_markdown
-from bench.board.pages import board_pages
-from bench.board.table import BoardTable
-from bench.cards import BoardCard, BoardRow, Rows
-from bench.claims.cards import load
-from bench.result_set import load_results
-from bench.results import DataFacts, Evaluation, Result, write_result
-from bench.trials import Board, Trial
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.plan.trials import Board, Trial
+from bench.report import published
+from bench.report.assemble import report_json
+from bench.report.cells import best_and_second
+from bench.report.claims.cards import load
+from bench.report.claims.section import claim_lines
+from bench.report.render.html import render_html
+from bench.report.render.latex import escape, render_latex
+from bench.report.render.markdown import render_markdown
+from bench.report.render.pages import board_pages
+from bench.report.table import BoardTable
+from bench.results.result_set import load_results
+from bench.results.schema import DataFacts, Evaluation, Result, write_result
 
 METRICS = (
     "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.board.countpage import (
+from bench.cli import datapage
+from bench.config.plugins import dataset_card
+from bench.errors import BenchError
+from bench.report.data_pages.count_page import (
     counts_markdown,
     counts_text,
     format_published_count,
     render_counts,
     summarize_verdicts,
 )
-from bench.board.counts import CountCard, compare, compare_count, load, paths
-from bench.cli import datapage
-from bench.errors import BenchError
-from bench.plugins import dataset_card
-from bench.published import Number, Place, Published
-from bench.published import load as load_published
+from bench.report.data_pages.counts import CountCard, compare, compare_count, load, paths
+from bench.report.published import Number, Place, Published
+from bench.report.published import load as load_published
 
 
 def meaning(count: str, rule: str, explanation: str = "Because.") -> dict[str, str]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.seqrec import sasrec
-from bench.seqrec.gru4rec import GRU4Rec, Sizes, load, scorer
-from bench.seqrec.rows import bce_row_loss, network_rows, save
-from bench.seqrec.training import Recipe, fit
+from bench.models.seqrec import sasrec
+from bench.models.seqrec.gru4rec import GRU4Rec, Sizes, load, scorer
+from bench.models.seqrec.rows import bce_row_loss, network_rows, save
+from bench.models.seqrec.training import Recipe, fit
 
 SIZES = Sizes(num_items=12, length=5, hidden=16, layers=2, dropout=0.0)
 RECIPE = Recipe(learning_rate=0.02, weight_decay=0.0, batch=64, epochs=60, patience=60)
@@ -65,8 +65,8 @@ def test_it_learns_to_count_and_its_files_score_alike(tmp_path: Path) -> None:
     fitted = fit(rows, rows, SIZES, RECIPE, seed=1)
     save(fitted.model, tmp_path)
     titles = tuple(map(str, range(12)))
-    catalogue = Catalogue(ids=titles, titles=titles, categories=((),) * 12)
-    scores = scorer(tmp_path, catalogue)(rows.histories[:12])
+    catalog = Catalog(ids=titles, titles=titles, categories=((),) * 12)
+    scores = scorer(tmp_path, catalog)(rows.histories[:12])
     assert scores.argmax(axis=1).tolist() == rows.targets[:12].tolist()
     again = fit(rows, rows, SIZES, RECIPE, seed=1).model.state_dict()
     assert all(

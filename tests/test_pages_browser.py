@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from board_results import Line, assemble_from, make
 
-from bench.board import pages
-from bench.board.examples import Example
-from bench.board.table import BoardTable
-from bench.result_set import load_results
-from bench.results import StageRecord, find_result, write_result
+from bench.report.examples import Example
+from bench.report.render import pages
+from bench.report.table import BoardTable
+from bench.results.result_set import load_results
+from bench.results.schema import StageRecord, find_result, write_result
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")
 axe = pytest.importorskip(

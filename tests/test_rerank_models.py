@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
-from bench.rerank import losses
-from bench.rerank.adapter import Adapter
-from bench.rerank.dlcm import DLCM
-from bench.rerank.model import BACKBONES, Reranker, Sizes, load, save
-from bench.rerank.prm import PRM, positions
-from bench.rerank.setrank import SetRank, silent
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank import losses
+from bench.models.rerank.adapter import Adapter
+from bench.models.rerank.dlcm import DLCM
+from bench.models.rerank.model import BACKBONES, Reranker, Sizes, load, save
+from bench.models.rerank.prm import PRM, positions
+from bench.models.rerank.setrank import SetRank, silent
 
 NUM_ITEMS, NUM_ATTRIBUTES, TEXT = 30, 7, 6
 Weights = dict[str, NDArray[np.float64]]
@@ -264,7 +264,7 @@ def test_scores_equal_those_of_plain_numpy(backbone: str, texts: bool, fields: i
     for weights in model.parameters():
         torch.nn.init.normal_(weights, std=0.3)
     for _ in range(3):
-        model(items, users)  # moves what batch normalisation has seen away from 0 and 1
+        model(items, users)  # moves what batch normalization has seen away from 0 and 1
     with torch.no_grad():
         found = model.eval()(items, users).numpy()
     for n in range(4):

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
 from bench.metrics.rerank import evaluate_lists
-from bench.rerank.model import BACKBONES, Reranker, Sizes
-from bench.rerank.scoring import Rows, mean_average_precision, scores
-from bench.rerank.training import Recipe, _batches, _Step, fit
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.model import BACKBONES, Reranker, Sizes
+from bench.models.rerank.scoring import Rows, mean_average_precision, scores
+from bench.models.rerank.training import Recipe, _batches, _Step, fit
 
 NUM_ITEMS, NUM_GENRES, USERS = 40, 4, 24
 RECIPE = Recipe(learning_rate=0.005, weight_decay=0.0, batch=16, epochs=3, patience=3)

@@ -9,8 +9,8 @@ import pytest
 from board_results import METRICS, NUM_CASES, Line, make
 
 from bench.errors import BenchError
-from bench.result_set import load_results, most_common_fingerprint, stack_seeds
-from bench.results import find_result, read_cases
+from bench.results.result_set import load_results, most_common_fingerprint, stack_seeds
+from bench.results.schema import find_result, read_cases
 
 
 def test_results_are_keyed_by_trial_and_ordered_by_seed_number(tmp_path: Path) -> None:

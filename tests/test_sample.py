@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.records import Job
+from bench.hashing import Job
 from bench.stages import sample
 
 ROWS = np.arange(100, 1000, 9)

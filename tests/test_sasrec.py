@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.errors import BenchError
-from bench.records import Job
-from bench.seqrec.rows import bce_row_loss, network_rows, save
-from bench.seqrec.sasrec import SASRec, Sizes, load, scorer
+from bench.hashing import Job
+from bench.models.seqrec.rows import bce_row_loss, network_rows, save
+from bench.models.seqrec.sasrec import SASRec, Sizes, load, scorer
 from bench.stages import sasrec as stage
 
 NUM_ITEMS = 12
@@ -31,9 +31,9 @@ def histories_of_all_lengths(num: int) -> NDArray[np.int32]:
     return np.where(np.arange(LENGTH) < lengths, items, np.int32(-1))
 
 
-def catalogue(num_items: int = NUM_ITEMS) -> Catalogue:
+def catalog(num_items: int = NUM_ITEMS) -> Catalog:
     names = tuple(str(item) for item in range(num_items))
-    return Catalogue(ids=names, titles=names, categories=((),) * num_items)
+    return Catalog(ids=names, titles=names, categories=((),) * num_items)
 
 
 def network(sizes: Sizes = SIZES) -> SASRec:
@@ -137,7 +137,7 @@ def test_a_saved_model_scores_as_before(tmp_path):
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight)
     histories = histories_of_all_lengths(30)
-    scored = scorer(tmp_path, catalogue(), batch=7)(histories)
+    scored = scorer(tmp_path, catalog(), batch=7)(histories)
     assert scored.shape == (30, NUM_ITEMS)
     assert scored.dtype == np.float32
     with torch.inference_mode():
@@ -148,7 +148,7 @@ def test_a_saved_model_scores_as_before(tmp_path):
 
 def test_an_empty_history_and_a_shorter_width_are_scored(tmp_path):
     save(network(), tmp_path)
-    score = scorer(tmp_path, catalogue())
+    score = scorer(tmp_path, catalog())
     assert np.isfinite(score(np.full((2, LENGTH), -1, dtype=np.int32))).all()
     padded, narrow = np.array([[3, 1, -1, -1, -1]]), np.array([[3, 1]])
     np.testing.assert_allclose(score(narrow), score(padded), atol=1e-5)
@@ -166,15 +166,15 @@ def test_an_empty_history_and_a_shorter_width_are_scored(tmp_path):
 def test_histories_that_do_not_fit_are_refused(tmp_path, histories, complaint):
     save(network(), tmp_path)
     with pytest.raises(BenchError, match=complaint):
-        scorer(tmp_path, catalogue())(np.array(histories, dtype=np.int32))
+        scorer(tmp_path, catalog())(np.array(histories, dtype=np.int32))
 
 
-def test_a_wrong_catalogue_or_folder_is_refused(tmp_path):
+def test_a_wrong_catalog_or_folder_is_refused(tmp_path):
     with pytest.raises(BenchError, match="holds no SASRec"):
         load(tmp_path)
     save(network(), tmp_path)
-    with pytest.raises(BenchError, match="catalogue has 11"):
-        scorer(tmp_path, catalogue(11))
+    with pytest.raises(BenchError, match="catalog has 11"):
+        scorer(tmp_path, catalog(11))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def write_prepared(folder: Path) -> None:
     places = np.arange(10 * 10)
     target = places[places % 10 > 0]
     source = prepared.Prepared(
-        catalogue=catalogue(),
+        catalog=catalog(),
         user_ids=tuple("abcdefghij"),
         users=(places // 10).astype(np.int32),
         items=(places * 7 % NUM_ITEMS).astype(np.int32),
@@ -237,4 +237,4 @@ def test_the_stage_saves_what_the_scorer_loads(tmp_path, with_valid):
     assert job.facts["train_rows"] == 60
     assert job.facts["valid_rows"] == (15 if with_valid else 0)
     histories = histories_of_all_lengths(90)
-    assert scorer(job.out, catalogue())(histories).shape == (90, NUM_ITEMS)
+    assert scorer(job.out, catalog())(histories).shape == (90, NUM_ITEMS)

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bench.data.ranking import top_items
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
 from bench.metrics.accuracy import ndcg
-from bench.metrics.ranking import top_items
-from bench.seqrec.rows import network_rows, save
-from bench.seqrec.sasrec import SASRec, Sizes, load
-from bench.seqrec.training import Fitted, Recipe, fit, mean_ndcg, other_items
+from bench.models.lm.threads import compute_threads
+from bench.models.seqrec.rows import network_rows, save
+from bench.models.seqrec.sasrec import SASRec, Sizes, load
+from bench.models.seqrec.training import Fitted, Recipe, fit, mean_ndcg, other_items
 
 NUM_ITEMS = 12
 LENGTH = 5

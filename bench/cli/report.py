@@ -15,12 +15,12 @@ from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.board.judging import StatisticsCache
-    from bench.board.table import BoardTable
     from bench.cli.selection import Cells, Selection
-    from bench.result_set import ResultSet
-    from bench.store import Store
-    from bench.trials import Board
+    from bench.plan.trials import Board
+    from bench.report.significance import StatisticsCache
+    from bench.report.table import BoardTable
+    from bench.results.result_set import ResultSet
+    from bench.runner.store import Store
 
 
 @o.asking
@@ -36,9 +36,9 @@ def report(
     store: o.StoreFolder = o.STORE,
 ) -> None:
     """Print and render boards from stored results; without a selection, all that were run."""
-    from bench.board.assemble import report_json
-    from bench.result_set import load_results
-    from bench.store import Store
+    from bench.report.assemble import report_json
+    from bench.results.result_set import load_results
+    from bench.runner.store import Store
 
     if examples:
         _require_private(out)
@@ -121,8 +121,8 @@ def _concerns(setting: str, method: str) -> bool:
 
 
 def _unplanned(selection: Selection, board: Board, row: Any, error: BenchError) -> Cells:
-    from bench import plugins
-    from bench.trials import Trial
+    from bench.config import plugins
+    from bench.plan.trials import Trial
 
     asked = selection.rows.model_dump(exclude_none=True)
     rows = plugins.budget_card(board.card.budget).rows.model_copy(update=asked)
@@ -165,10 +165,10 @@ def render_boards(
     Returns:
         Tables, and paths of the pages.
     """
-    from bench.board import pages
-    from bench.board.examples import board_examples
-    from bench.board.kept import StoredStatistics
-    from bench.result_set import load_results
+    from bench.report.examples import board_examples
+    from bench.report.render import pages
+    from bench.report.stats_cache import StoredStatistics
+    from bench.results.result_set import load_results
 
     stored = load_results(results)
     cache: StatisticsCache = {} if store is None else StoredStatistics(store.root)
@@ -189,10 +189,10 @@ def assemble_boards(
     Args:
         planned: The boards.
         results: The results.
-        cache: Statistics of equal files, see `bench.board.judging`.
+        cache: Statistics of equal files, see `bench.report.significance`.
     """
-    from bench.board.assemble import assemble
-    from bench.board.claimed import boards_needed, claim_lines
+    from bench.report.assemble import assemble
+    from bench.report.claims.section import boards_needed, claim_lines
 
     available = {board.name: (board, row_trials) for board, row_trials in planned}
     available |= _plan_recorded(boards_needed(available) - available.keys(), results.folder)
@@ -221,7 +221,7 @@ def _plan_recorded(names: Collection[str], results: Path) -> dict[str, tuple[Boa
 
 def print_tables(tables: Sequence[BoardTable]) -> None:
     """Print boards to the terminal."""
-    from bench.board.terminal import render_table
+    from bench.report.render.terminal import render_table
 
     for table in tables:
         print(render_table(table))

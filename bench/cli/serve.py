@@ -59,7 +59,7 @@ class Pages:
     """Rendered pages by path, kept in memory and rendered again when results have changed."""
 
     def __init__(self, asked: o.Asked, results: Path, store: Path = o.STORE) -> None:
-        from bench.board.kept import StoredStatistics
+        from bench.report.stats_cache import StoredStatistics
 
         self.asked = asked
         self.results = results
@@ -87,11 +87,11 @@ class Pages:
         return True
 
     def _render(self) -> dict[str, bytes]:
-        from bench.board import pages
-        from bench.board.examples import board_examples
         from bench.cli.report import assemble_boards, planned_boards
-        from bench.result_set import load_results
-        from bench.store import Store
+        from bench.report.examples import board_examples
+        from bench.report.render import pages
+        from bench.results.result_set import load_results
+        from bench.runner.store import Store
 
         stored = load_results(self.results)
         tables = assemble_boards(planned_boards(self.asked, self.results), stored, self._cache)
@@ -121,7 +121,7 @@ def _state(results: Path) -> object:
 
 def watching(page: bytes) -> bytes:
     """Add to a page the script that loads it again, and allow just that in its policy."""
-    from bench.board.html import policy_hash, read_source
+    from bench.report.render.html import policy_hash, read_source
 
     script = read_source("watch.js")
     allowed = policy_hash(script)

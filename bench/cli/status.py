@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bench.cli import options as o
 
 if TYPE_CHECKING:
-    from bench.board.outcomes import Outcome
-    from bench.board.table import Block, BoardTable, Row
+    from bench.report.table import Block, BoardTable, Row
+    from bench.results.outcomes import Outcome
 
 WIDTH = 100
 
@@ -26,10 +26,10 @@ def status(
 
     Then what runs now into these results, and when it last gave a sign of life.
     """
-    from bench.board.assemble import assemble
     from bench.cli.report import planned_boards
-    from bench.result_set import load_results
-    from bench.runner.live import live_runs
+    from bench.report.assemble import assemble
+    from bench.results.result_set import load_results
+    from bench.runner.run_directory import live_runs
 
     stored = load_results(results)
     tables = [assemble(*one, stored, tested=False) for one in planned_boards(asked, results)]
@@ -56,7 +56,7 @@ def _text(table: BoardTable) -> str:
     """Write a board: a line a row and data set, then what failed and why."""
     from tabulate import tabulate
 
-    from bench.board.wording import format_completeness, group_missing, single_line
+    from bench.report.format import format_completeness, group_missing, single_line
 
     lines, reasons = [], []
     for block in table.datasets:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.cards.models import ModelCard
+from bench.config.backbone_card import ModelCard
 from bench.data.backbones import folder_checksum
 from bench.errors import BenchError
-from bench.plan.parts import Model, Nouns
+from bench.hashing import Plain
 from bench.plan.stage import Stage
-from bench.records import Plain
+from bench.plan.types import Model, Nouns
 
 
 def language_model(
@@ -45,7 +45,7 @@ def language_model(
         backbone=_backbone(name, card, data, nouns, lists, model_path),
         tuning=card.tuning_arguments,
         dtype=card.dtype,
-        quantisation=card.quantisation,
+        quantization=card.quantization,
         context=card.context,
         threads=card.threads,
         gpus=card.gpus,

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from bench.codehash import code_parts, function_hash, module_hash
 from bench.errors import BenchError
-from bench.records import Plain, digest
+from bench.hashing import Plain, digest
+from bench.plan.code_hash import code_parts, function_hash, module_hash
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,7 +22,7 @@ class Stage:
     Attributes:
         kind: Name of a module in `bench.stages`, whose `run` takes the arguments and inputs.
         args: Plain values.
-        inputs: Other stages by argument name; `run` receives the folders of their artefacts.
+        inputs: Other stages by argument name; `run` receives the folders of their artifacts.
         functions: References "module:function" among the arguments; the key holds their code
             in place of their names.
         gpus: Share of a GPU that it asks for where there is one; no part of the key.
@@ -36,7 +36,7 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """The first 32 hexadecimal digits of the hash of all that decides the artefact.
+        """The first 32 hexadecimal digits of the hash of all that decides the artifact.
 
         Raises:
             BenchError: Where an argument is no plain value.

@@ -1,4 +1,4 @@
-"""Optimise preferences between answers in free words; training is that of `preference`."""
+"""Optimize preferences between answers in free words; training is that of `preference`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.lm.encoding import Tokenizer
-from bench.lm.losses import resolved
-from bench.lm.preferring import DECIMALS, Pair
-from bench.lm.questions import Prompt, encode_answers, encode_questions
-from bench.lm.training import Recipe
-from bench.records import Job
-from bench.rerank.asked import read_prompts
-from bench.stages.preference import optimise, read_pairs
+from bench.hashing import Job
+from bench.models.lm.chat_prompts import Prompt, encode_answers, encode_questions
+from bench.models.lm.tokenization import Tokenizer
+from bench.models.lm.train.common import Recipe
+from bench.models.lm.train.preference_losses import resolved
+from bench.models.lm.train.preference_trainer import DECIMALS, Pair
+from bench.models.rerank.qa_files import read_prompts
+from bench.stages.preference import optimize, read_pairs
 
 
 def run(
@@ -28,7 +28,7 @@ def run(
     reference_is: str,
     tuning: Mapping[str, Any],
     dtype: str,
-    quantisation: str,
+    quantization: str,
     context: int,
     threads: int,
     nouns: Sequence[str],
@@ -54,7 +54,7 @@ def run(
     def encode(tokenizer: Tokenizer) -> list[Pair]:
         return _encoded(job, tokenizer, questions, table, context)
 
-    optimise(
+    optimize(
         job,
         encode,
         recipe,
@@ -67,7 +67,7 @@ def run(
         threads=threads,
         tuning=tuning,
         dtype=dtype,
-        quantisation=quantisation,
+        quantization=quantization,
     )
 
 

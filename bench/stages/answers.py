@@ -1,4 +1,4 @@
-"""Let a language model answer questions in free words; the artefact is `answers.parquet`."""
+"""Let a language model answer questions in free words; the artifact is `answers.parquet`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.lm.answering import Answers, Drawing, answer
-from bench.lm.decode import TOKENS_AT_ONCE
-from bench.lm.model import LanguageModel, load
-from bench.lm.questions import Prompt, asked_as_chat, encode_questions
-from bench.lm.threads import compute_threads
-from bench.records import Job
-from bench.rerank.asked import Answered, read_prompts, write_answers
+from bench.hashing import Job
+from bench.models.lm.chat_prompts import Prompt, asked_as_chat, encode_questions
+from bench.models.lm.decode.answers import Answers, Drawing, answer
+from bench.models.lm.decode.decoding import TOKENS_AT_ONCE
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tuned_model import LanguageModel, load
+from bench.models.rerank.qa_files import Answered, read_prompts, write_answers
 
 DECIMALS = 6
 
@@ -30,7 +30,7 @@ def run(
     seed: int,
     tuning: Mapping[str, Any],
     dtype: str,
-    quantisation: str,
+    quantization: str,
     context: int,
     threads: int,
     nouns: Sequence[str],
@@ -53,7 +53,7 @@ def run(
     )
     asked = read_prompts(prompts)
     distinct = {prompt.hash: prompt for prompt in asked.prompts}
-    policy = load(backbone, start=start, tuning=tuning, dtype=dtype, quantisation=quantisation)
+    policy = load(backbone, start=start, tuning=tuning, dtype=dtype, quantization=quantization)
     started = time.perf_counter()
     with compute_threads(threads), policy.merged():
         found, num_cut = _answered(job, policy, distinct, how, context)

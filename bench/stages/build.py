@@ -1,4 +1,4 @@
-"""Build a backbone from nothing; the artefact is the model with random weights, its tokenizer."""
+"""Build a backbone from nothing; the artifact is the model with random weights, its tokenizer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.data import prepared
-from bench.lm.build import build
-from bench.records import Job
+from bench.hashing import Job
+from bench.models.lm.build import build
 
 
 def run(
@@ -19,11 +19,11 @@ def run(
     seed: int,
     data: Path,
 ) -> None:
-    """Train a tokenizer on the catalogue's titles and draw the weights."""
+    """Train a tokenizer on the catalog's titles and draw the weights."""
     job.facts.update(
         build(
             job.out,
-            titles=prepared.shared(data).catalogue.titles,
+            titles=prepared.shared(data).catalog.titles,
             nouns=nouns,
             architecture=architecture,
             context=context,

@@ -1,4 +1,4 @@
-"""Rank by decoding: the titles that a language model finds likeliest, kept inside the catalogue."""
+"""Rank by decoding: the titles that a language model finds likeliest, kept inside the catalog."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.data.windows import Windows
 from bench.errors import BenchError, unknown
-from bench.lm.constrained import Found, Search
-from bench.lm.encoding import encode_prompts, encode_responses, history_titles
-from bench.lm.guidance import Guidance, assisted, igd_guidance
-from bench.lm.information import (
+from bench.hashing import Job, Plain
+from bench.metrics.writing import first_word, new_share, top_share
+from bench.models.lm.decode.constrained_beam import Found, Search
+from bench.models.lm.decode.guidance import Guidance, assisted, igd_guidance
+from bench.models.lm.decode.item_search import Question, by_all_items, by_beams, item_ranking
+from bench.models.lm.decode.trie import Trie, build_trie
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
+from bench.models.lm.train.information_gain import (
     entropies,
     entropy_by_step,
     gains,
@@ -27,16 +33,10 @@ from bench.lm.information import (
     sibling_scale,
     zero_gain_share,
 )
-from bench.lm.item_search import Question, by_all_items, by_beams, item_ranking
-from bench.lm.model import load
-from bench.lm.threads import compute_threads
-from bench.lm.trie import Trie, build_trie
-from bench.metrics.ranking import Ranking
-from bench.metrics.writing import first_word, new_share, top_share
-from bench.rankings import write_ranking
-from bench.records import Job, Plain
-from bench.seqrec import sasrec
-from bench.seqrec.rows import Scorer
+from bench.models.lm.tuned_model import load
+from bench.models.seqrec import sasrec
+from bench.models.seqrec.rows import Scorer
+from bench.results.ranking_file import write_ranking
 
 DECIMALS = 6
 WAYS = {"beam": by_beams, "all": by_all_items}
@@ -59,7 +59,7 @@ def run(
     depth: int,
     tuning: Mapping[str, Any],
     dtype: str,
-    quantisation: str,
+    quantization: str,
     context: int,
     threads: int,
     nouns: Sequence[str],
@@ -70,7 +70,9 @@ def run(
     start: Path | None = None,
     oracle: Path | None = None,
 ) -> None:
-    """Write the ranking of the cases; `bench.plan.constrained.decode` says what the arguments mean.
+    """Write the ranking of the cases.
+
+    `bench.plan.decoding_stages.decode` says what the arguments mean.
 
     After an out-of-memory the batches are smaller; the lists are the same, rounding apart.
 
@@ -86,20 +88,20 @@ def run(
     )
     _check(exact, search, igd_alpha, oracle, depth)
     source = prepared.shared(data)
-    catalogue, windows = source.catalogue, source.windows(prepared.shared_rows(cases))
-    counts_I = item_counts(source.windows(prepared.shared_rows(train)).targets, len(catalogue))
-    policy = load(backbone, start=start, tuning=tuning, dtype=dtype, quantisation=quantisation)
-    trie = _trie(policy.tokenizer, catalogue, eos, counts_I > 0 if trained_only else None)
+    catalog, windows = source.catalog, source.windows(prepared.shared_rows(cases))
+    counts_I = item_counts(source.windows(prepared.shared_rows(train)).targets, len(catalog))
+    policy = load(backbone, start=start, tuning=tuning, dtype=dtype, quantization=quantization)
+    trie = _trie(policy.tokenizer, catalog, eos, counts_I > 0 if trained_only else None)
     shares_U = probabilities(trie, counts_I, prior=prior)
     entropies_N = entropies(trie, shares_U, entropy=entropy)
     if oracle is None:
         guidance = _informed(trie, entropies_N, igd_alpha)
     else:
-        guidance = _assisted(trie, sasrec.scorer(oracle, catalogue), windows, assistant)
+        guidance = _assisted(trie, sasrec.scorer(oracle, catalog), windows, assistant)
     asked = Question(
         prompts=encode_prompts(
             policy.tokenizer,
-            history_titles(windows, catalogue),
+            history_titles(windows, catalog),
             nouns=nouns,
             room=_room(context, trie),
         ),
@@ -109,12 +111,12 @@ def run(
     )
     with compute_threads(threads), policy.merged():
         found = WAYS[exact](policy.model, policy.device, asked, divisor=job.micro_batch_divisor)
-    ranking = item_ranking(found, trie, num=beams, places=min(depth, len(catalogue)))
+    ranking = item_ranking(found, trie, num=beams, places=min(depth, len(catalog)))
     write_ranking(ranking, job.out)
     job.facts.update(_search_facts(found, trie))
     job.facts["zero_gain_share"] = round(zero_gain_share(trie, counts_I), DECIMALS)
     job.facts.update(_steps(trie, entropies_N, found, windows))
-    job.facts.update(_first_words(ranking, catalogue))
+    job.facts.update(_first_words(ranking, catalog))
 
 
 def _check(exact: str, search: Search, igd_alpha: float, oracle: Path | None, depth: int) -> None:
@@ -130,10 +132,8 @@ def _check(exact: str, search: Search, igd_alpha: float, oracle: Path | None, de
         raise BenchError(f"A ranking of {depth} places holds nothing.", "Give 1 or more.")
 
 
-def _trie(
-    tokenizer: Any, catalogue: Catalogue, eos: bool, kept_I: NDArray[np.bool_] | None
-) -> Trie:
-    trie = build_trie(encode_responses(tokenizer, catalogue.titles, eos=eos), kept_I)
+def _trie(tokenizer: Any, catalog: Catalog, eos: bool, kept_I: NDArray[np.bool_] | None) -> Trie:
+    trie = build_trie(encode_responses(tokenizer, catalog.titles, eos=eos), kept_I)
     if not trie.num_leaves:
         raise BenchError(
             "No title is left to be recommended.", "Leave `trained_only` out, or take more rows."
@@ -193,9 +193,9 @@ def _steps(
     }
 
 
-def _first_words(ranking: Ranking, catalogue: Catalogue) -> dict[str, Plain]:
+def _first_words(ranking: Ranking, catalog: Catalog) -> dict[str, Plain]:
     """Say how alike the listed titles begin."""
-    words = [first_word(catalogue.titles[item]) for item in ranking.items[ranking.items >= 0]]
+    words = [first_word(catalog.titles[item]) for item in ranking.items[ranking.items >= 0]]
     if not words:
         return {}
     return {

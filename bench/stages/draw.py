@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.data import prepared
-from bench.data.draws import draw_rows
-from bench.records import Job
+from bench.data.sampling import draw_rows
+from bench.hashing import Job
 
 
 def run(job: Job, *, data: Path, split: str, num: int | None, seed: int, strict: bool) -> None:

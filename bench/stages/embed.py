@@ -1,4 +1,4 @@
-"""Encode the catalogue's titles as prompts write them; the artefact is `vectors.npy`, (I, D)."""
+"""Encode the catalog's titles as prompts write them; the artifact is `vectors.npy`, (I, D)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bench.data import prepared
 from bench.data.encoders import encoder_checksums as current_checksums
 from bench.data.prompts import quotable
 from bench.errors import BenchError
-from bench.lm.encoder import load_encoder
-from bench.lm.grounding import TextEncoder
-from bench.records import Job
+from bench.hashing import Job
+from bench.models.lm.encode.grounding import TextEncoder
+from bench.models.lm.encode.sentence_encoder import load_encoder
 
 FILE = "vectors.npy"
 
@@ -26,7 +26,7 @@ def run(job: Job, *, encoder: str, encoder_checksums: Mapping[str, str], data: P
     Raises:
         BenchError: The encoder's card changed since the plan was made, or its files are missing.
     """
-    titles = [quotable(title) for title in prepared.shared(data).catalogue.titles]
+    titles = [quotable(title) for title in prepared.shared(data).catalog.titles]
     vectors_ID = planned_encoder(job, encoder, encoder_checksums).encode(titles)
     np.save(job.out / FILE, vectors_ID)
     job.facts["titles"] = len(set(titles))

@@ -1,4 +1,4 @@
-"""Compute the metrics of a ranking; the artefact is what a result is made of.
+"""Compute the metrics of a ranking; the artifact is what a result is made of.
 
 evaluation.json   metric values, sizes, tracked categories, the data's fingerprint
 cases.parquet     a line a test case: user, rank, per-case metrics, category masses
@@ -17,21 +17,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
+from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError
+from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
-from bench.metrics.ranking import LIST_ENDS
-from bench.rankings import read_ranking
-from bench.records import Job
+from bench.results.ranking_file import read_ranking
 
 
 def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) -> None:
-    """Evaluate a ranking at every k that its lists, and the catalogue, are long enough for."""
+    """Evaluate a ranking at every k that its lists, and the catalog, are long enough for."""
     source = prepared.shared(data)
     samples = prepared.shared_rows(cases)
     windows = source.windows(samples)
     lists = read_ranking(ranking)
     shortest = int((lists.items != LIST_ENDS).sum(axis=1).min())
-    fitting = [k for k in ks if k <= min(len(source.catalogue), shortest)]
+    fitting = [k for k in ks if k <= min(len(source.catalog), shortest)]
     if not fitting:
         raise BenchError(
             f"The shortest list has {shortest} items, and no smaller k is asked for.",
@@ -41,7 +41,7 @@ def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) 
         lists,
         targets=windows.targets,
         histories=windows.histories,
-        catalogue=source.catalogue,
+        catalog=source.catalog,
         ks=fitting,
     )
     content = {
@@ -50,8 +50,8 @@ def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) 
             "ks": fitting,
             "num_cases": len(windows),
             "num_known": int(scores.known.sum()),
-            "num_items": len(source.catalogue),
-            "tracked": list(source.catalogue.tracked),
+            "num_items": len(source.catalog),
+            "tracked": list(source.catalog.tracked),
             "history_mass": scores.history_mass.tolist(),
         },
         "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
@@ -59,7 +59,7 @@ def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) 
     (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     users = [source.user_ids[user] for user in windows.users]
     pq.write_table(_case_table(samples, users, scores), job.out / "cases.parquet")
-    ids = np.array([*source.catalogue.ids, None], dtype=object)  # position -1 picks the None
+    ids = np.array([*source.catalog.ids, None], dtype=object)  # position -1 picks the None
     items = [ids[np.maximum(row, -1)].tolist() for row in lists.items[:, : max(fitting)]]
     table = pa.table(
         {

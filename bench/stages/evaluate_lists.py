@@ -1,4 +1,4 @@
-"""Compute the metrics of re-ranked lists; the artefact is what a result is made of.
+"""Compute the metrics of re-ranked lists; the artifact is what a result is made of.
 
 evaluation.json   metric values, sizes, the data's fingerprint
 cases.parquet     a line a test list: user, rank of the first positive (-1: none), metrics
@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.data import lists as data
+from bench.data import prepared_lists as data
+from bench.hashing import Job
 from bench.metrics.rerank import evaluate_lists, ordered_labels
-from bench.records import Job
 
 
 def run(job: Job, *, ks: Sequence[int], lists: Path, scores: Path) -> None:

@@ -1,4 +1,4 @@
-"""Let a language model write titles for rows; the artefact is `texts.parquet`, best text first."""
+"""Let a language model write titles for rows; the artifact is `texts.parquet`, best text first."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from bench.data import prepared
 from bench.errors import BenchError
-from bench.lm.decode import TOKENS_AT_ONCE, Decoding, Written, write
-from bench.lm.encoding import Tokenizer, encode_prompts, history_titles
-from bench.lm.grounding import quoted
-from bench.lm.model import LanguageModel, load
-from bench.lm.texts import Texts, write_texts
-from bench.lm.threads import compute_threads
+from bench.hashing import Job, Plain
 from bench.metrics.writing import first_word, new_share, top_share
-from bench.records import Job, Plain
+from bench.models.lm.decode.decoding import TOKENS_AT_ONCE, Decoding, Written, write
+from bench.models.lm.encode.grounding import quoted
+from bench.models.lm.generated_texts import Texts, write_texts
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tokenization import Tokenizer, encode_prompts, history_titles
+from bench.models.lm.tuned_model import LanguageModel, load
 
 DECIMALS = 6
 
@@ -32,7 +32,7 @@ def run(
     seed: int,
     tuning: Mapping[str, Any],
     dtype: str,
-    quantisation: str,
+    quantization: str,
     context: int,
     threads: int,
     nouns: Sequence[str],
@@ -53,8 +53,8 @@ def run(
     )
     source = prepared.shared(data)
     windows = source.windows(prepared.shared_rows(rows))
-    histories = history_titles(windows, source.catalogue)
-    policy = load(backbone, start=start, tuning=tuning, dtype=dtype, quantisation=quantisation)
+    histories = history_titles(windows, source.catalog)
+    policy = load(backbone, start=start, tuning=tuning, dtype=dtype, quantization=quantization)
     prompts, num_cut = fitting_prompts(
         policy.tokenizer, histories, nouns=nouns, room=_room(context, max_new_tokens)
     )

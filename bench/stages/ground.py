@@ -1,8 +1,8 @@
-"""Rank the catalogue for every case by nearness to the best text that was written for it.
+"""Rank the catalog for every case by nearness to the best text that was written for it.
 
-SPRec's scorer and BIGRec's, see `bench.lm.grounding`. Prompts write a title's double quotes as
-single ones, so titles are compared, and were encoded, in that form: what names an item to the
-letter is at distance 0 and counts as valid.
+SPRec's scorer and BIGRec's, see `bench.models.lm.encode.grounding`. Prompts write a title's double
+quotes as single ones, so titles are compared, and were encoded, in that form: what names an item to
+the letter is at distance 0 and counts as valid.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.prompts import quotable
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.grounding import Adjust, drawn_nearer, ground, quoted, spread
-from bench.lm.texts import read_texts
-from bench.rankings import write_ranking
-from bench.records import Job
-from bench.seqrec import sasrec
+from bench.hashing import Job
+from bench.models.lm.encode.grounding import Adjust, drawn_nearer, ground, quoted, spread
+from bench.models.lm.generated_texts import read_texts
+from bench.models.seqrec import sasrec
+from bench.results.ranking_file import write_ranking
 from bench.stages.embed import planned_encoder, read_vectors
 
 DECIMALS = 6
@@ -58,7 +58,7 @@ def run(
     """Write the ranking of the cases, with the texts as they were written.
 
     Raises:
-        BenchError: Texts or vectors are not those of the cases or the catalogue, the encoder's card
+        BenchError: Texts or vectors are not those of the cases or the catalog, the encoder's card
             changed since the plan was made, or gamma is negative.
     """
     if gamma < 0:
@@ -66,13 +66,13 @@ def run(
             f"A gamma of {gamma} would push preferred items away.", "Give 0 or more, 0 for none."
         )
     source = prepared.shared(data)
-    titles = [quotable(title) for title in source.catalogue.titles]
+    titles = [quotable(title) for title in source.catalog.titles]
     rows = prepared.shared_rows(cases)
     texts = [row[0] for row in read_texts(generated, rows=rows).texts]
     vectors_ID = read_vectors(vectors)
     if len(vectors_ID) != len(titles):
         raise BenchError(
-            f"{vectors} holds vectors of {len(vectors_ID)} items, where the catalogue has "
+            f"{vectors} holds vectors of {len(vectors_ID)} items, where the catalog has "
             f"{len(titles)}.",
             "Remove that folder from the store and run again.",
         )
@@ -86,7 +86,7 @@ def run(
         targets = source.windows(prepared.shared_rows(train)).targets
         adjust = _by_popularity(targets, len(titles), gamma)
     elif oracle is not None:
-        adjust = _by_oracle(oracle, source.catalogue, source.windows(rows), gamma)
+        adjust = _by_oracle(oracle, source.catalog, source.windows(rows), gamma)
     ranking = ground(texts, titles, known, min(depth, len(titles)), vectors_ID, adjust)
     write_ranking(ranking, job.out)
     assert ranking.valid is not None, "grounding says which texts are titles"
@@ -103,9 +103,9 @@ def _by_popularity(targets: NDArray[np.integer], num_items: int, gamma: float) -
     return lambda rows_B, distances_BI: drawn_nearer(distances_BI, preference_1I, gamma)
 
 
-def _by_oracle(oracle: Path, catalogue: Catalogue, windows: Windows, gamma: float) -> Adjust:
+def _by_oracle(oracle: Path, catalog: Catalog, windows: Windows, gamma: float) -> Adjust:
     """Prefer items by SASRec's scores, case by case."""
-    score = sasrec.scorer(oracle, catalogue)
+    score = sasrec.scorer(oracle, catalog)
 
     def adjust(
         rows_B: NDArray[np.int64], distances_BI: NDArray[np.floating]

@@ -1,6 +1,6 @@
-"""Encode titles, or written texts, by the backbone's hidden states; the artefact is `vectors.npy`.
+"""Encode titles, or written texts, by the backbone's hidden states; the artifact is `vectors.npy`.
 
-For the catalogue's titles the artefact is that of `bench.stages.embed`, an item a row; for written
+For the catalog's titles the artifact is that of `bench.stages.embed`, an item a row; for written
 texts it has a row for each, in their order.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from bench.data import prepared
 from bench.data.prompts import quotable
-from bench.lm.grounding import quoted
-from bench.lm.hidden import HiddenStates
-from bench.lm.model import load
-from bench.lm.texts import read_texts
-from bench.lm.threads import compute_threads
-from bench.records import Job
+from bench.hashing import Job
+from bench.models.lm.encode.grounding import quoted
+from bench.models.lm.encode.hidden_states import HiddenStates
+from bench.models.lm.generated_texts import read_texts
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tuned_model import load
 from bench.stages.embed import FILE
 
 
@@ -28,7 +28,7 @@ def run(
     *,
     tuning: Mapping[str, Any],
     dtype: str,
-    quantisation: str,
+    quantization: str,
     context: int,
     threads: int,
     nouns: Sequence[str],
@@ -40,12 +40,12 @@ def run(
     """Write the vectors in float32, whatever the arithmetic; equal texts have equal ones."""
     del context, nouns
     if generated is None:
-        texts = [quotable(title) for title in prepared.shared(data).catalogue.titles]
+        texts = [quotable(title) for title in prepared.shared(data).catalog.titles]
     else:
         assert cases is not None, "texts were written for cases"
         written = read_texts(generated, rows=prepared.shared_rows(cases))
         texts = [quoted(row[0]) for row in written.texts]
-    model = load(backbone, tuning=tuning, dtype=dtype, quantisation=quantisation)
+    model = load(backbone, tuning=tuning, dtype=dtype, quantization=quantization)
     encoder = HiddenStates(model=model, divisor=job.micro_batch_divisor)
     with compute_threads(threads):
         vectors_ND = encoder.encode(texts)

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cards import DatasetCard
-from bench.data import assets, kar, lists
-from bench.data.chosen import chosen_file
-from bench.data.listmaking import category_field, make_lists, narrowed
+from bench.config.cards import DatasetCard
+from bench.config.plugins import dataset_card
+from bench.data import assets, kar, prepared_lists
+from bench.data.candidate_lists import category_field, make_lists, narrowed
 from bench.data.readers import read
+from bench.data.user_files import chosen_file
 from bench.errors import BenchError
-from bench.plugins import dataset_card
-from bench.records import Job, digest
-from bench.rerank.titles import cleaned
+from bench.hashing import Job, digest
+from bench.models.rerank.titles import cleaned
 
 
 def run(
@@ -72,7 +72,7 @@ def run(
         seed=seed,
     )
     made = narrowed(made, users, seed=seed)
-    lists.write(made, job.out)
+    prepared_lists.write(made, job.out)
     job.facts["counts"] = dict(made.counts)
     job.facts["fingerprint"] = made.fingerprint
 
@@ -89,7 +89,7 @@ def _fetch(
             data_dir=job.data_dir,
             offline=job.offline,
             card_name=name,
-            licence=card.licence,
+            license=card.license,
             homepage=card.homepage,
         )
         for role, sha256 in checksums.items()

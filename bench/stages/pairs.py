@@ -21,11 +21,11 @@ from bench.data.negatives import drawn, replaced, similar
 from bench.data.prompts import quotable, response
 from bench.data.windows import Windows
 from bench.errors import BenchError, unknown
-from bench.lm.grounding import TextEncoder, ground
-from bench.lm.texts import read_texts
-from bench.lm.threads import compute_threads
-from bench.records import Job, derive_seed
-from bench.seqrec.sasrec import scorer
+from bench.hashing import Job, derive_seed
+from bench.models.lm.encode.grounding import TextEncoder, ground
+from bench.models.lm.generated_texts import read_texts
+from bench.models.lm.threads import compute_threads
+from bench.models.seqrec.sasrec import scorer
 from bench.stages.embed import planned_encoder, read_vectors
 
 KINDS = ("generated", "random", "popular", "similar")
@@ -187,7 +187,7 @@ def _known_rows(data: Path, rows: Path) -> _Rows:
         places=places,
         samples=samples[places],
         windows=source.windows(samples[places]),
-        titles=[quotable(title) for title in source.catalogue.titles],
+        titles=[quotable(title) for title in source.catalog.titles],
     )
 
 
@@ -263,7 +263,7 @@ def _smoothing(
     targets = known.windows.targets[chosen]
     gaps = np.empty(len(chosen))
     with compute_threads(1):
-        score = scorer(oracle, known.source.catalogue)
+        score = scorer(oracle, known.source.catalog)
         for start in range(0, len(chosen), SCORED_AT_ONCE):
             part = slice(start, start + SCORED_AT_ONCE)
             scores = score(known.windows.histories[chosen[part]]).astype(np.float64)
@@ -285,6 +285,6 @@ def _what_they_are(
         "same_as_target": sum(
             row.count(target) for row, target in zip(rejected, targets, strict=True)
         ),
-        "in_catalogue": sum(text in titles for row in rejected for text in row),
+        "in_catalog": sum(text in titles for row in rejected for text in row),
         "rejected": sum(map(len, rejected)),
     }

@@ -1,4 +1,4 @@
-"""Optimise preferences: train a language model on pairs, against a reference."""
+"""Optimize preferences: train a language model on pairs, against a reference."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from bench.data import prepared
 from bench.data.prompts import Style, quotable
 from bench.errors import BenchError
-from bench.lm.branches import takes_branches
-from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.lm.losses import Loss, resolved
-from bench.lm.model import LanguageModel, load
-from bench.lm.preferring import DECIMALS, Pair, longest, prefer, referenced
-from bench.lm.training import Recipe
-from bench.records import Job, Plain
+from bench.hashing import Job, Plain
+from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
+from bench.models.lm.train.common import Recipe
+from bench.models.lm.train.preference_losses import Loss, resolved
+from bench.models.lm.train.preference_trainer import DECIMALS, Pair, longest, prefer, referenced
+from bench.models.lm.train.shared_prefix import takes_branches
+from bench.models.lm.tuned_model import LanguageModel, load
 
 
 def run(
@@ -37,7 +37,7 @@ def run(
     reference_is: str,
     tuning: Mapping[str, Any],
     dtype: str,
-    quantisation: str,
+    quantization: str,
     context: int,
     threads: int,
     nouns: Sequence[str],
@@ -73,7 +73,7 @@ def run(
         )
 
     job.facts.update(_facts(source, table))
-    optimise(
+    optimize(
         job,
         encode,
         recipe,
@@ -86,11 +86,11 @@ def run(
         threads=threads,
         tuning=tuning,
         dtype=dtype,
-        quantisation=quantisation,
+        quantization=quantization,
     )
 
 
-def optimise(
+def optimize(
     job: Job,
     encode: Callable[[Tokenizer], list[Pair]],
     recipe: Recipe,
@@ -110,14 +110,14 @@ def optimise(
         job: Where the weights go, and what is noted of the training.
         encode: Writes the pairs in a tokenizer's ids.
         recipe: How to train; its seed is also a new adapter's.
-        loss: See `bench.lm.losses`.
+        loss: See `bench.models.lm.train.preference_losses`.
         beta: Its strength of the pull to the reference.
         reference_is: "start", "given" or "backbone".
         backbone: The untuned model.
         start: Weights where the training starts, if not there.
         reference: Weights of the reference, where it is "given".
         threads: CPU threads.
-        same: Tuning, dtype and quantisation.
+        same: Tuning, dtype and quantization.
     """
 
     def policy(weights: Path | None, new_adapter: int | None) -> LanguageModel:
@@ -171,14 +171,14 @@ def encoded_pairs(
     """Write pairs as token ids: the prompt of each sample, its target, what was rejected."""
     if not table["sample"]:
         return []
-    catalogue = source.catalogue
+    catalog = source.catalog
     windows = source.windows(np.array(table["sample"], dtype=np.int64))
-    chosen = [catalogue.titles[target] for target in windows.targets]
+    chosen = [catalog.titles[target] for target in windows.targets]
     texts = [*chosen, *(text for rejected in table["rejected"] for text in rejected)]
     responses = encode_responses(tokenizer, texts, eos=eos)
     prompts = encode_prompts(
         tokenizer,
-        history_titles(windows, catalogue),
+        history_titles(windows, catalog),
         nouns=nouns,
         room=context - max(map(len, responses)),
         style=style,
@@ -199,10 +199,10 @@ def encoded_pairs(
 
 def _facts(source: prepared.Prepared, table: Mapping[str, Sequence[Any]]) -> dict[str, Plain]:
     """Describe the pairs: how many, and shares of rejected responses by what they are."""
-    titles = {quotable(title) for title in source.catalogue.titles}
+    titles = {quotable(title) for title in source.catalog.titles}
     windows = source.windows(np.array(table["sample"], dtype=np.int64))
     rejected = [
-        (quotable(text), quotable(source.catalogue.titles[target]))
+        (quotable(text), quotable(source.catalog.titles[target]))
         for texts, target in zip(table["rejected"], windows.targets, strict=True)
         for text in texts
     ]
@@ -214,6 +214,6 @@ def _facts(source: prepared.Prepared, table: Mapping[str, Sequence[Any]]) -> dic
         "pairs": len(table["sample"]),
         "rejected": len(rejected),
         "rejected_is_chosen": share([text == target for text, target in rejected]),
-        "rejected_in_catalogue": share([text in titles for text, _ in rejected]),
+        "rejected_in_catalog": share([text in titles for text, _ in rejected]),
         "mean_smoothing": share(table["smoothing"]),
     }

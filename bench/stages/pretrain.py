@@ -1,16 +1,16 @@
-"""Pretrain a built backbone on the training period's histories; the artefact is a backbone, too."""
+"""Pretrain a built backbone on the training period's histories; the artifact is a backbone, too."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from bench.data import lists as list_data
 from bench.data import prepared
-from bench.lm.model import load
-from bench.lm.pretraining import WARMUP, pretrain, texts, training_histories
-from bench.lm.training import Recipe
-from bench.records import Job
+from bench.data import prepared_lists as list_data
+from bench.hashing import Job
+from bench.models.lm.train.common import Recipe
+from bench.models.lm.train.pretrain_trainer import WARMUP, pretrain, texts, training_histories
+from bench.models.lm.tuned_model import load
 
 UNCHANGED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 

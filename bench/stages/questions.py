@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import lists as data
+from bench.data import prepared_lists as data
 from bench.errors import BenchError, unknown
-from bench.lm.questions import Prompt
-from bench.records import Job
-from bench.rerank.asked import Asked, write_prompts
-from bench.rerank.prompts import Domain, Profile, domain, item_prompt, user_prompt
-from bench.rerank.titles import UNKNOWN_TITLE, cleaned, fronted
+from bench.hashing import Job
+from bench.models.lm.chat_prompts import Prompt
+from bench.models.rerank.prompts import Domain, Profile, domain, item_prompt, user_prompt
+from bench.models.rerank.qa_files import Asked, write_prompts
+from bench.models.rerank.titles import UNKNOWN_TITLE, cleaned, fronted
 
 ABOUT = ("users", "items")
 TITLES: dict[str, Callable[[str], str]] = {"keep": str, "fronted": fronted, "cleaned": cleaned}

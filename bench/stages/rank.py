@@ -1,4 +1,4 @@
-"""Rank the whole catalogue for every case: the best items by a scorer, ties by item position."""
+"""Rank the whole catalog for every case: the best items by a scorer, ties by item position."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import plugins
+from bench.config import plugins
 from bench.data import prepared
+from bench.data.ranking import Ranking, top_items
 from bench.errors import BenchError
-from bench.metrics.ranking import Ranking, top_items
-from bench.rankings import write_ranking
-from bench.records import Job
+from bench.hashing import Job
+from bench.results.ranking_file import write_ranking
 
 CASES_AT_ONCE = 1024
 
@@ -41,8 +41,8 @@ def run(
     source = prepared.shared(data)
     windows = source.windows(prepared.shared_rows(cases))
     seen = model if train is None else source.windows(prepared.shared_rows(train))
-    score = plugins.function(scorer)(seen, source.catalogue, **settings)
-    num_items = len(source.catalogue)
+    score = plugins.function(scorer)(seen, source.catalog, **settings)
+    num_items = len(source.catalog)
     items, scores = [], []
     with _bounded(threads):
         for start in range(0, len(windows), CASES_AT_ONCE):
@@ -58,7 +58,7 @@ def _bounded(threads: int) -> AbstractContextManager[None]:
     """Bound torch's threads where the scorer brought torch in; others need no torch at all."""
     if "torch" not in sys.modules:
         return nullcontext()
-    from bench.lm.threads import compute_threads
+    from bench.models.lm.threads import compute_threads
 
     return compute_threads(threads)
 

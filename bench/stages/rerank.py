@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import lists as data
+from bench.data import prepared_lists as data
 from bench.errors import BenchError, unknown
-from bench.lm.threads import compute_threads
-from bench.records import Job, derive_seed
-from bench.rerank.fitting import fit_on
-from bench.rerank.model import save
-from bench.rerank.orders import ORDERS, scores_by
-from bench.rerank.scoring import scores
-from bench.rerank.vectors import (
+from bench.hashing import Job, derive_seed
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.baseline_orders import ORDERS, scores_by
+from bench.models.rerank.fitting import fit_on
+from bench.models.rerank.model import save
+from bench.models.rerank.scoring import scores
+from bench.models.rerank.vectors import (
     SILENT_SHARE,
     Texts,
     item_vectors,

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.data import lists as data
+from bench.data import prepared_lists as data
 from bench.errors import BenchError
-from bench.lm.questions import Prompt
-from bench.records import Job, checksum
-from bench.rerank.asked import Answered, read_prompts, write_answers
-from bench.rerank.endpoint import Endpoint, NoReplyError, endpoint, limit
-from bench.rerank.responses import (
+from bench.hashing import Job, checksum
+from bench.models.lm.chat_prompts import Prompt
+from bench.models.rerank.endpoint import Endpoint, NoReplyError, endpoint, limit
+from bench.models.rerank.qa_files import Answered, read_prompts, write_answers
+from bench.models.rerank.recorded_answers import (
     Line,
     append,
     default_file,

@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.data import lists as data
+from bench.data import prepared_lists as data
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
-from bench.records import Job, Plain, derive_seed
-from bench.rerank.asked import Answered, Asked, read_answers, read_prompts
-from bench.rerank.fitting import fit_on
-from bench.rerank.knowledge import Choice, Rewards, choose, rewards
-from bench.rerank.vectors import SILENT_SHARE, Texts, item_vectors, rows_of, user_vectors
+from bench.hashing import Job, Plain, derive_seed
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.fitting import fit_on
+from bench.models.rerank.knowledge import Choice, Rewards, choose, rewards
+from bench.models.rerank.qa_files import Answered, Asked, read_answers, read_prompts
+from bench.models.rerank.vectors import SILENT_SHARE, Texts, item_vectors, rows_of, user_vectors
 
 DECIMALS = 6
 
@@ -54,7 +54,7 @@ def run(
         training: Further keyword arguments of `fit_on`.
         folds: Training users are dealt into so many parts, and each is rewarded by a re-ranker that
             learned from the others; 1 rewards them by one that learned from all.
-        tie: See `bench.rerank.knowledge.choose`.
+        tie: See `bench.models.rerank.knowledge.choose`.
         margin: Likewise.
         seed: Of the re-ranker and the folds.
         threads: CPU threads.
@@ -66,7 +66,7 @@ def run(
         silent_share: So many users, and so many items, may be without a text that says anything.
 
     Raises:
-        BenchError: Artefacts do not fit, or a setting is out of range.
+        BenchError: Artifacts do not fit, or a setting is out of range.
     """
     source, asked = data.shared(lists), read_prompts(prompts)
     answered = read_answers(answers, asked)

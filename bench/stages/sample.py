@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import prepared
-from bench.records import Job, derive_seed
+from bench.hashing import Job, derive_seed
 
 
 def run(job: Job, *, rows: Path, num: int, seed: int) -> None:

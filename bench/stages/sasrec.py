@@ -1,13 +1,13 @@
-"""Train SASRec's row form; the artefact is a folder that `bench.seqrec.sasrec` loads."""
+"""Train SASRec's row form; the artifact is a folder that `bench.models.seqrec.sasrec` loads."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bench.records import Job
-from bench.seqrec.fitting import fit_rows
-from bench.seqrec.sasrec import Sizes
-from bench.seqrec.training import Recipe
+from bench.hashing import Job
+from bench.models.seqrec.fitting import fit_rows
+from bench.models.seqrec.sasrec import Sizes
+from bench.models.seqrec.training import Recipe
 
 
 def run(

@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from bench import plugins
+from bench.config import plugins
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError, unknown
-from bench.lm.batches import Texts, checked_weights
-from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.lm.finetuning import Objective, fine_tune
-from bench.lm.information import token_groups
-from bench.lm.model import load
-from bench.lm.token_loss import MEANS
-from bench.lm.training import Recipe, isolated
-from bench.records import Job, derive_seed
+from bench.hashing import Job, derive_seed
+from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
+from bench.models.lm.train.collate import Texts, checked_weights
+from bench.models.lm.train.common import Recipe, isolated
+from bench.models.lm.train.information_gain import token_groups
+from bench.models.lm.train.sft_trainer import Objective, fine_tune
+from bench.models.lm.train.token_loss import MEANS
+from bench.models.lm.tuned_model import load
 
 LOSSES = ("response", "sequence")
 
@@ -35,26 +35,26 @@ class Writing:
 
     Attributes:
         tokenizer: The model's.
-        catalogue: Knows the titles.
+        catalog: Knows the titles.
         nouns: What prompts call one item, and several.
         context: Most tokens of prompt and response together.
         eos: Whether responses end in the end-of-sequence token.
     """
 
     tokenizer: Tokenizer
-    catalogue: Catalogue
+    catalog: Catalog
     nouns: Sequence[str]
     context: int
     eos: bool
 
     def responses(self, windows: Windows) -> list[list[int]]:
         """Return the ids of the target titles."""
-        titles = [self.catalogue.titles[item] for item in windows.targets]
+        titles = [self.catalog.titles[item] for item in windows.targets]
         return encode_responses(self.tokenizer, titles, eos=self.eos)
 
     def prompts(self, windows: Windows, room: int) -> tuple[list[list[int]], int]:
         """Return the ids of the prompts, and how many of them lost their oldest titles."""
-        histories = history_titles(windows, self.catalogue)
+        histories = history_titles(windows, self.catalog)
         prompts = self._encoded(histories, sys.maxsize)
         long = [row for row, ids in enumerate(prompts) if len(ids) > room]
         for row, ids in zip(long, self._encoded([histories[r] for r in long], room), strict=True):
@@ -86,7 +86,7 @@ def run(
     seed: int,
     tuning: Mapping[str, Any],
     dtype: str,
-    quantisation: str,
+    quantization: str,
     context: int,
     threads: int,
     nouns: Sequence[str],
@@ -98,7 +98,7 @@ def run(
 ) -> None:
     """Train and write the trained weights; rows whose target is unknown are left out.
 
-    A function named by `weights` is called once, as `function(responses, windows, catalogue,
+    A function named by `weights` is called once, as `function(responses, windows, catalog,
     tokenizer, **weight_settings)`, with the token ids of all N responses, the end-of-sequence token
     included, and the rows that they answer. It returns N arrays of numbers from 0, each as long as
     its response. They carry no gradient.
@@ -122,11 +122,11 @@ def run(
         held_out = _known(source.windows(prepared.shared_rows(valid)), "validation")
     with isolated(recipe.seed, threads), TemporaryDirectory() as folder:
         model = load(
-            backbone, start=start, tuning=tuning, dtype=dtype, quantisation=quantisation, seed=seed
+            backbone, start=start, tuning=tuning, dtype=dtype, quantization=quantization, seed=seed
         )
         writing = Writing(
             tokenizer=model.tokenizer,
-            catalogue=source.catalogue,
+            catalog=source.catalog,
             nouns=nouns,
             context=context,
             eos=eos,
@@ -134,9 +134,9 @@ def run(
         texts, truncated = _texts(writing, seen, counterfactual > 0)
         if weights:
             function = partial(plugins.function(weights), **weight_settings)
-            given = function(texts.responses, seen, source.catalogue, model.tokenizer)
+            given = function(texts.responses, seen, source.catalog, model.tokenizer)
             texts = replace(texts, weights=checked_weights(given, texts.responses, weights))
-        groups = token_groups(texts.responses, seen, source.catalogue, model.tokenizer)
+        groups = token_groups(texts.responses, seen, source.catalog, model.tokenizer)
         facts = fine_tune(
             model.model,
             model.tokenizer,
@@ -181,7 +181,7 @@ def _objective(loss_on: str, mean_over: str, counterfactual: float, weights: str
 
 
 def _known(windows: Windows, what: str) -> Windows:
-    """Keep the rows whose target is in the catalogue."""
+    """Keep the rows whose target is in the catalog."""
     known = windows.targets >= 0
     if not known.any():
         raise BenchError(f"No {what} row has a known target.", "Draw more rows.")

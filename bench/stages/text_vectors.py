@@ -1,4 +1,4 @@
-"""Encode what a language model wrote about users or items; the artefact is `vectors.npy`."""
+"""Encode what a language model wrote about users or items; the artifact is `vectors.npy`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import lists as data
+from bench.data import prepared_lists as data
 from bench.errors import BenchError
-from bench.lm.encoder import Encoder
-from bench.lm.trigrams import Trigrams
-from bench.records import Job
-from bench.rerank.asked import read_answers, read_prompts
-from bench.rerank.prompts import user_text as text_of_user
-from bench.rerank.vectors import FILE
-from bench.rerank.windows import encode_long
+from bench.hashing import Job
+from bench.models.lm.encode.sentence_encoder import Encoder
+from bench.models.lm.encode.trigrams import Trigrams
+from bench.models.rerank.long_text_windows import encode_long
+from bench.models.rerank.prompts import user_text as text_of_user
+from bench.models.rerank.qa_files import read_answers, read_prompts
+from bench.models.rerank.vectors import FILE
 from bench.stages.embed import planned_encoder
 
 DECIMALS = 6
@@ -47,7 +47,7 @@ def run(
         answers: The answers to them.
 
     Raises:
-        BenchError: Artefacts do not belong together, or items have several answers.
+        BenchError: Artifacts do not belong together, or items have several answers.
     """
     source, asked = data.shared(lists), read_prompts(prompts)
     answered = read_answers(answers, asked).texts

@@ -5,7 +5,7 @@
 
 A setting is drawn from `choices`, between two numbers `uniform`ly or `log_uniform`ly, or from the
 whole numbers between two `integers`, both among them. The resource is the setting that a
-configuration is given little of at first (see `bench.tuning.halving`).
+configuration is given little of at first (see `bench.tuning.asha`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench import plugins
-from bench.config import Card, check_card, check_setting, read_toml, setting_names
+from bench.config import plugins
+from bench.config.toml import Card, check_card, check_setting, read_toml, setting_names
 from bench.errors import BenchError, unknown
-from bench.records import Plain, canonical_json, derive_seed
+from bench.hashing import Plain, canonical_json, derive_seed
 
 LISTED = 4096  # spaces of at most so many configurations are listed, not sampled
 PATIENCE = 1000  # draws in a row that may repeat an earlier one

@@ -1,0 +1,142 @@
+"""Text from outside: TOML files and `--set key=value`, read strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from bench.errors import BenchError, unknown
+from bench.hashing import Plain
+
+
+class Card(BaseModel):
+    """A TOML file's content; unknown keys are refused, values are never changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+CardType = TypeVar("CardType", bound=Card)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file, or say in one sentence what is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path} is not valid TOML: {error}.", "Mend the file.") from error
+
+
+def check_card(content: Mapping[str, Any], schema: type[CardType], where: str) -> CardType:
+    """Check a card against its schema; the first mistake becomes the error, with the key's path."""
+    try:
+        return schema.model_validate(dict(content))
+    except ValidationError as error:
+        raise _first_mistake(error, schema, where) from error
+
+
+def _first_mistake(error: ValidationError, schema: type[Card], where: str) -> BenchError:
+    mistake = error.errors()[0]
+    path = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] == "extra_forbidden":
+        name = str(mistake["loc"][-1])
+        known = _fields_at(schema, mistake["loc"][:-1])
+        return BenchError(f"{where}: unknown key {path!r}.", unknown("key", name, known).hint)
+    if mistake["type"] == "missing":
+        return BenchError(f"{where}: the key {path!r} is missing.", "Add it.")
+    reason = mistake["msg"].removeprefix("Value error, ")
+    return BenchError(f"{where}: {path or 'the card'}: {reason}.", f"It is {mistake['input']!r}.")
+
+
+def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:
+    """Follow a key path through nested card schemas and list the keys known there."""
+    current: type[BaseModel] = schema
+    for part in path:
+        if not isinstance(part, str) or part not in current.model_fields:
+            continue
+        for candidate in _types_within(current.model_fields[part].annotation):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                current = candidate
+    return current.model_fields
+
+
+def _types_within(annotation: object) -> Iterable[object]:
+    yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _types_within(inner)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Override:
+    """One `--set [method.]key=value`, its value still text."""
+
+    method: str | None
+    key: str
+    text: str
+
+
+def parse_override(text: str) -> Override:
+    """Parse `rounds=3` or `sprec.rounds=3`.
+
+    Raises:
+        BenchError: Where there is no equals sign or no key.
+    """
+    name, equals, value = text.partition("=")
+    method, dot, key = name.strip().rpartition(".")
+    if not equals or not key or (dot and not method):
+        raise BenchError(
+            f"--set {text!r} is not of the form [method.]key=value.",
+            "Example: --set sasrec.hidden=32",
+        )
+    return Override(method=method or None, key=key, text=value.strip())
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as TOML would; what TOML does not know is a string.
+
+    Example:
+        >>> parse_value("3"), parse_value("true"), parse_value("[1, 2]"), parse_value("linear")
+        (3, True, [1, 2], 'linear')
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def setting_names(settings: type) -> list[str]:
+    """List the settings of a method's dataclass."""
+    return [field.name for field in dataclasses.fields(settings)]
+
+
+def check_setting(settings: type, name: str, value: Any, where: str) -> Plain:
+    """Check one setting's name and type against a method's dataclass and return its value.
+
+    Integers are accepted where a float is declared; nothing else is converted.
+
+    Raises:
+        BenchError: For an unknown name (with the nearest known one) or a wrong type.
+    """
+    known = setting_names(settings)
+    if name not in known:
+        hint = unknown("setting", name, known).hint if known else "This method has no settings."
+        raise BenchError(f"{where}: there is no setting {name!r}.", hint)
+    declared = typing.get_type_hints(settings)[name]
+    try:
+        checked: Plain = TypeAdapter(declared).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        raise BenchError(
+            f"{where}: {name} = {value!r} is not of type {_spell(declared)}.",
+            error.errors()[0]["msg"].removeprefix("Value error, ") + ".",
+        ) from error
+    return checked
+
+
+def _spell(declared: object) -> str:
+    return declared.__name__ if isinstance(declared, type) else str(declared).replace("typing.", "")

@@ -1,0 +1,73 @@
+"""Written texts on disk: `texts.parquet`, a line a row, best text first."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.errors import BenchError
+
+FILE = "texts.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """What a model wrote for N rows.
+
+    Attributes:
+        texts: The texts of each row, best first, at least one.
+        scores: Their summed log-probabilities.
+    """
+
+    texts: tuple[tuple[str, ...], ...]
+    scores: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.texts) == len(self.scores), "a list of scores a row"
+        for texts, scores in zip(self.texts, self.scores, strict=True):
+            assert texts, "a row without any text would shift nothing, but means nothing either"
+            assert len(texts) == len(scores), "a score a text"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def write_texts(written: Texts, folder: Path) -> None:
+    """Write texts and scores into an existing folder."""
+    columns = {
+        "texts": pa.array(written.texts, pa.list_(pa.string())),
+        "scores": pa.array(written.scores, pa.list_(pa.float64())),
+    }
+    pq.write_table(pa.table(columns), folder / FILE)
+
+
+def read_texts(folder: Path, *, rows: Sized) -> Texts:
+    """Read what `write_texts` wrote.
+
+    Args:
+        folder: The artifact.
+        rows: What the texts were written for; there must be as many.
+
+    Raises:
+        BenchError: The folder holds no texts, or those of another number of rows.
+    """
+    try:
+        table = pq.read_table(folder / FILE, columns=["texts", "scores"])
+    except (OSError, ValueError) as error:
+        raise BenchError(
+            f"{folder} holds no written texts: {error}.",
+            "Remove that folder from the store and run again.",
+        ) from error
+    if table.num_rows != len(rows):
+        raise BenchError(
+            f"{folder} holds texts of {table.num_rows} rows, where {len(rows)} are ranked.",
+            "Generate for the same rows.",
+        )
+    return Texts(
+        texts=tuple(map(tuple, table["texts"].to_pylist())),
+        scores=tuple(map(tuple, table["scores"].to_pylist())),
+    )

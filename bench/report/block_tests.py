@@ -1,0 +1,93 @@
+"""The tests of one block: every row against the reference, and which rows tie with the best."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.errors import BenchError
+from bench.stats.compare import Comparison, against_reference, ties_with_best
+from bench.stats.samples import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowTest:
+    """What the statistics say about one row on one metric.
+
+    Attributes:
+        comparison: With the reference; None for the reference itself and after a refusal.
+        tied: Whether the row is the best or not significantly different from it.
+        refusal: Why the statistics refused; empty otherwise.
+    """
+
+    comparison: Comparison | None = None
+    tied: bool = False
+    refusal: str = ""
+
+
+def compare_block(
+    metric: str,
+    *,
+    reference: str,
+    samples: Mapping[str, Sample | BenchError],
+    ranked: Collection[str],
+) -> dict[str, RowTest]:
+    """Test the rows of one data set on one metric.
+
+    Args:
+        metric: Its name.
+        reference: Name of the row that the others are tested against.
+        samples: By row, those with a value of the metric: the sample, or why there is none.
+        ranked: Rows that can be best or tied with the best.
+
+    Returns:
+        A test for each row of `samples`.
+    """
+    refusals = {name: one.message for name, one in samples.items() if isinstance(one, BenchError)}
+    readable = {name: one for name, one in samples.items() if isinstance(one, Sample)}
+    others = [sample for name, sample in readable.items() if name != reference]
+    family: list[Comparison] = []
+    if reference in readable:
+        family, incomparable = _compare_family(readable[reference], others, metric)
+        refusals |= incomparable
+    elif reference in refusals:
+        refusals |= {sample.name: refusals[reference] for sample in others}
+    tied, tie_refusal = _find_ties(
+        [one for name, one in readable.items() if name in ranked and name not in refusals], metric
+    )
+    tests = {
+        name: RowTest(
+            tied=name in tied,
+            refusal=refusals.get(name, tie_refusal if name in ranked else ""),
+        )
+        for name in samples
+    }
+    for comparison in family:
+        tests[comparison.other] = replace(tests[comparison.other], comparison=comparison)
+    return tests
+
+
+def _compare_family(
+    reference: Sample, others: Sequence[Sample], metric: str
+) -> tuple[list[Comparison], dict[str, str]]:
+    """Compare all comparable rows; a row with other test cases must not cost the rest."""
+    try:
+        return against_reference(reference, others, metric), {}
+    except BenchError:
+        refusals: dict[str, str] = {}
+        for other in others:
+            try:
+                against_reference(reference, [other], metric)
+            except BenchError as error:
+                refusals[other.name] = error.message
+    comparable = [other for other in others if other.name not in refusals]
+    return against_reference(reference, comparable, metric), refusals
+
+
+def _find_ties(samples: Sequence[Sample], metric: str) -> tuple[tuple[str, ...], str]:
+    if len(samples) < 2:
+        return (), ""
+    try:
+        return ties_with_best(samples, metric), ""
+    except BenchError as error:
+        return (), error.message

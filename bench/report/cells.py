@@ -1,0 +1,104 @@
+"""The cells of a board: means over seeds, best and second, and why a value is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from bench.metrics.names import parse
+from bench.report.table import Cell, Row, combined_status
+from bench.results.outcomes import Outcome
+from bench.stats.seed_variance import mean_sd
+
+# Means that are closer than this differ only by the order of a sum.
+ROUNDING = 1e-12
+
+PlainCell: TypeAlias = dict[str, float | int | str | None]
+
+
+def best_and_second(
+    values: Mapping[str, float], *, higher_is_better: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the rows with the best and the second-best value; a single row gets no mark.
+
+    Args:
+        values: By the row's name, only rows that may be marked.
+        higher_is_better: Direction of the metric.
+
+    Example:
+        >>> best_and_second({"A": 0.2, "B": 0.1, "C": 0.2, "D": 0.05}, higher_is_better=True)
+        (('A', 'C'), ('B',))
+    """
+    if len(values) < 2:
+        return (), ()
+    scores = {name: value if higher_is_better else -value for name, value in values.items()}
+    best = max(scores.values())
+    lower = [score for score in scores.values() if score < best - ROUNDING]
+    return (
+        tuple(name for name, score in scores.items() if best - score <= ROUNDING),
+        tuple(name for name, score in scores.items() if abs(score - max(lower)) <= ROUNDING)
+        if lower
+        else (),
+    )
+
+
+def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
+    """Mark best and second of the ranked rows in every column."""
+    columns = []
+    for column, metric in enumerate(metrics):
+        means = {
+            row.name: mean
+            for row in rows
+            if row.ranked and (mean := row.cells[column].mean) is not None
+        }
+        columns.append(best_and_second(means, higher_is_better=parse(metric).higher_is_better))
+    return tuple(
+        replace(
+            row,
+            cells=tuple(
+                replace(cell, best=row.name in best, second=row.name in second)
+                for cell, (best, second) in zip(row.cells, columns, strict=True)
+            ),
+        )
+        for row in rows
+    )
+
+
+def aggregate_seeds(metric: str, outcomes: Sequence[Outcome]) -> Cell:
+    """Aggregate one metric over the seeds of a row."""
+    values = {one.seed: value for one in outcomes if (value := one.value(metric)) is not None}
+    reasons = dict.fromkeys(one.reason for one in outcomes if one.status != "ok")
+    unmeasured = [one.seed for one in outcomes if one.status == "ok" and one.seed not in values]
+    if unmeasured:
+        reasons[f"{metric} was not measured here: {_why_unmeasured(metric)}"] = None
+    stale = dict.fromkeys(one.stale for one in outcomes if one.stale and one.seed in values)
+    mean, sd = mean_sd([*values.values()])[:2] if values else (None, None)
+    return Cell(
+        metric=metric,
+        status=combined_status(
+            "skipped" if one.seed in unmeasured else one.status for one in outcomes
+        ),
+        expected_seeds=len(outcomes),
+        mean=mean,
+        sd=sd,
+        reason=" ".join(reasons),
+        values=tuple(values.items()),
+        stale=" ".join(stale),
+    )
+
+
+def plain_cells(row: Row) -> dict[str, PlainCell]:
+    """Return a row's values for JSON by metric; "stale" is included only where a value is."""
+    return {
+        cell.metric: {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.num_seeds}
+        | ({"stale": cell.stale} if cell.stale else {})
+        for cell in row.cells
+        if cell.mean is not None
+    }
+
+
+def _why_unmeasured(metric: str) -> str:
+    if parse(metric).family in ("MGU", "DGU", "GU"):
+        return "the catalog does not track its categories."
+    return "the catalog may hold fewer items than its lists need."

@@ -1,0 +1,108 @@
+"""The claims section of a board: each claim of its paper, in its own numbers and in our results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from bench.hashing import checksum, digest
+from bench.plan.trials import Board
+from bench.report import published
+from bench.report.assemble import RowTrials
+from bench.report.claims import published_values
+from bench.report.claims import reproduced as ours
+from bench.report.claims.board_runs import read_runs
+from bench.report.claims.cards import Book, Claim, book_paths, load
+from bench.report.claims.runs import Comparisons
+from bench.report.significance import StatisticsCache
+from bench.report.table import BoardTable, ClaimLine
+from bench.results.result_set import ResultSet
+
+PlannedBoards = Mapping[str, tuple[Board, RowTrials]]
+
+
+def claims_of(board: str) -> list[tuple[Book, Claim]]:
+    """Return the claims that a board shows: those that name it first."""
+    return [
+        (book, claim)
+        for book in map(load, sorted(book_paths()))
+        for claim in book.claims
+        if claim.boards[0] == board
+    ]
+
+
+def boards_needed(names: Iterable[str]) -> set[str]:
+    """Return all boards whose rows the claims of these boards name."""
+    return {board for name in names for _, claim in claims_of(name) for board in claim.boards}
+
+
+def claim_lines(
+    table: BoardTable, planned: PlannedBoards, results: ResultSet, cache: StatisticsCache
+) -> tuple[ClaimLine, ...]:
+    """Test the claims that a board shows.
+
+    Args:
+        table: The board.
+        planned: The boards whose rows its claims name, as far as they were run.
+        results: The results.
+        cache: What was computed from equal files before; see `bench.report.significance`.
+    """
+    claims = claims_of(table.name)
+    if not claims:
+        return ()
+    boards = sorted({name for _, claim in claims for name in claim.boards if name in planned})
+    numbers = published.load()
+    key = (
+        "claims",
+        table.name,
+        digest([[book.model_dump(mode="json"), claim.id] for book, claim in claims]),
+        digest([repr(one) for one in numbers.numbers.items()]),
+        _file_checksums([planned[name] for name in boards], results),
+    )
+    if key not in cache:
+        tests: dict[tuple[str, ...], Comparisons] = {}  # claims on the same boards share them
+        for _, claim in claims:
+            if claim.boards not in tests:
+                runs = read_runs([planned[b] for b in claim.boards if b in planned], results)
+                tests[claim.boards] = Comparisons(runs)
+        cache[key] = tuple(
+            _claim_line(claim, book, tests[claim.boards], numbers) for book, claim in claims
+        )
+    lines: tuple[ClaimLine, ...] = cache[key]
+    return lines
+
+
+def _file_checksums(
+    planned: Sequence[tuple[Board, RowTrials]], results: ResultSet
+) -> tuple[object, ...]:
+    """List the results behind boards with their checksums: another file, another answer."""
+    states: list[tuple[str, str, str]] = []
+    for board, row_trials in planned:
+        states.append((board.name, board.card.reference_row, ""))  # sweeps go through it
+        for row, trial in row_trials:
+            path = results.folder / f"{trial.id}.json"
+            states.append((row.name, trial.id, checksum(path) if path.is_file() else trial.problem))
+    return tuple(states)
+
+
+def _claim_line(
+    claim: Claim, book: Book, tests: Comparisons, numbers: published.Published
+) -> ClaimLine:
+    in_paper = published_values.judge(claim, book, numbers)
+    reproduced = ours.judge(claim, book, tests)
+    return ClaimLine(
+        id=claim.id,
+        section=claim.section,
+        sentence=claim.sentence,
+        implied=claim.implied,
+        published_verdict=in_paper.verdict,
+        published_count=in_paper.count,
+        verdict=reproduced.verdict,
+        count=reproduced.count,
+        note=claim.note,
+        cells=tuple(
+            (one.cell.dataset, one.cell.metric, one.verdict, one.text)
+            for one in reproduced.findings
+            if one.text
+        ),
+        missing=tuple(reproduced.reasons),
+    )

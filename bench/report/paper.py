@@ -1,0 +1,111 @@
+"""The paper whose table a board reproduces: its numbers, and what differs from it.
+
+A board reproduces a table where the paper's claim file (`leaderboards/claims/`) names the board;
+the file says which data set and which row of ours stands for which of the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bench.config import plugins
+from bench.config.cards import BoardCard
+from bench.errors import BenchError
+from bench.report.captions import FULL_BUDGET
+from bench.report.claims.cards import Book, book_paths, load
+from bench.report.format import join_words
+from bench.report.published import Number, Published
+from bench.report.published import load as load_published
+from bench.report.table import Block, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """A paper, as far as a board shows it."""
+
+    board: str
+    book: Book
+    numbers: Published
+
+    @classmethod
+    def of_board(cls, name: str) -> Paper | None:
+        """Return the paper that a board reproduces; None for a board of our own."""
+        for paper in sorted(book_paths()):
+            book = load(paper)
+            if any(name in claim.boards for claim in book.claims):
+                return cls(board=name, book=book, numbers=load_published())
+        return None
+
+    def add_published_values(self, block: Block) -> Block:
+        """Add the paper's numbers to the cells of a block."""
+        names = (name for name, ours in self.book.datasets.items() if ours == block.dataset)
+        dataset = next(names, None)
+        if dataset is None:
+            return block
+        rows = tuple(
+            replace(
+                row,
+                cells=tuple(
+                    replace(cell, published=self._number(row.name, dataset, cell.metric))
+                    for cell in row.cells
+                ),
+            )
+            for row in block.rows
+        )
+        return replace(block, rows=rows)
+
+    def source(self, card: BoardCard, blocks: Sequence[Block]) -> Source:
+        """Say which paper it is and what differs from it here."""
+        return Source(
+            paper=self.book.paper,
+            title=self.book.title,
+            differences=tuple(self._differences(card, blocks)),
+        )
+
+    def _number(self, row: str, dataset: str, metric: str) -> Number | None:
+        if row not in self.book.rows:
+            return None
+        place = self.book.place(row, dataset, metric)
+        return None if place is None else self.numbers.find(place)
+
+    def _differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
+        sentences = []
+        theirs = self.book.backbone
+        if card.model is None:
+            sentences.append(
+                "This board names no language model, so rows that need one cannot run."
+            )
+        elif card.model.lower() != theirs.lower():
+            backbone = f"the paper uses {theirs}" if theirs else "the paper does not name its own"
+            sentences.append(f"The backbone here is {card.model}; {backbone}.")
+        datasets = {block.dataset for block in blocks}
+        additional = sorted(datasets - set(self.book.datasets.values()))
+        if additional:
+            sentences.append(f"Not a data set of the paper: {join_words(additional)}.")
+        expected = self._datasets_of_table()
+        absent = [
+            name
+            for name, dataset in self.book.datasets.items()
+            if dataset in expected and dataset not in datasets
+        ]
+        if absent:
+            sentences.append(f"Data sets of the paper that are not here: {join_words(absent)}.")
+        if card.budget != FULL_BUDGET:
+            sentences.append(f"The budget is “{card.budget}”, not the paper’s.")
+        not_run = dict.fromkeys(
+            row.name
+            for block in blocks
+            for row in block.rows
+            if not row.successful and any(cell.published is not None for cell in row.cells)
+        )
+        if not_run:
+            sentences.append(f"Rows of the paper that we have not run: {join_words([*not_run])}.")
+        return sentences
+
+    def _datasets_of_table(self) -> Sequence[str]:
+        """Return the data sets of the table or figure: those that its board declares."""
+        try:
+            return plugins.board_card(self.board).datasets
+        except BenchError:
+            return tuple(self.book.datasets.values())

@@ -1,0 +1,85 @@
+"""A board and its costs as CSV, numbers in full precision."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from bench.report.costs import RowCost
+from bench.report.format import single_line
+from bench.report.table import Block, BoardTable, Cell, Row
+
+COLUMNS = (
+    "board", "dataset", "row", "method", "metric", "mean", "sd", "n_seeds", "expected_seeds",
+    "difference", "low", "high", "p", "p_adjusted", "published", "from_published", "status",
+    "reason", "stale",
+)  # fmt: skip
+COST_COLUMNS = (
+    "board", "dataset", "row", "num_trials", "seconds_standalone", "seconds_amortized",
+    "seconds_exclusive", "peak_memory_mib",
+)  # fmt: skip
+# Spreadsheets evaluate a cell that begins like this as a formula.
+FORMULA_STARTS = ("=", "+", "-", "@")
+
+
+def render_csv(table: BoardTable) -> str:
+    """Write one line per data set × row × metric; what is unknown is empty."""
+    return _write(
+        COLUMNS,
+        (_fields(table, block, row, cell) for block, row in table.rows for cell in row.cells),
+    )
+
+
+def render_costs_csv(table: BoardTable, costs: Sequence[RowCost]) -> str:
+    """Write one line per data set × row, seconds to the millisecond."""
+    lines = [
+        [
+            table.name,
+            neutralize(cost.dataset),
+            neutralize(cost.row),
+            str(cost.num_trials),
+            f"{cost.standalone:.3f}",
+            f"{cost.amortized:.3f}",
+            f"{cost.exclusive:.3f}",
+            f"{cost.peak_memory_mib:.3f}",
+        ]
+        for cost in costs
+    ]
+    return _write(COST_COLUMNS, lines)
+
+
+def _write(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *lines])
+    return text.getvalue()
+
+
+def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
+    test = cell.comparison
+    numbers = (
+        cell.mean,
+        cell.sd,
+        cell.num_seeds,
+        cell.expected_seeds,
+        test and test.difference,
+        test and test.low,
+        test and test.high,
+        test and test.p,
+        test and test.p_adjusted,
+        cell.published and cell.published.value,
+        cell.difference_from_published,
+    )
+    return [
+        *(table.name, block.dataset, neutralize(row.name), row.method, cell.metric),
+        *("" if value is None else repr(value) for value in numbers),
+        cell.status,
+        neutralize(cell.reason or cell.refusal),
+        neutralize(cell.stale),
+    ]
+
+
+def neutralize(value: str) -> str:
+    """Put a foreign text on one line that no spreadsheet evaluates as a formula."""
+    line = single_line(value)
+    return f"'{line}" if line.startswith(FORMULA_STARTS) else line

@@ -1,0 +1,134 @@
+"""A board as a LaTeX table (booktabs): one block per data set, one row per method."""
+
+from __future__ import annotations
+
+import re
+
+from bench.metrics.names import parse
+from bench.report.format import (
+    STALE,
+    STALE_LEGEND,
+    TIED_LEGEND,
+    format_signed,
+    format_value,
+    missing_row,
+    shorten_reason,
+    single_line,
+)
+from bench.report.table import BoardTable, Cell, Row
+
+REASON_CHARS = 60
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "–": "--",
+    "—": "---",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "…": r"\dots{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "≤": r"$\leq$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "≈": r"$\approx$",
+    "Δ": r"$\Delta$",
+    "\N{NO-BREAK SPACE}": "~",
+}
+_PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
+
+
+def escape(text: str) -> str:
+    """Make a foreign text harmless in LaTeX; letters of other scripts stay as they are."""
+    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], single_line(text))
+
+
+def render_latex(table: BoardTable) -> str:
+    """Render a board as one table, with means, deviations and published values."""
+    num_metrics = len(table.metrics)
+    lines = [
+        "% Needs \\usepackage{booktabs}.",
+        "\\begin{table}[t]",
+        "\\centering\\small",
+        f"\\caption{{{_caption(table)}}}",
+        f"\\label{{tab:{re.sub('[^a-zA-Z0-9:-]', '-', table.name)}}}",
+        f"\\begin{{tabular}}{{l{'r' * num_metrics}}}",
+        "\\toprule",
+        _line(["", *map(_heading, table.metrics)]),
+    ]
+    for block in table.datasets:
+        lines.append("\\midrule")
+        title = f"\\textit{{{escape(block.title)}}}"
+        lines.append(_line([f"\\multicolumn{{{num_metrics + 1}}}{{l}}{{{title}}}"]))
+        lines += [_line([_row_name(row), *map(_value, row.cells)]) for row in block.rows]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def _line(cells: list[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
+
+
+def _caption(table: BoardTable) -> str:
+    num_seeds = max((cell.expected_seeds for _, row in table.rows for cell in row.cells), default=1)
+    parts = [
+        f"{table.title.rstrip('.')}.",
+        table.scope,
+        f"Means over {num_seeds} seeds." if num_seeds > 1 else "A single seed.",
+        "Best in bold, second underlined; †: differs from "
+        f"{table.reference}, p ≤ .05 after Holm; ≈: {TIED_LEGEND}.",
+        f"{STALE}: {STALE_LEGEND}." if table.any_stale else "",
+        f"In parentheses: as published by {table.source.paper}." if table.source else "",
+    ]
+    return " ".join(escape(part) for part in parts if part)
+
+
+def _heading(metric: str) -> str:
+    side = "uparrow" if parse(metric).higher_is_better else "downarrow"
+    return f"{escape(metric)} $\\{side}$"
+
+
+def _row_name(row: Row) -> str:
+    """Name a row, and say why where it has no value at all."""
+    missing = missing_row(row)
+    if missing is None:
+        return escape(row.name)
+    status, reason = missing
+    return escape(row.name) + _small(f"({status}: {shorten_reason(reason, REASON_CHARS)})")
+
+
+def _value(cell: Cell) -> str:
+    """Write a value with its marks, deviation and published value."""
+    published = _small(_published(cell))
+    if cell.mean is None:
+        return f"\\emph{{{cell.status}}}{published}"
+    value = format_value(cell.mean).replace("−", "$-$")
+    if cell.best:
+        value = f"\\textbf{{{value}}}"
+    elif cell.second:
+        value = f"\\underline{{{value}}}"
+    marks = (r"\dagger" if cell.significant else "") + (r"\approx" if cell.tied else "")
+    marks += r"\ddagger" if cell.stale else ""
+    value += f"$^{{{marks}}}$" if marks else ""
+    if cell.num_seeds != cell.expected_seeds:
+        value += _small(f"{cell.num_seeds}/{cell.expected_seeds} seeds")
+    sd = "" if cell.sd is None else f" {{\\scriptsize$\\pm${format_value(cell.sd)}}}"
+    return value + sd + published
+
+
+def _published(cell: Cell) -> str:
+    if cell.published is None:
+        return ""
+    difference = cell.difference_from_published
+    value = format_value(cell.published.value)
+    return f"({value})" if difference is None else f"({value}, {format_signed(difference)})"
+
+
+def _small(text: str) -> str:
+    return f" {{\\scriptsize {escape(text)}}}" if text else ""

@@ -1,0 +1,154 @@
+"""A board as Markdown: the README that a repository's page shows."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+from bench.report.format import (
+    NO_VALUE,
+    STALE,
+    STALE_LEGEND,
+    TIED_LEGEND,
+    cell_seeds,
+    direction_arrow,
+    format_completeness,
+    format_interval,
+    format_p,
+    format_percent,
+    format_published,
+    format_signed,
+    format_value,
+    list_problems,
+    mark_symbols,
+    row_notes,
+    single_line,
+)
+from bench.report.table import Block, BoardTable, Cell, Row
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
+
+
+def render_markdown(table: BoardTable) -> str:
+    """Render a board: values first, then tests, then reasons for missing values."""
+    parts = [f"# {escape(table.title)}", escape(table.description)]
+    if table.scope:
+        parts.append(f"> **{escape(table.scope)}**")
+    parts.append(
+        f"**{format_completeness(table.completeness)}.** {escape(table.protocol)} "
+        "The same page with figures and per-seed values: [index.html](index.html); "
+        "all numbers: [table.csv](table.csv); for a paper: [table.tex](table.tex)."
+    )
+    for block in table.datasets:
+        parts += _render_block(table, block)
+    if table.mean_ranks:
+        parts.append("## Across data sets")
+        parts.append("\n".join(f"- {escape(sentence)}" for sentence in table.mean_ranks))
+    parts += ["## Statistics", escape(table.statistics)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(text: str) -> str:
+    """Make a foreign text harmless in Markdown and in the HTML that Markdown lets through."""
+    return _SPECIAL.sub(r"\\\1", html.escape(single_line(text), quote=False))
+
+
+def _render_block(table: BoardTable, block: Block) -> list[str]:
+    heads = [f"{escape(metric)}&nbsp;{direction_arrow(metric)}" for metric in table.metrics]
+    rows = [[_row_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows]
+    parts = [
+        f"## {escape(block.title)}",
+        _data_facts(block),
+        markdown_table(["", *heads], rows),
+        _legend(table),
+    ]
+    problems = list_problems(block)
+    if problems:
+        parts.append("**What is missing, and why**")
+        parts.append(
+            "\n".join(
+                f"- {escape(name)} ({escape(what)}): {escape(why)}" for name, what, why in problems
+            )
+        )
+    return parts + _comparisons(block, table.metrics)
+
+
+def _data_facts(block: Block) -> str:
+    facts = []
+    if block.num_cases is not None and block.num_items is not None:
+        facts += [f"{block.num_cases:,} test cases", f"{block.num_items:,} items"]
+    if block.fingerprint:
+        facts.append(f"data fingerprint `{block.fingerprint[:12]}`")
+    if block.license:
+        facts.append(f"license: {escape(block.license)}")
+    line = " · ".join(facts)
+    return f"{line}\n\nSource: {escape(block.citation)}" if block.citation else line
+
+
+def _row_name(row: Row) -> str:
+    return escape(row.name) + _small(", ".join(row_notes(row)))
+
+
+def _value(row: Row, cell: Cell) -> str:
+    """Write a value with its marks, deviation and published value."""
+    published = _small(format_published(cell))
+    if cell.mean is None:
+        return f"*{cell.status}*{published}"
+    value = format_value(cell.mean)
+    if cell.best:
+        value = f"**{value}**"
+    elif cell.second:
+        value = f"<u>{value}</u>"
+    sd = "" if cell.sd is None else _small(f"±{format_value(cell.sd)}")
+    return f"{value}{mark_symbols(cell)}{_small(cell_seeds(row, cell))}{sd}{published}"
+
+
+def _small(text: str) -> str:
+    return f" <sub>{escape(text)}</sub>" if text else ""
+
+
+def _legend(table: BoardTable) -> str:
+    return (
+        "<sub>Mean over seeds ± standard deviation. **Bold**: best; <u>underlined</u>: second; "
+        f"†: differs from {escape(table.reference)} (p ≤ .05 after Holm); ≈: {TIED_LEGEND}"
+        + (f"; {STALE}: {STALE_LEGEND}" if table.any_stale else "")
+        + ".</sub>"
+    )
+
+
+def _comparisons(block: Block, metrics: Sequence[str]) -> list[str]:
+    lines = []
+    for column, metric in enumerate(metrics):
+        for row in block.rows:
+            test = row.cells[column].comparison
+            if test is None:
+                continue
+            adjusted = escape(format_p(test.p_adjusted))
+            lines.append(
+                [
+                    escape(metric),
+                    escape(row.name),
+                    format_signed(test.difference),
+                    format_interval(test.low, test.high),
+                    format_percent(test.relative),
+                    NO_VALUE if test.d_z is None else f"{test.d_z:.2f}",
+                    escape(format_p(test.p)),
+                    f"**{adjusted}**" if test.significant else adjusted,
+                ]
+            )
+    if not lines or block.reference is None:
+        return []
+    heads = ["metric", "row", "difference", "95 % interval", "relative", "d_z", "p", "p (Holm)"]
+    return [
+        f"<details><summary>Differences from {escape(block.reference.name)} on "
+        f"{escape(block.title)}</summary>",
+        markdown_table([escape(head) for head in heads], lines),
+        "</details>",
+    ]
+
+
+def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table; the first column is left-aligned, the others right-aligned."""
+    rule = [":--"] + ["--:"] * (len(heads) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *lines))

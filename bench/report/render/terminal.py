@@ -1,0 +1,85 @@
+"""A board for the terminal: one table per data set, marks after the values, reasons below."""
+
+from __future__ import annotations
+
+import textwrap
+
+from tabulate import tabulate
+
+from bench.report.format import (
+    STALE,
+    STALE_LEGEND,
+    TIED_LEGEND,
+    cell_seeds,
+    direction_arrow,
+    format_completeness,
+    format_value,
+    list_problems,
+    mark_symbols,
+    row_notes,
+    single_line,
+)
+from bench.report.table import Block, BoardTable, Cell, Row
+
+WIDTH = 100
+BEST, SECOND = "¹", "²"
+
+
+def render_table(table: BoardTable) -> str:
+    """Render a board as text that needs neither color nor more than one typeface."""
+    title = f"{single_line(table.title)} · {format_completeness(table.completeness)}"
+    parts = [title, "=" * min(len(title), WIDTH)]
+    if table.scope:
+        parts.append(_wrap(table.scope))
+    for block in table.datasets:
+        parts += ["", _render_block(table, block)]
+    legend = (
+        f"Means over seeds. {BEST} best  {SECOND} second  † differs from "
+        f"{single_line(table.reference)} (p ≤ .05 after Holm)  ≈ {TIED_LEGEND}."
+        + (f"  {STALE} {STALE_LEGEND}." if table.any_stale else "")
+    )
+    return "\n".join([*parts, "", _wrap(legend), ""])
+
+
+def _render_block(table: BoardTable, block: Block) -> str:
+    sizes = (
+        f" · {block.num_cases:,} cases · {block.num_items:,} items"
+        if block.num_cases is not None and block.num_items is not None
+        else ""
+    )
+    lines = tabulate(
+        [[_row_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows],
+        headers=["", *map(_heading, table.metrics)],
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=["left"] * (1 + len(table.metrics)),
+    )
+    reasons = [
+        _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
+        for name, what, why in list_problems(block)
+    ]
+    return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons])
+
+
+def _heading(metric: str) -> str:
+    """Break a metric's name before its k, so that columns are as narrow as their values."""
+    family, _, k = metric.rpartition("@") if "@" in metric else (metric, "", "")
+    arrow = direction_arrow(metric)
+    return f"{family}\n@{k} {arrow}" if k else f"{metric}\n{arrow}"
+
+
+def _row_name(row: Row) -> str:
+    notes = ", ".join(row_notes(row))
+    return f"{single_line(row.name)} ({notes})" if notes else single_line(row.name)
+
+
+def _value(row: Row, cell: Cell) -> str:
+    if cell.mean is None:
+        return cell.status
+    rank = BEST if cell.best else SECOND if cell.second else ""
+    seeds = cell_seeds(row, cell)
+    return format_value(cell.mean) + rank + mark_symbols(cell) + (f" {seeds}" if seeds else "")
+
+
+def _wrap(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent)

@@ -1,0 +1,115 @@
+"""Statistics of a block, written into its cells, and the published numbers compared with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from bench.errors import BenchError
+from bench.report.table import Block, Row
+from bench.results.result_set import ResultSet
+from bench.stats.samples import Sample
+
+StatisticsCache: TypeAlias = MutableMapping[Any, Any]
+"""Statistics by what they were computed from; see `kept.StoredStatistics`."""
+
+Samples: TypeAlias = Mapping[str, Sample | BenchError]
+
+
+def add_statistics(
+    block: Block,
+    metrics: Sequence[str],
+    reference: str,
+    results: ResultSet,
+    cache: StatisticsCache | None = None,
+) -> Block:
+    """Add comparisons with the reference, ties with the best, and the reproduction of a paper.
+
+    Args:
+        block: With values, marks and published numbers.
+        metrics: Its columns.
+        reference: Name of the row that the others are tested against.
+        results: The results behind the block.
+        cache: Kept between calls, so that only what changed is tested again.
+    """
+    # Imported here: a report of values does not wait for scipy.
+    from bench.report.block_tests import compare_block
+    from bench.stats.reproduction import reproduce
+
+    def compute(key: tuple[Any, ...], rows: Sequence[Row], function: Any) -> Any:
+        return _compute_once((*key, block.fingerprint), rows, function, results, cache)
+
+    ranked = tuple(sorted(row.name for row in block.rows if row.ranked))
+    tests = [
+        compute(
+            ("verdicts", metric, reference, ranked),
+            [row for row in block.rows if row.cells[column].mean is not None],
+            lambda samples, metric=metric: compare_block(
+                metric, reference=reference, samples=samples, ranked=ranked
+            ),
+        )
+        for column, metric in enumerate(metrics)
+    ]
+    published = {
+        (row.name, cell.metric): cell.published.value
+        for row in block.rows
+        for cell in row.cells
+        if cell.published is not None
+    }
+    reproduction = None
+    if published:
+        reproduction = compute(
+            ("reproduction", tuple(published.items())),
+            [row for row in block.rows if row.successful],
+            lambda samples: reproduce(
+                published, [one for one in samples.values() if isinstance(one, Sample)]
+            ),
+        )
+    rows = tuple(_add_tests(row, [column.get(row.name) for column in tests]) for row in block.rows)
+    return replace(block, rows=rows, reproduction=reproduction)
+
+
+def _add_tests(row: Row, tests: Sequence[Any]) -> Row:
+    cells = [
+        cell
+        if test is None
+        else replace(
+            cell,
+            tied=test.tied and not cell.best,
+            comparison=test.comparison,
+            refusal=test.refusal,
+        )
+        for cell, test in zip(row.cells, tests, strict=True)
+    ]
+    return replace(row, cells=tuple(cells))
+
+
+def _compute_once(
+    key: tuple[Any, ...],
+    rows: Sequence[Row],
+    function: Callable[[Samples], Any],
+    results: ResultSet,
+    cache: StatisticsCache | None,
+) -> Any:
+    """Apply a function to the samples of rows, or return what it gave for equal files."""
+    files = tuple(
+        (row.name, outcome.seed, outcome.checksums) for row in rows for outcome in row.successful
+    )
+    known = all(checksums for *_, checksums in files)
+    if cache is None or not known:
+        return function(_read_samples(rows, results))
+    if (*key, files) not in cache:
+        cache[*key, files] = function(_read_samples(rows, results))
+    return cache[*key, files]
+
+
+def _read_samples(rows: Sequence[Row], results: ResultSet) -> Samples:
+    """Read the sample of each row, or why there is none."""
+    samples: dict[str, Sample | BenchError] = {}
+    for row in rows:
+        try:
+            samples[row.name] = results.sample(row.name, [one.trial for one in row.successful])
+        except BenchError as error:
+            samples[row.name] = error
+    return samples

@@ -1,0 +1,87 @@
+"""Statistics kept between reports: equal files under equal code give an equal answer.
+
+    <store>/.statistics/<kind>/<key>.json
+
+A key hashes the question, the checksums of the results' files, the code that answers and the
+libraries it computes with, so that no stored answer is ever wrong, and all may be deleted.
+"""
+
+from __future__ import annotations
+
+from collections import UserDict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench.files import write_whole
+from bench.hashing import digest
+from bench.plan.code_hash import module_hash
+from bench.report.table import ClaimLine
+
+FOLDER = ".statistics"
+CODE = {
+    "verdicts": "bench.report.block_tests",
+    "reproduction": "bench.stats.reproduction",
+    "claims": "bench.report.claims.section",
+}
+LIBRARIES = ("numpy", "scipy")
+
+
+class StoredStatistics(UserDict[Any, Any]):
+    """A statistics cache that outlives its process.
+
+    Args:
+        store: Folder of the store; where it does not exist, nothing is written.
+    """
+
+    def __init__(self, store: Path) -> None:
+        super().__init__()
+        self.store = store
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether the answer is available, in memory or in the store."""
+        path = self._path(key)
+        if key not in self.data and path is not None and path.is_file():
+            try:
+                self.data[key] = _adapter(path.parent.name).validate_json(path.read_bytes())
+            except ValidationError:  # torn or of an older type: computed and written again
+                return False
+        return key in self.data
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep an answer, in the store too if it can be read back unchanged."""
+        self.data[key] = value
+        path = self._path(key)
+        if path is not None:
+            adapter = _adapter(path.parent.name)
+            text = adapter.dump_json(value)
+            if adapter.validate_json(text) == value:
+                write_whole(path, text)
+
+    def _path(self, key: Any) -> Path | None:
+        kind: str = key[0]
+        if kind not in CODE or not self.store.is_dir():
+            return None
+        name = digest([*_code_and_libraries(kind), list(key)])
+        return self.store / FOLDER / kind / f"{name[:32]}.json"
+
+
+@cache
+def _code_and_libraries(kind: str) -> tuple[str, ...]:
+    return module_hash(CODE[kind]), *map(version, LIBRARIES)
+
+
+@cache
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    from bench.report.block_tests import RowTest  # scipy: a report of values does not wait for it
+    from bench.stats.reproduction import Reproduction
+
+    types: dict[str, Any] = {
+        "verdicts": dict[str, RowTest],
+        "reproduction": Reproduction,
+        "claims": tuple[ClaimLine, ...],
+    }
+    return TypeAdapter(types[kind])

@@ -1,0 +1,277 @@
+"""What a board's page says, as frozen plain values; every renderer reads these.
+
+The table holds no dates, costs or paths: equal results give equal tables, and equal tables equal
+bytes. Costs and training curves come from the results themselves; see `costs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.report.claims.verdict import Ours, Printed
+from bench.results.outcomes import Outcome, SeedStatus
+
+if TYPE_CHECKING:
+    # Only for annotations: a report of bare values must not wait for scipy.
+    from bench.report.published import Number
+    from bench.stats.compare import Comparison
+    from bench.stats.reproduction import Reproduction
+
+Status = Literal["ok", "partial", "failed", "skipped", "not run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One row on one metric of one data set.
+
+    Attributes:
+        mean: Over the seeds that have a value; None where none has.
+        sd: Standard deviation between seeds (n - 1); None with one seed.
+        reason: Why seeds are missing.
+        values: Seed and value, in the order of the seeds.
+        best: Best mean of the ranked rows; rows with equal means share the mark.
+        second: Second-best mean of the ranked rows.
+        tied: Ranked, not the best, and not significantly different from the best.
+        comparison: With the block's reference, Holm-corrected within data set and metric.
+        refusal: Why there is no comparison although there are values.
+        published: The paper's number; None where it prints none.
+        stale: Why values do not match the current code; empty where they do.
+    """
+
+    metric: str
+    status: Status
+    expected_seeds: int
+    mean: float | None = None
+    sd: float | None = None
+    reason: str = ""
+    values: tuple[tuple[int, float], ...] = ()
+    best: bool = False
+    second: bool = False
+    tied: bool = False
+    comparison: Comparison | None = None
+    refusal: str = ""
+    published: Number | None = None
+    stale: str = ""
+
+    @property
+    def difference_from_published(self) -> float | None:
+        """Our mean minus the paper's number; None without either."""
+        if self.mean is None or self.published is None:
+            return None
+        return self.mean - self.published.value
+
+    @property
+    def num_seeds(self) -> int:
+        """Number of seeds that have a value."""
+        return len(self.values)
+
+    @property
+    def significant(self) -> bool:
+        """Whether it differs from the reference after Holm, for better or worse."""
+        return self.comparison is not None and bool(self.comparison.significant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a block.
+
+    Attributes:
+        name: What the page calls it.
+        method: The module in `methods/`.
+        ranked: False for a row that is shown but never best, second or tied.
+        reference: Whether the other rows are tested against this one.
+        cells: One per metric, in the board's order.
+        settings: Resolved settings, dotted path and value as text.
+        outcomes: One per seed.
+    """
+
+    name: str
+    method: str
+    ranked: bool
+    reference: bool
+    cells: tuple[Cell, ...]
+    settings: tuple[tuple[str, str], ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def status(self) -> Status:
+        """Status of all its trials together."""
+        return combined_status(outcome.status for outcome in self.outcomes)
+
+    @property
+    def successful(self) -> list[Outcome]:
+        """Seeds that succeeded."""
+        return [outcome for outcome in self.outcomes if outcome.status == "ok"]
+
+    @property
+    def stale(self) -> bool:
+        """Whether one of its values does not match the current code."""
+        return any(outcome.stale for outcome in self.outcomes)
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether it has no value because memory ran out."""
+        return not self.successful and any(outcome.out_of_memory for outcome in self.outcomes)
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """All comparisons with the reference, in the order of the metrics."""
+        return tuple(cell.comparison for cell in self.cells if cell.comparison is not None)
+
+    def cell(self, metric: str) -> Cell:
+        """Return the row's cell of a metric."""
+        return next(cell for cell in self.cells if cell.metric == metric)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """All rows on one data set.
+
+    Attributes:
+        dataset: Name of its card; title: what the page calls it.
+        num_cases: Number of test cases; None as long as there is no result.
+        num_items: Size of the catalog; None likewise.
+        fingerprint: Of the prepared data behind every value of the block; empty likewise.
+        reproduction: Our values next to the paper's; None where it prints none, or before testing.
+    """
+
+    dataset: str
+    title: str
+    num_cases: int | None
+    num_items: int | None
+    fingerprint: str
+    license: str
+    citation: str
+    homepage: str
+    rows: tuple[Row, ...]
+    reproduction: Reproduction | None = None
+
+    @property
+    def reference(self) -> Row | None:
+        """The row that the others are tested against."""
+        return next((row for row in self.rows if row.reference), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completeness:
+    """Number of trials (row × data set × seed) per status; stale ones are among the ok."""
+
+    ok: int
+    failed: int
+    skipped: int
+    not_run: int
+    stale: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of trials the board plans."""
+        return self.ok + self.failed + self.skipped + self.not_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimLine:
+    """A claim of the board's paper with both verdicts.
+
+    Attributes:
+        id: As in S-04a; section: of the paper; sentence: in our words.
+        implied: No sentence of the paper says it, but its argument needs it.
+        published_verdict: In the paper's numbers; published_count: "6 of 8", or empty.
+        verdict: In our results; count: cells by verdict, or empty.
+        note: What a reader should know about the printed numbers.
+        cells: Data set, metric, verdict and numbers of each comparison that was made.
+        missing: Why others were not.
+    """
+
+    id: str
+    section: str
+    sentence: str
+    implied: bool
+    published_verdict: Printed
+    published_count: str
+    verdict: Ours
+    count: str
+    note: str
+    cells: tuple[tuple[str, str, str, str], ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The paper whose table a board reproduces: short name, title, and what differs from it."""
+
+    paper: str
+    title: str
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One swept setting of a board.
+
+    Attributes:
+        row: What the claims call the swept method; x: and the setting.
+        steps: Value of the setting and name of the row, in ascending order.
+    """
+
+    row: str
+    x: str
+    steps: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardTable:
+    """A board with its values, tests and captions.
+
+    Attributes:
+        reference: Name of the row that the others are tested against.
+        scope: Says where rows ran on less than the papers' budget; empty where they did not.
+        protocol: Cases, candidates, k and seeds in one sentence.
+        statistics: Tests, correction and intervals, fit for a paper.
+        mean_ranks: Mean ranks over the data sets, one sentence per metric.
+        source: The paper whose table this one reproduces; None for a board of our own.
+        claims: What that paper claims about these rows.
+        sweeps: Settings that its rows sweep.
+    """
+
+    name: str
+    title: str
+    description: str
+    reference: str
+    metrics: tuple[str, ...]
+    datasets: tuple[Block, ...]
+    completeness: Completeness
+    scope: str
+    protocol: str
+    statistics: str
+    mean_ranks: tuple[str, ...] = ()
+    source: Source | None = None
+    claims: tuple[ClaimLine, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
+
+    @property
+    def rows(self) -> list[tuple[Block, Row]]:
+        """All rows of all data sets."""
+        return [(block, row) for block in self.datasets for row in block.rows]
+
+    @property
+    def any_stale(self) -> bool:
+        """Whether it shows a value that does not match the current code."""
+        return any(row.stale for _, row in self.rows)
+
+    @property
+    def any_published(self) -> bool:
+        """Whether the paper prints a number of any of its cells."""
+        return any(cell.published for _, row in self.rows for cell in row.cells)
+
+
+def combined_status(statuses: Iterable[SeedStatus]) -> Status:
+    """Combine the seeds of a row: any value makes it "partial"; "failed" comes before "skipped"."""
+    distinct = set(statuses)
+    if distinct == {"ok"}:
+        return "ok"
+    if "ok" in distinct:
+        return "partial"
+    ordered: tuple[Status, ...] = ("failed", "skipped")
+    return next((status for status in ordered if status in distinct), "not run")
