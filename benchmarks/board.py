@@ -34,7 +34,7 @@ from bench.metrics.evaluate import Scores, evaluate
 from bench.plan.trials import Board, Trial
 from bench.report.render import pages
 from bench.report.stats_cache import StoredStatistics
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 from bench.results.schema import (
     Cost,
     DataFacts,

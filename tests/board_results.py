@@ -18,7 +18,7 @@ from bench.metrics.evaluate import evaluate
 from bench.plan.trials import Board, Trial
 from bench.report.assemble import assemble
 from bench.report.table import Block, BoardTable, Row
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 from bench.results.schema import DataFacts, Evaluation, Result, write_result
 
 METRICS = ("DivRatio@1", "DivRatio@5", "ORRatio@1", "MGU@5", "HR@5", "NDCG@5")

@@ -18,7 +18,7 @@ from bench.data import prepared
 from bench.errors import BenchError
 from bench.report.examples import Example, board_examples, read_examples
 from bench.report.render import pages
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 from bench.results.schema import find_result
 from bench.runner.store import Store
 

@@ -21,7 +21,7 @@ from bench.report.render.html import group_columns, render_html
 from bench.report.render.markdown import render_markdown
 from bench.report.render.terminal import render_table
 from bench.report.table import BoardTable, Cell, combined_status
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 
 
 @pytest.fixture(scope="module")

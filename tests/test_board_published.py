@@ -22,7 +22,7 @@ from bench.report.render.latex import escape, render_latex
 from bench.report.render.markdown import render_markdown
 from bench.report.render.pages import board_pages
 from bench.report.table import BoardTable
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 from bench.results.schema import DataFacts, Evaluation, Result, write_result
 
 METRICS = (

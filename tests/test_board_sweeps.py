@@ -23,7 +23,7 @@ from bench.report.render.charts import Line as ChartLine
 from bench.report.render.charts import line_chart, sweep_charts
 from bench.report.render.figures import fit_scale
 from bench.report.sweeps import find_sweeps
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 

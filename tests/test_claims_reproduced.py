@@ -25,7 +25,7 @@ from bench.report.claims.interaction_tests import difference_of_differences
 from bench.report.claims.relative_intervals import relative
 from bench.report.claims.reproduced import OursClaim
 from bench.report.claims.runs import Comparisons, Runs
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 from bench.stats.samples import Sample
 
 NUM_CASES, NUM_ITEMS = 300, 60

@@ -16,7 +16,7 @@ from bench.report.render.cell_details import describe_attempt
 from bench.report.render.charts import checkpoint_charts, checkpoint_means, training_charts
 from bench.report.render.html import render_html
 from bench.results.curves import MAX_POINTS, read_curves, read_series, split_name
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 
 
 def change(folder: Path, trial: str, **content: Any) -> None:

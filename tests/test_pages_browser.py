@@ -21,7 +21,7 @@ from board_results import Line, assemble_from, make
 from bench.report.examples import Example
 from bench.report.render import pages
 from bench.report.table import BoardTable
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 from bench.results.schema import StageRecord, find_result, write_result
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")

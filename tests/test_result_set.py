@@ -9,7 +9,7 @@ import pytest
 from board_results import METRICS, NUM_CASES, Line, make
 
 from bench.errors import BenchError
-from bench.results.result_set import load_results, most_common_fingerprint, stack_seeds
+from bench.results.load import load_results, most_common_fingerprint, stack_seeds
 from bench.results.schema import find_result, read_cases
 
 

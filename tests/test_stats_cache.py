@@ -11,7 +11,7 @@ from board_results import Line, assemble_from, make, row
 from bench.report import stats_cache
 from bench.report.claims.section import claim_lines
 from bench.report.stats_cache import StoredStatistics
-from bench.results.result_set import load_results
+from bench.results.load import load_results
 from bench.results.schema import find_result, write_result
 
 

@@ -79,7 +79,7 @@ def _tests(wanted: Sequence[tuple[str, ...]], results: Path) -> dict[tuple[str, 
     from bench.cli.selection import RECORDS, cells, recall
     from bench.report.claims.board_runs import read_runs
     from bench.report.claims.runs import Comparisons
-    from bench.results.result_set import load_results
+    from bench.results.load import load_results
 
     stored = load_results(results)
     planned: dict[str, tuple[Board, Cells]] = {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.plan.trials import Board
     from bench.report.significance import StatisticsCache
     from bench.report.table import BoardTable
-    from bench.results.result_set import ResultSet
+    from bench.results.load import ResultSet
     from bench.runner.store import Store
 
 
@@ -37,7 +37,7 @@ def report(
 ) -> None:
     """Print and render boards from stored results; without a selection, all that were run."""
     from bench.report.assemble import report_json
-    from bench.results.result_set import load_results
+    from bench.results.load import load_results
     from bench.runner.store import Store
 
     if examples:
@@ -168,7 +168,7 @@ def render_boards(
     from bench.report.examples import board_examples
     from bench.report.render import pages
     from bench.report.stats_cache import StoredStatistics
-    from bench.results.result_set import load_results
+    from bench.results.load import load_results
 
     stored = load_results(results)
     cache: StatisticsCache = {} if store is None else StoredStatistics(store.root)

@@ -90,7 +90,7 @@ class Pages:
         from bench.cli.report import assemble_boards, planned_boards
         from bench.report.examples import board_examples
         from bench.report.render import pages
-        from bench.results.result_set import load_results
+        from bench.results.load import load_results
         from bench.runner.store import Store
 
         stored = load_results(self.results)

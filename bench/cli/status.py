@@ -28,7 +28,7 @@ def status(
     """
     from bench.cli.report import planned_boards
     from bench.report.assemble import assemble
-    from bench.results.result_set import load_results
+    from bench.results.load import load_results
     from bench.runner.run_directory import live_runs
 
     stored = load_results(results)

@@ -37,9 +37,7 @@ WHOLE = "*"  # name of a module that is used as a value, with all its definition
 # a new sentence in an error message must not cost anybody a week of GPU time.
 PLUMBING = (
     "bench.errors",
-    "bench.config.toml",
-    "bench.config.cards",
-    "bench.config.plugins",
+    "bench.config",
     "bench.data.archives",
     "bench.data.assets",
     "bench.data.encoders",

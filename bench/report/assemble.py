@@ -20,8 +20,8 @@ from bench.report.paper import Paper
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
 from bench.report.table import Block, BoardTable, Completeness, Row
+from bench.results.load import FINAL, ResultSet, most_common_fingerprint
 from bench.results.outcomes import Outcome, ambiguous_outcome, trial_outcome
-from bench.results.result_set import FINAL, ResultSet, most_common_fingerprint
 
 RowTrials = Sequence[tuple[BoardRow, Trial]]
 """A board's planned trials, each with its row."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.table import BoardTable, Row
-from bench.results.result_set import ResultSet
+from bench.results.load import ResultSet
 from bench.results.schema import Result, StageRecord
 
 

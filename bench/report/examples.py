@@ -15,8 +15,8 @@ from pathlib import Path
 from bench.data import prepared
 from bench.errors import BenchError
 from bench.report.table import BoardTable
+from bench.results.load import ResultSet
 from bench.results.ranking_file import read_ranking
-from bench.results.result_set import ResultSet
 from bench.results.schema import Result
 from bench.runner.store import Store
 

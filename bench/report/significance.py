@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from bench.errors import BenchError
 from bench.report.table import Block, Row
-from bench.results.result_set import ResultSet
+from bench.results.load import ResultSet
 from bench.stats.samples import Sample
 
 StatisticsCache: TypeAlias = MutableMapping[Any, Any]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.plan.code_versions import Version, recorded
+from bench.plan.code_versions import Version, recorded_versions
 from bench.plan.trials import Trial
-from bench.results.result_set import FINAL, ResultSet
+from bench.results.load import FINAL, ResultSet
 from bench.results.schema import Result
 
 NUM_HASH_DIGITS = 12
@@ -121,7 +121,7 @@ def staleness(result: Result, current: Mapping[str, Version] | None = None) -> s
     Returns:
         A sentence, or "" where every recorded version is the current one.
     """
-    current = recorded() if current is None else current
+    current = recorded_versions() if current is None else current
     oldest: dict[str, int] = {}
     for stage in result.stages:
         if stage.version is not None:

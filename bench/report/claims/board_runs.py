@@ -9,7 +9,7 @@ from bench.plan.trials import Board
 from bench.report.assemble import RowTrials, outcomes_by_row
 from bench.report.claims.runs import Runs, Steps
 from bench.report.sweeps import find_sweeps
-from bench.results.result_set import ResultSet
+from bench.results.load import ResultSet
 from bench.stats.samples import Sample
 
 

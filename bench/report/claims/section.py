@@ -15,7 +15,7 @@ from bench.report.claims.cards import Book, Claim, book_paths, load
 from bench.report.claims.runs import Comparisons
 from bench.report.significance import StatisticsCache
 from bench.report.table import BoardTable, ClaimLine
-from bench.results.result_set import ResultSet
+from bench.results.load import ResultSet
 
 PlannedBoards = Mapping[str, tuple[Board, RowTrials]]
 

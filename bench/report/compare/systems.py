@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.results.result_set import FINAL, stack_seeds
+from bench.results.load import FINAL, stack_seeds
 from bench.results.schema import CaseTable, Evaluation, Result, is_whole, read_cases, read_result
 from bench.stats.consistency import require_recorded
 from bench.stats.samples import Sample

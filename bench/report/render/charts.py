@@ -14,7 +14,7 @@ from bench.report.format import direction_arrow, format_count, format_value, joi
 from bench.report.render.figures import Scale, fit_scale, horizontal_grid, svg, svg_line, svg_text
 from bench.report.table import Block, Row, Sweep
 from bench.results.curves import Curve, read_curves
-from bench.results.result_set import FINAL, ResultSet
+from bench.results.load import FINAL, ResultSet
 
 WIDTH, HEIGHT = 300, 196
 LEFT, RIGHT, TOP, BOTTOM = 56, WIDTH - 20, 14, 150

@@ -24,7 +24,7 @@ from bench.report.costs import results_of, row_costs
 from bench.report.render import charts, figures
 from bench.report.render.cell_details import Examples, example_facts, page_data
 from bench.report.table import BoardTable
-from bench.results.result_set import ResultSet
+from bench.results.load import ResultSet
 
 
 def render_html(

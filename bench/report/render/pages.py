@@ -18,7 +18,7 @@ from bench.report.render.html import fill_template, render_html
 from bench.report.render.latex import render_latex
 from bench.report.render.markdown import escape, markdown_table, render_markdown
 from bench.report.table import BoardTable
-from bench.results.result_set import ResultSet
+from bench.results.load import ResultSet
 
 INDEX = "index.json"
 
