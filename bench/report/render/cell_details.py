@@ -13,7 +13,8 @@ from bench.report import format as w
 from bench.report.costs import RowCost, results_of
 from bench.report.examples import Example
 from bench.report.table import Block, BoardTable, Cell, Row
-from bench.results.load import Outcome, ResultSet
+from bench.results.load import ResultSet
+from bench.results.outcomes import Outcome
 from bench.results.schema import Attempt, Result
 
 KEY_DIGITS = 12
