@@ -111,7 +111,7 @@ class ResultSet:
                 "reason": result.reason,
             }
             settings = {f"settings.{path}": value for path, value in result.settings.items()}
-            values = [
+            values: list[tuple[str | None, str | None, float | None]] = [
                 (ranking, metric, value)
                 for ranking, evaluation in result.evaluations.items()
                 for metric, value in evaluation.metrics.items()

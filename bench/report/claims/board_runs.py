@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.config.cards import BoardRow
 from bench.errors import BenchError
-from bench.plan.trials import Board
+from bench.plan.trials import Board, Trial
 from bench.report.assemble import RowTrials, outcomes_by_row
 from bench.report.claims.runs import Runs, Steps
 from bench.report.sweeps import find_sweeps
@@ -26,7 +27,7 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     for board, row_trials in planned:
         for row, trial in row_trials:
             owners.setdefault((trial.dataset, row.name), board.name)
-    by_dataset: dict[str, list[tuple[object, object]]] = {}
+    by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
             if owners[trial.dataset, row.name] == board.name:
