@@ -4,6 +4,7 @@ from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
+from bench.metrics.metric import CategoryMass, ItemCounts, Metric, RankedCases
 from bench.plan import (
     Constrained,
     Data,
@@ -49,18 +50,22 @@ from bench.plan import (
 __all__ = [
     "BenchError",
     "Catalog",
+    "CategoryMass",
     "Constrained",
     "Data",
     "FineTuned",
     "Grounded",
+    "ItemCounts",
     "Knowing",
     "Lists",
+    "Metric",
     "Model",
     "Pairs",
     "Plain",
     "Plan",
     "Policy",
     "Preferring",
+    "RankedCases",
     "Reranked",
     "Rows",
     "Stage",

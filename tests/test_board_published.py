@@ -15,7 +15,7 @@ from bench.plan.trials import Board, Trial
 from bench.report import published
 from bench.report.assemble import report_json
 from bench.report.cells import best_and_second
-from bench.report.claims.cards import load
+from bench.report.claims.cards import load_claims
 from bench.report.claims.section import claim_lines
 from bench.report.render.html import render_html
 from bench.report.render.latex import escape, render_latex
@@ -33,7 +33,7 @@ ROWS = ("SASRec", "BIGRec", "RW", "D3", "DMPO", "SDPO", "RosePO", "SPRec")
 
 def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
     """Write every number of the printed table as the result of one seed."""
-    book, numbers = load("sprec"), published.load()
+    book, numbers = load_claims("sprec"), published.load()
     rows = tuple(
         BoardRow(method="popularity", label=name, ranked=name != "SASRec") for name in ROWS
     )
@@ -58,7 +58,7 @@ def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
                 data_seed=0,
                 settings={"row": line.name},
             )
-            places = {metric: book.place(line.name, printed, metric) for metric in METRICS}
+            places = {metric: book.find_place(line.name, printed, metric) for metric in METRICS}
             values = {metric: numbers.number(place).value for metric, place in places.items()}
             evaluation = Evaluation(
                 metrics=values, ks=[1, 5], num_cases=1000, num_known=1000, num_items=4000,

@@ -24,7 +24,7 @@ from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, run
+from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
 from bench.stages import ground, hidden
 from bench.stages.embed import read_vectors
@@ -163,7 +163,7 @@ def test_the_whole_of_it_with_gamma_chosen_on_validation(tmp_path: Path) -> None
     )  # fmt: skip
     trials = [trial for _, trial in board_trials(Board(name="t", card=card), ks=(5,))]
     assert [trial.problem for trial in trials] == [""] * 4
-    options = Options(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
+    options = RunOptions(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
     assert run(trials, options=options, executor=InlineExecutor).exit_code == 0
     found = [find_result(tmp_path / "r", trial.id) for trial in trials]
     choices = [

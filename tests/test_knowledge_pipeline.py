@@ -13,7 +13,7 @@ from bench.models.lm.threads import compute_threads
 from bench.plan.trials import Board, all_ks, board_trials
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, run
+from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
 
 CARD = """
@@ -121,7 +121,7 @@ def test_texts_help_and_the_texts_of_others_do_not(telling: Path) -> None:
     one = Board(name="t", card=card)
     trials = {row.name: t for row, t in board_trials(one, ks=all_ks([one]), data_dir=telling)}
     assert not any(trial.problem for trial in trials.values())
-    options = Options(
+    options = RunOptions(
         store=Store(telling / "store"),
         results=telling / "results",
         data_dir=telling,

@@ -27,10 +27,10 @@ from bench.plan.graph import build
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import LIST_KS
 from bench.plan.trials import Board, Trial, all_ks, board_trials
-from bench.report.claims.cards import load as claims
+from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, run
+from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
 from bench.stages import evaluate_lists as evaluation
 from bench.stages import pretrain
@@ -420,7 +420,7 @@ def test_plain_rows_run_from_cards_to_results(tmp_path: Path) -> None:
         for by in ("given", "popularity", "oracle")
     ]
     trials = plan(board(*orders, BoardRow(method="prm")))
-    options = Options(store=Store(tmp_path / "store"), results=tmp_path / "results", quiet=True)
+    options = RunOptions(store=Store(tmp_path / "store"), results=tmp_path / "results", quiet=True)
     assert len(run(list(trials.values()), options=options, executor=InlineExecutor).ok) == 4
     found = {name: find_result(tmp_path / "results", one.id) for name, one in trials.items()}
     metrics = {name: one.evaluations["final"].metrics for name, one in found.items() if one}

@@ -29,11 +29,11 @@ def status(
     from bench.cli.report import planned_boards
     from bench.report.assemble import assemble
     from bench.results.load import load_results
-    from bench.runner.run_directory import live_runs
+    from bench.runner.run_directory import find_active_runs
 
     stored = load_results(results)
     tables = [assemble(*one, stored, tested=False) for one in planned_boards(asked, results)]
-    running = [unit for run in live_runs(store, results) for unit in run.units()]
+    running = [unit for run in find_active_runs(store, results) for unit in run.list_units()]
     if as_json:
         boards = [_content(one) for one in tables]
         print(json.dumps({"boards": boards, "running": running}, indent=2))
@@ -44,8 +44,8 @@ def status(
 def _now(running: Sequence[dict[str, Any]]) -> list[str]:
     """Write what runs now, a line a unit of work."""
     lines = [
-        f"  {one['about']}: running {one['stage']}, {one['seconds']:.0f} s, last sign of life "
-        f"{one['last_sign_seconds']:.0f} s ago (process {one['pid']} on {one['host']}"
+        f"  {one['description']}: running {one['stage']}, {one['seconds']:.0f} s, last heartbeat "
+        f"{one['seconds_since_heartbeat']:.0f} s ago (process {one['pid']} on {one['host']}"
         + (f", attempt {one['attempt']})" if one["attempt"] > 1 else ")")
         for one in running
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.hashing import Plain
+from bench.metrics.plugins import plugin_arguments
+from bench.metrics.registry import plugin_metrics
 from bench.plan.stage import Stage
 from bench.plan.types import ITEMS, Nouns, Rows
 
@@ -149,8 +151,10 @@ def rank(
 
 def evaluate(ranking: Stage, cases: Rows, *, ks: Sequence[int]) -> Stage:
     """Compute every metric at every k of a ranking, with its per-case values."""
+    args, functions = plugin_arguments(plugin_metrics())
     return Stage(
         kind="evaluate",
-        args={"ks": list(ks)},
+        args={"ks": list(ks), **args},
         inputs={"data": cases.data, "cases": cases.stage, "ranking": ranking},
+        functions=functions,
     )

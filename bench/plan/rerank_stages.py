@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.hashing import Plain
+from bench.metrics.plugins import plugin_arguments
+from bench.metrics.registry import plugin_metrics
 from bench.plan.stage import Stage
 
 PARTS = ("train", "valid", "test")
@@ -164,6 +166,10 @@ def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
         ks: Asked for; those beyond a list's length are left out, KAR's are always there.
     """
     fitting = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
+    args, functions = plugin_arguments(plugin_metrics())
     return Stage(
-        kind="evaluate_lists", args={"ks": fitting}, inputs={"lists": lists, "scores": scores}
+        kind="evaluate_lists",
+        args={"ks": fitting, **args},
+        inputs={"lists": lists, "scores": scores},
+        functions=functions,
     )

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from bench.hashing import Plain
-from bench.metrics.names import parse
+from bench.metrics.plugins import plugin_arguments
+from bench.metrics.registry import get_metric, plugin_metrics
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Rows
 
@@ -56,8 +57,13 @@ def select(
     """
     assert validation, "there is nothing to choose from"
     assert validation.keys() == test.keys(), "a candidate ranks validation and test cases"
-    args: dict[str, Plain] = {"names": list(validation), "metric": parse(metric).name}
+    judge = get_metric(metric)
+    plugins = {
+        name: plugin for name, plugin in plugin_metrics().items() if plugin.family == judge.family
+    }
+    extra, functions = plugin_arguments(plugins)
+    args: dict[str, Plain] = {"names": list(validation), "metric": judge.name, **extra}
     inputs = {"data": valid.data, "cases": valid.stage}
     for place, name in enumerate(validation):
         inputs |= {f"valid_{place}": validation[name], f"test_{place}": test[name]}
-    return Stage(kind="select", args=args, inputs=inputs)
+    return Stage(kind="select", args=args, inputs=inputs, functions=functions)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import BenchError
-from bench.stats.compare import Comparison, against_reference, ties_with_best
+from bench.stats.compare import Comparison, compare_with_reference, find_ties_with_best
 from bench.stats.samples import Sample
 
 
@@ -72,22 +72,22 @@ def _compare_family(
 ) -> tuple[list[Comparison], dict[str, str]]:
     """Compare all comparable rows; a row with other test cases must not cost the rest."""
     try:
-        return against_reference(reference, others, metric), {}
+        return compare_with_reference(reference, others, metric), {}
     except BenchError:
         refusals: dict[str, str] = {}
         for other in others:
             try:
-                against_reference(reference, [other], metric)
+                compare_with_reference(reference, [other], metric)
             except BenchError as error:
                 refusals[other.name] = error.message
     comparable = [other for other in others if other.name not in refusals]
-    return against_reference(reference, comparable, metric), refusals
+    return compare_with_reference(reference, comparable, metric), refusals
 
 
 def _find_ties(samples: Sequence[Sample], metric: str) -> tuple[tuple[str, ...], str]:
     if len(samples) < 2:
         return (), ""
     try:
-        return ties_with_best(samples, metric), ""
+        return find_ties_with_best(samples, metric), ""
     except BenchError as error:
         return (), error.message

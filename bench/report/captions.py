@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from bench.config import plugins
 from bench.config.cards import BoardCard, Rows
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.format import format_count, join_words
-from bench.report.table import Block, Cell
+from bench.report.table import Block
+from bench.stats.descriptions import (
+    RESAMPLING,
+    describe_correction,
+    describe_intervals,
+    describe_tests,
+)
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
@@ -63,7 +69,7 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
         for block in blocks
         if block.num_cases is not None and block.num_items is not None
     ]
-    ks = sorted({k for name in card.metrics if (k := parse(name).k) is not None})
+    ks = sorted({k for name in card.metrics if (k := get_metric(name).k) is not None})
     cut = f"Lists are cut at k = {join_words([str(k) for k in ks])}; " if ks else ""
     task = (
         "Re-ranking of each test case's candidate list"
@@ -90,76 +96,34 @@ def _reranks(card: BoardCard) -> bool:
 
 def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
     """Describe tests, correction and intervals of the comparisons that were made."""
-    from bench.stats.compare import NUM_RESAMPLES  # a report of values does not wait for scipy
-
-    cells = [cell for block in blocks for row in block.rows for cell in row.cells]
-    tested = [cell for cell in cells if cell.comparison is not None]
+    tests = [test for block in blocks for row in block.rows for test in row.comparisons]
     values = (
         f"Values are means over {format_count(card.seeds, 'seed')} ± the standard deviation "
         "between seeds."
         if card.seeds > 1
         else "Values are of a single seed, so the variance between seeds is unknown."
     )
-    if not tested:
+    if not tests:
         return f"{values} No row could be compared with {card.reference_row}."
+    metrics = [test.metric for test in tests]
     return " ".join(
         [
             values,
             f"Each row was compared with {card.reference_row} on the same test cases by "
-            f"{_tests(tested)}; tests are two-sided with {NUM_RESAMPLES:,} resamples, or exact "
-            "where fewer exist.",
-            f"p-values are corrected by Holm's procedure within each data set and metric"
-            f"{_family(tested)}; † marks adjusted p ≤ .05.",
-            f"Intervals are 95 % and not corrected: {_intervals(tested)}.",
+            f"{describe_tests(metrics)}; tests are {RESAMPLING}.",
+            f"p-values are {describe_correction(test.family_size for test in tests)}; "
+            "† marks adjusted p ≤ .05.",
+            f"Intervals are 95 % and not corrected: {describe_intervals(metrics)}.",
             *_common_seeds(blocks),
             *_units(blocks),
         ]
     )
 
 
-def _tests(cells: Sequence[Cell]) -> str:
-    means = [cell for cell in cells if parse(cell.metric).per_case]
-    sets = [cell for cell in cells if not parse(cell.metric).per_case]
-    parts = []
-    if means:
-        parts.append(
-            f"paired sign-flip randomization tests of per-case values averaged over seeds "
-            f"({_families(means)})"
-        )
-    if sets:
-        parts.append(f"tests that permute whole lists between the two methods ({_families(sets)})")
-    return join_words(parts)
-
-
-def _families(cells: Sequence[Cell]) -> str:
-    return ", ".join(dict.fromkeys(parse(cell.metric).family for cell in cells))
-
-
-def _family(cells: Sequence[Cell]) -> str:
-    sizes = sorted({cell.comparison.family_size for cell in cells if cell.comparison})
-    return f" (families of {join_words([str(size) for size in sizes])})" if sizes else ""
-
-
-def _intervals(cells: Sequence[Cell]) -> str:
-    from bench.stats.intervals import BY_JACKKNIFE  # see above
-
-    means = [cell for cell in cells if parse(cell.metric).per_case]
-    sets = [cell for cell in cells if not parse(cell.metric).per_case]
-    jackknifed = [cell for cell in sets if parse(cell.metric).family in BY_JACKKNIFE]
-    drawn = [cell for cell in sets if parse(cell.metric).family not in BY_JACKKNIFE]
-    parts = []
-    if means:
-        parts.append(f"paired t ({_families(means)})")
-    if jackknifed:
-        parts.append(f"delete-20 % jackknife ({_families(jackknifed)})")
-    if drawn:
-        parts.append(f"bootstrap standard error ({_families(drawn)})")
-    return ", ".join(parts)
-
-
 def _common_seeds(blocks: Sequence[Block]) -> list[str]:
     """Explain why a difference may not be that of the two means where seeds are missing."""
-    set_level = any(not parse(cell.metric).per_case for row in blocks[0].rows for cell in row.cells)
+    metrics = (cell.metric for row in blocks[0].rows for cell in row.cells)
+    set_level = any(not get_metric(metric).per_case for metric in metrics)
     partial = any(row.status == "partial" for block in blocks for row in block.rows)
     if not (set_level and partial):
         return []
@@ -186,7 +150,7 @@ def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
 
     A metric with such values on fewer than two data sets has none.
     """
-    from bench.stats.ranks import across, sentence  # a report of values does not wait for scipy
+    from bench.stats.ranks import rank_across_datasets  # a report of values does not wait for scipy
 
     sentences = []
     for column, metric in enumerate(card.metrics if len(blocks) > 1 else ()):
@@ -197,7 +161,7 @@ def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
                 if row.ranked and mean is not None:
                     values.setdefault(row.name, {})[block.dataset] = mean
         with contextlib.suppress(BenchError):  # nothing to rank: the cells say why
-            ranks = across(metric, values)
-            if ranks.num_datasets > 1:
-                sentences.append(sentence(ranks))
+            ranking = rank_across_datasets(metric, values)
+            if ranking.num_datasets > 1:
+                sentences.append(ranking.sentence)
     return tuple(sentences)

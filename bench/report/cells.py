@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.table import Cell, Row, combined_status
 from bench.results.outcomes import Outcome
-from bench.stats.seed_variance import mean_sd
+from bench.stats.seed_variance import summarize_seeds
 
 # Means that are closer than this differ only by the order of a sum.
 ROUNDING = 1e-12
@@ -52,7 +52,7 @@ def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
             for row in rows
             if row.ranked and (mean := row.cells[column].mean) is not None
         }
-        columns.append(best_and_second(means, higher_is_better=parse(metric).higher_is_better))
+        columns.append(best_and_second(means, higher_is_better=get_metric(metric).higher_is_better))
     return tuple(
         replace(
             row,
@@ -73,7 +73,7 @@ def aggregate_seeds(metric: str, outcomes: Sequence[Outcome]) -> Cell:
     if unmeasured:
         reasons[f"{metric} was not measured here: {_why_unmeasured(metric)}"] = None
     stale = dict.fromkeys(one.stale for one in outcomes if one.stale and one.seed in values)
-    mean, sd = mean_sd([*values.values()])[:2] if values else (None, None)
+    mean, sd = summarize_seeds([*values.values()])[:2] if values else (None, None)
     return Cell(
         metric=metric,
         status=combined_status(
@@ -99,6 +99,6 @@ def plain_cells(row: Row) -> dict[str, PlainCell]:
 
 
 def _why_unmeasured(metric: str) -> str:
-    if parse(metric).family in ("MGU", "DGU", "GU"):
+    if get_metric(metric).needs_categories:
         return "the catalog does not track its categories."
     return "the catalog may hold fewer items than its lists need."

@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Row
 from bench.results.outcomes import Outcome
+from bench.stats.descriptions import join_words
 
 if TYPE_CHECKING:
     from bench.stats.compare import Comparison
@@ -18,14 +19,9 @@ DIGITS = 4
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "–"
 STALE, STALE_LEGEND = "‡", "stale, made by another version of a stage"
-TIED_LEGEND = "not significantly different from the best (not evidence of equality)"
 VERSION_UNKNOWN = (
     "These results predate version tracking and may not match the current code."
 )  # fmt: skip
-CLAIMS_LEGEND = (
-    "The papers report neither seeds nor intervals, so their numbers are compared as point values. "
-    "Ours: paired tests, Holm-corrected within each data set and metric."
-)
 PUBLISHED_VERDICTS = {"figure": "only plotted", "run": "not printed"}
 _URLS = re.compile(r" \([^()]*https?://[^()]*\)")
 _PREFIXES = re.compile(r"^(needs a stage that failed|not run): ")
@@ -77,11 +73,6 @@ def format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def join_words(words: Sequence[str]) -> str:
-    """Join words as a sentence does: "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
 def single_line(text: str, limit: int = 0) -> str:
     """Put a foreign text on one line without control characters; cut it at `limit` if given."""
     visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
@@ -97,12 +88,12 @@ def shorten_reason(reason: str, limit: int = 160) -> str:
 
 def direction_arrow(metric: str) -> str:
     """Return an arrow to the better side of a metric."""
-    return "↑" if parse(metric).higher_is_better else "↓"
+    return "↑" if get_metric(metric).higher_is_better else "↓"
 
 
 def describe_direction(metric: str) -> str:
     """Say which side of a metric is the better one."""
-    return "higher is better" if parse(metric).higher_is_better else "lower is better"
+    return "higher is better" if get_metric(metric).higher_is_better else "lower is better"
 
 
 def describe_marks(cell: Cell) -> str:
@@ -275,4 +266,5 @@ def describe_test(test: Comparison) -> str:
 
 def choose_main_metric(table: BoardTable) -> str:
     """Choose the metric for the figure of differences: the first NDCG, or the first of all."""
-    return next((one for one in table.metrics if parse(one).family == "NDCG"), table.metrics[0])
+    ndcg = (metric for metric in table.metrics if get_metric(metric).family == "NDCG")
+    return next(ndcg, table.metrics[0])

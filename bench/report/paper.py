@@ -13,7 +13,7 @@ from bench.config import plugins
 from bench.config.cards import BoardCard
 from bench.errors import BenchError
 from bench.report.captions import FULL_BUDGET
-from bench.report.claims.cards import Book, book_paths, load
+from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
 from bench.report.format import join_words
 from bench.report.published import Number, Published
 from bench.report.published import load as load_published
@@ -25,14 +25,14 @@ class Paper:
     """A paper, as far as a board shows it."""
 
     board: str
-    book: Book
+    book: PaperClaims
     numbers: Published
 
     @classmethod
     def of_board(cls, name: str) -> Paper | None:
         """Return the paper that a board reproduces; None for a board of our own."""
-        for paper in sorted(book_paths()):
-            book = load(paper)
+        for paper in sorted(find_claim_files()):
+            book = load_claims(paper)
             if any(name in claim.boards for claim in book.claims):
                 return cls(board=name, book=book, numbers=load_published())
         return None
@@ -66,7 +66,7 @@ class Paper:
     def _number(self, row: str, dataset: str, metric: str) -> Number | None:
         if row not in self.book.rows:
             return None
-        place = self.book.place(row, dataset, metric)
+        place = self.book.find_place(row, dataset, metric)
         return None if place is None else self.numbers.find(place)
 
     def _differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.config.cards import BoardRow
 from bench.plan.trials import Board, Trial
-from bench.report.claims.cards import SweptSetting, book_paths, load
+from bench.report.claims.cards import SweptSetting, find_claim_files, load_claims
 from bench.report.table import Sweep
 
 MIN_STEPS = 3
@@ -24,7 +24,7 @@ def find_sweeps(board: Board, row_trials: Sequence[tuple[BoardRow, Trial]]) -> t
     if base is None:
         return ()
     sweeps = []
-    for swept in (one for paper in sorted(book_paths()) for one in load(paper).sweeps):
+    for swept in (one for paper in sorted(find_claim_files()) for one in load_claims(paper).sweeps):
         if swept.method != base.method:
             continue
         steps: dict[float, str] = {}

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.report.claims.verdict import Ours, Printed
+from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
 
 if TYPE_CHECKING:
@@ -188,9 +188,9 @@ class ClaimLine:
     section: str
     sentence: str
     implied: bool
-    published_verdict: Printed
+    published_verdict: PublishedVerdict
     published_count: str
-    verdict: Ours
+    verdict: ReproducedVerdict
     count: str
     note: str
     cells: tuple[tuple[str, str, str, str], ...]

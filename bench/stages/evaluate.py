@@ -21,10 +21,19 @@ from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
+from bench.metrics.registry import select_plugins
 from bench.results.ranking_file import read_ranking
 
 
-def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) -> None:
+def run(
+    job: Job,
+    *,
+    ks: Sequence[int],
+    data: Path,
+    cases: Path,
+    ranking: Path,
+    plugins: Sequence[str] = (),
+) -> None:
     """Evaluate a ranking at every k that its lists, and the catalog, are long enough for."""
     source = prepared.shared(data)
     samples = prepared.shared_rows(cases)
@@ -43,6 +52,7 @@ def run(job: Job, *, ks: Sequence[int], data: Path, cases: Path, ranking: Path) 
         histories=windows.histories,
         catalog=source.catalog,
         ks=fitting,
+        plugins=select_plugins(plugins),
     )
     content = {
         "evaluation": {

@@ -17,10 +17,14 @@ import pyarrow.parquet as pq
 
 from bench.data import prepared_lists as data
 from bench.hashing import Job
-from bench.metrics.rerank import evaluate_lists, ordered_labels
+from bench.metrics.evaluate import evaluate_lists
+from bench.metrics.registry import select_plugins
+from bench.metrics.rerank import sort_labels
 
 
-def run(job: Job, *, ks: Sequence[int], lists: Path, scores: Path) -> None:
+def run(
+    job: Job, *, ks: Sequence[int], lists: Path, scores: Path, plugins: Sequence[str] = ()
+) -> None:
     """Evaluate the scores of the test lists; those without positives count as 0.
 
     A case is a list, known by its user and the place of its first item in what the user did.
@@ -28,7 +32,7 @@ def run(job: Job, *, ks: Sequence[int], lists: Path, scores: Path) -> None:
     source = data.shared(lists)
     rows, scored = data.read_scores(scores)
     labels, users = source.labels[rows], source.users[rows]
-    found = evaluate_lists(scored, labels, users, ks=ks)
+    found = evaluate_lists(scored, labels, ks=ks, plugins=select_plugins(plugins))
     content = {
         "evaluation": {
             "metrics": found.metrics,
@@ -44,7 +48,7 @@ def run(job: Job, *, ks: Sequence[int], lists: Path, scores: Path) -> None:
     (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     names = [source.user_ids[user] for user in users]
     cases = [f"{name}:{first}" for name, first in zip(names, source.first[rows], strict=True)]
-    positive = ordered_labels(scored, labels) > 0
+    positive = sort_labels(scored, labels) > 0
     columns: dict[str, object] = {
         "case": cases,
         "user": names,

@@ -16,12 +16,20 @@ from bench.data import prepared
 from bench.errors import BenchError, unknown
 from bench.hashing import Job
 from bench.metrics.evaluate import evaluate
-from bench.metrics.names import Metric, parse
+from bench.metrics.metric import Metric
+from bench.metrics.registry import get_metric, select_plugins
 from bench.results.ranking_file import FILE, read_ranking
 
 
 def run(
-    job: Job, *, names: Sequence[str], metric: str, data: Path, cases: Path, **rankings: Path
+    job: Job,
+    *,
+    names: Sequence[str],
+    metric: str,
+    data: Path,
+    cases: Path,
+    plugins: Sequence[str] = (),
+    **rankings: Path,
 ) -> None:
     """Write the ranking of the best candidate.
 
@@ -31,14 +39,15 @@ def run(
         metric: What they are judged by.
         data: The prepared data.
         cases: The validation cases.
+        plugins: Reference to the metric if it is a plug-in.
         rankings: `valid_<n>` and `test_<n>` of the n-th candidate, from 0.
 
     Raises:
         BenchError: A candidate has no such metric, or its value is no finite number.
     """
-    asked = parse(metric)
+    asked = get_metric(metric)
     values = {
-        name: _value(asked, name, data, cases, rankings[f"valid_{place}"])
+        name: _value(asked, name, data, cases, rankings[f"valid_{place}"], plugins)
         for place, name in enumerate(names)
     }
     chosen = best(values, higher_is_better=asked.higher_is_better)
@@ -54,7 +63,9 @@ def best(values: Mapping[str, float], *, higher_is_better: bool) -> str:
     return max(values, key=lambda name: sign * values[name])
 
 
-def _value(metric: Metric, name: str, data: Path, cases: Path, ranking: Path) -> float:
+def _value(
+    metric: Metric, name: str, data: Path, cases: Path, ranking: Path, plugins: Sequence[str]
+) -> float:
     source = prepared.shared(data)
     windows = source.windows(prepared.shared_rows(cases))
     found = evaluate(
@@ -63,6 +74,7 @@ def _value(metric: Metric, name: str, data: Path, cases: Path, ranking: Path) ->
         histories=windows.histories,
         catalog=source.catalog,
         ks=[metric.k or 1],
+        plugins=select_plugins(plugins),
     ).metrics
     if metric.name not in found:
         raise unknown("metric of this data set", metric.name, found)

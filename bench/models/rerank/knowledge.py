@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import unknown
-from bench.metrics.rerank import ndcg, ordered_labels
+from bench.metrics.rerank import ndcg_of_labels, sort_labels
 from bench.models.rerank.model import Reranker
 from bench.models.rerank.scoring import Rows, scores
 
@@ -81,7 +81,7 @@ def rewards(model: Reranker, rows: Rows) -> Rewards:
         scored = scores(model, kept, text)
         with torch.inference_mode():
             losses = model.losses(scored, kept.labels).double().numpy()
-        gains = ndcg(ordered_labels(scored.numpy(), labels), REWARD_K)
+        gains = ndcg_of_labels(sort_labels(scored.numpy(), labels), REWARD_K)
         for kind, values in enumerate((gains, losses)):
             found[kind, :, text] = np.bincount(users, values, minlength=num_users) / num_lists
     return Rewards(ndcg=found[0], losses=found[1])

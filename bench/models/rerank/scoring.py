@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.rerank import average_precision, ordered_labels
+from bench.metrics.rerank import average_precision, sort_labels
 from bench.models.rerank.model import Reranker
 
 SELECTION_K = 5
@@ -68,7 +68,7 @@ def scores(model: Reranker, rows: Rows, text: int = 0) -> Tensor:
 
 def mean_average_precision(model: Reranker, rows: Rows) -> float:
     """Return KAR's MAP@5 over all lists; those without positives count as 0."""
-    ordered = ordered_labels(scores(model, rows).numpy(), rows.labels.numpy().astype(np.int8))
+    ordered = sort_labels(scores(model, rows).numpy(), rows.labels.numpy().astype(np.int8))
     return float(average_precision(ordered, SELECTION_K).mean())
 
 

@@ -8,10 +8,10 @@ from bench.hashing import checksum, digest
 from bench.plan.trials import Board
 from bench.report import published
 from bench.report.assemble import RowTrials
-from bench.report.claims import published_values
-from bench.report.claims import reproduced as ours
 from bench.report.claims.board_runs import read_runs
-from bench.report.claims.cards import Book, Claim, book_paths, load
+from bench.report.claims.cards import Claim, PaperClaims, find_claim_files, load_claims
+from bench.report.claims.published_values import judge_published
+from bench.report.claims.reproduced import judge_reproduced
 from bench.report.claims.runs import Comparisons
 from bench.report.significance import StatisticsCache
 from bench.report.table import BoardTable, ClaimLine
@@ -20,11 +20,11 @@ from bench.results.load import ResultSet
 PlannedBoards = Mapping[str, tuple[Board, RowTrials]]
 
 
-def claims_of(board: str) -> list[tuple[Book, Claim]]:
+def claims_of(board: str) -> list[tuple[PaperClaims, Claim]]:
     """Return the claims that a board shows: those that name it first."""
     return [
         (book, claim)
-        for book in map(load, sorted(book_paths()))
+        for book in map(load_claims, sorted(find_claim_files()))
         for claim in book.claims
         if claim.boards[0] == board
     ]
@@ -85,10 +85,10 @@ def _file_checksums(
 
 
 def _claim_line(
-    claim: Claim, book: Book, tests: Comparisons, numbers: published.Published
+    claim: Claim, book: PaperClaims, tests: Comparisons, numbers: published.Published
 ) -> ClaimLine:
-    in_paper = published_values.judge(claim, book, numbers)
-    reproduced = ours.judge(claim, book, tests)
+    in_paper = judge_published(claim, book, numbers)
+    reproduced = judge_reproduced(claim, book, tests)
     return ClaimLine(
         id=claim.id,
         section=claim.section,
@@ -101,7 +101,7 @@ def _claim_line(
         note=claim.note,
         cells=tuple(
             (one.cell.dataset, one.cell.metric, one.verdict, one.text)
-            for one in reproduced.findings
+            for one in reproduced.cells
             if one.text
         ),
         missing=tuple(reproduced.reasons),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report import format as w
 from bench.report.costs import RowCost, results_of
 from bench.report.examples import Example
@@ -33,7 +33,7 @@ def page_data(
     return {
         "name": table.name,
         "metrics": list(table.metrics),
-        "higher": [parse(metric).higher_is_better for metric in table.metrics],
+        "higher": [get_metric(metric).higher_is_better for metric in table.metrics],
         "parts": ["sd", "pub"] if table.any_published else ["sd"],
         "blocks": [
             {

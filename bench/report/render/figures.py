@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.costs import RowCost
 from bench.report.format import (
     direction_arrow,
@@ -116,7 +116,7 @@ def forest_plot(block: Block, metric: str) -> Markup | None:
                 ),
             )
         )
-    better = "right" if parse(metric).higher_is_better else "left"
+    better = "right" if get_metric(metric).higher_is_better else "left"
     caption = f"{metric}: difference from {block.reference.name}; better to the {better}"
     parts.append(
         svg_text((left + right) / 2, bottom + 40, single_line(caption), "middle", "axis")
@@ -127,7 +127,7 @@ def forest_plot(block: Block, metric: str) -> Markup | None:
 
 def tradeoff_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
     """Choose accuracy and diversity: the first NDCG or HR, and DivRatio, at the same k if any."""
-    parsed = [parse(name) for name in metrics]
+    parsed = [get_metric(name) for name in metrics]
     accuracy = next((one for one in parsed if one.family == "NDCG"), None) or next(
         (one for one in parsed if one.family == "HR"), None
     )

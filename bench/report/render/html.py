@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report import format as wording
 from bench.report.costs import results_of, row_costs
 from bench.report.render import charts, figures
@@ -47,7 +47,7 @@ def render_html(
         examples=examples or {},
         header=group_columns(table.metrics),
         main=wording.choose_main_metric(table),
-        ks=list(dict.fromkeys(k for name in table.metrics if (k := parse(name).k) is not None)),
+        ks=list(dict.fromkeys(k for one in table.metrics if (k := get_metric(one).k) is not None)),
         costs=costs,
         total=(
             math.fsum(cost.standalone for cost in costs),
@@ -75,7 +75,7 @@ def render_html(
 
 def group_columns(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Group neighboring columns of one family: [("HR", [("HR@5", "@5"), ("HR@10", "@10")])]."""
-    columns = [(name, "" if (k := parse(name).k) is None else f"@{k}") for name in metrics]
+    columns = [(name, "" if (k := get_metric(name).k) is None else f"@{k}") for name in metrics]
     groups = groupby(columns, key=lambda column: column[0].removesuffix(column[1]))
     return [(family, list(names)) for family, names in groups]
 
@@ -123,6 +123,6 @@ def _environment() -> Environment:
         tradeoff_metrics=figures.tradeoff_metrics,
         cost_plot=figures.cost_plot,
         example_facts=example_facts,
-        per_case=lambda name: parse(name).per_case,
+        per_case=lambda name: get_metric(name).per_case,
     )
     return environment

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.format import (
     STALE,
     STALE_LEGEND,
-    TIED_LEGEND,
+    TIED_WITH_BEST,
     format_signed,
     format_value,
     missing_row,
@@ -82,7 +82,7 @@ def _caption(table: BoardTable) -> str:
         table.scope,
         f"Means over {num_seeds} seeds." if num_seeds > 1 else "A single seed.",
         "Best in bold, second underlined; †: differs from "
-        f"{table.reference}, p ≤ .05 after Holm; ≈: {TIED_LEGEND}.",
+        f"{table.reference}, p ≤ .05 after Holm; ≈: {TIED_WITH_BEST}.",
         f"{STALE}: {STALE_LEGEND}." if table.any_stale else "",
         f"In parentheses: as published by {table.source.paper}." if table.source else "",
     ]
@@ -90,7 +90,7 @@ def _caption(table: BoardTable) -> str:
 
 
 def _heading(metric: str) -> str:
-    side = "uparrow" if parse(metric).higher_is_better else "downarrow"
+    side = "uparrow" if get_metric(metric).higher_is_better else "downarrow"
     return f"{escape(metric)} $\\{side}$"
 
 

@@ -9,6 +9,7 @@ so is whatever a trainer hangs on the model, since one model serves every stage 
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -101,7 +102,7 @@ def training_arguments(
 
     Returns:
         AdamW without weight decay, gradients clipped to norm 1, linear decay, every step logged, no
-        checkpoints, no reports, no progress bars, no recomputed activations.
+        checkpoints, no progress bars, no recomputed activations.
     """
     micro_batch = recipe.micro_batch(divisor)
     return {
@@ -126,7 +127,7 @@ def training_arguments(
         "logging_nan_inf_filter": False,
         "save_strategy": "no",
         "eval_strategy": "no",
-        "report_to": "none",
+        "report_to": os.environ.get("BENCH_REPORT_TO", "none").split(","),  # live curves
         "disable_tqdm": True,
         CHECKPOINTING: False,
         # Weights are loaded in the dtype that is asked for; autocast would be a second opinion.
