@@ -17,7 +17,7 @@ from bench.data.filters import filter_interactions, iterate_window_starts, mask_
 from bench.data.prepared import Prepared, complete
 from bench.data.raw import RawData
 from bench.data.readers import read
-from bench.data.released_splits import PEERS, read_samples
+from bench.data.released_splits import RELEASED_SPLITS, read_samples
 from bench.data.split import make_samples, sort_interactions
 from bench.data.titles import iterate_title_passes
 from bench.errors import BenchError, unknown
@@ -40,7 +40,7 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     Raises:
         BenchError: A file is malformed, or no sample is left.
     """
-    if card.reader in PEERS:
+    if card.reader in RELEASED_SPLITS:
         return read_samples(card, paths)
     raw = read(card.reader, paths, card.fields)
     survivors = filter_raw(raw, card)

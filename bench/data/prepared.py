@@ -28,19 +28,13 @@ LAYOUT = Layout(
     json_name="data.json",
     tables={
         # Sorted by user, time and line of the raw file.
-        "interactions": {
-            "users": "int32",
-            "items": "int32",
-            "ratings": "float32",
-            "times": "int64",
-        },
+        "interactions": ("users", "items", "ratings", "times"),
         # In order of the target's time; both columns are indices of interactions.
-        "samples": {"start": "int64", "target": "int64"},
-        "items": {"ids": "string", "titles": "string", "categories": "string[]"},
-        "users": {"user_ids": "string"},
+        "samples": ("start", "target"),
+        "items": ("ids", "titles", "categories"),
+        "users": ("user_ids",),
     },
 )
-ROWS = {"sample": "int64"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,13 +91,9 @@ class Prepared:
         start, target = self.start[indices], self.target[indices]
         offsets = start[:, None] + np.arange(self.history)
         inside = offsets < target[:, None]
-        return Windows(
-            users=self.users[target],
-            histories=np.where(inside, self.items[np.where(inside, offsets, 0)], PADDING).astype(
-                np.int32, copy=False
-            ),
-            targets=self.items[target],
-        )
+        items = self.items[np.where(inside, offsets, 0)]
+        histories = np.where(inside, items, PADDING).astype(np.int32, copy=False)
+        return Windows(users=self.users[target], histories=histories, targets=self.items[target])
 
     def train_interactions(self) -> NDArray[np.int64]:
         """Return the indices of the interactions in training samples, each once, ascending."""
@@ -141,19 +131,9 @@ class Prepared:
 
 
 def complete(
-    prepared: Prepared,
-    choice: Categories | None,
-    counts: Mapping[str, int],
-    notes: Sequence[str],
+    prepared: Prepared, choice: Categories | None, counts: Mapping[str, int], notes: Sequence[str]
 ) -> Prepared:
-    """Add tracked categories, counts and notes to prepared data.
-
-    Args:
-        prepared: The data, still without them.
-        choice: Which categories are tracked; None where the catalog says it.
-        counts: Counts that precede the sizes of the data.
-        notes: What a reader of the results should know, in sentences.
-    """
+    """Add tracked categories (unless `choice` is None), counts with sizes, and notes."""
     catalog = prepared.catalog
     if choice is not None:
         items = prepared.items[prepared.train_interactions()]
@@ -207,7 +187,7 @@ def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Prepared:
 
 def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
     """Write sampled rows, in their order."""
-    write_table(folder, "rows", ROWS, {"sample": rows})
+    write_table(folder, "rows", {"sample": rows})
 
 
 @lru_cache(maxsize=8)
@@ -224,5 +204,5 @@ def read_rows(folder: Path) -> NDArray[np.int64]:
     Raises:
         BenchError: The folder contains none.
     """
-    rows: NDArray[np.int64] = read_table(folder, "rows", ROWS, "sampled rows")["sample"]
+    rows: NDArray[np.int64] = read_table(folder, "rows", ["sample"], "sampled rows")["sample"]
     return rows

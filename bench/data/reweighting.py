@@ -52,14 +52,7 @@ def compute_row_weights(windows: Windows, catalog: Catalog) -> NDArray[np.float6
 def weight_by_category(
     responses: Sequence[Sequence[int]], windows: Windows, catalog: Catalog, tokenizer: object
 ) -> list[NDArray[np.float64]]:
-    """Give all tokens of a response its row's weight, as token weights of `sft`.
-
-    Args:
-        responses: Token ids of each response.
-        windows: The rows.
-        catalog: The items with their categories.
-        tokenizer: Unused.
-    """
+    """Give all tokens of a response its row's weight, as token weights of fine-tuning."""
     weights = compute_row_weights(windows, catalog)
     return [
         np.full(len(response), weight) for response, weight in zip(responses, weights, strict=True)
