@@ -161,7 +161,7 @@ def open_table(
 def _read_csv(
     lines: Iterable[tuple[int, str]], name: str, multiline: bool
 ) -> Iterator[tuple[int, list[str]]]:
-    # The parser needs the line feeds back that may stand inside quotes.
+    # The parser needs back the line feeds, which may be inside quotes.
     reader = csv.reader((f"{line}\n" for _, line in lines), strict=True)
     number = 1
     try:
