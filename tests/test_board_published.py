@@ -57,7 +57,7 @@ def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
                 data_seed=0,
                 settings={"row": line.name},
             )
-            places = {metric: book.place(line.name, printed, metric) for metric in METRICS}
+            places = {metric: book.find_place(line.name, printed, metric) for metric in METRICS}
             values = {metric: numbers.number(place).value for metric, place in places.items()}
             evaluation = Evaluation(
                 metrics=values, ks=[1, 5], num_cases=1000, num_known=1000, num_items=4000,
