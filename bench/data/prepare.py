@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import DatasetCard, Filters
-from bench.data.catalog import Catalog, describe_unused_names
+from bench.data.catalog import Catalog
 from bench.data.filters import filter_interactions, iterate_window_starts, mask_window
-from bench.data.prepared import Prepared, complete
+from bench.data.prepared import Prepared, complete, describe_unused_names
 from bench.data.raw import RawData
 from bench.data.readers import read
 from bench.data.released_splits import RELEASED_SPLITS, read_samples

@@ -6,6 +6,7 @@ categories, counts and fingerprint. A subset of a split has its own folder, with
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import Categories
-from bench.data.catalog import Catalog, select_tracked
+from bench.data.catalog import Catalog
 from bench.data.tables import Layout, hash_content, read_table, write_table
 from bench.data.windows import PADDING, Windows, find_covered_interactions
 from bench.errors import unknown
@@ -128,6 +129,43 @@ class Prepared:
                 *(self.users, self.items, self.times, self.start, self.target, ratings),
             )
         )
+
+
+def select_tracked(
+    item_categories: Sequence[tuple[str, ...]], items: NDArray[np.int32], choice: Categories
+) -> tuple[str, ...]:
+    """Select the tracked categories: the most frequent ones in training.
+
+    SPRec (Gao et al., WWW 2025, section 5.1.3) takes the ten most frequent and removes those that
+    another one contains, without replacement.
+
+    Args:
+        item_categories: All categories of each item.
+        items: Item of each interaction to count, shape (L,).
+        choice: The card's number of categories and names to exclude.
+
+    Returns:
+        Names, the most frequent first, equal counts by name.
+    """
+    counts: Counter[str] = Counter()
+    for names, num in zip(
+        item_categories, np.bincount(items, minlength=len(item_categories)), strict=True
+    ):
+        if num:
+            counts.update(dict.fromkeys(names, int(num)))
+    candidates = sorted(counts.keys() - set(choice.drop), key=lambda name: (-counts[name], name))
+    return tuple(name for name in candidates[: choice.top] if name not in choice.remove)
+
+
+def describe_unused_names(
+    item_categories: Sequence[tuple[str, ...]], choice: Categories
+) -> list[str]:
+    """Return a sentence per category that the card excludes although no item has it."""
+    existing = {name for names in item_categories for name in names}
+    return [
+        f"The card excludes the category {name!r}, which no item has."
+        for name in sorted({*choice.drop, *choice.remove} - existing)
+    ]
 
 
 def complete(
