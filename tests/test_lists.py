@@ -18,7 +18,7 @@ from bench.data.prepared_lists import Lists
 from bench.data.raw import Collector, RawData
 from bench.data.readers import amazon
 from bench.errors import BenchError
-from bench.metrics.rerank import evaluate_lists
+from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.baseline_orders import ORDERS, scores_by
 
 RULES = kar.Rules(cap=4, positive_above=3)
@@ -185,7 +185,7 @@ def test_orders(ours: Lists) -> None:
     assert np.argsort(-given, axis=1, kind="stable").tolist() == [list(range(10))] * len(rows)
     popular = scores_by("popularity", ours, rows)
     assert popular.tolist() == ours.popularity[ours.items[rows]].tolist()
-    best = evaluate_lists(scores_by("oracle", ours, rows), labels, ours.users[rows], ks=[5])
+    best = evaluate_lists(scores_by("oracle", ours, rows), labels, ks=[5])
     assert best.metrics["MAP@5"] == best.metrics["ListCap"]
     with pytest.raises(BenchError, match="order named 'best'"):
         scores_by("best", ours, rows)
@@ -210,9 +210,7 @@ def test_beautys_reference_rows(shared_data: Path, tmp_path: Path) -> None:
     }
     assert set(expected) == set(ORDERS)
     for name, values in expected.items():
-        found = evaluate_lists(
-            scores_by(name, beauty, rows), beauty.labels[rows], beauty.users[rows], ks=[5]
-        )
+        found = evaluate_lists(scores_by(name, beauty, rows), beauty.labels[rows], ks=[5])
         ours = (found.metrics["MAP@5"], found.metrics["NDCG@5"])
         assert ours == pytest.approx(values, abs=5e-5), name
     assert (beauty.counts["train users"], beauty.counts["valid users"]) == (802, 89)

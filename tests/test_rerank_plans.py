@@ -20,7 +20,7 @@ from bench.data.candidate_lists import make_lists, narrowed
 from bench.data.readers import amazon, movielens
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
-from bench.metrics.rerank import evaluate_lists
+from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.vectors import FILE, item_vectors
 from bench.plan import Stage
 from bench.plan.graph import build
@@ -253,7 +253,7 @@ def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
     job = Job(out=tmp_path / "out")
     evaluation.run(job, ks=LIST_KS, lists=tmp_path / "lists", scores=tmp_path / "scores")
     content = json.loads((job.out / "evaluation.json").read_text())
-    expected = evaluate_lists(scores, source.labels[rows], source.users[rows], ks=LIST_KS)
+    expected = evaluate_lists(scores, source.labels[rows], ks=LIST_KS)
     assert content["evaluation"]["metrics"] == expected.metrics
     assert content["evaluation"]["num_cases"] == len(rows)
     cases = pq.read_table(job.out / "cases.parquet").to_pydict()
@@ -380,7 +380,7 @@ def test_boards_have_the_rows_that_claims_name(name: str) -> None:
         for claim in book.claims
         if claim.boards[0] == name
         for check in claim.checks
-        for cell in book.cells(check)
+        for cell in book.expand_cells(check)
         for row in cell.rows
     }
     assert asked <= labels
