@@ -26,6 +26,6 @@ class Method(FineTuned, Grounded):
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune on weighted rows, write, ground."""
-        weights = "bench.data.reweighting:by_category"
+        weights = "bench.data.reweighting:weight_by_category"
         policy = self.base(data, model, seed, weights=weights, mean_over=self.mean_over)
         return Plan(final=self.shown(policy, data))

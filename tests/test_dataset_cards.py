@@ -12,7 +12,7 @@ import pytest
 from bench.config import plugins
 from bench.config.cards import DatasetCard
 from bench.data import assets
-from bench.data.prepare import mismatches, prepare
+from bench.data.prepare import find_mismatches, prepare
 from bench.data.raw import RawData
 from bench.data.readers import READERS, read
 from bench.data.released_splits import PEERS
@@ -181,7 +181,7 @@ def test_whole_files_give_what_the_card_expects(shared_data: Path, name: str) ->
     """The Steam reviews are the official ones nested anew: another file, the same rows."""
     card, paths = at_hand(name, shared_data)
     counts = prepare(card, paths).counts
-    assert mismatches(card, counts) == []
+    assert find_mismatches(card, counts) == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.config.backbone_card import ModelCard
-from bench.data.backbones import folder_checksum
+from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.plan.stage import Stage

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.negatives import drawn, replaced, similar
+from bench.data.negatives import choose_random_rows, sample_negatives, select_similar
 from bench.data.prompts import quotable, response
 from bench.data.windows import Windows
 from bench.errors import BenchError, unknown
@@ -57,14 +57,14 @@ class _Rows:
         """Choose the titles of `num` items a row: "random", "popular" or "similar" ones."""
         if kind == "similar":
             assert vectors is not None
-            chosen = similar(self.windows, read_vectors(vectors), self.titles, num)
+            chosen = select_similar(self.windows, read_vectors(vectors), self.titles, num)
         else:
             weights = np.ones(len(self.titles))
             if kind == "popular":
                 seen = self.source.items[self.source.train_interactions()]
                 weights = np.bincount(seen, minlength=len(self.titles)).astype(np.float64)
             rng = np.random.default_rng(derive_seed("pairs", kind, seed))
-            chosen = drawn(self.windows, weights, self.titles, num, rng)
+            chosen = sample_negatives(self.windows, weights, self.titles, num, rng)
         return [[self.titles[item] for item in row] for row in chosen]
 
 
@@ -224,7 +224,7 @@ def _self_played(
     """Return each row's rejected titles: written ones, or random ones; none for no pair."""
     num_rows = len(known.samples)
     rng = np.random.default_rng(derive_seed("pairs", "share", seed))
-    by_chance = replaced(num_rows, random_share, rng)
+    by_chance = choose_random_rows(num_rows, random_share, rng)
     others: Sequence[Sequence[str]] = [[]] * num_rows
     if num > 1 or by_chance.any():
         others = known.items("random", num, seed, None)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from bench.config.cards import DatasetCard
 from bench.config.plugins import dataset_card
 from bench.data import assets, prepared
-from bench.data.prepare import mismatches, prepare
-from bench.data.user_files import chosen_file, other_versions
+from bench.data.prepare import find_mismatches, prepare
+from bench.data.user_files import describe_other_versions
 from bench.errors import BenchError
 from bench.hashing import Job, checksum, digest
 
@@ -40,9 +39,9 @@ def run(
     same_files = current.files.keys() <= checksums.keys() and all(checksums[r] for r in added)
     if not same_files or digest(current.preparation()) != digest(dict(card)):
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    paths = fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
+    paths = assets.fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
     data = prepare(current, paths)
-    data = replace(data, notes=(*other_versions(current, checksums), *data.notes))
+    data = replace(data, notes=(*describe_other_versions(current, checksums), *data.notes))
     prepared.write(data, job.out)
     job.facts.update(_facts(current, data))
     job.facts["checksums"] = {
@@ -50,35 +49,9 @@ def run(
     }
 
 
-def fetch_raw(
-    name: str,
-    checksums: Mapping[str, str | None],
-    *,
-    data_dir: Path | None,
-    offline: bool,
-) -> dict[str, Path]:
-    """Return the raw files of a data set by role, fetched where they are not at hand.
-
-    Raises:
-        BenchError: Where one cannot be had, with its name, address and license.
-    """
-    card = dataset_card(name)
-    return {
-        role: assets.fetch(
-            chosen_file(card, role, sha256),
-            data_dir=data_dir,
-            offline=offline,
-            card_name=name,
-            license=card.license,
-            homepage=card.homepage,
-        )
-        for role, sha256 in checksums.items()
-    }
-
-
 def _facts(card: DatasetCard, data: prepared.Prepared) -> dict[str, Any]:
     return {
         "counts": dict(data.counts),
         "fingerprint": data.fingerprint,
-        "notes": [*data.notes, *mismatches(card, data.counts)],
+        "notes": [*data.notes, *find_mismatches(card, data.counts)],
     }

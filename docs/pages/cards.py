@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, DatasetCard, RawFile
-from bench.data.encoders import encoder_card
+from bench.config.plugins import encoder_card
 from bench.data.readers import READERS
 from bench.data.released_splits import PEERS
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
