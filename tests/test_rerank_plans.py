@@ -70,13 +70,13 @@ def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
 def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path) -> None:
     known = made()
     prepared_lists.write(known, tmp_path)
-    held_out = pretrain._held_out(tmp_path)
+    held_out = pretrain._held_out_users(tmp_path)
     parts = dict(zip(known.user_ids, known.parts, strict=True))
     assert held_out == {
         name for name, part in parts.items() if prepared_lists.PARTS[part] != "train"
     }
     assert held_out < set(parts)
-    assert pretrain._held_out(None) == frozenset()
+    assert pretrain._held_out_users(None) == frozenset()
 
 
 def test_so_many_items_may_be_without_a_text(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from bench.cli.doctor_checks import Finding, join_names
 from bench.config import plugins
+from bench.config.cards import DatasetCard
 from bench.data.assets import cache_folder, cached_path, local_file
 from bench.errors import BenchError
 from bench.hashing import checksum
@@ -112,7 +113,7 @@ def check_cached_files() -> Finding:
     return Finding(name="cached files", message=message)
 
 
-def _load_dataset_cards() -> dict[str, plugins.DatasetCard]:
+def _load_dataset_cards() -> dict[str, DatasetCard]:
     names = [line.name for line in plugins.list_cards("datasets") if not line.error]
     return {name: plugins.dataset_card(name) for name in names}
 

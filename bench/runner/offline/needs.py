@@ -146,11 +146,13 @@ def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
 def _fetch_from_hub(asset: Asset, *, offline: bool) -> dict[str, Path]:
     from huggingface_hub.file_download import repo_folder_name
 
+    from bench.plan.backbones import HubConfig
     from bench.stages import hub
 
     with tempfile.TemporaryDirectory() as out:
         job = Job(out=Path(out), offline=offline)
-        hub.run(job, name=asset.owner, repository=asset.repository, revision=asset.revision)
+        config = HubConfig(name=asset.owner, repository=asset.repository, revision=asset.revision)
+        hub.run(job, config, {})
         folder = Path(json.loads((job.out / hub.POINTER).read_text())["folder"])
     repository = repo_folder_name(repo_id=asset.repository, repo_type="model")
     files = sorted({path for pattern in hub.PATTERNS for path in folder.glob(pattern)})
