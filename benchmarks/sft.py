@@ -28,7 +28,8 @@ from bench.hashing import derive_seed
 from bench.models.lm.train.collate import SFTSamples
 from bench.models.lm.train.sft_trainer import fine_tune
 from bench.models.lm.train.trainer_setup import StepLog, isolated, training_arguments
-from bench.plan.language_stages import ModelSpec, SFTConfig
+from bench.plan.language_stages import SFTConfig
+from bench.plan.types import ModelSpec
 from datasets import Dataset, disable_progress_bars
 
 os.environ["CI"] = "1"  # TRL reports its use to the hub otherwise
