@@ -1,4 +1,4 @@
-"""A method that does what files tell it, and runs of it: what tests of the runner share."""
+"""A method that does what files say, and runs of it, shared by tests of the runner."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fit(train, catalog, *, folder, seed):
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Scripted: does what it is told."""
+    """Does what a file says."""
     folder: str = ""
     def plan(self, data, model, seed):
         settings = {"folder": self.folder, "seed": seed}

@@ -1,4 +1,4 @@
-"""Runs that are watched, asked to stop, and gone on with: live, cancel, logs, retry."""
+"""Runs in progress: heartbeats, cancel requests, event logs, retry."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def test_a_trial_that_hangs_is_stopped_on_ray(
     assert time.monotonic() - started < 55  # it would have slept for 60
     assert list(summary.skipped) == [hanging]
     assert len(summary.ok) == 1
-    told = [(one["event"], one.get("stage")) for one in events(tmp_path, hanging)]
-    assert told[-2:] == [("started", "rank"), ("cancelled", None)]
+    log = [(one["event"], one.get("stage")) for one in events(tmp_path, hanging)]
+    assert log[-2:] == [("started", "rank"), ("cancelled", None)]
 
 
 def test_the_log_has_every_attempt(tmp_path: Path, commands: Path) -> None:
@@ -126,8 +126,8 @@ def test_the_log_has_every_attempt(tmp_path: Path, commands: Path) -> None:
     (trial,) = todo = plan_trials(commands, seeds=1)
     assert run_trials(tmp_path, todo, InlineExecutor).exit_code == 0
     ranked = [one for one in events(tmp_path, trial.id) if one.get("stage") == "rank"]
-    told = [(one["event"], one["attempt"]) for one in ranked]
-    assert told == [("started", 1), ("failed", 1), ("started", 2), ("ended", 2)]
+    log = [(one["event"], one["attempt"]) for one in ranked]
+    assert log == [("started", 1), ("failed", 1), ("started", 2), ("ended", 2)]
     assert ranked[1]["failure"] == "out of memory"
     assert "instructed to run out of memory" in ranked[1]["error"]
     assert "Traceback" in ranked[1]["trace"]
@@ -139,8 +139,8 @@ def test_what_is_stored_already_is_logged_as_reused(tmp_path: Path) -> None:
     todo = plan_trials(rows=("random",), seeds=2)
     run_trials(tmp_path, todo[:1], InlineExecutor)
     run_trials(tmp_path, todo, InlineExecutor)
-    told = {one["stage"]: one["event"] for one in events(tmp_path, todo[1].id)}
-    assert told["prepare"] == "reused"
+    log = {one["stage"]: one["event"] for one in events(tmp_path, todo[1].id)}
+    assert log["prepare"] == "reused"
     # A trial that has ended is left alone.
     assert all(one["event"] == "ended" for one in events(tmp_path, todo[0].id)[1::2])
 

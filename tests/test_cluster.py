@@ -134,10 +134,10 @@ class TestResourceRequests:
         return Stage(kind="sasrec", args=args, inputs={"data": base}, gpus=gpus)
 
     def keep(self, store: Store, stage: Stage, **peaks: float) -> None:
-        for given in stage.inputs.values():
-            self.keep(store, given, peak_memory_mib=1.0)
+        for source in stage.inputs.values():
+            self.keep(store, source, peak_memory_mib=1.0)
         with store.building(stage.kind, stage.key) as folder:
-            inputs = {name: given.key for name, given in stage.inputs.items()}
+            inputs = {name: source.key for name, source in stage.inputs.items()}
             meta = {"args": stage.args, "inputs": inputs, "seconds": 1.0, **peaks}
             store.commit(stage.kind, stage.key, folder, meta)
 

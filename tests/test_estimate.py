@@ -28,8 +28,8 @@ def draw(num: int | None, seed: int = 0) -> Stage:
 
 
 def sft(rows: Stage, *, model: Stage = MODEL, gpus: float = 0.0, **args: Any) -> Stage:
-    given = {"epochs": 1, "threads": 1, "seed": 0, **args}
-    return Stage(kind="sft", args=given, inputs={"rows": rows, "backbone": model}, gpus=gpus)
+    defaults = {"epochs": 1, "threads": 1, "seed": 0, **args}
+    return Stage(kind="sft", args=defaults, inputs={"rows": rows, "backbone": model}, gpus=gpus)
 
 
 def plan_graph(*finals: Stage) -> Graph:
@@ -60,7 +60,7 @@ def commit_under(store: Store, stage: Stage, key: str, seconds: float, **more: A
     with store.building(stage.kind, key) as folder:
         meta = {
             "args": stage.args,
-            "inputs": {name: given.key for name, given in stage.inputs.items()},
+            "inputs": {name: source.key for name, source in stage.inputs.items()},
             "seconds": seconds,
             "provenance": {"host": "here"},
             **more,
@@ -188,7 +188,7 @@ def test_tasks_start_in_order_where_there_is_room() -> None:
         SimulatedTask(seconds=1),
         SimulatedTask(seconds=1),
     ]
-    # 0 | 2, 3 beside it, since 1 does not fit | 1
+    # 0 | 2, 3 next to it, since 1 does not fit | 1
     assert simulate_makespan(tasks, cpus=2, gpus=0) == 7
     assert simulate_makespan(tasks, cpus=1, gpus=0) == 9
 
@@ -275,10 +275,10 @@ def simulate_loop(tasks: Sequence[SimulatedTask], cpus: int, gpus: float) -> flo
 
 @given(task_lists(), st.integers(1, 4), st.sampled_from([0, 1, 2]))
 def test_makespan_equals_that_of_the_loop(tasks: list[SimulatedTask], cpus: int, gpus: int) -> None:
-    found = simulate_makespan(tasks, cpus=cpus, gpus=gpus)
-    assert found == simulate_loop(tasks, cpus, gpus)
+    makespan = simulate_makespan(tasks, cpus=cpus, gpus=gpus)
+    assert makespan == simulate_loop(tasks, cpus, gpus)
     chain = find_critical_path(tasks)
     longest = sum(tasks[number].seconds for number in chain)
-    assert longest <= found <= sum(task.seconds for task in tasks)
+    assert longest <= makespan <= sum(task.seconds for task in tasks)
     assert all(before in tasks[after].parents for before, after in itertools.pairwise(chain))
     assert simulate_makespan(tasks, cpus=100, gpus=100) == longest

@@ -22,8 +22,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def prepare(**args: Any) -> Stage:
-    given = {"name": "d", "card": {"filters": {"min_rating": 3}}, "checksums": {"ratings": "a"}}
-    return Stage(kind="prepare", args={**given, **args})
+    defaults = {"name": "d", "card": {"filters": {"min_rating": 3}}, "checksums": {"ratings": "a"}}
+    return Stage(kind="prepare", args={**defaults, **args})
 
 
 def draw(data: Stage, **args: Any) -> Stage:
@@ -53,16 +53,16 @@ def test_nothing_of_the_kind_is_stored(store: Store) -> None:
 def test_arguments_differ_from_the_nearest(store: Store) -> None:
     far, near = draw(prepare(), num=99, split="test"), draw(prepare(), num=20)
     keep(store, prepare(), far, near)
-    found = last(store, draw(prepare()))
-    assert (found.state, found.nearest) == ("would run", near.key)
-    assert found.reasons == ("The argument num differs: 20 → 10",)
+    explanation = last(store, draw(prepare()))
+    assert (explanation.state, explanation.nearest) == ("would run", near.key)
+    assert explanation.reasons == ("The argument num differs: 20 → 10",)
     assert last(store, draw(prepare(), num=98, split="test")).nearest == far.key
 
 
 def test_an_argument_is_new_or_gone(store: Store) -> None:
     keep(store, prepare(), draw(prepare(), old=1))
-    found = last(store, draw(prepare(), new=True))
-    assert found.reasons == (
+    explanation = last(store, draw(prepare(), new=True))
+    assert explanation.reasons == (
         "The argument new differs: nothing → True",
         "The argument old differs: 1 → nothing",
     )
@@ -102,8 +102,11 @@ def test_code_differs_in_named_modules(store: Store) -> None:
         "The code differs; the artifact does not list its modules.",
     )
     commit_under(store, stage, "e" * 32, 1.0, code=code)
-    found = last(store, stage)
-    assert (found.nearest, found.reasons) == ("e" * 32, ("The code differs: bench.stages.draw.",))
+    explanation = last(store, stage)
+    assert (explanation.nearest, explanation.reasons) == (
+        "e" * 32,
+        ("The code differs: bench.stages.draw.",),
+    )
 
 
 def test_a_plug_ins_module_is_among_its_code() -> None:

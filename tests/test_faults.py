@@ -80,8 +80,8 @@ def stage_folder(folder: Path, trial: Trial, kind: str) -> Path:
 
 
 def values(folder: Path, todo: list[Trial]) -> list[Any]:
-    found = [find_result(folder / "results", trial.id) for trial in todo]
-    return [(one.status, one.evaluations) if one else None for one in found]
+    results = [find_result(folder / "results", trial.id) for trial in todo]
+    return [(result.status, result.evaluations) if result else None for result in results]
 
 
 # --- the disk -----------------------------------------------------------------------------------
@@ -246,8 +246,8 @@ def test_a_nan_metric_fails_its_trial_and_is_never_written(
     todo = plan_trials(rows=("popularity",), seeds=1)
     original = evaluate.evaluate
 
-    def corrupted(*given: Any, **named: Any) -> Any:
-        scores = original(*given, **named)
+    def corrupted(*args: Any, **kwargs: Any) -> Any:
+        scores = original(*args, **kwargs)
         scores.metrics["HR@5"] = float("nan")
         return scores
 
@@ -279,8 +279,8 @@ def test_a_gpu_out_of_memory_halves_the_micro_batch(tmp_path: Path, plugin: Path
     assert not run_trials(tmp_path, [trial], InlineExecutor).ok
     result = find_result(tmp_path / "results", trial.id)
     assert result is not None
-    assert [one.failure for one in result.attempts] == ["out of memory"] * 7
-    divisors = [one.micro_batch_divisor for one in result.attempts]
+    assert [attempt.failure for attempt in result.attempts] == ["out of memory"] * 7
+    divisors = [attempt.micro_batch_divisor for attempt in result.attempts]
     assert divisors == [1, 2, 4, 8, 16, 32, 64]
 
 
@@ -293,10 +293,10 @@ class IdleExecutor:
 
     waiting: list[TaskSpec] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
-    asked: int = 0
+    num_asked: int = 0
 
     def has_capacity(self, request: ResourceRequest) -> bool:
-        self.asked += 1
+        self.num_asked += 1
         return len(self.waiting) < 16
 
     def submit(self, task: TaskSpec) -> None:
@@ -337,12 +337,12 @@ def test_bookkeeping_of_a_thousand_trials_is_linear(
     assert len(summary.failed) == executor.seen["evaluate"] == 1000
     assert len(list((tmp_path / "results").rglob("seed-*.json"))) == 1000
     # What would grow with the square is counted, as clocks differ; benchmarks/grid.py times it.
-    assert executor.asked < 10 * 1000  # not all that waits, for each that ends
+    assert executor.num_asked < 10 * 1000  # not all that waits, for each that ends
     assert max(hashed.values()) < 1000  # not for each cell
 
 
 def test_readers_never_see_a_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads while a file is replaced sees the old one or the new one."""
+    """A reader sees the old file or the new file, never a part of one."""
     path = tmp_path / "x.json"
     write_whole(path, json.dumps(["old"]).encode())
     seen = []

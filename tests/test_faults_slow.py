@@ -81,12 +81,12 @@ def test_a_full_disk_is_a_clear_error_and_the_next_run_resumes(
     assert (mounts / "report").read_text() == undisturbed
     for path in (mounts / "kept").rglob("seed-*.json"):
         json.loads(path.read_bytes())
-    sealed = [path.relative_to(mounts / "kept") for path in (mounts / "kept").rglob(META)]
-    whole = [path for path in sealed if ".building" not in path.parts]
-    for path in whole:
+    committed = [path.relative_to(mounts / "kept") for path in (mounts / "kept").rglob(META)]
+    complete = [path for path in committed if ".building" not in path.parts]
+    for path in complete:
         kept, after = (mounts / name / path for name in ("kept", "after"))
         assert kept.read_bytes() == after.read_bytes(), "a finished stage was made again"
-    assert whole or place == "results"
+    assert complete or place == "results"
     assert not list(mounts.rglob(ASIDE))
 
 
