@@ -16,7 +16,7 @@ from bench.api import (
     Plan,
     Stage,
     chosen,
-    sasrec,
+    train_sasrec,
 )
 
 CHOICES = {"decoding": ("grounded", "constrained"), "preferred_by": ("popularity", "sasrec")}
@@ -69,7 +69,7 @@ class Method(FineTuned, Grounded, Constrained):
         policy = self.base(data, model, seed)
         if self.decoding == "constrained":
             return Plan(final=self.decoded(policy, data, eos=self.eos))
-        oracle = sasrec(data.train, data.valid, seed=seed)
+        oracle = train_sasrec(data.train, data.valid, seed=seed)
         preferred = {"oracle": oracle} if self.preferred_by == "sasrec" else {"train": data.train}
 
         def shown(cases: Data, gamma: float) -> Stage:

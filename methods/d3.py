@@ -14,7 +14,7 @@ from bench.api import (
     Plan,
     Stage,
     chosen,
-    sasrec,
+    train_sasrec,
 )
 
 
@@ -41,7 +41,7 @@ class Method(FineTuned, Constrained):
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune as BIGRec does, then decode inside the catalogue."""
         policy = self.base(data, model, seed)
-        oracle = sasrec(data.train, data.valid, seed=seed)
+        oracle = train_sasrec(data.train, data.valid, seed=seed)
 
         def ranked(cases: Data, alpha: float) -> Stage:
             return self.decoded(policy, cases, oracle=oracle, assistant=alpha, eos=self.eos)

@@ -17,7 +17,7 @@ from bench.api import (
     Preferring,
     generate,
     pairs,
-    sasrec,
+    train_sasrec,
 )
 
 STRATEGIES = ("similar", "popular", "self")
@@ -66,7 +66,7 @@ class Method(Preferring, Grounded):
         return Plan(final=self.shown(policy, data))
 
     def _rejected(self, start: Policy, data: Data, seed: int) -> Pairs:
-        oracle = sasrec(data.train, data.valid, seed=seed) if self.smooth else None
+        oracle = train_sasrec(data.train, data.valid, seed=seed) if self.smooth else None
         own = self.strategy == "self"
         return pairs(
             data.train,

@@ -4,7 +4,18 @@ from bench.plan.backbones import language_model
 from bench.plan.choice import chosen, select
 from bench.plan.constrained import decode
 from bench.plan.grounding import embed, ground
-from bench.plan.items import DEPTH, draw, evaluate, gru4rec, prepare, rank, sample, sasrec
+from bench.plan.items import (
+    DEPTH,
+    GRU4RecConfig,
+    SASRecConfig,
+    draw,
+    evaluate,
+    prepare,
+    rank,
+    sample,
+    train_gru4rec,
+    train_sasrec,
+)
 from bench.plan.knowing import Knowing
 from bench.plan.knowledge import (
     answer_preference,
@@ -26,6 +37,7 @@ __all__ = [
     "Constrained",
     "Data",
     "FineTuned",
+    "GRU4RecConfig",
     "Grounded",
     "Knowing",
     "Lists",
@@ -37,6 +49,7 @@ __all__ = [
     "Preferring",
     "Reranked",
     "Rows",
+    "SASRecConfig",
     "Stage",
     "answer_preference",
     "answers",
@@ -48,7 +61,6 @@ __all__ = [
     "evaluate_lists",
     "generate",
     "ground",
-    "gru4rec",
     "language_model",
     "listed",
     "lists",
@@ -64,8 +76,9 @@ __all__ = [
     "responses",
     "reward_pairs",
     "sample",
-    "sasrec",
     "select",
     "sft",
     "text_vectors",
+    "train_gru4rec",
+    "train_sasrec",
 ]

@@ -35,7 +35,7 @@ from bench.metrics.ranking import Ranking
 from bench.metrics.writing import first_word, new_share, top_share
 from bench.rankings import write_ranking
 from bench.records import Job, Plain
-from bench.seqrec import sasrec
+from bench.seqrec.checkpoint import load_scorer
 from bench.seqrec.rows import Scorer
 
 DECIMALS = 6
@@ -95,7 +95,7 @@ def run(
     if oracle is None:
         guidance = _informed(trie, entropies_N, igd_alpha)
     else:
-        guidance = _assisted(trie, sasrec.scorer(oracle, catalogue), windows, assistant)
+        guidance = _assisted(trie, load_scorer(oracle, catalogue), windows, assistant)
     asked = Question(
         prompts=encode_prompts(
             policy.tokenizer,

@@ -23,7 +23,7 @@ from bench.lm.grounding import Adjust, drawn_nearer, ground, quoted, spread
 from bench.lm.texts import read_texts
 from bench.rankings import write_ranking
 from bench.records import Job
-from bench.seqrec import sasrec
+from bench.seqrec.checkpoint import load_scorer
 from bench.stages.embed import planned_encoder, read_vectors
 
 DECIMALS = 6
@@ -105,7 +105,7 @@ def _by_popularity(targets: NDArray[np.integer], num_items: int, gamma: float) -
 
 def _by_oracle(oracle: Path, catalogue: Catalogue, windows: Windows, gamma: float) -> Adjust:
     """Prefer items by SASRec's scores, case by case."""
-    score = sasrec.scorer(oracle, catalogue)
+    score = load_scorer(oracle, catalogue)
 
     def adjust(
         rows_B: NDArray[np.int64], distances_BI: NDArray[np.floating]

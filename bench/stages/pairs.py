@@ -25,7 +25,7 @@ from bench.lm.grounding import TextEncoder, ground
 from bench.lm.texts import read_texts
 from bench.lm.threads import compute_threads
 from bench.records import Job, derive_seed
-from bench.seqrec.sasrec import scorer
+from bench.seqrec.checkpoint import load_scorer
 from bench.stages.embed import planned_encoder, read_vectors
 
 KINDS = ("generated", "random", "popular", "similar")
@@ -263,7 +263,7 @@ def _smoothing(
     targets = known.windows.targets[chosen]
     gaps = np.empty(len(chosen))
     with compute_threads(1):
-        score = scorer(oracle, known.source.catalogue)
+        score = load_scorer(oracle, known.source.catalogue)
         for start in range(0, len(chosen), SCORED_AT_ONCE):
             part = slice(start, start + SCORED_AT_ONCE)
             scores = score(known.windows.histories[chosen[part]]).astype(np.float64)

@@ -1,56 +1,17 @@
-"""Train SASRec's row form; the artefact is a folder that `bench.seqrec.sasrec` loads."""
+"""Train SASRec in row form; `bench.seqrec.checkpoint` loads the artifact."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from bench.plan.items import SASRecConfig
 from bench.records import Job
-from bench.seqrec.fitting import fit_rows
-from bench.seqrec.sasrec import Sizes
-from bench.seqrec.training import Recipe
+from bench.seqrec.sasrec import SASRec
+from bench.seqrec.training import train_and_save
 
 
-def run(
-    job: Job,
-    *,
-    data: Path,
-    train: Path,
-    valid: Path | None,
-    hidden: int,
-    blocks: int,
-    heads: int,
-    position_std: float,
-    dropout: float,
-    learning_rate: float,
-    weight_decay: float,
-    batch: int,
-    epochs: int,
-    patience: int,
-    threads: int,
-    seed: int,
-) -> None:
-    """Fit on the drawn rows and save the network; see `fit_rows`."""
-    recipe = Recipe(
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        batch=batch,
-        epochs=epochs,
-        patience=patience,
-    )
-    fit_rows(
-        job,
-        Sizes,
-        {
-            "hidden": hidden,
-            "blocks": blocks,
-            "heads": heads,
-            "dropout": dropout,
-            "position_std": position_std,
-        },
-        recipe,
-        data=data,
-        train=train,
-        valid=valid,
-        threads=threads,
-        seed=seed,
-    )
+def run(job: Job, *, seed: int, data: Path, train: Path, valid: Path | None, **config: Any) -> None:
+    """Train on the sampled rows and save the network; see `train_and_save`."""
+    inputs = {"data": data, "train": train, "valid": valid}
+    train_and_save(job, SASRec, SASRecConfig(**config), seed=seed, **inputs)
