@@ -9,7 +9,7 @@ from bench.api import Data, GRU4RecConfig, Model, Plain, Plan, rank, train_gru4r
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(GRU4RecConfig):
+class Method:
     """GRU4Rec: a recurrent network over item ids (Hidasi et al., ICLR 2016), row form.
 
     Shares rows, loss and training with `sasrec`, as in the public baseline code. The IGD paper does
@@ -17,17 +17,14 @@ class Method(GRU4RecConfig):
     """
 
     SPACE: ClassVar[dict[str, Plain]] = {
-        "learning_rate": {"log_uniform": [3e-4, 1e-2]},
-        "dropout": {"choices": [0.1, 0.3, 0.5]},
+        "gru4rec.learning_rate": {"log_uniform": [3e-4, 1e-2]},
+        "gru4rec.dropout": {"choices": [0.1, 0.3, 0.5]},
     }
+
+    gru4rec: GRU4RecConfig = GRU4RecConfig()
+    """Hyperparameters."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Train on the rows, choose the epoch on validation, rank the whole catalog."""
-        weights = train_gru4rec(data.train, data.valid, self, seed=seed)
-        ranking = rank(
-            data.test,
-            scorer="bench.seqrec.checkpoint:load_scorer",
-            model=weights,
-            threads=self.threads,
-        )
-        return Plan(final=ranking)
+        weights = train_gru4rec(data.train, data.valid, self.gru4rec, seed=seed)
+        return Plan(ranking=rank(data.test, model=weights, threads=self.gru4rec.threads))

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from bench.errors import BenchError
-from bench.plan.parts import ITEMS, Nouns, Rows, require_at_least, require_positive
+from bench.plan.config import (
+    Config,
+    FunctionReference,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    function_field,
+    plan_field,
+)
+from bench.plan.parts import ITEMS, Nouns, Rows
 from bench.plan.stage import Stage
 from bench.records import Plain
 
 DEPTH = 100
-"""Places of a ranking that are kept: metrics at any k up to this need no second ranking."""
+"""Ranks that are stored: metrics at any k up to this need no second ranking."""
+
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 def prepare(*, name: str, card: Mapping[str, Plain], checksums: Mapping[str, Plain]) -> Stage:
@@ -43,53 +57,39 @@ def sample(rows: Rows, num: int, *, seed: int) -> Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemModelConfig:
-    """Hyperparameters shared by the item-ID models; defaults are those of the public baseline code.
+class ItemModelConfig(Config):
+    """Hyperparameters shared by the item-ID models; defaults are those of the public baseline code."""
 
-    Raises:
-        BenchError: A value is out of range.
-    """
-
-    hidden_size: int = 64
-    """Width of item embeddings and hidden states, at least 1."""
-    num_layers: int = 1
-    """Self-attention blocks or recurrent layers, at least 1."""
-    dropout: float = 0.1
-    """Dropout probability, from 0, below 1."""
-    learning_rate: float = 1e-3
-    """Learning rate of Adam, above 0."""
-    weight_decay: float = 1e-5
-    """Multiple of each weight that is added to its gradient, at least 0."""
-    batch_size: int = 1024
-    """Training rows per optimizer step, at least 1."""
-    num_train_epochs: int = 200
-    """Maximum number of epochs, at least 1."""
-    patience: int = 20
-    """Epochs without a better validation NDCG@20 before training stops, at least 1."""
-    threads: int = 1
-    """CPU threads, at least 1."""
-
-    def __post_init__(self) -> None:
-        require_at_least(self, 1, "hidden_size", "num_layers", "batch_size", "num_train_epochs")
-        require_at_least(self, 1, "patience", "threads")
-        require_at_least(self, 0, "dropout", "weight_decay")
-        require_positive(self, "learning_rate")
-        if self.dropout >= 1:
-            raise BenchError(f"dropout is {self.dropout}.", "Set a probability below 1.")
+    hidden_size: PositiveInt = 64
+    """Width of item embeddings and hidden states."""
+    num_layers: PositiveInt = 1
+    """Self-attention blocks or recurrent layers."""
+    dropout: DropoutRate = 0.1
+    """Dropout probability."""
+    learning_rate: PositiveFloat = 1e-3
+    """Learning rate of Adam."""
+    weight_decay: NonNegativeFloat = 1e-5
+    """Multiple of each weight that is added to its gradient."""
+    batch_size: PositiveInt = 1024
+    """Training rows per optimizer step."""
+    num_train_epochs: PositiveInt = 200
+    """Maximum number of epochs."""
+    patience: PositiveInt = 20
+    """Epochs without a better validation NDCG@20 before training stops."""
+    threads: PositiveInt = 1
+    """CPU threads."""
+    seed: int = plan_field(0)
+    """Decides initial weights, order, negatives and dropout."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SASRecConfig(ItemModelConfig):
-    """Hyperparameters of SASRec.
+    """Config of `train_sasrec`."""
 
-    Raises:
-        BenchError: A value is out of range, or the heads do not divide the hidden size.
-    """
-
-    num_heads: int = 1
+    num_heads: PositiveInt = 1
     """Attention heads per block; must divide `hidden_size`."""
-    position_std: float = 1.0
-    """Standard deviation of the initial position embeddings (that of items is 0.01).
+    position_std: NonNegativeFloat = 1.0
+    """Standard deviation of the initial position embeddings; that of items is 0.01.
 
     Public code of the DROS line uses 1. From 2,048 rows of ML-100K such a network recommends one or
     two items first to everybody, as in SPRec's Table 1, and hundreds of different items with 0.01;
@@ -97,9 +97,8 @@ class SASRecConfig(ItemModelConfig):
     """
 
     def __post_init__(self) -> None:
+        """Refuse heads that do not divide the hidden size."""
         super().__post_init__()
-        require_at_least(self, 1, "num_heads")
-        require_at_least(self, 0, "position_std")
         if self.hidden_size % self.num_heads:
             raise BenchError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}.",
@@ -109,7 +108,7 @@ class SASRecConfig(ItemModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class GRU4RecConfig(ItemModelConfig):
-    """Hyperparameters of GRU4Rec."""
+    """Config of `train_gru4rec`."""
 
 
 def train_sasrec(
@@ -130,31 +129,48 @@ def _train_item_model(
     kind: str, train: Rows, valid: Rows, config: ItemModelConfig, seed: int
 ) -> Stage:
     inputs = {"data": train.data, "train": train.stage, "valid": valid.stage}
-    return Stage(kind=kind, args={**asdict(config), "seed": seed}, inputs=inputs)
+    return Stage(kind=kind, config=replace(config, seed=seed), inputs=inputs)
+
+
+ITEM_MODEL_SCORER = "bench.seqrec.checkpoint:load_scorer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankConfig(Config):
+    """Config of `rank`."""
+
+    scorer: FunctionReference = function_field(setting=False)
+    """Function that returns the scoring function."""
+    settings: Mapping[str, Any]
+    """Its keyword arguments."""
+    depth: PositiveInt
+    """Ranks to store."""
+    threads: PositiveInt
+    """CPU threads."""
 
 
 def rank(
     cases: Rows,
     *,
-    scorer: str,
+    scorer: str = ITEM_MODEL_SCORER,
     train: Rows | None = None,
     model: Stage | None = None,
     settings: Mapping[str, Plain] | None = None,
     depth: int = DEPTH,
     threads: int = 1,
 ) -> Stage:
-    """Score the whole catalogue for every case and keep the best `depth` items.
+    """Score the whole catalog for every test case and store the best `depth` items.
 
     Args:
         cases: The samples to rank for; the scorer sees their histories, never their targets.
-        scorer: "module:function" of a method's own module, or of one of ours. The function is
-            called once as `function(source, catalogue, **settings)`, where `source` is the training
-            windows or the folder of the trained model, and returns a function from histories
-            (C, H) to scores (C, items), higher is better.
-        train: Samples to fit on; exactly one of `train` and `model` is given.
+        scorer: "module:function" of a method's own module, or of `bench`; by default that of the
+            item-ID models. It is called once as `function(source, catalog, **settings)`, where
+            `source` is the training windows or the folder of the trained model, and returns a
+            function from histories (C, H) to scores (C, items), higher is better.
+        train: Samples to fit on; exactly one of `train` and `model` is required.
         model: A trained model.
         settings: Keyword arguments of the scorer.
-        depth: Places kept, at most the size of the catalogue.
+        depth: Ranks to store, at most the size of the catalog.
         threads: CPU threads of the scorer.
     """
     assert (train is None) != (model is None), "rank() takes either train or model"
@@ -163,13 +179,8 @@ def rank(
         inputs["train"] = train.stage
     if model is not None:
         inputs["model"] = model
-    args: dict[str, Plain] = {
-        "scorer": scorer,
-        "settings": dict(settings or {}),
-        "depth": depth,
-        "threads": threads,
-    }
-    return Stage(kind="rank", args=args, inputs=inputs, functions=(scorer,))
+    config = RankConfig(scorer=scorer, settings=settings or {}, depth=depth, threads=threads)
+    return Stage(kind="rank", config=config, inputs=inputs)
 
 
 def evaluate(ranking: Stage, cases: Rows, *, ks: Sequence[int]) -> Stage:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench.errors import BenchError
 from bench.plan.stage import Stage
 from bench.records import Plain
 
@@ -121,25 +120,3 @@ class Plan:
 
     final: Stage
     checkpoints: Mapping[str, Stage] = field(default_factory=dict)
-
-
-def require_at_least(config: object, minimum: float, *names: str) -> None:
-    """Refuse fields of a config below a minimum.
-
-    Raises:
-        BenchError: One of them is below it, or NaN.
-    """
-    for name in names:
-        if not getattr(config, name) >= minimum:
-            raise BenchError(f"{name} is {getattr(config, name)}.", f"Set {minimum} or more.")
-
-
-def require_positive(config: object, *names: str) -> None:
-    """Refuse fields of a config that are not above 0.
-
-    Raises:
-        BenchError: One of them is not.
-    """
-    for name in names:
-        if not getattr(config, name) > 0:
-            raise BenchError(f"{name} is {getattr(config, name)}.", "Set a value above 0.")

@@ -1,38 +1,36 @@
-"""From several texts of a user to a preference: the text that helps the re-ranker most wins.
+"""Preference pairs from several texts about a user: the text that helps a re-ranker most wins.
 
 DPO4Rec ("Direct Preference Optimization for LLM-Enhanced Recommendation Systems"): the reward of a
-text is the user's NDCG of a re-ranker that reads it; the best text is chosen, the worst rejected.
-What the paper leaves open is decided by the re-ranking notes, section 7.2.
+text is the user's NDCG under a re-ranker that reads it; the best text is chosen, the worst
+rejected. The re-ranking notes, section 7.2, decide what the paper leaves open.
 
-Shapes: U users, J texts of a user.
+Shapes: U users, J texts per user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.errors import unknown
 from bench.metrics.rerank import ndcg, ordered_labels
 from bench.rerank.model import Reranker
-from bench.rerank.scoring import Rows, scores
+from bench.rerank.scoring import ListTensors, score_lists
 
 REWARD_K = 5
-Tie = Literal["loss", "first"]
+NO_POSITIVE, EQUAL_TEXTS, EQUAL_REWARDS = "no list with a positive", "equal texts", "equal rewards"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rewards:
-    """What each text of each user is worth.
+    """Rewards of users' texts.
 
     Attributes:
-        ndcg: Mean NDCG@5 over the user's lists with a positive, shape (U, J); NaN for users without
-            any.
+        ndcg: Mean NDCG@5 over the user's lists with a positive, shape (U, J); NaN without any.
         losses: Mean training loss over the same lists, shape (U, J); NaN likewise.
     """
 
@@ -41,8 +39,8 @@ class Rewards:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    """One user's preference between two of their texts, by place."""
+class TextPair:
+    """A user's preference between two texts, by index."""
 
     user: int
     chosen: int
@@ -50,81 +48,78 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The pairs, and how many users have none, by reason."""
+class PairSelection:
+    """The pairs, and the number of users without a pair by reason."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TextPair, ...]
     skipped: dict[str, int]
 
 
-def rewards(model: Reranker, rows: Rows) -> Rewards:
-    """Let a re-ranker read each text of each user in turn and see how well it ranks.
+def compute_rewards(model: Reranker, lists: ListTensors) -> Rewards:
+    """Compute how well a re-ranker ranks each user's lists when it reads each of the user's texts.
 
     Args:
         model: A re-ranker that reads users' texts.
-        rows: The lists that count, with J texts of U users.
+        lists: Lists with J texts of U users; lists without a positive are ignored.
     """
-    assert rows.user_texts is not None, "without texts there is nothing to reward"
-    num_users, num_texts = rows.user_texts.shape[:2]
-    counted = rows.labels.sum(dim=1) > 0
-    kept = Rows(
-        items=rows.items[counted],
-        labels=rows.labels[counted],
-        users=rows.users[counted],
-        user_texts=rows.user_texts,
+    assert lists.user_texts is not None, "rewards need texts"
+    num_users, num_texts = lists.user_texts.shape[:2]
+    has_positive = lists.labels.sum(dim=1) > 0
+    lists = replace(
+        lists,
+        items=lists.items[has_positive],
+        labels=lists.labels[has_positive],
+        users=lists.users[has_positive],
     )
-    users, labels = kept.users.numpy(), kept.labels.numpy().astype(np.int8)
+    users, labels = lists.users.numpy(), lists.labels.numpy().astype(np.int8)
     num_lists = np.bincount(users, minlength=num_users).astype(np.float64)
     num_lists[num_lists == 0] = np.nan
-    found = np.empty((2, num_users, num_texts))
+    sums = np.empty((2, num_users, num_texts))
     for text in range(num_texts):
-        scored = scores(model, kept, text)
+        scores = score_lists(model, lists, text)
         with torch.inference_mode():
-            losses = model.losses(scored, kept.labels).double().numpy()
-        gains = ndcg(ordered_labels(scored.numpy(), labels), REWARD_K)
+            losses = model.losses(scores, lists.labels).double().numpy()
+        gains = ndcg(ordered_labels(scores.numpy(), labels), REWARD_K)
         for kind, values in enumerate((gains, losses)):
-            found[kind, :, text] = np.bincount(users, values, minlength=num_users) / num_lists
-    return Rewards(ndcg=found[0], losses=found[1])
+            sums[kind, :, text] = np.bincount(users, values, minlength=num_users)
+    return Rewards(ndcg=sums[0] / num_lists[:, None], losses=sums[1] / num_lists[:, None])
 
 
-def choose(
-    given: Rewards,
+def select_pairs(
+    rewards: Rewards,
     texts: Sequence[Sequence[str]],
     *,
-    tie: str = "loss",
+    tie: Literal["loss", "first"] = "loss",
     margin: float = 0.0,
-) -> Choice:
-    """Pick each user's best and worst text.
+) -> PairSelection:
+    """Select each user's best and worst text.
 
     Args:
-        given: Rewards of U users' J texts.
-        texts: The texts themselves; of equal ones of a user the first stands for all.
-        tie: Of equal rewards, "loss" takes the text with the lower loss as the best and that with
-            the higher one as the worst; then, and with "first" at once, the first one.
-        margin: A user whose best and worst reward differ by no more has no pair.
-
-    Raises:
-        BenchError: There is no such way with ties.
+        rewards: Rewards of U users' J texts.
+        texts: The texts; of a user's equal texts only the first is considered.
+        tie: "loss" breaks ties by the lower loss for the best text and the higher one for the
+            worst, then by order; "first" by order.
+        margin: A user gets no pair if the best and worst reward differ by no more than this.
     """
-    if tie not in get_args(Tie):
-        raise unknown("way with ties", tie, get_args(Tie))
     pairs = []
-    skipped = {"no list with a positive": 0, "equal texts": 0, "equal rewards": 0}
-    for user, own in enumerate(texts):
-        gains, losses = given.ndcg[user], given.losses[user]
+    skipped = dict.fromkeys((NO_POSITIVE, EQUAL_TEXTS, EQUAL_REWARDS), 0)
+    for user, (gains, losses, own) in enumerate(
+        zip(rewards.ndcg, rewards.losses, texts, strict=True)
+    ):
         assert len(own) == len(gains), "every text has a reward"
-        distinct = [place for place, text in enumerate(own) if text not in own[:place]]
+        distinct = [index for index, text in enumerate(own) if text not in own[:index]]
         if np.isnan(gains).any():
-            skipped["no list with a positive"] += 1
-        elif len(distinct) < 2:
-            skipped["equal texts"] += 1
+            skipped[NO_POSITIVE] += 1
+            continue
+        if len(distinct) < 2:
+            skipped[EQUAL_TEXTS] += 1
+            continue
+        by_loss = losses if tie == "loss" else np.zeros(len(losses))
+        # min() returns the first of equal keys.
+        best = min(distinct, key=lambda index: (-gains[index], by_loss[index]))
+        worst = min(distinct, key=lambda index: (gains[index], -by_loss[index]))
+        if gains[best] - gains[worst] <= margin:
+            skipped[EQUAL_REWARDS] += 1
         else:
-            by_loss = losses if tie == "loss" else np.zeros(len(losses))
-            # min() keeps the first of equal keys.
-            best = min(distinct, key=lambda place: (-gains[place], by_loss[place]))
-            worst = min(distinct, key=lambda place: (gains[place], -by_loss[place]))
-            if gains[best] - gains[worst] <= margin:
-                skipped["equal rewards"] += 1
-            else:
-                pairs.append(Pair(user=user, chosen=best, rejected=worst))
-    return Choice(pairs=tuple(pairs), skipped=skipped)
+            pairs.append(TextPair(user=user, chosen=best, rejected=worst))
+    return PairSelection(pairs=tuple(pairs), skipped=skipped)

@@ -8,7 +8,7 @@ Tensor names end in their shape: N rows, B batch, L length, D hidden size, I ite
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,33 +52,24 @@ def train_and_save(
     job: Job,
     network_class: type[RowNetwork],
     config: ItemModelConfig,
-    *,
-    seed: int,
-    data: Path,
-    train: Path,
-    valid: Path | None,
+    inputs: Mapping[str, Path],
 ) -> None:
-    """Run a training stage: read prepared data and sampled rows, train, save.
+    """Run the stage of an item-ID model: read data and sampled rows, train, save.
 
     Args:
         job: Output folder and stage metadata.
         network_class: SASRec or GRU4Rec.
         config: Its hyperparameters.
-        seed: Determines all randomness.
-        data: Prepared data.
-        train: Training rows.
-        valid: Rows for early stopping; without them every epoch is trained.
+        inputs: The prepared data, the training rows and rows for early stopping.
     """
-    source = prepared.shared(data)
-    no_rows = np.empty(0, dtype=np.int64)
+    source = prepared.shared(inputs["data"])
     with compute_threads(config.threads):
         model, metadata = train_item_model(
             network_class,
             config,
-            source.windows(prepared.shared_rows(train)),
-            source.windows(no_rows if valid is None else prepared.shared_rows(valid)),
+            source.windows(prepared.shared_rows(inputs["train"])),
+            source.windows(prepared.shared_rows(inputs["valid"])),
             num_items=len(source.catalogue),
-            seed=seed,
             micro_batch_divisor=job.micro_batch_divisor,
         )
     save(model, job.out)
@@ -92,7 +83,6 @@ def train_item_model(
     valid: Windows,
     *,
     num_items: int,
-    seed: int,
     micro_batch_divisor: int = 1,
 ) -> TrainedItemModel:
     """Train until the validation NDCG@20 has not improved for `config.patience` epochs.
@@ -104,24 +94,23 @@ def train_item_model(
         valid: Rows for early stopping, where an unknown target counts as a miss. If no target is
             known, every epoch is trained and the last one kept.
         num_items: Items of the catalog.
-        seed: Determines initial weights, order, negatives and dropout, each with its own stream.
         micro_batch_divisor: Number of micro-batches per batch, to save memory.
 
     Raises:
         BenchError: There is no training row with a known target, or the loss diverged.
     """
     name = network_class.__name__
-    generator = np.random.default_rng(derive_seed(name, "rows", seed))
+    generator = np.random.default_rng(derive_seed(name, "rows", config.seed))
     num_valid = int((valid.targets >= 0).sum())
     with torch.random.fork_rng(devices=[]):
-        _seed_torch(derive_seed(name, "weights", seed))
+        _seed_torch(derive_seed(name, "weights", config.seed))
         model = network_class(config, num_items=num_items, max_length=train.histories.shape[1])
         rows = _encode_known_rows(train, model)
         if not len(rows.targets):
             raise BenchError(
                 f"{name} has no training row with a known target.", "Sample more rows."
             )
-        _seed_torch(derive_seed(name, "dropout", seed))
+        _seed_torch(derive_seed(name, "dropout", config.seed))
 
         def draw_batches() -> Iterator[tuple[Tensor, Tensor]]:
             """Visit every row once, each with a new negative."""

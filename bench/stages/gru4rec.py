@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bench.plan.items import GRU4RecConfig
 from bench.records import Job
@@ -11,7 +11,6 @@ from bench.seqrec.gru4rec import GRU4Rec
 from bench.seqrec.training import train_and_save
 
 
-def run(job: Job, *, seed: int, data: Path, train: Path, valid: Path | None, **config: Any) -> None:
-    """Train on the sampled rows and save the network; see `train_and_save`."""
-    inputs = {"data": data, "train": train, "valid": valid}
-    train_and_save(job, GRU4Rec, GRU4RecConfig(**config), seed=seed, **inputs)
+def run(job: Job, config: GRU4RecConfig, inputs: Mapping[str, Path]) -> None:
+    """Train on the sampled rows and save the network."""
+    train_and_save(job, GRU4Rec, config, inputs)

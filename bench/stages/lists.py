@@ -1,91 +1,67 @@
-"""Make re-ranking lists of a data set from its raw files, as KAR does."""
+"""Make the candidate lists of a data set from its raw files, as KAR does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bench.cards import DatasetCard
-from bench.data import assets, kar, lists
+from bench.data import assets, lists
 from bench.data.chosen import chosen_file
 from bench.data.listmaking import category_field, make_lists, narrowed
 from bench.data.readers import read
 from bench.errors import BenchError
+from bench.plan.listwise import CandidateListsConfig
 from bench.plugins import dataset_card
 from bench.records import Job, digest
-from bench.rerank.titles import cleaned
+from bench.rerank.titles import clean_title
 
 
-def run(
-    job: Job,
-    *,
-    name: str,
-    card: Mapping[str, Any],
-    checksums: Mapping[str, str | None],
-    rules: Mapping[str, Any],
-    category_places: Sequence[int],
-    brand: bool,
-    users: Mapping[str, int | None],
-    valid_share: float,
-    seed: int,
-) -> None:
+def run(job: Job, config: CandidateListsConfig, inputs: Mapping[str, Path]) -> None:
     """Write users and lists.
 
-    Args:
-        job: Where to write, where raw files may lie, whether the network is allowed.
-        name: Name of the data set's card.
-        card: Its reader and fields; titles, filters and splits of the card play no part here.
-        checksums: The raw files' sha256 by role; None where nothing told it beforehand. Files that
-            the lists are to do without have no entry.
-        rules: The keyword arguments of `kar.Rules`.
-        category_places: Which categories of an item are its attributes, by place in its list.
-        brand: Whether its brand is one, too, before them.
-        users: At most so many users of each part.
-        valid_share: Share of KAR's training users that is set apart for validation.
-        seed: Decides which ones, and which users are kept.
-
     Raises:
-        BenchError: Where the card changed since, a file cannot be had or read, or no list is left.
+        BenchError: The card has changed, a file cannot be downloaded or read, or there are no
+            lists.
     """
-    current = dataset_card(name)
-    now: dict[str, Any] = {"reader": current.reader, "fields": current.fields}
-    optional = set(current.lists.optional if current.lists else ())
-    if not (current.files.keys() - optional <= checksums.keys()) or digest(now) != digest(
-        dict(card)
+    card = dataset_card(config.name)
+    optional = set(card.lists.optional if card.lists else ())
+    current, planned = ((one.reader, dict(one.fields)) for one in (card, config))
+    if not card.files.keys() - optional <= config.checksums.keys() or (
+        digest(current) != digest(planned)
     ):
-        raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    paths = _fetch(job, name, current, checksums)
-    fields = dict(current.fields)
+        raise BenchError(f"The card of {config.name} changed during the run.", "Run again.")
+    paths = _fetch_files(job, config.name, card, config.checksums)
+    fields = dict(card.fields)
     if "users" in paths:
         fields["profiles"] = True
-    if current.files and "items" not in paths:
+    if card.files and "items" not in paths:
         fields["titles"] = "asin"
-    raw = read(current.reader, paths, fields)
-    brands = [cleaned(text) for text in raw.brands] if raw.brands else [""] * len(raw.item_ids)
-    columns = [category_field(raw.categories, place) for place in category_places]
-    made = make_lists(
+    raw = read(card.reader, paths, fields)
+    brands = [clean_title(text) for text in raw.brands] if raw.brands else [""] * len(raw.item_ids)
+    categories = [category_field(raw.categories, index) for index in config.category_indices]
+    candidate_lists = make_lists(
         raw,
-        kar.Rules(**rules),
-        fields=[brands, *columns] if brand else columns,
-        valid_share=valid_share,
-        seed=seed,
+        config.rules,
+        fields=[brands, *categories] if config.brand else categories,
+        valid_share=config.valid_fraction,
+        seed=config.seed,
     )
-    made = narrowed(made, users, seed=seed)
-    lists.write(made, job.out)
-    job.facts["counts"] = dict(made.counts)
-    job.facts["fingerprint"] = made.fingerprint
+    candidate_lists = narrowed(candidate_lists, config.max_users, seed=config.seed)
+    lists.write(candidate_lists, job.out)
+    job.facts["counts"] = dict(candidate_lists.counts)
+    job.facts["fingerprint"] = candidate_lists.fingerprint
 
 
-def _fetch(
+def _fetch_files(
     job: Job, name: str, card: DatasetCard, checksums: Mapping[str, str | None]
 ) -> dict[str, Path]:
-    """Return the raw files by role, those that only the lists need among them."""
-    own = card.lists.files if card.lists else {}
-    whole = card.model_copy(update={"files": {**card.files, **own}})
+    """Return the raw files by role, including files that only the lists need."""
+    list_files = card.lists.files if card.lists else {}
+    with_list_files = card.model_copy(update={"files": {**card.files, **list_files}})
     return {
         role: assets.fetch(
-            chosen_file(whole, role, sha256),
+            chosen_file(with_list_files, role, sha256),
             data_dir=job.data_dir,
             offline=job.offline,
             card_name=name,
