@@ -106,14 +106,19 @@ def _exists(module: str) -> bool:
 
 def _closure(start: Iterable[str]) -> set[str]:
     found: set[str] = set()
-    waiting = [name for name in start if name not in PLUMBING]
+    waiting = [name for name in start if not _is_plumbing(name)]
     while waiting:
         name = waiting.pop()
         if name in found:
             continue
         found.add(name)
-        waiting.extend(module for module in _facts(_path(name))[1] if module not in PLUMBING)
+        waiting.extend(module for module in _facts(_path(name))[1] if not _is_plumbing(module))
     return found
+
+
+def _is_plumbing(module: str) -> bool:
+    """Tell whether a module only plans or reads text: stages see its results as config values."""
+    return module in PLUMBING or module.split(".")[:2] == ["bench", "plan"]
 
 
 def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:

@@ -19,22 +19,23 @@ from bench.metrics.names import parse
 from bench.once import one_state
 from bench.plan import (
     Data,
+    DrawConfig,
     Model,
     Nouns,
     Plan,
+    PrepareConfig,
     Stage,
-    draw,
+    draw_rows,
     evaluate,
     evaluate_lists,
     language_model,
-    prepare,
+    prepare_data,
 )
 from bench.plan.listdata import list_data
 from bench.records import Plain, digest
-from bench.settings import Layer, overrides_for, resolve_settings, setting_layers
+from bench.settings import Layer, build_method, overrides_for, resolve_settings, setting_layers
 
 DEFAULT_KS = (1, 5, 10, 20)
-RERANKING = "rerank"
 OTHER_MODEL = "This row is {own}'s, and the run has {asked} in place of the board's {board}."
 
 
@@ -111,8 +112,10 @@ def prepare_stage(
         files: Checksums by role of files that the user named.
     """
     card = plugins.dataset_card(name)
-    known = checksums(card, data_dir, files)
-    return prepare(name=name, card=card.preparation(), checksums=known)
+    config = PrepareConfig(
+        name=name, card=card.preparation(), checksums=checksums(card, data_dir, files)
+    )
+    return prepare_data(config)
 
 
 def dataset(
@@ -136,7 +139,11 @@ def dataset(
         notes = (f"{name}: not at hand, so that the card stands in for the checksum: {absent}.",)
     nouns = Nouns(card.nouns.singular, card.nouns.plural)
     drawn = {
-        split: draw(prepared, split=split, num=num, seed=data_seed, strict=strict, nouns=nouns)
+        split: draw_rows(
+            prepared,
+            DrawConfig(split=split, num=num, seed=data_seed, strict=strict),  # type: ignore[arg-type]
+            nouns=nouns,
+        )
         for split, num in rows.model_dump().items()
     }
     lists, without = list_data(
@@ -211,7 +218,7 @@ def board_trials(
         chosen = overrides_for(row.method, overrides, methods)
         model = row.model or card.model
         settings = resolve_settings(row, layers=layers_of(model), overrides=chosen)
-        method = plugins.method_class(row.method)(**settings)
+        method = build_method(row.method, settings)
         for name, seed in itertools.product(card.datasets, range(card.seeds)):
             trial = Trial(
                 method=row.method,
@@ -263,7 +270,7 @@ def _planned(
 def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
     if not isinstance(plan, Plan):
         raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
-    rankings = {"final": plan.final, **plan.checkpoints}
+    rankings = {"final": plan.ranking, **plan.checkpoints}
     stages = {name: _evaluation(ranking, data, ks) for name, ranking in rankings.items()}
     for stage in stages.values():
         stage.key  # noqa: B018 (a plan that has no key is this trial's problem, found here)
@@ -271,6 +278,6 @@ def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
 
 
 def _evaluation(ranking: Stage, data: Data, ks: Sequence[int]) -> Stage:
-    if ranking.kind == RERANKING:
+    if "lists" in ranking.inputs:
         return evaluate_lists(ranking, ranking.inputs["lists"], ks=ks)
     return evaluate(ranking, data.test, ks=ks)

@@ -10,9 +10,9 @@ from bench.api import Data, Model, Plain, Plan, RerankerConfig, require_lists, r
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """PRM: re-ranks a list by self-attention over its positions (Pei et al., RecSys 2019; KAR's form).
+    """PRM: re-ranks a list by self-attention over its positions (Pei et al., RecSys 2019).
 
-    KAR's form has no personal vector.
+    KAR's form, which has no personal vector.
     """
 
     TASK: ClassVar[str] = "rerank"

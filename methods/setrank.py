@@ -10,7 +10,7 @@ from bench.api import Data, Model, Plain, Plan, RerankerConfig, require_lists, r
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """SetRank: re-ranks a list as a set, independent of its order (Pang et al., SIGIR 2020; KAR's form)."""
+    """SetRank: re-ranks a list independently of its order (Pang et al., SIGIR 2020; KAR's form)."""
 
     TASK: ClassVar[str] = "rerank"
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"reranker.select_on": "test"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,27 +269,20 @@ def write_prepared(folder: Path) -> None:
         prepared.write_rows(np.array(source.sample_range(split)), folder / split)
 
 
-@pytest.mark.parametrize("stage", [sasrec_stage, gru4rec_stage])
-@pytest.mark.parametrize("with_valid", [True, False])
+@pytest.mark.parametrize(
+    ("stage", "config"), [(sasrec_stage, SASRecConfig()), (gru4rec_stage, GRU4RecConfig())]
+)
 def test_a_stage_saves_what_the_scorer_loads(
-    tmp_path: Path, stage: object, with_valid: bool
+    tmp_path: Path, stage: Any, config: ItemModelConfig
 ) -> None:
     write_prepared(tmp_path)
     job = Job(out=tmp_path / "out", micro_batch_divisor=2)
     job.out.mkdir()
     before = torch.get_num_threads()
-    stage.run(  # type: ignore[attr-defined]
-        job,
-        hidden_size=8,
-        batch_size=32,
-        num_train_epochs=2,
-        seed=0,
-        data=tmp_path / "data",
-        train=tmp_path / "train",
-        valid=tmp_path / "valid" if with_valid else None,
-    )
+    config = replace(config, hidden_size=8, batch_size=32, num_train_epochs=2)
+    stage.run(job, config, {name: tmp_path / name for name in ("data", "train", "valid")})
     assert torch.get_num_threads() == before
     assert job.facts["train_rows"] == 60
-    assert job.facts["valid_rows"] == (15 if with_valid else 0)
+    assert job.facts["valid_rows"] == 15
     histories = histories_of_all_lengths(90)
     assert load_scorer(job.out, catalogue())(histories).shape == (90, NUM_ITEMS)

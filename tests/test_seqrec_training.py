@@ -53,9 +53,8 @@ def train_model(
     train: Windows, valid: Windows, config: ItemModelConfig = CONFIG, *, seed: int = 0, **more: Any
 ) -> TrainedItemModel:
     network_class = SASRec if isinstance(config, SASRecConfig) else GRU4Rec
-    return train_item_model(
-        network_class, config, train, valid, num_items=NUM_ITEMS, seed=seed, **more
-    )
+    config = replace(config, seed=seed)
+    return train_item_model(network_class, config, train, valid, num_items=NUM_ITEMS, **more)
 
 
 def windows(histories: NDArray[np.integer], targets: NDArray[np.integer]) -> Windows:

@@ -283,7 +283,7 @@ def describe_items(model: Model, lists: Lists, knowledge: KnowledgeConfig) -> St
 def describe_externally(
     data: Data, lists: Lists, about: Subject, knowledge: KnowledgeConfig, writer: str
 ) -> Stage | None:
-    """Encode an external model's texts about users or items, unless the texts are not about them."""
+    """Encode an external model's texts about users or items, if `knowledge.texts` includes them."""
     if knowledge.texts not in ("both", about):
         return None
     questions = write_questions(lists, about)

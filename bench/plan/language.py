@@ -1,216 +1,307 @@
-"""Stages of language models: train, prefer, generate."""
+"""Stages that fine-tune language models, optimize preferences and generate text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from bench.data.encoders import encoder_checksums
-from bench.plan.grounding import embed
-from bench.plan.parts import Model, Pairs, Policy, Rows
-from bench.plan.policies import as_policy, model_stage, trained
+from bench.errors import BenchError
+from bench.plan.config import (
+    Config,
+    Fraction,
+    FunctionReference,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    function_field,
+    plan_field,
+)
+from bench.plan.grounding import GroundingConfig, embed_titles, ground
+from bench.plan.parts import Data, Model, Pairs, Policy, Rows
+from bench.plan.policies import ModelConfig, as_policy, model_stage
 from bench.plan.stage import Stage
-from bench.records import Plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(ModelConfig):
+    """Config of a stage that trains a language model: AdamW, linear warm-up, linear decay to 0."""
+
+    num_train_epochs: PositiveInt = 1
+    """Passes over the training rows."""
+    learning_rate: PositiveFloat = 2e-5
+    """Peak learning rate."""
+    batch_size: PositiveInt = 8
+    """Rows per optimizer step, on all devices and micro-batches together."""
+    warmup_steps: NonNegativeInt = 20
+    """Steps of linear warm-up; never more than a tenth of all steps."""
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of transformers' TrainingArguments, for example {weight_decay = 0.01}."""
+    seed: int = plan_field(0)
+    """Decides the order of rows, dropout and the initial weights of a new adapter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig(TrainingConfig):
+    """Config of `sft`. Defaults are SPRec's (Gao et al., WWW 2025), with the loss on responses."""
+
+    num_train_epochs: PositiveInt = 4
+    """Passes over the training rows; the maximum where `early_stopping_patience` is set."""
+    learning_rate: PositiveFloat = 3e-4
+    """Peak learning rate."""
+    batch_size: PositiveInt = 16
+    """Rows per optimizer step, on all devices and micro-batches together."""
+    early_stopping_patience: NonNegativeInt = 0
+    """Epochs without a lower validation loss after which training stops and the best epoch's
+    weights are restored; 0 trains all epochs and keeps the last weights."""
+    completion_only_loss: bool = True
+    """Whether the loss covers the responses only; otherwise prompt and response."""
+    append_eos: bool = True
+    """Whether responses end with the end-of-sequence token."""
+    weighting: FunctionReference | Literal[""] = function_field("", setting=False)
+    """Function that weights the response tokens, see `bench.stages.sft`; empty for weight 1."""
+    weighting_arguments: Mapping[str, Any] = plan_field(default_factory=dict)
+    """Keyword arguments of `weighting`."""
+    mean_over: Literal["tokens", "rows", "micro-batch"] = plan_field("tokens")
+    """What the loss is averaged over, see `bench.lm.token_loss.coefficients`."""
+    counterfactual_weight: NonNegativeFloat = plan_field(0.0)
+    """Weight of CFT's second loss, on the logits minus those of the prompt without history."""
 
 
 def sft(
     start: Model | Policy,
     rows: Rows,
+    config: SFTConfig,
     *,
-    epochs: int,
-    learning_rate: float,
-    batch: int,
     seed: int,
-    warmup: int = 20,
     valid: Rows | None = None,
-    patience: int = 0,
-    loss_on: str = "response",
-    eos: bool = True,
-    weights: str = "",
-    weight_settings: Mapping[str, Plain] | None = None,
-    mean_over: str = "tokens",
-    counterfactual: float = 0.0,
 ) -> Policy:
-    """Fine-tune on prompt and target title of every row.
+    """Fine-tune on the prompt and the target title of every row.
 
     Args:
-        start: Where it starts: the untuned model, or a policy.
+        start: The untuned model, or the policy that training continues from.
         rows: Training rows.
-        epochs: Passes over the rows; at most so many where `patience` may end them earlier.
-        learning_rate: Of AdamW, falling linearly to 0 after the warm-up.
-        batch: Rows of one optimiser step.
-        seed: Decides order, dropout and a new adapter's first weights.
-        warmup: Steps of linear warm-up; never more than a tenth of all steps.
-        valid: Rows whose loss `patience` watches.
-        patience: Epochs without a lower validation loss before it stops and the best epoch's
-            weights are kept; 0 trains every epoch and keeps the last.
-        loss_on: "response", or "sequence" for the loss on the prompt, too (SPRec's program).
-        eos: Whether the response ends in the end-of-sequence token.
-        weights: "module:function" that weights the tokens of the responses, see
-            `bench.stages.sft`; nothing for weight 1 everywhere.
-        weight_settings: Its keyword arguments.
-        mean_over: "tokens" for the weighted mean over all supervised tokens of a step (IGD, CFT),
-            "rows" for the mean over rows of a row's weighted mean (RW as intended), "micro-batch"
-            for what RW's program computes, in fours.
-        counterfactual: Weight of CFT's second loss, on the logits minus those without history.
+        config: Hyper-parameters.
+        seed: Decides order, dropout and the initial weights of a new adapter.
+        valid: Validation rows, required for early stopping and unused otherwise.
+
+    Raises:
+        BenchError: Early stopping has no validation rows.
     """
-    policy = as_policy(start)
-    assert (valid is None) == (patience == 0), "patience goes with validation rows"
-    args: dict[str, Plain] = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch": batch,
-        "warmup": warmup,
-        "patience": patience,
-        "loss_on": loss_on,
-        "eos": eos,
-        "weights": weights,
-        "weight_settings": dict(weight_settings or {}),
-        "mean_over": mean_over,
-        "counterfactual": counterfactual,
-        "seed": seed,
-    }
     inputs = {"data": rows.data, "rows": rows.stage}
-    if valid is not None:
+    if config.early_stopping_patience:
+        if valid is None:
+            raise BenchError(
+                "early_stopping_patience needs validation rows, and this step has none.",
+                "Set it to 0.",
+            )
         inputs["valid"] = valid.stage
-    functions = (weights,) if weights else ()
-    return trained(policy, "sft", args, inputs, rows.nouns, functions)
+    config = replace(config, seed=seed)
+    stage = model_stage("sft", start, config, inputs, nouns=rows.nouns)
+    return Policy(model=as_policy(start).model, weights=stage, append_eos=config.append_eos)
 
 
-def pairs(
+@dataclass(frozen=True, kw_only=True)
+class PairConfig(Config):
+    """Config of `sample_pairs`."""
+
+    negatives: Literal["generated", "random", "popular", "similar"] = "generated"
+    """Rejected responses: what a policy generated for the same rows; or titles of items drawn
+    uniformly, in proportion to their training counts, or most similar to the history (RosePO)."""
+    num_negatives: PositiveInt = 1
+    """Rejected responses per pair, K."""
+    random_fraction: Fraction = 0.0
+    """Fraction of the rows whose generated negatives are replaced by random items (SPRec, Fig. 5);
+    1 needs no generated texts."""
+    max_pairs: PositiveInt | None = None
+    """Maximum number of pairs, see `bench.stages.pairs` for which; None keeps all."""
+    encoder: str = ""
+    """Sentence encoder that replaces generated texts by the nearest item's title, and finds
+    "similar" items; empty for none."""
+    encoder_checksums: Mapping[str, str] = plan_field(default_factory=dict)
+    """Checksums of the encoder's files."""
+    smooth: bool = plan_field(False)
+    """Whether a label smoothing is computed per pair: the oracle's probability that the rejected
+    item is preferred (RosePO)."""
+    seed: int = plan_field(0)
+    """Decides random items and the order of the pairs."""
+
+
+def sample_pairs(
     rows: Rows,
+    config: PairConfig,
     *,
     seed: int,
-    take: int | None = None,
     generated: Stage | None = None,
-    negatives: str = "generated",
-    num: int = 1,
-    random_share: float = 0.0,
-    grounded: str = "",
     oracle: Stage | None = None,
-    smooth: bool = False,
 ) -> Pairs:
-    """Put preference pairs together: the target chosen, one or more responses rejected.
+    """Make preference pairs: the row's target is chosen, one or more responses are rejected.
 
     Args:
-        rows: Rows in the order they are tried.
+        rows: Rows in the order in which they are tried.
+        config: Which responses are rejected, and how many.
         seed: Decides random items and the order.
-        take: How many pairs are kept, see `bench.stages.pairs` for which; None keeps all.
-        generated: What a policy wrote for the same rows, for negatives "generated".
-        negatives: "generated"; or items: "random" uniformly, "popular" in proportion to their
-            training counts, "similar" to the history by title (RosePO).
-        num: Rejected responses of each pair, K.
-        random_share: Share of the rows, from 0 to 1, whose generated negatives are replaced by
-            random items (SPRec's Fig. 5); 1 needs nothing generated.
-        grounded: Name of an encoder: generated texts are replaced by the nearest item's title.
-            "similar" needs it, too.
-        oracle: A trained SASRec, for `smooth`.
-        smooth: Note for each pair the oracle's probability that the rejected item is preferred.
+        generated: Texts generated for the same rows, for negatives "generated".
+        oracle: A trained SASRec, for label smoothing.
     """
-    args: dict[str, Plain] = {
-        "take": take,
-        "seed": seed,
-        "negatives": negatives,
-        "num": num,
-        "random_share": random_share,
-        "smooth": smooth,
-    }
     inputs = {"data": rows.data, "rows": rows.stage}
     if generated is not None:
         inputs["generated"] = generated
     if oracle is not None:
         inputs["oracle"] = oracle
-    if grounded:
-        args |= {"encoder": grounded, "encoder_checksums": encoder_checksums(grounded)}
-        inputs["vectors"] = embed(rows.data, encoder=grounded)
-    stage = Stage(kind="pairs", args=args, inputs=inputs)
+    checksums: Mapping[str, str] = {}
+    if config.encoder:
+        checksums = encoder_checksums(config.encoder)
+        inputs["vectors"] = embed_titles(rows.data, config.encoder)
+    config = replace(config, seed=seed, smooth=oracle is not None, encoder_checksums=checksums)
+    stage = Stage(kind="pairs", config=config, inputs=inputs)
     return Pairs(data=rows.data, stage=stage, nouns=rows.nouns)
 
 
-def preference(
-    start: Policy,
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig(TrainingConfig):
+    """Config of `optimize_preferences`."""
+
+    loss: Literal["dpo", "sdpo", "dmpo", "dmpo-sum", "rosepo"] | FunctionReference = function_field(
+        "dpo"
+    )
+    """Preference loss of `bench.lm.losses`, or a method's own function of the same signature."""
+    loss_arguments: Mapping[str, Any] = plan_field(default_factory=dict)
+    """Further keyword arguments of the loss."""
+    beta: PositiveFloat = 0.1
+    """Strength of the pull towards the reference policy."""
+    prompt_style: Literal["wrapped", "bare"] = "wrapped"
+    """Title prompts with instruction markers, or "bare" without them as in SPRec's program."""
+    reference: Literal["start", "weights", "backbone"] = plan_field("start")
+    """Reference policy: the start, the weights of another policy, or the untuned backbone."""
+
+
+def optimize_preferences(
+    start: Model | Policy,
     pairs: Pairs,
+    config: PreferenceConfig,
     *,
-    loss: str = "dpo",
-    loss_settings: Mapping[str, Plain] | None = None,
-    beta: float,
-    epochs: int,
-    learning_rate: float,
-    batch: int,
     seed: int,
-    warmup: int = 20,
-    reference: Policy | None = None,
-    prompt: str = "wrapped",
-    eos: bool = True,
+    reference: Model | Policy | None = None,
 ) -> Policy:
-    """Optimise preferences against a reference: DPO and its kin, dropout off.
+    """Optimize preferences by DPO or a related loss, without dropout.
 
     Args:
-        start: Where it starts; also the reference, unless another is given.
-        pairs: Chosen and rejected responses.
-        loss: "dpo", "sdpo", "dmpo", "dmpo-sum" or "rosepo", see `bench.lm.losses`; or
-            "module:function" of a method's own module with the same signature.
-        loss_settings: Further keyword arguments of the loss.
-        beta: Strength of the pull to the reference, above 0.
-        epochs: Passes over the pairs.
-        learning_rate: Of AdamW, falling linearly to 0 after the warm-up.
-        batch: Pairs of one optimiser step.
+        start: Where training starts; also the reference unless another one is passed.
+        pairs: Chosen and rejected responses, titles or answers in free text.
+        config: Hyper-parameters.
         seed: Decides the order.
-        warmup: Steps of linear warm-up; never more than a tenth of all steps.
         reference: Policy of the reference log-probabilities, which are computed once.
-        prompt: "wrapped" as everywhere, or "bare" without markers (SPRec's program).
-        eos: Whether responses end in the end-of-sequence token.
+
+    Raises:
+        BenchError: A prompt style is set for answers in free text.
     """
-    own = ":" in loss
-    args: dict[str, Plain] = {
-        "loss": loss,
-        "loss_settings": dict(loss_settings or {}),
-        "beta": beta,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch": batch,
-        "warmup": warmup,
-        "prompt": prompt,
-        "eos": eos,
-        "seed": seed,
-        "reference_is": "start",
-    }
-    inputs = {"data": pairs.data, "pairs": pairs.stage}
-    if reference is not None and reference != start:
-        args["reference_is"] = "given" if reference.weights else "backbone"
-        if reference.weights is not None:
-            inputs["reference"] = reference.weights
-    functions = (loss,) if own else ()
-    return trained(start, "preference", args, inputs, pairs.nouns, functions)
+    policy = as_policy(start)
+    other = None if reference is None else as_policy(reference)
+    role: Literal["start", "weights", "backbone"] = "start"
+    if pairs.questions is not None:
+        if config.prompt_style != "wrapped":
+            raise BenchError("prompt_style is for title prompts only.", "Leave it out.")
+        inputs = {"prompts": pairs.questions, "pairs": pairs.stage}
+    else:
+        assert pairs.data is not None
+        inputs = {"data": pairs.data, "pairs": pairs.stage}
+    if other is not None and other != policy:
+        role = "weights" if other.weights else "backbone"
+        if other.weights is not None:
+            inputs["reference"] = other.weights
+    config = replace(config, seed=seed, reference=role, append_eos=policy.append_eos)
+    stage = model_stage("preference", policy, config, inputs, nouns=pairs.nouns)
+    return replace(policy, weights=stage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig(ModelConfig):
+    """Config of `generate`, with the names of transformers' GenerationConfig."""
+
+    max_new_tokens: PositiveInt = 32
+    """Maximum number of tokens per text."""
+    temperature: NonNegativeFloat = 0.0
+    """0 takes the most probable token; above 0 tokens are sampled."""
+    top_k: NonNegativeInt = 0
+    """Number of most probable tokens that are sampled from; 0 for all."""
+    top_p: PositiveFloat = 1.0
+    """Cumulative probability of the most probable tokens that are sampled from, at most 1."""
+    num_beams: PositiveInt = 1
+    """Beams of the beam search; 1 for none."""
+    num_return_sequences: PositiveInt = 1
+    """Texts per prompt: at most `num_beams`, or any number where they are sampled."""
+    seed: int = plan_field(0)
+    """Decides what is sampled."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that exclude each other."""
+        super().__post_init__()
+        if self.top_p > 1:
+            raise BenchError(f"top_p is {self.top_p}, and probabilities end at 1.")
+        if self.temperature and self.num_beams > 1:
+            raise BenchError(
+                "A beam search samples nothing, so it takes no temperature.",
+                "Set the temperature to 0 or num_beams to 1.",
+            )
+        if not self.temperature and self.num_return_sequences > self.num_beams:
+            raise BenchError(
+                f"A search with {self.num_beams} beams cannot return "
+                f"{self.num_return_sequences} texts.",
+                f"Set num_beams to {self.num_return_sequences} or more, or a temperature above 0.",
+            )
 
 
 def generate(
     start: Model | Policy,
-    rows: Rows,
+    prompts: Rows | Stage,
+    config: GenerationConfig,
     *,
-    max_new_tokens: int = 32,
-    temperature: float = 0.0,
-    beams: int = 1,
-    num: int = 1,
     seed: int = 0,
 ) -> Stage:
-    """Let a policy write titles for the rows; the artefact holds the texts, best first.
+    """Generate text: titles for rows, or answers to questions.
 
     Args:
         start: The policy, or the untuned model.
-        rows: Whose histories are the prompts.
-        max_new_tokens: Most tokens of a response.
-        temperature: 0 takes the likeliest token; above 0 tokens are drawn.
-        beams: Width of the beam search; 1 for none.
-        num: Texts a row: at most `beams`, or any number where they are drawn.
-        seed: Decides what is drawn; nothing is at temperature 0.
+        prompts: Rows whose histories make title prompts, or the stage that writes questions.
+        config: How to decode.
+        seed: Decides what is sampled; without sampling it does not enter the key.
+
+    Returns:
+        The stage whose artifact holds the texts: best first for titles, as drawn for answers.
     """
-    args: dict[str, Plain] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "beams": beams,
-        "num": num,
-        "seed": seed if temperature else 0,
-    }
-    policy = as_policy(start)
-    inputs = {"data": rows.data, "rows": rows.stage}
-    return model_stage(policy, "generate", args, inputs, rows.nouns)
+    if isinstance(prompts, Rows):
+        inputs, nouns = {"data": prompts.data, "rows": prompts.stage}, {"nouns": prompts.nouns}
+    else:
+        inputs, nouns = {"prompts": prompts}, {}
+    if config.temperature:
+        config = replace(config, seed=seed)
+    else:  # without sampling these decide nothing, and equal work has equal keys
+        config = replace(config, seed=0, top_k=0, top_p=1.0)
+    return model_stage("generate", start, config, inputs, **nouns)
+
+
+def generate_and_ground(
+    start: Model | Policy,
+    data: Data,
+    generation: GenerationConfig,
+    grounding: GroundingConfig,
+    *,
+    train: Rows | None = None,
+    oracle: Stage | None = None,
+) -> Stage:
+    """Generate a title per test case and rank the catalog by the distance to it.
+
+    Args:
+        start: The policy, or the untuned model.
+        data: The trial's data.
+        generation: How to decode.
+        grounding: Encoder and adjustment.
+        train: See `ground`.
+        oracle: See `ground`.
+    """
+    texts = generate(start, data.test, generation)
+    model = as_policy(start).model
+    return ground(texts, data.test, grounding, model=model, train=train, oracle=oracle)

@@ -132,7 +132,7 @@ class RerankerConfig(Config):
 SETRANK_FIELDS = ("setrank_loss", "setrank_temperature")
 TEXT_FIELDS = (
     *("num_shared_experts", "num_dedicated_experts", "training_text", "scoring_text"),
-    *("shuffle_user_texts", "max_empty_fraction"),
+    "shuffle_user_texts",
 )
 
 
@@ -155,20 +155,23 @@ def rerank_lists(
 
     Args:
         lists: The candidate lists.
-        config: Hyperparameters. Those of texts have no effect without texts.
+        config: Hyperparameters.
         seed: Decides initial weights, order and sampled texts.
         users: Vectors of texts about users.
         items: Vectors of texts about items.
 
     Raises:
-        BenchError: There are no texts about users to shuffle.
+        BenchError: A setting of texts is set, and there are no such texts.
     """
     if config.shuffle_user_texts and users is None:
-        raise BenchError(
-            "shuffle_user_texts needs texts about users, and there are none.", "Leave it out."
-        )
-    if users is None and items is None:  # equal work has equal keys
-        config = reset_fields(config, TEXT_FIELDS)
+        raise BenchError("shuffle_user_texts needs texts about users.", "Leave it out.")
+    if users is None and items is None:
+        if reset_fields(config, TEXT_FIELDS) != config:
+            raise BenchError(
+                f"{', '.join(TEXT_FIELDS)} have no effect without texts.", "Leave them out."
+            )
+        # A budget sets it for all methods, and equal work has equal keys.
+        config = reset_fields(config, ("max_empty_fraction",))
     inputs = {"lists": lists.stage, "users": users, "items": items}
     return Stage(
         kind="rerank",

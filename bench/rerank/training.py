@@ -156,7 +156,9 @@ def train_reranker(
         **history.as_metadata(f"map@{SELECTION_K}"),
     }
     if zero_gradient:
-        metadata["zero_gradient_fraction_by_epoch"] = [round(value, DECIMALS) for value in zero_gradient]
+        metadata["zero_gradient_fraction_by_epoch"] = [
+            round(value, DECIMALS) for value in zero_gradient
+        ]
         metadata["zero_gradient_fraction"] = round(zero_gradient[history.best_epoch - 1], DECIMALS)
         metadata["collapsed"] = max(zero_gradient) > COLLAPSED
     return TrainedReranker(model, metadata)

@@ -14,7 +14,7 @@ from bench.records import Plain
 
 # In which of its inputs a stage's rows stand, the first that it has.
 ROWS = ("cases", "rows", "pairs", "train", "lists", "questions", "generated")
-PASSES = ("epochs", "beams")
+PASSES = ("num_train_epochs", "epochs", "num_beams")
 
 _spelled = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -78,7 +78,9 @@ class Likeness:
         behind = next((step.inputs[role] for role in ROWS if role in step.inputs), None)
         given = None if behind is None else self._look_up(behind)
         rows = None if given is None else self._rows(given)
-        own = step.args.get({"draw": "num", "sample": "num", "pairs": "take"}.get(step.kind, ""))
+        own = step.args.get(
+            {"draw": "num", "sample": "num", "pairs": "max_pairs"}.get(step.kind, "")
+        )
         if not isinstance(own, int | float):
             return rows
         return own if rows is None else min(own, rows)

@@ -22,6 +22,7 @@ from filelock import Timeout
 
 from bench.errors import BenchError
 from bench.graph import Unit
+from bench.plan.config import Config
 from bench.records import Job, Plain
 from bench.runner import memory
 from bench.runner.live import Say, events_path, sees, signs_of_life
@@ -50,6 +51,7 @@ class StageOrder:
     key: str
     args: Mapping[str, Plain]
     inputs: Mapping[str, tuple[str, str]]
+    config: Config | None = None
     code: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -124,6 +126,7 @@ def order(
                 kind=stage.kind,
                 key=stage.key,
                 args=stage.args,
+                config=stage.config,
                 inputs={name: (given.kind, given.key) for name, given in stage.inputs.items()},
                 code=stage.code,
             )
@@ -234,7 +237,10 @@ def _make(stage: StageOrder, given: Order, store: Store) -> float:
         memory.forget_peaks()
         memory.keep_to_share(given.gpus)
         started = time.perf_counter()
-        module.run(job, **stage.args, **inputs)
+        if stage.config is None:
+            module.run(job, **stage.args, **inputs)
+        else:
+            module.run(job, stage.config, inputs)
         seconds = round(time.perf_counter() - started, 6)
         meta: dict[str, Plain] = {
             "args": stage.args,

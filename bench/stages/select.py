@@ -9,42 +9,35 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import prepared
 from bench.errors import BenchError, unknown
 from bench.metrics.evaluate import evaluate
 from bench.metrics.names import Metric, parse
+from bench.plan.choice import SelectConfig
 from bench.rankings import FILE, read_ranking
 from bench.records import Job
 
 
-def run(
-    job: Job, *, names: Sequence[str], metric: str, data: Path, cases: Path, **rankings: Path
-) -> None:
-    """Write the ranking of the best candidate.
+def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the test ranking of the best candidate.
 
-    Args:
-        job: Where to.
-        names: The candidates, in the order that decides ties.
-        metric: What they are judged by.
-        data: The prepared data.
-        cases: The validation cases.
-        rankings: `valid_<n>` and `test_<n>` of the n-th candidate, from 0.
+    The rankings of the n-th candidate, from 0, are the inputs `valid_<n>` and `test_<n>`.
 
     Raises:
-        BenchError: A candidate has no such metric, or its value is no finite number.
+        BenchError: A candidate has no such metric, or its value is not finite.
     """
-    asked = parse(metric)
+    metric = parse(config.metric)
     values = {
-        name: _value(asked, name, data, cases, rankings[f"valid_{place}"])
-        for place, name in enumerate(names)
+        name: _value(metric, name, inputs["data"], inputs["cases"], inputs[f"valid_{index}"])
+        for index, name in enumerate(config.names)
     }
-    chosen = best(values, higher_is_better=asked.higher_is_better)
-    shutil.copyfile(rankings[f"test_{list(names).index(chosen)}"] / FILE, job.out / FILE)
-    job.facts.update(metric=metric, chosen=chosen, validation=values)
-    content = {"metric": metric, "chosen": chosen, "validation": values}
+    chosen = best(values, higher_is_better=metric.higher_is_better)
+    shutil.copyfile(inputs[f"test_{config.names.index(chosen)}"] / FILE, job.out / FILE)
+    content = {"metric": config.metric, "chosen": chosen, "validation": values}
+    job.facts.update(content)
     (job.out / "choice.json").write_text(json.dumps(content, indent=1, allow_nan=False))
 
 
