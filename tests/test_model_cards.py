@@ -86,7 +86,7 @@ def test_a_card_becomes_stages(name: str) -> None:
         (HUB, {"tuning": "full", "dtype": "bfloat16"}, "in bfloat16 cannot be trained in full"),
         (HUB, {"architecture": BUILT["architecture"]}, "`architecture` does not go with"),
         (BUILT, {"repository": "some/model"}, "`repository` does not go with"),
-        (BUILT, {"context": 32, "pretraining": PRETRAINING}, "pretraining.tokens"),
+        (BUILT, {"context": 32, "pretraining": PRETRAINING}, "pretraining.max_length"),
         (BUILT, {"pretrainig": PRETRAINING}, "pretrainig"),
         (HUB, {"weights": "gguf"}, "needs `files.gguf`"),
     ],

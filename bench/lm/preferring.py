@@ -35,7 +35,8 @@ from bench.lm.training import (
     training_arguments,
     unpatched,
 )
-from bench.plan.language import PreferenceConfig, TrainingConfig
+from bench.plan.language import TrainingConfig
+from bench.plan.preference_stages import PreferenceConfig
 from bench.records import Plain, derive_seed
 
 DECIMALS = 6

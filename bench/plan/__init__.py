@@ -44,13 +44,9 @@ from bench.plan.knowledge import (
 )
 from bench.plan.language import (
     GenerationConfig,
-    PairConfig,
-    PreferenceConfig,
     SFTConfig,
     generate,
     generate_and_ground,
-    optimize_preferences,
-    sample_pairs,
     sft,
 )
 from bench.plan.listwise import (
@@ -72,6 +68,12 @@ from bench.plan.parts import (
     Rows,
 )
 from bench.plan.policies import require_model
+from bench.plan.preference_stages import (
+    PairConfig,
+    PreferenceConfig,
+    optimize_preferences,
+    sample_pairs,
+)
 from bench.plan.stage import Stage
 
 __all__ = [

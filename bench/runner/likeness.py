@@ -15,6 +15,7 @@ from bench.records import Plain
 # In which of its inputs a stage's rows stand, the first that it has.
 ROWS = ("cases", "rows", "pairs", "train", "lists", "questions", "generated")
 PASSES = ("num_train_epochs", "epochs", "num_beams")
+NUM_ROWS = {"draw": "num", "sample": "num", "pairs": "max_pairs"}
 
 _spelled = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 

@@ -23,7 +23,7 @@ from bench.errors import BenchError
 from bench.lm.grounding import TextEncoder, ground
 from bench.lm.texts import read_texts
 from bench.lm.threads import compute_threads
-from bench.plan.language import PairConfig
+from bench.plan.preference_stages import PairConfig
 from bench.records import Job, derive_seed
 from bench.seqrec.checkpoint import load_scorer
 from bench.stages.embed import planned_encoder, read_vectors

@@ -18,7 +18,7 @@ from bench.lm.losses import resolved
 from bench.lm.model import LanguageModel, load
 from bench.lm.preferring import DECIMALS, Pair, longest, prefer, referenced
 from bench.lm.questions import encode_answers, encode_questions
-from bench.plan.language import PreferenceConfig
+from bench.plan.preference_stages import PreferenceConfig
 from bench.records import Job, Plain
 from bench.rerank.asked import load_questions
 
