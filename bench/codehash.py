@@ -1,18 +1,27 @@
-"""The code behind a stage, as a hash that ignores comments, docstrings and layout.
+"""The code behind a stage, as a hash that ignores comments, docstrings, layout and module names.
 
-A stage's code is its module and all modules of `bench` that it imports, transitively. Of a
-plug-in's module only what a named function reaches counts, so that a method's settings and plan can
-be edited without touching artefacts. Trees are walked field by field and empty fields are skipped,
-since `ast.dump` and `ast.unparse` differ between Python versions.
+A stage's code is what its `run` reaches: functions, classes and constants of `bench`, followed by
+name through imports. Definitions are numbered in the order in which they are reached, and a
+reference is hashed as that number. So moving or renaming a module, reordering imports, or adding a
+definition that nothing reaches keeps every hash, and a changed definition changes the hashes of
+exactly those stages that reach it. Methods of a class count as a whole.
+
+Statements that define no name (calls, conditions, `TABLE["x"] = 1`) belong to every definition of
+their module. Names of other packages are hashed as written in their import ("numpy.mean"). Trees
+are walked field by field and empty fields are skipped, since `ast.dump` and `ast.unparse` differ
+between Python versions.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.errors import BenchError, unknown
 from bench.once import once
@@ -20,79 +29,227 @@ from bench.plugins import method_module
 
 PACKAGE = Path(__file__).parent
 SHORT = 12
+ENTRY = "run"
+EFFECTS = ""  # name of a module's statements that define no name
+WHOLE = "*"  # name of a module that is used as a value, with all its definitions
 
-# These read text, find files and raise errors. What they return to a stage stands in its arguments,
+# These read text, find files, plan and raise errors. What they return to a stage is in its config,
 # and a new sentence in an error message must not cost anybody a week of GPU time.
-PLUMBING = frozenset(
-    f"bench{name}"
-    for name in (
-        "",
-        ".errors",
-        ".config",
-        ".cards",
-        ".plugins",
-        ".data.archives",
-        ".data.assets",
-        ".data.encoders",
-    )
+PLUMBING = (
+    "bench.errors",
+    "bench.config",
+    "bench.cards",
+    "bench.plan",
+    "bench.plugins",
+    "bench.data.archives",
+    "bench.data.assets",
+    "bench.data.encoders",
 )
+
+
+class Ref(NamedTuple):
+    """A definition: a module ("bench.…", or a method's name) and a name at its top level."""
+
+    module: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a definition contributes to a hash.
+
+    Attributes:
+        digest: Hash of its statements, with references numbered by first occurrence.
+        refs: Those references, in that order.
+    """
+
+    digest: str
+    refs: tuple[Ref, ...]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The top level of a module.
+
+    Attributes:
+        statements: Statements by the name that they define; `EFFECTS` for those without one.
+        imports: Dotted target by local name.
+    """
+
+    module: str
+    statements: Mapping[str, tuple[ast.stmt, ...]]
+    imports: Mapping[str, str]
+    cache: dict[str, Definition] = field(default_factory=dict)
 
 
 @once
 def module_hash(name: str) -> str:
-    """Hash a module of `bench` with all that it imports from `bench`."""
-    return _combine(_module_parts(name))
+    """Hash what a module's `run` reaches; without one, all that its definitions reach."""
+    return _hash(_entry(name))
 
 
-@once
 def function_hash(reference: str) -> str:
-    """Hash what "module:function" reaches.
-
-    For a method's module ("popularity:fit") these are the function, the module-level names it uses
-    and the `bench` modules behind them; for one of ours ("bench.seqrec.sasrec:scorer") the module.
-    """
-    return _combine(_function_parts(reference))
+    """Hash what "module:function" reaches, in a method's module or in one of ours."""
+    module, _, function = reference.partition(":")
+    return _hash(Ref(module, function))
 
 
 @once
 def code_parts(module: str, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
-    """Return what the hashes of a module and of functions are made of, by name, shortened.
+    """Return the hash of what is reached in each module, by module name, shortened."""
+    roots = [_entry(module), *(Ref(*reference.split(":", 1)) for reference in functions)]
+    parts: dict[str, list[str]] = defaultdict(list)
+    for root in roots:
+        for ref, definition in _reach(root).items():
+            parts[ref.module].append(f"{ref.name} {definition.digest}")
+    return {
+        name: hashlib.sha256("\n".join(sorted(set(lines))).encode()).hexdigest()[:SHORT]
+        for name, lines in sorted(parts.items())
+    }
 
-    The names are modules of `bench`, and "method:number" for the statements of a plug-in.
+
+@once
+def _hash(root: Ref) -> str:
+    reached = _reach(root)
+    number = {ref: index for index, ref in enumerate(reached)}
+    lines = (
+        f"{definition.digest} {[number[ref] for ref in definition.refs if ref in number]}"
+        for definition in reached.values()
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _entry(module: str) -> Ref:
+    return Ref(module, ENTRY if ENTRY in _scope(module).statements else WHOLE)
+
+
+def _reach(root: Ref) -> dict[Ref, Definition]:
+    """Return all that a definition reaches, in an order that no module name decides.
+
+    Raises:
+        BenchError: The module has no such definition.
     """
-    parts = _module_parts(module)
-    for reference in functions:
-        parts |= _function_parts(reference)
-    return {name: value[:SHORT] for name, value in sorted(parts.items())}
+    scopes = {root.module: _scope(root.module)}
+    if root.name not in (WHOLE, *scopes[root.module].statements):
+        raise unknown("function", root.name, scopes[root.module].statements)
+    reached: dict[Ref, Definition] = {}
+    waiting = [root]
+    while waiting:
+        ref = waiting.pop()
+        if ref in reached:
+            continue
+        if ref.module not in scopes:
+            scopes[ref.module] = _scope(ref.module)
+        scope = scopes[ref.module]
+        reached[ref] = definition = _definition(scope, ref.name)
+        effects = [Ref(ref.module, EFFECTS)] if EFFECTS in scope.statements else []
+        waiting.extend(reversed([*definition.refs, *effects]))
+    return reached
 
 
-def _module_parts(name: str) -> dict[str, str]:
-    return {module: _facts(_path(module))[0] for module in sorted(_closure({name}))}
+def _definition(scope: Scope, name: str) -> Definition:
+    if name not in scope.cache:
+        if name == WHOLE:
+            refs = tuple(Ref(scope.module, member) for member in scope.statements if member)
+            scope.cache[name] = Definition(WHOLE, refs)
+        else:
+            scope.cache[name] = _Speller(scope).spell(scope.statements.get(name, ()))
+    return scope.cache[name]
 
 
-def _function_parts(reference: str) -> dict[str, str]:
-    module, _, function = reference.partition(":")
-    if module.startswith("bench."):
-        return _module_parts(module)
-    source = method_module(module).__file__
-    assert source is not None
-    state = Path(source).stat()
-    nodes, imported = _cached_reach(Path(source), function, state.st_mtime_ns, state.st_size)
-    parts = {f"{module}:{number}": node for number, node in enumerate(nodes)}
-    return parts | {name: _facts(_path(name))[0] for name in sorted(_closure(imported))}
+class _Speller:
+    """Writes statements as a sequence of words, references to definitions as numbers."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.refs: dict[Ref, int] = {}
+
+    def spell(self, statements: tuple[ast.stmt, ...]) -> Definition:
+        """Hash statements, and list what they refer to."""
+        self.imports = dict(self.scope.imports)
+        for statement in statements:
+            self.imports |= _imports(ast.walk(statement))
+        hasher = hashlib.sha256()
+        for statement in statements:
+            for word in self.words(statement):
+                hasher.update(word.encode() + b"\0")
+        return Definition(hasher.hexdigest(), tuple(self.refs))
+
+    def words(self, node: ast.AST) -> Iterator[str]:
+        """Yield the words of a node and all below it."""
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return
+        if isinstance(node, ast.Name | ast.Attribute):
+            resolved = self.resolve(node)
+            if resolved is not None:
+                yield resolved
+                return
+        yield type(node).__name__
+        for name, value in ast.iter_fields(node):
+            children = value if isinstance(value, list) else [value]
+            if name == "body" and _has_docstring(node):
+                children = children[1:]
+            children = [child for child in children if child is not None]
+            if children and name not in ("ctx", "type_comment", "kind"):
+                yield name
+                for child in children:
+                    if isinstance(child, ast.AST):
+                        yield from self.words(child)
+                    else:
+                        yield f"{type(child).__name__}={child!r}"
+        yield "."
+
+    def resolve(self, node: ast.Name | ast.Attribute) -> str | None:
+        """Return the word of a name that the module defines or imports, else None."""
+        path = _dotted(node)
+        if path is None:
+            return None
+        head, *rest = path
+        if head in self.imports:
+            target = _member(self.imports[head], rest)
+        elif head in self.scope.statements:
+            target = Ref(self.scope.module, head), rest
+        else:
+            return None
+        if isinstance(target, str):
+            return target
+        ref, attributes = target
+        if ref.module.startswith(PLUMBING):
+            return ".".join([ref.name, *attributes])
+        number = self.refs.setdefault(ref, len(self.refs))
+        return ".".join([f"#{number}", *attributes])
 
 
-@cache
-def _cached_reach(
-    path: Path, function: str, *_state_that_voids: int
-) -> tuple[tuple[str, ...], frozenset[str]]:
-    nodes, imported = _reached(_parse(path), function)
-    return tuple(map(_tree_hash, nodes)), frozenset(imported)
+def _dotted(node: ast.AST) -> list[str] | None:
+    """Return `a.b.c` as its names; None where it does not begin with a name."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    return [node.id, *reversed(names)]
 
 
-def _combine(parts: dict[str, str]) -> str:
-    text = "\n".join(f"{name} {value}" for name, value in parts.items())
-    return hashlib.sha256(text.encode()).hexdigest()
+def _member(target: str, attributes: list[str]) -> str | tuple[Ref, list[str]]:
+    """Follow a dotted import target and attributes to a definition and what is left of them.
+
+    Returns:
+        The definition with the attributes that are looked up in it, or the full dotted name where
+        it belongs to another package.
+    """
+    names = [*target.split("."), *attributes]
+    if names[0] != "bench":
+        return ".".join(names)
+    module, rest = names[0], names[1:]
+    while rest and _is_module(f"{module}.{rest[0]}"):
+        module, rest = f"{module}.{rest[0]}", rest[1:]
+    if not rest:
+        return Ref(module, WHOLE), []
+    scope = _scope(module) if not module.startswith(PLUMBING) else None
+    if scope is not None and rest[0] in scope.imports and rest[0] not in scope.statements:
+        return _member(scope.imports[rest[0]], rest[1:])
+    return Ref(module, rest[0]), rest[1:]
 
 
 def _path(module: str) -> Path:
@@ -100,131 +257,90 @@ def _path(module: str) -> Path:
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
 
 
-def _exists(module: str) -> bool:
-    return module.partition(".")[0] == "bench" and _path(module).is_file()
+def _is_module(name: str) -> bool:
+    return _path(name).is_file()
 
 
-def _closure(start: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    waiting = [name for name in start if not _is_plumbing(name)]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        waiting.extend(module for module in _facts(_path(name))[1] if not _is_plumbing(module))
-    return found
-
-
-def _is_plumbing(module: str) -> bool:
-    """Tell whether a module only plans or reads text: stages see its results as config values."""
-    return module in PLUMBING or module.split(".")[:2] == ["bench", "plan"]
-
-
-def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Name the `bench` modules that import statements among the nodes bring in."""
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _exists(alias.name))
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            if node.module == "bench.api":
-                yield from _behind_api({alias.name for alias in node.names})
-            elif _exists(node.module):
-                yield node.module
-                members = (f"{node.module}.{alias.name}" for alias in node.names)
-                yield from (member for member in members if _exists(member))
-
-
-def _behind_api(names: set[str]) -> Iterator[str]:
-    """Follow names of `bench.api` to the modules that define them."""
-    for node in _parse(_path("bench.api")).body:
-        if isinstance(node, ast.ImportFrom) and node.module and names & set(_bindings(node)):
-            yield node.module
-
-
-def _reached(tree: ast.Module, function: str) -> tuple[list[ast.stmt], set[str]]:
-    """Return the module-level statements that a function reaches, in order, and its imports.
-
-    Statements that define nothing by name (assignments, conditions, calls) always count: what they
-    change cannot be told from their text.
-    """
-    named = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-    body = tree.body[1:] if _has_docstring(tree) else tree.body
-    defined = {name: node for node in body if isinstance(node, named) for name in _bindings(node)}
-    if function not in defined:
-        raise unknown("function", function, defined)
-    kept = [node for node in body if not isinstance(node, named)]
-    waiting = [function, *(name for node in kept for name in _names(node))]
-    reached: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in defined and name not in reached:
-            reached.add(name)
-            waiting.extend(_names(defined[name]))
-    kept += [node for node in body if isinstance(node, named) and reached & set(_bindings(node))]
-    statements = [node for node in kept if not isinstance(node, ast.Import | ast.ImportFrom)]
-    inside = set(_imports(child for node in statements for child in ast.walk(node)))
-    for node in kept:
-        if isinstance(node, ast.ImportFrom) and node.module == "bench.api":
-            inside |= set(_behind_api(reached & set(_bindings(node))))
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            inside |= set(_imports([node]))
-    return statements, inside
-
-
-def _names(tree: ast.AST) -> list[str]:
-    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-
-
-def _bindings(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    assert isinstance(node, ast.Import | ast.ImportFrom)
-    return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
-
-
-def _parse(path: Path) -> ast.Module:
-    try:
-        return ast.parse(path.read_bytes())
-    except SyntaxError as error:
-        raise BenchError(f"{path} does not parse: {error.msg}, line {error.lineno}.") from error
-
-
-def _facts(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return a module's own hash and the `bench` modules it imports."""
+def _scope(module: str) -> Scope:
+    """Return a module's top level, of the file as it is now."""
+    if module.partition(".")[0] == "bench":
+        path = _path(module)
+    else:
+        source = method_module(module).__file__
+        assert source is not None
+        path = Path(source)
     state = path.stat()
-    return _cached_facts(path, state.st_mtime_ns, state.st_size)
+    return _cached_scope(module, path, state.st_mtime_ns, state.st_size)
 
 
 @cache
-def _cached_facts(path: Path, *_state_that_voids: int) -> tuple[str, tuple[str, ...]]:
-    tree = _parse(path)
-    return _tree_hash(tree), tuple(_imports(ast.walk(tree)))
+def _cached_scope(module: str, path: Path, *_state_that_voids: int) -> Scope:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        raise BenchError(f"{path} does not parse: {error.msg}, line {error.lineno}.") from error
+    statements: dict[str, list[ast.stmt]] = defaultdict(list)
+    body = tree.body[1:] if _has_docstring(tree) else tree.body
+    for node in body:
+        for name in _defined_names(node):
+            statements[name].append(node)
+    statements.pop("__all__", None)
+    outside = [node for node in body if not isinstance(node, _BLOCKS)]
+    imports = _imports(child for node in outside for child in ast.walk(node))
+    return Scope(module, {name: tuple(nodes) for name, nodes in statements.items()}, imports)
 
 
-def _tree_hash(tree: ast.AST) -> str:
-    hasher = hashlib.sha256()
-    for piece in _spell(tree):
-        hasher.update(piece.encode())
-        hasher.update(b"\0")
-    return hasher.hexdigest()
+_BLOCKS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def _spell(node: ast.AST) -> Iterator[str]:
-    yield type(node).__name__
-    for name, value in ast.iter_fields(node):
-        children = value if isinstance(value, list) else [value]
-        if name == "body" and _has_docstring(node):
-            children = children[1:]
-        children = [child for child in children if child is not None]
-        if children and name not in ("ctx", "type_comment", "kind"):
-            yield name
-            for child in children:
-                if isinstance(child, ast.AST):
-                    yield from _spell(child)
+def _defined_names(node: ast.stmt) -> list[str]:
+    """Name what a statement defines; `EFFECTS` for one that does something else, too."""
+    if isinstance(node, _BLOCKS):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return []
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return [node.target.id]
+    if isinstance(node, ast.Assign):
+        names = [child for target in node.targets for child in _targets(target)]
+        if all(isinstance(name, ast.Name) for name in names):
+            return [name.id for name in names if isinstance(name, ast.Name)]
+    return [] if _is_for_types(node) else [EFFECTS]
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    """Tell whether a statement is `if TYPE_CHECKING:`."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+        and not node.orelse
+    )
+
+
+def _targets(target: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        for element in target.elts:
+            yield from _targets(element)
+    else:
+        yield target
+
+
+def _imports(nodes: Iterable[ast.AST]) -> dict[str, str]:
+    """Map the local names of import statements among the nodes to their dotted targets."""
+    imports: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.asname:
+                    imports[alias.asname] = alias.name
                 else:
-                    yield f"{type(child).__name__}={child!r}"
-    yield "."
+                    head = alias.name.partition(".")[0]
+                    imports[head] = head
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                imports[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return imports
 
 
 def _has_docstring(node: ast.AST) -> bool:

@@ -321,13 +321,13 @@ def test_bookkeeping_of_a_thousand_cells_is_linear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plan, graph, submission, failures and 1,000 records; no stage does any work."""
-    clerk, hashed, look = Clerk(), Counter[Path](), codehash._facts
+    clerk, hashed, read_scope = Clerk(), Counter[str](), codehash._scope
 
-    def facts(path: Path) -> Any:
-        hashed[path] += 1
-        return look(path)
+    def counted(module: str) -> Any:
+        hashed[module] += 1
+        return read_scope(module)
 
-    monkeypatch.setattr(codehash, "_facts", facts)
+    monkeypatch.setattr(codehash, "_scope", counted)
     todo = trials(rows=("random",), seeds=1000)
     summary: Summary = go(tmp_path, todo, lambda: clerk)
     assert len(summary.failed) == clerk.seen["evaluate"] == 1000

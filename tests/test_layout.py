@@ -98,7 +98,7 @@ def test_imports_go_one_way(name: str, path: Path) -> None:
 @pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: str(value))
 def test_a_file_is_a_room(name: str, path: Path) -> None:
     text = path.read_text()
-    assert text.count("\n") < 300, f"{name} has {text.count(chr(10))} lines"
+    assert text.count("\n") <= 500, f"{name} has {text.count(chr(10))} lines"
     assert ast.get_docstring(ast.parse(text)) or not text.strip(), f"{name} has no docstring"
 
 

@@ -63,7 +63,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package `bench` of two stage kinds that share a module."""
     (tmp_path / "stages").mkdir()
     for name in ("__init__", "train", "rank"):
-        (tmp_path / "stages" / f"{name}.py").write_text("from bench.maths import add\n")
+        (tmp_path / "stages" / f"{name}.py").write_text(
+            "from bench.maths import add\n\ndef run(x):\n    return add(x, 1)\n"
+        )
     (tmp_path / "maths.py").write_text("def add(a, b):\n    return a + b\n")
     monkeypatch.setattr(codehash, "PACKAGE", tmp_path)
     monkeypatch.setattr(versions, "PACKAGE", tmp_path)

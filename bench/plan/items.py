@@ -88,7 +88,7 @@ def sample_rows(rows: Rows, num: int, *, seed: int) -> Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemModelConfig(Config):
-    """Hyperparameters shared by the item-ID models; defaults are those of the public baseline code."""
+    """Hyperparameters of the item-ID models; defaults are those of the public baseline code."""
 
     hidden_size: PositiveInt = 64
     """Width of item embeddings and hidden states."""

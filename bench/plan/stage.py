@@ -51,10 +51,9 @@ class Stage:
         """
         content: dict[str, Plain] = {
             "kind": self.kind,
-            "config": self.args,
+            "config": self._with_code(self.args),
             "inputs": {name: stage.key for name, stage in self.inputs.items()},
             "code": module_hash(f"bench.stages.{self.kind}"),
-            "functions": {name: function_hash(name) for name in self.functions},
         }
         try:
             return digest(content)[:32]
@@ -64,6 +63,16 @@ class Stage:
                 f"{error}.",
                 "Plans hold numbers (not NaN), text, booleans, and lists and mappings of these.",
             ) from error
+
+    def _with_code(self, value: Plain) -> Plain:
+        """Put the hash of its code in the place of each reference to a function."""
+        if isinstance(value, Mapping):
+            return {name: self._with_code(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._with_code(inner) for inner in value]
+        if isinstance(value, str) and value in self.functions:
+            return {"function": function_hash(value)}
+        return value
 
     @property
     def threads(self) -> int:

@@ -89,7 +89,7 @@ class Adapter(nn.Module):
         inner_bias_XH = torch.cat((self.shared.bias_inner_XH, own.bias_inner_XH))
         outer_bias_XO = torch.cat((self.shared.bias_outer_XO, own.bias_outer_XO))
         texts_NT = texts.reshape(-1, texts.shape[-1])
-        # One product for the first layers of all experts: for wide vectors that is most of the work.
+        # One product for all experts' first layers: for wide vectors that is most of the work.
         hidden_N = nn.functional.linear(texts_NT, inner_XHT.flatten(0, 1), inner_bias_XH.flatten())
         hidden_NXH = hidden_N.relu().view(-1, *inner_bias_XH.shape)
         outputs_XNO = torch.baddbmm(
