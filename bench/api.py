@@ -1,8 +1,9 @@
 """All that a plug-in may import."""
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError
+from bench.hashing import Plain, derive_seed
 from bench.plan import (
     Data,
     DecodingConfig,
@@ -54,11 +55,10 @@ from bench.plan import (
     write_questions,
 )
 from bench.plan.config import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from bench.records import Plain, derive_seed
 
 __all__ = [
     "BenchError",
-    "Catalogue",
+    "Catalog",
     "Data",
     "DecodingConfig",
     "Fraction",

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import plugins
-from bench.cards import BoardCard, BoardRow
-from bench.data import lists
+from bench.config import plugins
+from bench.config.cards import BoardCard, BoardRow
+from bench.data import prepared_lists
 from bench.errors import BenchError
-from bench.graph import build
-from bench.rankings import read_ranking
-from bench.results import find_result
+from bench.plan.graph import build
+from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.results.ranking_file import read_ranking
+from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.run import Options, Summary, run
-from bench.store import Store
-from bench.trials import Board, Trial, all_ks, board_trials
+from bench.runner.loop import Options, Summary, run
+from bench.runner.store import Store
 
 DATASETS = {"next-item": "synthetic", "rerank": "synthetic-rated"}
 PAIR = ("lists", "scores")
@@ -149,8 +149,8 @@ def _runs(trials: list[Trial], folder: Path) -> str:
         inputs = trial.evaluations["final"].inputs
         if "scores" in inputs:
             source, given = (store.open(inputs[name].kind, inputs[name].key) for name in PAIR)
-            rows, scores = lists.read_scores(given)
-            if not np.array_equal(rows, lists.read(source).rows("test")):
+            rows, scores = prepared_lists.read_scores(given)
+            if not np.array_equal(rows, prepared_lists.read(source).rows("test")):
                 return "It did not score every test list once."
             if not np.isfinite(scores).all():
                 return "A place of a list has no finite score."

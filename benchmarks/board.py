@@ -25,15 +25,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.board import pages
-from bench.board.kept import Kept
-from bench.cards import BoardCard, BoardRow, Rows
 from bench.cli.report import assemble_boards
-from bench.data.catalogue import Catalogue
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
+from bench.hashing import checksum, digest
 from bench.metrics.evaluate import Scores, evaluate
-from bench.metrics.ranking import Ranking
-from bench.records import checksum, digest
-from bench.results import (
+from bench.plan.trials import Board, Trial
+from bench.report.render import pages
+from bench.report.stats_cache import Kept
+from bench.results.schema import (
     Cost,
     DataFacts,
     Evaluation,
@@ -42,7 +43,6 @@ from bench.results import (
     path_beside,
     write_result,
 )
-from bench.trials import Board, Trial
 
 METRICS = (
     "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",
@@ -100,8 +100,8 @@ def cells(board: Board) -> list[tuple[BoardRow, Trial]]:
 
 
 def scored(rng: np.random.Generator, dataset: str, skill: float) -> tuple[Scores, Any]:
-    """Make up the lists of a method that hits with `skill` and favours popular items."""
-    catalogue = Catalogue(
+    """Make up the lists of a method that hits with `skill` and favors popular items."""
+    catalog = Catalog(
         ids=tuple(str(item) for item in range(NUM_ITEMS)),
         titles=tuple(str(item) for item in range(NUM_ITEMS)),
         categories=tuple((GENRES[item % len(GENRES)],) for item in range(NUM_ITEMS)),
@@ -116,7 +116,7 @@ def scored(rng: np.random.Generator, dataset: str, skill: float) -> tuple[Scores
     hit = rng.random(NUM_CASES) < skill
     lists[hit, 0] = targets[hit]
     found = evaluate(
-        Ranking(items=lists), targets=targets, histories=histories, catalogue=catalogue, ks=[1, 5]
+        Ranking(items=lists), targets=targets, histories=histories, catalog=catalog, ks=[1, 5]
     )
     return found, lists
 

@@ -23,9 +23,9 @@ from scipy import stats
 
 from bench.metrics.names import parse
 from bench.stats.intervals import NUM_DRAWS, jackknife
-from bench.stats.sample import Sample
-from bench.stats.swap import label_swap
-from bench.stats.tally import Tally, tallies
+from bench.stats.label_swap import label_swap
+from bench.stats.samples import Sample
+from bench.stats.set_metrics import Tally, tallies
 
 NUM_USERS, NUM_ITEMS = 1000, 3000
 EXPONENTS = 1.25, 0.93

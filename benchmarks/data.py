@@ -84,8 +84,8 @@ def make_reviews(folder: Path, num: int) -> None:
 
 def prepare(folder: Path, num: int) -> dict[str, float]:
     """Read, filter, split; then write."""
-    from bench import plugins
-    from bench.cards import Filters
+    from bench.config import plugins
+    from bench.config.cards import Filters
     from bench.data import prepare as preparation
     from bench.data import prepared
 

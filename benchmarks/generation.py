@@ -28,9 +28,9 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, LlamaForCausalLM
 from transformers.utils import logging
 
-from bench.lm.build import build
-from bench.lm.decode import Decoding, up_to_closing_quote, write
-from bench.lm.encoding import encode_prompts, encode_responses
+from bench.models.lm.build import build
+from bench.models.lm.decode.decoding import Decoding, up_to_closing_quote, write
+from bench.models.lm.tokenization import encode_prompts, encode_responses
 
 NUM_TITLES, NUM_CASES, HISTORY = 24, 200, 10
 SHORT_STEPS, LONG_STEPS, BATCH, LEARNING_RATE = 250, 40, 8, 3e-3
@@ -52,9 +52,9 @@ def made_up_titles(numbers: np.random.Generator) -> list[str]:
 def trained(model: nn.Module, rows: list[tuple[list[int], list[int]]], rate: float) -> None:
     """Fit the responses, AdamW, linear decay; each step a batch of rows."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=0)
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0)
     steps = range(0, len(rows), BATCH)
-    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, total_iters=len(steps))
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=len(steps))
     for start in steps:
         batch = rows[start : start + BATCH]
         ids = nn.utils.rnn.pad_sequence([torch.tensor(p + r) for p, r in batch], batch_first=True)
@@ -64,8 +64,8 @@ def trained(model: nn.Module, rows: list[tuple[list[int], list[int]]], rate: flo
         logits = model(input_ids=ids).logits[:, :-1]
         cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten()).backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         decay.step()
 
 

@@ -1,7 +1,7 @@
 """Overhead of the harness: a grid of 1,000 cells whose stages have next to nothing to do.
 
 Every cell is a trial of its own (`random` on generated data, 8 test cases), with two stages, their
-artefacts and a result, on Ray with two CPUs. The naive way starts a Python process a cell; it is
+artifacts and a result, on Ray with two CPUs. The naive way starts a Python process a cell; it is
 timed on a few cells and scaled up.
 
     python benchmarks/grid.py [CELLS]
@@ -15,12 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.runner.executors import InlineExecutor
-from bench.runner.ray import RayExecutor
-from bench.runner.run import Options, run
-from bench.store import Store
-from bench.trials import Board, Trial, all_ks, board_trials
+from bench.runner.loop import Options, run
+from bench.runner.ray_executor import RayExecutor
+from bench.runner.store import Store
 
 NAIVE_CELLS = 5
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
-from bench.sprec_files import SprecFolder, SprecRow, score_sprec
+from bench.data.catalog import Catalog
+from bench.results.formats.sprec import SprecFolder, SprecRow, score_sprec
 
 NUM_ROWS, NUM_ITEMS, WIDTH, LENGTH = 1_000, 4_058, 384, 10
 KS = (1, 5, 10, 20)
@@ -41,9 +41,9 @@ class Table:
 
 
 def naive(rows: Sequence[SprecRow], folder: SprecFolder, encoder: Table) -> dict[str, float]:
-    titles = folder.catalogue.titles
+    titles = folder.catalog.titles
     id_of = {title: number for number, title in enumerate(titles)}
-    genres_of = dict(zip(titles, folder.catalogue.categories, strict=True))
+    genres_of = dict(zip(titles, folder.catalog.categories, strict=True))
     texts = []
     for row in rows:
         match = re.search(r'"([^"]*)', row.text)
@@ -109,9 +109,9 @@ def made_up() -> tuple[list[SprecRow], SprecFolder, Table]:
     categories = tuple(
         tuple(rng.choice(GENRES, size=rng.integers(0, 6), replace=False).tolist()) for _ in titles
     )
-    catalogue = Catalogue(ids=titles, titles=titles, categories=categories, tracked=GENRES)
+    catalog = Catalog(ids=titles, titles=titles, categories=categories, tracked=GENRES)
     table = Table(dict(zip([*titles, *invented], vectors, strict=True)))
-    return rows, SprecFolder(catalogue=catalogue, without_id=frozenset()), table
+    return rows, SprecFolder(catalog=catalog, without_id=frozenset()), table
 
 
 def fastest(compute: Callable[[], Result], repeats: int) -> tuple[float, Result]:

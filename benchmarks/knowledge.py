@@ -21,12 +21,13 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from bench.models.lm.decode.answers import Answers, Drawing, answer
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from bench.lm import answering, running
-from bench.lm.answering import Answers, Drawing, answer
-from bench.lm.build import build
-from bench.lm.threads import compute_threads
+from bench.models.lm.build import build
+from bench.models.lm.decode import answers as answering
+from bench.models.lm.decode import generation_state
+from bench.models.lm.threads import compute_threads
 
 QUESTIONS, LENGTH, NUM = 8, 400, 10
 SIZES: dict[str, dict[str, int]] = {
@@ -82,7 +83,7 @@ def main() -> None:
                 shared, answers = computed(model, tokenizer, tokens, 1)
                 apart, _ = computed(model, tokenizer, tokens, NUM)
                 with (
-                    patch.object(running, "shares_prompts", return_value=False),
+                    patch.object(generation_state, "shares_prompts", return_value=False),
                     patch.object(answering, "shares_prompts", return_value=False),
                 ):
                     copied, others = computed(model, tokenizer, tokens, 1)

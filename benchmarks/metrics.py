@@ -16,9 +16,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking, top_items
 from bench.metrics.evaluate import evaluate
-from bench.metrics.ranking import Ranking, top_items
 
 NUM_CASES, NUM_ITEMS, LENGTH = 1_000, 4_000, 10
 KS = (1, 5, 10, 20)
@@ -31,26 +31,24 @@ def fast(
     distances: NDArray[np.float32],
     targets: NDArray[np.int64],
     histories: NDArray[np.int64],
-    catalogue: Catalogue,
+    catalog: Catalog,
 ) -> dict[str, float]:
     ranking = Ranking(items=top_items(distances, max(KS)))
-    return evaluate(
-        ranking, targets=targets, histories=histories, catalogue=catalogue, ks=KS
-    ).metrics
+    return evaluate(ranking, targets=targets, histories=histories, catalog=catalog, ks=KS).metrics
 
 
 def naive(
     distances: NDArray[np.float32],
     targets: NDArray[np.int64],
     histories: NDArray[np.int64],
-    catalogue: Catalogue,
+    catalog: Catalog,
 ) -> dict[str, float]:
     orders = [np.argsort(row, kind="stable") for row in distances]
     ranks = [
         int(np.argwhere(order == target)[0, 0])
         for order, target in zip(orders, targets, strict=True)
     ]
-    past = shares_of([item for history in histories for item in history], catalogue)
+    past = shares_of([item for history in histories for item in history], catalog)
     metrics = {"Hallucination": 0.0}
     for k in KS:
         metrics[f"HR@{k}"] = sum(rank < k for rank in ranks) / len(ranks)
@@ -60,12 +58,12 @@ def naive(
         counts = Counter(shown)
         metrics[f"DivRatio@{k}"] = len(counts) / len(shown)
         metrics[f"ORRatio@{k}"] = sum(n for _, n in counts.most_common(3)) / len(shown)
-        metrics[f"Coverage@{k}"] = len(counts) / len(catalogue)
-        rising = sorted(counts[item] for item in range(len(catalogue)))
+        metrics[f"Coverage@{k}"] = len(counts) / len(catalog)
+        rising = sorted(counts[item] for item in range(len(catalog)))
         weighted = sum(place * count for place, count in enumerate(rising, start=1))
-        size = len(catalogue)
+        size = len(catalog)
         metrics[f"Gini@{k}"] = 2 * weighted / (size * len(shown)) - (size + 1) / size
-        now = shares_of(shown, catalogue)
+        now = shares_of(shown, catalog)
         gaps = {genre: now[genre] - past[genre] for genre in GENRES}
         metrics[f"MGU@{k}"] = sum(map(abs, gaps.values())) / len(gaps)
         metrics[f"DGU@{k}"] = max(gaps.values()) - min(gaps.values())
@@ -73,11 +71,11 @@ def naive(
     return metrics
 
 
-def shares_of(items: Iterable[int], catalogue: Catalogue) -> dict[str, float]:
+def shares_of(items: Iterable[int], catalog: Catalog) -> dict[str, float]:
     mass = dict.fromkeys(GENRES, 0.0)
     for item in items:
-        for genre in catalogue.categories[item]:
-            mass[genre] += 1 / len(catalogue.categories[item])
+        for genre in catalog.categories[item]:
+            mass[genre] += 1 / len(catalog.categories[item])
     total = sum(mass.values())
     return {genre: part / total for genre, part in mass.items()}
 
@@ -97,12 +95,12 @@ def main() -> None:
     categories = tuple(
         tuple(rng.choice(GENRES, size=rng.integers(1, 4), replace=False).tolist()) for _ in titles
     )
-    catalogue = Catalogue(ids=titles, titles=titles, categories=categories, tracked=GENRES)
+    catalog = Catalog(ids=titles, titles=titles, categories=categories, tracked=GENRES)
     data = (
         rng.random((NUM_CASES, NUM_ITEMS), dtype=np.float32),
         rng.integers(0, NUM_ITEMS, NUM_CASES),
         rng.integers(0, NUM_ITEMS, (NUM_CASES, LENGTH)),
-        catalogue,
+        catalog,
     )
     ours, metrics = fastest(lambda: fast(*data), 5)
     theirs, expected = fastest(lambda: naive(*data), 3)

@@ -20,13 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.cards import BoardCard, BoardRow
 from bench.cli.plan import stored_keys
-from bench.graph import Graph, build, missing, units
+from bench.config.cards import BoardCard, BoardRow
 from bench.plan import Stage
+from bench.plan.graph import Graph, build, missing, units
+from bench.plan.trials import Board, all_ks, board_trials
 from bench.runner.estimate import Timings, forecast
-from bench.store import Store
-from bench.trials import Board, all_ks, board_trials
+from bench.runner.store import Store
 
 DATASETS = ("ml-100k", "ml-1m", "amazon-2018-gift-cards", "steam", "goodreads-poetry")
 METHODS = ("random", "popularity", "sasrec", "gru4rec", "zeroshot", "bigrec", "rw", "d3", "pos",
@@ -55,7 +55,7 @@ def board(num_seeds: int) -> Board:
 
 
 class Invented(Store):
-    """Artefacts that nobody made: some stages of each kind, with seconds by the kind's place."""
+    """Artifacts that nobody made: some stages of each kind, with seconds by the kind's place."""
 
     def __init__(self, graph: Graph) -> None:
         self._chosen: dict[str, list[Stage]] = {}

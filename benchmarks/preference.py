@@ -27,8 +27,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer
 
-from bench.lm.branches import Row, lay_out, log_probabilities
-from bench.lm.losses import Loss, dpo, sdpo
+from bench.models.lm.train.preference_losses import Loss, dpo, sdpo
+from bench.models.lm.train.shared_prefix import Row, lay_out, log_probabilities
 from datasets import Dataset, disable_progress_bars
 
 PAIRS, PROMPT, ANSWER, BETA = 4, 235, 15, 0.1
@@ -110,9 +110,9 @@ def trl_step(
         ),
         processing_class=tokenizer,
     )
-    tokenised = [trainer.train_dataset[number] for number in range(PAIRS)]
-    assert [row["chosen_ids"] for row in tokenised] == [row.answers[0] for row in some]
-    batch = trainer.data_collator(tokenised)
+    tokenized = [trainer.train_dataset[number] for number in range(PAIRS)]
+    assert [row["chosen_ids"] for row in tokenized] == [row.answers[0] for row in some]
+    batch = trainer.data_collator(tokenized)
     batch |= {"ref_chosen_logps": reference[:, 0], "ref_rejected_logps": reference[:, 1]}
     trainer.precompute_ref_logps = True
     return lambda: trainer.compute_loss(model, batch)

@@ -13,11 +13,11 @@ import time
 import numpy as np
 import torch
 
-from bench.lm.threads import compute_threads
 from bench.metrics.rerank import evaluate_lists
-from bench.rerank.model import BACKBONES, Sizes
-from bench.rerank.scoring import Rows
-from bench.rerank.training import Recipe, fit
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.model import BACKBONES, Sizes
+from bench.models.rerank.scoring import Rows
+from bench.models.rerank.training import Recipe, fit
 
 LISTS, CHOOSING, ITEMS, GENRES, USERS, TEXTS, WIDTH = 25_000, 2_500, 3_416, 18, 772, 5, 384
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=0.0, batch=256, epochs=20, patience=20)

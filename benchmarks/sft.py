@@ -24,9 +24,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from bench.lm.batches import Texts
-from bench.lm.finetuning import Objective, fine_tune
-from bench.lm.training import Recipe, StepLog, isolated, training_arguments
+from bench.models.lm.train.collate import Texts
+from bench.models.lm.train.common import Recipe, StepLog, isolated, training_arguments
+from bench.models.lm.train.sft_trainer import Objective, fine_tune
 from datasets import Dataset, disable_progress_bars
 
 os.environ["CI"] = "1"  # TRL reports its use to the hub otherwise
@@ -74,7 +74,7 @@ def ours(texts: Texts, folder: Path) -> list[float]:
 
 
 def theirs(texts: Texts, folder: Path) -> list[float]:
-    """Take TRL's way, except for what decides the result: optimiser, rates, order and dtype."""
+    """Take TRL's way, except for what decides the result: optimizer, rates, order and dtype."""
     settings = training_arguments(RECIPE, num_rows=ROWS, divisor=4, folder=folder)
     left_to_trl = ("activation_checkpointing", "gradient_checkpointing", "remove_unused_columns")
     kept = {name: value for name, value in settings.items() if name not in left_to_trl}

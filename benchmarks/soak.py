@@ -5,8 +5,8 @@ have ended since the last kill, and after a random wait, a busy worker, a whole 
 takes its place) or the driver (the same command is started again) gets SIGKILL. Meanwhile the store
 and the results are watched:
 
-    lost      a sealed artefact or an ended trial that is gone later, or a trial that never ended
-    repeated  a stage that was begun, or an artefact or result written, after the first was sealed
+    lost      a sealed artifact or an ended trial that is gone later, or a trial that never ended
+    repeated  a stage that was begun, or an artifact or result written, after the first was sealed
 
 At the end `bench report --json` must equal, byte for byte, that of a run that nobody disturbed.
 
@@ -65,7 +65,7 @@ class Watch:
     """What was seen of a run's store and results; a file or folder is told by its inode.
 
     Attributes:
-        sealed: Inode of every artefact by "kind-key".
+        sealed: Inode of every artifact by "kind-key".
         ended: Inode of every result that ended well.
         begun: Names of the folders that were seen under construction.
         repeated: What was done again.
@@ -105,11 +105,11 @@ class Watch:
             if name.rpartition("-")[0] in self.sealed:
                 self.repeated.append(f"{name} was begun")
         kinds = [path for path in _entries(store) if not path.name.startswith(".")]
-        artefacts = {
+        artifacts = {
             f"{kind.name}-{entry.name}": entry.inode() for kind in kinds for entry in _entries(kind)
         }
-        self._compare(self.sealed, artefacts)
-        self.sealed |= artefacts
+        self._compare(self.sealed, artifacts)
+        self.sealed |= artifacts
         here = {path: path.stat().st_ino for path in self.folder.glob("results/*/*/*/seed-*.json")}
         self._compare(self.ended, {path: here[path] for path in self.ended if path in here})
         for path in here.keys() - self.ended.keys():
@@ -249,7 +249,7 @@ def main() -> None:
         lost = [*soak.watch.lost, *["a trial"] * (trials - len(soak.watch.ended))]
         content = {
             "trials": trials,
-            "artefacts": len(soak.watch.sealed),
+            "artifacts": len(soak.watch.sealed),
             "nodes": asked.nodes,
             "seed": asked.seed,
             "kills": {kind: soak.kills[kind] for kind in KINDS},

@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.metrics.evaluate import evaluate
 from bench.metrics.names import parse
-from bench.metrics.ranking import Ranking
 from bench.stats.compare import NUM_RESAMPLES, against_reference, compare
-from bench.stats.sample import Sample
+from bench.stats.samples import Sample
 
 METRICS = (
     "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",
@@ -41,19 +41,19 @@ GENRES = tuple(f"genre {number}" for number in range(18))
 CORES = min(NUM_DATASETS, os.cpu_count() or 1)
 
 
-def catalogue(rng: np.random.Generator) -> Catalogue:
+def catalog(rng: np.random.Generator) -> Catalog:
     """Give every item one to three genres."""
     ids = tuple(str(item) for item in range(NUM_ITEMS))
     categories = tuple(
         tuple(rng.choice(GENRES, size=rng.integers(1, 4), replace=False).tolist()) for _ in ids
     )
-    return Catalogue(ids=ids, titles=ids, categories=categories, tracked=GENRES)
+    return Catalog(ids=ids, titles=ids, categories=categories, tracked=GENRES)
 
 
 def methods(dataset: int) -> list[Sample]:
-    """Make up methods that differ in skill and in how much they favour popular items."""
+    """Make up methods that differ in skill and in how much they favor popular items."""
     rng = np.random.default_rng(dataset)
-    items = catalogue(rng)
+    items = catalog(rng)
     targets = rng.integers(0, NUM_ITEMS, size=NUM_CASES)
     histories = rng.integers(0, NUM_ITEMS, size=(NUM_CASES, 10))
     made = []
@@ -69,7 +69,7 @@ def methods(dataset: int) -> list[Sample]:
         lists[seed, case, places[hit]] = targets[case]
         scores = [
             evaluate(
-                Ranking(items=one), targets=targets, histories=histories, catalogue=items, ks=[1, K]
+                Ranking(items=one), targets=targets, histories=histories, catalog=items, ks=[1, K]
             )
             for one in lists
         ]
@@ -129,7 +129,7 @@ def value(
 
 def looped_seconds(first: Sample, second: Sample, name: str, num_swaps: int) -> float:
     """Time label swaps one by one, and scale up to all of them."""
-    genres = [set(names) for names in catalogue(np.random.default_rng(0)).categories]
+    genres = [set(names) for names in catalog(np.random.default_rng(0)).categories]
     mass = dict(zip(GENRES, first.history_mass / first.history_mass.sum(), strict=True))
     pairs = list(zip(first.items.tolist(), second.items.tolist(), strict=True))
     rng = np.random.default_rng(0)

@@ -19,9 +19,9 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 import numpy as np
 
 from bench.metrics.names import parse
-from bench.stats.sample import Sample
-from bench.stats.swap import label_swap
-from bench.stats.tally import tallies
+from bench.stats.label_swap import label_swap
+from bench.stats.samples import Sample
+from bench.stats.set_metrics import tallies
 
 NUM_CASES, K, NUM_ITEMS = 1000, 5, 3000
 NUM_SWAPS, NUM_LOOPED = 9999, 1000

@@ -1,4 +1,4 @@
-"""How long the catalogue's constraint takes, against `prefix_allowed_tokens_fn` of transformers.
+"""How long the catalog's constraint takes, against `prefix_allowed_tokens_fn` of transformers.
 
 320 beams (32 rows x 10) in a tree of 4,000 titles, a vocabulary of 128,000, one step. Only what the
 constraint itself costs is timed: the peer looks the allowed tokens up in a dictionary, the fastest
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from transformers import PrefixConstrainedLogitsProcessor
 
-from bench.lm.constrained import gathered
-from bench.lm.trie import Trie, build_trie
+from bench.models.lm.decode.constrained_beam import gathered
+from bench.models.lm.decode.trie import Trie, build_trie
 
 NUM_ROWS, BEAMS, VOCABULARY, NUM_TITLES = 32, 10, 128_000, 4_000
 END = VOCABULARY - 1
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 def made_up_titles() -> list[list[int]]:
-    """Titles of 3 to 15 tokens; first words repeat as they do in catalogues."""
+    """Titles of 3 to 15 tokens; first words repeat as they do in catalogs."""
     numbers = np.random.default_rng(0)
     lengths = numbers.integers(3, 16, size=NUM_TITLES)
     return [[*(numbers.zipf(1.4, length) % END).tolist(), END] for length in lengths]

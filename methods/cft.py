@@ -44,7 +44,7 @@ class Method:
         """Fine-tune with and without history, then decode titles of the catalog only."""
         weighted = replace(
             self.sft,
-            weighting="bench.lm.token_loss:by_position",
+            weighting="bench.models.lm.train.token_loss:by_position",
             weighting_arguments={"beta": self.beta},
             counterfactual_weight=self.effect,
         )

@@ -78,7 +78,7 @@ class Method:
         if beta != 1:
             config = replace(
                 config,
-                weighting="bench.lm.information:igd_weights",
+                weighting="bench.models.lm.train.information_gain:igd_weights",
                 weighting_arguments={"beta": beta, "trained_only": self.trained_only},
             )
         return sft(model, data.train, config, seed=seed, valid=data.valid)

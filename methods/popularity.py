@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Catalogue, Data, Model, Plan, Windows, rank
+from bench.api import Catalog, Data, Model, Plan, Windows, rank
 
 
-def fit(train: Windows, catalogue: Catalogue) -> Callable[[NDArray[np.int32]], NDArray[np.float64]]:
+def fit(train: Windows, catalog: Catalog) -> Callable[[NDArray[np.int32]], NDArray[np.float64]]:
     """Count how often each item is the target of a training row."""
     targets = train.targets[train.targets >= 0]
-    counts = np.bincount(targets, minlength=len(catalogue)).astype(np.float64)
+    counts = np.bincount(targets, minlength=len(catalog)).astype(np.float64)
     return lambda histories: np.tile(counts, (len(histories), 1))
 
 

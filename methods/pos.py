@@ -37,7 +37,7 @@ class Method:
         """Fine-tune on weighted tokens, then decode titles of the catalog only."""
         weighted = replace(
             self.sft,
-            weighting="bench.lm.token_loss:by_position",
+            weighting="bench.models.lm.train.token_loss:by_position",
             weighting_arguments={"beta": self.beta},
         )
         policy = sft(require_model(model), data.train, weighted, seed=seed, valid=data.valid)

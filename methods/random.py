@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Catalogue, Data, Model, Plan, Windows, derive_seed, rank
+from bench.api import Catalog, Data, Model, Plan, Windows, derive_seed, rank
 
 
 def fit(
-    train: Windows, catalogue: Catalogue, *, seed: int
+    train: Windows, catalog: Catalog, *, seed: int
 ) -> Callable[[NDArray[np.int32]], NDArray[np.float64]]:
-    """Draw a new order of the catalogue for every case."""
+    """Draw a new order of the catalog for every case."""
     generator = np.random.default_rng(derive_seed("random scores", seed))
-    return lambda histories: generator.random((len(histories), len(catalogue)))
+    return lambda histories: generator.random((len(histories), len(catalog)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Random: a new order of the catalogue for every case."""
+    """Random: a new order of the catalog for every case."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Rank by seeded noise."""

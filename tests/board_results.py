@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.board.assemble import assemble
-from bench.board.table import Block, BoardTable, Row
-from bench.cards import BoardCard, BoardRow, Rows
-from bench.data.catalogue import Catalogue
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.metrics.evaluate import evaluate
-from bench.metrics.ranking import Ranking
-from bench.results import DataFacts, Evaluation, Result, write_result
-from bench.trials import Board, Trial
+from bench.plan.trials import Board, Trial
+from bench.report.assemble import assemble
+from bench.report.table import Block, BoardTable, Row
+from bench.results.schema import DataFacts, Evaluation, Result, write_result
 
 METRICS = ("DivRatio@1", "DivRatio@5", "ORRatio@1", "MGU@5", "HR@5", "NDCG@5")
 NUM_CASES = 60
 NUM_ITEMS = 40
-CATALOGUE = Catalogue(
+CATALOG = Catalog(
     ids=tuple(f"i{number}" for number in range(NUM_ITEMS)),
     titles=tuple(f"Item {number}" for number in range(NUM_ITEMS)),
     categories=tuple((("drama", "comedy", "war")[number % 3],) for number in range(NUM_ITEMS)),
@@ -42,7 +42,7 @@ class Line:
     unrun: Sequence[int] = ()
     fingerprint: str = "f" * 64
     num_cases: int = NUM_CASES
-    catalogue: Catalogue = CATALOGUE
+    catalog: Catalog = CATALOG
 
 
 def make(
@@ -115,7 +115,7 @@ def write(folder: Path, trial: Trial, line: Line) -> None:
 
 
 def rankings(trial: Trial, line: Line) -> tuple[Evaluation, pa.Table, pa.Table]:
-    """Lists that put the target first with the row's skill, and favour few items otherwise."""
+    """Lists that put the target first with the row's skill, and favor few items otherwise."""
     num = line.num_cases
     data = np.random.default_rng(7)
     targets = data.integers(0, NUM_ITEMS, size=num)
@@ -133,7 +133,7 @@ def rankings(trial: Trial, line: Line) -> tuple[Evaluation, pa.Table, pa.Table]:
     items[hit, 0] = targets[hit]
     items[1, 5] = -1
     scores = evaluate(
-        Ranking(items=items), targets=targets, histories=histories, catalogue=line.catalogue,
+        Ranking(items=items), targets=targets, histories=histories, catalog=line.catalog,
         ks=[1, 5],
     )  # fmt: skip
     evaluation = Evaluation(
@@ -142,7 +142,7 @@ def rankings(trial: Trial, line: Line) -> tuple[Evaluation, pa.Table, pa.Table]:
         num_cases=num,
         num_known=int(scores.known.sum()),
         num_items=NUM_ITEMS,
-        tracked=list(line.catalogue.tracked),
+        tracked=list(line.catalog.tracked),
         history_mass=scores.history_mass.tolist(),
     )
     ids = [str(case) for case in range(num)]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.cards import BoardCard, BoardRow
+from bench.config.cards import BoardCard, BoardRow
+from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.runner.executors import Executor
-from bench.runner.run import Options, Summary, run
-from bench.store import Store
-from bench.trials import Board, Trial, all_ks, board_trials
+from bench.runner.loop import Options, Summary, run
+from bench.runner.store import Store
 
 # A method whose scorer does what a file tells it, so that a failure can be switched off again.
 MISCHIEF = '''
@@ -24,7 +24,7 @@ import numpy as np
 from bench.api import rank, Plan
 
 
-def fit(train, catalogue, *, folder, seed):
+def fit(train, catalog, *, folder, seed):
     orders = Path(folder) / f"{seed}"
     what = orders.read_text() if orders.exists() else ""
     if what == "error":
@@ -35,11 +35,11 @@ def fit(train, catalogue, *, folder, seed):
     if what == "hang":
         time.sleep(60)
     if what == "nan":
-        return lambda histories: np.full((len(histories), len(catalogue)), np.nan)
+        return lambda histories: np.full((len(histories), len(catalog)), np.nan)
     if what.startswith("die"):
         orders.unlink() if what == "die once" else None
         os.kill(os.getpid(), signal.SIGKILL)
-    return lambda histories: np.tile(np.arange(len(catalogue), 0.0, -1), (len(histories), 1))
+    return lambda histories: np.tile(np.arange(len(catalog), 0.0, -1), (len(histories), 1))
 
 
 @dataclass(frozen=True, kw_only=True)

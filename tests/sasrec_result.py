@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.connections.entry import entry_of
-from bench.results import Cost, Evaluation, Result, StageRecord
+from bench.results.schema import Cost, Evaluation, Result, StageRecord
+from bench.results.trackers.entry import entry_of
 
 TRIAL = "synthetic/sasrec/0123456789ab/seed-1"
 

@@ -11,22 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from bench.models.lm.decode.answers import Drawing, answer, nucleus
 from safetensors.torch import load_file
 from test_lists import made
 from tiny_encoder import write_encoder
 from tiny_writer import END, Table, write_backbone, writer_model, writer_tokenizer
 
-from bench.data import lists
+from bench.data import prepared_lists
 from bench.errors import BenchError
-from bench.lm.answering import Drawing, answer, nucleus
-from bench.lm.questions import Prompt, encode_answers, encode_questions
-from bench.lm.threads import compute_threads
-from bench.lm.trigrams import Trigrams
-from bench.plan import knowledge as plan
-from bench.plan.parts import Lists, Model, Policy
-from bench.plan.stage import Stage
-from bench.records import Job
-from bench.rerank.asked import (
+from bench.hashing import Job
+from bench.models.lm.chat_prompts import Prompt, encode_answers, encode_questions
+from bench.models.lm.encode.trigrams import Trigrams
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.long_text_windows import encode_long
+from bench.models.rerank.qa_files import (
     Answered,
     Asked,
     read_answers,
@@ -34,7 +32,9 @@ from bench.rerank.asked import (
     write_answers,
     write_prompts,
 )
-from bench.rerank.windows import encode_long
+from bench.plan import knowledge_stages as plan
+from bench.plan.stage import Stage
+from bench.plan.types import Lists, Model, Policy
 from bench.stages import answer_preference, answers, questions, reward_pairs, text_vectors
 
 FULL = {"kind": "full"}
@@ -201,13 +201,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     write_encoder(tmp_path)
     (tmp_path / "lists").mkdir()
-    lists.write(made(), tmp_path / "lists")
+    prepared_lists.write(made(), tmp_path / "lists")
     write_backbone(tmp_path / "writer", context=512)
     return tmp_path
 
 
 def test_from_questions_to_a_tuned_model(world: Path) -> None:
-    source = lists.read(world / "lists")
+    source = prepared_lists.read(world / "lists")
     prompts = plan.questions(LISTS, about="users", parts=["train", "valid"])
     asked_job = done(prompts, world, lists=world / "lists")
     found = read_prompts(asked_job.out)
@@ -279,7 +279,7 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
 
 
 def test_items_are_described_once_each(world: Path) -> None:
-    source = lists.read(world / "lists")
+    source = prepared_lists.read(world / "lists")
     prompts = plan.questions(LISTS, about="items", parts=["test"])
     job = done(prompts, world, lists=world / "lists")
     found = read_prompts(job.out)

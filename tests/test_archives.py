@@ -1,4 +1,4 @@
-"""Files inside zip archives: fetched once, kept for their neighbours, and nothing hostile."""
+"""Files inside zip archives: fetched once, kept for their neighbors, and nothing hostile."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 import pooch
 import pytest
 
-from bench.cards import RawFile, Source
+from bench.config.cards import RawFile, Source
 from bench.data import assets
 from bench.data.archives import ArchiveError, extract
 from bench.errors import BenchError
 
 RATINGS, MOVIES = b"1::2::3::4\n" * 500, b"2::Heat (1995)::Crime\n"
 URL = "https://example.org/data/ml.zip"
-LICENCE = "Research only."
+LICENSE = "Research only."
 
 
 def packed(**members: bytes) -> bytes:
@@ -64,7 +64,7 @@ def fetch(file: RawFile, data_dir: Path | None = None, *, offline: bool = False)
         data_dir=data_dir,
         offline=offline,
         card_name="toy",
-        licence=LICENCE,
+        license=LICENSE,
         homepage="https://example.org",
     )
 
@@ -109,9 +109,9 @@ def test_an_unpacked_file_of_the_users_comes_first(tmp_path: Path) -> None:
     assert fetch(member("movies.dat"), tmp_path).read_bytes() == b"own"
 
 
-def test_offline_names_the_file_its_archive_and_the_licence() -> None:
+def test_offline_names_the_file_its_archive_and_the_license() -> None:
     message = refusal(member("ratings.dat"), offline=True)
-    assert f"ratings.dat of toy (ml/ratings.dat in {URL}; licence: Research only)" in message
+    assert f"ratings.dat of toy (ml/ratings.dat in {URL}; license: Research only)" in message
 
 
 @pytest.mark.parametrize(

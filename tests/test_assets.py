@@ -15,11 +15,11 @@ import pooch
 import pytest
 import requests
 
-from bench.cards import DatasetCard, RawFile, Source
+from bench.config.cards import DatasetCard, RawFile, Source
 from bench.data import assets
-from bench.data.chosen import choose, chosen_file, other_versions, parse_files
+from bench.data.user_files import choose, chosen_file, other_versions, parse_files
 from bench.errors import BenchError
-from bench.records import checksum
+from bench.hashing import checksum
 
 CONTENT = b"user_id:token\n" * 1000
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -50,7 +50,7 @@ def fetch(file: RawFile, data_dir: Path | None = None, *, offline: bool = False)
         data_dir=data_dir,
         offline=offline,
         card_name="toy",
-        licence="Research only.",
+        license="Research only.",
         homepage="https://example.org",
     )
 
@@ -160,7 +160,7 @@ def test_checksums_are_declared_or_computed_or_unknown(tmp_path: Path) -> None:
     card = DatasetCard(
         title="t",
         description="d",
-        licence="l",
+        license="l",
         citation="c",
         reader="recbole",
         files={
@@ -184,7 +184,7 @@ def test_the_cache_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, cache: P
 
 
 def card(sha256: str | None = SUM) -> DatasetCard:
-    texts = dict.fromkeys(("title", "description", "licence", "citation"), "Toy.")
+    texts = dict.fromkeys(("title", "description", "license", "citation"), "Toy.")
     return DatasetCard(reader="recbole", files={"items": raw_file(URL, sha256=sha256)}, **texts)
 
 

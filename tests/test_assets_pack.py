@@ -13,18 +13,18 @@ import pooch
 import pytest
 from huggingface_hub import constants
 
-from bench.cards import RawFile
+from bench.config.cards import RawFile
 from bench.data import assets
 from bench.data.encoders import encoder_files
 from bench.errors import BenchError
-from bench.packing import wheels
-from bench.packing.manifest import MANIFEST, Manifest, read_manifest
-from bench.packing.needs import Asset, at_hand, fetch, place
-from bench.packing.pack import packing
-from bench.packing.unpack import Places, unpack
-from bench.records import Job, checksum
+from bench.hashing import Job, checksum
+from bench.runner.offline import wheels
+from bench.runner.offline.manifest import MANIFEST, Manifest, read_manifest
+from bench.runner.offline.needs import Asset, at_hand, fetch, place
+from bench.runner.offline.pack import packing
+from bench.runner.offline.unpack import Places, unpack
+from bench.runner.store import Store
 from bench.stages import hub
-from bench.store import Store
 
 CONTENT = bytes(range(256)) * 40
 COMMIT = "c" * 40
@@ -48,7 +48,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None) -> 
     return tmp_path / "cache"
 
 
-def raw_asset(content: bytes = CONTENT, licence: str = "Free.", name: str = "x.inter") -> Asset:
+def raw_asset(content: bytes = CONTENT, license: str = "Free.", name: str = "x.inter") -> Asset:
     """An asset whose file lies in the cache."""
     file = RawFile(name=name)
     path = assets.cached_place(file)
@@ -58,7 +58,7 @@ def raw_asset(content: bytes = CONTENT, licence: str = "Free.", name: str = "x.i
     target = assets.cached_place(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     path.replace(target)
-    return Asset(kind="data", owner="toy", licence=licence, homepage=None, file=file)
+    return Asset(kind="data", owner="toy", license=license, homepage=None, file=file)
 
 
 def packed(into: Path, *things: Asset, part_size: int | None = None) -> Manifest:
@@ -87,9 +87,9 @@ def test_generated_data_are_taken_along_prepared(bench: Bench, cache: Path, tmp_
     manifest = read_manifest(tmp_path / "pack")
     assert {file.room for file in manifest.files} == {"store"}
     assert manifest.asked == {"suite": "smoke", "method": ["popularity"], "seeds": "1"}
-    assert "1 artefacts into there" in bench("assets", "unpack", "pack", "--store", "there").out
+    assert "1 artifacts into there" in bench("assets", "unpack", "pack", "--store", "there").out
     assert (
-        "0 artefacts into there; 1 were there"
+        "0 artifacts into there; 1 were there"
         in bench("assets", "unpack", "pack", "--store", "there").out
     )
     run = ("run", *smoke, "--offline", "--executor", "inline", "--store", "there", "--json")
@@ -108,11 +108,11 @@ def test_quick_goes_into_an_empty_cache_and_is_prepared_there(
     words = ("--suite", "quick", "--into", "pack", "--part-size", "20MB", "--offline")
     done = bench("assets", "pack", *words)
     assert done.code == 0, done.err
-    assert "the licence of data ml-100k forbids passing the files on" in done.out
+    assert "the license of data ml-100k forbids passing the files on" in done.out
     sizes = [path.stat().st_size for path in (tmp_path / "pack").rglob("*") if path.is_file()]
     assert max(sizes) == 20_000_000
     forbidden = {file.owner: file.redistribution for file in read_manifest(Path("pack")).files}
-    assert forbidden == {"data ml-100k": "forbidden", "encoder all-minilm-l6-v2": "see licence"}
+    assert forbidden == {"data ml-100k": "forbidden", "encoder all-minilm-l6-v2": "see license"}
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "other"))
     before = json.loads(bench("assets", "ls", "--suite", "quick", "--json").out)["assets"]
@@ -167,9 +167,9 @@ def test_a_file_in_parts_is_the_file(cache: Path, tmp_path: Path, size: int) -> 
     )
     assert (file.size, file.sha256) == (size, asset.file.sha256)
     there = places(tmp_path / "there")
-    assert unpack(tmp_path / "pack", manifest, there) == {"files": 1, "artefacts": 0, "there": 0}
+    assert unpack(tmp_path / "pack", manifest, there) == {"files": 1, "artifacts": 0, "there": 0}
     assert (there.assets / place(asset.file)).read_bytes() == CONTENT[:size]
-    assert unpack(tmp_path / "pack", manifest, there) == {"files": 0, "artefacts": 0, "there": 1}
+    assert unpack(tmp_path / "pack", manifest, there) == {"files": 0, "artifacts": 0, "there": 1}
 
 
 @pytest.mark.parametrize("damage", ["missing", "shorter", "altered"])
@@ -256,7 +256,7 @@ def test_a_backbone_of_the_hub_is_found_where_it_was_unpacked(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset = Asset(
-        kind="backbone", owner="m", licence="L", homepage=None, repository="o/m", revision=COMMIT
+        kind="backbone", owner="m", license="L", homepage=None, repository="o/m", revision=COMMIT
     )
     snapshot = tmp_path / "hf" / "models--o--m" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)

@@ -6,17 +6,17 @@ import dataclasses
 
 import numpy as np
 import pytest
-from board_results import CATALOGUE, NUM_CASES, NUM_ITEMS, Line, full_board, make, names, row
+from board_results import CATALOG, NUM_CASES, NUM_ITEMS, Line, full_board, make, names, row
 
-from bench.board.assemble import assemble
-from bench.board.html import render_html
-from bench.board.markdown import render_markdown
-from bench.board.samples import build, common_fingerprint
-from bench.board.table import BoardTable
-from bench.board.terminal import render_table
-from bench.board.wording import problems
-from bench.data.catalogue import Catalogue
-from bench.results import find_result, read_cases
+from bench.data.catalog import Catalog
+from bench.report.assemble import assemble
+from bench.report.format import problems
+from bench.report.render.html import render_html
+from bench.report.render.markdown import render_markdown
+from bench.report.render.terminal import render_table
+from bench.report.table import BoardTable
+from bench.results.load import build, common_fingerprint
+from bench.results.schema import find_result, read_cases
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,8 @@ def test_lost_case_tables_leave_the_values(tmp_path):
 
 
 def test_a_metric_that_was_not_measured_is_skipped_and_says_so(tmp_path):
-    untracked = Catalogue(ids=CATALOGUE.ids, titles=CATALOGUE.titles, categories=((),) * NUM_ITEMS)
-    lines = [Line("Base", 0.1, catalogue=untracked), Line("Good", 0.6, catalogue=untracked)]
+    untracked = Catalog(ids=CATALOG.ids, titles=CATALOG.titles, categories=((),) * NUM_ITEMS)
+    lines = [Line("Base", 0.1, catalog=untracked), Line("Good", 0.6, catalog=untracked)]
     table = assemble(*make(tmp_path, lines), tmp_path)
     cell = row(table, "Good").cell("MGU@5")
     assert (cell.status, cell.mean) == ("skipped", None)

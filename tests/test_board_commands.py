@@ -16,14 +16,14 @@ import typer
 from board_results import Line, make, row, write
 from typer.testing import CliRunner
 
-from bench.board.assemble import assemble
-from bench.board.judging import Memory
-from bench.board.wording import seconds
 from bench.cli import options, report, serve, status
 from bench.cli.selection import Selection, remember, select
 from bench.errors import BenchError
-from bench.results import find_result, write_result
-from bench.trials import Board
+from bench.plan.trials import Board
+from bench.report.assemble import assemble
+from bench.report.format import seconds
+from bench.report.significance import Memory
+from bench.results.schema import find_result, write_result
 
 
 def failed(folder: Path, trial: str) -> None:
@@ -232,7 +232,7 @@ def test_durations_in_words():
 
 
 def test_titles_with_anything_in_them_stay_titles(tmp_path):
-    from bench.board.pages import board_pages
+    from bench.report.render.pages import board_pages
 
     strange = [
         '<img src=x onerror="alert(1)">',

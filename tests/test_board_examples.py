@@ -11,16 +11,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bench.board import ledger, pages
-from bench.board.assemble import assemble
-from bench.board.examples import Example, read_examples
 from bench.cli import report, serve
 from bench.cli.options import Asked
 from bench.cli.run import run as run_command
 from bench.data import prepared
 from bench.errors import BenchError
-from bench.results import find_result
-from bench.store import Store
+from bench.report import costs
+from bench.report.assemble import assemble
+from bench.report.examples import Example, read_examples
+from bench.report.render import pages
+from bench.results.schema import find_result
+from bench.runner.store import Store
 
 COMMITTED = Path(__file__).parents[1] / "leaderboards"
 ASKED = Asked(board="smoke", method=["Popularity"], seeds=2)
@@ -50,7 +51,7 @@ def test_examples_are_the_first_cases_of_the_test_in_titles(done):
     data = prepared.read(done.store / "prepare" / kinds["prepare"])
     final = trial.evaluations["final"]
     samples = prepared.shared_rows(done.store / "draw" / final.inputs["cases"].key)
-    titles = data.catalogue.titles
+    titles = data.catalog.titles
     assert [one.case for one in found] == [str(sample) for sample in samples[:3]]
     for one, sample in zip(found, samples, strict=False):
         assert one.target == titles[data.items[data.target[sample]]]
@@ -70,9 +71,9 @@ def test_without_the_store_there_are_none(done, tmp_path):
 
 def test_only_the_first_seed_of_a_row_tells_them(done):
     table = assemble(done.board, done.cells, done.results, tested=False)
-    read = ledger.read(table, done.results, Store(done.store))
+    read = costs.read(table, done.results, Store(done.store))
     assert [len(entry.examples) for entry in read.entries.values()] == [3, 0]
-    assert not any(one.examples for one in ledger.read(table, done.results).entries.values())
+    assert not any(one.examples for one in costs.read(table, done.results).entries.values())
 
 
 def test_pages_that_a_run_writes_have_none_and_served_ones_have(done):
@@ -109,12 +110,12 @@ def test_titles_and_texts_are_escaped(done):
     example = Example(
         case="7", history=(evil, "b"), written=evil, shown=evil, target=evil, place=None
     )
-    read = ledger.read(table, done.results)
+    read = costs.read(table, done.results)
     entries = {
         name: dataclasses.replace(entry, examples=(example,))
         for name, entry in read.entries.items()
     }
-    page = pages.board_pages(table, ledger.Ledger(entries=entries))["index.html"].decode()
+    page = pages.board_pages(table, costs.Ledger(entries=entries))["index.html"].decode()
     assert "<img" not in page
     assert page.count("</script>") == 2, "the data's and our own"
     data = json.loads(page.partition('id="board-data">')[2].partition("</script>")[0])

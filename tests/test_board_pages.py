@@ -12,16 +12,16 @@ from collections.abc import Iterable
 import pytest
 from board_results import METRICS, Line, full_board, make, row
 
-from bench.board import pages
-from bench.board.assemble import assemble, report_json
-from bench.board.exports import documents, join, switches
-from bench.board.figures import pareto, scale
-from bench.board.html import header, render_html
-from bench.board.markdown import render_markdown
-from bench.board.spreadsheet import COLUMNS
-from bench.board.table import BoardTable, Cell, overall
-from bench.board.terminal import render_table
-from bench.board.wording import one_line, p_value, percent
+from bench.report.assemble import assemble, report_json
+from bench.report.format import one_line, p_value, percent
+from bench.report.render import pages
+from bench.report.render.csv import COLUMNS
+from bench.report.render.exports import documents, join, switches
+from bench.report.render.figures import pareto, scale
+from bench.report.render.html import header, render_html
+from bench.report.render.markdown import render_markdown
+from bench.report.render.terminal import render_table
+from bench.report.table import BoardTable, Cell, overall
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,8 @@ def test_csv_parses_back(board):
 
 
 def test_the_sentences_say_what_was_done(board):
-    assert "sign-flip randomisation" in board.statistics
-    assert "label-swap randomisation" in board.statistics
+    assert "sign-flip randomization" in board.statistics
+    assert "label-swap randomization" in board.statistics
     assert "9,999 resamples" in board.statistics
     assert "families of 3" in board.statistics
     assert "60 test cases over 40 items (MovieLens-100K)" in board.protocol
@@ -180,7 +180,7 @@ def test_a_small_budget_is_said_aloud(tmp_path):
         assert "no reproduction" in " ".join(text.split())
 
 
-def test_the_header_groups_neighbouring_columns():
+def test_the_header_groups_neighboring_columns():
     assert header(["HR@5", "HR@10", "GU[a@b]@1", "Hallucination"]) == [
         ("HR", [("HR@5", "@5"), ("HR@10", "@10")]),
         ("GU[a@b]", [("GU[a@b]@1", "@1")]),

@@ -10,20 +10,19 @@ from pathlib import Path
 import pytest
 from board_results import Line, make, names, row
 
-from bench import published
-from bench.board import ledger
-from bench.board.assemble import assemble, report_json
-from bench.board.cells import marks
-from bench.board.claimed import claim_lines
-from bench.board.exports import documents, join, switches
-from bench.board.html import render_html
-from bench.board.latex import escape
-from bench.board.markdown import render_markdown
-from bench.board.table import BoardTable
-from bench.cards import BoardCard, BoardRow, Rows
-from bench.claims.cards import load
-from bench.results import DataFacts, Evaluation, Result, write_result
-from bench.trials import Board, Trial
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.plan.trials import Board, Trial
+from bench.report import costs, published
+from bench.report.assemble import assemble, report_json
+from bench.report.cells import marks
+from bench.report.claims.cards import load
+from bench.report.claims.section import claim_lines
+from bench.report.render.exports import documents, join, switches
+from bench.report.render.html import render_html
+from bench.report.render.latex import escape
+from bench.report.render.markdown import render_markdown
+from bench.report.table import BoardTable
+from bench.results.schema import DataFacts, Evaluation, Result, write_result
 
 METRICS = (
     "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",
@@ -234,8 +233,8 @@ def test_reasons_stand_in_latex_and_markdown(tmp_path):
 
 
 def test_the_page_keeps_cost_out_of_every_other_file(tmp_path, table):
-    from bench.board.pages import board_pages
+    from bench.report.render.pages import board_pages
 
-    without, with_ledger = board_pages(table), board_pages(table, ledger.read(table, tmp_path))
+    without, with_ledger = board_pages(table), board_pages(table, costs.read(table, tmp_path))
     assert without.keys() == with_ledger.keys(), "no costs were recorded"
     assert all(without[name] == with_ledger[name] for name in without if name != "index.html")

@@ -11,19 +11,19 @@ from board_results import Line, make
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.board import pages
-from bench.board.assemble import assemble
-from bench.board.charts import Line as ChartLine
-from bench.board.charts import line_chart
-from bench.board.claimed import claim_lines
-from bench.board.figures import scale
-from bench.board.runs import read_runs
-from bench.board.sweeps import sweep_charts, sweeps
-from bench.cards import BoardRow
 from bench.cli.options import Asked
 from bench.cli.selection import cells as planned_cells
 from bench.cli.selection import select
-from bench.trials import Board, Trial
+from bench.config.cards import BoardRow
+from bench.plan.trials import Board, Trial
+from bench.report.assemble import assemble
+from bench.report.claims.board_runs import read_runs
+from bench.report.claims.section import claim_lines
+from bench.report.render import pages
+from bench.report.render.charts import Line as ChartLine
+from bench.report.render.charts import line_chart, sweep_charts
+from bench.report.render.figures import scale
+from bench.report.sweeps import sweeps
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 

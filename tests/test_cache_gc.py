@@ -14,8 +14,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.retention import DAY, HALF_BUILT, SET_ASIDE, last_use, loose_assets, remove, survey
-from bench.store import ASIDE, BUILDING, META, Store
+from bench.runner.garbage_collection import (
+    DAY,
+    HALF_BUILT,
+    SET_ASIDE,
+    last_use,
+    loose_assets,
+    remove,
+    survey,
+)
+from bench.runner.store import ASIDE, BUILDING, META, Store
 
 SMOKE = ("run", "--suite", "smoke", "--seeds", "1", "--executor", "inline", "--json")
 
@@ -104,7 +112,7 @@ def test_what_is_locked_is_left(store: Store) -> None:
     assert list((store.root / BUILDING).iterdir()) == []
 
 
-def test_damaged_artefacts_set_aside_go_when_they_are_old(
+def test_damaged_artifacts_set_aside_go_when_they_are_old(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for key in ("new", "old"):
@@ -123,8 +131,8 @@ def test_damaged_artefacts_set_aside_go_when_they_are_old(
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from bench.retention import remove, survey
-from bench.store import Store
+from bench.runner.garbage_collection import remove, survey
+from bench.runner.store import Store
 
 deleted = []
 def rmtree(folder, **options):
@@ -141,7 +149,7 @@ for one in survey(store, {"kept"}, keep_days=30).loose:
 """
 
 
-def test_a_kill_in_the_middle_leaves_whole_artefacts_only(store: Store) -> None:
+def test_a_kill_in_the_middle_leaves_whole_artifacts_only(store: Store) -> None:
     for key in ("a", "b", "c", "kept"):
         make(store, key)
     done = subprocess.run([sys.executable, "-c", KILLED, str(store.root)], capture_output=True)
@@ -258,7 +266,7 @@ def test_files_of_a_boards_data_stay(bench: Bench, tmp_path: Path) -> None:
     record.write_text(record.read_text().replace('"synthetic"', '"ml-100k"'))
     unneeded = tmp_path / "cache" / ("a" * 16)
     unneeded.mkdir(parents=True)
-    from bench import plugins
+    from bench.config import plugins
     from bench.data.assets import cached_place
 
     needed = cached_place(plugins.dataset_card("ml-100k").files["items"])

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.errors import BenchError
-from bench.results import find_result
-from bench.runner import live
+from bench.results.schema import find_result
+from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.logs import log_path
-from bench.runner.run import LOOK_EVERY
-from bench.runner.work import Outcome
-from bench.store import Store
+from bench.runner.loop import LOOK_EVERY
+from bench.runner.store import Store
+from bench.runner.worker import Outcome
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ class Asking(InlineExecutor):
     def wait(self) -> list[Outcome]:
         self._num += 1
         if self._num == 3:
-            (run,) = live.live_runs(self._folder / "store", self._folder / "results")
+            (run,) = run_directory.live_runs(self._folder / "store", self._folder / "results")
             run.ask_to_cancel(self._what)
         time.sleep(LOOK_EVERY)  # so that the loop looks after every unit
         return super().wait()
 
 
-def events(folder: Path, trial: str) -> list[live.Event]:
-    return live.read_events(log_path(folder / "results", trial))
+def events(folder: Path, trial: str) -> list[run_directory.Event]:
+    return run_directory.read_events(log_path(folder / "results", trial))
 
 
 def test_a_cancelled_trial_stops_alone(tmp_path: Path) -> None:
@@ -68,12 +68,12 @@ def test_a_cancelled_run_records_what_ended_and_the_next_goes_on(tmp_path: Path)
     todo = trials(rows=("popularity", "random"), seeds=2)
     before = signal.getsignal(signal.SIGINT)
     try:
-        summary = go(tmp_path, todo, lambda: Asking(tmp_path, live.EVERYTHING))
+        summary = go(tmp_path, todo, lambda: Asking(tmp_path, run_directory.EVERYTHING))
     finally:
         signal.signal(signal.SIGINT, before)
     assert (summary.interrupted, summary.exit_code) == (True, 130)
     assert 0 < len(summary.ok) < 4
-    assert not list((tmp_path / "store" / live.RUNS).iterdir())
+    assert not list((tmp_path / "store" / run_directory.RUNS).iterdir())
     again = go(tmp_path, todo, InlineExecutor)
     assert (len(again.ok), again.stages_reused) == (4, summary.stages_run)
 
@@ -82,7 +82,7 @@ def test_a_cancelled_run_records_what_ended_and_the_next_goes_on(tmp_path: Path)
 def make() -> Iterator[Callable[[], Executor]]:
     from ray.cluster_utils import Cluster
 
-    from bench.runner.ray import RayExecutor
+    from bench.runner.ray_executor import RayExecutor
 
     node = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield lambda: RayExecutor(address=node.address)
@@ -101,9 +101,9 @@ def test_a_trial_that_hangs_is_stopped_on_ray(
         wait = made.wait
 
         def asking() -> list[Outcome]:
-            (run,) = live.live_runs(tmp_path / "store", tmp_path / "results")
+            (run,) = run_directory.live_runs(tmp_path / "store", tmp_path / "results")
             stages = [one["stage"] for one in run.units() if hanging in one["about"]]
-            if stages == ["rank"] and not live.cancelled(run.folder):
+            if stages == ["rank"] and not run_directory.cancelled(run.folder):
                 run.ask_to_cancel(hanging)
             return wait()
 
@@ -144,31 +144,31 @@ def test_what_is_stored_already_is_logged_as_reused(tmp_path: Path) -> None:
 
 
 def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "SECONDS_BETWEEN_SIGNS", 0.05)
+    monkeypatch.setattr(run_directory, "SECONDS_BETWEEN_SIGNS", 0.05)
     store, results = tmp_path / "store", tmp_path / "results"
-    with live.going_on(store, results, ["t"]) as folder:
-        with live.signs_of_life(str(folder), "u", about="a thing", attempt=2) as say:
+    with run_directory.going_on(store, results, ["t"]) as folder:
+        with run_directory.signs_of_life(str(folder), "u", about="a thing", attempt=2) as say:
             say("started", stage="rank")
-            path = live.events_path(folder, "u")
+            path = run_directory.events_path(folder, "u")
             before = path.stat().st_mtime_ns
             time.sleep(0.5)
             assert path.stat().st_mtime_ns > before
-            (run,) = live.live_runs(store, results)
+            (run,) = run_directory.live_runs(store, results)
             (unit,) = run.units()
             assert (unit["about"], unit["stage"], unit["attempt"]) == ("a thing", "rank", 2)
             assert unit["seconds"] >= 0.4
             assert unit["last_sign_seconds"] < 0.4
-        assert live.live_runs(store, tmp_path / "others") == []
-    assert live.live_runs(store, results) == []
+        assert run_directory.live_runs(store, tmp_path / "others") == []
+    assert run_directory.live_runs(store, results) == []
 
 
 def test_a_dead_run_is_known_for_one(tmp_path: Path) -> None:
-    folder = tmp_path / live.RUNS / "dead"
+    folder = tmp_path / run_directory.RUNS / "dead"
     folder.mkdir(parents=True)
-    about = live.event("started", results=str(tmp_path / "r"), trials=[])
+    about = run_directory.event("started", results=str(tmp_path / "r"), trials=[])
     (folder / "run.json").write_text(json.dumps(about))  # and nobody holds its lock
-    assert live.live_runs(tmp_path, tmp_path / "r") == []
-    live.clear_dead(Store(tmp_path))
+    assert run_directory.live_runs(tmp_path, tmp_path / "r") == []
+    run_directory.clear_dead(Store(tmp_path))
     assert not folder.exists()
 
 
@@ -176,14 +176,16 @@ def test_the_command_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BenchError, match="No run goes on"):
         CliRunner().invoke(app, ["cancel"], catch_exceptions=False)
-    with live.going_on(Path(".bench/store").absolute(), Path("results"), ["d/m/h/seed-0"]) as one:
+    with run_directory.going_on(
+        Path(".bench/store").absolute(), Path("results"), ["d/m/h/seed-0"]
+    ) as one:
         with pytest.raises(BenchError, match="no unfinished trial named 'd/m/h/seed-1'"):
             CliRunner().invoke(app, ["cancel", "d/m/h/seed-1"], catch_exceptions=False)
-        assert live.cancelled(one) == set()
+        assert run_directory.cancelled(one) == set()
         assert CliRunner().invoke(app, ["cancel", "d/m/h/seed-0"]).exit_code == 0
-        assert live.cancelled(one) == {"d/m/h/seed-0"}
+        assert run_directory.cancelled(one) == {"d/m/h/seed-0"}
         assert CliRunner().invoke(app, ["cancel"]).exit_code == 0
-        assert live.cancelled(one) == {"d/m/h/seed-0", live.EVERYTHING}
+        assert run_directory.cancelled(one) == {"d/m/h/seed-0", run_directory.EVERYTHING}
 
 
 def test_retry_needs_no_options(

@@ -8,15 +8,21 @@ from typing import Any
 
 import pytest
 
-from bench import published
-from bench.claims import forms, printed
-from bench.claims.cards import Book, load
-from bench.claims.checks import Check, Rank
-from bench.claims.measures import higher_is_better, spelled_out
-from bench.claims.verdict import all_ours, all_printed, needed, of_cells_ours, of_cells_printed
-from bench.config import check_card
+from bench.config.toml import check_card
 from bench.errors import BenchError
-from bench.published import Number, Place, Published
+from bench.report import published
+from bench.report.claims import predicates, published_values
+from bench.report.claims.cards import Book, load
+from bench.report.claims.claim_types import Check, Rank
+from bench.report.claims.measures import higher_is_better, spelled_out
+from bench.report.claims.verdict import (
+    all_ours,
+    all_printed,
+    needed,
+    of_cells_ours,
+    of_cells_printed,
+)
+from bench.report.published import Number, Place, Published
 
 BOOKS = {name: load(name) for name in ("sprec", "igd", "dpo4rec")}
 CLAIMS = [(name, claim.id) for name, book in BOOKS.items() for claim in book.claims]
@@ -27,7 +33,7 @@ TABLES = published.load()
 def test_the_printed_verdict_and_every_count(paper: str, name: str) -> None:
     book = BOOKS[paper]
     claim = book.claim(name)
-    found = printed.judge(claim, book, TABLES)
+    found = published_values.judge(claim, book, TABLES)
     assert found.verdict == claim.verdict
     for one in (*found.checks, *found.also):
         assert one.count == one.check.printed, one.check.about
@@ -47,7 +53,9 @@ def test_the_printed_verdict_and_every_count(paper: str, name: str) -> None:
 )
 def test_the_score_of_the_papers_own_numbers(paper: str, counts: dict[str, int]) -> None:
     book = BOOKS[paper]
-    assert counts == Counter(printed.judge(one, book, TABLES).verdict for one in book.claims)
+    assert counts == Counter(
+        published_values.judge(one, book, TABLES).verdict for one in book.claims
+    )
 
 
 def test_there_are_79_claims_with_an_id_each() -> None:
@@ -63,7 +71,7 @@ def ranks(row: str, **names: Any) -> list[int]:
         values = [
             TABLES.number(book.place(one, cell.dataset, cell.metric)).value for one in cell.rows
         ]
-        found.append(forms.rank(values[0], values[1:], higher=higher_is_better(cell.metric)))
+        found.append(predicates.rank(values[0], values[1:], higher=higher_is_better(cell.metric)))
     return found
 
 
@@ -87,7 +95,7 @@ def test_shares_of_zero_information_against_the_printed_counts() -> None:
         num = tokens(dataset, "n_tokens").value
         share = 100 * num_zero / num
         printed_share = tokens(dataset, "zero_ig_tokens_pct")
-        if not forms.agrees(printed_share, share, share):
+        if not predicates.agrees(printed_share, share, share):
             off.append((dataset, printed_share.value, round(share, 3)))
         zero, every = zero + num_zero, every + num
     assert round(100 * zero / every, 1) == 69.4
@@ -135,7 +143,7 @@ def check(form: str, book: Book, **fields: Any) -> Check:
 def verdict(form: str, rows: dict[str, tuple[float | str, ...]], **fields: Any) -> tuple[str, str]:
     metric = fields.setdefault("metrics", "HR@5")
     book, numbers = tiny(rows, metric)
-    found = printed.judge_check(check(form, book, **fields), book, numbers)
+    found = published_values.judge_check(check(form, book, **fields), book, numbers)
     return str(found.verdict), found.count
 
 
@@ -274,7 +282,7 @@ def test_one_difference_refutes_what_is_claimed_as_a_whole() -> None:
 
 def test_cells_that_are_not_printed_are_no_failures() -> None:
     book, numbers = tiny({"a": (2, 2), "b": (1,)})
-    found = printed.judge_check(check("better", book, a="a", b="b"), book, numbers)
+    found = published_values.judge_check(check("better", book, a="a", b="b"), book, numbers)
     assert (found.verdict, found.count, found.unreadable) == ("yes", "1 of 1", 1)
 
 
@@ -293,17 +301,17 @@ def test_flipping_two_rows_flips_the_printed_verdict() -> None:
         for place, number in TABLES.numbers.items()
     }
     for name in ("S-09", "S-15a"):
-        found = printed.judge(book.claim(name), book, Published(numbers=numbers))
+        found = published_values.judge(book.claim(name), book, Published(numbers=numbers))
         assert found.verdict == "no"
         assert found.checks[0].holds == 0
 
 
 def test_sweeps_in_plain_numbers() -> None:
-    assert forms.spearman([1, 2, 3], [0.1, 0.2, 0.9]) == pytest.approx(1)
-    assert forms.spearman([1, 2, 3], [0.9, 0.2, 0.1]) == pytest.approx(-1)
-    assert forms.spearman([1, 2, 3], [0.1, 0.1, 0.1]) == 0
-    assert forms.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=True)
-    assert not forms.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=False)
+    assert predicates.spearman([1, 2, 3], [0.1, 0.2, 0.9]) == pytest.approx(1)
+    assert predicates.spearman([1, 2, 3], [0.9, 0.2, 0.1]) == pytest.approx(-1)
+    assert predicates.spearman([1, 2, 3], [0.1, 0.1, 0.1]) == 0
+    assert predicates.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=True)
+    assert not predicates.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=False)
 
 
 def test_verdicts_join() -> None:
@@ -390,7 +398,7 @@ def test_a_claim_said_to_need_a_run_must_not_be_printed() -> None:
     content["claims"][0]["checks"] = [{"form": "better", "a": "a", "b": "b", "metrics": "HR@5"}]
     book = check_card(content, Book, "tiny")
     with pytest.raises(BenchError, match="all its numbers are printed"):
-        printed.judge(book.claims[0], book, numbers)
+        published_values.judge(book.claims[0], book, numbers)
 
 
 def test_users_may_bring_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ def softmax(logits: Vector) -> Vector:
 def loss(
     logits: Vector, reference: Vector, chosen: Vector, weights: Vector, beta: float
 ) -> tuple[float, Vector]:
-    """DPO's expected loss and gradient; `weights` are of the rejected items, not normalised."""
+    """DPO's expected loss and gradient; `weights` are of the rejected items, not normalized."""
     policy = softmax(logits)
     reward = beta * (np.log(policy) - np.log(reference))
     margin = reward[:, None] - reward[None, :]

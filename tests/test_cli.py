@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.results import Result
+from bench.results.schema import Result
 
 SMOKE = ("--suite", "smoke", "--executor", "inline")
 
@@ -106,7 +106,7 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("report", "--seeds", "2"), "need to know which"),
         (("score", "nothing.jsonl"), "nothing.jsonl"),
         (("data", "stats", "synthetik"), "Did you mean 'synthetic'?"),
-        (("cache", "rm", "abcd"), "names no artefact"),
+        (("cache", "rm", "abcd"), "names no artifact"),
         (("check", "nothing.py"), "There is no file"),
         (("new", "method", "Not-A-Name"), "is no module name"),
     ],
@@ -141,7 +141,7 @@ def test_data_stats_and_cache(bench: Callable[..., SimpleNamespace]) -> None:
     assert facts["counts"]["users"] > 0
     (entry,) = json.loads(bench("cache", "ls", "--json").out)
     assert entry["kind"] == "prepare"
-    assert "Deleted 1 artefacts" in bench("cache", "rm", entry["key"][:8]).out
+    assert "Deleted 1 artifacts" in bench("cache", "rm", entry["key"][:8]).out
     assert json.loads(bench("cache", "ls", "--json").out) == []
 
 
@@ -154,9 +154,9 @@ def test_score_of_test_vector_r(bench: Callable[..., SimpleNamespace], tmp_path:
     ]
     groups = {"A": ["g1"], "B": ["g1", "g2"], "C": ["g2"], "D": [], "E": ["g3"]}
     items = [{"id": name, "title": name, "categories": kinds} for name, kinds in groups.items()]
-    for name, lines in (("ranking", cases), ("catalogue", items)):
+    for name, lines in (("ranking", cases), ("catalog", items)):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
-    done = bench("score", "ranking.jsonl", "--format", "ranking", "--catalogue", "catalogue.jsonl",
+    done = bench("score", "ranking.jsonl", "--format", "ranking", "--catalog", "catalog.jsonl",
                  "--k", "1", "--k", "2", "--json")  # fmt: skip
     values = json.loads(done.out)
     expected = {

@@ -18,14 +18,14 @@ from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.errors import BenchError
-from bench.graph import Unit, build
 from bench.plan import Stage
-from bench.results import find_result
-from bench.runner import live
+from bench.plan.graph import Unit, build
+from bench.results.schema import find_result
+from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
-from bench.runner.shares import Shares
-from bench.runner.work import order, work
-from bench.store import Store
+from bench.runner.resources import Shares
+from bench.runner.store import Store
+from bench.runner.worker import order, work
 
 COMMAND = [sys.executable, "-m", "bench"]
 
@@ -61,7 +61,7 @@ def test_a_node_that_does_not_see_the_store_says_so(tmp_path: Path) -> None:
         data_dir=None,
         offline=False,
         divisor=1,
-        live=elsewhere / live.RUNS / "1",
+        live=elsewhere / run_directory.RUNS / "1",
     )
     outcome = work(given)
     assert outcome.failure == "error"
@@ -78,7 +78,7 @@ class TestTwoDrivers:
         if request.param == "inline":
             yield InlineExecutor
             return
-        from bench.runner.ray import RayExecutor
+        from bench.runner.ray_executor import RayExecutor
 
         yield lambda: RayExecutor(num_cpus=1)
 
@@ -108,7 +108,7 @@ class TestTwoDrivers:
         thread.join()
         assert meanwhile == [True]  # the one slot did other work while the stage was being made
         assert len(summary.ok) == 2
-        log = live.read_events(tmp_path / "results" / "logs" / f"{held.id}.jsonl")
+        log = run_directory.read_events(tmp_path / "results" / "logs" / f"{held.id}.jsonl")
         assert "elsewhere" in [one["event"] for one in log]
 
     def test_a_lone_order_waits(self, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ class TestShares:
 def test_the_clock_starts_with_the_worker(tmp_path: Path, cluster: Any) -> None:
     import ray
 
-    from bench.runner.ray import RayExecutor
+    from bench.runner.ray_executor import RayExecutor
 
     todo = trials(rows=("popularity",), seeds=1)
 
@@ -205,7 +205,7 @@ def test_the_clock_starts_with_the_worker(tmp_path: Path, cluster: Any) -> None:
 
 @pytest.mark.slow
 def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> None:
-    from bench.runner.ray import RayExecutor
+    from bench.runner.ray_executor import RayExecutor
 
     executor = RayExecutor(address=cluster.address)
     try:

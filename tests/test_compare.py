@@ -11,19 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
-from board_results import CATALOGUE, NUM_ITEMS, Line, write
+from board_results import CATALOG, NUM_ITEMS, Line, write
 from typer.testing import CliRunner
 
-from bench.cards import Rows
 from bench.cli import compare as command
 from bench.cli import run as runs
-from bench.comparison.pair import DEFAULT_METRICS, choose_metrics, judge
-from bench.comparison.systems import System, read_system, seeds_in
-from bench.comparison.wording import as_json, as_text, sentence
+from bench.config.cards import Rows
 from bench.errors import BenchError
-from bench.results import find_result
+from bench.plan.trials import Trial
+from bench.report.compare.pairwise import DEFAULT_METRICS, choose_metrics, judge
+from bench.report.compare.systems import System, read_system, seeds_in
+from bench.report.compare.text import as_json, as_text, sentence
+from bench.results.schema import find_result
 from bench.stats.corrections import holm
-from bench.trials import Trial
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command("compare")(command.compare)
@@ -299,9 +299,9 @@ def test_rows_of_a_board_that_was_run(smoke):
         (("SASRec", "Popularity", "--dataset", "ml-1m"), "There is no data set in"),
         (("SASRec", "Popularity", "--metric", "HR@3"), "There is no metric of SASRec"),
         (("SASRec", "Popularity", "--metric", "HR"), "does not say how long"),
-        (("SASRec", "Popularity", "--catalogue", "c.csv"), "belong to ranking files"),
+        (("SASRec", "Popularity", "--catalog", "c.csv"), "belong to ranking files"),
         (("./a.jsonl", "./b.jsonl", "--board", "smoke"), "two paths were given"),
-        (("a.jsonl", "b.jsonl", "--category", "x"), "--category needs --catalogue"),
+        (("a.jsonl", "b.jsonl", "--category", "x"), "--category needs --catalog"),
         (("./nothing", "SASRec"), "nothing holds no results"),
     ],
 )
@@ -340,17 +340,17 @@ def ranking(path: Path, *, skill=0.5, num=40, shift=0, targets=7) -> str:
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> str:
+def catalog(tmp_path: Path) -> str:
     path = tmp_path / "items.csv"
     lines = [f"{item},Item {item},{('war', 'drama')[item % 2]}" for item in range(30)]
     path.write_text("\n".join(["id,title,categories", *lines]))
     return str(path)
 
 
-def test_two_ranking_files(tmp_path, catalogue):
+def test_two_ranking_files(tmp_path, catalog):
     ours = ranking(tmp_path / "ours.jsonl", skill=0.9)
     theirs = ranking(tmp_path / "theirs.jsonl", skill=0.1, shift=1)
-    content = json.loads(call(ours, theirs, "--catalogue", catalogue, "--json"))
+    content = json.loads(call(ours, theirs, "--catalog", catalog, "--json"))
     assert (content["a"], content["b"], content["dataset"]) == ("ours", "theirs", None)
     assert content["metrics"]["HR@5"]["verdict"] == "better"
     assert "MGU@5" in content["metrics"]
@@ -360,7 +360,7 @@ def test_two_ranking_files(tmp_path, catalogue):
     plain = json.loads(call(ours, theirs, "--json"))
     assert plain["metrics"]["HR@5"]["p"] == content["metrics"]["HR@5"]["p"]
     assert plain["notes"][-1].endswith("left out: MGU@1, MGU@5.")
-    assert "Coverage@1" in call(ours, theirs, "--catalogue", catalogue, "--metric", "Coverage@1")
+    assert "Coverage@1" in call(ours, theirs, "--catalog", catalog, "--metric", "Coverage@1")
     with pytest.raises(BenchError, match="no metric of ours named 'Coverage@1'"):
         call(ours, theirs, "--metric", "Coverage@1")
     with pytest.raises(BenchError, match=r"ours.jsonl: .*k=9 asked"):
@@ -375,7 +375,7 @@ def test_ranking_files_of_other_cases_or_targets_are_refused(tmp_path):
         call(ours, ranking(tmp_path / "moved.jsonl", targets=8))
 
 
-def test_a_ranking_file_against_results(tmp_path, good, catalogue):
+def test_a_ranking_file_against_results(tmp_path, good, catalog):
     """The lists of seed 0, as a file, are those of seed 0: every difference is 0."""
     made_up = np.random.default_rng(7)  # as in board_results.rankings
     targets = made_up.integers(0, NUM_ITEMS, size=60)
@@ -399,15 +399,15 @@ def test_a_ranking_file_against_results(tmp_path, good, catalogue):
     items.write_text(
         "\n".join(
             json.dumps({"id": id_, "title": id_, "categories": kinds})
-            for id_, kinds in zip(CATALOGUE.ids, CATALOGUE.categories, strict=True)
+            for id_, kinds in zip(CATALOG.ids, CATALOG.categories, strict=True)
         )
     )
     (good / "seed-1.json").unlink()
     (good / "seed-2.json").unlink()
-    content = json.loads(call(str(path), str(good), "--catalogue", str(items), "--json"))
+    content = json.loads(call(str(path), str(good), "--catalog", str(items), "--json"))
     assert set(content["metrics"]) == set(DEFAULT_METRICS)
     assert {line["difference"] for line in content["metrics"].values()} == {0}
-    with pytest.raises(BenchError, match="its catalogue must be known"):
+    with pytest.raises(BenchError, match="its catalog must be known"):
         call(str(path), str(good))
     with pytest.raises(BenchError, match="There is no category named 'comedy'"):
-        call(str(path), str(good), "--catalogue", catalogue)
+        call(str(path), str(good), "--catalog", catalog)

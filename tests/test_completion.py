@@ -1,4 +1,4 @@
-"""What the shell completes, and that no colour is forced on a terminal."""
+"""What the shell completes, and that no color is forced on a terminal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import plugins
 from bench.cli import completion
-from bench.connections.hook import TRACKERS
+from bench.config import plugins
+from bench.results.trackers.hook import TRACKERS
 
-COLOUR = re.compile(rb"\x1b\[[0-9;]*(3|4|9|10)[0-9][;m]")
+COLOR = re.compile(rb"\x1b\[[0-9;]*(3|4|9|10)[0-9][;m]")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def on_a_terminal(*command: str, no_color: bool) -> bytes:
     ids=["help", "mistake", "progress"],
 )
 def test_no_color_is_respected(command: tuple[str, ...]) -> None:
-    assert COLOUR.search(on_a_terminal(*command, no_color=False))
+    assert COLOR.search(on_a_terminal(*command, no_color=False))
     without = on_a_terminal(*command, no_color=True)
     assert without
-    assert not COLOUR.search(without)
+    assert not COLOR.search(without)

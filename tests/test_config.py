@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import pytest
 
-from bench.cards import BoardCard, DatasetCard
 from bench.cli.selection import parse_rows
-from bench.config import (
+from bench.config.cards import BoardCard, DatasetCard
+from bench.config.toml import (
     build_settings,
     check_card,
     check_setting,
@@ -24,7 +24,7 @@ from bench.plan.config import Config, PositiveFloat, function_field, plan_field,
 DATASET = {
     "title": "T",
     "description": "D",
-    "licence": "L",
+    "license": "L",
     "citation": "C",
     "reader": "synthetic",
 }
@@ -56,7 +56,7 @@ def problem(error: pytest.ExceptionInfo[BenchError]) -> str:
 def test_unknown_key_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(BenchError) as error:
         check_card(DATASET | {"licnce": "x"}, DatasetCard, "card.toml")
-    assert problem(error) == "card.toml: unknown key 'licnce'. Did you mean 'licence'?"
+    assert problem(error) == "card.toml: unknown key 'licnce'. Did you mean 'license'?"
 
 
 def test_unknown_nested_key_is_refused_with_its_path() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import plugins
 from bench.cli.new import TEMPLATE
+from bench.config import plugins
 from bench.testing import check_method
 
 
@@ -35,7 +35,11 @@ def test_the_template_keeps_the_contract(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("from bench.api import", "import bench.store\nfrom bench.api import", "bench.store"),
+        (
+            "from bench.api import",
+            "import bench.runner.store\nfrom bench.api import",
+            "bench.runner.store",
+        ),
         ("smoothing: float = 0.01", "smoothing: float", "has no default"),
         ('    """{name}: items', '    pass; """{name}: items', "no docstring"),
         ('{{"smoothing": self.smoothing}}', '{{"smoothing": np.float32(1)}}', "no plain value"),

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.board.countpage import (
+from bench.cli import datapage
+from bench.config.plugins import dataset_card
+from bench.errors import BenchError
+from bench.report.data_pages.count_page import (
     counts_html,
     counts_markdown,
     counts_text,
@@ -16,12 +19,9 @@ from bench.board.countpage import (
     render_counts,
     summary,
 )
-from bench.board.counts import CountCard, compare, load, paths, verdict_of
-from bench.cli import datapage
-from bench.errors import BenchError
-from bench.plugins import dataset_card
-from bench.published import Number, Place, Published
-from bench.published import load as load_published
+from bench.report.data_pages.counts import CountCard, compare, load, paths, verdict_of
+from bench.report.published import Number, Place, Published
+from bench.report.published import load as load_published
 
 
 def meaning(count: str, rule: str, explanation: str = "Because.") -> dict[str, str]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bench.cards import DatasetCard, Filters, Split
+from bench.config.cards import DatasetCard, Filters, Split
 from bench.data import prepare as preparing
 from bench.data.filters import in_window, midnight, window_starts
 from bench.data.prepare import prepare, surviving
@@ -32,7 +32,7 @@ def d3_card(core: int = 5, items: int = 10_000, **changes: Any) -> DatasetCard:
     content: dict[str, Any] = {
         "title": "D3",
         "description": "",
-        "licence": "none",
+        "license": "none",
         "citation": "none",
         "reader": "amazon",
         "fields": {"release": "2018"},
@@ -43,7 +43,7 @@ def d3_card(core: int = 5, items: int = 10_000, **changes: Any) -> DatasetCard:
             "start": date(2017, 10, 1),
             "end": date(2018, 11, 1),
             "min_items": items,
-            "catalogue": "shuffled",
+            "catalog": "shuffled",
         },
         "split": {"history": 10, "min_history": 1},
     }
@@ -81,7 +81,7 @@ def year(number: int) -> int:
 def plainly(
     log: Log, titles: list[str], core: int, items: int
 ) -> tuple[list[tuple[int, str]], set[int]]:
-    """D3's loop over dicts and sets: its catalogue of items and titles, and the rows that stay."""
+    """D3's loop over dicts and sets: its catalog of items and titles, and the rows that stay."""
     current, first_year = list(titles), 2017
     while True:
         current = [mended_d3(title) for title in current]
@@ -164,10 +164,10 @@ def test_the_start_moves_only_as_far_as_needed_and_says_so(made: Made) -> None:
     log = [(user, item, year(2010 + item)) for user in range(2) for item in range(8)]
     titles = [f"Title {item}" for item in range(8)]
     data = made(log, titles, d3_card(core=2, items=3))
-    assert sorted(data.catalogue.ids) == ["i5", "i6", "i7"]
+    assert sorted(data.catalog.ids) == ["i5", "i6", "i7"]
     assert data.notes == ("The window begins on 2015-10-01, moved back from 2017-10-01.",)
     few = made(log, titles, d3_card(core=2, items=9))
-    assert len(few.catalogue) == 8
+    assert len(few.catalog) == 8
     assert few.notes == (
         "The window begins on 1996-10-01, moved back from 2017-10-01.",
         "8 items are left, fewer than the 9 asked for.",
@@ -188,16 +188,16 @@ def test_windows_that_cannot_be_are_refused(filters: dict[str, Any], message: st
         Filters.model_validate(filters)
 
 
-# --- catalogue and splits -----------------------------------------------------------------------
+# --- catalog and splits -----------------------------------------------------------------------
 
 
-def test_the_catalogue_is_shuffled_from_the_order_of_first_appearance(made: Made) -> None:
+def test_the_catalog_is_shuffled_from_the_order_of_first_appearance(made: Made) -> None:
     order = [4, 0, 3, 1, 2]
     log = [(user, item, year(2018) + user) for user in range(3) for item in order]
     data = made(log, [f"Title {item}" for item in range(6)], d3_card(core=2, items=0))
     random.Random(42).shuffle(order)
-    assert data.catalogue.ids == tuple(f"i{item}" for item in order)
-    found = [data.catalogue.ids[item] for item in data.items[:5]]
+    assert data.catalog.ids == tuple(f"i{item}" for item in order)
+    found = [data.catalog.ids[item] for item in data.items[:5]]
     assert found == ["i4", "i0", "i3", "i1", "i2"]
     assert data.counts["titles rejected"] == 0
 
@@ -205,7 +205,7 @@ def test_the_catalogue_is_shuffled_from_the_order_of_first_appearance(made: Made
 def test_titles_go_before_the_core_and_repeated_reviews_count(made: Made) -> None:
     log = [(0, 0, year(2018)), (0, 0, year(2018)), (0, 1, year(2018)), (1, 1, year(2018))]
     data = made(log, ["Good", "x"], d3_card(core=2, items=0))
-    assert data.catalogue.titles == ("Good",)
+    assert data.catalog.titles == ("Good",)
     assert data.counts["titles rejected"] == 1
     assert data.counts["interactions"] == 2
     assert data.windows([0]).targets.tolist() == data.windows([0]).histories[0, :1].tolist() == [0]
@@ -226,13 +226,13 @@ def test_one_bad_line_removes_an_item_that_has_several() -> None:
     assert found.num_items == 1
 
 
-def test_rejected_titles_leave_a_catalogue_in_file_order_too(made: Made) -> None:
+def test_rejected_titles_leave_a_catalog_in_file_order_too(made: Made) -> None:
     card = d3_card(titles={"profile": "clean"}, filters=Filters().model_dump())
     log = [(0, item, time) for time, item in enumerate([2, 1, 0, 2])]
     data = made(log, ["Café &amp; Bar", "<b>", "Third", "Never"], card)
-    assert data.catalogue.ids == ("i0", "i2", "i3")
-    assert data.catalogue.titles == ("Café & Bar", "Third", "Never")
-    assert [data.catalogue.ids[item] for item in data.items] == ["i2", "i0", "i2"]
+    assert data.catalog.ids == ("i0", "i2", "i3")
+    assert data.catalog.titles == ("Café & Bar", "Third", "Never")
+    assert [data.catalog.ids[item] for item in data.items] == ["i2", "i0", "i2"]
 
 
 @given(
@@ -270,7 +270,7 @@ def test_every_switch_is_part_of_what_decides_the_data() -> None:
         "end": "2018-11-01",
         "min_items": 10_000,
         "earliest_year": 1996,
-        "catalogue": "shuffled",
+        "catalog": "shuffled",
     }
     assert found["split"] == {
         "history": 10,

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench import plugins
-from bench.cards import Filters, Split, Titles
+from bench.config import plugins
+from bench.config.cards import Filters, Split, Titles
 from bench.data.prepare import prepare
 from bench.data.prepared import SPLITS, Prepared
 
@@ -41,7 +41,7 @@ def golden(shared_data: Path, name: str, part: str) -> list[str]:
 
 def rows(data: Prepared, split: str) -> list[dict[str, Any]]:
     """Return a split in D3's columns."""
-    catalogue, found = data.catalogue, []
+    catalog, found = data.catalog, []
 
     def texts(names: tuple[str, ...], items: NDArray[np.int32]) -> list[str]:
         return [names[item] for item in items]
@@ -52,12 +52,12 @@ def rows(data: Prepared, split: str) -> list[dict[str, Any]]:
         found.append(
             {
                 "user_id": data.user_ids[data.users[target]],
-                "item_asins": texts(catalogue.ids, history),
-                "item_asin": catalogue.ids[item],
+                "item_asins": texts(catalog.ids, history),
+                "item_asin": catalog.ids[item],
                 "history_item_id": history.tolist(),
                 "item_id": item,
-                "history_item_title": texts(catalogue.titles, history),
-                "item_title": catalogue.titles[item],
+                "history_item_title": texts(catalog.titles, history),
+                "item_title": catalog.titles[item],
                 "history_rating": data.ratings[start:target].tolist(),
                 "rating": float(data.ratings[target]),
                 "history_timestamp": data.times[start:target].tolist(),
@@ -75,7 +75,7 @@ def test_prepared_data_equal_those_of_d3s_own_program(shared_data: Path, name: s
         "interactions": shared_data / f"{reviews}.json.gz",
     }
     data = prepare(plugins.dataset_card(card), paths)
-    assert [f"{title}\t{item}" for item, title in enumerate(data.catalogue.titles)] == golden(
+    assert [f"{title}\t{item}" for item, title in enumerate(data.catalog.titles)] == golden(
         shared_data, name, "info.txt"
     )
     for split in SPLITS:
@@ -99,7 +99,7 @@ def test_broken_titles_pass_as_they_do_in_d3(shared_data: Path) -> None:
     data = prepare(plugins.dataset_card("amazon-2018-magazine-subscriptions"), paths)
     names = ("users", "items", "interactions", "samples", "train", "valid", "test")
     assert [data.counts[name] for name in names] == [302, 129, 2069, 1767, 1413, 177, 177]
-    assert sum(title.startswith("<span class") for title in data.catalogue.titles) == 127
+    assert sum(title.startswith("<span class") for title in data.catalog.titles) == 127
     assert data.counts["titles"] == 3
 
 
@@ -114,7 +114,7 @@ def test_the_cards_of_igds_data_sets_ask_for_d3s_preparation(name: str) -> None:
             start=date(2017, 10, 1),
             end=date(2018, 11, 1),
             min_items=10_000,
-            catalogue="shuffled",
+            catalog="shuffled",
         ),
         Split(history=10, min_history=1),
     )

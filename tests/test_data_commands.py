@@ -12,25 +12,25 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bench.cards import DatasetCard, Nouns
 from bench.cli.app import app
-from bench.data.catalogue import Catalogue
-from bench.data.description import describe
+from bench.config.cards import DatasetCard, Nouns
+from bench.config.plugins import dataset_card
+from bench.data.catalog import Catalog
 from bench.data.prepare import prepare
 from bench.data.prepared import Prepared
 from bench.data.verification import verify
 from bench.errors import BenchError
-from bench.export import export
-from bench.plugins import dataset_card
+from bench.report.data_pages.description import describe
+from bench.results.formats.prepared_data import export
 
-CARD = DatasetCard(title="T", description="D", licence="L", citation="C", reader="synthetic")
+CARD = DatasetCard(title="T", description="D", license="L", citation="C", reader="synthetic")
 
 
 @pytest.fixture
 def small() -> Prepared:
     """Two users: u sees a b a c, v sees b c; windows from one item on; 2 train, 1 valid, 1 test."""
     return Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=("A", "B", "C", "D"),
             titles=("One", "Two", "Three, of many", "Two"),
             categories=(("x",), ("x", "y y"), ("y y",), ()),
@@ -104,7 +104,7 @@ def test_recbole_files_read_back(small: Prepared, tmp_path: Path) -> None:
     card = DatasetCard(
         title="T",
         description="D",
-        licence="L",
+        license="L",
         citation="C",
         reader="recbole",
         fields={
@@ -118,7 +118,7 @@ def test_recbole_files_read_back(small: Prepared, tmp_path: Path) -> None:
     )
     files = {"interactions": tmp_path / "own.inter", "items": tmp_path / "own.item"}
     again = prepare(card, files)
-    assert again.catalogue.titles == small.catalogue.titles
+    assert again.catalog.titles == small.catalog.titles
     assert again.items.tolist() == small.items.tolist()
     assert (again.start.tolist(), again.target.tolist()) == (
         small.start.tolist(),

@@ -8,17 +8,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.board import distributions
-from bench.board.datapage import block, data_html, data_markdown, density, quantile, render_data
-from bench.cards import DatasetCard
 from bench.cli import datapage
-from bench.data.catalogue import Catalogue
+from bench.config.cards import DatasetCard
+from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
+from bench.report.data_pages import charts
+from bench.report.data_pages.page import (
+    block,
+    data_html,
+    data_markdown,
+    density,
+    quantile,
+    render_data,
+)
 
 CARD = DatasetCard(
     title="Own <script>alert(1)</script> & set",
     description="For | tests.",
-    licence="Ours.",
+    license="Ours.",
     citation="Nobody.",
     homepage="https://example.org/",
     reader="synthetic",
@@ -29,7 +36,7 @@ CARD = DatasetCard(
 def small() -> Prepared:
     """Two users: u sees a b a c, v sees b c; item d is never seen; 2 train, 1 valid, 1 test."""
     return Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=("A", "B", "C", "D"),
             titles=("Secretone", "Secrettwo", "Secretthree in words", "Secrettwo"),
             categories=(("x",), ("x", "<y>"), ("<y>",), ()),
@@ -113,63 +120,63 @@ def test_several_sets_stand_side_by_side(small: Prepared) -> None:
 
 
 def test_a_set_without_categories_says_so(small: Prepared) -> None:
-    bare = replace(small, catalogue=replace(small.catalogue, tracked=()))
+    bare = replace(small, catalog=replace(small.catalog, tracked=()))
     html = data_html([block("own", CARD, bare)])
     assert "No category is tracked." in html
     assert html.count("<svg") == 3
 
 
 def test_bins_of_lengths_cover_all_values_once() -> None:
-    bins = distributions.ratio_bins(np.array([1, 1, 2, 4, 9, 12, 20, 737]))
+    bins = charts.ratio_bins(np.array([1, 1, 2, 4, 9, 12, 20, 737]))
     assert [(one.start, one.num) for one in bins if one.num] == [
         ("1", 2), ("2", 1), ("3", 1), ("7", 1), ("10", 1), ("20", 1), ("700", 1),
     ]  # fmt: skip
     assert bins[0].label == "1"
     assert bins[-1].label == "700 to 999"
-    assert distributions.ratio_bins(np.array([30, 30]))[0].label == "30 to 49"
-    assert distributions.ratio_bins(np.array([1000]))[0].num == 1
-    assert distributions.ratio_bins(np.array([], dtype=np.int64)) == []
+    assert charts.ratio_bins(np.array([30, 30]))[0].label == "30 to 49"
+    assert charts.ratio_bins(np.array([1000]))[0].num == 1
+    assert charts.ratio_bins(np.array([], dtype=np.int64)) == []
 
 
 def test_bins_of_words_gather_the_tail() -> None:
-    bins = distributions.word_bins(np.array([0, 2, 24, 25, 300]))
+    bins = charts.word_bins(np.array([0, 2, 24, 25, 300]))
     assert (bins[0].label, bins[0].num) == ("0", 1)
     assert (bins[-1].label, bins[-1].num) == ("24 or more", 3)
     assert sum(one.num for one in bins) == 5
 
 
 def test_bars_stand_on_the_axis_and_are_as_high_as_their_shares() -> None:
-    svg = distributions.histogram(
-        [distributions.Bin(start=f"{n}", label=f"{n}", num=num) for n, num in ((1, 3), (2, 1))],
+    svg = charts.histogram(
+        [charts.Bin(start=f"{n}", label=f"{n}", num=num) for n, num in ((1, 3), (2, 1))],
         "users",
         "interactions a user",
     )
     assert svg is not None
     found = re.findall(r'class="column".*? y="([\d.]+)".*? height="([\d.]+)"', svg)
     ends = {round(float(y) + float(height), 1) for y, height in found}
-    assert ends == {float(distributions.BOTTOM)}
+    assert ends == {float(charts.BOTTOM)}
     assert float(found[0][1]) == pytest.approx(3 * float(found[1][1]), abs=0.3)
     assert "1: 3 users, 75.0 %" in svg
 
 
 @pytest.mark.parametrize("popularity", [[1], [5, 5], [0, 1, 10], [10**6, 1, 1, 1]])
 def test_the_curve_stays_inside_its_frame_and_falls(popularity: list[int]) -> None:
-    svg = distributions.rank_curve(np.array(popularity))
+    svg = charts.rank_curve(np.array(popularity))
     assert svg is not None
     line = re.search(r'class="curve" points="([^"]*)"', svg)
     assert line is not None
     points = [tuple(map(float, point.split(","))) for point in line[1].split()]
     assert len(points) <= len([num for num in popularity if num])
     for x, y in points:
-        assert distributions.LEFT <= x <= distributions.RIGHT
-        assert distributions.TOP <= y <= distributions.BOTTOM
+        assert charts.LEFT <= x <= charts.RIGHT
+        assert charts.TOP <= y <= charts.BOTTOM
     assert points == sorted(points)
 
 
 def test_nothing_to_draw_is_no_picture() -> None:
-    assert distributions.rank_curve(np.array([0, 0])) is None
-    assert distributions.histogram([], "users", "x") is None
-    assert distributions.share_bars({}) is None
+    assert charts.rank_curve(np.array([0, 0])) is None
+    assert charts.histogram([], "users", "x") is None
+    assert charts.share_bars({}) is None
 
 
 def test_numbers_in_words() -> None:
@@ -179,7 +186,7 @@ def test_numbers_in_words() -> None:
         "100 %",
     ]
     assert [quantile(value) for value in (3.0, 2.25, 1234.0)] == ["3", "2.2", "1,234"]
-    assert [distributions.short(10**power) for power in (0, 2, 3, 5, 6, 9)] == [
+    assert [charts.short(10**power) for power in (0, 2, 3, 5, 6, 9)] == [
         "1", "100", "1k", "100k", "1M", "1G",
     ]  # fmt: skip
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import plugins
-from bench.cards import DatasetCard
+from bench.config import plugins
+from bench.config.cards import DatasetCard
 from bench.data import assets
-from bench.data.peers import PEERS
 from bench.data.prepare import mismatches, prepare
 from bench.data.raw import RawData
 from bench.data.readers import READERS, read
+from bench.data.released_splits import PEERS
 from bench.errors import BenchError
 
 NAMES = sorted(plugins.card_paths("datasets"))
@@ -58,10 +58,10 @@ def test_the_papers_sets_are_there() -> None:
 def test_a_card_says_what_it_must(name: str) -> None:
     card = plugins.dataset_card(name)
     assert card.reader in {*READERS, *PEERS}
-    for text in (card.title, card.description, card.licence, card.citation):
+    for text in (card.title, card.description, card.license, card.citation):
         assert text.strip() == text != ""
         assert "\n" not in text
-    assert card.licence.endswith(".")
+    assert card.license.endswith(".")
     assert set(name) <= set(string.ascii_lowercase + string.digits + "-")
     assert card.nouns.singular != card.nouns.plural
 
@@ -94,7 +94,7 @@ def test_the_files_fit_the_reader(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FETCHED)
-def test_a_missing_file_is_named_with_its_address_and_licence(
+def test_a_missing_file_is_named_with_its_address_and_license(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
@@ -106,11 +106,11 @@ def test_a_missing_file_is_named_with_its_address_and_licence(
                 data_dir=None,
                 offline=True,
                 card_name=name,
-                licence=card.licence,
+                license=card.license,
                 homepage=card.homepage,
             )
         message = caught.value.message
-        for part in (file.name, name, "https://", card.licence.rstrip(".")):
+        for part in (file.name, name, "https://", card.license.rstrip(".")):
             assert part in message
         assert "\n" not in message
 
@@ -132,7 +132,7 @@ def at_hand(name: str, shared_data: Path) -> tuple[DatasetCard, dict[str, Path]]
             data_dir=shared_data / folder,
             offline=True,
             card_name=name,
-            licence=card.licence,
+            license=card.license,
             homepage=card.homepage,
         )
         for role, file in card.files.items()
@@ -151,7 +151,7 @@ def real(name: str, shared_data: Path) -> RawData:
         ("amazon-2018-gift-cards", 2972, 458, 1547, 148),
         ("amazon-2018-magazine-subscriptions", 2375, None, 2320, None),
         ("amazon-2014-digital-music", 6908, 2490, 7321, 382),
-        # READMEs of GroupLens for the catalogues; ratings are heads or parts.
+        # READMEs of GroupLens for the catalogs; ratings are heads or parts.
         ("ml-1m", 118850, 858, 3883, 3313),
         ("ml-10m", 10000, 84, 10681, None),
         ("ml-latest-small", 100004, 671, 9125, None),

@@ -16,11 +16,18 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from bench.errors import BenchError
-from bench.lm.decode import PLACES_A_TEXT, Decoding, Written, batches, up_to_closing_quote, write
-from bench.lm.free_beam import search
-from bench.lm.running import Running, endings
-from bench.lm.sampling import write_singly
-from bench.lm.threads import compute_threads
+from bench.models.lm.decode.beam_search import search
+from bench.models.lm.decode.decoding import (
+    PLACES_A_TEXT,
+    Decoding,
+    Written,
+    batches,
+    up_to_closing_quote,
+    write,
+)
+from bench.models.lm.decode.generation_state import Running, endings
+from bench.models.lm.decode.sampling import write_singly
+from bench.models.lm.threads import compute_threads
 
 MODEL, TOKENIZER = writer_model(), writer_tokenizer()
 rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The stage `decode` and its constructor: a small catalogue, a tiny Llama, every setting."""
+"""The stage `decode` and its constructor: a small catalog, a tiny Llama, every setting."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tokenizers.pre_tokenizers import Split
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import LIST_ENDS, Ranking
 from bench.errors import BenchError
-from bench.lm.encoding import encode_prompts, encode_responses, history_titles
-from bench.lm.model import load
-from bench.lm.threads import compute_threads
-from bench.metrics.ranking import LIST_ENDS, Ranking
-from bench.plan.constrained import decode
-from bench.plan.parts import Model, Nouns, Policy, Rows
+from bench.hashing import Job
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
+from bench.models.lm.tuned_model import load
+from bench.models.seqrec import sasrec
+from bench.models.seqrec.rows import save
+from bench.plan.decoding_stages import decode
 from bench.plan.stage import Stage
-from bench.rankings import read_ranking
-from bench.records import Job
-from bench.seqrec import sasrec
-from bench.seqrec.rows import save
+from bench.plan.types import Model, Nouns, Policy, Rows
+from bench.results.ranking_file import read_ranking
 from bench.stages import decode as stage
 
 TITLES = (
@@ -57,7 +57,7 @@ SETTINGS: dict[str, Any] = {
     "depth": 100,
     "tuning": {"kind": "full"},
     "dtype": "float32",
-    "quantisation": "none",
+    "quantization": "none",
     "context": 512,
     "threads": 1,
     "nouns": NOUNS,
@@ -106,11 +106,11 @@ def write_data(folder: Path) -> prepared.Prepared:
     """Users who count through the items; of their 24 samples, 12 train and 6 are cases."""
     places = np.arange(6 * 5)
     target = places[places % 5 > 0]
-    catalogue = Catalogue(
+    catalog = Catalog(
         ids=tuple(map(str, range(NUM_ITEMS))), titles=TITLES, categories=((),) * NUM_ITEMS
     )
     source = prepared.Prepared(
-        catalogue=catalogue,
+        catalog=catalog,
         user_ids=tuple("abcdef"),
         users=(places // 5).astype(np.int32),
         items=(places * 3 % NUM_ITEMS).astype(np.int32),
@@ -156,7 +156,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def brute_scores(model: Any, source: prepared.Prepared) -> np.ndarray:
     """Sums of log-probabilities of all items for the six cases, each computed alone."""
     tokenizer = letters()
-    histories = history_titles(source.windows(np.arange(18, 24)), source.catalogue)
+    histories = history_titles(source.windows(np.arange(18, 24)), source.catalog)
     prompts = encode_prompts(tokenizer, histories, nouns=NOUNS, room=400)
     return each_alone(model, prompts, encode_responses(tokenizer, TITLES, eos=True))
 
@@ -241,7 +241,7 @@ def test_the_assistant_is_mixed_in(world: World, brute: np.ndarray) -> None:
         network = sasrec.SASRec(sizes)
         torch.nn.init.normal_(network.output.weight, std=2.0)
     save(network, oracle)
-    scorer = sasrec.scorer(oracle, world.source.catalogue)
+    scorer = sasrec.scorer(oracle, world.source.catalog)
     scores = scorer(world.source.windows(np.arange(18, 24)).histories).astype(np.float64)
     shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     shares[:, 0] = shares[:, 4] = shares[:, 0] + shares[:, 4]  # one title, one probability

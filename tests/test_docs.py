@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import typer
 
-from bench import plugins
-from bench.cards import BoardCard, BoardRow, DatasetCard
 from bench.cli.app import app
-from bench.config import check_card, setting_names
-from bench.trials import Board, all_ks, board_trials
+from bench.config import plugins
+from bench.config.cards import BoardCard, BoardRow, DatasetCard
+from bench.config.toml import check_card, setting_names
+from bench.plan.trials import Board, all_ks, board_trials
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

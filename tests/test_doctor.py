@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from bench import checkup, cli
-from bench.checkup import files, machine
+from bench import cli
+from bench.cli import doctor_checks
+from bench.cli.doctor_checks import files, machine
 from bench.data.assets import cached_place
 from bench.data.encoders import encoder_card
 
@@ -71,7 +72,7 @@ def test_room_on_disks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
 ) -> None:
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: Usage(0, 0, free * 2**30))
-    found = checkup.disks({"store": tmp_path / "not" / "yet"})
+    found = doctor_checks.disks({"store": tmp_path / "not" / "yet"})
     assert [one.state for one in found] == [state, state]
 
 
@@ -79,7 +80,7 @@ def test_a_store_that_cannot_be_written_renamed_or_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "not" / "yet"
-    assert checkup.keeps_files(store).state == "ok"
+    assert doctor_checks.keeps_files(store).state == "ok"
 
     class Unlocked:
         def __init__(self, path: Path) -> None:
@@ -95,51 +96,51 @@ def test_a_store_that_cannot_be_written_renamed_or_locked(
 
     with monkeypatch.context() as patched:
         patched.setattr(files, "FileLock", Unlocked)
-        assert "locks lock nobody out" in checkup.keeps_files(store).said
+        assert "locks lock nobody out" in doctor_checks.keeps_files(store).said
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
         patched.setattr(files.os, "fsync", refuse)
-        found = checkup.keeps_files(store)
+        found = doctor_checks.keeps_files(store)
     assert (found.state, found.said) == ("fail", f"{store}: Permission denied")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_cached_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    assert checkup.cached_files().said.startswith("0 of ")
+    assert doctor_checks.cached_files().said.startswith("0 of ")
     file = encoder_card("all-minilm-l6-v2").files["config"]
     place = cached_place(file)
     place.parent.mkdir(parents=True)
     place.write_text("something else")
-    found = checkup.cached_files()
+    found = doctor_checks.cached_files()
     assert (found.state, str(place) in found.said) == ("fail", True)
 
 
 def test_broken_plug_ins_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    assert [one.state for one in checkup.plug_ins()] == ["ok"]
+    assert [one.state for one in doctor_checks.plug_ins()] == ["ok"]
     (tmp_path / "wrong.py").write_text("class Method:\n    pass\n")
-    assert [one.state for one in checkup.plug_ins()] == ["warn"]
+    assert [one.state for one in doctor_checks.plug_ins()] == ["warn"]
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "nowhere"))
-    assert [one.state for one in checkup.plug_ins()] == ["fail"]
+    assert [one.state for one in doctor_checks.plug_ins()] == ["fail"]
 
 
 def test_silent_hosts_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_answers", lambda host: host != machine.HUB)
-    (found,) = checkup.network()
+    (found,) = doctor_checks.network()
     assert (found.state, found.said.endswith(f": {machine.HUB}")) == ("warn", True)
     monkeypatch.setattr(machine, "_answers", lambda host: True)
-    assert checkup.network()[0].state == "ok"
+    assert doctor_checks.network()[0].state == "ok"
 
 
 def test_data_sets_at_hand(tmp_path: Path) -> None:
-    assert "synthetic" in checkup.data_at_hand(None).said
-    assert checkup.data_at_hand(tmp_path / "nowhere").state == "warn"
+    assert "synthetic" in doctor_checks.data_at_hand(None).said
+    assert doctor_checks.data_at_hand(tmp_path / "nowhere").state == "warn"
 
 
 @pytest.mark.slow
 def test_ray_starts_here() -> None:
-    assert checkup.ray_starts().state == "ok"
+    assert doctor_checks.ray_starts().state == "ok"

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cards import Rows
-from bench.graph import Graph, build, missing, units
+from bench.config.cards import Rows
 from bench.plan import Stage
+from bench.plan.graph import Graph, build, missing, units
+from bench.plan.trials import Trial
 from bench.runner.estimate import Forecast, Timings, forecast
 from bench.runner.makespan import Task, critical_path, makespan
-from bench.store import Store
-from bench.trials import Trial
+from bench.runner.store import Store
 
 MODEL = Stage(kind="hub", args={"name": "small"})
 LARGE = Stage(kind="hub", args={"name": "large"})
@@ -49,7 +49,7 @@ def planned(*finals: Stage) -> Graph:
 
 
 def made(store: Store, stage: Stage, seconds: float, **more: Any) -> str:
-    """Write the artefacts of a stage and of its inputs, which took a second each."""
+    """Write the artifacts of a stage and of its inputs, which took a second each."""
     for one in stage.inputs.values():
         if not store.has(one.kind, one.key):
             made(store, one, 1.0)

@@ -12,8 +12,8 @@ from test_estimate import planned, sealed
 
 from bench import cli
 from bench.plan import Stage
-from bench.store import Store
-from bench.why import Explained, explain
+from bench.runner.explain import Explained, explain
+from bench.runner.store import Store
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_what_is_stored_and_what_it_needs(store: Store) -> None:
 
 
 def test_nothing_of_the_kind_is_stored(store: Store) -> None:
-    assert last(store, draw(prepare())).reasons == ("No artefact of the kind draw is stored.",)
+    assert last(store, draw(prepare())).reasons == ("No artifact of the kind draw is stored.",)
 
 
 def test_arguments_differ_from_the_nearest(store: Store) -> None:
@@ -99,7 +99,7 @@ def test_code_differs_in_named_modules(store: Store) -> None:
     keep(store, prepare())
     keep(store, stage, key="f" * 32, code=False)
     assert last(store, stage).reasons == (
-        "The code differs; the artefact does not say in which modules.",
+        "The code differs; the artifact does not say in which modules.",
     )
     sealed(store, stage, "e" * 32, 1.0, code=code)
     found = last(store, stage)

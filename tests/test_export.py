@@ -14,20 +14,20 @@ import typer
 from board_results import Line, make
 from typer.testing import CliRunner
 
-from bench.cards import Nouns
 from bench.cli.export import export as command
+from bench.config.cards import Nouns
+from bench.config.plugins import dataset_card
 from bench.data.prepare import prepare
 from bench.data.prepared import Prepared
+from bench.data.ranking import Ranking
 from bench.data.readers import recbole
 from bench.errors import BenchError
-from bench.every_eval_ever import VERSION, Source, record
-from bench.export import export
 from bench.metrics.evaluate import evaluate
-from bench.metrics.ranking import Ranking
-from bench.plugins import dataset_card
-from bench.results import CaseTable, DataFacts, Evaluation, Result, find_result, read_cases
-from bench.score import read_ranking, score_ranking
-from bench.trec import NO_ITEM, of_file, of_result, qrels_text, run_text
+from bench.results.formats.every_eval_ever import VERSION, Source, record
+from bench.results.formats.prepared_data import export
+from bench.results.formats.trec import NO_ITEM, of_file, of_result, qrels_text, run_text
+from bench.results.schema import CaseTable, DataFacts, Evaluation, Result, find_result, read_cases
+from bench.results.score_file import read_ranking, score_ranking
 
 KS = [1, 5, 10]
 
@@ -75,7 +75,7 @@ def ranked(data: Prepared) -> tuple[Result, CaseTable]:
     samples = list(data.sample_range("test"))
     windows = data.windows(samples)
     rng = np.random.default_rng(3)
-    items = np.stack([rng.permutation(len(data.catalogue))[:12] for _ in samples]).astype(np.int32)
+    items = np.stack([rng.permutation(len(data.catalog))[:12] for _ in samples]).astype(np.int32)
     items[::3, 2] = windows.targets[::3]
     items[::2, 1] = -1
     items[::5, 4] = items[::5, 0]
@@ -83,10 +83,10 @@ def ranked(data: Prepared) -> tuple[Result, CaseTable]:
         Ranking(items=items),
         targets=windows.targets,
         histories=windows.histories,
-        catalogue=data.catalogue,
+        catalog=data.catalog,
         ks=KS,
     )
-    ids = np.array([*data.catalogue.ids, None], dtype=object)
+    ids = np.array([*data.catalog.ids, None], dtype=object)
     table = CaseTable(
         cases=tuple(map(str, samples)),
         users=tuple(data.user_ids[user] for user in windows.users),
@@ -111,8 +111,8 @@ def ranked(data: Prepared) -> tuple[Result, CaseTable]:
                 ks=KS,
                 num_cases=len(samples),
                 num_known=int(scores.known.sum()),
-                num_items=len(data.catalogue),
-                tracked=list(data.catalogue.tracked),
+                num_items=len(data.catalog),
+                tracked=list(data.catalog.tracked),
                 history_mass=scores.history_mass.tolist(),
             )
         },
@@ -201,10 +201,10 @@ def test_recbole_files_are_read_back_whole(data: Prepared, rated: bool, tmp_path
         {"interactions": tmp_path / "own.inter", "items": tmp_path / "own.item"},
         fields | {"categories": "categories"},
     )
-    assert again.titles == data.catalogue.titles
-    assert again.categories == data.catalogue.categories
+    assert again.titles == data.catalog.titles
+    assert again.categories == data.catalog.categories
     assert [again.item_ids[item] for item in again.items] == [
-        data.catalogue.ids[item] for item in data.items
+        data.catalog.ids[item] for item in data.items
     ]
     assert [again.user_ids[user] for user in again.users] == [
         data.user_ids[user] for user in data.users

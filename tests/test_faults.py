@@ -17,15 +17,16 @@ import torch
 from pydantic import ValidationError
 from test_runner import go, orders, refuse, trials  # noqa: F401 (`orders` is a fixture)
 
-from bench import codehash
 from bench.errors import BenchError
-from bench.results import Evaluation, find_result, read_result, write_whole
+from bench.files import write_whole
+from bench.plan import code_hash
+from bench.plan.trials import Trial
+from bench.results.schema import Evaluation, find_result, read_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.run import Summary
-from bench.runner.work import Order, Outcome
+from bench.runner.loop import Summary
+from bench.runner.store import ASIDE, BUILDING, META, Store
+from bench.runner.worker import Order, Outcome
 from bench.stages import evaluate
-from bench.store import ASIDE, BUILDING, META, Store
-from bench.trials import Trial
 
 
 @pytest.fixture
@@ -45,9 +46,9 @@ from dataclasses import dataclass
 from bench.api import Plan, rank
 
 
-def fit(train, catalogue):
+def fit(train, catalog):
     # A comment.
-    return lambda histories: np.tile(np.arange(len(catalogue), 0.0, -1), (len(histories), 1))
+    return lambda histories: np.tile(np.arange(len(catalog), 0.0, -1), (len(histories), 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +224,7 @@ def test_edited_code_is_run_and_a_comment_is_not(tmp_path: Path, plugin: Path) -
     old = values(tmp_path, [one(tmp_path)])
     rewrite(plugin, "# A comment.", "# Another, and longer.")
     assert go(tmp_path, [one(tmp_path)], refuse).stages_run == 0
-    rewrite(plugin, "len(catalogue), 0.0, -1", "0.0, len(catalogue)")
+    rewrite(plugin, "len(catalog), 0.0, -1", "0.0, len(catalog)")
     edited = go(tmp_path, [one(tmp_path)], InlineExecutor)
     assert edited.stages_run == 2  # the ranking and its evaluation, not the data
     assert first.stages_run > 2
@@ -321,13 +322,13 @@ def test_bookkeeping_of_a_thousand_cells_is_linear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plan, graph, submission, failures and 1,000 records; no stage does any work."""
-    clerk, hashed, read_scope = Clerk(), Counter[str](), codehash._scope
+    clerk, hashed, read_scope = Clerk(), Counter[str](), code_hash._scope
 
     def counted(module: str) -> Any:
         hashed[module] += 1
         return read_scope(module)
 
-    monkeypatch.setattr(codehash, "_scope", counted)
+    monkeypatch.setattr(code_hash, "_scope", counted)
     todo = trials(rows=("random",), seeds=1000)
     summary: Summary = go(tmp_path, todo, lambda: clerk)
     assert len(summary.failed) == clerk.seen["evaluate"] == 1000

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from test_runner import go, trials
 
-from bench.results import read_result
+from bench.results.schema import read_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.ray import RayExecutor
-from bench.store import ASIDE, META
+from bench.runner.ray_executor import RayExecutor
+from bench.runner.store import ASIDE, META
 
 pytestmark = pytest.mark.slow
 
@@ -107,9 +107,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_runner import go, trials
-from bench.results import read_result
+from bench.results.schema import read_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.ray import RayExecutor
+from bench.runner.ray_executor import RayExecutor
 
 class Stubborn(InlineExecutor):
     waits = 0
@@ -168,7 +168,7 @@ from dataclasses import dataclass
 from bench.api import Plan, rank
 
 
-def fit(train, catalogue, *, folder):
+def fit(train, catalog, *, folder):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     open(folder + "/pid", "w").write(str(os.getpid()))
     while True:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.peers import PEERS
 from bench.data.readers import READERS
+from bench.data.released_splits import PEERS
 
 HERE = Path(__file__).parent
 FORMS = (

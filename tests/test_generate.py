@@ -12,14 +12,14 @@ import torch
 from tiny_writer import write_backbone
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.errors import BenchError
-from bench.lm.decode import Decoding, write
-from bench.lm.encoding import encode_prompts, history_titles
-from bench.lm.model import load
-from bench.lm.texts import Texts, read_texts, write_texts
+from bench.hashing import Job
 from bench.metrics.writing import first_word, new_share, top_share
-from bench.records import Job
+from bench.models.lm.decode.decoding import Decoding, write
+from bench.models.lm.generated_texts import Texts, read_texts, write_texts
+from bench.models.lm.tokenization import encode_prompts, history_titles
+from bench.models.lm.tuned_model import load
 from bench.stages import generate as stage
 
 LORA = {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}
@@ -34,7 +34,7 @@ def write_data(folder: Path) -> prepared.Prepared:
     places = np.arange(30)
     target = places[places % 10 > 1]
     source = prepared.Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=tuple("ABCDEFGH"), titles=tuple("abcdefgh"), categories=((),) * 8, tracked=()
         ),
         user_ids=tuple("xyz"),
@@ -81,7 +81,7 @@ def run(root: Path, out: Path, *, divisor: int = 1, rows: str = "rows", **given:
         "seed": 0,
         "tuning": FULL,
         "dtype": "float32",
-        "quantisation": "none",
+        "quantization": "none",
         "context": 128,
         "threads": 1,
         "nouns": NOUNS,
@@ -99,7 +99,7 @@ def expected(root: Path, start: Path | None, tuning: dict[str, Any]) -> list[tup
     source = prepared.read(root / "data")
     found = []
     for row in ROWS:
-        titles = history_titles(source.windows([row]), source.catalogue)
+        titles = history_titles(source.windows([row]), source.catalog)
         prompts = encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=122)
         [written] = write(policy.model, policy.tokenizer, prompts, Decoding(max_new_tokens=6))
         found.append(written.texts)
@@ -144,7 +144,7 @@ def test_histories_are_cut_to_leave_room(root: Path, tmp_path: Path) -> None:
     assert whole.facts["histories_cut"] == 0
     policy = load(root / "backbone", tuning=FULL, dtype="float32")
     source = prepared.read(root / "data")
-    titles = history_titles(source.windows(ROWS), source.catalogue)
+    titles = history_titles(source.windows(ROWS), source.catalog)
     lengths = [
         len(prompt) for prompt in encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=999)
     ]

@@ -3,10 +3,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cards import Rows
-from bench.graph import Graph, build, missing, units
+from bench.config.cards import Rows
 from bench.plan import Stage
-from bench.trials import Trial
+from bench.plan.graph import Graph, build, missing, units
+from bench.plan.trials import Trial
 
 
 def stage(name: str, **inputs: Stage) -> Stage:

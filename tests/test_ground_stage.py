@@ -10,15 +10,15 @@ import pytest
 from tiny_encoder import write_encoder
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.encoders import encoder_checksums
 from bench.data.prompts import quotable, response
 from bench.errors import BenchError
-from bench.lm.encoder import load_encoder
-from bench.lm.grounding import distances
-from bench.lm.texts import Texts, write_texts
-from bench.rankings import read_ranking
-from bench.records import Job
+from bench.hashing import Job
+from bench.models.lm.encode.grounding import distances
+from bench.models.lm.encode.sentence_encoder import load_encoder
+from bench.models.lm.generated_texts import Texts, write_texts
+from bench.results.ranking_file import read_ranking
 from bench.stages import embed, ground
 
 # The second and the last are one title to prompts; the third has quotes inside.
@@ -33,7 +33,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_encoder(tmp_path)
     places = np.arange(7)
     source = prepared.Prepared(
-        catalogue=Catalogue(ids=tuple("ABCDE"), titles=TITLES, categories=((),) * 5, tracked=()),
+        catalog=Catalog(ids=tuple("ABCDE"), titles=TITLES, categories=((),) * 5, tracked=()),
         user_ids=("x",),
         users=np.zeros(7, dtype=np.int32),
         items=(places % 5).astype(np.int32),
@@ -126,7 +126,7 @@ def test_the_best_text_alone_counts_and_the_nearest_titles_follow(root: Path) ->
     assert job.facts == {"valid": 0.333333, "cases": 6, "distinct_titles": 5}
 
 
-def test_a_list_is_no_longer_than_the_catalogue(root: Path) -> None:
+def test_a_list_is_no_longer_than_the_catalog(root: Path) -> None:
     embedded(root)
     grounded(root, [('"a tree"',)] * 6, depth=100)
     assert read_ranking(root / "ranking").items.shape == (6, 5)
@@ -159,5 +159,5 @@ def test_inputs_that_do_not_fit_are_refused(root: Path) -> None:
     with pytest.raises(BenchError, match="texts of 5 rows, where 6 are ranked"):
         grounded(root, [('"a tree"',)] * 5)
     np.save(root / "vectors" / embed.FILE, np.zeros((4, 16), dtype=np.float32))
-    with pytest.raises(BenchError, match="vectors of 4 items, where the catalogue has 5"):
+    with pytest.raises(BenchError, match="vectors of 4 items, where the catalog has 5"):
         grounded(root, [('"a tree"',)] * 6)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.errors import BenchError
-from bench.lm.grounding import TEXTS_AT_ONCE, distances, drawn_nearer, ground, quoted
 from bench.metrics.evaluate import evaluate
-from bench.metrics.ranking import Ranking
-from bench.rankings import read_ranking, write_ranking
+from bench.models.lm.encode.grounding import TEXTS_AT_ONCE, distances, drawn_nearer, ground, quoted
+from bench.results.ranking_file import read_ranking, write_ranking
 
 
 class Table:
@@ -150,7 +150,7 @@ DISTANCES = [
     [0.2, 0.9, 0.8, 0.7, 0.1],
     [0.1, 0.2, 0.3, 0.4, 0.5],
 ]
-SHOP = Catalogue(
+SHOP = Catalog(
     ids=tuple("ABCDE"),
     titles=tuple("ABCDE"),
     categories=(("g1",), ("g1", "g2"), ("g2",), (), ("g3",)),
@@ -175,7 +175,7 @@ def test_vector_r_from_texts_to_metrics() -> None:
         ranking,
         targets=np.array([1, 4, 0, -1]),
         histories=np.array([[0, 1], [2, -1], [3, 4], [1, 1]]),
-        catalogue=SHOP,
+        catalog=SHOP,
         ks=(1, 2),
     ).metrics
     assert {name: metrics[name] for name in VECTOR_R} == pytest.approx(VECTOR_R, abs=1e-6)
@@ -191,7 +191,7 @@ def test_an_invented_title_is_hallucinated_though_an_item_stands_in_for_it(tmp_p
             lists,
             targets=np.array([1, 0, 1, 2]),
             histories=np.zeros((4, 1), dtype=np.int32),
-            catalogue=SHOP,
+            catalog=SHOP,
             ks=(1,),
         )
         assert scores.cases["Hallucination"].tolist() == [1, 0, 1, 0]
@@ -206,7 +206,7 @@ def test_marks_do_not_hide_a_place_without_an_item() -> None:
         Ranking(items=items, valid=marks),
         targets=np.zeros(3, dtype=np.int32),
         histories=items,
-        catalogue=SHOP,
+        catalog=SHOP,
         ks=(1,),
     )
     assert scores.cases["Hallucination"].tolist() == [1, 0, 1]

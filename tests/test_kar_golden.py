@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import plugins
+from bench.config import plugins
 from bench.data import kar
 from bench.data.raw import RawData
 from bench.data.readers import amazon, movielens

@@ -12,19 +12,18 @@ import pytest
 import torch
 from tiny_encoder import MAX_LENGTH, WIDTH, write_encoder
 
-from bench.data import lists
+from bench.config.plugins import dataset_card
+from bench.data import prepared_lists
 from bench.data.assets import checksums
 from bench.errors import BenchError
-from bench.lm.encoder import Encoder, load_encoder
-from bench.lm.threads import compute_threads
+from bench.hashing import Job
 from bench.metrics.rerank import evaluate_lists
-from bench.plan import Stage
-from bench.plan import listwise as plan
-from bench.plugins import dataset_card
-from bench.records import Job
-from bench.rerank.knowledge import Pair, Rewards, choose, rewards
-from bench.rerank.model import Reranker, Sizes
-from bench.rerank.prompts import (
+from bench.models.lm.encode.sentence_encoder import Encoder, load_encoder
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.knowledge import Pair, Rewards, choose, rewards
+from bench.models.rerank.long_text_windows import encode_long
+from bench.models.rerank.model import Reranker, Sizes
+from bench.models.rerank.prompts import (
     AGES,
     OCCUPATIONS,
     Profile,
@@ -34,10 +33,11 @@ from bench.rerank.prompts import (
     user_prompt,
     user_text,
 )
-from bench.rerank.scoring import Rows
-from bench.rerank.titles import cleaned, fronted
-from bench.rerank.vectors import shuffled
-from bench.rerank.windows import encode_long
+from bench.models.rerank.scoring import Rows
+from bench.models.rerank.titles import cleaned, fronted
+from bench.models.rerank.vectors import shuffled
+from bench.plan import Stage
+from bench.plan import rerank_stages as plan
 from bench.stages import lists as lists_stage
 from bench.stages import rerank as rerank_stage
 
@@ -301,7 +301,7 @@ def test_rewards_equal_a_loop_over_users_texts_and_lists() -> None:
 CARD = """
 title = "Made up"
 description = "Users who love one genre of four."
-licence = "none"
+license = "none"
 citation = "none"
 reader = "movielens"
 [files.interactions]
@@ -360,8 +360,8 @@ def lists_of(folder: Path) -> tuple[Stage, Job]:
     return stage, done(stage, folder)
 
 
-def map_at_5(source: lists.Lists, folder: Path) -> float:
-    rows, scored = lists.read_scores(folder)
+def map_at_5(source: prepared_lists.Lists, folder: Path) -> float:
+    rows, scored = prepared_lists.read_scores(folder)
     assert rows.tolist() == source.rows("test").tolist()
     return evaluate_lists(scored, source.labels[rows], source.users[rows], ks=[5]).metrics["MAP@5"]
 
@@ -378,10 +378,10 @@ SETTINGS = {
 
 def test_from_raw_files_to_scores(world: Path) -> None:
     stage, job = lists_of(world)
-    source = lists.read(job.out)
+    source = prepared_lists.read(job.out)
     assert job.facts["fingerprint"] == source.fingerprint
     assert source.attribute_names == ("Drama", "Comedy", "War", "Crime")
-    assert [source.counts[f"{part} users"] for part in lists.PARTS] == [43, 11, 6]
+    assert [source.counts[f"{part} users"] for part in prepared_lists.PARTS] == [43, 11, 6]
     placed = {
         by: map_at_5(source, done(plan.order(stage, by=by), world, lists=job.out).out)
         for by in ("given", "popularity", "oracle")
@@ -417,7 +417,7 @@ def test_from_raw_files_to_scores(world: Path) -> None:
 
 def test_as_published_learns_from_all_and_chooses_on_test(world: Path) -> None:
     stage, job = lists_of(world)
-    source = lists.read(job.out)
+    source = prepared_lists.read(job.out)
     settings = SETTINGS | {"epochs": 3, "backbone": "dlcm"}
     ran = done(plan.rerank(stage, **settings, as_published=True), world, lists=job.out)  # type: ignore[arg-type]
     assert ran.facts["as_published"] is True
@@ -429,7 +429,7 @@ def test_as_published_learns_from_all_and_chooses_on_test(world: Path) -> None:
 
 def test_vectors_that_do_not_fit_are_refused(world: Path) -> None:
     stage, job = lists_of(world)
-    source = lists.read(job.out)
+    source = prepared_lists.read(job.out)
     trained = plan.rerank(stage, **SETTINGS, users=Stage(kind="embed"))  # type: ignore[arg-type]
     folder = world / "vectors"
     folder.mkdir()

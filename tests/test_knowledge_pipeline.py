@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cards import BoardCard, BoardRow
-from bench.lm.threads import compute_threads
-from bench.results import find_result
+from bench.config.cards import BoardCard, BoardRow
+from bench.models.lm.threads import compute_threads
+from bench.plan.trials import Board, all_ks, board_trials
+from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.run import Options, run
-from bench.store import Store
-from bench.trials import Board, all_ks, board_trials
+from bench.runner.loop import Options, run
+from bench.runner.store import Store
 
 CARD = """
 title = "Telling titles"
 description = "Users who love one genre of four, which its titles name."
-licence = "none"
+license = "none"
 citation = "none"
 reader = "movielens"
 [files.interactions]
@@ -38,7 +38,7 @@ titles = "fronted"
 MODEL = """
 title = "talker"
 description = "A random Llama that says anything."
-licence = "none"
+license = "none"
 weights = "built"
 tuning = "full"
 context = 512

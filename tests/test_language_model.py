@@ -15,9 +15,9 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from bench.errors import BenchError
-from bench.lm.build import build
-from bench.lm.model import LanguageModel, load
-from bench.records import checksum
+from bench.hashing import checksum
+from bench.models.lm.build import build
+from bench.models.lm.tuned_model import LanguageModel, load
 
 TITLES = [
     f'The {word} "Sea" ({year})' for word in ("Red", "Dead", "Black") for year in range(1980, 1990)
@@ -65,12 +65,12 @@ def logits(language_model: LanguageModel) -> torch.Tensor:
 def train(language_model: LanguageModel, steps: int = 3) -> None:
     model = language_model.model
     chosen = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(chosen, lr=0.01)
+    optimizer = torch.optim.AdamW(chosen, lr=0.01)
     model.train()
     for _ in range(steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         model(input_ids=IDS_BL, labels=IDS_BL).loss.backward()
-        optimiser.step()
+        optimizer.step()
     model.eval()
 
 
@@ -375,7 +375,7 @@ def test_four_bits_name_the_package_that_is_missing(
     backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    message = refusal(backbone, LORA, quantisation="nf4")
+    message = refusal(backbone, LORA, quantization="nf4")
     assert message == "Weights in 4 bits (nf4) need the package bitsandbytes."
 
 
@@ -383,7 +383,7 @@ def test_four_bits_keep_their_adapter_apart(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     folder = make(tmp_path / "backbone", width=128, intermediate=128)
     plain = logits(lora(folder, seed=0))
-    model = lora(folder, "float32", quantisation="nf4", seed=0)
+    model = lora(folder, "float32", quantization="nf4", seed=0)
     assert not torch.equal(logits(model), plain)
     assert logits(model) == pytest.approx(plain, abs=0.5)
     before = weights(model)
@@ -394,4 +394,4 @@ def test_four_bits_keep_their_adapter_apart(tmp_path: Path) -> None:
         assert weights(model) == after
     expected = logits(model)
     model.save(tmp_path)
-    assert torch.equal(logits(lora(folder, start=tmp_path, quantisation="nf4")), expected)
+    assert torch.equal(logits(lora(folder, start=tmp_path, quantization="nf4")), expected)

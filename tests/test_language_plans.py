@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from bench import plugins
-from bench.cards import Rows
-from bench.config import check_setting, default_settings
+from bench.config import plugins
+from bench.config.cards import Rows
+from bench.config.settings import build_method
+from bench.config.toml import check_setting, default_settings
 from bench.errors import BenchError
-from bench.graph import build
 from bench.plan import Data, Model, Nouns, Plan, Stage, language_model
-from bench.settings import build_method
-from bench.trials import Board, Trial, all_ks, board_trials, dataset
+from bench.plan.graph import build
+from bench.plan.trials import Board, Trial, all_ks, board_trials, dataset
 
 ROWS = Rows(train=64, valid=16, test=16)
 

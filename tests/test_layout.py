@@ -1,4 +1,4 @@
-"""The house keeps its own rules: one-way imports, light listing, no shadowing packages."""
+"""Structure of the project: one-way imports, no cycles, light listing, no shadowing packages."""
 
 from __future__ import annotations
 
@@ -11,101 +11,122 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Each room may import itself and the rooms before it.
-ORDER = [
-    {"errors", "once"},
-    {"records"},
-    {"data.catalogue", "data.windows"},
-    {"metrics"},
+# A module imports its own package and lower levels only; packages of one level are independent.
+LEVELS = [
+    {"errors"},
+    {"hashing", "files"},
     {"config"},
-    {"cards"},
-    {"plugins"},
-    {"published"},
-    {"codehash", "versions"},
     {"data"},
-    {"settings"},
-    {"plan"},
-    {"api"},
-    {"trials"},
-    {"graph"},
-    {"results", "rankings", "rows", "store", "why"},
-    {"score", "export", "trec", "every_eval_ever"},
-    {"merge"},
-    {"lm"},
-    {"sprec_files"},
-    {"seqrec"},
-    {"rerank"},
+    {"metrics"},
+    {"stats", "plan"},
+    {"models", "api"},
+    {"results"},
     {"stages"},
     {"runner"},
-    {"packing"},
-    {"retention"},
-    {"stats"},
-    {"claims"},
-    {"board"},
-    {"connections"},
-    {"tuning"},
-    {"comparison"},
-    {"testing", "checkup"},
-    {"cli", "__main__"},
+    {"report"},
+    {"tuning", "testing"},
+    {"cli"},
+    {"__main__"},
 ]
-FREE = {"methods", "datasets", "leaderboards"}
+PLUGIN_FOLDERS = {"methods", "datasets", "leaderboards"}
+# A board's card checks the names of its metrics.
+EXCEPTIONS = {("bench.config.cards", "metrics")}
+MAX_LINES = 500
 
 
-def room(module: str) -> int:
-    parts = module.split(".")[1:]
-    for number, names in enumerate(ORDER):
-        if any(".".join(parts[: len(n.split("."))]) == n for n in names):
+def level(module: str) -> int:
+    package = module.split(".")[1]
+    for number, names in enumerate(LEVELS):
+        if package in names:
             return number
-    raise AssertionError(f"{module} is in no room; add it to ORDER")
+    raise AssertionError(f"{module} is on no level; add {package!r} to LEVELS")
 
 
-def modules() -> list[tuple[str, Path]]:
-    found = []
+def modules() -> dict[str, Path]:
+    paths = {}
     for path in sorted((ROOT / "bench").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        name = ".".join(part for part in parts if part != "__init__")
-        if name != "bench" and parts[1] not in FREE:
-            found.append((name, path))
-    return found
+        paths[".".join(part for part in parts if part != "__init__")] = path
+    return paths
 
 
-def imports(path: Path, top_level_only: bool = False) -> set[str]:
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    found = set()
-    for node in nodes:
+def imports(path: Path) -> set[str]:
+    """Modules imported anywhere in a file, inside functions and for type checking, too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            if node.module.startswith("bench"):
-                base = ROOT.joinpath(*node.module.split("."))
-                found |= {
-                    f"{node.module}.{alias.name}"
-                    for alias in node.names
-                    if (base / f"{alias.name}.py").exists() or (base / alias.name).is_dir()
-                }
-    return found
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            submodules = members & MODULES.keys()
+            names |= submodules if submodules == members else {node.module, *submodules}
+    return names
 
 
-@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: str(value))
-def test_imports_go_one_way(name: str, path: Path) -> None:
-    for imported in imports(path):
-        if imported.startswith("bench.") and imported.split(".")[1] not in FREE:
-            assert room(imported) <= room(name), f"{name} imports {imported}"
+MODULES = modules()
+LEVELED = {
+    name: path
+    for name, path in MODULES.items()
+    if "." in name and name.split(".")[1] not in PLUGIN_FOLDERS
+}
 
 
-@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: str(value))
-def test_a_file_is_a_room(name: str, path: Path) -> None:
-    text = path.read_text()
-    assert text.count("\n") <= 500, f"{name} has {text.count(chr(10))} lines"
+@pytest.mark.parametrize("name", LEVELED)
+def test_imports_go_one_way(name: str) -> None:
+    for imported in imports(MODULES[name]) & LEVELED.keys():
+        package = imported.split(".")[1]
+        if package != name.split(".")[1] and (name, package) not in EXCEPTIONS:
+            assert level(imported) < level(name), f"{name} imports {imported}"
+
+
+def import_cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Find the strongly connected components of two modules or more (Tarjan)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    cycles = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for target in sorted(graph[name]):
+            if target not in index:
+                visit(target)
+            if target in stack:
+                low[name] = min(low[name], low[target])
+        if low[name] == index[name]:
+            component = [stack.pop()]
+            while component[-1] != name:
+                component.append(stack.pop())
+            if len(component) > 1 or name in graph[name]:
+                cycles.append(sorted(component))
+
+    for name in graph:
+        if name not in index:
+            visit(name)
+    return cycles
+
+
+def test_no_module_is_in_an_import_cycle() -> None:
+    graph = {name: imports(path) & MODULES.keys() for name, path in MODULES.items()}
+    assert import_cycles(graph) == []
+
+
+def test_cycles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a", "d"}}
+    assert import_cycles(graph) == [["b", "c"], ["d"]]
+
+
+@pytest.mark.parametrize("name", LEVELED)
+def test_modules_are_short_and_documented(name: str) -> None:
+    text = MODULES[name].read_text()
+    assert text.count("\n") <= MAX_LINES, f"{name} has {text.count(chr(10))} lines"
     assert ast.get_docstring(ast.parse(text)) or not text.strip(), f"{name} has no docstring"
 
 
-def test_torch_stays_below() -> None:
-    allowed = {"lm", "seqrec", "rerank", "stages"}
-    for name, path in modules():
-        if name.split(".")[1] not in allowed:
+def test_torch_stays_in_models_and_stages() -> None:
+    for name, path in LEVELED.items():
+        if name.split(".")[1] not in {"models", "stages"}:
             heavy = {module.split(".")[0] for module in imports(path)} & {"torch", "transformers"}
             assert not heavy, f"{name} imports {heavy}"
 

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bench.models.rerank.baseline_orders import ORDERS, scores_by
 
-from bench.data import kar, lists
-from bench.data.listmaking import attribute_table, category_field, make_lists
-from bench.data.lists import Lists
+from bench.data import kar, prepared_lists
+from bench.data.candidate_lists import attribute_table, category_field, make_lists
+from bench.data.prepared_lists import Lists
 from bench.data.raw import Collector, RawData
 from bench.data.readers import amazon
 from bench.errors import BenchError
 from bench.metrics.rerank import evaluate_lists
-from bench.rerank.orders import ORDERS, scores_by
 
 RULES = kar.Rules(cap=4, positive_above=3)
 
@@ -53,7 +53,7 @@ def ours() -> Lists:
 
 
 def test_parts_are_disjoint_and_cover_all_lists(ours: Lists) -> None:
-    by_part = {part: ours.rows(part) for part in lists.PARTS}
+    by_part = {part: ours.rows(part) for part in prepared_lists.PARTS}
     assert sorted(np.concatenate(list(by_part.values()))) == list(range(len(ours.users)))
     users = [set(ours.users[rows].tolist()) for rows in by_part.values()]
     assert [len(part) for part in users] == [27, 9, 4]
@@ -103,8 +103,8 @@ def test_popularity_never_counts_test_users(ours: Lists) -> None:
 def test_counts(ours: Lists) -> None:
     counts = ours.counts
     assert (counts["users"], counts["items"], counts["lists"]) == (40, 20, 120)
-    assert [counts[f"{part} users"] for part in lists.PARTS] == [27, 9, 4]
-    assert [counts[f"{part} lists"] for part in lists.PARTS] == [81, 27, 12]
+    assert [counts[f"{part} users"] for part in prepared_lists.PARTS] == [27, 9, 4]
+    assert [counts[f"{part} lists"] for part in prepared_lists.PARTS] == [81, 27, 12]
     repeated = sum(len(set(row)) < 10 for row in ours.items.tolist())
     assert counts["lists with a repeated item"] == repeated > 0
     assert counts["lists without positives"] == (ours.labels.sum(axis=1) == 0).sum()
@@ -149,8 +149,8 @@ def test_data_without_lists_are_refused(raw: RawData, share: float, message: str
 
 
 def test_what_was_written_is_read_back(ours: Lists, tmp_path: Path) -> None:
-    lists.write(ours, tmp_path)
-    again = lists.read(tmp_path)
+    prepared_lists.write(ours, tmp_path)
+    again = prepared_lists.read(tmp_path)
     assert again.fingerprint == ours.fingerprint
     for part in dataclasses.fields(Lists):
         one, other = getattr(ours, part.name), getattr(again, part.name)
@@ -163,16 +163,16 @@ def test_what_was_written_is_read_back(ours: Lists, tmp_path: Path) -> None:
 
 def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="holds no re-ranking lists"):
-        lists.read(tmp_path)
-    lists.write(ours, tmp_path)
+        prepared_lists.read(tmp_path)
+    prepared_lists.write(ours, tmp_path)
     table = pq.read_table(tmp_path / "lists.parquet").to_pydict()
     table["labels"][0][0] ^= 1
     pq.write_table(pa.table(table), tmp_path / "lists.parquet")
     with pytest.raises(BenchError, match="were changed"):
-        lists.read(tmp_path)
+        prepared_lists.read(tmp_path)
     (tmp_path / "lists.json").write_text('{"format": "prepared data 1"}')
     with pytest.raises(BenchError, match="holds no re-ranking lists 2"):
-        lists.read(tmp_path)
+        prepared_lists.read(tmp_path)
 
 
 # --- rows to print beside the methods -------------------------------------------------------------

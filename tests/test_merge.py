@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from bench.cli import merge as command
 from bench.cli.selection import RECORDS
 from bench.errors import BenchError
-from bench.merge import BOARDS, merge
-from bench.results import find_result, read_cases
+from bench.results.merge import BOARDS, merge
+from bench.results.schema import find_result, read_cases
 
 CARD = {
     "title": "T",

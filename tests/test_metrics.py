@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking, top_items
 from bench.metrics.accuracy import hits, ndcg
 from bench.metrics.diversity import coverage, div_ratio, gini, or_ratio
 from bench.metrics.evaluate import Scores, evaluate
 from bench.metrics.fairness import dgu, group_unfairness, mgu
 from bench.metrics.names import FAMILIES, OF_LISTS, parse
-from bench.metrics.ranking import Ranking, top_items
 
 A, B, C, D, E = range(5)
 UNKNOWN = -1
-SHOP = Catalogue(
+SHOP = Catalog(
     ids=("A", "B", "C", "D", "E"),
     titles=("A", "B", "C", "D", "E"),
     categories=(("g1",), ("g1", "g2"), ("g2",), ("untracked",), ("g3",)),
@@ -74,7 +74,7 @@ def score(
         Ranking(items=np.array(items, dtype=np.int32)),
         targets=np.array(targets),
         histories=np.array(histories or [[A]] * len(targets)),
-        catalogue=SHOP,
+        catalog=SHOP,
         ks=ks,
     )
 
@@ -82,7 +82,7 @@ def score(
 def test_vector_r() -> None:
     ranking = Ranking(items=top_items(DISTANCES, 2))
     assert ranking.items.tolist() == [[B, A], [A, D], [E, A], [A, B]]
-    scores = evaluate(ranking, targets=TARGETS, histories=HISTORIES, catalogue=SHOP, ks=(2, 1))
+    scores = evaluate(ranking, targets=TARGETS, histories=HISTORIES, catalog=SHOP, ks=(2, 1))
     for k, values in VECTOR_R.items():
         for name, value in values.items():
             assert scores.metrics[f"{name}@{k}"] == pytest.approx(value, abs=1e-6), (name, k)
@@ -138,10 +138,10 @@ def test_every_metric_has_a_frozen_name() -> None:
 
 
 def test_without_tracked_categories_there_is_no_fairness() -> None:
-    plain = Catalogue(ids=("A",), titles=("A",), categories=((),))
+    plain = Catalog(ids=("A",), titles=("A",), categories=((),))
     items = np.zeros((1, 1), dtype=np.int32)
     scores = evaluate(
-        Ranking(items=items), targets=items[0], histories=items, catalogue=plain, ks=(1,)
+        Ranking(items=items), targets=items[0], histories=items, catalog=plain, ks=(1,)
     )
     assert not any("GU" in name for name in scores.metrics)
 
@@ -166,7 +166,7 @@ def test_the_order_of_cases_changes_nothing(
             Ranking(items=items[rows]),
             targets=targets[rows],
             histories=histories[rows],
-            catalogue=SHOP,
+            catalog=SHOP,
             ks=(1, 2, 4),
         )
         for rows in (list(range(len(items))), order)
@@ -183,7 +183,7 @@ def test_metrics_agree_with_their_definitions(
 ) -> None:
     items, targets, histories, _ = drawn
     scores = evaluate(
-        Ranking(items=items), targets=targets, histories=histories, catalogue=SHOP, ks=(3,)
+        Ranking(items=items), targets=targets, histories=histories, catalog=SHOP, ks=(3,)
     )
     shown = [item for row in items.tolist() for item in row[:3] if item >= 0]
     slots = 3 * len(items)

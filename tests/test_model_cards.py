@@ -18,17 +18,17 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from bench.cards.models import ModelCard
-from bench.config import check_card
+from bench.config.backbone_card import ModelCard
+from bench.config.plugins import card_paths, list_cards, model_card
+from bench.config.toml import check_card
 from bench.data.backbones import folder_checksum
 from bench.errors import BenchError
-from bench.lm.build import build
-from bench.lm.model import load
+from bench.hashing import Job, checksum
+from bench.models.lm.build import build
+from bench.models.lm.tuned_model import load
 from bench.plan.backbones import language_model
-from bench.plan.parts import Nouns
 from bench.plan.stage import Stage
-from bench.plugins import card_paths, list_cards, model_card
-from bench.records import Job, checksum
+from bench.plan.types import Nouns
 from bench.stages import gguf as gguf_stage
 from bench.stages import hub
 
@@ -38,11 +38,11 @@ OURS = {
 }  # fmt: skip
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 HUB = {
-    "title": "T", "description": "D", "licence": "L", "weights": "hub", "tuning": "lora",
+    "title": "T", "description": "D", "license": "L", "weights": "hub", "tuning": "lora",
     "repository": "some/model", "revision": REVISION,
 }  # fmt: skip
 BUILT = {
-    "title": "T", "description": "D", "licence": "L", "weights": "built", "tuning": "full",
+    "title": "T", "description": "D", "license": "L", "weights": "built", "tuning": "full",
     "architecture": {"layers": 1, "width": 16, "heads": 2, "intermediate": 16, "vocabulary": 300},
 }  # fmt: skip
 PRETRAINING = {"epochs": 1, "learning_rate": 1e-3, "batch": 4, "tokens": 64}
@@ -57,7 +57,7 @@ def test_our_own_cards() -> None:
     assert not [line.error for name, line in listed.items() if name in OURS and line.error]
     for name in OURS:
         card = model_card(name)
-        assert card.licence
+        assert card.license
         if card.weights == "hub":
             assert card.homepage == f"https://huggingface.co/{card.repository}"
             assert card.gated == card.repository.startswith("meta-llama/")
@@ -82,7 +82,7 @@ def test_a_card_becomes_stages(name: str) -> None:
     [
         (HUB, {"revision": None}, "needs `revision`"),
         (HUB, {"revision": "main"}, "revision"),
-        (HUB, {"tuning": "full", "quantisation": "nf4"}, "in 4 bits cannot be trained in full"),
+        (HUB, {"tuning": "full", "quantization": "nf4"}, "in 4 bits cannot be trained in full"),
         (HUB, {"tuning": "full", "dtype": "bfloat16"}, "in bfloat16 cannot be trained in full"),
         (HUB, {"architecture": BUILT["architecture"]}, "`architecture` does not go with"),
         (BUILT, {"repository": "some/model"}, "`repository` does not go with"),
@@ -185,9 +185,9 @@ def answer(kind: type[HfHubHTTPError], status: int) -> HfHubHTTPError:
 @pytest.mark.parametrize(
     ("error", "offline", "message", "hint"),
     [
-        (answer(GatedRepoError, 403), False, "only to those who accepted its licence",
+        (answer(GatedRepoError, 403), False, "only to those who accepted its license",
          "hf auth login"),
-        (answer(HfHubHTTPError, 401), False, "only to those who accepted its licence",
+        (answer(HfHubHTTPError, 401), False, "only to those who accepted its license",
          "--model-path"),
         (answer(RepositoryNotFoundError, 404), False, "There is no some/model", "`repository`"),
         (answer(RevisionNotFoundError, 404), False, f"has no commit {REVISION}", "`revision`"),
@@ -303,7 +303,7 @@ def gguf_card(root: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (root / "models").mkdir(exist_ok=True)
     sha256 = checksum(file)
     (root / "models" / "mine.toml").write_text(
-        'title = "T"\ndescription = "D"\nlicence = "L"\nweights = "gguf"\ntuning = "lora"\n'
+        'title = "T"\ndescription = "D"\nlicense = "L"\nweights = "gguf"\ntuning = "lora"\n'
         f'[files.gguf]\nname = "{file.name}"\nsha256 = "{sha256}"\n'
     )
     return sha256

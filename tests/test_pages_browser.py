@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from board_results import Line, make
 
-from bench.board import ledger, pages
-from bench.board.assemble import assemble
-from bench.board.examples import Example
-from bench.board.table import BoardTable
-from bench.results import StageRecord, find_result, write_result
+from bench.report import costs
+from bench.report.assemble import assemble
+from bench.report.examples import Example
+from bench.report.render import pages
+from bench.report.table import BoardTable
+from bench.results.schema import StageRecord, find_result, write_result
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")
 axe = pytest.importorskip(
@@ -61,9 +62,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> tuple[BoardTable, Path]:
     old = next(trial for row, trial in planned[1] if row.name == "Good")
     grown_old(folder, old.id)
     table = assemble(*planned, folder)
-    entries = dict(ledger.read(table, folder).entries)
+    entries = dict(costs.read(table, folder).entries)
     entries[old.id] = dataclasses.replace(entries[old.id], examples=(EXAMPLE,))
-    pages.render(table, folder / "pages", ledger.Ledger(entries=entries))
+    pages.render(table, folder / "pages", costs.Ledger(entries=entries))
     return table, folder / "pages" / table.name
 
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.encoders import encoder_checksums
 from bench.data.negatives import drawn, replaced, similar, title_numbers
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.texts import Texts, write_texts
-from bench.records import Job
-from bench.seqrec.rows import save
-from bench.seqrec.sasrec import Sizes, scorer
+from bench.hashing import Job
+from bench.models.lm.generated_texts import Texts, write_texts
+from bench.models.seqrec.rows import save
+from bench.models.seqrec.sasrec import Sizes, scorer
 from bench.stages import embed, pairs
 from bench.stages.pairs import first_quoted
 
@@ -122,7 +122,7 @@ def test_items_of_one_title_are_one() -> None:
     assert found == {1, 2, 5, 6, 7}
 
 
-def test_a_catalogue_may_be_too_small() -> None:
+def test_a_catalog_may_be_too_small() -> None:
     rows = windows([[0, 1, 2]], [4])
     assert sorted(drawn(rows, np.ones(8), TITLES, 3, np.random.default_rng(0))[0]) == [5, 6, 7]
     with pytest.raises(BenchError, match="fewer than 4 titles"):
@@ -182,7 +182,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     # Users of their own for each row, none of which has seen "Emma" or the last two items.
     items = numbers.choice([1, 2, 4, 5], size=(num, HISTORY + 1), p=[0.6, 0.2, 0.1, 0.1])
     data = prepared.Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=tuple(map(str, range(NUM_ITEMS))), titles=TITLES, categories=((),) * NUM_ITEMS
         ),
         user_ids=tuple(map(str, range(num))),
@@ -275,7 +275,7 @@ def test_what_was_written_is_rejected(tmp_path, folders) -> None:
         "padded": 0,
         "kept": 16,
         "same_as_target": 0,
-        "in_catalogue": 0,
+        "in_catalog": 0,
         "rejected": 16,
     }
     again, _ = staged(folders, tmp_path / "again", generated=tmp_path / "g")
@@ -288,7 +288,7 @@ def test_fewer_where_there_are_no_more(tmp_path, folders) -> None:
     texts = [["nothing"]] * (NUM_ROWS - 5) + [['"Walden"']] * 5
     given = generated(tmp_path / "g", texts)
     found, facts = staged(folders, tmp_path / "out", generated=given)
-    assert (len(found["sample"]), facts["in_catalogue"], facts["kept"]) == (5, 5, 5)
+    assert (len(found["sample"]), facts["in_catalog"], facts["kept"]) == (5, 5, 5)
     every, _ = staged(folders, tmp_path / "all", generated=given, take=None)
     assert sorted(every["sample"]) == sorted(found["sample"])
     none, facts = staged(
@@ -301,7 +301,7 @@ def test_one_negative_may_be_the_target(tmp_path, folders) -> None:
     _, targets = of_rows(folders)
     given = generated(tmp_path / "g", [[f'"{target}"'] for target in targets])
     _, facts = staged(folders, tmp_path / "out", generated=given)
-    assert (facts["same_as_target"], facts["in_catalogue"], facts["kept"]) == (16, 16, 16)
+    assert (facts["same_as_target"], facts["in_catalog"], facts["kept"]) == (16, 16, 16)
 
 
 def test_shares_of_random_items(tmp_path, folders) -> None:
@@ -385,7 +385,7 @@ def test_written_titles_become_items(tmp_path, folders) -> None:
     assert dropped > 0
     assert found["rejected"] == [["The 'Moonstone'"]] * (NUM_ROWS - dropped)
     assert (facts["dropped_as_target"], facts["same_as_target"]) == (dropped, 0)
-    assert facts["in_catalogue"] == NUM_ROWS - dropped
+    assert facts["in_catalog"] == NUM_ROWS - dropped
 
 
 def test_popular_items_by_training_counts(tmp_path, folders) -> None:
@@ -418,7 +418,7 @@ def test_similar_items(tmp_path, folders) -> None:
     source = prepared.read(folders["data"])
     expected = similar(source.windows(found["sample"]), vectors, TITLES, 1)[:, 0]
     assert found["rejected"] == [[TITLES[item].replace('"', "'")] for item in expected]
-    assert (facts["in_catalogue"], facts["same_as_target"]) == (NUM_ROWS, 0)
+    assert (facts["in_catalog"], facts["same_as_target"]) == (NUM_ROWS, 0)
 
 
 def test_an_oracle_doubts(tmp_path, folders) -> None:
@@ -433,7 +433,7 @@ def test_an_oracle_doubts(tmp_path, folders) -> None:
     )
     source = prepared.read(folders["data"])
     seen = source.windows(found["sample"])
-    scores = scorer(folders["oracle"], source.catalogue)(seen.histories)
+    scores = scorer(folders["oracle"], source.catalog)(seen.histories)
     for row, (text,) in enumerate(found["rejected"]):
         gap = float(scores[row, 6]) - float(scores[row, seen.targets[row]])
         expected = 1 / (1 + np.exp(-gap)) if text == "Walden" else 0

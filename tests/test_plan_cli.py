@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_explain import call
 
-from bench.once import once, one_state
+from bench.config.scoped_cache import once, one_state
 
 SMOKE = ("--suite", "smoke")
 

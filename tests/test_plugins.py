@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import plugins
+from bench.config import plugins, search_path
 from bench.errors import BenchError
 
 GOOD = '''
@@ -85,7 +85,7 @@ def test_an_unknown_method_comes_with_the_nearest_name() -> None:
 def test_a_missing_folder_on_the_path_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_PATH", "/no/such/folder")
     with pytest.raises(BenchError, match="which is no folder"):
-        plugins.folders("methods")
+        search_path.folders("methods")
 
 
 def test_a_users_method_does_not_hide_ours(folder: Path) -> None:
@@ -95,6 +95,6 @@ def test_a_users_method_does_not_hide_ours(folder: Path) -> None:
 
 def test_references_reach_functions_of_methods_and_of_ours() -> None:
     assert plugins.function("popularity:fit").__name__ == "fit"
-    assert plugins.function("bench.records:digest").__name__ == "digest"
+    assert plugins.function("bench.hashing:digest").__name__ == "digest"
     with pytest.raises(BenchError, match="no function in popularity named 'fitt'"):
         plugins.function("popularity:fitt")

@@ -21,7 +21,7 @@ from bench.stats.compare import compare
 from bench.stats.intervals import interval
 from bench.stats.paired import paired_t
 from bench.stats.power import detectable
-from bench.stats.tally import tallies
+from bench.stats.set_metrics import tallies
 
 NUM = 400
 

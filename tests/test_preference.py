@@ -22,14 +22,21 @@ from torch import Tensor
 from trl import DPOConfig, DPOTrainer
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.prompts import prompt, response
 from bench.errors import BenchError
-from bench.lm.branches import lay_out, log_probabilities
-from bench.lm.losses import LOSSES, dpo, resolved
-from bench.lm.preferring import EpochOrder, Pair, collate, longest, prefer, referenced
-from bench.lm.training import Recipe
-from bench.records import Job
+from bench.hashing import Job
+from bench.models.lm.train.common import Recipe
+from bench.models.lm.train.preference_losses import LOSSES, dpo, resolved
+from bench.models.lm.train.preference_trainer import (
+    EpochOrder,
+    Pair,
+    collate,
+    longest,
+    prefer,
+    referenced,
+)
+from bench.models.lm.train.shared_prefix import lay_out, log_probabilities
 from bench.stages import preference
 from datasets import Dataset
 
@@ -139,13 +146,13 @@ def test_trl_finds_the_same_loss_and_gradients(tmp_path: Path) -> None:
         train_dataset=Dataset.from_list(rows),
         processing_class=tiny_tokenizer(),
     )
-    tokenised = [trainer.train_dataset[number] for number in range(len(rows))]
-    theirs = trainer.compute_loss(trainer.model, trainer.data_collator(tokenised))
+    tokenized = [trainer.train_dataset[number] for number in range(len(rows))]
+    theirs = trainer.compute_loss(trainer.model, trainer.data_collator(tokenized))
     theirs.backward()
 
     some = [
         Pair(prompt=row["prompt_ids"], chosen=row["chosen_ids"], rejected=[row["rejected_ids"]])
-        for row in tokenised
+        for row in tokenized
     ]
     assert all(pair.chosen[-1] == tiny_tokenizer().eos_token_id for pair in some)
     deltas = log_probabilities(ours.model, lay_out([pair.row for pair in some], shared=True))
@@ -285,7 +292,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
         folder.mkdir()
     num = len(TITLES)
     data = prepared.Prepared(
-        catalogue=Catalogue(ids=tuple(map(str, range(num))), titles=TITLES, categories=((),) * num),
+        catalog=Catalog(ids=tuple(map(str, range(num))), titles=TITLES, categories=((),) * num),
         user_ids=("u",),
         users=np.zeros(12, dtype=np.int32),
         items=(np.arange(12) % num).astype(np.int32),
@@ -328,7 +335,7 @@ def staged(out: Path, folders: dict[str, Path], divisor: int = 1, **changes) -> 
         "reference_is": "start",
         "tuning": FULL,
         "dtype": "float32",
-        "quantisation": "none",
+        "quantization": "none",
         "context": 160,
         "threads": 1,
         "nouns": list(NOUNS),
@@ -345,7 +352,7 @@ def test_the_stage_leaves_weights_and_a_record(tmp_path, folders) -> None:
     facts = staged(tmp_path / "out", folders)
     assert facts["loss_by_step"][0] == pytest.approx(math.log(2), abs=2e-6)
     assert (facts["pairs"], facts["rejected"], facts["steps"]) == (8, 8, 2)
-    assert (facts["rejected_is_chosen"], facts["rejected_in_catalogue"]) == (0, 1)
+    assert (facts["rejected_is_chosen"], facts["rejected_in_catalog"]) == (0, 1)
     assert facts["mean_smoothing"] == 0
     assert facts["layout"] == "shared prompts"
     again = staged(tmp_path / "again", folders)
@@ -396,7 +403,7 @@ def test_without_pairs_the_weights_stay(tmp_path, folders) -> None:
 def test_shares_of_the_pairs(tmp_path, folders) -> None:
     write_pairs(tmp_path, [[TITLES[1]], ["no such book"], [TITLES[0]], [TITLES[1]]], [0.5, 0, 0, 0])
     facts = staged(tmp_path / "out", folders, pairs=tmp_path, loss="rosepo")
-    assert (facts["rejected_is_chosen"], facts["rejected_in_catalogue"]) == (0.25, 0.75)
+    assert (facts["rejected_is_chosen"], facts["rejected_in_catalog"]) == (0.25, 0.75)
     assert facts["mean_smoothing"] == 0.125
     with pytest.raises(BenchError, match="dpo knows no smoothing"):
         staged(tmp_path / "refused", folders, pairs=tmp_path)
@@ -408,7 +415,7 @@ def test_shares_of_the_pairs(tmp_path, folders) -> None:
 def test_no_response_is_ever_cut() -> None:
     tokenizer = tiny_tokenizer()
     source = SimpleNamespace(
-        catalogue=Catalogue(ids=tuple(TITLES), titles=TITLES, categories=((),) * len(TITLES)),
+        catalog=Catalog(ids=tuple(TITLES), titles=TITLES, categories=((),) * len(TITLES)),
         windows=lambda samples: SimpleNamespace(
             histories=np.tile(np.arange(4), (len(samples), 1)), targets=np.zeros(len(samples), int)
         ),

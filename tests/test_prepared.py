@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench import plugins
-from bench.cards import DatasetCard
+from bench.config import plugins
+from bench.config.cards import DatasetCard
 from bench.data import prepared
-from bench.data.draws import draw_rows
 from bench.data.prepare import mismatches, prepare
 from bench.data.prepared import Prepared
+from bench.data.sampling import draw_rows
 from bench.errors import BenchError
-from bench.records import Job
+from bench.hashing import Job
 from bench.stages import draw as draw_stage
 from bench.stages import prepare as prepare_stage
 
@@ -40,7 +40,7 @@ def small_card(**changes: object) -> DatasetCard:
     content: dict[str, object] = {
         "title": "Small",
         "description": "",
-        "licence": "none",
+        "license": "none",
         "citation": "none",
         "reader": "recbole",
         "fields": {"user": "u", "item": "i", "time": "t", "rating": "r", "title": "{n}"},
@@ -66,11 +66,11 @@ def test_ml_100k_has_the_documented_counts(ml_100k: Prepared) -> None:
     assert mismatches(card, ml_100k.counts) == []
     assert ml_100k.counts["samples"] == 90_570
     assert [ml_100k.num(split) for split in prepared.SPLITS] == [72_456, 9_057, 9_057]
-    assert ml_100k.catalogue.titles[0] == "Toy Story (1995)"
-    assert ml_100k.catalogue.categories[0] == ("Animation", "Children's", "Comedy")
-    assert len(ml_100k.catalogue.tracked) == 10
-    assert "unknown" not in ml_100k.catalogue.tracked
-    assert ml_100k.catalogue.tracked[:2] == ("Drama", "Comedy")
+    assert ml_100k.catalog.titles[0] == "Toy Story (1995)"
+    assert ml_100k.catalog.categories[0] == ("Animation", "Children's", "Comedy")
+    assert len(ml_100k.catalog.tracked) == 10
+    assert "unknown" not in ml_100k.catalog.tracked
+    assert ml_100k.catalog.tracked[:2] == ("Drama", "Comedy")
 
 
 def test_ml_100k_splits_follow_one_another(ml_100k: Prepared) -> None:
@@ -81,15 +81,15 @@ def test_ml_100k_splits_follow_one_another(ml_100k: Prepared) -> None:
     assert (ml_100k.target - ml_100k.start == 10).all()
 
 
-def test_the_catalogue_is_the_item_file_unless_items_have_a_minimum(tmp_path: Path) -> None:
+def test_the_catalog_is_the_item_file_unless_items_have_a_minimum(tmp_path: Path) -> None:
     paths = small_files(tmp_path)
     whole = prepare(small_card(), paths)
-    assert whole.catalogue.ids == ("x", "y", "z", "never")
+    assert whole.catalog.ids == ("x", "y", "z", "never")
     assert whole.counts["items with interactions"] == 3
     cored = prepare(small_card(filters={"min_item_interactions": 2}), paths)
-    assert cored.catalogue.ids == ("x", "y")
+    assert cored.catalog.ids == ("x", "y")
     assert cored.user_ids == ("B", "A")
-    assert [cored.catalogue.ids[item] for item in cored.items] == ["y", "x", "x", "y", "x"]
+    assert [cored.catalog.ids[item] for item in cored.items] == ["y", "x", "x", "y", "x"]
 
 
 def test_users_are_numbered_by_their_first_interaction_that_is_left(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ CHANGES = {
     "start": lambda data: data.start + 1,
     "target": lambda data: data.target[::-1],
     "boundaries": lambda data: (data.boundaries[0] - 1, data.boundaries[1]),
-    "catalogue": lambda data: dataclasses.replace(data.catalogue, tracked=()),
+    "catalog": lambda data: dataclasses.replace(data.catalog, tracked=()),
 }
 
 

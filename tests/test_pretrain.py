@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
 from bench.data.prompts import quotable
 from bench.errors import BenchError
-from bench.lm.backbone import read_tokenizer
-from bench.lm.build import build
-from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses
-from bench.lm.model import load
-from bench.lm.pretraining import pretrain, texts, training_histories
-from bench.lm.training import Recipe
-from bench.records import Job, Plain, checksum
+from bench.hashing import Job, Plain, checksum
+from bench.models.lm.backbone import read_tokenizer
+from bench.models.lm.build import build
+from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses
+from bench.models.lm.train.common import Recipe
+from bench.models.lm.train.pretrain_trainer import pretrain, texts, training_histories
+from bench.models.lm.tuned_model import load
 from bench.stages import build as build_stage
 from bench.stages import pretrain as pretrain_stage
 
@@ -121,7 +121,7 @@ def test_the_tokenizer_knows_the_titles_and_the_template(tmp_path: Path) -> None
 def test_titles_come_back_and_a_history_is_the_sum_of_its_titles(
     tokenizer: Tokenizer, titles: list[str]
 ) -> None:
-    """So it does not matter that responses are tokenised apart from the histories."""
+    """So it does not matter that responses are tokenized apart from the histories."""
     apart = encode_responses(tokenizer, titles, eos=False)
     comma = tokenizer(", ", add_special_tokens=False)["input_ids"]
     joined = [*apart[0], *(token for ids in apart[1:] for token in [*comma, *ids])]
@@ -170,7 +170,7 @@ def data(items: Sequence[int] = (0, 1, 2, 3, 4, 5, 0, 6, 2)) -> Prepared:
     Samples are (history → target) by places: 0-1→2, 6→7, 1-2→3, then 2-3→4 and 3-4→5.
     """
     return Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=tuple(f"i{n}" for n in range(len(TITLES))),
             titles=TITLES,
             categories=((),) * len(TITLES),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import published
 from bench.errors import BenchError
-from bench.published import Number, Place
+from bench.report import published
+from bench.report.published import Number, Place
 
 HEAD = "paper,table,dataset,method,variant,metric,value\n"
 

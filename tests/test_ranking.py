@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking, top_items
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
-from bench.metrics.ranking import Ranking, top_items
 
-SHOP = Catalogue(ids=("A", "B", "C"), titles=("A", "B", "C"), categories=((), (), ()))
+SHOP = Catalog(ids=("A", "B", "C"), titles=("A", "B", "C"), categories=((), (), ()))
 A, B, C = range(3)
 
 
@@ -50,7 +50,7 @@ def test_top_items_refuses() -> None:
         ([[A]], [A], (), "Metrics were asked at k = []."),
         ([[A]], [A], (0, 1), "Metrics were asked at k = [0, 1]."),
         ([[A]], [A, A], (1,), "The ranking has 1 cases where 2 were asked."),
-        ([[A], [B]], [-1, -1], (1,), "No case has a target in the catalogue."),
+        ([[A], [B]], [-1, -1], (1,), "No case has a target in the catalog."),
         ([[A], [3]], [A, A], (1,), "The list of case 1 has an item position outside the"),
         ([[A], [-3]], [A, A], (1,), "The list of case 1 has an item position outside the"),
         ([[A, -2, B]], [A], (1,), "The list of case 0 goes on after its end."),
@@ -64,7 +64,7 @@ def test_evaluate_refuses(
             Ranking(items=np.array(items, dtype=np.int32)),
             targets=np.array(targets),
             histories=np.array([[A]] * len(targets)),
-            catalogue=SHOP,
+            catalog=SHOP,
             ks=ks,
         )
     assert caught.value.message.startswith(sentence)
@@ -74,9 +74,7 @@ def test_evaluate_refuses(
 def test_no_cases_are_refused() -> None:
     empty = np.zeros((0, 1), dtype=np.int32)
     with pytest.raises(BenchError, match="There are no cases to score"):
-        evaluate(
-            Ranking(items=empty), targets=empty[:, 0], histories=empty, catalogue=SHOP, ks=(1,)
-        )
+        evaluate(Ranking(items=empty), targets=empty[:, 0], histories=empty, catalog=SHOP, ks=(1,))
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])

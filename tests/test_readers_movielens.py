@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spoilt_files import check_sound, read_or_refuse, spoilt
 
-from bench.data import lines
+from bench.data import text_lines
 from bench.data.raw import UNKNOWN_ITEM, RawData
 from bench.data.readers import read
 from bench.errors import BenchError
@@ -131,7 +131,7 @@ def test_a_file_that_nobody_would_read_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_line_ends_is_never_held_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(text_lines, "LONGEST_LINE", 1000)
     read_bytes(tmp_path, MOVIES.encode(), RATINGS, UTF8)
     with pytest.raises(BenchError, match="Line 1 of movies has no end within 1,000 bytes"):
         read_bytes(tmp_path, b"0" * 1001, RATINGS, UTF8)
@@ -163,7 +163,7 @@ def real(folder: Path, items: str, interactions: str, fields: dict[str, str]) ->
     return raw
 
 
-def test_the_catalogue_of_1m(shared_data: Path) -> None:
+def test_the_catalog_of_1m(shared_data: Path) -> None:
     """README of ML-1M: 3,883 movies in 18 genres; no title occurs twice."""
     raw = real(shared_data / "ml-1m", "movies.dat", "ratings.subset858.dat.gz", LATIN)
     assert len(raw.item_ids) == len(set(raw.titles)) == 3883
@@ -173,7 +173,7 @@ def test_the_catalogue_of_1m(shared_data: Path) -> None:
     assert (raw.rejected, raw.titles_mended) == ({}, 0)
 
 
-def test_the_catalogue_of_10m(shared_data: Path) -> None:
+def test_the_catalog_of_10m(shared_data: Path) -> None:
     """README of ML-10M: 10,681 movies; one title twice, 386 beyond ASCII, half stars."""
     raw = real(shared_data / "ml-10m", "movies.dat", "ratings.head10000.dat", UTF8)
     assert (len(raw.item_ids), len(set(raw.titles))) == (10681, 10680)

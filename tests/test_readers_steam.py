@@ -1,4 +1,4 @@
-"""Steam files: literal lines, dates in words, and a catalogue of names."""
+"""Steam files: literal lines, dates in words, and a catalog of names."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def australian(shared_data: Path) -> RawData:
     return read("steam", paths, USERS)
 
 
-def test_the_catalogue_is_the_one_of_sprec(australian: RawData) -> None:
+def test_the_catalog_is_the_one_of_sprec(australian: RawData) -> None:
     """SPRec, Table 3: 32,094 items, the distinct names of 32,135 lines, two of them nameless."""
     check_sound(australian)
     assert len(set(australian.titles)) == len(australian.item_ids) == 32094

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bench import plugins
 from bench.cli.app import app
-from bench.data.peers.files import title_file
+from bench.config import plugins
 from bench.data.prepare import prepare
 from bench.data.prepared import Prepared
+from bench.data.released_splits.files import title_file
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ SETS: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, int]]] = {
         },
         {"users": 268, "items": 206, "interactions": 2_480, **splits(1_769, 221, 222)},
     ),
-    # Table 3 of SPRec: the catalogue; the notes: reviews and those without a year.
+    # Table 3 of SPRec: the catalog; the notes: reviews and those without a year.
     "steam-australian": (
         "steam",
         {"interactions": "australian_user_reviews.rebuilt.json.gz"},
@@ -164,7 +164,7 @@ def test_every_rating_after_the_tenth_is_a_sample(shared_data: Path, tmp_path: P
     assert counts["samples"] == np.maximum(lengths - 10, 0).sum()
 
 
-def test_the_catalogues_of_bigrec_and_igd(shared_data: Path) -> None:
+def test_the_catalogs_of_bigrec_and_igd(shared_data: Path) -> None:
     """BIGRec's games, 16,940 distinct as written; IGD's Table 4: 11,252 toys."""
     games, toys = (
         shared_data / "bigrec" / "video_games.id2name.txt.gz",
@@ -198,7 +198,7 @@ def test_flowers_windows_are_the_rows_of_its_d3_tables(shared_data: Path) -> Non
 
 def shown_ids(data: Prepared, split: str) -> list[tuple[list[str], str]]:
     windows = data.windows(np.array(data.sample_range(split)))
-    ids = data.catalogue.ids
+    ids = data.catalog.ids
     return [
         ([ids[item] for item in history if item >= 0], ids[target])
         for history, target in zip(windows.histories, windows.targets, strict=True)
@@ -206,7 +206,7 @@ def shown_ids(data: Prepared, split: str) -> list[tuple[list[str], str]]:
 
 
 def test_what_is_not_at_hand_is_named(shared_data: Path, tmp_path: Path) -> None:
-    """All_Beauty's metadata are not here: one sentence with name, address and licence."""
+    """All_Beauty's metadata are not here: one sentence with name, address and license."""
     folder = shared_data / "amazon-2018"
     if not folder.is_dir():
         pytest.skip("no amazon-2018 in the folder of real data")
@@ -214,5 +214,5 @@ def test_what_is_not_at_hand_is_named(shared_data: Path, tmp_path: Path) -> None
     done = CliRunner().invoke(app, ["data", "prepare", "amazon-2018-all-beauty", *place])
     assert done.exit_code != 0
     said = f"{done.output}{done.exception}"
-    for part in ("meta_All_Beauty.json.gz", "https://", "licence"):
+    for part in ("meta_All_Beauty.json.gz", "https://", "license"):
         assert part in said

@@ -11,7 +11,7 @@ from test_stats_sets import zipf
 from bench.errors import BenchError
 from bench.metrics.names import parse
 from bench.stats.reproduction import estimate, rank_agreement, reproduce
-from bench.stats.seeds import by_seed
+from bench.stats.seed_variance import by_seed
 
 
 def test_interval_of_a_mean_by_hand():

@@ -1,4 +1,4 @@
-"""MAP and NDCG of labelled lists: the worked tables, a plain loop, switches."""
+"""MAP and NDCG of labeled lists: the worked tables, a plain loop, switches."""
 
 from __future__ import annotations
 

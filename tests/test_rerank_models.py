@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
-from bench.plan.listwise import Backbone, RerankerConfig
-from bench.rerank.adapter import Adapter
-from bench.rerank.dlcm import DLCM
-from bench.rerank.losses import (
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.adapter import Adapter
+from bench.models.rerank.dlcm import DLCM
+from bench.models.rerank.losses import (
     attention_distribution,
     attention_rank_loss,
     pointwise_loss,
     softmax_loss,
 )
-from bench.rerank.model import FeatureSizes, Reranker, load, save
-from bench.rerank.prm import PRM, position_encodings
-from bench.rerank.setrank import SetRank, have_zero_gradient
+from bench.models.rerank.model import FeatureSizes, Reranker, load, save
+from bench.models.rerank.prm import PRM, position_encodings
+from bench.models.rerank.setrank import SetRank, have_zero_gradient
+from bench.plan.rerank_stages import Backbone, RerankerConfig
 
 BACKBONES = get_args(Backbone)
 NUM_ITEMS, NUM_ATTRIBUTES, TEXT_WIDTH = 30, 7, 6

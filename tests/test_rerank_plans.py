@@ -12,28 +12,28 @@ import pyarrow.parquet as pq
 import pytest
 from test_lists import RULES, made, raw_data
 
-from bench import plugins
-from bench.cards import BoardCard, BoardRow, Lists, Rows
-from bench.claims.cards import load as claims
-from bench.config import check_card
-from bench.data import lists
-from bench.data.listmaking import make_lists, narrowed
+from bench.config import plugins
+from bench.config.cards import BoardCard, BoardRow, Lists, Rows
+from bench.config.toml import check_card
+from bench.data import prepared_lists
+from bench.data.candidate_lists import make_lists, narrowed
 from bench.data.readers import amazon, movielens
 from bench.errors import BenchError
-from bench.graph import build
+from bench.hashing import Job, Plain
 from bench.metrics.rerank import evaluate_lists
+from bench.models.rerank.vectors import FILE, item_vectors
 from bench.plan import Stage
-from bench.plan.listdata import list_data
-from bench.plan.listwise import LIST_KS
-from bench.records import Job, Plain
-from bench.rerank.vectors import FILE, item_vectors
-from bench.results import find_result, read_cases
+from bench.plan.graph import build
+from bench.plan.list_data import list_data
+from bench.plan.rerank_stages import LIST_KS
+from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.report.claims.cards import load as claims
+from bench.results.schema import find_result, read_cases
 from bench.runner.executors import InlineExecutor
-from bench.runner.run import Options, run
+from bench.runner.loop import Options, run
+from bench.runner.store import Store
 from bench.stages import evaluate_lists as evaluation
 from bench.stages import pretrain
-from bench.store import Store
-from bench.trials import Board, Trial, all_ks, board_trials
 
 BOARDS = ("dpo4rec-table1", "dpo4rec-fig4", "dpo4rec-fig5")
 
@@ -69,10 +69,12 @@ def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
 
 def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path) -> None:
     known = made()
-    lists.write(known, tmp_path)
+    prepared_lists.write(known, tmp_path)
     held_out = pretrain._held_out(tmp_path)
     parts = dict(zip(known.user_ids, known.parts, strict=True))
-    assert held_out == {name for name, part in parts.items() if lists.PARTS[part] != "train"}
+    assert held_out == {
+        name for name, part in parts.items() if prepared_lists.PARTS[part] != "train"
+    }
     assert held_out < set(parts)
     assert pretrain._held_out(None) == frozenset()
 
@@ -198,7 +200,7 @@ def test_an_optional_file_is_left_out_where_it_alone_is_not_at_hand(
 
 def test_a_part_of_the_users_keeps_all_of_their_lists() -> None:
     whole = made()
-    assert narrowed(whole, dict.fromkeys(lists.PARTS), seed=0) is whole
+    assert narrowed(whole, dict.fromkeys(prepared_lists.PARTS), seed=0) is whole
     most = {"train": 5, "valid": 2, "test": 100}
     part = narrowed(whole, most, seed=0)
     assert [int((part.parts == n).sum()) for n in range(3)] == [5, 2, 4]
@@ -226,8 +228,8 @@ def test_brands_and_profiles_are_kept_in_files(tmp_path: Path) -> None:
     )
     whole = make_lists(raw, RULES, fields=[raw.brands], valid_share=0.25, seed=0)
     some = narrowed(whole, {"train": 5, "valid": 2, "test": 2}, seed=0)
-    lists.write(some, tmp_path)
-    again = lists.read(tmp_path)
+    prepared_lists.write(some, tmp_path)
+    again = prepared_lists.read(tmp_path)
     assert (again.brands, again.profiles) == (some.brands, some.profiles)
     assert again.fingerprint == some.fingerprint != dataclasses.replace(some, brands=()).fingerprint
     by_id = {name: n % 21 for n, name in enumerate(raw.user_ids)}
@@ -244,10 +246,10 @@ def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
     source, rows = made(), made().rows("test")
     for name in ("lists", "scores", "out"):
         (tmp_path / name).mkdir()
-    lists.write(source, tmp_path / "lists")
+    prepared_lists.write(source, tmp_path / "lists")
     numbers = np.random.default_rng(0)
     scores = numbers.integers(0, 4, (len(rows), 10)).astype(float)
-    lists.write_scores(rows, scores, tmp_path / "scores")
+    prepared_lists.write_scores(rows, scores, tmp_path / "scores")
     job = Job(out=tmp_path / "out")
     evaluation.run(job, ks=LIST_KS, lists=tmp_path / "lists", scores=tmp_path / "scores")
     content = json.loads((job.out / "evaluation.json").read_text())

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
 from bench.metrics.rerank import evaluate_lists
-from bench.plan.listwise import Backbone, RerankerConfig
-from bench.rerank.model import FeatureSizes, Reranker
-from bench.rerank.scoring import ListTensors, mean_average_precision, score_lists
-from bench.rerank.training import (
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.model import FeatureSizes, Reranker
+from bench.models.rerank.scoring import ListTensors, mean_average_precision, score_lists
+from bench.models.rerank.training import (
     TrainedReranker,
     make_optimizer,
     split_batches,
     train_reranker,
 )
-from bench.seqrec.epoch_loop import accumulate_gradients
+from bench.models.seqrec.epoch_loop import accumulate_gradients
+from bench.plan.rerank_stages import Backbone, RerankerConfig
 
 BACKBONES = get_args(Backbone)
 NUM_ITEMS, NUM_GENRES, NUM_USERS = 40, 4, 24

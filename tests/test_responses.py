@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from test_lists import made
 
-from bench.data import lists
+from bench.data import prepared_lists
 from bench.errors import BenchError
-from bench.lm.questions import Prompt
-from bench.plan import knowledge as plan
-from bench.plan.parts import Lists
+from bench.hashing import Job
+from bench.models.lm.chat_prompts import Prompt
+from bench.models.rerank.endpoint import ATTEMPTS, Endpoint, NoReplyError, endpoint
+from bench.models.rerank.qa_files import Asked, read_answers, read_prompts, write_prompts
+from bench.models.rerank.recorded_answers import find, prompt_hash
+from bench.plan import knowledge_stages as plan
 from bench.plan.stage import Stage
-from bench.records import Job
-from bench.rerank.asked import Asked, read_answers, read_prompts, write_prompts
-from bench.rerank.endpoint import ATTEMPTS, Endpoint, NoReplyError, endpoint
-from bench.rerank.responses import find, prompt_hash
+from bench.plan.types import Lists
 from bench.stages import responses
 
 KEY = "secret-key-4711"
@@ -96,7 +96,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("BENCH_ENDPOINT_LIMIT", "1000")
     monkeypatch.setenv("BENCH_RESPONSES", str(tmp_path / "answers.jsonl"))
     hurried = partial(Endpoint, pause=lambda seconds: None)
-    monkeypatch.setattr("bench.rerank.endpoint.Endpoint", hurried)
+    monkeypatch.setattr("bench.models.rerank.endpoint.Endpoint", hurried)
     yield one
     one.close()
 
@@ -259,7 +259,7 @@ def stage_for(world: Path, about: str = "users") -> Stage:
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     source = made()
-    lists.write(source, tmp_path)
+    prepared_lists.write(source, tmp_path)
     prompts = [Prompt(request=f"Who is {name}?") for name in source.user_ids]
     write_prompts(Asked(places=np.arange(len(prompts)), prompts=tuple(prompts)), tmp_path)
     return tmp_path

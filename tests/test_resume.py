@@ -39,7 +39,7 @@ def report(folder: Path) -> str:
     return done.stdout
 
 
-def artefacts(folder: Path) -> set[str]:
+def artifacts(folder: Path) -> set[str]:
     return {path.parent.name for path in folder.glob(".bench/store/[a-z]*/*/meta.json")}
 
 
@@ -63,10 +63,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
 def test_a_killed_driver_loses_nothing(tmp_path: Path, undisturbed: tuple[str, int]) -> None:
     text, num_stages = undisturbed
     process = start(tmp_path / "w")
-    wait_for(lambda: len(artefacts(tmp_path / "w")) >= 6, process)
+    wait_for(lambda: len(artifacts(tmp_path / "w")) >= 6, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    made = artefacts(tmp_path / "w")
+    made = artifacts(tmp_path / "w")
     summary = finish(tmp_path / "w")
     assert summary["stages"]["reused"] >= len(made)
     assert summary["stages"]["run"] + summary["stages"]["reused"] == num_stages
@@ -109,11 +109,11 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
 ) -> None:
     text, _ = undisturbed
     process = start(tmp_path / "w")
-    wait_for(lambda: len(artefacts(tmp_path / "w")) >= 6, process)
+    wait_for(lambda: len(artifacts(tmp_path / "w")) >= 6, process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    made = artefacts(tmp_path / "w")
+    made = artifacts(tmp_path / "w")
     summary = finish(tmp_path / "w")
     assert summary["stages"]["reused"] >= len(made)
     assert report(tmp_path / "w") == text

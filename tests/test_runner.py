@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from mischief_runs import go, place, trials
 
-from bench.cards import BoardCard, BoardRow
-from bench.results import find_result, read_cases, read_result
+from bench.config.cards import BoardCard, BoardRow
+from bench.plan.trials import Board, all_ks, board_trials
+from bench.results.schema import find_result, read_cases, read_result
 from bench.runner.executors import Executor, InlineExecutor
-from bench.runner.policy import next_divisor
-from bench.runner.run import Options, run
-from bench.store import Store
-from bench.trials import Board, all_ks, board_trials
+from bench.runner.loop import Options, run
+from bench.runner.retry_policy import next_divisor
+from bench.runner.store import Store
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def cluster() -> Iterator[str]:
 
 @pytest.fixture
 def ray_executor(cluster: str) -> Callable[..., Executor]:
-    from bench.runner.ray import RayExecutor
+    from bench.runner.ray_executor import RayExecutor
 
     def make(time_limit: float | None = None) -> Executor:
         return RayExecutor(address=cluster, time_limit=time_limit)
@@ -125,7 +125,7 @@ def test_a_failed_shared_stage_skips_what_needs_it(
 ) -> None:
     card = tmp_path / "gone.toml"
     card.write_text(
-        'title = "T"\ndescription = "D"\nlicence = "L"\ncitation = "C"\nreader = "recbole"\n'
+        'title = "T"\ndescription = "D"\nlicense = "L"\ncitation = "C"\nreader = "recbole"\n'
         "[files]\n"
         'interactions = { name = "gone.inter" }\nitems = { name = "gone.item" }\n'
         '[fields]\nuser = "u"\nitem = "i"\ntime = "t"\ntitle = "{x}"\n'
@@ -231,7 +231,7 @@ def test_a_changed_data_file_makes_new_keys(
 ) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "own.toml").write_text(
-        'title = "T"\ndescription = "D"\nlicence = "L"\ncitation = "C"\nreader = "recbole"\n'
+        'title = "T"\ndescription = "D"\nlicense = "L"\ncitation = "C"\nreader = "recbole"\n'
         '[files]\ninteractions = { name = "own.inter" }\nitems = { name = "own.item" }\n'
         '[fields]\nuser = "u"\nitem = "i"\ntime = "t"\ntitle = "{x}"\n'
         "[split]\nhistory = 2\nmin_history = 1\n"

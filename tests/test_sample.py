@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.plan.items import SampleConfig
-from bench.records import Job
+from bench.hashing import Job
+from bench.plan.item_stages import SampleConfig
 from bench.stages import sample
 
 ROWS = np.arange(100, 1000, 9)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.errors import BenchError
-from bench.score import RankingFile, read_catalogue, read_ranking, score_ranking
+from bench.results.score_file import RankingFile, read_catalog, read_ranking, score_ranking
 
 CASES: list[dict[str, Any]] = [
     {"case": 1, "user": "u1", "history": ["A", "B"], "target": "B", "items": ["B", "A"]},
@@ -88,7 +88,7 @@ def packed(rows: list[dict[str, Any]]) -> bytes:
 
 
 RANKING_FORMATS = {"r.jsonl": as_lines, "r.jsonl.gz": packed, "r.parquet": as_parquet}
-CATALOGUE_FORMATS = {
+CATALOG_FORMATS = {
     "c.jsonl": as_lines,
     "c.jsonl.gz": packed,
     "c.json": lambda rows: json.dumps(rows).encode(),
@@ -103,49 +103,49 @@ def test_vector_r_from_each_ranking_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(RANKING_FORMATS[name](CASES))
     (tmp_path / "c.jsonl").write_bytes(as_lines(ITEMS))
     metrics = score_ranking(
-        read_ranking(tmp_path / name), read_catalogue(tmp_path / "c.jsonl"), (1, 2)
+        read_ranking(tmp_path / name), read_catalog(tmp_path / "c.jsonl"), (1, 2)
     )
     assert metrics == pytest.approx(VECTOR_R, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", CATALOGUE_FORMATS)
-def test_each_catalogue_format(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(CATALOGUE_FORMATS[name](ITEMS))
-    catalogue = read_catalogue(tmp_path / name)
-    assert catalogue.ids == ("A", "B", "C", "D", "E")
-    assert catalogue.titles[1] == "Beta, the second"
-    assert catalogue.categories == (("g1",), ("g1", "g2"), ("g2",), (), ("g3",))
-    assert catalogue.tracked == ("g1", "g2", "g3")
+@pytest.mark.parametrize("name", CATALOG_FORMATS)
+def test_each_catalog_format(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(CATALOG_FORMATS[name](ITEMS))
+    catalog = read_catalog(tmp_path / name)
+    assert catalog.ids == ("A", "B", "C", "D", "E")
+    assert catalog.titles[1] == "Beta, the second"
+    assert catalog.categories == (("g1",), ("g1", "g2"), ("g2",), (), ("g3",))
+    assert catalog.tracked == ("g1", "g2", "g3")
 
 
-def test_without_a_catalogue_only_what_needs_none(tmp_path: Path) -> None:
+def test_without_a_catalog_only_what_needs_none(tmp_path: Path) -> None:
     metrics = score_ranking(ranking_file(tmp_path, CASES), None, (1,))
     assert set(metrics) == {"HR@1", "NDCG@1", "DivRatio@1", "ORRatio@1"}
     assert metrics["HR@1"] == 0.25
     assert metrics["DivRatio@1"] == pytest.approx(3 / 4)
 
 
-def catalogue_at(folder: Path) -> Any:
+def catalog_at(folder: Path) -> Any:
     path = folder / "c.jsonl"
     path.write_bytes(as_lines(ITEMS))
-    return read_catalogue(path)
+    return read_catalog(path)
 
 
 def test_the_named_categories_are_tracked(tmp_path: Path) -> None:
-    file, catalogue = ranking_file(tmp_path, CASES), catalogue_at(tmp_path)
-    metrics = score_ranking(file, catalogue, (1,), tracked=["g3", "g1"])
+    file, catalog = ranking_file(tmp_path, CASES), catalog_at(tmp_path)
+    metrics = score_ranking(file, catalog, (1,), tracked=["g3", "g1"])
     assert [name for name in metrics if name.startswith("GU")] == ["GU[g3]@1", "GU[g1]@1"]
     with pytest.raises(BenchError, match="There is no category named 'g9'"):
-        score_ranking(file, catalogue, (1,), tracked=["g9"])
+        score_ranking(file, catalog, (1,), tracked=["g9"])
     with pytest.raises(BenchError, match="tracked categories are"):
-        score_ranking(file, catalogue, (1,), tracked=["g1", "g1"])
-    with pytest.raises(BenchError, match="there is no catalogue"):
+        score_ranking(file, catalog, (1,), tracked=["g1", "g1"])
+    with pytest.raises(BenchError, match="there is no catalog"):
         score_ranking(file, None, (1,), tracked=["g1"])
 
 
-def test_an_id_outside_the_catalogue_is_hallucinated(tmp_path: Path) -> None:
+def test_an_id_outside_the_catalog_is_hallucinated(tmp_path: Path) -> None:
     cases = [{**CASES[0], "items": ["X", "B"]}, CASES[1]]
-    metrics = score_ranking(ranking_file(tmp_path, cases), catalogue_at(tmp_path), (1, 2))
+    metrics = score_ranking(ranking_file(tmp_path, cases), catalog_at(tmp_path), (1, 2))
     assert metrics["Hallucination"] == 0.5
     assert metrics["HR@2"] == 0.5
     assert metrics["DivRatio@2"] == pytest.approx(3 / 4)
@@ -233,13 +233,13 @@ def test_bad_ranking_files(tmp_path: Path, name: str, content: bytes, sentence: 
         ("c.tsv", b"id\ttitle\tcategories\nA\tAl\n", "Line 2 of c.tsv has not as many columns"),
         ("c.csv", b'id,title,categories\nA,"Al"x,g\n', "Line 2 of c.csv is not a table's:"),
         ("c.csv", b'id,title,categories\nA,"Al,g\n', "Line 2 of c.csv is not a table's:"),
-        ("c.txt", b"A", "c.txt is no catalogue file."),
+        ("c.txt", b"A", "c.txt is no catalog file."),
     ],
 )
-def test_bad_catalogue_files(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+def test_bad_catalog_files(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BenchError) as caught:
-        read_catalogue(tmp_path / name)
+        read_catalog(tmp_path / name)
     assert caught.value.message.startswith(sentence)
     assert caught.value.hint
 

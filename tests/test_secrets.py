@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.runner.work import provenance
+from bench.runner.worker import provenance
 
 SECRETS = {
     "BENCH_ENDPOINT_KEY": "sk-h0rse-endpoint",
@@ -29,7 +29,7 @@ TITLES = (
 )
 CARD = """title = "<b>Own</b>"
 description = "D"
-licence = "<i>L</i>"
+license = "<i>L</i>"
 citation = "C"
 reader = "recbole"
 [files]
@@ -49,7 +49,7 @@ from dataclasses import dataclass
 from bench.api import Plan, rank
 
 
-def fit(train, catalogue):
+def fit(train, catalog):
     raise ValueError("told to fail")
 
 
@@ -133,7 +133,7 @@ def test_the_environment_is_recorded_by_an_allow_list(monkeypatch: pytest.Monkey
 
 
 def test_ray_starts_without_dashboard_and_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.runner import ray as ours
+    from bench.runner import ray_executor as ours
 
     asked: dict[str, Any] = {}
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
@@ -164,7 +164,7 @@ def test_a_stranger_without_the_token_cannot_join_our_ray(tmp_path: Path) -> Non
     """Ray's own services listen on all interfaces; whoever may submit a task may run anything."""
     import ray
 
-    from bench.runner.ray import RayExecutor
+    from bench.runner.ray_executor import RayExecutor
 
     executor = RayExecutor(num_cpus=1)
     try:

@@ -20,18 +20,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench import plugins
-from bench.cards import DatasetCard, RawFile, Source
-from bench.cards.models import ModelCard
-from bench.config import check_card
+from bench.config import plugins
+from bench.config.backbone_card import ModelCard
+from bench.config.cards import DatasetCard, RawFile, Source
+from bench.config.toml import check_card
 from bench.data import assets, download
 from bench.data.archives import ArchiveError, extract
 from bench.data.download import DownloadError, _stay_on_tls
 from bench.errors import BenchError
-from bench.lm.build import build
-from bench.lm.model import load
-from bench.lm.weights import fill, weight_files
-from bench.rerank import vectors
+from bench.models.lm.build import build
+from bench.models.lm.tuned_model import load
+from bench.models.lm.weights import fill, weight_files
+from bench.models.rerank import vectors
 
 ROOT = Path(__file__).parents[1]
 OURS = sorted([*(ROOT / "bench").rglob("*.py"), *(ROOT / "methods").glob("*.py")])
@@ -204,7 +204,7 @@ def test_the_declared_size_holds_for_wheels_and_archives(
                 data_dir=tmp_path,
                 offline=source is archive,
                 card_name="toy",
-                licence="L",
+                license="L",
                 homepage=None,
             )
 
@@ -257,7 +257,7 @@ def test_only_https_stands_in_cards() -> None:
 
 
 def test_the_names_in_cards_are_names() -> None:
-    base = dict.fromkeys(("title", "description", "licence", "citation", "reader"), "x")
+    base = dict.fromkeys(("title", "description", "license", "citation", "reader"), "x")
     for name in ("../x", "/etc/passwd", "a/b"):
         with pytest.raises(BenchError, match="a file name, not a path"):
             check_card({**base, "files": {"items": {"name": name}}}, DatasetCard, "a card")
@@ -343,7 +343,7 @@ def test_code_in_a_models_folder_is_not_run(model: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("key", ["trust_remote_code", "remote_code", "code"])
 def test_no_card_can_ask_for_foreign_code(key: str) -> None:
-    card = dict.fromkeys(("title", "description", "licence", "repository"), "x")
+    card = dict.fromkeys(("title", "description", "license", "repository"), "x")
     card |= {"tuning": "lora", "weights": "hub", "revision": "0" * 40}
     check_card(card, ModelCard, "a card")
     with pytest.raises(BenchError, match=key):

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cards import BoardCard, BoardRow
+from bench.config.cards import BoardCard, BoardRow
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.errors import BenchError
-from bench.graph import build
-from bench.metrics.ranking import Ranking
+from bench.hashing import Job
 from bench.plan import (
     DrawConfig,
     PrepareConfig,
@@ -22,15 +22,15 @@ from bench.plan import (
     prepare_data,
     select_ranking,
 )
-from bench.plan.choice import SelectConfig
-from bench.rankings import read_ranking, write_ranking
-from bench.records import Job
-from bench.results import find_result
+from bench.plan.graph import build
+from bench.plan.selection import SelectConfig
+from bench.plan.trials import Board, board_trials
+from bench.results.ranking_file import read_ranking, write_ranking
+from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.run import Options, run
+from bench.runner.loop import Options, run
+from bench.runner.store import Store
 from bench.stages import select
-from bench.store import Store
-from bench.trials import Board, board_trials
 
 VALID = np.array([2, 3])  # their targets are the items 3 and 4
 
@@ -39,7 +39,7 @@ VALID = np.array([2, 3])  # their targets are the items 3 and 4
 def root(tmp_path: Path) -> Path:
     places = np.arange(7)
     source = prepared.Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=tuple("ABCDE"),
             titles=tuple("abcde"),
             categories=(("x",), ("x",), ("y",), ("y",), ()),
@@ -141,8 +141,8 @@ import numpy as np
 from bench.api import Plan, rank, select_ranking
 
 
-def fit(train, catalogue, *, power):
-    counts = np.bincount(train.targets[train.targets >= 0], minlength=len(catalogue))
+def fit(train, catalog, *, power):
+    counts = np.bincount(train.targets[train.targets >= 0], minlength=len(catalog))
     return lambda histories: np.tile((1.0 + counts) ** power, (len(histories), 1))
 
 

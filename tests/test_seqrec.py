@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.errors import BenchError
-from bench.plan.items import GRU4RecConfig, ItemModelConfig, SASRecConfig
-from bench.records import Job
-from bench.seqrec.checkpoint import load, load_scorer, save
-from bench.seqrec.gru4rec import GRU4Rec
-from bench.seqrec.rows import RowNetwork, bce_row_loss
-from bench.seqrec.sasrec import SASRec
+from bench.hashing import Job
+from bench.models.seqrec.checkpoint import load, load_scorer, save
+from bench.models.seqrec.gru4rec import GRU4Rec
+from bench.models.seqrec.rows import RowNetwork, bce_row_loss
+from bench.models.seqrec.sasrec import SASRec
+from bench.plan.item_stages import GRU4RecConfig, ItemModelConfig, SASRecConfig
 from bench.stages import gru4rec as gru4rec_stage
 from bench.stages import sasrec as sasrec_stage
 
@@ -41,9 +41,9 @@ def histories_of_all_lengths(num: int) -> NDArray[np.int32]:
     return np.where(np.arange(LENGTH) < lengths, items, np.int32(-1))
 
 
-def catalogue(num_items: int = NUM_ITEMS) -> Catalogue:
+def catalog(num_items: int = NUM_ITEMS) -> Catalog:
     names = tuple(str(item) for item in range(num_items))
-    return Catalogue(ids=names, titles=names, categories=((),) * num_items)
+    return Catalog(ids=names, titles=names, categories=((),) * num_items)
 
 
 def network(config: ItemModelConfig = SASREC, *, std: float = 0.5) -> RowNetwork:
@@ -170,7 +170,7 @@ def test_a_saved_model_scores_as_before(config: ItemModelConfig, tmp_path: Path)
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight)
     histories = histories_of_all_lengths(30)
-    scores = load_scorer(tmp_path, catalogue(), batch_size=7)(histories)
+    scores = load_scorer(tmp_path, catalog(), batch_size=7)(histories)
     assert scores.shape == (30, NUM_ITEMS)
     assert scores.dtype == np.float32
     with torch.inference_mode():
@@ -185,7 +185,7 @@ def test_a_saved_model_scores_as_before(config: ItemModelConfig, tmp_path: Path)
 
 def test_empty_histories_and_narrower_arrays_are_scored(tmp_path: Path) -> None:
     save(network().float(), tmp_path)
-    score = load_scorer(tmp_path, catalogue())
+    score = load_scorer(tmp_path, catalog())
     assert np.isfinite(score(np.full((2, LENGTH), -1, dtype=np.int32))).all()
     assert score(np.empty((0, LENGTH), dtype=np.int32)).shape == (0, NUM_ITEMS)
 
@@ -203,7 +203,7 @@ def test_histories_that_do_not_fit_are_refused(
 ) -> None:
     save(network(), tmp_path)
     with pytest.raises(BenchError, match=complaint):
-        load_scorer(tmp_path, catalogue())(np.array(histories, dtype=np.int32))
+        load_scorer(tmp_path, catalog())(np.array(histories, dtype=np.int32))
 
 
 def test_another_catalog_or_folder_is_refused(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_another_catalog_or_folder_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
     save(network(), tmp_path)
     with pytest.raises(BenchError, match="catalog has 11"):
-        load_scorer(tmp_path, catalogue(11))
+        load_scorer(tmp_path, catalog(11))
     (tmp_path / "model.safetensors").write_bytes(b"truncated")
     with pytest.raises(BenchError, match="no item-ID model"):
         load(tmp_path)
@@ -251,7 +251,7 @@ def write_prepared(folder: Path) -> None:
     positions = np.arange(10 * 10)
     target = positions[positions % 10 > 0]
     source = prepared.Prepared(
-        catalogue=catalogue(),
+        catalog=catalog(),
         user_ids=tuple("abcdefghij"),
         users=(positions // 10).astype(np.int32),
         items=(positions * 7 % NUM_ITEMS).astype(np.int32),
@@ -285,4 +285,4 @@ def test_a_stage_saves_what_the_scorer_loads(
     assert job.facts["train_rows"] == 60
     assert job.facts["valid_rows"] == 15
     histories = histories_of_all_lengths(90)
-    assert load_scorer(job.out, catalogue())(histories).shape == (90, NUM_ITEMS)
+    assert load_scorer(job.out, catalog())(histories).shape == (90, NUM_ITEMS)

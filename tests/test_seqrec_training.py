@@ -16,18 +16,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.optim import SGD
 
+from bench.data.ranking import top_items
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
 from bench.metrics.accuracy import ndcg
-from bench.metrics.ranking import top_items
-from bench.plan.items import GRU4RecConfig, ItemModelConfig, SASRecConfig
-from bench.seqrec.checkpoint import load, save
-from bench.seqrec.epoch_loop import accumulate_gradients, train_epochs
-from bench.seqrec.gru4rec import GRU4Rec
-from bench.seqrec.rows import RowNetwork
-from bench.seqrec.sasrec import SASRec
-from bench.seqrec.training import TrainedItemModel, mean_ndcg, sample_negatives, train_item_model
+from bench.models.lm.threads import compute_threads
+from bench.models.seqrec.checkpoint import load, save
+from bench.models.seqrec.epoch_loop import accumulate_gradients, train_epochs
+from bench.models.seqrec.gru4rec import GRU4Rec
+from bench.models.seqrec.rows import RowNetwork
+from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.training import (
+    TrainedItemModel,
+    mean_ndcg,
+    sample_negatives,
+    train_item_model,
+)
+from bench.plan.item_stages import GRU4RecConfig, ItemModelConfig, SASRecConfig
 
 NUM_ITEMS = 12
 LENGTH = 5

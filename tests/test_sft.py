@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.reweighting import by_category, category_weights
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.batches import Collator, Texts, checked_weights
-from bench.lm.encoding import encode_prompts, encode_responses
-from bench.lm.finetuning import mean_loss
-from bench.lm.group_loss import GAIN, NO_GAIN
-from bench.lm.information import token_groups
-from bench.lm.model import load
-from bench.lm.token_loss import (
+from bench.hashing import Job
+from bench.models.lm.tokenization import encode_prompts, encode_responses
+from bench.models.lm.train.collate import Collator, Texts, checked_weights
+from bench.models.lm.train.information_gain import token_groups
+from bench.models.lm.train.loss_by_group import GAIN, NO_GAIN
+from bench.models.lm.train.sft_trainer import mean_loss
+from bench.models.lm.train.token_loss import (
     by_position,
     coefficients,
     counterfactual_loss,
@@ -36,7 +36,7 @@ from bench.lm.token_loss import (
     token_logits,
     weighted_loss,
 )
-from bench.records import Job
+from bench.models.lm.tuned_model import load
 from bench.stages import sft
 
 
@@ -228,9 +228,9 @@ def test_padding_changes_no_loss() -> None:
 CATEGORIES = (("g1",), ("g1", "g2"), ("g2",), ("g3",), ("untracked",))
 
 
-def catalogue(tracked: Sequence[str] = ("g1", "g2", "g3")) -> Catalogue:
+def catalog(tracked: Sequence[str] = ("g1", "g2", "g3")) -> Catalog:
     names = ("A", "B", "C", "E", "U")
-    return Catalogue(ids=names, titles=names, categories=CATEGORIES, tracked=tuple(tracked))
+    return Catalog(ids=names, titles=names, categories=CATEGORIES, tracked=tuple(tracked))
 
 
 def rows(*samples: tuple[list[int], int]) -> Windows:
@@ -245,30 +245,30 @@ EXAMPLE = rows(([0, 1], 2), ([2], 0), ([1, 3], 3))
 
 
 def test_rw_weights_by_hand() -> None:
-    weights = category_weights(EXAMPLE, catalogue())
+    weights = category_weights(EXAMPLE, catalog())
     np.testing.assert_allclose(weights, [9 / 7, 9 / 7, 3 / 7])
     more = rows(([0, 1], 2), ([2], 0), ([1, 3], 3), ([4], 1))
     # t = (2, 2, 1) now, and B has the mean of two weights that are equal.
-    np.testing.assert_allclose(category_weights(more, catalogue())[3], (3 / 7) / (2 / 5))
+    np.testing.assert_allclose(category_weights(more, catalog())[3], (3 / 7) / (2 / 5))
 
 
 def test_rw_weighs_nothing_where_histories_are_like_targets() -> None:
     alike = rows(([0, 1, 2], 0), ([3], 1), ([], 2), ([], 3))
-    np.testing.assert_allclose(category_weights(alike, catalogue()), 1)
+    np.testing.assert_allclose(category_weights(alike, catalog()), 1)
 
 
 def test_rw_weights_without_categories_are_1() -> None:
     plain = rows(([0, 1], 4), ([2], 0), ([1], -1))
-    weights = category_weights(plain, catalogue())
+    weights = category_weights(plain, catalog())
     assert weights[0] == weights[2] == 1
     assert weights[1] != 1
-    np.testing.assert_array_equal(category_weights(plain, catalogue(tracked=())), 1)
-    np.testing.assert_array_equal(category_weights(rows(([4], 0)), catalogue()), 1)
-    np.testing.assert_array_equal(category_weights(rows(([0], 4)), catalogue()), 1)
+    np.testing.assert_array_equal(category_weights(plain, catalog(tracked=())), 1)
+    np.testing.assert_array_equal(category_weights(rows(([4], 0)), catalog()), 1)
+    np.testing.assert_array_equal(category_weights(rows(([0], 4)), catalog()), 1)
 
 
 def test_rw_gives_a_row_one_weight() -> None:
-    given_ = by_category([[1, 2], [3], [4, 5, 6]], EXAMPLE, catalogue(), None)
+    given_ = by_category([[1, 2], [3], [4, 5, 6]], EXAMPLE, catalog(), None)
     assert [len(row) for row in given_] == [2, 1, 3]
     np.testing.assert_allclose(given_[0], 9 / 7)
     np.testing.assert_allclose(given_[2], 3 / 7)
@@ -311,7 +311,7 @@ SETTINGS: dict[str, Any] = {
     "seed": 0,
     "tuning": {"kind": "full"},
     "dtype": "float32",
-    "quantisation": "none",
+    "quantization": "none",
     "context": 150,
     "threads": 1,
     "nouns": list(NOUNS),
@@ -325,7 +325,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_backbone(folder / "backbone")
     num = 22
     source = prepared.Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=TITLES, titles=TITLES, categories=(("g1",), ("g2",)) * 3, tracked=("g1", "g2")
         ),
         user_ids=("u",),
@@ -366,7 +366,7 @@ def greedy(world: Path, out: Path, sample: int) -> list[int]:
     model = load(world / "backbone", start=out, tuning={"kind": "full"}, dtype="float32")
     source = prepared.shared(world / "data")
     windows = source.windows(np.array([sample]))
-    titles = [[source.catalogue.titles[i] for i in windows.histories[0] if i >= 0]]
+    titles = [[source.catalog.titles[i] for i in windows.histories[0] if i >= 0]]
     (ids,) = encode_prompts(model.tokenizer, titles, nouns=NOUNS, room=150)
     written = model.model.generate(
         input_ids=torch.tensor([ids]), do_sample=False, max_new_tokens=12, pad_token_id=0
@@ -377,7 +377,7 @@ def greedy(world: Path, out: Path, sample: int) -> list[int]:
 def test_a_single_row_is_learned_by_heart(world: Path, tmp_path: Path) -> None:
     facts = ran(world, tmp_path / "out", rows=world / "one", epochs=15)
     source = prepared.shared(world / "data")
-    title = source.catalogue.titles[source.windows(np.array([5])).targets[0]]
+    title = source.catalog.titles[source.windows(np.array([5])).targets[0]]
     (expected,) = encode_responses(tiny_tokenizer(), [title], eos=True)
     assert greedy(world, tmp_path / "out", 5)[: len(expected)] == expected
     assert facts["loss_by_step"][0] > 3
@@ -417,7 +417,7 @@ def test_the_loss_of_tokens_that_gain_and_of_those_that_do_not(world: Path, tmp_
     seen = source.windows(np.arange(10))
     tokenizer = tiny_tokenizer()
     responses = encode_responses(tokenizer, [TITLES[item] for item in seen.targets], eos=True)
-    groups = np.concatenate(token_groups(responses, seen, source.catalogue, tokenizer))
+    groups = np.concatenate(token_groups(responses, seen, source.catalog, tokenizer))
     sizes = {"gain": (groups == GAIN).sum(), "no_gain": (groups == NO_GAIN).sum()}
     assert min(sizes.values()) > 0
     assert sum(sizes.values()) == len(groups)
@@ -474,7 +474,7 @@ def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
     source = prepared.shared(world / "data")
     windows = source.windows(np.arange(12, 16))
     writing = sft.Writing(
-        tokenizer=model.tokenizer, catalogue=source.catalogue, nouns=NOUNS, context=150, eos=True
+        tokenizer=model.tokenizer, catalog=source.catalog, nouns=NOUNS, context=150, eos=True
     )
     prompts, _ = writing.prompts(windows, 140)
     rows = Texts(prompts=prompts, responses=writing.responses(windows)).examples()
@@ -499,7 +499,7 @@ def test_weights_of_1_are_no_weights(world: Path, tmp_path: Path) -> None:
     weighted = ran(
         world,
         tmp_path / "weighted",
-        weights="bench.lm.token_loss:by_position",
+        weights="bench.models.lm.train.token_loss:by_position",
         weight_settings={"beta": 1.0},
     )
     assert weighted == plain
@@ -515,7 +515,7 @@ def test_weights_reach_the_loss(
     def weigh(
         responses: list[list[int]],
         windows: Windows,
-        items: Catalogue,
+        items: Catalog,
         tokenizer: Any,
         *,
         first: float,
@@ -552,7 +552,7 @@ def test_rw_as_a_stage(world: Path, tmp_path: Path) -> None:
 def test_no_counterfactual_is_no_second_pass(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.lm import finetuning
+    from bench.models.lm.train import sft_trainer
 
     passes = []
 
@@ -560,7 +560,7 @@ def test_no_counterfactual_is_no_second_pass(
         passes.append(given_[1].shape)
         return token_logits(*given_)
 
-    monkeypatch.setattr(finetuning, "token_logits", counting)
+    monkeypatch.setattr(sft_trainer, "token_logits", counting)
     plain = ran(world, tmp_path / "plain")
     assert len(passes) == 3
     passes.clear()

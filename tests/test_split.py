@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.cards import Categories, Filters, Split
+from bench.config.cards import Categories, Filters, Split
 from bench.data.categories import idle_names, tracked_categories
 from bench.data.filters import core, kept_interactions
 from bench.data.split import Samples, boundaries, covered, interaction_order, samples

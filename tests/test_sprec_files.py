@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sprec_layout import CASES, FILES, Axes, row, write
 
 from bench.errors import BenchError
-from bench.lm.encoder import load_encoder
-from bench.sprec_files import SprecRow, read_sprec, read_sprec_folder, score_sprec
+from bench.models.lm.encode.sentence_encoder import load_encoder
+from bench.results.formats.sprec import SprecRow, read_sprec, read_sprec_folder, score_sprec
 
 ENCODER = "all-minilm-l6-v2"
 VECTOR_R = {
@@ -84,7 +84,7 @@ def goodreads(shared_data: Path) -> Path:
 
 @pytest.fixture
 def generated(goodreads: Path, tmp_path: Path) -> Path:
-    """The first 50 test rows, answered by hand: a tenth hits, much is one of two favourites."""
+    """The first 50 test rows, answered by hand: a tenth hits, much is one of two favorites."""
     listed = json.loads(gzip.decompress((goodreads / "test_sample.json.gz").read_bytes()))[:50]
     for number, case in enumerate(listed):
         answers = (
@@ -119,8 +119,8 @@ def worked_out(generated: Path, goodreads: Path) -> dict[str, float]:
         past += re.findall('"([^"]*)"', case["input"])
         target = case["output"].strip().strip('"')
         first = case["input"].split('"')[1]
-        favourites = ("Practice Makes Perfect", "The Locker Room", "Practice Makes Perfect", first)
-        title = target if number % 10 == 0 else favourites[number % 4]
+        favorites = ("Practice Makes Perfect", "The Locker Room", "Practice Makes Perfect", first)
+        title = target if number % 10 == 0 else favorites[number % 4]
         assert target in genres
         shown.append(title)
         hits += title == target
@@ -147,7 +147,7 @@ class Numbered:
 
 def test_fifty_rows_of_goodreads(generated: Path, goodreads: Path) -> None:
     expected = worked_out(generated, goodreads)
-    # Rows 0, 10, … hit. Of each four rows the first and the third name one favourite, the second
+    # Rows 0, 10, … hit. Of each four rows the first and the third name one favorite, the second
     # the other: 13 + 12 and 13 times, but 0, 20, 40 and 10, 30 are hits.
     assert expected["HR@1"] == 5 / 50
     assert expected["ORRatio@1"] == pytest.approx((20 + 13 + 1) / 50)
@@ -163,7 +163,7 @@ def test_the_command_on_goodreads(
     except BenchError as error:
         pytest.skip(f"no encoder: {error.message}")
     done = bench(
-        "score", str(generated), "--format", "sprec", "--catalogue", str(goodreads), "--encoder",
+        "score", str(generated), "--format", "sprec", "--catalog", str(goodreads), "--encoder",
         ENCODER, "--k", "1", "--k", "5", "--offline", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
@@ -241,15 +241,15 @@ def test_a_title_with_categories_and_no_id(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (("--format", "sprec"), "--format sprec needs the items."),
-        (("--format", "sprec", "--catalogue", "items"), "--format sprec needs a sentence encoder."),
+        (("--format", "sprec", "--catalog", "items"), "--format sprec needs a sentence encoder."),
         (("--format", "sprec", "--category", "g1"), "--category does not go with --format sprec."),
         (("--encoder", ENCODER), "--encoder and --data-dir do not go with --format ranking."),
         (
-            ("--format", "sprec", "--catalogue", "items", "--encoder", "all-minilm-l6-v3"),
+            ("--format", "sprec", "--catalog", "items", "--encoder", "all-minilm-l6-v3"),
             f"Did you mean '{ENCODER}'?",
         ),
         (
-            ("--format", "sprec", "--catalogue", "items", "--encoder", ENCODER, "--k", "6"),
+            ("--format", "sprec", "--catalog", "items", "--encoder", ENCODER, "--k", "6"),
             "The nearest 6 of 5 items were asked.",
         ),
     ],
@@ -264,7 +264,9 @@ def test_options_that_do_not_fit(
     write(tmp_path / "items")
     (tmp_path / "g.json").write_text(json.dumps([row()]))
     if "--k" in words:
-        monkeypatch.setattr("bench.lm.encoder.load_encoder", lambda *_, **__: Axes())
+        monkeypatch.setattr(
+            "bench.models.lm.encode.sentence_encoder.load_encoder", lambda *_, **__: Axes()
+        )
     done = bench("score", "g.json", *words)
     assert done.code == 2
     assert sentence in done.err

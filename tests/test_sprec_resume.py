@@ -30,8 +30,8 @@ def finished(folder: Path, *words: str) -> Any:
     return json.loads(out)
 
 
-def artefacts(folder: Path) -> dict[str, float]:
-    """When each artefact was made, by its place."""
+def artifacts(folder: Path) -> dict[str, float]:
+    """When each artifact was made, by its place."""
     return {
         str(path.parent.relative_to(folder)): path.stat().st_mtime
         for path in folder.glob(".bench/store/[a-z]*/*/meta.json")
@@ -39,7 +39,7 @@ def artefacts(folder: Path) -> dict[str, float]:
 
 
 def preferences(folder: Path) -> list[str]:
-    return [place for place in artefacts(folder) if "/preference/" in place]
+    return [place for place in artifacts(folder) if "/preference/" in place]
 
 
 def test_a_kill_in_the_second_round_costs_one_stage(tmp_path: Path) -> None:
@@ -53,12 +53,12 @@ def test_a_kill_in_the_second_round_costs_one_stage(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = artefacts(folder)
+    before = artifacts(folder)
     assert len(preferences(folder)) == 1
     summary = finished(folder, *ROUNDS)["stages"]
     assert summary["reused"] >= len(before)
     assert summary["run"] + summary["reused"] == undisturbed["run"]
-    after = artefacts(folder)
+    after = artifacts(folder)
     assert {place: after[place] for place in before} == before
     reports = [finished(tmp_path / name, "report", "--json") for name in ("whole", "killed")]
     assert reports[0] == reports[1]

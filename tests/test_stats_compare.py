@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from bench.errors import BenchError
 from bench.stats.compare import against_reference, all_pairs, compare, ties_with_best
 from bench.stats.corrections import benjamini_hochberg, holm
-from bench.stats.sample import Sample, align
-from bench.stats.seeds import by_seed, mean_sd, seed_test
+from bench.stats.samples import Sample, align
+from bench.stats.seed_variance import by_seed, mean_sd, seed_test
 
 
 def sample(name, values, *, metric="NDCG@5", cases=None, users=None, seeds=None):

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
 from bench.metrics.names import parse
-from bench.metrics.ranking import Ranking
 from bench.stats.compare import compare, ties_with_best
 from bench.stats.intervals import bootstrap, interval, jackknife
-from bench.stats.sample import Sample, align_lists
-from bench.stats.seeds import by_seed
-from bench.stats.swap import label_swap
-from bench.stats.tally import tallies
+from bench.stats.label_swap import label_swap
+from bench.stats.samples import Sample, align_lists
+from bench.stats.seed_variance import by_seed
+from bench.stats.set_metrics import tallies
 
 NUM_ITEMS = 60
 GENRES = ("crime", "drama", "war")
@@ -32,10 +32,10 @@ CATEGORIES = tuple(
 )
 
 
-def catalogue(num_items):
+def catalog(num_items):
     ids = tuple(str(item) for item in range(num_items))
     categories = tuple(CATEGORIES[item % NUM_ITEMS] for item in range(num_items))
-    return Catalogue(ids=ids, titles=ids, categories=categories, tracked=GENRES)
+    return Catalog(ids=ids, titles=ids, categories=categories, tracked=GENRES)
 
 
 def sample(name, items, *, num_items=NUM_ITEMS, users=None, unknown=(), seeds=None, k=2):
@@ -50,7 +50,7 @@ def sample(name, items, *, num_items=NUM_ITEMS, users=None, unknown=(), seeds=No
             Ranking(items=lists),
             targets=targets,
             histories=histories,
-            catalogue=catalogue(num_items),
+            catalog=catalog(num_items),
             ks=[k],
         )
         for lists in items
@@ -252,8 +252,8 @@ def test_lists_without_any_item():
     ("change", "metric", "message"),
     [
         ({"seeds": (8,)}, "DivRatio@2", "no seed in common"),
-        ({"num_items": 61}, "DivRatio@2", "different catalogues"),
-        ({"known": np.arange(200) > 5}, "DivRatio@2", "different catalogues"),
+        ({"num_items": 61}, "DivRatio@2", "different catalogs"),
+        ({"known": np.arange(200) > 5}, "DivRatio@2", "different catalogs"),
         ({"history_mass": np.ones(3)}, "MGU@2", "categories or histories"),
         ({"tracked": ("x", "y", "z")}, "MGU@2", "categories or histories"),
         ({"masses": {2: np.full((1, 200, 3), np.nan)}}, "MGU@2", "not a finite number for 200"),

@@ -11,8 +11,8 @@ import pytest
 from filelock import Timeout
 
 from bench.errors import BenchError
-from bench.results import write_whole
-from bench.store import ASIDE, BUILDING, META, Store
+from bench.files import write_whole
+from bench.runner.store import ASIDE, BUILDING, META, Store
 
 
 def make(store: Store, kind: str = "sft", key: str = "k1", content: str = "weights") -> Path:
@@ -21,7 +21,7 @@ def make(store: Store, kind: str = "sft", key: str = "k1", content: str = "weigh
         return store.commit(kind, key, folder, {"seconds": 1.0, "facts": {}})
 
 
-def test_an_artefact_is_there_whole_with_its_record(tmp_path: Path) -> None:
+def test_an_artifact_is_there_whole_with_its_record(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert not store.has("sft", "k1")
     folder = make(store)
@@ -41,7 +41,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncate payload", "empty record", "torn record", "no file"])
-def test_a_torn_artefact_is_moved_aside(
+def test_a_torn_artifact_is_moved_aside(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(tmp_path)
@@ -61,7 +61,7 @@ def test_a_torn_artefact_is_moved_aside(
     assert store.has("sft", "k1")
 
 
-def test_a_changed_byte_is_found_when_the_artefact_is_opened(tmp_path: Path) -> None:
+def test_a_changed_byte_is_found_when_the_artifact_is_opened(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = make(store)
     (folder / "payload.txt").write_text("Weights")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.lm.losses import dpo
+from bench.models.lm.train.preference_losses import dpo
 
 UNIFORM = (1 / 3, 1 / 3, 1 / 3)
 
@@ -42,7 +42,7 @@ def losses(logits: Tensor, reference: Tensor, beta: float) -> Tensor:
 def least(objective: Callable[[Tensor], Tensor], start: Tensor, steps: int = 60) -> Tensor:
     """Follow the gradient to the least value; the policy there."""
     logits = start.log().clone().requires_grad_()
-    optimiser = torch.optim.LBFGS(
+    optimizer = torch.optim.LBFGS(
         [logits],
         max_iter=steps * 10,
         tolerance_grad=1e-13,
@@ -51,12 +51,12 @@ def least(objective: Callable[[Tensor], Tensor], start: Tensor, steps: int = 60)
     )
 
     def closure() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         found = objective(logits)
         found.backward()
         return found
 
-    optimiser.step(closure)
+    optimizer.step(closure)
     return logits.detach().softmax(0)
 
 
@@ -133,7 +133,7 @@ def test_fine_tuning_covers_and_preferences_seek_the_peak() -> None:
     assert float(sharp[0]) > 0.8
     assert float(sharp[2]) < 1e-6
 
-    def regularised(policy: Tensor) -> float:
+    def regularized(policy: Tensor) -> float:
         """What Eq. 3 has greatest: the mean reward, less beta times the reverse KL."""
         reward = (p / even).log()
         pull = policy.log() - even.log()
@@ -144,4 +144,4 @@ def test_fine_tuning_covers_and_preferences_seek_the_peak() -> None:
         (sharp.log() + 0.1 * torch.randn(5, generator=noise, dtype=torch.float64)).softmax(0)
         for _ in range(50)
     ]
-    assert all(regularised(sharp) > regularised(other) for other in [tuned, even, *nearby])
+    assert all(regularized(sharp) > regularized(other) for other in [tuned, even, *nearby])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cards import Titles
+from bench.config.cards import Titles
 from bench.data.titles import fits, fits_d3, mended, mended_d3, title_passes
 
 SPAN = '<span class="a-size-medium a-color-secondary"'

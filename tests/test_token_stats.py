@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.app import app
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
 from bench.errors import BenchError
-from bench.lm.title_tokens import count_tokens
+from bench.models.lm.decode.title_tokens import count_tokens
 
 
 class Characters:
@@ -32,7 +32,7 @@ class Characters:
 def small() -> Prepared:
     """One user sees a, b, c, b; training targets b and c, then valid b; d is nobody's target."""
     return Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=("a", "b", "c", "d"),
             titles=("Xylophone", "Ada", "Add", "Adverse"),
             categories=((),) * 4,

@@ -16,10 +16,16 @@ from tiny_llama import tiny_llama, tiny_tokenizer
 from transformers import LlamaForCausalLM, TrainingArguments
 
 from bench.errors import BenchError
-from bench.lm.batches import Texts
-from bench.lm.finetuning import Objective, fine_tune
-from bench.lm.training import Recipe, isolated, on_one_device, training_arguments, unpatched
-from bench.records import Plain
+from bench.hashing import Plain
+from bench.models.lm.train.collate import Texts
+from bench.models.lm.train.common import (
+    Recipe,
+    isolated,
+    on_one_device,
+    training_arguments,
+    unpatched,
+)
+from bench.models.lm.train.sft_trainer import Objective, fine_tune
 
 VOCABULARY = 40
 
@@ -117,15 +123,15 @@ def test_micro_batches_fill_the_batch_exactly(batch: int, divisor: int) -> None:
 def test_the_rate_rises_and_falls_linearly(tmp_path: Path) -> None:
     how = recipe(batch=1, epochs=2, warmup=50, learning_rate=0.001)
     rates: list[float] = []
-    from bench.lm import finetuning
+    from bench.models.lm.train import sft_trainer
 
-    class Log(finetuning.StepLog):
+    class Log(sft_trainer.StepLog):
         def on_log(self, *args, **given):
             super().on_log(*args, **given)
             rates[:] = [step["learning_rate"] for step in self.steps]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finetuning, "StepLog", Log)
+        patch.setattr(sft_trainer, "StepLog", Log)
         tuned(tmp_path, texts(20), how)
     rising = [0.001 * step / 4 for step in range(4)]
     falling = [0.001 * (40 - step) / 36 for step in range(4, 40)]
@@ -138,7 +144,7 @@ def test_training_is_adamw_by_hand(tmp_path: Path) -> None:
     model, facts = tuned(tmp_path, rows, how)
 
     by_hand = tiny_llama(VOCABULARY)
-    optimiser = torch.optim.AdamW(by_hand.parameters(), lr=0.01, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.01, weight_decay=0.0)
     length = max(len(p) + len(r) for p, r in zip(rows.prompts, rows.responses, strict=True))
     ids, labels = torch.zeros(6, length, dtype=torch.long), torch.full((6, length), -100)
     mask = torch.zeros(6, length, dtype=torch.long)
@@ -150,11 +156,11 @@ def test_training_is_adamw_by_hand(tmp_path: Path) -> None:
     for step in range(4):
         loss = by_hand(input_ids=ids, attention_mask=mask, labels=labels).loss
         losses.append(loss.item())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(by_hand.parameters(), 1.0)
-        optimiser.param_groups[0]["lr"] = 0.01 * (4 - step) / 4
-        optimiser.step()
+        optimizer.param_groups[0]["lr"] = 0.01 * (4 - step) / 4
+        optimizer.step()
     np.testing.assert_allclose(facts["loss_by_step"], losses, atol=2e-6)
     assert losses[-1] < losses[0] - 0.5
     assert difference(model, by_hand) < 2e-5

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.cards import BoardCard, BoardRow, Rows
-from bench.config import parse_override
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.settings import overrides_for, resolve_settings
+from bench.config.toml import parse_override
 from bench.errors import BenchError
-from bench.graph import build
-from bench.settings import overrides_for, resolve_settings
-from bench.trials import Board, Trial, all_ks, board_trials
+from bench.plan.graph import build
+from bench.plan.trials import Board, Trial, all_ks, board_trials
 
 
 def board(*rows: BoardRow, **changes: object) -> Board:

@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerFast
 
 from bench.data.prompts import response
 from bench.errors import BenchError
-from bench.lm.encoding import encode_prompts, encode_responses
-from bench.lm.trie import NOWHERE, ROOT, Trie, build_trie
+from bench.models.lm.decode.trie import NOWHERE, ROOT, Trie, build_trie
+from bench.models.lm.tokenization import encode_prompts, encode_responses
 
 A, B, C, D, E, F, END = range(7)
 TITLES = [[A, B, END], [A, C, END], [A, C, D, END], [E, F, END]]

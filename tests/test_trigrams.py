@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from bench.data.encoders import EncoderCard, encoder_checksums
-from bench.lm.encoder import load_encoder
-from bench.lm.grounding import distances
-from bench.lm.trigrams import Trigrams
+from bench.models.lm.encode.grounding import distances
+from bench.models.lm.encode.sentence_encoder import load_encoder
+from bench.models.lm.encode.trigrams import Trigrams
 
 
-def test_a_misspelt_title_is_nearest_to_its_own() -> None:
+def test_a_misspelled_title_is_nearest_to_its_own() -> None:
     titles = ["Heat (1995)", "Casino (1995)", "Emma (1996)", "Babe (1995)"]
     encoder = load_encoder("trigrams", offline=True)
     near = distances(encoder.encode(["Casinno (1995)", "emma"]), encoder.encode(titles))
@@ -29,7 +29,7 @@ def test_its_key_needs_no_file_and_a_card_with_files_is_refused() -> None:
         EncoderCard(
             title="t",
             description="d",
-            licence="l",
+            license="l",
             homepage="",
             kind="trigrams",
             max_length=9,

@@ -22,20 +22,20 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from typer.testing import CliRunner
 
-from bench.cards import BoardCard, BoardRow
 from bench.cli import tune as command
-from bench.config import check_card, parse_override
+from bench.config.cards import BoardCard, BoardRow
+from bench.config.toml import check_card, parse_override
 from bench.errors import BenchError
-from bench.graph import build
-from bench.runner.run import Options
-from bench.store import Store
-from bench.trials import Board, board_trials
-from bench.tuning.book import Book
-from bench.tuning.drivers import order_as_text, order_from_text
-from bench.tuning.halving import Look, Standing, rungs, standings
+from bench.plan.graph import build
+from bench.plan.trials import Board, board_trials
+from bench.runner.loop import Options
+from bench.runner.store import Store
+from bench.tuning.asha import Look, Standing, rungs, standings
 from bench.tuning.pages import toml_value
 from bench.tuning.search import Setup, plan_search
+from bench.tuning.search_state import Book
 from bench.tuning.space import Space, configurations, space_of
+from bench.tuning.work import order_as_text, order_from_text
 
 # A method that is best at power 1, cares little about rounds, and does what a file tells it.
 PEAK = '''
@@ -51,7 +51,7 @@ import numpy as np
 from bench.api import BenchError, Plan, rank
 
 
-def fit(train, catalogue, *, power, rounds, folder):
+def fit(train, catalog, *, power, rounds, folder):
     if power == 7:
         raise ValueError("told to fail")
     for order in Path(folder).glob(f"*-{power:g}-{rounds}") if folder else ():
@@ -61,8 +61,8 @@ def fit(train, catalogue, *, power, rounds, folder):
         if order.name.startswith("die"):
             os.kill(os.getpid(), signal.SIGKILL)
         raise MemoryError("told to run out")
-    counts = np.bincount(train.targets[train.targets >= 0], minlength=len(catalogue))
-    noise = np.random.default_rng(rounds).random(len(catalogue)) / rounds
+    counts = np.bincount(train.targets[train.targets >= 0], minlength=len(catalog))
+    noise = np.random.default_rng(rounds).random(len(catalog)) / rounds
     return lambda histories: np.tile(np.sign(power) * counts + noise, (len(histories), 1))
 
 
@@ -511,7 +511,7 @@ def test_toml_is_read_as_it_was_meant() -> None:
     assert tomllib.loads(f"value = {toml_value(value)}")["value"] == value
 
 
-def artefacts(folder: Path) -> set[str]:
+def artifacts(folder: Path) -> set[str]:
     return {path.parent.name for path in folder.glob(".bench/store/[a-z]*/*/meta.json")}
 
 
@@ -538,7 +538,7 @@ def test_a_killed_search_goes_on_and_ends_alike(here: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     mark.unlink()
-    made = artefacts(here)
+    made = artifacts(here)
     assert made
     after = report(*words)
     assert after.pop("stages_run") + len(made) == whole.pop("stages_run")

@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 
-from bench.records import checksum
+from bench.hashing import checksum
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "a", "red", "green", "house", "tree", "of"]
 WORDS += ["river", "and", "sea"]
@@ -60,7 +60,7 @@ def write_encoder(root: Path, name: str = "tiny") -> None:
         "weights": "model.safetensors",
     }
     card = (
-        'title = "T"\ndescription = "D"\nlicence = "L"\nhomepage = "https://example.org"\n'
+        'title = "T"\ndescription = "D"\nlicense = "L"\nhomepage = "https://example.org"\n'
         f"max_length = {MAX_LENGTH}\n"
     )
     for role, file in files.items():

@@ -56,7 +56,7 @@ def writer_model(
 
 
 def write_backbone(folder: Path, **settings: int) -> None:
-    """Save model and tokenizer as a backbone's artefact has them."""
+    """Save model and tokenizer as a backbone's artifact has them."""
     folder.mkdir()
     writer_model(**settings).save_pretrained(folder)
     writer_tokenizer().save_pretrained(folder)

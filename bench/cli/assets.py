@@ -15,10 +15,10 @@ from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.packing.needs import Asset
-    from bench.packing.pack import Packing
     from bench.plan import Stage
-    from bench.trials import Trial
+    from bench.plan.trials import Trial
+    from bench.runner.offline.needs import Asset
+    from bench.runner.offline.pack import Packing
 
 app = typer.Typer(
     help="Look at what a run needs from outside, and take it along offline.", no_args_is_help=True
@@ -33,7 +33,7 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
     """List what a run needs: raw files, encoders, backbones; whether at hand, how large."""
     from tabulate import tabulate
 
-    from bench.packing.needs import at_hand, needed
+    from bench.runner.offline.needs import at_hand, needed
 
     stages, notes = _planned(asked, data_dir)
     lines: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
                 "name": asset.name,
                 "at hand": bool(paths),
                 "bytes": size or None,
-                "licence": asset.licence,
+                "license": asset.license,
             }
         )
     if as_json:
@@ -58,12 +58,12 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
             *(line[key] for key in ("kind", "of", "name")),
             "yes" if line["at hand"] else "no",
             line["bytes"] or "unknown",
-            line["licence"],
+            line["license"],
         )
         for line in lines
     ]
     if table:
-        headers = ("kind", "of", "name", "at hand", "bytes", "licence")
+        headers = ("kind", "of", "name", "at hand", "bytes", "license")
         print(tabulate(table, headers=headers, intfmt=",", maxcolwidths=[None] * 5 + [60]))
         absent = sum(not line["at hand"] for line in lines)
         known = sum(line["bytes"] or 0 for line in lines) / MIB
@@ -97,8 +97,8 @@ def pack(
     offline: o.Offline = False,
 ) -> None:
     """Write a folder with all that a run needs offline; what is missing is fetched first."""
-    from bench.packing.needs import needed
-    from bench.packing.pack import packing
+    from bench.runner.offline.needs import needed
+    from bench.runner.offline.pack import packing
 
     if constraints is not None and not wheels:
         raise BenchError("--constraints goes with --wheels.", "Add --wheels, or leave it out.")
@@ -118,7 +118,7 @@ def pack(
     )
     if restricted:
         print(
-            f"For your own machines only: the licence of {', '.join(restricted)} forbids passing "
+            f"For your own machines only: the license of {', '.join(restricted)} forbids passing "
             "the files on."
         )
     _print_notes(manifest.notes)
@@ -136,17 +136,17 @@ def unpack(
 ) -> None:
     """Test every checksum of a pack, then put its files where `bench run --offline` finds them."""
     from bench.data.assets import cache_folder
-    from bench.packing.manifest import read_manifest
-    from bench.packing.unpack import Places, unpack
-    from bench.packing.wheels import wheel_commands
-    from bench.store import Store
+    from bench.runner.offline.manifest import read_manifest
+    from bench.runner.offline.unpack import Places, unpack
+    from bench.runner.offline.wheels import wheel_commands
+    from bench.runner.store import Store
 
     manifest = read_manifest(folder)
     hub = _hub_cache(into) if manifest.of("hub") else Path()
     places = Places(assets=into or cache_folder(), hub=hub, store=Store(store))
     done = unpack(folder, manifest, places)
     print(
-        f"{done['files']} files into {places.assets}, {done['artefacts']} artefacts into {store}; "
+        f"{done['files']} files into {places.assets}, {done['artifacts']} artifacts into {store}; "
         f"{done['there']} were there."
     )
     if commands := wheel_commands(manifest, shlex.quote(str(folder / "wheels"))):
@@ -171,8 +171,8 @@ def _hub_cache(into: Path | None) -> Path:
 def _planned(asked: o.Asked, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
     """Return the stages of a run, and what a pack of it cannot hold, in sentences."""
     from bench.cli.selection import cells, distinct, select
-    from bench.graph import build
-    from bench.packing.needs import left_out
+    from bench.plan.graph import build
+    from bench.runner.offline.needs import left_out
 
     trials: list[Trial] = distinct(cells(select(asked), data_dir=data_dir))
     stages = list(build(trial for trial in trials if not trial.problem).stages.values())
@@ -195,7 +195,7 @@ def _bytes(text: str) -> int:
 
 
 def _add(filling: Packing, asset: Asset, data_dir: Path | None, offline: bool) -> None:
-    from bench.packing.needs import fetch
+    from bench.runner.offline.needs import fetch
 
     size = filling.add_asset(asset, fetch(asset, data_dir=data_dir, offline=offline))
     print(f"{asset.kind} {asset.owner}: {asset.name}, {size:,} bytes")
@@ -204,11 +204,11 @@ def _add(filling: Packing, asset: Asset, data_dir: Path | None, offline: bool) -
 def _add_prepared(
     filling: Packing, stage: Stage, store: Path, data_dir: Path | None, offline: bool
 ) -> None:
-    from bench import plugins
-    from bench.graph import Unit
-    from bench.packing.needs import READS_RAW_FILES
-    from bench.runner.work import order, work
-    from bench.store import Store
+    from bench.config import plugins
+    from bench.plan.graph import Unit
+    from bench.runner.offline.needs import READS_RAW_FILES
+    from bench.runner.store import Store
+    from bench.runner.worker import order, work
 
     if stage.kind not in READS_RAW_FILES:
         return
@@ -218,14 +218,14 @@ def _add_prepared(
     if made.failure is not None:
         raise BenchError(made.message)
     name = str(stage.args["name"])
-    licence = plugins.dataset_card(name).licence
+    license = plugins.dataset_card(name).license
     folder = opened.open(stage.kind, stage.key)
-    size = filling.add_artefact(folder, stage.kind, stage.key, card=name, licence=licence)
+    size = filling.add_artifact(folder, stage.kind, stage.key, card=name, license=license)
     print(f"prepared {name}: {stage.kind}/{stage.key}, {size:,} bytes")
 
 
 def _add_wheels(filling: Packing, constraints: Path | None) -> None:
-    from bench.packing.wheels import collect
+    from bench.runner.offline.wheels import collect
 
     print("wheels: pip collects them, which takes minutes …", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=filling.folder) as folder:

@@ -14,17 +14,17 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Selection
-    from bench.retention import Loose, Survey
+    from bench.runner.garbage_collection import Loose, Survey
 
-app = typer.Typer(help="Look at the store of artefacts and delete from it.", no_args_is_help=True)
+app = typer.Typer(help="Look at the store of artifacts and delete from it.", no_args_is_help=True)
 
 
 @app.command("ls")
-def list_artefacts(store: o.StoreFolder = o.STORE, as_json: o.AsJson = False) -> None:
-    """List artefacts: kind, key, MiB, seconds that making them took."""
+def list_artifacts(store: o.StoreFolder = o.STORE, as_json: o.AsJson = False) -> None:
+    """List artifacts: kind, key, MiB, seconds that making them took."""
     from tabulate import tabulate
 
-    from bench.store import Store
+    from bench.runner.store import Store
 
     lines = [
         {
@@ -50,8 +50,8 @@ def remove(
     ],
     store: o.StoreFolder = o.STORE,
 ) -> None:
-    """Delete artefacts; a later run makes them again."""
-    from bench.store import Store
+    """Delete artifacts; a later run makes them again."""
+    from bench.runner.store import Store
 
     opened = Store(store)
     entries = list(opened.entries())
@@ -59,11 +59,11 @@ def remove(
     for start in keys:
         found = [meta for meta in entries if len(start) >= 4 and meta["key"].startswith(start)]
         if len(found) != 1:
-            number = "several artefacts" if found else "no artefact"
+            number = "several artifacts" if found else "no artifact"
             raise BenchError(f"{start!r} names {number}.", "Keys: bench cache ls")
         chosen += found
     freed = sum(opened.remove(meta["kind"], meta["key"]) for meta in chosen)
-    print(f"Deleted {len(chosen)} artefacts, {freed / 2**20:.1f} MiB.")
+    print(f"Deleted {len(chosen)} artifacts, {freed / 2**20:.1f} MiB.")
 
 
 @app.command("gc")
@@ -86,10 +86,10 @@ def collect_garbage(
     data_dir: o.DataDir = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Delete artefacts that no board that was run needs, no result names and nobody used lately."""
+    """Delete artifacts that no board that was run needs, no result names and nobody used lately."""
     from bench.data.assets import cache_folder
-    from bench.retention import loose_assets, remove, survey
-    from bench.store import Store
+    from bench.runner.garbage_collection import loose_assets, remove, survey
+    from bench.runner.store import Store
 
     opened = Store(store)
     keys, places, notes = _needed(results or [o.RESULTS], searches, data_dir)
@@ -109,9 +109,9 @@ def _needed(
     Raises:
         BenchError: A board or a result cannot be read, so that nobody knows what it needs.
     """
-    from bench.graph import build
-    from bench.packing.needs import needed, place
-    from bench.results import read_result
+    from bench.plan.graph import build
+    from bench.results.schema import read_result
+    from bench.runner.offline.needs import needed, place
 
     keys: set[str] = set()
     places: set[str] = set()
@@ -190,7 +190,7 @@ def _print_garbage(
     if kinds:
         lines = [(kind, len(sizes), sum(sizes)) for kind, sizes in kinds.items()]
         print(tabulate(lines, headers=("kind", "count", "bytes"), intfmt=",") + "\n")
-    print(f"Kept: {found.kept} artefacts, {found.kept_bytes / 2**20:.1f} MiB.")
+    print(f"Kept: {found.kept} artifacts, {found.kept_bytes / 2**20:.1f} MiB.")
     if held:
         print(f"In use, and left: {', '.join(one.key for one in held)}.")
     for note in notes:

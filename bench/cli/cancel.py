@@ -23,12 +23,12 @@ def cancel(
     What has ended is recorded. Of a trial, only what no other trial needs is stopped. It takes
     about a second; with --executor inline, until the unit in work has ended.
     """
-    from bench.runner.live import EVERYTHING, live_runs
+    from bench.runner.run_directory import EVERYTHING, live_runs
 
     runs = live_runs(store, results)
     if not runs:
         raise BenchError(
-            f"No run goes on that writes to {results} and keeps its artefacts in {store}.",
+            f"No run goes on that writes to {results} and keeps its artifacts in {store}.",
             "Name its folders with --results and --store.",
         )
     if trial is not None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bench.config import search_path
 from bench.errors import BenchError
 
 
@@ -21,11 +22,11 @@ def check(
     if path.suffix == ".toml":
         print(f"ok    {_card_kind(path)} card {path.stem}")
         return
-    from bench import plugins
+    from bench.config import plugins
     from bench.testing import check_method
 
     folder = path.resolve().parent
-    known = [*map(Path, plugins.folders("methods"))]
+    known = [*map(Path, search_path.folders("methods"))]
     if folder not in known:
         extended = [str(folder), os.environ.get("BENCH_PATH", "")]
         os.environ["BENCH_PATH"] = os.pathsep.join(filter(None, extended))
@@ -44,10 +45,10 @@ def check(
 
 
 def _card_kind(path: Path) -> str:
-    from bench.cards import BoardCard, DatasetCard, SuiteCard
-    from bench.cards.models import ModelCard
-    from bench.config import Card, check_card, read_toml
-    from bench.plugins import MARKS
+    from bench.config.backbone_card import ModelCard
+    from bench.config.cards import BoardCard, DatasetCard, SuiteCard
+    from bench.config.plugins import MARKS
+    from bench.config.toml import Card, check_card, read_toml
 
     content = read_toml(path)
     schemas: dict[str, tuple[str, type[Card]]] = {

@@ -14,12 +14,12 @@ from bench.cli import options as o
 from bench.errors import unknown
 
 if TYPE_CHECKING:
-    from bench.claims.cards import Book, Claim
-    from bench.claims.ours import OursClaim
-    from bench.claims.printed import PrintedCheck, PrintedClaim
-    from bench.claims.runs import Comparisons
     from bench.cli.selection import Cells
-    from bench.trials import Board
+    from bench.plan.trials import Board
+    from bench.report.claims.cards import Book, Claim
+    from bench.report.claims.published_values import PrintedCheck, PrintedClaim
+    from bench.report.claims.reproduced import OursClaim
+    from bench.report.claims.runs import Comparisons
 
 WIDTH = 100
 NUM_REASONS = 2
@@ -38,9 +38,9 @@ def claims(
     as_json: o.AsJson = False,
 ) -> None:
     """Print each claim with its verdict in the paper's printed numbers and in our results."""
-    from bench import published
-    from bench.claims import ours, printed
-    from bench.claims.cards import book_paths, load
+    from bench.report import published
+    from bench.report.claims import published_values, reproduced
+    from bench.report.claims.cards import book_paths, load
 
     names = [paper] if paper is not None else sorted(book_paths())
     books = {name: load(name) for name in names}
@@ -50,8 +50,8 @@ def claims(
     judged = [
         (
             name,
-            printed.judge(claim, books[name], numbers),
-            ours.judge(claim, books[name], tests[claim.boards]),
+            published_values.judge(claim, books[name], numbers),
+            reproduced.judge(claim, books[name], tests[claim.boards]),
         )
         for name, claim in chosen
     ]
@@ -76,9 +76,9 @@ def _chosen(books: dict[str, Book], board: str | None) -> list[tuple[str, Claim]
 
 def _tests(wanted: Sequence[tuple[str, ...]], results: Path) -> dict[tuple[str, ...], Comparisons]:
     """Read the results behind each set of boards; boards that were never run have none."""
-    from bench.board.runs import read_runs
-    from bench.claims.runs import Comparisons
     from bench.cli.selection import RECORDS, cells, recall
+    from bench.report.claims.board_runs import read_runs
+    from bench.report.claims.runs import Comparisons
 
     planned: dict[str, tuple[Board, Cells]] = {}
     names = {name for boards in wanted for name in boards}

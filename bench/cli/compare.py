@@ -13,8 +13,8 @@ from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.cli.recalled import Block
-    from bench.comparison.systems import System
+    from bench.cli.previous_boards import Block
+    from bench.report.compare.systems import System
 
 RANKING_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 SHOWN_DIGITS = 6
@@ -42,9 +42,11 @@ def compare(
     board: o.BoardName = None,
     dataset: OneDataset = None,
     metric: Metrics = None,
-    catalogue: Annotated[
+    catalog: Annotated[
         Path | None,
-        typer.Option("--catalogue", help="Of ranking files: id, title, categories of all items."),
+        typer.Option(
+            "--catalog", "--catalogue", help="Of ranking files: id, title, categories of all items."
+        ),
     ] = None,
     tracked: Annotated[
         list[str] | None,
@@ -53,16 +55,16 @@ def compare(
     as_json: o.AsJson = False,
 ) -> None:
     """Compare A with B: difference, interval, p (Holm), effect size, seeds, and one sentence."""
-    from bench.comparison.pair import DEFAULT_METRICS, choose_metrics, judge
-    from bench.comparison.wording import as_json as plain
-    from bench.comparison.wording import as_text
     from bench.metrics.names import parse
+    from bench.report.compare.pairwise import DEFAULT_METRICS, choose_metrics, judge
+    from bench.report.compare.text import as_json as plain
+    from bench.report.compare.text import as_text
 
     asked = [parse(name).name for name in metric or ()]
-    _refuse_unused((a, b), board, dataset, catalogue, tracked)
+    _refuse_unused((a, b), board, dataset, catalog, tracked)
     block = _block((a, b), results, board, dataset)
     usual = block.board.card.metrics if block else DEFAULT_METRICS
-    one, two = _systems((a, b), block, results, asked or usual, catalogue, tracked)
+    one, two = _systems((a, b), block, results, asked or usual, catalog, tracked)
     metrics, lacking = choose_metrics(one, two, asked=asked, usual=usual)
     report = judge(one, two, metrics)
     if lacking:
@@ -86,24 +88,24 @@ def _refuse_unused(
     words: tuple[str, str],
     board: str | None,
     dataset: str | None,
-    catalogue: Path | None,
+    catalog: Path | None,
     tracked: list[str] | None,
 ) -> None:
     if all(_is_path(word) for word in words) and (board or dataset):
         raise BenchError("--board and --dataset choose among rows, and two paths were given.")
-    if not any(_is_file(word) for word in words) and (catalogue or tracked):
-        raise BenchError("--catalogue and --category belong to ranking files, and none was given.")
-    if tracked and not catalogue:
-        raise BenchError("--category needs --catalogue, which says what has which category.")
+    if not any(_is_file(word) for word in words) and (catalog or tracked):
+        raise BenchError("--catalog and --category belong to ranking files, and none was given.")
+    if tracked and not catalog:
+        raise BenchError("--category needs --catalog, which says what has which category.")
 
 
 def _block(
     words: tuple[str, str], results: Path, board: str | None, dataset: str | None
 ) -> Block | None:
     """Find the board's block that the names among the words stand on; None for two paths."""
-    from bench.cli.recalled import blocks, only
-    from bench.comparison.systems import seeds_in
-    from bench.results import read_result
+    from bench.cli.previous_boards import blocks, only
+    from bench.report.compare.systems import seeds_in
+    from bench.results.schema import read_result
 
     names = [word for word in words if not _is_path(word)]
     if not names:
@@ -122,10 +124,10 @@ def _systems(
     block: Block | None,
     results: Path,
     metrics: list[str] | tuple[str, ...],
-    catalogue: Path | None,
+    catalog: Path | None,
     tracked: list[str] | None,
 ) -> tuple[System, System]:
-    from bench.comparison.systems import read_system, seeds_in
+    from bench.report.compare.systems import read_system, seeds_in
 
     positions: dict[str, int] = {}
     found: dict[str, System] = {}
@@ -140,7 +142,7 @@ def _systems(
     files = [word for word in words if _is_file(word)]
     if files:
         beside = next(iter(found.values()), None)
-        found |= _outside(words, files, metrics, catalogue, tracked, beside, positions)
+        found |= _outside(words, files, metrics, catalog, tracked, beside, positions)
     return found[words[0]], found[words[1]]
 
 
@@ -166,25 +168,25 @@ def _outside(
     words: tuple[str, str],
     files: list[str],
     metrics: list[str] | tuple[str, ...],
-    catalogue: Path | None,
+    catalog: Path | None,
     tracked: list[str] | None,
     beside: System | None,
     positions: dict[str, int],
 ) -> dict[str, System]:
-    from bench.comparison.outside import mentioned, outside_system, track
     from bench.metrics.names import parse
-    from bench.score import read_catalogue, read_ranking
+    from bench.report.compare.external_ranking import mentioned, outside_system, track
+    from bench.results.score_file import read_catalog, read_ranking
 
     names = dict(zip(words, _names(words), strict=True))
     read = {word: read_ranking(Path(word)) for word in files}
-    if catalogue is not None:
-        items = read_catalogue(catalogue)
+    if catalog is not None:
+        items = read_catalog(catalog)
         chosen = tracked or (beside.sample.tracked if beside else None)
         items = items if chosen is None else track(items, chosen)
     elif beside is not None:
         raise BenchError(
-            f"{files[0]} is compared with a result, so its catalogue must be known.",
-            "Add --catalogue FILE.",
+            f"{files[0]} is compared with a result, so its catalog must be known.",
+            "Add --catalog FILE.",
         )
     else:
         items = mentioned(list(read.values()))
@@ -197,7 +199,7 @@ def _outside(
             items,
             ks=ks,
             positions=positions,
-            whole_catalogue=catalogue is not None,
+            whole_catalog=catalog is not None,
         )
         for word, file in read.items()
     }

@@ -10,7 +10,7 @@ from bench.errors import BenchError
 
 def methods(incomplete: str) -> list[str]:
     """Complete a method's name."""
-    from bench import plugins
+    from bench.config import plugins
 
     try:
         return [name for name in plugins.method_names() if name.startswith(incomplete)]
@@ -49,7 +49,7 @@ def trackers(incomplete: str) -> list[str]:
 
 
 def _cards(room: str, incomplete: str) -> list[str]:
-    from bench import plugins
+    from bench.config import plugins
 
     try:
         return [name for name in sorted(plugins.card_paths(room)) if name.startswith(incomplete)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options as o
-from bench.cli.opened import Place, prepare_stage, tokenizer_of
+from bench.cli.materialize import Place, prepare_stage, tokenizer_of
 
 if TYPE_CHECKING:
     from bench.data.prepared import Prepared
@@ -22,21 +22,21 @@ Names = Annotated[list[str], typer.Argument(help="Data sets (bench list datasets
 
 @app.command("list")
 def list_datasets(data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None:
-    """List data sets: raw files at hand or to be fetched, and their licence."""
+    """List data sets: raw files at hand or to be fetched, and their license."""
     from tabulate import tabulate
 
-    from bench import plugins
+    from bench.config import plugins
     from bench.data.assets import local_file
 
     lines = []
     for line in plugins.list_cards("datasets"):
         if line.error:
-            lines.append({"name": line.name, "files": "", "licence": f"BROKEN: {line.error}"})
+            lines.append({"name": line.name, "files": "", "license": f"BROKEN: {line.error}"})
             continue
         card = plugins.dataset_card(line.name)
         here = sum(local_file(file, data_dir) is not None for file in card.files.values())
         files = f"{here} of {len(card.files)} at hand" if card.files else "generated"
-        lines.append({"name": line.name, "files": files, "licence": card.licence})
+        lines.append({"name": line.name, "files": files, "license": card.license})
     if as_json:
         print(json.dumps(lines, indent=2))
     else:
@@ -46,7 +46,7 @@ def list_datasets(data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None
 @app.command("fetch")
 def fetch(names: Names, data_dir: o.DataDir = None, offline: o.Offline = False) -> None:
     """Fetch the raw files of data sets into the cache, checked against their checksums."""
-    from bench import plugins
+    from bench.config import plugins
     from bench.data.assets import checksums
     from bench.stages.prepare import fetch_raw
 
@@ -66,7 +66,7 @@ def prepare(
     as_json: o.AsJson = False,
 ) -> None:
     """Read, filter and split data sets into the store, and count them."""
-    from bench import plugins
+    from bench.config import plugins
     from bench.data.prepare import mismatches
 
     opened = _opened(names, store, data_dir, offline, file)
@@ -100,8 +100,8 @@ def stats(
 
     With --model also titles in tokens of that backbone, and how many of them say nothing.
     """
-    from bench.data.chosen import parse_files
-    from bench.data.description import describe
+    from bench.data.user_files import parse_files
+    from bench.report.data_pages.description import describe
 
     place = Place(store=store, data_dir=data_dir, offline=offline)
     opened, described = {}, {}
@@ -109,7 +109,7 @@ def stats(
         stage, opened[name] = prepare_stage(name, place, paths)
         described[name] = describe(opened[name]).as_dict()
         if model is not None:
-            from bench.lm.title_tokens import count_tokens
+            from bench.models.lm.decode.title_tokens import count_tokens
 
             tokenizer = tokenizer_of(model, name, stage, place)
             described[name][f"tokens, {model}"] = count_tokens(opened[name], tokenizer).as_dict()
@@ -141,7 +141,7 @@ def verify(
     as_json: o.AsJson = False,
 ) -> None:
     """Check expected counts and leaks. Exit code 1 if a check fails."""
-    from bench import plugins
+    from bench.config import plugins
     from bench.data.verification import verify as check
 
     opened = _opened(names, store, data_dir, offline, file)
@@ -164,7 +164,7 @@ def _opened(
     offline: bool,
     files: Sequence[str] | None,
 ) -> dict[str, Prepared]:
-    from bench.data.chosen import parse_files
+    from bench.data.user_files import parse_files
 
     own = parse_files(files or [], list(dict.fromkeys(names)))
     return {
@@ -183,7 +183,7 @@ def prepared_data(
 
     Args:
         name: Its card.
-        store: Folder of the artefacts.
+        store: Folder of the artifacts.
         data_dir: The user's own folder.
         offline: Whether the network must not be touched.
         files: The user's own files by role, instead of those that the card means.

@@ -11,12 +11,12 @@ import typer
 
 from bench.cli import options as o
 from bench.cli.data import Names, prepared_data
-from bench.cli.opened import Place, prepare_stage, tokenizer_of
+from bench.cli.materialize import Place, prepare_stage, tokenizer_of
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.board.counts import CountTable
-    from bench.cards import RawFile
+    from bench.config.cards import RawFile
+    from bench.report.data_pages.counts import CountTable
 
 
 def page(
@@ -27,8 +27,8 @@ def page(
     out: o.PagesFolder = o.PAGES,
 ) -> None:
     """Render one page about data sets: counts, checks, pictures of their distributions."""
-    from bench import plugins
-    from bench.board.datapage import render_data
+    from bench.config import plugins
+    from bench.report.data_pages.page import render_data
 
     items = [
         (name, plugins.dataset_card(name), prepared_data(name, store, data_dir, offline))
@@ -51,9 +51,9 @@ def counts(
 
     Tokens are counted with the tokenizer of --model.
     """
-    from bench import published
-    from bench.board.countpage import counts_text, render_counts
-    from bench.board.counts import compare, load
+    from bench.report import published
+    from bench.report.data_pages.count_page import counts_text, render_counts
+    from bench.report.data_pages.counts import compare, load
 
     card = load(name)
     found = {
@@ -77,7 +77,7 @@ def counts_of(
 
     Args:
         name: Its card.
-        store: Folder of the artefacts.
+        store: Folder of the artifacts.
         data_dir: The user's own folder.
         offline: Whether the network must not be touched.
         model: Card of the backbone whose tokens are counted, too.
@@ -85,7 +85,7 @@ def counts_of(
     Raises:
         BenchError: Where all files are at hand and cannot be used: that is the user's to mend.
     """
-    from bench import plugins
+    from bench.config import plugins
     from bench.data.assets import local_file
 
     place = Place(store=store, data_dir=data_dir, offline=offline)
@@ -99,7 +99,7 @@ def counts_of(
         return "; ".join(_wanted(file) for file in missing)
     if model is None:
         return data.counts
-    from bench.lm.title_tokens import count_tokens
+    from bench.models.lm.decode.title_tokens import count_tokens
 
     tokens = count_tokens(data, tokenizer_of(model, name, stage, place))
     return {

@@ -25,21 +25,21 @@ def doctor(
     as_json: o.AsJson = False,
 ) -> None:
     """Check Python, libraries, CPUs, GPUs, disks, the store, files at hand; exit 1 on a FAIL."""
-    from bench import checkup
+    from bench.cli import doctor_checks
 
     findings = [
-        *checkup.software(),
-        *checkup.processors(),
-        *checkup.disks({"store": store, "results": results}),
-        checkup.keeps_files(store),
-        *checkup.plug_ins(),
-        checkup.cached_files(),
-        checkup.data_at_hand(data_dir),
+        *doctor_checks.software(),
+        *doctor_checks.processors(),
+        *doctor_checks.disks({"store": store, "results": results}),
+        doctor_checks.keeps_files(store),
+        *doctor_checks.plug_ins(),
+        doctor_checks.cached_files(),
+        doctor_checks.data_at_hand(data_dir),
     ]
     if ray:
-        findings.append(checkup.ray_starts())
+        findings.append(doctor_checks.ray_starts())
     if network:
-        findings += checkup.network()
+        findings += doctor_checks.network()
     if as_json:
         print(json.dumps([dataclasses.asdict(one) for one in findings], indent=2))
     else:

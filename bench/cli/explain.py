@@ -13,8 +13,8 @@ from bench.cli import options as o
 from bench.errors import BenchError, unknown
 
 if TYPE_CHECKING:
-    from bench.trials import Trial
-    from bench.why import Explained
+    from bench.plan.trials import Trial
+    from bench.runner.explain import Explained
 
 NAMED = 5
 
@@ -38,9 +38,9 @@ def explain(
 
     Without a suite, board or method it is looked for among the boards that were run.
     """
-    from bench.graph import build
-    from bench.store import Store
-    from bench.why import explain as explain_stages
+    from bench.plan.graph import build
+    from bench.runner.explain import explain as explain_stages
+    from bench.runner.store import Store
 
     chosen = _chosen(_planned(asked, results, data_dir), trial, seed)
     if chosen.problem:

@@ -15,11 +15,11 @@ from bench.cli import options as o
 from bench.errors import BenchError, unknown
 
 if TYPE_CHECKING:
-    from bench.cli.opened import Place
+    from bench.cli.materialize import Place
     from bench.cli.selection import Cells
     from bench.data.prepared import Prepared
-    from bench.results import Result
-    from bench.trials import Board
+    from bench.plan.trials import Board
+    from bench.results.schema import Result
 
     Planned = list[tuple[Board, Cells]]
 
@@ -101,7 +101,7 @@ def export(
         return
     assert into is not None, "checked above"
     folder = Path(into)
-    from bench.cli.opened import Place
+    from bench.cli.materialize import Place
 
     place = Place(store=store, data_dir=data_dir, offline=offline)
     if form in OF_DATA:
@@ -158,7 +158,7 @@ def _boards(names: Sequence[str] | None, results: Path) -> Planned:
 
 def _found(planned: Planned, results: Path, *, only_ok: bool) -> list[Result]:
     """Read the results of boards; what has none is told on standard error."""
-    from bench.results import find_result
+    from bench.results.schema import find_result
 
     ids = dict.fromkeys(trial.id for _, cells in planned for _, trial in cells)
     read = [find_result(results, name) for name in ids]
@@ -171,7 +171,7 @@ def _found(planned: Planned, results: Path, *, only_ok: bool) -> list[Result]:
 def _to_tracker(
     form: Form, planned: Planned, into: str | None, results: Path, *, offline: bool
 ) -> None:
-    from bench.connections.hook import Connections, parse_targets, tags_of
+    from bench.results.trackers.hook import Connections, parse_targets, tags_of
 
     places = parse_targets([f"{form.value}={into}" if into else form.value], offline=offline)
     found = _found(planned, results, only_ok=False)
@@ -187,10 +187,10 @@ def _to_tracker(
 def _data(
     form: Form, names: Sequence[str], folder: Path, place: Place, files: Sequence[str] | None
 ) -> list[Path]:
-    from bench import plugins
-    from bench.cli.opened import prepare_stage
-    from bench.data.chosen import parse_files
-    from bench.export import export as write
+    from bench.cli.materialize import prepare_stage
+    from bench.config import plugins
+    from bench.data.user_files import parse_files
+    from bench.results.formats.prepared_data import export as write
 
     if not names:
         raise BenchError(f"{form.value} needs a data set.", "See: bench list datasets")
@@ -209,9 +209,9 @@ def _trec(
     place: Place,
     files: Sequence[str] | None,
 ) -> list[Path]:
-    from bench import trec
-    from bench.results import read_cases
-    from bench.score import read_ranking
+    from bench.results.formats import trec
+    from bench.results.schema import read_cases
+    from bench.results.score_file import read_ranking
 
     rankings = [Path(name) for name in names if Path(name).suffix.lower() in RANKING_FILES]
     boards = [name for name in names if Path(name).suffix.lower() not in RANKING_FILES]
@@ -234,15 +234,15 @@ def _trec(
 
 
 def _prepared(names: set[str], place: Place, files: Sequence[str] | None) -> dict[str, Prepared]:
-    from bench.cli.opened import prepare_stage
-    from bench.data.chosen import parse_files
+    from bench.cli.materialize import prepare_stage
+    from bench.data.user_files import parse_files
 
     own = parse_files(files or [], sorted(names))
     return {name: prepare_stage(name, place, paths)[1] for name, paths in own.items()}
 
 
 def _pair(path: Path, run: str, qrels: str) -> list[Path]:
-    from bench.results import write_whole
+    from bench.files import write_whole
 
     paths = [path.with_name(f"{path.name}.{ending}") for ending in ("run", "qrels")]
     for one, text in zip(paths, (run, qrels), strict=True):
@@ -253,9 +253,10 @@ def _pair(path: Path, run: str, qrels: str) -> list[Path]:
 def _every_eval_ever(
     planned: Planned, folder: Path, results: Path, by: str, relationship: Relationship
 ) -> list[Path]:
-    from bench import plugins
-    from bench.every_eval_ever import Source, record
-    from bench.results import read_cases, write_whole
+    from bench.config import plugins
+    from bench.files import write_whole
+    from bench.results.formats.every_eval_ever import Source, record
+    from bench.results.schema import read_cases
 
     known = plugins.card_paths("datasets")
     written = []

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bench import plugins
 from bench.cli.options import AsJson
+from bench.config import plugins
 from bench.errors import BenchError, unknown
 
 
@@ -80,8 +80,8 @@ _CARDS = ("datasets", "models", "leaderboards", "suites", "budgets", "encoders")
 
 
 def _shown(name: str) -> list[tuple[str, dict[str, object]]]:
+    from bench.config.settings import settings_table
     from bench.data.encoders import encoder_card
-    from bench.settings import settings_table
 
     found: list[tuple[str, dict[str, object]]] = []
     if name in plugins.method_names():

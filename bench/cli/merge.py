@@ -19,7 +19,7 @@ def merge(
     as_json: o.AsJson = False,
 ) -> None:
     """Merge results: equal ones are one, what does not fit is refused and nothing is written."""
-    from bench.merge import merge as merge_folders
+    from bench.results.merge import merge as merge_folders
 
     done = merge_folders(folders, into)
     if as_json:

@@ -29,14 +29,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Catalogue, Data, Model, Plan, Windows, rank
+from bench.api import Catalog, Data, Model, Plan, Windows, rank
 
 
 def fit(
-    train: Windows, catalogue: Catalogue, *, smoothing: float
+    train: Windows, catalog: Catalog, *, smoothing: float
 ) -> Callable[[NDArray[np.int32]], NDArray[np.float64]]:
     """Count training steps from one item to the next; score by how often each was taken."""
-    num_items = len(catalogue)
+    num_items = len(catalog)
     steps = np.full((num_items, num_items), smoothing)
     np.add.at(steps, (_last(train.histories), train.targets), 1.0)
     return lambda histories: steps[_last(histories)]
@@ -55,7 +55,7 @@ class Method:
     smoothing: float = 0.01
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Count on the training rows, rank the catalogue for every test case."""
+        """Count on the training rows, rank the catalog for every test case."""
         settings = {{"smoothing": self.smoothing}}
         scorer = "{name}:fit"
         return Plan(ranking=rank(data.test, scorer=scorer, train=data.train, settings=settings))

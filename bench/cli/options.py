@@ -111,7 +111,7 @@ Scale = Annotated[
     ),
 ]
 StoreFolder = Annotated[
-    Path, typer.Option("--store", metavar="DIR", parser=folder, help="Artefacts of stages.")
+    Path, typer.Option("--store", metavar="DIR", parser=folder, help="Artifacts of stages.")
 ]
 ResultsFolder = Annotated[
     Path, typer.Option("--results", metavar="DIR", parser=folder, help="Results, one JSON a trial.")

@@ -16,10 +16,10 @@ from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.graph import Graph, Unit
+    from bench.plan.graph import Graph, Unit
+    from bench.plan.trials import Trial
     from bench.runner.estimate import Forecast, Timings
-    from bench.store import Store
-    from bench.trials import Trial
+    from bench.runner.store import Store
 
 LONGEST_CHAIN = 8
 
@@ -71,10 +71,10 @@ def show_plan(
     as_json: bool,
 ) -> None:
     """Print the plan of trials: as a table for people, or as JSON."""
-    from bench.graph import build, missing, units
+    from bench.plan.graph import build, missing, units
     from bench.runner.estimate import CPUS_PER_GPU, Timings, forecast
-    from bench.runner.shares import Shares
-    from bench.store import Store
+    from bench.runner.resources import Shares
+    from bench.runner.store import Store
 
     store = Store(store_folder)
     graph = build(trial for trial in trials if not trial.problem)
@@ -110,7 +110,7 @@ def stored_keys(graph: Graph, store: Store) -> set[str]:
 
 
 def _timed(folder: Path) -> Store:
-    from bench.store import Store
+    from bench.runner.store import Store
 
     if not folder.is_dir():
         raise BenchError(
@@ -136,7 +136,7 @@ def _print_stages(graph: Graph, stored: set[str], todo: set[str]) -> None:
 def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -> None:
     from tabulate import tabulate
 
-    from bench.board.wording import seconds
+    from bench.report.format import seconds
 
     cpus, gpus = machine
     if not ahead.work:

@@ -13,7 +13,7 @@ from bench.cli import options as o
 from bench.cli.compare import Metrics, OneDataset
 
 if TYPE_CHECKING:
-    from bench.cli.recalled import Block
+    from bench.cli.previous_boards import Block
     from bench.stats.power import Detectable
 
 
@@ -38,7 +38,7 @@ def power(
 
     The spread comes from the results at hand; what is approximate is said below the table.
     """
-    from bench.cli.recalled import blocks
+    from bench.cli.previous_boards import blocks
     from bench.metrics.names import parse
 
     asked = [parse(name).name for name in metric or ()]
@@ -72,8 +72,8 @@ def _block(
     seeds: int | None,
 ) -> tuple[list[Detectable], list[str]]:
     """Compute every row against the reference; a row that cannot be is named with the reason."""
-    from bench.comparison.systems import read_system, require_comparable
     from bench.errors import BenchError, unknown
+    from bench.report.compare.systems import read_system, require_comparable
     from bench.stats.power import detectable
 
     positions: dict[str, int] = {}
@@ -107,7 +107,7 @@ def _block(
 def _text(block: Block, found: list[Detectable], refused: list[str]) -> str:
     from tabulate import tabulate
 
-    from bench.board.wording import number, percent
+    from bench.report.format import number, percent
 
     reference = block.board.card.reference_row
     rows = [

@@ -15,12 +15,12 @@ from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.board.judging import Memory
-    from bench.board.ledger import Ledger
-    from bench.board.table import BoardTable
     from bench.cli.selection import Cells, Selection
-    from bench.store import Store
-    from bench.trials import Board
+    from bench.plan.trials import Board
+    from bench.report.costs import Ledger
+    from bench.report.significance import Memory
+    from bench.report.table import BoardTable
+    from bench.runner.store import Store
 
 
 @o.asking
@@ -36,8 +36,8 @@ def report(
     store: o.StoreFolder = o.STORE,
 ) -> None:
     """Print and render boards from stored results; without a selection, all that were run."""
-    from bench.board.assemble import report_json
-    from bench.store import Store
+    from bench.report.assemble import report_json
+    from bench.runner.store import Store
 
     if examples:
         _require_private(out)
@@ -115,15 +115,15 @@ def _alone(selection: Selection, board: Board, row: Any) -> Cells | BenchError:
 
 def _concerns(setting: str, method: str) -> bool:
     """Tell whether a `--set` option may be for a method: it names this method, or none at all."""
-    from bench import plugins
+    from bench.config import plugins
 
     name = setting.partition("=")[0].partition(".")[0]
     return name == method or name not in plugins.method_names()
 
 
 def _unplanned(selection: Selection, board: Board, row: Any, error: BenchError) -> Cells:
-    from bench import plugins
-    from bench.trials import Trial
+    from bench.config import plugins
+    from bench.plan.trials import Trial
 
     asked = selection.rows.model_dump(exclude_none=True)
     rows = plugins.budget_card(board.card.budget).rows.model_copy(update=asked)
@@ -166,8 +166,8 @@ def render_boards(
     Returns:
         Tables, and paths of the pages.
     """
-    from bench.board import pages
-    from bench.board.kept import Kept
+    from bench.report.render import pages
+    from bench.report.stats_cache import Kept
 
     known = all_boards(planned, results)
     shown = [board.name for board, _ in planned]
@@ -212,12 +212,12 @@ def assemble_boards(
         planned: The boards.
         known: All boards at hand, for claims that speak of rows of several.
         results: Where results are stored.
-        memory: Statistics of equal files, see `bench.board.judging`.
+        memory: Statistics of equal files, see `bench.report.significance`.
         store: Where examples are found; without it there are none.
     """
-    from bench.board import ledger
-    from bench.board.assemble import assemble
-    from bench.board.claimed import claim_lines
+    from bench.report import costs as ledger
+    from bench.report.assemble import assemble
+    from bench.report.claims.section import claim_lines
 
     found = []
     for board, row in planned:
@@ -230,14 +230,14 @@ def assemble_boards(
 
 def states(known: dict[str, tuple[Board, Cells]], results: Path) -> dict[str, BoardTable]:
     """Assemble boards without tests: what a list of boards needs."""
-    from bench.board.assemble import assemble
+    from bench.report.assemble import assemble
 
     return {name: assemble(*one, results, tested=False) for name, one in known.items()}
 
 
 def print_tables(tables: Sequence[BoardTable]) -> None:
     """Print boards to the terminal."""
-    from bench.board.terminal import render_table
+    from bench.report.render.terminal import render_table
 
     for table in tables:
         print(render_table(table))

@@ -18,9 +18,9 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Cells
+    from bench.plan.trials import Board, Trial
     from bench.runner.executors import Executor
-    from bench.runner.run import Options, Summary
-    from bench.trials import Board, Trial
+    from bench.runner.loop import Options, Summary
 
 
 class ExecutorName(StrEnum):
@@ -121,12 +121,12 @@ def carry_out(
     """
     from bench.cli.report import print_tables, render_boards
     from bench.cli.selection import cells, distinct, remember, remember_run, select
-    from bench.connections.hook import Connections, parse_targets, tags_of
+    from bench.results.trackers.hook import Connections, parse_targets, tags_of
     from bench.runner.executors import be_patient
-    from bench.runner.records import is_lost
-    from bench.runner.run import Options
-    from bench.runner.run import run as run_trials
-    from bench.store import Store
+    from bench.runner.loop import Options
+    from bench.runner.loop import run as run_trials
+    from bench.runner.store import Store
+    from bench.runner.write_results import is_lost
 
     make = _executor(way)
     places = parse_targets(log_to, offline=way.offline)
@@ -174,7 +174,7 @@ def _executor(way: Way) -> Callable[[], Executor]:
             from bench.runner.executors import InlineExecutor
 
             return InlineExecutor(time_limit=way.time_limit)
-        from bench.runner.ray import RayExecutor
+        from bench.runner.ray_executor import RayExecutor
 
         return RayExecutor(address=way.address, time_limit=way.time_limit, num_cpus=way.num_cpus)
 
@@ -183,7 +183,7 @@ def _executor(way: Way) -> Callable[[], Executor]:
 
 def fetch(trials: Sequence[Trial], options: Options) -> None:
     """Fetch raw files here, where a person sees the progress; what fails is the stage's to say."""
-    from bench.graph import build
+    from bench.plan.graph import build
     from bench.stages.prepare import fetch_raw
 
     stages = build(trial for trial in trials if not trial.problem).stages.values()

@@ -7,6 +7,6 @@ import json
 
 def schema() -> None:
     """Print the JSON Schema that every result file fits."""
-    from bench.results import json_schema
+    from bench.results.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))

@@ -35,6 +35,7 @@ FileFormat = Annotated[
 Items = Annotated[
     Path | None,
     typer.Option(
+        "--catalog",
         "--catalogue",
         help="All items: id, title, categories (JSONL, CSV, parquet). sprec: the folder of "
         "id2name, name2genre and genre_dict.json.",
@@ -58,7 +59,7 @@ Tracked = Annotated[
 def score(
     file: File,
     format_: FileFormat = Format.ranking,
-    catalogue: Items = None,
+    catalog: Items = None,
     encoder: EncoderName = None,
     k: Lengths = None,
     tracked: Tracked = None,
@@ -66,7 +67,7 @@ def score(
     offline: o.Offline = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Compute every metric of a file; without a catalogue only those that need none."""
+    """Compute every metric of a file; without a catalog only those that need none."""
     from tabulate import tabulate
 
     ks = k or [1, 5]
@@ -76,14 +77,14 @@ def score(
                 "--category does not go with --format sprec.",
                 "The keys of the folder's genre_dict.json are the categories that it tracks.",
             )
-        values = _sprec(file, catalogue, encoder, ks, data_dir=data_dir, offline=offline)
+        values = _sprec(file, catalog, encoder, ks, data_dir=data_dir, offline=offline)
     else:
         if encoder is not None or data_dir is not None:
             raise BenchError(
                 "--encoder and --data-dir do not go with --format ranking.",
                 "Its items are ids, so there is nothing to ground.",
             )
-        values = _ranking(file, catalogue, ks, tracked)
+        values = _ranking(file, catalog, ks, tracked)
     if as_json:
         print(json.dumps(values, indent=2))
     else:
@@ -91,11 +92,11 @@ def score(
 
 
 def _ranking(
-    file: Path, catalogue: Path | None, ks: list[int], tracked: list[str] | None
+    file: Path, catalog: Path | None, ks: list[int], tracked: list[str] | None
 ) -> dict[str, float]:
-    from bench.score import read_catalogue, read_ranking, score_ranking
+    from bench.results.score_file import read_catalog, read_ranking, score_ranking
 
-    items = None if catalogue is None else read_catalogue(catalogue)
+    items = None if catalog is None else read_catalog(catalog)
     return score_ranking(read_ranking(file), items, ks=ks, tracked=tracked)
 
 
@@ -109,11 +110,11 @@ def _sprec(
     offline: bool,
 ) -> dict[str, float]:
     from bench.data.encoders import encoder_names
-    from bench.sprec_files import read_sprec, read_sprec_folder, score_sprec
+    from bench.results.formats.sprec import read_sprec, read_sprec_folder, score_sprec
 
     if folder is None:
         raise BenchError(
-            "--format sprec needs the items.", "Name the folder of id2name.json with --catalogue."
+            "--format sprec needs the items.", "Name the folder of id2name.json with --catalog."
         )
     if encoder is None:
         raise BenchError(
@@ -121,7 +122,9 @@ def _sprec(
             f"Name one with --encoder: {', '.join(encoder_names())}.",
         )
     rows, items = read_sprec(file), read_sprec_folder(folder)
-    from bench.lm.encoder import load_encoder  # torch, seconds that a wrong file should not cost
+    from bench.models.lm.encode.sentence_encoder import (
+        load_encoder,  # torch, seconds that a wrong file should not cost
+    )
 
     loaded = load_encoder(encoder, offline=offline, data_dir=data_dir)
     return score_sprec(rows, items, loaded, ks)

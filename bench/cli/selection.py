@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import plugins
-from bench.cards import BoardCard, BoardRow, Rows
 from bench.cli.options import Asked
-from bench.config import Override, check_card, parse_override
-from bench.data.chosen import choose, parse_files
+from bench.config import plugins
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.toml import Override, check_card, parse_override
+from bench.data.user_files import choose, parse_files
 from bench.errors import BenchError, unknown
-from bench.results import write_whole
-from bench.trials import Board, Trial, all_ks, board_trials
+from bench.files import write_whole
+from bench.plan.trials import Board, Trial, all_ks, board_trials
 
 CUSTOM = "custom"
 CUSTOM_BUDGET = "nano"

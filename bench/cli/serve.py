@@ -59,7 +59,7 @@ class Pages:
     """Rendered pages by path, kept in memory and rendered again when results have changed."""
 
     def __init__(self, asked: o.Asked, results: Path, store: Path = o.STORE) -> None:
-        from bench.board.kept import Kept
+        from bench.report.stats_cache import Kept
 
         self.asked = asked
         self.results = results
@@ -87,10 +87,10 @@ class Pages:
         return True
 
     def _render(self) -> dict[str, bytes]:
-        from bench.board import pages
-        from bench.board.html import index_html
         from bench.cli.report import all_boards, assemble_boards, planned_boards
-        from bench.store import Store
+        from bench.report.render import pages
+        from bench.report.render.html import index_html
+        from bench.runner.store import Store
 
         planned = planned_boards(self.asked, self.results)
         known = all_boards(planned, self.results)
@@ -119,7 +119,7 @@ def _state(results: Path) -> object:
 
 def watching(page: bytes) -> bytes:
     """Add to a page the script that loads it again, and allow just that in its policy."""
-    from bench.board.html import sha256, source
+    from bench.report.render.html import sha256, source
 
     script = source("watch.js")
     allowed = sha256(script)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bench.cli import options as o
 
 if TYPE_CHECKING:
-    from bench.board.table import Block, BoardTable, Outcome, Row
+    from bench.report.table import Block, BoardTable, Row
+    from bench.results.load import Outcome
 
 WIDTH = 100
 
@@ -26,7 +27,7 @@ def status(
     Then what runs now into these results, and when it last gave a sign of life.
     """
     from bench.cli.report import planned_boards, states
-    from bench.runner.live import live_runs
+    from bench.runner.run_directory import live_runs
 
     planned = {board.name: (board, row) for board, row in planned_boards(asked, results)}
     tables = states(planned, results)
@@ -53,7 +54,7 @@ def _text(table: BoardTable) -> str:
     """Write a board: a line a row and data set, then what failed and why."""
     from tabulate import tabulate
 
-    from bench.board.wording import completeness, one_line, why_missing
+    from bench.report.format import completeness, one_line, why_missing
 
     lines, reasons = [], []
     for block in table.datasets:

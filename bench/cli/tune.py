@@ -16,10 +16,10 @@ from bench.cli.run import ExecutorName
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.tuning.book import Book
-    from bench.tuning.findings import Findings
-    from bench.tuning.halving import Look
+    from bench.tuning.asha import Look
+    from bench.tuning.report import Findings
     from bench.tuning.search import Search
+    from bench.tuning.search_state import Book
 
 SEARCHES = Path(".bench/tuning")
 BUDGET = "nano"
@@ -88,12 +88,12 @@ def tune(
     Exit code: 0 all fine, 1 some configuration failed, 2 wrong use, 130 interrupted.
     """
     from bench.cli.selection import parse_rows
-    from bench.config import parse_override
-    from bench.runner.run import Options
-    from bench.store import Store
-    from bench.tuning.book import Book, results_folder
-    from bench.tuning.findings import findings
+    from bench.config.toml import parse_override
+    from bench.runner.loop import Options
+    from bench.runner.store import Store
+    from bench.tuning.report import findings
     from bench.tuning.search import Setup, plan_search
+    from bench.tuning.search_state import Book, results_folder
     from bench.tuning.space import space_of
 
     if executor is ExecutorName.inline and (address is not None or num_cpus is not None):
@@ -191,7 +191,8 @@ def _tell(
     """Write the pages, print the table, leave with the exit code."""
     from tabulate import tabulate
 
-    from bench.tuning import findings, pages
+    from bench.tuning import pages
+    from bench.tuning import report as findings
 
     command = shlex.join(["bench", *sys.argv[1:]])
     if not interrupted:

@@ -1,1 +1,1 @@
-"""From raw files to prepared data: assets, readers, filters, split, catalogue."""
+"""From raw files to prepared data: assets, readers, filters, split, catalog."""

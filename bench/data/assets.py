@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from bench.cards import DatasetCard, RawFile, Source
+from bench.config.cards import DatasetCard, RawFile, Source
 from bench.data.archives import ArchiveError, extract
 from bench.data.download import DownloadError, download
 from bench.errors import BenchError
-from bench.records import checksum, digest
+from bench.hashing import checksum, digest
 
 PIP_SECONDS = 900
 SHOWN = 12
@@ -42,7 +42,7 @@ def checksums(
     Args:
         card: The data set's card.
         data_dir: The user's own folder.
-        chosen: Those of files that the user named for a role (`bench.data.chosen`).
+        chosen: Those of files that the user named for a role (`bench.data.user_files`).
 
     Returns:
         The chosen one, else the declared one, else that of the file at hand, else None.
@@ -111,7 +111,7 @@ def fetch(
     data_dir: Path | None,
     offline: bool,
     card_name: str,
-    licence: str,
+    license: str,
     homepage: str | None,
 ) -> Path:
     """Return a checked raw file, fetching it if it is not at hand.
@@ -121,7 +121,7 @@ def fetch(
         data_dir: The user's own folder, searched first.
         offline: Whether the network must not be touched.
         card_name: Name of the data set, for messages.
-        licence: Its licence note, for messages.
+        license: Its license note, for messages.
         homepage: Where a person would look for it, for messages.
 
     Raises:
@@ -132,7 +132,7 @@ def fetch(
         return path
     places = ", ".join(_place(source) for source in file.sources) or homepage or "no known address"
     hint = f"Fetch it by hand from {homepage or places} and name its folder with --data-dir."
-    about = f"{file.name} of {card_name} ({places}; licence: {licence.rstrip('.')})"
+    about = f"{file.name} of {card_name} ({places}; license: {license.rstrip('.')})"
     at_hand = [source for source in file.sources if _archive_at_hand(source, data_dir)]
     if offline and not at_hand:
         raise BenchError(f"{about} is not at hand, and --offline forbids to fetch it.", hint)

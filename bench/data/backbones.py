@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.records import checksum, digest
+from bench.hashing import checksum, digest
 
 MODEL_FILES = ("*.safetensors", "*.json", "tokenizer.model")
 

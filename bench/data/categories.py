@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cards import Categories
+from bench.config.cards import Categories
 
 
 def tracked_categories(

@@ -1,6 +1,6 @@
 """Cards of sentence encoders, and their files; no torch, so that a plan can key them.
 
-A card lies in `bench/encoders/`, or in `encoders/` of a folder of $BENCH_PATH.
+A card lies in `bench/presets/encoders/`, or in `encoders/` of a folder of $BENCH_PATH.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.cards.encoders import EncoderCard as EncoderCard
-from bench.cards.encoders import Role
-from bench.config import check_card, read_toml
+from bench.config.encoder_card import EncoderCard as EncoderCard
+from bench.config.encoder_card import Role
+from bench.config.plugins import card_paths
+from bench.config.scoped_cache import once
+from bench.config.toml import check_card, read_toml
 from bench.data.assets import fetch
 from bench.errors import unknown
-from bench.once import once
-from bench.plugins import card_paths
-from bench.records import digest
+from bench.hashing import digest
 
 ROOM = "encoders"
 
@@ -78,7 +78,7 @@ def encoder_files(
             data_dir=own if own is not None and own.is_dir() else None,
             offline=offline,
             card_name=f"the encoder {name}",
-            licence=card.licence,
+            license=card.license,
             homepage=card.homepage,
         )
         for role in card.files

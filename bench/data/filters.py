@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cards import Filters
+from bench.config.cards import Filters
 from bench.errors import BenchError
 
 

@@ -144,6 +144,6 @@ class _Alike:
 
 def _too_few(num: int) -> BenchError:
     return BenchError(
-        f"The catalogue has fewer than {num} titles that a user has not seen.",
-        "Ask for fewer rejected responses, or take a larger catalogue.",
+        f"The catalog has fewer than {num} titles that a user has not seen.",
+        "Ask for fewer rejected responses, or take a larger catalog.",
     )

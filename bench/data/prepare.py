@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cards import Categories, DatasetCard, Filters
-from bench.data.catalogue import Catalogue
+from bench.config.cards import Categories, DatasetCard, Filters
+from bench.data.catalog import Catalog
 from bench.data.categories import idle_names, tracked_categories
 from bench.data.filters import in_window, kept_interactions, window_starts
-from bench.data.peers import PEERS, read_samples
 from bench.data.prepared import SPLITS, Prepared
 from bench.data.raw import RawData
 from bench.data.readers import read
+from bench.data.released_splits import PEERS, read_samples
 from bench.data.split import Samples, covered, interaction_order, samples
 from bench.data.titles import title_passes
 from bench.errors import BenchError, unknown
@@ -29,10 +29,10 @@ SHUFFLE_SEED = 42
 def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     """Prepare a data set.
 
-    The catalogue holds all titled items of the item file, in its order, whether or not anybody
+    The catalog holds all titled items of the item file, in its order, whether or not anybody
     interacted with them (SPRec); a minimum of interactions an item, if the card sets one, is a
-    condition on items and takes the others out of the catalogue too (D3, IGD). Items that the
-    title rule rejects are in no catalogue. Other projects' ready samples are only read.
+    condition on items and takes the others out of the catalog too (D3, IGD). Items that the
+    title rule rejects are in no catalog. Other projects' ready samples are only read.
 
     Args:
         card: The data set's card.
@@ -55,15 +55,15 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
         )
     train = slice(0, cut.boundaries[0])
     counted = covered(cut.start[train], cut.target[train], len(table.users))
-    categories = tuple(raw.categories[item] for item in table.catalogue)
-    catalogue = Catalogue(
-        ids=tuple(raw.item_ids[item] for item in table.catalogue),
-        titles=tuple(left.titles[item] for item in table.catalogue),
+    categories = tuple(raw.categories[item] for item in table.catalog)
+    catalog = Catalog(
+        ids=tuple(raw.item_ids[item] for item in table.catalog),
+        titles=tuple(left.titles[item] for item in table.catalog),
         categories=categories,
         tracked=tracked_categories(categories, table.items[counted], card.categories),
     )
     return Prepared(
-        catalogue=catalogue,
+        catalog=catalog,
         user_ids=table.user_ids,
         users=table.users,
         items=table.items,
@@ -73,7 +73,7 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
         target=cut.target,
         boundaries=cut.boundaries,
         history=card.split.history,
-        counts=_counts(raw, left, table, catalogue, cut),
+        counts=_counts(raw, left, table, catalog, cut),
         notes=(*_window_notes(left, card.filters), *_category_notes(raw, card.categories)),
     )
 
@@ -122,7 +122,7 @@ class _Table:
     """What the filters left: sorted interactions with positions renumbered, and kept raw items."""
 
     user_ids: tuple[str, ...]
-    catalogue: NDArray[np.int32]
+    catalog: NDArray[np.int32]
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     ratings: NDArray[np.float32]
@@ -134,13 +134,13 @@ def _sorted(raw: RawData, left: Survivors, filters: Filters) -> _Table:
     # Users are numbered by their first interaction that is left, as the papers' code does after
     # its own filters; ties in time between users are broken by this number.
     by_appearance, users = _by_appearance(raw.users[keep])
-    catalogue = _catalogue(raw.items[keep], left.titles, filters)
+    catalog = _catalog(raw.items[keep], left.titles, filters)
     position = np.full(len(raw.item_ids), -1, dtype=np.int32)
-    position[catalogue] = np.arange(len(catalogue), dtype=np.int32)
+    position[catalog] = np.arange(len(catalog), dtype=np.int32)
     order = interaction_order(users, raw.times[keep], raw.lines[keep])
     return _Table(
         user_ids=tuple(raw.user_ids[user] for user in by_appearance),
-        catalogue=catalogue,
+        catalog=catalog,
         users=users[order],
         items=position[raw.items[keep]][order],
         ratings=raw.ratings[keep][order],
@@ -157,11 +157,11 @@ def _by_appearance(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArra
     return distinct[order], number[inverse]
 
 
-def _catalogue(
+def _catalog(
     items: NDArray[np.int32], titles: Sequence[str], filters: Filters
 ) -> NDArray[np.int32]:
-    """Return the raw items of the catalogue in its order; `items` are those of what is left."""
-    if filters.catalogue == "shuffled":
+    """Return the raw items of the catalog in its order; `items` are those of what is left."""
+    if filters.catalog == "shuffled":
         appeared = _by_appearance(items)[0].tolist()
         # No secret hangs on it: D3's own generator and seed make its item numbers.
         random.Random(SHUFFLE_SEED).shuffle(appeared)  # noqa: S311
@@ -191,7 +191,7 @@ def _category_notes(raw: RawData, choice: Categories) -> list[str]:
 
 
 def _counts(
-    raw: RawData, left: Survivors, table: _Table, catalogue: Catalogue, cut: Samples
+    raw: RawData, left: Survivors, table: _Table, catalog: Catalog, cut: Samples
 ) -> dict[str, int]:
     ends = (0, *cut.boundaries, len(cut.target))
     return {
@@ -202,8 +202,8 @@ def _counts(
         "titles mended": raw.titles_mended,
         "titles rejected": left.titles.count(""),
         "users": len(table.user_ids),
-        "items": len(catalogue),
-        "titles": len(set(catalogue.titles)),
+        "items": len(catalog),
+        "titles": len(set(catalog.titles)),
         "items with interactions": len(np.unique(table.items)),
         "interactions": len(table.users),
         "samples": len(cut.target),

@@ -1,4 +1,4 @@
-"""A prepared data set: catalogue, sorted interactions, samples; and how it lies in a folder.
+"""A prepared data set: catalog, sorted interactions, samples; and how it lies in a folder.
 
     interactions.parquet  a line an interaction, sorted by user, time and line of the raw file
     samples.parquet       a line a sample, in order of the target's time: two offsets into the above
@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.split import covered
 from bench.data.windows import PADDING, Windows
 from bench.errors import BenchError, unknown
-from bench.records import canonical_json
+from bench.hashing import canonical_json
 
 FORMAT = "prepared data 1"
 SPLITS = ("train", "valid", "test")
@@ -39,7 +39,7 @@ class Prepared:
     """L interactions sorted by user and time, and N samples over them.
 
     Attributes:
-        catalogue: The items; in the order of the item file unless the card has them shuffled.
+        catalog: The items; in the order of the item file unless the card has them shuffled.
         user_ids: Source ids of the users, in order of first appearance.
         users: User positions, ascending, shape (L,).
         items: Item positions, shape (L,).
@@ -53,7 +53,7 @@ class Prepared:
         notes: What a reader of the results should know, in sentences.
     """
 
-    catalogue: Catalogue
+    catalog: Catalog
     user_ids: tuple[str, ...]
     users: NDArray[np.int32]
     items: NDArray[np.int32]
@@ -107,9 +107,9 @@ class Prepared:
 
         Covers ids, titles, categories, interactions, samples, boundaries; not counts and notes.
         """
-        catalogue = self.catalogue
+        catalog = self.catalog
         hasher = hashlib.sha256()
-        for texts in (catalogue.ids, catalogue.titles, catalogue.categories, catalogue.tracked):
+        for texts in (catalog.ids, catalog.titles, catalog.categories, catalog.tracked):
             hasher.update(canonical_json(texts).encode() + b"\n")
         hasher.update(canonical_json(self.user_ids).encode() + b"\n")
         hasher.update(canonical_json([*self.boundaries, self.history]).encode() + b"\n")
@@ -123,7 +123,7 @@ class Prepared:
 
 def write(prepared: Prepared, folder: Path) -> None:
     """Write prepared data into an existing folder."""
-    catalogue = prepared.catalogue
+    catalog = prepared.catalog
     tables: dict[str, dict[str, Any]] = {
         "interactions": {
             "user": prepared.users,
@@ -133,9 +133,9 @@ def write(prepared: Prepared, folder: Path) -> None:
         },
         "samples": {"start": prepared.start, "target": prepared.target},
         "items": {
-            "id": pa.array(catalogue.ids, pa.string()),
-            "title": pa.array(catalogue.titles, pa.string()),
-            "categories": pa.array(catalogue.categories, pa.list_(pa.string())),
+            "id": pa.array(catalog.ids, pa.string()),
+            "title": pa.array(catalog.titles, pa.string()),
+            "categories": pa.array(catalog.categories, pa.list_(pa.string())),
         },
         "users": {"id": pa.array(prepared.user_ids, pa.string())},
     }
@@ -146,7 +146,7 @@ def write(prepared: Prepared, folder: Path) -> None:
         "fingerprint": prepared.fingerprint,
         "boundaries": list(prepared.boundaries),
         "history": prepared.history,
-        "tracked": list(catalogue.tracked),
+        "tracked": list(catalog.tracked),
         "counts": dict(prepared.counts),
         "notes": list(prepared.notes),
     }
@@ -155,7 +155,7 @@ def write(prepared: Prepared, folder: Path) -> None:
 
 @lru_cache(maxsize=2)
 def shared(folder: Path) -> Prepared:
-    """Read an artefact, which never changes, once a process: every stage of a trial needs it."""
+    """Read an artifact, which never changes, once a process: every stage of a trial needs it."""
     return read(folder)
 
 
@@ -184,7 +184,7 @@ def _assemble(folder: Path, content: Mapping[str, Any]) -> Prepared:
     users = pq.read_table(folder / "users.parquet")
     train_end, valid_end = content["boundaries"]
     return Prepared(
-        catalogue=Catalogue(
+        catalog=Catalog(
             ids=tuple(items["id"].to_pylist()),
             titles=tuple(items["title"].to_pylist()),
             categories=tuple(tuple(names) for names in items["categories"].to_pylist()),

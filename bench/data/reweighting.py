@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 
 
-def category_weights(windows: Windows, catalogue: Catalogue) -> NDArray[np.float64]:
+def category_weights(windows: Windows, catalog: Catalog) -> NDArray[np.float64]:
     """Weight rows by the tracked categories of their targets.
 
     A category's weight is its share of all category marks in histories over its share of those of
@@ -25,13 +25,13 @@ def category_weights(windows: Windows, catalogue: Catalogue) -> NDArray[np.float
 
     Args:
         windows: The N rows that are trained on, no others.
-        catalogue: Knows the categories.
+        catalog: Knows the categories.
 
     Returns:
         Weights from 0, shape (N,).
     """
-    marks = catalogue.shares > 0
-    num_items = len(catalogue)
+    marks = catalog.shares > 0
+    num_items = len(catalog)
     seen = np.bincount(windows.histories[windows.histories >= 0], minlength=num_items) @ marks
     known = windows.targets >= 0
     hit = np.bincount(windows.targets[known], minlength=num_items) @ marks
@@ -48,7 +48,7 @@ def category_weights(windows: Windows, catalogue: Catalogue) -> NDArray[np.float
 
 
 def by_category(
-    responses: Sequence[Sequence[int]], windows: Windows, catalogue: Catalogue, tokenizer: object
+    responses: Sequence[Sequence[int]], windows: Windows, catalog: Catalog, tokenizer: object
 ) -> list[NDArray[np.float64]]:
     """Give all tokens of a response its row's weight.
 
@@ -57,10 +57,10 @@ def by_category(
     Args:
         responses: Token ids of each response.
         windows: The rows.
-        catalogue: Knows the categories.
+        catalog: Knows the categories.
         tokenizer: Not needed.
     """
-    weights = category_weights(windows, catalogue)
+    weights = category_weights(windows, catalog)
     return [
         np.full(len(response), weight) for response, weight in zip(responses, weights, strict=True)
     ]

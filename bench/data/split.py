@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cards import Split
+from bench.config.cards import Split
 
 
 @dataclass(frozen=True, kw_only=True)

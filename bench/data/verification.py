@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.cards import DatasetCard
+from bench.config.cards import DatasetCard
 from bench.data.prepare import mismatches
 from bench.data.prepared import Prepared
 
@@ -92,17 +92,17 @@ def _no_sample_twice(prepared: Prepared) -> Finding:
 
 def _targets_are_items(prepared: Prepared) -> Finding:
     items = prepared.items[prepared.target]
-    bad = int(np.count_nonzero((items < 0) | (items >= len(prepared.catalogue))))
+    bad = int(np.count_nonzero((items < 0) | (items >= len(prepared.catalog))))
     return _finding(
-        "every target is an item of the catalogue, none is padding",
+        "every target is an item of the catalog, none is padding",
         bad,
         "targets are not.",
-        f"{len(prepared.catalogue):,} items",
+        f"{len(prepared.catalog):,} items",
     )
 
 
 def _titles(prepared: Prepared) -> Finding:
-    titles = prepared.catalogue.titles
+    titles = prepared.catalog.titles
     repeated = len(titles) - len(set(titles))
     return Finding(
         check="titles are distinct",

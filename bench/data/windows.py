@@ -17,7 +17,7 @@ class Windows:
     Attributes:
         users: User positions, shape (N,).
         histories: Item positions in time order, shape (N, H), padded on the right with -1.
-        targets: The item that came next, shape (N,); -1 where it is not in the catalogue.
+        targets: The item that came next, shape (N,); -1 where it is not in the catalog.
     """
 
     users: NDArray[np.int32]

@@ -47,11 +47,11 @@ def or_ratio(counts: Counts, slots: int) -> NDArray[np.float64]:
 
 
 def coverage(counts: Counts, num_items: int) -> NDArray[np.float64]:
-    """Share of the catalogue that is shown at least once.
+    """Share of the catalog that is shown at least once.
 
     Args:
         counts: How often each item is shown, shape (..., I); items never shown may be left out.
-        num_items: Size of the whole catalogue, at least I.
+        num_items: Size of the whole catalog, at least I.
 
     Returns:
         Values in [0, 1], shape (...).
@@ -60,7 +60,7 @@ def coverage(counts: Counts, num_items: int) -> NDArray[np.float64]:
 
 
 def gini(counts: Counts, num_items: int) -> NDArray[np.float64]:
-    """Gini index of the exposure of the whole catalogue; items never shown count as zeros.
+    """Gini index of the exposure of the whole catalog; items never shown count as zeros.
 
     With the N counts in rising order, `2 * sum_i(i * x_i) / (N * sum_i(x_i)) - (N + 1) / N`, i from
     1: 0 if all items are shown equally often, `1 - 1/N` if only one is. A set that shows no item
@@ -68,7 +68,7 @@ def gini(counts: Counts, num_items: int) -> NDArray[np.float64]:
 
     Args:
         counts: How often each item is shown, shape (..., I); items never shown may be left out.
-        num_items: Size of the whole catalogue, at least I.
+        num_items: Size of the whole catalog, at least I.
 
     Returns:
         Values in [0, 1], shape (...).

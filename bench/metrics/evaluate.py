@@ -1,6 +1,6 @@
 """All metrics of one ranking, with SPRec's denominators (Gao et al., WWW 2025, and its scorer).
 
-Of the n cases, the m with a target in the catalogue are known. HR, NDCG and Hallucination are means
+Of the n cases, the m with a target in the catalog are known. HR, NDCG and Hallucination are means
 over all n; the lists of unknown cases enter no other metric; histories of all n cases make up the
 history's mix.
 """
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
 from bench.errors import BenchError
 from bench.metrics.accuracy import hits, ndcg
 from bench.metrics.diversity import coverage, div_ratio, gini, or_ratio
 from bench.metrics.fairness import dgu, group_unfairness, mgu
 from bench.metrics.names import Metric
-from bench.metrics.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Scores:
     """The metrics of C cases, and what a test of significance needs to compute them anew.
 
     Attributes:
-        metrics: Value of each metric by its name. Fairness metrics are absent where the catalogue
+        metrics: Value of each metric by its name. Fairness metrics are absent where the catalog
             tracks no category.
         cases: Values of HR, NDCG and Hallucination case by case, shape (C,) each; their means are
             in `metrics`.
@@ -36,7 +36,7 @@ class Scores:
         masses: By k, the raw category mass of each top-k list, shape (C, G); zero for unknown
             cases.
         history_mass: Raw category mass of all histories, shape (G,).
-        known: Which cases have a target in the catalogue, shape (C,).
+        known: Which cases have a target in the catalog, shape (C,).
     """
 
     metrics: dict[str, float]
@@ -52,20 +52,20 @@ def evaluate(
     *,
     targets: NDArray[np.integer],
     histories: NDArray[np.integer],
-    catalogue: Catalogue,
+    catalog: Catalog,
     ks: Sequence[int],
 ) -> Scores:
     """Compute every metric at every k.
 
-    A place without a catalogue item (-1) counts as a slot, but adds neither an item nor category
-    mass. Hallucination is the share of cases whose first recommendation is no catalogue item, or
+    A place without a catalog item (-1) counts as a slot, but adds neither an item nor category
+    mass. Hallucination is the share of cases whose first recommendation is no catalog item, or
     stands in for a text that names none (`Ranking.valid`).
 
     Args:
         ranking: The lists of C cases, each at least as long as the largest k.
-        targets: Item that came next, shape (C,); -1 if it is not in the catalogue.
+        targets: Item that came next, shape (C,); -1 if it is not in the catalog.
         histories: Items seen before, shape (C, H); -1 for padding and unknown items.
-        catalogue: The items, with the tracked categories.
+        catalog: The items, with the tracked categories.
         ks: Lengths of the lists, from 1, in any order.
 
     Returns:
@@ -73,16 +73,16 @@ def evaluate(
 
     Raises:
         BenchError: There are no cases or no known targets, a list is shorter than a k, or the
-            ranking does not fit the cases or the catalogue.
+            ranking does not fit the cases or the catalog.
     """
     lengths = sorted(set(ks))
     _check_cases(ranking, targets, histories)
-    _check_lists(ranking, len(catalogue), lengths)
+    _check_lists(ranking, len(catalog), lengths)
     known = targets >= 0
     if not known.any():
         raise BenchError(
-            "No case has a target in the catalogue.",
-            "Check that targets and catalogue use the same item ids.",
+            "No case has a target in the catalog.",
+            "Check that targets and catalog use the same item ids.",
         )
     ranks = _places(ranking.items, targets)
     cases: dict[str, NDArray[np.float64]] = {}
@@ -93,13 +93,13 @@ def evaluate(
     if ranking.valid is not None:
         hallucinated = hallucinated | ~ranking.valid
     cases[Metric(family="Hallucination").name] = hallucinated.astype(np.float64)
-    masses = _masses(ranking.items, known, catalogue.shares, lengths)
-    history_mass = _item_counts(histories, len(catalogue)) @ catalogue.shares
+    masses = _masses(ranking.items, known, catalog.shares, lengths)
+    history_mass = _item_counts(histories, len(catalog)) @ catalog.shares
 
     metrics = {name: float(values.mean()) for name, values in cases.items()}
     for k in lengths:
-        metrics |= _diversity(ranking.items[known, :k], len(catalogue), k)
-        metrics |= _fairness(masses[k].sum(axis=0), history_mass, catalogue.tracked, k)
+        metrics |= _diversity(ranking.items[known, :k], len(catalog), k)
+        metrics |= _fairness(masses[k].sum(axis=0), history_mass, catalog.tracked, k)
     return Scores(
         metrics=metrics,
         cases=cases,
@@ -133,8 +133,8 @@ def _check_lists(ranking: Ranking, num_items: int, lengths: list[int]) -> None:
     if strange.any():
         raise BenchError(
             f"The list of case {int(np.argmax(strange))} has an item position outside the "
-            f"catalogue's 0 to {num_items - 1}.",
-            "A recommendation that is not in the catalogue is written -1.",
+            f"catalog's 0 to {num_items - 1}.",
+            "A recommendation that is not in the catalog is written -1.",
         )
     held = np.count_nonzero(items != LIST_ENDS, axis=1)
     short = held < lengths[-1]

@@ -1,7 +1,7 @@
 """Category fairness: how far the mix of recommended categories is from the mix of the histories.
 
 SPRec (Gao et al., WWW 2025, section 5.1.3), in the counting of its scorer: an item with c tracked
-categories gives 1/c of its mass to each. Masses come in raw, shape (..., G), and are normalised
+categories gives 1/c of its mass to each. Masses come in raw, shape (..., G), and are normalized
 here. A vector without any mass stays all zeros, so a set of lists that shows no tracked category
 is as far from the histories in each category as their own share of it.
 """
@@ -41,7 +41,7 @@ def mgu(recommended: Masses, history: Masses) -> NDArray[np.float64]:
 
 
 def dgu(recommended: Masses, history: Masses) -> NDArray[np.float64]:
-    """Spread of the signed differences, DGU: the most favoured minus the most neglected category.
+    """Spread of the signed differences, DGU: the most favored minus the most neglected category.
 
     Args:
         recommended: Raw category mass of the lists, shape (..., G), G from 1.
@@ -54,10 +54,10 @@ def dgu(recommended: Masses, history: Masses) -> NDArray[np.float64]:
 
 
 def _differences(recommended: Masses, history: Masses) -> NDArray[np.float64]:
-    return _normalised(recommended) - _normalised(history)
+    return _normalized(recommended) - _normalized(history)
 
 
-def _normalised(mass: Masses) -> NDArray[np.float64]:
+def _normalized(mass: Masses) -> NDArray[np.float64]:
     total = mass.sum(axis=-1, keepdims=True)
     shares: NDArray[np.float64] = np.divide(
         mass, total, out=np.zeros(mass.shape, dtype=np.float64), where=total > 0

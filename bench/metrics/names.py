@@ -1,6 +1,6 @@
 """The names of the metrics, frozen: boards, results and tests of significance refer to them.
 
-Of rankings of the catalogue: `HR@k`, `NDCG@k`, `DivRatio@k`, `ORRatio@k`, `MGU@k`, `DGU@k`,
+Of rankings of the catalog: `HR@k`, `NDCG@k`, `DivRatio@k`, `ORRatio@k`, `MGU@k`, `DGU@k`,
 `GU[category]@k`, `Coverage@k`, `Gini@k` and `Hallucination`. Of re-ranked lists: `MAP@k` (KAR's,
 over the hits), `MAPstd@k` (over all positives), `NDCG@k`, `CLICK@k` (positives) and `ListCap` (the
 share of lists with any). This file imports no numpy: a listing of boards only needs the names.

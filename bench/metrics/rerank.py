@@ -1,4 +1,4 @@
-"""MAP and NDCG of short labelled lists, as KAR's program computes them (Xi et al., RecSys 2024).
+"""MAP and NDCG of short labeled lists, as KAR's program computes them (Xi et al., RecSys 2024).
 
 KAR's average precision is divided by the positives among the first k, not by the smaller of k and
 all positives; so a list whose two positives stand first and last has MAP@5 of 1. The usual form is

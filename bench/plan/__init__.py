@@ -1,20 +1,9 @@
 """Plans: stages, their configs, and the functions that compose them."""
 
 from bench.plan.backbones import language_model
-from bench.plan.choice import (
-    select_on_validation,
-    select_ranking,
-)
-from bench.plan.constrained import (
-    DecodingConfig,
-    beam_search_rank,
-)
-from bench.plan.grounding import (
-    GroundingConfig,
-    embed_titles,
-    ground,
-)
-from bench.plan.items import (
+from bench.plan.decoding_stages import DecodingConfig, beam_search_rank
+from bench.plan.grounding_stages import GroundingConfig, embed_titles, ground
+from bench.plan.item_stages import (
     DEPTH,
     DrawConfig,
     GRU4RecConfig,
@@ -28,7 +17,7 @@ from bench.plan.items import (
     train_gru4rec,
     train_sasrec,
 )
-from bench.plan.knowledge import (
+from bench.plan.knowledge_stages import (
     KnowledgeConfig,
     RewardPairsConfig,
     TextVectorsConfig,
@@ -42,14 +31,21 @@ from bench.plan.knowledge import (
     sample_reward_pairs,
     write_questions,
 )
-from bench.plan.language import (
+from bench.plan.language_stages import (
     GenerationConfig,
     SFTConfig,
     generate,
     generate_and_ground,
     sft,
 )
-from bench.plan.listwise import (
+from bench.plan.policy import require_model
+from bench.plan.preference_stages import (
+    PairConfig,
+    PreferenceConfig,
+    optimize_preferences,
+    sample_pairs,
+)
+from bench.plan.rerank_stages import (
     ListOrderConfig,
     RerankerConfig,
     evaluate_lists,
@@ -57,24 +53,9 @@ from bench.plan.listwise import (
     require_lists,
     rerank_lists,
 )
-from bench.plan.parts import (
-    Data,
-    Lists,
-    Model,
-    Nouns,
-    Pairs,
-    Plan,
-    Policy,
-    Rows,
-)
-from bench.plan.policies import require_model
-from bench.plan.preference_stages import (
-    PairConfig,
-    PreferenceConfig,
-    optimize_preferences,
-    sample_pairs,
-)
+from bench.plan.selection import select_on_validation, select_ranking
 from bench.plan.stage import Stage
+from bench.plan.types import Data, Lists, Model, Nouns, Pairs, Plan, Policy, Rows
 
 __all__ = [
     "DEPTH",

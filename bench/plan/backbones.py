@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cards.models import ModelCard
+from bench.config.backbone_card import ModelCard
 from bench.data.backbones import folder_checksum
 from bench.errors import BenchError
 from bench.plan.config import Config, NonNegativeInt, PositiveInt
-from bench.plan.language import TrainingConfig
-from bench.plan.parts import Model, ModelSpec, Nouns
+from bench.plan.language_stages import TrainingConfig
 from bench.plan.stage import Stage
+from bench.plan.types import Model, ModelSpec, Nouns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def language_model(
         backbone=_backbone(name, card, data, nouns, lists, model_path),
         tuning=card.tuning_arguments,
         dtype=card.dtype,
-        quantisation=card.quantisation,
+        quantization=card.quantization,
         context=card.context,
         threads=card.threads,
         gpus=card.gpus,

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from bench.config import SETTING, check_fields
-from bench.records import Plain
+from bench.config.toml import SETTING, check_fields
+from bench.hashing import Plain
 
 FUNCTION = "function"
 

@@ -17,11 +17,11 @@ from bench.plan.config import (
     function_field,
     plan_field,
 )
-from bench.plan.grounding import embed_titles
-from bench.plan.language import TrainingConfig
-from bench.plan.parts import Model, Pairs, Policy, Rows
-from bench.plan.policies import as_policy, model_stage
+from bench.plan.grounding_stages import embed_titles
+from bench.plan.language_stages import TrainingConfig
+from bench.plan.policy import as_policy, model_stage
 from bench.plan.stage import Stage
+from bench.plan.types import Model, Pairs, Policy, Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,10 @@ class PreferenceConfig(TrainingConfig):
     loss: Literal["dpo", "sdpo", "dmpo", "dmpo-sum", "rosepo"] | FunctionReference = function_field(
         "dpo"
     )
-    """Preference loss of `bench.lm.losses`, or a method's own function of the same signature."""
+    """Preference loss of `bench.models.lm.train.preference_losses`.
+
+    Or a method's own function of the same signature.
+    """
     loss_arguments: Mapping[str, Any] = plan_field(default_factory=dict)
     """Further keyword arguments of the loss."""
     beta: PositiveFloat = 0.1

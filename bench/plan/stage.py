@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bench.codehash import code_parts, function_hash, module_hash
 from bench.errors import BenchError
+from bench.hashing import Plain, digest
+from bench.plan.code_hash import code_parts, function_hash, module_hash
 from bench.plan.config import Config, to_plain
-from bench.records import Plain, digest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,1 +1,1 @@
-"""From the graph to artefacts and results: two executors, one policy, one loop."""
+"""From the graph to artifacts and results: two executors, one policy, one loop."""

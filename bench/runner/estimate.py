@@ -1,4 +1,4 @@
-"""How long a run will take on so many CPUs and GPUs, judged by what earlier artefacts took."""
+"""How long a run will take on so many CPUs and GPUs, judged by what earlier artifacts took."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal, TypeAlias, get_args
 
-from bench.graph import Graph, Unit
 from bench.plan import Stage
-from bench.runner.likeness import Likeness, Step
+from bench.plan.graph import Graph, Unit
 from bench.runner.makespan import Task, critical_path, makespan
-from bench.runner.shares import Share
-from bench.store import Store
+from bench.runner.resources import Share
+from bench.runner.similarity import Likeness, Step
+from bench.runner.store import Store
 
 Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "kind's median", "never"]
-"""What a guess stands on: its own artefact; one that differs in seeds or code; those of the same
+"""What a guess stands on: its own artifact; one that differs in seeds or code; those of the same
 kind, model and settings but for numbers, in proportion to rows × epochs; the kind; nothing."""
 
 BASES: tuple[Basis, ...] = get_args(Basis)
@@ -29,7 +29,7 @@ class Timings:
     """What stages took before.
 
     Args:
-        stores: Stores whose artefacts tell; an artefact of an earlier store hides its equals.
+        stores: Stores whose artifacts tell; an artifact of an earlier store hides its equals.
         graph: The plan that is asked about.
     """
 
@@ -45,7 +45,7 @@ class Timings:
         self._by_kind: dict[str, list[float]] = defaultdict(list)
         loading: dict[str, list[float]] = defaultdict(list)
         for key, meta in self._metas.items():
-            step = _step_of_artefact(meta)
+            step = _step_of_artifact(meta)
             amount = self._likeness.amount(step)
             self._by_twin[self._likeness.twin(key)].append(meta["seconds"])
             self._by_words[self._likeness.words(step)].append((meta["seconds"], amount))
@@ -62,7 +62,7 @@ class Timings:
         return sorted({meta["provenance"].get("host", "?") for meta in self._metas.values()})
 
     def without_gpu(self) -> bool:
-        """Tell whether no artefact was made with a GPU."""
+        """Tell whether no artifact was made with a GPU."""
         return not any("gpu_memory_mib" in meta for meta in self._metas.values())
 
     def of(self, stage: Stage) -> tuple[float, Basis]:
@@ -94,7 +94,7 @@ class Timings:
     def _step(self, key: str) -> Step | None:
         if key in self._graph.stages:
             return _step_of_stage(self._graph.stages[key])
-        return _step_of_artefact(self._metas[key]) if key in self._metas else None
+        return _step_of_artifact(self._metas[key]) if key in self._metas else None
 
 
 def _step_of_stage(stage: Stage) -> Step:
@@ -102,7 +102,7 @@ def _step_of_stage(stage: Stage) -> Step:
     return Step(kind=stage.kind, args=stage.args, inputs=inputs)
 
 
-def _step_of_artefact(meta: Mapping[str, Any]) -> Step:
+def _step_of_artifact(meta: Mapping[str, Any]) -> Step:
     return Step(kind=meta["kind"], args=meta["args"], inputs=meta["inputs"])
 
 

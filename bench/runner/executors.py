@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from bench.runner.work import Order, Outcome, work
+from bench.runner.worker import Order, Outcome, work
 
 PATIENCE = {"GOMP_SPINCOUNT": "1000"}
 """Threads that wait for one another sleep soon. By default they spin, which costs others their time

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.runner.live import Event
+from bench.runner.run_directory import Event
 
 LOGS = "logs"
 

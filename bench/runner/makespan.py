@@ -1,7 +1,7 @@
 """How long units of work take on so many CPUs and GPUs, by doing them as the loop would.
 
-The loop (`bench.runner.run`) takes units for a GPU first, else in the plan's order, and starts each
-whose inputs are there and for which there is room; so does this, on paper.
+The loop (`bench.runner.loop`) takes units for a GPU first, else in the plan's order, and starts
+each whose inputs are there and for which there is room; so does this, on paper.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.records import Plain
+from bench.hashing import Plain
 
 
 def forget_peaks() -> None:
@@ -41,7 +41,7 @@ def gpu_peak() -> dict[str, Plain]:
 
 
 def keep_to_share(gpus: float) -> None:
-    """Let a stage that shares a GPU run out of its own share, not of its neighbours'."""
+    """Let a stage that shares a GPU run out of its own share, not of its neighbors'."""
     torch: Any = sys.modules.get("torch")
     if 0 < gpus < 1 and torch is not None and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(gpus)

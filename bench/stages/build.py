@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import prepared
-from bench.lm.build import build
+from bench.hashing import Job
+from bench.models.lm.build import build
 from bench.plan.backbones import BuildConfig
-from bench.records import Job
 
 
 def run(job: Job, config: BuildConfig, inputs: Mapping[str, Path]) -> None:
@@ -16,7 +16,7 @@ def run(job: Job, config: BuildConfig, inputs: Mapping[str, Path]) -> None:
     job.facts.update(
         build(
             job.out,
-            titles=prepared.shared(inputs["data"]).catalogue.titles,
+            titles=prepared.shared(inputs["data"]).catalog.titles,
             nouns=config.nouns,
             architecture=config.architecture,
             context=config.context,

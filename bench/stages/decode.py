@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.constrained import Found, Search
-from bench.lm.encoding import encode_prompts, encode_responses, history_titles
-from bench.lm.guidance import Guidance, assisted, igd_guidance
-from bench.lm.information import (
+from bench.hashing import Job, Plain
+from bench.metrics.writing import first_word, new_share, top_share
+from bench.models.lm.decode.constrained_beam import Found, Search
+from bench.models.lm.decode.guidance import Guidance, assisted, igd_guidance
+from bench.models.lm.decode.item_search import Question, by_all_items, by_beams, item_ranking
+from bench.models.lm.decode.trie import Trie, build_trie
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
+from bench.models.lm.train.information_gain import (
     entropies,
     entropy_by_step,
     gains,
@@ -27,16 +33,10 @@ from bench.lm.information import (
     sibling_scale,
     zero_gain_share,
 )
-from bench.lm.item_search import Question, by_all_items, by_beams, item_ranking
-from bench.lm.model import load
-from bench.lm.threads import compute_threads
-from bench.lm.trie import Trie, build_trie
-from bench.metrics.ranking import Ranking
-from bench.metrics.writing import first_word, new_share, top_share
-from bench.plan.constrained import DecodingConfig
-from bench.rankings import write_ranking
-from bench.records import Job, Plain
-from bench.seqrec.checkpoint import Scorer, load_scorer
+from bench.models.lm.tuned_model import load
+from bench.models.seqrec.checkpoint import Scorer, load_scorer
+from bench.plan.decoding_stages import DecodingConfig
+from bench.results.ranking_file import write_ranking
 
 DECIMALS = 6
 SEARCHES = {"beam": by_beams, "exhaustive": by_all_items}
@@ -56,7 +56,7 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
             "Information gain and SASRec cannot guide the same search.", "Set one of them only."
         )
     source = prepared.shared(inputs["data"])
-    catalog, windows = source.catalogue, source.windows(prepared.shared_rows(inputs["cases"]))
+    catalog, windows = source.catalog, source.windows(prepared.shared_rows(inputs["cases"]))
     train_targets = source.windows(prepared.shared_rows(inputs["train"])).targets
     counts_I = item_counts(train_targets, len(catalog))
     policy = load(inputs["backbone"], start=inputs.get("start"), **config.model.weights)
@@ -99,7 +99,7 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
 
 
 def _build_trie(
-    tokenizer: Any, catalog: Catalogue, config: DecodingConfig, counts_I: NDArray[np.int64]
+    tokenizer: Any, catalog: Catalog, config: DecodingConfig, counts_I: NDArray[np.int64]
 ) -> Trie:
     responses = encode_responses(tokenizer, catalog.titles, eos=config.append_eos)
     trie = build_trie(responses, counts_I > 0 if config.trained_only else None)
@@ -163,7 +163,7 @@ def _entropy_facts(
     }
 
 
-def _first_word_facts(ranking: Ranking, catalog: Catalogue) -> dict[str, Plain]:
+def _first_word_facts(ranking: Ranking, catalog: Catalog) -> dict[str, Plain]:
     """Return how often listed titles share their first word."""
     words = [first_word(catalog.titles[item]) for item in ranking.items[ranking.items >= 0]]
     if not words:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import prepared
-from bench.data.draws import draw_rows
-from bench.plan.items import DrawConfig
-from bench.records import Job
+from bench.data.sampling import draw_rows
+from bench.hashing import Job
+from bench.plan.item_stages import DrawConfig
 
 
 def run(job: Job, config: DrawConfig, inputs: Mapping[str, Path]) -> None:
-    """Write the numbers of the drawn samples; see `bench.data.draws.draw_rows`."""
+    """Write the numbers of the drawn samples; see `bench.data.sampling.draw_rows`."""
     samples = prepared.shared(inputs["data"]).sample_range(config.split)
     rows = draw_rows(
         samples, split=config.split, num=config.num, seed=config.seed, strict=config.strict

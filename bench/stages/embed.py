@@ -1,4 +1,4 @@
-"""Encode the catalogue's titles as prompts write them; the artefact is `vectors.npy`, (I, D)."""
+"""Encode the catalog's titles as prompts write them; the artifact is `vectors.npy`, (I, D)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bench.data import prepared
 from bench.data.encoders import encoder_checksums as current_checksums
 from bench.data.prompts import quotable
 from bench.errors import BenchError
-from bench.lm.encoder import load_encoder
-from bench.lm.grounding import TextEncoder
-from bench.plan.grounding import EmbedConfig
-from bench.records import Job
+from bench.hashing import Job
+from bench.models.lm.encode.grounding import TextEncoder
+from bench.models.lm.encode.sentence_encoder import load_encoder
+from bench.plan.grounding_stages import EmbedConfig
 
 FILE = "vectors.npy"
 
@@ -27,7 +27,7 @@ def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
     Raises:
         BenchError: The encoder's card has changed since the plan, or its files are missing.
     """
-    titles = [quotable(title) for title in prepared.shared(inputs["data"]).catalogue.titles]
+    titles = [quotable(title) for title in prepared.shared(inputs["data"]).catalog.titles]
     encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
     vectors_ID = encoder.encode(titles)
     np.save(job.out / FILE, vectors_ID)

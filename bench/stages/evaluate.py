@@ -1,4 +1,4 @@
-"""Compute the metrics of a ranking; the artefact is what a result is made of.
+"""Compute the metrics of a ranking; the artifact is what a result is made of.
 
 evaluation.json   metric values, sizes, tracked categories, the data's fingerprint
 cases.parquet     a line a test case: user, rank, per-case metrics, category masses
@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
+from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError
+from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
-from bench.metrics.ranking import LIST_ENDS
-from bench.plan.items import EvaluateConfig
-from bench.rankings import read_ranking
-from bench.records import Job
+from bench.plan.item_stages import EvaluateConfig
+from bench.results.ranking_file import read_ranking
 
 
 def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
@@ -32,7 +32,7 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     windows = source.windows(samples)
     lists = read_ranking(inputs["ranking"])
     shortest = int((lists.items != LIST_ENDS).sum(axis=1).min())
-    fitting = [k for k in config.ks if k <= min(len(source.catalogue), shortest)]
+    fitting = [k for k in config.ks if k <= min(len(source.catalog), shortest)]
     if not fitting:
         raise BenchError(
             f"The shortest list has {shortest} items, fewer than every requested k.",
@@ -42,7 +42,7 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
         lists,
         targets=windows.targets,
         histories=windows.histories,
-        catalogue=source.catalogue,
+        catalog=source.catalog,
         ks=fitting,
     )
     content = {
@@ -51,8 +51,8 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
             "ks": fitting,
             "num_cases": len(windows),
             "num_known": int(scores.known.sum()),
-            "num_items": len(source.catalogue),
-            "tracked": list(source.catalogue.tracked),
+            "num_items": len(source.catalog),
+            "tracked": list(source.catalog.tracked),
             "history_mass": scores.history_mass.tolist(),
         },
         "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
@@ -60,7 +60,7 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     users = [source.user_ids[user] for user in windows.users]
     pq.write_table(_case_table(samples, users, scores), job.out / "cases.parquet")
-    ids = np.array([*source.catalogue.ids, None], dtype=object)  # position -1 picks the None
+    ids = np.array([*source.catalog.ids, None], dtype=object)  # position -1 picks the None
     items = [ids[np.maximum(row, -1)].tolist() for row in lists.items[:, : max(fitting)]]
     table = pa.table(
         {

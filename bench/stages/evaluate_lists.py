@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.data import lists as list_files
+from bench.data import prepared_lists as list_files
+from bench.hashing import Job
 from bench.metrics.rerank import evaluate_lists, ordered_labels
-from bench.plan.listwise import EvaluateListsConfig
-from bench.records import Job
+from bench.plan.rerank_stages import EvaluateListsConfig
 
 
 def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> None:

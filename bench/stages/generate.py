@@ -13,23 +13,23 @@ from pathlib import Path
 
 from bench.data import prepared
 from bench.errors import BenchError
-from bench.lm.decode import (
+from bench.hashing import Job, Plain
+from bench.metrics.writing import first_word, new_share, top_share
+from bench.models.lm.chat_prompts import encode_questions, has_chat_template
+from bench.models.lm.decode.decoding import (
     TOKENS_AT_ONCE,
     Generated,
     answer_streams,
     generate_texts,
     title_streams,
 )
-from bench.lm.encoding import Tokenizer, encode_prompts, history_titles
-from bench.lm.grounding import quoted
-from bench.lm.model import LanguageModel, load
-from bench.lm.questions import encode_questions, has_chat_template
-from bench.lm.texts import Texts, write_texts
-from bench.lm.threads import compute_threads
-from bench.metrics.writing import first_word, new_share, top_share
-from bench.plan.language import GenerationConfig
-from bench.records import Job, Plain
-from bench.rerank.asked import Answers, load_questions, save_answers
+from bench.models.lm.encode.grounding import quoted
+from bench.models.lm.generated_texts import Texts, write_texts
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tokenization import Tokenizer, encode_prompts, history_titles
+from bench.models.lm.tuned_model import LanguageModel, load
+from bench.models.rerank.qa_files import Answers, load_questions, save_answers
+from bench.plan.language_stages import GenerationConfig
 
 DECIMALS = 6
 
@@ -56,7 +56,7 @@ def _generate_titles(
     windows = source.windows(prepared.shared_rows(inputs["rows"]))
     prompts, num_truncated = fit_prompts(
         policy.tokenizer,
-        history_titles(windows, source.catalogue),
+        history_titles(windows, source.catalog),
         nouns=config.nouns,
         max_length=_max_prompt_length(config),
     )

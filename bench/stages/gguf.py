@@ -1,16 +1,16 @@
-"""Fetch a backbone's GGUF file and convert it; the artefact is a model as transformers saves it."""
+"""Fetch a backbone's GGUF file and convert it; the artifact is a model as transformers saves it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.config.plugins import model_card
 from bench.data import assets
 from bench.errors import BenchError
-from bench.lm.gguf import convert
+from bench.hashing import Job
+from bench.models.lm.gguf import convert
 from bench.plan.backbones import GGUFConfig
-from bench.plugins import model_card
-from bench.records import Job
 
 
 def run(job: Job, config: GGUFConfig, inputs: Mapping[str, Path]) -> None:
@@ -30,7 +30,7 @@ def run(job: Job, config: GGUFConfig, inputs: Mapping[str, Path]) -> None:
         data_dir=job.data_dir,
         offline=job.offline,
         card_name=f"the model {name}",
-        licence=card.licence,
+        license=card.license,
         homepage=card.homepage or None,
     )
     job.facts.update(convert(path, job.out))

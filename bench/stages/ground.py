@@ -1,8 +1,8 @@
-"""Rank the catalogue for every case by nearness to the best text that was written for it.
+"""Rank the catalog for every case by nearness to the best text that was written for it.
 
-SPRec's scorer and BIGRec's, see `bench.lm.grounding`. Prompts write a title's double quotes as
-single ones, so titles are compared, and were encoded, in that form: what names an item to the
-letter is at distance 0 and counts as valid.
+SPRec's scorer and BIGRec's, see `bench.models.lm.encode.grounding`. Prompts write a title's double
+quotes as single ones, so titles are compared, and were encoded, in that form: what names an item to
+the letter is at distance 0 and counts as valid.
 """
 
 from __future__ import annotations
@@ -15,16 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.prompts import quotable
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.grounding import Adjust, TextEncoder, drawn_nearer, ground, quoted, spread
-from bench.lm.texts import read_texts
-from bench.plan.grounding import GroundingConfig
-from bench.rankings import write_ranking
-from bench.records import Job
-from bench.seqrec.checkpoint import load_scorer
+from bench.hashing import Job
+from bench.models.lm.encode.grounding import (
+    Adjust,
+    TextEncoder,
+    drawn_nearer,
+    ground,
+    quoted,
+    spread,
+)
+from bench.models.lm.generated_texts import read_texts
+from bench.models.seqrec.checkpoint import load_scorer
+from bench.plan.grounding_stages import GroundingConfig
+from bench.results.ranking_file import write_ranking
 from bench.stages.embed import planned_encoder, read_vectors
 
 DECIMALS = 6
@@ -49,7 +56,7 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
             encoder's card has changed since the plan.
     """
     source = prepared.shared(inputs["data"])
-    titles = [quotable(title) for title in source.catalogue.titles]
+    titles = [quotable(title) for title in source.catalog.titles]
     rows = prepared.shared_rows(inputs["cases"])
     texts = [row[0] for row in read_texts(inputs["generated"], rows=rows).texts]
     vectors_ID = read_vectors(inputs["vectors"])
@@ -70,7 +77,7 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
         adjust = _by_popularity(targets, len(titles), config.gamma)
     elif "oracle" in inputs:
         windows = source.windows(rows)
-        adjust = _by_oracle(inputs["oracle"], source.catalogue, windows, config.gamma)
+        adjust = _by_oracle(inputs["oracle"], source.catalog, windows, config.gamma)
     ranking = ground(texts, titles, encoder, min(config.depth, len(titles)), vectors_ID, adjust)
     write_ranking(ranking, job.out)
     assert ranking.valid is not None, "grounding tells which texts are titles"
@@ -87,9 +94,9 @@ def _by_popularity(targets: NDArray[np.integer], num_items: int, gamma: float) -
     return lambda rows_B, distances_BI: drawn_nearer(distances_BI, preference_1I, gamma)
 
 
-def _by_oracle(oracle: Path, catalogue: Catalogue, windows: Windows, gamma: float) -> Adjust:
+def _by_oracle(oracle: Path, catalog: Catalog, windows: Windows, gamma: float) -> Adjust:
     """Prefer items by SASRec's scores, case by case."""
-    score = load_scorer(oracle, catalogue)
+    score = load_scorer(oracle, catalog)
 
     def adjust(
         rows_B: NDArray[np.int64], distances_BI: NDArray[np.floating]

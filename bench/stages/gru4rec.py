@@ -1,14 +1,14 @@
-"""Train GRU4Rec in row form; `bench.seqrec.checkpoint` loads the artifact."""
+"""Train GRU4Rec in row form; `bench.models.seqrec.checkpoint` loads the artifact."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.plan.items import GRU4RecConfig
-from bench.records import Job
-from bench.seqrec.gru4rec import GRU4Rec
-from bench.seqrec.training import train_and_save
+from bench.hashing import Job
+from bench.models.seqrec.gru4rec import GRU4Rec
+from bench.models.seqrec.training import train_and_save
+from bench.plan.item_stages import GRU4RecConfig
 
 
 def run(job: Job, config: GRU4RecConfig, inputs: Mapping[str, Path]) -> None:

@@ -1,6 +1,6 @@
-"""Encode titles, or written texts, by the backbone's hidden states; the artefact is `vectors.npy`.
+"""Encode titles, or written texts, by the backbone's hidden states; the artifact is `vectors.npy`.
 
-For the catalogue's titles the artefact is that of `bench.stages.embed`, an item a row; for written
+For the catalog's titles the artifact is that of `bench.stages.embed`, an item a row; for written
 texts it has a row for each, in their order.
 """
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from bench.data import prepared
 from bench.data.prompts import quotable
-from bench.lm.grounding import quoted
-from bench.lm.hidden import HiddenStates
-from bench.lm.model import load
-from bench.lm.texts import read_texts
-from bench.lm.threads import compute_threads
-from bench.plan.grounding import HiddenConfig
-from bench.records import Job
+from bench.hashing import Job
+from bench.models.lm.encode.grounding import quoted
+from bench.models.lm.encode.hidden_states import HiddenStates
+from bench.models.lm.generated_texts import read_texts
+from bench.models.lm.threads import compute_threads
+from bench.models.lm.tuned_model import load
+from bench.plan.grounding_stages import HiddenConfig
 from bench.stages.embed import FILE
 
 
@@ -29,7 +29,7 @@ def run(job: Job, config: HiddenConfig, inputs: Mapping[str, Path]) -> None:
         cases = prepared.shared_rows(inputs["cases"])
         texts = [quoted(row[0]) for row in read_texts(inputs["generated"], rows=cases).texts]
     else:
-        texts = [quotable(title) for title in prepared.shared(inputs["data"]).catalogue.titles]
+        texts = [quotable(title) for title in prepared.shared(inputs["data"]).catalog.titles]
     model = load(inputs["backbone"], **config.model.weights)
     encoder = HiddenStates(model=model, divisor=job.micro_batch_divisor)
     with compute_threads(config.model.threads):

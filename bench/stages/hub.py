@@ -1,4 +1,4 @@
-"""Find a backbone of the Hugging Face hub; the artefact is a pointer to the folder of its files.
+"""Find a backbone of the Hugging Face hub; the artifact is a pointer to the folder of its files.
 
 backbone.json   {"folder": where the files lie}
 
@@ -23,8 +23,8 @@ from huggingface_hub.errors import (
 
 from bench.data.backbones import folder_checksum
 from bench.errors import BenchError
+from bench.hashing import Job
 from bench.plan.backbones import HubConfig
-from bench.records import Job
 
 # Never pickles, and none of the copies in other formats that some repositories hold.
 PATTERNS = ("model*.safetensors", "*.json", "tokenizer.model")
@@ -98,7 +98,7 @@ def _refusal(
     page = f"https://huggingface.co/{repository}"
     if isinstance(error, GatedRepoError) or status in UNAUTHORIZED:
         return BenchError(
-            f"The hub gives {name} ({repository}) only to those who accepted its licence.",
+            f"The hub gives {name} ({repository}) only to those who accepted its license.",
             f"Accept it at {page}, log in with `hf auth login` and run again, or name a folder of "
             "yours with --model-path.",
         )

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.cards import DatasetCard
-from bench.data import assets, lists
-from bench.data.chosen import chosen_file
-from bench.data.listmaking import category_field, make_lists, narrowed
+from bench.config.cards import DatasetCard
+from bench.config.plugins import dataset_card
+from bench.data import assets, prepared_lists
+from bench.data.candidate_lists import category_field, make_lists, narrowed
 from bench.data.readers import read
+from bench.data.user_files import chosen_file
 from bench.errors import BenchError
-from bench.plan.listwise import CandidateListsConfig
-from bench.plugins import dataset_card
-from bench.records import Job, digest
-from bench.rerank.titles import clean_title
+from bench.hashing import Job, digest
+from bench.models.rerank.titles import clean_title
+from bench.plan.rerank_stages import CandidateListsConfig
 
 
 def run(job: Job, config: CandidateListsConfig, inputs: Mapping[str, Path]) -> None:
@@ -48,7 +48,7 @@ def run(job: Job, config: CandidateListsConfig, inputs: Mapping[str, Path]) -> N
         seed=config.seed,
     )
     candidate_lists = narrowed(candidate_lists, config.max_users, seed=config.seed)
-    lists.write(candidate_lists, job.out)
+    prepared_lists.write(candidate_lists, job.out)
     job.facts["counts"] = dict(candidate_lists.counts)
     job.facts["fingerprint"] = candidate_lists.fingerprint
 
@@ -65,7 +65,7 @@ def _fetch_files(
             data_dir=job.data_dir,
             offline=job.offline,
             card_name=name,
-            licence=card.licence,
+            license=card.license,
             homepage=card.homepage,
         )
         for role, sha256 in checksums.items()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import lists as list_files
-from bench.plan.listwise import ListOrderConfig
-from bench.records import Job
+from bench.data import prepared_lists as list_files
+from bench.hashing import Job
+from bench.plan.rerank_stages import ListOrderConfig
 
 
 def run(job: Job, config: ListOrderConfig, inputs: Mapping[str, Path]) -> None:

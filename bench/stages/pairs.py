@@ -20,12 +20,12 @@ from bench.data.negatives import drawn, replaced, similar
 from bench.data.prompts import quotable, response
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.grounding import TextEncoder, ground
-from bench.lm.texts import read_texts
-from bench.lm.threads import compute_threads
+from bench.hashing import Job, derive_seed
+from bench.models.lm.encode.grounding import TextEncoder, ground
+from bench.models.lm.generated_texts import read_texts
+from bench.models.lm.threads import compute_threads
+from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.preference_stages import PairConfig
-from bench.records import Job, derive_seed
-from bench.seqrec.checkpoint import load_scorer
 from bench.stages.embed import planned_encoder, read_vectors
 
 SPARE = 8
@@ -152,7 +152,7 @@ def _known_rows(data: Path, rows: Path) -> _Rows:
         indices=indices,
         samples=samples[indices],
         windows=source.windows(samples[indices]),
-        titles=[quotable(title) for title in source.catalogue.titles],
+        titles=[quotable(title) for title in source.catalog.titles],
     )
 
 
@@ -230,7 +230,7 @@ def _smoothing(
     targets = known.windows.targets[chosen]
     gaps = np.empty(len(chosen))
     with compute_threads(1):
-        score = load_scorer(oracle, known.source.catalogue)
+        score = load_scorer(oracle, known.source.catalog)
         for start in range(0, len(chosen), SCORED_AT_ONCE):
             part = slice(start, start + SCORED_AT_ONCE)
             scores = score(known.windows.histories[chosen[part]]).astype(np.float64)
@@ -252,6 +252,6 @@ def _rejected_facts(
         "same_as_target": sum(
             row.count(target) for row, target in zip(rejected, targets, strict=True)
         ),
-        "in_catalogue": sum(text in titles for row in rejected for text in row),
+        "in_catalog": sum(text in titles for row in rejected for text in row),
         "rejected": sum(map(len, rejected)),
     }

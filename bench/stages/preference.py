@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 from bench.data import prepared
 from bench.data.prompts import quotable
 from bench.errors import BenchError
-from bench.lm.branches import takes_branches
-from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.lm.losses import resolved
-from bench.lm.model import LanguageModel, load
-from bench.lm.preferring import DECIMALS, Pair, longest, prefer, referenced
-from bench.lm.questions import encode_answers, encode_questions
+from bench.hashing import Job, Plain
+from bench.models.lm.chat_prompts import encode_answers, encode_questions
+from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
+from bench.models.lm.train.preference_losses import resolved
+from bench.models.lm.train.preference_trainer import DECIMALS, Pair, longest, prefer, referenced
+from bench.models.lm.train.shared_prefix import takes_branches
+from bench.models.lm.tuned_model import LanguageModel, load
+from bench.models.rerank.qa_files import load_questions
 from bench.plan.preference_stages import PreferenceConfig
-from bench.records import Job, Plain
-from bench.rerank.asked import load_questions
 
 
 def run(job: Job, config: PreferenceConfig, inputs: Mapping[str, Path]) -> None:
@@ -94,7 +94,7 @@ def encode_titles(
     """Encode pairs of titles: the prompt of each sample, its target, the rejected responses."""
     if not table["sample"]:
         return []
-    catalog = source.catalogue
+    catalog = source.catalog
     windows = source.windows(np.array(table["sample"], dtype=np.int64))
     chosen = [catalog.titles[target] for target in windows.targets]
     texts = [*chosen, *(text for rejected in table["rejected"] for text in rejected)]
@@ -165,10 +165,10 @@ def _encode_answers(
 
 def _title_facts(source: prepared.Prepared, table: Mapping[str, Sequence[Any]]) -> dict[str, Plain]:
     """Describe the pairs: their number, and fractions of rejected responses by what they are."""
-    titles = {quotable(title) for title in source.catalogue.titles}
+    titles = {quotable(title) for title in source.catalog.titles}
     windows = source.windows(np.array(table["sample"], dtype=np.int64))
     rejected = [
-        (quotable(text), quotable(source.catalogue.titles[target]))
+        (quotable(text), quotable(source.catalog.titles[target]))
         for texts, target in zip(table["rejected"], windows.targets, strict=True)
         for text in texts
     ]
@@ -176,7 +176,7 @@ def _title_facts(source: prepared.Prepared, table: Mapping[str, Sequence[Any]]) 
         "pairs": len(table["sample"]),
         "rejected": len(rejected),
         "rejected_is_chosen": _mean([text == target for text, target in rejected]),
-        "rejected_in_catalogue": _mean([text in titles for text, _ in rejected]),
+        "rejected_in_catalog": _mean([text in titles for text, _ in rejected]),
         "mean_smoothing": _mean(table["smoothing"]),
     }
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.cards import DatasetCard
+from bench.config.cards import DatasetCard
+from bench.config.plugins import dataset_card
 from bench.data import assets, prepared
-from bench.data.chosen import chosen_file, other_versions
 from bench.data.prepare import mismatches, prepare
+from bench.data.user_files import chosen_file, other_versions
 from bench.errors import BenchError
+from bench.hashing import Job, checksum, digest
 from bench.plan.config import to_plain
-from bench.plan.items import PrepareConfig
-from bench.plugins import dataset_card
-from bench.records import Job, checksum, digest
+from bench.plan.item_stages import PrepareConfig
 
 
 def run(job: Job, config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
@@ -55,7 +55,7 @@ def fetch_raw(
     """Return the raw files of a data set by role, fetched where they are not at hand.
 
     Raises:
-        BenchError: Where one cannot be had, with its name, address and licence.
+        BenchError: Where one cannot be had, with its name, address and license.
     """
     card = dataset_card(name)
     return {
@@ -64,7 +64,7 @@ def fetch_raw(
             data_dir=data_dir,
             offline=offline,
             card_name=name,
-            licence=card.licence,
+            license=card.license,
             homepage=card.homepage,
         )
         for role, sha256 in checksums.items()

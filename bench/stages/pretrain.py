@@ -1,4 +1,4 @@
-"""Pretrain a built backbone on the training period's histories; the artefact is a backbone, too."""
+"""Pretrain a built backbone on the training period's histories; the artifact is a backbone, too."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.data import lists as list_data
 from bench.data import prepared
-from bench.lm.model import load
-from bench.lm.pretraining import pretrain, texts, training_histories
+from bench.data import prepared_lists as list_data
+from bench.hashing import Job
+from bench.models.lm.train.pretrain_trainer import pretrain, texts, training_histories
+from bench.models.lm.tuned_model import load
 from bench.plan.backbones import PretrainConfig
-from bench.records import Job
 
 UNCHANGED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 

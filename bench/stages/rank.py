@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import plugins
+from bench.config import plugins
 from bench.data import prepared
+from bench.data.ranking import Ranking, top_items
 from bench.errors import BenchError
-from bench.metrics.ranking import Ranking, top_items
-from bench.plan.items import RankConfig
-from bench.rankings import write_ranking
-from bench.records import Job
+from bench.hashing import Job
+from bench.plan.item_stages import RankConfig
+from bench.results.ranking_file import write_ranking
 
 CHUNK_SIZE = 1024
 
@@ -31,8 +31,8 @@ def run(job: Job, config: RankConfig, inputs: Mapping[str, Path]) -> None:
     source = prepared.shared(inputs["data"])
     windows = source.windows(prepared.shared_rows(inputs["cases"]))
     fitted_on: Any = inputs.get("model") or source.windows(prepared.shared_rows(inputs["train"]))
-    score = plugins.function(config.scorer)(fitted_on, source.catalogue, **config.settings)
-    num_items = len(source.catalogue)
+    score = plugins.function(config.scorer)(fitted_on, source.catalog, **config.settings)
+    num_items = len(source.catalog)
     items, scores = [], []
     with _limit_threads(config.threads):
         for start in range(0, len(windows), CHUNK_SIZE):
@@ -48,7 +48,7 @@ def _limit_threads(threads: int) -> AbstractContextManager[None]:
     """Limit torch's threads if the scorer imported torch; other scorers do not need torch."""
     if "torch" not in sys.modules:
         return nullcontext()
-    from bench.lm.threads import compute_threads
+    from bench.models.lm.threads import compute_threads
 
     return compute_threads(threads)
 

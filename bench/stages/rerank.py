@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import lists as list_files
+from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
-from bench.plan.listwise import RerankerConfig
-from bench.records import Job, derive_seed
-from bench.rerank.model import save
-from bench.rerank.scoring import score_lists
-from bench.rerank.training import train_on_lists
-from bench.rerank.vectors import list_tensors, read_text_vectors, shuffle_user_texts
+from bench.hashing import Job, derive_seed
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.model import save
+from bench.models.rerank.scoring import score_lists
+from bench.models.rerank.training import train_on_lists
+from bench.models.rerank.vectors import list_tensors, read_text_vectors, shuffle_user_texts
+from bench.plan.rerank_stages import RerankerConfig
 
 
 def run(job: Job, config: RerankerConfig, inputs: Mapping[str, Path]) -> None:

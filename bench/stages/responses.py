@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.data import lists as list_files
+from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
-from bench.lm.questions import Prompt
-from bench.plan.knowledge import ExternalAnswersConfig
-from bench.records import Job, checksum
-from bench.rerank.asked import Answers, load_questions, save_answers
-from bench.rerank.endpoint import Endpoint, NoReplyError, check_request_limit, find_endpoint
-from bench.rerank.responses import find_answers, record_reply, responses_file
+from bench.hashing import Job, checksum
+from bench.models.lm.chat_prompts import Prompt
+from bench.models.rerank.endpoint import Endpoint, NoReplyError, check_request_limit, find_endpoint
+from bench.models.rerank.qa_files import Answers, load_questions, save_answers
+from bench.models.rerank.recorded_answers import find_answers, record_reply, responses_file
+from bench.plan.knowledge_stages import ExternalAnswersConfig
 
 MIN_ANSWERED = 0.995
 NUM_CONNECTIONS = 8

@@ -18,16 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.data import lists as list_files
-from bench.data.lists import PARTS, Lists
+from bench.data import prepared_lists as list_files
+from bench.data.prepared_lists import PARTS, Lists
 from bench.errors import BenchError
-from bench.lm.threads import compute_threads
-from bench.plan.knowledge import RewardPairsConfig
-from bench.records import Job, Plain, derive_seed
-from bench.rerank.asked import Answers, Questions, load_answers, load_questions
-from bench.rerank.knowledge import PairSelection, Rewards, compute_rewards, select_pairs
-from bench.rerank.training import train_on_lists
-from bench.rerank.vectors import TextVectors, list_tensors, read_text_vectors
+from bench.hashing import Job, Plain, derive_seed
+from bench.models.lm.threads import compute_threads
+from bench.models.rerank.knowledge import PairSelection, Rewards, compute_rewards, select_pairs
+from bench.models.rerank.qa_files import Answers, Questions, load_answers, load_questions
+from bench.models.rerank.training import train_on_lists
+from bench.models.rerank.vectors import TextVectors, list_tensors, read_text_vectors
+from bench.plan.knowledge_stages import RewardPairsConfig
 
 DECIMALS = 6
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import prepared
-from bench.plan.items import SampleConfig
-from bench.records import Job, derive_seed
+from bench.hashing import Job, derive_seed
+from bench.plan.item_stages import SampleConfig
 
 
 def run(job: Job, config: SampleConfig, inputs: Mapping[str, Path]) -> None:

@@ -1,14 +1,14 @@
-"""Train SASRec in row form; `bench.seqrec.checkpoint` loads the artifact."""
+"""Train SASRec in row form; `bench.models.seqrec.checkpoint` loads the artifact."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.plan.items import SASRecConfig
-from bench.records import Job
-from bench.seqrec.sasrec import SASRec
-from bench.seqrec.training import train_and_save
+from bench.hashing import Job
+from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.training import train_and_save
+from bench.plan.item_stages import SASRecConfig
 
 
 def run(job: Job, config: SASRecConfig, inputs: Mapping[str, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Choose among rankings by a metric on validation; the artefact is the chosen one's test ranking.
+"""Choose among rankings by a metric on validation; the artifact is the chosen one's test ranking.
 
 ranking.parquet  the winner's, as it was
 choice.json      the metric, the chosen candidate, every candidate's value on validation
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from bench.data import prepared
 from bench.errors import BenchError, unknown
+from bench.hashing import Job
 from bench.metrics.evaluate import evaluate
 from bench.metrics.names import Metric, parse
-from bench.plan.choice import SelectConfig
-from bench.rankings import FILE, read_ranking
-from bench.records import Job
+from bench.plan.selection import SelectConfig
+from bench.results.ranking_file import FILE, read_ranking
 
 
 def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
@@ -54,7 +54,7 @@ def _value(metric: Metric, name: str, data: Path, cases: Path, ranking: Path) ->
         read_ranking(ranking),
         targets=windows.targets,
         histories=windows.histories,
-        catalogue=source.catalogue,
+        catalog=source.catalog,
         ks=[metric.k or 1],
     ).metrics
     if metric.name not in found:

@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import plugins
+from bench.config import plugins
 from bench.data import prepared
-from bench.data.catalogue import Catalogue
+from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.lm.batches import Texts, checked_weights
-from bench.lm.encoding import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.lm.finetuning import fine_tune
-from bench.lm.information import token_groups
-from bench.lm.model import load
-from bench.lm.training import isolated
-from bench.plan.language import SFTConfig
-from bench.records import Job, derive_seed
+from bench.hashing import Job, derive_seed
+from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
+from bench.models.lm.train.collate import Texts, checked_weights
+from bench.models.lm.train.common import isolated
+from bench.models.lm.train.information_gain import token_groups
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.models.lm.tuned_model import load
+from bench.plan.language_stages import SFTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Encoder:
     """
 
     tokenizer: Tokenizer
-    catalog: Catalogue
+    catalog: Catalog
     config: SFTConfig
 
     def responses(self, windows: Windows) -> list[list[int]]:
@@ -88,7 +88,7 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             seed=config.seed,
             **config.model.weights,
         )
-        encoder = Encoder(tokenizer=model.tokenizer, catalog=source.catalogue, config=config)
+        encoder = Encoder(tokenizer=model.tokenizer, catalog=source.catalog, config=config)
         texts, num_truncated = _encode(encoder, train, config.counterfactual_weight > 0)
         responses = texts.responses
         if config.weighting:
@@ -96,12 +96,12 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             weights = function(
                 responses,
                 train,
-                source.catalogue,
+                source.catalog,
                 model.tokenizer,
                 **config.weighting_arguments,
             )
             texts = replace(texts, weights=checked_weights(weights, responses, config.weighting))
-        groups = token_groups(responses, train, source.catalogue, model.tokenizer)
+        groups = token_groups(responses, train, source.catalog, model.tokenizer)
         facts = fine_tune(
             model.model,
             model.tokenizer,

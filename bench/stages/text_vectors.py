@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import lists as list_files
+from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
-from bench.lm.encoder import Encoder
-from bench.lm.trigrams import Trigrams
-from bench.plan.knowledge import TextVectorsConfig
-from bench.records import Job
-from bench.rerank.asked import load_answers, load_questions
-from bench.rerank.prompts import write_user_text
-from bench.rerank.vectors import VECTORS_FILE
-from bench.rerank.windows import encode_long_texts
+from bench.hashing import Job
+from bench.models.lm.encode.sentence_encoder import Encoder
+from bench.models.lm.encode.trigrams import Trigrams
+from bench.models.rerank.long_text_windows import encode_long_texts
+from bench.models.rerank.prompts import write_user_text
+from bench.models.rerank.qa_files import load_answers, load_questions
+from bench.models.rerank.vectors import VECTORS_FILE
+from bench.plan.knowledge_stages import TextVectorsConfig
 from bench.stages.embed import planned_encoder
 
 DECIMALS = 6

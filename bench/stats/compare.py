@@ -1,7 +1,7 @@
 """Comparisons as a board prints them: two methods, one against the rest, all pairs, ties.
 
 They answer whether other users would give the same verdict. Whether other seeds would is another
-question, and `bench.stats.seeds` has it.
+question, and `bench.stats.seed_variance` has it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 from bench.metrics.names import Metric, parse
 from bench.stats.corrections import benjamini_hochberg, holm
 from bench.stats.intervals import interval
+from bench.stats.label_swap import label_swap
 from bench.stats.paired import paired_t, sign_flip
-from bench.stats.randomisation import ROUNDING
-from bench.stats.sample import Sample, align, align_lists, per_case
-from bench.stats.seeds import by_seed
-from bench.stats.swap import label_swap
-from bench.stats.tally import tallies
+from bench.stats.randomization import ROUNDING
+from bench.stats.samples import Sample, align, align_lists, per_case
+from bench.stats.seed_variance import by_seed
+from bench.stats.set_metrics import tallies
 
 ALPHA = 0.05
 NUM_RESAMPLES = 9999
@@ -40,7 +40,7 @@ class Comparison:
         low: Lower end of its 95 % interval; None with a single unit.
         high: Upper end of it; None with a single unit.
         relative: The difference over the reference's value; None if that is 0.
-        d_z: Standardised effect of a per-case metric; None for set-level ones and where the
+        d_z: Standardized effect of a per-case metric; None for set-level ones and where the
             differences do not vary although they are not 0.
         p: Raw two-sided p-value in (0, 1].
         p_adjusted: Corrected within the family; None if that has not been done.

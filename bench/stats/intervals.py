@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.metrics.names import Metric
-from bench.stats.tally import Tally
+from bench.stats.set_metrics import Tally
 
 Weights = NDArray[np.int32]
 Interval = tuple[float, float] | tuple[None, None]

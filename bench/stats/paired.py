@@ -1,4 +1,4 @@
-"""Paired tests of a metric that is a mean over cases: sign-flip randomisation and paired t.
+"""Paired tests of a metric that is a mean over cases: sign-flip randomization and paired t.
 
 Both hold their level on recommender data, where Wilcoxon and sign tests do not (Urbano, Lima &
 Hanjalic, SIGIR 2019; Ihemelandu & Ekstrand, SIGIR 2023). The sign-flip test gives the verdict; the
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.stats.randomisation import ROUNDING, randomisation_p
+from bench.stats.randomization import ROUNDING, randomization_p
 
 BATCH_ELEMENTS = 1 << 20
 
@@ -26,7 +26,7 @@ class PairedT:
         difference: Mean over all cases, in the metric's unit.
         low: Lower end of the 95 % interval; None with a single unit.
         high: Upper end of it; None with a single unit.
-        d_z: Standardised effect, t / sqrt(U), for cases as units the mean over the standard
+        d_z: Standardized effect, t / sqrt(U), for cases as units the mean over the standard
             deviation of the differences (Cohen 1988); None where the differences do not vary
             although they are not 0, and with a single unit.
         p: Two-sided, in [0, 1]; None where d_z is None.
@@ -62,7 +62,7 @@ def sign_flip(sums: NDArray[np.float64], *, num_resamples: int = 9999, seed: int
         flipped: NDArray[np.float64] = total - 2 * (flips.astype(np.float64) @ moving)
         return flipped
 
-    return randomisation_p(
+    return randomization_p(
         statistic,
         num_units=len(moving),
         num_resamples=num_resamples,
@@ -78,7 +78,7 @@ def paired_t(
     """Estimate the mean difference over cases, with the standard error between units.
 
     With cases nested in users the mean over cases is a ratio of user sums to user sizes; its
-    linearised standard error (Cochran 1977, chapter 6) lets users differ in size and
+    linearized standard error (Cochran 1977, chapter 6) lets users differ in size and
     equals the ordinary paired one where every unit has one case.
 
     Args:

@@ -25,9 +25,9 @@ from scipy import stats
 from bench.errors import BenchError
 from bench.metrics.names import Metric, parse
 from bench.stats.intervals import BY_JACKKNIFE, interval
-from bench.stats.randomisation import ROUNDING
-from bench.stats.sample import Sample, Units, align, align_lists, per_case
-from bench.stats.tally import tallies
+from bench.stats.randomization import ROUNDING
+from bench.stats.samples import Sample, Units, align, align_lists, per_case
+from bench.stats.set_metrics import tallies
 
 POWER = 0.8
 ALPHA = 0.05
@@ -181,7 +181,7 @@ def _spread_of_means(
 
 
 def _by_unit(values: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
-    """Sum residuals within units, per mean size: the linearised mean over cases, (S, U)."""
+    """Sum residuals within units, per mean size: the linearized mean over cases, (S, U)."""
     rest = values - values.mean(axis=1, keepdims=True)
     sums = np.stack([np.bincount(units.of_case, weights=one, minlength=units.num) for one in rest])
     return np.asarray(sums * (units.num / len(units.of_case)))

@@ -19,8 +19,8 @@ from bench.errors import BenchError
 from bench.metrics.names import Metric, parse
 from bench.stats.intervals import interval
 from bench.stats.paired import paired_t
-from bench.stats.sample import Sample, Units, known_only, per_case
-from bench.stats.tally import Tally, tallies
+from bench.stats.samples import Sample, Units, known_only, per_case
+from bench.stats.set_metrics import Tally, tallies
 
 MIN_ROWS = 3
 

@@ -1,49 +1,19 @@
 """Two ways to work off a search: in this process, or by Ray Tune.
 
 Tune runs the trials, gives them their share of the machine and tries a dead worker's again. What is
-tried next, and what is stopped, is the book's to say (`bench.tuning.halving`), and it says the same
+tried next, and what is stopped, is the book's to say (`bench.tuning.asha`), and it says the same
 whatever the order in which trials end. Tune's own state is thrown away: the store has all that a
 search needs to go on.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from bench.runner.executors import InlineExecutor
-from bench.runner.policy import next_divisor
-from bench.runner.work import Order, Outcome, StageOrder
-from bench.tuning.book import Book
-from bench.tuning.halving import Look
-
-Say = Callable[[Look], None]
-"""Called after each look, with what was looked at."""
-
-
-def carry_out(given: Order, time_limit: float | None = None) -> list[Outcome]:
-    """Do some work in this process, again where the failure policy says so.
-
-    Returns:
-        What became of each try, the last one deciding.
-    """
-    outcomes: list[Outcome] = []
-    while True:
-        executor = InlineExecutor(time_limit)
-        executor.submit(given)
-        outcomes += executor.wait()
-        failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
-        if outcomes[-1].failure is None:
-            return outcomes
-        divisor = next_divisor(failures, given.micro_batch_divisor)
-        if divisor is None:
-            return outcomes
-        given = dataclasses.replace(given, micro_batch_divisor=divisor)
+from bench.tuning.search_state import Book
+from bench.tuning.work import Say, carry_out
 
 
 def run_inline(book: Book, *, say: Say, time_limit: float | None = None) -> None:
@@ -77,8 +47,8 @@ def run_with_tune(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is the command's
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its newer display cannot be silenced
-    from bench.runner.ray import RayExecutor
-    from bench.tuning.looks import fit
+    from bench.runner.ray_executor import RayExecutor
+    from bench.tuning.ray_tune import fit
 
     joined = RayExecutor(address=address, num_cpus=num_cpus)  # starts Ray as every run does
     state = folder / ".tune"
@@ -96,23 +66,3 @@ def run_with_tune(
     finally:
         joined.close()
         shutil.rmtree(state, ignore_errors=True)
-
-
-def order_as_text(given: Order) -> str:
-    """Write an order as JSON, for Tune reads meaning into nested configurations."""
-    return json.dumps(dataclasses.asdict(given))
-
-
-def order_from_text(text: str) -> Order:
-    """Read what `order_as_text` wrote."""
-    content: dict[str, Any] = json.loads(text)
-    stages = [
-        StageOrder(
-            **{
-                **stage,
-                "inputs": {name: (kind, key) for name, (kind, key) in stage["inputs"].items()},
-            }
-        )
-        for stage in content.pop("stages")
-    ]
-    return Order(**content, stages=tuple(stages))

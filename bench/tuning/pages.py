@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.board.markdown import escape, grid
-from bench.board.pages import write_pages
-from bench.results import write_whole
-from bench.tuning.findings import Findings, Line, as_json, how
+from bench.files import write_whole
+from bench.report.render.markdown import escape, grid
+from bench.report.render.pages import write_pages
+from bench.tuning.report import Findings, Line, as_json, how
 from bench.tuning.search import fixed
 
 BOARD_METRICS = ("HR@5", "NDCG@5", "DivRatio@5", "ORRatio@5", "MGU@5")
@@ -152,7 +152,7 @@ def render_markdown(found: Findings, command: str) -> str:
 def render_html(found: Findings, command: str) -> str:
     """Render the page of a search as one self-contained file."""
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader("bench.tuning"), PackageLoader("bench.board")]),
+        loader=ChoiceLoader([PackageLoader("bench.tuning"), PackageLoader("bench.report.render")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import plugins
-from bench.cards import BoardRow, Rows
-from bench.config import Override, check_setting
+from bench.config import plugins
+from bench.config.cards import BoardRow, Rows
+from bench.config.settings import build_method, overrides_for, resolve_settings, setting_layers
+from bench.config.toml import Override, check_setting
 from bench.errors import BenchError
+from bench.hashing import Plain, digest
 from bench.metrics.names import parse
 from bench.plan import Data, Model, evaluate, language_model
-from bench.records import Plain, digest
-from bench.settings import build_method, overrides_for, resolve_settings, setting_layers
-from bench.trials import DEFAULT_KS, Trial, dataset
-from bench.tuning.halving import Look, rungs
+from bench.plan.trials import DEFAULT_KS, Trial, dataset
+from bench.tuning.asha import Look, rungs
 from bench.tuning.space import Space, configurations
 
 TRIAL_SEED = 0

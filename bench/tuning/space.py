@@ -5,7 +5,7 @@
 
 A setting is drawn from `choices`, between two numbers `uniform`ly or `log_uniform`ly, or from the
 whole numbers between two `integers`, both among them. The resource is the setting that a
-configuration is given little of at first (see `bench.tuning.halving`).
+configuration is given little of at first (see `bench.tuning.asha`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench import plugins
-from bench.config import (
+from bench.config import plugins
+from bench.config.toml import (
     Card,
     check_card,
     check_setting,
@@ -30,7 +30,7 @@ from bench.config import (
     similar_path,
 )
 from bench.errors import BenchError
-from bench.records import Plain, canonical_json, derive_seed
+from bench.hashing import Plain, canonical_json, derive_seed
 
 LISTED = 4096  # spaces of at most so many configurations are listed, not sampled
 PATIENCE = 1000  # draws in a row that may repeat an earlier one

@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from bench import plugins
-from bench.cards import BoardCard, DatasetCard, RawFile
-from bench.claims.cards import Book, book_paths, load
+from bench.config import plugins
+from bench.config.cards import BoardCard, DatasetCard, RawFile
 from bench.data.encoders import encoder_card
-from bench.data.peers import PEERS
 from bench.data.readers import READERS
-from bench.published import load as load_published
+from bench.data.released_splits import PEERS
+from bench.report.claims.cards import Book, book_paths, load
+from bench.report.published import load as load_published
 
 from . import register
 from .markdown import about, anchor, code, document, fields, prose, table
@@ -41,7 +41,7 @@ def _sets(sets: Mapping[str, DatasetCard]) -> str:
             f"{card.expected['items']:,}" if "items" in card.expected else "",
             f"{card.expected['interactions']:,}" if "interactions" in card.expected else "",
             "yes" if card.lists else "",
-            prose(card.licence),
+            prose(card.license),
         )
         for name, card in sets.items()
     ]
@@ -50,7 +50,7 @@ def _sets(sets: Mapping[str, DatasetCard]) -> str:
         "Cards say where raw files come from and how they are prepared; none is shipped."
         " [Add a data set](../add-data-set.md) shows how to write one. Counts are those that a card"
         " expects; `bench data stats NAME` counts what is there.",
-        table(("name", "title", "items", "interactions", "lists", "licence"), rows),
+        table(("name", "title", "items", "interactions", "lists", "license"), rows),
     )
 
 
@@ -66,7 +66,7 @@ def _set(name: str, card: DatasetCard, boards: Mapping[str, BoardCard]) -> str:
         if ours == name
     ]
     parts = [prose(card.description), f"    bench data prepare {name}"]
-    parts += [f"- **Licence:** {prose(card.licence)}\n- **Citation:** {prose(card.citation)}"]
+    parts += [f"- **License:** {prose(card.license)}\n- **Citation:** {prose(card.citation)}"]
     if card.homepage:
         parts.append(f"- **Home page:** <{card.homepage}>")
     if printed:

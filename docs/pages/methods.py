@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import plugins
-from bench.cards import BoardCard, BoardRow
-from bench.config import setting_names
+from bench.config import plugins, search_path
+from bench.config.cards import BoardCard, BoardRow
+from bench.config.toml import setting_names
 from bench.plan import Stage
+from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.testing import BUDGET, DATASETS, MODEL
-from bench.trials import Board, Trial, all_ks, board_trials
 
 from . import register
 from .markdown import about, arxiv_links, code, document, helps, paragraphs, prose, table
 
-TASKS = {"next-item": "ranks the catalogue", "rerank": "re-ranks lists"}
-STAGES = Path(plugins.PACKAGE) / "stages"
+TASKS = {"next-item": "ranks the catalog", "rerank": "re-ranks lists"}
+STAGES = Path(search_path.PACKAGE) / "stages"
 
 
 def pages() -> Iterator[tuple[str, str]]:

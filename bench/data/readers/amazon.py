@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.config import Card, check_card
-from bench.data.cells import finite, whole_seconds
-from bench.data.objects import Record, names, read_json, read_literals, required, text
+from bench.config.toml import Card, check_card
+from bench.data.file_roles import require
+from bench.data.json_lines import Record, names, read_json, read_literals, required, text
+from bench.data.parse_numbers import finite, whole_seconds
 from bench.data.raw import Collector, RawData
-from bench.data.roles import require
 
 ROLES = ("interactions", "items")
 

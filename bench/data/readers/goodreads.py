@@ -19,12 +19,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.config import Card, check_card
-from bench.data.cells import finite
-from bench.data.lines import FETCH_AGAIN
-from bench.data.objects import read_json, required, text
+from bench.config.toml import Card, check_card
+from bench.data.file_roles import require
+from bench.data.json_lines import read_json, required, text
+from bench.data.parse_numbers import finite
 from bench.data.raw import Collector, RawData
-from bench.data.roles import require
+from bench.data.text_lines import FETCH_AGAIN
 from bench.errors import BenchError
 
 ROLES = ("interactions", "items")

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from bench.config import Card, check_card
-from bench.data.cells import finite, whole_seconds
-from bench.data.lines import FETCH_AGAIN, read_lines
+from bench.config.toml import Card, check_card
+from bench.data.file_roles import require
+from bench.data.parse_numbers import finite, whole_seconds
 from bench.data.raw import Collector, RawData
-from bench.data.roles import require
+from bench.data.text_lines import FETCH_AGAIN, read_lines
 from bench.errors import BenchError
 
 ROLES, OF_PROFILES = ("interactions", "items"), ("users",)

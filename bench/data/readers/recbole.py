@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config import Card, check_card
-from bench.data.cells import finite, whole_seconds
-from bench.data.lines import FETCH_AGAIN, read_lines
+from bench.config.toml import Card, check_card
+from bench.data.file_roles import require
+from bench.data.parse_numbers import finite, whole_seconds
 from bench.data.raw import Collector, RawData
-from bench.data.roles import require
+from bench.data.text_lines import FETCH_AGAIN, read_lines
 from bench.errors import BenchError, unknown
 
 TYPES = ("token", "token_seq", "float", "float_seq")

@@ -22,11 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.config import Card, check_card
-from bench.data.lines import FETCH_AGAIN
-from bench.data.objects import Record, names, read_literals, required, text
+from bench.config.toml import Card, check_card
+from bench.data.file_roles import require
+from bench.data.json_lines import Record, names, read_literals, required, text
 from bench.data.raw import Collector, RawData
-from bench.data.roles import require
+from bench.data.text_lines import FETCH_AGAIN
 from bench.errors import BenchError
 
 ROLES = ("interactions", "items")

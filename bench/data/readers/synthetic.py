@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from bench.config import Card, check_card
+from bench.config.toml import Card, check_card
 from bench.data.raw import Collector, RawData
 from bench.errors import BenchError
-from bench.records import derive_seed
+from bench.hashing import derive_seed
 
 SUCCESSOR, OWN_GROUP = 0.6, 0.25
 LONGEST_GAP = 10
@@ -105,7 +105,7 @@ def _walk(
         chance = rng.random()
         recent = sequence[-gap:]
         step = (sequence[-1] + sizes.categories) if sequence else 0
-        # The last places of the catalogue close each ring on its category's first item.
+        # The last places of the catalog close each ring on its category's first item.
         step = step if step < sizes.items else step % sizes.categories
         if sequence and chance < SUCCESSOR and step not in recent:
             sequence.append(step)

@@ -1,0 +1,1 @@
+"""Cards, TOML, settings and their precedence, plug-in discovery."""

@@ -1,0 +1,130 @@
+"""Cards of backbone models: where weights come from, how they are tuned, what they need."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from bench.config.cards import RawFile
+from bench.config.toml import Card
+from bench.hashing import Plain
+
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Architecture(Card):
+    """A Llama built from nothing: random weights, a tokenizer trained on the titles."""
+
+    layers: int = Field(ge=1)
+    width: int = Field(ge=8)
+    heads: int = Field(ge=1)
+    intermediate: int = Field(ge=8)
+    vocabulary: int = Field(ge=300)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Architecture:
+        if self.width % (2 * self.heads):
+            raise ValueError("width must be divisible by twice the number of heads")
+        return self
+
+
+class Pretraining(Card):
+    """How a built model is pretrained; see `bench.plan.backbones.PretrainConfig`.
+
+    Attributes:
+        seed: The same for all trials.
+    """
+
+    num_train_epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    max_length: int = Field(ge=16)
+    seed: int = 0
+
+
+class Lora(Card):
+    """Low-rank adapters (Hu et al., ICLR 2022) on the named linear layers."""
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    targets: tuple[str, ...] = LINEAR_LAYERS
+
+
+class ModelCard(Card):
+    """A backbone language model.
+
+    Attributes:
+        weights: "built" from nothing, "gguf" from the files, or "hub".
+        architecture: Of a built model.
+        pretraining: Of a built model; without it the weights stay random.
+        files: "gguf" for the weights.
+        repository: On the hub, with `revision`, the full hash of a commit.
+        gated: Whether the hub asks to accept a license first.
+        tuning: All weights, or adapters.
+        quantization: "nf4" keeps the base weights in 4 bits while training (needs the extra `nf4`).
+        context: Most tokens of prompt and response together.
+        threads: CPU threads of each of its stages.
+        gpus: Share of a GPU that a stage asks for, where there is one.
+        every: Settings of all methods that have them; learning rates differ between models.
+        methods: Settings by method, over those.
+    """
+
+    title: str
+    description: str
+    license: str
+    homepage: str = ""
+    weights: Literal["built", "gguf", "hub"]
+    architecture: Architecture | None = None
+    pretraining: Pretraining | None = None
+    files: dict[Literal["gguf"], RawFile] = {}
+    repository: str = ""
+    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    gated: bool = False
+    tuning: Literal["full", "lora"]
+    lora: Lora = Lora()
+    quantization: Literal["none", "nf4"] = "none"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    context: int = Field(512, ge=32)
+    threads: int = Field(2, ge=1)
+    gpus: float = Field(1.0, gt=0)
+    every: dict[str, Any] = {}
+    methods: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _whole(self) -> ModelCard:
+        given = {
+            "architecture": self.architecture is not None,
+            "files.gguf": "gguf" in self.files,
+            "repository": bool(self.repository),
+            "revision": self.revision is not None,
+            "pretraining": self.pretraining is not None,
+        }
+        asked = {
+            "built": {"architecture"},
+            "gguf": {"files.gguf"},
+            "hub": {"repository", "revision"},
+        }
+        allowed = asked[self.weights] | ({"pretraining"} if self.weights == "built" else set())
+        for name, there in given.items():
+            if name in asked[self.weights] and not there:
+                raise ValueError(f"weights = {self.weights!r} needs `{name}`")
+            if there and name not in allowed:
+                raise ValueError(f"`{name}` does not go with weights = {self.weights!r}")
+        if self.weights == "gguf" and self.files["gguf"].sha256 is None:
+            raise ValueError("files.gguf needs its sha256, for it stands in the keys")
+        if self.quantization != "none" and self.tuning != "lora":
+            raise ValueError("weights in 4 bits cannot be trained in full; tuning must be lora")
+        if self.dtype == "bfloat16" and self.tuning == "full":
+            # A step is smaller than the distance between two numbers, and so is lost.
+            raise ValueError("weights in bfloat16 cannot be trained in full; tuning must be lora")
+        if self.pretraining is not None and self.pretraining.max_length > self.context:
+            raise ValueError("pretraining.max_length must not be more than context")
+        return self
+
+    @property
+    def tuning_arguments(self) -> dict[str, Plain]:
+        """What decides how it is tuned, as an argument of stages."""
+        adapters = self.lora.model_dump(mode="json") if self.tuning == "lora" else {}
+        return {"kind": self.tuning, **adapters}

@@ -1,0 +1,215 @@
+"""Folders, names, loading: where methods and cards come from.
+
+A folder counts in this order, a later one never hiding an earlier name: the installed package's
+own, the checkout's (only beside our pyproject.toml), then of each folder of $BENCH_PATH its
+`methods/`, `datasets/`, `leaderboards/`, `models/`, and the folder itself. What lies directly in it
+is told by what it says: a method's module defines a class Method, a card has its kind's own key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from bench.config.backbone_card import ModelCard
+from bench.config.cards import BoardCard, Budget, DatasetCard, SuiteCard
+from bench.config.encoder_card import EncoderCard
+from bench.config.search_path import PRESETS, folders
+from bench.config.toml import CardType, check_card, read_toml
+from bench.errors import BenchError, unknown
+
+ENTRY_POINTS = "bench.methods"
+
+MARKS = {"datasets": "reader", "leaderboards": "rows", "models": "weights", "suites": "boards"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One line of `bench list`: a name, a sentence about it, or what is wrong with it."""
+
+    name: str
+    summary: str = ""
+    error: str = ""
+
+
+# --- methods ------------------------------------------------------------------------------------
+
+
+def method_names() -> list[str]:
+    """List the names of all method modules; nothing is imported."""
+    return sorted(
+        {
+            file.stem
+            for folder in folders("methods")
+            for file in Path(folder).glob("*.py")
+            if not file.stem.startswith("_") and (Path(folder).name == "methods" or _says(file))
+        }
+    )
+
+
+def _says(file: Path) -> bool:
+    return "class Method" in file.read_text(encoding="utf-8", errors="replace")
+
+
+def method_module(name: str) -> ModuleType:
+    """Import a method's module as `bench.methods.<name>`, or an installed plug-in's entry point.
+
+    Raises:
+        BenchError: Where there is none, or where its import fails.
+    """
+    package = importlib.import_module("bench.methods")
+    package.__path__[:] = folders("methods")
+    importlib.invalidate_caches()
+    if name not in method_names():
+        return _entry_point(name)
+    try:
+        return importlib.import_module(f"bench.methods.{name}")
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
+        raise BenchError(
+            f"The method {name!r} cannot be imported: {type(error).__name__}: {error}.",
+            "Mend its module in methods/ or on $BENCH_PATH.",
+        ) from error
+
+
+def _entry_point(name: str) -> ModuleType:
+    known = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in known:
+        raise unknown("method", name, {*method_names(), *known})
+    module = known[name].load()
+    if not isinstance(module, ModuleType):
+        raise BenchError(f"The entry point {name!r} is not a module.", "Name the module itself.")
+    return module
+
+
+def method_class(name: str) -> type[Any]:
+    """Return a method's frozen dataclass of settings, its class `Method`.
+
+    Raises:
+        BenchError: Where the module has no such class, or where it is not a frozen dataclass.
+    """
+    found = getattr(method_module(name), "Method", None)
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise BenchError(
+            f"The method {name!r} has no dataclass named Method.", "See `bench new method NAME`."
+        )
+    if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise BenchError(f"The method {name!r} is not frozen.", "Write @dataclass(frozen=True).")
+    if not callable(getattr(found, "plan", None)):
+        raise BenchError(f"The method {name!r} has no plan().", "See `bench new method NAME`.")
+    return found
+
+
+def function(reference: str) -> Callable[..., Any]:
+    """Resolve "module:function": of a method's module, or of one of ours ("bench.…:function")."""
+    module_name, _, name = reference.partition(":")
+    ours = module_name.startswith("bench.")
+    module = importlib.import_module(module_name) if ours else method_module(module_name)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise unknown(f"function in {module_name}", name, vars(module))
+    return cast("Callable[..., Any]", found)
+
+
+# --- cards --------------------------------------------------------------------------------------
+
+
+def card_paths(room: str) -> dict[str, Path]:
+    """Map the names of all cards of a room to their files; the first folder of a name wins."""
+    found: dict[str, Path] = {}
+    for folder in map(Path, folders(room)):
+        named = folder.name in (room, Path(PRESETS.get(room, room)).name)
+        for file in sorted(folder.glob("*.toml")):
+            if named or _has_mark(file, MARKS.get(room)):
+                found.setdefault(file.stem, file)
+    return found
+
+
+def board_files(inside: str) -> dict[str, Path]:
+    """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
+    found: dict[str, Path] = {}
+    for folder in folders("leaderboards"):
+        for path in sorted((Path(folder) / inside).glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _has_mark(file: Path, mark: str | None) -> bool:
+    """Tell whether a card is of a room; a broken file counts, so that it is listed as broken."""
+    try:
+        return mark in tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return mark is not None
+
+
+def _card(room: str, what: str, name: str, schema: type[CardType]) -> CardType:
+    paths = card_paths(room)
+    if name not in paths:
+        raise unknown(what, name, paths)
+    return check_card(read_toml(paths[name]), schema, str(paths[name]))
+
+
+def dataset_card(name: str) -> DatasetCard:
+    """Load and check the card of a data set."""
+    return _card("datasets", "data set", name, DatasetCard)
+
+
+def model_card(name: str) -> ModelCard:
+    """Load and check the card of a backbone model."""
+    return _card("models", "model", name, ModelCard)
+
+
+def board_card(name: str) -> BoardCard:
+    """Load and check the card of a board."""
+    return _card("leaderboards", "board", name, BoardCard)
+
+
+def suite_card(name: str) -> SuiteCard:
+    """Load and check the card of a suite."""
+    return _card("suites", "suite", name, SuiteCard)
+
+
+def budget_card(name: str) -> Budget:
+    """Load and check a budget."""
+    return _card("budgets", "budget", name, Budget)
+
+
+# --- listing ------------------------------------------------------------------------------------
+
+
+def list_methods() -> list[Listed]:
+    """List all methods with the first line of their docstrings; a broken one with its error."""
+    lines = []
+    for name in method_names():
+        try:
+            summary = (method_class(name).__doc__ or "").strip().split("\n")[0]
+            lines.append(Listed(name=name, summary=summary))
+        except BenchError as error:
+            lines.append(Listed(name=name, error=error.message))
+    return lines
+
+
+def list_cards(room: str) -> list[Listed]:
+    """List all cards of a room ("datasets", "models", "leaderboards", "suites")."""
+    schemas: Mapping[str, type[Any]] = {
+        "datasets": DatasetCard,
+        "models": ModelCard,
+        "leaderboards": BoardCard,
+        "suites": SuiteCard,
+        "budgets": Budget,
+        "encoders": EncoderCard,
+    }
+    lines = []
+    for name, path in sorted(card_paths(room).items()):
+        try:
+            card = check_card(read_toml(path), schemas[room], str(path))
+            lines.append(Listed(name=name, summary=getattr(card, "title", "") or card.description))
+        except BenchError as error:
+            lines.append(Listed(name=name, error=error.message))
+    return lines

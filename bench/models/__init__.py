@@ -1,0 +1,1 @@
+"""PyTorch models: language models, item-ID recommenders, re-rankers."""

@@ -1,0 +1,144 @@
+"""A backbone's folder: its model and tokenizer, read from safetensors and JSON only.
+
+No pickle is read and no code of a repository is run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+from bench.errors import BenchError
+from bench.models.lm import weights
+from bench.models.lm.tokenization import Tokenizer
+
+POINTER = "backbone.json"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def model_folder(backbone: Path) -> Path:
+    """Return the folder of a model's files: the artifact, or where its pointer leads.
+
+    Raises:
+        BenchError: There is no model.
+    """
+    pointer = backbone / POINTER
+    folder = Path(json.loads(pointer.read_text())["folder"]) if pointer.is_file() else backbone
+    if not (folder / "config.json").is_file():
+        gone = "is gone" if pointer.is_file() else "is no model: it has no config.json"
+        raise BenchError(
+            f"The model folder {folder} {gone}.",
+            f"Bring it back, or remove {backbone} from the store and run again.",
+        )
+    return folder
+
+
+def read_model(folder: Path, dtype: str, quantization: str) -> PreTrainedModel:
+    """Read a model onto the GPU where there is one; dropout is off, attention is torch's own.
+
+    Args:
+        folder: Holds `config.json` and safetensors.
+        dtype: "float32" or "bfloat16", of the weights.
+        quantization: "none", or "nf4" for the linear layers in 4 bits.
+
+    Raises:
+        BenchError: The folder holds no causal language model, or weights that do not fit.
+    """
+    classes: Any = AutoModelForCausalLM
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options: dict[str, Any] = {}
+    if quantization != "none":
+        options = {"quantization_config": _four_bits(DTYPES[dtype]), "device_map": {"": device}}
+    try:
+        config: Any = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        for name, value in config.to_dict().items():
+            if isinstance(value, float) and ("dropout" in name or name.endswith("pdrop")):
+                setattr(config, name, 0.0)
+        with torch.random.fork_rng(devices=[]), quiet():
+            model, info = classes.from_pretrained(
+                folder,
+                config=config,
+                dtype=DTYPES[dtype],
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise _unreadable(folder, str(error)) from error
+    strange = [*info["missing_keys"], *info["unexpected_keys"]]
+    known = weights.names(weights.weight_files(folder))
+    if quantization == "none":
+        strange += [name for name in weights.own_tensors(model) if name not in known]
+    if strange:
+        raise _unreadable(folder, f"weights and configuration differ in {min(strange)}")
+    loaded: PreTrainedModel = model.to(device) if not options else model
+    return loaded
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show no progress bar of transformers: the runner shows its own."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _four_bits(dtype: torch.dtype) -> Any:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise BenchError(
+            "Weights in 4 bits (nf4) need the package bitsandbytes.",
+            "pip install 'llmrec-bench[nf4]', or set quantization = \"none\" in the model's card.",
+        )
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """Read a tokenizer, and let it pad.
+
+    Raises:
+        BenchError: There is none, or it has no end-of-sequence token.
+    """
+    classes: Any = AutoTokenizer
+    try:
+        tokenizer = classes.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, str(error)) from error
+    if tokenizer.eos_token_id is None:
+        raise BenchError(
+            f"The tokenizer in {folder} has no end-of-sequence token.",
+            "Name its eos_token in tokenizer_config.json.",
+        )
+    if tokenizer.pad_token_id is None:
+        # Padding is masked wherever it occurs, so that any token will do.
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _unreadable(folder: Path, reason: str) -> BenchError:
+    said = next((line.strip() for line in reason.splitlines() if line.strip()), "")
+    return BenchError(
+        f"The model in {folder} cannot be loaded: {said.rstrip('.')}.",
+        "It must be a causal language model that transformers knows, with its tokenizer.",
+    )

@@ -1,0 +1,1 @@
+"""Decoding: free generation, beam search over titles, exact scores."""

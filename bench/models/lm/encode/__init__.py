@@ -1,0 +1,1 @@
+"""Sentence encoders, hidden states and grounding."""

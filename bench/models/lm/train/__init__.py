@@ -1,0 +1,1 @@
+"""Training of language models: fine-tuning, preferences, losses."""

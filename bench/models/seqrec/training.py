@@ -1,0 +1,196 @@
+"""Training of item-ID models: Adam, one uniform negative per row, early stopping on NDCG@20.
+
+Early stopping follows the public code of the LLM papers' baselines: full ranking of the validation
+rows. All randomness comes from the seed; the caller's random state and thread count are unchanged.
+
+Tensor names end in their shape: N rows, B batch, L length, D hidden size, I items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Adam
+
+from bench.data import prepared
+from bench.data.windows import Windows
+from bench.errors import BenchError
+from bench.hashing import Job, Plain, derive_seed
+from bench.metrics.accuracy import ndcg
+from bench.models.lm.threads import compute_threads
+from bench.models.seqrec.checkpoint import save
+from bench.models.seqrec.epoch_loop import train_epochs
+from bench.models.seqrec.rows import RowNetwork, bce_row_loss
+from bench.plan.item_stages import ItemModelConfig
+
+STOPPING_K = 20
+EVALUATION_BATCH_SIZE = 1024
+
+
+class TrainedItemModel(NamedTuple):
+    """A trained network in evaluation mode, and its stage metadata."""
+
+    model: RowNetwork
+    metadata: dict[str, Plain]
+
+
+class _Rows(NamedTuple):
+    """Rows whose target is in the catalog: item ids (N, L), lengths (N,) and targets (N,)."""
+
+    items: Tensor
+    lengths: Tensor
+    targets: Tensor
+
+
+def train_and_save(
+    job: Job,
+    network_class: type[RowNetwork],
+    config: ItemModelConfig,
+    inputs: Mapping[str, Path],
+) -> None:
+    """Run the stage of an item-ID model: read data and sampled rows, train, save.
+
+    Args:
+        job: Output folder and stage metadata.
+        network_class: SASRec or GRU4Rec.
+        config: Its hyperparameters.
+        inputs: The prepared data, the training rows and rows for early stopping.
+    """
+    source = prepared.shared(inputs["data"])
+    with compute_threads(config.threads):
+        model, metadata = train_item_model(
+            network_class,
+            config,
+            source.windows(prepared.shared_rows(inputs["train"])),
+            source.windows(prepared.shared_rows(inputs["valid"])),
+            num_items=len(source.catalog),
+            micro_batch_divisor=job.micro_batch_divisor,
+        )
+    save(model, job.out)
+    job.facts.update(metadata)
+
+
+def train_item_model(
+    network_class: type[RowNetwork],
+    config: ItemModelConfig,
+    train: Windows,
+    valid: Windows,
+    *,
+    num_items: int,
+    micro_batch_divisor: int = 1,
+) -> TrainedItemModel:
+    """Train until the validation NDCG@20 has not improved for `config.patience` epochs.
+
+    Args:
+        network_class: SASRec or GRU4Rec.
+        config: Its hyperparameters.
+        train: Training rows; rows whose target is not in the catalog are dropped.
+        valid: Rows for early stopping, where an unknown target counts as a miss. If no target is
+            known, every epoch is trained and the last one kept.
+        num_items: Items of the catalog.
+        micro_batch_divisor: Number of micro-batches per batch, to save memory.
+
+    Raises:
+        BenchError: There is no training row with a known target, or the loss diverged.
+    """
+    name = network_class.__name__
+    generator = np.random.default_rng(derive_seed(name, "rows", config.seed))
+    num_valid = int((valid.targets >= 0).sum())
+    with torch.random.fork_rng(devices=[]):
+        _seed_torch(derive_seed(name, "weights", config.seed))
+        model = network_class(config, num_items=num_items, max_length=train.histories.shape[1])
+        rows = _encode_known_rows(train, model)
+        if not len(rows.targets):
+            raise BenchError(
+                f"{name} has no training row with a known target.", "Sample more rows."
+            )
+        _seed_torch(derive_seed(name, "dropout", config.seed))
+
+        def draw_batches() -> Iterator[tuple[Tensor, Tensor]]:
+            """Visit every row once, each with a new negative."""
+            targets = rows.targets.numpy()
+            negatives_N = torch.from_numpy(sample_negatives(targets, num_items, generator))
+            order_N = torch.from_numpy(generator.permutation(len(targets)))
+            for rows_B in order_N.split(config.batch_size):
+                yield rows_B, negatives_N[rows_B]
+
+        def mean_loss(rows_B: Tensor, negatives_B: Tensor) -> Tensor:
+            states_BD = model(rows.items[rows_B], rows.lengths[rows_B])
+            positive_B = model.logits(states_BD, rows.targets[rows_B])
+            return bce_row_loss(positive_B, model.logits(states_BD, negatives_B))
+
+        history = train_epochs(
+            model,
+            Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
+            draw_batches=draw_batches,
+            mean_loss=mean_loss,
+            validate=lambda: mean_ndcg(model, valid) if num_valid else None,
+            num_epochs=config.num_train_epochs,
+            patience=config.patience,
+            micro_batch_divisor=micro_batch_divisor,
+        )
+    metadata = history.as_metadata(f"valid_ndcg@{STOPPING_K}")
+    num_train = len(rows.targets)
+    return TrainedItemModel(model, {"train_rows": num_train, "valid_rows": num_valid, **metadata})
+
+
+def sample_negatives(
+    targets: NDArray[np.integer], num_items: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Sample for each target another item, uniformly; it may occur in the history.
+
+    Args:
+        targets: Item indices, shape (N,).
+        num_items: Items of the catalog, at least 2.
+        generator: Random source.
+
+    Returns:
+        Item indices, shape (N,).
+    """
+    drawn = generator.integers(num_items - 1, size=len(targets), dtype=np.int64)
+    # Shifting the upper part by one skips the target without a second draw.
+    return drawn + (drawn >= targets)
+
+
+def mean_ndcg(model: RowNetwork, valid: Windows) -> float:
+    """Return the mean NDCG@20 of a full ranking; ties are broken by item index.
+
+    Args:
+        model: The network; it is left in evaluation mode.
+        valid: At least one row; an unknown target counts as a miss.
+    """
+    model.eval()
+    rows = _encode_known_rows(valid, model)
+    gain = 0.0
+    with torch.inference_mode():
+        for items, lengths, targets in zip(
+            *(tensor.split(EVALUATION_BATCH_SIZE) for tensor in rows), strict=True
+        ):
+            scores_BI = model.output(model(items, lengths))
+            own_B1 = scores_BI.gather(1, targets[:, None])
+            later_BI = torch.arange(model.num_items) >= targets[:, None]
+            # Counting the items ranked after it, the target included, makes NaN a miss.
+            after_BI = (scores_BI < own_B1) | ((scores_BI == own_B1) & later_BI)
+            ranks = model.num_items - after_BI.sum(1).numpy()
+            gain += float(ndcg(ranks, min(STOPPING_K, model.num_items)).sum())
+    return gain / len(valid)
+
+
+def _seed_torch(seed: int) -> None:
+    # torch.manual_seed would also reseed every GPU, whose state fork_rng does not restore here.
+    torch.default_generator.manual_seed(seed)
+
+
+def _encode_known_rows(windows: Windows, model: RowNetwork) -> _Rows:
+    is_known = windows.targets >= 0
+    items_NL, lengths_N = model.encode_histories(windows.histories[is_known])
+    targets = windows.targets[is_known].astype(np.int64)
+    if (targets >= model.num_items).any():
+        raise BenchError(f"Target {targets.max()} is not one of the {model.num_items} items.")
+    return _Rows(items_NL, lengths_N, torch.from_numpy(targets))

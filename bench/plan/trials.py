@@ -1,0 +1,289 @@
+"""From boards to trials: settings resolved, plans made, ids given."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.config import plugins
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.scoped_cache import one_state
+from bench.config.settings import (
+    Layer,
+    build_method,
+    overrides_for,
+    resolve_settings,
+    setting_layers,
+)
+from bench.config.toml import Override
+from bench.data.assets import checksums
+from bench.errors import BenchError
+from bench.hashing import Plain, digest
+from bench.metrics.names import parse
+from bench.plan import (
+    Data,
+    DrawConfig,
+    Model,
+    Nouns,
+    Plan,
+    PrepareConfig,
+    Stage,
+    draw_rows,
+    evaluate,
+    evaluate_lists,
+    language_model,
+    prepare_data,
+)
+from bench.plan.list_data import list_data
+
+DEFAULT_KS = (1, 5, 10, 20)
+OTHER_MODEL = "This row is {own}'s, and the run has {asked} in place of the board's {board}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board with its name, as it is run: what the command line replaced is replaced."""
+
+    name: str
+    card: BoardCard
+
+
+def all_ks(boards: Iterable[Board]) -> tuple[int, ...]:
+    """Return every k that trials of these boards are evaluated at, the usual ones among them."""
+    asked = {parse(name).k for board in boards for name in board.card.metrics}
+    return tuple(sorted({*DEFAULT_KS, *(k for k in asked if k is not None)}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One method with settings × data set × seed × model × budget.
+
+    Attributes:
+        evaluations: The stages whose artifacts become the result: "final", then checkpoints.
+        notes: What a reader of the plan should know, e.g. that raw files are not at hand.
+        problem: Why the trial cannot be planned; then there are no evaluations.
+    """
+
+    method: str
+    dataset: str
+    seed: int
+    model: str | None
+    rows: Rows
+    data_seed: int
+    settings: Mapping[str, Plain]
+    evaluations: Mapping[str, Stage] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+
+    @cached_property
+    def setting_hash(self) -> str:
+        """Hash of all that tells this trial from others of its method, data set and seed."""
+        return digest(
+            {
+                "settings": self.settings,
+                "model": self.model,
+                "rows": self.rows.model_dump(),
+                "data_seed": self.data_seed,
+            }
+        )[:12]
+
+    @cached_property
+    def id(self) -> str:
+        """`<dataset>/<method>/<hash>/seed-<n>`, also the place of its result."""
+        return f"{self.dataset}/{self.method}/{self.setting_hash}/seed-{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the plans of one data set are given, and notes on what its keys had to do without."""
+
+    data: Data
+    model: Model | None
+    notes: tuple[str, ...]
+
+
+def prepare_stage(
+    name: str, data_dir: Path | None, files: Mapping[str, str] | None = None
+) -> Stage:
+    """Compose the stage that prepares a data set, keyed by its card and raw checksums.
+
+    Args:
+        name: The data set's card.
+        data_dir: Folder of the user's own raw files.
+        files: Checksums by role of files that the user named.
+    """
+    card = plugins.dataset_card(name)
+    config = PrepareConfig(
+        name=name, card=card.preparation(), checksums=checksums(card, data_dir, files)
+    )
+    return prepare_data(config)
+
+
+def dataset(
+    name: str,
+    *,
+    rows: Rows,
+    data_seed: int,
+    strict: bool,
+    data_dir: Path | None,
+    files: Mapping[str, str] | None = None,
+) -> tuple[Data, tuple[str, ...]]:
+    """Compose the data of a trial, and notes on what its key had to do without."""
+    card = plugins.dataset_card(name)
+    prepared = prepare_stage(name, data_dir, files)
+    known = prepared.args["checksums"]
+    assert isinstance(known, Mapping)
+    missing = sorted(role for role, value in known.items() if value is None)
+    notes: tuple[str, ...] = ()
+    if missing:
+        absent = ", ".join(card.files[role].name for role in missing)
+        notes = (f"{name}: not at hand, so that the card stands in for the checksum: {absent}.",)
+    nouns = Nouns(card.nouns.singular, card.nouns.plural)
+    drawn = {
+        split: draw_rows(
+            prepared,
+            DrawConfig(split=split, num=num, seed=data_seed, strict=strict),  # type: ignore[arg-type]
+            nouns=nouns,
+        )
+        for split, num in rows.model_dump().items()
+    }
+    lists, without = list_data(
+        name, card, rows=rows, data_seed=data_seed, data_dir=data_dir, files=files
+    )
+    return Data(name=name, lists=lists, **drawn), (*notes, *without)
+
+
+@one_state()
+def board_trials(
+    board: Board,
+    *,
+    ks: Sequence[int],
+    overrides: Sequence[Override] = (),
+    rows: Rows | None = None,
+    data_dir: Path | None = None,
+    model_path: Path | None = None,
+    files: Mapping[str, Mapping[str, str]] | None = None,
+    methods_in_run: Iterable[str] = (),
+) -> list[tuple[BoardRow, Trial]]:
+    """Plan every cell of a board, row by row, data set by data set, seed by seed.
+
+    A mistake in settings is raised; a plan that cannot be made (an unknown data set, a plug-in that
+    fails) becomes that trial's `problem`, and the rest of the board goes on.
+
+    Args:
+        board: The board.
+        ks: Lengths of lists that every ranking is evaluated at.
+        overrides: What `--set` gave.
+        rows: What `--rows` gave, over the budget's.
+        data_dir: Folder of the user's own raw files.
+        model_path: The user's own folder of the backbone.
+        files: Checksums of raw files that the user named, by data set and role.
+        methods_in_run: Methods of other boards of the run, which overrides may name.
+    """
+    card = board.card
+    budget = plugins.budget_card(card.budget)
+    given = (rows or Rows()).model_dump(exclude_none=True)
+    asked = budget.rows.model_copy(update=given)
+    methods = {*methods_in_run, *(row.method for row in card.rows)}
+
+    @cache
+    def layers_of(model: str | None) -> list[Layer]:
+        known = None if model is None else (model, plugins.model_card(model))
+        names = [row.method for row in card.rows]
+        return setting_layers(names, model=known, budget=(card.budget, budget))
+
+    @cache
+    def inputs_of(name: str, model: str | None, task: str) -> Inputs:
+        data, notes = dataset(
+            name,
+            rows=asked,
+            data_seed=card.data_seed,
+            strict=card.strict,
+            data_dir=data_dir,
+            files=(files or {}).get(name),
+        )
+        if model is None:
+            return Inputs(data=data, model=None, notes=notes)
+        backbone = language_model(
+            model,
+            plugins.model_card(model),
+            data=data.train.data,
+            nouns=data.train.nouns,
+            lists=data.lists.stage if task == "rerank" and data.lists else None,
+            model_path=model_path,
+        )
+        return Inputs(data=data, model=backbone, notes=notes)
+
+    planned: list[tuple[BoardRow, Trial]] = []
+    for row in card.rows:
+        chosen = overrides_for(row.method, overrides, methods)
+        model = row.model or card.model
+        settings = resolve_settings(row, layers=layers_of(model), overrides=chosen)
+        method = build_method(row.method, settings)
+        for name, seed in itertools.product(card.datasets, range(card.seeds)):
+            trial = Trial(
+                method=row.method,
+                dataset=name,
+                seed=seed,
+                model=model,
+                rows=asked,
+                data_seed=card.data_seed,
+                settings=settings,
+            )
+            if problem := _misplaced(board, row):
+                planned.append((row, dataclasses.replace(trial, problem=problem)))
+            else:
+                planned.append((row, _planned(trial, method, inputs_of, ks)))
+    return planned
+
+
+def _misplaced(board: Board, row: BoardRow) -> str:
+    """Say why a row with a model of its own is left out: it stands beside the board's model only.
+
+    Where `--model` put another one in the board's place, its row would be of two worlds.
+    """
+    if row.model is None or board.name not in plugins.card_paths("leaderboards"):
+        return ""
+    declared = plugins.board_card(board.name).model
+    if declared == board.card.model:
+        return ""
+    return OTHER_MODEL.format(own=row.model, asked=board.card.model, board=declared)
+
+
+def _planned(
+    trial: Trial,
+    method: Any,
+    inputs_of: Callable[[str, str | None, str], Inputs],
+    ks: Sequence[int],
+) -> Trial:
+    try:
+        given = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
+        plan = method.plan(given.data, given.model, trial.seed)
+        evaluations = _evaluations(plan, given.data, ks)
+        return dataclasses.replace(trial, evaluations=evaluations, notes=given.notes)
+    except BenchError as error:
+        return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
+    except Exception as error:  # a plug-in's plan may fail in any way
+        problem = f"plan() failed: {type(error).__name__}: {error}"
+        return dataclasses.replace(trial, problem=problem)
+
+
+def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
+    if not isinstance(plan, Plan):
+        raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
+    rankings = {"final": plan.ranking, **plan.checkpoints}
+    stages = {name: _evaluation(ranking, data, ks) for name, ranking in rankings.items()}
+    for stage in stages.values():
+        stage.key  # noqa: B018 (a plan that has no key is this trial's problem, found here)
+    return stages
+
+
+def _evaluation(ranking: Stage, data: Data, ks: Sequence[int]) -> Stage:
+    if "lists" in ranking.inputs:
+        return evaluate_lists(ranking, ranking.inputs["lists"], ks=ks)
+    return evaluate(ranking, data.test, ks=ks)

@@ -1,0 +1,255 @@
+"""Our counts of the papers' data sets beside the published ones, column by column.
+
+A published column is compared with the count that it really holds, which the board's card says for
+each data set: SPRec's "#Sequences" are windows in one row and probably users in two, and IGD's
+split sizes count the header lines of its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from bench.config import plugins
+from bench.config.toml import Card, check_card, read_toml
+from bench.errors import unknown
+from bench.report.published import Number, Place, Published
+
+FOLDER = "counts"
+EQUAL = "equal"
+ONE_LESS = "one less, as explained"
+EXPLAINED = "differs: explained"
+UNEXPLAINED = "differs: unexplained"
+
+Rule = Literal["equal", "equal less one", "reported only"]
+
+
+class Meaning(Card):
+    """What a published number really counts.
+
+    Attributes:
+        count: Name of our count of the same thing, as in a prepared data set's counts.
+        rule: What is expected of ours: the published number, that less one, or nothing.
+        explanation: Why; shown on the page.
+    """
+
+    count: str
+    rule: Rule
+    explanation: str = Field(min_length=1)
+
+
+class Column(Card):
+    """One column of the paper's table.
+
+    Attributes:
+        title: As the paper heads it.
+        meaning: What it counts in rows that say nothing else.
+        not_run: What a count of it would need, where we cannot count it yet.
+        needs: What a counted column needs beside the data; the reason where our counts lack it.
+    """
+
+    title: str
+    meaning: Meaning | None = None
+    not_run: str = ""
+    needs: str = ""
+
+    @model_validator(mode="after")
+    def _counted_or_not(self) -> Column:
+        if self.meaning and self.not_run:
+            raise ValueError("a column is counted or not run, not both")
+        if self.needs and self.not_run:
+            raise ValueError("`needs` goes with a column that is counted")
+        return self
+
+
+class CountRow(Card):
+    """One data set of the paper's table.
+
+    Attributes:
+        label: The paper's name of it.
+        dataset: Name of our card.
+        scope: Where our set is not the paper's, what is different.
+        cells: What a column counts in this row, where it is not the column's own meaning.
+    """
+
+    label: str
+    dataset: str
+    scope: str = ""
+    cells: dict[str, Meaning] = {}
+
+
+class CountCard(Card):
+    """A count board.
+
+    Attributes:
+        paper: As in the files of published numbers.
+        table: As printed.
+        citation: The paper's.
+        columns: By the published metric, in the paper's order.
+        rows: In the paper's order.
+    """
+
+    title: str
+    description: str
+    paper: str
+    table: str
+    citation: str
+    columns: dict[str, Column] = Field(min_length=1)
+    rows: tuple[CountRow, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _every_cell_has_one_meaning(self) -> CountCard:
+        for row in self.rows:
+            strange = [name for name in row.cells if name not in self.columns]
+            if strange:
+                raise ValueError(f"{row.label}: there is no column {strange[0]!r}")
+            for name, column in self.columns.items():
+                counted = name in row.cells or column.meaning is not None
+                if counted == bool(column.not_run):
+                    raise ValueError(f"{row.label}, {name}: give a meaning or say not_run")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountCell:
+    """A published number and ours.
+
+    Attributes:
+        column: The published metric.
+        published: None where the paper prints none, or it could not be read.
+        ours: None where it was not counted.
+        counted: Name of our count; empty where there is none.
+        verdict: How the two stand to each other, or why they cannot.
+        explanation: What the published number really counts.
+    """
+
+    column: str
+    published: Number | None
+    ours: float | None
+    counted: str = ""
+    verdict: str
+    explanation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountLine:
+    """One data set of a count board; `missing` says why there is no count of ours."""
+
+    label: str
+    dataset: str
+    scope: str
+    missing: str
+    cells: tuple[CountCell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountTable:
+    """A count board, ready to be rendered."""
+
+    name: str
+    card: CountCard
+    lines: tuple[CountLine, ...]
+
+
+def paths() -> dict[str, Path]:
+    """Map the count boards' names to their files; the first folder of a name wins."""
+    return plugins.board_files(FOLDER)
+
+
+def load(name: str) -> CountCard:
+    """Load and check the card of a count board.
+
+    Raises:
+        BenchError: If there is no such card, or something in it does not fit.
+    """
+    known = paths()
+    if name not in known:
+        raise unknown("count board", name, known)
+    return check_card(read_toml(known[name]), CountCard, str(known[name]))
+
+
+def compare(
+    name: str,
+    card: CountCard,
+    published: Published,
+    counts: Mapping[str, Mapping[str, float] | str],
+) -> CountTable:
+    """Set our counts beside the published ones.
+
+    Args:
+        name: The board's name.
+        card: Its card.
+        published: All printed numbers.
+        counts: By data set card: our counts by name, or why there are none.
+
+    Raises:
+        BenchError: If the card names a count that prepared data do not have, or the published
+            numbers lack the whole table.
+    """
+    return CountTable(
+        name=name,
+        card=card,
+        lines=tuple(_line(card, row, published, counts[row.dataset]) for row in card.rows),
+    )
+
+
+def _line(
+    card: CountCard, row: CountRow, published: Published, counts: Mapping[str, float] | str
+) -> CountLine:
+    missing = counts if isinstance(counts, str) else ""
+    cells = []
+    for metric, column in card.columns.items():
+        place = Place(paper=card.paper, table=card.table, dataset=row.label, metric=metric)
+        printed = published.find(place)
+        meaning = row.cells.get(metric, column.meaning)
+        lacking = meaning and not isinstance(counts, str) and meaning.count not in counts
+        if meaning is None or (lacking and column.needs):
+            verdict = f"not run: {column.not_run or column.needs}"
+            cells.append(CountCell(column=metric, published=printed, ours=None, verdict=verdict))
+            continue
+        ours = None if isinstance(counts, str) else _count(counts, meaning.count)
+        cells.append(
+            CountCell(
+                column=metric,
+                published=printed,
+                ours=ours,
+                counted=meaning.count,
+                verdict=verdict_of(printed, ours, meaning.rule, missing),
+                explanation=meaning.explanation,
+            )
+        )
+    return CountLine(
+        label=row.label,
+        dataset=row.dataset,
+        scope=row.scope,
+        missing=missing,
+        cells=tuple(cells),
+    )
+
+
+def _count(counts: Mapping[str, float], name: str) -> float:
+    if name not in counts:
+        raise unknown("count", name, counts)
+    return counts[name]
+
+
+def verdict_of(published: Number | None, ours: float | None, rule: Rule, missing: str = "") -> str:
+    """Judge a cell.
+
+    Example:
+        >>> verdict_of(Number.read("10682"), 10681, "equal less one")
+        'one less, as explained'
+    """
+    if ours is None:
+        return f"not at hand: {missing}"
+    if published is None:
+        return "not published"
+    if ours == published.value:
+        return EQUAL
+    if rule == "equal less one" and ours == published.value - 1:
+        return ONE_LESS
+    return EXPLAINED if rule == "reported only" else UNEXPLAINED

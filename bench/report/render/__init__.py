@@ -1,0 +1,1 @@
+"""Renderings of a board: HTML, Markdown, LaTeX, CSV, terminal."""

@@ -1,0 +1,1 @@
+"""Results: schema, loading, merging, scoring of outside files."""

@@ -1,0 +1,1 @@
+"""Results and prepared data in the file formats of other tools."""

@@ -1,0 +1,152 @@
+"""Results as records of Every Eval Ever, the shared schema of the EvalEval coalition.
+
+Fields and their meaning: `eval.schema.json` of github.com/evaleval/every_eval_ever, version 0.3.0,
+and that project's contributor guide for paths and ids. One record a trial:
+
+    data/llmrec-bench/<developer>/<model>/<uuid>.json
+
+What was evaluated is a method with its settings, on a backbone or none, trained by whoever ran it:
+its id is `<developer>/<method>[-<backbone>]-<hash of the settings>`. Per-case samples are no part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from bench.metrics.names import Metric, parse
+from bench.results.schema import CaseTable, Result
+
+VERSION = "0.3.0"
+COLLECTION = "llmrec-bench"
+RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
+WIDEST = {"DGU": 2}
+"""Largest value of the metrics that are no share; CLICK's is its k."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Who evaluated, and the data set's page.
+
+    Attributes:
+        developer: Organization or person that ran the trials.
+        relationship: Theirs to the methods, one of `RELATIONSHIPS`.
+        homepage: Address of the data set, if its card has one.
+    """
+
+    developer: str
+    relationship: str
+    homepage: str | None
+
+
+def record(
+    result: Result, table: CaseTable, source: Source, written: float
+) -> tuple[PurePosixPath, dict[str, Any]]:
+    """Build the record of a trial that ended well, and its path.
+
+    The same result gives the same record at the same path.
+
+    Args:
+        result: The result.
+        table: Its per-case values.
+        source: Who evaluated.
+        written: When the result was written, in seconds since 1970.
+    """
+    developer = re.sub(r"[^\w.]+", "-", source.developer).strip("-.").lower()
+    setting = PurePosixPath(result.trial).parts[2]
+    parts = (result.method, *([result.model] if result.model else []), setting)
+    model = "-".join(parts)
+    identity = f"{developer}/{model}"
+    name = uuid.UUID(bytes=hashlib.sha256(result.trial.encode()).digest()[:16], version=4)
+    content = {
+        "schema_version": VERSION,
+        "evaluation_id": f"{COLLECTION}.{result.dataset}/{identity}/{written:.3f}",
+        "retrieved_timestamp": f"{written:.3f}",
+        "source_metadata": {
+            "source_name": COLLECTION,
+            "source_type": "evaluation_run",
+            "source_organization_name": source.developer,
+            "evaluator_relationship": source.relationship,
+        },
+        "eval_library": {
+            "name": COLLECTION,
+            "version": result.provenance.get(COLLECTION, "unknown"),
+            "additional_details": dict(result.provenance),
+        },
+        "model_info": {
+            "name": f"{result.method} on {result.model}" if result.model else result.method,
+            "id": identity,
+            "developer": source.developer,
+            "additional_details": {
+                "deployment_type": "self_deployed",
+                "model_availability": "unknown",
+                "method": result.method,
+                **({"backbone": result.model} if result.model else {}),
+            },
+        },
+        "evaluation_results": [
+            _line(result, parse(metric), value, table, source)
+            for metric, value in result.evaluations["final"].metrics.items()
+        ],
+    }
+    return PurePosixPath("data", COLLECTION, developer, model, f"{name}.json"), content
+
+
+def _line(
+    result: Result, metric: Metric, value: float, table: CaseTable, source: Source
+) -> dict[str, Any]:
+    asked = {"k": metric.k, "category": metric.category}
+    details: dict[str, Any] = {"score": value}
+    if metric.name in table.values and len(table.cases) > 1:
+        details["uncertainty"] = {
+            "standard_deviation": float(table.values[metric.name].std(ddof=1)),
+            "num_samples": len(table.cases),
+        }
+    return {
+        "evaluation_result_id": f"{result.trial}/{metric.name}",
+        "evaluation_name": result.dataset,
+        "source_data": _data(result, source),
+        "metric_config": {
+            "metric_id": f"{COLLECTION}.{metric.name}",
+            "metric_name": metric.name,
+            "metric_kind": metric.family,
+            "metric_parameters": {key: one for key, one in asked.items() if one is not None},
+            "lower_is_better": not metric.higher_is_better,
+            "score_type": "continuous",
+            "min_score": 0,
+            "max_score": metric.k if metric.family == "CLICK" else WIDEST.get(metric.family, 1),
+        },
+        "score_details": details,
+        "generation_config": {
+            "additional_details": _texts(
+                {
+                    **result.settings,
+                    "seed": result.seed,
+                    **{f"rows.{split}": num for split, num in result.rows.items()},
+                }
+            )
+        },
+    }
+
+
+def _data(result: Result, source: Source) -> dict[str, Any]:
+    assert result.data is not None, "a trial that ended well has data"
+    place = (
+        {"source_type": "other"}
+        if source.homepage is None
+        else {"source_type": "url", "url": [source.homepage]}
+    )
+    facts = {"fingerprint": result.data.fingerprint, **result.data.counts}
+    return {"dataset_name": result.dataset, **place, "additional_details": _texts(facts)}
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()
+    }

@@ -1,0 +1,220 @@
+"""Results: one schema-checked JSON a trial, with its per-case values and ranking as parquet.
+
+    <results>/<dataset>/<method>/<hash>/seed-<n>.json             this schema
+    <results>/<dataset>/<method>/<hash>/seed-<n>.cases.parquet    a line a test case
+    <results>/<dataset>/<method>/<hash>/seed-<n>.ranking.parquet  case and item ids, best first
+
+They hold case numbers and item ids only: no titles, no histories, so that they may be published
+also where the data may not. Set-level metrics can be resampled from them: category masses stand in
+the cases, items in the ranking.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import BenchError
+from bench.files import write_whole
+from bench.hashing import checksum
+
+SCHEMA_VERSION = 1
+BESIDE = ("cases", "ranking")
+
+
+class _Record(BaseModel):
+    # JSON has no NaN: one would be written as null, and the file could not be read again.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Attempt(_Record):
+    """One try of a unit of work that did not end well, and what was done about it."""
+
+    failure: Literal["error", "worker died", "out of memory", "timeout"]
+    message: str
+    stage: str = Field("", description="Kind of the stage that failed, where known")
+    micro_batch_divisor: int = Field(
+        1,
+        ge=1,
+        description="Global batches were worked off in micro-batches smaller by this factor",
+    )
+
+
+class StageRecord(_Record):
+    """What one stage cost and noted."""
+
+    key: str
+    kind: str
+    seconds: float = Field(ge=0, description="Wall time of the run that made the artifact")
+    peak_memory_mib: float = Field(ge=0, description="Peak resident memory of its process")
+    shared: bool = Field(description="Whether other trials of the run needed it too")
+    version: int | None = Field(
+        None, ge=1, description="Of its kind; null where its code is not recorded as any version's"
+    )
+    facts: dict[str, Any] = {}
+
+
+class Cost(_Record):
+    """Seconds of all stages of the trial, and of those that no other trial of the run shared."""
+
+    seconds_from_scratch: float = Field(ge=0)
+    seconds_own: float = Field(ge=0)
+
+
+class Evaluation(_Record):
+    """Metric values of one ranking."""
+
+    metrics: dict[str, float]
+    ks: list[int]
+    num_cases: int = Field(ge=1, description="n: all test cases")
+    num_known: int = Field(ge=0, description="m: cases whose target is in the catalog")
+    num_items: int = Field(ge=1, description="Size of the catalog")
+    tracked: list[str] = Field(description="Category names of the mass vectors")
+    history_mass: list[float] = Field(description="Category mass of all test histories")
+
+
+class DataFacts(_Record):
+    """Which prepared data the trial ran on; only results with equal fingerprints compare."""
+
+    fingerprint: str
+    counts: dict[str, int]
+
+
+class Result(_Record):
+    """One trial's result."""
+
+    schema_version: Literal[1] = 1
+    trial: str
+    method: str
+    dataset: str
+    seed: int
+    model: str | None
+    rows: dict[str, int | None]
+    settings: dict[str, Any]
+    status: Literal["ok", "failed", "skipped"]
+    reason: str = ""
+    attempts: list[Attempt] = []
+    data: DataFacts | None = None
+    evaluations: dict[str, Evaluation] = {}
+    stages: list[StageRecord] = []
+    files: dict[str, str] = Field({}, description="sha256 of the parquet files beside it")
+    cost: Cost | None = None
+    provenance: dict[str, str] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseTable:
+    """Per-case values of one result.
+
+    Attributes:
+        cases: Case ids, C of them; users: the user of each.
+        known: Whether the target is in the catalog, shape (C,).
+        values: Per-case metrics by name, each of shape (C,).
+        masses: Category mass of each case's top-k list by k, each of shape (C, tracked).
+        items: Item ids best first, shape (C, D); None where a text was no item of the catalog.
+    """
+
+    cases: tuple[str, ...]
+    users: tuple[str, ...]
+    known: NDArray[np.bool_]
+    values: Mapping[str, NDArray[np.float64]]
+    masses: Mapping[int, NDArray[np.float64]]
+    items: NDArray[np.object_]
+
+
+def write_result(result: Result, folder: Path) -> Path:
+    """Write a result's JSON whole or not at all; returns its path."""
+    path = folder / f"{result.trial}.json"
+    write_whole(path, result.model_dump_json(indent=1).encode() + b"\n")
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Read and check one result.
+
+    Raises:
+        BenchError: Where the file is torn, edited beyond its schema or of another version.
+    """
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BenchError(
+            f"{path} is not a result of schema version {SCHEMA_VERSION}: {where}: {first['msg']}.",
+            "Move it away and run again; finished stages are reused.",
+        ) from error
+
+
+def find_result(folder: Path, trial: str) -> Result | None:
+    """Return a trial's result, or None where it has none."""
+    path = folder / f"{trial}.json"
+    return read_result(path) if path.is_file() else None
+
+
+def path_beside(folder: Path, trial: str, name: str) -> Path:
+    """Return where a trial's "cases" or "ranking" lies."""
+    return folder / f"{trial}.{name}.parquet"
+
+
+def is_whole(result: Result, folder: Path) -> bool:
+    """Tell whether the files beside a result are those that were written with it."""
+    paths = {name: path_beside(folder, result.trial, name) for name in BESIDE}
+    return all(
+        path.is_file() and checksum(path) == result.files.get(name) for name, path in paths.items()
+    )
+
+
+def set_aside(path: Path, folder: Path, why: str) -> None:
+    """Move a file that is not what it should be out of the way, and say so."""
+    target = folder / ".aside" / f"{path.name}.{secrets.token_hex(4)}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
+    print(f"{why} Moved to {target}.", file=sys.stderr)
+
+
+def read_cases(folder: Path, trial: str) -> CaseTable:
+    """Read the per-case values and the ranking of a trial that ended well."""
+    try:
+        cases = pq.read_table(path_beside(folder, trial, "cases"))
+        ranking = pq.read_table(path_beside(folder, trial, "ranking"))
+        names = cases.column_names
+        masses = {
+            int(name.removeprefix("mass@")): np.array(cases[name].to_pylist(), dtype=np.float64)
+            for name in names
+            if name.startswith("mass@")
+        }
+        fixed = {"case", "user", "known", "rank"}
+        values = {
+            name: cases[name].to_numpy().astype(np.float64)
+            for name in names
+            if name not in fixed and not name.startswith("mass@")
+        }
+        return CaseTable(
+            cases=tuple(cases["case"].to_pylist()),
+            users=tuple(cases["user"].to_pylist()),
+            known=cases["known"].to_numpy(),
+            values=values,
+            masses=masses,
+            items=np.array(ranking["items"].to_pylist(), dtype=object),
+        )
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise BenchError(
+            f"The per-case values of {trial} cannot be read: {error}.",
+            "Run the same command again.",
+        ) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a result."""
+    return Result.model_json_schema()

@@ -1,0 +1,125 @@
+"""Write a trial's result from what its stages left in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import BenchError
+from bench.files import write_whole
+from bench.plan.code_versions import version_of
+from bench.plan.graph import Graph
+from bench.plan.trials import Trial
+from bench.results.schema import (
+    BESIDE,
+    Attempt,
+    Cost,
+    DataFacts,
+    Evaluation,
+    Result,
+    StageRecord,
+    find_result,
+    is_whole,
+    path_beside,
+    set_aside,
+    write_result,
+)
+from bench.runner.store import Store
+
+
+def record_success(
+    trial: Trial, graph: Graph, *, store: Store, results: Path, attempts: Sequence[Attempt] = ()
+) -> None:
+    """Write the result of a trial whose evaluations are all in the store, if it is not there."""
+    keys = graph.needs[trial.id]
+    if _stands(trial, graph, results):
+        return
+    stages = [
+        StageRecord(
+            key=key,
+            kind=graph.stages[key].kind,
+            seconds=meta["seconds"],
+            peak_memory_mib=meta["peak_memory_mib"],
+            shared=len(graph.needed_by[key]) > 1,
+            version=version_of(graph.stages[key].kind),
+            facts=meta["facts"],
+        )
+        for key in keys
+        if (meta := store.meta(graph.stages[key].kind, key)) is not None
+    ]
+    folders = {name: store.open(stage.kind, stage.key) for name, stage in trial.evaluations.items()}
+    content = {
+        name: json.loads((folder / "evaluation.json").read_bytes())
+        for name, folder in folders.items()
+    }
+    final = store.meta(trial.evaluations["final"].kind, trial.evaluations["final"].key)
+    tables = {name: (folders["final"] / f"{name}.parquet").read_bytes() for name in BESIDE}
+    result = Result(
+        **_identity(trial),
+        status="ok",
+        attempts=list(attempts),
+        data=DataFacts(**content["final"]["data"]),
+        evaluations={name: Evaluation(**loaded["evaluation"]) for name, loaded in content.items()},
+        stages=stages,
+        files={name: hashlib.sha256(content).hexdigest() for name, content in tables.items()},
+        cost=Cost(
+            seconds_from_scratch=round(sum(stage.seconds for stage in stages), 3),
+            seconds_own=round(sum(stage.seconds for stage in stages if not stage.shared), 3),
+        ),
+        provenance=(final or {}).get("provenance", {}),
+    )
+    for name, table in tables.items():
+        write_whole(path_beside(results, trial.id, name), table)
+    write_result(result, results)  # last: a result that is there has its cases beside it
+
+
+def record_failure(
+    trial: Trial,
+    *,
+    status: Literal["failed", "skipped"],
+    reason: str,
+    results: Path,
+    attempts: Sequence[Attempt] = (),
+) -> None:
+    """Write down that a trial has no metrics, and why."""
+    write_result(
+        Result(**_identity(trial), status=status, reason=reason, attempts=list(attempts)), results
+    )
+
+
+def is_lost(trial: Trial, results: Path) -> bool:
+    """Tell whether a trial is recorded as failed or skipped, or its record cannot be read."""
+    try:
+        found = find_result(results, trial.id)
+    except BenchError:
+        return True
+    return found is not None and found.status != "ok"
+
+
+def _identity(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.id,
+        "method": trial.method,
+        "dataset": trial.dataset,
+        "seed": trial.seed,
+        "model": trial.model,
+        "rows": trial.rows.model_dump(),
+        "settings": dict(trial.settings),
+    }
+
+
+def _stands(trial: Trial, graph: Graph, results: Path) -> bool:
+    """Tell whether the result of exactly these stages and versions is there, whole."""
+    try:
+        found = find_result(results, trial.id)
+    except BenchError as error:
+        set_aside(results / f"{trial.id}.json", results, error.message)
+        return False
+    if found is None or found.status != "ok":
+        return False
+    wanted = [(key, version_of(graph.stages[key].kind)) for key in graph.needs[trial.id]]
+    here = [(stage.key, stage.version) for stage in found.stages]
+    return here == wanted and is_whole(found, results)

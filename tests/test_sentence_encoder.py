@@ -1,0 +1,229 @@
+"""Sentence encoders: the mean over tokens by hand, cards and files, the real ones if to be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny_encoder import MAX_LENGTH, WIDTH, WORDS, tiny_bert, write_encoder
+
+from bench.data.encoders import encoder_card, encoder_checksums, encoder_names
+from bench.errors import BenchError
+from bench.hashing import checksum
+from bench.models.lm.encode.onnx import bert_weights
+from bench.models.lm.encode.sentence_encoder import Encoder, load_encoder, mean_over_tokens
+
+TEXTS = [
+    "the red house", "a tree", "", "the river and the sea", "green", "a tree",
+    "unheard of words and the sea and the red tree of a house", "the red house",
+]  # fmt: skip
+REAL = {"all-minilm-l6-v2": 256, "paraphrase-minilm-l3-v2": 128}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(root: Path) -> Encoder:
+    write_encoder(root)
+    return load_encoder("tiny", offline=True, data_dir=root)
+
+
+def by_hand(text: str) -> NDArray[np.float32]:
+    """One text alone, unpadded, its states added up in a loop."""
+    known = {word: number for number, word in enumerate(WORDS)}
+    words = [known.get(word, known["[UNK]"]) for word in text.split()][: MAX_LENGTH - 2]
+    ids = [known["[CLS]"], *words, known["[SEP]"]]
+    with torch.no_grad():
+        states = tiny_bert()(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
+    total = np.zeros(WIDTH)
+    for state in states:
+        total += state
+    return (total / len(ids)).astype(np.float32)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 256])
+def test_the_mean_over_tokens_by_hand(tiny: Encoder, batch: int) -> None:
+    vectors = tiny.encode(TEXTS, batch=batch)
+    assert (vectors.dtype, vectors.shape) == (np.float32, (len(TEXTS), WIDTH))
+    assert vectors == pytest.approx(np.stack([by_hand(text) for text in TEXTS]), abs=1e-5)
+    assert np.ptp(np.linalg.norm(vectors, axis=1)) > 0.1, "the vectors were normalized"
+
+
+def test_equal_texts_have_equal_vectors(tiny: Encoder) -> None:
+    vectors = tiny.encode(TEXTS, batch=2)
+    assert vectors[1].tolist() == vectors[5].tolist()
+    assert vectors[0].tolist() == vectors[7].tolist()
+    assert vectors[0].tolist() != vectors[1].tolist()
+
+
+def test_the_mean_leaves_padding_out() -> None:
+    states = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[1.0, 1.0]] * 3])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    assert mean_over_tokens(states, mask).tolist() == [[2.0, 4.0], [1.0, 1.0]]
+
+
+def test_no_texts(tiny: Encoder) -> None:
+    assert tiny.encode([]).shape == (0, WIDTH)
+
+
+# --- cards --------------------------------------------------------------------------------------
+
+
+def test_our_own_cards_are_listed() -> None:
+    assert set(REAL) <= set(encoder_names())
+    for name, length in REAL.items():
+        assert encoder_card(name).max_length == length
+    checksums = [encoder_checksums(name) for name in REAL]
+    assert checksums[0]["weights"].startswith("53aa5117")
+    assert checksums[1]["weights"].startswith("b388816f")
+    assert all(len(value) == 64 for found in checksums for value in found.values())
+
+
+def test_a_setting_of_the_card_changes_the_key(root: Path) -> None:
+    write_encoder(root)
+    before = encoder_checksums("tiny")
+    card = root / "encoders" / "tiny.toml"
+    card.write_text(card.read_text().replace(f"max_length = {MAX_LENGTH}", "max_length = 5"))
+    after = encoder_checksums("tiny")
+    assert {key for key in before if before[key] != after[key]} == {"settings"}
+    assert load_encoder("tiny", offline=True, data_dir=root).max_length == 5
+
+
+def refusal(name: str, data_dir: Path | None) -> str:
+    with pytest.raises(BenchError) as caught:
+        load_encoder(name, offline=True, data_dir=data_dir)
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_wrong_cards_and_files(root: Path) -> None:
+    write_encoder(root)
+    assert refusal("tinny", root) == "There is no encoder named 'tinny'."
+    assert refusal("tiny", None).startswith("config.json of the encoder tiny (")
+    assert "--offline forbids" in refusal("all-minilm-l6-v2", root)
+    # A folder's own config.json is not the encoder's: only the subfolder of its name is looked at.
+    (root / "config.json").write_text("{}")
+    load_encoder("tiny", offline=True, data_dir=root)
+    card = root / "encoders" / "tiny.toml"
+    good = card.read_text()
+    card.write_text(good.partition("[files.weights]")[0])
+    assert "files.weights is missing" in refusal("tiny", root)
+    card.write_text(good.replace("sha256", "# sha256"))
+    assert "every file of an encoder needs its sha256" in refusal("tiny", root)
+    card.write_text(good + "[extra]\n")
+    assert "unknown key 'extra'" in refusal("tiny", root)
+    card.write_text(
+        good.replace("[files.config]", "[config]\nnum_hidden_layers = 3\n[files.config]")
+    )
+    assert refusal("tiny", root).startswith("The weights of the encoder tiny do not fit")
+
+
+# --- ONNX ---------------------------------------------------------------------------------------
+
+
+def varint(value: int) -> bytes:
+    return bytes([value & 0x7F | 0x80]) + varint(value >> 7) if value > 0x7F else bytes([value])
+
+
+def field(number: int, value: bytes | str | int) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    content = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def onnx_export(state: dict[str, torch.Tensor]) -> bytes:
+    """Write weights as torch's exporter does: matrices transposed, with a number for a name."""
+    graph = b""
+    for number, (name, value) in enumerate(state.items()):
+        matrix = name.endswith("weight") and value.ndim == 2 and "embeddings" not in name
+        label = f"onnx::MatMul_{number}" if matrix else f"model.0.auto_model.{name}"
+        values = (value.T if matrix else value).contiguous().numpy()
+        dims = b"".join(field(1, size) for size in values.shape)
+        graph += field(5, dims + field(2, 1) + field(8, label) + field(9, values.tobytes()))
+        if matrix:
+            bias = f"model.0.auto_model.{name.removesuffix('weight')}bias"
+            product, output = f"product {number}", f"output {number}"
+            multiply = field(1, "states") + field(1, label) + field(2, product)
+            add = field(1, bias) + field(1, product) + field(2, output)
+            graph += field(1, multiply + field(4, "MatMul")) + field(1, add + field(4, "Add"))
+    # A constant and a fixed-width field, which are not the model's.
+    graph += field(5, field(1, 1) + field(2, 7) + field(8, "shape") + field(9, bytes(8)))
+    return field(1, 8) + bytes([2 << 3 | 5]) + bytes(4) + field(7, graph)
+
+
+def test_weights_out_of_an_onnx_export(root: Path) -> None:
+    state = {
+        name: value.detach()
+        for name, value in tiny_bert().named_parameters()
+        if not name.startswith("pooler")
+    }
+    path = root / "tiny.onnx"
+    path.write_bytes(onnx_export(state))
+    found = bert_weights(path)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+    write_encoder(root)
+    plain = load_encoder("tiny", offline=True, data_dir=root).encode(TEXTS)
+    path = path.rename(root / "tiny" / "tiny.onnx")
+    card = root / "encoders" / "tiny.toml"
+    others = card.read_text().partition("[files.weights]")[0]
+    card.write_text(f'{others}[files.weights]\nname = "{path.name}"\nsha256 = "{checksum(path)}"\n')
+    read = load_encoder("tiny", offline=True, data_dir=root).encode(TEXTS)
+    assert read.tolist() == plain.tolist()
+
+
+@pytest.mark.parametrize("cut", [1, 3, 40])
+def test_a_damaged_onnx_export(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "x.onnx"
+    whole = onnx_export({"embeddings.x.weight": torch.ones(30)})
+    path.write_bytes(whole[:-cut])
+    with pytest.raises(BenchError, match="is cut off or is no ONNX export"):
+        bert_weights(path)
+
+
+# --- the real ones ------------------------------------------------------------------------------
+
+
+def real(name: str) -> Encoder:
+    try:
+        return load_encoder(name, offline=False)
+    except BenchError as error:
+        pytest.skip(f"the encoder {name} is not to be had: {error.message}")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_encoder_knows_what_is_alike(name: str) -> None:
+    encoder = real(name)
+    cat, feline, market = encoder.encode(
+        ["A cat sat on the mat", "A feline is sitting on a rug", "The stock market fell today"]
+    )
+    assert cat.shape == (384,)
+    assert np.linalg.norm(cat) > 2, "the vectors were normalized"
+    assert np.linalg.norm(cat - feline) < 0.8 * np.linalg.norm(cat - market)
+    long = encoder.encode(["sea " * 1000, "sea " * (REAL[name] - 2), "sea " * (REAL[name] - 3)])
+    assert long[0].tolist() == pytest.approx(long[1].tolist(), abs=1e-5)
+    assert long[0].tolist() != pytest.approx(long[2].tolist(), abs=1e-5)
+
+
+def test_the_papers_encoder_agrees_with_onnxruntime() -> None:
+    """First values and norms of ONNX Runtime 1.x on the very file, mean included, batch of one."""
+    expected = {
+        "The Wrath and the Dawn (The Wrath and the Dawn, #1)": (
+            [0.2722107, -0.0212039, 0.1352281, 0.2511180], 4.7865262,
+        ),
+        "Practice Makes Perfect": ([-0.5729626, -0.0430799, 0.2116939, -0.4881579], 6.0617247),
+        "The Locker Room": ([0.0987760, 0.0579961, 0.1992699, 0.0959188], 6.3863473),
+    }  # fmt: skip
+    vectors = real("paraphrase-minilm-l3-v2").encode(list(expected))
+    for vector, (first, norm) in zip(vectors, expected.values(), strict=True):
+        assert vector[:4].tolist() == pytest.approx(first, abs=1e-5)
+        assert np.linalg.norm(vector) == pytest.approx(norm, abs=1e-5)
