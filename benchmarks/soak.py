@@ -40,7 +40,7 @@ LONGEST_WAIT_FOR_WORK = 30.0
 LOOK_EVERY = 0.05
 MOST_SECONDS = 3600.0
 
-BENCH = (sys.executable, "-m", "bench")
+BENCH = (sys.executable, "-m", "bench.cli")
 
 
 def command(trials: int, *more: str) -> list[str]:

@@ -27,7 +27,7 @@ from bench.runner.resources import Shares
 from bench.runner.store import Store
 from bench.runner.worker import order, work
 
-COMMAND = [sys.executable, "-m", "bench"]
+COMMAND = [sys.executable, "-m", "bench.cli"]
 
 
 @pytest.fixture(scope="module")

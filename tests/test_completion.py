@@ -128,8 +128,8 @@ def on_a_terminal(*command: str, no_color: bool) -> bytes:
 @pytest.mark.parametrize(
     "command",
     [
-        ("-m", "bench", "run", "--help"),
-        ("-m", "bench", "run", "--no-such-option"),
+        ("-m", "bench.cli", "run", "--help"),
+        ("-m", "bench.cli", "run", "--no-such-option"),
         ("-c", PROGRESS),
     ],
     ids=["help", "mistake", "progress"],

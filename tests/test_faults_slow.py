@@ -22,7 +22,7 @@ from bench.runner.store import ASIDE, META
 
 pytestmark = pytest.mark.slow
 
-BENCH = (sys.executable, "-m", "bench")
+BENCH = (sys.executable, "-m", "bench.cli")
 RUN = (
     *(*BENCH, "run", "--method", "popularity", "--method", "random", "--dataset", "synthetic"),
     *("--scale", "smoke", "--seeds", "3", "--executor", "inline", "--json"),

@@ -26,7 +26,6 @@ LEVELS = [
     {"report"},
     {"tuning", "testing"},
     {"cli"},
-    {"__main__"},
 ]
 PLUGIN_FOLDERS = {"methods", "datasets", "leaderboards"}
 # A board's card checks the names of its metrics.

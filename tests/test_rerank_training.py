@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.metrics.rerank import evaluate_lists
+from bench.models.epoch_loop import accumulate_gradients
 from bench.models.lm.threads import compute_threads
 from bench.models.rerank.model import FeatureSizes, Reranker
 from bench.models.rerank.scoring import ListTensors, mean_average_precision, score_lists
@@ -23,7 +24,6 @@ from bench.models.rerank.training import (
     split_batches,
     train_reranker,
 )
-from bench.models.seqrec.epoch_loop import accumulate_gradients
 from bench.plan.rerank_stages import Backbone, RerankerConfig
 
 BACKBONES = get_args(Backbone)

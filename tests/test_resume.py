@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-COMMAND = [sys.executable, "-m", "bench"]
+COMMAND = [sys.executable, "-m", "bench.cli"]
 RUN = [*COMMAND, "run", "--board", "smoke", "--seeds", "2", "--set", "sasrec.epochs=60", "--json"]
 
 

@@ -76,7 +76,7 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Path]:
         (folder / "own.item").write_text(items + "\n")
         (folder / "own.inter").write_text("\n".join(["u:token\ti:token\tt:float", *lines]) + "\n")
         command = [
-            *(sys.executable, "-m", "bench", "run", "--method", "popularity"),
+            *(sys.executable, "-m", "bench.cli", "run", "--method", "popularity"),
             *("--method", "failing", "--dataset", "own", "--data-dir", place, "--seeds", "1"),
             *("--scale", "smoke", "--executor", request.param),
         ]

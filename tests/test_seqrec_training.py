@@ -20,9 +20,9 @@ from bench.data.ranking import top_items
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.metrics.accuracy import ndcg
+from bench.models.epoch_loop import accumulate_gradients, train_epochs
 from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.checkpoint import load, save
-from bench.models.seqrec.epoch_loop import accumulate_gradients, train_epochs
 from bench.models.seqrec.gru4rec import GRU4Rec
 from bench.models.seqrec.rows import RowNetwork
 from bench.models.seqrec.sasrec import SASRec

@@ -18,7 +18,7 @@ ROUNDS = [
 
 def bench(folder: Path, *words: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "bench", *words]
+    command = [sys.executable, "-m", "bench.cli", *words]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
 

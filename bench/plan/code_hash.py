@@ -37,10 +37,8 @@ WHOLE = "*"  # name of a module that is used as a value, with all its definition
 # and a new sentence in an error message must not cost anybody a week of GPU time.
 PLUMBING = (
     "bench.errors",
-    "bench.config.toml",
-    "bench.config.cards",
+    "bench.config",
     "bench.plan",
-    "bench.config.plugins",
     "bench.data.archives",
     "bench.data.assets",
     "bench.data.encoders",

@@ -24,6 +24,7 @@ from torch.optim import Adam
 from bench.data.prepared_lists import Lists
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
+from bench.models.epoch_loop import DECIMALS, train_epochs
 from bench.models.rerank.model import FeatureSizes, Reranker
 from bench.models.rerank.scoring import (
     SELECTION_K,
@@ -33,7 +34,6 @@ from bench.models.rerank.scoring import (
 )
 from bench.models.rerank.setrank import have_zero_gradient
 from bench.models.rerank.vectors import TextVectors, attribute_table, list_tensors
-from bench.models.seqrec.epoch_loop import DECIMALS, train_epochs
 from bench.plan.rerank_stages import RerankerConfig
 
 COLLAPSED = 0.5

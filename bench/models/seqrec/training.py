@@ -23,9 +23,9 @@ from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
 from bench.metrics.accuracy import ndcg
+from bench.models.epoch_loop import train_epochs
 from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.checkpoint import save
-from bench.models.seqrec.epoch_loop import train_epochs
 from bench.models.seqrec.rows import RowNetwork, bce_row_loss
 from bench.plan.item_stages import ItemModelConfig
 
