@@ -23,8 +23,8 @@ from bench.data.prepared_lists import PARTS, Lists
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
 from bench.models.lm.threads import compute_threads
-from bench.models.rerank.knowledge import PairSelection, Rewards, compute_rewards, select_pairs
 from bench.models.rerank.qa_files import Answers, Questions, load_answers, load_questions
+from bench.models.rerank.rewards import PairSelection, Rewards, compute_rewards, select_pairs
 from bench.models.rerank.training import train_on_lists
 from bench.models.rerank.vectors import TextVectors, list_tensors, read_text_vectors
 from bench.plan.knowledge_stages import RewardPairsConfig
