@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from bench.models.lm.decode.answers import Drawing, answer, nucleus
 from safetensors.torch import load_file
 from test_lists import made
 from tiny_encoder import write_encoder
@@ -21,21 +21,36 @@ from bench.data import prepared_lists
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.chat_prompts import Prompt, encode_answers, encode_questions
+from bench.models.lm.decode.decoding import (
+    Generated,
+    answer_streams,
+    generate_texts,
+    nucleus,
+)
 from bench.models.lm.encode.trigrams import Trigrams
 from bench.models.lm.threads import compute_threads
-from bench.models.rerank.long_text_windows import encode_long
+from bench.models.rerank.long_text_windows import encode_long_texts
 from bench.models.rerank.qa_files import (
-    Answered,
-    Asked,
-    read_answers,
-    read_prompts,
-    write_answers,
-    write_prompts,
+    Answers,
+    Questions,
+    load_answers,
+    load_questions,
+    save_answers,
+    save_questions,
 )
-from bench.plan import knowledge_stages as plan
+from bench.plan.knowledge_stages import (
+    RewardPairsConfig,
+    TextVectorsConfig,
+    encode_answer_vectors,
+    sample_reward_pairs,
+    write_questions,
+)
+from bench.plan.language_stages import GenerationConfig, generate
+from bench.plan.preference_stages import PreferenceConfig, optimize_preferences
+from bench.plan.rerank_stages import RerankerConfig
 from bench.plan.stage import Stage
-from bench.plan.types import Lists, Model, Policy
-from bench.stages import answer_preference, answers, questions, reward_pairs, text_vectors
+from bench.plan.types import Lists, Model, Pairs, Policy
+from bench.stages import text_vectors
 
 FULL = {"kind": "full"}
 LETTERS = "abcdefghijkl"
@@ -47,7 +62,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def asked(num: int = 6, *, entries: int = 3) -> Asked:
+def make_questions(num: int = 6, *, entries: int = 3) -> Questions:
     prompts = [
         Prompt(
             opening="a b ",
@@ -56,7 +71,7 @@ def asked(num: int = 6, *, entries: int = 3) -> Asked:
         )
         for n in range(num)
     ]
-    return Asked(places=np.arange(num), prompts=tuple(prompts))
+    return Questions(indices=np.arange(num), prompts=tuple(prompts))
 
 
 # --- questions ------------------------------------------------------------------------------------
@@ -64,24 +79,24 @@ def asked(num: int = 6, *, entries: int = 3) -> Asked:
 
 def test_a_question_loses_its_oldest_entries_until_it_fits() -> None:
     tokenizer = writer_tokenizer()
-    (prompt,) = asked(1, entries=12).prompts
-    (whole,), none_cut = encode_questions(tokenizer, [prompt], rooms=[100])
-    (exact,), _ = encode_questions(tokenizer, [prompt], rooms=[len(whole)])
+    (prompt,) = make_questions(1, entries=12).prompts
+    (whole,), none_cut = encode_questions(tokenizer, [prompt], max_lengths=[100])
+    (exact,), _ = encode_questions(tokenizer, [prompt], max_lengths=[len(whole)])
     assert exact == whole
     assert none_cut == 0
-    (cut,), num_cut = encode_questions(tokenizer, [prompt], rooms=[len(whole) - 3])
+    (cut,), num_cut = encode_questions(tokenizer, [prompt], max_lengths=[len(whole) - 3])
     assert num_cut == 1
-    assert cut == encode_questions(tokenizer, [prompt.without(3)], rooms=[100])[0][0]
+    assert cut == encode_questions(tokenizer, [prompt.without(3)], max_lengths=[100])[0][0]
     with pytest.raises(BenchError, match="does not fit into 4"):
-        encode_questions(tokenizer, [prompt], rooms=[4])
+        encode_questions(tokenizer, [prompt], max_lengths=[4])
 
 
 def test_a_model_with_a_form_for_questions_is_asked_in_it() -> None:
     tokenizer = writer_tokenizer()
-    (plain,), _ = encode_questions(tokenizer, [Prompt(request="a b")], rooms=[99])
+    (plain,), _ = encode_questions(tokenizer, [Prompt(request="a b")], max_lengths=[99])
     assert tokenizer.decode(plain).startswith("<s> a b")
     tokenizer.chat_template = "{% for m in messages %}k {{ m.content }} l{% endfor %}"
-    (chat,), _ = encode_questions(tokenizer, [Prompt(request="a b")], rooms=[99])
+    (chat,), _ = encode_questions(tokenizer, [Prompt(request="a b")], max_lengths=[99])
     assert tokenizer.decode(chat) == "k a b l"
 
 
@@ -93,18 +108,32 @@ def test_only_finished_answers_end_in_the_end() -> None:
 
 
 def test_questions_and_answers_are_read_back(tmp_path: Path) -> None:
-    some = asked()
-    write_prompts(some, tmp_path)
-    again = read_prompts(tmp_path)
-    assert again.prompts == some.prompts
-    assert again.places.tolist() == list(range(6))
-    texts = Answered(texts=(("x", ""),) * 6, finished=((True, False),) * 6)
-    write_answers(some, texts, tmp_path)
-    assert read_answers(tmp_path, some) == texts
+    some = make_questions()
+    save_questions(some, tmp_path)
+    loaded = load_questions(tmp_path)
+    assert loaded.prompts == some.prompts
+    assert loaded.indices.tolist() == list(range(6))
+    texts = Answers(texts=(("x", ""),) * 6, finished=((True, False),) * 6)
+    save_answers(some, texts, tmp_path)
+    assert load_answers(tmp_path, some) == texts
     with pytest.raises(BenchError, match="answers to other questions"):
-        read_answers(tmp_path, asked(entries=2))
-    with pytest.raises(BenchError, match="holds no questions"):
-        read_prompts(tmp_path / "nowhere")
+        load_answers(tmp_path, make_questions(entries=2))
+    with pytest.raises(BenchError, match="has no questions"):
+        load_questions(tmp_path / "nowhere")
+
+
+def answer(
+    model: Any,
+    tokenizer: Any,
+    questions: Sequence[Sequence[int]],
+    hashes: Sequence[str],
+    how: GenerationConfig,
+    **at_once: int,
+) -> list[Generated]:
+    streams = answer_streams(hashes, how)
+    return generate_texts(
+        model, tokenizer, questions, how, streams=streams, titles=False, **at_once
+    )
 
 
 # --- drawing --------------------------------------------------------------------------------------
@@ -114,7 +143,7 @@ def test_the_nucleus_by_hand() -> None:
     logits = torch.tensor([0.5, 0.1, 0.3, 0.1]).log()
 
     def kept(**how: float) -> list[bool]:
-        cut = nucleus(logits, Drawing(max_new_tokens=1, **{"temperature": 1.0, **how}))  # type: ignore[arg-type]
+        cut = nucleus(logits, GenerationConfig(max_new_tokens=1, **{"temperature": 1.0, **how}))  # type: ignore[arg-type]
         return torch.isfinite(cut).tolist()
 
     assert kept(top_k=2) == [True, False, True, False]
@@ -130,7 +159,7 @@ def test_the_nucleus_by_hand() -> None:
 def test_frequencies_are_those_of_the_nucleus() -> None:
     words = ["<s>", END, "<pad>", "<unk>", "a", "b", "c"]
     table = Table(words, {"<s>": {"a": 0.5, "b": 0.3, "c": 0.2}})
-    how = Drawing(max_new_tokens=3, temperature=1.0, top_p=0.8, num=4000)
+    how = GenerationConfig(max_new_tokens=3, temperature=1.0, top_p=0.8, num_return_sequences=4000)
     (found,) = answer(table, table.tokenizer, [[0]], ["ab" * 32], how)
     counts = {word: found.texts.count(word) / 4000 for word in "abc"}
     assert counts["c"] == 0
@@ -141,13 +170,14 @@ def test_frequencies_are_those_of_the_nucleus() -> None:
 
 def test_draws_depend_on_nothing_but_question_seed_and_number() -> None:
     model, tokenizer = writer_model(), writer_tokenizer()
-    some = asked(5)
+    some = make_questions(5)
     names = [prompt.hash for prompt in some.prompts]
-    ids, _ = encode_questions(tokenizer, some.prompts, rooms=[99] * 5)
+    ids, _ = encode_questions(tokenizer, some.prompts, max_lengths=[99] * 5)
 
     def drawn(rows: list[int], **how: int) -> list[tuple[str, ...]]:
+        num = how.pop("num")
         settings = {"max_new_tokens": 6, "temperature": 0.9, "top_k": 8, "top_p": 0.9, **how}
-        chosen = Drawing(**settings)  # type: ignore[arg-type]
+        chosen = GenerationConfig(**settings, num_return_sequences=num)  # type: ignore[arg-type]
         given = [ids[row] for row in rows], [names[row] for row in rows]
         return [one.texts for one in answer(model, tokenizer, *given, chosen, tokens_at_once=60)]
 
@@ -163,34 +193,31 @@ def test_draws_depend_on_nothing_but_question_seed_and_number() -> None:
 def test_quotes_do_not_end_an_answer() -> None:
     words = ["<s>", END, "<pad>", "<unk>", '"', "a"]
     table = Table(words, {"<s>": {'"': 1.0}, '"': {"a": 1.0}, "a": {'"': 1.0}})
-    how = Drawing(max_new_tokens=7, temperature=0.0)
+    how = GenerationConfig(max_new_tokens=7)
     (found,) = answer(table, table.tokenizer, [[0]], ["0" * 64], how)
     assert found.texts[0].replace(" ", "") == '"a"a"a"'
     assert found.finished == (False,)
-
-
-def test_impossible_draws_are_refused() -> None:
-    for how in ({"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}, {"num": 0}, {"max_new_tokens": 0}):
-        with pytest.raises(BenchError):
-            Drawing(**{"max_new_tokens": 4, "temperature": 1.0, **how})  # type: ignore[arg-type]
-    with pytest.raises(BenchError):
-        Drawing(max_new_tokens=4, temperature=0.0, num=2)
 
 
 # --- the stages -----------------------------------------------------------------------------------
 
 MODEL = Model(name="writer", backbone=Stage(kind="hub"), tuning=FULL, context=96)
 LISTS = Lists(stage=Stage(kind="lists"), domain="movie")
+PAIRS = Pairs(stage=Stage(kind="reward_pairs"), questions=Stage(kind="questions"))
+
+
+def test_a_style_of_title_prompts_is_refused_for_answers() -> None:
+    with pytest.raises(BenchError, match="prompt_style is for title prompts"):
+        optimize_preferences(MODEL, PAIRS, PreferenceConfig(prompt_style="bare"), seed=0)
 
 
 def done(stage: Stage, folder: Path, **inputs: Path) -> Job:
     """Run a stage as a worker would, its plan's arguments and all."""
-    modules = (questions, answers, text_vectors, reward_pairs, answer_preference)
-    module = {one.__name__.rpartition(".")[2]: one for one in modules}[stage.kind]
+    module = importlib.import_module(f"bench.stages.{stage.kind}")
     assert set(stage.inputs) == set(inputs)
     job = Job(out=folder / f"{stage.kind}-{stage.key}", data_dir=folder, offline=True)
     job.out.mkdir()
-    module.run(job, **json.loads(json.dumps(stage.args)), **inputs)  # type: ignore[attr-defined]
+    module.run(job, stage.config, inputs)
     return job
 
 
@@ -208,54 +235,52 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_from_questions_to_a_tuned_model(world: Path) -> None:
     source = prepared_lists.read(world / "lists")
-    prompts = plan.questions(LISTS, about="users", parts=["train", "valid"])
+    prompts = write_questions(LISTS, "users", ("train", "valid"))
     asked_job = done(prompts, world, lists=world / "lists")
-    found = read_prompts(asked_job.out)
-    assert set(source.parts[found.places]) == {0, 1}
-    for place, prompt in zip(found.places, found.prompts, strict=True):
-        history, _ = source.history(int(place))
+    found = load_questions(asked_job.out)
+    assert set(source.parts[found.indices]) == {0, 1}
+    for user, prompt in zip(found.indices, found.prompts, strict=True):
+        history, _ = source.history(int(user))
         assert len(prompt.entries) == len(history) > 0
         assert all(
             f'"{source.titles[item]}"' in one
             for item, one in zip(history, prompt.entries, strict=True)
         )
     long = Model(name="w", backbone=MODEL.backbone, tuning=FULL, context=400)
-    drawn = plan.answers(
-        long, prompts, max_new_tokens=5, temperature=1.0, top_k=9, top_p=0.9, num=3, seed=1
+    config = GenerationConfig(
+        max_new_tokens=5, temperature=1.0, top_k=9, top_p=0.9, num_return_sequences=3
     )
+    drawn = generate(long, prompts, config, seed=1)
     given = {"prompts": asked_job.out, "backbone": world / "writer"}
     written = done(drawn, world, **given)
     assert written.facts["questions"] == len(found)
     assert written.facts["histories_cut"] == 0
-    texts = read_answers(written.out, found).texts
+    texts = load_answers(written.out, found).texts
     assert {len(own) for own in texts} == {3}
-    encoded = plan.text_vectors(
-        LISTS, prompts, drawn, about="users", encoder="trigrams", user_text="answer"
-    )
+    encoding = TextVectorsConfig(encoder="trigrams", user_text="answer")
+    encoded = encode_answer_vectors(LISTS, prompts, drawn, "users", encoding)
     inputs = {"lists": world / "lists", "prompts": asked_job.out, "answers": written.out}
     vectors = done(encoded, world, **inputs)
     table = np.load(vectors.out / "vectors.npy")
     assert table.shape[:2] == (len(source.user_ids), 3)
     assert (table == 0).all(axis=(1, 2)).tolist() == (source.parts == 2).tolist()
 
-    recipe = {"learning_rate": 5e-3, "batch": 16, "epochs": 8, "patience": 8, "weight_decay": 0}
+    reranker = RerankerConfig(learning_rate=5e-3, batch_size=16, num_train_epochs=8, patience=8)
     for folds in (1, 2):
-        rewarded = plan.reward_pairs(
+        preferences = sample_reward_pairs(
             LISTS,
             prompts,
             drawn,
             encoded,
-            items=None,
-            backbone="prm",
-            recipe=recipe,
+            RewardPairsConfig(num_folds=folds),
+            reranker=reranker,
             seed=0,
-            folds=folds,
         )
-        pairs = done(rewarded, world, users=vectors.out, **inputs)
+        pairs = done(preferences.stage, world, users=vectors.out, **inputs)
         rows = pq.read_table(pairs.out / "pairs.parquet").to_pydict()
         assert len(rows["prompt"]) == pairs.facts["pairs"] > 5
         # No validation or test user is ever among those who prefer.
-        assert {int(source.parts[found.places[row]]) for row in rows["prompt"]} == {0}
+        assert {int(source.parts[found.indices[row]]) for row in rows["prompt"]} == {0}
         for row, chosen, (rejected,) in zip(
             rows["prompt"], rows["chosen"], rows["rejected"], strict=True
         ):
@@ -264,9 +289,8 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
         assert pairs.facts["worst_reward"] < pairs.facts["best_reward"]
         assert len([name for name in pairs.facts if name.startswith("reward_model")]) == folds
 
-    tuned = plan.answer_preference(
-        long, prompts, rewarded, beta=0.1, epochs=2, learning_rate=1e-3, batch=8, seed=0
-    ).weights
+    config = PreferenceConfig(num_train_epochs=2, learning_rate=1e-3, warmup_steps=0)
+    tuned = optimize_preferences(long, preferences, config, seed=0).weights
     assert tuned is not None
     trained = done(tuned, world, pairs=pairs.out, **given)
     assert trained.facts["pairs"] == pairs.facts["pairs"]
@@ -280,28 +304,31 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
 
 def test_items_are_described_once_each(world: Path) -> None:
     source = prepared_lists.read(world / "lists")
-    prompts = plan.questions(LISTS, about="items", parts=["test"])
+    prompts = write_questions(LISTS, "items", ("test",))
     job = done(prompts, world, lists=world / "lists")
-    found = read_prompts(job.out)
-    assert found.places.tolist() == np.unique(source.items[source.rows("test")]).tolist()
-    texts = Answered(texts=(("the sea",),) * len(found), finished=((True,),) * len(found))
+    found = load_questions(job.out)
+    assert found.indices.tolist() == np.unique(source.items[source.rows("test")]).tolist()
+    texts = Answers(texts=(("the sea",),) * len(found), finished=((True,),) * len(found))
     (world / "written").mkdir()
-    write_answers(found, texts, world / "written")
-    drawn = Stage(kind="answers")
-    encoded = plan.text_vectors(LISTS, prompts, drawn, about="items", encoder="tiny")
+    save_answers(found, texts, world / "written")
+    drawn = Stage(kind="generate")
+    encoding = TextVectorsConfig(encoder="tiny")
+    encoded = encode_answer_vectors(LISTS, prompts, drawn, "items", encoding)
     inputs = {"lists": world / "lists", "prompts": job.out, "answers": world / "written"}
     table = np.load(done(encoded, world, **inputs).out / "vectors.npy")
     assert table.ndim == 2
-    assert len({row.tobytes() for row in table[found.places]}) == 1
-    twice = Answered(texts=(("a", "b"),) * len(found), finished=((True, True),) * len(found))
-    write_answers(found, twice, world / "written")
+    assert len({row.tobytes() for row in table[found.indices]}) == 1
+    twice = Answers(texts=(("a", "b"),) * len(found), finished=((True, True),) * len(found))
+    save_answers(found, twice, world / "written")
     with pytest.raises(BenchError, match="Items have 2 answers each"):
-        text_vectors.run(Job(out=world), **json.loads(json.dumps(encoded.args)), **inputs)
+        config = encoded.config
+        assert isinstance(config, TextVectorsConfig)
+        text_vectors.run(Job(out=world), config, inputs)
 
 
 def test_pairs_that_cannot_be_learned_from_are_left_out(world: Path) -> None:
-    prompts = asked(3)
-    write_prompts(prompts, world)
+    prompts = make_questions(3)
+    save_questions(prompts, world)
     rows = {
         "prompt": [0, 1, 2],
         "hash": [prompt.hash for prompt in prompts.prompts],
@@ -313,47 +340,38 @@ def test_pairs_that_cannot_be_learned_from_are_left_out(world: Path) -> None:
     }
 
     pq.write_table(pa.table(rows), world / "pairs.parquet")
-    tuned = plan.answer_preference(
-        MODEL,
-        Stage(kind="questions"),
-        Stage(kind="reward_pairs"),
-        beta=0.1,
-        epochs=1,
-        learning_rate=1e-3,
-        batch=8,
-        seed=0,
-    ).weights
+    tuned = optimize_preferences(MODEL, PAIRS, PreferenceConfig(), seed=0).weights
     assert tuned is not None
     given = {"prompts": world, "pairs": world, "backbone": world / "writer"}
     job = done(tuned, world, **given)
     assert (job.facts["pairs"], job.facts["pairs_left_out"]) == (1, 2)
     rows["hash"][0] = "0"
     pq.write_table(pa.table(rows), world / "pairs.parquet")
-    with pytest.raises(AssertionError, match="come with their questions"):
-        answer_preference.run(Job(out=world), **json.loads(json.dumps(tuned.args)), **given)
+    with pytest.raises(AssertionError, match="pairs of other questions"):
+        done(tuned, world, **given)
 
 
 def test_a_context_beyond_the_model_is_refused(world: Path) -> None:
-    write_prompts(asked(2), world)
+    save_questions(make_questions(2), world)
     for context, tokens in ((1024, 8), (96, 96)):
         model = Model(name="w", backbone=MODEL.backbone, tuning=FULL, context=context)
-        stage = plan.answers(model, Stage(kind="questions"), max_new_tokens=tokens, temperature=1.0)
+        config = GenerationConfig(max_new_tokens=tokens, temperature=1.0)
+        stage = generate(model, Stage(kind="questions"), config)
         with pytest.raises(BenchError, match=f"context of {context} tokens"):
             done(stage, world, prompts=world, backbone=world / "writer")
 
 
 def test_the_reference_of_a_round_is_its_start_or_the_base() -> None:
-    given = {"beta": 0.1, "epochs": 1, "learning_rate": 1e-3, "batch": 8, "seed": 0}
-    of = (Stage(kind="questions"), Stage(kind="reward_pairs"))
+    config = PreferenceConfig()
     base = Policy(model=MODEL)
-    first = plan.answer_preference(base, *of, **given, reference=base)  # type: ignore[arg-type]
+    first = optimize_preferences(base, PAIRS, config, seed=0, reference=base)
     assert first.weights is not None
-    assert first.weights.args["reference_is"] == "start"
-    second = plan.answer_preference(first, *of, **given, reference=base)  # type: ignore[arg-type]
+    assert first.weights.args["reference"] == "start"
+    second = optimize_preferences(first, PAIRS, config, seed=0, reference=base)
     assert second.weights is not None
-    assert second.weights.args["reference_is"] == "backbone"
+    assert second.weights.args["reference"] == "backbone"
     assert second.weights.inputs["start"] is first.weights
-    other = plan.answer_preference(second, *of, **given, reference=first)  # type: ignore[arg-type]
+    other = optimize_preferences(second, PAIRS, config, seed=0, reference=first)
     assert other.weights is not None
     assert other.weights.inputs["reference"] is first.weights
 
@@ -361,11 +379,11 @@ def test_the_reference_of_a_round_is_its_start_or_the_base() -> None:
 def test_windows_of_letters_for_the_encoder_without_files() -> None:
     trigrams = Trigrams(max_length=10)
     texts = ["abcdefghijklmnopqrst", "abcdefghij", " "]
-    found = encode_long(trigrams, texts)
+    found = encode_long_texts(trigrams, texts)
     halves = trigrams.encode(["abcdefghij", "klmnopqrst"])
     np.testing.assert_allclose(found.vectors[0], halves.mean(axis=0))
     np.testing.assert_allclose(found.vectors[1], halves[0])
     assert not found.vectors[2].any()
-    assert (found.over, found.empty) == (1, 1)
-    cut = encode_long(trigrams, texts, long_text="truncate")
+    assert (found.num_long, found.num_empty) == (1, 1)
+    cut = encode_long_texts(trigrams, texts, long_text="truncate")
     np.testing.assert_allclose(cut.vectors[0], halves[0])

@@ -18,6 +18,7 @@ from bench.data import assets
 from bench.data.encoders import encoder_files
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
+from bench.plan.backbones import HubConfig
 from bench.runner.offline import wheels
 from bench.runner.offline.manifest import MANIFEST, Manifest, read_manifest
 from bench.runner.offline.needs import Asset, at_hand, fetch, place
@@ -273,7 +274,7 @@ def test_a_backbone_of_the_hub_is_found_where_it_was_unpacked(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(there.hub))
     (tmp_path / "out").mkdir()
     job = Job(out=tmp_path / "out", offline=True)
-    hub.run(job, name="m", repository="o/m", revision=COMMIT)
+    hub.run(job, HubConfig(name="m", repository="o/m", revision=COMMIT), {})
     folder = Path(json.loads((job.out / hub.POINTER).read_text())["folder"])
     assert there.hub in folder.parents
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bench.cli.run import run
 from bench.errors import BenchError
 from bench.plan import code_hash, code_versions
-from bench.plan.code_versions import Version, changed, main, recorded
+from bench.plan.code_versions import Version, changed_kinds, main, recorded_versions
 from bench.report.assemble import assemble, report_json
 from bench.report.render import pages
 from bench.report.render.terminal import render_table
@@ -31,7 +31,7 @@ ADVICE = (
 
 
 def test_the_code_of_every_stage_kind_is_recorded() -> None:
-    left = changed(recorded())
+    left = changed_kinds(recorded_versions())
     assert not left, f"The code behind {', '.join(left)} changed; record it by {ADVICE}."
 
 
@@ -71,14 +71,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(code_hash, "PACKAGE", tmp_path)
     monkeypatch.setattr(code_versions, "PACKAGE", tmp_path)
     monkeypatch.setattr(code_versions, "FILE", tmp_path / "stages" / "versions.toml")
-    recorded.cache_clear()
+    recorded_versions.cache_clear()
     main(["--new-version"])
     yield tmp_path
-    recorded.cache_clear()
+    recorded_versions.cache_clear()
 
 
 def test_an_edit_is_seen_and_a_new_version_makes_it_recorded(package, capsys):
-    assert [one.version for one in recorded().values()] == [1, 1]
+    assert [one.version for one in recorded_versions().values()] == [1, 1]
     assert main([]) == 0
     (package / "maths.py").write_text("def add(a, b):\n    return b + a\n")
     assert code_versions.version_of("train") is None, "results must not claim version 1"
@@ -88,26 +88,28 @@ def test_an_edit_is_seen_and_a_new_version_makes_it_recorded(package, capsys):
     assert (code_versions.version_of("train"), code_versions.version_of("rank")) == (2, None)
 
 
-def test_equal_output_keeps_the_version_and_the_reason(package):
-    before = recorded()["train"].code
+def test_equal_output_keeps_the_version_and_says_how_it_was_checked(package):
+    reason = 'a name; "golden" files are equal'
     (package / "maths.py").write_text("def add(first, b):\n    return first + b\n")
-    assert main(["--same-output", 'a name; "golden" files are equal']) == 0
-    now = recorded()["train"]
-    assert (now.version, now.code) == (1, code_versions.code_of("train"))
-    assert [(one.code, one.reason) for one in now.same] == [
-        (before, 'a name; "golden" files are equal')
-    ]
+    assert main(["--same-output", reason]) == 0
+    version = recorded_versions()["train"]
+    assert (version.version, version.checked) == (1, reason)
+    assert version.code == code_versions.code_of("train")
     (package / "maths.py").write_text("def add(a, b):\n    return 2\n")
     main(["--new-version"])
-    assert (recorded()["train"].version, recorded()["train"].same) == (2, ())
+    assert recorded_versions()["train"].version == 2
+    assert not recorded_versions()["train"].checked
 
 
 def test_kinds_come_and_go(package):
     (package / "stages" / "rank.py").unlink()
     (package / "stages" / "sort.py").write_text("VALUE = 1\n")
-    assert changed(recorded()) == ["sort", "rank"]
+    assert changed_kinds(recorded_versions()) == ["sort", "rank"]
     main(["--new-version"])
-    assert {kind: one.version for kind, one in recorded().items()} == {"sort": 1, "train": 1}
+    assert {kind: one.version for kind, one in recorded_versions().items()} == {
+        "sort": 1,
+        "train": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def old(tmp_path: Path) -> SimpleNamespace:
     """Base is fresh, one of two seeds of Old is stale, and nobody knows how old Bare is."""
     lines = [Line("Base", 0.2), Line("Old", 0.6), Line("Bare", 0.4)]
     board, cells = make(tmp_path, lines, seeds=2, metrics=["HR@5", "NDCG@5"])
-    today = recorded()["sft"].version
+    today = recorded_versions()["sft"].version
     given = {("Old", 1): today + 1, ("Bare", 0): None, ("Bare", 1): None}
     for line, trial in cells:
         version = given.get((line.name, trial.seed), today)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone
 
 from bench.config.cards import BoardCard, BoardRow
@@ -20,13 +21,14 @@ from bench.hashing import Job
 from bench.models.lm.encode.hidden_states import HiddenStates
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.lm.tuned_model import LanguageModel, load
+from bench.plan.grounding_stages import HiddenConfig
 from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import Options, run
 from bench.runner.store import Store
-from bench.stages import ground, hidden
+from bench.stages import ground
 from bench.stages.embed import read_vectors
 
 FULL = {"kind": "full"}
@@ -66,20 +68,8 @@ def model(world: Path) -> LanguageModel:
 
 
 def encoded(world: Path, out: Path, **given: Any) -> Job:
-    out.mkdir()
-    job = Job(out=out)
-    settings: Mapping[str, Any] = {
-        "tuning": FULL,
-        "dtype": "float32",
-        "quantization": "none",
-        "context": 150,
-        "threads": 1,
-        "nouns": list(NOUNS),
-        "data": world / "data",
-        "backbone": world / "backbone",
-    }
-    hidden.run(job, **settings, **given)
-    return job
+    folders = {"data": world / "data", "backbone": world / "backbone"}
+    return run_stage("hidden", HiddenConfig, out, nouns=NOUNS, context=150, **folders, **given)
 
 
 def test_a_vector_is_the_last_hidden_state_of_the_last_token(world: Path) -> None:

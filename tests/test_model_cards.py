@@ -26,7 +26,7 @@ from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.models.lm.build import build
 from bench.models.lm.tuned_model import load
-from bench.plan.backbones import language_model
+from bench.plan.backbones import GGUFConfig, HubConfig, language_model
 from bench.plan.stage import Stage
 from bench.plan.types import Nouns
 from bench.stages import gguf as gguf_stage
@@ -147,7 +147,7 @@ def fetch(
 ) -> tuple[dict[str, Any], Job]:
     fake, given = FakeHub(answer), job(tmp_path, offline=offline)
     monkeypatch.setattr(hub, "snapshot_download", fake)
-    hub.run(given, name="mine", repository="some/model", revision=REVISION)
+    hub.run(given, HubConfig(name="mine", repository="some/model", revision=REVISION), {})
     return fake.asked, given
 
 
@@ -221,13 +221,13 @@ def test_a_folder_of_ones_own(tmp_path: Path, folder: Path) -> None:
     assert planned.args.keys() == {"name", "checksum"}
     (folder / "notes.txt").write_text("no part of the model")
     given = job(tmp_path, model_path=folder, offline=True)
-    hub.run(given, **planned.args)  # type: ignore[arg-type]
+    hub.run(given, planned.config, {})  # type: ignore[arg-type]
     assert json.loads((given.out / "backbone.json").read_text()) == {"folder": str(folder)}
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
     with pytest.raises(BenchError, match=r"mine in .* changed during the run"):
-        hub.run(given, **planned.args)  # type: ignore[arg-type]
-    with pytest.raises(BenchError, match="planned with a folder of your own, and none is given"):
-        hub.run(job(tmp_path), **planned.args)  # type: ignore[arg-type]
+        hub.run(given, planned.config, {})  # type: ignore[arg-type]
+    with pytest.raises(BenchError, match="planned with your own folder, and none is given"):
+        hub.run(job(tmp_path), planned.config, {})  # type: ignore[arg-type]
 
 
 def test_folders_that_are_no_model(tmp_path: Path, folder: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_gguf_file_becomes_the_model_it_was_made_of(
     write_gguf(file, folder)
     given = job(tmp_path, data_dir=file.parent, offline=True)
     sha256 = gguf_card(tmp_path, file, monkeypatch)
-    gguf_stage.run(given, name="mine", sha256=sha256)
+    gguf_stage.run(given, GGUFConfig(name="mine", sha256=sha256), {})
     ids_BL = torch.arange(4, 44).reshape(2, 20)
     with torch.no_grad():
         before = load(folder, tuning={"kind": "full"}, dtype="float32")
@@ -333,7 +333,7 @@ def test_a_gguf_file_becomes_the_model_it_was_made_of(
     parameters = sum(value.numel() for value in after.model.parameters())
     assert given.facts == {"parameters": parameters, "vocabulary": 300}
     with pytest.raises(BenchError, match="The card of mine changed during the run"):
-        gguf_stage.run(given, name="mine", sha256="0" * 64)
+        gguf_stage.run(given, GGUFConfig(name="mine", sha256="0" * 64), {})
 
 
 def test_gguf_files_that_cannot_be_read(
@@ -351,7 +351,8 @@ def test_gguf_files_that_cannot_be_read(
             file.write_bytes(b"no" + file.read_bytes())
         given = job(tmp_path, data_dir=file.parent, offline=True)
         with pytest.raises(BenchError) as caught:
-            gguf_stage.run(given, name="mine", sha256=gguf_card(tmp_path, file, monkeypatch))
+            sha256 = gguf_card(tmp_path, file, monkeypatch)
+            gguf_stage.run(given, GGUFConfig(name="mine", sha256=sha256), {})
         assert message in caught.value.message
         assert "\n" not in caught.value.message
 
@@ -363,7 +364,7 @@ def test_the_real_one_speaks_english(tmp_path: Path) -> None:
     assert sha256 is not None
     given = job(tmp_path)
     try:
-        gguf_stage.run(given, name="smollm2-135m", sha256=sha256)
+        gguf_stage.run(given, GGUFConfig(name="smollm2-135m", sha256=sha256), {})
     except BenchError as error:
         pytest.skip(f"SmolLM2 is not to be had: {error.message}")
     assert given.facts == {"parameters": 134_515_008, "vocabulary": 49_152}

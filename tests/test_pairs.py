@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from stage_runs import run_stage
 
 from bench.data import prepared
 from bench.data.catalog import Catalog
@@ -18,11 +19,11 @@ from bench.data.encoders import encoder_checksums
 from bench.data.negatives import drawn, replaced, similar, title_numbers
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.hashing import Job
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.seqrec.rows import save
 from bench.models.seqrec.sasrec import Sizes, scorer
-from bench.stages import embed, pairs
+from bench.plan.grounding_stages import EmbedConfig
+from bench.plan.preference_stages import PairConfig
 from bench.stages.pairs import first_quoted
 
 TITLES = (
@@ -37,6 +38,9 @@ TITLES = (
 )
 NUM_ITEMS, HISTORY, NUM_ROWS = len(TITLES), 3, 64
 few = settings(max_examples=25)
+
+
+ENCODER = {"encoder": "trigrams", "encoder_checksums": encoder_checksums("trigrams")}
 
 
 def windows(histories: Sequence[Sequence[int]], targets: Sequence[int]) -> Windows:
@@ -197,13 +201,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     )
     prepared.write(data, found["data"])
     prepared.write_rows(numbers.permutation(NUM_ROWS), found["rows"])
-    checksums = encoder_checksums("trigrams")
-    embed.run(
-        Job(out=found["vectors"]),
-        encoder="trigrams",
-        encoder_checksums=checksums,
-        data=found["data"],
-    )
+    run_stage("embed", EmbedConfig, found["vectors"], **ENCODER, data=found["data"])
     sizes = Sizes(
         num_items=NUM_ITEMS,
         length=HISTORY,
@@ -218,26 +216,13 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 def staged(folders: dict[str, Path], out: Path, **changes) -> tuple[dict, dict]:
-    given = {name: folders[name] for name in ("data", "rows")}
-    arguments = {
-        "take": 16,
-        "seed": 3,
-        "negatives": "generated",
-        "num": 1,
-        "random_share": 0.0,
-        "smooth": False,
-        **given,
-        **changes,
-    }
-    out.mkdir()
-    job = Job(out=out)
-    pairs.run(job, **arguments)
+    inputs = {name: folders[name] for name in ("data", "rows")}
+    job = run_stage("pairs", PairConfig, out, **{"max_pairs": 16, "seed": 3, **inputs, **changes})
     return pq.read_table(out / "pairs.parquet").to_pydict(), dict(job.facts)
 
 
 def grounding(folders: dict[str, Path]) -> dict:
-    checksums = encoder_checksums("trigrams")
-    return {"encoder": "trigrams", "encoder_checksums": checksums, "vectors": folders["vectors"]}
+    return {**ENCODER, "vectors": folders["vectors"]}
 
 
 def generated(folder: Path, texts: Sequence[Sequence[str]]) -> Path:
@@ -289,7 +274,7 @@ def test_fewer_where_there_are_no_more(tmp_path, folders) -> None:
     given = generated(tmp_path / "g", texts)
     found, facts = staged(folders, tmp_path / "out", generated=given)
     assert (len(found["sample"]), facts["in_catalog"], facts["kept"]) == (5, 5, 5)
-    every, _ = staged(folders, tmp_path / "all", generated=given, take=None)
+    every, _ = staged(folders, tmp_path / "all", generated=given, max_pairs=None)
     assert sorted(every["sample"]) == sorted(found["sample"])
     none, facts = staged(
         folders, tmp_path / "none", generated=generated(tmp_path / "h", [[""]] * NUM_ROWS)
@@ -309,7 +294,11 @@ def test_shares_of_random_items(tmp_path, folders) -> None:
     given = generated(tmp_path / "g", [[f'"text {row}"'] for row in rows])
     found = {
         share: staged(
-            folders, tmp_path / f"share-{share}", generated=given, random_share=share, take=NUM_ROWS
+            folders,
+            tmp_path / f"share-{share}",
+            generated=given,
+            random_fraction=share,
+            max_pairs=NUM_ROWS,
         )
         for share in (0.0, 0.25, 0.75, 1.0)
     }
@@ -317,7 +306,7 @@ def test_shares_of_random_items(tmp_path, folders) -> None:
         share: dict(zip(table["sample"], table["rejected"], strict=True))
         for share, (table, _) in found.items()
     }
-    plain, _ = staged(folders, tmp_path / "plain", generated=given, take=NUM_ROWS)
+    plain, _ = staged(folders, tmp_path / "plain", generated=given, max_pairs=NUM_ROWS)
     assert found[0.0][0] == plain
     assert len({tuple(table["sample"]) for table, _ in found.values()}) == 1
     seen = prepared.read(folders["data"]).windows(rows)
@@ -339,9 +328,9 @@ def test_a_share_of_one_is_random_negatives(tmp_path, folders) -> None:
     rows, _ = of_rows(folders)
     texts = [['"Emma"'] if row % 3 else ["unparseable"] for row in rows]
     given, _ = staged(
-        folders, tmp_path / "given", generated=generated(tmp_path / "g", texts), random_share=1.0
+        folders, tmp_path / "given", generated=generated(tmp_path / "g", texts), random_fraction=1.0
     )
-    without, _ = staged(folders, tmp_path / "without", random_share=1.0)
+    without, _ = staged(folders, tmp_path / "without", random_fraction=1.0)
     named, _ = staged(folders, tmp_path / "named", negatives="random")
     assert given == without == named
     assert len({text for (text,) in named["rejected"]}) > 3
@@ -355,7 +344,9 @@ def test_several_are_distinct_and_never_the_target(tmp_path, folders) -> None:
     texts[1] = [quoted[1], quoted[1]]
     texts[2] = ['"one"', quoted[2]]
     given = generated(tmp_path / "g", texts)
-    found, facts = staged(folders, tmp_path / "out", generated=given, num=3, take=None)
+    found, facts = staged(
+        folders, tmp_path / "out", generated=given, num_negatives=3, max_pairs=None
+    )
     rejected = dict(zip(found["sample"], found["rejected"], strict=True))
     rows, _ = of_rows(folders)
     assert rows[0] not in rejected
@@ -370,7 +361,7 @@ def test_several_are_distinct_and_never_the_target(tmp_path, folders) -> None:
 def test_padding_never_repeats_what_was_written(tmp_path, folders) -> None:
     """Every unseen title is written already, but for few: padding must find those."""
     given = generated(tmp_path / "g", [['"Utopia"', '"Walden"']] * NUM_ROWS)
-    found, _ = staged(folders, tmp_path / "out", generated=given, num=3, take=None)
+    found, _ = staged(folders, tmp_path / "out", generated=given, num_negatives=3, max_pairs=None)
     assert all(row[:2] == ["Utopia", "Walden"] and len(set(row)) == 3 for row in found["rejected"])
 
 
@@ -379,7 +370,7 @@ def test_written_titles_become_items(tmp_path, folders) -> None:
     texts = [['"the moonstones\'"'] for _ in targets]
     given = generated(tmp_path / "g", texts)
     found, facts = staged(
-        folders, tmp_path / "out", generated=given, take=None, **grounding(folders)
+        folders, tmp_path / "out", generated=given, max_pairs=None, **grounding(folders)
     )
     dropped = targets.count("The 'Moonstone'")
     assert dropped > 0
@@ -390,7 +381,7 @@ def test_written_titles_become_items(tmp_path, folders) -> None:
 
 def test_popular_items_by_training_counts(tmp_path, folders) -> None:
     """Only four items occur in training; the rows that have seen three of them get the fourth."""
-    found, _ = staged(folders, tmp_path / "out", negatives="random", take=None)
+    found, _ = staged(folders, tmp_path / "out", negatives="random", max_pairs=None)
     assert {"Emma", "Utopia"} < {text for (text,) in found["rejected"]}
     rows, _ = of_rows(folders)
     source = prepared.read(folders["data"])
@@ -404,7 +395,7 @@ def test_popular_items_by_training_counts(tmp_path, folders) -> None:
     some.mkdir()
     prepared.write_rows(np.array(enough), some)
     popular, _ = staged(
-        {**folders, "rows": some}, tmp_path / "popular", negatives="popular", take=None
+        {**folders, "rows": some}, tmp_path / "popular", negatives="popular", max_pairs=None
     )
     texts = [text for (text,) in popular["rejected"]]
     assert set(texts) == {"Ivanhoe", "The 'Moonstone'", "Dracula", "Silas Marner"}
@@ -412,7 +403,7 @@ def test_popular_items_by_training_counts(tmp_path, folders) -> None:
 
 def test_similar_items(tmp_path, folders) -> None:
     found, facts = staged(
-        folders, tmp_path / "out", negatives="similar", take=None, **grounding(folders)
+        folders, tmp_path / "out", negatives="similar", max_pairs=None, **grounding(folders)
     )
     vectors = np.load(folders["vectors"] / "vectors.npy")
     source = prepared.read(folders["data"])
@@ -429,7 +420,7 @@ def test_an_oracle_doubts(tmp_path, folders) -> None:
         generated=generated(tmp_path / "g", texts),
         oracle=folders["oracle"],
         smooth=True,
-        take=None,
+        max_pairs=None,
     )
     source = prepared.read(folders["data"])
     seen = source.windows(found["sample"])
@@ -447,15 +438,17 @@ def test_an_oracle_doubts(tmp_path, folders) -> None:
     ("changes", "sentence"),
     [
         ({}, "need generated texts"),
-        ({"random_share": 0.5}, "need generated texts"),
-        ({"random_share": 1.5, "generated": "g"}, "share of 1.5"),
-        ({"negatives": "popular", "random_share": 0.5}, "generated ones are asked for"),
-        ({"negatives": "dull"}, "no kind of negatives named 'dull'"),
+        ({"random_fraction": 0.5}, "need generated texts"),
+        ({"random_fraction": 1.5, "generated": "g"}, "random_fraction = 1.5"),
+        ({"negatives": "popular", "random_fraction": 0.5}, "texts were passed as well"),
+        ({"negatives": "dull"}, "negatives = 'dull'"),
         ({"negatives": "similar"}, "need an encoder"),
-        ({"negatives": "random", "smooth": True}, "go together"),
-        ({"negatives": "random", "num": 0}, "cannot have 0"),
-        ({"negatives": "random", "num": 2, "smooth": True, "oracle": "o"}, "one rejected"),
-        ({"negatives": "random", "num": 9}, "fewer than 9 titles"),
+        ({"negatives": "random", "num_negatives": 0}, "num_negatives = 0"),
+        (
+            {"negatives": "random", "num_negatives": 2, "smooth": True, "oracle": "o"},
+            "one rejected",
+        ),
+        ({"negatives": "random", "num_negatives": 9}, "fewer than 9 titles"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(tmp_path, folders, changes, sentence) -> None:
@@ -482,7 +475,7 @@ def test_rows_with_an_unknown_target_are_left_out(tmp_path, folders, monkeypatch
 
     monkeypatch.setattr(prepared.Prepared, "windows", without)
     given = generated(tmp_path / "g", [[f'"text {row}"'] for row in rows])
-    found, facts = staged(folders, tmp_path / "out", generated=given, take=None)
+    found, facts = staged(folders, tmp_path / "out", generated=given, max_pairs=None)
     assert sorted(found["sample"]) == sorted(rows[4:])
     assert found["rejected"] == [[f"text {sample}"] for sample in found["sample"]]
     assert (facts["unknown_targets"], facts["kept"]) == (4, NUM_ROWS - 4)

@@ -20,6 +20,7 @@ from bench.data.prepared import Prepared
 from bench.data.sampling import draw_rows
 from bench.errors import BenchError
 from bench.hashing import Job
+from bench.plan.item_stages import DrawConfig, PrepareConfig
 from bench.stages import draw as draw_stage
 from bench.stages import prepare as prepare_stage
 
@@ -257,7 +258,8 @@ def prepare_job(name: str, out: Path, data_dir: Path | None = None) -> Job:
     out.mkdir()
     job = Job(out=out, data_dir=data_dir, offline=True)
     sums = {role: file.sha256 for role, file in card.files.items()}
-    prepare_stage.run(job, name=name, card=card.preparation(), checksums=sums)
+    config = PrepareConfig(name=name, card=card.preparation(), checksums=sums)
+    prepare_stage.run(job, config, {})
     return job
 
 
@@ -269,7 +271,8 @@ def test_the_stages_of_a_data_set_without_files(synthetic: Prepared, tmp_path: P
     rows = tmp_path / "rows"
     rows.mkdir()
     draw_job = Job(out=rows)
-    draw_stage.run(draw_job, data=tmp_path / "data", split="test", num=50, seed=0, strict=False)
+    config = DrawConfig(split="test", num=50, seed=0)
+    draw_stage.run(draw_job, config, {"data": tmp_path / "data"})
     samples = prepared.read_rows(rows)
     assert draw_job.facts == {"rows": 50, "available": 240}
     assert set(samples.tolist()) <= set(synthetic.sample_range("test"))
@@ -294,4 +297,5 @@ def test_the_stage_refuses_a_card_that_changed(tmp_path: Path) -> None:
     card = plugins.dataset_card("synthetic").preparation()
     for changed, sums in (({**card, "reader": "recbole"}, {}), (card, {"items": None})):
         with pytest.raises(BenchError, match="synthetic changed during the run"):
-            prepare_stage.run(Job(out=tmp_path), name="synthetic", card=changed, checksums=sums)
+            config = PrepareConfig(name="synthetic", card=changed, checksums=sums)
+            prepare_stage.run(Job(out=tmp_path), config, {})

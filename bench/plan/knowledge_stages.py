@@ -123,7 +123,7 @@ def collect_external_answers(
 
 @dataclass(frozen=True, kw_only=True)
 class TextVectorsConfig(Config):
-    """Config of `encode_answers`."""
+    """Config of `encode_answer_vectors`."""
 
     encoder: str = "all-minilm-l6-v2"
     """Sentence encoder (`bench list encoders`)."""
@@ -138,7 +138,7 @@ class TextVectorsConfig(Config):
     """Checksums of the encoder's files."""
 
 
-def encode_answers(
+def encode_answer_vectors(
     lists: Lists, questions: Stage, answers: Stage, about: Subject, config: TextVectorsConfig
 ) -> Stage:
     """Encode answers about users or items."""
@@ -265,7 +265,7 @@ def describe_users(
     if knowledge.texts == "items":
         return None
     questions, answers = ask_about_users(policy, lists, knowledge.generation, seed=seed)
-    return encode_answers(lists, questions, answers, "users", knowledge.encoding)
+    return encode_answer_vectors(lists, questions, answers, "users", knowledge.encoding)
 
 
 def describe_items(model: Model, lists: Lists, knowledge: KnowledgeConfig) -> Stage | None:
@@ -277,7 +277,7 @@ def describe_items(model: Model, lists: Lists, knowledge: KnowledgeConfig) -> St
         return None
     questions = write_questions(lists, "items")
     answers = generate(model, questions, knowledge.generation, seed=ITEM_SEED)
-    return encode_answers(lists, questions, answers, "items", knowledge.encoding)
+    return encode_answer_vectors(lists, questions, answers, "items", knowledge.encoding)
 
 
 def describe_externally(
@@ -295,4 +295,4 @@ def describe_externally(
         writer=writer,
         generation=knowledge.generation,
     )
-    return encode_answers(lists, questions, answers, about, knowledge.encoding)
+    return encode_answer_vectors(lists, questions, answers, about, knowledge.encoding)

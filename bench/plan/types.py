@@ -85,7 +85,7 @@ class ModelSpec:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """The arguments of `bench.models.lm.tuned_model.load` that decide which weights are loaded."""
+        """Arguments of `bench.models.lm.tuned_model.load` that decide which weights are loaded."""
         return {"tuning": self.tuning, "dtype": self.dtype, "quantization": self.quantization}
 
 

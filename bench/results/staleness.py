@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.plan.code_versions import Version, recorded
+from bench.plan.code_versions import Version, recorded_versions
 from bench.results.schema import Result
 
 GONE = "none any more"
@@ -20,7 +20,7 @@ def staleness(result: Result, now: Mapping[str, Version] | None = None) -> str:
     Returns:
         A sentence, or "" where every version that is known is today's.
     """
-    now = recorded() if now is None else now
+    now = recorded_versions() if now is None else now
     then: dict[str, int] = {}
     for stage in result.stages:
         if stage.version is not None:
