@@ -9,7 +9,7 @@ from bench.api import Data, GRU4RecConfig, Model, Plain, Plan, rank, train_gru4r
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class Method(GRU4RecConfig):
     """GRU4Rec: a recurrent network over item ids (Hidasi et al., ICLR 2016), row form.
 
     Shares rows, loss and training with `sasrec`, as in the public baseline code. The IGD paper does
@@ -17,14 +17,12 @@ class Method:
     """
 
     SPACE: ClassVar[dict[str, Plain]] = {
-        "gru4rec.learning_rate": {"log_uniform": [3e-4, 1e-2]},
-        "gru4rec.dropout": {"choices": [0.1, 0.3, 0.5]},
+        "learning_rate": {"log_uniform": [3e-4, 1e-2]},
+        "dropout": {"choices": [0.1, 0.3, 0.5]},
     }
-
-    gru4rec: GRU4RecConfig = GRU4RecConfig()
-    """Hyperparameters."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Train on the rows, choose the epoch on validation, rank the whole catalog."""
-        weights = train_gru4rec(data.train, data.valid, self.gru4rec, seed=seed)
-        return Plan(ranking=rank(data.test, model=weights, threads=self.gru4rec.threads))
+        config = GRU4RecConfig(**vars(self))
+        weights = train_gru4rec(data.train, data.valid, config, seed=seed)
+        return Plan(ranking=rank(data.test, model=weights, threads=self.threads))

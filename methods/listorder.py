@@ -16,5 +16,4 @@ class Method(ListOrderConfig):
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Order the lists; nothing is sampled, so all seeds share one order."""
-        config = ListOrderConfig(by=self.by)
-        return Plan(ranking=order_lists(require_lists(data), config))
+        return Plan(ranking=order_lists(require_lists(data), ListOrderConfig(**vars(self))))

@@ -9,22 +9,20 @@ from bench.api import Data, Model, Plain, Plan, SASRecConfig, rank, train_sasrec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class Method(SASRecConfig):
     """SASRec: self-attention over item ids (Kang & McAuley, ICDM 2018), row form.
 
     Defaults are those of the public baseline code; SPRec's paper states another learning rate.
     """
 
-    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"sasrec.learning_rate": 4e-3}
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"learning_rate": 4e-3}
     SPACE: ClassVar[dict[str, Plain]] = {
-        "sasrec.learning_rate": {"log_uniform": [3e-4, 1e-2]},
-        "sasrec.dropout": {"choices": [0.1, 0.3, 0.5]},
+        "learning_rate": {"log_uniform": [3e-4, 1e-2]},
+        "dropout": {"choices": [0.1, 0.3, 0.5]},
     }
-
-    sasrec: SASRecConfig = SASRecConfig()
-    """Hyperparameters."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Train on the rows, choose the epoch on validation, rank the whole catalog."""
-        weights = train_sasrec(data.train, data.valid, self.sasrec, seed=seed)
-        return Plan(ranking=rank(data.test, model=weights, threads=self.sasrec.threads))
+        config = SASRecConfig(**vars(self))
+        weights = train_sasrec(data.train, data.valid, config, seed=seed)
+        return Plan(ranking=rank(data.test, model=weights, threads=self.threads))

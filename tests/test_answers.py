@@ -216,7 +216,7 @@ def done(stage: Stage, folder: Path, **inputs: Path) -> Job:
     module = importlib.import_module(f"bench.stages.{stage.kind}")
     assert set(stage.inputs) == set(inputs)
     job = Job(out=folder / f"{stage.kind}-{stage.key}", data_dir=folder, offline=True)
-    job.out.mkdir()
+    job.out.mkdir(exist_ok=True)
     module.run(job, stage.config, inputs)
     return job
 
