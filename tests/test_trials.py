@@ -31,7 +31,9 @@ def plan(one: Board, *settings: str, rows: Rows | None = None) -> list[Trial]:
 
 def test_a_later_source_wins_over_an_earlier_one() -> None:
     layers = [("budget", {"sasrec": {"num_train_epochs": 3, "hidden_size": 32, "batch_size": 64}})]
-    row = BoardRow(method="sasrec", settings={"hidden_size": 16, "batch_size": 32, "as_published": True})
+    row = BoardRow(
+        method="sasrec", settings={"hidden_size": 16, "batch_size": 32, "as_published": True}
+    )
     resolved = resolve_settings(row, layers=layers, overrides={"batch_size": 8})
     assert resolved["patience"] == 20  # the method's default
     assert resolved["learning_rate"] == 4e-3  # as published
