@@ -4,6 +4,7 @@ from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
+from bench.metrics.metric import CategoryMass, ItemCounts, Metric, RankedCases
 from bench.plan import (
     Data,
     DecodingConfig,
@@ -59,15 +60,18 @@ from bench.plan.config import Fraction, NonNegativeFloat, NonNegativeInt, Positi
 __all__ = [
     "BenchError",
     "Catalog",
+    "CategoryMass",
     "Data",
     "DecodingConfig",
     "Fraction",
     "GRU4RecConfig",
     "GenerationConfig",
     "GroundingConfig",
+    "ItemCounts",
     "KnowledgeConfig",
     "ListOrderConfig",
     "Lists",
+    "Metric",
     "Model",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -79,6 +83,7 @@ __all__ = [
     "PositiveFloat",
     "PositiveInt",
     "PreferenceConfig",
+    "RankedCases",
     "RerankerConfig",
     "RewardPairsConfig",
     "Rows",

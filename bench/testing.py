@@ -1,25 +1,31 @@
-"""The contract that every method keeps, as checks that run in seconds on generated data."""
+"""The contracts of methods and metrics, as checks that run in seconds on generated data."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow
 from bench.data import prepared_lists
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
 from bench.errors import BenchError
+from bench.metrics.evaluate import Scores, evaluate, evaluate_lists
+from bench.metrics.metric import CategoryMass, ItemCounts, Metric
+from bench.metrics.registry import get_metric, plugin_metrics
 from bench.plan.graph import build
 from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, Summary, run
+from bench.runner.loop import RunOptions, RunSummary, run
 from bench.runner.store import Store
 
 DATASETS = {"next-item": "synthetic", "rerank": "synthetic-rated"}
@@ -44,7 +50,6 @@ def check_method(name: str, workspace: Path) -> list[Check]:
         name: The method's name, as `bench list methods` shows it.
         workspace: An empty folder.
     """
-    checks: list[Check] = []
     trials: list[Trial] = []
     rules: list[tuple[str, Callable[[], str]]] = [
         ("it is a frozen dataclass named Method with a plan()", lambda: _loads(name)),
@@ -58,9 +63,37 @@ def check_method(name: str, workspace: Path) -> list[Check]:
         ("a second run has nothing to do", lambda: _resumes(trials, workspace / "first")),
         ("the same seed gives the same metrics again", lambda: _repeats(trials, workspace)),
     ]
-    for rule, tried in rules:
+    return _run_rules(rules)
+
+
+def check_metric(path: Path) -> list[Check]:
+    """Check a metric's module, which must be on $BENCH_PATH, on random rankings and lists."""
+    return _run_rules(
+        [
+            ("it defines METRIC with a name of its own", lambda: _load_metric(path) and ""),
+            ("it imports nothing of bench but bench.api", lambda: _check_imports(path)),
+            (
+                "it scores every case or set with a finite number within its bounds",
+                lambda: _check_values(_load_metric(path)),
+            ),
+            (
+                "the order of the cases does not matter",
+                lambda: _check_order(_load_metric(path)),
+            ),
+            (
+                "many sets of lists at once have the values of each alone",
+                lambda: _check_batches(_load_metric(path)),
+            ),
+        ]
+    )
+
+
+def _run_rules(rules: Sequence[tuple[str, Callable[[], str]]]) -> list[Check]:
+    """Check rules one after the other, up to the first that is broken."""
+    checks: list[Check] = []
+    for rule, find_problem in rules:
         try:
-            problem = tried()
+            problem = find_problem()
         except BenchError as error:
             problem = f"{error.message} {error.hint}".strip()
         checks.append(Check(rule=rule, problem=problem))
@@ -91,7 +124,11 @@ def _described(name: str) -> str:
 def _imports(name: str) -> str:
     path = plugins.method_module(name).__file__
     assert path is not None
-    for imported in _imported(ast.parse(Path(path).read_bytes())):
+    return _check_imports(Path(path))
+
+
+def _check_imports(path: Path) -> str:
+    for imported in _imported(ast.parse(path.read_bytes())):
         if imported.split(".")[0] == "bench" and imported != ALLOWED_IMPORT:
             return f"It imports {imported}."
     return ""
@@ -134,8 +171,8 @@ def _plans(name: str, trials: list[Trial]) -> str:
     return ""
 
 
-def _run(trials: list[Trial], folder: Path) -> Summary:
-    options = Options(store=Store(folder / "store"), results=folder / "results", quiet=True)
+def _run(trials: list[Trial], folder: Path) -> RunSummary:
+    options = RunOptions(store=Store(folder / "store"), results=folder / "results", quiet=True)
     return run(trials, options=options, executor=InlineExecutor)
 
 
@@ -177,3 +214,92 @@ def _repeats(trials: list[Trial], workspace: Path) -> str:
         if once.evaluations != again.evaluations:
             return f"Seed {trial.seed} gave other metrics the second time."
     return ""
+
+
+# --- metrics ------------------------------------------------------------------------------------
+
+NUM_CASES, NUM_ITEMS, K = 40, 12, 5
+
+
+def _load_metric(path: Path) -> Metric:
+    metrics = plugin_metrics()
+    if path.stem not in metrics:
+        raise BenchError(f"{path} is not on $BENCH_PATH.", "Add its folder to BENCH_PATH.")
+    return metrics[path.stem]
+
+
+def _score(metric: Metric, order: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
+    """Score random rankings and lists, cases in this order; values per case or of the whole set."""
+    rng = np.random.default_rng(0)
+    values: dict[str, NDArray[np.float64]] = {}
+    if metric.of_lists:
+        scores, labels = (
+            rng.random((NUM_CASES, NUM_ITEMS)),
+            rng.integers(2, size=(NUM_CASES, NUM_ITEMS)),
+        )
+        values |= evaluate_lists(scores[order], labels[order], ks=[1, K], plugins=[metric]).lists
+    if metric.of_rankings:
+        result = _score_ranking(metric, order, rng)
+        values |= {name: np.array(value) for name, value in result.metrics.items()} | result.cases
+    return {name: one for name, one in values.items() if get_metric(name).family == metric.family}
+
+
+def _score_ranking(metric: Metric, order: NDArray[np.intp], rng: np.random.Generator) -> Scores:
+    ids = tuple(f"item{number}" for number in range(NUM_ITEMS))
+    kinds = ("drama", "war")
+    catalog = Catalog(
+        ids=ids,
+        titles=ids,
+        categories=tuple((kinds[number % 2],) for number in range(NUM_ITEMS)),
+        tracked=kinds,
+    )
+    items = rng.permuted(np.tile(np.arange(NUM_ITEMS), (NUM_CASES, 1)), axis=1)[:, :K]
+    items = np.where(rng.random(items.shape) < 0.1, -1, items).astype(np.int32)
+    targets = rng.integers(-1, NUM_ITEMS, size=NUM_CASES)
+    histories = rng.integers(-1, NUM_ITEMS, size=(NUM_CASES, 4))
+    texts = tuple(f"text {number}" for number in order)
+    return evaluate(
+        Ranking(items=items[order], texts=texts),
+        targets=targets[order],
+        histories=histories[order],
+        catalog=catalog,
+        ks=[1, K],
+        plugins=[metric],
+    )
+
+
+def _check_values(metric: Metric) -> str:
+    for name, values in _score(metric, np.arange(NUM_CASES)).items():
+        bound = metric.at(K if metric.takes_k else None, "drama" * metric.takes_category or None)
+        if values.min() < metric.minimum or values.max() > bound.upper_bound:
+            return f"{name} is outside [{metric.minimum}, {bound.upper_bound}]."
+    return ""
+
+
+def _check_order(metric: Metric) -> str:
+    order = np.random.default_rng(1).permutation(NUM_CASES)
+    moved = _score(metric, order)
+    for name, values in _score(metric, np.arange(NUM_CASES)).items():
+        expected = values[order] if values.ndim else values
+        if not np.allclose(expected, moved[name]):
+            return f"{name} has other values when the cases are in another order."
+    return ""
+
+
+def _check_batches(metric: Metric) -> str:
+    counts = np.random.default_rng(2).integers(0, 9, size=(3, NUM_ITEMS))
+    num_lists = counts.sum(axis=1) / K
+
+    def score(row: slice | int) -> NDArray[np.float64]:
+        if metric.score_counts:
+            lists = ItemCounts(
+                counts=counts[row], num_lists=num_lists[row], k=K, num_items=NUM_ITEMS
+            )
+            return metric.score_counts(lists)
+        assert metric.score_masses is not None
+        mass = CategoryMass(recommended=1.0 * counts[row], history=np.ones(NUM_ITEMS))
+        return metric.score_masses(mass)
+
+    if metric.per_case or np.allclose(score(slice(None)), [score(row) for row in range(3)]):
+        return ""
+    return "Computed for several sets at once, shape (R, ...), the values differ."

@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.metrics.names import parse
-from bench.stats.intervals import NUM_DRAWS, jackknife
+from bench.metrics.registry import get_metric
+from bench.stats.intervals import NUM_RESAMPLES, jackknife
 from bench.stats.label_swap import label_swap
 from bench.stats.samples import Sample
-from bench.stats.set_metrics import Tally, tallies
+from bench.stats.set_metrics import UnitSums, sum_units
 
 NUM_USERS, NUM_ITEMS = 1000, 3000
 EXPONENTS = 1.25, 0.93
 NUM_SWAPS = 999
-METRIC = parse("DivRatio@1")
+METRIC = get_metric("DivRatio@1")
 
 
 def popularity(exponent: float) -> NDArray[np.float64]:
@@ -43,7 +43,7 @@ def expected(exponent: float) -> float:
     return float((1 - (1 - popularity(exponent)) ** NUM_USERS).sum() / NUM_USERS)
 
 
-def pair(exponents: tuple[float, float], seed: int) -> tuple[Tally, Tally]:
+def pair(exponents: tuple[float, float], seed: int) -> tuple[UnitSums, UnitSums]:
     """Draw the lists of two methods."""
     rng = np.random.default_rng(seed)
     ids = tuple(f"{user:04d}" for user in range(NUM_USERS))
@@ -65,17 +65,17 @@ def pair(exponents: tuple[float, float], seed: int) -> tuple[Tally, Tally]:
         )
         for exponent in exponents
     ]
-    first, second = tallies(samples, METRIC, samples[0].units())
+    first, second = sum_units(samples, METRIC, samples[0].units)
     return first, second
 
 
-def bootstrapped(first: Tally, second: Tally, seed: int) -> dict[str, tuple[float, float]]:
+def bootstrapped(first: UnitSums, second: UnitSums, seed: int) -> dict[str, tuple[float, float]]:
     """Draw users with replacement; three ways to make an interval of the same draws."""
     rng = np.random.default_rng(seed)
     once = np.ones((NUM_USERS, 1), dtype=np.int32)
     observed = float((second.mean(once) - first.mean(once))[0])
     share = np.full(NUM_USERS, 1 / NUM_USERS)
-    weights = rng.multinomial(NUM_USERS, share, size=NUM_DRAWS).T.astype(np.int32)
+    weights = rng.multinomial(NUM_USERS, share, size=NUM_RESAMPLES).T.astype(np.int32)
     drawn = second.mean(weights) - first.mean(weights)
     low, high = np.quantile(drawn, [0.025, 0.975])
     reach = float(stats.norm.ppf(0.975) * drawn.std())
@@ -104,7 +104,7 @@ def main(repetitions: int) -> None:
     print(
         f"DivRatio@1, {NUM_USERS:,} users, {NUM_ITEMS:,} Zipf items (exponents {EXPONENTS[0]} and "
         f"{EXPONENTS[1]}), true difference {truth:+.4f}; {repetitions} repetitions, "
-        f"{NUM_DRAWS:,} draws each, {time.perf_counter() - started:.0f} s."
+        f"{NUM_RESAMPLES:,} draws each, {time.perf_counter() - started:.0f} s."
     )
     for name, hits in held.items():
         print(f"  {name:22}  covers {np.mean(hits):6.1%}, mean width {np.mean(widths[name]):.4f}")

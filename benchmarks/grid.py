@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, run
+from bench.runner.loop import RunOptions, run
 from bench.runner.ray_executor import RayExecutor
 from bench.runner.store import Store
 
@@ -54,8 +54,8 @@ def naive_seconds(folder: Path) -> float:
     return (time.perf_counter() - started) / NAIVE_CELLS
 
 
-def _options(folder: Path) -> Options:
-    return Options(store=Store(folder / "store"), results=folder / "results", quiet=True)
+def _options(folder: Path) -> RunOptions:
+    return RunOptions(store=Store(folder / "store"), results=folder / "results", quiet=True)
 
 
 def main(num_cells: int) -> None:

@@ -25,7 +25,7 @@ from bench.config.cards import BoardCard, BoardRow
 from bench.plan import Stage
 from bench.plan.graph import Graph, build, missing, units
 from bench.plan.trials import Board, all_ks, board_trials
-from bench.runner.estimate import Timings, forecast
+from bench.runner.estimate import Timings, forecast_run
 from bench.runner.store import Store
 
 DATASETS = ("ml-100k", "ml-1m", "amazon-2018-gift-cards", "steam", "goodreads-poetry")
@@ -99,9 +99,9 @@ def main(num_seeds: int) -> None:
         mark("missing")
         work = units(graph, todo)
         mark("units")
-        ahead = forecast(work, Timings([Invented(graph)], graph))
+        ahead = forecast_run(work, Timings([Invented(graph)], graph))
         mark("timings")
-    lines = ahead.scaling(gpus=GPUS, cpus_per_gpu=8)
+    lines = ahead.predict_scaling(gpus=GPUS, cpus_per_gpu=8)
     mark(f"{len(lines)} predictions")
     cpu = time.process_time() - cpu
     asked = sum(len(names) for names in graph.needed_by.values())

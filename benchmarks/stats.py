@@ -28,8 +28,9 @@ from scipy import stats
 from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.metrics.evaluate import evaluate
-from bench.metrics.names import parse
-from bench.stats.compare import NUM_RESAMPLES, against_reference, compare
+from bench.metrics.registry import get_metric
+from bench.stats.compare import compare, compare_with_reference
+from bench.stats.randomization import NUM_RESAMPLES
 from bench.stats.samples import Sample
 
 METRICS = (
@@ -100,7 +101,7 @@ def board(dataset: int) -> dict[str, float]:
     seconds = {}
     for metric in METRICS:
         started = time.perf_counter()
-        family = against_reference(reference, others, metric)
+        family = compare_with_reference(reference, others, metric)
         seconds[metric] = time.perf_counter() - started
         assert len(family) == NUM_METHODS - 1
     return seconds
@@ -110,7 +111,7 @@ def value(
     lists: list[list[list[int]]], genres: list[set[str]], history: dict[str, float], name: str
 ) -> float:
     """Compute a set-level metric with plain loops, mean over the seeds."""
-    metric, total = parse(name), 0.0
+    metric, total = get_metric(name), 0.0
     for seed in lists:
         shown = [item for one in seed for item in one[: metric.k]]
         if metric.family == "DivRatio":
@@ -163,7 +164,7 @@ def naive_seconds() -> float:
     first, second = methods(0)[:2]
     pair = sum(
         scipy_seconds(first, second, name)
-        if parse(name).per_case
+        if get_metric(name).per_case
         else looped_seconds(first, second, name, NUM_LOOPED)
         for name in METRICS
     )

@@ -18,10 +18,10 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 
 import numpy as np
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.stats.label_swap import label_swap
 from bench.stats.samples import Sample
-from bench.stats.set_metrics import tallies
+from bench.stats.set_metrics import sum_units
 
 NUM_CASES, K, NUM_ITEMS = 1000, 5, 3000
 NUM_SWAPS, NUM_LOOPED = 9999, 1000
@@ -85,14 +85,14 @@ def best_of_three(work: Callable[[], object]) -> float:
 
 def main() -> None:
     first, second = sample("first", 1.0, seed=1), sample("second", 0.98, seed=2)
-    units, metric = first.units(), parse(f"DivRatio@{K}")
-    one, two = tallies([first, second], metric, units)
-    observed = float((two.mean(units.each_once()) - one.mean(units.each_once()))[0])
+    units, metric = first.units, get_metric(f"DivRatio@{K}")
+    one, two = sum_units([first, second], metric, units)
+    observed = float((two.mean(units.equal_weights) - one.mean(units.equal_weights))[0])
     lists = first.items[0].tolist(), second.items[0].tolist()
     plain, _ = looped(*lists, 1)
 
     seconds = best_of_three(
-        lambda: label_swap(*tallies([first, second], metric, units), num_resamples=NUM_SWAPS)
+        lambda: label_swap(*sum_units([first, second], metric, units), num_resamples=NUM_SWAPS)
     )
     plain_seconds = best_of_three(lambda: looped(*lists, NUM_LOOPED)) * NUM_SWAPS / NUM_LOOPED
     print(

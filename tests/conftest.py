@@ -10,9 +10,9 @@ import pytest
 from hypothesis import settings
 
 from bench import cli
-from bench.runner.executors import be_patient
+from bench.runner.executors import set_thread_environment
 
-be_patient()
+set_thread_environment()
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -10,7 +10,7 @@ import pytest
 from bench.config.cards import BoardCard, BoardRow
 from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.runner.executors import Executor
-from bench.runner.loop import Options, Summary, run
+from bench.runner.loop import RunOptions, RunSummary, run
 from bench.runner.store import Store
 
 # A method whose scorer does what a file tells it, so that a failure can be switched off again.
@@ -79,6 +79,6 @@ def trials(orders: Path | None = None, seeds: int = 2, rows: tuple[str, ...] = (
     return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
 
 
-def go(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> Summary:
-    options = Options(store=Store(folder / "store"), results=folder / "results", quiet=True)
+def go(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> RunSummary:
+    options = RunOptions(store=Store(folder / "store"), results=folder / "results", quiet=True)
     return run(todo, options=options, executor=executor)

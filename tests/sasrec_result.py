@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.results.schema import Cost, Evaluation, Result, StageRecord
-from bench.results.trackers.entry import entry_of
+from bench.results.trackers.entry import make_entry
 
 TRIAL = "synthetic/sasrec/0123456789ab/seed-1"
 
@@ -47,4 +47,4 @@ def result(loss: float = 0.25, **changed: Any) -> Result:
     return Result(**(given | changed))
 
 
-ENTRY = entry_of(result(), {"budget": "nano", "board": "quick"})
+ENTRY = make_entry(result(), {"budget": "nano", "board": "quick"})

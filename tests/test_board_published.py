@@ -15,7 +15,7 @@ from bench.plan.trials import Board, Trial
 from bench.report import costs, published
 from bench.report.assemble import assemble, report_json
 from bench.report.cells import marks
-from bench.report.claims.cards import load
+from bench.report.claims.cards import load_claims
 from bench.report.claims.section import claim_lines
 from bench.report.render.exports import documents, join, switches
 from bench.report.render.html import render_html
@@ -32,7 +32,7 @@ ROWS = ("SASRec", "BIGRec", "RW", "D3", "DMPO", "SDPO", "RosePO", "SPRec")
 
 def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
     """Write every number of the printed table as the result of one seed."""
-    book, numbers = load("sprec"), published.load()
+    book, numbers = load_claims("sprec"), published.load()
     rows = tuple(
         BoardRow(method="popularity", label=name, ranked=name != "SASRec") for name in ROWS
     )

@@ -16,12 +16,12 @@ import pytest
 
 from bench.runner.garbage_collection import (
     DAY,
-    HALF_BUILT,
+    INCOMPLETE,
     SET_ASIDE,
-    last_use,
-    loose_assets,
-    remove,
-    survey,
+    find_unused_assets,
+    get_last_use,
+    remove_garbage,
+    survey_store,
 )
 from bench.runner.store import ASIDE, BUILDING, META, Store
 
@@ -56,8 +56,8 @@ def make(store: Store, key: str, *, days: float = 100, inputs: tuple[str, ...] =
     return made
 
 
-def loose(store: Store, *needed: str, keep_days: float = 30) -> set[str]:
-    return {one.key for one in survey(store, needed, keep_days=keep_days).loose}
+def find_garbage(store: Store, *needed: str, keep_days: float = 30) -> set[str]:
+    return {item.key for item in survey_store(store, needed, keep_days=keep_days).garbage}
 
 
 def below(folder: Path) -> list[str]:
@@ -67,7 +67,7 @@ def below(folder: Path) -> list[str]:
 # --- what stays ---------------------------------------------------------------------------------
 
 
-def test_what_is_needed_or_recent_stays_with_what_it_was_made_from(store: Store) -> None:
+def test_needed_and_recent_artifacts_stay_with_their_inputs(store: Store) -> None:
     make(store, "root")
     make(store, "middle", inputs=("root",))
     make(store, "named", inputs=("middle", "of another store"))
@@ -75,39 +75,39 @@ def test_what_is_needed_or_recent_stays_with_what_it_was_made_from(store: Store)
     make(store, "source")
     make(store, "old", inputs=("root",))
     make(store, "older", days=31)
-    found = survey(store, {"named"}, keep_days=30)
-    assert {one.key for one in found.loose} == {"old", "older"}
-    assert found.kept == 5
+    found = survey_store(store, {"named"}, keep_days=30)
+    assert {one.key for one in found.garbage} == {"old", "older"}
+    assert found.num_kept == 5
     assert found.kept_bytes == sum(
         len(f"weights of {key}") for key in ("root", "middle", "named", "recent", "source")
     )
-    assert loose(store, keep_days=1000) == set()
-    assert len(loose(store, keep_days=0)) == 7
+    assert find_garbage(store, keep_days=1000) == set()
+    assert len(find_garbage(store, keep_days=0)) == 7
 
 
-def test_reading_is_using_and_listing_is_not(store: Store) -> None:
+def test_reading_counts_as_use_and_listing_does_not(store: Store) -> None:
     folder = make(store, "k")
-    made = last_use(folder)
+    made = get_last_use(folder)
     now = time.time()
     os.utime(folder / META, (now, now))
-    assert last_use(folder) == made
-    assert loose(store) == {"k"}
+    assert get_last_use(folder) == made
+    assert find_garbage(store) == {"k"}
     os.utime(folder / "payload.txt", (now, made))
-    assert last_use(folder) == pytest.approx(now, abs=1)
-    assert loose(store) == set()
+    assert get_last_use(folder) == pytest.approx(now, abs=1)
+    assert find_garbage(store) == set()
 
 
-def test_what_is_locked_is_left(store: Store) -> None:
+def test_locked_artifacts_stay(store: Store) -> None:
     make(store, "k")
     half = store.root / BUILDING / "sft-now-abcd"
     half.mkdir(parents=True)
-    found = {one.key: one for one in survey(store, (), keep_days=30).loose}
-    assert {one.kind for one in found.values()} == {"sft", HALF_BUILT}
+    found = {one.key: one for one in survey_store(store, (), keep_days=30).garbage}
+    assert {one.kind for one in found.values()} == {"sft", INCOMPLETE}
     with store.lock("sft", "k"), store.lock("sft", "now"):
-        assert [remove(store, one) for one in found.values()] == [False, False]
+        assert [remove_garbage(store, one) for one in found.values()] == [False, False]
         assert store.has("sft", "k")
         assert half.is_dir()
-    assert [remove(store, one) for one in found.values()] == [True, True]
+    assert [remove_garbage(store, one) for one in found.values()] == [True, True]
     assert not store.has("sft", "k")
     assert list((store.root / BUILDING).iterdir()) == []
 
@@ -122,16 +122,16 @@ def test_damaged_artifacts_set_aside_go_when_they_are_old(
     new, old = sorted((store.root / ASIDE).iterdir())
     age(new, 1)
     age(old, 40)
-    (found,) = survey(store, (), keep_days=30).loose
+    (found,) = survey_store(store, (), keep_days=30).garbage
     assert (found.kind, found.path) == (SET_ASIDE, old)
-    assert remove(store, found)
+    assert remove_garbage(store, found)
     assert list((store.root / ASIDE).iterdir()) == [new]
 
 
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from bench.runner.garbage_collection import remove, survey
+from bench.runner.garbage_collection import remove_garbage, survey_store
 from bench.runner.store import Store
 
 deleted = []
@@ -144,8 +144,8 @@ def rmtree(folder, **options):
 genuine, shutil.rmtree = shutil.rmtree, rmtree
 
 store = Store(Path(sys.argv[1]))
-for one in survey(store, {"kept"}, keep_days=30).loose:
-    remove(store, one)
+for one in survey_store(store, {"kept"}, keep_days=30).garbage:
+    remove_garbage(store, one)
 """
 
 
@@ -157,12 +157,12 @@ def test_a_kill_in_the_middle_leaves_whole_artifacts_only(store: Store) -> None:
     left = {meta["key"] for meta in store.entries()}
     assert left == {"c", "kept"}
     assert {path.name for path in (store.root / "sft").iterdir()} == left
-    rest = survey(store, {"kept"}, keep_days=30).loose
-    assert {one.kind for one in rest} == {"sft", HALF_BUILT}
+    rest = survey_store(store, {"kept"}, keep_days=30).garbage
+    assert {one.kind for one in rest} == {"sft", INCOMPLETE}
     assert store.open("sft", "c")
-    assert all(remove(store, one) for one in rest)
+    assert all(remove_garbage(store, one) for one in rest)
     assert list((store.root / BUILDING).iterdir()) == []
-    assert loose(store, "kept") == set()
+    assert find_garbage(store, "kept") == set()
 
 
 # --- the asset cache ----------------------------------------------------------------------------
@@ -183,10 +183,10 @@ def test_of_the_cache_only_fetched_files_go(tmp_path: Path) -> None:
     (cache / "hub" / "file").write_text("kept")
     age(cache, 40)
     age(recent, 1)
-    found = loose_assets(cache, {f"{needed.name}/x.inter"}, keep_days=30)
+    found = list(find_unused_assets(cache, {f"{needed.name}/x.inter"}, keep_days=30))
     assert [one.path for one in found] == [unneeded / "x.inter", link / "x.inter"]
     assert found[0].size == 5
-    assert all(remove(Store(tmp_path / "store"), one) for one in found)
+    assert all(remove_garbage(Store(tmp_path / "store"), one) for one in found)
     assert {path.name for path in cache.iterdir()} == {
         needed.name, recent.name, "responses.jsonl", "hub",
     }  # fmt: skip

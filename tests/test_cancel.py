@@ -17,10 +17,10 @@ from bench.errors import BenchError
 from bench.results.schema import find_result
 from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
-from bench.runner.logs import log_path
-from bench.runner.loop import LOOK_EVERY
+from bench.runner.loop import POLL_SECONDS
+from bench.runner.run_directory import get_log_path
 from bench.runner.store import Store
-from bench.runner.worker import Outcome
+from bench.runner.worker import TaskResult
 
 
 @pytest.fixture
@@ -35,17 +35,19 @@ class Asking(InlineExecutor):
         super().__init__()
         self._folder, self._what, self._num = folder, what, 0
 
-    def wait(self) -> list[Outcome]:
+    def wait(self) -> list[TaskResult]:
         self._num += 1
         if self._num == 3:
-            (run,) = run_directory.live_runs(self._folder / "store", self._folder / "results")
-            run.ask_to_cancel(self._what)
-        time.sleep(LOOK_EVERY)  # so that the loop looks after every unit
+            (run,) = run_directory.find_active_runs(
+                self._folder / "store", self._folder / "results"
+            )
+            run.request_cancel(self._what)
+        time.sleep(POLL_SECONDS)  # so that the loop looks after every unit
         return super().wait()
 
 
 def events(folder: Path, trial: str) -> list[run_directory.Event]:
-    return run_directory.read_events(log_path(folder / "results", trial))
+    return run_directory.read_events(get_log_path(folder / "results", trial))
 
 
 def test_a_cancelled_trial_stops_alone(tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_a_cancelled_run_records_what_ended_and_the_next_goes_on(tmp_path: Path)
     todo = trials(rows=("popularity", "random"), seeds=2)
     before = signal.getsignal(signal.SIGINT)
     try:
-        summary = go(tmp_path, todo, lambda: Asking(tmp_path, run_directory.EVERYTHING))
+        summary = go(tmp_path, todo, lambda: Asking(tmp_path, run_directory.ALL_TRIALS))
     finally:
         signal.signal(signal.SIGINT, before)
     assert (summary.interrupted, summary.exit_code) == (True, 130)
@@ -100,11 +102,11 @@ def test_a_trial_that_hangs_is_stopped_on_ray(
         made = make()
         wait = made.wait
 
-        def asking() -> list[Outcome]:
-            (run,) = run_directory.live_runs(tmp_path / "store", tmp_path / "results")
-            stages = [one["stage"] for one in run.units() if hanging in one["about"]]
-            if stages == ["rank"] and not run_directory.cancelled(run.folder):
-                run.ask_to_cancel(hanging)
+        def asking() -> list[TaskResult]:
+            (run,) = run_directory.find_active_runs(tmp_path / "store", tmp_path / "results")
+            stages = [one["stage"] for one in run.list_units() if hanging in one["description"]]
+            if stages == ["rank"] and not run_directory.read_cancel_requests(run.folder):
+                run.request_cancel(hanging)
             return wait()
 
         made.wait = asking  # type: ignore[method-assign]
@@ -144,31 +146,32 @@ def test_what_is_stored_already_is_logged_as_reused(tmp_path: Path) -> None:
 
 
 def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_directory, "SECONDS_BETWEEN_SIGNS", 0.05)
+    monkeypatch.setattr(run_directory, "HEARTBEAT_SECONDS", 0.05)
     store, results = tmp_path / "store", tmp_path / "results"
-    with run_directory.going_on(store, results, ["t"]) as folder:
-        with run_directory.signs_of_life(str(folder), "u", about="a thing", attempt=2) as say:
-            say("started", stage="rank")
-            path = run_directory.events_path(folder, "u")
+    with run_directory.open_run_directory(store, results, ["t"]) as folder:
+        fields = {"description": "a thing", "attempt": 2}
+        with run_directory.send_heartbeats(folder, "u", **fields) as log_event:
+            log_event("started", stage="rank")
+            path = run_directory.get_events_path(folder, "u")
             before = path.stat().st_mtime_ns
             time.sleep(0.5)
             assert path.stat().st_mtime_ns > before
-            (run,) = run_directory.live_runs(store, results)
-            (unit,) = run.units()
-            assert (unit["about"], unit["stage"], unit["attempt"]) == ("a thing", "rank", 2)
+            (run,) = run_directory.find_active_runs(store, results)
+            (unit,) = run.list_units()
+            assert (unit["description"], unit["stage"], unit["attempt"]) == ("a thing", "rank", 2)
             assert unit["seconds"] >= 0.4
-            assert unit["last_sign_seconds"] < 0.4
-        assert run_directory.live_runs(store, tmp_path / "others") == []
-    assert run_directory.live_runs(store, results) == []
+            assert unit["seconds_since_heartbeat"] < 0.4
+        assert run_directory.find_active_runs(store, tmp_path / "others") == []
+    assert run_directory.find_active_runs(store, results) == []
 
 
 def test_a_dead_run_is_known_for_one(tmp_path: Path) -> None:
     folder = tmp_path / run_directory.RUNS / "dead"
     folder.mkdir(parents=True)
-    about = run_directory.event("started", results=str(tmp_path / "r"), trials=[])
+    about = run_directory.make_event("started", results=str(tmp_path / "r"), trials=[])
     (folder / "run.json").write_text(json.dumps(about))  # and nobody holds its lock
-    assert run_directory.live_runs(tmp_path, tmp_path / "r") == []
-    run_directory.clear_dead(Store(tmp_path))
+    assert run_directory.find_active_runs(tmp_path, tmp_path / "r") == []
+    run_directory.remove_stale(Store(tmp_path))
     assert not folder.exists()
 
 
@@ -176,16 +179,16 @@ def test_the_command_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BenchError, match="No run goes on"):
         CliRunner().invoke(app, ["cancel"], catch_exceptions=False)
-    with run_directory.going_on(
+    with run_directory.open_run_directory(
         Path(".bench/store").absolute(), Path("results"), ["d/m/h/seed-0"]
     ) as one:
         with pytest.raises(BenchError, match="no unfinished trial named 'd/m/h/seed-1'"):
             CliRunner().invoke(app, ["cancel", "d/m/h/seed-1"], catch_exceptions=False)
-        assert run_directory.cancelled(one) == set()
+        assert run_directory.read_cancel_requests(one) == set()
         assert CliRunner().invoke(app, ["cancel", "d/m/h/seed-0"]).exit_code == 0
-        assert run_directory.cancelled(one) == {"d/m/h/seed-0"}
+        assert run_directory.read_cancel_requests(one) == {"d/m/h/seed-0"}
         assert CliRunner().invoke(app, ["cancel"]).exit_code == 0
-        assert run_directory.cancelled(one) == {"d/m/h/seed-0", run_directory.EVERYTHING}
+        assert run_directory.read_cancel_requests(one) == {"d/m/h/seed-0", run_directory.ALL_TRIALS}
 
 
 def test_retry_needs_no_options(

@@ -11,20 +11,20 @@ import pytest
 from bench.config.toml import check_card
 from bench.errors import BenchError
 from bench.report import published
-from bench.report.claims import predicates, published_values
-from bench.report.claims.cards import Book, load
-from bench.report.claims.claim_types import Check, Rank
-from bench.report.claims.measures import higher_is_better, spelled_out
+from bench.report.claims import predicates
+from bench.report.claims.cards import PaperClaims, load_claims
+from bench.report.claims.claim_types import Check, Rank, expand_braces, is_higher_better
+from bench.report.claims.published_values import judge_published, judge_published_check
 from bench.report.claims.verdict import (
-    all_ours,
-    all_printed,
-    needed,
-    of_cells_ours,
-    of_cells_printed,
+    combine_published,
+    combine_reproduced,
+    count_required,
+    judge_published_cells,
+    judge_reproduced_cells,
 )
 from bench.report.published import Number, Place, Published
 
-BOOKS = {name: load(name) for name in ("sprec", "igd", "dpo4rec")}
+BOOKS = {name: load_claims(name) for name in ("sprec", "igd", "dpo4rec")}
 CLAIMS = [(name, claim.id) for name, book in BOOKS.items() for claim in book.claims]
 TABLES = published.load()
 
@@ -32,15 +32,15 @@ TABLES = published.load()
 @pytest.mark.parametrize(("paper", "name"), CLAIMS)
 def test_the_printed_verdict_and_every_count(paper: str, name: str) -> None:
     book = BOOKS[paper]
-    claim = book.claim(name)
-    found = published_values.judge(claim, book, TABLES)
+    claim = book.get_claim(name)
+    found = judge_published(claim, book, TABLES)
     assert found.verdict == claim.verdict
     for one in (*found.checks, *found.also):
         assert one.count == one.check.printed, one.check.about
         if one.check.printed:
-            assert one.unreadable == one.check.unreadable, one.check.about
+            assert one.num_unreadable == one.check.unreadable, one.check.about
             if one.check.form in ("better", "not_better", "close"):
-                assert one.ties == one.check.ties, one.check.about
+                assert one.num_ties == one.check.ties, one.check.about
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,7 @@ def test_the_printed_verdict_and_every_count(paper: str, name: str) -> None:
 )
 def test_the_score_of_the_papers_own_numbers(paper: str, counts: dict[str, int]) -> None:
     book = BOOKS[paper]
-    assert counts == Counter(
-        published_values.judge(one, book, TABLES).verdict for one in book.claims
-    )
+    assert counts == Counter(judge_published(one, book, TABLES).verdict for one in book.claims)
 
 
 def test_there_are_79_claims_with_an_id_each() -> None:
@@ -67,11 +65,14 @@ def ranks(row: str, **names: Any) -> list[int]:
     book = BOOKS["sprec"]
     check = Rank(form="rank", row=row, among="LLM rows", at_most=7, **names)
     found = []
-    for cell in book.cells(check):
+    for cell in book.expand_cells(check):
         values = [
-            TABLES.number(book.place(one, cell.dataset, cell.metric)).value for one in cell.rows
+            TABLES.number(book.find_place(one, cell.dataset, cell.metric)).value
+            for one in cell.rows
         ]
-        found.append(predicates.rank(values[0], values[1:], higher=higher_is_better(cell.metric)))
+        found.append(
+            predicates.best_rank(values[0], values[1:], higher=is_higher_better(cell.metric))
+        )
     return found
 
 
@@ -95,7 +96,7 @@ def test_shares_of_zero_information_against_the_printed_counts() -> None:
         num = tokens(dataset, "n_tokens").value
         share = 100 * num_zero / num
         printed_share = tokens(dataset, "zero_ig_tokens_pct")
-        if not predicates.agrees(printed_share, share, share):
+        if not predicates.is_consistent(printed_share, share, share):
             off.append((dataset, printed_share.value, round(share, 3)))
         zero, every = zero + num_zero, every + num
     assert round(100 * zero / every, 1) == 69.4
@@ -105,7 +106,9 @@ def test_shares_of_zero_information_against_the_printed_counts() -> None:
 # --- forms on tiny tables -----------------------------------------------------------------------
 
 
-def tiny(rows: dict[str, tuple[float | str, ...]], metric: str = "HR@5") -> tuple[Book, Published]:
+def tiny(
+    rows: dict[str, tuple[float | str, ...]], metric: str = "HR@5"
+) -> tuple[PaperClaims, Published]:
     """One data set a value: rows a, b, … on the data sets x, y, …."""
     datasets = {name: name for name in "xyzuvw"[: max(len(one) for one in rows.values())]}
     claim = {
@@ -130,20 +133,20 @@ def tiny(rows: dict[str, tuple[float | str, ...]], metric: str = "HR@5") -> tupl
         for name, values in rows.items()
         for dataset, value in zip(datasets, values, strict=False)
     }
-    return check_card(content, Book, "tiny"), Published(numbers=numbers)
+    return check_card(content, PaperClaims, "tiny"), Published(numbers=numbers)
 
 
-def check(form: str, book: Book, **fields: Any) -> Check:
+def check(form: str, book: PaperClaims, **fields: Any) -> Check:
     """Read a check as TOML would give it."""
     content = book.model_dump(mode="json")
     content["claims"][0]["checks"] = [{"form": form, "metrics": "HR@5", **fields}]
-    return check_card(content, Book, "tiny").claims[0].checks[0]
+    return check_card(content, PaperClaims, "tiny").claims[0].checks[0]
 
 
 def verdict(form: str, rows: dict[str, tuple[float | str, ...]], **fields: Any) -> tuple[str, str]:
     metric = fields.setdefault("metrics", "HR@5")
     book, numbers = tiny(rows, metric)
-    found = published_values.judge_check(check(form, book, **fields), book, numbers)
+    found = judge_published_check(check(form, book, **fields), book, numbers)
     return str(found.verdict), found.count
 
 
@@ -265,7 +268,7 @@ def test_quantifiers(quantifier: str, hits: int, expected: str) -> None:
 
 
 def test_n_of_n_scales_with_the_cells() -> None:
-    assert [needed("7 of 8", cells) for cells in (8, 10, 16, 1)] == [7, 9, 14, 1]
+    assert [count_required("7 of 8", cells) for cells in (8, 10, 16, 1)] == [7, 9, 14, 1]
 
 
 def test_rivals_count_as_one_cell() -> None:
@@ -276,14 +279,14 @@ def test_rivals_count_as_one_cell() -> None:
 
 
 def test_one_difference_refutes_what_is_claimed_as_a_whole() -> None:
-    assert of_cells_printed(3, 4, "all", whole=False) == "partly"
-    assert of_cells_printed(3, 4, "all", whole=True) == "no"
+    assert judge_published_cells(3, 4, "all", whole=False) == "partly"
+    assert judge_published_cells(3, 4, "all", whole=True) == "no"
 
 
 def test_cells_that_are_not_printed_are_no_failures() -> None:
     book, numbers = tiny({"a": (2, 2), "b": (1,)})
-    found = published_values.judge_check(check("better", book, a="a", b="b"), book, numbers)
-    assert (found.verdict, found.count, found.unreadable) == ("yes", "1 of 1", 1)
+    found = judge_published_check(check("better", book, a="a", b="b"), book, numbers)
+    assert (found.verdict, found.count, found.num_unreadable) == ("yes", "1 of 1", 1)
 
 
 def test_flipping_two_rows_flips_the_printed_verdict() -> None:
@@ -301,33 +304,33 @@ def test_flipping_two_rows_flips_the_printed_verdict() -> None:
         for place, number in TABLES.numbers.items()
     }
     for name in ("S-09", "S-15a"):
-        found = published_values.judge(book.claim(name), book, Published(numbers=numbers))
+        found = judge_published(book.get_claim(name), book, Published(numbers=numbers))
         assert found.verdict == "no"
-        assert found.checks[0].holds == 0
+        assert found.checks[0].num_holding == 0
 
 
 def test_sweeps_in_plain_numbers() -> None:
-    assert predicates.spearman([1, 2, 3], [0.1, 0.2, 0.9]) == pytest.approx(1)
-    assert predicates.spearman([1, 2, 3], [0.9, 0.2, 0.1]) == pytest.approx(-1)
-    assert predicates.spearman([1, 2, 3], [0.1, 0.1, 0.1]) == 0
+    assert predicates.rank_correlation([1, 2, 3], [0.1, 0.2, 0.9]) == pytest.approx(1)
+    assert predicates.rank_correlation([1, 2, 3], [0.9, 0.2, 0.1]) == pytest.approx(-1)
+    assert predicates.rank_correlation([1, 2, 3], [0.1, 0.1, 0.1]) == 0
     assert predicates.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=True)
     assert not predicates.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=False)
 
 
 def test_verdicts_join() -> None:
-    assert all_printed(["yes", "yes"]) == "yes"
-    assert all_printed(["yes", "no"]) == "partly"
-    assert all_ours(["holds", "fails", "not run"]) == "fails"
-    assert all_ours(["holds", "shown"]) == "holds"
-    assert all_ours(["shown"]) == "shown"
-    assert of_cells_ours(["holds", "not run"], "any") == "holds"
-    assert of_cells_ours(["fails", "not run"], "all") == "fails"
-    assert of_cells_ours(["holds", "not run"], "all") == "not run"
-    assert of_cells_ours(["holds", "undecided"], "all") == "undecided"
+    assert combine_published(["yes", "yes"]) == "yes"
+    assert combine_published(["yes", "no"]) == "partly"
+    assert combine_reproduced(["holds", "fails", "not run"]) == "fails"
+    assert combine_reproduced(["holds", "shown"]) == "holds"
+    assert combine_reproduced(["shown"]) == "shown"
+    assert judge_reproduced_cells(["holds", "not run"], "any") == "holds"
+    assert judge_reproduced_cells(["fails", "not run"], "all") == "fails"
+    assert judge_reproduced_cells(["holds", "not run"], "all") == "not run"
+    assert judge_reproduced_cells(["holds", "undecided"], "all") == "undecided"
 
 
 def test_braces_are_multiplied_out() -> None:
-    assert spelled_out("{HR,NDCG}@{5,10} MGU@1") == [
+    assert expand_braces("{HR,NDCG}@{5,10} MGU@1") == [
         "HR@5",
         "HR@10",
         "NDCG@5",
@@ -346,8 +349,8 @@ def test_braces_are_multiplied_out() -> None:
         ({"a": "a", "b": "b", "metrics": "HRR@5"}, "There is no metric named 'HRR@5'"),
         ({"a": "a", "b": "b", "metrics": "HR"}, "'HR' does not say how long the lists are"),
         ({"a": "a", "b": "b", "datasets": "q"}, "There is no data set named 'q'"),
-        ({"a": "a", "b": "b", "quantifier": "some"}, "'some' is no quantifier"),
-        ({"a": "a", "b": "b", "quantifier": "9 of 8"}, "'9 of 8' is no quantifier"),
+        ({"a": "a", "b": "b", "quantifier": "some"}, "'some' is not a quantifier"),
+        ({"a": "a", "b": "b", "quantifier": "9 of 8"}, "'9 of 8' is not a quantifier"),
         ({"a": "a", "b": "b", "tau": 0.1}, "unknown key"),
         ({"a": "a"}, "is missing"),
     ],
@@ -379,7 +382,7 @@ def test_a_form_says_what_it_needs(form: str, fields: dict[str, Any], message: s
 
 def test_a_paper_that_does_not_exist_is_refused() -> None:
     with pytest.raises(BenchError) as caught:
-        load("sprek")
+        load_claims("sprek")
     assert caught.value.hint == "Did you mean 'sprec'?"
 
 
@@ -388,7 +391,7 @@ def test_counts_must_fit_the_verdict() -> None:
     content = book.model_dump(mode="json")
     content["claims"][0]["verdict"] = "yes"
     with pytest.raises(BenchError, match="do not fit"):
-        check_card(content, Book, "tiny")
+        check_card(content, PaperClaims, "tiny")
 
 
 def test_a_claim_said_to_need_a_run_must_not_be_printed() -> None:
@@ -396,9 +399,9 @@ def test_a_claim_said_to_need_a_run_must_not_be_printed() -> None:
     book, numbers = tiny(rows)
     content = book.model_dump(mode="json")
     content["claims"][0]["checks"] = [{"form": "better", "a": "a", "b": "b", "metrics": "HR@5"}]
-    book = check_card(content, Book, "tiny")
+    book = check_card(content, PaperClaims, "tiny")
     with pytest.raises(BenchError, match="all its numbers are printed"):
-        published_values.judge(book.claims[0], book, numbers)
+        judge_published(book.claims[0], book, numbers)
 
 
 def test_users_may_bring_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,4 +413,4 @@ def test_users_may_bring_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         'checks = [{ form = "evidence", needs = "a log" }]\n'
     )
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    assert load("mine").claims[0].sentence == "A."
+    assert load_claims("mine").claims[0].sentence == "A."

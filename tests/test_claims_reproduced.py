@@ -18,12 +18,11 @@ from bench.cli.claims import claims
 from bench.cli.selection import Selection, remember
 from bench.config.toml import check_card
 from bench.errors import BenchError
-from bench.report.claims import reproduced
 from bench.report.claims.board_runs import read_runs
-from bench.report.claims.cards import Book, load
+from bench.report.claims.cards import PaperClaims, load_claims
 from bench.report.claims.interaction_tests import difference_of_differences
-from bench.report.claims.relative_intervals import relative
-from bench.report.claims.reproduced import OursClaim
+from bench.report.claims.relative_intervals import estimate_relative
+from bench.report.claims.reproduced import ReproducedClaim, judge_reproduced
 from bench.report.claims.runs import Comparisons, Runs
 from bench.stats.samples import Sample
 
@@ -63,7 +62,7 @@ def row(
     )
 
 
-def book(*checks: dict[str, Any]) -> Book:
+def book(*checks: dict[str, Any]) -> PaperClaims:
     content = {
         "paper": "P",
         "title": "A paper",
@@ -80,13 +79,13 @@ def book(*checks: dict[str, Any]) -> Book:
             }
         ],
     }
-    return check_card(content, Book, "made up")
+    return check_card(content, PaperClaims, "made up")
 
 
-def judge(runs: Runs, *checks: dict[str, Any]) -> OursClaim:
+def judge(runs: Runs, *checks: dict[str, Any]) -> ReproducedClaim:
     whole = [{"datasets": "X", "metrics": "NDCG@5"} | one for one in checks]
     made = book(*whole)
-    return reproduced.judge(made.claims[0], made, Comparisons(runs, num_resamples=999))
+    return judge_reproduced(made.claims[0], made, Comparisons(runs, num_resamples=999))
 
 
 def runs(**rows: Sample) -> Runs:
@@ -107,7 +106,7 @@ BETTER = {"form": "better", "a": "a", "b": "b"}
 def test_better(level: float, verdict: str) -> None:
     found = judge(runs(a=row("a", level), b=row("b")), BETTER)
     assert found.verdict == verdict
-    (finding,) = found.findings
+    (finding,) = found.cells
     assert "a against b: " in finding.text
     assert "95 % interval" in finding.text
     assert "p = " in finding.text
@@ -143,9 +142,9 @@ def test_a_family_is_corrected_by_holm() -> None:
     others["b"] = moved(others["b"], np.tile(values, (2, 1)))
     alone = judge(runs(a=base, **others), BETTER)
     among = judge(runs(a=base, **others), BETTER | {"b": ["b", "c", "d"]})
-    assert alone.findings[0].verdict == "holds"
-    assert among.findings[0].verdict == "undecided"
-    assert "Holm over 3" in among.findings[0].text
+    assert alone.cells[0].verdict == "holds"
+    assert among.cells[0].verdict == "undecided"
+    assert "Holm over 3" in among.cells[0].text
 
 
 def moved(sample: Sample, values: NDArray[np.float64]) -> Sample:
@@ -197,7 +196,7 @@ def test_a_row_is_close_to_itself_however_strict_the_bound() -> None:
 @pytest.mark.parametrize("metric", ["NDCG@5", "ORRatio@1", "DivRatio@1"])
 def test_relative_intervals_scale_with_the_metric(metric: str) -> None:
     a, b = row("a", 0.6, shown=40), row("b", 0.5, shown=20)
-    found = relative(b, a, metric)
+    found = estimate_relative(b, a, metric)
     assert found is not None
     assert found.low < found.change < found.high
     if metric == "NDCG@5":
@@ -211,7 +210,7 @@ def test_relative_intervals_cover() -> None:
     for seed in range(200):
         a = row("a", 0.6, noise=0.5, seed=seed, num_seeds=1)
         b = row("b", 0.5, noise=0.5, seed=seed, num_seeds=1)
-        found = relative(b, a, "NDCG@5")
+        found = estimate_relative(b, a, "NDCG@5")
         assert found is not None
         inside += found.low <= 0.2 <= found.high
     assert 180 <= inside <= 198
@@ -246,7 +245,7 @@ def test_best_by_point_value_says_who_is_tied() -> None:
     first, second = sorted([a, slightly], key=lambda one: -one.values["NDCG@5"].mean())
     found = judge(runs(a=first, b=second, c=low), check)
     assert found.verdict == "holds"
-    assert f"tied with {second.name}" in found.findings[0].text
+    assert f"tied with {second.name}" in found.cells[0].text
     assert judge(runs(a=second, b=first, c=low), check).verdict == "undecided"
 
 
@@ -260,7 +259,7 @@ def test_rows_of_the_same_value_leave_the_place_open() -> None:
 def test_all_categories_become_cells() -> None:
     check = {"form": "best", "row": "a", "among": ["a", "b"], "metrics": ["GU[*]@1"]}
     found = judge(runs(a=row("a"), b=row("b")), check)
-    assert [one.cell.metric for one in found.findings] == ["GU[drama]@1", "GU[war]@1"]
+    assert [one.cell.metric for one in found.cells] == ["GU[drama]@1", "GU[war]@1"]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +275,7 @@ def test_trend(levels: list[float], direction: str, verdict: str) -> None:
     check = {"form": "trend", "row": "a", "x": "step", "direction": direction}
     found = judge(sweep("a", levels), check)
     assert found.verdict == verdict
-    assert "ρ over step by seed" in found.findings[0].text
+    assert "ρ over step by seed" in found.cells[0].text
 
 
 @pytest.mark.parametrize(
@@ -307,7 +306,7 @@ def test_ranges_values_and_gains_are_shown_and_not_tested() -> None:
     ):
         found = judge(runs(a=row("a", 0.6), b=row("b")), check)
         assert found.verdict == "shown"
-        assert "not tested" in found.findings[0].text
+        assert "not tested" in found.cells[0].text
 
 
 @pytest.mark.parametrize("metric", ["NDCG@5", "DivRatio@1"])
@@ -374,7 +373,7 @@ def test_what_the_statistics_refuse_costs_no_other_cell() -> None:
     broken.values["NDCG@5"][0, 7] = np.nan
     check = BETTER | {"b": ["b", "c"]}
     found = judge(runs(a=row("a", 0.6), b=broken, c=row("c", 0.4)), check)
-    verdicts = {one.cell.rows[1]: one.verdict for one in found.findings}
+    verdicts = {one.cell.rows[1]: one.verdict for one in found.cells}
     assert verdicts == {"b": "not run", "c": "holds"}
     assert found.reasons == ["NDCG@5 of b is not a finite number for 1 of 300 cases: case0007."]
 
@@ -421,24 +420,24 @@ def test_unknown_rows_are_refused_before_anything_is_judged() -> None:
 
 @pytest.mark.parametrize("paper", ["sprec", "igd", "dpo4rec"])
 def test_without_any_run_no_claim_is_decided(paper: str) -> None:
-    made = load(paper)
+    made = load_claims(paper)
     tests = Comparisons(Runs())
     for claim in made.claims:
-        found = reproduced.judge(claim, made, tests)
+        found = judge_reproduced(claim, made, tests)
         assert found.verdict == "not run"
         assert found.reasons
 
 
 def test_a_real_claim_on_made_up_runs() -> None:
     """S-15a, on all four data sets: SPRec above BIGRec in NDCG@5; HR@5 was not measured."""
-    made = load("sprec")
+    made = load_claims("sprec")
     samples = {
         (card, name): row(name, level)
         for card in made.datasets.values()
         for name, level in (("SPRec", 0.6), ("BIGRec", 0.5))
     }
-    found = reproduced.judge(
-        made.claim("S-15a"), made, Comparisons(Runs(samples=samples), num_resamples=999)
+    found = judge_reproduced(
+        made.get_claim("S-15a"), made, Comparisons(Runs(samples=samples), num_resamples=999)
     )
     assert found.verdict == "not run"
     assert found.count == "4 holds, 4 not run"
@@ -473,11 +472,11 @@ def test_the_command_prints_both_verdicts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = command(capsys, "--paper", "sprec", "--results", str(tmp_path))
-    assert "in print: partly (6 of 8); in ours: not run: " in shown
+    assert "published: partly (6 of 8); reproduced: not run: " in shown
     assert max(len(line) for line in shown.splitlines()) <= 120
     content = json.loads(command(capsys, "--json", "--results", str(tmp_path)))["claims"]
     assert len(content) == 79
-    assert content[0].keys() >= {"paper", "id", "sentence", "printed", "ours"}
+    assert content[0].keys() >= {"paper", "id", "sentence", "published", "reproduced"}
 
 
 def test_the_command_narrows_to_a_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -504,4 +503,4 @@ def test_the_command_judges_boards_that_were_run(
     remember(Selection(boards=(made[0],)), tmp_path)
     monkeypatch.setattr("bench.cli.selection.cells", lambda selection: [made])
     shown = command(capsys, "--paper", "mine", "--results", str(tmp_path))
-    assert "in print: run; in ours: holds (1 holds)" in shown
+    assert "published: run; reproduced: holds (1 holds)" in shown

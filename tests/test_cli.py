@@ -17,7 +17,9 @@ SMOKE = ("--suite", "smoke", "--executor", "inline")
 def test_list_shows_every_room(bench: Callable[..., SimpleNamespace]) -> None:
     done = bench("list", "--json")
     content = json.loads(done.out)
-    assert set(content) == {"methods", "datasets", "models", "boards", "suites", "encoders"}
+    assert set(content) == {
+        "methods", "datasets", "models", "boards", "suites", "encoders", "metrics",
+    }  # fmt: skip
     assert {"random", "popularity", "sasrec"} <= {line["name"] for line in content["methods"]}
     assert "ml-100k" in bench("list", "datasets").out
 
@@ -108,7 +110,7 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("data", "stats", "synthetik"), "Did you mean 'synthetic'?"),
         (("cache", "rm", "abcd"), "names no artifact"),
         (("check", "nothing.py"), "There is no file"),
-        (("new", "method", "Not-A-Name"), "is no module name"),
+        (("new", "method", "Not-A-Name"), "is not a module name"),
     ],
 )
 def test_wrong_use_gets_one_sentence_and_exit_code_2(

@@ -14,18 +14,20 @@ from typing import Any
 import pytest
 from filelock import Timeout
 from mischief_runs import go, trials
+from test_estimate import planned
 from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.errors import BenchError
+from bench.hashing import Job
 from bench.plan import Stage
 from bench.plan.graph import Unit, build
 from bench.results.schema import find_result
 from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
-from bench.runner.resources import Shares
+from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.store import Store
-from bench.runner.worker import order, work
+from bench.runner.worker import make_task, run_task
 
 COMMAND = [sys.executable, "-m", "bench.cli"]
 
@@ -55,18 +57,12 @@ def test_a_node_that_does_not_see_the_store_says_so(tmp_path: Path) -> None:
     stage = trial.evaluations["final"]
     unit = Unit(stages=(stage,), parents=frozenset())
     elsewhere = tmp_path / "not mounted here"
-    given = order(
-        unit,
-        store=elsewhere,
-        data_dir=None,
-        offline=False,
-        divisor=1,
-        live=elsewhere / run_directory.RUNS / "1",
-    )
-    outcome = work(given)
-    assert outcome.failure == "error"
-    assert f"does not see the store {elsewhere}" in outcome.message
-    assert outcome.trace == ""
+    folder = elsewhere / run_directory.RUNS / "1"
+    task = make_task(unit, store=elsewhere, job=Job(out=elsewhere), run_directory=folder)
+    result = run_task(task)
+    assert result.failure == "error"
+    assert f"does not see the store {elsewhere}" in result.message
+    assert result.trace == ""
     assert not elsewhere.exists()  # nothing was computed on another disk
 
 
@@ -109,14 +105,14 @@ class TestTwoDrivers:
         assert meanwhile == [True]  # the one slot did other work while the stage was being made
         assert len(summary.ok) == 2
         log = run_directory.read_events(tmp_path / "results" / "logs" / f"{held.id}.jsonl")
-        assert "elsewhere" in [one["event"] for one in log]
+        assert "waiting" in [event["event"] for event in log]
 
-    def test_a_lone_order_waits(self, tmp_path: Path) -> None:
+    def test_a_task_without_a_run_waits(self, tmp_path: Path) -> None:
         (trial,) = trials(rows=("popularity",), seeds=1)
         store = Store(tmp_path)
         stages = tuple(build([trial]).stages.values())
         unit = Unit(stages=stages, parents=frozenset())
-        given = order(unit, store=tmp_path, data_dir=None, offline=False, divisor=1)
+        task = make_task(unit, store=tmp_path, job=Job(out=tmp_path))
         begun = threading.Event()
 
         def other_driver() -> None:
@@ -127,11 +123,11 @@ class TestTwoDrivers:
         threading.Thread(target=other_driver).start()
         begun.wait()
         started = time.monotonic()
-        assert work(given).failure is None
+        assert run_task(task).failure is None
         assert time.monotonic() - started > 0.9
 
 
-class TestShares:
+class TestResourceRequests:
     def stage(self, seed: int, gpus: float = 1.0) -> Stage:
         args = {"recipe": {"seed": seed, "epochs": 2}}
         base = Stage(kind="draw", args={"seed": 0})
@@ -145,38 +141,38 @@ class TestShares:
             meta = {"args": stage.args, "inputs": inputs, "seconds": 1.0, **peaks}
             store.commit(stage.kind, stage.key, folder, meta)
 
-    def unit(self, *stages: Stage) -> Unit:
-        return Unit(stages=stages, parents=frozenset())
+    def estimate(self, store: Store, *stages: Stage) -> ResourceRequest:
+        estimator = ResourceEstimator(store, planned(*stages))
+        return estimator.estimate(Unit(stages=stages, parents=frozenset()))
 
     def test_the_card_decides_what_was_never_measured(self, tmp_path: Path) -> None:
-        share = Shares(Store(tmp_path)).of(self.unit(self.stage(0, gpus=0.5)))
-        assert (share.threads, share.gpus, share.memory_mib) == (1, 0.5, 0.0)
+        request = self.estimate(Store(tmp_path), self.stage(0, gpus=0.5))
+        assert request == ResourceRequest(threads=1, gpus=0.5, memory_mib=0.0)
 
     def test_other_seeds_tell(self, tmp_path: Path) -> None:
         store = Store(tmp_path)
         gpu = {"peak_gpu_memory_mib": 20000.0, "gpu_memory_mib": 80000.0}
         self.keep(store, self.stage(0), peak_memory_mib=900.0, **gpu)
-        shares = Shares(store)
-        share = shares.of(self.unit(self.stage(1)))
+        request = self.estimate(store, self.stage(1))
         # 1.1 × 20,000 MiB and 600 for CUDA itself are 28.25 % of 80,000.
-        assert (share.gpus, share.memory_mib) == (0.29, 900.0)
+        assert (request.gpus, request.memory_mib) == (0.29, 900.0)
         other = Stage(kind="sasrec", args={"recipe": {"seed": 1, "epochs": 3}}, gpus=1.0)
-        assert shares.of(self.unit(other)).gpus == 1.0
-        assert shares.of(self.unit(self.stage(1), other)).gpus == 1.0
-        assert shares.of(self.unit(self.stage(1, gpus=0.0))).gpus == 0.0
+        assert self.estimate(store, other).gpus == 1.0
+        assert self.estimate(store, self.stage(1), other).gpus == 1.0
+        assert self.estimate(store, self.stage(1, gpus=0.0)).gpus == 0.0
 
-    def test_the_smallest_share_is_an_eighth(self, tmp_path: Path) -> None:
+    def test_the_smallest_gpu_fraction_is_an_eighth(self, tmp_path: Path) -> None:
         gpu = {"peak_gpu_memory_mib": 100.0, "gpu_memory_mib": 80000.0}
         self.keep(Store(tmp_path), self.stage(0), peak_memory_mib=900.0, **gpu)
-        assert Shares(Store(tmp_path)).of(self.unit(self.stage(1))).gpus == 0.125
+        assert self.estimate(Store(tmp_path), self.stage(1)).gpus == 0.125
 
     def test_a_run_measures(self, tmp_path: Path) -> None:
         (trial,) = todo = trials(rows=("random",), seeds=1)
         go(tmp_path, todo, InlineExecutor)
         (other,) = trials(rows=("random",), seeds=2)[1:]
         assert other.evaluations["final"].key != trial.evaluations["final"].key
-        share = Shares(Store(tmp_path / "store")).of(self.unit(other.evaluations["final"]))
-        assert share.memory_mib > 50
+        request = self.estimate(Store(tmp_path / "store"), other.evaluations["final"])
+        assert request.memory_mib > 50
 
 
 @pytest.mark.slow
@@ -209,10 +205,11 @@ def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> N
 
     executor = RayExecutor(address=cluster.address)
     try:
-        assert executor.has_room(8)  # two nodes have two CPUs, no node more than one
-        given = executor._given(8, 1.0, 10.0**9)
-        assert (given.cpus, given.gpus) == (1.0, 0.0)
-        assert 0 < given.memory_mib < 10.0**9
+        request = ResourceRequest(threads=8, gpus=1.0, memory_mib=10.0**9)
+        assert executor.has_capacity(ResourceRequest(threads=8))  # two nodes with one CPU each
+        cpus, gpus, memory_mib = executor._fit_to_node(request)
+        assert (cpus, gpus) == (1.0, 0.0)
+        assert 0 < memory_mib < 10.0**9
     finally:
         executor.close()
 

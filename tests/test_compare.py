@@ -18,10 +18,16 @@ from bench.cli import compare as command
 from bench.cli import run as runs
 from bench.config.cards import Rows
 from bench.errors import BenchError
+from bench.metrics.registry import DEFAULT_METRICS
 from bench.plan.trials import Trial
-from bench.report.compare.pairwise import DEFAULT_METRICS, choose_metrics, judge
-from bench.report.compare.systems import System, read_system, seeds_in
-from bench.report.compare.text import as_json, as_text, sentence
+from bench.report.compare.pairwise import (
+    choose_metrics,
+    compare_systems,
+    format_report,
+    report_to_json,
+    write_sentence,
+)
+from bench.report.compare.systems import System, list_seeds, read_system
 from bench.results.schema import find_result
 from bench.stats.corrections import holm
 
@@ -54,7 +60,7 @@ def made(folder: Path, line: Line, *, seeds=3, dataset="synthetic") -> Path:
 
 
 def system(folder: Path, name: str = "a", positions=None) -> System:
-    return read_system(name, seeds_in(folder), {} if positions is None else positions)
+    return read_system(name, list_seeds(folder), {} if positions is None else positions)
 
 
 def pair(one: Path, two: Path) -> tuple[System, System]:
@@ -88,30 +94,30 @@ def restate(path: Path, **metrics: float) -> None:
 
 
 def test_difference_is_a_minus_b_and_the_family_is_what_is_printed(good, base):
-    report = judge(*pair(good, base), ["HR@5", "NDCG@5", "DivRatio@1"], num_resamples=999)
-    assert [line.test.metric for line in report.lines] == ["HR@5", "NDCG@5", "DivRatio@1"]
-    tests = [line.test for line in report.lines]
+    report = compare_systems(*pair(good, base), ["HR@5", "NDCG@5", "DivRatio@1"], num_resamples=999)
+    assert [line.test.metric for line in report.metrics] == ["HR@5", "NDCG@5", "DivRatio@1"]
+    tests = [line.test for line in report.metrics]
     assert [test.p_adjusted for test in tests] == holm([test.p for test in tests])
     assert {test.family_size for test in tests} == {3}
-    hits = report.lines[0]
+    hits = report.metrics[0]
     assert hits.test.difference == pytest.approx(hits.a[0] - hits.b[0])
     assert hits.test.difference > 0.3
     assert hits.test.significant
     assert hits.test.better
     assert hits.a[2] == hits.b[2] == 3
     assert hits.between_seeds.text == "not testable: smallest possible p = .25"
-    text = as_text(report)
+    text = format_report(report)
     assert "Differences are A − B." in text
     assert "family of this table (3 metrics)" in text
-    assert sentence(report) in text
-    content = json.loads(json.dumps(as_json(report), allow_nan=False))
+    assert write_sentence(report) in text
+    content = json.loads(json.dumps(report_to_json(report), allow_nan=False))
     assert content["family"]["correction"] == "holm"
     assert content["metrics"]["HR@5"]["d_z"] > 0
     assert content["metrics"]["DivRatio@1"]["d_z"] is None
 
 
 def test_the_sentence_holds_what_a_paper_needs(good, base):
-    text = sentence(judge(*pair(good, base), ["HR@5"], num_resamples=999))
+    text = write_sentence(compare_systems(*pair(good, base), ["HR@5"], num_resamples=999))
     assert text.startswith("On synthetic (60 test cases; 3 seeds each), A is significantly better")
     assert text.count("HR@5 (+0.") == 1
     assert "95 % CI [+0." in text
@@ -121,40 +127,40 @@ def test_the_sentence_holds_what_a_paper_needs(good, base):
 
 
 def test_identical_systems_differ_by_0_with_p_1(good):
-    report = judge(*pair(good, good), ["HR@5", "DivRatio@5", "MGU@5"], num_resamples=99)
-    for line in report.lines:
+    report = compare_systems(*pair(good, good), ["HR@5", "DivRatio@5", "MGU@5"], num_resamples=99)
+    for line in report.metrics:
         assert (line.test.difference, line.test.p, line.test.p_adjusted) == (0, 1, 1)
         assert line.test.better is None
-    assert "does not differ significantly" in sentence(report)
+    assert "does not differ significantly" in write_sentence(report)
 
 
 def test_one_seed_has_no_deviation(tmp_path):
     one = made(tmp_path, Line("Good", 0.6), seeds=1)
     two = made(tmp_path, Line("Base", 0.1), seeds=1)
-    report = judge(*pair(one, two), ["HR@5"], num_resamples=99)
-    assert report.lines[0].a[1] is None
-    assert report.lines[0].between_seeds.text == "not testable: smallest possible p = 1"
-    assert "; 1 seed)" in sentence(report)
-    assert "±" not in as_text(report)
+    report = compare_systems(*pair(one, two), ["HR@5"], num_resamples=99)
+    assert report.metrics[0].a[1] is None
+    assert report.metrics[0].between_seeds.text == "not testable: smallest possible p = 1"
+    assert "; 1 seed)" in write_sentence(report)
+    assert "±" not in format_report(report)
 
 
 def test_other_numbers_of_seeds_are_said(tmp_path):
     one = made(tmp_path, Line("Good", 0.6, reasons={1: "out of memory"}))
     two = made(tmp_path, Line("Base", 0.1))
-    report = judge(*pair(one, two), ["HR@5", "DivRatio@1"], num_resamples=99)
+    report = compare_systems(*pair(one, two), ["HR@5", "DivRatio@1"], num_resamples=99)
     assert report.notes == (
         "A: seed-1 is left out, it failed: out of memory",
         "Set-level metrics are compared over the common seeds only: 0, 2.",
     )
-    assert "2 seeds of A, 3 of B" in sentence(report)
+    assert "2 seeds of A, 3 of B" in write_sentence(report)
 
 
 def test_one_case_decides_nothing():
     a, b = (_single(name, value) for name, value in (("A", 1.0), ("B", 0.0)))
-    report = judge(a, b, ["HR@5"], num_resamples=99)
-    (line,) = report.lines
+    report = compare_systems(a, b, ["HR@5"], num_resamples=99)
+    (line,) = report.metrics
     assert (line.test.difference, line.test.p, line.test.low) == (1, 1, None)
-    assert "95 % CI –" in sentence(report)
+    assert "95 % CI –" in write_sentence(report)
 
 
 def _single(name, value):
@@ -165,7 +171,7 @@ def _single(name, value):
         dataset="d",
         fingerprint="",
         recorded={0: {"HR@5": value}},
-        places={0: name},
+        paths={0: name},
         targets={},
     )
 
@@ -176,7 +182,7 @@ def _single(name, value):
 def test_other_cases_are_refused_with_their_ids(tmp_path, base):
     fewer = made(tmp_path, Line("Good", 0.6, num_cases=57))
     with pytest.raises(BenchError, match=r"A lacks 3 of 60 cases of B: 57, 58, 59\."):
-        judge(*pair(fewer, base), ["HR@5"])
+        compare_systems(*pair(fewer, base), ["HR@5"])
 
 
 def test_missing_numbers_are_refused(good, base):
@@ -184,25 +190,25 @@ def test_missing_numbers_are_refused(good, base):
     values[7] = float("nan")
     change(good / "seed-1.cases.parquet", HR_at_5=values)
     with pytest.raises(BenchError, match=r"HR@5 of A is not a finite number for 1 of 60 .*: 7\."):
-        judge(*pair(good, base), ["HR@5"])
+        compare_systems(*pair(good, base), ["HR@5"])
 
 
 @pytest.mark.parametrize("metric", ["HR@5", "DivRatio@1", "MGU@5"])
 def test_a_metric_edited_by_hand_is_refused(good, base, metric):
     restate(good / "seed-1.json", **{metric.replace("@", "_at_"): 0.9})
-    report = judge(*pair(good, base), ["NDCG@5"], num_resamples=99)
-    assert len(report.lines) == 1
+    report = compare_systems(*pair(good, base), ["NDCG@5"], num_resamples=99)
+    assert len(report.metrics) == 1
     with pytest.raises(BenchError, match=rf"seed-1.json says {metric} = 0.9, but its cases give"):
-        judge(*pair(good, base), [metric], num_resamples=99)
+        compare_systems(*pair(good, base), [metric], num_resamples=99)
     with pytest.raises(BenchError, match=r"seed-1.json says"):
-        judge(*pair(base, good), [metric], num_resamples=99)
+        compare_systems(*pair(base, good), [metric], num_resamples=99)
 
 
 def test_edited_cases_are_refused(good, base):
     ones = np.ones(60)
     change(good / "seed-0.cases.parquet", HR_at_5=ones)
     with pytest.raises(BenchError, match=r"seed-0.json says HR@5"):
-        judge(*pair(good, base), ["HR@5"], num_resamples=99)
+        compare_systems(*pair(good, base), ["HR@5"], num_resamples=99)
 
 
 def test_files_that_are_not_those_of_the_result_are_refused(good):
@@ -233,10 +239,10 @@ def test_another_schema_version_is_refused(good):
 def test_other_data_are_refused(tmp_path, good):
     other = made(tmp_path, Line("Base", 0.1, fingerprint="0" * 64))
     with pytest.raises(BenchError, match=r"good.*different data \(fingerprints f{12} and 0{12}\)"):
-        judge(*pair(good, other), ["HR@5"])
+        compare_systems(*pair(good, other), ["HR@5"])
     elsewhere = made(tmp_path, Line("Base", 0.1), dataset="ml-100k")
     with pytest.raises(BenchError, match="A was measured on synthetic, B on ml-100k"):
-        judge(*pair(good, elsewhere), ["HR@5"])
+        compare_systems(*pair(good, elsewhere), ["HR@5"])
     write(tmp_path, trial("Good", 1), Line("Good", 0.6, fingerprint="1" * 64))
     with pytest.raises(BenchError, match=r"seed-0.json and .*seed-1.json were measured on diff"):
         system(good)
@@ -247,7 +253,7 @@ def test_nothing_that_ended_well_is_refused(tmp_path):
     with pytest.raises(BenchError, match=r"No seed of a has a result that ended well.*CUDA"):
         system(folder)
     with pytest.raises(BenchError, match="holds no results"):
-        seeds_in(tmp_path)
+        list_seeds(tmp_path)
 
 
 def test_metrics_that_one_side_lacks(good, base):
@@ -255,12 +261,12 @@ def test_metrics_that_one_side_lacks(good, base):
     lacking = {seed: {k: v for k, v in one.items() if k != "HR@5"}
                for seed, one in b.recorded.items()}  # fmt: skip
     b = replace(b, recorded=lacking)
-    kept = choose_metrics(a, b, asked=(), usual=("HR@5", "NDCG@5"))
+    kept = choose_metrics(a, b, requested=(), default=("HR@5", "NDCG@5"))
     assert kept == (("NDCG@5",), ("HR@5",))
     with pytest.raises(BenchError, match=r"metric of B named 'HR@5'"):
-        choose_metrics(a, b, asked=("HR@5",), usual=())
+        choose_metrics(a, b, requested=("HR@5",), default=())
     with pytest.raises(BenchError, match="share none of the metrics"):
-        choose_metrics(a, b, asked=(), usual=("HR@5",))
+        choose_metrics(a, b, requested=(), default=("HR@5",))
 
 
 # The command
@@ -356,14 +362,14 @@ def test_two_ranking_files(tmp_path, catalog):
     assert "MGU@5" in content["metrics"]
     without = call(ours, theirs)
     assert "left out: MGU@1, MGU@5" in without
-    assert "a file without a fingerprint" in without
+    assert "a file without a data fingerprint" in without
     plain = json.loads(call(ours, theirs, "--json"))
     assert plain["metrics"]["HR@5"]["p"] == content["metrics"]["HR@5"]["p"]
     assert plain["notes"][-1].endswith("left out: MGU@1, MGU@5.")
     assert "Coverage@1" in call(ours, theirs, "--catalog", catalog, "--metric", "Coverage@1")
     with pytest.raises(BenchError, match="no metric of ours named 'Coverage@1'"):
         call(ours, theirs, "--metric", "Coverage@1")
-    with pytest.raises(BenchError, match=r"ours.jsonl: .*k=9 asked"):
+    with pytest.raises(BenchError, match=r"ours.jsonl: .*fewer than k=9"):
         call(ours, theirs, "--metric", "HR@9")
 
 

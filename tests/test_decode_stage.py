@@ -197,7 +197,7 @@ def test_settings_matter(world: World) -> None:
 
 
 def test_one_search_reports_how_sure_it_is(world: World) -> None:
-    _, facts = world.decoded(num_num_beams=1, max_num_beams=1)
+    _, facts = world.decoded(num_beams=1, max_num_beams=1)
     assert facts["certified"] < 1
     assert facts["widths"] == {"1": 6}
 

@@ -11,7 +11,6 @@ import pytest
 from packaging.requirements import Requirement
 
 from bench import cli
-from bench.cli import doctor_checks
 from bench.cli.doctor_checks import files, machine
 from bench.data.assets import cached_place
 from bench.data.encoders import encoder_card
@@ -19,7 +18,7 @@ from bench.data.encoders import encoder_card
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_this_machine_is_fit(
+def test_this_machine_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -34,7 +33,7 @@ def test_this_machine_is_fit(
     assert {"CPUs", "GPUs", "disk, cache", "store", "data sets", "cached files"} <= set(names)
     assert "network" not in names
     assert all(one["hint"] for one in found if one["state"] != "ok")
-    assert list(tmp_path.iterdir()) == []  # it looked and left nothing
+    assert list(tmp_path.iterdir()) == []  # nothing is left behind
 
 
 def test_a_fail_is_exit_code_1(
@@ -46,33 +45,41 @@ def test_a_fail_is_exit_code_1(
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 1
-    assert "FAIL  store: file is not a folder" in capsys.readouterr().out
+    assert "FAIL  store: file: not a folder" in capsys.readouterr().out
 
 
-def test_libraries_are_held_against_their_bounds() -> None:
-    wanted = [Requirement("torch>=2.11"), Requirement("ray[tune]>=2.50")]
-    assert machine._bounds(wanted, {"torch": "2.11.0+cpu", "ray": "2.60.0"}).state == "ok"
-    old = machine._bounds(wanted, {"torch": "2.9.1", "ray": None})
-    assert (old.state, old.said) == ("fail", "torch 2.9.1 (>=2.11), ray is missing (>=2.50)")
-    assert machine._python("3.10.2", ">=3.11").state == "fail"
-    assert machine._python("3.13.0", ">=3.11").state == "ok"
+def test_libraries_are_compared_with_their_requirements() -> None:
+    required = [Requirement("torch>=2.11"), Requirement("ray[tune]>=2.50")]
+    assert (
+        machine._check_requirements(required, {"torch": "2.11.0+cpu", "ray": "2.60.0"}).state
+        == "ok"
+    )
+    old = machine._check_requirements(required, {"torch": "2.9.1", "ray": None})
+    assert (old.state, old.message) == ("fail", "torch 2.9.1 (>=2.11), ray is missing (>=2.50)")
+    assert machine._check_python("3.10.2", ">=3.11").state == "fail"
+    assert machine._check_python("3.13.0", ">=3.11").state == "ok"
 
 
 def test_untested_versions_are_a_warning(tmp_path: Path) -> None:
     tested = tmp_path / "constraints.txt"
-    assert machine._tested({"torch": "2.13.0"}, tested).state == "ok"
+    assert machine._check_tested_versions({"torch": "2.13.0"}, tested).state == "ok"
     tested.write_text("# tested\ntorch==2.13.0\nHugging_Face.hub==1.0\n")
-    assert machine._tested({"torch": "2.13.0+cpu", "hugging-face-hub": "1.0"}, tested).state == "ok"
-    other = machine._tested({"torch": "2.12.0", "unlisted": "9"}, tested)
-    assert (other.state, other.said) == ("warn", "torch 2.12.0 (tested: 2.13.0)")
+    assert (
+        machine._check_tested_versions(
+            {"torch": "2.13.0+cpu", "hugging-face-hub": "1.0"}, tested
+        ).state
+        == "ok"
+    )
+    other = machine._check_tested_versions({"torch": "2.12.0", "unlisted": "9"}, tested)
+    assert (other.state, other.message) == ("warn", "torch 2.12.0 (tested: 2.13.0)")
 
 
 @pytest.mark.parametrize(("free", "state"), [(0.5, "fail"), (5, "warn"), (50, "ok")])
-def test_room_on_disks(
+def test_free_space_on_disks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
 ) -> None:
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: Usage(0, 0, free * 2**30))
-    found = doctor_checks.disks({"store": tmp_path / "not" / "yet"})
+    found = files.check_disks({"store": tmp_path / "not" / "yet"})
     assert [one.state for one in found] == [state, state]
 
 
@@ -80,7 +87,7 @@ def test_a_store_that_cannot_be_written_renamed_or_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "not" / "yet"
-    assert doctor_checks.keeps_files(store).state == "ok"
+    assert files.check_store(store).state == "ok"
 
     class Unlocked:
         def __init__(self, path: Path) -> None:
@@ -96,51 +103,51 @@ def test_a_store_that_cannot_be_written_renamed_or_locked(
 
     with monkeypatch.context() as patched:
         patched.setattr(files, "FileLock", Unlocked)
-        assert "locks lock nobody out" in doctor_checks.keeps_files(store).said
+        assert "acquired twice" in files.check_store(store).message
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
         patched.setattr(files.os, "fsync", refuse)
-        found = doctor_checks.keeps_files(store)
-    assert (found.state, found.said) == ("fail", f"{store}: Permission denied")
+        found = files.check_store(store)
+    assert (found.state, found.message) == ("fail", f"{store}: Permission denied")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_cached_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    assert doctor_checks.cached_files().said.startswith("0 of ")
+    assert files.check_cached_files().message.startswith("0 of ")
     file = encoder_card("all-minilm-l6-v2").files["config"]
     place = cached_place(file)
     place.parent.mkdir(parents=True)
     place.write_text("something else")
-    found = doctor_checks.cached_files()
-    assert (found.state, str(place) in found.said) == ("fail", True)
+    found = files.check_cached_files()
+    assert (found.state, str(place) in found.message) == ("fail", True)
 
 
 def test_broken_plug_ins_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    assert [one.state for one in doctor_checks.plug_ins()] == ["ok"]
+    assert [one.state for one in files.check_plugins()] == ["ok"]
     (tmp_path / "wrong.py").write_text("class Method:\n    pass\n")
-    assert [one.state for one in doctor_checks.plug_ins()] == ["warn"]
+    assert [one.state for one in files.check_plugins()] == ["warn"]
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "nowhere"))
-    assert [one.state for one in doctor_checks.plug_ins()] == ["fail"]
+    assert [one.state for one in files.check_plugins()] == ["fail"]
 
 
 def test_silent_hosts_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_answers", lambda host: host != machine.HUB)
-    (found,) = doctor_checks.network()
-    assert (found.state, found.said.endswith(f": {machine.HUB}")) == ("warn", True)
+    (found,) = machine.check_network()
+    assert (found.state, found.message.endswith(f": {machine.HUB}")) == ("warn", True)
     monkeypatch.setattr(machine, "_answers", lambda host: True)
-    assert doctor_checks.network()[0].state == "ok"
+    assert machine.check_network()[0].state == "ok"
 
 
-def test_data_sets_at_hand(tmp_path: Path) -> None:
-    assert "synthetic" in doctor_checks.data_at_hand(None).said
-    assert doctor_checks.data_at_hand(tmp_path / "nowhere").state == "warn"
+def test_locally_available_data_sets(tmp_path: Path) -> None:
+    assert "synthetic" in files.check_datasets(None).message
+    assert files.check_datasets(tmp_path / "nowhere").state == "warn"
 
 
 @pytest.mark.slow
 def test_ray_starts_here() -> None:
-    assert doctor_checks.ray_starts().state == "ok"
+    assert machine.check_ray().state == "ok"

@@ -15,8 +15,8 @@ from bench.config.cards import Rows
 from bench.plan import Stage
 from bench.plan.graph import Graph, build, missing, units
 from bench.plan.trials import Trial
-from bench.runner.estimate import Forecast, Timings, forecast
-from bench.runner.makespan import Task, critical_path, makespan
+from bench.runner.estimate import Forecast, Timings, forecast_run
+from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.store import Store
 
 MODEL = Stage(kind="hub", args={"name": "small"})
@@ -75,7 +75,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def guess(store: Store, stage: Stage) -> tuple[float, str]:
-    return Timings([store], planned(stage)).of(stage)
+    return Timings([store], planned(stage)).estimate(stage)
 
 
 def test_a_stage_that_was_made_takes_what_it_took(store: Store) -> None:
@@ -117,9 +117,11 @@ def test_another_model_or_unknown_rows_have_only_the_kinds_median(store: Store) 
 def test_what_was_never_timed_says_so(store: Store) -> None:
     assert guess(store, sft(draw(10))) == (0.0, "never")
     made(store, draw(10), 1.0)
-    ahead = forecast(units(graph := planned(sft(draw(10))), graph.stages), Timings([store], graph))
-    assert ahead.never == {"hub": 1, "sft": 1}
-    assert ahead.work == 1.0
+    forecast = forecast_run(
+        units(graph := planned(sft(draw(10))), graph.stages), Timings([store], graph)
+    )
+    assert forecast.never_timed == {"hub": 1, "sft": 1}
+    assert forecast.work_seconds == 1.0
 
 
 def test_loading_is_added_on_average(store: Store) -> None:
@@ -133,87 +135,107 @@ def test_what_is_stored_takes_no_time(store: Store) -> None:
     made(store, sft(draw(10)), 40.0)
     graph = planned(sft(draw(10)))
     todo = missing(graph, lambda stage: store.has(stage.kind, stage.key))
-    ahead = forecast(units(graph, todo), Timings([store], graph))
-    assert (ahead.work, ahead.seconds(cpus=1), ahead.chain()) == (0.0, 0.0, [])
+    forecast = forecast_run(units(graph, todo), Timings([store], graph))
+    assert (
+        forecast.work_seconds,
+        forecast.predict_seconds(cpus=1),
+        forecast.find_critical_path(),
+    ) == (0.0, 0.0, [])
 
 
 def test_another_store_gives_timings(store: Store, tmp_path: Path) -> None:
     made(store, sft(draw(10)), 40.0)
     graph = planned(sft(draw(10)))
     here = Store(tmp_path / "empty")
-    ahead = forecast(units(graph, graph.stages), Timings([store, here], graph))
-    assert ahead.seconds(cpus=1) == 42.0
-    assert ahead.basis == {"same stage": 42.0}
+    forecast = forecast_run(units(graph, graph.stages), Timings([store, here], graph))
+    assert forecast.predict_seconds(cpus=1) == 42.0
+    assert forecast.seconds_by_basis == {"same stage": 42.0}
 
 
-def two_cards(store: Store) -> Forecast:
+def plan_on_gpus(store: Store) -> Forecast:
     """Four trials of 10 s on a whole GPU each, behind shared work of 2 s."""
     finals = [sft(draw(10), seed=seed, gpus=1.0) for seed in range(4)]
     for final in finals:
         made(store, final, 10.0)
     graph = planned(*finals)
-    return forecast(units(graph, graph.stages), Timings([store], graph))
+    return forecast_run(units(graph, graph.stages), Timings([store], graph))
 
 
 def test_more_gpus_buy_time_until_the_critical_path(store: Store) -> None:
-    ahead = two_cards(store)
-    lines = ahead.scaling(gpus=1, cpus_per_gpu=4)
+    forecast = plan_on_gpus(store)
+    lines = forecast.predict_scaling(gpus=1, cpus_per_gpu=4)
     assert [(gpus, seconds) for gpus, _, seconds in lines] == [(1, 41.0), (2, 21.0), (4, 11.0)]
     assert [cpus for _, cpus, _ in lines] == [4, 8, 16]
-    assert sum(seconds for _, seconds in ahead.chain()) == 11.0
-    assert ahead.busy(41.0, 1) == pytest.approx(40 / 41)
-    assert ahead.seconds(cpus=1) == 42.0
+    assert sum(seconds for _, seconds in forecast.find_critical_path()) == 11.0
+    assert forecast.compute_gpu_utilization(41.0, 1) == pytest.approx(40 / 41)
+    assert forecast.predict_seconds(cpus=1) == 42.0
 
 
 def test_the_table_reaches_what_was_asked_for(store: Store) -> None:
-    ahead = two_cards(store)
-    assert [gpus for gpus, _, _ in ahead.scaling(gpus=6, cpus_per_gpu=4)] == [1, 2, 4, 6]
+    forecast = plan_on_gpus(store)
+    assert [gpus for gpus, _, _ in forecast.predict_scaling(gpus=6, cpus_per_gpu=4)] == [1, 2, 4, 6]
 
 
 # --- list scheduling ------------------------------------------------------------------------------
 
 
 def test_tasks_start_in_order_where_there_is_room() -> None:
-    tasks = [Task(seconds=4), Task(seconds=3, threads=2), Task(seconds=1), Task(seconds=1)]
+    tasks = [
+        SimulatedTask(seconds=4),
+        SimulatedTask(seconds=3, threads=2),
+        SimulatedTask(seconds=1),
+        SimulatedTask(seconds=1),
+    ]
     # 0 | 2, 3 beside it, since 1 does not fit | 1
-    assert makespan(tasks, cpus=2, gpus=0) == 7
-    assert makespan(tasks, cpus=1, gpus=0) == 9
+    assert simulate_makespan(tasks, cpus=2, gpus=0) == 7
+    assert simulate_makespan(tasks, cpus=1, gpus=0) == 9
 
 
 def test_threads_beyond_the_cpus_and_shares_beyond_the_gpus_are_cut() -> None:
-    tasks = [Task(seconds=2, threads=8, gpus=1.0), Task(seconds=2, threads=8, gpus=1.0)]
-    assert makespan(tasks, cpus=4, gpus=0) == 4
-    assert makespan(tasks, cpus=16, gpus=1) == 4
-    assert makespan(tasks, cpus=16, gpus=2) == 2
+    tasks = [
+        SimulatedTask(seconds=2, threads=8, gpus=1.0),
+        SimulatedTask(seconds=2, threads=8, gpus=1.0),
+    ]
+    assert simulate_makespan(tasks, cpus=4, gpus=0) == 4
+    assert simulate_makespan(tasks, cpus=16, gpus=1) == 4
+    assert simulate_makespan(tasks, cpus=16, gpus=2) == 2
 
 
 def test_shares_of_a_gpu_lie_side_by_side() -> None:
-    tasks = [Task(seconds=1, gpus=1 / 3) for _ in range(6)]
-    assert makespan(tasks, cpus=8, gpus=1) == 2
+    tasks = [SimulatedTask(seconds=1, gpus=1 / 3) for _ in range(6)]
+    assert simulate_makespan(tasks, cpus=8, gpus=1) == 2
 
 
 def test_those_for_a_gpu_go_first() -> None:
-    tasks = [Task(seconds=5), Task(seconds=5, gpus=1.0, first=True), Task(seconds=5, parents=(1,))]
-    assert makespan(tasks, cpus=1, gpus=1) == 15
-    assert makespan(tasks, cpus=2, gpus=1) == 10
-    assert makespan([Task(seconds=9), *tasks[1:]], cpus=1, gpus=1) == 19
+    tasks = [
+        SimulatedTask(seconds=5),
+        SimulatedTask(seconds=5, gpus=1.0, first=True),
+        SimulatedTask(seconds=5, parents=(1,)),
+    ]
+    assert simulate_makespan(tasks, cpus=1, gpus=1) == 15
+    assert simulate_makespan(tasks, cpus=2, gpus=1) == 10
+    assert simulate_makespan([SimulatedTask(seconds=9), *tasks[1:]], cpus=1, gpus=1) == 19
 
 
 def test_a_task_waits_for_its_parents_wherever_they_stand() -> None:
-    tasks = [Task(seconds=1, parents=(2,)), Task(seconds=2), Task(seconds=3)]
-    assert makespan(tasks, cpus=2, gpus=0) == 4
-    assert critical_path(tasks) == [2, 0]
+    tasks = [
+        SimulatedTask(seconds=1, parents=(2,)),
+        SimulatedTask(seconds=2),
+        SimulatedTask(seconds=3),
+    ]
+    assert simulate_makespan(tasks, cpus=2, gpus=0) == 4
+    assert find_critical_path(tasks) == [2, 0]
 
 
 @st.composite
-def task_lists(draw_: st.DrawFn) -> list[Task]:
+def task_lists(draw_: st.DrawFn) -> list[SimulatedTask]:
     count = draw_(st.integers(1, 12))
     tasks = []
     for number in range(count):
         parents = draw_(st.sets(st.integers(0, number - 1), max_size=2)) if number else set()
         gpus = draw_(st.sampled_from([0.0, 0.25, 0.5, 1.0]))
         tasks.append(
-            Task(
+            SimulatedTask(
                 seconds=draw_(st.integers(0, 9)),
                 threads=draw_(st.integers(1, 3)),
                 gpus=gpus,
@@ -224,7 +246,7 @@ def task_lists(draw_: st.DrawFn) -> list[Task]:
     return tasks
 
 
-def as_the_loop(tasks: Sequence[Task], cpus: int, gpus: float) -> float:
+def as_the_loop(tasks: Sequence[SimulatedTask], cpus: int, gpus: float) -> float:
     """Do literally what the loop does: go through all that wait, in order, after every end."""
     waiting = sorted(range(len(tasks)), key=lambda number: not tasks[number].first)
     running: dict[int, float] = {}
@@ -250,11 +272,11 @@ def as_the_loop(tasks: Sequence[Task], cpus: int, gpus: float) -> float:
 
 
 @given(task_lists(), st.integers(1, 4), st.sampled_from([0, 1, 2]))
-def test_makespan_is_the_loops(tasks: list[Task], cpus: int, gpus: int) -> None:
-    found = makespan(tasks, cpus=cpus, gpus=gpus)
+def test_makespan_is_the_loops(tasks: list[SimulatedTask], cpus: int, gpus: int) -> None:
+    found = simulate_makespan(tasks, cpus=cpus, gpus=gpus)
     assert found == as_the_loop(tasks, cpus, gpus)
-    chain = critical_path(tasks)
+    chain = find_critical_path(tasks)
     longest = sum(tasks[number].seconds for number in chain)
     assert longest <= found <= sum(task.seconds for task in tasks)
     assert all(before in tasks[after].parents for before, after in itertools.pairwise(chain))
-    assert makespan(tasks, cpus=100, gpus=100) == longest
+    assert simulate_makespan(tasks, cpus=100, gpus=100) == longest

@@ -12,7 +12,7 @@ from test_estimate import planned, sealed
 
 from bench import cli
 from bench.plan import Stage
-from bench.runner.explain import Explained, explain
+from bench.runner.explain import StageExplanation, explain
 from bench.runner.store import Store
 
 
@@ -36,7 +36,7 @@ def keep(store: Store, *stages: Stage, key: str = "", code: bool = True, **more:
         sealed(store, stage, key or stage.key, 1.0, **recorded)
 
 
-def last(store: Store, stage: Stage) -> Explained:
+def last(store: Store, stage: Stage) -> StageExplanation:
     return explain(planned(stage), store)[-1]
 
 
@@ -87,7 +87,7 @@ def test_inputs_differ(store: Store) -> None:
     joined = Stage(kind="draw", args=draw(old).args, inputs={"more": new})
     assert last(store, joined).reasons == (
         f"The input more is new: prepare {new.key[:8]}.",
-        "The input data is gone.",
+        "The input data was removed.",
     )
 
 
@@ -99,7 +99,7 @@ def test_code_differs_in_named_modules(store: Store) -> None:
     keep(store, prepare())
     keep(store, stage, key="f" * 32, code=False)
     assert last(store, stage).reasons == (
-        "The code differs; the artifact does not say in which modules.",
+        "The code differs; the artifact does not list its modules.",
     )
     sealed(store, stage, "e" * 32, 1.0, code=code)
     found = last(store, stage)

@@ -23,9 +23,10 @@ from bench.plan import code_hash
 from bench.plan.trials import Trial
 from bench.results.schema import Evaluation, find_result, read_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Summary
+from bench.runner.loop import RunSummary
+from bench.runner.resources import ResourceRequest
 from bench.runner.store import ASIDE, BUILDING, META, Store
-from bench.runner.worker import Order, Outcome
+from bench.runner.worker import TaskResult, TaskSpec
 from bench.stages import evaluate
 
 
@@ -285,36 +286,36 @@ def test_a_gpu_out_of_memory_halves_the_micro_batch(tmp_path: Path, plugin: Path
 
 
 @dataclass
-class Clerk:
-    """An executor that does nothing but say so."""
+class IdleExecutor:
+    """An executor that runs nothing, and commits empty prepared data."""
 
-    waiting: list[Order] = field(default_factory=list)
+    waiting: list[TaskSpec] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     asked: int = 0
 
-    def has_room(self, threads: int, gpus: float = 0.0, memory_mib: float = 0.0) -> bool:
+    def has_capacity(self, request: ResourceRequest) -> bool:
         self.asked += 1
         return len(self.waiting) < 16
 
-    def submit(self, given: Order) -> None:
-        self.waiting.append(given)
+    def submit(self, task: TaskSpec) -> None:
+        self.waiting.append(task)
 
-    def wait(self) -> list[Outcome]:
-        given = self.waiting.pop(0)
-        kinds = [stage.kind for stage in given.stages]
+    def wait(self) -> list[TaskResult]:
+        task = self.waiting.pop(0)
+        kinds = [stage.kind for stage in task.stages]
         self.seen.update(kinds)
         if "prepare" in kinds:
-            store = Store(Path(given.store))
-            for stage in given.stages:
+            store = Store(task.store)
+            for stage in task.stages:
                 with store.building(stage.kind, stage.key) as built:
                     store.commit(stage.kind, stage.key, built, {"seconds": 0.0})
-            return [Outcome(unit=given.unit, ran=tuple(stage.key for stage in given.stages))]
-        return [Outcome(unit=given.unit, failure="error", stage=kinds[0], message="Not done.")]
+            return [TaskResult(unit=task.unit, computed=tuple(stage.key for stage in task.stages))]
+        return [TaskResult(unit=task.unit, failure="error", stage=kinds[0], message="Not done.")]
 
-    def interrupt(self) -> list[Outcome]:
+    def cancel(self, unit: str) -> None: ...
+
+    def close(self) -> list[TaskResult]:
         return []
-
-    def close(self) -> None: ...
 
 
 @pytest.mark.slow
@@ -322,7 +323,7 @@ def test_bookkeeping_of_a_thousand_cells_is_linear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plan, graph, submission, failures and 1,000 records; no stage does any work."""
-    clerk, hashed, read_scope = Clerk(), Counter[str](), code_hash._scope
+    executor, hashed, read_scope = IdleExecutor(), Counter[str](), code_hash._scope
 
     def counted(module: str) -> Any:
         hashed[module] += 1
@@ -330,11 +331,11 @@ def test_bookkeeping_of_a_thousand_cells_is_linear(
 
     monkeypatch.setattr(code_hash, "_scope", counted)
     todo = trials(rows=("random",), seeds=1000)
-    summary: Summary = go(tmp_path, todo, lambda: clerk)
-    assert len(summary.failed) == clerk.seen["evaluate"] == 1000
+    summary: RunSummary = go(tmp_path, todo, lambda: executor)
+    assert len(summary.failed) == executor.seen["evaluate"] == 1000
     assert len(list((tmp_path / "results").rglob("seed-*.json"))) == 1000
     # What would grow with the square is counted, as clocks differ; benchmarks/grid.py times it.
-    assert clerk.asked < 10 * 1000  # not all that waits, for each that ends
+    assert executor.asked < 10 * 1000  # not all that waits, for each that ends
     assert max(hashed.values()) < 1000  # not for each cell
 
 

@@ -119,7 +119,7 @@ class Stubborn(InlineExecutor):
             print("WORKING", flush=True)
             time.sleep(60)
         return super().wait()
-    def interrupt(self):
+    def close(self):
         print("STOPPING", flush=True)
         time.sleep(60)
         return []
@@ -195,7 +195,7 @@ def test_a_hung_process_is_gone_and_its_cell_says_so(
     monkeypatch.delitem(sys.modules, "bench.methods.mischief", raising=False)
     executor = RayExecutor(time_limit=30.0, num_cpus=2)
     close = executor.close
-    monkeypatch.setattr(executor, "close", lambda: None)  # which ends every process
+    monkeypatch.setattr(executor, "close", list)  # which ends every process
     try:
         todo = trials(tmp_path, seeds=1, rows=("popularity",))
         summary = go(tmp_path, todo, lambda: executor)

@@ -194,7 +194,7 @@ def test_no_rows(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"context": 6}, "A context of 6 tokens has no room for a prompt"),
+        ({"context": 6}, "A context of 6 tokens has no space for a prompt"),
         ({"context": 30}, "A prompt without any history has more than 24 tokens"),
         ({"num_return_sequences": 2}, "cannot return 2 texts"),
         ({"threads": 0}, "0 threads"),

@@ -156,8 +156,8 @@ def test_inputs_that_do_not_fit_are_refused(root: Path) -> None:
     with pytest.raises(BenchError, match="holds no vectors"):
         grounded(root, [('"a tree"',)] * 6)
     embedded(root)
-    with pytest.raises(BenchError, match="texts of 5 rows, where 6 are ranked"):
+    with pytest.raises(BenchError, match="texts of 5 rows, and 6 are ranked"):
         grounded(root, [('"a tree"',)] * 5)
     np.save(root / "vectors" / embed.FILE, np.zeros((4, 16), dtype=np.float32))
-    with pytest.raises(BenchError, match="vectors of 4 items, where the catalog has 5"):
+    with pytest.raises(BenchError, match="vectors of 4 items, and the catalog has 5"):
         grounded(root, [('"a tree"',)] * 6)

@@ -16,19 +16,17 @@ from bench.config.cards import BoardCard, BoardRow
 from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.prompts import response
-from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.encode.hidden_states import HiddenStates
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.lm.tuned_model import LanguageModel, load
-from bench.plan.grounding_stages import HiddenConfig
+from bench.plan.grounding_stages import GroundingConfig, HiddenConfig
 from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, run
+from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
-from bench.stages import ground
 from bench.stages.embed import read_vectors
 
 FULL = {"kind": "full"}
@@ -109,13 +107,13 @@ def inputs(world: Path, tmp_path: Path) -> dict[str, Path]:
     given = {"cases": world / "cases", "generated": world / "generated"}
     encoded(world, tmp_path / "titles")
     encoded(world, tmp_path / "written", **given)
-    vectors = {"vectors": tmp_path / "titles", "written": tmp_path / "written"}
+    vectors = {"vectors": tmp_path / "titles", "text_vectors": tmp_path / "written"}
     return {"data": world / "data", **given, **vectors}
 
 
 def grounded(out: Path, inputs: Mapping[str, Path], **given: Any) -> np.ndarray[Any, Any]:
-    out.mkdir()
-    ground.run(Job(out=out), encoder="backbone", depth=6, **inputs, **given)
+    values = {"encoder": "backbone", "depth": 6, **inputs, **given}
+    run_stage("ground", GroundingConfig, out, **values)
     return read_ranking(out).items
 
 
@@ -134,16 +132,12 @@ def test_popular_items_come_nearer_but_not_before_the_nearest(
     assert [list(row).index(1) for row in plain] != popular
 
 
-def test_a_negative_gamma_is_refused(tmp_path: Path, inputs: dict[str, Path]) -> None:
-    with pytest.raises(BenchError, match="gamma of -1"):
-        grounded(tmp_path / "out", inputs, gamma=-1.0)
-
-
 def test_the_whole_of_it_with_gamma_chosen_on_validation(tmp_path: Path) -> None:
-    settings = {"encoder": "backbone", "gammas": [0.0, 2.0], "preferred_by": "sasrec"}
+    grounding = {"encoder": "backbone"}
+    settings = {"grounding": grounding, "gammas": [0.0, 2.0], "preferred_by": "sasrec"}
     rows = [
         BoardRow(method="bigrec", label="chosen", settings=settings),
-        BoardRow(method="bigrec", label="plain", settings={"encoder": "backbone"}),
+        BoardRow(method="bigrec", label="plain", settings={"grounding": grounding}),
         BoardRow(method="igd", settings={"alphas": [0.0, 0.2], "betas": [0.1, 1.0]}),
         BoardRow(method="d3", settings={"alphas": [0.5, 1.0]}),
     ]
@@ -153,7 +147,7 @@ def test_the_whole_of_it_with_gamma_chosen_on_validation(tmp_path: Path) -> None
     )  # fmt: skip
     trials = [trial for _, trial in board_trials(Board(name="t", card=card), ks=(5,))]
     assert [trial.problem for trial in trials] == [""] * 4
-    options = Options(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
+    options = RunOptions(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
     assert run(trials, options=options, executor=InlineExecutor).exit_code == 0
     found = [find_result(tmp_path / "r", trial.id) for trial in trials]
     choices = [

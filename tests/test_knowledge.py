@@ -20,7 +20,7 @@ from bench.data.assets import checksums
 from bench.data.kar import Rules
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.metrics.rerank import evaluate_lists
+from bench.metrics.evaluate import evaluate_lists
 from bench.models.lm.encode.sentence_encoder import Encoder, load_encoder
 from bench.models.lm.threads import compute_threads
 from bench.models.rerank.long_text_windows import encode_long_texts
@@ -292,7 +292,7 @@ def test_rewards_equal_a_loop_over_users_texts_and_lists() -> None:
                     scores = model(items[row][None], texts[user, text][None])
                     losses.append(model.losses(scores, labels[row][None]).item())
                 label = labels[row][None].numpy().astype(np.int8)
-                metrics = evaluate_lists(scores.numpy(), label, np.zeros(1, dtype=int), ks=[5])
+                metrics = evaluate_lists(scores.numpy(), label, ks=[5])
                 gains.append(metrics.metrics["NDCG@5"])
             assert rewards.ndcg[user, text] == pytest.approx(np.mean(gains))
             assert rewards.losses[user, text] == pytest.approx(np.mean(losses))
@@ -378,7 +378,7 @@ def made(lists: Lists, data_dir: Path) -> Job:
 def map_at_5(source: prepared_lists.Lists, folder: Path) -> float:
     rows, scores = prepared_lists.read_scores(folder)
     assert rows.tolist() == source.rows("test").tolist()
-    return evaluate_lists(scores, source.labels[rows], source.users[rows], ks=[5]).metrics["MAP@5"]
+    return evaluate_lists(scores, source.labels[rows], ks=[5]).metrics["MAP@5"]
 
 
 VECTORS = Stage(kind="embed", config=Config())

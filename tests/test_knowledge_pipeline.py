@@ -13,7 +13,7 @@ from bench.models.lm.threads import compute_threads
 from bench.plan.trials import Board, all_ks, board_trials
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, run
+from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
 
 CARD = """
@@ -123,7 +123,7 @@ def test_own_texts_help_and_texts_of_other_users_do_not(data_dir: Path) -> None:
     planned = board_trials(board, ks=all_ks([board]), data_dir=data_dir)
     trials = {row.name: trial for row, trial in planned}
     assert not any(trial.problem for trial in trials.values())
-    options = Options(
+    options = RunOptions(
         store=Store(data_dir / "store"),
         results=data_dir / "results",
         data_dir=data_dir,

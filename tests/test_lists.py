@@ -18,7 +18,7 @@ from bench.data.prepared_lists import Lists
 from bench.data.raw import Collector, RawData
 from bench.data.readers import amazon
 from bench.errors import BenchError
-from bench.metrics.rerank import evaluate_lists
+from bench.metrics.evaluate import evaluate_lists
 from bench.stages.order_lists import score_by_order
 
 RULES = kar.Rules(cap=4, positive_above=3)
@@ -185,7 +185,7 @@ def test_orders(ours: Lists) -> None:
     assert np.argsort(-given, axis=1, kind="stable").tolist() == [list(range(10))] * len(rows)
     popular = score_by_order("popularity", ours, rows)
     assert popular.tolist() == ours.popularity[ours.items[rows]].tolist()
-    best = evaluate_lists(score_by_order("oracle", ours, rows), labels, ours.users[rows], ks=[5])
+    best = evaluate_lists(score_by_order("oracle", ours, rows), labels, ks=[5])
     assert best.metrics["MAP@5"] == best.metrics["ListCap"]
 
 
@@ -207,9 +207,7 @@ def test_beautys_reference_rows(shared_data: Path, tmp_path: Path) -> None:
         "oracle": (0.9406, 0.9406),
     }
     for name, values in expected.items():
-        found = evaluate_lists(
-            score_by_order(name, beauty, rows), beauty.labels[rows], beauty.users[rows], ks=[5]
-        )
+        found = evaluate_lists(score_by_order(name, beauty, rows), beauty.labels[rows], ks=[5])
         ours = (found.metrics["MAP@5"], found.metrics["NDCG@5"])
         assert ours == pytest.approx(values, abs=5e-5), name
     assert (beauty.counts["train users"], beauty.counts["valid users"]) == (802, 89)

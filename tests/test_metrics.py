@@ -15,7 +15,7 @@ from bench.metrics.accuracy import hits, ndcg
 from bench.metrics.diversity import coverage, div_ratio, gini, or_ratio
 from bench.metrics.evaluate import Scores, evaluate
 from bench.metrics.fairness import dgu, group_unfairness, mgu
-from bench.metrics.names import FAMILIES, OF_LISTS, parse
+from bench.metrics.registry import BUILT_IN, get_metric
 
 A, B, C, D, E = range(5)
 UNKNOWN = -1
@@ -132,9 +132,11 @@ def test_a_list_may_end_after_the_largest_k() -> None:
     assert score([[A, B, -2], [C, A, B]], [B, B], ks=(2,)).ranks.tolist() == [1, 2]
 
 
-def test_every_metric_has_a_frozen_name() -> None:
-    metrics = [parse(name) for name in score([[A]], [A]).metrics]
-    assert {metric.family for metric in metrics} == set(FAMILIES) - OF_LISTS
+def test_every_metric_of_rankings_is_computed() -> None:
+    metrics = [get_metric(name) for name in score([[A]], [A]).metrics]
+    assert {metric.family for metric in metrics} == {
+        metric.family for metric in BUILT_IN if metric.of_rankings
+    }
 
 
 def test_without_tracked_categories_there_is_no_fairness() -> None:

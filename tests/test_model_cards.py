@@ -45,7 +45,12 @@ BUILT = {
     "title": "T", "description": "D", "license": "L", "weights": "built", "tuning": "full",
     "architecture": {"layers": 1, "width": 16, "heads": 2, "intermediate": 16, "vocabulary": 300},
 }  # fmt: skip
-PRETRAINING = {"epochs": 1, "learning_rate": 1e-3, "batch": 4, "tokens": 64}
+PRETRAINING = {
+    "num_train_epochs": 1,
+    "learning_rate": 1e-3,
+    "batch_size": 4,
+    "max_length": 64,
+}
 
 
 # --- cards -------------------------------------------------------------------------------------
@@ -218,7 +223,7 @@ def test_a_folder_of_ones_own(tmp_path: Path, folder: Path) -> None:
         "mine", ModelCard.model_validate(HUB), data=Stage(kind="draw"), nouns=Nouns(),
         model_path=folder,
     ).backbone  # fmt: skip
-    assert planned.args.keys() == {"name", "checksum"}
+    assert planned.args["repository"] is None
     (folder / "notes.txt").write_text("no part of the model")
     given = job(tmp_path, model_path=folder, offline=True)
     hub.run(given, planned.config, {})  # type: ignore[arg-type]

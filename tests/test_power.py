@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from bench.cli import power as command
 from bench.cli import run as runs
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.stats.compare import compare
-from bench.stats.intervals import interval
+from bench.stats.intervals import set_interval
 from bench.stats.paired import paired_t
-from bench.stats.power import detectable
-from bench.stats.set_metrics import tallies
+from bench.stats.power import detectable_difference
+from bench.stats.set_metrics import sum_units
 
 NUM = 400
 
@@ -29,7 +29,7 @@ NUM = 400
 def test_formula():
     rng = np.random.default_rng(0)
     base, ours = rng.random(NUM), rng.random(NUM)
-    found = detectable(sample("a", base), sample("b", ours), "NDCG@5")
+    found = detectable_difference(sample("a", base), sample("b", ours), "NDCG@5")
     error = (ours - base).std(ddof=1) / np.sqrt(NUM)
     assert found.error == pytest.approx(error)
     quantiles = stats.t.ppf(0.975, NUM - 1) + stats.t.ppf(0.8, NUM - 1)
@@ -44,7 +44,9 @@ def test_simulated_power_is_80_percent():
     rng = np.random.default_rng(1)
     spread = 0.3
     pilot = rng.normal(0, spread, size=5000)
-    found = detectable(sample("a", np.zeros(5000)), sample("b", pilot), "NDCG@5", num_cases=150)
+    found = detectable_difference(
+        sample("a", np.zeros(5000)), sample("b", pilot), "NDCG@5", num_cases=150
+    )
     sizes = np.ones(150, dtype=np.intp)
     rejected = [
         paired_t(rng.normal(found.difference, spread, size=150), sizes).p <= 0.05
@@ -62,7 +64,7 @@ def test_simulated_power_with_more_seeds():
         return own + rng.normal(0, 0.4, size=(num_seeds, num_cases))
 
     pilot = [sample(name, method(3, 3000)) for name in "ab"]
-    found = detectable(*pilot, "NDCG@5", num_cases=100, num_seeds=8)
+    found = detectable_difference(*pilot, "NDCG@5", num_cases=100, num_seeds=8)
     assert found.error == pytest.approx(np.sqrt(2 * (0.1**2 + 0.4**2 / 8) / 100), rel=0.1)
     assert found.num_seeds == 8
     assert len(found.approximations) == 2
@@ -75,7 +77,10 @@ def test_simulated_power_with_more_seeds():
         for _ in range(600)
     ]
     assert np.mean(rejected) == pytest.approx(0.8, abs=0.06)
-    assert detectable(*pilot, "NDCG@5", num_seeds=3).error == detectable(*pilot, "NDCG@5").error
+    assert (
+        detectable_difference(*pilot, "NDCG@5", num_seeds=3).error
+        == detectable_difference(*pilot, "NDCG@5").error
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +94,7 @@ def test_simulated_power_of_set_level_metrics(metric, exponent, low, high):
         (zipf("a", 1.0, seed, k=1), zipf("b", exponent, 10_000 + seed, k=1)) for seed in range(60)
     ]
     tests = [compare(*pair, metric, num_resamples=199) for pair in pairs]
-    called = np.mean([detectable(*pair, metric).difference for pair in pairs[:8]])
+    called = np.mean([detectable_difference(*pair, metric).difference for pair in pairs[:8]])
     assert abs(np.mean([test.difference for test in tests])) == pytest.approx(called, rel=0.1)
     assert low <= np.mean([test.p <= 0.05 for test in tests]) <= high
 
@@ -99,32 +104,32 @@ def test_nested_cases_count_as_users():
     users = [f"u{case // 4}" for case in range(NUM)]
     base, ours = rng.random((2, NUM))
     one, two = (sample(n, v, users=users) for n, v in (("a", base), ("b", ours)))
-    found = detectable(one, two, "NDCG@5")
-    units = one.units()
+    found = detectable_difference(one, two, "NDCG@5")
+    units = one.units
     expected = paired_t(np.bincount(units.of_case, weights=ours - base), units.sizes)
     reach = stats.t.ppf(0.975, units.num - 1) * found.error
     assert found.unit == "user"
     assert expected.high - expected.difference == pytest.approx(reach)
-    twice = detectable(one, two, "NDCG@5", num_cases=2 * NUM)
+    twice = detectable_difference(one, two, "NDCG@5", num_cases=2 * NUM)
     assert twice.num_units == 2 * found.num_units
     assert twice.error == pytest.approx(found.error / np.sqrt(2))
     with pytest.raises(BenchError, match="users are the unit"):
-        detectable(one, two, "NDCG@5", num_cases=4)
+        detectable_difference(one, two, "NDCG@5", num_cases=4)
 
 
 @pytest.mark.parametrize(
     ("family", "basis"), [("DivRatio", "jackknife"), ("ORRatio", "bootstrap"), ("MGU", "bootstrap")]
 )
 def test_set_level_metrics_use_the_interval(family, basis):
-    metric = parse(f"{family}@2")
+    metric = get_metric(f"{family}@2")
     one, two = zipf("a", 1.0, 1, num_seeds=2), zipf("b", 0.5, 2, num_seeds=2)
-    found = detectable(one, two, metric.name)
-    low, high = interval(metric, *tallies([one, two], metric, one.units()))
+    found = detectable_difference(one, two, metric.name)
+    low, high = set_interval(metric, *sum_units([one, two], metric, one.units))
     assert found.basis == basis
     assert found.error == pytest.approx((high - low) / 2 / stats.norm.ppf(0.975))
     assert found.difference == pytest.approx(2.8016 * found.error, rel=1e-4)
     assert "set-level" in found.approximations[0]
-    more = detectable(one, two, metric.name, num_cases=800, num_seeds=6)
+    more = detectable_difference(one, two, metric.name, num_cases=800, num_seeds=6)
     assert more.error < found.error / 2
     assert len(more.approximations) - len(found.approximations) == (
         3 if basis == "jackknife" else 2
@@ -133,34 +138,36 @@ def test_set_level_metrics_use_the_interval(family, basis):
 
 def test_identical_systems_have_no_smallest_difference():
     values = np.random.default_rng(4).random((2, 50))
-    found = detectable(sample("a", values), sample("b", values), "NDCG@5")
+    found = detectable_difference(sample("a", values), sample("b", values), "NDCG@5")
     assert (found.error, found.difference, found.relative) == (0, None, None)
     same = zipf("a", 1.0, 1)
-    assert detectable(same, same, "DivRatio@2").difference is None
+    assert detectable_difference(same, same, "DivRatio@2").difference is None
 
 
 def test_one_seed_says_nothing_about_more():
     rng = np.random.default_rng(5)
     one, two = (sample(name, rng.random(50)) for name in "ab")
-    assert detectable(one, two, "NDCG@5", num_seeds=1).num_seeds == 1
+    assert detectable_difference(one, two, "NDCG@5", num_seeds=1).num_seeds == 1
     with pytest.raises(BenchError, match="a single seed of a"):
-        detectable(one, two, "NDCG@5", num_seeds=4)
+        detectable_difference(one, two, "NDCG@5", num_seeds=4)
     with pytest.raises(BenchError, match="a single seed of a and b"):
-        detectable(zipf("a", 1.0, 1), zipf("b", 1.0, 2), "DivRatio@2", num_seeds=4)
+        detectable_difference(zipf("a", 1.0, 1), zipf("b", 1.0, 2), "DivRatio@2", num_seeds=4)
 
 
 def test_one_case_says_nothing():
     with pytest.raises(BenchError, match="share a single case"):
-        detectable(sample("a", [0.0]), sample("b", [1.0]), "NDCG@5")
+        detectable_difference(sample("a", [0.0]), sample("b", [1.0]), "NDCG@5")
     with pytest.raises(BenchError, match="two test cases"):
-        detectable(sample("a", [0.0, 1.0]), sample("b", [1.0, 1.0]), "NDCG@5", num_cases=1)
+        detectable_difference(
+            sample("a", [0.0, 1.0]), sample("b", [1.0, 1.0]), "NDCG@5", num_cases=1
+        )
 
 
 def test_other_numbers_of_seeds_per_method():
     rng = np.random.default_rng(6)
     one, two = sample("a", rng.random((2, 50))), sample("b", rng.random((3, 50)))
-    assert detectable(one, two, "NDCG@5").num_seeds is None
-    assert detectable(one, two, "NDCG@5", num_seeds=4).num_seeds == 4
+    assert detectable_difference(one, two, "NDCG@5").num_seeds is None
+    assert detectable_difference(one, two, "NDCG@5", num_seeds=4).num_seeds == 4
 
 
 # The command

@@ -35,25 +35,25 @@ def test_top_items_is_a_stable_sort_cut_short(distances: NDArray[np.float32], de
 
 
 def test_top_items_refuses() -> None:
-    with pytest.raises(BenchError, match=r"^Case 1 has a distance that is not a number\.$"):
+    with pytest.raises(BenchError, match="Case 1 has a distance that is NaN"):
         top_items(np.array([[0.0, 1.0], [0.0, np.nan]]), 1)
     for depth in (0, 3):
-        with pytest.raises(BenchError, match=rf"^The nearest {depth} of 2 items were asked\.$"):
+        with pytest.raises(BenchError, match=f"the nearest {depth} of 2 items"):
             top_items(np.zeros((1, 2)), depth)
 
 
 @pytest.mark.parametrize(
     ("items", "targets", "ks", "sentence"),
     [
-        ([[A, B], [A, -2]], [A, A], (1, 2), "Case 1 has 1 items, k=2 asked."),
-        ([[A, B]], [A], (3,), "Case 0 has 2 items, k=3 asked."),
-        ([[A]], [A], (), "Metrics were asked at k = []."),
-        ([[A]], [A], (0, 1), "Metrics were asked at k = [0, 1]."),
-        ([[A]], [A, A], (1,), "The ranking has 1 cases where 2 were asked."),
+        ([[A, B], [A, -2]], [A, A], (1, 2), "The list of case 1 has 1 items, fewer than k=2."),
+        ([[A, B]], [A], (3,), "The list of case 0 has 2 items, fewer than k=3."),
+        ([[A]], [A], (), "Metrics at k = [] are not defined."),
+        ([[A]], [A], (0, 1), "Metrics at k = [0, 1] are not"),
+        ([[A]], [A, A], (1,), "The ranking has 1 lists for 2 test cases."),
         ([[A], [B]], [-1, -1], (1,), "No case has a target in the catalog."),
-        ([[A], [3]], [A, A], (1,), "The list of case 1 has an item position outside the"),
-        ([[A], [-3]], [A, A], (1,), "The list of case 1 has an item position outside the"),
-        ([[A, -2, B]], [A], (1,), "The list of case 0 goes on after its end."),
+        ([[A], [3]], [A, A], (1,), "The list of case 1 has an item index outside the"),
+        ([[A], [-3]], [A, A], (1,), "The list of case 1 has an item index outside the"),
+        ([[A, -2, B]], [A], (1,), "The list of case 0 continues after its end."),
     ],
 )
 def test_evaluate_refuses(

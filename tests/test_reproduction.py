@@ -9,9 +9,9 @@ from test_stats_compare import sample
 from test_stats_sets import zipf
 
 from bench.errors import BenchError
-from bench.metrics.names import parse
-from bench.stats.reproduction import estimate, rank_agreement, reproduce
-from bench.stats.seed_variance import by_seed
+from bench.metrics.registry import get_metric
+from bench.stats.reproduction import compare_orders, estimate, reproduce
+from bench.stats.seed_variance import compute_seed_values
 
 
 def test_interval_of_a_mean_by_hand():
@@ -59,10 +59,10 @@ def test_one_case_has_a_value_but_no_verdict():
 def test_set_level_intervals_hold_the_value(metric):
     one = zipf("a", 1.0, 3, num_seeds=2, unknown=(4,))
     ours = estimate(one, metric)
-    assert ours.value == pytest.approx(np.mean(list(by_seed(one, metric).values())))
+    assert ours.value == pytest.approx(np.mean(list(compute_seed_values(one, metric).values())))
     assert ours.low < ours.value * 1.1
     assert ours.low < ours.high
-    if parse(metric).family in ("DivRatio", "Coverage", "Gini"):
+    if get_metric(metric).family in ("DivRatio", "Coverage", "Gini"):
         assert (ours.low + ours.high) / 2 == pytest.approx(ours.value)
     assert ours == estimate(one, metric)
 
@@ -77,15 +77,15 @@ def test_jackknife_interval_covers_a_single_systems_expectation():
 
 def test_order_of_the_rows_by_hand():
     # Of 6 pairs 5 agree: tau = (5 - 1) / 6, exact p = .333.
-    found = rank_agreement([(1, 1), (2, 2), (3, 4), (4, 3)])
+    found = compare_orders([(1, 1), (2, 2), (3, 4), (4, 3)])
     assert (found.tau, found.num_rows) == (pytest.approx(4 / 6), 4)
     assert found.p == pytest.approx(1 / 3)
     assert found.text == "tau-b = 0.67, p = .33, 4 rows"
-    assert rank_agreement([(1, 4), (2, 3), (3, 2), (4, 1)]).tau == pytest.approx(-1)
-    ties = rank_agreement([(1, 1), (1, 2), (2, 3)])
+    assert compare_orders([(1, 4), (2, 3), (3, 2), (4, 1)]).tau == pytest.approx(-1)
+    ties = compare_orders([(1, 1), (1, 2), (2, 3)])
     assert ties.tau == pytest.approx(2 / np.sqrt(2 * 3))
-    assert rank_agreement([(1, 1), (1, 2), (1, 3)]).tau is None
-    assert rank_agreement([(1, 1), (2, 2)]).text == "not defined: 2 rows"
+    assert compare_orders([(1, 1), (1, 2), (1, 3)]).tau is None
+    assert compare_orders([(1, 1), (2, 2)]).text == "not defined: 2 rows"
 
 
 def test_order_of_a_table():

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
+from bench.metrics.evaluate import evaluate_lists
 from bench.metrics.rerank import (
-    MEASURES,
     average_precision,
-    evaluate_lists,
-    ndcg,
-    ordered_labels,
+    ndcg_of_labels,
+    sort_labels,
     standard_average_precision,
 )
 
@@ -41,20 +40,20 @@ FIRST = [0, 1, 0, 1, 1, 0, 0, 0, 0, 1]
 def test_the_worked_table(labels: list[int], k: int, precision: float, gain: float) -> None:
     row = np.array([labels])
     assert average_precision(row, k)[0] == pytest.approx(precision, abs=1e-6)
-    assert ndcg(row, k)[0] == pytest.approx(gain, abs=1e-6)
+    assert ndcg_of_labels(row, k)[0] == pytest.approx(gain, abs=1e-6)
 
 
 def test_two_lists_together_and_ties() -> None:
     labels = np.array([FIRST, [0] * 10])
     falling = np.tile(np.arange(10.0, 0, -1), (2, 1))
-    both = evaluate_lists(falling, labels, np.arange(2), ks=[5])
+    both = evaluate_lists(falling, labels, ks=[5])
     assert both.metrics["MAP@5"] == pytest.approx(0.266667, abs=1e-6)
     assert both.metrics["NDCG@5"] == pytest.approx(0.282725, abs=1e-6)
     assert both.metrics["ListCap"] == 0.5
-    tied = evaluate_lists(np.zeros((1, 10)), labels[:1], np.arange(1), ks=[5])
+    tied = evaluate_lists(np.zeros((1, 10)), labels[:1], ks=[5])
     assert tied.metrics["MAP@5"] == pytest.approx(0.533333, abs=1e-6)
     assert tied.metrics["NDCG@5"] == pytest.approx(0.565450, abs=1e-6)
-    oracle = evaluate_lists(labels.astype(float), labels, np.arange(2), ks=[5])
+    oracle = evaluate_lists(labels.astype(float), labels, ks=[5])
     assert oracle.metrics["MAP@5"] == oracle.metrics["NDCG@5"] == oracle.metrics["ListCap"]
 
 
@@ -73,7 +72,7 @@ def test_the_mean_over_all_orders(positives: int, precision: float, gain: float)
     for row, chosen in zip(rows, combinations(range(10), positives), strict=True):
         row[list(chosen)] = 1
     assert average_precision(rows, 5).mean() == pytest.approx(precision, abs=1e-6)
-    assert ndcg(rows, 5).mean() == pytest.approx(gain, abs=1e-6)
+    assert ndcg_of_labels(rows, 5).mean() == pytest.approx(gain, abs=1e-6)
 
 
 def plainly(scores: list[float], labels: list[int], k: int) -> dict[str, float]:
@@ -106,14 +105,13 @@ lists = st.lists(
 )
 
 
-@given(lists, st.lists(st.integers(1, 8), min_size=1, max_size=3), st.integers(1, 4))
+@given(lists, st.lists(st.integers(1, 8), min_size=1, max_size=3))
 def test_every_measure_equals_a_plain_loop(
-    made: list[list[tuple[float, int]]], ks: list[int], num_users: int
+    made: list[list[tuple[float, int]]], ks: list[int]
 ) -> None:
     table = np.array(made)
     scores, labels = table[:, :, 0], table[:, :, 1].astype(np.int64)
-    users = np.arange(len(made)) % num_users
-    found = evaluate_lists(scores, labels, users, ks=ks)
+    found = evaluate_lists(scores, labels, ks=ks)
     rows = [
         {name: value for k in ks for name, value in plainly(list(s), list(y), k).items()}
         for s, y in zip(scores, labels.tolist(), strict=True)
@@ -122,32 +120,8 @@ def test_every_measure_equals_a_plain_loop(
         column = np.array([row[name] for row in rows])
         np.testing.assert_allclose(found.lists[name], column, atol=1e-12)
         assert found.metrics[name] == pytest.approx(column.mean())
-        by_user = [column[users == user].mean() for user in np.unique(users)]
-        assert found.user_metrics[name] == pytest.approx(np.mean(by_user))
-    assert len(found.lists) == len(set(ks)) * len(MEASURES) + 1
+    assert len(found.lists) == len(set(ks)) * 4 + 1
     assert found.lists["ListCap"].tolist() == (labels.sum(axis=1) > 0).tolist()
-
-
-def test_lists_and_users_weigh_differently() -> None:
-    """User A's lists score 1, 1 and 0, user B's 0.5."""
-    labels = np.zeros((4, 10), dtype=np.int8)
-    labels[[0, 1], 0] = 1
-    labels[2, 9] = 1
-    labels[3, 1] = 1
-    falling = np.tile(np.arange(10.0, 0, -1), (4, 1))
-    found = evaluate_lists(falling, labels, np.array([7, 7, 7, 9]), ks=[5])
-    assert found.metrics["MAP@5"] == pytest.approx(0.625)
-    assert found.user_metrics["MAP@5"] == pytest.approx(0.583333, abs=1e-6)
-
-
-def test_lists_without_positives_may_be_skipped() -> None:
-    labels = np.array([FIRST, [0] * 10])
-    falling = np.tile(np.arange(10.0, 0, -1), (2, 1))
-    found = evaluate_lists(falling, labels, np.arange(2), ks=[5], empty="skip")
-    assert found.metrics["MAP@5"] == pytest.approx(0.533333, abs=1e-6)
-    assert found.metrics["ListCap"] == found.user_metrics["ListCap"] == 0.5
-    assert found.counted.tolist() == [True, False]
-    assert found.user_metrics["MAP@5"] == found.metrics["MAP@5"]
 
 
 def test_the_standard_form_counts_all_positives() -> None:
@@ -158,22 +132,20 @@ def test_the_standard_form_counts_all_positives() -> None:
 
 def test_equal_scores_keep_the_given_order() -> None:
     labels = np.array([[1, 2, 3, 4]])
-    assert ordered_labels(np.array([[0.0, 1, 0, 1]]), labels).tolist() == [[2, 4, 1, 3]]
+    assert sort_labels(np.array([[0.0, 1, 0, 1]]), labels).tolist() == [[2, 4, 1, 3]]
 
 
 @pytest.mark.parametrize(
-    ("scores", "options", "message"),
+    ("scores", "ks", "message"),
     [
-        (np.zeros((1, 3)), {"ks": [5]}, "shape"),
-        (np.full((1, 4), np.nan), {"ks": [5]}, "no finite number"),
-        (np.zeros((1, 4)), {"ks": [0]}, "k ="),
-        (np.zeros((1, 4)), {"ks": []}, "k ="),
-        (np.zeros((1, 4)), {"ks": [5], "empty": "skip"}, "no list to score"),
-        (np.zeros((1, 4)), {"ks": [5], "empty": "drop"}, "way with lists"),
+        (np.zeros((1, 3)), [5], "shape"),
+        (np.full((1, 4), np.nan), [5], "not a finite number"),
+        (np.zeros((1, 4)), [0], "k ="),
+        (np.zeros((1, 4)), [], "k ="),
     ],
 )
 def test_what_cannot_be_scored_is_refused(
-    scores: NDArray[np.float64], options: dict[str, object], message: str
+    scores: NDArray[np.float64], ks: list[int], message: str
 ) -> None:
     with pytest.raises(BenchError, match=message):
-        evaluate_lists(scores, np.zeros((1, 4), dtype=np.int8), np.zeros(1, dtype=int), **options)  # type: ignore[arg-type]
+        evaluate_lists(scores, np.zeros((1, 4), dtype=np.int8), ks=ks)

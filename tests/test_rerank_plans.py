@@ -21,17 +21,17 @@ from bench.data.candidate_lists import make_lists, narrowed
 from bench.data.readers import amazon, movielens
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
-from bench.metrics.rerank import evaluate_lists
+from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.vectors import VECTORS_FILE, read_text_vectors
 from bench.plan import Stage
 from bench.plan.graph import build
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig
 from bench.plan.trials import Board, Trial, all_ks, board_trials
-from bench.report.claims.cards import load as claims
+from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, run
+from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
 from bench.stages import evaluate_lists as evaluation
 from bench.stages import pretrain
@@ -253,7 +253,7 @@ def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
     inputs = {name: tmp_path / name for name in ("lists", "scores")}
     evaluation.run(job, EvaluateListsConfig(ks=LIST_KS), inputs)
     content = json.loads((job.out / "evaluation.json").read_text())
-    expected = evaluate_lists(scores, source.labels[rows], source.users[rows], ks=LIST_KS)
+    expected = evaluate_lists(scores, source.labels[rows], ks=LIST_KS)
     assert content["evaluation"]["metrics"] == expected.metrics
     assert content["evaluation"]["num_cases"] == len(rows)
     cases = pq.read_table(job.out / "cases.parquet").to_pydict()
@@ -458,7 +458,7 @@ def test_plain_rows_run_from_cards_to_results(tmp_path: Path) -> None:
         for by in ("given", "popularity", "oracle")
     ]
     trials = plan(board(*orders, BoardRow(method="prm")))
-    options = Options(store=Store(tmp_path / "store"), results=tmp_path / "results", quiet=True)
+    options = RunOptions(store=Store(tmp_path / "store"), results=tmp_path / "results", quiet=True)
     assert len(run(list(trials.values()), options=options, executor=InlineExecutor).ok) == 4
     found = {name: find_result(tmp_path / "results", one.id) for name, one in trials.items()}
     metrics = {name: one.evaluations["final"].metrics for name, one in found.items() if one}

@@ -89,7 +89,7 @@ def test_a_killed_worker_costs_one_stage(tmp_path: Path, undisturbed: tuple[str,
 
     def busy() -> list[psutil.Process]:
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if "ray::work" in " ".join(_command(child))]
+        return [child for child in children if "ray::run_task" in " ".join(_command(child))]
 
     building = tmp_path / "w" / ".bench" / "store" / ".building"
     wait_for(lambda: any(building.glob("sasrec-*")) and busy(), process)  # the longest stage

@@ -14,8 +14,8 @@ from bench.config.cards import BoardCard, BoardRow
 from bench.plan.trials import Board, all_ks, board_trials
 from bench.results.schema import find_result, read_cases, read_result
 from bench.runner.executors import Executor, InlineExecutor
-from bench.runner.loop import Options, run
-from bench.runner.retry_policy import next_divisor
+from bench.runner.loop import RunOptions, run
+from bench.runner.retry_policy import decide_retry
 from bench.runner.store import Store
 
 
@@ -223,7 +223,7 @@ def test_both_executors_give_equal_metrics(
     ],
 )
 def test_policy(failures: list, divisor: int, expected: int | None) -> None:
-    assert next_divisor(failures, divisor) == expected
+    assert decide_retry(failures, divisor) == expected
 
 
 def test_a_changed_data_file_makes_new_keys(
@@ -255,7 +255,7 @@ def test_a_changed_data_file_makes_new_keys(
     def keys() -> list[str]:
         board = Board(name="t", card=card)
         ((_, trial),) = board_trials(board, ks=(1, 5), data_dir=raw)
-        options = Options(store=Store(tmp_path / "s"), results=tmp_path / "r", data_dir=raw)
+        options = RunOptions(store=Store(tmp_path / "s"), results=tmp_path / "r", data_dir=raw)
         assert run([trial], options=options, executor=InlineExecutor).exit_code == 0
         result = find_result(tmp_path / "r", trial.id)
         assert result is not None

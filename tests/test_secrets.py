@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.runner.worker import provenance
+from bench.runner.worker import describe_environment
 
 SECRETS = {
     "BENCH_ENDPOINT_KEY": "sk-h0rse-endpoint",
@@ -121,12 +121,12 @@ def test_results_hold_no_titles(ran: Path) -> None:
 
 def test_the_environment_is_recorded_by_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRETS["HF_TOKEN"])
-    provenance.cache_clear()
+    describe_environment.cache_clear()
     packages = {
         "llmrec-bench", "numpy", "pyarrow", "ray", "torch", "transformers", "trl", "peft",
     }  # fmt: skip
-    assert set(provenance()) <= packages | {"python", "system", "host", "cpus"}
-    assert not {name: value for name, value in provenance().items() if "h0rse" in value}
+    assert set(describe_environment()) <= packages | {"python", "system", "host", "cpus"}
+    assert not {name: value for name, value in describe_environment().items() if "h0rse" in value}
 
 
 # --- Ray ----------------------------------------------------------------------------------------

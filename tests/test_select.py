@@ -28,7 +28,7 @@ from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking, write_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.loop import Options, run
+from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
 from bench.stages import select
 
@@ -112,7 +112,7 @@ def test_a_metric_that_the_data_have_not_is_refused(root: Path) -> None:
 
 
 def test_a_list_shorter_than_the_metric_asks_is_refused(root: Path) -> None:
-    with pytest.raises(BenchError, match="Case 0 has 2 items, k=5 asked"):
+    with pytest.raises(BenchError, match="case 0 has 2 items, fewer than k=5"):
         chosen(root, "HR@5", {"a": [[3, 0], [0, 4]]})
 
 
@@ -180,7 +180,7 @@ def test_a_plan_that_chooses_equals_the_plan_of_what_it_chose(
     )  # fmt: skip
     trials = [trial for _, trial in board_trials(Board(name="t", card=card), ks=(5,))]
     assert [trial.problem for trial in trials] == [""] * 3
-    options = Options(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
+    options = RunOptions(store=Store(tmp_path / "s"), results=tmp_path / "r", quiet=True)
     assert run(trials, options=options, executor=InlineExecutor).exit_code == 0
     found = [find_result(tmp_path / "r", trial.id) for trial in trials]
     assert all(found)

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from bench.errors import BenchError
-from bench.stats.ranks import across, critical_difference, sentence
+from bench.stats.ranks import critical_difference, rank_across_datasets
 
 # AUC of C4.5 and three variants on 14 data sets: Demšar, JMLR 2006, table 6.
 C45 = ".763 .599 .954 .628 .882 .936 .661 .583 .775 1.0 .940 .619 .972 .957"
@@ -28,14 +28,14 @@ def table(**columns: list[float]) -> dict[str, dict[str, float]]:
 
 def test_the_textbook_example() -> None:
     first, second, third, fourth = map(numbers, (C45, C45_M, C45_CF, C45_M_CF))
-    found = across("NDCG@5", table(a=first, m=second, cf=third, mcf=fourth))
-    ranks = {one.name: one.mean_rank for one in found.standings}
+    found = rank_across_datasets("NDCG@5", table(a=first, m=second, cf=third, mcf=fourth))
+    ranks = {one.name: one.mean_rank for one in found.methods}
     assert ranks == pytest.approx({"a": 3.143, "m": 2.000, "cf": 2.893, "mcf": 1.964}, abs=5e-4)
     assert found.friedman_p == pytest.approx(
         stats.friedmanchisquare(first, second, third, fourth).pvalue
     )
     assert found.critical_difference == pytest.approx(1.25, abs=5e-3)
-    assert found.standings[0].name == "mcf"
+    assert found.methods[0].name == "mcf"
     assert found.reason == ""
 
 
@@ -47,37 +47,37 @@ def test_direction_and_wins_ties_losses() -> None:
     values = table(low=[0.1, 0.2, 0.3], high=[0.2, 0.2, 0.1])
 
     def counted(metric: str) -> dict[str, tuple[int, int, int]]:
-        found = across(metric, values).standings
+        found = rank_across_datasets(metric, values).methods
         return {one.name: (one.wins, one.ties, one.losses) for one in found}
 
     lower, higher = counted("MGU@1"), counted("HR@1")
     assert lower == {"low": (1, 1, 1), "high": (1, 1, 1)}
     assert higher == lower
-    assert across("ORRatio@1", table(a=[0.1], b=[0.2])).standings[0].name == "a"
-    assert across("DivRatio@1", table(a=[0.1], b=[0.2])).standings[0].name == "b"
+    assert rank_across_datasets("ORRatio@1", table(a=[0.1], b=[0.2])).methods[0].name == "a"
+    assert rank_across_datasets("DivRatio@1", table(a=[0.1], b=[0.2])).methods[0].name == "b"
 
 
 def test_few_data_sets_get_a_reason_and_no_test() -> None:
     columns = {f"m{number}": [0.1 * number] * 4 for number in range(8)}
-    found = across("HR@5", table(**columns))
+    found = rank_across_datasets("HR@5", table(**columns))
     assert found.friedman_p is None
     assert found.critical_difference is None
     assert "5.25 of at most 7 ranks" in found.reason
-    assert "not tested: 4 data sets are too few" in sentence(found)
+    assert "not tested: 4 data sets are too few" in found.sentence
 
 
 def test_data_sets_that_a_method_lacks_are_left_out() -> None:
     values = table(a=[0.1, 0.2, 0.3], b=[0.2, 0.3, 0.4])
     del values["b"]["d01"]
-    assert across("HR@5", values).num_datasets == 2
+    assert rank_across_datasets("HR@5", values).num_datasets == 2
 
 
 def test_identical_methods_are_not_told_apart() -> None:
     same = [0.1] * 6
-    assert across("HR@5", table(a=same, b=same, c=same)).friedman_p == 1.0
+    assert rank_across_datasets("HR@5", table(a=same, b=same, c=same)).friedman_p == 1.0
 
 
 @pytest.mark.parametrize("values", [{}, {"a": {"d": 0.1}}, {"a": {"d": 0.1}, "b": {"e": 0.1}}])
 def test_what_cannot_be_ranked_is_refused(values: dict[str, dict[str, float]]) -> None:
     with pytest.raises(BenchError, match="Nothing can be ranked by HR@5"):
-        across("HR@5", values)
+        rank_across_datasets("HR@5", values)

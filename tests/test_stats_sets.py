@@ -14,13 +14,13 @@ from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
-from bench.metrics.names import parse
-from bench.stats.compare import compare, ties_with_best
-from bench.stats.intervals import bootstrap, interval, jackknife
+from bench.metrics.registry import get_metric
+from bench.stats.compare import compare, find_ties_with_best
+from bench.stats.intervals import bootstrap, jackknife, set_interval
 from bench.stats.label_swap import label_swap
 from bench.stats.samples import Sample, align_lists
-from bench.stats.seed_variance import by_seed
-from bench.stats.set_metrics import tallies
+from bench.stats.seed_variance import compute_seed_values
+from bench.stats.set_metrics import sum_units
 
 NUM_ITEMS = 60
 GENRES = ("crime", "drama", "war")
@@ -82,8 +82,8 @@ def zipf(name, exponent, seed, *, num_cases=200, num_seeds=1, num_items=NUM_ITEM
 
 
 def weighted(first, second, metric):
-    units = first.units()
-    one, two = tallies([first, second], parse(metric), units)
+    units = first.units
+    one, two = sum_units([first, second], get_metric(metric), units)
     return one, two, units
 
 
@@ -127,7 +127,7 @@ def test_observed_values_are_those_of_the_metrics_room(seed, family, num_items):
     items = np.minimum(rng.integers(-1, num_items, size=(2, 300, 2)), rng.integers(900))
     made, metrics = sample("a", items, num_items=num_items, unknown=[1, 5], seeds=(4, 9))
     expected = {seed: one[f"{family}@2"] for seed, one in zip((4, 9), metrics, strict=True)}
-    assert by_seed(made, f"{family}@2") == pytest.approx(expected)
+    assert compute_seed_values(made, f"{family}@2") == pytest.approx(expected)
 
 
 def test_orratio_of_many_weightings_equals_one_by_one():
@@ -166,7 +166,7 @@ def test_direction(family, higher_is_better):
     assert (result.difference > 0) is higher_is_better
     assert result.low < result.difference < result.high
     assert result.low * result.high > 0
-    assert ties_with_best([narrow, broad], f"{family}@2", num_resamples=999) == ("broad",)
+    assert find_ties_with_best([narrow, broad], f"{family}@2", num_resamples=999) == ("broad",)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -175,7 +175,7 @@ def test_order_of_the_rows_does_not_matter(family):
     a, b = (zipf(name, 1, i, num_cases=80, users=users) for i, name in enumerate("ab"))
     order = np.random.default_rng(0).permutation(80)
     expected = compare(a, b, f"{family}@2", num_resamples=199)
-    result = compare(a.take(order), b, f"{family}@2", num_resamples=199)
+    result = compare(a.select_cases(order), b, f"{family}@2", num_resamples=199)
     assert result.p == expected.p
     assert (result.low, result.high) == pytest.approx((expected.low, expected.high))
 
@@ -200,7 +200,8 @@ def test_jackknife_covers_distinct_items_better_than_the_bootstrap():
         for trial in range(60)
     ]
     differences = [
-        (two.mean(units.each_once()) - one.mean(units.each_once()))[0] for one, two, units in pairs
+        (two.mean(units.equal_weights) - one.mean(units.equal_weights))[0]
+        for one, two, units in pairs
     ]
     truth = np.mean(differences)
 
@@ -217,7 +218,7 @@ def test_bootstrap_covers_for_shares_of_mass():
     pairs = [
         weighted(zipf("a", 1, [trial, 0]), zipf("b", 1, [trial, 1]), "DGU@2") for trial in range(60)
     ]
-    ends = [interval(parse("DGU@2"), one, two) for one, two, _ in pairs]
+    ends = [set_interval(get_metric("DGU@2"), one, two) for one, two, _ in pairs]
     assert np.mean([low <= 0 <= high for low, high in ends]) >= 0.85
 
 

@@ -21,7 +21,7 @@ def make(store: Store, kind: str = "sft", key: str = "k1", content: str = "weigh
         return store.commit(kind, key, folder, {"seconds": 1.0, "facts": {}})
 
 
-def test_an_artifact_is_there_whole_with_its_record(tmp_path: Path) -> None:
+def test_an_artifact_is_complete_with_its_metadata(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert not store.has("sft", "k1")
     folder = make(store)
@@ -41,7 +41,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncate payload", "empty record", "torn record", "no file"])
-def test_a_torn_artifact_is_moved_aside(
+def test_an_incomplete_artifact_is_moved_aside(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(tmp_path)
@@ -61,11 +61,11 @@ def test_a_torn_artifact_is_moved_aside(
     assert store.has("sft", "k1")
 
 
-def test_a_changed_byte_is_found_when_the_artifact_is_opened(tmp_path: Path) -> None:
+def test_a_changed_byte_is_detected_when_the_artifact_is_opened(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = make(store)
     (folder / "payload.txt").write_text("Weights")
-    with pytest.raises(BenchError, match="missing or torn"):
+    with pytest.raises(BenchError, match="missing or damaged"):
         Store(tmp_path).open("sft", "k1")
     assert not store.has("sft", "k1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import tomllib
@@ -10,15 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from board_results import Line, make
 from sasrec_result import ENTRY, TRIAL, result
+from transformers import Trainer, TrainingArguments
+from transformers.integrations import integration_utils
 
 from bench.errors import BenchError
+from bench.models.lm.train.common import Recipe, train, training_arguments
 from bench.results.schema import write_result
-from bench.results.trackers import mlflow, tensorboard, wandb
-from bench.results.trackers.entry import entry_of, valid_name, valid_names
-from bench.results.trackers.hook import TRACKERS, Connections, parse_targets, tags_of
-from bench.results.trackers.worker import in_words
+from bench.results.trackers import live_curves, mlflow, tensorboard, wandb
+from bench.results.trackers.entry import make_entry, spell_names
+from bench.results.trackers.hook import (
+    TRACKERS,
+    Trackers,
+    collect_tags,
+    list_live_environments,
+    parse_targets,
+)
+from bench.results.trackers.live_curves import report_live_curves
+from bench.results.trackers.worker import describe_error
 
 
 def test_an_entry_has_all_that_trackers_show() -> None:
@@ -44,48 +56,50 @@ def test_a_curve_is_whole_and_a_second_stage_goes_on_where_the_first_ended() -> 
 
 def test_the_fingerprint_follows_result_and_tags() -> None:
     tags = {"budget": "nano", "board": "quick"}
-    assert entry_of(result(), tags).fingerprint == ENTRY.fingerprint
-    assert entry_of(result(loss=0.3), tags).fingerprint != ENTRY.fingerprint
-    assert entry_of(result(), tags | {"budget": "paper"}).fingerprint != ENTRY.fingerprint
+    assert make_entry(result(), tags).fingerprint == ENTRY.fingerprint
+    assert make_entry(result(loss=0.3), tags).fingerprint != ENTRY.fingerprint
+    assert make_entry(result(), tags | {"budget": "paper"}).fingerprint != ENTRY.fingerprint
 
 
-def test_a_failed_trial_is_told_with_its_reason() -> None:
+def test_a_failed_trial_has_its_reason() -> None:
     lost = result(status="failed", reason="CUDA out of memory", evaluations={}, cost=None)
-    entry = entry_of(lost, {})
-    assert (entry.ended_well, entry.tags["reason"]) == (False, "CUDA out of memory")
+    entry = make_entry(lost, {})
+    assert (entry.succeeded, entry.tags["reason"]) == (False, "CUDA out of memory")
     assert entry.metrics == {}
 
 
-def test_places_are_parsed_and_strangers_refused() -> None:
-    (one, two) = parse_targets(["mlflow=http://h:1?a=b", "wandb", "wandb"], offline=True)
-    assert (one.tracker, one.target, one.offline) == ("mlflow", "http://h:1?a=b", True)
-    assert (two.tracker, two.target) == ("wandb", None)
+def test_targets_are_parsed_and_unknown_trackers_refused() -> None:
+    first, second = parse_targets(["mlflow=http://h:1?a=b", "wandb", "wandb"], offline=True)
+    assert (first.tracker, first.target, first.offline) == ("mlflow", "http://h:1?a=b", True)
+    assert (second.tracker, second.target) == ("wandb", None)
     with pytest.raises(BenchError, match="no tracker named 'mlfow'") as error:
         parse_targets(["mlfow"])
     assert "mlflow" in error.value.hint
-    with pytest.raises(BenchError, match="names no place"):
+    with pytest.raises(BenchError, match="has no target"):
         parse_targets(["tensorboard="])
 
 
 def test_tags_say_board_and_budget(tmp_path: Path) -> None:
     board, cells = make(tmp_path, [Line("Base")], seeds=1, budget="nano")
-    assert tags_of([(board, cells)]) == {cells[0][1].id: {"board": "demo", "budget": "nano"}}
+    assert collect_tags([(board, cells)]) == {cells[0][1].id: {"board": "demo", "budget": "nano"}}
 
 
-def test_forbidden_letters_are_spelled_anew() -> None:
-    assert valid_name("GU[a & b]@5") == "GU_a___b_at_5"
-    with pytest.raises(BenchError, match="differ only in letters"):
-        valid_names(["GU[a&b]@5", "GU[a+b]@5"])
+def test_forbidden_characters_are_replaced() -> None:
+    assert spell_names(["GU[a & b]@5"]) == {"GU[a & b]@5": "GU_a___b_at_5"}
+    with pytest.raises(BenchError, match="differ only in characters"):
+        spell_names(["GU[a&b]@5", "GU[a+b]@5"])
 
 
 def test_no_password_is_ever_shown() -> None:
-    said = in_words(ValueError(f"https://me:pass@word@host/x is away{'.' * 999}\nsecond line"))
+    said = describe_error(
+        ValueError(f"https://me:pass@word@host/x is away{'.' * 999}\nsecond line")
+    )
     assert said.startswith("ValueError: https://***@host/x is away.")
     assert "second" not in said
     assert len(said) < 320
 
 
-# --- the hook: whatever a tracker does, the run goes on -------------------------------------------
+# --- whatever a tracker does, the run continues -------------------------------------------------
 
 
 @contextmanager
@@ -94,17 +108,17 @@ def imitation(folder: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> Ite
     (folder / "mlflow.py").write_text(source)
     monkeypatch.syspath_prepend(str(folder))
     yield
-    assert "mlflow" not in sys.modules  # nothing foreign is imported where the run is
+    assert "mlflow" not in sys.modules  # no tracker library is imported in the process of the run
 
 
 @pytest.mark.parametrize(
     ("source", "limit", "said"),
     [
         ("raise ImportError('no such thing')", 60, "pip install 'llmrec-bench[mlflow]'"),
-        ("import time; time.sleep(600)", 4, "No answer within 4 s."),
-        ("import os; os._exit(3)", 60, "Its process ended without a word."),
+        ("import time; time.sleep(600)", 2, "No answer within 2 s."),
+        ("import os; os._exit(3)", 60, "Its process ended without an answer."),
         (
-            "def get_tracking_uri(): raise ConnectionError('http://me:secret@h refused')",
+            "def MlflowClient(): raise ConnectionError('http://me:secret@h refused')",
             60,
             "ConnectionError: http://***@h refused",
         ),
@@ -121,13 +135,11 @@ def test_a_tracker_that_fails_costs_one_warning(
     warnings: list[str] = []
     started = time.monotonic()
     with imitation(tmp_path, source, monkeypatch):
-        places = parse_targets(["mlflow"])
-        with Connections(
-            places, results, {}, warn=warnings.append, time_limit=limit
-        ) as connections:
+        targets = parse_targets(["mlflow"])
+        with Trackers(targets, results, {}, warn=warnings.append, time_limit=limit) as trackers:
             for seed in (0, 1):
-                connections.tell(f"synthetic/sasrec/0123456789ab/seed-{seed}")
-            assert time.monotonic() - started < 1  # telling waits for nobody
+                trackers.report(f"synthetic/sasrec/0123456789ab/seed-{seed}")
+            assert time.monotonic() - started < 1  # nobody waits for the process
     (warning,) = warnings
     assert said in warning
     assert "bench export mlflow" in warning
@@ -142,16 +154,16 @@ def test_a_run_that_breaks_waits_for_no_tracker(
     with (
         imitation(tmp_path, "import time; time.sleep(600)", monkeypatch),
         pytest.raises(KeyboardInterrupt),
-        Connections(parse_targets(["mlflow"]), tmp_path, {}, time_limit=3) as connections,
+        Trackers(parse_targets(["mlflow"]), tmp_path, {}, time_limit=3) as trackers,
     ):
-        connections.tell(TRIAL)
+        trackers.report(TRIAL)
         raise KeyboardInterrupt
     assert time.monotonic() - started < 2
 
 
 def test_without_trackers_nothing_starts(tmp_path: Path) -> None:
-    with Connections([], tmp_path, {}) as connections:
-        connections.tell("no/such/trial/seed-0")
+    with Trackers([], tmp_path, {}) as trackers:
+        trackers.report("no/such/trial/seed-0")
 
 
 def test_every_tracker_has_its_module_and_extra() -> None:
@@ -160,3 +172,58 @@ def test_every_tracker_has_its_module_and_extra() -> None:
     for name, module in zip(TRACKERS, (mlflow, tensorboard, wandb), strict=True):
         assert module.__name__ == f"bench.results.trackers.{name}"
         assert any(module.LIBRARY in one for one in known["optional-dependencies"][name])
+
+
+# --- live training curves ------------------------------------------------------------------------
+
+
+class Squares(torch.nn.Module):
+    """The smallest model that a Trainer can train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": (self.weight * x).square().mean()}
+
+
+def train_one_step(folder: Path) -> None:
+    """Train with the arguments of this project's trainers."""
+    recipe = Recipe(epochs=1, learning_rate=0.1, batch=1, warmup=0, seed=0)
+    settings = training_arguments(recipe, num_rows=1, divisor=1, folder=folder)
+    rows: list[dict[str, float]] = [{"x": 1.0}]
+    train(Trainer(Squares(), TrainingArguments(**settings), train_dataset=rows))
+
+
+def test_live_curves_are_written_and_the_environment_is_restored(tmp_path: Path) -> None:
+    environments = list_live_environments(parse_targets([f"tensorboard={tmp_path / 'events'}"]))
+    with report_live_curves(environments, "sft-0123"):
+        train_one_step(tmp_path)
+    train_one_step(tmp_path)  # outside of the block nothing is reported
+    assert "BENCH_REPORT_TO" not in os.environ
+    (path,) = (tmp_path / "events" / "live" / "sft-0123").glob("events.out.tfevents.*")
+    assert b"train/loss" in path.read_bytes()
+
+
+def test_a_tracker_that_fails_does_not_stop_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ConnectionError("refused")
+
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "tensorboard", fail)
+    monkeypatch.setattr(live_curves, "_failed", set())
+    environments = list_live_environments(parse_targets([f"tensorboard={tmp_path / 'events'}"]))
+    for _ in range(2):
+        with report_live_curves(environments, "sft-0123"):
+            train_one_step(tmp_path)
+    assert capsys.readouterr().err.count("refused") == 1
+
+
+def test_a_remote_tracker_gets_no_live_curves_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    remote = "mlflow=http://localhost:1"
+    assert list_live_environments(parse_targets([remote, "wandb"])).keys() == {"mlflow", "wandb"}
+    assert list_live_environments(parse_targets([remote], offline=True)) == {}
+    assert list_live_environments(parse_targets(["mlflow"])) == {}

@@ -28,14 +28,10 @@ from bench.config.toml import check_card, parse_override
 from bench.errors import BenchError
 from bench.plan.graph import build
 from bench.plan.trials import Board, board_trials
-from bench.runner.loop import Options
-from bench.runner.store import Store
 from bench.tuning.asha import Look, Standing, rungs, standings
 from bench.tuning.pages import toml_value
 from bench.tuning.search import Setup, plan_search
-from bench.tuning.search_state import Book
 from bench.tuning.space import Space, configurations, space_of
-from bench.tuning.work import order_as_text, order_from_text
 
 # A method that is best at power 1, cares little about rounds, and does what a file tells it.
 PEAK = '''
@@ -489,13 +485,6 @@ def test_out_of_memory_is_tried_again_with_half_the_micro_batch(here: Path) -> N
         for attempt in json.loads(path.read_text())["attempts"]
     }
     assert tried == {("out of memory", 1)}
-
-
-def test_an_order_survives_its_way_as_text(here: Path) -> None:
-    search = plan_search(setup(num=2), space_of("peak"))
-    book = Book(search, Options(store=Store(here / "s"), results=here / "r"))
-    given = book.order(book.ready()[0])
-    assert order_from_text(order_as_text(given)) == given
 
 
 def test_toml_is_read_as_it_was_meant() -> None:

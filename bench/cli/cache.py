@@ -14,7 +14,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Selection
-    from bench.runner.garbage_collection import Loose, Survey
+    from bench.runner.garbage_collection import Garbage, StoreSurvey
 
 app = typer.Typer(help="Look at the store of artifacts and delete from it.", no_args_is_help=True)
 
@@ -88,17 +88,17 @@ def collect_garbage(
 ) -> None:
     """Delete artifacts that no board that was run needs, no result names and nobody used lately."""
     from bench.data.assets import cache_folder
-    from bench.runner.garbage_collection import loose_assets, remove, survey
+    from bench.runner.garbage_collection import find_unused_assets, remove_garbage, survey_store
     from bench.runner.store import Store
 
     opened = Store(store)
     keys, places, notes = _needed(results or [o.RESULTS], searches, data_dir)
-    found = survey(opened, keys, keep_days=keep_days)
-    loose = list(found.loose)
+    survey = survey_store(opened, keys, keep_days=keep_days)
+    garbage = list(survey.garbage)
     if with_assets:
-        loose += loose_assets(cache_folder(), places, keep_days=keep_days)
-    held = [one for one in loose if not remove(opened, one)] if yes else []
-    _print_garbage(found, loose, held, notes, deleted=yes, as_json=as_json)
+        garbage += find_unused_assets(cache_folder(), places, keep_days=keep_days)
+    held = [item for item in garbage if not remove_garbage(opened, item)] if yes else []
+    _print_garbage(survey, garbage, held, notes, deleted=yes, as_json=as_json)
 
 
 def _needed(
@@ -111,7 +111,7 @@ def _needed(
     """
     from bench.plan.graph import build
     from bench.results.schema import read_result
-    from bench.runner.offline.needs import needed, place
+    from bench.runner.offline.needs import get_cache_path, list_assets
 
     keys: set[str] = set()
     places: set[str] = set()
@@ -120,7 +120,9 @@ def _needed(
         trials = _planned(selection, data_dir)
         stages = build(trial for trial in trials if not trial.problem).stages
         keys |= stages.keys()
-        places |= {place(asset.file) for asset in needed(stages.values()) if asset.file}
+        places |= {
+            get_cache_path(asset.file) for asset in list_assets(stages.values()) if asset.file
+        }
         if problems := sum(bool(trial.problem) for trial in trials):
             notes.append(
                 f"{problems} trials of the board {selection.boards[0].name} cannot be planned now; "
@@ -158,9 +160,9 @@ def _planned(selection: Selection, data_dir: Path | None) -> list[Any]:
 
 
 def _print_garbage(
-    found: Survey,
-    loose: list[Loose],
-    held: list[Loose],
+    survey: StoreSurvey,
+    garbage: list[Garbage],
+    held: list[Garbage],
     notes: list[str],
     *,
     deleted: bool,
@@ -168,12 +170,12 @@ def _print_garbage(
 ) -> None:
     from tabulate import tabulate
 
-    gone = [one for one in loose if one not in held]
+    gone = [item for item in garbage if item not in held]
     kinds = {
-        kind: [one.size for one in gone if one.kind == kind]
-        for kind in dict.fromkeys(one.kind for one in gone)
+        kind: [item.size for item in gone if item.kind == kind]
+        for kind in dict.fromkeys(item.kind for item in gone)
     }
-    total = sum(one.size for one in gone)
+    total = sum(item.size for item in gone)
     if as_json:
         content = {
             "deleted": deleted,
@@ -181,8 +183,8 @@ def _print_garbage(
                 kind: {"count": len(sizes), "bytes": sum(sizes)} for kind, sizes in kinds.items()
             },
             "bytes": total,
-            "held": [one.key for one in held],
-            "kept": {"count": found.kept, "bytes": found.kept_bytes},
+            "held": [item.key for item in held],
+            "kept": {"count": survey.num_kept, "bytes": survey.kept_bytes},
             "notes": notes,
         }
         print(json.dumps(content, indent=2))
@@ -190,9 +192,9 @@ def _print_garbage(
     if kinds:
         lines = [(kind, len(sizes), sum(sizes)) for kind, sizes in kinds.items()]
         print(tabulate(lines, headers=("kind", "count", "bytes"), intfmt=",") + "\n")
-    print(f"Kept: {found.kept} artifacts, {found.kept_bytes / 2**20:.1f} MiB.")
+    print(f"Kept: {survey.num_kept} artifacts, {survey.kept_bytes / 2**20:.1f} MiB.")
     if held:
-        print(f"In use, and left: {', '.join(one.key for one in held)}.")
+        print(f"In use, and left: {', '.join(item.key for item in held)}.")
     for note in notes:
         print(f"Note: {note}")
     if deleted:

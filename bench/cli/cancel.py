@@ -23,9 +23,9 @@ def cancel(
     What has ended is recorded. Of a trial, only what no other trial needs is stopped. It takes
     about a second; with --executor inline, until the unit in work has ended.
     """
-    from bench.runner.run_directory import EVERYTHING, live_runs
+    from bench.runner.run_directory import ALL_TRIALS, find_active_runs
 
-    runs = live_runs(store, results)
+    runs = find_active_runs(store, results)
     if not runs:
         raise BenchError(
             f"No run goes on that writes to {results} and keeps its artifacts in {store}.",
@@ -37,6 +37,6 @@ def cancel(
             raise unknown("unfinished trial", trial, known)
     for run in runs:
         if trial is None or trial in run.trials:
-            run.ask_to_cancel(EVERYTHING if trial is None else trial)
+            run.request_cancel(ALL_TRIALS if trial is None else trial)
             what = "to stop" if trial is None else f"to leave out {trial}"
             print(f"Asked the run of process {run.pid} on {run.host} {what}.")

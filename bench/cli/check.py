@@ -5,31 +5,39 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from bench.config import search_path
 from bench.errors import BenchError
 
+if TYPE_CHECKING:
+    from bench.testing import Check
+
 
 def check(
-    path: Annotated[Path, typer.Argument(help="A method's module (.py) or a card (.toml).")],
+    path: Annotated[
+        Path, typer.Argument(help="Module of a method or metric (.py), or a card (.toml).")
+    ],
 ) -> None:
-    """Check a method on generated data (seconds, no download), or a card against its schema."""
+    """Check a method or metric on generated data (seconds), or a card against its schema."""
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
     if path.suffix == ".toml":
         print(f"ok    {_card_kind(path)} card {path.stem}")
         return
     from bench.config import plugins
-    from bench.testing import check_method
+    from bench.metrics.plugins import is_metric_file
+    from bench.testing import check_method, check_metric
 
     folder = path.resolve().parent
     known = [*map(Path, search_path.folders("methods"))]
     if folder not in known:
         extended = [str(folder), os.environ.get("BENCH_PATH", "")]
         os.environ["BENCH_PATH"] = os.pathsep.join(filter(None, extended))
+    if is_metric_file(path):
+        _report(check_metric(path))
     module = plugins.method_module(path.stem)
     if Path(module.__file__ or "").resolve() != path.resolve():
         raise BenchError(
@@ -37,11 +45,16 @@ def check(
         )
     with tempfile.TemporaryDirectory() as workspace:
         checks = check_method(path.stem, Path(workspace))
-    for one in checks:
-        print(f"{'FAIL' if one.problem else 'ok':<6}{one.rule}")
-        if one.problem:
-            print(f"      {one.problem}")
-    raise typer.Exit(1 if any(one.problem for one in checks) else 0)
+    _report(checks)
+
+
+def _report(checks: list[Check]) -> NoReturn:
+    """Print the rules, and exit with 1 if one is broken."""
+    for check in checks:
+        print(f"{'FAIL' if check.problem else 'ok':<6}{check.rule}")
+        if check.problem:
+            print(f"      {check.problem}")
+    raise typer.Exit(1 if any(check.problem for check in checks) else 0)
 
 
 def _card_kind(path: Path) -> str:

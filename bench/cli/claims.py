@@ -1,4 +1,4 @@
-"""`bench claims`: what the papers claim, in their own printed numbers and in our results."""
+"""`bench claims`: the papers' claims, judged by their own numbers and by our results."""
 
 from __future__ import annotations
 
@@ -16,109 +16,106 @@ from bench.errors import unknown
 if TYPE_CHECKING:
     from bench.cli.selection import Cells
     from bench.plan.trials import Board
-    from bench.report.claims.cards import Book, Claim
-    from bench.report.claims.published_values import PrintedCheck, PrintedClaim
-    from bench.report.claims.reproduced import OursClaim
+    from bench.report.claims.cards import Claim, PaperClaims
+    from bench.report.claims.published_values import PublishedCheck, PublishedClaim
+    from bench.report.claims.reproduced import ReproducedClaim
     from bench.report.claims.runs import Comparisons
 
 WIDTH = 100
 NUM_REASONS = 2
-LEGEND = (
-    "In print: point values only, for the papers print neither seeds nor intervals. In ours: "
-    "paired tests, corrected by Holm within each data set and metric."
-)
 
 
 def claims(
     paper: Annotated[
-        str | None, typer.Option("--paper", metavar="P", help="One paper: sprec, igd, dpo4rec.")
+        str | None, typer.Option("--paper", metavar="P", help="One paper, e.g. sprec.")
     ] = None,
     board: o.BoardName = None,
     results: o.ResultsFolder = o.RESULTS,
     as_json: o.AsJson = False,
 ) -> None:
-    """Print each claim with its verdict in the paper's printed numbers and in our results."""
+    """Print each claim with its verdict by the paper's printed numbers and by our results."""
     from bench.report import published
-    from bench.report.claims import published_values, reproduced
-    from bench.report.claims.cards import book_paths, load
+    from bench.report.claims.cards import find_claim_files, load_claims
+    from bench.report.claims.published_values import judge_published
+    from bench.report.claims.reproduced import judge_reproduced
+    from bench.stats.descriptions import CLAIM_TESTS
 
-    names = [paper] if paper is not None else sorted(book_paths())
-    books = {name: load(name) for name in names}
-    chosen = _chosen(books, board)
+    names = [paper] if paper is not None else sorted(find_claim_files())
+    papers = {name: load_claims(name) for name in names}
+    selected = _select(papers, board)
     numbers = published.load()
-    tests = _tests([claim.boards for _, claim in chosen], results)
+    tests = _make_tests([claim.boards for _, claim in selected], results)
     judged = [
         (
             name,
-            published_values.judge(claim, books[name], numbers),
-            reproduced.judge(claim, books[name], tests[claim.boards]),
+            judge_published(claim, papers[name], numbers),
+            judge_reproduced(claim, papers[name], tests[claim.boards]),
         )
-        for name, claim in chosen
+        for name, claim in selected
     ]
     if as_json:
-        print(json.dumps({"claims": [_content(*one) for one in judged]}, indent=2))
+        print(json.dumps({"claims": [_to_json(*claim) for claim in judged]}, indent=2))
         return
-    for name in books:
-        lines = [_lines(*one[1:]) for one in judged if one[0] == name]
-        if lines:
-            print("\n\n".join([f"{books[name].title}\n", *lines]), end="\n\n")
-    print(textwrap.fill(LEGEND, WIDTH))
+    for name, card in papers.items():
+        texts = [_to_text(*verdicts) for owner, *verdicts in judged if owner == name]
+        if texts:
+            print("\n\n".join([f"{card.title}\n", *texts]), end="\n\n")
+    print(textwrap.fill(CLAIM_TESTS, WIDTH))
 
 
-def _chosen(books: dict[str, Book], board: str | None) -> list[tuple[str, Claim]]:
-    """List the claims asked for; a claim is shown on the first of its boards."""
-    found = [(name, claim) for name, book in books.items() for claim in book.claims]
-    known = {claim.boards[0] for _, claim in found}
-    if board is not None and board not in known:
-        raise unknown("board with claims", board, known)
-    return [(name, claim) for name, claim in found if board in (None, claim.boards[0])]
+def _select(papers: dict[str, PaperClaims], board: str | None) -> list[tuple[str, Claim]]:
+    """Select the claims of a board, or all; a claim is listed on the first of its boards."""
+    every = [(name, claim) for name, paper in papers.items() for claim in paper.claims]
+    boards = {claim.boards[0] for _, claim in every}
+    if board is not None and board not in boards:
+        raise unknown("board with claims", board, boards)
+    return [(name, claim) for name, claim in every if board in (None, claim.boards[0])]
 
 
-def _tests(wanted: Sequence[tuple[str, ...]], results: Path) -> dict[tuple[str, ...], Comparisons]:
-    """Read the results behind each set of boards; boards that were never run have none."""
+def _make_tests(
+    board_names: Sequence[tuple[str, ...]], results: Path
+) -> dict[tuple[str, ...], Comparisons]:
+    """Read the results of each set of boards; boards that were never run have none."""
     from bench.cli.selection import RECORDS, cells, recall
     from bench.report.claims.board_runs import read_runs
     from bench.report.claims.runs import Comparisons
 
     planned: dict[str, tuple[Board, Cells]] = {}
-    names = {name for boards in wanted for name in boards}
+    names = {name for boards in board_names for name in boards}
     if any((results / RECORDS).glob("*.json")):
         for selection in recall(results):
             if selection.boards[0].name in names:
-                planned |= {one.name: (one, row) for one, row in cells(selection)}
+                planned |= {board.name: (board, row) for board, row in cells(selection)}
     return {
         boards: Comparisons(
             read_runs([planned[name] for name in boards if name in planned], results)
         )
-        for boards in dict.fromkeys(wanted)
+        for boards in dict.fromkeys(board_names)
     }
 
 
-def _lines(in_print: PrintedClaim, in_ours: OursClaim) -> str:
-    """Write a claim in a few lines: sentence, both verdicts, what is missing."""
-    claim = in_print.claim
-    count = f" ({in_print.count})" if in_print.count else ""
-    told = f"in print: {in_print.verdict}{count}; in ours: {in_ours.verdict}"
-    if in_ours.verdict != "not run":
-        told += f" ({in_ours.count})"
-    if in_ours.reasons:
-        more = len(in_ours.reasons) - NUM_REASONS
-        told += f": {'; '.join(in_ours.reasons[:NUM_REASONS])}"
-        told += f"; and {more} more" if more > 0 else ""
-    parts = [f"{claim.id}  {claim.sentence}", told, f"note: {claim.note}" if claim.note else ""]
+def _to_text(by_paper: PublishedClaim, by_results: ReproducedClaim) -> str:
+    """Write a claim in a few lines: sentence, both verdicts, reasons for missing results."""
+    claim = by_paper.claim
+    count = f" ({by_paper.count})" if by_paper.count else ""
+    verdicts = f"published: {by_paper.verdict}{count}; reproduced: {by_results.verdict}"
+    if by_results.verdict != "not run":
+        verdicts += f" ({by_results.count})"
+    if by_results.reasons:
+        num_more = len(by_results.reasons) - NUM_REASONS
+        verdicts += f": {'; '.join(by_results.reasons[:NUM_REASONS])}"
+        verdicts += f"; and {num_more} more" if num_more > 0 else ""
+    parts = [f"{claim.id}  {claim.sentence}", verdicts, f"note: {claim.note}" if claim.note else ""]
     indent = " " * (len(claim.id) + 2)
     return "\n".join(
-        textwrap.fill(
-            part, WIDTH, initial_indent=indent if number else "", subsequent_indent=indent
-        )
-        for number, part in enumerate(parts)
+        textwrap.fill(part, WIDTH, initial_indent=indent if index else "", subsequent_indent=indent)
+        for index, part in enumerate(parts)
         if part
     )
 
 
-def _content(name: str, in_print: PrintedClaim, in_ours: OursClaim) -> dict[str, Any]:
-    """Return a claim for JSON."""
-    claim = in_print.claim
+def _to_json(name: str, by_paper: PublishedClaim, by_results: ReproducedClaim) -> dict[str, Any]:
+    claim = by_paper.claim
     return {
         "paper": name,
         "id": claim.id,
@@ -127,34 +124,34 @@ def _content(name: str, in_print: PrintedClaim, in_ours: OursClaim) -> dict[str,
         "implied": claim.implied,
         "boards": list(claim.boards),
         "note": claim.note,
-        "printed": {
-            "verdict": in_print.verdict,
-            "checks": [_printed_content(check) for check in in_print.checks],
-            "also": [_printed_content(check) for check in in_print.also],
+        "published": {
+            "verdict": by_paper.verdict,
+            "checks": [_check_to_json(check) for check in by_paper.checks],
+            "also": [_check_to_json(check) for check in by_paper.also],
         },
-        "ours": {
-            "verdict": in_ours.verdict,
+        "reproduced": {
+            "verdict": by_results.verdict,
             "cells": [
                 {
-                    "dataset": finding.cell.dataset,
-                    "metric": finding.cell.metric,
-                    "rows": list(finding.cell.rows),
-                    "verdict": finding.verdict,
-                    "text": finding.text,
-                    "missing": list(finding.missing),
+                    "dataset": cell.cell.dataset,
+                    "metric": cell.cell.metric,
+                    "rows": list(cell.cell.rows),
+                    "verdict": cell.verdict,
+                    "text": cell.text,
+                    "missing": list(cell.missing),
                 }
-                for finding in in_ours.findings
+                for cell in by_results.cells
             ],
         },
     }
 
 
-def _printed_content(check: PrintedCheck) -> dict[str, Any]:
+def _check_to_json(check: PublishedCheck) -> dict[str, Any]:
     return {
         "about": check.check.about,
         "verdict": check.verdict,
-        "holds": check.holds,
-        "of": check.of,
-        "ties": check.ties,
-        "unreadable": check.unreadable,
+        "num_holding": check.num_holding,
+        "num_cells": check.num_cells,
+        "num_ties": check.num_ties,
+        "num_unreadable": check.num_unreadable,
     }

@@ -55,25 +55,28 @@ def compare(
     as_json: o.AsJson = False,
 ) -> None:
     """Compare A with B: difference, interval, p (Holm), effect size, seeds, and one sentence."""
-    from bench.metrics.names import parse
-    from bench.report.compare.pairwise import DEFAULT_METRICS, choose_metrics, judge
-    from bench.report.compare.text import as_json as plain
-    from bench.report.compare.text import as_text
+    from bench.metrics.registry import DEFAULT_METRICS, get_metric
+    from bench.report.compare.pairwise import (
+        choose_metrics,
+        compare_systems,
+        format_report,
+        report_to_json,
+    )
 
-    asked = [parse(name).name for name in metric or ()]
+    asked = [get_metric(name).name for name in metric or ()]
     _refuse_unused((a, b), board, dataset, catalog, tracked)
     block = _block((a, b), results, board, dataset)
     usual = block.board.card.metrics if block else DEFAULT_METRICS
     one, two = _systems((a, b), block, results, asked or usual, catalog, tracked)
-    metrics, lacking = choose_metrics(one, two, asked=asked, usual=usual)
-    report = judge(one, two, metrics)
+    metrics, lacking = choose_metrics(one, two, requested=asked, default=usual)
+    report = compare_systems(one, two, metrics)
     if lacking:
         note = f"Not measured on both sides, so left out: {', '.join(lacking)}."
         report = dataclasses.replace(report, notes=(*report.notes, note))
     if as_json:
-        print(json.dumps(plain(report), indent=2, allow_nan=False))
+        print(json.dumps(report_to_json(report), indent=2, allow_nan=False))
         return
-    print(as_text(report))
+    print(format_report(report))
 
 
 def _is_path(word: str) -> bool:
@@ -104,14 +107,14 @@ def _block(
 ) -> Block | None:
     """Find the board's block that the names among the words stand on; None for two paths."""
     from bench.cli.previous_boards import blocks, only
-    from bench.report.compare.systems import seeds_in
+    from bench.report.compare.systems import list_seeds
     from bench.results.schema import read_result
 
     names = [word for word in words if not _is_path(word)]
     if not names:
         return None
     folders = [Path(word) for word in words if _is_path(word) and not _is_file(word)]
-    measured_on = {read_result(seeds_in(folder)[0]).dataset for folder in folders}
+    measured_on = {read_result(list_seeds(folder)[0]).dataset for folder in folders}
     return only(
         blocks(results, board=board, dataset=dataset),
         names,
@@ -127,7 +130,7 @@ def _systems(
     catalog: Path | None,
     tracked: list[str] | None,
 ) -> tuple[System, System]:
-    from bench.report.compare.systems import read_system, seeds_in
+    from bench.report.compare.systems import list_seeds, read_system
 
     positions: dict[str, int] = {}
     found: dict[str, System] = {}
@@ -138,7 +141,7 @@ def _systems(
             assert row is not None
             found[word] = read_system(row, block.paths(row, results), positions)
         elif not _is_file(word):
-            found[word] = read_system(name, seeds_in(Path(word)), positions)
+            found[word] = read_system(name, list_seeds(Path(word)), positions)
     files = [word for word in words if _is_file(word)]
     if files:
         beside = next(iter(found.values()), None)
@@ -173,33 +176,33 @@ def _outside(
     beside: System | None,
     positions: dict[str, int],
 ) -> dict[str, System]:
-    from bench.metrics.names import parse
-    from bench.report.compare.external_ranking import mentioned, outside_system, track
-    from bench.results.score_file import read_catalog, read_ranking
+    from bench.metrics.registry import get_metric
+    from bench.report.compare.external_ranking import read_system_file, track_categories
+    from bench.results.score_file import collect_items, read_catalog, read_ranking
 
     names = dict(zip(words, _names(words), strict=True))
     read = {word: read_ranking(Path(word)) for word in files}
     if catalog is not None:
         items = read_catalog(catalog)
         chosen = tracked or (beside.sample.tracked if beside else None)
-        items = items if chosen is None else track(items, chosen)
+        items = items if chosen is None else track_categories(items, chosen)
     elif beside is not None:
         raise BenchError(
             f"{files[0]} is compared with a result, so its catalog must be known.",
             "Add --catalog FILE.",
         )
     else:
-        items = mentioned(list(read.values()))
-    ks = sorted({k for name in metrics if (k := parse(name).k) is not None}) or [1]
+        items = collect_items(list(read.values()))
+    ks = sorted({k for name in metrics if (k := get_metric(name).k) is not None}) or [1]
     return {
-        word: outside_system(
+        word: read_system_file(
             names[word],
             Path(word),
             file,
             items,
             ks=ks,
             positions=positions,
-            whole_catalog=catalog is not None,
+            complete_catalog=catalog is not None,
         )
         for word, file in read.items()
     }

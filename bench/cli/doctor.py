@@ -1,4 +1,4 @@
-"""`bench doctor`: is this machine, and this folder, fit to run?"""
+"""`bench doctor`: check whether this machine and this folder can run benchmarks."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 
 
 def doctor(
-    ray: Annotated[bool, typer.Option("--ray", help="Start Ray and run one task, too.")] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Also start Ray and run one task.")] = False,
     network: Annotated[
-        bool, typer.Option("--network", help="Ask the hosts that files come from, too.")
+        bool, typer.Option("--network", help="Also contact the hosts of files.")
     ] = False,
     store: o.StoreFolder = o.STORE,
     results: o.ResultsFolder = o.RESULTS,
     data_dir: o.DataDir = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Check Python, libraries, CPUs, GPUs, disks, the store, files at hand; exit 1 on a FAIL."""
-    from bench.cli import doctor_checks
+    """Check Python, libraries, CPUs, GPUs, disks, store, local files; exit code 1 on a FAIL."""
+    from bench.cli.doctor_checks import files, machine
 
     findings = [
-        *doctor_checks.software(),
-        *doctor_checks.processors(),
-        *doctor_checks.disks({"store": store, "results": results}),
-        doctor_checks.keeps_files(store),
-        *doctor_checks.plug_ins(),
-        doctor_checks.cached_files(),
-        doctor_checks.data_at_hand(data_dir),
+        *machine.check_software(),
+        *machine.check_processors(),
+        *files.check_disks({"store": store, "results": results}),
+        files.check_store(store),
+        *files.check_plugins(),
+        files.check_cached_files(),
+        files.check_datasets(data_dir),
     ]
     if ray:
-        findings.append(doctor_checks.ray_starts())
+        findings.append(machine.check_ray())
     if network:
-        findings += doctor_checks.network()
+        findings += machine.check_network()
     if as_json:
-        print(json.dumps([dataclasses.asdict(one) for one in findings], indent=2))
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
-        for one in findings:
-            print(f"{MARKS[one.state]}  {one.name}: {one.said}")
-            if one.hint:
-                print(f"      {one.hint}")
-    sys.exit(any(one.state == "fail" for one in findings))
+        for finding in findings:
+            print(f"{MARKS[finding.state]}  {finding.name}: {finding.message}")
+            if finding.hint:
+                print(f"      {finding.hint}")
+    sys.exit(any(finding.state == "fail" for finding in findings))

@@ -14,7 +14,7 @@ from bench.errors import BenchError, unknown
 
 if TYPE_CHECKING:
     from bench.plan.trials import Trial
-    from bench.runner.explain import Explained
+    from bench.runner.explain import StageExplanation
 
 NAMED = 5
 
@@ -94,7 +94,7 @@ def _chosen(trials: list[Trial], name: str | None, seed: int | None) -> Trial:
     return fitting[0]
 
 
-def _print(name: str, explained: list[Explained]) -> None:
+def _print(name: str, explained: list[StageExplanation]) -> None:
     states = [one.state for one in explained]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     print(f"{name}: {counts}.")

@@ -171,14 +171,14 @@ def _found(planned: Planned, results: Path, *, only_ok: bool) -> list[Result]:
 def _to_tracker(
     form: Form, planned: Planned, into: str | None, results: Path, *, offline: bool
 ) -> None:
-    from bench.results.trackers.hook import Connections, parse_targets, tags_of
+    from bench.results.trackers.hook import Trackers, collect_tags, parse_targets
 
-    places = parse_targets([f"{form.value}={into}" if into else form.value], offline=offline)
+    targets = parse_targets([f"{form.value}={into}" if into else form.value], offline=offline)
     found = _found(planned, results, only_ok=False)
     problems: list[str] = []
-    with Connections(places, results, tags_of(planned), warn=problems.append) as connections:
+    with Trackers(targets, results, collect_tags(planned), warn=problems.append) as trackers:
         for result in found:
-            connections.tell(result.trial)
+            trackers.report(result.trial)
     if problems:
         raise BenchError(problems[0])
     print(f"{len(found)} trials are in {form.value}.")

@@ -22,13 +22,14 @@ class Room(StrEnum):
     boards = "boards"
     suites = "suites"
     encoders = "encoders"
+    metrics = "metrics"
 
 
 def list_things(
     what: Annotated[Room | None, typer.Argument(help="One kind; all of them by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List methods, data sets, models, boards, suites, encoders; a broken one with its error."""
+    """List methods, data sets, models, boards, suites, encoders, metrics; errors of broken ones."""
     rooms = [what] if what else list(Room)
     found = {room: _listed(room) for room in rooms}
     if as_json:
@@ -55,6 +56,12 @@ def list_things(
 def _listed(room: Room) -> list[plugins.Listed]:
     if room is Room.methods:
         return plugins.list_methods()
+    if room is Room.metrics:
+        from bench.metrics.registry import list_metrics
+
+        return [
+            plugins.Listed(name=metric.pattern, summary=metric.title) for metric in list_metrics()
+        ]
     return plugins.list_cards("leaderboards" if room is Room.boards else room.value)
 
 

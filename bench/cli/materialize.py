@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError
-
 if TYPE_CHECKING:
     from bench.data.prepared import Prepared
     from bench.models.lm.tokenization import Tokenizer
@@ -82,15 +80,9 @@ def tokenizer_of(model: str, dataset: str, data: Stage, place: Place) -> Tokeniz
 
 def _made(stage: Stage, place: Place) -> Path:
     """Make an artifact, unless it is in the store; its inputs must be there."""
-    from bench.plan.graph import Unit
     from bench.runner.store import Store
-    from bench.runner.worker import order, work
+    from bench.runner.worker import materialize_stage
 
-    opened = Store(place.store)
-    unit = Unit(stages=(stage,), parents=frozenset(given.key for given in stage.inputs.values()))
-    outcome = work(
-        order(unit, store=opened.root, data_dir=place.data_dir, offline=place.offline, divisor=1)
+    return materialize_stage(
+        stage, Store(place.store), data_dir=place.data_dir, offline=place.offline
     )
-    if outcome.failure is not None:
-        raise BenchError(outcome.message)
-    return opened.open(stage.kind, stage.key)

@@ -14,12 +14,7 @@ from bench.errors import BenchError
 app = typer.Typer(help="Start a new plug-in.", no_args_is_help=True)
 
 
-@app.callback()
-def group() -> None:
-    """Keep `bench new method` a command of a group, so that others can join it."""
-
-
-TEMPLATE = '''"""{name}: items that often follow the last item of the history."""
+METHOD_TEMPLATE = '''"""{name}: items that often follow the last item of the history."""
 
 from __future__ import annotations
 
@@ -62,22 +57,70 @@ class Method:
 '''
 
 
+METRIC_TEMPLATE = '''"""{family}@k: how many recommendations are new to the user."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Metric, RankedCases
+
+
+def score(cases: RankedCases, k: int) -> NDArray[np.float64]:
+    """Return the fraction of the first k items that are not in the history, shape (C,)."""
+    items = cases.ranking.items[:, :k]
+    seen = (items[:, :, None] == cases.histories[:, None, :]) & (items[:, :, None] >= 0)
+    return 1.0 - seen.any(axis=2).mean(axis=1)
+
+
+METRIC = Metric(
+    family="{family}",
+    title="fraction of new items",
+    description="Fraction of the first k recommendations that are not in the history.",
+    higher_is_better=True,
+    score_cases=score,
+)
+'''
+
+Name = Annotated[str, typer.Argument(help="Name of the module: lower case, digits, _.")]
+
+
 @app.command("method")
 def method(
-    name: Annotated[str, typer.Argument(help="Name of the module: lower case, digits, _.")],
+    name: Name,
     folder: Annotated[
         Path, typer.Option("--into", metavar="DIR", help="Folder of the new module.")
     ] = Path("methods"),
 ) -> None:
     """Write a working method of 40 lines to change into yours."""
+    path = _write(name, folder, METHOD_TEMPLATE.format(name=name))
+    print(f"Next: bench check {path}")
+    print(f"Then: BENCH_PATH={folder} bench run --method {name} --method popularity "
+          "--dataset ml-100k --seeds 1")  # fmt: skip
+
+
+@app.command("metric")
+def metric(
+    name: Name,
+    folder: Annotated[
+        Path, typer.Option("--into", metavar="DIR", help="Folder of the new module.")
+    ] = Path("metrics"),
+) -> None:
+    """Write a working metric of 25 lines to change into yours."""
+    family = "".join(part.capitalize() for part in name.split("_"))
+    path = _write(name, folder, METRIC_TEMPLATE.format(family=family))
+    print(f"Next: bench check {path}")
+    print(f'Then: name "{family}@5" among the metrics of a board, with BENCH_PATH={folder}')
+
+
+def _write(name: str, folder: Path, text: str) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise BenchError(f"{name!r} is no module name.", "Lower case letters, digits and _.")
+        raise BenchError(f"{name!r} is not a module name.", "Use lower case letters, digits and _.")
     path = folder / f"{name}.py"
     if path.exists():
         raise BenchError(f"{path} exists already.", "Choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEMPLATE.format(name=name), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     print(f"Wrote {path}.")
-    print(f"Next: bench check {path}")
-    print(f"Then: BENCH_PATH={folder} bench run --method {name} --method popularity "
-          "--dataset ml-100k --seeds 1")  # fmt: skip
+    return path

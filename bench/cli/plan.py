@@ -72,8 +72,8 @@ def show_plan(
 ) -> None:
     """Print the plan of trials: as a table for people, or as JSON."""
     from bench.plan.graph import build, missing, units
-    from bench.runner.estimate import CPUS_PER_GPU, Timings, forecast
-    from bench.runner.resources import Shares
+    from bench.runner.estimate import CPUS_PER_GPU, Timings, forecast_run
+    from bench.runner.resources import ResourceEstimator
     from bench.runner.store import Store
 
     store = Store(store_folder)
@@ -84,8 +84,11 @@ def show_plan(
     work = units(graph, todo)
     known = Timings([*map(_timed, timings), store], graph)
     # As the loop does it: by what was measured on a GPU, else by the cards.
-    measured = None if known.without_gpu() else Shares(_timed(timings[0]) if timings else store).of
-    ahead = forecast(work, known, measured)
+    measured = None
+    if not known.is_cpu_only():
+        timed = _timed(timings[0]) if timings else store
+        measured = ResourceEstimator(timed, graph).estimate
+    ahead = forecast_run(work, known, measured)
     own = len(os.sched_getaffinity(0))
     machine = (cpus or max(own, CPUS_PER_GPU * (gpus or 0)), gpus or 0)
     if as_json:
@@ -139,34 +142,40 @@ def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -
     from bench.report.format import seconds
 
     cpus, gpus = machine
-    if not ahead.work:
+    if not ahead.work_seconds:
         print("Estimate: none, as no stage of these kinds was timed; --timings DIR reads another "
               "store.")  # fmt: skip
         return
-    total = ahead.seconds(cpus=cpus, gpus=gpus)
-    chain = ahead.chain()
-    print(f"Estimate: about {seconds(total)} on {_machine(cpus, gpus)}, for {seconds(ahead.work)} "
-          f"of work; never under {seconds(sum(one for _, one in chain))}.")  # fmt: skip
+    total = ahead.predict_seconds(cpus=cpus, gpus=gpus)
+    chain = ahead.find_critical_path()
+    work = seconds(ahead.work_seconds)
+    print(f"Estimate: about {seconds(total)} on {_machine(cpus, gpus)}, for {work} of work; never "
+          f"under {seconds(sum(one for _, one in chain))}.")  # fmt: skip
     shares = [
-        f"{name} {100 * part / ahead.work:.0f} % ({ahead.stages[name]} stages)"
-        for name, part in ahead.basis.items()
+        f"{name} {100 * part / ahead.work_seconds:.0f} % ({ahead.stages_by_basis[name]} stages)"
+        for name, part in ahead.seconds_by_basis.items()
         if name != "never"
     ]
-    print(f"It stands on {len(known)} timings from {', '.join(known.hosts())}: "
+    print(f"It stands on {len(known)} timings from {', '.join(known.list_hosts())}: "
           f"{', '.join(shares)}.")  # fmt: skip
-    if ahead.never:
-        counted = ", ".join(f"{kind} ({number})" for kind, number in ahead.never.items())
+    if ahead.never_timed:
+        counted = ", ".join(f"{kind} ({number})" for kind, number in ahead.never_timed.items())
         print(f"Never timed, and counted as nothing: {counted}.")
     longest = sorted(chain, key=lambda one: -one[1])[:LONGEST_CHAIN]
     print("The longest chain, its longest units first:")
     for unit, one in longest:
         print(f"  {seconds(one)}: {_described(unit)}")
     if gpus:
-        if known.without_gpu():
+        if known.is_cpu_only():
             print("All timings were taken without a GPU: shapes hold, seconds do not.")
         lines = [
-            (number, with_cpus, seconds(one), f"{100 * ahead.busy(one, number):.0f} %")
-            for number, with_cpus, one in ahead.scaling(gpus=gpus, cpus_per_gpu=cpus / gpus)
+            (
+                number,
+                with_cpus,
+                seconds(one),
+                f"{100 * ahead.compute_gpu_utilization(one, number):.0f} %",
+            )
+            for number, with_cpus, one in ahead.predict_scaling(gpus=gpus, cpus_per_gpu=cpus / gpus)
         ]
         headers = ("GPUs", "CPUs", "time", "GPUs busy")
         print("\n" + tabulate(lines, headers=headers, disable_numparse=True))
@@ -200,19 +209,19 @@ def _print_notes(trials: list[Trial]) -> None:
 
 def _forecast_json(ahead: Forecast, machine: tuple[int, int]) -> dict[str, Any]:
     cpus, gpus = machine
-    scaling = ahead.scaling(gpus=gpus, cpus_per_gpu=cpus / gpus) if gpus else []
+    scaling = ahead.predict_scaling(gpus=gpus, cpus_per_gpu=cpus / gpus) if gpus else []
     return {
         "cpus": cpus,
         "gpus": gpus,
-        "seconds": ahead.seconds(cpus=cpus, gpus=gpus),
-        "work_seconds": ahead.work,
-        "seconds_by_basis": dict(ahead.basis),
-        "stages_by_basis": dict(ahead.stages),
-        "never_timed": dict(ahead.never),
+        "seconds": ahead.predict_seconds(cpus=cpus, gpus=gpus),
+        "work_seconds": ahead.work_seconds,
+        "seconds_by_basis": dict(ahead.seconds_by_basis),
+        "stages_by_basis": dict(ahead.stages_by_basis),
+        "never_timed": dict(ahead.never_timed),
         "critical_path": [
             {"unit": unit.id, "stages": [stage.kind for stage in unit.stages],
              "trials": sorted(unit.trials), "seconds": seconds}
-            for unit, seconds in ahead.chain()
+            for unit, seconds in ahead.find_critical_path()
         ],
         "scaling": [
             {"gpus": number, "cpus": with_cpus, "seconds": seconds}

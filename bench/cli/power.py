@@ -14,7 +14,7 @@ from bench.cli.compare import Metrics, OneDataset
 
 if TYPE_CHECKING:
     from bench.cli.previous_boards import Block
-    from bench.stats.power import Detectable
+    from bench.stats.power import DetectableDifference
 
 
 def power(
@@ -39,9 +39,9 @@ def power(
     The spread comes from the results at hand; what is approximate is said below the table.
     """
     from bench.cli.previous_boards import blocks
-    from bench.metrics.names import parse
+    from bench.metrics.registry import get_metric
 
-    asked = [parse(name).name for name in metric or ()]
+    asked = [get_metric(name).name for name in metric or ()]
     content = []
     for block in _chosen(blocks(results, board=board, dataset=dataset), method or []):
         found, refused = _block(block, results, method or [], asked, cases, seeds)
@@ -70,11 +70,11 @@ def _block(
     metrics: list[str],
     cases: int | None,
     seeds: int | None,
-) -> tuple[list[Detectable], list[str]]:
+) -> tuple[list[DetectableDifference], list[str]]:
     """Compute every row against the reference; a row that cannot be is named with the reason."""
     from bench.errors import BenchError, unknown
     from bench.report.compare.systems import read_system, require_comparable
-    from bench.stats.power import detectable
+    from bench.stats.power import detectable_difference
 
     positions: dict[str, int] = {}
     reference = block.board.card.reference_row
@@ -97,14 +97,16 @@ def _block(
                         raise unknown(f"metric of {system.name}", metric, known)
                     system.check(metric)
                 found.append(
-                    detectable(base.sample, other.sample, metric, num_cases=cases, num_seeds=seeds)
+                    detectable_difference(
+                        base.sample, other.sample, metric, num_cases=cases, num_seeds=seeds
+                    )
                 )
         except BenchError as error:
             refused.append(f"{row}: {error.message} {error.hint}".strip())
     return found, refused
 
 
-def _text(block: Block, found: list[Detectable], refused: list[str]) -> str:
+def _text(block: Block, found: list[DetectableDifference], refused: list[str]) -> str:
     from tabulate import tabulate
 
     from bench.report.format import number, percent
@@ -142,7 +144,7 @@ def _text(block: Block, found: list[Detectable], refused: list[str]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _plain(block: Block, found: list[Detectable], refused: list[str]) -> dict[str, Any]:
+def _plain(block: Block, found: list[DetectableDifference], refused: list[str]) -> dict[str, Any]:
     return {
         "board": block.board.name,
         "dataset": block.dataset,

@@ -18,9 +18,9 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.cli.selection import Cells
-    from bench.plan.trials import Board, Trial
+    from bench.plan.trials import Board
     from bench.runner.executors import Executor
-    from bench.runner.loop import Options, Summary
+    from bench.runner.loop import RunSummary
 
 
 class ExecutorName(StrEnum):
@@ -121,36 +121,41 @@ def carry_out(
     """
     from bench.cli.report import print_tables, render_boards
     from bench.cli.selection import cells, distinct, remember, remember_run, select
-    from bench.results.trackers.hook import Connections, parse_targets, tags_of
-    from bench.runner.executors import be_patient
-    from bench.runner.loop import Options
+    from bench.results.trackers.hook import (
+        Trackers,
+        collect_tags,
+        list_live_environments,
+        parse_targets,
+    )
+    from bench.runner.executors import set_thread_environment
+    from bench.runner.loop import RunOptions
     from bench.runner.loop import run as run_trials
     from bench.runner.store import Store
-    from bench.runner.write_results import is_lost
+    from bench.runner.write_results import needs_retry
 
     make = _executor(way)
-    places = parse_targets(log_to, offline=way.offline)
+    targets = parse_targets(log_to, offline=way.offline)
     selection = select(asked)
     planned = cells(selection, data_dir=way.data_dir)
     trials = distinct(planned)
     if only_lost:
-        trials = [trial for trial in trials if is_lost(trial, way.results)]
-    be_patient()
+        trials = [trial for trial in trials if needs_retry(trial, way.results)]
+    set_thread_environment()
     remember(selection, way.results)
     remember_run(asked, dataclasses.asdict(way), way.results)
-    connections = Connections(places, way.results, tags_of(planned))
-    options = Options(
+    trackers = Trackers(targets, way.results, collect_tags(planned))
+    options = RunOptions(
         store=Store(way.store),
         results=way.results,
         data_dir=way.data_dir,
         model_path=selection.model_path,
         offline=way.offline,
         quiet=as_json,
-        tell=connections.tell,
+        trackers=list_live_environments(targets),
+        on_result=trackers.report,
     )
     # Ray's daemons report lost workers on standard output, which belongs to the answer.
-    with contextlib.redirect_stdout(sys.stderr), connections:
-        fetch(trials, options)
+    with contextlib.redirect_stdout(sys.stderr), trackers:
         summary = run_trials(trials, options=options, executor=make)
         tables, written = render_boards(planned, way.results, way.out, store=options.store)
     if as_json:
@@ -181,24 +186,6 @@ def _executor(way: Way) -> Callable[[], Executor]:
     return make
 
 
-def fetch(trials: Sequence[Trial], options: Options) -> None:
-    """Fetch raw files here, where a person sees the progress; what fails is the stage's to say."""
-    from bench.plan.graph import build
-    from bench.stages.prepare import fetch_raw
-
-    stages = build(trial for trial in trials if not trial.problem).stages.values()
-    for stage in stages:
-        if stage.kind in ("prepare", "lists") and not options.store.has(stage.kind, stage.key):
-            args: dict[str, Any] = dict(stage.args)
-            with contextlib.suppress(BenchError):
-                fetch_raw(
-                    args["name"],
-                    args["checksums"],
-                    data_dir=options.data_dir,
-                    offline=options.offline,
-                )
-
-
 def _print_settings(planned: list[tuple[Board, Cells]]) -> None:
     for board, row_trials in planned:
         print(f"Board {board.name}: budget {board.card.budget}, {board.card.seeds} seeds")
@@ -212,20 +199,20 @@ def _print_settings(planned: list[tuple[Board, Cells]]) -> None:
         )
 
 
-def _lost(summary: Summary, results: Path) -> list[dict[str, str]]:
+def _lost(summary: RunSummary, results: Path) -> list[dict[str, str]]:
     """List the trials without metrics: why, and where their logs are."""
-    from bench.runner.logs import log_path
+    from bench.runner.run_directory import get_log_path
 
     lost = [("failed", *item) for item in summary.failed.items()]
     lost += [("skipped", *item) for item in summary.skipped.items()]
-    logs = [log_path(results, trial) for _, trial, _ in lost]
+    logs = [get_log_path(results, trial) for _, trial, _ in lost]
     return [
         {"status": status, "trial": trial, "why": why, "log": str(log) if log.is_file() else ""}
         for (status, trial, why), log in zip(lost, logs, strict=True)
     ]
 
 
-def _content(summary: Summary, results: Path) -> dict[str, Any]:
+def _content(summary: RunSummary, results: Path) -> dict[str, Any]:
     return {
         "trials": {
             "ok": len(summary.ok),
@@ -238,7 +225,7 @@ def _content(summary: Summary, results: Path) -> dict[str, Any]:
     }
 
 
-def _print_summary(summary: Summary, results: Path, written: list[Path]) -> None:
+def _print_summary(summary: RunSummary, results: Path, written: list[Path]) -> None:
     from tabulate import tabulate
 
     lost = _lost(summary, results)

@@ -17,13 +17,11 @@ from bench.config.toml import Override, check_card, parse_override
 from bench.data.user_files import choose, parse_files
 from bench.errors import BenchError, unknown
 from bench.files import write_whole
+from bench.metrics.registry import DEFAULT_METRICS
 from bench.plan.trials import Board, Trial, all_ks, board_trials
 
 CUSTOM = "custom"
 CUSTOM_BUDGET = "nano"
-CUSTOM_METRICS = (
-    "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",
-)  # fmt: skip
 RECORDS = "boards"
 LAST_RUN = "last-run.json"
 
@@ -117,7 +115,7 @@ def _custom(methods: Sequence[str], datasets: Sequence[str]) -> Board:
         title=f"{', '.join(methods)} on {', '.join(datasets)}",
         datasets=tuple(datasets),
         rows=tuple(BoardRow(method=name) for name in methods),
-        metrics=CUSTOM_METRICS,
+        metrics=DEFAULT_METRICS,
         budget=CUSTOM_BUDGET,
     )
     return Board(name=CUSTOM, card=card)

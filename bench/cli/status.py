@@ -27,11 +27,11 @@ def status(
     Then what runs now into these results, and when it last gave a sign of life.
     """
     from bench.cli.report import planned_boards, states
-    from bench.runner.run_directory import live_runs
+    from bench.runner.run_directory import find_active_runs
 
     planned = {board.name: (board, row) for board, row in planned_boards(asked, results)}
     tables = states(planned, results)
-    running = [unit for run in live_runs(store, results) for unit in run.units()]
+    running = [unit for run in find_active_runs(store, results) for unit in run.list_units()]
     if as_json:
         boards = [_content(one) for one in tables.values()]
         print(json.dumps({"boards": boards, "running": running}, indent=2))
@@ -42,8 +42,8 @@ def status(
 def _now(running: Sequence[dict[str, Any]]) -> list[str]:
     """Write what runs now, a line a unit of work."""
     lines = [
-        f"  {one['about']}: running {one['stage']}, {one['seconds']:.0f} s, last sign of life "
-        f"{one['last_sign_seconds']:.0f} s ago (process {one['pid']} on {one['host']}"
+        f"  {one['description']}: running {one['stage']}, {one['seconds']:.0f} s, last heartbeat "
+        f"{one['seconds_since_heartbeat']:.0f} s ago (process {one['pid']} on {one['host']}"
         + (f", attempt {one['attempt']})" if one["attempt"] > 1 else ")")
         for one in running
     ]

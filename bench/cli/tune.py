@@ -89,7 +89,7 @@ def tune(
     """
     from bench.cli.selection import parse_rows
     from bench.config.toml import parse_override
-    from bench.runner.loop import Options
+    from bench.runner.loop import RunOptions, fetch_raw_files
     from bench.runner.store import Store
     from bench.tuning.report import findings
     from bench.tuning.search import Setup, plan_search
@@ -114,7 +114,7 @@ def tune(
         model_path=None if model_path is None else model_path.absolute(),
     )
     search = plan_search(setup, space_of(method, space))
-    options = Options(
+    options = RunOptions(
         store=Store(store),
         results=results_folder(searches, search),
         data_dir=data_dir,
@@ -123,10 +123,8 @@ def tune(
     )
     # Ray's daemons report lost workers on standard output, which belongs to the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        from bench.cli.run import fetch
-
-        fetch(list(search.trials.values()), options)
         book = Book(search, options)
+        fetch_raw_files(book.graph.stages.values(), options)
         interrupted = _work_off(
             book,
             executor,

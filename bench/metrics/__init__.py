@@ -1,4 +1,1 @@
-"""What a ranking is worth: accuracy, diversity and category fairness of top-k lists.
-
-The room re-exports nothing, so that `bench.metrics.names` stays importable without numpy.
-"""
+"""Metrics of rankings and re-ranked lists: the registry, one module per family, evaluation."""

@@ -1,7 +1,7 @@
-"""Accuracy of top-k lists with one relevant item a case: hit ratio and NDCG, case by case.
+"""Accuracy of top-k lists with one relevant item per case, and the validity of generated titles.
 
-Their means over all n cases are HR@k and NDCG@k as SPRec's scorer computes them (Gao et al., WWW
-2025): a case whose target is unknown counts as a miss.
+Per-case values; their means over all n cases are HR@k, NDCG@k and Hallucination as SPRec's scorer
+computes them (Gao et al., WWW 2025): a case whose target is not in the catalog counts as a miss.
 """
 
 from __future__ import annotations
@@ -9,29 +9,72 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.ranking import NOT_AN_ITEM
+from bench.metrics.metric import Metric, RankedCases, Values
+from bench.metrics.rerank import ndcg_of_labels
 
-def hits(ranks: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    """Whether the target is among the first k.
+
+def hits(ranks: NDArray[np.integer], k: int) -> Values:
+    """Return 1 where the target is among the first k, else 0.
 
     Args:
-        ranks: The target's place in each list, from 0; -1 where it is absent. Any shape.
+        ranks: Rank of the target in each list, from 0; -1 where it is absent. Any shape.
         k: Length of the lists, from 1.
 
     Returns:
-        0 or 1 for each rank, in the shape of `ranks`.
+        0 or 1 per rank, in the shape of `ranks`.
     """
     return ((ranks >= 0) & (ranks < k)).astype(np.float64)
 
 
-def ndcg(ranks: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    """Discounted gain of the target within the first k; with one relevant item the ideal is 1.
+def ndcg(ranks: NDArray[np.integer], k: int) -> Values:
+    """Compute the discounted gain of the target within the first k; the ideal gain is 1.
 
     Args:
-        ranks: The target's place in each list, from 0; -1 where it is absent. Any shape.
+        ranks: Rank of the target in each list, from 0; -1 where it is absent. Any shape.
         k: Length of the lists, from 1.
 
     Returns:
         `1 / log2(rank + 2)` for a hit and 0 for a miss, in the shape of `ranks`.
     """
-    gains: NDArray[np.float64] = hits(ranks, k) / np.log2(np.maximum(ranks, 0) + 2.0)
+    gains: Values = hits(ranks, k) / np.log2(np.maximum(ranks, 0) + 2.0)
     return gains
+
+
+def hallucinations(cases: RankedCases) -> Values:
+    """Return 1 where the first recommendation names no catalog item, else 0, shape (C,).
+
+    Grounding replaces an invented title by a real item; `Ranking.valid` marks such texts.
+    """
+    invalid = cases.ranking.items[:, 0] == NOT_AN_ITEM
+    if cases.ranking.valid is not None:
+        invalid = invalid | ~cases.ranking.valid
+    return invalid.astype(np.float64)
+
+
+HR = Metric(
+    family="HR",
+    title="hit ratio",
+    description="Fraction of cases whose target is among the first k.",
+    higher_is_better=True,
+    score_cases=lambda cases, k: hits(cases.ranks, k),
+)
+NDCG = Metric(
+    family="NDCG",
+    title="normalized discounted cumulative gain",
+    description="Gain of the relevant items among the first k, discounted by the logarithm of "
+    "their rank, over that of the best order.",
+    higher_is_better=True,
+    score_cases=lambda cases, k: ndcg(cases.ranks, k),
+    score_labels=ndcg_of_labels,
+)
+HALLUCINATION = Metric(
+    family="Hallucination",
+    title="hallucination rate",
+    description="Fraction of cases whose first recommendation is not in the catalog, or replaces a "
+    "generated text that names no item.",
+    higher_is_better=False,
+    score_cases=lambda cases, _: hallucinations(cases),
+    takes_k=False,
+    needs_catalog=True,
+)

@@ -1,49 +1,46 @@
-"""All metrics of one ranking, with SPRec's denominators (Gao et al., WWW 2025, and its scorer).
+"""All metrics of one ranking, or of re-ranked lists.
 
-Of the n cases, the m with a target in the catalog are known. HR, NDCG and Hallucination are means
-over all n; the lists of unknown cases enter no other metric; histories of all n cases make up the
-history's mix.
+SPRec's denominators (Gao et al., WWW 2025, and its scorer): of the n test cases, m have a target in
+the catalog. Per-case metrics are means over all n; set-level metrics run over the lists of those m;
+the histories of all n cases make up the histories' category mass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.catalog import Catalog
-from bench.data.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
+from bench.data.ranking import LIST_ENDS, Ranking
 from bench.errors import BenchError
-from bench.metrics.accuracy import hits, ndcg
-from bench.metrics.diversity import coverage, div_ratio, gini, or_ratio
-from bench.metrics.fairness import dgu, group_unfairness, mgu
-from bench.metrics.names import Metric
+from bench.metrics.metric import CategoryMass, ItemCounts, Labels, Metric, RankedCases, Values
+from bench.metrics.registry import BUILT_IN
+from bench.metrics.rerank import sort_labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """The metrics of C cases, and what a test of significance needs to compute them anew.
+    """The metrics of C cases, and what a significance test needs to compute them again.
 
     Attributes:
-        metrics: Value of each metric by its name. Fairness metrics are absent where the catalog
-            tracks no category.
-        cases: Values of HR, NDCG and Hallucination case by case, shape (C,) each; their means are
-            in `metrics`.
-        ranks: Place of the target, from 0, shape (C,); -1 where it is absent or unknown. Of an
-            item that stands twice in a list, the first place counts.
-        masses: By k, the raw category mass of each top-k list, shape (C, G); zero for unknown
-            cases.
-        history_mass: Raw category mass of all histories, shape (G,).
+        metrics: Value of each metric by name. Fairness metrics are absent where the catalog tracks
+            no category, metrics of generated texts where the ranking has none.
+        cases: Values of the per-case metrics by name, shape (C,) each; their means are in
+            `metrics`.
+        ranks: Rank of the target, from 0, shape (C,); see `RankedCases.ranks`.
+        masses: Category mass of each top-k list by k, shape (C, G); 0 for unknown targets.
+        history_mass: Category mass of all histories, shape (G,).
         known: Which cases have a target in the catalog, shape (C,).
     """
 
     metrics: dict[str, float]
-    cases: dict[str, NDArray[np.float64]]
+    cases: dict[str, Values]
     ranks: NDArray[np.int32]
-    masses: dict[int, NDArray[np.float64]]
-    history_mass: NDArray[np.float64]
+    masses: dict[int, Values]
+    history_mass: Values
     known: NDArray[np.bool_]
 
 
@@ -54,12 +51,12 @@ def evaluate(
     histories: NDArray[np.integer],
     catalog: Catalog,
     ks: Sequence[int],
+    plugins: Iterable[Metric] = (),
 ) -> Scores:
-    """Compute every metric at every k.
+    """Compute every built-in metric, and those of plug-ins, at every k.
 
-    A place without a catalog item (-1) counts as a slot, but adds neither an item nor category
-    mass. Hallucination is the share of cases whose first recommendation is no catalog item, or
-    stands in for a text that names none (`Ranking.valid`).
+    A position without a catalog item (-1) counts as a recommendation, but adds neither an item nor
+    category mass.
 
     Args:
         ranking: The lists of C cases, each at least as long as the largest k.
@@ -67,13 +64,14 @@ def evaluate(
         histories: Items seen before, shape (C, H); -1 for padding and unknown items.
         catalog: The items, with the tracked categories.
         ks: Lengths of the lists, from 1, in any order.
+        plugins: Metric families of plug-ins.
 
     Returns:
-        The scores, with the metrics in rising order of k.
+        The scores, per-case metrics first, in ascending order of k.
 
     Raises:
-        BenchError: There are no cases or no known targets, a list is shorter than a k, or the
-            ranking does not fit the cases or the catalog.
+        BenchError: If there are no cases or no known targets, a list is shorter than a k, the
+            ranking does not fit the cases or the catalog, or a plug-in returns invalid values.
     """
     lengths = sorted(set(ks))
     _check_cases(ranking, targets, histories)
@@ -84,40 +82,137 @@ def evaluate(
             "No case has a target in the catalog.",
             "Check that targets and catalog use the same item ids.",
         )
-    ranks = _places(ranking.items, targets)
-    cases: dict[str, NDArray[np.float64]] = {}
-    for k in lengths:
-        cases[Metric(family="HR", k=k).name] = hits(ranks, k)
-        cases[Metric(family="NDCG", k=k).name] = ndcg(ranks, k)
-    hallucinated = ranking.items[:, 0] == NOT_AN_ITEM
-    if ranking.valid is not None:
-        hallucinated = hallucinated | ~ranking.valid
-    cases[Metric(family="Hallucination").name] = hallucinated.astype(np.float64)
-    masses = _masses(ranking.items, known, catalog.shares, lengths)
-    history_mass = _item_counts(histories, len(catalog)) @ catalog.shares
-
+    families = [metric for metric in (*BUILT_IN, *plugins) if metric.of_rankings]
+    ranked = RankedCases(
+        ranking=ranking,
+        ranks=_find_ranks(ranking.items, targets),
+        targets=targets,
+        histories=histories,
+        catalog=catalog,
+    )
+    cases = {
+        metric.name: _checked(metric, metric.score_cases(ranked, metric.k or 1), (len(targets),))
+        for metric in _at_each_k(families, lengths)
+        if metric.score_cases and (ranking.texts is not None or not metric.needs_texts)
+    }
+    masses = _sum_masses(ranking.items, known, catalog.shares, lengths)
+    history_mass = _count_items(histories, len(catalog)) @ catalog.shares
     metrics = {name: float(values.mean()) for name, values in cases.items()}
     for k in lengths:
-        metrics |= _diversity(ranking.items[known, :k], len(catalog), k)
-        metrics |= _fairness(masses[k].sum(axis=0), history_mass, catalog.tracked, k)
+        lists = ItemCounts(
+            counts=_count_items(ranking.items[known, :k], len(catalog)),
+            num_lists=np.asarray(known.sum(), dtype=np.float64),
+            k=k,
+            num_items=len(catalog),
+        )
+        metrics |= _score_sets(families, lists, masses[k].sum(axis=0), history_mass, catalog)
     return Scores(
         metrics=metrics,
         cases=cases,
-        ranks=ranks,
+        ranks=ranked.ranks,
         masses=masses,
         history_mass=history_mass,
         known=known,
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListScores:
+    """The metrics of N re-ranked lists.
+
+    Attributes:
+        metrics: Mean over lists by name, e.g. "MAP@5".
+        lists: Values per list, shape (N,) each.
+    """
+
+    metrics: dict[str, float]
+    lists: dict[str, Values]
+
+
+def evaluate_lists(
+    scores: NDArray[np.floating],
+    labels: Labels,
+    *,
+    ks: Sequence[int],
+    plugins: Iterable[Metric] = (),
+) -> ListScores:
+    """Compute every metric of re-ranked lists at every k; lists without a positive count as 0.
+
+    Args:
+        scores: Higher is better, shape (N, L).
+        labels: 0 or 1, shape (N, L).
+        ks: From 1, in any order.
+        plugins: Metric families of plug-ins.
+
+    Raises:
+        BenchError: If there is no list, a k is below 1, or a score is not finite.
+    """
+    if not ks or min(ks) < 1:
+        raise BenchError(f"Metrics at k = {list(ks)} are not defined.", "Give at least one k >= 1.")
+    if not len(labels):
+        raise BenchError("There are no lists to score.", "Check the split and the labels.")
+    ordered = sort_labels(scores, labels)
+    families = [metric for metric in (*BUILT_IN, *plugins) if metric.of_lists]
+    lists = {
+        metric.name: _checked(metric, metric.score_labels(ordered, metric.k or 1), (len(labels),))
+        for metric in _at_each_k(families, sorted(set(ks)))
+        if metric.score_labels
+    }
+    return ListScores(
+        metrics={name: float(values.mean()) for name, values in lists.items()}, lists=lists
+    )
+
+
+def _at_each_k(families: Sequence[Metric], lengths: Sequence[int]) -> list[Metric]:
+    """Return the metrics in ascending order of k, those that take no k last."""
+    with_k = [metric.at(k) for k in lengths for metric in families
+              if metric.takes_k and not metric.takes_category]  # fmt: skip
+    return [*with_k, *(metric for metric in families if not metric.takes_k)]
+
+
+def _score_sets(
+    families: Sequence[Metric],
+    lists: ItemCounts,
+    recommended: Values,
+    history: Values,
+    catalog: Catalog,
+) -> dict[str, float]:
+    """Compute the set-level metrics at one k."""
+    values: dict[str, float] = {}
+    for family in families:
+        if family.score_counts:
+            metric = family.at(lists.k)
+            values[metric.name] = float(_checked(metric, family.score_counts(lists), ()))
+        elif family.score_masses:
+            categories = catalog.tracked if family.takes_category else catalog.tracked[:1]
+            for index, category in enumerate(categories):
+                metric = family.at(lists.k, category if family.takes_category else None)
+                mass = CategoryMass(recommended=recommended, history=history, index=index)
+                values[metric.name] = float(_checked(metric, family.score_masses(mass), ()))
+    return values
+
+
+def _checked(metric: Metric, values: Values, shape: tuple[int, ...]) -> Values:
+    """Return a metric's values as floats; refuse another shape, or values that are not finite."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != shape:
+        raise BenchError(
+            f"The metric {metric.name} returned values of shape {values.shape} instead of {shape}.",
+            "Return one value per case, or one per set of lists.",
+        )
+    if not np.isfinite(values).all():
+        raise BenchError(f"The metric {metric.name} returned a value that is not finite.")
+    return values
+
+
 def _check_cases(
     ranking: Ranking, targets: NDArray[np.integer], histories: NDArray[np.integer]
 ) -> None:
-    assert len(targets) == len(histories), "targets and histories are of different splits"
+    assert len(targets) == len(histories), "targets and histories belong to different splits"
     if len(ranking) != len(targets):
         raise BenchError(
-            f"The ranking has {len(ranking)} cases where {len(targets)} were asked.",
-            "Give one list a case, in the order of the cases.",
+            f"The ranking has {len(ranking)} lists for {len(targets)} test cases.",
+            "Give one list per case, in the order of the cases.",
         )
     if not len(targets):
         raise BenchError("There are no cases to score.", "Check the split and its filters.")
@@ -125,76 +220,48 @@ def _check_cases(
 
 def _check_lists(ranking: Ranking, num_items: int, lengths: list[int]) -> None:
     if not lengths or lengths[0] < 1:
-        raise BenchError(
-            f"Metrics were asked at k = {lengths}.", "Give at least one k, each from 1."
-        )
+        raise BenchError(f"Metrics at k = {lengths} are not defined.", "Give at least one k >= 1.")
     items = ranking.items
-    strange = ((items < LIST_ENDS) | (items >= num_items)).any(axis=1)
-    if strange.any():
+    invalid = ((items < LIST_ENDS) | (items >= num_items)).any(axis=1)
+    if invalid.any():
         raise BenchError(
-            f"The list of case {int(np.argmax(strange))} has an item position outside the "
-            f"catalog's 0 to {num_items - 1}.",
-            "A recommendation that is not in the catalog is written -1.",
+            f"The list of case {int(np.argmax(invalid))} has an item index outside the catalog's "
+            f"0 to {num_items - 1}.",
+            "Write -1 for a recommendation that is not in the catalog.",
         )
-    held = np.count_nonzero(items != LIST_ENDS, axis=1)
-    short = held < lengths[-1]
+    num_listed = np.count_nonzero(items != LIST_ENDS, axis=1)
+    short = num_listed < lengths[-1]
     if short.any():
         case = int(np.argmax(short))
         raise BenchError(
-            f"Case {case} has {held[case]} items, k={lengths[-1]} asked.",
-            f"Rank at least {lengths[-1]} items a case or ask for a smaller k.",
+            f"The list of case {case} has {num_listed[case]} items, fewer than k={lengths[-1]}.",
+            f"Rank at least {lengths[-1]} items per case or use a smaller k.",
         )
 
 
-def _places(items: NDArray[np.int32], targets: NDArray[np.integer]) -> NDArray[np.int32]:
-    """First place of each target; an unknown target must not meet the -1 of a place."""
-    found = (items == targets[:, np.newaxis]) & (targets >= 0)[:, np.newaxis]
-    return np.where(found.any(axis=1), found.argmax(axis=1), -1).astype(np.int32)
+def _find_ranks(items: NDArray[np.int32], targets: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Return the first position of each target; an unknown target matches no -1 of a list."""
+    matches = (items == targets[:, np.newaxis]) & (targets >= 0)[:, np.newaxis]
+    return np.where(matches.any(axis=1), matches.argmax(axis=1), -1).astype(np.int32)
 
 
-def _masses(
+def _sum_masses(
     items: NDArray[np.int32],
     known: NDArray[np.bool_],
-    shares: NDArray[np.float64],
+    shares: Values,
     lengths: list[int],
-) -> dict[int, NDArray[np.float64]]:
-    # The extra row of zeros is what position -1 picks.
+) -> dict[int, Values]:
+    """Sum the category shares of each top-k list, by k, shape (C, G)."""
+    # Index -1 selects the additional row of zeros.
     padded = np.vstack([shares, np.zeros((1, shares.shape[1]))])
     mass = np.zeros((len(items), shares.shape[1]))
     masses = {}
-    for place in range(lengths[-1]):
-        mass += padded[np.where(known, items[:, place], -1)]
-        if place + 1 in lengths:
-            masses[place + 1] = mass.copy()
+    for position in range(lengths[-1]):
+        mass += padded[np.where(known, items[:, position], -1)]
+        if position + 1 in lengths:
+            masses[position + 1] = mass.copy()
     return masses
 
 
-def _item_counts(items: NDArray[np.integer], num_items: int) -> NDArray[np.integer]:
+def _count_items(items: NDArray[np.integer], num_items: int) -> NDArray[np.integer]:
     return np.bincount(items[items >= 0], minlength=num_items)
-
-
-def _diversity(items: NDArray[np.int32], num_items: int, k: int) -> dict[str, float]:
-    counts = _item_counts(items, num_items)
-    return {
-        Metric(family="DivRatio", k=k).name: float(div_ratio(counts, items.size)),
-        Metric(family="ORRatio", k=k).name: float(or_ratio(counts, items.size)),
-        Metric(family="Coverage", k=k).name: float(coverage(counts, num_items)),
-        Metric(family="Gini", k=k).name: float(gini(counts, num_items)),
-    }
-
-
-def _fairness(
-    recommended: NDArray[np.float64],
-    history: NDArray[np.float64],
-    tracked: tuple[str, ...],
-    k: int,
-) -> dict[str, float]:
-    if not tracked:
-        return {}
-    values = {
-        Metric(family="MGU", k=k).name: float(mgu(recommended, history)),
-        Metric(family="DGU", k=k).name: float(dgu(recommended, history)),
-    }
-    for category, distance in zip(tracked, group_unfairness(recommended, history), strict=True):
-        values[Metric(family="GU", category=category, k=k).name] = float(distance)
-    return values

@@ -1,9 +1,9 @@
-"""Category fairness: how far the mix of recommended categories is from the mix of the histories.
+"""Category fairness: how far the category shares of recommendations are from those of histories.
 
-SPRec (Gao et al., WWW 2025, section 5.1.3), in the counting of its scorer: an item with c tracked
-categories gives 1/c of its mass to each. Masses come in raw, shape (..., G), and are normalized
-here. A vector without any mass stays all zeros, so a set of lists that shows no tracked category
-is as far from the histories in each category as their own share of it.
+SPRec (Gao et al., WWW 2025, section 5.1.3), counted as its scorer does: an item with c tracked
+categories contributes 1/c to each. Functions take unnormalized masses of shape (..., G). A vector
+without any mass stays all zeros, so lists without a tracked category are as far from the histories
+in each category as the histories' own share of it.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.metrics.metric import Metric, Values
+
 Masses = NDArray[np.floating]
 
 
-def group_unfairness(recommended: Masses, history: Masses) -> NDArray[np.float64]:
-    """Distance of the two shares of each category, GU.
+def group_unfairness(recommended: Masses, history: Masses) -> Values:
+    """Compute GU: the absolute difference of the two shares of each category.
 
     Args:
-        recommended: Raw category mass of the lists, shape (..., G).
-        history: Raw category mass of the histories, shape (..., G) or one that broadcasts to it.
+        recommended: Category mass of the lists, shape (..., G).
+        history: Category mass of the histories, shape (..., G) or one that broadcasts to it.
 
     Returns:
         `abs(GP_g - GH_g)` in [0, 1], shape (..., G).
     """
-    return np.abs(_differences(recommended, history))
+    return np.abs(_share_differences(recommended, history))
 
 
-def mgu(recommended: Masses, history: Masses) -> NDArray[np.float64]:
-    """Mean of the distances over the categories, MGU; never above DGU where both have mass.
+def mgu(recommended: Masses, history: Masses) -> Values:
+    """Compute MGU: the mean of GU over the categories; at most DGU where both have mass.
 
     Args:
-        recommended: Raw category mass of the lists, shape (..., G), G from 1.
-        history: Raw category mass of the histories, shape (..., G) or one that broadcasts to it.
+        recommended: Category mass of the lists, shape (..., G), G from 1.
+        history: Category mass of the histories, shape (..., G) or one that broadcasts to it.
 
     Returns:
         Values in [0, 1], shape (...).
@@ -40,26 +42,56 @@ def mgu(recommended: Masses, history: Masses) -> NDArray[np.float64]:
     return np.asarray(group_unfairness(recommended, history).mean(axis=-1))
 
 
-def dgu(recommended: Masses, history: Masses) -> NDArray[np.float64]:
-    """Spread of the signed differences, DGU: the most favored minus the most neglected category.
+def dgu(recommended: Masses, history: Masses) -> Values:
+    """Compute DGU: the range of the signed differences over the categories.
 
     Args:
-        recommended: Raw category mass of the lists, shape (..., G), G from 1.
-        history: Raw category mass of the histories, shape (..., G) or one that broadcasts to it.
+        recommended: Category mass of the lists, shape (..., G), G from 1.
+        history: Category mass of the histories, shape (..., G) or one that broadcasts to it.
 
     Returns:
         `max_g(GP_g - GH_g) - min_g(GP_g - GH_g)` in [0, 2], shape (...).
     """
-    return np.asarray(np.ptp(_differences(recommended, history), axis=-1))
+    return np.asarray(np.ptp(_share_differences(recommended, history), axis=-1))
 
 
-def _differences(recommended: Masses, history: Masses) -> NDArray[np.float64]:
-    return _normalized(recommended) - _normalized(history)
+def _share_differences(recommended: Masses, history: Masses) -> Values:
+    return _normalize(recommended) - _normalize(history)
 
 
-def _normalized(mass: Masses) -> NDArray[np.float64]:
+def _normalize(mass: Masses) -> Values:
     total = mass.sum(axis=-1, keepdims=True)
-    shares: NDArray[np.float64] = np.divide(
+    shares: Values = np.divide(
         mass, total, out=np.zeros(mass.shape, dtype=np.float64), where=total > 0
     )
     return shares
+
+
+MGU = Metric(
+    family="MGU",
+    title="mean group unfairness",
+    description="Mean difference, over categories, between their shares of recommendations and of "
+    "histories.",
+    higher_is_better=False,
+    score_masses=lambda mass: mgu(mass.recommended, mass.history),
+    interval="bootstrap",
+)
+DGU = Metric(
+    family="DGU",
+    title="difference of group unfairness",
+    description="Difference between the most over-recommended and the most under-recommended "
+    "category.",
+    higher_is_better=False,
+    score_masses=lambda mass: dgu(mass.recommended, mass.history),
+    interval="bootstrap",
+    maximum=2.0,
+)
+GU = Metric(
+    family="GU",
+    title="group unfairness of one category",
+    description="Difference between the category's shares of recommendations and of histories.",
+    higher_is_better=False,
+    score_masses=lambda mass: group_unfairness(mass.recommended, mass.history)[..., mass.index],
+    interval="bootstrap",
+    takes_category=True,
+)

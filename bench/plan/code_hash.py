@@ -26,6 +26,7 @@ from typing import NamedTuple
 from bench.config.plugins import method_module
 from bench.config.scoped_cache import once
 from bench.errors import BenchError, unknown
+from bench.metrics import plugins as metric_plugins
 
 PACKAGE = Path(__file__).parents[1]
 SHORT = 12
@@ -43,11 +44,12 @@ PLUMBING = (
     "bench.data.assets",
     "bench.data.encoders",
     "bench.plan",
+    "bench.metrics.plugins",
 )
 
 
 class Ref(NamedTuple):
-    """A definition: a module ("bench.…", or a method's name) and a name at its top level."""
+    """A definition: a module ("bench.…", a method's name, "metrics/…") and a top-level name."""
 
     module: str
     name: str
@@ -264,6 +266,8 @@ def _scope(module: str) -> Scope:
     """Return a module's top level, of the file as it is now."""
     if module.partition(".")[0] == "bench":
         path = _path(module)
+    elif module.startswith(f"{metric_plugins.FOLDER}/"):
+        path = metric_plugins.find_plugin(module)
     else:
         source = method_module(module).__file__
         assert source is not None

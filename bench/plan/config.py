@@ -54,12 +54,12 @@ class Config:
     @property
     def functions(self) -> tuple[str, ...]:
         """References "module:function" among the values; their code enters the stage's key."""
-        values = (
-            getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.metadata.get(FUNCTION)
-        )
-        return tuple(value for value in values if ":" in value)
+        references: list[str] = []
+        for field in dataclasses.fields(self):
+            if field.metadata.get(FUNCTION):
+                value = getattr(self, field.name)
+                references += [value] if isinstance(value, str) else value
+        return tuple(reference for reference in references if ":" in reference)
 
 
 def plan_field(default: Any = dataclasses.MISSING, **options: Any) -> Any:
@@ -67,8 +67,8 @@ def plan_field(default: Any = dataclasses.MISSING, **options: Any) -> Any:
     return dataclasses.field(default=default, metadata={SETTING: False}, **options)
 
 
-def function_field(default: str = "", *, setting: bool = True) -> Any:
-    """Declare a field that may name a function, whose code then enters the stage's key."""
+def function_field(default: str | tuple[str, ...] = "", *, setting: bool = True) -> Any:
+    """Declare a field that may name functions, whose code then enters the stage's key."""
     return dataclasses.field(default=default, metadata={SETTING: setting, FUNCTION: True})
 
 

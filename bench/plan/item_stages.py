@@ -10,6 +10,8 @@ from pydantic import Field
 
 from bench.errors import BenchError
 from bench.hashing import Plain
+from bench.metrics.plugins import plugin_references
+from bench.metrics.registry import plugin_metrics
 from bench.plan.config import (
     Config,
     FunctionReference,
@@ -219,12 +221,14 @@ class EvaluateConfig(Config):
 
     ks: tuple[PositiveInt, ...]
     """Cut-offs at which every metric is computed."""
+    plugins: tuple[str, ...] = function_field((), setting=False)
+    """References to plug-in metrics."""
 
 
 def evaluate(ranking: Stage, cases: Rows, *, ks: Sequence[int]) -> Stage:
     """Compute every metric of a ranking at every k, and its value per test case."""
     return Stage(
         kind="evaluate",
-        config=EvaluateConfig(ks=tuple(ks)),
+        config=EvaluateConfig(ks=tuple(ks), plugins=plugin_references(plugin_metrics())),
         inputs={"data": cases.data, "cases": cases.stage, "ranking": ranking},
     )

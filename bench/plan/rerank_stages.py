@@ -10,12 +10,15 @@ from pydantic import Field
 
 from bench.data.kar import Rules
 from bench.errors import BenchError
+from bench.metrics.plugins import plugin_references
+from bench.metrics.registry import plugin_metrics
 from bench.plan.config import (
     Config,
     Fraction,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    function_field,
     plan_field,
 )
 from bench.plan.stage import Stage
@@ -186,6 +189,8 @@ class EvaluateListsConfig(Config):
 
     ks: tuple[PositiveInt, ...]
     """Cut-offs at which every metric is computed."""
+    plugins: tuple[str, ...] = function_field((), setting=False)
+    """References to plug-in metrics."""
 
 
 def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
@@ -199,7 +204,9 @@ def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
     valid_ks = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
     return Stage(
         kind="evaluate_lists",
-        config=EvaluateListsConfig(ks=tuple(valid_ks)),
+        config=EvaluateListsConfig(
+            ks=tuple(valid_ks), plugins=plugin_references(plugin_metrics())
+        ),
         inputs={"lists": lists, "scores": scores},
     )
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bench.metrics.names import parse
-from bench.plan.config import Config
+from bench.metrics.plugins import plugin_references
+from bench.metrics.registry import get_metric, plugin_metrics
+from bench.plan.config import Config, function_field
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Rows
 
@@ -22,6 +23,8 @@ class SelectConfig(Config):
     """Candidates, in the order that decides ties."""
     metric: str
     """Metric that is compared, for example "NDCG@5"."""
+    plugins: tuple[str, ...] = function_field((), setting=False)
+    """Reference to the metric if it is a plug-in."""
 
 
 def select_on_validation(
@@ -66,7 +69,15 @@ def select_ranking(
     """
     assert validation, "there are no candidates"
     assert validation.keys() == test.keys(), "candidates rank both validation and test cases"
-    config = SelectConfig(names=tuple(validation), metric=parse(metric).name)
+    compared = get_metric(metric)
+    plugins = {
+        name: plugin
+        for name, plugin in plugin_metrics().items()
+        if plugin.family == compared.family
+    }
+    config = SelectConfig(
+        names=tuple(validation), metric=compared.name, plugins=plugin_references(plugins)
+    )
     inputs = {"data": valid.data, "cases": valid.stage}
     for index, name in enumerate(validation):
         inputs |= {f"valid_{index}": validation[name], f"test_{index}": test[name]}

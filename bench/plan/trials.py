@@ -24,7 +24,7 @@ from bench.config.toml import Override
 from bench.data.assets import checksums
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.plan import (
     Data,
     DrawConfig,
@@ -55,7 +55,7 @@ class Board:
 
 def all_ks(boards: Iterable[Board]) -> tuple[int, ...]:
     """Return every k that trials of these boards are evaluated at, the usual ones among them."""
-    asked = {parse(name).k for board in boards for name in board.card.metrics}
+    asked = {get_metric(name).k for board in boards for name in board.card.metrics}
     return tuple(sorted({*DEFAULT_KS, *(k for k in asked if k is not None)}))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import BenchError
-from bench.stats.compare import Comparison, against_reference, ties_with_best
+from bench.stats.compare import Comparison, compare_with_reference, find_ties_with_best
 from bench.stats.samples import Sample
 
 
@@ -67,16 +67,16 @@ def _family(
 ) -> tuple[list[Comparison], dict[str, str]]:
     """Compare all that can be compared; one row with other test cases must not cost the rest."""
     try:
-        return against_reference(reference, others, metric), {}
+        return compare_with_reference(reference, others, metric), {}
     except BenchError:
         refused: dict[str, str] = {}
         for other in others:
             try:
-                against_reference(reference, [other], metric)
+                compare_with_reference(reference, [other], metric)
             except BenchError as error:
                 refused[other.name] = error.message
     rest = [other for other in others if other.name not in refused]
-    return against_reference(reference, rest, metric), refused
+    return compare_with_reference(reference, rest, metric), refused
 
 
 def _ties(
@@ -86,6 +86,6 @@ def _ties(
     if len(comparable) < 2:
         return (), ""
     try:
-        return ties_with_best(comparable, metric), ""
+        return find_ties_with_best(comparable, metric), ""
     except BenchError as error:
         return (), error.message

@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from bench.config import plugins
 from bench.config.cards import BoardCard, Rows
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.format import count, listed
-from bench.report.table import Block, Cell
+from bench.report.table import Block
+from bench.stats.descriptions import (
+    RESAMPLING,
+    describe_correction,
+    describe_intervals,
+    describe_tests,
+)
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
@@ -62,7 +68,7 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
         for block in blocks
         if block.num_cases is not None and block.num_items is not None
     ]
-    ks = sorted({k for name in card.metrics if (k := parse(name).k) is not None})
+    ks = sorted({k for name in card.metrics if (k := get_metric(name).k) is not None})
     cut = f"Lists are cut at k = {listed([str(k) for k in ks])}; " if ks else ""
     return (
         _task(card)
@@ -90,8 +96,6 @@ def _reranks(card: BoardCard) -> bool:
 
 def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
     """Describe tests, correction and intervals of what was really compared."""
-    from bench.stats.compare import NUM_RESAMPLES  # scipy, wanted by no bare report of values
-
     cells = [cell for block in blocks for row in block.rows for cell in row.cells]
     tested = [cell for cell in cells if cell.comparison is not None]
     values = (
@@ -101,64 +105,24 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
     )
     if not tested:
         return f"{values} No row could be compared with {card.reference_row}."
+    metrics = [cell.metric for cell in tested]
+    sizes = [cell.comparison.family_size for cell in tested if cell.comparison]
     return " ".join(
         [
             values,
             f"Each row was compared with {card.reference_row} on the same test cases by "
-            f"{_tests(tested)}; tests are two-sided with {NUM_RESAMPLES:,} resamples, or all of "
-            "them where fewer exist.",
-            f"p-values are corrected by Holm's procedure within each data set and metric"
-            f"{_family(tested)}; † marks adjusted p ≤ .05.",
-            f"Intervals are 95 % and not corrected: {_intervals(tested)}.",
+            f"{describe_tests(metrics)}; tests are {RESAMPLING}.",
+            f"p-values are {describe_correction(sizes)}; † marks adjusted p ≤ .05.",
+            f"Intervals are 95 % and not corrected: {describe_intervals(metrics)}.",
             *_common_seeds(blocks),
             *_units(blocks),
         ]
     )
 
 
-def _tests(cells: Sequence[Cell]) -> str:
-    means = [cell for cell in cells if parse(cell.metric).per_case]
-    sets = [cell for cell in cells if not parse(cell.metric).per_case]
-    parts = []
-    if means:
-        parts.append(
-            f"paired sign-flip randomization of per-case values averaged over seeds "
-            f"({_families(means)})"
-        )
-    if sets:
-        parts.append(f"label-swap randomization of whole lists ({_families(sets)})")
-    return listed(parts)
-
-
-def _families(cells: Sequence[Cell]) -> str:
-    return ", ".join(dict.fromkeys(parse(cell.metric).family for cell in cells))
-
-
-def _family(cells: Sequence[Cell]) -> str:
-    sizes = sorted({cell.comparison.family_size for cell in cells if cell.comparison})
-    return f" (families of {listed([str(size) for size in sizes])})" if sizes else ""
-
-
-def _intervals(cells: Sequence[Cell]) -> str:
-    from bench.stats.intervals import BY_JACKKNIFE  # see above
-
-    means = [cell for cell in cells if parse(cell.metric).per_case]
-    sets = [cell for cell in cells if not parse(cell.metric).per_case]
-    jackknifed = [cell for cell in sets if parse(cell.metric).family in BY_JACKKNIFE]
-    drawn = [cell for cell in sets if parse(cell.metric).family not in BY_JACKKNIFE]
-    parts = []
-    if means:
-        parts.append(f"paired t ({_families(means)})")
-    if jackknifed:
-        parts.append(f"delete-20 % jackknife ({_families(jackknifed)})")
-    if drawn:
-        parts.append(f"bootstrap standard error ({_families(drawn)})")
-    return ", ".join(parts)
-
-
 def _common_seeds(blocks: Sequence[Block]) -> list[str]:
     """Explain why a difference need not be that of the two means where seeds are missing."""
-    sets = any(not parse(cell.metric).per_case for row in blocks[0].rows for cell in row.cells)
+    sets = any(not get_metric(cell.metric).per_case for row in blocks[0].rows for cell in row.cells)
     partial = any(row.status == "partial" for block in blocks for row in block.rows)
     if not (sets and partial):
         return []
@@ -187,7 +151,7 @@ def across_datasets(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]
 
     None for a metric with such values on one data set only.
     """
-    from bench.stats.ranks import across, sentence  # bare values do not wait for scipy
+    from bench.stats.ranks import rank_across_datasets  # bare values do not wait for scipy
 
     found = []
     for column, metric in enumerate(card.metrics if len(blocks) > 1 else ()):
@@ -198,7 +162,7 @@ def across_datasets(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]
                 if row.ranked and mean is not None:
                     values.setdefault(row.name, {})[block.dataset] = mean
         with contextlib.suppress(BenchError):  # nothing to rank: the cells say why
-            over = across(metric, values)
-            if over.num_datasets > 1:
-                found.append(sentence(over))
+            ranking = rank_across_datasets(metric, values)
+            if ranking.num_datasets > 1:
+                found.append(ranking.sentence)
     return tuple(found)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.table import Cell, Row, overall
 from bench.results.load import Outcome
-from bench.stats.seed_variance import mean_sd
+from bench.stats.seed_variance import summarize_seeds
 
 # Means that lie closer than this differ by the order of a sum only.
 ROUNDING = 1e-12
@@ -60,7 +60,7 @@ def marked(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
                 for row in rows
                 if row.ranked and (mean := row.cells[column].mean) is not None
             },
-            higher_is_better=parse(metric).higher_is_better,
+            higher_is_better=get_metric(metric).higher_is_better,
         )
         for column, metric in enumerate(metrics)
     ]
@@ -93,7 +93,7 @@ def cell(metric: str, outcomes: Sequence[Outcome]) -> Cell:
     old = dict.fromkeys(
         one.stale for one in outcomes if one.stale and one.value(metric) is not None
     )
-    mean, sd = mean_sd([value for _, value in by_seed])[:2] if by_seed else (None, None)
+    mean, sd = summarize_seeds([value for _, value in by_seed])[:2] if by_seed else (None, None)
     return Cell(
         metric=metric,
         status=status,
@@ -113,6 +113,6 @@ def plain(cell: Cell) -> PlainCell:
 
 
 def _why_absent(metric: str) -> str:
-    if parse(metric).family in ("MGU", "DGU", "GU"):
+    if get_metric(metric).needs_categories:
         return "the catalog does not track its categories."
     return "the catalog may hold fewer items than its lists need."

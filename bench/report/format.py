@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Row
 from bench.results.load import Outcome
 
@@ -87,12 +87,12 @@ def brief(reason: str, limit: int = 160) -> str:
 
 def arrow(metric: str) -> str:
     """Point to the better side of a metric."""
-    return "↑" if parse(metric).higher_is_better else "↓"
+    return "↑" if get_metric(metric).higher_is_better else "↓"
 
 
 def direction(metric: str) -> str:
     """Say which side of a metric is the better one."""
-    return "higher is better" if parse(metric).higher_is_better else "lower is better"
+    return "higher is better" if get_metric(metric).higher_is_better else "lower is better"
 
 
 def standing(cell: Cell) -> str:
@@ -243,7 +243,7 @@ def how_tested(test: Comparison) -> str:
 
 def main_metric(table: BoardTable) -> str:
     """Choose the metric for the figure of differences: the first NDCG, or the first of all."""
-    chosen = [name for name in table.metrics if parse(name).family == "NDCG"]
+    chosen = [name for name in table.metrics if get_metric(name).family == "NDCG"]
     return (chosen or list(table.metrics))[0]
 
 

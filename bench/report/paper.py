@@ -14,9 +14,9 @@ from bench.config import plugins
 from bench.config.cards import BoardCard
 from bench.config.toml import Card, check_card, read_toml
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.cells import marks
-from bench.report.claims.cards import Book, book_paths, load
+from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
 from bench.report.format import listed
 from bench.report.published import Number, Published
 from bench.report.published import load as load_published
@@ -55,15 +55,15 @@ class InPrint:
     """A paper, as far as a board shows it."""
 
     board: str
-    book: Book
+    book: PaperClaims
     numbers: Published
     printed: Printed
 
     @classmethod
     def of_board(cls, name: str) -> InPrint | None:
         """Find the paper that a board mirrors; None for a board of our own."""
-        for paper in sorted(book_paths()):
-            book = load(paper)
+        for paper in sorted(find_claim_files()):
+            book = load_claims(paper)
             if any(name in claim.boards for claim in book.claims):
                 printed = check_card(read_toml(PRINT), Printed, str(PRINT))
                 return cls(board=name, book=book, numbers=load_published(), printed=printed)
@@ -105,7 +105,7 @@ class InPrint:
     def _number(self, row: Row, dataset: str, metric: str) -> Number | None:
         if row.name not in self.book.rows:
             return None
-        place = self.book.place(row.name, dataset, metric)
+        place = self.book.find_place(row.name, dataset, metric)
         return None if place is None else self.numbers.find(place)
 
     def _differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
@@ -175,7 +175,7 @@ def _departure(
 ) -> list[str]:
     """Say in a sentence how the underlines of a column depart from the rule; nothing if not."""
     values = {name: number.value for name, number in numbers.items()}
-    second = marks(values, higher_is_better=parse(metric).higher_is_better).second
+    second = marks(values, higher_is_better=get_metric(metric).higher_is_better).second
     if set(drawn) == set(second):
         return []
     told = [listed([f"{name} ({values[name]:.4f})" for name in names]) for names in (drawn, second)]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.report.claims.verdict import Ours, Printed
+from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.load import Outcome, SeedStatus
 
 if TYPE_CHECKING:
@@ -202,9 +202,9 @@ class ClaimLine:
     section: str
     sentence: str
     implied: bool
-    in_print: Printed
+    in_print: PublishedVerdict
     count_in_print: str
-    ours: Ours
+    ours: ReproducedVerdict
     count_ours: str
     note: str
     cells: tuple[tuple[str, str, str, str], ...]

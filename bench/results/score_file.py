@@ -24,9 +24,7 @@ from bench.data.windows import PADDING
 from bench.errors import BenchError, unknown
 from bench.files import SEPARATORS, Id, file_kind, read_rows
 from bench.metrics.evaluate import Scores, evaluate
-from bench.metrics.names import parse
-
-NEEDS_CATALOG = frozenset({"Coverage", "Gini", "Hallucination"})
+from bench.metrics.registry import get_metric, plugin_metrics
 
 
 class RankedCase(BaseModel):
@@ -143,11 +141,9 @@ def score_ranking(
                 "Categories are to be tracked, but there is no catalog.",
                 "Give a catalog file that says which item has which category.",
             )
-        metrics = evaluate_file(file, _seen_items(file), ks)[1].metrics
+        metrics = evaluate_file(file, collect_items([file]), ks)[1].metrics
         return {
-            name: value
-            for name, value in metrics.items()
-            if parse(name).family not in NEEDS_CATALOG
+            name: value for name, value in metrics.items() if not get_metric(name).needs_catalog
         }
     if tracked is not None:
         catalog = replace(catalog, tracked=_checked_categories(tracked, catalog))
@@ -170,6 +166,7 @@ def evaluate_file(
         histories=_positions([case.history for case in file.cases], position, PADDING),
         catalog=catalog,
         ks=ks,
+        plugins=plugin_metrics().values(),
     )
     return items, scores
 
@@ -183,12 +180,12 @@ def _positions(
     return table
 
 
-def _seen_items(file: RankingFile) -> Catalog:
-    seen: dict[str, None] = {}
-    for case in file.cases:
-        seen.update(dict.fromkeys((*case.history, case.target, *case.items)))
-    ids = tuple(seen)
-    return Catalog(ids=ids, titles=ids, categories=((),) * len(ids))
+def collect_items(files: Sequence[RankingFile]) -> Catalog:
+    """Make a catalog of all ids in ranking files, for metrics that need no complete catalog."""
+    ids: dict[str, None] = {}
+    for case in (case for file in files for case in file.cases):
+        ids.update(dict.fromkeys((*case.history, case.target, *case.items)))
+    return Catalog(ids=tuple(ids), titles=tuple(ids), categories=((),) * len(ids))
 
 
 def _checked_categories(tracked: Sequence[str], catalog: Catalog) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How long a run will take on so many CPUs and GPUs, judged by what earlier artifacts took."""
+"""How long a run will take on a machine, estimated from the seconds of stored artifacts."""
 
 from __future__ import annotations
 
@@ -6,104 +6,86 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from bench.plan import Stage
 from bench.plan.graph import Graph, Unit
-from bench.runner.makespan import Task, critical_path, makespan
-from bench.runner.resources import Share
-from bench.runner.similarity import Likeness, Step
+from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
+from bench.runner.resources import ResourceRequest
+from bench.runner.similarity import StageHistory, describe_artifact, describe_stage
 from bench.runner.store import Store
 
 Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "kind's median", "never"]
-"""What a guess stands on: its own artifact; one that differs in seeds or code; those of the same
-kind, model and settings but for numbers, in proportion to rows × epochs; the kind; nothing."""
+"""What an estimate is based on: the stage's own artifact; artifacts that differ in seeds or code;
+artifacts of the same structure, in proportion to the workload; the kind; nothing."""
 
-BASES: tuple[Basis, ...] = get_args(Basis)
 CPUS_PER_GPU = 8
-NEAR = 1.02  # a makespan within 2 % of the critical path: more machines buy nothing
-MOST_DOUBLINGS = 16
+SATURATION = 1.02  # within 2 % of the critical path, more machines gain nothing
+MAX_DOUBLINGS = 16
 
 
 class Timings:
-    """What stages took before.
+    """Measured seconds of stages.
 
     Args:
-        stores: Stores whose artifacts tell; an artifact of an earlier store hides its equals.
-        graph: The plan that is asked about.
+        stores: Stores whose artifacts are used; an earlier store hides equal keys of a later one.
+        graph: The plan to estimate.
     """
 
     def __init__(self, stores: Iterable[Store], graph: Graph) -> None:
-        self._metas: dict[str, dict[str, Any]] = {}
-        for store in stores:
-            for meta in store.entries():
-                self._metas.setdefault(meta["key"], meta)
-        self._graph = graph
-        self._likeness = Likeness(self._step)
-        self._by_twin: dict[int, list[float]] = defaultdict(list)
-        self._by_words: dict[Hashable, list[tuple[float, float | None]]] = defaultdict(list)
+        self._history = history = StageHistory(stores, graph)
+        self._by_configuration: dict[int, list[float]] = defaultdict(list)
+        self._by_structure: dict[Hashable, list[tuple[float, float | None]]] = defaultdict(list)
         self._by_kind: dict[str, list[float]] = defaultdict(list)
         loading: dict[str, list[float]] = defaultdict(list)
-        for key, meta in self._metas.items():
-            step = _step_of_artifact(meta)
-            amount = self._likeness.amount(step)
-            self._by_twin[self._likeness.twin(key)].append(meta["seconds"])
-            self._by_words[self._likeness.words(step)].append((meta["seconds"], amount))
-            self._by_kind[meta["kind"]].append(meta["seconds"])
-            loading[meta["kind"]].append(meta.get("loading_seconds", 0.0))
-        self._loading = {kind: fmean(values) for kind, values in loading.items()}
-        self._known: dict[int, tuple[float, Basis]] = {}  # by twin
+        for key, meta in history.metas.items():
+            info, seconds = describe_artifact(meta), meta["seconds"]
+            self._by_configuration[history.number_configuration(key)].append(seconds)
+            timing = (seconds, history.estimate_workload(info))
+            self._by_structure[history.describe_structure(info)].append(timing)
+            self._by_kind[info.kind].append(seconds)
+            loading[info.kind].append(meta.get("loading_seconds", 0.0))
+        self._loading = {kind: fmean(seconds) for kind, seconds in loading.items()}
+        self._estimates: dict[int, tuple[float, Basis]] = {}  # by configuration
 
     def __len__(self) -> int:
-        return len(self._metas)
+        return len(self._history.metas)
 
-    def hosts(self) -> list[str]:
-        """Name the machines that the timings come from."""
-        return sorted({meta["provenance"].get("host", "?") for meta in self._metas.values()})
+    def list_hosts(self) -> list[str]:
+        """Return the names of the machines that were timed."""
+        metas = self._history.metas.values()
+        return sorted({meta["provenance"].get("host", "?") for meta in metas})
 
-    def without_gpu(self) -> bool:
-        """Tell whether no artifact was made with a GPU."""
-        return not any("gpu_memory_mib" in meta for meta in self._metas.values())
+    def is_cpu_only(self) -> bool:
+        """Return whether no artifact was computed on a GPU."""
+        return not any("gpu_memory_mib" in meta for meta in self._history.metas.values())
 
-    def of(self, stage: Stage) -> tuple[float, Basis]:
-        """Return the seconds that a stage will take, and what that stands on."""
-        if not self._metas:
-            return 0.0, "never"
+    def estimate(self, stage: Stage) -> tuple[float, Basis]:
+        """Return the seconds that a stage will take, loading included, and their basis."""
+        metas = self._history.metas
         loading = self._loading.get(stage.kind, 0.0)
-        if stage.key in self._metas:
-            return self._metas[stage.key]["seconds"] + loading, "same stage"
-        twin = self._likeness.twin(stage.key)
-        if twin not in self._known:
-            self._known[twin] = self._guess(stage, twin)
-        seconds, basis = self._known[twin]
+        if stage.key in metas:
+            return metas[stage.key]["seconds"] + loading, "same stage"
+        if not metas:
+            return 0.0, "never"
+        number = self._history.number_configuration(stage.key)
+        if number not in self._estimates:
+            self._estimates[number] = self._extrapolate(stage, number)
+        seconds, basis = self._estimates[number]
         return seconds + loading, basis
 
-    def _guess(self, stage: Stage, twin: int) -> tuple[float, Basis]:
-        if twin in self._by_twin:
-            return median(self._by_twin[twin]), "other seed or code"
-        step = _step_of_stage(stage)
-        amount = self._likeness.amount(step)
-        alike = self._by_words.get(self._likeness.words(step), [])
-        rates = [seconds / rows for seconds, rows in alike if rows]
-        if amount and rates:
-            return median(rates) * amount, "scaled"
+    def _extrapolate(self, stage: Stage, number: int) -> tuple[float, Basis]:
+        if number in self._by_configuration:
+            return median(self._by_configuration[number]), "other seed or code"
+        info = describe_stage(stage)
+        workload = self._history.estimate_workload(info)
+        timings = self._by_structure.get(self._history.describe_structure(info), [])
+        rates = [seconds / timed_workload for seconds, timed_workload in timings if timed_workload]
+        if workload and rates:
+            return median(rates) * workload, "scaled"
         if stage.kind in self._by_kind:
             return median(self._by_kind[stage.kind]), "kind's median"
         return 0.0, "never"
-
-    def _step(self, key: str) -> Step | None:
-        if key in self._graph.stages:
-            return _step_of_stage(self._graph.stages[key])
-        return _step_of_artifact(self._metas[key]) if key in self._metas else None
-
-
-def _step_of_stage(stage: Stage) -> Step:
-    inputs = {role: given.key for role, given in stage.inputs.items()}
-    return Step(kind=stage.kind, args=stage.args, inputs=inputs)
-
-
-def _step_of_artifact(meta: Mapping[str, Any]) -> Step:
-    return Step(kind=meta["kind"], args=meta["args"], inputs=meta["inputs"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,95 +94,91 @@ class Forecast:
 
     Attributes:
         units: Its units of work.
-        tasks: The same with their seconds and what they ask for.
-        basis: Seconds of work by what they stand on.
-        stages: Stages by what their seconds stand on.
-        never: Stages that nothing tells about, by kind; they count as nothing.
+        tasks: The same with their seconds and requests.
+        seconds_by_basis: Seconds of work by the basis of their estimate.
+        stages_by_basis: Stages by the basis of their estimate.
+        never_timed: Stages without any estimate, by kind; they count as 0 seconds.
     """
 
     units: Sequence[Unit]
-    tasks: Sequence[Task]
-    basis: Mapping[Basis, float]
-    stages: Mapping[Basis, int]
-    never: Mapping[str, int]
+    tasks: Sequence[SimulatedTask]
+    seconds_by_basis: Mapping[Basis, float]
+    stages_by_basis: Mapping[Basis, int]
+    never_timed: Mapping[str, int]
 
     @property
-    def work(self) -> float:
+    def work_seconds(self) -> float:
         """Seconds of all units one after another."""
         return sum(task.seconds for task in self.tasks)
 
-    @property
-    def gpu_seconds(self) -> float:
-        """Seconds of GPUs that are asked for, shares added up."""
-        return sum(task.seconds * min(task.gpus, 1.0) for task in self.tasks)
+    def predict_seconds(self, *, cpus: int, gpus: int = 0) -> float:
+        """Return the makespan on a machine."""
+        return simulate_makespan(self.tasks, cpus=cpus, gpus=gpus)
 
-    def seconds(self, *, cpus: int, gpus: int = 0) -> float:
-        """Return the makespan on so many CPUs and GPUs."""
-        return makespan(self.tasks, cpus=cpus, gpus=gpus)
-
-    def chain(self) -> list[tuple[Unit, float]]:
+    def find_critical_path(self) -> list[tuple[Unit, float]]:
         """Return the units of the critical path with their seconds."""
-        return [
-            (self.units[number], self.tasks[number].seconds) for number in critical_path(self.tasks)
-        ]
+        path = find_critical_path(self.tasks)
+        return [(self.units[index], self.tasks[index].seconds) for index in path]
 
-    def busy(self, seconds: float, gpus: int) -> float:
-        """Return the part of the time for which so many GPUs are asked for."""
-        return self.gpu_seconds / (gpus * seconds) if seconds else 0.0
+    def compute_gpu_utilization(self, seconds: float, gpus: int) -> float:
+        """Return the fraction of the time for which the GPUs are requested."""
+        gpu_seconds = sum(task.seconds * min(task.gpus, 1.0) for task in self.tasks)
+        return gpu_seconds / (gpus * seconds) if seconds else 0.0
 
-    def scaling(self, *, gpus: int, cpus_per_gpu: float) -> list[tuple[int, int, float]]:
-        """Return GPUs, CPUs and seconds for 1, 2, 4, … GPUs until more of them buy nothing.
+    def predict_scaling(self, *, gpus: int, cpus_per_gpu: float) -> list[tuple[int, int, float]]:
+        """Return GPUs, CPUs and seconds for 1, 2, 4, … GPUs until more of them gain nothing.
 
-        The number asked for is among them, and the table does not end before it.
+        The given number is included, and the list does not end before it.
         """
-        shortest = sum(seconds for _, seconds in self.chain())
-        lines: list[tuple[int, int, float]] = []
-        for number in sorted({2**power for power in range(MOST_DOUBLINGS + 1)} | {gpus}):
-            cpus = max(1, round(number * cpus_per_gpu))
-            lines.append((number, cpus, self.seconds(cpus=cpus, gpus=number)))
-            if number >= gpus and lines[-1][2] <= NEAR * shortest:
+        shortest = sum(seconds for _, seconds in self.find_critical_path())
+        rows: list[tuple[int, int, float]] = []
+        for num_gpus in sorted({2**power for power in range(MAX_DOUBLINGS + 1)} | {gpus}):
+            num_cpus = max(1, round(num_gpus * cpus_per_gpu))
+            seconds = self.predict_seconds(cpus=num_cpus, gpus=num_gpus)
+            rows.append((num_gpus, num_cpus, seconds))
+            if num_gpus >= gpus and seconds <= SATURATION * shortest:
                 break
-        return lines
+        return rows
 
 
-def forecast(
-    units: Sequence[Unit], timings: Timings, shares: Callable[[Unit], Share] | None = None
+def forecast_run(
+    units: Sequence[Unit],
+    timings: Timings,
+    estimate_request: Callable[[Unit], ResourceRequest] | None = None,
 ) -> Forecast:
-    """Put the timings of the stages of all units together.
+    """Combine the estimates of the stages of all units.
 
     Args:
         units: The units.
-        timings: What is known.
-        shares: What a unit asks for; by default what its stages say.
+        timings: Measured seconds.
+        estimate_request: Returns what a unit requests; by default what its stages declare.
     """
-    numbers = {stage.key: number for number, unit in enumerate(units) for stage in unit.stages}
-    seconds_by: Counter[Basis] = Counter()
-    stages_by: Counter[Basis] = Counter()
-    never: Counter[str] = Counter()
+    indices = {stage.key: index for index, unit in enumerate(units) for stage in unit.stages}
+    seconds_by_basis: dict[Basis, float] = defaultdict(float)
+    stages_by_basis: Counter[Basis] = Counter()
+    never_timed: Counter[str] = Counter()
     tasks = []
     for unit in units:
-        total = 0.0
-        for stage in unit.stages:
-            seconds, basis = timings.of(stage)
-            total += seconds
-            seconds_by[basis] += seconds  # type: ignore[assignment]
-            stages_by[basis] += 1
+        estimates = [timings.estimate(stage) for stage in unit.stages]
+        for stage, (seconds, basis) in zip(unit.stages, estimates, strict=True):
+            seconds_by_basis[basis] += seconds
+            stages_by_basis[basis] += 1
             if basis == "never":
-                never[stage.kind] += 1
-        share = shares(unit) if shares else Share(threads=unit.threads, gpus=unit.gpus)
+                never_timed[stage.kind] += 1
+        request = estimate_request(unit) if estimate_request else unit
         tasks.append(
-            Task(
-                seconds=total,
-                threads=share.threads,
-                gpus=share.gpus,
-                parents=tuple({numbers[key] for key in unit.parents if key in numbers}),
+            SimulatedTask(
+                seconds=sum(seconds for seconds, _ in estimates),
+                threads=request.threads,
+                gpus=request.gpus,
+                parents=tuple({indices[key] for key in unit.parents if key in indices}),
                 first=unit.gpus > 0,
             )
         )
     return Forecast(
         units=units,
         tasks=tasks,
-        basis=seconds_by,
-        stages=stages_by,
-        never=dict(sorted(never.items())),
+        seconds_by_basis=seconds_by_basis,
+        stages_by_basis=stages_by_basis,
+        never_timed=dict(sorted(never_timed.items())),
     )

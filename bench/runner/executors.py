@@ -1,7 +1,8 @@
-"""The interface that both executors implement, and the inline one.
+"""The executor interface, and the executor that runs tasks in this process.
 
-The contract, tested on both: `submit` takes an order whose inputs are in the store; `wait` returns
-what ended, or nothing after a moment in which nothing did; failures are outcomes, not exceptions.
+Both executors pass the same contract tests. `submit` takes a task whose inputs are in the store;
+`wait` returns results, or nothing after a short time without one; failures are results, not
+exceptions.
 """
 
 from __future__ import annotations
@@ -11,97 +12,94 @@ import math
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from bench.runner.worker import Order, Outcome, work
+from bench.runner.resources import ResourceRequest
+from bench.runner.worker import TaskResult, TaskSpec, run_task
 
-PATIENCE = {"GOMP_SPINCOUNT": "1000"}
-"""Threads that wait for one another sleep soon. By default they spin, which costs others their time
-where processes share cores: two on two cores took 16.6 s each, and 5.7 s with this; alone 2.0 s."""
+THREAD_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+"""Makes waiting threads sleep early. By default they spin, which slows other processes down where
+cores are shared: two on two cores took 16.6 s each, and 5.7 s with this; one alone 2.0 s."""
 
 
-def be_patient() -> None:
-    """Set what `PATIENCE` says, unless the user did; it counts only before torch is imported."""
-    for name, value in PATIENCE.items():
+def set_thread_environment() -> None:
+    """Set `THREAD_ENVIRONMENT` unless the user did; effective only before torch is imported."""
+    for name, value in THREAD_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 class Executor(Protocol):
-    """Where units run."""
+    """Runs tasks."""
 
-    def has_room(self, threads: int, gpus: float = 0.0, memory_mib: float = 0.0) -> bool:
-        """Tell whether an order of so many threads would start now."""
+    def has_capacity(self, request: ResourceRequest) -> bool:
+        """Return whether a task with this request would start now."""
 
-    def submit(self, given: Order) -> None:
-        """Start an order."""
+    def submit(self, task: TaskSpec) -> None:
+        """Start a task."""
 
-    def wait(self) -> list[Outcome]:
-        """Wait a moment for something to end and return what ended."""
+    def wait(self) -> list[TaskResult]:
+        """Wait briefly for tasks to end and return their results."""
 
     def cancel(self, unit: str) -> None:
-        """Stop one order; nothing of it is returned any more."""
+        """Stop the task of a unit; `wait` returns no result of it."""
 
-    def interrupt(self) -> list[Outcome]:
-        """Stop all that runs and return what had ended."""
-
-    def close(self) -> None:
-        """Release everything."""
+    def close(self) -> list[TaskResult]:
+        """Stop all tasks, release resources, and return results not yet returned by `wait`."""
 
 
 class InlineExecutor:
-    """Runs every unit in this process, one after another: for debugging and tests.
+    """Runs one task at a time in this process, for debugging and tests.
 
     Args:
-        time_limit: Seconds that a unit may take; None for no limit.
+        time_limit: Seconds that a task may take; None for no limit.
     """
 
     def __init__(self, time_limit: float | None = None) -> None:
         self._time_limit = time_limit
-        self._waiting: deque[Order] = deque()
+        self._task: TaskSpec | None = None
 
-    def has_room(self, threads: int, gpus: float = 0.0, memory_mib: float = 0.0) -> bool:
-        """Take one order at a time."""
-        del threads, gpus, memory_mib
-        return not self._waiting
+    def has_capacity(self, request: ResourceRequest) -> bool:
+        """Return whether no task is waiting to run."""
+        del request
+        return self._task is None
 
-    def submit(self, given: Order) -> None:
-        """Keep the order for `wait`; it has any GPU to itself."""
-        self._waiting.append(dataclasses.replace(given, gpus=float(math.ceil(given.gpus))))
+    def submit(self, task: TaskSpec) -> None:
+        """Keep the task for `wait`; it gets whole GPUs, since nothing else runs."""
+        whole_gpus = dataclasses.replace(task.resources, gpus=float(math.ceil(task.resources.gpus)))
+        self._task = dataclasses.replace(task, resources=whole_gpus)
 
-    def wait(self) -> list[Outcome]:
-        """Run the order that was submitted."""
-        given = self._waiting.popleft()
-        with _alarm(self._time_limit):
-            return [work(given)]
+    def wait(self) -> list[TaskResult]:
+        """Run the submitted task."""
+        task, self._task = self._task, None
+        assert task is not None, "wait() without a submitted task"
+        with _time_limit(self._time_limit):
+            return [run_task(task)]
 
     def cancel(self, unit: str) -> None:
-        """Forget an order that has not started: what runs here cannot be stopped from here."""
-        self._waiting = deque(given for given in self._waiting if given.unit != unit)
+        """Drop a task that has not started; one that runs here cannot be stopped from here."""
+        if self._task is not None and self._task.unit == unit:
+            self._task = None
 
-    def interrupt(self) -> list[Outcome]:
-        """Forget what has not started; the interrupt itself ended what ran."""
-        self._waiting.clear()
+    def close(self) -> list[TaskResult]:
+        """Drop the task that has not started."""
+        self._task = None
         return []
-
-    def close(self) -> None:
-        """Nothing to release."""
 
 
 @contextmanager
-def _alarm(seconds: float | None) -> Iterator[None]:
+def _time_limit(seconds: float | None) -> Iterator[None]:
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def ring(number: int, frame: FrameType | None) -> None:
+    def expire(number: int, frame: FrameType | None) -> None:
         del number, frame
         raise TimeoutError(f"It ran longer than the limit of {seconds:g} s.")
 
-    previous = signal.signal(signal.SIGALRM, ring)
+    previous = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

@@ -1,8 +1,8 @@
-"""Why a stage would run: how it differs from the nearest stored artifact of its kind."""
+"""Why a stage would run: how it differs from the most similar stored artifact of its kind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -14,19 +14,19 @@ from bench.runner.store import Store
 
 State: TypeAlias = Literal["stored", "would run", "not needed"]
 ABSENT = "nothing"
-SHOWN = 40  # characters of a value
+MAX_LENGTH = 40  # of a value, in characters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explained:
-    """What becomes of a stage and why.
+class StageExplanation:
+    """Whether a stage would run, and why.
 
     Attributes:
         kind: Its kind.
         key: Its key.
-        state: "not needed" where all that would use it is stored.
-        nearest: Key of the artifact that it is compared with; None if it is stored, or none is.
-        reasons: Differences from that, one sentence each.
+        state: "not needed" if all stages that use it are stored.
+        nearest: Key of the artifact that it is compared with, if it would run and there is one.
+        reasons: Differences from that artifact, one sentence each.
     """
 
     kind: str
@@ -37,110 +37,94 @@ class Explained:
 
 
 @one_state()
-def explain(graph: Graph, store: Store) -> list[Explained]:
+def explain(graph: Graph, store: Store) -> list[StageExplanation]:
     """Explain every stage of a graph, inputs first."""
     stored = {key for key, stage in graph.stages.items() if store.has(stage.kind, key)}
     todo = set(missing(graph, lambda stage: stage.key in stored))
     kinds = {graph.stages[key].kind for key in todo}
     metas = [meta for meta in store.entries() if meta["kind"] in kinds]
-    explained = []
+    explanations = []
     for key, stage in graph.stages.items():
-        if key in todo:
-            fitting = [meta for meta in metas if meta["kind"] == stage.kind]
-            nearest, reasons = _compared(stage, fitting, todo)
-            explained.append(
-                Explained(
-                    kind=stage.kind, key=key, state="would run", nearest=nearest, reasons=reasons
-                )
-            )
-        else:
-            state: State = "stored" if key in stored else "not needed"
-            explained.append(Explained(kind=stage.kind, key=key, state=state))
-    return explained
+        state: State = "would run" if key in todo else "stored" if key in stored else "not needed"
+        nearest, reasons = _compare(stage, metas, todo) if key in todo else (None, ())
+        explanation = StageExplanation(
+            kind=stage.kind, key=key, state=state, nearest=nearest, reasons=reasons
+        )
+        explanations.append(explanation)
+    return explanations
 
 
-def _compared(
-    stage: Stage, metas: Iterable[Mapping[str, Any]], todo: set[str]
+def _compare(
+    stage: Stage, metas: Sequence[Mapping[str, Any]], todo: set[str]
 ) -> tuple[str | None, tuple[str, ...]]:
-    compared = [
-        (meta, list(_differences(meta["args"], stage.args)), list(_inputs(meta, stage, todo)))
+    """Return the artifact with the fewest differences, and these."""
+    candidates = [
+        ([*_compare_args(meta["args"], stage.args), *_compare_inputs(meta, stage, todo)], meta)
         for meta in metas
+        if meta["kind"] == stage.kind
     ]
-    if not compared:
+    if not candidates:
         return None, (f"No artifact of the kind {stage.kind} is stored.",)
-    meta, args, inputs = min(
-        compared, key=lambda one: (len(one[1]) + len(one[2]), _code_apart(one[0], stage))
-    )
-    reasons = [*(f"{_named(path)}: {old} → {new}" for path, old, new in args), *inputs]
-    reasons += _code(meta, stage, alone=not reasons)
-    return meta["key"], tuple(reasons)
+    reasons, meta = min(candidates, key=lambda pair: (len(pair[0]), _count_code(pair[1], stage)))
+    if "code" not in meta:
+        code = [] if reasons else ["The code differs; the artifact does not list its modules."]
+    else:
+        changed = [path for path, _, _ in _list_differences(meta["code"], stage.code)]
+        code = [f"The code differs: {', '.join(changed)}."] if changed else []
+    return meta["key"], (*reasons, *code)
 
 
-def _named(path: str) -> str:
-    """Say what an argument of this path is: the data themselves, their card, or an argument."""
-    if path.startswith("checksums."):
-        return f"The raw file {path.removeprefix('checksums.')!r} differs, sha256"
-    if path.startswith("card."):
-        return f"The data set's card differs in {path.removeprefix('card.')}"
-    return f"The argument {path} differs"
+def _count_code(meta: Mapping[str, Any], stage: Stage) -> int:
+    """Count modules that differ; an artifact that does not list them is the least similar."""
+    if "code" not in meta:
+        return len(stage.code) + 1
+    return len(list(_list_differences(meta["code"], stage.code)))
 
 
-def _differences(old: Plain, new: Plain, path: str = "") -> Iterator[tuple[str, str, str]]:
+def _compare_args(old: Plain, new: Plain) -> Iterator[str]:
+    for path, before, after in _list_differences(old, new):
+        if path.startswith("checksums."):
+            name = f"The raw file {path.removeprefix('checksums.')!r} differs, sha256"
+        elif path.startswith("card."):
+            name = f"The data set's card differs in {path.removeprefix('card.')}"
+        else:
+            name = f"The argument {path} differs"
+        yield f"{name}: {before} → {after}"
+
+
+def _list_differences(old: Plain, new: Plain, path: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield path, old and new value of everything in which two plain values differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted({*old, *new}):
             inner = f"{path}.{name}" if path else name
             if name not in old:
-                yield inner, ABSENT, _shown(new[name])
+                yield inner, ABSENT, _format(new[name])
             elif name not in new:
-                yield inner, _shown(old[name]), ABSENT
+                yield inner, _format(old[name]), ABSENT
             else:
-                yield from _differences(old[name], new[name], inner)
-    elif _listed(old) != _listed(new):
-        yield path, _shown(old), _shown(new)
+                yield from _list_differences(old[name], new[name], inner)
+    elif _to_lists(old) != _to_lists(new):
+        yield path, _format(old), _format(new)
 
 
-def _listed(value: Plain) -> Plain:
-    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
+def _to_lists(value: Plain) -> Plain:
+    return [_to_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _shown(value: Plain) -> str:
-    text = str(_listed(value))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+def _format(value: Plain) -> str:
+    text = str(_to_lists(value))
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
 
 
-def _inputs(meta: Mapping[str, Any], stage: Stage, todo: set[str]) -> Iterator[str]:
-    for role, given in stage.inputs.items():
+def _compare_inputs(meta: Mapping[str, Any], stage: Stage, todo: set[str]) -> Iterator[str]:
+    for role, source in stage.inputs.items():
         old = meta["inputs"].get(role)
-        if old == given.key:
-            continue
-        what = f"{given.kind} {given.key[:8]}"
+        name = f"{source.kind} {source.key[:8]}"
         if old is None:
-            yield f"The input {role} is new: {what}."
-        elif given.key in todo:
-            yield f"The input {role} differs: {what} would run itself."
-        else:
-            yield f"The input {role} differs: {what}, not {old[:8]}."
+            yield f"The input {role} is new: {name}."
+        elif old != source.key and source.key in todo:
+            yield f"The input {role} differs: {name} would run itself."
+        elif old != source.key:
+            yield f"The input {role} differs: {name}, not {old[:8]}."
     for role in sorted(meta["inputs"].keys() - stage.inputs.keys()):
-        yield f"The input {role} is gone."
-
-
-def _code_apart(meta: Mapping[str, Any], stage: Stage) -> int:
-    """Count the modules that differ; an artifact that does not say is further away than any."""
-    if "code" not in meta:
-        return len(stage.code) + 1
-    return len(list(_differences(meta["code"], stage.code)))
-
-
-def _code(meta: Mapping[str, Any], stage: Stage, *, alone: bool) -> list[str]:
-    """Name the modules that differ.
-
-    Args:
-        meta: The artifact.
-        stage: The stage.
-        alone: Whether nothing else differs, so that it must be the code.
-    """
-    if "code" in meta:
-        changed = [path for path, _, _ in _differences(meta["code"], stage.code)]
-        return [f"The code differs: {', '.join(changed)}."] if changed else []
-    return ["The code differs; the artifact does not say in which modules."] if alone else []
+        yield f"The input {role} was removed."

@@ -1,50 +1,57 @@
-"""The loop: submit what is ready, take what ends, decide about failures, heed what is asked.
+"""The run loop: submit units that can start, collect results, retry failures, obey requests.
 
-Resume is the same loop: what the store holds is not submitted. A run with nothing missing starts no
-executor at all. Trials and their results are the tally's (`bench.runner.trial_status`).
+Resuming is the same loop: what is in the store is not submitted. A run with nothing missing starts
+no executor.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 
 from bench.config.scoped_cache import one_state
+from bench.errors import BenchError
+from bench.hashing import Job
+from bench.plan import Stage
 from bench.plan.graph import Unit
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner import run_directory
 from bench.runner.executors import Executor
-from bench.runner.logs import log_path, write_events
 from bench.runner.progress import RunProgress
-from bench.runner.resources import Shares
-from bench.runner.retry_policy import next_divisor
+from bench.runner.resources import ResourceEstimator, ResourceRequest
+from bench.runner.retry_policy import decide_retry
 from bench.runner.store import Store
-from bench.runner.trial_status import Tally
-from bench.runner.worker import Outcome, order
+from bench.runner.trial_status import TrialStatus
+from bench.runner.worker import TaskResult, make_task
 
-LOOK_EVERY = 0.5
-"""Seconds between looks at what other runs are making, and for what is asked."""
+POLL_SECONDS = 0.5
+"""Seconds between checks of other runs' locks and of cancel requests."""
+
+READS_RAW_FILES = ("prepare", "lists")
+"""Kinds of stages that read a data set's raw files."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What a run came to.
+class RunSummary:
+    """How a run ended.
 
     Attributes:
-        ok: Ids of the trials that ended well.
-        failed: Ids of the trials that failed, each with the reason.
-        skipped: Ids of the trials that could not start, each with the reason.
-        stages_run: Distinct stages made now.
-        stages_reused: Distinct stages that did not have to run, or that another driver, or a worker
-            of a killed one, made meanwhile.
-        seconds: Wall time.
+        ok: Ids of the trials that succeeded.
+        failed: Reasons by id of the trials that failed.
+        skipped: Reasons by id of the trials that could not start.
+        stages_run: Distinct stages computed now.
+        stages_reused: Distinct stages that did not have to run, or that another driver or a worker
+            of a killed one computed meanwhile.
+        seconds: Wall-clock time.
         interrupted: Whether Ctrl-C or `bench cancel` ended it.
     """
 
@@ -58,24 +65,25 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 all fine, 1 some cell failed or was skipped, 130 interrupted."""
+        """0 if all trials succeeded, 1 if one failed or was skipped, 130 if interrupted."""
         if self.interrupted:
             return 130
         return 1 if self.failed or self.skipped else 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class RunOptions:
     """Where a run reads and writes.
 
     Attributes:
-        store: Where artifacts lie.
+        store: The store of artifacts.
         results: Folder of the results.
         data_dir: Folder of the user's own raw files.
         model_path: The user's own folder of the backbone.
-        offline: Never touch the network.
-        quiet: Show no progress.
-        tell: Called with a trial's id when its result is there.
+        offline: Never use the network.
+        quiet: Print no progress.
+        trackers: Environment variables of trackers that receive live training curves.
+        on_result: Called with a trial's id when its result is written or up to date.
     """
 
     store: Store
@@ -84,212 +92,240 @@ class Options:
     model_path: Path | None = None
     offline: bool = False
     quiet: bool = False
-    tell: Callable[[str], None] = lambda trial: None
+    trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    on_result: Callable[[str], None] = lambda trial: None
+
+    def make_job(self, micro_batch_divisor: int = 1) -> Job:
+        """Return what stages receive; paths are absolute, since workers choose their own folder."""
+        return Job(
+            out=self.store.root,
+            data_dir=self.data_dir and self.data_dir.absolute(),
+            model_path=self.model_path and self.model_path.absolute(),
+            offline=self.offline,
+            micro_batch_divisor=micro_batch_divisor,
+        )
 
 
 @one_state()
-def run(trials: Sequence[Trial], *, options: Options, executor: Callable[[], Executor]) -> Summary:
+def run(
+    trials: Sequence[Trial], *, options: RunOptions, executor: Callable[[], Executor]
+) -> RunSummary:
     """Run what is missing for the trials and write their results.
 
     Args:
         trials: Planned trials; one with a `problem` is recorded as skipped.
         options: Where to read and write.
-        executor: Makes the executor; called only if something must run.
+        executor: Creates the executor; called only if a stage is missing.
     """
     started = time.monotonic()
-    tally = Tally(trials, options.store, options.results, options.tell)
-    ran: set[str] = set()
+    status = TrialStatus(trials, options.store, options.results, options.on_result)
+    computed: set[str] = set()
     interrupted = False
-    if tally.units:
-        run_directory.clear_dead(options.store)
-        unfinished = sorted(tally.planned.keys() - tally.recorded)
+    if status.units:
+        run_directory.remove_stale(options.store)
+        fetch_raw_files((status.graph.stages[key] for key in status.missing), options)
+        unfinished = sorted(status.planned.keys() - status.recorded)
         with (
-            run_directory.going_on(options.store.root, options.results, unfinished) as folder,
-            RunProgress(len(tally.missing), quiet=options.quiet) as progress,
+            run_directory.open_run_directory(
+                options.store.root, options.results, unfinished
+            ) as folder,
+            RunProgress(len(status.missing), quiet=options.quiet) as progress,
         ):
-            loop = _Loop(tally, options, folder, progress)
-            interrupted = loop.work_off(executor())
-            ran = loop.ran
-    skipped = tally.record_rest(interrupted=interrupted)
-    return Summary(
-        ok=tuple(sorted(tally.recorded)),
-        failed=tally.failed,
+            loop = _Loop(status, options, folder, progress)
+            interrupted = loop.run_units(executor())
+            computed = loop.computed
+    skipped = status.record_skipped(interrupted=interrupted)
+    return RunSummary(
+        ok=tuple(sorted(status.recorded)),
+        failed=status.failed,
         skipped=skipped,
-        stages_run=len(ran),
-        stages_reused=len(tally.graph.stages.keys() - tally.unfinished - ran),
+        stages_run=len(computed),
+        stages_reused=len(status.graph.stages.keys() - status.unfinished - computed),
         seconds=round(time.monotonic() - started, 3),
         interrupted=interrupted,
     )
 
 
+def fetch_raw_files(stages: Iterable[Stage], options: RunOptions) -> None:
+    """Fetch raw files before workers need them; an error is left to the stage to report."""
+    for stage in stages:
+        if stage.kind in READS_RAW_FILES and not options.store.has(stage.kind, stage.key):
+            from bench.stages.prepare import fetch_raw
+
+            args: dict[str, Any] = dict(stage.args)
+            with contextlib.suppress(BenchError):
+                fetch_raw(
+                    args["name"],
+                    args["checksums"],
+                    data_dir=options.data_dir,
+                    offline=options.offline,
+                )
+
+
 @dataclass
 class _Loop:
-    """The units of one run, from waiting to ended."""
+    """Runs the units of one run."""
 
-    tally: Tally
-    options: Options
+    status: TrialStatus
+    options: RunOptions
     folder: Path
     progress: RunProgress
     running: dict[str, Unit] = field(default_factory=dict)
-    elsewhere: dict[str, str] = field(default_factory=dict)  # unit -> key that another run makes
+    blocked: dict[str, str] = field(default_factory=dict)  # unit -> key that another run computes
     divisors: dict[str, int] = field(default_factory=dict)
-    ran: set[str] = field(default_factory=set)
-    looked: float = 0.0
-    told: bool = False
+    computed: set[str] = field(default_factory=set)
+    polled: float = 0.0
+    warned: bool = False
 
     def __post_init__(self) -> None:
-        # Those for a GPU first: they take longest, and no GPU should wait for CPUs.
-        self.waiting = sorted(self.tally.units.values(), key=lambda unit: unit.gpus == 0)
-        self.shares = Shares(self.options.store)
-        self.tally.log_reused()
+        # GPU units first: they take longest, and no GPU should wait for CPUs.
+        self.waiting = sorted(self.status.units.values(), key=lambda unit: unit.gpus == 0)
+        self.resources = ResourceEstimator(self.options.store, self.status.graph)
+        self.status.log_reused_stages()
 
-    def work_off(self, executor: Executor) -> bool:
-        """Run all units that can run; tell whether Ctrl-C or a request stopped it early."""
+    def run_units(self, executor: Executor) -> bool:
+        """Run all units that can run; return whether Ctrl-C or a request ended it early."""
         try:
             while self._submit_ready(executor):
                 if not self.running:
-                    time.sleep(LOOK_EVERY)
-                for outcome in executor.wait() if self.running else ():
-                    self._take(outcome)
-                self._look(executor)
+                    time.sleep(POLL_SECONDS)
+                for result in executor.wait() if self.running else ():
+                    self._handle_result(result)
+                self._poll(executor)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-            self.progress.note(
-                "Stopping; what has ended is being recorded. Ctrl-C again stops at once."
+            self.progress.print_line(
+                "Stopping after recording what has ended. Press Ctrl-C again to stop at once."
             )
-            for outcome in executor.interrupt():
-                self._take(outcome)
+            for result in executor.close():
+                self._handle_result(result)
             for unit in self.running.values():
-                self._log(unit, run_directory.event("interrupted"))
+                self._log_worker_events(unit, run_directory.make_event("interrupted"))
             return True
         finally:
             executor.close()
         return False
 
     def _submit_ready(self, executor: Executor) -> bool:
-        """Submit what can start now; tell whether there is anything to wait for."""
+        """Submit the units that can start; return whether there is anything to wait for."""
         for unit in list(self.waiting):
-            if not executor.has_room(1):
-                self._tell_of_no_room()
+            if not executor.has_capacity(ResourceRequest(threads=1)):
+                if not self.running and not self.warned:
+                    self.progress.print_line("No cluster node has free capacity; waiting for one.")
+                    self.warned = True
                 return True
-            if unit.parents & self.tally.unfinished or unit.id in self.elsewhere:
+            if unit.parents & self.status.unfinished or unit.id in self.blocked:
                 continue
-            share = self.shares.of(unit)
-            if not executor.has_room(share.threads, share.gpus, share.memory_mib):
+            request = self.resources.estimate(unit)
+            if not executor.has_capacity(request):
                 continue
             self.waiting.remove(unit)
             self.running[unit.id] = unit
-            given = order(
+            task = make_task(
                 unit,
                 store=self.options.store.root,
-                data_dir=self.options.data_dir,
-                model_path=self.options.model_path,
-                offline=self.options.offline,
-                divisor=self.divisors.get(unit.id, 1),
-                share=share,
-                live=self.folder,
-                about=_describe(unit),
-                attempt=self.tally.num_attempts(unit) + 1,
+                job=self.options.make_job(self.divisors.get(unit.id, 1)),
+                resources=request,
+                run_directory=self.folder,
+                trackers=self.options.trackers,
+                description=_describe(unit),
+                attempt=self.status.count_failed_attempts(unit) + 1,
             )
-            executor.submit(given)
-        return bool(self.running or self.elsewhere)
+            executor.submit(task)
+        return bool(self.running or self.blocked)
 
-    def _tell_of_no_room(self) -> None:
-        if not self.running and not self.told:
-            self.progress.note("No node of the cluster has room; waiting for one.")
-            self.told = True
-
-    def _look(self, executor: Executor) -> None:
-        """Now and then: see what other runs have ended, and what is asked of this one."""
-        if time.monotonic() < self.looked + LOOK_EVERY:
+    def _poll(self, executor: Executor) -> None:
+        """Every `POLL_SECONDS`, check what other runs have finished, and cancel requests."""
+        if time.monotonic() < self.polled + POLL_SECONDS:
             return
-        self.looked = time.monotonic()
-        self.elsewhere = {
-            name: key for name, key in self.elsewhere.items() if self._is_being_made(key)
-        }
-        asked = run_directory.cancelled(self.folder)
-        if run_directory.EVERYTHING in asked:
-            raise KeyboardInterrupt  # Ctrl-C from afar
-        stopped = self.tally.cancel(asked)
+        self.polled = time.monotonic()
+        self.blocked = {unit: key for unit, key in self.blocked.items() if self._is_locked(key)}
+        requests = run_directory.read_cancel_requests(self.folder)
+        if run_directory.ALL_TRIALS in requests:
+            raise KeyboardInterrupt  # the same as Ctrl-C
+        stopped = self.status.cancel_trials(requests)
         for unit in [*self.running.values(), *self.waiting] if stopped else ():
-            if not self.tally.is_wanted(unit):
-                self._drop(unit, executor)
-        write_events(self.options.results, stopped, [run_directory.event("cancelled")])
+            if not self.status.is_needed(unit):
+                self._cancel(unit, executor)
+        run_directory.write_events(
+            self.options.results, stopped, [run_directory.make_event("cancelled")]
+        )
 
-    def _is_being_made(self, key: str) -> bool:
-        kind = self.tally.graph.stages[key].kind
+    def _is_locked(self, key: str) -> bool:
+        kind = self.status.graph.stages[key].kind
         try:
             with self.options.store.lock(kind, key).acquire(timeout=0):
                 return False
         except Timeout:
             return True
 
-    def _drop(self, unit: Unit, executor: Executor) -> None:
+    def _cancel(self, unit: Unit, executor: Executor) -> None:
         if self.running.pop(unit.id, None):
             executor.cancel(unit.id)
-            self.ran |= self._sealed(unit)
-            self._log(unit)
+            self.computed |= self._find_stored(unit)
+            self._log_worker_events(unit)
         else:
             self.waiting.remove(unit)
-            self.elsewhere.pop(unit.id, None)
-        self.progress.note(f"{_describe(unit)}: cancelled.")
+            self.blocked.pop(unit.id, None)
+        self.progress.print_line(f"{_describe(unit)}: cancelled.")
 
-    def _take(self, outcome: Outcome) -> None:
-        unit = self.running.pop(outcome.unit)
-        self.ran |= set(outcome.ran)
-        if outcome.elsewhere:
-            self._log(unit)
-            self.elsewhere[unit.id] = outcome.elsewhere
+    def _handle_result(self, result: TaskResult) -> None:
+        unit = self.running.pop(result.unit)
+        self.computed |= set(result.computed)
+        if result.waiting_for:
+            self._log_worker_events(unit)
+            self.blocked[unit.id] = result.waiting_for
             self.waiting.append(unit)
-        elif outcome.failure is None:
-            self._log(unit)
-            self.progress.stages(len(unit.stages), _describe(unit))
-            self.tally.finish(unit)
+        elif result.failure is None:
+            self._log_worker_events(unit)
+            self.progress.add_stages(len(unit.stages), _describe(unit))
+            self.status.finish_unit(unit)
         else:
-            self._take_failure(unit, outcome)
+            self._handle_failure(unit, result)
 
-    def _take_failure(self, unit: Unit, outcome: Outcome) -> None:
-        assert outcome.failure is not None
-        if outcome.failure in ("worker died", "timeout"):
-            self.ran |= self._sealed(unit)  # the worker could not say so itself
-        said = {"failure": outcome.failure, "stage": outcome.stage, "error": outcome.message}
-        self._log(unit, run_directory.event("failed", **said, trace=outcome.trace))
+    def _handle_failure(self, unit: Unit, result: TaskResult) -> None:
+        assert result.failure is not None
+        if result.failure in ("worker died", "timeout"):
+            self.computed |= self._find_stored(unit)  # the worker could not report them
+        fields = {"failure": result.failure, "stage": result.stage, "error": result.message}
+        self._log_worker_events(
+            unit, run_directory.make_event("failed", **fields, trace=result.trace)
+        )
         divisor = self.divisors.get(unit.id, 1)
         attempt = Attempt(
-            failure=outcome.failure,
-            message=outcome.message,
-            stage=outcome.stage,
+            failure=result.failure,
+            message=result.message,
+            stage=result.stage,
             micro_batch_divisor=divisor,
         )
-        history = self.tally.attempted(unit, attempt)
-        divisor_then = next_divisor([one.failure for one in history], divisor)
-        where = f"{_describe(unit)}: {outcome.failure}: {outcome.message}"
-        if divisor_then is not None:
-            self.divisors[unit.id] = divisor_then
+        attempts = self.status.add_failed_attempt(unit, attempt)
+        next_divisor = decide_retry([attempt.failure for attempt in attempts], divisor)
+        message = f"{_describe(unit)}: {result.failure}: {result.message}"
+        if next_divisor is not None:
+            self.divisors[unit.id] = next_divisor
             self.waiting.append(unit)
-            self.progress.note(f"{where} Trying again (micro-batch divisor {divisor_then}).")
+            self.progress.print_line(f"{message} Retrying (micro-batch divisor {next_divisor}).")
             return
-        log = log_path(self.options.results, min(unit.trials))
-        self.progress.note(f"{where} (log: {log})")
-        self.tally.give_up(unit, f"{outcome.stage or 'the unit'}: {outcome.message}")
+        log = run_directory.get_log_path(self.options.results, min(unit.trials))
+        self.progress.print_line(f"{message} (log: {log})")
+        self.status.abandon_unit(unit, f"{result.stage or 'the unit'}: {result.message}")
 
-    def _log(self, unit: Unit, *more: run_directory.Event) -> None:
-        """Move what a worker wrote into the logs of the trials; `more` happened to that worker."""
-        path = run_directory.events_path(self.folder, unit.id)
-        first, *events = run_directory.read_events(path) or [run_directory.event("taken")]
+    def _log_worker_events(self, unit: Unit, *more: run_directory.Event) -> None:
+        """Move the events of a worker, and further ones about it, into the logs of its trials."""
+        path = run_directory.get_events_path(self.folder, unit.id)
+        first, *events = run_directory.read_events(path) or [run_directory.make_event("assigned")]
         path.unlink(missing_ok=True)
-        worker = {"host": first["host"], "pid": first["pid"]}
-        attempt = {"attempt": self.tally.num_attempts(unit) + 1}
-        self.tally.log(unit, [one | worker | attempt for one in (*events, *more)])
+        attempt = self.status.count_failed_attempts(unit) + 1
+        worker = {"host": first["host"], "pid": first["pid"], "attempt": attempt}
+        self.status.log_events(unit, [event | worker for event in (*events, *more)])
 
-    def _sealed(self, unit: Unit) -> set[str]:
-        """Return what is in the store of a unit whose worker could not say what it made."""
+    def _find_stored(self, unit: Unit) -> set[str]:
         store = self.options.store
         return {stage.key for stage in unit.stages if store.has(stage.kind, stage.key)}
 
 
 def _describe(unit: Unit) -> str:
-    """Name a unit by its kinds and by the trial it belongs to, or how many share it."""
+    """Name a unit by its kinds and by its trial, or by the number of trials that share it."""
     kinds = " → ".join(dict.fromkeys(stage.kind for stage in unit.stages))
     names = sorted(unit.trials)
     return f"{names[0]} ({kinds})" if len(names) == 1 else f"{kinds}, for {len(names)} trials"

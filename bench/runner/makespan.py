@@ -1,29 +1,30 @@
-"""How long units of work take on so many CPUs and GPUs, by doing them as the loop would.
+"""Simulated makespan of tasks on a number of CPUs and GPUs.
 
-The loop (`bench.runner.loop`) takes units for a GPU first, else in the plan's order, and starts
-each whose inputs are there and for which there is room; so does this, on paper.
+Follows the loop (`bench.runner.loop`): GPU tasks first, else in the order of the plan, and each
+task starts as soon as its inputs exist and it fits.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class SimulatedTask:
     """A unit of work.
 
     Attributes:
-        seconds: What it takes.
-        threads: CPUs that it wants; more than there are share those.
-        gpus: Share of a GPU that it wants where there is one.
-        parents: Numbers of the tasks that must end first.
-        first: Whether it goes before those that are not.
+        seconds: Its duration.
+        threads: CPUs that it requests; reduced to those there are.
+        gpus: Fraction of a GPU that it requests; reduced likewise.
+        parents: Indices of the tasks that must end first.
+        first: Whether it starts before tasks that are not `first`.
     """
 
     seconds: float
@@ -33,80 +34,58 @@ class Task:
     first: bool = False
 
 
-@dataclass
-class _Room:
-    """What is free."""
-
-    cpus: int
-    gpus: float
-
-    def fits(self, cpus: int, gpus: float) -> bool:
-        return cpus <= self.cpus and gpus <= self.gpus + ROUNDING
-
-
-@dataclass
-class _Ready:
-    """Tasks that may start, by what they ask for, each in the order in which they are looked at."""
-
-    tasks: Sequence[Task]
-    total: _Room
-    waiting: dict[tuple[int, float], list[tuple[bool, int]]] = field(default_factory=dict)
-
-    def asks(self, number: int) -> tuple[int, float]:
-        task = self.tasks[number]
-        return min(task.threads, self.total.cpus), min(task.gpus, self.total.gpus)
-
-    def add(self, number: int) -> None:
-        queue = self.waiting.setdefault(self.asks(number), [])
-        heapq.heappush(queue, (not self.tasks[number].first, number))
-
-    def take(self, free: _Room) -> int | None:
-        """Return the first one that fits."""
-        fitting = [queue for asked, queue in self.waiting.items() if queue and free.fits(*asked)]
-        return heapq.heappop(min(fitting, key=lambda queue: queue[0]))[1] if fitting else None
-
-
-def makespan(tasks: Sequence[Task], *, cpus: int, gpus: float) -> float:
-    """Return the seconds from the first task's start to the last one's end."""
-    free, now = _Room(cpus, gpus), 0.0
-    ready = _Ready(tasks, _Room(cpus, gpus))
+def simulate_makespan(tasks: Sequence[SimulatedTask], *, cpus: int, gpus: float) -> float:
+    """Return the seconds from the start of the first task to the end of the last."""
+    free_cpus, free_gpus, now = cpus, gpus, 0.0
+    requests = [(min(task.threads, cpus), min(task.gpus, gpus)) for task in tasks]
+    # One queue per request: only its head can be the next task that fits.
+    queues: dict[tuple[int, float], list[tuple[bool, int]]] = defaultdict(list)
     children: list[list[int]] = [[] for _ in tasks]
-    waits_for = [len(task.parents) for task in tasks]
-    for number, task in enumerate(tasks):
+    num_pending = [len(task.parents) for task in tasks]
+
+    def enqueue(index: int) -> None:
+        heapq.heappush(queues[requests[index]], (not tasks[index].first, index))
+
+    for index, task in enumerate(tasks):
         for parent in task.parents:
-            children[parent].append(number)
+            children[parent].append(index)
         if not task.parents:
-            ready.add(number)
+            enqueue(index)
     running: list[tuple[float, int]] = []
     while True:
-        while (taken := ready.take(free)) is not None:
-            asked = ready.asks(taken)
-            free.cpus, free.gpus = free.cpus - asked[0], free.gpus - asked[1]
-            heapq.heappush(running, (now + tasks[taken].seconds, taken))
+        while fitting := [
+            queue
+            for (needed_cpus, needed_gpus), queue in queues.items()
+            if queue and needed_cpus <= free_cpus and needed_gpus <= free_gpus + ROUNDING
+        ]:
+            _, index = heapq.heappop(min(fitting, key=lambda queue: queue[0]))
+            free_cpus -= requests[index][0]
+            free_gpus -= requests[index][1]
+            heapq.heappush(running, (now + tasks[index].seconds, index))
         if not running:
-            assert not any(waits_for), "tasks wait for one another"
+            assert not any(num_pending), "tasks wait for each other"
             return now
         now, ended = heapq.heappop(running)
-        asked = ready.asks(ended)
-        free.cpus, free.gpus = free.cpus + asked[0], free.gpus + asked[1]
+        free_cpus += requests[ended][0]
+        free_gpus += requests[ended][1]
         for child in children[ended]:
-            waits_for[child] -= 1
-            if not waits_for[child]:
-                ready.add(child)
+            num_pending[child] -= 1
+            if not num_pending[child]:
+                enqueue(child)
 
 
-def critical_path(tasks: Sequence[Task]) -> list[int]:
-    """Return the chain of tasks that takes longest, first to last: no machine is quicker."""
-    parents = {number: task.parents for number, task in enumerate(tasks)}
+def find_critical_path(tasks: Sequence[SimulatedTask]) -> list[int]:
+    """Return the longest chain of tasks, first to last: a lower bound on any machine."""
+    parents = {index: task.parents for index, task in enumerate(tasks)}
     ends: dict[int, float] = {}
-    before: dict[int, int | None] = {}
-    for number in TopologicalSorter(parents).static_order():
-        latest = max(parents[number], key=ends.__getitem__, default=None)
-        before[number] = latest
-        ends[number] = tasks[number].seconds + (0.0 if latest is None else ends[latest])
-    last: int | None = max(ends, key=ends.__getitem__, default=None)
+    previous: dict[int, int | None] = {}
+    for index in TopologicalSorter(parents).static_order():
+        latest = max(parents[index], key=ends.__getitem__, default=None)
+        previous[index] = latest
+        ends[index] = tasks[index].seconds + (0.0 if latest is None else ends[latest])
+    current: int | None = max(ends, key=ends.__getitem__, default=None)
     chain: list[int] = []
-    while last is not None:
-        chain.append(last)
-        last = before[last]
+    while current is not None:
+        chain.append(current)
+        current = previous[current]
     return chain[::-1]

@@ -1,68 +1,52 @@
-"""What a person sees while a run goes on: a live bar on a terminal, plain lines elsewhere."""
+"""Progress on standard error: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 class RunProgress:
-    """Counts stages as they end; everything goes to standard error.
+    """Counts stages as they end, used in a `with` block.
 
     Args:
         total: Stages that will run.
-        quiet: Say nothing.
+        quiet: Print nothing.
     """
 
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         self._total = total
         self._done = 0
         self._started = time.monotonic()
-        self._quiet = quiet
-        self._bar: Progress | None = None
-        if sys.stderr.isatty() and not quiet and total:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-            )
-            self._task = self._bar.add_task("stages", total=total)
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("stages", total=total)
 
     def __enter__(self) -> RunProgress:
-        if self._bar is not None:
-            self._bar.start()
+        self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
-    def stages(self, num: int, what: str) -> None:
-        """Count stages that ended well."""
+    def add_stages(self, num: int, description: str) -> None:
+        """Count stages that succeeded."""
         self._done += num
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, description=what)
-        elif not self._quiet:
+        self._bar.update(self._task, completed=self._done, description=description)
+        if self._bar.disable:
             seconds = time.monotonic() - self._started
-            self._say(f"[{self._done}/{self._total}] {seconds:6.1f} s  {what}")
+            self.print_line(f"[{self._done}/{self._total}] {seconds:6.1f} s  {description}")
 
-    def note(self, text: str) -> None:
-        """Say something that is worth a line of its own: a retry, a failure."""
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
-        elif not self._quiet:
-            self._say(text)
-
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+    def print_line(self, text: str) -> None:
+        """Print a line of its own, e.g. about a retry or a failure."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,7 +1,7 @@
-"""The Ray executor: a unit is a task; its threads are the task's CPUs.
+"""The Ray executor: each task is a Ray task that requests CPUs, a GPU fraction and memory.
 
-Ray's own retries are off (`max_retries=0`); a dead worker or node, an out-of-memory kill or a hang
-comes back as an outcome, and the policy decides. Nodes may come and go while it runs.
+Ray's own retries are off (`max_retries=0`): a dead worker or node, an out-of-memory kill or a
+timeout comes back as a result, and the retry policy decides. Nodes may join and leave.
 """
 
 from __future__ import annotations
@@ -10,70 +10,47 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError, WorkerCrashedError
 
 from bench.config.search_path import user_folders
 from bench.errors import BenchError
-from bench.runner.executors import PATIENCE
-from bench.runner.worker import Failure, Order, Outcome, has_begun, work
+from bench.runner.executors import THREAD_ENVIRONMENT
+from bench.runner.resources import ResourceRequest
+from bench.runner.worker import Failure, TaskResult, TaskSpec, has_started, run_task
 
-OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values travel
-ROUNDING = 1e-6  # shares of a GPU are sums of fractions
-LOOK_EVERY = 0.5  # seconds between looks at the clock while waiting
-COUNT_EVERY = 2.0  # seconds between looks at the cluster's nodes
+OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values are sent
+ROUNDING = 1e-6  # GPU fractions are summed
+POLL_SECONDS = 0.5
+NODE_POLL_SECONDS = 2.0
 MIB = 2**20
 
-
-@dataclass(frozen=True, kw_only=True)
-class Capacity:
-    """What there is, or what is asked for."""
-
-    cpus: float = 0.0
-    gpus: float = 0.0
-    memory_mib: float = 0.0
-
-    def __add__(self, other: Capacity) -> Capacity:
-        return Capacity(
-            cpus=self.cpus + other.cpus,
-            gpus=self.gpus + other.gpus,
-            memory_mib=self.memory_mib + other.memory_mib,
-        )
-
-    def __sub__(self, other: Capacity) -> Capacity:
-        return Capacity(
-            cpus=self.cpus - other.cpus,
-            gpus=self.gpus - other.gpus,
-            memory_mib=self.memory_mib - other.memory_mib,
-        )
-
-    def within(self, other: Capacity) -> bool:
-        """Tell whether it is no more than another."""
-        rest = other - self
-        return min(rest.cpus, rest.gpus, rest.memory_mib) > -ROUNDING
-
-
-NOTHING = Capacity()
+Capacity: TypeAlias = np.ndarray
+"""CPUs, GPUs and memory in MiB; shape (3,)."""
 
 
 @dataclass(kw_only=True)
-class Running:
-    """A task: what was ordered, what it was given, when its worker was first seen at it."""
+class RunningTask:
+    """A submitted task, what it occupies, and when its worker was first seen to have started."""
 
-    order: Order
-    given: Capacity
-    since: float | None = None
+    spec: TaskSpec
+    occupied: Capacity
+    started: float | None = None
 
 
 class RayExecutor:
-    """Runs units as Ray tasks on this machine, or on a cluster.
+    """Runs units as Ray tasks on this machine or on a cluster.
 
     Args:
         address: A running cluster's address; None starts Ray here for this run.
-        time_limit: Seconds that a unit may take; None for no limit.
+        time_limit: Seconds that a task may take; None for no limit.
         num_cpus: CPUs that Ray may use here; None for all of them.
+
+    Raises:
+        BenchError: Ray cannot start.
     """
 
     def __init__(
@@ -89,136 +66,111 @@ class RayExecutor:
             "object_store_memory": OBJECT_STORE_BYTES,
             "include_dashboard": False,
         }
-        # Absolute, since a worker's working folder is Ray's affair.
+        # Absolute paths, since Ray chooses a worker's working folder.
         folders = os.pathsep.join(map(str, user_folders()))
-        carried = {name: os.environ.get(name, value) for name, value in PATIENCE.items()}
-        carried |= {"BENCH_PATH": folders} if folders else {}
+        env_vars = {name: os.environ.get(name, value) for name, value in THREAD_ENVIRONMENT.items()}
+        env_vars |= {"BENCH_PATH": folders} if folders else {}
         try:
             ray.init(
                 address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": carried},
+                runtime_env={"env_vars": env_vars},
                 **(local if address is None else {}),
             )
-        except Exception as error:  # Ray has none of its own here; a start-up timeout is a bare one
+        except Exception as error:  # Ray raises a bare one where starting takes too long
             raise BenchError(f"Ray could not start: {error}.", "Try --executor inline.") from error
-        self._task = ray.remote(max_retries=0)(work)
+        self._run_task = ray.remote(max_retries=0)(run_task)
         self._time_limit = time_limit
-        self._running: dict[Any, Running] = {}
-        self._used = NOTHING
-        self._count()
+        self._running: dict[Any, RunningTask] = {}
+        self._count_nodes()
 
-    def has_room(self, threads: int, gpus: float = 0.0, memory_mib: float = 0.0) -> bool:
-        """Tell whether enough is free of the cluster's CPUs, GPUs and memory."""
-        if time.monotonic() > self._counted + COUNT_EVERY:
-            self._count()
-        asked = self._given(threads, gpus, memory_mib)
-        return (self._used + asked).within(self._total)
+    def has_capacity(self, request: ResourceRequest) -> bool:
+        """Return whether enough of the cluster's CPUs, GPUs and memory is free."""
+        if time.monotonic() > self._counted + NODE_POLL_SECONDS:
+            self._count_nodes()
+        occupied = sum((task.occupied for task in self._running.values()), start=np.zeros(3))
+        return bool(np.all(occupied + self._fit_to_node(request) <= self._total + ROUNDING))
 
-    def _count(self) -> None:
-        """Look what the nodes have that are there now: in all, and the most that one has."""
-        nodes = [
-            Capacity(
-                cpus=node["Resources"].get("CPU", 0.0),
-                gpus=node["Resources"].get("GPU", 0.0),
-                memory_mib=node["Resources"].get("memory", 0.0) / MIB,
-            )
-            for node in ray.nodes()  # type: ignore[no-untyped-call]
-            if node["Alive"]
-        ]
+    def _count_nodes(self) -> None:
+        """Read what the live nodes have in all, and the most that one of them has."""
+        resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        nodes = np.array(
+            [[node.get("CPU", 0), node.get("GPU", 0), node.get("memory", 0) / MIB]
+             for node in resources]
+        ).reshape(-1, 3)  # fmt: skip
         self._counted = time.monotonic()
-        self._total = sum(nodes, start=NOTHING)
-        self._most = Capacity(
-            cpus=max((node.cpus for node in nodes), default=0.0),
-            gpus=max((node.gpus for node in nodes), default=0.0),
-            memory_mib=max((node.memory_mib for node in nodes), default=0.0),
-        )
+        self._total: Capacity = nodes.sum(axis=0)
+        self._largest: Capacity = nodes.max(axis=0, initial=0.0)
 
-    def _given(self, threads: int, gpus: float, memory_mib: float) -> Capacity:
-        """Return what a unit is given, so that some node can hold it.
+    def _fit_to_node(self, request: ResourceRequest) -> Capacity:
+        """Reduce a request to what some node has: excess threads share its CPUs."""
+        wanted = np.array([request.threads, request.gpus, request.memory_mib], dtype=float)
+        fitted: Capacity = np.minimum(wanted, self._largest)
+        fitted[0] = max(1.0, fitted[0])
+        return fitted
 
-        More threads than a node has CPUs share those; without GPUs none is asked for.
-        """
-        return Capacity(
-            cpus=max(1.0, min(float(threads), self._most.cpus)),
-            gpus=min(gpus, self._most.gpus),
-            memory_mib=min(memory_mib, self._most.memory_mib),
-        )
+    def submit(self, task: TaskSpec) -> None:
+        """Start the Ray task."""
+        occupied = self._fit_to_node(task.resources)
+        cpus, gpus, memory_mib = occupied.tolist()
+        options = {"num_cpus": cpus, "num_gpus": gpus, "memory": int(memory_mib * MIB) or None}
+        reference = self._run_task.options(**options).remote(task)
+        self._running[reference] = RunningTask(spec=task, occupied=occupied)
 
-    def submit(self, given: Order) -> None:
-        """Start the task."""
-        share = self._given(given.threads, given.gpus, given.memory_mib)
-        options = {
-            "num_cpus": share.cpus,
-            "num_gpus": share.gpus,
-            "memory": int(share.memory_mib * MIB) or None,
-        }
-        task = self._task.options(**options).remote(given)
-        self._used += share
-        self._running[task] = Running(order=given, given=share)
-
-    def wait(self) -> list[Outcome]:
-        """Wait a moment for tasks to end, or for one to outlast its limit."""
-        ended, _ = ray.wait(list(self._running), num_returns=1, timeout=LOOK_EVERY)
-        return [self._outcome(task) for task in ended] + [self._stop(task) for task in self._late()]
+    def wait(self) -> list[TaskResult]:
+        """Wait briefly for tasks to end or to exceed the time limit."""
+        ended, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL_SECONDS)
+        results = [self._collect(reference) for reference in ended]
+        for reference in self._find_late():
+            spec = self._stop(reference)
+            message = f"It ran longer than the limit of {self._time_limit:g} s and was stopped."
+            results.append(TaskResult(unit=spec.unit, failure="timeout", message=message))
+        return results
 
     def cancel(self, unit: str) -> None:
-        """Stop one task at once."""
-        for task in [task for task, one in self._running.items() if one.order.unit == unit]:
-            ray.cancel(task, force=True)
-            self._release(task)
+        """Kill the worker of a unit."""
+        for reference, task in list(self._running.items()):
+            if task.spec.unit == unit:
+                self._stop(reference)
 
-    def interrupt(self) -> list[Outcome]:
-        """Cancel what runs; what had ended by itself is still returned."""
-        tasks = list(self._running)
-        ended = ray.wait(tasks, num_returns=len(tasks), timeout=0)[0] if tasks else []
-        outcomes = [self._outcome(task) for task in ended]
-        for task in self._running:
-            ray.cancel(task, force=True)
-        self._running.clear()
-        return outcomes
-
-    def close(self) -> None:
-        """Leave Ray, and stop it where this run started it."""
+    def close(self) -> list[TaskResult]:
+        """Return what has ended, kill the rest, and leave Ray; stop it if this run started it."""
+        results = []
+        for reference in list(self._running):
+            if ray.wait([reference], timeout=0)[0]:
+                results.append(self._collect(reference))
+            else:
+                self._stop(reference)
         ray.shutdown()
+        return results
 
-    def _late(self) -> list[Any]:
-        """Return the tasks that ran too long since their worker began, not since their order."""
+    def _find_late(self) -> list[Any]:
+        """Return tasks over the time limit, which counts from the start of the worker."""
         if self._time_limit is None:
             return []
         now = time.monotonic()
-        for one in self._running.values():
-            if one.since is None and has_begun(one.order):
-                one.since = now
+        for task in self._running.values():
+            if task.started is None and has_started(task.spec):
+                task.started = now
         limit = now - self._time_limit
-        return [task for task, one in self._running.items() if (one.since or now) < limit]
+        return [key for key, task in self._running.items() if (task.started or now) < limit]
 
-    def _stop(self, task: Any) -> Outcome:
-        ray.cancel(task, force=True)
-        given = self._release(task)
-        message = f"It ran longer than the limit of {self._time_limit:g} s and was stopped."
-        return Outcome(unit=given.unit, failure="timeout", message=message)
+    def _stop(self, reference: Any) -> TaskSpec:
+        ray.cancel(reference, force=True)
+        return self._running.pop(reference).spec
 
-    def _release(self, task: Any) -> Order:
-        one = self._running.pop(task)
-        self._used -= one.given
-        return one.order
-
-    def _outcome(self, task: Any) -> Outcome:
-        given = self._release(task)
+    def _collect(self, reference: Any) -> TaskResult:
+        unit = self._running.pop(reference).spec.unit
+        failure: Failure = "worker died"
         try:
-            outcome: Outcome = ray.get(task)
+            result: TaskResult = ray.get(reference)
+            return result
         except OutOfMemoryError as error:
-            return _lost(given, "out of memory", f"The machine ran out of memory: {error}")
+            failure, message = "out of memory", f"The machine ran out of memory: {error}"
         except (WorkerCrashedError, TaskCancelledError) as error:
-            return _lost(given, "worker died", f"Its worker process died ({type(error).__name__}).")
+            message = f"Its worker process died ({type(error).__name__})."
         except RayError as error:
             cause = str(error).strip().rsplit("\n", 1)[-1]  # after the worker's own traceback
-            kind = type(error).__name__
-            return _lost(given, "worker died", f"Ray lost the task: {kind}: {cause}")
-        return outcome
-
-
-def _lost(given: Order, failure: Failure, message: str) -> Outcome:
-    return Outcome(unit=given.unit, failure=failure, message=message.split("\n")[0])
+            message = f"Ray lost the task: {type(error).__name__}: {cause}"
+        return TaskResult(unit=unit, failure=failure, message=message.split("\n")[0])

@@ -1,4 +1,4 @@
-"""What to do about a failure. Ray's own retries are off: they repeat hours of work unasked."""
+"""Retry policy: what happens after a failure. Ray's own retries are off."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ MAX_WORKER_DEATHS = 2
 MAX_DIVISOR = 64
 
 
-def next_divisor(failures: Sequence[Failure], divisor: int) -> int | None:
-    """Say with which micro-batch divisor a unit is tried again, or None to give it up.
+def decide_retry(failures: Sequence[Failure], divisor: int) -> int | None:
+    """Return the micro-batch divisor of the next attempt of a unit, or None to give it up.
 
-    A dead worker may be the machine's doing, so the unit is tried again as it was, twice. Out of
-    memory halves the micro-batch at the same global batch. An error or a hang would come again.
+    A dead worker may be the machine's fault: the unit is retried unchanged, twice. Out of memory
+    halves the micro-batch at the same global batch. An error or a timeout would occur again.
 
     Args:
         failures: All failures of the unit so far, the latest last.
-        divisor: The divisor of the latest try.
+        divisor: The divisor of the latest attempt.
     """
     latest = failures[-1]
     if latest == "worker died" and failures.count("worker died") <= MAX_WORKER_DEATHS:

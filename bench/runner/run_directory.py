@@ -1,9 +1,14 @@
-"""What a run shows while it goes on, and what it is asked, in the store that all its nodes see.
+"""Run directory in the shared store, and the permanent event logs of trials.
 
-<store>/.runs/<run>/run.json         who runs what; a node that cannot read it sees another disk
-<store>/.runs/<run>/lock             held by the driver, so that a dead run is known for one
-<store>/.runs/<run>/<unit>.jsonl     what a worker did, a line an event; touched while it lives
-<store>/.runs/<run>/cancel/<number>  a trial that somebody asked to stop; empty means all
+    <store>/.runs/<run>/run.json         who runs what; a node that cannot read it sees another disk
+    <store>/.runs/<run>/lock             held by the driver, so that a killed run is recognized
+    <store>/.runs/<run>/<unit>.jsonl     events of a unit's worker; touched as its heartbeat
+    <store>/.runs/<run>/cancel/<number>  id of a trial to cancel; empty cancels the whole run
+    <results>/logs/<trial>.jsonl         events of a trial's stages over all its runs
+
+Events of a stage: `reused` (was in the store), `started`, `ended` (with seconds), `waiting`
+(another run is computing it). Events of a unit: `failed`, `cancelled`, `interrupted`. Each has
+time, host, process and attempt. A shared stage is in the log of each of its trials.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,105 +33,95 @@ from bench.files import write_whole
 from bench.runner.store import BUILDING, Store
 
 RUNS = ".runs"
-SECONDS_BETWEEN_SIGNS = 5.0
-EVERYTHING = ""
-"""A request to cancel that names no trial: the whole run."""
+LOGS = "logs"
+HEARTBEAT_SECONDS = 5.0
+ALL_TRIALS = ""
+"""Content of a request that cancels the whole run."""
 
 Event: TypeAlias = dict[str, Any]
-Say: TypeAlias = Callable[..., None]
+LogEvent: TypeAlias = Callable[..., None]
 
 
-def event(name: str, **more: Any) -> Event:
-    """Return a line of a log: when, what, where."""
+def make_event(name: str, **fields: Any) -> Event:
+    """Return one log line: event, time, host, process and further fields."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "event": name,
         "host": platform.node(),
         "pid": os.getpid(),
-        **more,
+        **fields,
     }
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveRun:
-    """A run that goes on."""
+class ActiveRun:
+    """A run whose driver is alive."""
 
     folder: Path
     host: str
     pid: int
-    results: Path
     trials: tuple[str, ...]
 
-    def ask_to_cancel(self, trial: str = EVERYTHING) -> None:
-        """Leave a request; the driver finds it when it looks next."""
+    def request_cancel(self, trial: str = ALL_TRIALS) -> None:
+        """Write a cancel request, which the driver reads at its next poll."""
         write_whole(self.folder / "cancel" / secrets.token_hex(4), trial.encode())
 
-    def units(self) -> list[Event]:
-        """Describe what runs: unit, stage, seconds since its start and since the last sign."""
-        found = []
+    def list_units(self) -> list[Event]:
+        """Describe running units: stage, seconds since start and since the last heartbeat."""
+        units = []
         for path in sorted(self.folder.glob("*.jsonl")):
             events = read_events(path)
             try:
-                silent = time.time() - path.stat().st_mtime
-            except FileNotFoundError:  # it ended between the listing and the look
+                silence = time.time() - path.stat().st_mtime
+            except FileNotFoundError:  # the unit ended since the folder was listed
                 continue
             if events:
-                began = datetime.fromisoformat(events[0]["time"])
-                stages = [one["stage"] for one in events if "stage" in one]
-                found.append(
+                first, start = events[0], datetime.fromisoformat(events[0]["time"])
+                stages = [event["stage"] for event in events if "stage" in event]
+                units.append(
                     {
-                        "unit": events[0]["unit"],
-                        "about": events[0]["about"],
+                        **{key: first[key] for key in ("unit", "description", "attempt")},
                         "stage": stages[-1] if stages else "",
-                        "attempt": events[0]["attempt"],
-                        "host": events[0]["host"],
-                        "pid": events[0]["pid"],
-                        "seconds": round((datetime.now(UTC) - began).total_seconds(), 1),
-                        "last_sign_seconds": round(max(0.0, silent), 1),
+                        **{key: first[key] for key in ("host", "pid")},
+                        "seconds": round((datetime.now(UTC) - start).total_seconds(), 1),
+                        "seconds_since_heartbeat": round(max(0.0, silence), 1),
                     }
                 )
-        return found
+        return units
 
 
 @contextmanager
-def going_on(store: Path, results: Path, trials: Sequence[str]) -> Iterator[Path]:
-    """Announce a run; yield its folder, which is gone when it ends."""
+def open_run_directory(store: Path, results: Path, trials: Sequence[str]) -> Iterator[Path]:
+    """Announce a run and yield its folder, which is removed when the run ends."""
     folder = store / RUNS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     folder.mkdir(parents=True)
     with FileLock(folder / "lock"):
-        about = event("started", results=str(results.absolute()), trials=list(trials))
-        write_whole(folder / "run.json", json.dumps(about).encode())
+        content = make_event("started", results=str(results.absolute()), trials=list(trials))
+        write_whole(folder / "run.json", json.dumps(content).encode())
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def live_runs(store: Path, results: Path) -> list[LiveRun]:
-    """Return the runs that go on and write to a results folder."""
-    found = []
+def find_active_runs(store: Path, results: Path) -> list[ActiveRun]:
+    """Return the runs in progress that write to a results folder."""
+    runs = []
     for path in sorted((store / RUNS).glob("*/run.json")):
         try:
-            about = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes())
         except FileNotFoundError:
             continue
-        if about["results"] == str(results.absolute()) and not _is_dead(path.parent):
-            found.append(
-                LiveRun(
-                    folder=path.parent,
-                    host=about["host"],
-                    pid=about["pid"],
-                    results=results,
-                    trials=tuple(about["trials"]),
-                )
-            )
-    return found
+        if content["results"] == str(results.absolute()) and not _is_stale(path.parent):
+            host, pid, trials = content["host"], content["pid"], tuple(content["trials"])
+            runs.append(ActiveRun(folder=path.parent, host=host, pid=pid, trials=trials))
+    return runs
 
 
-def clear_dead(store: Store) -> None:
-    """Remove what killed drivers and workers left; what somebody is building now is locked."""
+def remove_stale(store: Store) -> None:
+    """Remove the leftovers of killed drivers and workers; folders in use are locked."""
     for folder in (store.root / RUNS).glob("*"):
-        if (folder / "run.json").is_file() and _is_dead(folder):
+        if (folder / "run.json").is_file() and _is_stale(folder):
             shutil.rmtree(folder, ignore_errors=True)
     for folder in (store.root / BUILDING).glob("*-*-*"):
         kind, key, _ = folder.name.rsplit("-", 2)
@@ -137,34 +132,34 @@ def clear_dead(store: Store) -> None:
             continue
 
 
-def _is_dead(folder: Path) -> bool:
+def _is_stale(folder: Path) -> bool:
     try:
         with FileLock(folder / "lock").acquire(timeout=0):
             return True
     except Timeout:
         return False
-    except FileNotFoundError:  # it ended just now
+    except FileNotFoundError:  # the run ended meanwhile
         return True
 
 
-def sees(folder: Path) -> bool:
-    """Tell whether this node sees the run's own store, not another disk under the same path."""
+def is_visible(folder: Path) -> bool:
+    """Return whether this node sees the run's store, not another disk under the same path."""
     return (folder / "run.json").is_file()
 
 
-def cancelled(folder: Path) -> set[str]:
-    """Return the trials that somebody asked to stop."""
+def read_cancel_requests(folder: Path) -> set[str]:
+    """Return the ids of trials to cancel; `ALL_TRIALS` among them stands for the whole run."""
     paths = (folder / "cancel").glob("[!.]*")
     return {path.read_text(encoding="utf-8") for path in paths}
 
 
-def events_path(folder: Path, unit: str) -> Path:
-    """Return where a unit's worker writes what it does."""
+def get_events_path(folder: Path, unit: str) -> Path:
+    """Return the file to which a unit's worker writes its events."""
     return folder / f"{unit}.jsonl"
 
 
 def read_events(path: Path) -> list[Event]:
-    """Read events; a line that a killed worker left half is left out."""
+    """Read events; an incomplete last line, left by a killed worker, is dropped."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except FileNotFoundError:
@@ -173,36 +168,51 @@ def read_events(path: Path) -> list[Event]:
 
 
 @contextmanager
-def signs_of_life(folder: str, unit: str, **more: Any) -> Iterator[Say]:
-    """Yield what writes an event of a unit; meanwhile its file is touched every few seconds.
+def send_heartbeats(folder: Path | None, unit: str, **fields: Any) -> Iterator[LogEvent]:
+    """Yield a function that logs an event of a unit; its file is touched every few seconds.
 
     Args:
-        folder: The run's; empty where nobody looks.
+        folder: The run directory; None for no log and no heartbeat.
         unit: Id of the unit.
-        more: What the first event says besides.
+        fields: Further fields of the first event.
     """
-    if not folder:
-        yield lambda name, **more: None
+    if folder is None:
+        yield lambda name, **fields: None
         return
-    path = events_path(Path(folder), unit)
+    path = get_events_path(folder, unit)
 
-    def say(name: str, **more: Any) -> None:
+    def log_event(name: str, **fields: Any) -> None:
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event(name, **more)) + "\n")
+            file.write(json.dumps(make_event(name, **fields)) + "\n")
 
     ended = threading.Event()
 
     def touch() -> None:
-        while not ended.wait(SECONDS_BETWEEN_SIGNS):
+        while not ended.wait(HEARTBEAT_SECONDS):
             try:
                 os.utime(path)
-            except FileNotFoundError:  # the driver is gone or has given this try up
+            except FileNotFoundError:  # the driver has ended, or has given up this attempt
                 return
 
-    path.unlink(missing_ok=True)  # of an earlier try
-    say("taken", unit=unit, **more)
+    path.unlink(missing_ok=True)  # of an earlier attempt
+    log_event("assigned", unit=unit, **fields)
     threading.Thread(target=touch, daemon=True).start()
     try:
-        yield say
+        yield log_event
     finally:
         ended.set()
+
+
+def get_log_path(results: Path, trial: str) -> Path:
+    """Return the path of a trial's log."""
+    return results / LOGS / f"{trial}.jsonl"
+
+
+def write_events(results: Path, trials: Iterable[str], events: Sequence[Event]) -> None:
+    """Append events to the logs of some trials."""
+    text = "".join(json.dumps(event) + "\n" for event in events)
+    for trial in trials if text else ():
+        path = get_log_path(results, trial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)

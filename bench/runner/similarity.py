@@ -1,102 +1,131 @@
-"""What makes stages alike although their keys differ: equal work with other seeds or code.
+"""Similarity of stages: same configuration with another seed or code, same structure, workload.
 
-Stages of a plan and artifacts of a store are described alike, so that what one took tells what the
-other will take.
+Planned stages and stored artifacts are compared alike, so that what one took predicts another.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bench.hashing import Plain
+from bench.plan import Stage
+from bench.plan.graph import Graph
+from bench.runner.store import Store
 
-# In which of its inputs a stage's rows stand, the first that it has.
-ROWS = ("cases", "rows", "pairs", "train", "lists", "questions", "generated")
-PASSES = ("num_train_epochs", "epochs", "num_beams")
+ROW_INPUTS = ("cases", "rows", "pairs", "train", "lists", "questions", "generated")
+"""Inputs that hold a stage's rows; the first one that a stage has counts."""
+
+REPETITIONS = ("num_train_epochs", "epochs", "num_beams")
 NUM_ROWS = {"draw": "num", "sample": "num", "pairs": "max_pairs"}
 
-_spelled = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """A stage of a plan, or an artifact: what both say about themselves; inputs by key."""
+class StageInfo:
+    """What a planned stage and an artifact have in common; `inputs` by role as keys."""
 
     kind: str
     args: Mapping[str, Plain]
     inputs: Mapping[str, str]
 
 
-class Likeness:
-    """Tells which steps are alike.
+def describe_stage(stage: Stage) -> StageInfo:
+    """Describe a planned stage."""
+    inputs = {role: source.key for role, source in stage.inputs.items()}
+    return StageInfo(kind=stage.kind, args=stage.args, inputs=inputs)
+
+
+def describe_artifact(meta: Mapping[str, Any]) -> StageInfo:
+    """Describe an artifact by its metadata."""
+    return StageInfo(kind=meta["kind"], args=meta["args"], inputs=meta["inputs"])
+
+
+class StageHistory:
+    """The artifacts of some stores, compared with each other and with the stages of a plan.
 
     Args:
-        look_up: Returns the step of a key, or None where nothing is known about it.
+        stores: The stores; an artifact of an earlier store hides one of the same key.
+        graph: The plan.
+
+    Attributes:
+        metas: Metadata of the artifacts by key.
     """
 
-    def __init__(self, look_up: Callable[[str], Step | None]) -> None:
-        self._look_up = look_up
-        self._twins: dict[str, int] = {}  # by key
-        self._numbers: dict[Hashable, int] = {}
+    def __init__(self, stores: Iterable[Store], graph: Graph) -> None:
+        self.metas: dict[str, dict[str, Any]] = {}
+        for store in stores:
+            for meta in store.entries():
+                self.metas.setdefault(meta["key"], meta)
+        self._graph = graph
+        self._numbers: dict[str, int] = {}  # by key
+        self._configurations: dict[Hashable, int] = {}
 
-    def twin(self, key: str) -> int:
-        """Number steps so that those share one that differ in seeds and code alone."""
-        if key not in self._twins:
-            step = self._look_up(key)
-            name: Hashable = key  # what was made of something unknown is like nothing else
-            if step is not None:
-                inputs = tuple((role, self.twin(one)) for role, one in sorted(step.inputs.items()))
-                name = (step.kind, _spelled(_without_seeds(step.args)), inputs)
-            self._twins[key] = self._numbers.setdefault(name, len(self._numbers))
-        return self._twins[key]
+    def number_configuration(self, key: str) -> int:
+        """Return a number that stages share if they differ only in seeds and code."""
+        if key not in self._numbers:
+            info = self._find(key)
+            name: Hashable = key  # an unknown input makes a stage similar to no other
+            if info is not None:
+                inputs = tuple(
+                    (role, self.number_configuration(source))
+                    for role, source in sorted(info.inputs.items())
+                )
+                name = (info.kind, _encode(_drop_seeds(info.args)), inputs)
+            number = self._configurations.setdefault(name, len(self._configurations))
+            self._numbers[key] = number
+        return self._numbers[key]
 
-    def words(self, step: Step) -> Hashable:
-        """Name a step by its kind, its model and whatever of its arguments is no number."""
-        return step.kind, self._model(step), _spelled(_words(step.args))
+    def describe_structure(self, info: StageInfo) -> Hashable:
+        """Return a stage's kind, backbone, and arguments with every number replaced by 0."""
+        return info.kind, self._describe_backbone(info), _encode(_drop_numbers(info.args))
 
-    def _model(self, step: Step) -> str:
-        """Describe the untuned model that a step computes with; "" for none."""
-        if "backbone" not in step.inputs:
-            return ""
-        root = self._look_up(step.inputs["backbone"])
-        while root is not None and "backbone" in root.inputs:
-            root = self._look_up(root.inputs["backbone"])
-        return "?" if root is None else _spelled({"kind": root.kind, **root.args})
-
-    def amount(self, step: Step) -> float | None:
-        """Return rows × passes over them; None where the plan does not say how many rows."""
-        rows = self._rows(step)
-        if rows is None:
+    def estimate_workload(self, info: StageInfo) -> float | None:
+        """Return rows × repetitions; None if the plan does not state the number of rows."""
+        workload = self._count_rows(info)
+        if workload is None:
             return None
-        for name in PASSES:
-            passes = step.args.get(name, 1)
-            rows *= passes if isinstance(passes, int | float) else 1
-        return float(rows)
+        for name in REPETITIONS:
+            repetitions = info.args.get(name, 1)
+            workload *= repetitions if isinstance(repetitions, int | float) else 1
+        return float(workload)
 
-    def _rows(self, step: Step) -> float | None:
-        behind = next((step.inputs[role] for role in ROWS if role in step.inputs), None)
-        given = None if behind is None else self._look_up(behind)
-        rows = None if given is None else self._rows(given)
-        own = step.args.get(
-            {"draw": "num", "sample": "num", "pairs": "max_pairs"}.get(step.kind, "")
-        )
-        if not isinstance(own, int | float):
+    def _find(self, key: str) -> StageInfo | None:
+        if key in self._graph.stages:
+            return describe_stage(self._graph.stages[key])
+        return describe_artifact(self.metas[key]) if key in self.metas else None
+
+    def _describe_backbone(self, info: StageInfo) -> str:
+        """Describe the untuned model that a stage uses; "" for none."""
+        if "backbone" not in info.inputs:
+            return ""
+        root = self._find(info.inputs["backbone"])
+        while root is not None and "backbone" in root.inputs:
+            root = self._find(root.inputs["backbone"])
+        return "?" if root is None else _encode({"kind": root.kind, **root.args})
+
+    def _count_rows(self, info: StageInfo) -> float | None:
+        source = next((info.inputs[role] for role in ROW_INPUTS if role in info.inputs), None)
+        parent = None if source is None else self._find(source)
+        rows = None if parent is None else self._count_rows(parent)
+        limit = info.args.get(NUM_ROWS.get(info.kind, ""))
+        if not isinstance(limit, int | float):
             return rows
-        return own if rows is None else min(own, rows)
+        return limit if rows is None else min(limit, rows)
 
 
-def _without_seeds(value: Plain) -> Plain:
-    if isinstance(value, dict):  # a plain mapping; the general one is slow to ask for
-        return {name: _without_seeds(one) for name, one in value.items() if name != "seed"}
+def _drop_seeds(value: Plain) -> Plain:
+    if isinstance(value, dict):  # checking for a Mapping is slow
+        return {name: _drop_seeds(inner) for name, inner in value.items() if name != "seed"}
     return value
 
 
-def _words(value: Plain) -> Plain:
-    """Replace numbers by their kind; true and false are words."""
+def _drop_numbers(value: Plain) -> Plain:
     if isinstance(value, dict):
-        return {name: _words(one) for name, one in value.items()}
+        return {name: _drop_numbers(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_words(one) for one in value]
+        return [_drop_numbers(inner) for inner in value]
     return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value

@@ -1,11 +1,11 @@
-"""Artifacts: what a stage leaves under its key, written whole or not at all, never changed.
+"""The store: a content-addressed cache of stage outputs (artifacts), never changed once written.
 
     <store>/<kind>/<key>/          the payload
     <store>/<kind>/<key>/meta.json arguments, versions, seconds, peak memory, checksum of each file
 
-A folder is built under a temporary name, flushed to disk and renamed, so that what stands under a
-key is complete. A folder that does not fit its own checksums is moved aside and made again. Locks
-are the operating system's: they end with their owner, however it ends.
+A folder is built under a temporary name, flushed to disk and renamed, so that an artifact is either
+complete or absent. One that does not match its own checksums is moved aside and computed again.
+Locks are the operating system's and end with their owner.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Store:
     """A folder of artifacts.
 
     Args:
-        root: The folder; made when first written to.
+        root: The folder; created when first written to.
 
     Raises:
-        BenchError: Where the path is something other than a folder.
+        BenchError: The path is not a folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -48,33 +48,33 @@ class Store:
         self._verified: set[Path] = set()
 
     def folder(self, kind: str, key: str) -> Path:
-        """Return where the artifact lies or would lie."""
+        """Return the folder of an artifact, whether or not it exists."""
         return self.root / kind / key
 
     def meta(self, kind: str, key: str) -> dict[str, Any] | None:
-        """Return what is recorded of an artifact, or None where it is missing or torn."""
+        """Return the metadata of an artifact, or None if it is missing or incomplete."""
         folder = self.folder(kind, key)
         try:
             meta = json.loads((folder / META).read_bytes())
             sizes = {name: entry["size"] for name, entry in meta["files"].items()}
-            whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
-            return meta if whole and meta["key"] == key else None
+            complete = all((folder / name).stat().st_size == size for name, size in sizes.items())
+            return meta if complete and meta["key"] == key else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def has(self, kind: str, key: str) -> bool:
-        """Tell whether a complete artifact is there; one that is not is moved aside."""
+        """Return whether a complete artifact exists; an incomplete one is moved aside."""
         if self.meta(kind, key) is not None:
             return True
         if self.folder(kind, key).exists():
-            self._set_aside(kind, key, "is torn or foreign")
+            self._set_aside(kind, key, "is incomplete or belongs to another key")
         return False
 
     def open(self, kind: str, key: str) -> Path:
-        """Return an artifact's folder after checking every file against its checksum, once.
+        """Return an artifact's folder; its files are verified once per store object.
 
         Raises:
-            BenchError: Where it is not there or not as it was written.
+            BenchError: It is missing, or differs from what was written.
         """
         folder = self.folder(kind, key)
         meta = self.meta(kind, key)
@@ -85,22 +85,22 @@ class Store:
                     meta = None
                     break
         if meta is None:
-            raise BenchError(f"The artifact {kind}/{key} is missing or torn.", "Run again.")
+            raise BenchError(f"The artifact {kind}/{key} is missing or damaged.", "Run again.")
         self._verified.add(folder)
         return folder
 
     @contextmanager
     def building(self, kind: str, key: str) -> Iterator[Path]:
-        """Yield an empty folder to fill; it is removed unless `commit` took it."""
-        folder = self.root / BUILDING / f"{kind}-{key}-{secrets.token_hex(4)}"
-        folder.mkdir(parents=True)
+        """Yield an empty folder to fill; it is removed unless `commit` has moved it."""
+        folder = self._make_name(BUILDING, f"{kind}-{key}")
+        folder.mkdir()
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, kind: str, key: str, built: Path, meta: dict[str, Plain]) -> Path:
-        """Seal a filled folder with its meta.json and move it under its key."""
+        """Write meta.json into a filled folder and move the folder to its key."""
         files = {
             str(path.relative_to(built)): {"size": path.stat().st_size, "sha256": checksum(path)}
             for path in sorted(built.rglob("*"))
@@ -108,45 +108,46 @@ class Store:
         }
         record = {"kind": kind, "key": key, "files": files, **meta}
         (built / META).write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
-        for path in built.rglob("*"):
+        for path in (*built.rglob("*"), built):
             _flush(path)
-        _flush(built)
         target = self.folder(kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            self._set_aside(kind, key, "stood in the way of a new one")
+            self._set_aside(kind, key, "was in the way of a new one")
         built.rename(target)
         _flush(target.parent)
         return target
 
     def lock(self, kind: str, key: str) -> FileLock:
-        """Return the lock that whoever makes this artifact holds."""
+        """Return the lock that is held while the artifact is computed."""
         folder = self.root / LOCKS
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{kind}-{key}.lock")
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Yield the record of every complete artifact."""
+        """Yield the metadata of every complete artifact."""
         for path in sorted(self.root.glob(f"*/*/{META}")):
             meta = self.meta(path.parent.parent.name, path.parent.name)
             if meta is not None:
                 yield meta
 
     def remove(self, kind: str, key: str) -> int:
-        """Delete an artifact and return how many bytes that freed."""
+        """Delete an artifact; return its bytes. A kill leaves no half of it under its key."""
         meta = self.meta(kind, key)
-        folder = self.folder(kind, key)
-        trash = self.root / BUILDING / f"removed-{key}-{secrets.token_hex(4)}"
-        trash.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(trash)
+        trash = self._make_name(BUILDING, f"removed-{key}")
+        self.folder(kind, key).rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
         return sum(entry["size"] for entry in (meta or {"files": {}})["files"].values())
 
-    def _set_aside(self, kind: str, key: str, why: str) -> None:
-        target = self.root / ASIDE / f"{kind}-{key}-{secrets.token_hex(4)}"
-        target.parent.mkdir(parents=True, exist_ok=True)
+    def _set_aside(self, kind: str, key: str, reason: str) -> None:
+        target = self._make_name(ASIDE, f"{kind}-{key}")
         self.folder(kind, key).rename(target)
-        print(f"The artifact {kind}/{key} {why}; moved to {target}.", file=sys.stderr)
+        print(f"The artifact {kind}/{key} {reason}; moved to {target}.", file=sys.stderr)
+
+    def _make_name(self, parent: str, name: str) -> Path:
+        folder = self.root / parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}-{secrets.token_hex(4)}"
 
 
 def _flush(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of the trials of a run: recorded, failed, cancelled, skipped; and their logs."""
+"""Status of the trials of a run: recorded, failed, cancelled or skipped; and their logs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.plan.graph import Graph, Unit, build, missing, units
+from bench.plan.graph import Unit, build, missing, units
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
-from bench.runner.logs import write_events
-from bench.runner.run_directory import Event, event
+from bench.runner.run_directory import Event, make_event, write_events
 from bench.runner.store import Store
 from bench.runner.write_results import record_failure, record_success
 
@@ -18,105 +17,107 @@ CANCELLED = "cancelled with `bench cancel`"
 
 
 @dataclass
-class Tally:
-    """Follows trials while their units run.
+class TrialStatus:
+    """Follows the trials of a run while their units run.
 
     Attributes:
-        trials: All trials of the run; one with a `problem` is recorded as skipped.
-        store: Where artifacts lie.
+        trials: All trials; one with a `problem` is recorded as skipped.
+        store: The store.
         results: Folder of the results.
-        tell: Called with a trial's id when its result is written, or stands already.
-        planned: Trials that can run, by id.
+        on_result: Called with a trial's id when its result is written or up to date.
+        recorded: Ids of the trials whose result is written.
+        failed: Reasons by id of failed trials.
+        cancelled: Ids of cancelled trials.
+        planned: Trials without a problem by id.
+        graph: Their stages.
         missing: Keys of the stages that were not in the store at the start.
-        units: Units of work that were missing at the start, by id.
+        units: Units of those stages by id.
         unfinished: Keys of the stages that are still missing.
     """
 
     trials: Sequence[Trial]
     store: Store
     results: Path
-    tell: Callable[[str], None] = lambda trial: None
+    on_result: Callable[[str], None] = lambda trial: None
     recorded: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     _attempts: dict[str, list[Attempt]] = field(default_factory=dict)  # by unit
-    _broken: dict[str, str] = field(default_factory=dict)  # unit -> why it was given up
+    _abandoned: dict[str, str] = field(default_factory=dict)  # unit -> reason
 
     def __post_init__(self) -> None:
         self.planned = {trial.id: trial for trial in self.trials if not trial.problem}
-        self.graph: Graph = build(self.planned.values())
+        self.graph = build(self.planned.values())
         self.missing = missing(self.graph, lambda stage: self.store.has(stage.kind, stage.key))
         self.units = {unit.id: unit for unit in units(self.graph, self.missing)}
         self.unfinished = set(self.missing)
         self._record_finished(self.planned)
 
-    def log_reused(self) -> None:
-        """Write into the log of each trial that is to go on what it has already."""
+    def log_reused_stages(self) -> None:
+        """Log, for each trial without a result, which of its stages are stored."""
         for name in self.planned.keys() - self.recorded:
             stages = [self.graph.stages[key] for key in self.graph.needs[name]]
-            there = [stage for stage in stages if stage.key not in self.unfinished]
-            lines = [event("reused", stage=stage.kind, key=stage.key) for stage in there]
-            write_events(self.results, [name], lines)
+            stored = [stage for stage in stages if stage.key not in self.unfinished]
+            events = [make_event("reused", stage=stage.kind, key=stage.key) for stage in stored]
+            write_events(self.results, [name], events)
 
-    def log(self, unit: Unit, events: Sequence[Event]) -> None:
+    def log_events(self, unit: Unit, events: Sequence[Event]) -> None:
         """Write events of a unit into the logs of its trials."""
         write_events(self.results, sorted(unit.trials), events)
 
-    def attempted(self, unit: Unit, attempt: Attempt) -> list[Attempt]:
-        """Note a try that did not end well; return all of the unit."""
-        history = self._attempts.setdefault(unit.id, [])
-        history.append(attempt)
-        return history
+    def add_failed_attempt(self, unit: Unit, attempt: Attempt) -> list[Attempt]:
+        """Record a failed attempt; return all of the unit."""
+        attempts = self._attempts.setdefault(unit.id, [])
+        attempts.append(attempt)
+        return attempts
 
-    def num_attempts(self, unit: Unit) -> int:
-        """Return how many tries of a unit did not end well."""
+    def count_failed_attempts(self, unit: Unit) -> int:
+        """Return the number of failed attempts of a unit."""
         return len(self._attempts.get(unit.id, ()))
 
-    def finish(self, unit: Unit) -> None:
+    def finish_unit(self, unit: Unit) -> None:
         """Record the trials that a unit completes."""
         self.unfinished -= {stage.key for stage in unit.stages}
         self._record_finished(unit.trials)
 
-    def give_up(self, unit: Unit, why: str) -> None:
-        """Fail the trials whose own evaluation was in the unit; those behind it are skipped."""
-        self._broken[unit.id] = why
+    def abandon_unit(self, unit: Unit, reason: str) -> None:
+        """Fail the trials whose evaluation is in the unit; trials that depend on it are skipped."""
+        self._abandoned[unit.id] = reason
         lost = {stage.key for stage in unit.stages}
         for name in unit.trials:
-            trial = self.planned[name]
-            if any(stage.key in lost for stage in trial.evaluations.values()):
-                self.failed[name] = why
+            stages = self.planned[name].evaluations.values()
+            if any(stage.key in lost for stage in stages):
+                self.failed[name] = reason
+                attempts = self._list_attempts(name)
                 record_failure(
-                    trial,
+                    self.planned[name],
                     status="failed",
-                    reason=why,
+                    reason=reason,
                     results=self.results,
-                    attempts=self._attempts_of(name),
+                    attempts=attempts,
                 )
-                self.tell(name)
+                self.on_result(name)
 
-    def cancel(self, names: Iterable[str]) -> set[str]:
-        """Stop counting on some trials; return those that had not ended."""
-        stopped = {
-            name
-            for name in self.planned.keys() & set(names)
-            if name not in self.recorded | self.failed.keys() | self.cancelled
-        }
+    def cancel_trials(self, names: Iterable[str]) -> set[str]:
+        """Cancel trials; return those that had not ended."""
+        ended = self.recorded | self.failed.keys() | self.cancelled
+        stopped = (self.planned.keys() & set(names)) - ended
         self.cancelled |= stopped
         return stopped
 
-    def is_wanted(self, unit: Unit) -> bool:
-        """Tell whether a trial that was not cancelled needs the unit."""
+    def is_needed(self, unit: Unit) -> bool:
+        """Return whether any trial that is not cancelled needs the unit."""
         return not unit.trials <= self.cancelled
 
-    def record_rest(self, *, interrupted: bool) -> dict[str, str]:
-        """Record the trials that have no result as skipped; return them with their reasons."""
+    def record_skipped(self, *, interrupted: bool) -> dict[str, str]:
+        """Record the trials without a result as skipped; return their reasons."""
         skipped = {trial.id: trial.problem for trial in self.trials if trial.problem}
         for name in self.planned.keys() - self.recorded - self.failed.keys():
-            behind = [why for unit, why in self._broken.items() if name in self.units[unit].trials]
+            abandoned = [unit for unit in self._abandoned if name in self.units[unit].trials]
             if name in self.cancelled:
                 skipped[name] = CANCELLED
-            elif behind:
-                skipped[name] = f"needs a stage that failed: {behind[0]}"
+            elif abandoned:
+                skipped[name] = f"needs a stage that failed: {self._abandoned[abandoned[0]]}"
             else:
                 assert interrupted, "a trial was neither recorded, failed nor skipped"
         by_id = {trial.id: trial for trial in self.trials}
@@ -126,9 +127,9 @@ class Tally:
                 status="skipped",
                 reason=reason,
                 results=self.results,
-                attempts=[] if by_id[name].problem else self._attempts_of(name),
+                attempts=self._list_attempts(name),
             )
-            self.tell(name)
+            self.on_result(name)
         return dict(sorted(skipped.items()))
 
     def _record_finished(self, names: Iterable[str]) -> None:
@@ -141,16 +142,16 @@ class Tally:
                 self.graph,
                 store=self.store,
                 results=self.results,
-                attempts=self._attempts_of(name),
+                attempts=self._list_attempts(name),
             )
             self.recorded.add(name)
-            self.tell(name)
             self.cancelled.discard(name)
+            self.on_result(name)
 
-    def _attempts_of(self, name: str) -> list[Attempt]:
+    def _list_attempts(self, name: str) -> list[Attempt]:
         return [
             attempt
-            for unit, history in self._attempts.items()
+            for unit, attempts in self._attempts.items()
             if name in self.units[unit].trials
-            for attempt in history
+            for attempt in attempts
         ]

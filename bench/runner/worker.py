@@ -1,14 +1,18 @@
-"""What a worker does with one unit: its stages one after another, each sealed as it ends.
+"""The worker: runs the stages of one unit in order and commits each to the store as it ends.
 
-Only keys and plain values come in, and an `Outcome` goes out: failures are returned, never raised
-through the executor, so that both executors tell the same story.
+A `TaskSpec` of plain values comes in, a `TaskResult` goes out. Failures are returned, never raised
+through the executor, so that both executors report them alike.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import importlib
 import os
 import platform
+import resource
+import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -16,22 +20,23 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from filelock import Timeout
 
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
+from bench.plan import Stage
 from bench.plan.config import Config
 from bench.plan.graph import Unit
-from bench.runner import memory
-from bench.runner.resources import Share
-from bench.runner.run_directory import Say, events_path, sees, signs_of_life
+from bench.results.trackers.live_curves import report_live_curves
+from bench.runner.resources import ResourceRequest
+from bench.runner.run_directory import LogEvent, get_events_path, is_visible, send_heartbeats
 from bench.runner.store import Store
 
 Failure: TypeAlias = Literal["error", "worker died", "out of memory", "timeout"]
 
-RECORDED_VERSIONS = (
+RECORDED_PACKAGES = (
     "llmrec-bench",
     "numpy",
     "pyarrow",
@@ -44,8 +49,8 @@ RECORDED_VERSIONS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageOrder:
-    """One stage as plain values; inputs by argument name as (kind, key), code by its parts."""
+class StageSpec:
+    """One stage as plain values; `inputs` by argument name as (kind, key), `code` by part."""
 
     kind: str
     key: str
@@ -56,217 +61,227 @@ class StageOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """One unit of work as plain values: all that travels to a worker.
+class TaskSpec:
+    """One unit of work as plain values: all that is sent to a worker.
 
     Attributes:
-        live: Folder of the run (`bench.runner.run_directory`). A run whose units have one polls for
-            stages that another run is making; without one a unit waits for them, and shows nothing.
-        about: What the unit is, in words.
-        attempt: Number of this try, from 1.
+        unit: Id of the unit.
+        stages: Its stages in order.
+        resources: What it occupies.
+        store: Folder of the store.
+        job: What stages receive; `out` is set for each.
+        trackers: Environment variables of trackers that receive live training curves.
+        run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
+            computing ends the task; without one the worker waits for that stage, and logs nothing.
+        description: The unit in words.
+        attempt: Number of this attempt, from 1.
     """
 
     unit: str
-    stages: tuple[StageOrder, ...]
-    threads: int
-    store: str
-    data_dir: str | None = None
-    model_path: str | None = None
-    offline: bool = False
-    gpus: float = 0.0
-    memory_mib: float = 0.0
-    micro_batch_divisor: int = 1
-    live: str = ""
-    about: str = ""
+    stages: tuple[StageSpec, ...]
+    resources: ResourceRequest
+    store: Path
+    job: Job
+    trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    run_directory: Path | None = None
+    description: str = ""
     attempt: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of a unit.
+class TaskResult:
+    """How a unit ended.
 
     Attributes:
-        ran: Keys of the stages that this worker made; the others were in the store already.
-        failure: None where all went well.
+        unit: Id of the unit.
+        computed: Keys of the stages that this worker computed; the others were in the store.
+        failure: None if the unit succeeded.
         stage: Kind of the stage that failed.
         message: One sentence for the user.
-        trace: The traceback, where the failure is not the user's mistake.
-        elsewhere: Key of a stage that another run is making: the unit is to be tried again when
-            that has ended; this is no failure.
+        trace: The traceback, unless the failure is the user's mistake.
+        waiting_for: Key of a stage that another run is computing. The unit is to be submitted again
+            when that ends; this is no failure.
     """
 
     unit: str
-    ran: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
     failure: Failure | None = None
     stage: str = ""
     message: str = ""
     trace: str = ""
-    elsewhere: str = ""
+    waiting_for: str = ""
 
 
-def order(
+def make_task(
     unit: Unit,
     *,
     store: Path,
-    data_dir: Path | None,
-    offline: bool,
-    divisor: int,
-    model_path: Path | None = None,
-    share: Share | None = None,
-    live: Path | None = None,
-    about: str = "",
-    attempt: int = 1,
-) -> Order:
-    """Write a unit down as plain values; `share` is what it asks of a node, if not the cards'."""
-    asked = share or Share(threads=unit.threads, gpus=unit.gpus)
-    return Order(
-        unit=unit.id,
-        stages=tuple(
-            StageOrder(
-                kind=stage.kind,
-                key=stage.key,
-                args=stage.args,
-                config=stage.config,
-                inputs={name: (given.kind, given.key) for name, given in stage.inputs.items()},
-                code=stage.code,
-            )
-            for stage in unit.stages
-        ),
-        threads=asked.threads,
-        store=str(store),
-        data_dir=None if data_dir is None else str(data_dir.absolute()),
-        model_path=None if model_path is None else str(model_path.absolute()),
-        offline=offline,
-        gpus=asked.gpus,
-        memory_mib=asked.memory_mib,
-        micro_batch_divisor=divisor,
-        live="" if live is None else str(live),
-        about=about,
-        attempt=attempt,
+    job: Job,
+    resources: ResourceRequest | None = None,
+    **fields: Any,
+) -> TaskSpec:
+    """Describe a unit as plain values.
+
+    Args:
+        unit: The unit.
+        store: Folder of the store.
+        job: What stages receive.
+        resources: What to request; by default what the stages declare.
+        fields: Further fields of `TaskSpec`.
+    """
+    stages = tuple(
+        StageSpec(
+            kind=stage.kind,
+            key=stage.key,
+            args=stage.args,
+            config=stage.config,
+            inputs={name: (source.kind, source.key) for name, source in stage.inputs.items()},
+            code=stage.code,
+        )
+        for stage in unit.stages
+    )
+    resources = resources or ResourceRequest(threads=unit.threads, gpus=unit.gpus)
+    return TaskSpec(
+        unit=unit.id, stages=stages, resources=resources, store=store, job=job, **fields
     )
 
 
-def work(given: Order) -> Outcome:
-    """Do a unit's stages that are not in the store, and say how it went."""
-    if given.live and not sees(Path(given.live)):
+def has_started(task: TaskSpec) -> bool:
+    """Return whether a worker has begun; a submitted task may wait for a node."""
+    directory = task.run_directory
+    return directory is None or get_events_path(directory, task.unit).is_file()
+
+
+def run_task(task: TaskSpec) -> TaskResult:
+    """Compute the stages of a unit that are not in the store."""
+    if task.run_directory is not None and not is_visible(task.run_directory):
         message = (
-            f"The node {platform.node()} does not see the store {given.store}. Store and results "
+            f"The node {platform.node()} does not see the store {task.store}. Store and results "
             "must lie on a file system that all nodes share, under one path."
         )
-        return Outcome(unit=given.unit, failure="error", message=message)
-    words = {"about": given.about, "attempt": given.attempt}
-    with signs_of_life(given.live, given.unit, **words) as say:
-        return _work(given, Store(Path(given.store)), say)
-
-
-def has_begun(given: Order) -> bool:
-    """Tell whether a worker is at it; an order may wait for its node."""
-    return not given.live or events_path(Path(given.live), given.unit).is_file()
-
-
-def _work(given: Order, store: Store, say: Say) -> Outcome:
-    if given.offline:
-        # Read when huggingface_hub is imported, as only stages do; the others heed it.
+        return TaskResult(unit=task.unit, failure="error", message=message)
+    if task.job.offline:
+        # Read when huggingface_hub is imported, which only stages do.
         os.environ["HF_HUB_OFFLINE"] = "1"
-    ran: list[str] = []
-    for stage in given.stages:
-        try:
-            became = _seal(stage, given, store, say)
-            if became == "ended":
-                ran.append(stage.key)
-            elif became == "elsewhere":
-                return Outcome(unit=given.unit, ran=tuple(ran), elsewhere=stage.key)
-        except BenchError as error:
-            message = f"{error.message} {error.hint}".strip()
-            return _failed(given, ran, stage, "error", message)
-        except TimeoutError as error:
-            return _failed(given, ran, stage, "timeout", str(error))
-        except Exception as error:  # whatever a stage raises is this cell's failure, not the run's
-            full = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-            failure: Failure = "out of memory" if full else "error"
-            message = f"{type(error).__name__}: {error}"
-            return _failed(given, ran, stage, failure, message, traceback.format_exc())
-    return Outcome(unit=given.unit, ran=tuple(ran))
+    store = Store(task.store)
+    fields = {"description": task.description, "attempt": task.attempt}
+    computed: list[str] = []
+    with send_heartbeats(task.run_directory, task.unit, **fields) as log_event:
+        for stage in task.stages:
+            try:
+                if not _run_stage(stage, task, store, log_event, computed):
+                    return TaskResult(
+                        unit=task.unit, computed=tuple(computed), waiting_for=stage.key
+                    )
+            except Exception as error:  # whatever a stage raises fails its trials, not the run
+                failure, message, trace = _describe_failure(error)
+                return TaskResult(
+                    unit=task.unit,
+                    computed=tuple(computed),
+                    failure=failure,
+                    stage=stage.kind,
+                    message=message,
+                    trace=trace,
+                )
+    return TaskResult(unit=task.unit, computed=tuple(computed))
 
 
-def _seal(
-    stage: StageOrder, given: Order, store: Store, say: Say
-) -> Literal["ended", "reused", "elsewhere"]:
-    """Make a stage's artifact, unless it is there or another run is making it."""
+def _describe_failure(error: Exception) -> tuple[Failure, str, str]:
+    """Return the failure, a sentence, and the traceback unless it is the user's mistake."""
+    if isinstance(error, BenchError):
+        return "error", f"{error.message} {error.hint}".strip(), ""
+    if isinstance(error, TimeoutError):
+        return "timeout", str(error), ""
+    out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    failure: Failure = "out of memory" if out_of_memory else "error"
+    return failure, f"{type(error).__name__}: {error}", traceback.format_exc()
+
+
+def _run_stage(
+    stage: StageSpec, task: TaskSpec, store: Store, log_event: LogEvent, computed: list[str]
+) -> bool:
+    """Compute a stage unless it is stored; return False if another run is computing it."""
+    names = {"stage": stage.kind, "key": stage.key}
     try:
-        held = store.lock(stage.kind, stage.key).acquire(timeout=0 if given.live else -1)
+        lock = store.lock(stage.kind, stage.key).acquire(timeout=0 if task.run_directory else -1)
     except Timeout:
-        say("elsewhere", stage=stage.kind, key=stage.key)
-        return "elsewhere"
-    with held:
+        log_event("waiting", **names)
+        return False
+    with lock:
         if store.has(stage.kind, stage.key):
-            say("reused", stage=stage.kind, key=stage.key)
-            return "reused"
-        say("started", stage=stage.kind, key=stage.key)
-        seconds = _make(stage, given, store)
-        say("ended", stage=stage.kind, key=stage.key, seconds=seconds)
-        return "ended"
+            log_event("reused", **names)
+        else:
+            log_event("started", **names)
+            seconds = _compute_artifact(stage, task, store)
+            log_event("ended", **names, seconds=seconds)
+            computed.append(stage.key)
+    return True
 
 
-def _failed(
-    given: Order, ran: list[str], stage: StageOrder, failure: Failure, message: str, trace: str = ""
-) -> Outcome:
-    return Outcome(
-        unit=given.unit,
-        ran=tuple(ran),
-        failure=failure,
-        stage=stage.kind,
-        message=message,
-        trace=trace,
-    )
-
-
-def _make(stage: StageOrder, given: Order, store: Store) -> float:
-    """Make a stage's artifact; return its seconds."""
-    began = time.perf_counter()
+def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
+    """Run a stage and commit what it wrote; return its seconds without loading."""
+    loading_started = time.perf_counter()
     module = importlib.import_module(f"bench.stages.{stage.kind}")
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
-        job = Job(
-            out=folder,
-            data_dir=None if given.data_dir is None else Path(given.data_dir),
-            model_path=None if given.model_path is None else Path(given.model_path),
-            offline=given.offline,
-            micro_batch_divisor=given.micro_batch_divisor,
-        )
-        memory.forget_peaks()
-        memory.keep_to_share(given.gpus)
+        job = dataclasses.replace(task.job, out=folder, facts={})
+        _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
-        if stage.config is None:
-            module.run(job, **stage.args, **inputs)
-        else:
-            module.run(job, stage.config, inputs)
+        with report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"):
+            if stage.config is None:
+                module.run(job, **stage.args, **inputs)
+            else:
+                module.run(job, stage.config, inputs)
         seconds = round(time.perf_counter() - started, 6)
         meta: dict[str, Plain] = {
             "args": stage.args,
             "inputs": {name: key for name, (_, key) in stage.inputs.items()},
             "seconds": seconds,
-            "loading_seconds": round(started - began, 6),
+            "loading_seconds": round(started - loading_started, 6),
             "code": stage.code,
-            "peak_memory_mib": round(memory.peak_mib(), 1),
-            **memory.gpu_peak(),
-            "micro_batch_divisor": given.micro_batch_divisor,
+            **_measure_peak_memory(),
+            "micro_batch_divisor": job.micro_batch_divisor,
             "facts": job.facts,
-            "provenance": dict(provenance()),
+            "provenance": dict(describe_environment()),
         }
         store.commit(stage.kind, stage.key, folder, meta)
     return seconds
 
 
+def _prepare_memory(gpus: float) -> None:
+    """Reset the peaks, and keep a stage that shares a GPU within its fraction of the memory.
+
+    PyTorch is used only if the stage's module has imported it.
+    """
+    with contextlib.suppress(OSError):  # only Linux can reset the peak of a process
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    if 0 < gpus < 1 and torch is not None and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(gpus)
+
+
+def _measure_peak_memory() -> dict[str, Plain]:
+    """Return peak resident memory and, if PyTorch used a GPU, its peak and total, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 2**20 if platform.system() == "Darwin" else 2**10
+    measured: dict[str, Plain] = {"peak_memory_mib": round(peak / unit, 1)}
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        total = torch.cuda.get_device_properties(0).total_memory
+        measured["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_reserved() / 2**20, 1)
+        measured["gpu_memory_mib"] = round(total / 2**20, 1)
+    return measured
+
+
 @lru_cache(maxsize=1)
-def provenance() -> dict[str, str]:
-    """Describe code, libraries and machine by an allow-list; nothing of the environment leaks."""
+def describe_environment() -> dict[str, str]:
+    """Return versions and machine by an allow-list, so that no environment variable leaks."""
     versions = {}
-    for name in RECORDED_VERSIONS:
-        try:
+    for name in RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         **versions,
         "python": platform.python_version(),
@@ -274,3 +289,17 @@ def provenance() -> dict[str, str]:
         "host": platform.node(),
         "cpus": str(os.cpu_count()),
     }
+
+
+def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offline: bool) -> Path:
+    """Return the artifact of a stage, computed in this process if it is not stored.
+
+    Raises:
+        BenchError: The stage failed.
+    """
+    unit = Unit(stages=(stage,), parents=frozenset())
+    job = Job(out=store.root, data_dir=data_dir, offline=offline)
+    result = run_task(make_task(unit, store=store.root, job=job))
+    if result.failure is not None:
+        raise BenchError(result.message)
+    return store.open(stage.kind, stage.key)

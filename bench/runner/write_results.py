@@ -1,4 +1,4 @@
-"""Write a trial's result from what its stages left in the store."""
+"""Write the result of a trial from the artifacts of its stages."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from bench.runner.store import Store
 def record_success(
     trial: Trial, graph: Graph, *, store: Store, results: Path, attempts: Sequence[Attempt] = ()
 ) -> None:
-    """Write the result of a trial whose evaluations are all in the store, if it is not there."""
-    keys = graph.needs[trial.id]
-    if _stands(trial, graph, results):
+    """Write the result of a trial whose evaluations are in the store, unless it is up to date."""
+    if _is_current(trial, graph, results):
         return
+    keys = graph.needs[trial.id]
     stages = [
         StageRecord(
             key=key,
@@ -51,29 +51,31 @@ def record_success(
         if (meta := store.meta(graph.stages[key].kind, key)) is not None
     ]
     folders = {name: store.open(stage.kind, stage.key) for name, stage in trial.evaluations.items()}
-    content = {
+    evaluations = {
         name: json.loads((folder / "evaluation.json").read_bytes())
         for name, folder in folders.items()
     }
-    final = store.meta(trial.evaluations["final"].kind, trial.evaluations["final"].key)
+    final = trial.evaluations["final"]
     tables = {name: (folders["final"] / f"{name}.parquet").read_bytes() for name in BESIDE}
     result = Result(
         **_identity(trial),
         status="ok",
         attempts=list(attempts),
-        data=DataFacts(**content["final"]["data"]),
-        evaluations={name: Evaluation(**loaded["evaluation"]) for name, loaded in content.items()},
+        data=DataFacts(**evaluations["final"]["data"]),
+        evaluations={
+            name: Evaluation(**content["evaluation"]) for name, content in evaluations.items()
+        },
         stages=stages,
         files={name: hashlib.sha256(content).hexdigest() for name, content in tables.items()},
         cost=Cost(
             seconds_from_scratch=round(sum(stage.seconds for stage in stages), 3),
             seconds_own=round(sum(stage.seconds for stage in stages if not stage.shared), 3),
         ),
-        provenance=(final or {}).get("provenance", {}),
+        provenance=(store.meta(final.kind, final.key) or {}).get("provenance", {}),
     )
     for name, table in tables.items():
         write_whole(path_beside(results, trial.id, name), table)
-    write_result(result, results)  # last: a result that is there has its cases beside it
+    write_result(result, results)  # last: a result implies that its tables are there
 
 
 def record_failure(
@@ -84,19 +86,19 @@ def record_failure(
     results: Path,
     attempts: Sequence[Attempt] = (),
 ) -> None:
-    """Write down that a trial has no metrics, and why."""
+    """Write a result without metrics, with the reason."""
     write_result(
         Result(**_identity(trial), status=status, reason=reason, attempts=list(attempts)), results
     )
 
 
-def is_lost(trial: Trial, results: Path) -> bool:
-    """Tell whether a trial is recorded as failed or skipped, or its record cannot be read."""
+def needs_retry(trial: Trial, results: Path) -> bool:
+    """Return whether a trial's result is failed, skipped or unreadable."""
     try:
-        found = find_result(results, trial.id)
+        result = find_result(results, trial.id)
     except BenchError:
         return True
-    return found is not None and found.status != "ok"
+    return result is not None and result.status != "ok"
 
 
 def _identity(trial: Trial) -> dict[str, Any]:
@@ -111,15 +113,15 @@ def _identity(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _stands(trial: Trial, graph: Graph, results: Path) -> bool:
-    """Tell whether the result of exactly these stages and versions is there, whole."""
+def _is_current(trial: Trial, graph: Graph, results: Path) -> bool:
+    """Return whether a complete result of exactly these stages and code versions exists."""
     try:
-        found = find_result(results, trial.id)
+        result = find_result(results, trial.id)
     except BenchError as error:
         set_aside(results / f"{trial.id}.json", results, error.message)
         return False
-    if found is None or found.status != "ok":
+    if result is None or result.status != "ok":
         return False
-    wanted = [(key, version_of(graph.stages[key].kind)) for key in graph.needs[trial.id]]
-    here = [(stage.key, stage.version) for stage in found.stages]
-    return here == wanted and is_whole(found, results)
+    expected = [(key, version_of(graph.stages[key].kind)) for key in graph.needs[trial.id]]
+    recorded = [(stage.key, stage.version) for stage in result.stages]
+    return recorded == expected and is_whole(result, results)

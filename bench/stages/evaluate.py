@@ -21,6 +21,7 @@ from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
+from bench.metrics.registry import select_plugins
 from bench.plan.item_stages import EvaluateConfig
 from bench.results.ranking_file import read_ranking
 
@@ -44,6 +45,7 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
         histories=windows.histories,
         catalog=source.catalog,
         ks=fitting,
+        plugins=select_plugins(config.plugins),
     )
     content = {
         "evaluation": {

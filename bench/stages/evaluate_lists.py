@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 
 from bench.data import prepared_lists as list_files
 from bench.hashing import Job
-from bench.metrics.rerank import evaluate_lists, ordered_labels
+from bench.metrics.evaluate import evaluate_lists
+from bench.metrics.registry import select_plugins
+from bench.metrics.rerank import sort_labels
 from bench.plan.rerank_stages import EvaluateListsConfig
 
 
@@ -29,7 +31,8 @@ def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> No
     source = list_files.shared(inputs["lists"])
     rows, scores = list_files.read_scores(inputs["scores"])
     labels, users = source.labels[rows], source.users[rows]
-    evaluation = evaluate_lists(scores, labels, users, ks=config.ks)
+    plugins = select_plugins(config.plugins)
+    evaluation = evaluate_lists(scores, labels, ks=config.ks, plugins=plugins)
     content = {
         "evaluation": {
             "metrics": evaluation.metrics,
@@ -45,7 +48,7 @@ def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> No
     (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     names = [source.user_ids[user] for user in users]
     cases = [f"{name}:{first}" for name, first in zip(names, source.first[rows], strict=True)]
-    is_positive = ordered_labels(scores, labels) > 0
+    is_positive = sort_labels(scores, labels) > 0
     columns: dict[str, object] = {
         "case": cases,
         "user": names,

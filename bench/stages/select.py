@@ -16,7 +16,7 @@ from bench.data import prepared
 from bench.errors import BenchError, unknown
 from bench.hashing import Job
 from bench.metrics.evaluate import evaluate
-from bench.metrics.names import Metric, parse
+from bench.metrics.registry import get_metric, select_plugins
 from bench.plan.selection import SelectConfig
 from bench.results.ranking_file import FILE, read_ranking
 
@@ -29,9 +29,9 @@ def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
     Raises:
         BenchError: A candidate has no such metric, or its value is not finite.
     """
-    metric = parse(config.metric)
+    metric = get_metric(config.metric)
     values = {
-        name: _value(metric, name, inputs["data"], inputs["cases"], inputs[f"valid_{index}"])
+        name: _compute(config, inputs, name, inputs[f"valid_{index}"])
         for index, name in enumerate(config.names)
     }
     chosen = best(values, higher_is_better=metric.higher_is_better)
@@ -47,21 +47,25 @@ def best(values: Mapping[str, float], *, higher_is_better: bool) -> str:
     return max(values, key=lambda name: sign * values[name])
 
 
-def _value(metric: Metric, name: str, data: Path, cases: Path, ranking: Path) -> float:
-    source = prepared.shared(data)
-    windows = source.windows(prepared.shared_rows(cases))
-    found = evaluate(
+def _compute(
+    config: SelectConfig, inputs: Mapping[str, Path], candidate: str, ranking: Path
+) -> float:
+    metric = get_metric(config.metric)
+    source = prepared.shared(inputs["data"])
+    windows = source.windows(prepared.shared_rows(inputs["cases"]))
+    values = evaluate(
         read_ranking(ranking),
         targets=windows.targets,
         histories=windows.histories,
         catalog=source.catalog,
         ks=[metric.k or 1],
+        plugins=select_plugins(config.plugins),
     ).metrics
-    if metric.name not in found:
-        raise unknown("metric of this data set", metric.name, found)
-    if not math.isfinite(found[metric.name]):
+    if metric.name not in values:
+        raise unknown("metric of this data set", metric.name, values)
+    if not math.isfinite(values[metric.name]):
         raise BenchError(
-            f"{metric.name} of candidate {name!r} is {found[metric.name]}.",
-            "Choose by another metric.",
+            f"{metric.name} of candidate {candidate!r} is {values[metric.name]}.",
+            "Select by another metric.",
         )
-    return found[metric.name]
+    return values[metric.name]

@@ -1,6 +1,6 @@
-"""Statistics of comparisons: paired tests, label swaps, intervals and corrections.
+"""Statistics of comparisons: paired tests, label swaps, intervals, corrections and power.
 
-The way through the room: `samples` (what was measured) → `paired` for means over cases, or
-`set_metrics` → `label_swap` and `intervals` for set-level metrics → `corrections` → `compare`,
-which a board prints. Whether other seeds would change anything is kept apart, in `seed_variance`.
+`samples` holds one method's results; `paired` tests means over cases, `set_metrics`, `label_swap`
+and `intervals` set-level metrics; `compare` corrects families of tests; `seed_variance` reports the
+variance between seeds; `descriptions` has the sentence for each of these facts.
 """

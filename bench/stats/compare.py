@@ -1,31 +1,27 @@
-"""Comparisons as a board prints them: two methods, one against the rest, all pairs, ties.
+"""Comparisons of methods on one metric: two methods, all against a reference, ties with the best.
 
-They answer whether other users would give the same verdict. Whether other seeds would is another
-question, and `bench.stats.seed_variance` has it.
+They answer whether other users would give the same result. Whether other seeds would is a separate
+question, see `bench.stats.seed_variance`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
-from bench.metrics.names import Metric, parse
-from bench.stats.corrections import benjamini_hochberg, holm
-from bench.stats.intervals import interval
+from bench.metrics.metric import Metric
+from bench.metrics.registry import get_metric
+from bench.stats.corrections import ALPHA, holm
+from bench.stats.intervals import set_interval
 from bench.stats.label_swap import label_swap
 from bench.stats.paired import paired_t, sign_flip
-from bench.stats.randomization import ROUNDING
-from bench.stats.samples import Sample, align, align_lists, per_case
-from bench.stats.seed_variance import by_seed
-from bench.stats.set_metrics import tallies
-
-ALPHA = 0.05
-NUM_RESAMPLES = 9999
-NO_PROOF = "Tied: not rejected against the best after Holm, which is no proof of equality."
+from bench.stats.randomization import NUM_RESAMPLES, ROUNDING
+from bench.stats.samples import Sample, align_cases, align_lists, get_case_values
+from bench.stats.seed_variance import compute_seed_values
+from bench.stats.set_metrics import sum_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +39,12 @@ class Comparison:
         d_z: Standardized effect of a per-case metric; None for set-level ones and where the
             differences do not vary although they are not 0.
         p: Raw two-sided p-value in (0, 1].
-        p_adjusted: Corrected within the family; None if that has not been done.
+        p_adjusted: Corrected within the family; None before the correction.
         family_size: Number of comparisons that were corrected together.
         test: How p was obtained.
         unit: What was flipped or swapped; "user" where cases are nested in users.
-        num_units: How many of them.
-        better: Whether `other` is on the better side, whatever p says; None for no difference.
+        num_units: Number of units.
+        better: Whether `other` has the better value, whatever p is; None for no difference.
     """
 
     metric: str
@@ -85,21 +81,20 @@ def compare(
 
     Args:
         reference: The declared reference.
-        other: The method that is judged.
+        other: The method that is compared with it.
         metric: E.g. "NDCG@5" (a mean over cases) or "DivRatio@5" (set-level).
-        num_resamples: Random sign flips or label swaps where enumeration needs more.
-        seed: Of all draws; the same seed gives the same result, whatever the order of the rows.
+        num_resamples: Random sign flips or label swaps if enumeration needs more.
+        seed: Of all random numbers; the same seed gives the same result in any order of cases.
 
     Raises:
-        BenchError: If the two cannot be compared: other cases, numbers missing, no common seed.
+        BenchError: If the cases differ, values are missing, or no seed is common.
     """
-    parsed = parse(metric)
-    if parsed.per_case:
-        return _of_means(reference, other, parsed, num_resamples, seed)
-    return _of_sets(reference, other, parsed, num_resamples, seed)
+    family = get_metric(metric)
+    compare_values = _compare_means if family.per_case else _compare_sets
+    return compare_values(reference, other, family, num_resamples, seed)
 
 
-def against_reference(
+def compare_with_reference(
     reference: Sample,
     others: Sequence[Sample],
     metric: str,
@@ -108,60 +103,56 @@ def against_reference(
     seed: int = 0,
 ) -> list[Comparison]:
     """Compare every other method with the reference: one family, corrected by Holm."""
-    family = [
-        compare(reference, other, metric, num_resamples=num_resamples, seed=seed)
-        for other in others
+    return correct_family(
+        [
+            compare(reference, other, metric, num_resamples=num_resamples, seed=seed)
+            for other in others
+        ]
+    )
+
+
+def correct_family(family: Sequence[Comparison]) -> list[Comparison]:
+    """Adjust the p-values of comparisons that are made together by Holm's procedure."""
+    adjusted = holm([comparison.p for comparison in family])
+    return [
+        replace(comparison, p_adjusted=p, family_size=len(family))
+        for comparison, p in zip(family, adjusted, strict=True)
     ]
-    return _corrected(family, holm([one.p for one in family]))
 
 
-def all_pairs(
-    samples: Sequence[Sample],
-    metric: str,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> list[Comparison]:
-    """Compare every method with every later one: one family, corrected by Benjamini-Hochberg."""
-    family = [
-        compare(first, second, metric, num_resamples=num_resamples, seed=seed)
-        for first, second in combinations(samples, 2)
-    ]
-    return _corrected(family, benjamini_hochberg([one.p for one in family]))
-
-
-def ties_with_best(
+def find_ties_with_best(
     samples: Sequence[Sample],
     metric: str,
     *,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[str, ...]:
-    """Name the best method and those that are not rejected against it; print `NO_PROOF` beside.
+    """Name the best method and those that do not differ significantly from it.
 
-    The best is the one with the best mean over its own seeds, the first of several.
+    The best one has the best mean over its own seeds; of several the first.
 
     Returns:
         Names in the order of `samples`; never empty unless `samples` is.
     """
     if not samples:
         return ()
-    sign = 1 if parse(metric).higher_is_better else -1
-    best = max(samples, key=lambda one: sign * float(np.mean(list(by_seed(one, metric).values()))))
-    rivals = [one for one in samples if one is not best]
-    family = against_reference(best, rivals, metric, num_resamples=num_resamples, seed=seed)
-    beaten = {id(one) for one, test in zip(rivals, family, strict=True) if test.significant}
-    return tuple(one.name for one in samples if id(one) not in beaten)
+    sign = 1 if get_metric(metric).higher_is_better else -1
+    means = [sign * np.mean(list(compute_seed_values(one, metric).values())) for one in samples]
+    best = samples[int(np.argmax(means))]
+    rivals = [sample for sample in samples if sample is not best]
+    family = compare_with_reference(best, rivals, metric, num_resamples=num_resamples, seed=seed)
+    worse = {id(rival) for rival, test in zip(rivals, family, strict=True) if test.significant}
+    return tuple(sample.name for sample in samples if id(sample) not in worse)
 
 
-def _of_means(
+def _compare_means(
     reference: Sample, other: Sample, metric: Metric, num_resamples: int, seed: int
 ) -> Comparison:
-    reference, other = align(reference, other)
-    base = per_case(reference, metric.name).mean(axis=0)
-    # Seeds are averaged first: the cases of one seed are no independent repetitions of another's.
-    change = per_case(other, metric.name).mean(axis=0) - base
-    units = reference.units()
+    reference, other = align_cases(reference, other)
+    base = get_case_values(reference, metric.name).mean(axis=0)
+    # Seeds are averaged first: the cases of different seeds are not independent repetitions.
+    change = get_case_values(other, metric.name).mean(axis=0) - base
+    units = reference.units
     sums = np.bincount(units.of_case, weights=change).astype(np.float64)
     estimate = paired_t(sums, units.sizes)
     return Comparison(
@@ -179,19 +170,19 @@ def _of_means(
         test="sign-flip",
         unit=units.kind,
         num_units=units.num,
-        better=_better(estimate.difference, metric),
+        better=_is_better(estimate.difference, metric),
     )
 
 
-def _of_sets(
+def _compare_sets(
     reference: Sample, other: Sample, metric: Metric, num_resamples: int, seed: int
 ) -> Comparison:
     reference, other = align_lists(reference, other)
-    units = reference.units()
-    base, changed = tallies([reference, other], metric, units)
-    value = float(base.mean(units.each_once())[0])
-    difference = float(changed.mean(units.each_once())[0]) - value
-    low, high = interval(metric, base, changed, seed=seed)
+    units = reference.units
+    base, changed = sum_units([reference, other], metric, units)
+    value = float(base.mean(units.equal_weights)[0])
+    difference = float(changed.mean(units.equal_weights)[0]) - value
+    low, high = set_interval(metric, base, changed, seed=seed)
     return Comparison(
         metric=metric.name,
         reference=reference.name,
@@ -207,7 +198,7 @@ def _of_sets(
         test="label swap",
         unit=units.kind,
         num_units=units.num,
-        better=_better(difference, metric),
+        better=_is_better(difference, metric),
     )
 
 
@@ -215,12 +206,5 @@ def _relative(difference: float, reference: float) -> float | None:
     return difference / reference if reference else None
 
 
-def _better(difference: float, metric: Metric) -> bool | None:
+def _is_better(difference: float, metric: Metric) -> bool | None:
     return None if abs(difference) <= ROUNDING else (difference > 0) == metric.higher_is_better
-
-
-def _corrected(family: Sequence[Comparison], adjusted: Sequence[float]) -> list[Comparison]:
-    return [
-        replace(one, p_adjusted=p, family_size=len(family))
-        for one, p in zip(family, adjusted, strict=True)
-    ]

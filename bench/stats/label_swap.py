@@ -1,8 +1,9 @@
-"""Label-swap randomization for set-level metrics.
+"""Label-swap randomization test for set-level metrics.
 
 If two methods do not differ, it does not matter which of them gave which list of a case. So whole
-lists change hands, all lists of a user together where cases are nested, and the metric is computed
-anew from the exchanged sets. One swap serves all seeds: seeds of a case are no independent units.
+lists are exchanged, all lists of a user together where cases are nested in users, and the metric is
+computed again from the exchanged sets. One swap holds for all seeds: the seeds of a case are not
+independent units.
 """
 
 from __future__ import annotations
@@ -14,72 +15,80 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from bench.stats.randomization import ROUNDING, randomization_p
-from bench.stats.set_metrics import Sums, Tally
+from bench.stats.set_metrics import Sums, UnitSums
 
 
-def label_swap(first: Tally, second: Tally, *, num_resamples: int = 9999, seed: int = 0) -> float:
-    """Test whether the difference of a set-level metric depends on whose lists are whose.
+def label_swap(
+    first: UnitSums, second: UnitSums, *, num_resamples: int = 9999, seed: int = 0
+) -> float:
+    """Test whether the difference of a set-level metric depends on which method gave which list.
 
     Args:
         first: One method.
-        second: The other, over the same units, seeds and items.
-        num_resamples: Random swaps where there are more than that many.
+        second: The other one, over the same units, seeds and items.
+        num_resamples: Random swaps if there are more possible ones.
         seed: Of the random swaps.
 
     Returns:
         Two-sided p in (0, 1]; exact where there are at most `num_resamples` swaps.
     """
-    exchange = [
-        _Exchange.between(one, two) for one, two in zip(first.amounts, second.amounts, strict=True)
+    exchanges = [
+        _Exchange.between(a, b) for a, b in zip(first.amounts, second.amounts, strict=True)
     ]
     num_lists = np.array([first.sizes.sum()], dtype=np.float64)
 
-    def statistic(flips: NDArray[np.bool_]) -> NDArray[np.float64]:
-        parts = []
-        for seed in exchange:
-            mine, theirs = seed.sums(flips)
-            parts.append(second.score(theirs, num_lists) - first.score(mine, num_lists))
-        return np.asarray(np.mean(parts, axis=0))
+    def compute_difference(flips: NDArray[np.bool_]) -> NDArray[np.float64]:
+        differences = []
+        for exchange in exchanges:
+            first_sums, second_sums = exchange.swap(flips)
+            differences.append(
+                second.score(second_sums, num_lists) - first.score(first_sums, num_lists)
+            )
+        return np.asarray(np.mean(differences, axis=0))
 
     return randomization_p(
-        statistic,
+        compute_difference,
         num_units=len(first.sizes),
         num_resamples=num_resamples,
         seed=seed,
-        batch=first.batch,
+        batch_size=first.batch_size,
         tolerance=ROUNDING,
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Exchange:
-    """What changes hands within one seed: one product of matrices serves both methods.
+    """What a swap changes within one seed: one matrix product serves both methods.
 
     Attributes:
-        first: Sums of one method as observed, shape (X,).
-        second: Sums of the other, shape (X,).
-        moved: What a swap of each unit brings to the first and takes from the second, (X, U);
-            dense for the few categories, where BLAS is several times as quick.
+        first: Observed sums of one method, shape (X,).
+        second: Observed sums of the other, shape (X,).
+        change: What a swap of each unit adds to the first and takes from the second, shape (X, U);
+            dense for the few categories, where BLAS is several times faster.
     """
 
     first: Sums
     second: Sums
-    moved: sparse.csr_array | Sums
+    change: sparse.csr_array | Sums
 
     @classmethod
     def between(cls, first: sparse.csr_array, second: sparse.csr_array) -> _Exchange:
-        mine, theirs = first.sum(axis=1), second.sum(axis=1)
-        moved = second - first
-        if np.issubdtype(moved.dtype, np.floating):
-            return cls(first=mine, second=theirs, moved=moved.toarray())
-        # No pattern of swaps shows an item more often than both do together.
-        most = int((mine + theirs).max(initial=0))
-        kind = np.int16 if most <= np.iinfo(np.int16).max else np.int32
-        return cls(first=mine.astype(kind), second=theirs.astype(kind), moved=moved.astype(kind))
+        first_sums, second_sums = first.sum(axis=1), second.sum(axis=1)
+        change = second - first
+        if np.issubdtype(change.dtype, np.floating):
+            return cls(first=first_sums, second=second_sums, change=change.toarray())
+        # No pattern of swaps counts an item more often than both methods together.
+        largest = int((first_sums + second_sums).max(initial=0))
+        dtype = np.int16 if largest <= np.iinfo(np.int16).max else np.int32
+        return cls(
+            first=first_sums.astype(dtype),
+            second=second_sums.astype(dtype),
+            change=change.astype(dtype),
+        )
 
-    def sums(self, flips: NDArray[np.bool_]) -> tuple[Sums, Sums]:
-        """Sum up both methods' lists after each pattern of swaps, shapes (R, X)."""
+    def swap(self, flips: NDArray[np.bool_]) -> tuple[Sums, Sums]:
+        """Sum up both methods' lists after each pattern of swaps, shape (R, X) each."""
         # scipy's product is several times slower on another layout or with another type.
-        weights = np.ascontiguousarray(flips.T, dtype=self.moved.dtype)
-        moved = self.moved @ weights
-        return (self.first[:, None] + moved).T, (self.second[:, None] - moved).T
+        weights = np.ascontiguousarray(flips.T, dtype=self.change.dtype)
+        change = self.change @ weights
+        return (self.first[:, None] + change).T, (self.second[:, None] - change).T

@@ -1,8 +1,8 @@
 """Paired tests of a metric that is a mean over cases: sign-flip randomization and paired t.
 
 Both hold their level on recommender data, where Wilcoxon and sign tests do not (Urbano, Lima &
-Hanjalic, SIGIR 2019; Ihemelandu & Ekstrand, SIGIR 2023). The sign-flip test gives the verdict; the
-t-test is the fast path, agrees with it on anything but tiny samples, and gives the interval.
+Hanjalic, SIGIR 2019; Ihemelandu & Ekstrand, SIGIR 2023). The sign-flip test decides significance;
+the t-test gives the interval and agrees with the sign-flip test except on tiny samples.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy import stats
 
 from bench.stats.randomization import ROUNDING, randomization_p
 
-BATCH_ELEMENTS = 1 << 20
+MAX_BATCH_ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class PairedT:
         difference: Mean over all cases, in the metric's unit.
         low: Lower end of the 95 % interval; None with a single unit.
         high: Upper end of it; None with a single unit.
-        d_z: Standardized effect, t / sqrt(U), for cases as units the mean over the standard
-            deviation of the differences (Cohen 1988); None where the differences do not vary
-            although they are not 0, and with a single unit.
+        d_z: Standardized effect, t / sqrt(U); with cases as units the mean over the standard
+            deviation of the differences (Cohen 1988). None with a single unit, or where the
+            differences do not vary although they are not 0.
         p: Two-sided, in [0, 1]; None where d_z is None.
     """
 
@@ -42,33 +42,33 @@ class PairedT:
 def sign_flip(sums: NDArray[np.float64], *, num_resamples: int = 9999, seed: int = 0) -> float:
     """Test whether paired differences are symmetric about 0 by flipping their signs.
 
-    Units without a difference change no sum, so only the others count towards the number of
-    patterns: exact enumeration is reached more often than U alone would allow, at the same p.
+    Units without a difference change no sum, so only the others count as units: exact enumeration
+    is possible more often than U alone would allow, with the same p.
 
     Args:
         sums: The differences summed within each unit, shape (U,).
-        num_resamples: Random patterns where there are more than that many.
+        num_resamples: Random patterns if there are more possible ones.
         seed: Of the random patterns.
 
     Returns:
         Two-sided p in (0, 1]; 1 where no unit differs.
     """
-    moving = sums[np.abs(sums) > ROUNDING]
-    if not len(moving):
+    nonzero = sums[np.abs(sums) > ROUNDING]
+    if not len(nonzero):
         return 1.0
-    total = moving.sum()
+    total = nonzero.sum()
 
-    def statistic(flips: NDArray[np.bool_]) -> NDArray[np.float64]:
-        flipped: NDArray[np.float64] = total - 2 * (flips.astype(np.float64) @ moving)
+    def flip_signs(flips: NDArray[np.bool_]) -> NDArray[np.float64]:
+        flipped: NDArray[np.float64] = total - 2 * (flips.astype(np.float64) @ nonzero)
         return flipped
 
     return randomization_p(
-        statistic,
-        num_units=len(moving),
+        flip_signs,
+        num_units=len(nonzero),
         num_resamples=num_resamples,
         seed=seed,
-        batch=max(1, BATCH_ELEMENTS // len(moving)),
-        tolerance=ROUNDING * float(np.abs(moving).sum()),
+        batch_size=max(1, MAX_BATCH_ELEMENTS // len(nonzero)),
+        tolerance=ROUNDING * float(np.abs(nonzero).sum()),
     )
 
 
@@ -78,8 +78,8 @@ def paired_t(
     """Estimate the mean difference over cases, with the standard error between units.
 
     With cases nested in users the mean over cases is a ratio of user sums to user sizes; its
-    linearized standard error (Cochran 1977, chapter 6) lets users differ in size and
-    equals the ordinary paired one where every unit has one case.
+    linearized standard error (Cochran 1977, chapter 6) allows users of different size and is the
+    ordinary paired one if every unit has one case.
 
     Args:
         sums: The differences summed within each unit, shape (U,).
@@ -91,8 +91,8 @@ def paired_t(
     difference = float(sums.sum() / num_cases)
     if num_units < 2:
         return PairedT(difference=difference, low=None, high=None, d_z=None, p=None)
-    rest = sums - difference * sizes
-    error = float(np.sqrt(num_units / (num_units - 1) * np.square(rest).sum()) / num_cases)
+    residuals = sums - difference * sizes
+    error = float(np.sqrt(num_units / (num_units - 1) * np.square(residuals).sum()) / num_cases)
     if error <= ROUNDING * abs(difference):
         return PairedT(
             difference=difference,
@@ -102,11 +102,11 @@ def paired_t(
             p=None if difference else 1.0,
         )
     t = difference / error
-    reach = float(stats.t.ppf((1 + confidence) / 2, num_units - 1)) * error
+    margin = float(stats.t.ppf((1 + confidence) / 2, num_units - 1)) * error
     return PairedT(
         difference=difference,
-        low=difference - reach,
-        high=difference + reach,
+        low=difference - margin,
+        high=difference + margin,
         d_z=t / float(np.sqrt(num_units)),
         p=float(2 * stats.t.sf(abs(t), num_units - 1)),
     )

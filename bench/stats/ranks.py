@@ -1,8 +1,8 @@
-"""Methods across data sets: mean ranks, wins, and a test only where there are enough data sets.
+"""Methods across data sets: mean ranks, wins, and a test if there are enough data sets.
 
-Follows Demšar (JMLR 2006): ranks within each data set, ties sharing their mean, Friedman's test
-over data sets, Nemenyi's critical difference after it. What ranks say depends on who else is in
-the table (Benavoli, Corani & Mangili, JMLR 2016), and with few data sets hardly any difference can
+Follows Demšar (JMLR 2006): ranks within each data set, ties with their mean rank, Friedman's test
+over data sets, then Nemenyi's critical difference. Ranks depend on which other methods are in the
+table (Benavoli, Corani & Mangili, JMLR 2016), and with few data sets hardly any difference can
 reach the critical one: for 8 methods on 4 data sets it is 5.25 of at most 7 ranks.
 """
 
@@ -12,17 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
+from bench.stats.corrections import ALPHA
 
 MIN_DATASETS = 6
-ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class MethodRank:
     """One method across data sets.
 
     Attributes:
@@ -41,27 +42,42 @@ class Standing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Across:
-    """A metric's verdict across data sets.
+class DatasetRanking:
+    """All methods across data sets, on one metric.
 
     Attributes:
         metric: Its name.
-        num_datasets: How many data sets all methods have a value on.
-        standings: The methods, best mean rank first, equal ones by name.
-        friedman_p: p of Friedman's test; None where it is not made.
-        critical_difference: Nemenyi's, in ranks; None where Friedman's test is not made.
-        reason: Why there is no test; empty where there is one.
+        num_datasets: Number of data sets on which all methods have a value.
+        methods: The methods, best mean rank first, equal ones by name.
+        friedman_p: p of Friedman's test; None if there is no test.
+        critical_difference: Nemenyi's, in ranks; None if there is no test.
+        reason: Why there is no test; empty if there is one.
     """
 
     metric: str
     num_datasets: int
-    standings: tuple[Standing, ...]
+    methods: tuple[MethodRank, ...]
     friedman_p: float | None
     critical_difference: float | None
     reason: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """The ranks and the test in one sentence."""
+        ranks = ", ".join(
+            f"{method.name} {method.mean_rank:.2f} ({method.wins}/{method.ties}/{method.losses})"
+            for method in self.methods
+        )
+        result = f"not tested: {self.reason}"
+        if not self.reason:
+            result = (
+                f"Friedman p = {self.friedman_p:.3f}, Nemenyi's critical difference "
+                f"{self.critical_difference:.2f}"
+            )
+        return f"{self.metric} over {self.num_datasets} data sets: {ranks}; {result}."
 
-def across(metric: str, values: Mapping[str, Mapping[str, float]]) -> Across:
+
+def rank_across_datasets(metric: str, values: Mapping[str, Mapping[str, float]]) -> DatasetRanking:
     """Rank methods across data sets.
 
     Args:
@@ -69,42 +85,43 @@ def across(metric: str, values: Mapping[str, Mapping[str, float]]) -> Across:
         values: Value by method and data set. Data sets where a method has none are left out.
 
     Raises:
-        BenchError: Where fewer than two methods, or no data set at all, can be ranked.
+        BenchError: If fewer than two methods, or no data set, can be ranked.
     """
     names = list(values)
-    shared = set.intersection(*(set(one) for one in values.values())) if values else set()
+    shared = set.intersection(*map(set, values.values())) if values else set()
     if len(names) < 2 or not shared:
         raise BenchError(
-            f"Nothing can be ranked by {metric}.", "Two methods with a value on one data set do."
+            f"Nothing can be ranked by {metric}.",
+            "Ranks need two methods with values on the same data set.",
         )
-    sign = -1 if parse(metric).higher_is_better else 1
+    sign = -1 if get_metric(metric).higher_is_better else 1
     table = np.array([[sign * values[name][data] for name in names] for data in sorted(shared)])
     ranks = stats.rankdata(table, axis=1)
     best = table == table.min(axis=1, keepdims=True)
-    alone = best.sum(axis=1, keepdims=True) == 1
-    standings = [
-        Standing(
+    only_best = best & (best.sum(axis=1, keepdims=True) == 1)
+    methods = [
+        MethodRank(
             name=name,
-            mean_rank=float(ranks[:, place].mean()),
-            wins=int((best & alone)[:, place].sum()),
-            ties=int((best & ~alone)[:, place].sum()),
-            losses=int((~best)[:, place].sum()),
+            mean_rank=float(ranks[:, index].mean()),
+            wins=int(only_best[:, index].sum()),
+            ties=int((best & ~only_best)[:, index].sum()),
+            losses=int((~best)[:, index].sum()),
         )
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     ]
-    reason = _why_not(len(names), len(shared))
-    return Across(
+    reason = _explain_no_test(len(names), len(shared))
+    return DatasetRanking(
         metric=metric,
         num_datasets=len(shared),
-        standings=tuple(sorted(standings, key=lambda one: (one.mean_rank, one.name))),
-        friedman_p=None if reason else _friedman(table),
+        methods=tuple(sorted(methods, key=lambda method: (method.mean_rank, method.name))),
+        friedman_p=None if reason else _friedman_p(table),
         critical_difference=None if reason else critical_difference(len(names), len(shared)),
         reason=reason,
     )
 
 
 def critical_difference(num_methods: int, num_datasets: int, *, alpha: float = ALPHA) -> float:
-    """Return Nemenyi's critical difference of two mean ranks.
+    """Compute Nemenyi's critical difference of two mean ranks.
 
     Example:
         >>> round(critical_difference(8, 4), 2)
@@ -114,36 +131,19 @@ def critical_difference(num_methods: int, num_datasets: int, *, alpha: float = A
     return float(quantile * np.sqrt(num_methods * (num_methods + 1) / (6 * num_datasets)))
 
 
-def _why_not(num_methods: int, num_datasets: int) -> str:
+def _explain_no_test(num_methods: int, num_datasets: int) -> str:
     if num_methods < 3:
-        return "two methods are no case for Friedman's test"
+        return "Friedman's test needs three methods"
     if num_datasets < MIN_DATASETS:
         return (
             f"{num_datasets} data sets are too few for a test of mean ranks: the critical "
             f"difference would be {critical_difference(num_methods, num_datasets):.2f} of at most "
-            f"{num_methods - 1} ranks; {MIN_DATASETS} or more are asked"
+            f"{num_methods - 1} ranks; {MIN_DATASETS} or more are needed"
         )
     return ""
 
 
-def _friedman(table: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def _friedman_p(table: NDArray[np.float64]) -> float:
     if (table == table[:, :1]).all():
         return 1.0
     return float(stats.friedmanchisquare(*table.T).pvalue)
-
-
-def sentence(found: Across) -> str:
-    """Say a verdict in one sentence."""
-    ranks = ", ".join(
-        f"{one.name} {one.mean_rank:.2f} ({one.wins}/{one.ties}/{one.losses})"
-        for one in found.standings
-    )
-    if found.reason:
-        verdict = f"not tested: {found.reason}"
-    else:
-        assert found.critical_difference is not None
-        verdict = (
-            f"Friedman p = {found.friedman_p:.3f}, Nemenyi's critical difference "
-            f"{found.critical_difference:.2f}"
-        )
-    return f"{found.metric} over {found.num_datasets} data sets: {ranks}; {verdict}."

@@ -1,8 +1,8 @@
-"""Our numbers against published ones: cell by cell with our interval, and by the order of the rows.
+"""Our numbers against published ones: by our interval of each cell, and by the order of the rows.
 
-A paper prints one number a cell, mostly of one run and without an interval, so the question is put
-the other way round: does its number lie inside *our* 95 % interval of the mean? The interval says
-what other test users would have given; other seeds, data or code it does not know.
+A paper prints one number per cell, mostly of one run and without an interval, so the question is:
+does its number lie inside *our* 95 % interval of the mean? The interval covers the sampling of test
+users only, not other seeds, data preparation or code.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from scipy import sparse, stats
 
 from bench.errors import BenchError
-from bench.metrics.names import Metric, parse
-from bench.stats.intervals import interval
+from bench.metrics.metric import Metric
+from bench.metrics.registry import get_metric
+from bench.stats.intervals import set_interval
 from bench.stats.paired import paired_t
-from bench.stats.samples import Sample, Units, known_only, per_case
-from bench.stats.set_metrics import Tally, tallies
+from bench.stats.samples import Sample, Units, get_case_values, select_known
+from bench.stats.set_metrics import UnitSums, sum_units
 
 MIN_ROWS = 3
 
@@ -48,9 +49,9 @@ class Cell:
         row: Name of the row.
         metric: Name of the metric.
         published: The paper's number, in the unit of ours.
-        ours: Our estimate; None where we have none.
+        ours: Our estimate; None if we have none.
         difference: Ours - published; None likewise.
-        inside: Whether the published number lies inside our interval; None where there is none.
+        inside: Whether the published number lies inside our interval; None if there is none.
         reason: Why there is no estimate; empty otherwise.
     """
 
@@ -65,13 +66,13 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Whether the rows come in the published order.
+    """Whether our rows come in the published order.
 
     Attributes:
         metric: Of the column; "" for the whole table, rows ordered by their mean rank over columns.
-        tau: Kendall's tau-b in [-1, 1]; None where it does not exist.
+        tau: Kendall's tau-b in [-1, 1]; None if it is not defined.
         p: Its two-sided p-value; None likewise. With 4 rows it is at least .083 (5: .017), so small
-            tables decide nothing.
+            tables are never significant.
         num_rows: Rows with both numbers.
         text: Both in words, or why there is none.
     """
@@ -85,11 +86,11 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """A published table beside ours, on one data set.
+    """A published table next to ours, on one data set.
 
     Attributes:
         cells: In the order of the published numbers.
-        columns: Agreement of the order, one a metric.
+        columns: Agreement of the order of rows, one per metric.
         table: The same over all metrics.
     """
 
@@ -104,34 +105,35 @@ class Reproduction:
 
     @property
     def num_judged(self) -> int:
-        """How many cells have an interval at all."""
+        """How many cells have an interval."""
         return sum(cell.inside is not None for cell in self.cells)
 
 
 def reproduce(
     published: Mapping[tuple[str, str], float], samples: Sequence[Sample], *, seed: int = 0
 ) -> Reproduction:
-    """Put published numbers beside ours.
+    """Compare published numbers with ours.
 
     Args:
-        published: Value by row and metric, e.g. `{("SASRec", "NDCG@5"): 0.0352}`, in the unit that
-            we print (shares, not per cent).
-        samples: Our rows of the same data set, named as above; further ones are left aside.
-        seed: Of the draws behind the intervals of set-level metrics.
+        published: Value by row and metric, e.g. `{("SASRec", "NDCG@5"): 0.0352}`, in the unit of
+            ours (fractions, not per cent).
+        samples: Our rows of the same data set; those without a published number are ignored.
+        seed: Of the intervals of set-level metrics.
 
     Raises:
-        BenchError: If a published value is not a finite number, a metric's name is unknown, or two
-            samples have one name.
+        BenchError: If a published value is not a finite number, a metric is unknown, or two samples
+            have the same name.
     """
     for (row, metric), value in published.items():
-        parse(metric)
+        get_metric(metric)
         if not math.isfinite(value):
             raise BenchError(f"The published {metric} of {row} is not a finite number.")
     ours = {sample.name: sample for sample in samples}
     if len(ours) < len(samples):
         raise BenchError("Two of our rows have one name.", "Give each row a label of its own.")
     cells = tuple(
-        _cell(row, metric, value, ours.get(row), seed) for (row, metric), value in published.items()
+        _compare_cell(row, metric, value, ours.get(row), seed)
+        for (row, metric), value in published.items()
     )
     pairs = {
         metric: {
@@ -142,60 +144,59 @@ def reproduce(
         for metric in dict.fromkeys(metric for _, metric in published)
     }
     columns = tuple(
-        rank_agreement(list(rows.values()), metric=metric) for metric, rows in pairs.items()
+        compare_orders(list(rows.values()), metric=metric) for metric, rows in pairs.items()
     )
-    return Reproduction(cells=cells, columns=columns, table=_table_order(pairs))
+    return Reproduction(cells=cells, columns=columns, table=_compare_table_order(pairs))
 
 
 def estimate(sample: Sample, metric: str, *, seed: int = 0) -> Estimate:
     """Estimate a metric of one method, mean over seeds, with its 95 % interval over users.
 
-    Means over cases get a t interval over units (cases, or users where cases are nested);
-    set-level metrics the interval that `bench.stats.intervals` chooses for their differences, here
-    of the difference from nothing.
+    Means over cases get a t interval over units (cases, or users where cases are nested); set-level
+    metrics the interval of their difference from 0 (`bench.stats.intervals`).
 
     Raises:
         BenchError: If the sample lacks the metric, or a value is not a finite number.
     """
-    parsed = parse(metric)
-    if parsed.per_case:
-        units = sample.units()
-        values = per_case(sample, metric).mean(axis=0)
+    family = get_metric(metric)
+    if family.per_case:
+        units = sample.units
+        values = get_case_values(sample, metric).mean(axis=0)
         sums = np.bincount(units.of_case, weights=values).astype(np.float64)
         mean = paired_t(sums, units.sizes)
         return Estimate(value=mean.difference, low=mean.low, high=mean.high)
-    sample = known_only(sample)
-    units = sample.units()
-    (tally,) = tallies([sample], parsed, units)
-    low, high = interval(parsed, _nothing(units), tally, seed=seed)
-    return Estimate(value=float(tally.mean(units.each_once())[0]), low=low, high=high)
+    sample = select_known(sample)
+    units = sample.units
+    (lists,) = sum_units([sample], family, units)
+    low, high = set_interval(family, _make_zero(units), lists, seed=seed)
+    return Estimate(value=float(lists.mean(units.equal_weights)[0]), low=low, high=high)
 
 
-def rank_agreement(pairs: Sequence[tuple[float, float]], *, metric: str = "") -> Order:
+def compare_orders(pairs: Sequence[tuple[float, float]], *, metric: str = "") -> Order:
     """Compare two orders of the same rows by Kendall's tau-b, which allows for ties.
 
     Source: Kendall, Biometrika 33 (1945); p is exact without ties, otherwise asymptotic.
 
     Args:
         pairs: The published and our value of each row.
-        metric: For the record.
+        metric: Recorded in the result.
     """
     num = len(pairs)
     if num < MIN_ROWS:
         rows = f"{num} row{'' if num == 1 else 's'}"
         return Order(metric=metric, tau=None, p=None, num_rows=num, text=f"not defined: {rows}")
-    theirs, ours = np.array(pairs, dtype=np.float64).T
-    if np.ptp(theirs) == 0 or np.ptp(ours) == 0:
+    published, ours = np.array(pairs, dtype=np.float64).T
+    if np.ptp(published) == 0 or np.ptp(ours) == 0:
         text = "not defined: all rows are tied in one of the two"
         return Order(metric=metric, tau=None, p=None, num_rows=num, text=text)
-    found = stats.kendalltau(theirs, ours)
-    tau, p = float(found.statistic), float(found.pvalue)
+    result = stats.kendalltau(published, ours)
+    tau, p = float(result.statistic), float(result.pvalue)
     text = f"tau-b = {tau:.2f}, p = {f'{p:.2g}'.removeprefix('0')}, {num} rows"
     return Order(metric=metric, tau=tau, p=p, num_rows=num, text=text)
 
 
-def _cell(row: str, metric: str, value: float, sample: Sample | None, seed: int) -> Cell:
-    ours, reason = None, ""
+def _compare_cell(row: str, metric: str, value: float, sample: Sample | None, seed: int) -> Cell:
+    ours, inside, reason = None, None, ""
     if sample is None:
         reason = f"There is no result of {row}."
     else:
@@ -203,50 +204,46 @@ def _cell(row: str, metric: str, value: float, sample: Sample | None, seed: int)
             ours = estimate(sample, metric, seed=seed)
         except BenchError as error:
             reason = error.message
+    if ours is not None and ours.low is not None and ours.high is not None:
+        inside = ours.low <= value <= ours.high
     return Cell(
         row=row,
         metric=metric,
         published=value,
         ours=ours,
         difference=None if ours is None else ours.value - value,
-        inside=_inside(ours, value),
+        inside=inside,
         reason=reason,
     )
 
 
-def _inside(ours: Estimate | None, value: float) -> bool | None:
-    if ours is None or ours.low is None or ours.high is None:
-        return None
-    return ours.low <= value <= ours.high
-
-
-def _nothing(units: Units) -> Tally:
+def _make_zero(units: Units) -> UnitSums:
     """Make up a method that scores 0: a difference from it is the value itself."""
 
-    def zero(_: NDArray[np.float64], num_lists: NDArray[np.float64]) -> NDArray[np.float64]:
+    def score_zero(_: NDArray[np.float64], num_lists: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.zeros(len(num_lists))
 
     empty = sparse.csr_array(np.zeros((1, units.num), dtype=np.int32))
-    return Tally(amounts=(empty,), sizes=units.sizes, score=zero)
+    return UnitSums(amounts=(empty,), sizes=units.sizes, score=score_zero)
 
 
-def _table_order(pairs: Mapping[str, Mapping[str, tuple[float, float]]]) -> Order:
+def _compare_table_order(pairs: Mapping[str, Mapping[str, tuple[float, float]]]) -> Order:
     """Compare the orders by mean rank over all columns, of the rows that every column has."""
-    shared = [
-        row
-        for row in dict.fromkeys(row for rows in pairs.values() for row in rows)
-        if all(row in rows for rows in pairs.values())
-    ]
+    names = dict.fromkeys(row for rows in pairs.values() for row in rows)
+    shared = [row for row in names if all(row in rows for rows in pairs.values())]
     if not shared:
-        return rank_agreement([])
+        return compare_orders([])
     ranks = np.mean(
-        [_ranks([rows[row] for row in shared], parse(metric)) for metric, rows in pairs.items()],
+        [
+            _rank([rows[row] for row in shared], get_metric(metric))
+            for metric, rows in pairs.items()
+        ],
         axis=0,
     )
-    return rank_agreement([(float(theirs), float(ours)) for theirs, ours in ranks])
+    return compare_orders([(float(published), float(ours)) for published, ours in ranks])
 
 
-def _ranks(values: Sequence[tuple[float, float]], metric: Metric) -> NDArray[np.float64]:
+def _rank(values: Sequence[tuple[float, float]], metric: Metric) -> NDArray[np.float64]:
     """Rank the rows in both orders, the best first, shape (rows, 2)."""
     sign = -1 if metric.higher_is_better else 1
     return np.asarray(stats.rankdata(sign * np.array(values), axis=0))

@@ -1,7 +1,7 @@
-"""What one method did on one data set, and the checks that make two of them comparable.
+"""The per-case results of one method on one data set, and the checks that make two comparable.
 
-Two methods are compared on the same cases or not at all: a case that one of them lacks is an error
-to be mended, never a row to be dropped.
+Two methods are compared on the same cases or not at all: a case that one of them lacks is an error,
+never dropped.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -16,17 +17,17 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError, unknown
 
-NUM_LISTED = 5
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """The things that are drawn, flipped and swapped: cases, or users where cases are nested.
+    """The units of analysis, which are resampled, flipped and swapped.
 
     Attributes:
-        kind: "user" where some user has several cases, otherwise "case".
+        kind: "user" if some user has several cases, otherwise "case".
         of_case: Unit of each case, shape (C,), in [0, num). Units are numbered in the order of
-            their ids, so that a result does not depend on the order of the rows.
+            their ids, so that no result depends on the order of the cases.
         sizes: Number of cases of each unit, shape (U,).
     """
 
@@ -39,8 +40,9 @@ class Units:
         """Number of units U."""
         return len(self.sizes)
 
-    def each_once(self) -> NDArray[np.int32]:
-        """Weigh every unit alike, shape (U, 1): the data as observed."""
+    @property
+    def equal_weights(self) -> NDArray[np.int32]:
+        """Weights that count every unit once, shape (U, 1): the observed data."""
         return np.ones((self.num, 1), dtype=np.int32)
 
 
@@ -49,21 +51,21 @@ class Sample:
     """One method on one data set: all its S seeds on the same C cases.
 
     Attributes:
-        name: The method's row, as shown to the reader.
+        name: The method's row on the board.
         seeds: The seeds, length S.
-        cases: Case ids, length C, no two alike.
+        cases: Case ids, length C, all different.
         users: The user of each case, length C.
         values: Per-case metrics by name ("NDCG@5"), each of shape (S, C).
-        items: Recommended item positions, best first, shape (S, C, D); -1 is a text that names no
-            item, -2 says that the list has ended.
-        known: Cases whose target is in the catalog, shape (C,); set-level metrics run over these.
+        items: Recommended items, best first, shape (S, C, D); -1 is a recommendation that is not in
+            the catalog, -2 marks the end of a list.
+        known: Cases whose target is in the catalog, shape (C,); set-level metrics use only these.
         masses: Category mass of the top-k lists by k, each of shape (S, C, G).
         history_mass: Category mass of the histories of all cases, shape (G,).
         tracked: Names of the G tracked categories.
         num_items: Size of the catalog.
 
     Raises:
-        BenchError: If a case id occurs twice.
+        BenchError: If there are no cases or a case id occurs twice.
     """
 
     name: str
@@ -79,37 +81,33 @@ class Sample:
     num_items: int
 
     def __post_init__(self) -> None:
-        grid = (len(self.seeds), len(self.cases))
-        assert grid[0] == len(set(self.seeds)) > 0, "seeds are distinct, and there is one"
-        assert len(self.users) == len(self.known) == grid[1], "one user and one flag per case"
-        assert self.items.shape[:2] == grid, "items are (S, C, D)"
-        assert all(values.shape == grid for values in self.values.values()), "values are (S, C)"
+        shape = (len(self.seeds), len(self.cases))
+        assert shape[0] == len(set(self.seeds)) > 0, "seeds are distinct, at least one"
+        assert len(self.users) == len(self.known) == shape[1], "one user and one flag per case"
+        assert self.items.shape[:2] == shape, "items are (S, C, D)"
+        assert all(values.shape == shape for values in self.values.values()), "values are (S, C)"
         for mass in self.masses.values():
-            assert mass.shape == (*grid, len(self.tracked)), "masses are (S, C, G)"
+            assert mass.shape == (*shape, len(self.tracked)), "masses are (S, C, G)"
         if not self.cases:
-            raise BenchError(f"{self.name} has no cases at all.")
-        if len(set(self.cases)) < grid[1]:
-            twice = [case for case, times in Counter(self.cases).items() if times > 1]
-            raise BenchError(f"{self.name} has cases that occur twice: {_listed(twice)}.")
+            raise BenchError(f"{self.name} has no test cases.")
+        if len(set(self.cases)) < shape[1]:
+            repeated = [case for case, count in Counter(self.cases).items() if count > 1]
+            raise BenchError(f"{self.name} has cases that occur twice: {_join(repeated)}.")
 
-    def take(self, cases: NDArray[np.intp]) -> Sample:
-        """Keep the cases at these positions, in this order.
-
-        Args:
-            cases: Positions in [0, C), shape (C',).
-        """
+    def select_cases(self, indices: NDArray[np.intp]) -> Sample:
+        """Return the sample with the cases at these indices, shape (C',), in this order."""
         return replace(
             self,
-            cases=tuple(self.cases[case] for case in cases),
-            users=tuple(self.users[case] for case in cases),
-            values={name: values[:, cases] for name, values in self.values.items()},
-            items=self.items[:, cases],
-            known=self.known[cases],
-            masses={k: mass[:, cases] for k, mass in self.masses.items()},
+            cases=tuple(self.cases[index] for index in indices),
+            users=tuple(self.users[index] for index in indices),
+            values={name: values[:, indices] for name, values in self.values.items()},
+            items=self.items[:, indices],
+            known=self.known[indices],
+            masses={k: mass[:, indices] for k, mass in self.masses.items()},
         )
 
-    def take_seeds(self, seeds: Sequence[int]) -> Sample:
-        """Keep these seeds, in this order."""
+    def select_seeds(self, seeds: Sequence[int]) -> Sample:
+        """Return the sample with these seeds, in this order."""
         rows = [self.seeds.index(seed) for seed in seeds]
         return replace(
             self,
@@ -119,8 +117,9 @@ class Sample:
             masses={k: mass[rows] for k, mass in self.masses.items()},
         )
 
+    @cached_property
     def units(self) -> Units:
-        """Say what the unit of analysis is: the user where cases are nested in users."""
+        """The units of analysis: users if cases are nested in users, otherwise cases."""
         nested = len(set(self.users)) < len(self.users)
         _, of_case, sizes = np.unique(
             np.asarray(self.users if nested else self.cases),
@@ -130,11 +129,8 @@ class Sample:
         return Units(kind="user" if nested else "case", of_case=of_case, sizes=sizes)
 
 
-def per_case(sample: Sample, metric: str) -> NDArray[np.float64]:
-    """Look up the values of a per-case metric.
-
-    Returns:
-        One value per seed and case, shape (S, C), all finite.
+def get_case_values(sample: Sample, metric: str) -> NDArray[np.float64]:
+    """Return the values of a per-case metric, one per seed and case, shape (S, C), all finite.
 
     Raises:
         BenchError: If the sample lacks the metric, or a value is not a finite number.
@@ -146,89 +142,90 @@ def per_case(sample: Sample, metric: str) -> NDArray[np.float64]:
     return values
 
 
-def require_finite(sample: Sample, what: str, values: NDArray[np.float64]) -> None:
-    """Refuse numbers that would silently turn a whole comparison into NaN.
+def require_finite(sample: Sample, label: str, values: NDArray[np.float64]) -> None:
+    """Refuse values that would turn a whole comparison into NaN.
 
     Args:
-        sample: Where the values come from.
-        what: Their name in the message.
+        sample: The method that the values belong to.
+        label: Name of the values in the message.
         values: Shape (S, C, ...).
 
     Raises:
         BenchError: If a value is NaN or infinite; the message names its cases.
     """
-    broken = ~np.isfinite(values)
-    if not broken.any():
+    invalid = ~np.isfinite(values)
+    if not invalid.any():
         return
-    rows = broken.any(axis=(0, *range(2, broken.ndim)))
+    rows = invalid.any(axis=(0, *range(2, invalid.ndim)))
     cases = [sample.cases[row] for row in np.flatnonzero(rows)]
     raise BenchError(
-        f"{what} of {sample.name} is not a finite number for {len(cases)} of "
-        f"{len(sample.cases)} cases: {_listed(cases)}.",
-        "A value that is missing is no zero: find out why the metric failed on these cases.",
+        f"{label} of {sample.name} is not a finite number for {len(cases)} of "
+        f"{len(sample.cases)} cases: {_join(cases)}.",
+        "A missing value is not 0: find out why the metric failed on these cases.",
     )
 
 
-def align(a: Sample, b: Sample) -> tuple[Sample, Sample]:
+def align_cases(a: Sample, b: Sample) -> tuple[Sample, Sample]:
     """Bring b's cases into a's order.
 
     Raises:
         BenchError: If the two do not have the same cases, or a case has another user.
     """
-    lacking = [
-        f"{lacks.name} lacks {len(ids)} of {len(has.cases)} cases of {has.name}: {_listed(ids)}."
-        for has, lacks in ((a, b), (b, a))
-        if (ids := sorted(set(has.cases) - set(lacks.cases)))
+    problems = [
+        f"{shorter.name} lacks {len(missing)} of {len(longer.cases)} cases of {longer.name}: "
+        f"{_join(missing)}."
+        for longer, shorter in ((a, b), (b, a))
+        if (missing := sorted(set(longer.cases) - set(shorter.cases)))
     ]
-    if lacking:
+    if problems:
         raise BenchError(
-            " ".join(lacking),
+            " ".join(problems),
             "Methods are compared on the same cases only: run both on the same test set.",
         )
-    position = {case: row for row, case in enumerate(b.cases)}
-    b = b.take(np.array([position[case] for case in a.cases], dtype=np.intp))
-    moved = [a.cases[row] for row, user in enumerate(a.users) if b.users[row] != user]
-    if moved:
-        raise BenchError(f"{a.name} and {b.name} disagree about the user of {_listed(moved)}.")
+    index = {case: row for row, case in enumerate(b.cases)}
+    b = b.select_cases(np.array([index[case] for case in a.cases], dtype=np.intp))
+    differing = [a.cases[row] for row, user in enumerate(a.users) if b.users[row] != user]
+    if differing:
+        raise BenchError(f"{a.name} and {b.name} disagree about the user of {_join(differing)}.")
     return a, b
 
 
 def align_lists(a: Sample, b: Sample) -> tuple[Sample, Sample]:
     """Align for set-level metrics: same cases in the same order, known targets, common seeds.
 
-    A set-level metric has no value per case that could be averaged over seeds first, so list i of
-    one method faces list i of the other within one seed.
+    A set-level metric has no value per case that could be averaged over seeds first, so the lists
+    of the two methods are paired within each seed.
 
     Raises:
-        BenchError: If `align` refuses, the two were measured against different catalogs,
+        BenchError: If `align_cases` refuses, the two were measured with different catalogs,
             categories or histories, no seed is common, or no target is known.
     """
-    a, b = align(a, b)
+    a, b = align_cases(a, b)
     if a.num_items != b.num_items or not np.array_equal(a.known, b.known):
-        raise BenchError(f"{a.name} and {b.name} were measured against different catalogs.")
+        raise BenchError(f"{a.name} and {b.name} were measured with different catalogs.")
     if a.tracked != b.tracked or not np.allclose(a.history_mass, b.history_mass):
         raise BenchError(f"{a.name} and {b.name} differ in tracked categories or histories.")
     seeds = [seed for seed in a.seeds if seed in b.seeds]
     if not seeds:
         raise BenchError(
-            f"{a.name} (seeds {_listed(a.seeds)}) and {b.name} (seeds {_listed(b.seeds)}) "
+            f"{a.name} (seeds {_join(a.seeds)}) and {b.name} (seeds {_join(b.seeds)}) "
             "have no seed in common.",
-            "Set-level metrics are compared seed by seed: run both with the same seeds.",
+            "Set-level metrics are compared within each seed: run both with the same seeds.",
         )
-    return known_only(a.take_seeds(seeds)), known_only(b.take_seeds(seeds))
+    return select_known(a.select_seeds(seeds)), select_known(b.select_seeds(seeds))
 
 
-def known_only(sample: Sample) -> Sample:
-    """Keep the cases whose target is in the catalog.
+def select_known(sample: Sample) -> Sample:
+    """Return the sample with the cases whose target is in the catalog.
 
     Raises:
         BenchError: If there is none.
     """
     if not sample.known.any():
         raise BenchError(f"No target of {sample.name} is in the catalog.")
-    return sample.take(np.flatnonzero(sample.known))
+    return sample.select_cases(np.flatnonzero(sample.known))
 
 
-def _listed(ids: Sequence[object]) -> str:
-    shown = ", ".join(str(one) for one in ids[:NUM_LISTED])
-    return shown if len(ids) <= NUM_LISTED else f"{shown} and {len(ids) - NUM_LISTED} more"
+def _join(ids: Sequence[object]) -> str:
+    text = ", ".join(str(name) for name in ids[:MAX_NAMED])
+    return text if len(ids) <= MAX_NAMED else f"{text} and {len(ids) - MAX_NAMED} more"

@@ -1,7 +1,7 @@
-"""Training variance: what another seed would have changed, shown apart from the users' variance.
+"""Variance between seeds, reported separately from the variance between users.
 
-With n seeds no exact paired test gives less than 2^(1-n), so with five or fewer there is no verdict
-at .05 whatever the numbers are (compare Agarwal et al., NeurIPS 2021).
+With n seeds no exact paired test gives less than 2^(1-n), so with five or fewer no difference can
+be significant at .05 (compare Agarwal et al., NeurIPS 2021).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.stats.paired import sign_flip
-from bench.stats.samples import Sample, known_only, per_case
-from bench.stats.set_metrics import tallies
+from bench.stats.samples import Sample, get_case_values, select_known
+from bench.stats.set_metrics import sum_units
 
 MIN_SEEDS = 6
 
@@ -27,7 +27,7 @@ class SeedTest:
     Attributes:
         p: Two-sided sign-flip p; None with fewer than 6 common seeds.
         num_seeds: Number of common seeds n.
-        text: The verdict in words, or why there is none.
+        text: The result in words, or why there is none.
     """
 
     p: float | None
@@ -35,24 +35,23 @@ class SeedTest:
     text: str
 
 
-def by_seed(sample: Sample, metric: str) -> dict[int, float]:
-    """Compute the metric of each seed, over all cases or, set-level, those with known targets."""
-    parsed = parse(metric)
-    if parsed.per_case:
-        values = per_case(sample, metric).mean(axis=1)
+def compute_seed_values(sample: Sample, metric: str) -> dict[int, float]:
+    """Compute the metric by seed, over all cases or, if set-level, those with known targets."""
+    family = get_metric(metric)
+    if family.per_case:
+        values = get_case_values(sample, metric).mean(axis=1)
     else:
-        known = known_only(sample)
-        units = known.units()
-        (tally,) = tallies([known], parsed, units)
-        values = tally.per_seed(units.each_once())[:, 0]
+        sample = select_known(sample)
+        (sums,) = sum_units([sample], family, sample.units)
+        values = sums.score_seeds(sample.units.equal_weights)[:, 0]
     return {seed: float(value) for seed, value in zip(sample.seeds, values, strict=True)}
 
 
-def seed_test(reference: Mapping[int, float], other: Mapping[int, float]) -> SeedTest:
-    """Test between seeds, where there are enough of them for any verdict at .05.
+def compare_seeds(reference: Mapping[int, float], other: Mapping[int, float]) -> SeedTest:
+    """Test between seeds, if there are enough of them for significance at .05.
 
     Args:
-        reference: Metric value by seed, as `by_seed` gives it.
+        reference: Metric value by seed, see `compute_seed_values`.
         other: The same of the other method; only common seeds count.
 
     Raises:
@@ -61,10 +60,8 @@ def seed_test(reference: Mapping[int, float], other: Mapping[int, float]) -> See
     seeds = sorted(reference.keys() & other.keys())
     differences = np.array([other[seed] - reference[seed] for seed in seeds], dtype=np.float64)
     if not np.isfinite(differences).all():
-        broken = [
-            seed for seed, one in zip(seeds, differences, strict=True) if not np.isfinite(one)
-        ]
-        raise BenchError(f"The metric is not a finite number for the seeds {broken}.")
+        invalid = [seeds[index] for index in np.flatnonzero(~np.isfinite(differences))]
+        raise BenchError(f"The metric is not a finite number for the seeds {invalid}.")
     if not seeds:
         return SeedTest(p=None, num_seeds=0, text="not testable: no common seed")
     if len(seeds) < MIN_SEEDS:
@@ -76,7 +73,7 @@ def seed_test(reference: Mapping[int, float], other: Mapping[int, float]) -> See
     return SeedTest(p=p, num_seeds=len(seeds), text=text)
 
 
-def mean_sd(values: Sequence[float]) -> tuple[float, float | None, int]:
+def summarize_seeds(values: Sequence[float]) -> tuple[float, float | None, int]:
     """Summarize the values of a metric per seed.
 
     Returns:
@@ -86,7 +83,7 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float | None, int]:
         BenchError: If there is no value.
     """
     if not values:
-        raise BenchError("There is no seed to average over.")
+        raise BenchError("There are no seeds to average over.")
     numbers = np.asarray(values, dtype=np.float64)
     deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else None
     return float(numbers.mean()), deviation, len(numbers)

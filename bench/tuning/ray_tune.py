@@ -12,10 +12,10 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from bench.runner.retry_policy import MAX_WORKER_DEATHS
-from bench.runner.worker import Outcome
+from bench.runner.worker import TaskResult
 from bench.tuning.asha import Look
 from bench.tuning.search_state import Book
-from bench.tuning.work import Say, carry_out, order_as_text, order_from_text
+from bench.tuning.work import Say, carry_out
 
 
 class BookSearcher(Searcher):
@@ -36,8 +36,7 @@ class BookSearcher(Searcher):
         if not free:
             return None if busy else str(Searcher.FINISHED)
         self._running[trial_id] = free[0]
-        order = order_as_text(self._book.order(free[0]))
-        return {"order": order, "time_limit": self._time_limit}
+        return {"task": self._book.order(free[0]), "time_limit": self._time_limit}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -46,10 +45,12 @@ class BookSearcher(Searcher):
         look = self._running.pop(trial_id)
         if error or result is None or "outcomes" not in result:
             trial = self._book.search.trials[look]
-            lost = Outcome(unit=trial.id, failure="worker died", message="Its worker process died.")
+            lost = TaskResult(
+                unit=trial.id, failure="worker died", message="Its worker process died."
+            )
             self._book.take(look, [lost])
         else:
-            self._book.take(look, [Outcome(**one) for one in json.loads(result["outcomes"])])
+            self._book.take(look, [TaskResult(**one) for one in json.loads(result["outcomes"])])
         self._say(look)
 
     def save(self, checkpoint_path: str) -> None:
@@ -73,7 +74,7 @@ class Trainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Do the work; failures are outcomes, not exceptions."""
-        outcomes = carry_out(order_from_text(self._given["order"]), self._given["time_limit"])
+        outcomes = carry_out(self._given["task"], self._given["time_limit"])
         told = [dataclasses.asdict(outcome) for outcome in outcomes]
         return {"outcomes": json.dumps(told), "done": True}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.hashing import Plain
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.tuning.asha import Look, State
 from bench.tuning.search import Search
 from bench.tuning.search_state import Book
@@ -86,7 +86,7 @@ def findings(book: Book) -> Findings:
             )
         )
         looks += made
-    sign = 1 if parse(search.setup.metric).higher_is_better else -1
+    sign = 1 if get_metric(search.setup.metric).higher_is_better else -1
 
     def place(line: Line) -> tuple[int, int, float, int]:
         last = list(line.values.values())[-1] if line.values else 0.0

@@ -19,7 +19,7 @@ from bench.config.settings import build_method, overrides_for, resolve_settings,
 from bench.config.toml import Override, check_setting
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.plan import Data, Model, evaluate, language_model
 from bench.plan.trials import DEFAULT_KS, Trial, dataset
 from bench.tuning.asha import Look, rungs
@@ -65,7 +65,7 @@ class Setup:
     def __post_init__(self) -> None:
         if self.num < 1:
             raise BenchError("A search of no trials finds nothing.", "Give --trials 8, or more.")
-        parse(self.metric)
+        get_metric(self.metric)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def plan_search(setup: Setup, space: Space) -> Search:
     Raises:
         BenchError: The setup does not fit together, or no configuration at all can be planned.
     """
-    metric = parse(setup.metric)
+    metric = get_metric(setup.metric)
     given = _given(setup, space)
     amounts = _rungs(space, given)
     changes = configurations(space, setup.num, seed=setup.seed, given=given)

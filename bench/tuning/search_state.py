@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.plan.graph import Graph, build, missing, units
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
-from bench.runner.loop import Options
-from bench.runner.retry_policy import next_divisor
-from bench.runner.worker import Order, Outcome, order
+from bench.runner.loop import RunOptions
+from bench.runner.retry_policy import decide_retry
+from bench.runner.worker import TaskResult, TaskSpec, make_task
 from bench.runner.write_results import record_failure, record_success
 from bench.tuning.asha import Look, Standing, standings
 from bench.tuning.search import Search
@@ -39,13 +39,13 @@ class Book:
         graph: The stages of all looks that may be made.
     """
 
-    def __init__(self, search: Search, options: Options) -> None:
+    def __init__(self, search: Search, options: RunOptions) -> None:
         self.search, self.options = search, options
         self.values: dict[Look, float] = {}
         self.problems: dict[Look, str] = {}
         self.ran: set[str] = set()
         self.num_cases: int | None = None
-        self._metric = parse(search.setup.metric)
+        self._metric = get_metric(search.setup.metric)
         self.graph: Graph = build(_distinct(search.trials.values()))
         self._attempts: dict[Look, list[Attempt]] = {}
         for look, trial in search.trials.items():
@@ -70,7 +70,7 @@ class Book:
         fair = sorted(number for number in ended if standing[number].state == "finished")
         return max(fair, key=lambda number: self._gain(Look(number, last)), default=None)
 
-    def order(self, look: Look) -> Order:
+    def order(self, look: Look) -> TaskSpec:
         """Write down the work that a look needs."""
         trial = self.search.trials[look]
         graph = build([trial])
@@ -79,18 +79,11 @@ class Book:
         last = trial.evaluations["final"].key
         keys = missing(graph, lambda stage: store.has(stage.kind, stage.key)) or [last]
         (unit,) = units(graph, keys)
-        return order(
-            unit,
-            store=store.root,
-            data_dir=self.options.data_dir,
-            model_path=self.options.model_path,
-            offline=self.options.offline,
-            divisor=1,
-        )
+        return make_task(unit, store=store.root, job=self.options.make_job())
 
-    def take(self, look: Look, outcomes: Sequence[Outcome]) -> None:
+    def take(self, look: Look, outcomes: Sequence[TaskResult]) -> None:
         """Enter what became of a look: the tries of its work, the last one deciding."""
-        self.ran |= {key for outcome in outcomes for key in outcome.ran}
+        self.ran |= {key for outcome in outcomes for key in outcome.computed}
         self._attempts[look] = attempts(outcomes)
         last = outcomes[-1]
         if last.failure is None:
@@ -164,7 +157,7 @@ class Book:
         )
 
 
-def attempts(outcomes: Sequence[Outcome]) -> list[Attempt]:
+def attempts(outcomes: Sequence[TaskResult]) -> list[Attempt]:
     """Return the failed tries of a look, each with the micro-batch divisor that it ran with."""
     found: list[Attempt] = []
     divisor: int | None = 1
@@ -180,7 +173,7 @@ def attempts(outcomes: Sequence[Outcome]) -> list[Attempt]:
                 micro_batch_divisor=divisor,
             )
         )
-        divisor = next_divisor([attempt.failure for attempt in found], divisor)
+        divisor = decide_retry([attempt.failure for attempt in found], divisor)
     return found
 
 

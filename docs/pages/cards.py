@@ -11,7 +11,7 @@ from bench.config.cards import BoardCard, DatasetCard, RawFile
 from bench.data.encoders import encoder_card
 from bench.data.readers import READERS
 from bench.data.released_splits import PEERS
-from bench.report.claims.cards import Book, book_paths, load
+from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
 from bench.report.published import load as load_published
 
 from . import register
@@ -114,8 +114,8 @@ def _files(files: Mapping[str, RawFile]) -> str:
     return table(("role", "file", "bytes", "SHA-256", "tried in this order"), rows)
 
 
-def _books() -> list[Book]:
-    return [load(paper) for paper in sorted(book_paths())]
+def _books() -> list[PaperClaims]:
+    return [load_claims(paper) for paper in sorted(find_claim_files())]
 
 
 def _boards(boards: Mapping[str, BoardCard]) -> str:

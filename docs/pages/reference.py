@@ -2,56 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
 
 from bench.cli.app import app
-from bench.metrics import accuracy, diversity, evaluate, fairness, names, rerank, writing
+from bench.metrics import accuracy, diversity, evaluate, fairness, registry, rerank, writing
+from bench.metrics.metric import Metric
 
-from .markdown import about, anchor, code, docstring, document, paragraphs, prose, table
+from .markdown import about, code, docstring, document, paragraphs, prose, table
 
 EXIT = "Exit code: 0 all fine, 1 some cell failed, 2 wrong use, 130 interrupted."
 ROOMS = (accuracy, diversity, fairness, rerank, writing)
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "HR": accuracy.hits,
-    "NDCG": accuracy.ndcg,
-    "DivRatio": diversity.div_ratio,
-    "ORRatio": diversity.or_ratio,
-    "Coverage": diversity.coverage,
-    "Gini": diversity.gini,
-    "GU": fairness.group_unfairness,
-    "MGU": fairness.mgu,
-    "DGU": fairness.dgu,
-    "Hallucination": evaluate.evaluate,
-    "MAP": rerank.average_precision,
-    "MAPstd": rerank.standard_average_precision,
-    "CLICK": rerank.clicks,
-    "ListCap": rerank.evaluate_lists,
-}
 
 
 def metrics_page() -> str:
     """Write the page of the metrics."""
-    assert set(FUNCTIONS) == set(names.FAMILIES), "a metric has no function on the page"
-    rows = []
-    for family, function in FUNCTIONS.items():
-        name = "GU[category]@k" if family == "GU" else family
-        name += "" if family in names.WITHOUT_K or family == "GU" else "@k"
-        task = "lists" if family in names.OF_LISTS else "rankings"
-        rows.append(
-            (
-                code(name),
-                "rankings, lists" if family == "NDCG" else task,
-                "higher" if family in names.HIGHER_IS_BETTER else "lower",
-                "case by case" if family in names.PER_CASE else "whole set",
-                _link(function),
-            )
+    rows = [
+        (
+            code(metric.pattern),
+            metric.title,
+            metric.description,
+            _tasks(metric),
+            "higher" if metric.higher_is_better else "lower",
+            "per case" if metric.per_case else "whole set",
         )
+        for metric in registry.BUILT_IN
+    ]
     parts = [
-        about(names),
-        table(("metric", "of", "better", "computed", "by"), rows),
+        about(registry),
+        table(("metric", "name", "meaning", "of", "better", "computed"), rows),
         "A board's column, `--metric` and result files use these names. Metrics that are computed"
         " case by case keep the value of every case; those of a whole set keep what a test needs to"
         " compute them anew ([Statistics](statistics.md)).",
@@ -65,6 +46,11 @@ def metrics_page() -> str:
     return document("Metrics", *parts)
 
 
+def _tasks(metric: Metric) -> str:
+    tasks = {"rankings": metric.of_rankings, "lists": metric.of_lists}
+    return ", ".join(name for name, defined in tasks.items() if defined)
+
+
 def _public(room: Any) -> list[Callable[..., Any]]:
     return [
         one
@@ -76,10 +62,6 @@ def _public(room: Any) -> list[Callable[..., Any]]:
 
 def _title(function: Callable[..., Any]) -> str:
     return f"{function.__module__.removeprefix('bench.metrics.')}.{function.__name__}"
-
-
-def _link(function: Callable[..., Any]) -> str:
-    return f"[`{_title(function)}`](#{anchor(_title(function))})"
 
 
 def _function(function: Callable[..., Any]) -> str:

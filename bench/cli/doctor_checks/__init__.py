@@ -1,18 +1,32 @@
-"""Checks of a machine and a folder: what is right, doubtful or wrong, each with a hint."""
+"""Checks of `bench doctor`; each returns one or more findings."""
 
-from bench.cli.doctor_checks.files import cached_files, data_at_hand, disks, keeps_files, plug_ins
-from bench.cli.doctor_checks.finding import Finding
-from bench.cli.doctor_checks.machine import network, processors, ray_starts, software
+from __future__ import annotations
 
-__all__ = [
-    "Finding",
-    "cached_files",
-    "data_at_hand",
-    "disks",
-    "keeps_files",
-    "network",
-    "plug_ins",
-    "processors",
-    "ray_starts",
-    "software",
-]
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+State: TypeAlias = Literal["ok", "warn", "fail"]
+MAX_NAMES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of `bench doctor`.
+
+    Attributes:
+        name: What was checked.
+        state: "fail" if a run cannot work, "warn" if it may not, or not as intended.
+        message: What was observed.
+        hint: What to do about it; empty for "ok".
+    """
+
+    name: str
+    state: State = "ok"
+    message: str
+    hint: str = ""
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join names, the first `MAX_NAMES` of them."""
+    return ", ".join([*names[:MAX_NAMES], *("…" for _ in names[MAX_NAMES : MAX_NAMES + 1])])

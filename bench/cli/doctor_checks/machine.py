@@ -1,4 +1,4 @@
-"""Software, processors, Ray, network."""
+"""Checks of installed software, processors, Ray and the network."""
 
 from __future__ import annotations
 
@@ -16,111 +16,115 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from bench.cli.doctor_checks.finding import Finding
+from bench.cli.doctor_checks import Finding, join_names
 from bench.config import plugins
 from bench.errors import BenchError
 
 NAME = "llmrec-bench"
-CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
+CONSTRAINTS = Path(plugins.__file__).parents[1] / "constraints.txt"
 INSTALL = "pip install -c constraints.txt -e ."
 DRIVER = Path("/proc/driver/nvidia/version")
 HUB = "huggingface.co"
 NETWORK_SECONDS = 5.0
 RAY_SECONDS = 60
-NAMED = 6
 
 
-def software() -> list[Finding]:
-    """Compare Python and the installed libraries with what is asked for and what was tested."""
+def check_software() -> list[Finding]:
+    """Compare Python and libraries with what is required and what was tested."""
     python = importlib.metadata.metadata(NAME)["Requires-Python"]
-    asked = [Requirement(text) for text in importlib.metadata.requires(NAME) or ()]
-    wanted = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
-    here = {one.name: _version(one.name) for one in wanted}
+    requirements = map(Requirement, importlib.metadata.requires(NAME) or ())
+    required = [
+        requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
+    installed = {requirement.name: _find_version(requirement.name) for requirement in required}
     return [
-        _python(platform.python_version(), python),
-        _bounds(wanted, here),
-        _tested(here, CONSTRAINTS),
+        _check_python(platform.python_version(), python),
+        _check_requirements(required, installed),
+        _check_tested_versions(installed, CONSTRAINTS),
     ]
 
 
-def _version(name: str) -> str | None:
+def _find_version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _python(version: str, asked: str) -> Finding:
-    if SpecifierSet(asked).contains(version, prereleases=True):
-        return Finding(name="Python", said=version)
-    hint = "Make a virtual environment with another Python."
-    return Finding(
-        name="Python", state="fail", said=f"{version}, but {asked} is asked for", hint=hint
-    )
+def _check_python(version: str, required: str) -> Finding:
+    if SpecifierSet(required).contains(version, prereleases=True):
+        return Finding(name="Python", message=version)
+    hint = "Create a virtual environment with another Python."
+    message = f"{version}, but {required} is required"
+    return Finding(name="Python", state="fail", message=message, hint=hint)
 
 
-def _bounds(wanted: list[Requirement], here: Mapping[str, str | None]) -> Finding:
+def _check_requirements(
+    required: list[Requirement], installed: Mapping[str, str | None]
+) -> Finding:
     wrong = [
-        f"{one.name} {here[one.name] or 'is missing'} ({one.specifier})"
-        for one in wanted
-        if not one.specifier.contains(here[one.name] or "0", prereleases=True)
-        or here[one.name] is None
+        f"{requirement.name} {version or 'is missing'} ({requirement.specifier})"
+        for requirement in required
+        if (version := installed[requirement.name]) is None
+        or not requirement.specifier.contains(version, prereleases=True)
     ]
     if wrong:
-        return Finding(name="libraries", state="fail", said=", ".join(wrong), hint=INSTALL)
-    return Finding(name="libraries", said=f"{len(wanted)} as pyproject.toml asks for them")
+        return Finding(name="libraries", state="fail", message=", ".join(wrong), hint=INSTALL)
+    return Finding(name="libraries", message=f"{len(required)} as pyproject.toml requires")
 
 
-def _tested(here: Mapping[str, str | None], constraints: Path) -> Finding:
-    """Compare with the versions that were tested together; a wheel does not bring their list."""
+def _check_tested_versions(installed: Mapping[str, str | None], constraints: Path) -> Finding:
+    """Compare with the versions that were tested together; a wheel does not contain them."""
     if not constraints.is_file():
-        return Finding(name="tested versions", said="constraints.txt is not here to compare with")
-    lines = [line for line in constraints.read_text(encoding="utf-8").splitlines() if "==" in line]
-    tested = {canonicalize_name(name): version for name, _, version in
-              (line.partition("==") for line in lines)}  # fmt: skip
+        return Finding(name="tested versions", message="no constraints.txt to compare with")
+    lines = constraints.read_text(encoding="utf-8").splitlines()
+    pairs = [line.partition("==")[::2] for line in lines if "==" in line]
+    tested = {canonicalize_name(name): version for name, version in pairs}
     other = [
         f"{name} {version} (tested: {tested[canonicalize_name(name)]})"
-        for name, version in here.items()
+        for name, version in installed.items()
         if version is not None
         and tested.get(canonicalize_name(name)) not in (None, version.partition("+")[0])
     ]
     if not other:
-        return Finding(name="tested versions", said="all libraries are those of constraints.txt")
-    said = ", ".join(other[:NAMED]) + (", …" if len(other) > NAMED else "")
-    return Finding(name="tested versions", state="warn", said=said, hint=INSTALL)
+        return Finding(name="tested versions", message="all libraries are those of constraints.txt")
+    return Finding(name="tested versions", state="warn", message=join_names(other), hint=INSTALL)
 
 
-def processors() -> list[Finding]:
+def check_processors() -> list[Finding]:
     """Describe CPUs and GPUs as PyTorch sees them."""
     from bench.models.lm import devices
 
-    cpus = len(os.sched_getaffinity(0))
-    threads = devices.threads()
-    said = f"{cpus} for this process, {os.cpu_count()} in all; PyTorch would take {threads} threads"
-    if threads > cpus:
-        hint = (
-            f"Set OMP_NUM_THREADS to {cpus} or less: threads beyond the CPUs wait for one another."
-        )
-        found = [Finding(name="CPUs", state="warn", said=said, hint=hint)]
-    else:
-        found = [Finding(name="CPUs", said=said)]
+    cpus, threads = len(os.sched_getaffinity(0)), devices.threads()
+    hint = f"Set OMP_NUM_THREADS to {cpus} or less: more threads than CPUs slow each other down."
+    message = f"{cpus} available of {os.cpu_count()}; PyTorch would use {threads} threads"
+    if threads <= cpus:
+        return [Finding(name="CPUs", message=message), _check_gpus()]
+    return [Finding(name="CPUs", state="warn", message=message, hint=hint), _check_gpus()]
+
+
+def _check_gpus() -> Finding:
+    from bench.models.lm import devices
+
     gpus = devices.gpus()
-    if not gpus and DRIVER.exists():
-        built = "is not built for NVIDIA" if not devices.has_cuda() else "sees none"
-        hint = "Install PyTorch for your CUDA, or look at CUDA_VISIBLE_DEVICES."
-        said = f"there is a driver, but PyTorch {built}"
-        return [*found, Finding(name="GPUs", state="warn", said=said, hint=hint)]
-    if not gpus:
-        return [*found, Finding(name="GPUs", said="none; models compute on the CPU")]
-    said = ", ".join(f"{gpu.name} ({gpu.memory_gib:.0f} GiB)" for gpu in gpus)
-    if all(gpu.bfloat16 for gpu in gpus):
-        return [*found, Finding(name="GPUs", said=f"{said}; bfloat16")]
-    hint = "Models whose card says bfloat16 will be slow or wrong here."
-    return [*found, Finding(name="GPUs", state="warn", said=f"{said}; no bfloat16", hint=hint)]
+    if gpus:
+        message = ", ".join(f"{gpu.name} ({gpu.memory_gib:.0f} GiB)" for gpu in gpus)
+        if all(gpu.bfloat16 for gpu in gpus):
+            return Finding(name="GPUs", message=f"{message}; bfloat16")
+        hint = "Models whose card says bfloat16 will be slow or wrong here."
+        return Finding(name="GPUs", state="warn", message=f"{message}; no bfloat16", hint=hint)
+    if not DRIVER.exists():
+        return Finding(name="GPUs", message="none; models compute on the CPU")
+    reason = "finds no GPU" if devices.has_cuda() else "was built without CUDA"
+    message = f"an NVIDIA driver is installed, but PyTorch {reason}"
+    hint = "Install PyTorch for your CUDA version, or check CUDA_VISIBLE_DEVICES."
+    return Finding(name="GPUs", state="warn", message=message, hint=hint)
 
 
-def ray_starts() -> Finding:
-    """Start Ray here, run one task, stop it."""
+def check_ray() -> Finding:
+    """Start Ray, run one task, stop it."""
     import ray
 
     from bench.runner.ray_executor import RayExecutor
@@ -129,34 +133,31 @@ def ray_starts() -> Finding:
     try:
         executor = RayExecutor(num_cpus=1)
     except BenchError as error:
-        return Finding(name="Ray", state="fail", said=error.message, hint=error.hint)
+        return Finding(name="Ray", state="fail", message=error.message, hint=error.hint)
     try:
-        ray.get(ray.remote(max_retries=0)(_nothing).remote(), timeout=RAY_SECONDS)
+        ray.get(ray.remote(max_retries=0)(platform.node).remote(), timeout=RAY_SECONDS)
     except ray.exceptions.RayError as error:
-        said = f"a task failed: {type(error).__name__}: {error}".split("\n")[0]
-        return Finding(name="Ray", state="fail", said=said, hint="Try --executor inline.")
+        message = f"a task failed: {type(error).__name__}: {error}".split("\n")[0]
+        hint = "Try --executor inline."
+        return Finding(name="Ray", state="fail", message=message, hint=hint)
     finally:
         executor.close()
-    return Finding(name="Ray", said=f"started and ran a task in {time.monotonic() - started:.1f} s")
+    message = f"started and ran a task in {time.monotonic() - started:.1f} s"
+    return Finding(name="Ray", message=message)
 
 
-def _nothing() -> None:
-    """Do what shows that a worker works."""
-
-
-def network() -> list[Finding]:
-    """Ask every host that a data set's card names, and the hub; nothing is fetched."""
-    cards = [
-        plugins.dataset_card(one.name) for one in plugins.list_cards("datasets") if not one.error
-    ]
-    urls = [source.url for card in cards for file in card.files.values() for source in file.sources]
-    hosts = sorted({HUB, *(urlsplit(url).netloc for url in urls if url)})
+def check_network() -> list[Finding]:
+    """Contact the hub and every host that a data set's card names; nothing is downloaded."""
+    names = [line.name for line in plugins.list_cards("datasets") if not line.error]
+    files = [file for name in names for file in plugins.dataset_card(name).files.values()]
+    urls = [source.url for file in files for source in file.sources if source.url]
+    hosts = sorted({HUB, *(urlsplit(url).netloc for url in urls)})
     silent = [host for host in hosts if not _answers(host)]
     if not silent:
-        return [Finding(name="network", said=f"{len(hosts)} hosts answer")]
-    said = f"no answer within {NETWORK_SECONDS:.0f} s: {', '.join(silent)}"
-    hint = "Bring files by hand (--data-dir), and run with --offline."
-    return [Finding(name="network", state="warn", said=said, hint=hint)]
+        return [Finding(name="network", message=f"{len(hosts)} hosts answer")]
+    message = f"no answer within {NETWORK_SECONDS:.0f} s: {', '.join(silent)}"
+    hint = "Download files by hand (--data-dir), and run with --offline."
+    return [Finding(name="network", state="warn", message=message, hint=hint)]
 
 
 def _answers(host: str) -> bool:
@@ -164,7 +165,7 @@ def _answers(host: str) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=NETWORK_SECONDS):  # noqa: S310
             return True
-    except urllib.error.HTTPError:  # it answered, if only with a refusal
+    except urllib.error.HTTPError:  # a refusal is an answer
         return True
     except OSError:
         return False

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.metrics.rerank import ndcg, ordered_labels
+from bench.metrics.rerank import ndcg_of_labels, sort_labels
 from bench.models.rerank.model import Reranker
 from bench.models.rerank.scoring import ListTensors, score_lists
 
@@ -79,7 +79,7 @@ def compute_rewards(model: Reranker, lists: ListTensors) -> Rewards:
         scores = score_lists(model, lists, text)
         with torch.inference_mode():
             losses = model.losses(scores, lists.labels).double().numpy()
-        gains = ndcg(ordered_labels(scores.numpy(), labels), REWARD_K)
+        gains = ndcg_of_labels(sort_labels(scores.numpy(), labels), REWARD_K)
         for kind, values in enumerate((gains, losses)):
             sums[kind, :, text] = np.bincount(users, values, minlength=num_users)
     return Rewards(ndcg=sums[0] / num_lists[:, None], losses=sums[1] / num_lists[:, None])

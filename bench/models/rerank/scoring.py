@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.rerank import average_precision, ordered_labels
+from bench.metrics.rerank import average_precision, sort_labels
 from bench.models.rerank.model import Reranker
 
 SELECTION_K = 5
@@ -67,5 +67,5 @@ def score_lists(model: Reranker, lists: ListTensors, text: int = 0) -> Tensor:
 def mean_average_precision(model: Reranker, lists: ListTensors) -> float:
     """Return KAR's MAP@5 over all lists; lists without positives count as 0."""
     labels = lists.labels.numpy().astype(np.int8)
-    ordered = ordered_labels(score_lists(model, lists).numpy(), labels)
+    ordered = sort_labels(score_lists(model, lists).numpy(), labels)
     return float(average_precision(ordered, SELECTION_K).mean())

@@ -1,4 +1,4 @@
-"""A paper's claims, as they stand in `leaderboards/claims/<paper>.toml`."""
+"""The claims of a paper, from `leaderboards/claims/<paper>.toml`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.config import plugins
 from bench.config.toml import Card, check_card, read_toml
 from bench.errors import BenchError, unknown
 from bench.report.claims.claim_types import AnyCheck, Check, Larger, Names
-from bench.report.claims.verdict import Printed
+from bench.report.claims.verdict import PublishedVerdict
 from bench.report.published import Place
 
 FOLDER = "claims"
@@ -23,22 +23,22 @@ class Claim(Card):
     """A sentence of a paper with its checks.
 
     Attributes:
-        id: As in S-04a: the paper's letter, a number, a letter for parts of a sentence.
+        id: A prefix of the paper, a number, a letter for parts of a sentence, e.g. S-04a.
         section: Of the paper.
         sentence: The claim in our words.
-        boards: Where its rows stand; the first shows it.
-        verdict: Expected in the paper's own numbers.
+        boards: Boards with its rows; the claim is listed on the first one.
+        verdict: Expected from the paper's own numbers.
         implied: No sentence of the paper says it, but its argument needs it.
         checks: All must hold.
-        also: Counted beside them; they decide nothing.
-        note: What a reader should know of the printed numbers.
+        also: Further counts, which do not enter the verdict.
+        note: What a reader should know about the printed numbers.
     """
 
-    id: str = Field(pattern=r"^[SID]-[0-9]{2}[a-d]?$")
+    id: str = Field(pattern=r"^[A-Z]+-[0-9]{2,}[a-z]?$")
     section: str
     sentence: str
     boards: Names = Field(min_length=1)
-    verdict: Printed
+    verdict: PublishedVerdict
     implied: bool = False
     checks: tuple[AnyCheck, ...] = Field(min_length=1)
     also: tuple[AnyCheck, ...] = ()
@@ -52,8 +52,8 @@ class Claim(Card):
         return self
 
 
-class PrintedRow(Card):
-    """Where a row stands in print; without a table it stands nowhere.
+class PublishedRow(Card):
+    """Where the paper prints a row; empty if it is in no table.
 
     Attributes:
         table: Number of the table.
@@ -73,8 +73,8 @@ class Cell:
     Attributes:
         dataset: As the paper prints it.
         metric: Name of the metric.
-        rows: Names of the rows, in the roles that the form gives them.
-        host: What `{host}` stood for.
+        rows: Names of the rows, in the roles of the claim type.
+        host: What `{host}` stands for.
         other_dataset: Of the second of two differences.
     """
 
@@ -86,17 +86,17 @@ class Cell:
 
     @property
     def group(self) -> tuple[str, str, str, str]:
-        """What the pairs of one cell have in common where a check counts its rivals as one."""
+        """What the pairs have in common that a check counts as one cell (`Check.rivals`)."""
         return self.dataset, self.metric, self.host, self.rows[0]
 
 
-class Book(Card):
-    """All claims of a paper, and where its rows stand in print and on boards.
+class PaperClaims(Card):
+    """All claims of a paper, and where its rows are printed.
 
     Attributes:
         paper: As in the files of published numbers.
         title: Of the paper.
-        datasets: The name in print of each data set, with the name of our card.
+        datasets: Name of our card by the printed name of each data set.
         rows: By the row's name on its board.
         groups: Names for several rows.
         claims: In the paper's order.
@@ -105,29 +105,26 @@ class Book(Card):
     paper: str
     title: str
     datasets: dict[str, str] = Field(min_length=1)
-    rows: dict[str, PrintedRow]
+    rows: dict[str, PublishedRow]
     groups: dict[str, Names] = {}
     claims: tuple[Claim, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Book:
-        twice = [
-            one for one, times in Counter(claim.id for claim in self.claims).items() if times > 1
-        ]
-        if twice:
-            raise ValueError(f"two claims have the id {twice[0]}")
+    def _names_exist(self) -> PaperClaims:
+        counts = Counter(claim.id for claim in self.claims)
+        if repeated := [name for name, count in counts.items() if count > 1]:
+            raise ValueError(f"two claims have the id {repeated[0]}")
         for claim in self.claims:
             for check in (*claim.checks, *claim.also):
                 try:
                     self._check_names(check)
                 except BenchError as error:
-                    raise ValueError(
-                        f"{claim.id}: {error.message} {error.hint}".rstrip(".")
-                    ) from error
+                    message = f"{claim.id}: {error.message} {error.hint}"
+                    raise ValueError(message.rstrip(".")) from error
         return self
 
     def _check_names(self, check: Check) -> None:
-        for cell in self.cells(check):
+        for cell in self.expand_cells(check):
             for row in cell.rows:
                 if row not in self.rows:
                     raise unknown("row", row, self.rows)
@@ -135,19 +132,19 @@ class Book(Card):
                 if dataset not in self.datasets:
                     raise unknown("data set", dataset, self.datasets)
 
-    def claim(self, name: str) -> Claim:
-        """Look up a claim by its id.
+    def get_claim(self, name: str) -> Claim:
+        """Return a claim by its id.
 
         Raises:
             BenchError: If there is none.
         """
-        for claim in self.claims:
-            if claim.id == name:
-                return claim
-        raise unknown("claim", name, [claim.id for claim in self.claims])
+        claims = {claim.id: claim for claim in self.claims}
+        if name not in claims:
+            raise unknown("claim", name, claims)
+        return claims[name]
 
-    def cells(self, check: Check) -> list[Cell]:
-        """Multiply a check out into its cells: data sets × metrics × hosts × rows."""
+    def expand_cells(self, check: Check) -> list[Cell]:
+        """Expand a check into its cells: data sets × metrics × hosts × rows."""
         others: Sequence[str] = check.than_on if isinstance(check, Larger) else ()
         return [
             Cell(
@@ -160,41 +157,41 @@ class Book(Card):
             for dataset in check.datasets or tuple(self.datasets)
             for metric in check.metrics
             for host in check.hosts
-            for rows in check.lines(lambda name: self.groups.get(name, (name,)))
+            for rows in check.list_rows(lambda name: self.groups.get(name, (name,)))
             for other in others or ("",)
             if not other or other != dataset
         ]
 
-    def place(self, row: str, dataset: str, metric: str) -> Place | None:
-        """Say where a number stands in print; None where the row stands in no table."""
-        printed = self.rows[row]
-        if not printed.table:
+    def find_place(self, row: str, dataset: str, metric: str) -> Place | None:
+        """Return where a number is printed; None if the row is in no table."""
+        published = self.rows[row]
+        if not published.table:
             return None
         return Place(
             paper=self.paper,
-            table=printed.table,
+            table=published.table,
             dataset=dataset,
-            method=printed.method,
-            variant=printed.variant,
+            method=published.method,
+            variant=published.variant,
             metric=metric,
         )
 
 
-def book_paths() -> dict[str, Path]:
+def find_claim_files() -> dict[str, Path]:
     """Map the papers' short names to their files; the first folder of a name wins."""
     return plugins.board_files(FOLDER)
 
 
-def load(paper: str) -> Book:
+def load_claims(paper: str) -> PaperClaims:
     """Load and check the claims of a paper.
 
     Args:
-        paper: Its short name: sprec, igd, dpo4rec.
+        paper: Its short name, e.g. sprec.
 
     Raises:
-        BenchError: If there is no such file, or something in it does not fit.
+        BenchError: If there is no such file, or its content is invalid.
     """
-    paths = book_paths()
+    paths = find_claim_files()
     if paper not in paths:
         raise unknown("paper", paper, paths)
-    return check_card(read_toml(paths[paper]), Book, str(paths[paper]))
+    return check_card(read_toml(paths[paper]), PaperClaims, str(paths[paper]))

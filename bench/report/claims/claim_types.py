@@ -1,12 +1,14 @@
-"""What a claim says of the rows of a board: one class a form, as read from TOML.
+"""The claim types: what a claim says about rows of a board, one class per type, read from TOML.
 
-Rows, data sets and metrics of a check are lists that are multiplied out into cells. Metrics may be
+Rows, data sets and metrics of a check are lists that are expanded into cells. Metrics may be
 written with braces, `"{DivRatio,ORRatio}@{1,5}"`, and `{host}` in a row's name stands for each of
 the check's hosts.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
@@ -14,39 +16,82 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
 from bench.config.toml import Card
-from bench.errors import BenchError
-from bench.report.claims.measures import higher_is_better, spelled_out
+from bench.errors import BenchError, unknown
+from bench.metrics.registry import get_metric
 from bench.report.claims.verdict import check_quantifier
 
-Members = Callable[[str], tuple[str, ...]]
+# From the name of a row or a group to the rows that it stands for.
+ExpandGroup = Callable[[str], tuple[str, ...]]
+
+# What the papers print that is not one of our metrics; less of it is better.
+PUBLISHED_ONLY = (
+    "seconds",
+    "training_time_relative_to_default",
+    "zero_ig_tokens_pct",
+    "first_word_share",
+)
+_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
-def _listed(value: Any) -> Any:
+def is_higher_better(metric: str) -> bool:
+    """Return whether a larger value is better, for our metrics and those only papers print.
+
+    Raises:
+        BenchError: If there is no such metric.
+    """
+    if metric in PUBLISHED_ONLY:
+        return False
+    try:
+        return get_metric(metric).higher_is_better
+    except BenchError as error:
+        hint = error.hint or unknown("", metric, PUBLISHED_ONLY).hint
+        raise BenchError(error.message, hint) from error
+
+
+def expand_braces(value: Any) -> Any:
+    """Expand the braces of a list of metrics that is written as one string.
+
+    Example:
+        >>> expand_braces("{HR,NDCG}@5 MGU@1")
+        ['HR@5', 'NDCG@5', 'MGU@1']
+    """
+    if not isinstance(value, str):
+        return value
+    names = []
+    for word in value.split():
+        parts = _BRACES.split(word)
+        choices = [part.split(",") if odd % 2 else [part] for odd, part in enumerate(parts)]
+        names += ["".join(choice) for choice in itertools.product(*choices)]
+    return names
+
+
+def _make_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _all(names: Iterable[str], members: Members) -> list[str]:
-    return [one for name in names for one in members(name)]
+def _expand(names: Iterable[str], expand_group: ExpandGroup) -> list[str]:
+    return [row for name in names for row in expand_group(name)]
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Metrics = Annotated[tuple[str, ...], BeforeValidator(spelled_out)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_make_list)]
+Metrics = Annotated[tuple[str, ...], BeforeValidator(expand_braces)]
 
 
 class Check(Card):
-    """What all forms share.
+    """The fields that all claim types share.
 
     Attributes:
         metrics: Names of metrics; one cell each.
         datasets: As the paper prints them; all of the paper's by default.
         hosts: Names that `{host}` in the rows stands for.
         quantifier: How many cells must hold: all, most, any, "n of N".
-        rivals: How many pairs of a data set, metric and first row make that a cell that holds.
-        whole: A single cell refutes it; in print it is never "partly".
+        rivals: How many pairs of the same data set, metric and first row must hold, so that they
+            count as one cell that holds.
+        whole: A single cell refutes the check; by published numbers it is never "partly".
         about: What this check adds, where a claim has several.
-        printed: Cells that hold in the paper's tables, "6 of 8"; empty where none is printed.
-        ties: Cells of the paper's tables where the two are equal.
-        unreadable: Cells that the paper's text does not give.
+        printed: Cells that hold in the paper's tables, "6 of 8"; empty if none is printed.
+        ties: Cells of the paper's tables where the two values are equal.
+        unreadable: Cells that are missing in the paper's text.
     """
 
     metrics: Metrics = ()
@@ -73,25 +118,25 @@ class Check(Card):
     def _metrics_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             try:
-                higher_is_better(name)
+                is_higher_better(name)
             except BenchError as error:
                 raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from error
         return names
 
     @abstractmethod
-    def lines(self, members: Members) -> list[tuple[str, ...]]:
+    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
         """List the rows of each cell of one data set and metric, in the order of their roles."""
 
 
 class Pair(Check):
-    """A form about two rows, each of `a` against each of `b`."""
+    """A check of two rows, each of `a` against each of `b`."""
 
     a: Names
     b: Names
 
-    def lines(self, members: Members) -> list[tuple[str, ...]]:
+    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
         """Pair every row of `a` with every other one of `b`."""
-        first, second = _all(self.a, members), _all(self.b, members)
+        first, second = _expand(self.a, expand_group), _expand(self.b, expand_group)
         return [(a, b) for a in first for b in second if a != b]
 
 
@@ -102,21 +147,21 @@ class Better(Pair):
 
 
 class NotBetter(Pair):
-    """The first row does not improve on the second, or by at most the share `tau`."""
+    """The first row does not improve on the second, or by at most the fraction `tau`."""
 
     form: Literal["not_better"]
     tau: FiniteFloat = Field(0.0, ge=0)
 
 
 class Close(Pair):
-    """The relative difference lies within ± `tau`; with 0 the two are the same number."""
+    """The relative difference lies within ± `tau`; with 0 the two values are equal."""
 
     form: Literal["close"]
     tau: FiniteFloat = Field(0.1, ge=0)
 
 
 class Gain(Pair):
-    """The percent that the first row gains: a quoted `value`, a printed `row`, or `above`."""
+    """The gain of the first row in percent: a quoted `value`, a printed `row`, or `above`."""
 
     form: Literal["gain"]
     value: FiniteFloat | None = None
@@ -129,32 +174,35 @@ class Gain(Pair):
             raise ValueError("a gain has one of `value`, `row`, `above`")
         return self
 
-    def lines(self, members: Members) -> list[tuple[str, ...]]:
-        """Append the line of printed gains, where there is one."""
-        return [(*pair, *filter(None, [self.row])) for pair in super().lines(members)]
+    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+        """Append the row of printed gains, if there is one."""
+        return [(*pair, *filter(None, [self.row])) for pair in super().list_rows(expand_group)]
 
 
 class Range(Pair):
-    """Over the steps of `x` the first row's metric ranges further than the second's."""
+    """Over the steps of `x` the first row's metric has a larger range than the second's."""
 
     form: Literal["range"]
     x: str
 
 
 class Position(Check):
-    """A form about the place of a row among others."""
+    """A check of the rank of a row among others."""
 
     row: Names
     among: Names
 
-    def lines(self, members: Members) -> list[tuple[str, ...]]:
-        """Put the row first, the others behind it."""
-        everyone = _all(self.among, members)
-        return [(row, *(one for one in everyone if one != row)) for row in _all(self.row, members)]
+    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+        """Put the row first, then the others."""
+        group = _expand(self.among, expand_group)
+        return [
+            (row, *(other for other in group if other != row))
+            for row in _expand(self.row, expand_group)
+        ]
 
     @abstractmethod
-    def ranks(self, num_rows: int) -> tuple[int, int]:
-        """Return the best and the worst rank that fit, from 1."""
+    def get_rank_range(self, num_rows: int) -> tuple[int, int]:
+        """Return the best and the worst rank that are claimed, from 1."""
 
 
 class Best(Position):
@@ -162,8 +210,8 @@ class Best(Position):
 
     form: Literal["best"]
 
-    def ranks(self, num_rows: int) -> tuple[int, int]:
-        """Only the first."""
+    def get_rank_range(self, num_rows: int) -> tuple[int, int]:
+        """Return the first rank."""
         return 1, 1
 
 
@@ -172,13 +220,13 @@ class Worst(Position):
 
     form: Literal["worst"]
 
-    def ranks(self, num_rows: int) -> tuple[int, int]:
-        """Only the last."""
+    def get_rank_range(self, num_rows: int) -> tuple[int, int]:
+        """Return the last rank."""
         return num_rows, num_rows
 
 
 class Rank(Position):
-    """The row is among the first `at_most` rows, or not before rank `at_least`."""
+    """The row is among the first `at_most` rows, or at rank `at_least` or later."""
 
     form: Literal["rank"]
     at_most: int | None = Field(None, ge=1)
@@ -190,23 +238,23 @@ class Rank(Position):
             raise ValueError("a rank has one of `at_most`, `at_least`")
         return self
 
-    def ranks(self, num_rows: int) -> tuple[int, int]:
-        """From the first rank to the bound, or from the bound to the last."""
+    def get_rank_range(self, num_rows: int) -> tuple[int, int]:
+        """Return the ranks up to the bound, or from the bound on."""
         return self.at_least or 1, self.at_most or num_rows
 
 
 class Single(Check):
-    """A form about one row at a time."""
+    """A check of one row at a time."""
 
     row: Names
 
-    def lines(self, members: Members) -> list[tuple[str, ...]]:
-        """Each row by itself."""
-        return [(row,) for row in _all(self.row, members)]
+    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+        """List each row alone."""
+        return [(row,) for row in _expand(self.row, expand_group)]
 
 
 class Value(Single):
-    """A number: `value`, give or take `within`, or bounds."""
+    """A number: `value`, within ± `within`, or bounds."""
 
     form: Literal["value"]
     value: FiniteFloat | None = None
@@ -216,7 +264,7 @@ class Value(Single):
     at_most: FiniteFloat | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Value:
+    def _value_or_bounds(self) -> Value:
         bounds = [self.above, self.at_least, self.at_most]
         if (self.value is None) == all(bound is None for bound in bounds):
             raise ValueError("a value has either `value` or bounds")
@@ -226,7 +274,7 @@ class Value(Single):
 
 
 class Trend(Single):
-    """The metric goes up or down with the swept setting `x`."""
+    """The metric increases or decreases with the swept setting `x`."""
 
     form: Literal["trend"]
     x: str
@@ -242,7 +290,7 @@ class Peak(Single):
 
 
 class Level(Single):
-    """Along the swept setting `x` the metric stays within ± `tau` of its value at `at`."""
+    """Over the swept setting `x` the metric stays within ± `tau` of its value at `at`."""
 
     form: Literal["level"]
     x: str
@@ -251,7 +299,7 @@ class Level(Single):
 
 
 class Larger(Check):
-    """The difference a - b exceeds c - d, each counted in the metric's better direction.
+    """The difference a - b exceeds c - d, each in the metric's better direction.
 
     Attributes:
         a: One row, as are the next three.
@@ -276,8 +324,8 @@ class Larger(Check):
             raise ValueError("a second difference needs `c` and `d`, or `than_on`")
         return self
 
-    def lines(self, members: Members) -> list[tuple[str, ...]]:
-        """The four rows."""
+    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+        """List the four rows."""
         return [(self.a, self.b, self.c or self.a, self.d or self.b)]
 
 
@@ -287,11 +335,12 @@ class Evidence(Check):
     form: Literal["evidence"]
     needs: str
 
-    def lines(self, members: Members) -> list[tuple[str, ...]]:
-        """No rows."""
+    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+        """List no rows."""
         return []
 
 
+SweepCheck = Trend | Peak | Level | Range
 AnyCheck = Annotated[
     Better | NotBetter | Close | Gain | Range | Best | Worst | Rank | Value | Trend | Peak | Level
     | Larger | Evidence,

@@ -1,7 +1,7 @@
-"""What our runs say of the claims: tests and intervals, each cell with its numbers.
+"""Verdicts of claims by our results: tests and intervals, each cell with its numbers.
 
-A check holds or fails as soon as its other cells cannot change that; cells that were not run, or
-that the statistics refuse, stand there with the reason.
+A check is decided as soon as its other cells cannot change the verdict; cells without results, or
+that the statistics refuse, are listed with the reason.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from bench.errors import BenchError
 from bench.report.claims import interaction_tests, row_tests, sweep_tests
-from bench.report.claims.cards import Book, Cell, Claim
+from bench.report.claims.cards import Cell, Claim, PaperClaims
 from bench.report.claims.claim_types import (
     Check,
     Evidence,
@@ -22,79 +22,86 @@ from bench.report.claims.claim_types import (
     Peak,
     Position,
     Range,
+    SweepCheck,
     Trend,
     Value,
 )
-from bench.report.claims.runs import NO_RESULT, Comparisons, Finding, Runs, Steps
-from bench.report.claims.verdict import Ours, all_ours, of_cells_ours
+from bench.report.claims.runs import NO_RESULT, Comparisons, ReproducedCell, Runs
+from bench.report.claims.verdict import (
+    ReproducedVerdict,
+    combine_reproduced,
+    judge_reproduced_cells,
+)
 
 EVERY_CATEGORY = "[*]"
-ORDER: tuple[Ours, ...] = ("holds", "fails", "undecided", "shown", "not run")
+ORDER: tuple[ReproducedVerdict, ...] = ("holds", "fails", "undecided", "shown", "not run")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OursCheck:
-    """What the runs say of one check."""
+class ReproducedCheck:
+    """What our results say about one check."""
 
     check: Check
-    verdict: Ours
-    findings: tuple[Finding, ...]
+    verdict: ReproducedVerdict
+    cells: tuple[ReproducedCell, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OursClaim:
-    """What the runs say of a claim."""
+class ReproducedClaim:
+    """What our results say about a claim."""
 
     claim: Claim
-    verdict: Ours
-    checks: tuple[OursCheck, ...]
+    verdict: ReproducedVerdict
+    checks: tuple[ReproducedCheck, ...]
 
     @property
-    def findings(self) -> list[Finding]:
+    def cells(self) -> list[ReproducedCell]:
         """Those of all checks."""
-        return [finding for check in self.checks for finding in check.findings]
+        return [cell for check in self.checks for cell in check.cells]
 
     @property
     def count(self) -> str:
-        """Cells by verdict, as in "3 holds, 1 undecided"."""
-        counts = Counter(finding.verdict for finding in self.findings)
+        """Number of cells by verdict, e.g. "3 holds, 1 undecided"."""
+        counts = Counter(cell.verdict for cell in self.cells)
         return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict])
 
     @property
     def reasons(self) -> list[str]:
-        """Why cells were not run, each once."""
-        return list(dict.fromkeys(why for one in self.findings for why in one.missing))
+        """Why cells were not run, without repetitions."""
+        return list(dict.fromkeys(reason for cell in self.cells for reason in cell.missing))
 
 
-def judge(claim: Claim, book: Book, tests: Comparisons) -> OursClaim:
-    """Judge a claim by what was run; what its card counts beside it concerns print alone."""
-    checks = tuple(judge_check(check, book, tests) for check in claim.checks)
-    return OursClaim(
-        claim=claim, verdict=all_ours([check.verdict for check in checks]), checks=checks
+def judge_reproduced(claim: Claim, paper: PaperClaims, tests: Comparisons) -> ReproducedClaim:
+    """Judge a claim by our results; its checks in `also` concern published numbers only."""
+    checks = tuple(judge_reproduced_check(check, paper, tests) for check in claim.checks)
+    return ReproducedClaim(
+        claim=claim, verdict=combine_reproduced([check.verdict for check in checks]), checks=checks
     )
 
 
-def judge_check(check: Check, book: Book, tests: Comparisons) -> OursCheck:
-    """Judge one check."""
+def judge_reproduced_check(check: Check, paper: PaperClaims, tests: Comparisons) -> ReproducedCheck:
+    """Judge one check; the cells of one data set, metric and host are one family of tests."""
     if isinstance(check, Evidence):
-        cell = Cell(dataset="", metric="", rows=())
-        findings = [Finding(cell=cell, verdict="not run", missing=(f"needs {check.needs}",))]
-        return OursCheck(check=check, verdict="not run", findings=tuple(findings))
+        cell = _not_run(Cell(dataset="", metric="", rows=()), f"needs {check.needs}")
+        return ReproducedCheck(check=check, verdict="not run", cells=(cell,))
     families: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in book.cells(check):
-        for one in _every_category(cell, book, tests.runs):
-            families.setdefault((one.dataset, one.metric, one.host), []).append(one)
-    findings = [
-        finding for cells in families.values() for finding in _family(check, cells, book, tests)
+    for template in paper.expand_cells(check):
+        for cell in _expand_categories(template, paper, tests.runs):
+            families.setdefault((cell.dataset, cell.metric, cell.host), []).append(cell)
+    cells = [
+        cell for family in families.values() for cell in _judge_family(check, family, paper, tests)
     ]
-    units = _units(findings, check.rivals)
-    verdict = of_cells_ours(units, check.quantifier)
-    return OursCheck(check=check, verdict=verdict, findings=tuple(findings))
+    verdict = judge_reproduced_cells(_group_rivals(cells, check.rivals), check.quantifier)
+    return ReproducedCheck(check=check, verdict=verdict, cells=tuple(cells))
 
 
-def _every_category(cell: Cell, book: Book, runs: Runs) -> list[Cell]:
-    """Put each tracked category where the check asks for all."""
-    dataset = book.datasets.get(cell.dataset, "")
+def _not_run(cell: Cell, *reasons: str) -> ReproducedCell:
+    return ReproducedCell(cell=cell, verdict="not run", missing=reasons)
+
+
+def _expand_categories(cell: Cell, paper: PaperClaims, runs: Runs) -> list[Cell]:
+    """Make one cell per tracked category if the check covers all of them."""
+    dataset = paper.datasets.get(cell.dataset, "")
     sample = next(
         (runs.samples[dataset, row] for row in cell.rows if (dataset, row) in runs.samples), None
     )
@@ -106,91 +113,91 @@ def _every_category(cell: Cell, book: Book, runs: Runs) -> list[Cell]:
     ]
 
 
-def _units(findings: Sequence[Finding], rivals: str) -> list[Ours]:
+def _group_rivals(cells: Sequence[ReproducedCell], rivals: str) -> list[ReproducedVerdict]:
+    """Return the verdicts of cells; pairs count as one cell if the check says so."""
     if not rivals:
-        return [finding.verdict for finding in findings]
-    groups: dict[tuple[str, ...], list[Ours]] = {}
-    for finding in findings:
-        groups.setdefault(finding.cell.group, []).append(finding.verdict)
-    return [of_cells_ours(group, rivals) for group in groups.values()]
+        return [cell.verdict for cell in cells]
+    groups: dict[tuple[str, ...], list[ReproducedVerdict]] = {}
+    for cell in cells:
+        groups.setdefault(cell.cell.group, []).append(cell.verdict)
+    return [judge_reproduced_cells(group, rivals) for group in groups.values()]
 
 
-def _family(check: Check, cells: Sequence[Cell], book: Book, tests: Comparisons) -> list[Finding]:
+def _judge_family(
+    check: Check, cells: Sequence[Cell], paper: PaperClaims, tests: Comparisons
+) -> list[ReproducedCell]:
     """Judge the cells of one data set, metric and host."""
-    lacking = [_lack(check, cell, book, tests.runs) for cell in cells]
-    findings = [
-        Finding(cell=cell, verdict="not run", missing=lack)
-        for cell, lack in zip(cells, lacking, strict=True)
-        if lack
-    ]
-    present = [cell for cell, lack in zip(cells, lacking, strict=True) if not lack]
+    judged, available = [], []
+    for cell in cells:
+        if reasons := _explain_missing(check, cell, paper, tests.runs):
+            judged.append(_not_run(cell, *reasons))
+        else:
+            available.append(cell)
     try:
-        return findings + _judged(check, present, book, tests)
+        return judged + _judge_available(check, available, paper, tests)
     except BenchError as error:
-        if len(present) == 1:
-            return [
-                *findings,
-                Finding(cell=present[0], verdict="not run", missing=(error.message,)),
-            ]
-    # One row that the statistics refuse must not cost the others their verdicts.
-    good = []
-    for cell in present:
+        if len(available) == 1:
+            return [*judged, _not_run(available[0], error.message)]
+    # One row that the statistics refuse must not prevent the verdicts of the others.
+    accepted = []
+    for cell in available:
         try:
-            _judged(check, [cell], book, tests)
-            good.append(cell)
+            _judge_available(check, [cell], paper, tests)
+            accepted.append(cell)
         except BenchError as error:
-            findings.append(Finding(cell=cell, verdict="not run", missing=(error.message,)))
-    return findings + _judged(check, good, book, tests)
+            judged.append(_not_run(cell, error.message))
+    return judged + _judge_available(check, accepted, paper, tests)
 
 
-def _judged(check: Check, cells: Sequence[Cell], book: Book, tests: Comparisons) -> list[Finding]:
+def _judge_available(
+    check: Check, cells: Sequence[Cell], paper: PaperClaims, tests: Comparisons
+) -> list[ReproducedCell]:
+    if not cells:
+        return []
+    dataset = paper.datasets[cells[0].dataset]
     if isinstance(check, Pair) and not isinstance(check, Range):
-        return (
-            row_tests.pairs(check, cells, tests, book.datasets[cells[0].dataset]) if cells else []
-        )
-    return [_one(check, cell, book, tests) for cell in cells]
+        return row_tests.judge_pairs(check, cells, tests, dataset)
+    return [_judge_cell(check, cell, dataset, paper, tests) for cell in cells]
 
 
-def _one(check: Check, cell: Cell, book: Book, tests: Comparisons) -> Finding:
-    dataset = book.datasets[cell.dataset]
+def _judge_cell(
+    check: Check, cell: Cell, dataset: str, paper: PaperClaims, tests: Comparisons
+) -> ReproducedCell:
+    steps = []
+    if isinstance(check, SweepCheck):
+        steps = [tests.runs.sweeps[dataset, row, check.x] for row in cell.rows]
     match check:
         case Position():
-            return row_tests.position(check, cell, tests, dataset)
+            return row_tests.judge_position(check, cell, tests, dataset)
         case Value():
-            return row_tests.value(check, cell, tests, dataset)
+            return row_tests.show_value(check, cell, tests, dataset)
         case Larger():
-            other = book.datasets[cell.other_dataset] if cell.other_dataset else ""
-            return interaction_tests.larger(check, cell, tests, dataset, other)
-        case Trend() | Peak() | Level() | Range():
-            steps = [tests.runs.sweeps[dataset, row, check.x] for row in cell.rows]
-            return _along(check, cell, tests, steps)
-        case _:
-            raise AssertionError(f"{type(check).__name__} has no verdict on runs")
-
-
-def _along(
-    check: Trend | Peak | Level | Range, cell: Cell, tests: Comparisons, steps: Sequence[Steps]
-) -> Finding:
-    match check:
+            other = paper.datasets[cell.other_dataset] if cell.other_dataset else ""
+            return interaction_tests.judge_larger(check, cell, tests, dataset, other)
         case Trend():
-            return sweep_tests.trend(check, cell, tests, steps[0])
+            return sweep_tests.judge_trend(check, cell, tests, steps[0])
         case Peak():
-            return sweep_tests.peak(check, cell, tests, steps[0])
+            return sweep_tests.judge_peak(check, cell, tests, steps[0])
         case Level():
-            return sweep_tests.level(check, cell, tests, steps[0])
+            return sweep_tests.judge_level(check, cell, tests, steps[0])
         case Range():
-            return sweep_tests.spread(check, cell, steps[0], steps[1])
+            return sweep_tests.show_range(check, cell, steps[0], steps[1])
+        case _:
+            raise AssertionError(f"{type(check).__name__} has no verdict by our results")
 
 
-def _lack(check: Check, cell: Cell, book: Book, runs: Runs) -> tuple[str, ...]:
-    """Say what a cell lacks; nothing where everything is there."""
-    dataset = book.datasets.get(cell.dataset, "")
-    if isinstance(check, Trend | Peak | Level | Range):
-        missing = [row for row in cell.rows if (dataset, row, check.x) not in runs.sweeps]
-        lacks = [f"{row} over {check.x} on {dataset}: {NO_RESULT}" for row in missing]
+def _explain_missing(check: Check, cell: Cell, paper: PaperClaims, runs: Runs) -> tuple[str, ...]:
+    """Return why a cell cannot be judged; nothing if all its results are available."""
+    dataset = paper.datasets.get(cell.dataset, "")
+    if isinstance(check, SweepCheck):
+        reasons = [
+            f"{row} over {check.x} on {dataset}: {NO_RESULT}"
+            for row in cell.rows
+            if (dataset, row, check.x) not in runs.sweeps
+        ]
     else:
-        wanted = [(dataset, row) for row in cell.rows]
+        required = [(dataset, row) for row in cell.rows]
         if cell.other_dataset:
-            wanted[2:] = [(book.datasets[cell.other_dataset], row) for row in cell.rows[2:]]
-        lacks = [lack for one in wanted if (lack := runs.lack(*one))]
-    return tuple(dict.fromkeys(lacks))
+            required[2:] = [(paper.datasets[cell.other_dataset], row) for row in cell.rows[2:]]
+        reasons = [reason for key in required if (reason := runs.explain_missing(*key))]
+    return tuple(dict.fromkeys(reasons))

@@ -9,10 +9,11 @@ from bench.hashing import checksum, digest
 from bench.plan.trials import Board
 from bench.report import published
 from bench.report.assemble import Cells
-from bench.report.claims import published_values, reproduced
 from bench.report.claims.board_runs import read_runs
-from bench.report.claims.cards import Book, Claim, book_paths, load
-from bench.report.claims.runs import Comparisons, Finding, Runs
+from bench.report.claims.cards import Claim, PaperClaims, find_claim_files, load_claims
+from bench.report.claims.published_values import judge_published
+from bench.report.claims.reproduced import judge_reproduced
+from bench.report.claims.runs import Comparisons, ReproducedCell, Runs
 from bench.report.significance import Memory
 from bench.report.table import BoardTable, ClaimLine
 
@@ -32,7 +33,7 @@ def claim_lines(
     """
     shown = [
         (book, claim)
-        for book in map(load, sorted(book_paths()))
+        for book in map(load_claims, sorted(find_claim_files()))
         for claim in book.claims
         if claim.boards[0] == table.name
     ]
@@ -76,9 +77,11 @@ def _tests(
     return made[claim.boards]
 
 
-def _line(claim: Claim, book: Book, tests: Comparisons, numbers: published.Published) -> ClaimLine:
-    in_print = published_values.judge(claim, book, numbers)
-    here = reproduced.judge(claim, book, tests)
+def _line(
+    claim: Claim, book: PaperClaims, tests: Comparisons, numbers: published.Published
+) -> ClaimLine:
+    in_print = judge_published(claim, book, numbers)
+    here = judge_reproduced(claim, book, tests)
     return ClaimLine(
         id=claim.id,
         section=claim.section,
@@ -89,10 +92,10 @@ def _line(claim: Claim, book: Book, tests: Comparisons, numbers: published.Publi
         ours=here.verdict,
         count_ours=here.count,
         note=claim.note,
-        cells=tuple(_cell(one) for one in here.findings if one.text),
+        cells=tuple(_cell(one) for one in here.cells if one.text),
         lacking=tuple(here.reasons),
     )
 
 
-def _cell(one: Finding) -> tuple[str, str, str, str]:
+def _cell(one: ReproducedCell) -> tuple[str, str, str, str]:
     return one.cell.dataset, one.cell.metric, one.verdict, one.text

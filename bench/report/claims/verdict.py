@@ -1,4 +1,4 @@
-"""The words of verdicts, and how the cells of a check add up to one."""
+"""Verdicts of claims, and how the cells of a check are combined into one."""
 
 from __future__ import annotations
 
@@ -10,80 +10,85 @@ from typing import Literal
 
 from bench.errors import BenchError
 
-Printed = Literal["yes", "partly", "no", "figure", "run"]
-"""In the paper's numbers; "figure": only in a picture, "run": the paper has no numbers at all."""
+PublishedVerdict = Literal["yes", "partly", "no", "figure", "run"]
+"""In the paper's numbers; "figure": only plotted, "run": the paper has no numbers for it."""
 
-Ours = Literal["holds", "fails", "undecided", "shown", "not run"]
-"""In our runs; "shown": numbers without a test, "not run": what is missing could decide."""
+ReproducedVerdict = Literal["holds", "fails", "undecided", "shown", "not run"]
+"""In our results; "shown": numbers without a test, "not run": the missing results could decide."""
 
-_SHARE = re.compile(r"([1-9][0-9]*) of ([1-9][0-9]*)")
+_FRACTION = re.compile(r"([1-9][0-9]*) of ([1-9][0-9]*)")
 
 
 def check_quantifier(text: str) -> str:
-    """Return the quantifier, if it is one.
+    """Return the quantifier if it is valid.
 
     Raises:
         BenchError: If it is none of all, most, any, "n of N".
     """
-    share = _SHARE.fullmatch(text)
-    if text not in ("all", "most", "any") and not (share and int(share[1]) <= int(share[2])):
-        raise BenchError(f"{text!r} is no quantifier.", "Write all, most, any, or 7 of 8.")
+    fraction = _FRACTION.fullmatch(text)
+    if text not in ("all", "most", "any") and not (
+        fraction and int(fraction[1]) <= int(fraction[2])
+    ):
+        raise BenchError(f"{text!r} is not a quantifier.", "Write all, most, any, or e.g. 7 of 8.")
     return text
 
 
-def needed(quantifier: str, num_cells: int) -> int:
-    """Say how many cells must hold.
+def count_required(quantifier: str, num_cells: int) -> int:
+    """Return how many cells must hold.
 
     Args:
-        quantifier: "all", "most" (more than half), "any" or "n of N", a share that is scaled where
+        quantifier: "all", "most" (more than half), "any" or "n of N", a fraction that is scaled if
             the number of cells is not N.
         num_cells: At least 1.
 
     Example:
-        >>> [needed(text, 16) for text in ("all", "most", "any", "7 of 8")]
+        >>> [count_required(text, 16) for text in ("all", "most", "any", "7 of 8")]
         [16, 9, 1, 14]
     """
-    if share := _SHARE.fullmatch(check_quantifier(quantifier)):
-        return math.ceil(num_cells * int(share[1]) / int(share[2]))
+    if fraction := _FRACTION.fullmatch(check_quantifier(quantifier)):
+        return math.ceil(num_cells * int(fraction[1]) / int(fraction[2]))
     return {"all": num_cells, "most": num_cells // 2 + 1, "any": 1}[quantifier]
 
 
-def of_cells_printed(holds: int, of: int, quantifier: str, *, whole: bool) -> Printed:
-    """Judge a check in print: "partly" where it misses its quantifier in at most half of the cells.
+def judge_published_cells(
+    num_holding: int, num_cells: int, quantifier: str, *, whole: bool
+) -> PublishedVerdict:
+    """Judge a check by published numbers: "partly" if at least half of the cells hold, but too few.
 
     Args:
-        holds: Cells that agree.
-        of: All cells that can be read.
-        quantifier: How many are asked for.
-        whole: Whether a single cell refutes it, so that "partly" would say nothing.
+        num_holding: Cells that hold.
+        num_cells: Cells that the paper prints.
+        quantifier: How many must hold.
+        whole: Whether a single cell refutes the check, so that it is never "partly".
     """
-    if holds >= needed(quantifier, of):
+    if num_holding >= count_required(quantifier, num_cells):
         return "yes"
-    return "no" if whole or 2 * holds < of else "partly"
+    return "no" if whole or 2 * num_holding < num_cells else "partly"
 
 
-def all_printed(verdicts: Sequence[Printed]) -> Printed:
-    """Join the verdicts of checks that a claim needs together."""
-    first = verdicts[0]
-    return first if all(one == first for one in verdicts) else "partly"
+def combine_published(verdicts: Sequence[PublishedVerdict]) -> PublishedVerdict:
+    """Combine the verdicts of checks that must all hold."""
+    return verdicts[0] if len(set(verdicts)) == 1 else "partly"
 
 
-def of_cells_ours(verdicts: Sequence[Ours], quantifier: str) -> Ours:
-    """Judge a check on runs: it holds or fails as soon as the other cells cannot change that."""
+def judge_reproduced_cells(
+    verdicts: Sequence[ReproducedVerdict], quantifier: str
+) -> ReproducedVerdict:
+    """Judge a check by our results; decided once the other cells cannot change the verdict."""
     counts = Counter(verdicts)
-    tested = len(verdicts) - counts["shown"]
-    if not tested:
+    num_tested = len(verdicts) - counts["shown"]
+    if not num_tested:
         return "shown"
-    quorum = needed(quantifier, tested)
-    if counts["holds"] >= quorum:
+    num_required = count_required(quantifier, num_tested)
+    if counts["holds"] >= num_required:
         return "holds"
-    if tested - counts["fails"] < quorum:
+    if num_tested - counts["fails"] < num_required:
         return "fails"
     return "not run" if counts["not run"] else "undecided"
 
 
-def all_ours(verdicts: Sequence[Ours]) -> Ours:
-    """Join the verdicts of checks that a claim needs together; what is only shown decides none."""
+def combine_reproduced(verdicts: Sequence[ReproducedVerdict]) -> ReproducedVerdict:
+    """Combine the verdicts of checks that must all hold; "shown" decides only if all are shown."""
     for verdict in ("fails", "not run", "undecided", "holds"):
         if verdict in verdicts:
             return verdict

@@ -1,5 +1,5 @@
-"""Two methods side by side, wherever their numbers come from.
+"""Comparing two methods, from results or from ranking files made elsewhere.
 
-`systems` reads results and refuses what was edited, `external_ranking` reads rankings made
-elsewhere, `pairwise` compares two of them, `text` puts the outcome into a table and one sentence.
+`systems` reads results and refuses edited ones, `external_ranking` reads ranking files, `pairwise`
+compares two of them and writes the table and the sentence for a paper.
 """

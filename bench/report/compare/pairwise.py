@@ -1,32 +1,48 @@
-"""Two systems on several metrics: one family of tests, corrected by Holm."""
+"""Two methods on several metrics, one family of tests; as a table, as JSON and as a sentence."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
+
+from tabulate import tabulate
 
 from bench.errors import BenchError, unknown
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.compare.systems import System, require_comparable
-from bench.stats.compare import NUM_RESAMPLES, Comparison, compare
-from bench.stats.corrections import holm
-from bench.stats.seed_variance import SeedTest, by_seed, mean_sd, seed_test
+from bench.report.format import arrow, count, interval, number, p_value, percent, signed, verdict
+from bench.stats.compare import Comparison, compare, correct_family
+from bench.stats.descriptions import (
+    NOT_EVIDENCE,
+    RESAMPLING,
+    describe_intervals,
+    describe_tests,
+    join_words,
+)
+from bench.stats.randomization import NUM_RESAMPLES
+from bench.stats.seed_variance import SeedTest, compare_seeds, compute_seed_values, summarize_seeds
 
+# Mean, standard deviation (None with one seed) and number of seeds.
 MeanSd = tuple[float, float | None, int]
-DEFAULT_METRICS = (
-    "DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "MGU@1", "MGU@5", "HR@5", "NDCG@5",
-)  # fmt: skip
+
+VERDICTS = {
+    "better": "is significantly better than {} in",
+    "worse": "is significantly worse than {} in",
+    "undecided": "does not differ significantly from {} in",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One metric.
+class MetricComparison:
+    """One metric of two methods.
 
     Attributes:
-        test: a - b, p adjusted over all lines.
-        a: Mean and standard deviation over all of a's seeds, and their number.
+        test: a - b, p adjusted over all metrics.
+        a: Mean, standard deviation and number of all of a's seeds.
         b: The same of b.
-        between_seeds: What the seeds say, apart from the test above.
+        between_seeds: The test between seeds, which is separate from the test above.
     """
 
     test: Comparison
@@ -36,15 +52,15 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class PairwiseReport:
     """The comparison of a with b; b is the reference.
 
     Attributes:
-        a: Name of the one that is judged.
+        a: Name of the method that is compared.
         b: Name of the reference.
-        dataset: Name of the data set; "" where no file says.
-        num_cases: Test cases, those with unknown targets among them.
-        lines: One a metric; together they are the family that Holm's procedure corrects.
+        dataset: Name of the data set; "" if no file says.
+        num_cases: Test cases, including those with unknown targets.
+        metrics: One entry per metric; together they are the family that Holm's procedure corrects.
         notes: What was left out or could not be checked.
     """
 
@@ -52,94 +68,227 @@ class Report:
     b: str
     dataset: str
     num_cases: int
-    lines: tuple[Line, ...]
+    metrics: tuple[MetricComparison, ...]
     notes: tuple[str, ...]
 
 
 def choose_metrics(
-    a: System, b: System, *, asked: Sequence[str], usual: Sequence[str]
+    a: System, b: System, *, requested: Sequence[str], default: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Choose what to compare.
+    """Choose the metrics to compare.
 
     Args:
-        a: One system.
-        b: The other.
-        asked: Metrics named by the user; each must exist.
-        usual: Those to take where none is asked for; what one side lacks is left out.
+        a: One method.
+        b: The other one.
+        requested: Metrics named by the user; each must exist.
+        default: Metrics to use if none is requested; what one side lacks is left out.
 
     Returns:
         The metrics, and those left out.
 
     Raises:
-        BenchError: If a metric that was asked for is missing on one side, or nothing is left.
+        BenchError: If a requested metric is missing on one side, or no metric is left.
     """
-    for metric in asked:
+    for metric in requested:
         for system in (a, b):
             if not system.has(metric):
-                raise unknown(
-                    f"metric of {system.name}", metric, next(iter(system.recorded.values()))
-                )
-    if asked:
-        return tuple(dict.fromkeys(asked)), ()
-    kept = tuple(metric for metric in usual if a.has(metric) and b.has(metric))
-    if not kept:
+                available = next(iter(system.recorded.values()))
+                raise unknown(f"metric of {system.name}", metric, available)
+    if requested:
+        return tuple(dict.fromkeys(requested)), ()
+    common = tuple(metric for metric in default if a.has(metric) and b.has(metric))
+    if not common:
         raise BenchError(
-            f"{a.name} and {b.name} share none of the metrics {', '.join(usual)}.",
+            f"{a.name} and {b.name} share none of the metrics {', '.join(default)}.",
             "Name others with --metric.",
         )
-    return kept, tuple(metric for metric in usual if metric not in kept)
+    return common, tuple(metric for metric in default if metric not in common)
 
 
-def judge(
+def compare_systems(
     a: System, b: System, metrics: Sequence[str], *, num_resamples: int = NUM_RESAMPLES
-) -> Report:
+) -> PairwiseReport:
     """Compare a with b on every metric.
 
     Args:
-        a: The system that is judged.
+        a: The method that is compared.
         b: The reference.
         metrics: At least one, each measured on both.
         num_resamples: Of each test.
 
     Raises:
-        BenchError: If the two cannot be compared: other data, other cases (the missing ones are
-            named), numbers that are missing, or a stated metric that is not that of its cases.
+        BenchError: If the data or cases differ (missing cases are named), values are missing, or a
+            recorded metric is not that of its cases.
     """
     require_comparable(a, b)
     tests = []
     for metric in metrics:
-        # Other cases are the likelier mistake, and the test's refusal names them.
+        # Different cases are the more probable mistake, and the test's error names them.
         tests.append(compare(b.sample, a.sample, metric, num_resamples=num_resamples))
         for system in (a, b):
             system.check(metric)
-    adjusted = holm([test.p for test in tests])
-    return Report(
+    return PairwiseReport(
         a=a.name,
         b=b.name,
         dataset=a.dataset or b.dataset,
         num_cases=len(a.sample.cases),
-        lines=tuple(
-            _line(a, b, replace(test, p_adjusted=p, family_size=len(tests)))
-            for test, p in zip(tests, adjusted, strict=True)
-        ),
-        notes=(*a.notes, *b.notes, *_about_seeds(a, b, metrics)),
+        metrics=tuple(_add_seeds(a, b, test) for test in correct_family(tests)),
+        notes=(*a.notes, *b.notes, *_note_seeds(a, b, metrics)),
     )
 
 
-def _about_seeds(a: System, b: System, metrics: Sequence[str]) -> list[str]:
-    """Explain why a difference need not be that of the two means where seeds differ."""
-    mine, theirs = a.sample.seeds, b.sample.seeds
-    if set(mine) == set(theirs) or all(parse(metric).per_case for metric in metrics):
+def _note_seeds(a: System, b: System, metrics: Sequence[str]) -> list[str]:
+    """Explain why a difference need not be that of the two means if the seeds differ."""
+    seeds, others = a.sample.seeds, b.sample.seeds
+    if set(seeds) == set(others) or all(get_metric(metric).per_case for metric in metrics):
         return []
-    common = ", ".join(str(seed) for seed in mine if seed in theirs)
+    common = ", ".join(str(seed) for seed in seeds if seed in others)
     return [f"Set-level metrics are compared over the common seeds only: {common}."]
 
 
-def _line(a: System, b: System, test: Comparison) -> Line:
-    mine, theirs = by_seed(a.sample, test.metric), by_seed(b.sample, test.metric)
-    return Line(
+def _add_seeds(a: System, b: System, test: Comparison) -> MetricComparison:
+    values = [compute_seed_values(system.sample, test.metric) for system in (a, b)]
+    return MetricComparison(
         test=test,
-        a=mean_sd(list(mine.values())),
-        b=mean_sd(list(theirs.values())),
-        between_seeds=seed_test(theirs, mine),
+        a=summarize_seeds(list(values[0].values())),
+        b=summarize_seeds(list(values[1].values())),
+        between_seeds=compare_seeds(values[1], values[0]),
     )
+
+
+# --- as text and as JSON ------------------------------------------------------------------------
+
+
+def format_report(report: PairwiseReport) -> str:
+    """Format a report for the terminal."""
+    where = f" on {report.dataset}" if report.dataset else ""
+    parts = [
+        f"{report.a} against {report.b}{where}, {count(report.num_cases, 'test case')}. "
+        f"Differences are {report.a} − {report.b}.",
+        _format_tests(report),
+        f"p (Holm) is corrected over the family of this table "
+        f"({count(len(report.metrics), 'metric')}); intervals are 95 % and not corrected. "
+        f"{NOT_EVIDENCE}",
+        _format_seeds(report),
+        write_sentence(report),
+        "\n".join(f"Note: {note}" for note in report.notes),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def report_to_json(report: PairwiseReport) -> dict[str, Any]:
+    """Convert a report to plain values; None where a number does not exist."""
+    return {
+        "a": report.a,
+        "b": report.b,
+        "difference": "a - b",
+        "dataset": report.dataset or None,
+        "num_cases": report.num_cases,
+        "family": {
+            "correction": "holm",
+            "size": len(report.metrics),
+            "metrics": [line.test.metric for line in report.metrics],
+        },
+        "metrics": {line.test.metric: _metric_to_json(line) for line in report.metrics},
+        "sentence": write_sentence(report),
+        "notes": list(report.notes),
+    }
+
+
+def write_sentence(report: PairwiseReport) -> str:
+    """Write the result, the data and the statistical methods in one sentence for a paper."""
+    groups: dict[str, list[str]] = {name: [] for name in VERDICTS}
+    for line in report.metrics:
+        groups[verdict(line.test)].append(_format_result(line.test))
+    results = [
+        f"{VERDICTS[name].format(report.b)} {join_words(texts)}"
+        for name, texts in groups.items()
+        if texts
+    ]
+    sizes = f"{count(report.num_cases, 'test case')}{_count_users(report)}; {_count_seeds(report)}"
+    opening = f"On {report.dataset} ({sizes})" if report.dataset else f"Over {sizes}"
+    return f"{opening}, {report.a} {'; it '.join(results)} ({_describe_methods(report)})."
+
+
+def _describe_methods(report: PairwiseReport) -> str:
+    names = [line.test.metric for line in report.metrics]
+    units = join_words(list(dict.fromkeys(f"{line.test.unit}s" for line in report.metrics)))
+    correction = "a single test"
+    if len(names) > 1:
+        correction = f"p-values corrected by Holm over {count(len(names), 'metric')}"
+    return (
+        f"{describe_tests(names)} over {units} at these seeds, {RESAMPLING}; {correction}; "
+        f"95 % intervals: {describe_intervals(names)}"
+    )
+
+
+def _count_users(report: PairwiseReport) -> str:
+    # Set-level metrics may run over fewer users, those with known targets.
+    users = [line.test.num_units for line in report.metrics if line.test.unit == "user"]
+    return f" of {count(max(users), 'user')}" if users else ""
+
+
+def _count_seeds(report: PairwiseReport) -> str:
+    num_a, num_b = report.metrics[0].a[2], report.metrics[0].b[2]
+    if num_a == num_b:
+        return count(num_a, "seed") + (" each" if num_a > 1 else "")
+    return f"{count(num_a, 'seed')} of {report.a}, {num_b} of {report.b}"
+
+
+def _format_result(test: Comparison) -> str:
+    p = p_value(test.p_adjusted)
+    p = f"{p[0]} {p[1:]}" if p.startswith("<") else f"= {p}"
+    return (
+        f"{test.metric} ({signed(test.difference)}, 95 % CI {interval(test.low, test.high)}, p {p})"
+    )
+
+
+def _format_tests(report: PairwiseReport) -> str:
+    rows = [
+        (
+            f"{test.metric} {arrow(test.metric)}",
+            signed(test.difference),
+            interval(test.low, test.high),
+            percent(test.relative),
+            p_value(test.p),
+            p_value(test.p_adjusted),
+            number(test.d_z, digits=3),
+            f"{test.test}, {count(test.num_units, test.unit)}",
+            verdict(test),
+        )
+        for test in (line.test for line in report.metrics)
+    ]
+    headers = (
+        "metric", "difference", "95 % interval", "relative", "p", "p (Holm)", "d_z",
+        "test, units", "verdict",
+    )  # fmt: skip
+    return tabulate(rows, headers=headers, disable_numparse=True)
+
+
+def _format_seeds(report: PairwiseReport) -> str:
+    rows = [
+        (line.test.metric, _format_mean(line.a), _format_mean(line.b), line.between_seeds.text)
+        for line in report.metrics
+    ]
+    headers = ("mean over seeds", report.a, report.b, "between seeds")
+    return tabulate(rows, headers=headers, disable_numparse=True)
+
+
+def _format_mean(summary: MeanSd) -> str:
+    mean, deviation, num_seeds = summary
+    spread = "" if deviation is None else f" ± {number(deviation)}"
+    return f"{number(mean)}{spread} ({count(num_seeds, 'seed')})"
+
+
+def _metric_to_json(line: MetricComparison) -> dict[str, Any]:
+    content = dataclasses.asdict(line.test)
+    for name in ("metric", "reference", "other"):
+        del content[name]
+    content["significant"] = line.test.significant
+    content["verdict"] = verdict(line.test)
+    content["seeds"] = {
+        side: {"mean": mean, "sd": deviation, "n": num_seeds}
+        for side, (mean, deviation, num_seeds) in (("a", line.a), ("b", line.b))
+    }
+    content["seeds"]["test"] = dataclasses.asdict(line.between_seeds)
+    return content

@@ -1,4 +1,4 @@
-"""One side of a comparison: a sample, what its results say of it, and where they stand."""
+"""One side of a comparison: a sample, its recorded metrics, and the files they come from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.results.load import FINAL, build
 from bench.results.schema import CaseTable, Evaluation, Result, is_whole, read_cases, read_result
-from bench.stats.consistency import require_recorded
 from bench.stats.samples import Sample
+from bench.stats.seed_variance import compute_seed_values
 
-SHOWN_DIGITS = 12
+NUM_DIGITS = 12
+# Sums of a million values in another order stay well below; any digit that a person edits is above.
+TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,11 +23,11 @@ class System:
 
     Attributes:
         sample: Its cases, values and lists.
-        dataset: Name of the data set; "" where a file does not say.
+        dataset: Name of the data set; "" if a file does not say.
         fingerprint: Of the prepared data; "" likewise.
-        recorded: By seed, the metrics as the result states them.
-        places: By seed, where that stands.
-        targets: By case, the item that came next; empty where results keep it to themselves.
+        recorded: By seed, the metric values that its result states.
+        paths: By seed, the file of that result.
+        targets: By case, the item that came next; empty for results, which do not hold it.
         notes: What a reader of the comparison should know, e.g. a seed that failed.
     """
 
@@ -33,26 +35,40 @@ class System:
     dataset: str
     fingerprint: str
     recorded: Mapping[int, Mapping[str, float]]
-    places: Mapping[int, str]
+    paths: Mapping[int, str]
     targets: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """What the comparison calls it."""
+        """Its name in the comparison."""
         return self.sample.name
 
     def has(self, metric: str) -> bool:
-        """Whether every seed was measured on this metric."""
+        """Return whether every seed has a value of this metric."""
         return all(metric in metrics for metrics in self.recorded.values())
 
     def check(self, metric: str) -> None:
-        """Refuse a metric whose stated value is not that of the cases (`require_recorded`)."""
-        recorded = {seed: metrics[metric] for seed, metrics in self.recorded.items()}
-        require_recorded(self.sample, metric, recorded, self.places)
+        """Refuse a metric whose recorded value is not that of its cases.
+
+        A result holds each metric twice: as a number, which tables print, and as the per-case
+        values or lists that statistics are computed from.
+
+        Raises:
+            BenchError: If a recorded value differs by more than 1e-9, or is not a finite number.
+        """
+        for seed, value in compute_seed_values(self.sample, metric).items():
+            recorded = self.recorded[seed][metric]
+            if not abs(recorded - value) <= TOLERANCE:
+                raise BenchError(
+                    f"{self.paths[seed]} says {metric} = {recorded:.6g}, but its cases give "
+                    f"{value:.6g}.",
+                    "One of the two files was edited or belongs to another run: run this trial "
+                    "again.",
+                )
 
 
-def seeds_in(folder: Path) -> list[Path]:
+def list_seeds(folder: Path) -> list[Path]:
     """List the results of a folder `<dataset>/<method>/<hash>`, in the order of the seeds.
 
     Raises:
@@ -106,7 +122,7 @@ def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> 
         dataset=first.dataset,
         fingerprint=first.data.fingerprint,
         recorded={seed: one.metrics for seed, one in zip(seeds, facts, strict=True)},
-        places={result.seed: str(path) for path, result in good},
+        paths={result.seed: str(path) for path, result in good},
         targets={},
         notes=tuple(notes),
     )
@@ -124,8 +140,8 @@ def require_comparable(a: System, b: System) -> None:
             "Compare methods on one data set.",
         )
     if a.fingerprint and b.fingerprint and a.fingerprint != b.fingerprint:
-        raise _other_data(next(iter(a.places.values())), a.fingerprint,
-                          next(iter(b.places.values())), b.fingerprint)  # fmt: skip
+        raise _other_data(next(iter(a.paths.values())), a.fingerprint,
+                          next(iter(b.paths.values())), b.fingerprint)  # fmt: skip
     moved = [case for case in a.targets if case in b.targets and a.targets[case] != b.targets[case]]
     if moved:
         raise BenchError(
@@ -149,8 +165,8 @@ def _require_same_data(good: Sequence[tuple[Path, Result]]) -> None:
 
 def _other_data(one: str, mine: str, other: str, theirs: str) -> BenchError:
     return BenchError(
-        f"{one} and {other} were measured on different data (fingerprints {mine[:SHOWN_DIGITS]} "
-        f"and {theirs[:SHOWN_DIGITS]}).",
+        f"{one} and {other} were measured on different data (fingerprints {mine[:NUM_DIGITS]} "
+        f"and {theirs[:NUM_DIGITS]}).",
         "Run both on the same data.",
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report import format as w
 from bench.report.costs import Bill, Entry, Ledger
 from bench.report.examples import Example
@@ -26,7 +26,7 @@ def page_data(table: BoardTable, ledger: Ledger, bills: list[Bill]) -> dict[str,
     return {
         "name": table.name,
         "metrics": list(table.metrics),
-        "higher": [parse(metric).higher_is_better for metric in table.metrics],
+        "higher": [get_metric(metric).higher_is_better for metric in table.metrics],
         "shown": list(switches(table)),
         "files": page_pieces(table),
         "types": TYPES,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from bench.metrics.names import Metric, parse
+from bench.metrics.metric import Metric
+from bench.metrics.registry import get_metric
 from bench.report.format import arrow, interval, number, one_line, p_value, signed
 from bench.report.table import Block, Row
 
@@ -104,7 +105,7 @@ def forest(block: Block, metric: str) -> Markup | None:
                 svg_text(right + 16, y + 4, _effect(test), "start", "value"),
             )
         )
-    better = "right" if parse(metric).higher_is_better else "left"
+    better = "right" if get_metric(metric).higher_is_better else "left"
     caption = f"{metric}: difference from {block.reference.name}; better to the {better}"
     axis = svg_text((left + right) / 2, bottom + 40, one_line(caption), "middle", "axis")
     parts.append(axis)
@@ -114,7 +115,7 @@ def forest(block: Block, metric: str) -> Markup | None:
 
 def scatter_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
     """Choose accuracy and diversity: the first NDCG or HR, and DivRatio, at the same k if it is."""
-    parsed = [parse(name) for name in metrics]
+    parsed = [get_metric(name) for name in metrics]
     accuracy = next((one for one in parsed if one.family == "NDCG"), None) or next(
         (one for one in parsed if one.family == "HR"), None
     )

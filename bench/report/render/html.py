@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report import format as wording
 from bench.report.costs import Ledger, bills
 from bench.report.render import charts, costs, figures
@@ -41,7 +41,9 @@ def render_html(table: BoardTable, ledger: Ledger | None = None) -> str:
         ledger=ledger,
         header=header(table.metrics),
         main=wording.main_metric(table),
-        ks=list(dict.fromkeys(k for name in table.metrics if (k := parse(name).k) is not None)),
+        ks=list(
+            dict.fromkeys(k for name in table.metrics if (k := get_metric(name).k) is not None)
+        ),
         bills=costs_of_rows,
         total=costs.total(costs_of_rows),
         steps=[charts.checkpoint_charts(block, table.metrics) for block in table.datasets],
@@ -68,7 +70,7 @@ def index_html(tables: Sequence[BoardTable]) -> str:
 
 def header(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Group neighboring columns of one family: [("HR", [("HR@5", "@5"), ("HR@10", "@10")])]."""
-    columns = [(name, "" if (k := parse(name).k) is None else f"@{k}") for name in metrics]
+    columns = [(name, "" if (k := get_metric(name).k) is None else f"@{k}") for name in metrics]
     groups = groupby(columns, key=lambda column: column[0].removesuffix(column[1]))
     return [(family, list(names)) for family, names in groups]
 
@@ -116,6 +118,6 @@ def _environment() -> Environment:
         scatter_metrics=figures.scatter_metrics,
         cost_figure=costs.cost_figure,
         example_lines=example_lines,
-        per_case=lambda name: parse(name).per_case,
+        per_case=lambda name: get_metric(name).per_case,
     )
     return environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.metrics.names import parse
+from bench.metrics.registry import get_metric
 from bench.report.format import (
     STALE,
     STALE_LEGEND,
@@ -84,7 +84,7 @@ def _caption(table: BoardTable) -> str:
 
 def head(metric: str) -> str:
     """Name a column, with an arrow to the better side."""
-    side = "uparrow" if parse(metric).higher_is_better else "downarrow"
+    side = "uparrow" if get_metric(metric).higher_is_better else "downarrow"
     return f"{escape(metric)} $\\{side}$"
 
 

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from bench.metrics.names import Metric, parse
+from bench.metrics.metric import Metric
+from bench.metrics.registry import get_metric
 from bench.results.schema import CaseTable, Result
 
 VERSION = "0.3.0"
 COLLECTION = "llmrec-bench"
 RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
-WIDEST = {"DGU": 2}
-"""Largest value of the metrics that are no share; CLICK's is its k."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +90,7 @@ def record(
             },
         },
         "evaluation_results": [
-            _line(result, parse(metric), value, table, source)
+            _line(result, get_metric(metric), value, table, source)
             for metric, value in result.evaluations["final"].metrics.items()
         ],
     }
@@ -119,8 +118,8 @@ def _line(
             "metric_parameters": {key: one for key, one in asked.items() if one is not None},
             "lower_is_better": not metric.higher_is_better,
             "score_type": "continuous",
-            "min_score": 0,
-            "max_score": metric.k if metric.family == "CLICK" else WIDEST.get(metric.family, 1),
+            "min_score": metric.minimum,
+            "max_score": metric.upper_bound,
         },
         "score_details": details,
         "generation_config": {

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.data.prepared import Prepared
 from bench.errors import BenchError
-from bench.metrics.names import OF_LISTS, parse
+from bench.metrics.registry import get_metric
 from bench.results.schema import CaseTable, Result
 from bench.results.score_file import RankingFile
 
@@ -64,7 +64,7 @@ def of_result(result: Result, table: CaseTable, prepared: Prepared) -> tuple[str
         BenchError: If it re-ranked lists, or was run on other data.
     """
     assert result.data is not None, "a result without data has no ranking"
-    if any(parse(name).family in OF_LISTS for name in result.evaluations["final"].metrics):
+    if not all(get_metric(name).of_rankings for name in result.evaluations["final"].metrics):
         raise BenchError(
             f"{result.trial} re-ranked lists, whose relevant items are several.",
             "Only rankings of the catalog are written in TREC's form.",

@@ -1,4 +1,5 @@
-"""Results told to trackers (MLflow, TensorBoard, Weights & Biases); never needed, never in the way.
+"""Trackers (MLflow, TensorBoard, Weights & Biases): optional copies of results, never a dependency.
 
-One file a tracker: it names its `LIBRARY` and writes an `Entry`. `hook` is what a run calls.
+One module per tracker: its `LIBRARY`, its `Tracker`, which writes a `TrialEntry`, and the
+environment of live training curves. `hook` is what a run uses.
 """

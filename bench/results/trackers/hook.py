@@ -1,155 +1,225 @@
-"""What a run calls when a trial's result is written; each tracker works in a process of its own.
+"""What a run calls when the result of a trial is written.
 
-A tracker that is not installed, cannot be reached or does not answer in time is left out from then
-on, with one warning: the run neither waits for it nor changes.
+Each tracker has one process at a time, which reports the results written since the last one started
+and ends. A tracker that is not installed, cannot be reached or does not answer in time is dropped
+with one warning; the run neither waits for it nor changes.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import queue
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import signal
+import subprocess
 import sys
-import threading
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from typing import IO
 
 from bench.config.cards import BoardRow
 from bench.errors import BenchError, unknown
 from bench.plan.trials import Board, Trial
-from bench.results.trackers.worker import Told, Where, serve
 
 TRACKERS = ("mlflow", "tensorboard", "wandb")
 TIME_LIMIT = 60.0
-"""Seconds for one answer; the first one includes starting the process and the library."""
+"""Seconds for starting the library, and for each result."""
+
+SECONDS_BETWEEN_STARTS = 30.0
+"""A process imports the tracker's library, which takes seconds of a CPU that the run needs."""
 
 
-def parse_targets(texts: Sequence[str], *, offline: bool = False) -> list[Where]:
+@dataclass(frozen=True, kw_only=True)
+class TrackerTarget:
+    """A tracker and where it writes.
+
+    Attributes:
+        tracker: Name of a module of this package.
+        target: Folder, URL or project; None for the tracker's default.
+        offline: Whether the network must not be used.
+    """
+
+    tracker: str
+    target: str | None
+    offline: bool = False
+
+
+def parse_targets(texts: Sequence[str], *, offline: bool = False) -> list[TrackerTarget]:
     """Read `TRACKER[=TARGET]` options.
 
     Raises:
-        BenchError: If there is no such tracker, or nothing after the `=`.
+        BenchError: The tracker is unknown, or nothing follows the `=`.
     """
-    found = []
+    targets = []
     for text in dict.fromkeys(texts):
         tracker, equals, target = text.partition("=")
         if tracker not in TRACKERS:
             raise unknown("tracker", tracker, TRACKERS)
         if equals and not target:
-            raise BenchError(f"{text!r} names no place.", f"Leave out the = or write {text}PLACE.")
-        found.append(Where(tracker=tracker, target=target or None, offline=offline))
-    return found
+            raise BenchError(f"{text!r} has no target.", f"Omit the = or write {text}TARGET.")
+        targets.append(TrackerTarget(tracker=tracker, target=target or None, offline=offline))
+    return targets
 
 
-def tags_of(
+def list_live_environments(targets: Iterable[TrackerTarget]) -> dict[str, dict[str, str]]:
+    """Return the environment variables under which trackers receive live training curves."""
+    environments = {}
+    for target in targets:
+        module = importlib.import_module(f"{__package__}.{target.tracker}")
+        with contextlib.suppress(BenchError):
+            variables = module.make_environment(target.target, offline=target.offline)
+            environments[target.tracker] = variables
+    if "MLFLOW_TRACKING_URI" not in environments.get("mlflow", {}):
+        environments.pop("mlflow", None)  # it would write to the working folder of a worker
+    return environments
+
+
+def collect_tags(
     planned: Iterable[tuple[Board, Sequence[tuple[BoardRow, Trial]]]],
 ) -> dict[str, dict[str, str]]:
-    """Return what results do not know, by trial: its boards and their budget."""
-    found: dict[str, dict[str, set[str]]] = {}
+    """Return what results do not hold, by trial: its boards and their budgets."""
+    values: dict[str, dict[str, set[str]]] = {}
     for board, cells in planned:
         for _, trial in cells:
-            tags = found.setdefault(trial.id, {"board": set(), "budget": set()})
+            tags = values.setdefault(trial.id, {"board": set(), "budget": set()})
             tags["board"].add(board.name)
             tags["budget"].add(board.card.budget)
     return {
         trial: {name: ", ".join(sorted(words)) for name, words in tags.items()}
-        for trial, tags in found.items()
+        for trial, tags in values.items()
     }
 
 
 def print_warning(text: str) -> None:
-    """Say on standard error what a run goes on without."""
+    """Print a warning to standard error."""
     print(f"Warning: {text}", file=sys.stderr, flush=True)
 
 
-class Connections:
-    """The trackers of a run, used in a `with` block: its end waits until all was logged.
+class Trackers:
+    """The trackers of a run, used in a `with` block, whose end waits until all is reported.
 
     Args:
-        places: The trackers; without any, nothing ever happens.
+        targets: The trackers; may be empty.
         results: Folder of the results.
-        tags: What results do not know, by trial, as `tags_of` returns it.
-        warn: Called once for each tracker that is given up.
-        time_limit: Seconds for one answer.
+        tags: Further tags by trial, as `collect_tags` returns them.
+        warn: Called once for each tracker that is dropped.
+        time_limit: Seconds for starting a tracker, and for each result.
     """
 
     def __init__(
         self,
-        places: Sequence[Where],
+        targets: Sequence[TrackerTarget],
         results: Path,
         tags: Mapping[str, Mapping[str, str]],
         *,
         warn: Callable[[str], None] = print_warning,
         time_limit: float = TIME_LIMIT,
     ) -> None:
-        self._results = results
         self._tags = tags
-        self._lines = [_Line(where, warn, time_limit) for where in places]
+        self._reporters = [_Reporter(target, results, warn, time_limit) for target in targets]
 
-    def tell(self, trial: str) -> None:
-        """Have a trial's result logged, once it is written; returns at once."""
-        told = Told(results=self._results, trial=trial, tags=self._tags.get(trial, {}))
-        for line in self._lines:
-            line.jobs.put(told)
+    def report(self, trial: str) -> None:
+        """Have the result of a trial reported; returns at once."""
+        for reporter in self._reporters:
+            reporter.report(trial, self._tags.get(trial, {}))
 
-    def __enter__(self) -> Connections:
+    def __enter__(self) -> Trackers:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for line in self._lines:
-            line.jobs.put(None)
-        if kind is None:  # after an error or Ctrl-C nobody waits; the next run logs the rest
-            for line in self._lines:
-                line.join()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for reporter in self._reporters:
+            if kind is None:
+                reporter.finish()
+            reporter.stop()  # nobody waits after an error or Ctrl-C; the next run reports the rest
 
 
-class _Line(threading.Thread):
-    """The line to one tracker: what waits to be logged, and the process that does it."""
+@dataclass
+class _Reporter:
+    """Starts and ends the processes of one tracker."""
 
-    def __init__(self, where: Where, warn: Callable[[str], None], time_limit: float) -> None:
-        super().__init__(daemon=True, name=f"to {where.tracker}")
-        self.jobs: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
-        self._where = where
-        self._warn = warn
-        self._time_limit = time_limit
-        self.start()
+    target: TrackerTarget
+    results: Path
+    warn: Callable[[str], None]
+    time_limit: float
+    pending: dict[str, Mapping[str, str]] = field(default_factory=dict)  # trial -> tags
+    process: subprocess.Popen[bytes] | None = None
+    answer: IO[bytes] | None = None
+    next_start: float = 0.0
+    timeout: float = 0.0
+    dropped: bool = False
 
-    def run(self) -> None:
-        """Start the process when there is something to log, and end it when all is."""
-        told = self.jobs.get()
-        if told is None:
-            return
-        context = multiprocessing.get_context("spawn")  # a fork would copy the run's threads' locks
-        pipe, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self._where), daemon=True)
-        process.start()
-        theirs.close()
-        problem = ""
-        while told is not None and not problem:
-            problem = self._answer(pipe, told)
-            told = self.jobs.get() if not problem else None
-        pipe.close()
-        if problem:
-            name = self._where.tracker
-            self._warn(
-                f"{name}: {problem} Nothing more is logged there; `bench export {name}` can later."
+    def report(self, trial: str, tags: Mapping[str, str]) -> None:
+        if not self.dropped:
+            self.pending[trial] = tags
+            self._advance()
+
+    def finish(self) -> None:
+        """Wait until all is reported, or the tracker is dropped."""
+        while self.process is not None or self.pending:
+            self._advance(wait=True)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _advance(self, *, wait: bool = False) -> None:
+        """Read the answer of a process that has ended, and start the next one."""
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(self.timeout if wait else 0)
+            if self.process.returncode is None and not wait:
+                return
+            self._read_answer()
+        if self.pending and (wait or time.monotonic() > self.next_start):
+            self._start()
+
+    def _start(self) -> None:
+        request = {
+            **dataclasses.asdict(self.target),
+            "results": str(self.results),
+            "tags": self.pending,
+            "time_limit": self.time_limit,
+        }
+        # The process ends itself when its time is over; this is a second guard.
+        self.timeout = self.time_limit * (2 + len(self.pending))
+        self.next_start = time.monotonic() + SECONDS_BETWEEN_STARTS
+        self.pending = {}
+        self.answer = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+        with tempfile.TemporaryFile() as file:
+            file.write(json.dumps(request).encode())
+            file.seek(0)
+            self.process = subprocess.Popen(  # noqa: S603  our own module
+                [sys.executable, "-m", f"{__package__}.worker"],
+                stdin=file,
+                stdout=self.answer,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                start_new_session=True,  # Ctrl-C is for the run
             )
-        else:
-            process.join(self._time_limit)
-        process.kill()
-        process.join()
 
-    def _answer(self, pipe: Connection, told: Told) -> str:
-        try:
-            pipe.send(told)
-            if pipe.poll(self._time_limit):
-                return str(pipe.recv())
-        except (EOFError, OSError):
-            return "Its process ended without a word."
-        return f"No answer within {self._time_limit:g} s."
+    def _read_answer(self) -> None:
+        assert self.process is not None
+        assert self.answer is not None
+        status = self.process.returncode
+        self.stop()
+        with self.answer:
+            self.answer.seek(0)
+            problem = self.answer.read().decode()
+        if status is None or status == -signal.SIGALRM:
+            problem = f"No answer within {self.time_limit:g} s."
+        elif status != 0:
+            problem = "Its process ended without an answer."
+        if problem:
+            self.dropped, self.pending = True, {}
+            name = self.target.tracker
+            self.warn(
+                f"{name}: {problem} Nothing more is reported to it; `bench export {name}` can "
+                "do so later."
+            )

@@ -1,31 +1,43 @@
-"""MLflow: a run a trial in the experiment `llmrec-bench` (or $MLFLOW_EXPERIMENT_NAME).
+"""MLflow: one run per trial in the experiment `llmrec-bench` (or $MLFLOW_EXPERIMENT_NAME).
 
-A run is found again by its tag `bench.trial`. The same result makes no second run; the run of a
-result that changed, or that was cut short, is deleted (into MLflow's own bin) and written anew.
+A run is found by its tag `bench.trial`. An unchanged result is not written again; the run of a
+changed one, or an incomplete run, is deleted (into MLflow's own trash) and written again.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from bench.errors import BenchError
-from bench.results.trackers.entry import Entry, valid_name, valid_names
+from bench.results.trackers.entry import TrialEntry, spell_names
 
 LIBRARY = "mlflow"
 EXPERIMENT = "llmrec-bench"
 TRIAL, FINGERPRINT = "bench.trial", "bench.fingerprint"
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""A server that is away is given up soon; by default MLflow tries for minutes."""
+MAX_METRICS, MAX_PARAMS = 1000, 100  # MLflow's limits per request
+MAX_LENGTH = 5000
+DEFAULTS = {
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "true",  # for live curves
+    "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # by default MLflow retries for minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 
-MOST = {"metrics": 1000, "params": 100, "tags": 100}
-"""Of each kind in one request, as MLflow limits them."""
 
-LONGEST = 5000
-_LOCAL = ("", "file", "sqlite")
+def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
+    """Return the environment variables that select server and experiment.
+
+    Raises:
+        BenchError: The server needs the network, which must not be used.
+    """
+    uri = target or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if offline and urlsplit(uri).scheme not in ("", "file", "sqlite"):
+        raise BenchError("The tracking server needs the network, and --offline forbids it.")
+    variables = {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+    return {**variables, "MLFLOW_TRACKING_URI": uri} if uri else variables
 
 
 class Tracker:
@@ -33,66 +45,52 @@ class Tracker:
 
     Args:
         library: The module `mlflow`.
-        target: Its tracking URI; $MLFLOW_TRACKING_URI, or MLflow's own choice, if None.
-        offline: Whether the network must not be touched.
-
-    Raises:
-        BenchError: If the tracking URI needs the network and that must not be touched.
     """
 
-    def __init__(self, library: Any, target: str | None, *, offline: bool) -> None:
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
-        uri = target or library.get_tracking_uri()
-        if offline and urlsplit(uri).scheme not in _LOCAL:
-            raise BenchError("The tracking server needs the network, and --offline forbids it.")
-        self._client = library.MlflowClient(tracking_uri=uri)
+    def __init__(self, library: Any) -> None:
+        self._client = library.MlflowClient()
         self._entities = library.entities
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        found = self._client.get_experiment_by_name(name)
+        name = os.environ["MLFLOW_EXPERIMENT_NAME"]
+        experiment = self._client.get_experiment_by_name(name)
         self._experiment = (
-            self._client.create_experiment(name) if found is None else found.experiment_id
+            self._client.create_experiment(name) if experiment is None else experiment.experiment_id
         )
 
-    def log(self, entry: Entry) -> None:
-        """Write a run, unless it stands there as it is."""
-        for run in self._runs(entry.trial):
+    def log(self, entry: TrialEntry) -> None:
+        """Write a run, unless it is up to date."""
+        trial = entry.trial.replace("'", "\\'")
+        for run in self._client.search_runs([self._experiment], f"tags.`{TRIAL}` = '{trial}'"):
             if run.data.tags.get(FINGERPRINT) == entry.fingerprint:
                 return
             self._client.delete_run(run.info.run_id)
+        names = spell_names(entry.tags)
         tags = {
             TRIAL: entry.trial,
             "mlflow.runName": entry.trial,
-            **{valid_name(name): text[:LONGEST] for name, text in entry.tags.items()},
+            **{names[name]: text[:MAX_LENGTH] for name, text in entry.tags.items()},
         }
         run = self._client.create_run(self._experiment, tags=tags)
         self._write(run.info.run_id, entry)
-        # The mark comes last: a run without it was cut short.
-        self._client.set_tag(run.info.run_id, FINGERPRINT, entry.fingerprint)
-        self._client.set_terminated(run.info.run_id, "FINISHED" if entry.ended_well else "FAILED")
+        # The fingerprint comes last: a run without it is incomplete.
+        self._client.set_tag(run.info.run_id, FINGERPRINT, entry.fingerprint, synchronous=True)
+        self._client.set_terminated(run.info.run_id, "FINISHED" if entry.succeeded else "FAILED")
 
-    def _runs(self, trial: str) -> list[Any]:
-        quoted = trial.replace("'", "\\'")
-        return list(self._client.search_runs([self._experiment], f"tags.`{TRIAL}` = '{quoted}'"))
-
-    def _write(self, run: str, entry: Entry) -> None:
+    def _write(self, run: str, entry: TrialEntry) -> None:
         now = int(time.time() * 1000)
-        numbers = {name: [(0, value)] for name, value in entry.metrics.items()} | dict(entry.curves)
-        names = valid_names(numbers)
+        curves = {name: [(0, value)] for name, value in entry.metrics.items()} | dict(entry.curves)
+        names = spell_names(curves)
         metrics = [
             self._entities.Metric(names[name], value, now, step)
-            for name, points in numbers.items()
+            for name, points in curves.items()
             for step, value in points
         ]
         params = [
-            self._entities.Param(name, str(value)[:LONGEST])
+            self._entities.Param(name, str(value)[:MAX_LENGTH])
             for name, value in entry.settings.items()
         ]
-        for some in _batches(metrics, MOST["metrics"]):
-            self._client.log_batch(run, metrics=some)
-        for some in _batches(params, MOST["params"]):
-            self._client.log_batch(run, params=some)
-
-
-def _batches(found: Sequence[Any], most: int) -> list[Sequence[Any]]:
-    return [found[start : start + most] for start in range(0, len(found), most)]
+        for start in range(0, len(metrics), MAX_METRICS):
+            batch = metrics[start : start + MAX_METRICS]
+            self._client.log_batch(run, metrics=batch, synchronous=True)
+        for start in range(0, len(params), MAX_PARAMS):
+            batch = params[start : start + MAX_PARAMS]
+            self._client.log_batch(run, params=batch, synchronous=True)

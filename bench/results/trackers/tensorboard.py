@@ -1,22 +1,31 @@
-"""TensorBoard: a folder of event files a trial, named by the trial's id.
+"""TensorBoard: one folder of event files per trial.
 
-    <folder>/<dataset>/<method>/<hash>/seed-<n>/events.out.tfevents.*
-    <folder>/<dataset>/<method>/<hash>/seed-<n>/fingerprint            of what was written
+    <folder>/<trial>/events.out.tfevents.*
+    <folder>/<trial>/fingerprint            of the reported result
+    <folder>/live/<stage>/                  live training curves of a stage
 
-The same result again writes nothing; a result that changed takes the place of the old files.
+A result with the same fingerprint is not written again; a changed one replaces the old files.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from bench.files import write_whole
-from bench.results.trackers.entry import Entry, valid_names
+from bench.results.trackers.entry import TrialEntry, spell_names
 
 LIBRARY = "tensorboardX"
-FOLDER = "runs"
-MARK = "fingerprint"
+FOLDER = "TENSORBOARD_LOGGING_DIR"
+DEFAULT_FOLDER = "runs"
+FINGERPRINT = "fingerprint"
+
+
+def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
+    """Return the environment variable that names the folder of the event files."""
+    del offline  # only files are written
+    return {FOLDER: str(Path(target or DEFAULT_FOLDER).absolute())}
 
 
 class Tracker:
@@ -24,31 +33,28 @@ class Tracker:
 
     Args:
         library: The module `tensorboardX`.
-        target: Folder of the event files; `runs` if None.
-        offline: Makes no difference: only files are written.
     """
 
-    def __init__(self, library: Any, target: str | None, *, offline: bool) -> None:
+    def __init__(self, library: Any) -> None:
         self._library = library
-        self._folder = Path(target or FOLDER)
 
-    def log(self, entry: Entry) -> None:
-        """Write a trial's settings, metrics and curves."""
-        folder = self._folder / entry.trial
-        mark = folder / MARK
-        if mark.is_file() and mark.read_text() == entry.fingerprint:
+    def log(self, entry: TrialEntry) -> None:
+        """Write a trial's settings, metrics and curves, unless they are up to date."""
+        folder = Path(os.environ[FOLDER]) / entry.trial
+        fingerprint = folder / FINGERPRINT
+        if fingerprint.is_file() and fingerprint.read_text() == entry.fingerprint:
             return
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-        names = valid_names([*entry.curves, *entry.metrics])
-        # The table below opens a file of its own, which must not be this one.
+        names = spell_names([*entry.curves, *entry.metrics])
+        # add_hparams opens a second file, which must have another name.
         with self._library.SummaryWriter(str(folder), filename_suffix=".trial") as writer:
             for name, points in entry.curves.items():
                 for step, value in points:
                     writer.add_scalar(names[name], value, step)
             for name, text in entry.tags.items():
                 writer.add_text(name, text)
-            # The point keeps the table of settings and metrics in the trial's own folder.
+            # name="." keeps the table of settings and metrics in the trial's folder.
             metrics = {names[name]: value for name, value in entry.metrics.items()}
             writer.add_hparams(dict(entry.settings), metrics, name=".", global_step=0)
-        write_whole(mark, entry.fingerprint.encode())
+        write_whole(fingerprint, entry.fingerprint.encode())

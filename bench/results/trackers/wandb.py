@@ -1,8 +1,8 @@
-"""Weights & Biases: a run a trial in the project `llmrec-bench` (or $WANDB_PROJECT).
+"""Weights & Biases: one run per trial in the project `llmrec-bench` (or $WANDB_PROJECT).
 
-A run's id is a hash of the trial's, so the same trial never makes a second one: what comes later
-takes its place there. What this machine has already sent, or keeps for `wandb sync`, is not sent
-again. Of the machine, the code and the command line nothing is sent but what the result says.
+A run's id is a hash of the trial's id, so that a changed result replaces the run. What this machine
+has already sent, or keeps for `wandb sync`, is not sent again. Nothing is sent about the machine,
+the code and the command line beyond the result; live curves add the training arguments.
 """
 
 from __future__ import annotations
@@ -13,59 +13,60 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_whole
-from bench.results.trackers.entry import Entry
+from bench.results.trackers.entry import TrialEntry
 
 LIBRARY = "wandb"
 PROJECT = "llmrec-bench"
-MARK = "fingerprint"
-LONGEST = 64
-"""Letters in a tag, as W&B limits them."""
-
-PRIVATE = {
-    "console": "off",
-    "disable_code": True,
-    "disable_git": True,
-    "save_code": False,
-    "silent": True,
-    "x_disable_machine_info": True,
-    "x_disable_meta": True,
-    "x_disable_stats": True,
-    "x_save_requirements": False,
-}
+FINGERPRINT = "fingerprint"
+MAX_TAG_LENGTH = 64
 TAGGED = ("dataset", "method", "model", "budget")
+PRIVACY = {
+    "WANDB_CONSOLE": "off",
+    "WANDB_DISABLE_CODE": "true",
+    "WANDB_DISABLE_GIT": "true",
+    "WANDB_SAVE_CODE": "false",
+    "WANDB_SILENT": "true",
+    "WANDB_X_DISABLE_MACHINE_INFO": "true",
+    "WANDB_X_DISABLE_META": "true",
+    "WANDB_X_DISABLE_STATS": "true",
+    "WANDB_X_SAVE_REQUIREMENTS": "false",
+}
+
+
+def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
+    """Return the environment variables that select the project and what is not sent."""
+    return {
+        **PRIVACY,
+        "WANDB_DIR": str(Path(os.environ.get("WANDB_DIR", ".")).absolute()),
+        "WANDB_INIT_TIMEOUT": os.environ.get("WANDB_INIT_TIMEOUT", "20"),
+        "WANDB_PROJECT": target or os.environ.get("WANDB_PROJECT") or PROJECT,
+        **({"WANDB_MODE": "offline"} if offline else {}),
+    }
 
 
 class Tracker:
-    """Writes runs to the service, or into `wandb/` where $WANDB_MODE says offline.
+    """Writes runs to the service, or into `wandb/` if $WANDB_MODE is offline.
 
     Args:
         library: The module `wandb`.
-        target: The project; $WANDB_PROJECT, else `llmrec-bench`, if None.
-        offline: Whether the network must not be touched.
     """
 
-    def __init__(self, library: Any, target: str | None, *, offline: bool) -> None:
+    def __init__(self, library: Any) -> None:
         self._library = library
-        self._project = target or os.environ.get("WANDB_PROJECT") or PROJECT
-        self._mode = "offline" if offline else None
-        self._folder = Path(os.environ.get("WANDB_DIR", "."))
 
-    def log(self, entry: Entry) -> None:
-        """Write a run, unless this machine has written it as it is."""
+    def log(self, entry: TrialEntry) -> None:
+        """Write a run, unless this machine has written it already."""
         name = hashlib.sha256(entry.trial.encode()).hexdigest()[:16]
-        marks = (self._folder / "wandb").glob(f"*run-*-{name}/{MARK}")
-        if any(mark.read_text() == entry.fingerprint for mark in marks):
+        folder = Path(os.environ["WANDB_DIR"]) / "wandb"
+        fingerprints = folder.glob(f"*run-*-{name}/{FINGERPRINT}")
+        if any(path.read_text() == entry.fingerprint for path in fingerprints):
             return
         run = self._library.init(
-            project=self._project,
             id=name,
             name=entry.trial,
             group=entry.trial.rpartition("/")[0],
-            tags=[entry.tags[key][:LONGEST] for key in TAGGED if entry.tags.get(key)],
+            tags=[entry.tags[key][:MAX_TAG_LENGTH] for key in TAGGED if entry.tags.get(key)],
             config={**entry.settings, "tags": dict(entry.tags)},
-            dir=str(self._folder),
-            mode=self._mode,
-            settings=self._library.Settings(**PRIVATE),
         )
         for curve, points in entry.curves.items():
             run.define_metric(curve, step_metric=f"{curve}/step")
@@ -73,5 +74,5 @@ class Tracker:
                 run.log({curve: value, f"{curve}/step": step})
         run.summary.update(dict(entry.metrics))
         files = Path(run.dir)
-        run.finish(exit_code=0 if entry.ended_well else 1)
-        write_whole(files.parent / MARK, entry.fingerprint.encode())
+        run.finish(exit_code=0 if entry.succeeded else 1)
+        write_whole(files.parent / FINGERPRINT, entry.fingerprint.encode())

@@ -1,91 +1,65 @@
-"""The process that a tracker lives in.
+"""The process that reports results to one tracker; see `hook` for its request and its answer.
 
-A tracker's library is foreign code that may hang, print, catch signals or change its process, so it
-is never imported where the run is. It says nothing on the terminal: what goes wrong is sent back.
+A tracker's library is foreign code that may hang, print or catch signals, so it is imported only
+here. Nothing of it reaches the terminal.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
+import math
 import os
 import re
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+import sys
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
 from bench.results.schema import read_result
-from bench.results.trackers.entry import entry_of
+from bench.results.trackers.entry import make_entry
 
-LONGEST = 300
+MAX_LENGTH = 300
 _CREDENTIALS = re.compile(r"//[^/\s]+@")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Where:
-    """A tracker and where it writes.
+def report_results(request: dict[str, Any]) -> str:
+    """Report results; return one sentence if that fails, else an empty string.
 
-    Attributes:
-        tracker: Name of a module of this package.
-        target: Folder, address or project; the tracker's own choice if None.
-        offline: Whether the network must not be touched.
+    Args:
+        request: Tracker, target, offline, results folder, tags by trial, and time limit in seconds.
     """
-
-    tracker: str
-    target: str | None
-    offline: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """A result to be logged: its folder and trial, and what the result does not know."""
-
-    results: Path
-    trial: str
-    tags: Mapping[str, str]
+    try:
+        signal.alarm(math.ceil(request["time_limit"]))  # ends this process, whatever hangs in it
+        tracker = _open_tracker(request["tracker"], request["target"], offline=request["offline"])
+        for trial, tags in request["tags"].items():
+            signal.alarm(math.ceil(request["time_limit"]))
+            result = read_result(Path(request["results"]) / f"{trial}.json")
+            tracker.log(make_entry(result, tags))
+    except Exception as error:  # a tracker's library may raise anything
+        return describe_error(error)
+    return ""
 
 
-def serve(pipe: Connection, where: Where) -> None:
-    """Log what comes through a pipe until it is closed; answer each with "" or what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's to handle
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-    tracker: Any = None
-    while True:
-        try:
-            told: Told = pipe.recv()
-        except EOFError:
-            return
-        try:
-            tracker = tracker or _open(where)
-            result = read_result(told.results / f"{told.trial}.json")
-            tracker.log(entry_of(result, told.tags))
-            pipe.send("")
-        except Exception as error:  # a tracker's library may raise anything
-            pipe.send(in_words(error))
-
-
-def _open(where: Where) -> Any:
-    module = importlib.import_module(f"bench.results.trackers.{where.tracker}")
+def _open_tracker(name: str, target: str | None, *, offline: bool) -> Any:
+    module = importlib.import_module(f"{__package__}.{name}")
+    os.environ.update(module.make_environment(target, offline=offline))
     try:
         library = importlib.import_module(module.LIBRARY)
     except ImportError as error:
         raise BenchError(
             f"{module.LIBRARY} cannot be imported ({error}).",
-            f"Install it: pip install 'llmrec-bench[{where.tracker}]'",
+            f"Install it: pip install 'llmrec-bench[{name}]'",
         ) from error
-    return module.Tracker(library, where.target, offline=where.offline)
+    return module.Tracker(library)
 
 
-def in_words(error: Exception) -> str:
-    """Say what went wrong in one short line without the credentials that an address may hold.
+def describe_error(error: Exception) -> str:
+    """Describe an error in one line, without the credentials that a URL may contain.
 
     Example:
-        >>> in_words(OSError("no answer from http://me:secret@host/x"))
+        >>> describe_error(OSError("no answer from http://me:secret@host/x"))
         'OSError: no answer from http://***@host/x'
     """
     if isinstance(error, BenchError):
@@ -94,4 +68,10 @@ def in_words(error: Exception) -> str:
         first = (str(error).splitlines() or [""])[0]
         text = f"{type(error).__name__}: {first}".removesuffix(": ")
     text = _CREDENTIALS.sub("//***@", text)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
+
+
+if __name__ == "__main__":
+    with os.fdopen(os.dup(1), "w") as answer, open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 1)
+        answer.write(report_results(json.load(sys.stdin)))

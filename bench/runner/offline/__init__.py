@@ -1,1 +1,1 @@
-"""What a run needs from outside, taken along in a folder to where there is no network."""
+"""Offline bundles: a folder with all that a run needs, for a machine without a network."""

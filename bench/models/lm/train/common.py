@@ -9,6 +9,7 @@ so is whatever a trainer hangs on the model, since one model serves every stage 
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def training_arguments(
 
     Returns:
         By default AdamW without weight decay, gradients clipped to norm 1 and linear decay. Every
-        step is logged; checkpoints, reports, progress bars and recomputed activations are off.
+        step is logged; checkpoints, progress bars and recomputed activations are off.
 
     Raises:
         BenchError: `config.trainer` has an unknown field, or one that the config or the harness
@@ -97,7 +98,7 @@ def training_arguments(
         "logging_nan_inf_filter": False,
         "save_strategy": "no",
         "eval_strategy": "no",
-        "report_to": "none",
+        "report_to": os.environ.get("BENCH_REPORT_TO", "none").split(","),  # live curves
         "disable_tqdm": True,
         CHECKPOINTING: False,
         # Weights are loaded in the dtype of the model's card; autocast would change it again.

@@ -1,0 +1,101 @@
+"""Plug-in metrics: modules on $BENCH_PATH that define `METRIC = Metric(...)`.
+
+A plug-in is a Python file in the `metrics/` folder of a folder of $BENCH_PATH, or a file directly
+in a folder of $BENCH_PATH. All plug-in metrics are computed in every evaluation, and their code is
+part of the evaluation's key.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from bench.config.search_path import user_folders
+from bench.errors import BenchError, unknown
+from bench.metrics.metric import Metric
+
+FOLDER = "metrics"
+ATTRIBUTE = "METRIC"
+
+
+def plugin_paths() -> dict[str, Path]:
+    """Map the module names of all plug-in metrics to their files; the first folder wins."""
+    paths: dict[str, Path] = {}
+    for folder in user_folders():
+        for path in (*sorted((folder / FOLDER).glob("*.py")), *sorted(folder.glob("*.py"))):
+            if not path.stem.startswith("_") and is_metric_file(path):
+                paths.setdefault(path.stem, path)
+    return paths
+
+
+def find_plugin(module: str) -> Path:
+    """Return the file of a module in a reference such as "metrics/first_word".
+
+    Raises:
+        BenchError: If it is not on $BENCH_PATH.
+    """
+    paths = plugin_paths()
+    name = module.removeprefix(f"{FOLDER}/")
+    if name not in paths:
+        raise unknown("metric module on $BENCH_PATH", name, paths)
+    return paths[name]
+
+
+def is_metric_file(path: Path) -> bool:
+    """Return whether a Python file defines `METRIC` at its top level."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return re.search(rf"^{ATTRIBUTE}\b.*=", text, flags=re.MULTILINE) is not None
+
+
+def load_plugins(built_in: Iterable[str]) -> Mapping[str, Metric]:
+    """Load all plug-in metrics, by the name of their module.
+
+    Args:
+        built_in: Families that are taken by built-in metrics.
+
+    Raises:
+        BenchError: If one cannot be loaded or has the name of another metric.
+    """
+    metrics: dict[str, Metric] = {}
+    owners = dict.fromkeys(built_in, "a built-in metric")
+    for module, path in sorted(plugin_paths().items()):
+        state = path.stat()
+        metric = _load(path, state.st_mtime_ns, state.st_size)
+        if metric.family in owners:
+            raise BenchError(
+                f"{path}: the metric name {metric.family!r} is taken by {owners[metric.family]}.",
+                "Choose another family name.",
+            )
+        owners[metric.family] = str(path)
+        metrics[module] = metric
+    return metrics
+
+
+def plugin_references(metrics: Mapping[str, Metric]) -> tuple[str, ...]:
+    """Return the references "metrics/module:METRIC" of plug-in metrics, whose code is keyed."""
+    return tuple(f"{FOLDER}/{module}:{ATTRIBUTE}" for module in metrics)
+
+
+@cache
+def _load(path: Path, *_file_state: int) -> Metric:
+    spec = importlib.util.spec_from_file_location(f"bench_metric_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
+        raise BenchError(
+            f"The metric module {path} cannot be imported: {type(error).__name__}: {error}.",
+            "Fix the module, or remove it from $BENCH_PATH.",
+        ) from error
+    metric = getattr(module, ATTRIBUTE, None)
+    if not isinstance(metric, Metric):
+        raise BenchError(
+            f"{path}: {ATTRIBUTE} is not a Metric.", "See `bench new metric NAME` for an example."
+        )
+    return metric
