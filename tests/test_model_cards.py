@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 from bench.config.backbone_card import ModelCard
 from bench.config.plugins import card_paths, list_cards, model_card
 from bench.config.toml import check_card
-from bench.data.backbones import folder_checksum
+from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.models.lm.build import build

@@ -19,7 +19,7 @@ from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
 
 from bench.data import prepared
 from bench.data.catalog import Catalog
-from bench.data.reweighting import by_category, category_weights
+from bench.data.reweighting import compute_row_weights, weight_by_category
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.tokenization import encode_prompts, encode_responses
@@ -246,30 +246,30 @@ EXAMPLE = rows(([0, 1], 2), ([2], 0), ([1, 3], 3))
 
 
 def test_rw_weights_by_hand() -> None:
-    weights = category_weights(EXAMPLE, catalog())
+    weights = compute_row_weights(EXAMPLE, catalog())
     np.testing.assert_allclose(weights, [9 / 7, 9 / 7, 3 / 7])
     more = rows(([0, 1], 2), ([2], 0), ([1, 3], 3), ([4], 1))
     # t = (2, 2, 1) now, and B has the mean of two weights that are equal.
-    np.testing.assert_allclose(category_weights(more, catalog())[3], (3 / 7) / (2 / 5))
+    np.testing.assert_allclose(compute_row_weights(more, catalog())[3], (3 / 7) / (2 / 5))
 
 
 def test_rw_weighs_nothing_where_histories_are_like_targets() -> None:
     alike = rows(([0, 1, 2], 0), ([3], 1), ([], 2), ([], 3))
-    np.testing.assert_allclose(category_weights(alike, catalog()), 1)
+    np.testing.assert_allclose(compute_row_weights(alike, catalog()), 1)
 
 
 def test_rw_weights_without_categories_are_1() -> None:
     plain = rows(([0, 1], 4), ([2], 0), ([1], -1))
-    weights = category_weights(plain, catalog())
+    weights = compute_row_weights(plain, catalog())
     assert weights[0] == weights[2] == 1
     assert weights[1] != 1
-    np.testing.assert_array_equal(category_weights(plain, catalog(tracked=())), 1)
-    np.testing.assert_array_equal(category_weights(rows(([4], 0)), catalog()), 1)
-    np.testing.assert_array_equal(category_weights(rows(([0], 4)), catalog()), 1)
+    np.testing.assert_array_equal(compute_row_weights(plain, catalog(tracked=())), 1)
+    np.testing.assert_array_equal(compute_row_weights(rows(([4], 0)), catalog()), 1)
+    np.testing.assert_array_equal(compute_row_weights(rows(([0], 4)), catalog()), 1)
 
 
 def test_rw_gives_a_row_one_weight() -> None:
-    given_ = by_category([[1, 2], [3], [4, 5, 6]], EXAMPLE, catalog(), None)
+    given_ = weight_by_category([[1, 2], [3], [4, 5, 6]], EXAMPLE, catalog(), None)
     assert [len(row) for row in given_] == [2, 1, 3]
     np.testing.assert_allclose(given_[0], 9 / 7)
     np.testing.assert_allclose(given_[2], 3 / 7)
@@ -528,7 +528,7 @@ def test_weights_reach_the_loss(
 
 
 def test_rw_as_a_stage(world: Path, tmp_path: Path) -> None:
-    settings = {"weighting": "bench.data.reweighting:by_category", "batch_size": 10}
+    settings = {"weighting": "bench.data.reweighting:weight_by_category", "batch_size": 10}
     plain = ran(world, tmp_path / "plain", batch_size=10)
     intended = ran(world, tmp_path / "rows", mean_over="rows", **settings)
     literal = ran(world, tmp_path / "literal", mean_over="micro-batch", **settings)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.config.cards import DatasetCard
 from bench.config.plugins import dataset_card
 from bench.data import assets, prepared_lists
-from bench.data.candidate_lists import category_field, make_lists, narrowed
+from bench.data.candidate_lists import limit_users, make_lists, select_category
 from bench.data.readers import read
-from bench.data.user_files import chosen_file
 from bench.errors import BenchError
 from bench.hashing import Job, digest
 from bench.models.rerank.titles import clean_title
@@ -31,7 +29,9 @@ def run(job: Job, config: CandidateListsConfig, inputs: Mapping[str, Path]) -> N
         digest(current) != digest(planned)
     ):
         raise BenchError(f"The card of {config.name} changed during the run.", "Run again.")
-    paths = _fetch_files(job, config.name, card, config.checksums)
+    paths = assets.fetch_raw(
+        config.name, config.checksums, data_dir=job.data_dir, offline=job.offline
+    )
     fields = dict(card.fields)
     if "users" in paths:
         fields["profiles"] = True
@@ -39,34 +39,14 @@ def run(job: Job, config: CandidateListsConfig, inputs: Mapping[str, Path]) -> N
         fields["titles"] = "asin"
     raw = read(card.reader, paths, fields)
     brands = [clean_title(text) for text in raw.brands] if raw.brands else [""] * len(raw.item_ids)
-    categories = [category_field(raw.categories, index) for index in config.category_indices]
-    candidate_lists = make_lists(
+    categories = [select_category(raw.categories, index) for index in config.category_indices]
+    lists = make_lists(
         raw,
         config.rules,
         fields=[brands, *categories] if config.brand else categories,
         valid_share=config.valid_fraction,
         seed=config.seed,
     )
-    candidate_lists = narrowed(candidate_lists, config.max_users, seed=config.seed)
-    prepared_lists.write(candidate_lists, job.out)
-    job.facts["counts"] = dict(candidate_lists.counts)
-    job.facts["fingerprint"] = candidate_lists.fingerprint
-
-
-def _fetch_files(
-    job: Job, name: str, card: DatasetCard, checksums: Mapping[str, str | None]
-) -> dict[str, Path]:
-    """Return the raw files by role, including files that only the lists need."""
-    list_files = card.lists.files if card.lists else {}
-    with_list_files = card.model_copy(update={"files": {**card.files, **list_files}})
-    return {
-        role: assets.fetch(
-            chosen_file(with_list_files, role, sha256),
-            data_dir=job.data_dir,
-            offline=job.offline,
-            card_name=name,
-            license=card.license,
-            homepage=card.homepage,
-        )
-        for role, sha256 in checksums.items()
-    }
+    lists = limit_users(lists, config.max_users, seed=config.seed)
+    prepared_lists.write(lists, job.out)
+    job.facts.update(counts=dict(lists.counts), fingerprint=lists.fingerprint)
