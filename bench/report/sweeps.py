@@ -37,7 +37,7 @@ class Swept:
 
 
 SWEPT = (
-    Swept(method="sprec", setting="random_share", row="SPRec", x="random share"),
+    Swept(method="sprec", setting="random_fraction", row="SPRec", x="random share"),
     Swept(method="sprec", setting="num_negatives", row="SPRec", x="negatives"),
     Swept(method="dpo4rec", setting="dpo_rounds", row="DPO4Rec", x="round", without="kar"),
     Swept(method="dpo4rec", setting="samples", row="DPO4Rec", x="samples"),
