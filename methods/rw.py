@@ -43,7 +43,7 @@ class Method:
         """Fine-tune on weighted rows, generate, ground."""
         weighted = replace(
             self.sft,
-            weighting="bench.data.reweighting:by_category",
+            weighting="bench.data.reweighting:weight_by_category",
             mean_over=self.mean_over,
         )
         policy = sft(require_model(model), data.train, weighted, seed=seed, valid=data.valid)

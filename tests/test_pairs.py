@@ -16,7 +16,12 @@ from stage_runs import run_stage
 from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.encoders import encoder_checksums
-from bench.data.negatives import drawn, replaced, similar, title_numbers
+from bench.data.negatives import (
+    choose_random_rows,
+    number_titles,
+    sample_negatives,
+    select_similar,
+)
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.generated_texts import Texts, write_texts
@@ -64,8 +69,8 @@ def test_no_drawn_item_was_seen(data, num: int, seed: int) -> None:
     weights = np.arange(1, NUM_ITEMS + 1)
     vectors = np.random.default_rng(seed).normal(size=(NUM_ITEMS, 4))
     for found in (
-        drawn(rows, weights, TITLES, num, np.random.default_rng(seed)),
-        similar(rows, vectors, TITLES, num),
+        sample_negatives(rows, weights, TITLES, num, np.random.default_rng(seed)),
+        select_similar(rows, vectors, TITLES, num),
     ):
         assert found.shape == (len(rows), num)
         for items_K, history, target in zip(found, histories, targets, strict=True):
@@ -79,7 +84,7 @@ def test_draws_are_in_proportion_to_the_weights(weights: list[int]) -> None:
     num = 20_000
     rows = windows([[1, 6, -1]] * num, [5] * num)
     found = np.bincount(
-        drawn(rows, np.array(weights), TITLES, 1, np.random.default_rng(0))[:, 0],
+        sample_negatives(rows, np.array(weights), TITLES, 1, np.random.default_rng(0))[:, 0],
         minlength=NUM_ITEMS,
     )
     left = np.array(weights, dtype=float)
@@ -93,7 +98,7 @@ def test_several_draws_are_without_replacement() -> None:
     """Second places of two draws from weights 3, 2, 1: the chance of each pair is known."""
     num = 20_000
     rows = windows([[0]] * num, [0] * num)
-    found = drawn(rows, np.array([9, 3, 2, 1]), "abcd", 2, np.random.default_rng(1))
+    found = sample_negatives(rows, np.array([9, 3, 2, 1]), "abcd", 2, np.random.default_rng(1))
     orders = {
         (1, 2): 1 / 3,
         (1, 3): 1 / 6,
@@ -112,15 +117,18 @@ def test_a_row_draws_the_same_whatever_the_others_are() -> None:
         windows([[1, -1, -1]] * 4, [5] * 4),
         windows([[2, 3, 4]] * 3 + [[1, -1, -1]], [5] * 4),
     )
-    found = [drawn(rows, weights, TITLES, 2, np.random.default_rng(7)) for rows in (one, other)]
+    found = [
+        sample_negatives(rows, weights, TITLES, 2, np.random.default_rng(7))
+        for rows in (one, other)
+    ]
     assert (found[0][3] == found[1][3]).all()
 
 
 def test_items_of_one_title_are_one() -> None:
-    assert title_numbers(['a "b"', "c", "a 'b'", "c "]).tolist() == [0, 1, 0, 1]
+    assert number_titles(['a "b"', "c", "a 'b'", "c "]).tolist() == [0, 1, 0, 1]
     rows = windows([[0, -1, -1]], [4])  # the other Emma is out, too
     found = {
-        int(drawn(rows, np.ones(NUM_ITEMS), TITLES, 1, np.random.default_rng(s))[0, 0])
+        int(sample_negatives(rows, np.ones(NUM_ITEMS), TITLES, 1, np.random.default_rng(s))[0, 0])
         for s in range(200)
     }
     assert found == {1, 2, 5, 6, 7}
@@ -128,11 +136,15 @@ def test_items_of_one_title_are_one() -> None:
 
 def test_a_catalog_may_be_too_small() -> None:
     rows = windows([[0, 1, 2]], [4])
-    assert sorted(drawn(rows, np.ones(8), TITLES, 3, np.random.default_rng(0))[0]) == [5, 6, 7]
+    assert sorted(sample_negatives(rows, np.ones(8), TITLES, 3, np.random.default_rng(0))[0]) == [
+        5,
+        6,
+        7,
+    ]
     with pytest.raises(BenchError, match="fewer than 4 titles"):
-        drawn(rows, np.ones(8), TITLES, 4, np.random.default_rng(0))
+        sample_negatives(rows, np.ones(8), TITLES, 4, np.random.default_rng(0))
     with pytest.raises(BenchError, match="fewer than 4 titles"):
-        similar(rows, np.ones((8, 2)), TITLES, 4)
+        select_similar(rows, np.ones((8, 2)), TITLES, 4)
 
 
 def test_the_nearest_unseen_item() -> None:
@@ -141,15 +153,16 @@ def test_the_nearest_unseen_item() -> None:
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     far = vectors * np.array([1, 1, 1, 1, 1, 50, 0.01, 9])[:, None]
     rows = windows([[0, 1, -1], [0, -1, -1]], [5, 2])
-    assert similar(rows, vectors, TITLES, 3).tolist() == [[4, 6, 2], [6, 5, 4]]
-    assert similar(rows, far, TITLES, 3).tolist() == [[4, 6, 2], [6, 5, 4]]
+    assert select_similar(rows, vectors, TITLES, 3).tolist() == [[4, 6, 2], [6, 5, 4]]
+    assert select_similar(rows, far, TITLES, 3).tolist() == [[4, 6, 2], [6, 5, 4]]
 
 
 @few
 @given(st.integers(0, 50), st.floats(0, 1), st.floats(0, 1), st.integers(0, 9))
 def test_shares_nest(num: int, one: float, other: float, seed: int) -> None:
     small, large = (
-        replaced(num, share, np.random.default_rng(seed)) for share in sorted([one, other])
+        choose_random_rows(num, share, np.random.default_rng(seed))
+        for share in sorted([one, other])
     )
     assert not (small & ~large).any()
     assert large.sum() == round(max(one, other) * num)
@@ -407,7 +420,7 @@ def test_similar_items(tmp_path, folders) -> None:
     )
     vectors = np.load(folders["vectors"] / "vectors.npy")
     source = prepared.read(folders["data"])
-    expected = similar(source.windows(found["sample"]), vectors, TITLES, 1)[:, 0]
+    expected = select_similar(source.windows(found["sample"]), vectors, TITLES, 1)[:, 0]
     assert found["rejected"] == [[TITLES[item].replace('"', "'")] for item in expected]
     assert (facts["in_catalog"], facts["same_as_target"]) == (NUM_ROWS, 0)
 

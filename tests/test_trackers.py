@@ -18,7 +18,8 @@ from transformers import Trainer, TrainingArguments
 from transformers.integrations import integration_utils
 
 from bench.errors import BenchError
-from bench.models.lm.train.common import Recipe, train, training_arguments
+from bench.models.lm.train.trainer_setup import training_arguments
+from bench.plan.language_stages import TrainingConfig
 from bench.results.schema import write_result
 from bench.results.trackers import live_curves, mlflow, tensorboard, wandb
 from bench.results.trackers.entry import make_entry, spell_names
@@ -26,7 +27,6 @@ from bench.results.trackers.hook import (
     TRACKERS,
     Trackers,
     collect_tags,
-    list_live_environments,
     parse_targets,
 )
 from bench.results.trackers.live_curves import report_live_curves
@@ -68,15 +68,26 @@ def test_a_failed_trial_has_its_reason() -> None:
     assert entry.metrics == {}
 
 
-def test_targets_are_parsed_and_unknown_trackers_refused() -> None:
-    first, second = parse_targets(["mlflow=http://h:1?a=b", "wandb", "wandb"], offline=True)
-    assert (first.tracker, first.target, first.offline) == ("mlflow", "http://h:1?a=b", True)
-    assert (second.tracker, second.target) == ("wandb", None)
+def test_targets_become_environments_and_unknown_trackers_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    environments = parse_targets(["mlflow=http://h:1?a=b", "wandb"])
+    assert environments["mlflow"]["MLFLOW_TRACKING_URI"] == "http://h:1?a=b"
+    assert environments["wandb"]["WANDB_PROJECT"] == "llmrec-bench"
+    assert "WANDB_MODE" not in environments["wandb"]
+    environments = parse_targets(["mlflow", "wandb=mine"], offline=True)
+    assert environments["mlflow"]["MLFLOW_TRACKING_URI"].startswith("sqlite:///")
+    assert environments["wandb"]["WANDB_MODE"] == "offline"
     with pytest.raises(BenchError, match="no tracker named 'mlfow'") as error:
         parse_targets(["mlfow"])
     assert "mlflow" in error.value.hint
     with pytest.raises(BenchError, match="has no target"):
         parse_targets(["tensorboard="])
+    with pytest.raises(BenchError, match="named twice"):
+        parse_targets(["wandb", "wandb=mine"])
+    with pytest.raises(BenchError, match="--offline forbids it"):
+        parse_targets(["mlflow=http://127.0.0.1:1"], offline=True)
 
 
 def test_tags_say_board_and_budget(tmp_path: Path) -> None:
@@ -162,7 +173,7 @@ def test_a_run_that_breaks_waits_for_no_tracker(
 
 
 def test_without_trackers_nothing_starts(tmp_path: Path) -> None:
-    with Trackers([], tmp_path, {}) as trackers:
+    with Trackers({}, tmp_path, {}) as trackers:
         trackers.report("no/such/trial/seed-0")
 
 
@@ -190,14 +201,14 @@ class Squares(torch.nn.Module):
 
 def train_one_step(folder: Path) -> None:
     """Train with the arguments of this project's trainers."""
-    recipe = Recipe(epochs=1, learning_rate=0.1, batch=1, warmup=0, seed=0)
-    settings = training_arguments(recipe, num_rows=1, divisor=1, folder=folder)
+    config = TrainingConfig(num_train_epochs=1, learning_rate=0.1, batch_size=1, warmup_steps=0)
+    settings = training_arguments(config, num_samples=1, divisor=1, folder=str(folder))
     rows: list[dict[str, float]] = [{"x": 1.0}]
-    train(Trainer(Squares(), TrainingArguments(**settings), train_dataset=rows))
+    Trainer(Squares(), TrainingArguments(**settings), train_dataset=rows).train()
 
 
 def test_live_curves_are_written_and_the_environment_is_restored(tmp_path: Path) -> None:
-    environments = list_live_environments(parse_targets([f"tensorboard={tmp_path / 'events'}"]))
+    environments = parse_targets([f"tensorboard={tmp_path / 'events'}"])
     with report_live_curves(environments, "sft-0123"):
         train_one_step(tmp_path)
     train_one_step(tmp_path)  # outside of the block nothing is reported
@@ -214,16 +225,8 @@ def test_a_tracker_that_fails_does_not_stop_a_training(
 
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "tensorboard", fail)
     monkeypatch.setattr(live_curves, "_failed", set())
-    environments = list_live_environments(parse_targets([f"tensorboard={tmp_path / 'events'}"]))
+    environments = parse_targets([f"tensorboard={tmp_path / 'events'}"])
     for _ in range(2):
         with report_live_curves(environments, "sft-0123"):
             train_one_step(tmp_path)
     assert capsys.readouterr().err.count("refused") == 1
-
-
-def test_a_remote_tracker_gets_no_live_curves_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    remote = "mlflow=http://localhost:1"
-    assert list_live_environments(parse_targets([remote, "wandb"])).keys() == {"mlflow", "wandb"}
-    assert list_live_environments(parse_targets([remote], offline=True)) == {}
-    assert list_live_environments(parse_targets(["mlflow"])) == {}

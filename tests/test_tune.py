@@ -322,7 +322,8 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
 
 def test_a_rung_of_rounds_is_the_beginning_of_the_next(here: Path) -> None:
     (here / "s.toml").write_text(
-        "resource = 'num_rounds'\nfactor = 2\n[space]\n'preference.beta' = { choices = [0.1, 0.2] }\n"
+        "resource = 'num_rounds'\nfactor = 2\n[space]\n"
+        "'preference.beta' = { choices = [0.1, 0.2] }\n"
     )
     asked = setup(
         method="sprec", model="tiny", num=2, overrides=[parse_override("num_rounds=3")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.backbone_card import ModelCard
-from bench.data.backbones import folder_checksum
+from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.plan.config import Config, NonNegativeInt, PositiveInt
 from bench.plan.language_stages import TrainingConfig

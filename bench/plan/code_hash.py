@@ -39,7 +39,7 @@ WHOLE = "*"  # name of a module that is used as a value, with all its definition
 PLUMBING = (
     "bench.errors",
     "bench.config",
-    "bench.data.archives",
+    "bench.data.sources",
     "bench.data.assets",
     "bench.data.encoders",
     "bench.plan",

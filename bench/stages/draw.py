@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import prepared
-from bench.data.sampling import draw_rows
+from bench.data.split import sample_rows
 from bench.hashing import Job
 from bench.plan.item_stages import DrawConfig
 
 
 def run(job: Job, config: DrawConfig, inputs: Mapping[str, Path]) -> None:
-    """Write the numbers of the drawn samples; see `bench.data.sampling.draw_rows`."""
+    """Write the numbers of the drawn samples; see `bench.data.split.sample_rows`."""
     samples = prepared.shared(inputs["data"]).sample_range(config.split)
-    rows = draw_rows(
+    rows = sample_rows(
         samples, split=config.split, num=config.num, seed=config.seed, strict=config.strict
     )
     prepared.write_rows(rows, job.out)

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from bench.data.backbones import folder_checksum
+from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.plan.backbones import HubConfig

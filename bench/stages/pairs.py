@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.negatives import drawn, replaced, similar
+from bench.data.negatives import choose_random_rows, sample_negatives, select_similar
 from bench.data.prompts import quotable, response
 from bench.data.windows import Windows
 from bench.errors import BenchError
@@ -56,14 +56,14 @@ class _Rows:
         """Choose the titles of `num` items a row: "random", "popular" or "similar" ones."""
         if kind == "similar":
             assert vectors is not None
-            chosen = similar(self.windows, read_vectors(vectors), self.titles, num)
+            chosen = select_similar(self.windows, read_vectors(vectors), self.titles, num)
         else:
             weights = np.ones(len(self.titles))
             if kind == "popular":
                 seen = self.source.items[self.source.train_interactions()]
                 weights = np.bincount(seen, minlength=len(self.titles)).astype(np.float64)
             rng = np.random.default_rng(derive_seed("pairs", kind, seed))
-            chosen = drawn(self.windows, weights, self.titles, num, rng)
+            chosen = sample_negatives(self.windows, weights, self.titles, num, rng)
         return [[self.titles[item] for item in row] for row in chosen]
 
 
@@ -191,7 +191,7 @@ def _self_play(
     """Return each row's rejected titles, generated or random; an empty list for no pair."""
     num, num_rows = config.num_negatives, len(known.samples)
     generator = np.random.default_rng(derive_seed("pairs", "share", config.seed))
-    is_random = replaced(num_rows, config.random_fraction, generator)
+    is_random = choose_random_rows(num_rows, config.random_fraction, generator)
     random_titles: Sequence[Sequence[str]] = [[]] * num_rows
     if num > 1 or is_random.any():
         random_titles = known.items("random", num, config.seed, None)

@@ -10,8 +10,8 @@ from typing import Any
 from bench.config.cards import DatasetCard
 from bench.config.plugins import dataset_card
 from bench.data import assets, prepared
-from bench.data.prepare import mismatches, prepare
-from bench.data.user_files import chosen_file, other_versions
+from bench.data.prepare import find_mismatches, prepare
+from bench.data.user_files import describe_other_versions
 from bench.errors import BenchError
 from bench.hashing import Job, checksum, digest
 from bench.plan.config import to_plain
@@ -35,9 +35,9 @@ def run(job: Job, config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
     same_files = current.files.keys() <= checksums.keys() and all(checksums[r] for r in added)
     if not same_files or digest(current.preparation()) != digest(to_plain(config.card)):
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    paths = fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
+    paths = assets.fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
     data = prepare(current, paths)
-    data = replace(data, notes=(*other_versions(current, checksums), *data.notes))
+    data = replace(data, notes=(*describe_other_versions(current, checksums), *data.notes))
     prepared.write(data, job.out)
     job.facts.update(_facts(current, data))
     job.facts["checksums"] = {
@@ -45,35 +45,9 @@ def run(job: Job, config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
     }
 
 
-def fetch_raw(
-    name: str,
-    checksums: Mapping[str, str | None],
-    *,
-    data_dir: Path | None,
-    offline: bool,
-) -> dict[str, Path]:
-    """Return the raw files of a data set by role, fetched where they are not at hand.
-
-    Raises:
-        BenchError: Where one cannot be had, with its name, address and license.
-    """
-    card = dataset_card(name)
-    return {
-        role: assets.fetch(
-            chosen_file(card, role, sha256),
-            data_dir=data_dir,
-            offline=offline,
-            card_name=name,
-            license=card.license,
-            homepage=card.homepage,
-        )
-        for role, sha256 in checksums.items()
-    }
-
-
 def _facts(card: DatasetCard, data: prepared.Prepared) -> dict[str, Any]:
     return {
         "counts": dict(data.counts),
         "fingerprint": data.fingerprint,
-        "notes": [*data.notes, *mismatches(card, data.counts)],
+        "notes": [*data.notes, *find_mismatches(card, data.counts)],
     }
