@@ -20,9 +20,9 @@ from bench.api import (
     beam_search_rank,
     generate_and_ground,
     require_model,
-    sasrec,
     select_on_validation,
     sft,
+    train_sasrec,
 )
 
 
@@ -67,7 +67,7 @@ class Method:
         if self.constrained:
             return Plan(ranking=beam_search_rank(policy, data.test, data.train, self.decoding))
         by_sasrec = self.preferred_by == "sasrec"
-        oracle = sasrec(data.train, data.valid, seed=seed) if by_sasrec else None
+        oracle = train_sasrec(data.train, data.valid, seed=seed) if by_sasrec else None
         train = None if by_sasrec else data.train
 
         def rank(split: Data, gamma: float) -> Stage:
