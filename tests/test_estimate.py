@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_runs import make_config
 
 from bench.config.cards import Rows
 from bench.plan import Stage
@@ -19,17 +20,22 @@ from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.store import Store
 
-MODEL = Stage(kind="hub", args={"name": "small"})
-LARGE = Stage(kind="hub", args={"name": "large"})
+MODEL = Stage(kind="hub", config=make_config(name="small"))
+LARGE = Stage(kind="hub", config=make_config(name="large"))
 
 
 def draw(num: int | None, seed: int = 0) -> Stage:
-    return Stage(kind="draw", args={"num": num, "seed": seed})
+    return Stage(kind="draw", config=make_config(num=num, seed=seed))
 
 
 def sft(rows: Stage, *, model: Stage = MODEL, gpus: float = 0.0, **args: Any) -> Stage:
     defaults = {"epochs": 1, "threads": 1, "seed": 0, **args}
-    return Stage(kind="sft", args=defaults, inputs={"rows": rows, "backbone": model}, gpus=gpus)
+    return Stage(
+        kind="sft",
+        config=make_config(**defaults),
+        inputs={"rows": rows, "backbone": model},
+        gpus=gpus,
+    )
 
 
 def plan_graph(*finals: Stage) -> Graph:
@@ -102,7 +108,7 @@ def test_other_sizes_are_scaled_by_rows_and_epochs(store: Store) -> None:
 
 def test_a_sample_is_never_larger_than_what_it_is_drawn_from(store: Store) -> None:
     def small(num: int) -> Stage:
-        return Stage(kind="sample", args={"num": num}, inputs={"rows": draw(20)})
+        return Stage(kind="sample", config=make_config(num=num), inputs={"rows": draw(20)})
 
     commit(store, sft(small(10)), 40.0)
     assert estimate(store, sft(small(500)))[0] == 80.0
