@@ -206,6 +206,6 @@ class _Reporter:
         if problem:
             self.dropped, self.pending = True, {}
             self.warn(
-                f"{self.tracker}: {problem} Nothing more is reported to it; `bench export "
+                f"{self.tracker}: {problem.rstrip('.')}. Nothing more is reported to it; `bench export "
                 f"{self.tracker}` can do so later."
             )
