@@ -384,7 +384,7 @@ def test_boards_have_the_rows_that_claims_name(name: str) -> None:
         for claim in book.claims
         if claim.boards[0] == name
         for check in claim.checks
-        for cell in book.cells(check)
+        for cell in book.expand_cells(check)
         for row in cell.rows
     }
     assert asked <= labels
