@@ -15,6 +15,7 @@ import pooch
 import pytest
 import requests
 
+from bench.config import plugins
 from bench.config.cards import DatasetCard, RawFile, Source
 from bench.data import assets, sources
 from bench.data.user_files import describe_other_versions, link_files, parse_files
@@ -211,6 +212,13 @@ def test_a_named_file_comes_before_one_of_the_cards_name(tmp_path: Path) -> None
     assert fetch(assets.raw_file(card(), "items", sha256), tmp_path / "mine") == own.resolve()
     # The card's own file is what it was.
     assert fetch(raw_file(URL), tmp_path / "mine").name == "x.inter"
+
+
+def test_a_named_file_of_the_lists_alone_is_found(tmp_path: Path) -> None:
+    own, ml_1m = own_file(tmp_path / "mine"), plugins.dataset_card("ml-1m")
+    file = assets.raw_file(ml_1m, "users", link_files({"users": own}, ml_1m)["users"])
+    assert file.name == "users.dat"
+    assert fetch(file, offline=True) == own.resolve()
 
 
 def test_a_named_file_that_changed_is_not_taken_and_not_touched(
