@@ -20,7 +20,7 @@ PREPARE_AGAIN = "Remove that folder from the store and run again."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class FolderLayout:
     """How one kind of data is stored.
 
     Attributes:
