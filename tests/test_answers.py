@@ -26,9 +26,9 @@ from bench.models.lm.decode.decoding import (
     Generated,
     answer_streams,
     generate_texts,
-    nucleus,
 )
-from bench.models.lm.encode.trigrams import Trigrams
+from bench.models.lm.decode.sampling import truncate
+from bench.models.lm.encode.sentence_encoder import Trigrams
 from bench.models.lm.threads import compute_threads
 from bench.models.rerank.long_text_windows import encode_long
 from bench.models.rerank.qa_files import (
@@ -122,11 +122,11 @@ def answer(
     questions: Sequence[Sequence[int]],
     hashes: Sequence[str],
     how: GenerationConfig,
-    **at_once: int,
+    divisor: int = 1,
 ) -> list[Generated]:
     streams = answer_streams(hashes, how)
     return generate_texts(
-        model, tokenizer, questions, how, streams=streams, titles=False, **at_once
+        model, tokenizer, questions, how, streams=streams, titles=False, divisor=divisor
     )
 
 
@@ -137,7 +137,7 @@ def test_the_nucleus_by_hand() -> None:
     logits = torch.tensor([0.5, 0.1, 0.3, 0.1]).log()
 
     def kept(**how: float) -> list[bool]:
-        cut = nucleus(logits, GenerationConfig(max_new_tokens=1, **{"temperature": 1.0, **how}))  # type: ignore[arg-type]
+        cut = truncate(logits, GenerationConfig(max_new_tokens=1, **{"temperature": 1.0, **how}))  # type: ignore[arg-type]
         return torch.isfinite(cut).tolist()
 
     assert kept(top_k=2) == [True, False, True, False]
@@ -173,7 +173,7 @@ def test_draws_depend_on_nothing_but_question_seed_and_number() -> None:
         settings = {"max_new_tokens": 6, "temperature": 0.9, "top_k": 8, "top_p": 0.9, **how}
         chosen = GenerationConfig(**settings, num_return_sequences=num)  # type: ignore[arg-type]
         given = [ids[row] for row in rows], [names[row] for row in rows]
-        return [one.texts for one in answer(model, tokenizer, *given, chosen, tokens_at_once=60)]
+        return [one.texts for one in answer(model, tokenizer, *given, chosen, divisor=2**14 // 60)]
 
     ten = drawn([0, 1, 2, 3, 4], num=10)
     assert [row[:4] for row in ten] == drawn([0, 1, 2, 3, 4], num=4)

@@ -137,7 +137,7 @@ def brute_scores(model: Any, source: prepared.Prepared) -> np.ndarray:
     """Sums of log-probabilities of all items for the six cases, each computed alone."""
     tokenizer = letters()
     histories = history_titles(source.windows(np.arange(18, 24)), source.catalog)
-    prompts = encode_prompts(tokenizer, histories, nouns=NOUNS, room=400)
+    prompts, _ = encode_prompts(tokenizer, histories, nouns=NOUNS, max_length=400)
     return each_alone(model, prompts, encode_responses(tokenizer, TITLES, eos=True))
 
 

@@ -6,7 +6,6 @@ answers.parquet  answers: one line per question, in the order sampled
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +15,8 @@ from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.writing import first_word, new_share, top_share
 from bench.models.lm.chat_prompts import encode_questions, has_chat_template
-from bench.models.lm.decode.decoding import (
-    TOKENS_AT_ONCE,
-    Generated,
-    answer_streams,
-    generate_texts,
-    title_streams,
-)
-from bench.models.lm.encode.grounding import quoted
+from bench.models.lm.decode.decoding import Generated, answer_streams, generate_texts, title_streams
+from bench.models.lm.encode.grounding import extract_title
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, history_titles
@@ -54,7 +47,7 @@ def _generate_titles(
 ) -> None:
     source = prepared.shared(inputs["data"])
     windows = source.windows(prepared.shared_rows(inputs["rows"]))
-    prompts, num_truncated = fit_prompts(
+    prompts, num_truncated = encode_prompts(
         policy.tokenizer,
         history_titles(windows, source.catalog),
         nouns=config.nouns,
@@ -126,7 +119,7 @@ def _generate(
             config,
             streams=streams,
             titles=titles,
-            tokens_at_once=TOKENS_AT_ONCE[policy.device.type] // job.micro_batch_divisor,
+            divisor=job.micro_batch_divisor,
         )
     seconds = time.perf_counter() - started
     num_tokens = sum(sum(row.num_tokens) for row in generated)
@@ -138,24 +131,6 @@ def _generate(
         }
     )
     return generated
-
-
-def fit_prompts(
-    tokenizer: Tokenizer,
-    histories: Sequence[Sequence[str]],
-    *,
-    nouns: Sequence[str],
-    max_length: int,
-) -> tuple[list[list[int]], int]:
-    """Encode prompts of at most `max_length` tokens, and count those that lost titles for it."""
-    prompts = encode_prompts(tokenizer, histories, nouns=nouns, room=sys.maxsize)
-    long = [row for row, prompt in enumerate(prompts) if len(prompt) > max_length]
-    shortened = encode_prompts(
-        tokenizer, [histories[row] for row in long], nouns=nouns, room=max_length
-    )
-    for row, prompt in zip(long, shortened, strict=True):
-        prompts[row] = prompt
-    return prompts, len(long)
 
 
 def _max_prompt_length(config: GenerationConfig) -> int:
@@ -174,7 +149,7 @@ def _title_facts(generated: Sequence[Generated], tokenizer: Tokenizer) -> dict[s
     texts = [text for row in generated for text in row.texts]
     if not texts:
         return {}
-    names = [quoted(row.texts[0]) for row in generated]
+    names = [extract_title(row.texts[0]) for row in generated]
     ids = tokenizer(names, add_special_tokens=False)["input_ids"]
     words = [first_word(name) for name in names]
     fractions = {

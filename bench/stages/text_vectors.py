@@ -10,8 +10,7 @@ import numpy as np
 from bench.data import prepared_lists as data
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.encode.sentence_encoder import Encoder
-from bench.models.lm.encode.trigrams import Trigrams
+from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams
 from bench.models.rerank.long_text_windows import encode_long
 from bench.models.rerank.prompts import user_text as text_of_user
 from bench.models.rerank.qa_files import read_answers, read_prompts

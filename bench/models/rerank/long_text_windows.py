@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import unknown
-from bench.models.lm.encode.sentence_encoder import Encoder, mean_over_tokens
-from bench.models.lm.encode.trigrams import Trigrams
+from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams, mean_over_tokens
 
 LongText = Literal["windows", "truncate"]
 
