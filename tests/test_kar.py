@@ -143,7 +143,7 @@ def test_blocks_take_each_later_interaction_once(log: Log, rules: kar.Rules) -> 
 
 
 @pytest.mark.parametrize(
-    ("length", "cap", "start", "lists", "last"),
+    ("length", "cap", "start", "num_lists", "last"),
     [
         (1, 30, 1, 0, 0),
         (5, 30, 3, 1, 2),
@@ -158,7 +158,7 @@ def test_blocks_take_each_later_interaction_once(log: Log, rules: kar.Rules) -> 
     ],
 )
 def test_how_many_lists_a_user_gives(
-    length: int, cap: int, start: int, lists: int, last: int
+    length: int, cap: int, start: int, num_lists: int, last: int
 ) -> None:
     """The table of section 3.4 of the re-ranking notes; another user fills the pool."""
     rules = kar.Rules(cap=cap, positive_above=3)
@@ -168,8 +168,8 @@ def test_how_many_lists_a_user_gives(
     lists = kar.build_lists(data, rules)
     sizes = lists.real[lists.users == index].sum(axis=1).tolist()
     assert data.starts[index] == start
-    assert len(sizes) == lists
-    assert sizes[-1:] == ([last] if lists else [])
+    assert len(sizes) == num_lists
+    assert sizes[-1:] == ([last] if num_lists else [])
 
 
 def test_within_a_day_the_order_of_the_file_stays() -> None:
