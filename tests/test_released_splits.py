@@ -22,7 +22,7 @@ from bench.config.cards import DatasetCard, Nouns
 from bench.data import prepared
 from bench.data.prepare import prepare
 from bench.data.prepared import SPLITS, Prepared
-from bench.data.released_splits import PEERS, read_samples
+from bench.data.released_splits import RELEASED_SPLITS, read_samples
 from bench.data.released_splits.sprec import parse_quoted_titles
 from bench.data.verification import verify
 from bench.errors import BenchError
@@ -244,7 +244,7 @@ def test_files_that_are_not_as_they_should_be(
         {"split": {"min_history": 5}},
     ],
 )
-@pytest.mark.parametrize("reader", sorted(PEERS))
+@pytest.mark.parametrize("reader", sorted(RELEASED_SPLITS))
 def test_a_preparation_of_ready_samples_is_refused(
     tmp_path: Path, reader: str, settings: dict[str, Any]
 ) -> None:
@@ -550,7 +550,7 @@ CONTENTS: Mapping[str, Callable[[], dict[str, Any]]] = {
 
 
 def test_every_form_is_spoilt() -> None:
-    assert set(CONTENTS) == set(PEERS)
+    assert set(CONTENTS) == set(RELEASED_SPLITS)
 
 
 @settings(max_examples=100)

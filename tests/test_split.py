@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.config.cards import Categories, Filters, Split
-from bench.data.catalog import describe_unused_names, select_tracked
 from bench.data.filters import filter_interactions, find_core
+from bench.data.prepared import describe_unused_names, select_tracked
 from bench.data.split import Samples, make_samples, sort_interactions, split_boundaries
 from bench.data.windows import find_covered_interactions
 from bench.errors import BenchError

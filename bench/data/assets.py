@@ -23,7 +23,10 @@ from bench.data.sources import SourceError
 from bench.errors import BenchError
 from bench.hashing import checksum, digest
 
-HASH_DIGITS = 12
+
+def shorten(sha256: str) -> str:
+    """Abbreviate a checksum for messages."""
+    return f"{sha256[:12]}…"
 
 
 def cache_folder() -> Path:
@@ -37,20 +40,15 @@ def checksums(
 ) -> dict[str, str | None]:
     """Return the sha256 of each raw file by role, for keys; the network is not used.
 
-    Args:
-        card: The data set's card.
-        data_dir: The user's own folder.
-        user_files: Checksums by role of files named with --file; they take precedence.
-
-    Returns:
-        The declared checksum, else that of the local file, else None.
+    It is that of `user_files` (named with --file), else the declared one, else that of the local
+    file, else None.
     """
-    result: dict[str, str | None] = {}
+    result: dict[str, str | None] = dict(user_files or {})
     for role, file in card.files.items():
-        if role not in (user_files or {}):
+        if role not in result:
             path = None if file.sha256 else local_file(file, data_dir)
             result[role] = checksum(path) if path else file.sha256
-    return {**result, **(user_files or {})}
+    return result
 
 
 def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
@@ -58,8 +56,7 @@ def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
 
     A link in the cache comes first: the user named that file for its role. Of several files with
     the same name, such as those of MovieLens' releases, the declared checksum selects one. If there
-    is none, NAME.gz replaces it, as every reader accepts gzip; a declared checksum must then be
-    that of the compressed file.
+    is none, NAME.gz replaces it, with the checksum of the compressed file.
 
     Raises:
         BenchError: `data_dir` is not a folder, or several files match and no checksum decides.
@@ -72,16 +69,12 @@ def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
         for path in _find_in_data_dir(f"{file.name}.gz", data_dir)
         if file.sha256 in (None, checksum(path))
     ]
-    if len(paths) > 1 and file.sha256 is None:
-        raise BenchError(
-            f"There are several files {file.name}: {paths[0]} and {paths[1]}.",
-            "Point --data-dir at the folder of the intended one.",
-        )
     if len(paths) > 1:
+        if file.sha256 is None:
+            message = f"There are several files {file.name}: {paths[0]} and {paths[1]}."
+            raise BenchError(message, "Point --data-dir at the folder of the intended one.")
         paths = [path for path in paths if checksum(path) == file.sha256] or paths
-    if paths:
-        return paths[0]
-    return cached if cached.is_file() else None
+    return paths[0] if paths else cached if cached.is_file() else None
 
 
 def _find_in_data_dir(name: str, data_dir: Path | None) -> list[Path]:
@@ -94,16 +87,16 @@ def _find_in_data_dir(name: str, data_dir: Path | None) -> list[Path]:
 
 
 def cached_path(file: RawFile) -> Path:
-    """Return a file's path in the cache; too many data sets have a `ratings.dat` for a bare name.
+    """Return the path in the cache of a file, or of a link to the user's own.
 
-    It is a file, or a link to one of the user's own under the checksum that it had.
+    Several data sets have a `ratings.dat`, so each is in a folder named after its checksum.
     """
     addresses = [source.model_dump(mode="json") for source in file.sources]
     return cache_folder() / (file.sha256 or digest(addresses))[:16] / file.name
 
 
 def raw_file(card: DatasetCard, role: str, sha256: str | None) -> RawFile:
-    """Return what the card says of a file, with the checksum that was planned with.
+    """Return what the card says of a file, with the checksum of the plan.
 
     Files of the candidate lists are included. A role that the card does not name gets a file of its
     name, because some readers accept roles for which a published set has no file.
@@ -150,8 +143,8 @@ def fetch(
         data_dir: The user's own folder, searched first.
         offline: Whether the network must not be used.
         card_name: Name of the data set, for messages.
-        license: Its license note, for messages.
-        homepage: Where a person would look for it, for messages.
+        license: For messages.
+        homepage: For messages.
 
     Raises:
         BenchError: The local file has another checksum, or no source gave the right one.
@@ -197,10 +190,10 @@ def _find_checked(file: RawFile, data_dir: Path | None) -> Path | None:
         cached.unlink()
         return _find_checked(file, data_dir)
     if path != cached:
+        required = shorten(file.sha256)
+        message = f"{path} has the sha256 {shorten(actual)}, but the card requires {required}."
         raise BenchError(
-            f"{path} has the sha256 {actual[:HASH_DIGITS]}…, but the card requires "
-            f"{file.sha256[:HASH_DIGITS]}….",
-            "It is another version or damaged: replace it, or omit --data-dir.",
+            message, "It is another version or damaged: replace it, or omit --data-dir."
         )
     backup = path.with_name(f"{path.name}.damaged")
     path.replace(backup)
@@ -228,8 +221,7 @@ def _fetch_from(source: Source, file: RawFile, data_dir: Path | None) -> Path:
             partial = sources.download(source.url, file.name, file.sha256, folder)
         if file.sha256 is not None and (actual := checksum(partial)) != file.sha256:
             raise SourceError(
-                f"its sha256 is {actual[:HASH_DIGITS]}…, not {file.sha256[:HASH_DIGITS]}… as the "
-                "card says"
+                f"its sha256 is {shorten(actual)}, not {shorten(file.sha256)} as the card says"
             )
         if not partial.stat().st_size:
             raise SourceError("the file is empty")

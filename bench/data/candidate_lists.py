@@ -42,10 +42,8 @@ def make_lists(
         BenchError: Ratings or profiles are missing, there are too few items, or a part has no list.
     """
     if not 0 <= valid_share < 1:
-        raise BenchError(
-            f"The fraction of training users for validation is {valid_share}.",
-            "Use a number from 0 to below 1.",
-        )
+        message = f"The fraction of training users for validation is {valid_share}."
+        raise BenchError(message, "Use a number from 0 to below 1.")
     data = kar.build_sequences(raw, rules)
     lists = kar.build_lists(data, rules)
     # Attributes are numbered in the order of the item file, items by first appearance.
@@ -81,10 +79,8 @@ def make_lists(
     )
     empty = [part for part in ("train", "test") if not len(prepared.rows(part))]
     if empty:
-        raise BenchError(
-            f"No list is left for {' and '.join(empty)}: there are {len(user_ids)} users.",
-            "Relax the minima of users and items, or use a larger data set.",
-        )
+        message = f"No list is left for {' and '.join(empty)}: there are {len(user_ids)} users."
+        raise BenchError(message, kar.TOO_SMALL)
     return prepared
 
 
@@ -177,10 +173,8 @@ def _select_profiles(raw: RawData, user_ids: Sequence[str]) -> tuple[tuple[str, 
         return ()
     missing = [user for user in user_ids if user not in raw.profiles]
     if missing:
-        raise BenchError(
-            f"The file of users has no profile of user {missing[0]!r}, who has interactions.",
-            "Use the file that belongs to these interactions.",
-        )
+        message = f"The file of users has no profile of user {missing[0]!r}, who has interactions."
+        raise BenchError(message, "Use the file that belongs to these interactions.")
     return tuple(raw.profiles[user] for user in user_ids)
 
 

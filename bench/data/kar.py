@@ -29,6 +29,7 @@ USER_SEED = 1234
 LIST_SEED = 12345
 USER_RATIOS = (9, 0, 1)
 SECONDS_PER_DAY = 86_400
+TOO_SMALL = "Relax the minima of users and items, or use a larger data set."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +142,7 @@ def build_lists(data: UserSequences, rules: Rules) -> CandidateLists:
         BenchError: The pool is too small to fill a list.
     """
     if len(data.pool) < LIST_LENGTH:
-        raise BenchError(
-            f"{len(data.pool)} items cannot fill lists of {LIST_LENGTH}.",
-            "Relax the minima of users and items, or use a larger data set.",
-        )
+        raise BenchError(f"{len(data.pool)} items cannot fill lists of {LIST_LENGTH}.", TOO_SMALL)
     generator = random.Random(LIST_SEED)  # noqa: S311
     pool = data.pool.tolist()
     users, first, lists = [], [], []

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import DatasetCard, Filters
-from bench.data.catalog import Catalog, describe_unused_names
+from bench.data.catalog import Catalog
 from bench.data.filters import filter_interactions, iterate_window_starts, mask_window
-from bench.data.prepared import Prepared, complete
+from bench.data.prepared import Prepared, complete, describe_unused_names
 from bench.data.raw import RawData
 from bench.data.readers import read
-from bench.data.released_splits import PEERS, read_samples
+from bench.data.released_splits import RELEASED_SPLITS, read_samples
 from bench.data.split import make_samples, sort_interactions
 from bench.data.titles import iterate_title_passes
 from bench.errors import BenchError, unknown
@@ -40,7 +40,7 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     Raises:
         BenchError: A file is malformed, or no sample is left.
     """
-    if card.reader in PEERS:
+    if card.reader in RELEASED_SPLITS:
         return read_samples(card, paths)
     raw = read(card.reader, paths, card.fields)
     survivors = filter_raw(raw, card)

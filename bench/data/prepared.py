@@ -6,6 +6,7 @@ categories, counts and fingerprint. A subset of a split has its own folder, with
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import Categories
-from bench.data.catalog import Catalog, select_tracked
+from bench.data.catalog import Catalog
 from bench.data.tables import Layout, hash_content, read_table, write_table
 from bench.data.windows import PADDING, Windows, find_covered_interactions
 from bench.errors import unknown
@@ -28,19 +29,13 @@ LAYOUT = Layout(
     json_name="data.json",
     tables={
         # Sorted by user, time and line of the raw file.
-        "interactions": {
-            "users": "int32",
-            "items": "int32",
-            "ratings": "float32",
-            "times": "int64",
-        },
+        "interactions": ("users", "items", "ratings", "times"),
         # In order of the target's time; both columns are indices of interactions.
-        "samples": {"start": "int64", "target": "int64"},
-        "items": {"ids": "string", "titles": "string", "categories": "string[]"},
-        "users": {"user_ids": "string"},
+        "samples": ("start", "target"),
+        "items": ("ids", "titles", "categories"),
+        "users": ("user_ids",),
     },
 )
-ROWS = {"sample": "int64"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,13 +92,9 @@ class Prepared:
         start, target = self.start[indices], self.target[indices]
         offsets = start[:, None] + np.arange(self.history)
         inside = offsets < target[:, None]
-        return Windows(
-            users=self.users[target],
-            histories=np.where(inside, self.items[np.where(inside, offsets, 0)], PADDING).astype(
-                np.int32, copy=False
-            ),
-            targets=self.items[target],
-        )
+        items = self.items[np.where(inside, offsets, 0)]
+        histories = np.where(inside, items, PADDING).astype(np.int32, copy=False)
+        return Windows(users=self.users[target], histories=histories, targets=self.items[target])
 
     def train_interactions(self) -> NDArray[np.int64]:
         """Return the indices of the interactions in training samples, each once, ascending."""
@@ -140,20 +131,47 @@ class Prepared:
         )
 
 
-def complete(
-    prepared: Prepared,
-    choice: Categories | None,
-    counts: Mapping[str, int],
-    notes: Sequence[str],
-) -> Prepared:
-    """Add tracked categories, counts and notes to prepared data.
+def select_tracked(
+    item_categories: Sequence[tuple[str, ...]], items: NDArray[np.int32], choice: Categories
+) -> tuple[str, ...]:
+    """Select the tracked categories: the most frequent ones in training.
+
+    SPRec (Gao et al., WWW 2025, section 5.1.3) takes the ten most frequent and removes those that
+    another one contains, without replacement.
 
     Args:
-        prepared: The data, still without them.
-        choice: Which categories are tracked; None where the catalog says it.
-        counts: Counts that precede the sizes of the data.
-        notes: What a reader of the results should know, in sentences.
+        item_categories: All categories of each item.
+        items: Item of each interaction to count, shape (L,).
+        choice: The card's number of categories and names to exclude.
+
+    Returns:
+        Names, the most frequent first, equal counts by name.
     """
+    counts: Counter[str] = Counter()
+    for names, num in zip(
+        item_categories, np.bincount(items, minlength=len(item_categories)), strict=True
+    ):
+        if num:
+            counts.update(dict.fromkeys(names, int(num)))
+    candidates = sorted(counts.keys() - set(choice.drop), key=lambda name: (-counts[name], name))
+    return tuple(name for name in candidates[: choice.top] if name not in choice.remove)
+
+
+def describe_unused_names(
+    item_categories: Sequence[tuple[str, ...]], choice: Categories
+) -> list[str]:
+    """Return a sentence per category that the card excludes although no item has it."""
+    existing = {name for names in item_categories for name in names}
+    return [
+        f"The card excludes the category {name!r}, which no item has."
+        for name in sorted({*choice.drop, *choice.remove} - existing)
+    ]
+
+
+def complete(
+    prepared: Prepared, choice: Categories | None, counts: Mapping[str, int], notes: Sequence[str]
+) -> Prepared:
+    """Add tracked categories (unless `choice` is None), counts with sizes, and notes."""
     catalog = prepared.catalog
     if choice is not None:
         items = prepared.items[prepared.train_interactions()]
@@ -207,7 +225,7 @@ def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Prepared:
 
 def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
     """Write sampled rows, in their order."""
-    write_table(folder, "rows", ROWS, {"sample": rows})
+    write_table(folder, "rows", {"sample": rows})
 
 
 @lru_cache(maxsize=8)
@@ -224,5 +242,5 @@ def read_rows(folder: Path) -> NDArray[np.int64]:
     Raises:
         BenchError: The folder contains none.
     """
-    rows: NDArray[np.int64] = read_table(folder, "rows", ROWS, "sampled rows")["sample"]
+    rows: NDArray[np.int64] = read_table(folder, "rows", ["sample"], "sampled rows")["sample"]
     return rows

@@ -29,24 +29,12 @@ LAYOUT = Layout(
     json_name="lists.json",
     tables={
         # User after user, each in order of time.
-        "interactions": {"sequence": "int32", "ratings": "float32"},
-        "users": {"user_ids": "string", "parts": "int8", "starts": "int64", "lengths": "int64"},
-        "items": {
-            "item_ids": "string",
-            "titles": "string",
-            "brands": "string",
-            "attributes": "int32[]",
-        },
-        "lists": {
-            "users": "int64",
-            "first": "int64",
-            "items": "int32[]",
-            "labels": "int8[]",
-            "real": "bool[]",
-        },
+        "interactions": ("sequence", "ratings"),
+        "users": ("user_ids", "parts", "starts", "lengths"),
+        "items": ("item_ids", "titles", "brands", "attributes"),
+        "lists": ("users", "first", "items", "labels", "real"),
     },
 )
-SCORES = {"list": "int64", "scores": "float64[]"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,7 +171,7 @@ def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Lists:
 
 def write_scores(rows: NDArray[np.int64], scores: NDArray[np.float64], folder: Path) -> None:
     """Write the scores, shape (N, L), of the lists with these indices, shape (N,)."""
-    write_table(folder, "scores", SCORES, {"list": rows, "scores": scores})
+    write_table(folder, "scores", {"list": rows, "scores": scores})
 
 
 def read_scores(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -192,5 +180,5 @@ def read_scores(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     Raises:
         BenchError: The folder contains none.
     """
-    columns = read_table(folder, "scores", SCORES, "scores of lists")
+    columns = read_table(folder, "scores", ["list", "scores"], "scores of lists")
     return columns["list"], columns["scores"]

@@ -52,17 +52,13 @@ def check_roles(
     """
     for role in required:
         if role not in paths:
-            raise BenchError(
-                f"The {reader} reader needs a file in the role {role!r}.",
-                f"Add [files.{role}] to the card.",
-            )
+            message = f"The {reader} reader needs a file in the role {role!r}."
+            raise BenchError(message, f"Add [files.{role}] to the card.")
     allowed = (*required, *optional)
     for role in paths:
         if role not in allowed:
-            raise BenchError(
-                f"The {reader} reader takes no file in the role {role!r}.",
-                unknown("role", role, allowed).hint if allowed else "Remove [files] from the card.",
-            )
+            hint = unknown("role", role, allowed).hint if allowed else "Remove [files]."
+            raise BenchError(f"The {reader} reader takes no file in the role {role!r}.", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,11 +151,9 @@ class Collector:
     ) -> None:
         """Add an item, unless its id came before or its title is empty.
 
-        Of a further line with the same id only the title is kept, for the title rules to judge.
-
-        An item without a title is left out together with its interactions, as D3 does: a language
-        model can neither read nor write it, and its id in place of a title would be a string that
-        no text about the item contains.
+        Of a further line with the same id only the title is kept, for the title rules to judge. An
+        item without a title is left out together with its interactions, as D3 does: a language
+        model can neither read nor write it.
         """
         if item_id in self._item_of or item_id in self._untitled:
             self._rejected[REPEATED_ITEM] += 1
@@ -184,15 +178,7 @@ class Collector:
     def add_interaction(
         self, user_id: str, item_id: str, rating: float, time: int, line: int
     ) -> None:
-        """Add an interaction, unless its item is unknown or untitled.
-
-        Args:
-            user_id: Source id of the user.
-            item_id: Source id of the item.
-            rating: NaN where there is none.
-            time: Seconds since 1970, UTC.
-            line: Line number in the file.
-        """
+        """Add an interaction, unless its item is unknown or untitled; see `RawData` for units."""
         item = self._item_of.get(item_id)
         if item is None:
             self.reject_interaction(NO_TITLE if item_id in self._untitled else UNKNOWN_ITEM)

@@ -34,15 +34,15 @@ def compute_row_weights(windows: Windows, catalog: Catalog) -> NDArray[np.float6
     num_items = len(catalog)
     histories = windows.histories[windows.histories >= 0]
     in_histories = np.bincount(histories, minlength=num_items) @ has_category
-    known = windows.targets >= 0
-    in_targets = np.bincount(windows.targets[known], minlength=num_items) @ has_category
+    is_item = windows.targets >= 0
+    in_targets = np.bincount(windows.targets[is_item], minlength=num_items) @ has_category
     weights = np.ones(len(windows))
     if not in_histories.sum() or not in_targets.sum():
         return weights
     # The weight of a category that no target has is never used.
     target_shares = np.where(in_targets, in_targets / in_targets.sum(), 1)
     category_weights = (in_histories / in_histories.sum()) / target_shares
-    row_categories = has_category[windows.targets] & known[:, np.newaxis]
+    row_categories = has_category[windows.targets] & is_item[:, np.newaxis]
     num_categories = row_categories.sum(axis=1)
     tracked = num_categories > 0
     weights[tracked] = (row_categories @ category_weights)[tracked] / num_categories[tracked]
@@ -52,14 +52,7 @@ def compute_row_weights(windows: Windows, catalog: Catalog) -> NDArray[np.float6
 def weight_by_category(
     responses: Sequence[Sequence[int]], windows: Windows, catalog: Catalog, tokenizer: object
 ) -> list[NDArray[np.float64]]:
-    """Give all tokens of a response its row's weight, as token weights of `sft`.
-
-    Args:
-        responses: Token ids of each response.
-        windows: The rows.
-        catalog: The items with their categories.
-        tokenizer: Unused.
-    """
+    """Give all tokens of a response its row's weight, as token weights of fine-tuning."""
     weights = compute_row_weights(windows, catalog)
     return [
         np.full(len(response), weight) for response, weight in zip(responses, weights, strict=True)

@@ -78,13 +78,13 @@ def extract(
 ) -> None:
     """Write one member of an archive to `target` and nothing else.
 
-    The member's own name and permissions are not used, and zip's checksum of its content is tested.
-    No more is written than the archive's directory announces, which is checked first.
+    The member's own name and permissions are not used, zip's checksum of its content is tested, and
+    no more is written than the archive's directory announces.
 
     Args:
         archive: The zip archive.
         member: The member's path inside it.
-        target: Where its content goes; an existing file is overwritten.
+        target: The output file, overwritten.
         what: "archive" or "wheel", for messages.
         size: Bytes that it must have, if known.
 
@@ -99,14 +99,11 @@ def extract(
     try:
         with zipfile.ZipFile(archive) as opened:
             info = _find_member(opened, member, what)
+            actual = f"{member} in the {what} has {info.file_size:,} bytes"
             if size is not None and info.file_size != size:
-                raise SourceError(
-                    f"{member} in the {what} has {info.file_size:,} bytes, not {size:,}"
-                )
+                raise SourceError(f"{actual}, not {size:,}")
             if info.file_size > shutil.disk_usage(target.parent).free:
-                raise SourceError(
-                    f"{member} in the {what} has {info.file_size:,} bytes, too many for the disk"
-                )
+                raise SourceError(f"{actual}, too many for the disk")
             with opened.open(info) as source, target.open("wb") as copy:
                 shutil.copyfileobj(source, copy, CHUNK_BYTES)
     except zipfile.BadZipFile as error:

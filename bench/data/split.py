@@ -106,15 +106,14 @@ def sample_rows(
         BenchError: The split is empty, or too small and `strict`.
     """
     if not samples:
-        raise BenchError(
-            f"The {split} split has no samples.", "Change [split] in the card, or use other data."
-        )
+        hint = "Change [split] in the card, or use other data."
+        raise BenchError(f"The {split} split has no samples.", hint)
     if num is None:
         return np.arange(samples.start, samples.stop, dtype=np.int64)
     if strict and num > len(samples):
-        raise BenchError(
-            f"The {split} split has {len(samples):,} samples, fewer than the {num:,} requested.",
-            "Request fewer rows, or remove `strict` from the board.",
+        message = (
+            f"The {split} split has {len(samples):,} samples, fewer than the {num:,} requested."
         )
+        raise BenchError(message, "Request fewer rows, or remove `strict` from the board.")
     order = np.random.default_rng(derive_seed("draw", split, seed)).permutation(len(samples))
     return np.sort(order[:num]).astype(np.int64) + samples.start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,6 @@ from bench.hashing import canonical_json
 
 PREPARE_AGAIN = "Remove that folder from the store and run again."
 
-# Types by column name as pyarrow names them; "[]" is a list of equal length in every row.
-Columns = Mapping[str, str]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -30,20 +27,20 @@ class Layout:
         what: What it is, for messages.
         format: Name and version of the format.
         json_name: Name of the JSON file, for the values that are in no table.
-        tables: Columns by table; each is stored as NAME.parquet.
+        tables: Names of the columns by table; each is stored as NAME.parquet.
     """
 
     what: str
     format: str
     json_name: str
-    tables: Mapping[str, Columns]
+    tables: Mapping[str, Sequence[str]]
 
     def write(
         self, folder: Path, fingerprint: str, values: Mapping[str, Any], content: Mapping[str, Any]
     ) -> None:
         """Write columns by name and other content into an existing folder."""
         for name, columns in self.tables.items():
-            write_table(folder, name, columns, values)
+            write_table(folder, name, {column: values[column] for column in columns})
         content = {"format": self.format, "fingerprint": fingerprint, **content}
         (folder / self.json_name).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -65,50 +62,49 @@ class Layout:
             for name, columns in self.tables.items():
                 values |= read_table(folder, name, columns, self.what)
             data = build(values, content)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if data.fingerprint != content["fingerprint"]:
+                raise BenchError(f"The {self.what} in {folder} were changed.", PREPARE_AGAIN)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             message = f"{folder} does not contain {self.what}: {error}."
             raise BenchError(message, PREPARE_AGAIN) from error
-        if data.fingerprint != content.get("fingerprint"):
-            raise BenchError(f"The {self.what} in {folder} were changed.", PREPARE_AGAIN)
         return data
 
 
-def write_table(folder: Path, name: str, columns: Columns, values: Mapping[str, Any]) -> None:
+def write_table(folder: Path, name: str, columns: Mapping[str, Any]) -> None:
     """Write arrays and tuples to NAME.parquet; an empty tuple is left out."""
-    arrays = {}
-    for column, kind in columns.items():
-        value, is_list = values[column], kind.endswith("[]")
-        base = pa.type_for_alias(kind.removesuffix("[]"))
-        if not isinstance(value, tuple) or value:
-            arrays[column] = (
-                pa.array(list(value), pa.list_(base)) if is_list else pa.array(value, base)
-            )
+    arrays = {
+        # A two-dimensional array becomes a column of lists.
+        column: list(values) if isinstance(values, np.ndarray) and values.ndim > 1 else values
+        for column, values in columns.items()
+        if not isinstance(values, tuple) or values
+    }
     pq.write_table(pa.table(arrays), folder / f"{name}.parquet")
 
 
-def read_table(folder: Path, name: str, columns: Columns, what: str) -> dict[str, Any]:
-    """Read what `write_table` wrote: columns of strings as tuples, others as arrays.
+def read_table(folder: Path, name: str, columns: Sequence[str], what: str) -> dict[str, Any]:
+    """Read what `write_table` wrote, with the same types.
 
     Raises:
-        BenchError: The folder has no such table, or one without these columns.
+        BenchError: The folder has no such table.
     """
     try:
         table = pq.read_table(folder / f"{name}.parquet")
-        return {column: _to_value(table, column, kind) for column, kind in columns.items()}
-    except (OSError, ValueError, KeyError) as error:
+        there = set(table.column_names)
+        return {column: _to_value(table[column]) if column in there else () for column in columns}
+    except (OSError, ValueError) as error:
         raise BenchError(f"{folder} does not contain {what}: {error}.", PREPARE_AGAIN) from error
 
 
-def _to_value(table: pa.Table, name: str, kind: str) -> Any:
-    base, is_list = kind.removesuffix("[]"), kind.endswith("[]")
-    if base == "string":
-        values = table[name].to_pylist() if name in table.column_names else []
-        return tuple(map(tuple, values)) if is_list else tuple(values)
+def _to_value(column: pa.ChunkedArray) -> Any:
+    if pa.types.is_string(column.type):
+        return tuple(column.to_pylist())
     # A copy: what pyarrow lends is read-only and keeps the whole table in memory.
-    if not is_list:
-        return table[name].to_numpy().astype(base)
-    flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.astype(base).reshape(len(table), -1)
+    if not pa.types.is_list(column.type):
+        return column.to_numpy().copy()
+    if pa.types.is_string(column.type.value_type) or pa.types.is_null(column.type.value_type):
+        return tuple(map(tuple, column.to_pylist()))
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), -1).copy()
 
 
 def hash_content(parts: Iterable[object]) -> str:

@@ -161,7 +161,7 @@ def open_table(
 def _read_csv(
     lines: Iterable[tuple[int, str]], name: str, multiline: bool
 ) -> Iterator[tuple[int, list[str]]]:
-    # The parser needs the line feeds back that may stand inside quotes.
+    # The parser needs back the line feeds, which may be inside quotes.
     reader = csv.reader((f"{line}\n" for _, line in lines), strict=True)
     number = 1
     try:
@@ -229,13 +229,11 @@ def read_json(path: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
     try:
         value = json.loads(content)
     except json.JSONDecodeError as error:
-        raise BenchError(
-            f"Line {error.lineno} of {path.name} is no JSON: {error.msg}.", TRUNCATED
-        ) from error
+        message = f"Line {error.lineno} of {path.name} is no JSON: {error.msg}."
+        raise BenchError(message, TRUNCATED) from error
     except (ValueError, RecursionError) as error:
-        raise BenchError(
-            f"{path.name} has a number too long or lists too deep to parse.", FETCH_AGAIN
-        ) from error
+        message = f"{path.name} has a number too long or lists too deep to parse."
+        raise BenchError(message, FETCH_AGAIN) from error
     if not isinstance(value, kind):
         expected = "list" if kind is list else "object"
         raise BenchError(f"{path.name} is no JSON {expected}.", CHECK_CARD)

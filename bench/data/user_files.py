@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.config.cards import DatasetCard
-from bench.data.assets import HASH_DIGITS, cached_path, raw_file
+from bench.data.assets import cached_path, raw_file, shorten
 from bench.errors import BenchError, unknown
 from bench.hashing import checksum
 
@@ -37,10 +37,8 @@ def parse_files(texts: Sequence[str], datasets: Sequence[str]) -> dict[str, dict
         if not (equals and path and role.isidentifier()) or (colon and not dataset):
             raise BenchError(f"--file {text!r} is not ROLE=PATH.", "Roles: bench show DATASET.")
         if not colon and len(files) != 1:
-            raise BenchError(
-                f"--file {text!r} does not say which of the {len(files)} data sets it is for.",
-                "Write DATASET:ROLE=PATH.",
-            )
+            message = f"--file {text!r} does not say which of the {len(files)} data sets it is for."
+            raise BenchError(message, "Write DATASET:ROLE=PATH.")
         name = dataset or next(iter(files))
         if name not in files:
             raise unknown("data set of this command", name, files)
@@ -88,6 +86,6 @@ def describe_other_versions(card: DatasetCard, checksums: Mapping[str, str | Non
             assert sha256 is not None, "a file without a checksum of its own has the declared one"
             notes.append(
                 f"{file.name} is another version than the card's: its sha256 is "
-                f"{sha256[:HASH_DIGITS]}…, the card says {file.sha256[:HASH_DIGITS]}…."
+                f"{shorten(sha256)}, the card says {shorten(file.sha256)}."
             )
     return notes

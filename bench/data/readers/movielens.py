@@ -1,7 +1,7 @@
 """MovieLens as GroupLens publishes it: `::` between fields (1M, 10M) or CSV (latest).
 
-Format: the READMEs of the archives. In `.dat` files nothing is quoted and `::` never stands inside
-a field; 1M is ISO-8859-1 and 10M is UTF-8. CSV has a header, and titles with commas stand in double
+Format: the READMEs of the archives. In `.dat` files nothing is quoted and `::` never occurs inside
+a field; 1M is ISO-8859-1 and 10M is UTF-8. CSV has a header, and titles with commas are in double
 quotes. Genres are separated by `|`.
 
 Roles: `interactions` (ratings), `items` (movies) and, for profiles, `users` (in 1M alone: gender,

@@ -14,7 +14,7 @@ import math
 import re
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bench.data.raw import Collector, RawData, ReaderFields
@@ -62,21 +62,19 @@ def _open(path: Path) -> tuple[Table, dict[str, str]]:
 def _read_items(path: Path, fields: Fields, collector: Collector) -> None:
     table, types = _open(path)
     item = table.column(fields.item)
-    template = _parse_template(fields.title, table)
+    title = _parse_template(fields.title, table)
     column, separator = None, None
     if fields.categories is not None:
         column, kind = table.column(fields.categories), types[fields.categories]
         if not kind.startswith("token"):
-            raise BenchError(
-                f"The column {fields.categories!r} of {path.name} is of type {kind}.",
-                "Categories are a token or a token_seq.",
-            )
+            message = f"The column {fields.categories!r} of {path.name} is of type {kind}."
+            raise BenchError(message, "Categories are a token or a token_seq.")
         separator = " " if kind == "token_seq" else None
     for _, _, cells in table.rows:
         categories: Sequence[str] = ()
         if column is not None:
             categories = cells[column].split(separator) if separator else [cells[column]]
-        collector.add_item(cells[item], template.fill(cells), categories)
+        collector.add_item(cells[item], _fill(title, cells), categories)
 
 
 def _read_interactions(path: Path, fields: Fields, collector: Collector) -> None:
@@ -89,42 +87,30 @@ def _read_interactions(path: Path, fields: Fields, collector: Collector) -> None
         collector.add_interaction(cells[user], cells[item], value, seconds, number)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Template:
-    """Alternating literal texts and column indices, beginning and ending with a text."""
-
-    texts: tuple[str, ...]
-    columns: tuple[int, ...]
-
-    def fill(self, cells: Sequence[str]) -> str:
-        """Return the title; empty where every column is, without parentheses around nothing."""
-        values = [cells[column].strip() for column in self.columns]
-        if not any(values):
-            return ""
-        pairs = zip(values, self.texts[1:], strict=True)
-        title = self.texts[0] + "".join(value + text for value, text in pairs)
-        return title if all(values) else re.sub(r"\s*\(\s*\)", "", title)
-
-
-def _parse_template(template: str, table: Table) -> _Template:
-    """Parse "{movie_title} ({release_year})"; plain column names only, no formatting."""
-    texts, columns = [""], []
-    problem = ""
+def _parse_template(template: str, table: Table) -> list[tuple[str, int | None]]:
+    """Parse "{movie_title} ({release_year})" into texts, each followed by a column or None."""
+    pieces: list[tuple[str, int | None]] = []
+    problem = "" if "{" in template else "names no column"
     try:
         for text, name, form, conversion in string.Formatter().parse(template):
-            texts[-1] += text
-            if name is None:
-                continue
             if form or conversion:
                 problem = f"formats {name!r}"
                 break
-            columns.append(table.column(name))
-            texts.append("")
+            pieces.append((text, None if name is None else table.column(name)))
     except ValueError as error:
         problem = f"is malformed: {error}"
-    if problem or not columns:
-        raise BenchError(
-            f"The title template {template!r} {problem or 'names no column'}.",
-            "Write column names between braces, such as {movie_title}.",
-        )
-    return _Template(texts=tuple(texts), columns=tuple(columns))
+    if problem:
+        hint = "Write column names between braces, such as {movie_title}."
+        raise BenchError(f"The title template {template!r} {problem}.", hint)
+    return pieces
+
+
+def _fill(pieces: Sequence[tuple[str, int | None]], cells: Sequence[str]) -> str:
+    """Return the title; empty where every column is, without parentheses around nothing."""
+    values = [cells[column].strip() for _, column in pieces if column is not None]
+    if not any(values):
+        return ""
+    title = "".join(
+        text + (cells[column].strip() if column is not None else "") for text, column in pieces
+    )
+    return title if all(values) else re.sub(r"\s*\(\s*\)", "", title)

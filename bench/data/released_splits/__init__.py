@@ -18,7 +18,7 @@ from bench.data.raw import check_roles
 from bench.data.released_splits import bigrec, d3, d3_windows, sdpo, sprec
 from bench.errors import BenchError, unknown
 
-PEERS: Mapping[str, ModuleType] = {
+RELEASED_SPLITS: Mapping[str, ModuleType] = {
     "bigrec-samples": bigrec,
     "d3-samples": d3,
     "d3-windows": d3_windows,
@@ -31,15 +31,15 @@ def read_samples(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     """Read ready samples.
 
     Args:
-        card: The data set's card; its `reader` is one of `PEERS`.
+        card: The data set's card; its `reader` is one of `RELEASED_SPLITS`.
         paths: The files by the role that the card gives them.
 
     Raises:
         BenchError: The card asks for a preparation, its roles or [fields] do not fit, or a file is
             malformed; the message names the file and line.
     """
-    if card.reader not in PEERS:
-        raise unknown("reader of ready samples", card.reader, PEERS)
+    if card.reader not in RELEASED_SPLITS:
+        raise unknown("reader of ready samples", card.reader, RELEASED_SPLITS)
     for section, content, default in (
         ("titles", card.titles, Titles()),
         ("filters", card.filters, Filters()),
@@ -51,7 +51,7 @@ def read_samples(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
                 f"of {card.title} would change nothing.",
                 f"Remove [{section}], or read the raw interactions with another reader.",
             )
-    module = PEERS[card.reader]
+    module = RELEASED_SPLITS[card.reader]
     check_card(card.fields, Card, "The card's fields")
     check_roles(paths, card.reader, module.REQUIRED_ROLES, module.OPTIONAL_ROLES)
     prepared: Prepared = module.read(paths, card.categories)

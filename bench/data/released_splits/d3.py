@@ -38,19 +38,18 @@ def read(paths: Mapping[str, Path], categories: Categories) -> Prepared:
         table = open_table(paths[split], ",", multiline=True)
         optional = {"user_id", *RATINGS, *TIMES} & set(table.header)
         if columns not in (None, optional):
-            raise BenchError(
-                f"{table.name} has other columns of users, ratings or times than the file before.",
-                "The three files must come from one preparation.",
+            message = (
+                f"{table.name} has other columns of users, ratings or times than the file before."
             )
+            raise BenchError(message, "The three files must come from one preparation.")
         columns = optional
         for where, cells in table.records(*ITEMS):
             ids = _parse_column(cells, ITEMS, where) or []
             ratings, times = (_parse_column(cells, names, where) for names in (RATINGS, TIMES))
             for column in (ratings, times):
                 if column is not None and len(column) != len(ids):
-                    raise BenchError(
-                        f"{where}: {len(ids)} items, but {len(column)} ratings or times.", TRUNCATED
-                    )
+                    message = f"{where}: {len(ids)} items, but {len(column)} ratings or times."
+                    raise BenchError(message, TRUNCATED)
             builder.add(
                 split,
                 [index.get(str(item)) for item in ids],

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import Categories
-from bench.data.catalog import Catalog, describe_unused_names
-from bench.data.prepared import Prepared, complete
+from bench.data.catalog import Catalog
+from bench.data.prepared import Prepared, complete, describe_unused_names
 
 NO_HISTORY = "row without a history"
 UNKNOWN_HISTORY = "row with an unknown item in its history"

@@ -47,7 +47,7 @@ def read(paths: Mapping[str, Path], categories: Categories) -> Prepared:
         for number, sample in enumerate(read_json(paths[split], list), start=1):
             where = f"Sample {number} of {paths[split].name}"
             history = parse_quoted_titles(_require_cell(sample, "input", where), index)
-            # The line feed and one pair of quotes go; quotes of the title itself stay.
+            # Remove the line feed and one pair of quotes; quotes of the title itself stay.
             output = _require_cell(sample, "output", where).rstrip("\r\n")
             target = index.get(output.removeprefix('"').removesuffix('"'))
             builder.add(split, [*history, target])

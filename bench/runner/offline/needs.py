@@ -59,9 +59,7 @@ def list_assets(stages: Iterable[Stage]) -> list[Asset]:
         args: dict[str, Any] = dict(stage.args)
         if stage.kind in READS_RAW_FILES:
             card = plugins.dataset_card(args["name"])
-            list_files = card.lists.files if card.lists else {}
-            complete = card.model_copy(update={"files": {**card.files, **list_files}})
-            files = [assets.raw_file(complete, *item) for item in args["checksums"].items()]
+            files = [assets.raw_file(card, *item) for item in args["checksums"].items()]
             required += [_make_asset("data", args["name"], card, file=file) for file in files]
         elif stage.kind == "gguf":
             model = plugins.model_card(args["name"])
