@@ -118,7 +118,7 @@ def _line(
             "metric_parameters": {key: one for key, one in asked.items() if one is not None},
             "lower_is_better": not metric.higher_is_better,
             "score_type": "continuous",
-            "min_score": metric.minimum,
+            "min_score": 0,
             "max_score": metric.upper_bound,
         },
         "score_details": details,
