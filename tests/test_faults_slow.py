@@ -228,6 +228,6 @@ def test_a_model_that_is_not_at_hand_costs_its_cell_only(tmp_path: Path) -> None
     assert done.returncode == 1, done.stderr
     assert "1 trials ok" in done.stdout
     said = " ".join(done.stdout.split())
-    assert "is not at hand, and --offline forbids" in said
+    assert "was not found locally, and --offline forbids" in said
     assert "--model-path" in said
     assert "Traceback" not in done.stdout + done.stderr

@@ -11,7 +11,7 @@ import pytest
 from mischief_runs import go, place, trials
 
 from bench.config.cards import BoardCard, BoardRow
-from bench.plan.trials import Board, all_ks, board_trials
+from bench.plan.trials import Board, board_trials, collect_ks
 from bench.results.schema import find_result, read_cases, read_result
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.loop import RunOptions, run
@@ -142,7 +142,7 @@ def test_a_failed_shared_stage_skips_what_needs_it(
             budget="smoke",
         ),
     )
-    todo = [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+    todo = [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
     assert todo[0].notes
     summary = go(tmp_path, todo, executor)
     assert len(summary.ok) == 2
