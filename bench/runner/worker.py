@@ -36,16 +36,8 @@ from bench.runner.store import Store
 
 Failure: TypeAlias = Literal["error", "worker died", "out of memory", "timeout"]
 
-RECORDED_PACKAGES = (
-    "llmrec-bench",
-    "numpy",
-    "pyarrow",
-    "ray",
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-)
+FRAMEWORKS = ("peft", "ray", "torch", "transformers", "trl")
+RECORDED_PACKAGES = ("llmrec-bench", "numpy", "pyarrow", *FRAMEWORKS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,27 +164,23 @@ def run_task(task: TaskSpec) -> TaskResult:
                         unit=task.unit, computed=tuple(computed), waiting_for=stage.key
                     )
             except Exception as error:  # whatever a stage raises fails its trials, not the run
-                failure, message, trace = _describe_failure(error)
-                return TaskResult(
-                    unit=task.unit,
-                    computed=tuple(computed),
-                    failure=failure,
-                    stage=stage.kind,
-                    message=message,
-                    trace=trace,
-                )
+                failure, keys = _describe_failure(error), tuple(computed)
+                return TaskResult(unit=task.unit, computed=keys, stage=stage.kind, **failure)
     return TaskResult(unit=task.unit, computed=tuple(computed))
 
 
-def _describe_failure(error: Exception) -> tuple[Failure, str, str]:
-    """Return the failure, a sentence, and the traceback unless it is the user's mistake."""
+def _describe_failure(error: Exception) -> dict[str, Any]:
+    """Return failure, message and, unless it is the user's mistake, trace of a `TaskResult`."""
     if isinstance(error, BenchError):
-        return "error", f"{error.message} {error.hint}".strip(), ""
+        return {"failure": "error", "message": f"{error.message} {error.hint}".strip()}
     if isinstance(error, TimeoutError):
-        return "timeout", str(error), ""
+        return {"failure": "timeout", "message": str(error)}
     out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    failure: Failure = "out of memory" if out_of_memory else "error"
-    return failure, f"{type(error).__name__}: {error}", traceback.format_exc()
+    return {
+        "failure": "out of memory" if out_of_memory else "error",
+        "message": f"{type(error).__name__}: {error}",
+        "trace": traceback.format_exc(),
+    }
 
 
 def _run_stage(
