@@ -24,10 +24,10 @@ from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.vectors import VECTORS_FILE, read_text_vectors
 from bench.plan import Stage
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
 from bench.runner.executors import InlineExecutor
@@ -53,12 +53,12 @@ def board(*rows: BoardRow, **changes: object) -> Board:
 
 
 def plan(one: Board, **options: object) -> dict[str, Trial]:
-    return {row.name: t for row, t in board_trials(one, ks=all_ks([one]), **options)}  # type: ignore[arg-type]
+    return {row.name: t for row, t in board_trials(one, ks=collect_ks([one]), **options)}  # type: ignore[arg-type]
 
 
 def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
     rows = [BoardRow(method="dpo4rec"), BoardRow(method="bigrec")]
-    graphs = [build([trial]) for trial in plan(board(*rows, model="nano")).values()]
+    graphs = [build_graph([trial]) for trial in plan(board(*rows, model="nano")).values()]
     inputs = [
         set(stage.inputs)
         for graph in graphs
@@ -293,7 +293,7 @@ def test_backbones_share_lists_texts_and_vectors() -> None:
     def count_kinds(chosen: list[BoardRow]) -> dict[str, int]:
         trials = plan(board(*chosen))
         assert not any(trial.problem for trial in trials.values())
-        return Counter(stage.kind for stage in build(trials.values()).stages.values())
+        return Counter(stage.kind for stage in build_graph(trials.values()).stages.values())
 
     # Texts: of items, of users for KAR, several of users, of users after DPO by backbone.
     assert count_kinds(rows) == {
@@ -452,7 +452,7 @@ def test_a_row_with_a_model_of_its_own_stands_beside_the_boards_model_only() -> 
     assert not trials["PRM+DPO4Rec-Mistral"].problem
     other = card.model_copy(update={"model": "tiny"})
     trials = plan(Board(name="dpo4rec-table1", card=other))
-    assert trials["PRM+DPO4Rec-Mistral"].problem.startswith("This row is mistral-7b-instruct's")
+    assert trials["PRM+DPO4Rec-Mistral"].problem.startswith("Skipped: this row needs mistral-7b")
     assert not trials["PRM+DPO4Rec-Llama"].problem
 
 

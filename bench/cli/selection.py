@@ -18,7 +18,7 @@ from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.files import write_whole
 from bench.metrics.registry import DEFAULT_METRICS
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 CUSTOM = "custom"
 CUSTOM_BUDGET = "nano"
@@ -171,7 +171,7 @@ def parse_rows(text: str) -> Rows:
 def cells(selection: Selection, *, data_dir: Path | None = None) -> list[tuple[Board, Cells]]:
     """Plan every board of a selection."""
     methods = {row.method for board in selection.boards for row in board.card.rows}
-    ks = all_ks(selection.boards)
+    ks = collect_ks(selection.boards)
     return [
         (
             board,
