@@ -34,8 +34,7 @@ from bench.models.lm.train.information_gain import (
     zero_gain_fraction,
 )
 from bench.models.lm.tuned_model import load
-from bench.models.seqrec import sasrec
-from bench.models.seqrec.rows import Scorer
+from bench.models.seqrec.checkpoint import Scorer, load_scorer
 from bench.plan.decoding_stages import DecodingConfig
 from bench.results.ranking_file import write_ranking
 
@@ -65,7 +64,7 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
     probabilities_U = compute_probabilities(trie, counts_I, prior=config.prior)
     entropies_N = compute_entropies(trie, probabilities_U, entropy=config.entropy)
     if "oracle" in inputs:
-        score = sasrec.scorer(inputs["oracle"], catalog)
+        score = load_scorer(inputs["oracle"], catalog)
         guidance = _guide_by_mixture(trie, score, windows, config.model_weight)
     else:
         guidance = _guide_by_information_gain(trie, entropies_N, config.igd_alpha)

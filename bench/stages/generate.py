@@ -21,7 +21,7 @@ from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, history_titles
 from bench.models.lm.tuned_model import LanguageModel, load
-from bench.models.rerank.qa_files import Answered, read_prompts, write_answers
+from bench.models.rerank.qa_files import Answers, load_questions, save_answers
 from bench.plan.language_stages import GenerationConfig
 
 DECIMALS = 6
@@ -67,7 +67,7 @@ def _generate_answers(
     job: Job, config: GenerationConfig, policy: LanguageModel, folder: Path
 ) -> None:
     """Answer equal questions once."""
-    questions = read_prompts(folder)
+    questions = load_questions(folder)
     distinct = {prompt.hash: prompt for prompt in questions.prompts}
     max_length = _max_prompt_length(config)
     context = config.model.context
@@ -83,11 +83,11 @@ def _generate_answers(
     streams = answer_streams(list(distinct), config)
     generated = _generate(job, config, policy, prompts, streams, titles=False)
     by_hash = dict(zip(distinct, generated, strict=True))
-    answers = Answered(
+    answers = Answers(
         texts=tuple(by_hash[prompt.hash].texts for prompt in questions.prompts),
         finished=tuple(by_hash[prompt.hash].finished for prompt in questions.prompts),
     )
-    write_answers(questions, answers, job.out)
+    save_answers(questions, answers, job.out)
     finished = [each for row in generated for each in row.finished]
     job.facts.update(
         {

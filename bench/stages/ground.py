@@ -29,7 +29,7 @@ from bench.models.lm.encode.grounding import (
     shrink_distances,
 )
 from bench.models.lm.generated_texts import read_texts
-from bench.models.seqrec import sasrec
+from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.grounding_stages import GroundingConfig
 from bench.results.ranking_file import write_ranking
 from bench.stages.embed import planned_encoder, read_vectors
@@ -96,7 +96,7 @@ def _by_popularity(targets: NDArray[np.integer], num_items: int, gamma: float) -
 
 def _by_oracle(oracle: Path, catalog: Catalog, windows: Windows, gamma: float) -> Adjust:
     """Prefer items by SASRec's scores, case by case."""
-    score = sasrec.scorer(oracle, catalog)
+    score = load_scorer(oracle, catalog)
 
     def adjust(
         rows_B: NDArray[np.int64], distances_BI: NDArray[np.floating]

@@ -20,7 +20,7 @@ from bench.models.lm.train.preference_trainer import Pair, add_reference, max_le
 from bench.models.lm.train.shared_prefix import takes_branches
 from bench.models.lm.train.trainer_setup import DECIMALS
 from bench.models.lm.tuned_model import LanguageModel, load
-from bench.models.rerank.qa_files import read_prompts
+from bench.models.rerank.qa_files import load_questions
 from bench.plan.preference_stages import PreferenceConfig
 
 
@@ -125,7 +125,7 @@ def _encode_answers(
     prompts: Path,
 ) -> list[Pair]:
     """Encode pairs of answers; those that leave no space for the question are left out."""
-    all_prompts = read_prompts(prompts).prompts
+    all_prompts = load_questions(prompts).prompts
     questions = [all_prompts[index] for index in table["prompt"]]
     assert [question.hash for question in questions] == table["hash"], "pairs of other questions"
     context = config.model.context
