@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from test_runner import go, orders, refuse, trials  # noqa: F401 (`orders` is a fixture)
 
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.plan import code_hash
 from bench.plan.trials import Trial
 from bench.results.schema import Evaluation, find_result, read_result
@@ -342,7 +342,7 @@ def test_bookkeeping_of_a_thousand_cells_is_linear(
 def test_whole_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads while a file is replaced sees the old one or the new one."""
     path = tmp_path / "x.json"
-    write_whole(path, json.dumps(["old"]).encode())
+    write_atomic(path, json.dumps(["old"]).encode())
     seen = []
     flush = os.fsync
 
@@ -351,6 +351,6 @@ def test_whole_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         seen.append(json.loads(path.read_bytes()))
 
     monkeypatch.setattr(os, "fsync", look)
-    write_whole(path, json.dumps(["new"] * 10_000).encode())
+    write_atomic(path, json.dumps(["new"] * 10_000).encode())
     assert seen == [["old"]]
     assert len(json.loads(path.read_bytes())) == 10_000

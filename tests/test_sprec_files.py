@@ -253,7 +253,7 @@ def test_a_title_with_categories_and_no_id(tmp_path: Path) -> None:
         ),
         (
             ("--format", "sprec", "--catalog", "items", "--encoder", ENCODER, "--k", "6"),
-            "The nearest 6 of 5 items were asked.",
+            "the nearest 6 of 5 items.",
         ),
     ],
 )

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from bench.config.cards import BoardCard
 from bench.config.toml import check_card
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.results.load import load_results
-from bench.results.schema import BESIDE, Result, is_whole, path_beside
+from bench.results.schema import TABLES, Result, is_intact, table_path
 
 BOARDS = "boards"
 NUM_HASH_DIGITS = 12
@@ -65,12 +65,12 @@ class _Source:
         return self.folder / f"{self.result.trial}.json"
 
     def table(self, name: str) -> Path:
-        return path_beside(self.folder, self.result.trial, name)
+        return table_path(self.folder, self.result.trial, name)
 
     @property
     def files(self) -> list[Path]:
         """Its files, the JSON last: a result that exists always has its tables."""
-        tables = [self.table(name) for name in BESIDE] if self.result.status == "ok" else []
+        tables = [self.table(name) for name in TABLES] if self.result.status == "ok" else []
         return [*tables, self.path]
 
 
@@ -105,12 +105,12 @@ def merge_folders(sources: Sequence[Path], into: Path) -> MergeSummary:
     new = [source for source in chosen.values() if source.folder.resolve() != into.resolve()]
     for source in new:
         for path in source.files:
-            write_whole(into / path.relative_to(source.folder), path.read_bytes())
+            write_atomic(into / path.relative_to(source.folder), path.read_bytes())
     for name, content in records.items():
         path = into / BOARDS / f"{name}.json"
         data = (json.dumps(content, indent=1) + "\n").encode()
         if not path.is_file() or path.read_bytes() != data:
-            write_whole(path, data)
+            write_atomic(path, data)
     return MergeSummary(
         num_trials=len(chosen),
         num_copied=len(new),
@@ -134,7 +134,7 @@ def _read_folder(folder: Path) -> list[_Source]:
 
 def _check_tables(source: _Source) -> None:
     result = source.result
-    for path in map(source.table, BESIDE):
+    for path in map(source.table, TABLES):
         if not path.is_file():
             raise BenchError(f"{source.path} says ok, but {path.name} is missing.", COPY_HINT)
         try:
@@ -149,7 +149,7 @@ def _check_tables(source: _Source) -> None:
                 COPY_HINT,
             )
     # Results written before there were checksums have none to compare.
-    if result.files and not is_whole(result, source.folder):
+    if result.files and not is_intact(result, source.folder):
         raise BenchError(
             f"{source.path} and its tables do not belong together: their checksums differ.",
             f"They were edited or torn. {COPY_HINT}",
@@ -180,7 +180,7 @@ def _choose(first: _Source, second: _Source) -> _Source:
     # Contents, not bytes: another version of pyarrow writes other bytes.
     if not difference and not all(
         pq.read_table(first.table(name)).equals(pq.read_table(second.table(name)))
-        for name in BESIDE
+        for name in TABLES
     ):
         difference = "values per case"
     if difference:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.results.load import FINAL, stack_seeds
-from bench.results.schema import CaseTable, Evaluation, Result, is_whole, read_cases, read_result
+from bench.results.schema import CaseTable, Evaluation, Result, is_intact, read_cases, read_result
 from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
 
@@ -175,7 +175,7 @@ def _facts(path: Path, result: Result) -> Evaluation:
     facts = result.evaluations[FINAL]
     # A folder that was moved keeps its seeds' names, not the path that the trial's id stands for.
     here = result.model_copy(update={"trial": path.stem})
-    if result.files and not is_whole(here, path.parent):
+    if result.files and not is_intact(here, path.parent):
         raise BenchError(
             f"The files beside {path} are not those that were written with it.",
             "They were edited, or copied in part: copy the whole folder, or run this trial again.",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.report.assemble import values_json
 from bench.report.costs import row_costs
 from bench.report.format import format_completeness, join_words, single_line
@@ -144,5 +144,5 @@ def write_pages(pages: dict[str, bytes], folder: Path) -> list[Path]:
     """Write pages by file name, each atomically."""
     # All pages are rendered before the first is written, so an error leaves the old ones alone.
     for name, content in pages.items():
-        write_whole(folder / name, content)
+        write_atomic(folder / name, content)
     return [folder / name for name in pages]
