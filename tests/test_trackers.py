@@ -26,7 +26,6 @@ from bench.results.trackers.hook import (
     TRACKERS,
     Trackers,
     collect_tags,
-    list_live_environments,
     parse_targets,
 )
 from bench.results.trackers.live_curves import report_live_curves
@@ -68,15 +67,26 @@ def test_a_failed_trial_has_its_reason() -> None:
     assert entry.metrics == {}
 
 
-def test_targets_are_parsed_and_unknown_trackers_refused() -> None:
-    first, second = parse_targets(["mlflow=http://h:1?a=b", "wandb", "wandb"], offline=True)
-    assert (first.tracker, first.target, first.offline) == ("mlflow", "http://h:1?a=b", True)
-    assert (second.tracker, second.target) == ("wandb", None)
+def test_targets_become_environments_and_unknown_trackers_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    environments = parse_targets(["mlflow=http://h:1?a=b", "wandb"])
+    assert environments["mlflow"]["MLFLOW_TRACKING_URI"] == "http://h:1?a=b"
+    assert environments["wandb"]["WANDB_PROJECT"] == "llmrec-bench"
+    assert "WANDB_MODE" not in environments["wandb"]
+    environments = parse_targets(["mlflow", "wandb=mine"], offline=True)
+    assert environments["mlflow"]["MLFLOW_TRACKING_URI"].startswith("sqlite:///")
+    assert environments["wandb"]["WANDB_MODE"] == "offline"
     with pytest.raises(BenchError, match="no tracker named 'mlfow'") as error:
         parse_targets(["mlfow"])
     assert "mlflow" in error.value.hint
     with pytest.raises(BenchError, match="has no target"):
         parse_targets(["tensorboard="])
+    with pytest.raises(BenchError, match="named twice"):
+        parse_targets(["wandb", "wandb=mine"])
+    with pytest.raises(BenchError, match="--offline forbids it"):
+        parse_targets(["mlflow=http://127.0.0.1:1"], offline=True)
 
 
 def test_tags_say_board_and_budget(tmp_path: Path) -> None:
@@ -162,7 +172,7 @@ def test_a_run_that_breaks_waits_for_no_tracker(
 
 
 def test_without_trackers_nothing_starts(tmp_path: Path) -> None:
-    with Trackers([], tmp_path, {}) as trackers:
+    with Trackers({}, tmp_path, {}) as trackers:
         trackers.report("no/such/trial/seed-0")
 
 
@@ -197,7 +207,7 @@ def train_one_step(folder: Path) -> None:
 
 
 def test_live_curves_are_written_and_the_environment_is_restored(tmp_path: Path) -> None:
-    environments = list_live_environments(parse_targets([f"tensorboard={tmp_path / 'events'}"]))
+    environments = parse_targets([f"tensorboard={tmp_path / 'events'}"])
     with report_live_curves(environments, "sft-0123"):
         train_one_step(tmp_path)
     train_one_step(tmp_path)  # outside of the block nothing is reported
@@ -214,16 +224,8 @@ def test_a_tracker_that_fails_does_not_stop_a_training(
 
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "tensorboard", fail)
     monkeypatch.setattr(live_curves, "_failed", set())
-    environments = list_live_environments(parse_targets([f"tensorboard={tmp_path / 'events'}"]))
+    environments = parse_targets([f"tensorboard={tmp_path / 'events'}"])
     for _ in range(2):
         with report_live_curves(environments, "sft-0123"):
             train_one_step(tmp_path)
     assert capsys.readouterr().err.count("refused") == 1
-
-
-def test_a_remote_tracker_gets_no_live_curves_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    remote = "mlflow=http://localhost:1"
-    assert list_live_environments(parse_targets([remote, "wandb"])).keys() == {"mlflow", "wandb"}
-    assert list_live_environments(parse_targets([remote], offline=True)) == {}
-    assert list_live_environments(parse_targets(["mlflow"])) == {}

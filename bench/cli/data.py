@@ -47,8 +47,7 @@ def list_datasets(data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None
 def fetch(names: Names, data_dir: o.DataDir = None, offline: o.Offline = False) -> None:
     """Fetch the raw files of data sets into the cache, checked against their checksums."""
     from bench.config import plugins
-    from bench.data.assets import checksums
-    from bench.stages.prepare import fetch_raw
+    from bench.data.assets import checksums, fetch_raw
 
     for name in names:
         known = checksums(plugins.dataset_card(name), data_dir)
@@ -67,11 +66,11 @@ def prepare(
 ) -> None:
     """Read, filter and split data sets into the store, and count them."""
     from bench.config import plugins
-    from bench.data.prepare import mismatches
+    from bench.data.prepare import find_mismatches
 
     opened = _opened(names, store, data_dir, offline, file)
     notes = {
-        name: [*data.notes, *mismatches(plugins.dataset_card(name), data.counts)]
+        name: [*data.notes, *find_mismatches(plugins.dataset_card(name), data.counts)]
         for name, data in opened.items()
     }
 

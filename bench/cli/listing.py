@@ -87,8 +87,8 @@ _CARDS = ("datasets", "models", "leaderboards", "suites", "budgets", "encoders")
 
 
 def _shown(name: str) -> list[tuple[str, dict[str, object]]]:
+    from bench.config.plugins import encoder_card
     from bench.config.settings import settings_table
-    from bench.data.encoders import encoder_card
 
     found: list[tuple[str, dict[str, object]]] = []
     if name in plugins.method_names():

@@ -43,10 +43,10 @@ def prepare_stage(
     """
     from bench.config import plugins
     from bench.data.prepared import read
-    from bench.data.user_files import choose
+    from bench.data.user_files import link_files
     from bench.plan import trials
 
-    chosen = choose(files or {}, plugins.dataset_card(name))
+    chosen = link_files(files or {}, plugins.dataset_card(name))
     stage = trials.prepare_stage(name, place.data_dir, chosen)
     return stage, read(_made(stage, place))
 

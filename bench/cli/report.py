@@ -115,9 +115,11 @@ def _alone(selection: Selection, board: Board, row: Any) -> Cells | BenchError:
 
 
 def _concerns(setting: str, method: str) -> bool:
-    """Tell whether a `--set` option may speak of a method: it names it, or no method at all."""
-    name, dot, _ = setting.partition("=")[0].partition(".")
-    return not dot or name == method
+    """Tell whether a `--set` option may be for a method: it names this method, or none at all."""
+    from bench.config import plugins
+
+    name = setting.partition("=")[0].partition(".")[0]
+    return name == method or name not in plugins.method_names()
 
 
 def _unplanned(selection: Selection, board: Board, row: Any, error: BenchError) -> Cells:

@@ -121,12 +121,7 @@ def carry_out(
     """
     from bench.cli.report import print_tables, render_boards
     from bench.cli.selection import cells, distinct, remember, remember_run, select
-    from bench.results.trackers.hook import (
-        Trackers,
-        collect_tags,
-        list_live_environments,
-        parse_targets,
-    )
+    from bench.results.trackers.hook import Trackers, collect_tags, parse_targets
     from bench.runner.executors import set_thread_environment
     from bench.runner.loop import RunOptions
     from bench.runner.loop import run as run_trials
@@ -134,7 +129,7 @@ def carry_out(
     from bench.runner.write_results import needs_retry
 
     make = _executor(way)
-    targets = parse_targets(log_to, offline=way.offline)
+    environments = parse_targets(log_to, offline=way.offline)
     selection = select(asked)
     planned = cells(selection, data_dir=way.data_dir)
     trials = distinct(planned)
@@ -143,7 +138,7 @@ def carry_out(
     set_thread_environment()
     remember(selection, way.results)
     remember_run(asked, dataclasses.asdict(way), way.results)
-    trackers = Trackers(targets, way.results, collect_tags(planned))
+    trackers = Trackers(environments, way.results, collect_tags(planned))
     options = RunOptions(
         store=Store(way.store),
         results=way.results,
@@ -151,7 +146,7 @@ def carry_out(
         model_path=selection.model_path,
         offline=way.offline,
         quiet=as_json,
-        trackers=list_live_environments(targets),
+        trackers=environments,
         on_result=trackers.report,
     )
     # Ray's daemons report lost workers on standard output, which belongs to the answer.

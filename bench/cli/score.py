@@ -109,7 +109,7 @@ def _sprec(
     data_dir: Path | None,
     offline: bool,
 ) -> dict[str, float]:
-    from bench.data.encoders import encoder_names
+    from bench.config.plugins import card_paths
     from bench.results.formats.sprec import read_sprec, read_sprec_folder, score_sprec
 
     if folder is None:
@@ -119,7 +119,7 @@ def _sprec(
     if encoder is None:
         raise BenchError(
             "--format sprec needs a sentence encoder.",
-            f"Name one with --encoder: {', '.join(encoder_names())}.",
+            f"Name one with --encoder: {', '.join(sorted(card_paths('encoders')))}.",
         )
     rows, items = read_sprec(file), read_sprec_folder(folder)
     from bench.models.lm.encode.sentence_encoder import (

@@ -14,7 +14,7 @@ from bench.cli.options import Asked
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.config.toml import Override, check_card, parse_override
-from bench.data.user_files import choose, parse_files
+from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.files import write_atomic
 from bench.metrics.registry import DEFAULT_METRICS
@@ -103,7 +103,9 @@ def _chosen_files(texts: Sequence[str], boards: Sequence[Board]) -> dict[str, di
         return {}
     names = list(dict.fromkeys(name for board in boards for name in board.card.datasets))
     own = parse_files(texts, names)
-    return {name: choose(files, plugins.dataset_card(name)) for name, files in own.items() if files}
+    return {
+        name: link_files(files, plugins.dataset_card(name)) for name, files in own.items() if files
+    }
 
 
 def _named(name: str) -> Board:

@@ -23,7 +23,7 @@ CLAIM_TESTS = (
 
 _TESTS = {
     True: "paired sign-flip randomization of per-case values averaged over seeds",
-    False: "label-swap randomization of whole lists",
+    False: "label-swap randomization of whole lists between the two methods",
 }
 _INTERVALS: dict[IntervalMethod, str] = {
     "paired t": "paired t",

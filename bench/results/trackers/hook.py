@@ -8,7 +8,6 @@ with one warning; the run neither waits for it nor changes.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import json
 import os
@@ -34,48 +33,31 @@ SECONDS_BETWEEN_STARTS = 30.0
 """A process imports the tracker's library, which takes seconds of a CPU that the run needs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrackerTarget:
-    """A tracker and where it writes.
-
-    Attributes:
-        tracker: Name of a module of this package.
-        target: Folder, URL or project; None for the tracker's default.
-        offline: Whether the network must not be used.
-    """
-
-    tracker: str
-    target: str | None
-    offline: bool = False
-
-
-def parse_targets(texts: Sequence[str], *, offline: bool = False) -> list[TrackerTarget]:
+def parse_targets(texts: Sequence[str], *, offline: bool = False) -> dict[str, dict[str, str]]:
     """Read `TRACKER[=TARGET]` options.
 
+    Args:
+        texts: The options; a target is a folder, a URL or a project.
+        offline: Whether the network must not be used.
+
+    Returns:
+        By tracker, the environment variables that its library reads.
+
     Raises:
-        BenchError: The tracker is unknown, or nothing follows the `=`.
+        BenchError: A tracker is unknown or named twice, has nothing after the `=`, or needs the
+            network.
     """
-    targets = []
-    for text in dict.fromkeys(texts):
+    environments: dict[str, dict[str, str]] = {}
+    for text in texts:
         tracker, equals, target = text.partition("=")
         if tracker not in TRACKERS:
             raise unknown("tracker", tracker, TRACKERS)
         if equals and not target:
             raise BenchError(f"{text!r} has no target.", f"Omit the = or write {text}TARGET.")
-        targets.append(TrackerTarget(tracker=tracker, target=target or None, offline=offline))
-    return targets
-
-
-def list_live_environments(targets: Iterable[TrackerTarget]) -> dict[str, dict[str, str]]:
-    """Return the environment variables under which trackers receive live training curves."""
-    environments = {}
-    for target in targets:
-        module = importlib.import_module(f"{__package__}.{target.tracker}")
-        with contextlib.suppress(BenchError):
-            variables = module.make_environment(target.target, offline=target.offline)
-            environments[target.tracker] = variables
-    if "MLFLOW_TRACKING_URI" not in environments.get("mlflow", {}):
-        environments.pop("mlflow", None)  # it would write to the working folder of a worker
+        if tracker in environments:
+            raise BenchError(f"{tracker} is named twice.", "Name one target for each tracker.")
+        module = importlib.import_module(f"{__package__}.{tracker}")
+        environments[tracker] = module.make_environment(target or None, offline=offline)
     return environments
 
 
@@ -104,7 +86,7 @@ class Trackers:
     """The trackers of a run, used in a `with` block, whose end waits until all is reported.
 
     Args:
-        targets: The trackers; may be empty.
+        environments: Environment variables by tracker, as `parse_targets` returns them.
         results: Folder of the results.
         tags: Further tags by trial, as `collect_tags` returns them.
         warn: Called once for each tracker that is dropped.
@@ -113,7 +95,7 @@ class Trackers:
 
     def __init__(
         self,
-        targets: Sequence[TrackerTarget],
+        environments: Mapping[str, Mapping[str, str]],
         results: Path,
         tags: Mapping[str, Mapping[str, str]],
         *,
@@ -121,7 +103,10 @@ class Trackers:
         time_limit: float = TIME_LIMIT,
     ) -> None:
         self._tags = tags
-        self._reporters = [_Reporter(target, results, warn, time_limit) for target in targets]
+        self._reporters = [
+            _Reporter(tracker, variables, results, warn, time_limit)
+            for tracker, variables in environments.items()
+        ]
 
     def report(self, trial: str) -> None:
         """Have the result of a trial reported; returns at once."""
@@ -142,7 +127,8 @@ class Trackers:
 class _Reporter:
     """Starts and ends the processes of one tracker."""
 
-    target: TrackerTarget
+    tracker: str
+    environment: Mapping[str, str]
     results: Path
     warn: Callable[[str], None]
     time_limit: float
@@ -182,7 +168,7 @@ class _Reporter:
 
     def _start(self) -> None:
         request = {
-            **dataclasses.asdict(self.target),
+            "tracker": self.tracker,
             "results": str(self.results),
             "tags": self.pending,
             "time_limit": self.time_limit,
@@ -191,6 +177,7 @@ class _Reporter:
         self.timeout = self.time_limit * (2 + len(self.pending))
         self.next_start = time.monotonic() + SECONDS_BETWEEN_STARTS
         self.pending = {}
+        path = os.pathsep.join(filter(None, sys.path))
         self.answer = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         with tempfile.TemporaryFile() as file:
             file.write(json.dumps(request).encode())
@@ -200,7 +187,7 @@ class _Reporter:
                 stdin=file,
                 stdout=self.answer,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**os.environ, **self.environment, "PYTHONPATH": path},
                 start_new_session=True,  # Ctrl-C is for the run
             )
 
@@ -218,8 +205,7 @@ class _Reporter:
             problem = "Its process ended without an answer."
         if problem:
             self.dropped, self.pending = True, {}
-            name = self.target.tracker
             self.warn(
-                f"{name}: {problem} Nothing more is reported to it; `bench export {name}` can "
-                "do so later."
+                f"{self.tracker}: {problem} Nothing more is reported to it; `bench export "
+                f"{self.tracker}` can do so later."
             )

@@ -1,5 +1,6 @@
 """MLflow: one run per trial in the experiment `llmrec-bench` (or $MLFLOW_EXPERIMENT_NAME).
 
+The server is --log-to's, else $MLFLOW_TRACKING_URI, else the database `mlflow.db`.
 A run is found by its tag `bench.trial`. An unchanged result is not written again; the run of a
 changed one, or an incomplete run, is deleted (into MLflow's own trash) and written again.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,11 +35,12 @@ def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
     Raises:
         BenchError: The server needs the network, which must not be used.
     """
-    uri = target or os.environ.get("MLFLOW_TRACKING_URI", "")
+    default = f"sqlite:///{Path('mlflow.db').absolute()}"
+    uri = target or os.environ.get("MLFLOW_TRACKING_URI") or default
     if offline and urlsplit(uri).scheme not in ("", "file", "sqlite"):
         raise BenchError("The tracking server needs the network, and --offline forbids it.")
     variables = {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
-    return {**variables, "MLFLOW_TRACKING_URI": uri} if uri else variables
+    return {**variables, "MLFLOW_TRACKING_URI": uri}
 
 
 class Tracker:

@@ -28,11 +28,11 @@ def report_results(request: dict[str, Any]) -> str:
     """Report results; return one sentence if that fails, else an empty string.
 
     Args:
-        request: Tracker, target, offline, results folder, tags by trial, and time limit in seconds.
+        request: Tracker, results folder, tags by trial, and time limit in seconds.
     """
     try:
         signal.alarm(math.ceil(request["time_limit"]))  # ends this process, whatever hangs in it
-        tracker = _open_tracker(request["tracker"], request["target"], offline=request["offline"])
+        tracker = _open_tracker(request["tracker"])
         for trial, tags in request["tags"].items():
             signal.alarm(math.ceil(request["time_limit"]))
             result = read_result(Path(request["results"]) / f"{trial}.json")
@@ -42,9 +42,8 @@ def report_results(request: dict[str, Any]) -> str:
     return ""
 
 
-def _open_tracker(name: str, target: str | None, *, offline: bool) -> Any:
+def _open_tracker(name: str) -> Any:
     module = importlib.import_module(f"{__package__}.{name}")
-    os.environ.update(module.make_environment(target, offline=offline))
     try:
         library = importlib.import_module(module.LIBRARY)
     except ImportError as error:

@@ -7,17 +7,18 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from bench.config import plugins
-from bench.config.cards import DatasetCard, RawFile
+from bench.config.cards import RawFile
+from bench.config.plugins import encoder_card
 from bench.data import assets
-from bench.data.encoders import encoder_card
-from bench.data.user_files import chosen_file
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.plan import Stage
 from bench.runner.loop import READS_RAW_FILES
+
+AssetKind: TypeAlias = Literal["data", "encoder", "backbone"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Asset:
         revision: Commit of the repository.
     """
 
-    kind: Literal["data", "encoder", "backbone"]
+    kind: AssetKind
     owner: str
     license: str
     homepage: str | None
@@ -57,24 +58,27 @@ def list_assets(stages: Iterable[Stage]) -> list[Asset]:
     for stage in stages:
         args: dict[str, Any] = dict(stage.args)
         if stage.kind in READS_RAW_FILES:
-            required += _list_raw_files(args["name"], args["checksums"])
+            card = plugins.dataset_card(args["name"])
+            files = [assets.raw_file(card, *item) for item in args["checksums"].items()]
+            required += [_make_asset("data", args["name"], card, file=file) for file in files]
         elif stage.kind == "gguf":
-            required.append(_describe_backbone(args["name"], is_file=True))
+            model = plugins.model_card(args["name"])
+            file = model.files["gguf"]
+            required.append(_make_asset("backbone", args["name"], model, file=file))
         elif stage.kind == "hub" and args.get("repository"):
-            required.append(_describe_backbone(args["name"], is_file=False))
+            model = plugins.model_card(args["name"])
+            commit = {"repository": model.repository, "revision": model.revision or ""}
+            required.append(_make_asset("backbone", args["name"], model, **commit))
         if args.get("encoder_checksums"):
-            card = encoder_card(args["encoder"])
-            required += [
-                Asset(
-                    kind="encoder",
-                    owner=args["encoder"],
-                    license=card.license,
-                    homepage=card.homepage,
-                    file=file,
-                )
-                for file in card.files.values()
-            ]
+            encoder = encoder_card(args["encoder"])
+            for file in encoder.files.values():
+                required.append(_make_asset("encoder", args["encoder"], encoder, file=file))
     return list(dict.fromkeys(required))
+
+
+def _make_asset(kind: AssetKind, owner: str, card: Any, **fields: Any) -> Asset:
+    license_note, homepage = card.license, card.homepage or None
+    return Asset(kind=kind, owner=owner, license=license_note, homepage=homepage, **fields)
 
 
 def list_user_files(stages: Iterable[Stage]) -> list[str]:
@@ -92,35 +96,6 @@ def list_user_files(stages: Iterable[Stage]) -> list[str]:
                 "copy the file yourself and name it again."
             )
     return list(dict.fromkeys(notes))
-
-
-def _list_raw_files(name: str, checksums: dict[str, str | None]) -> list[Asset]:
-    card: DatasetCard = plugins.dataset_card(name)
-    list_files = card.lists.files if card.lists else {}
-    card = card.model_copy(update={"files": {**card.files, **list_files}})
-    return [
-        Asset(
-            kind="data",
-            owner=name,
-            license=card.license,
-            homepage=card.homepage,
-            file=chosen_file(card, role, sha256),
-        )
-        for role, sha256 in checksums.items()
-    ]
-
-
-def _describe_backbone(name: str, *, is_file: bool) -> Asset:
-    card = plugins.model_card(name)
-    return Asset(
-        kind="backbone",
-        owner=name,
-        license=card.license,
-        homepage=card.homepage or None,
-        file=card.files["gguf"] if is_file else None,
-        repository="" if is_file else card.repository,
-        revision="" if is_file else card.revision or "",
-    )
 
 
 def find_local_files(asset: Asset, data_dir: Path | None) -> dict[str, Path]:
@@ -155,7 +130,7 @@ def fetch_asset(asset: Asset, *, data_dir: Path | None, offline: bool) -> dict[s
 
 def get_cache_path(file: RawFile) -> str:
     """Return a file's path inside the asset cache."""
-    return assets.cached_place(file).relative_to(assets.cache_folder()).as_posix()
+    return assets.cached_path(file).relative_to(assets.cache_folder()).as_posix()
 
 
 def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
@@ -169,11 +144,13 @@ def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
 def _fetch_from_hub(asset: Asset, *, offline: bool) -> dict[str, Path]:
     from huggingface_hub.file_download import repo_folder_name
 
+    from bench.plan.backbones import HubConfig
     from bench.stages import hub
 
     with tempfile.TemporaryDirectory() as out:
         job = Job(out=Path(out), offline=offline)
-        hub.run(job, name=asset.owner, repository=asset.repository, revision=asset.revision)
+        config = HubConfig(name=asset.owner, repository=asset.repository, revision=asset.revision)
+        hub.run(job, config, {})
         folder = Path(json.loads((job.out / hub.POINTER).read_text())["folder"])
     repository = repo_folder_name(repo_id=asset.repository, repo_type="model")
     files = sorted({path for pattern in hub.PATTERNS for path in folder.glob(pattern)})
