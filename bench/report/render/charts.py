@@ -10,11 +10,12 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from bench.report.costs import results_of
-from bench.report.format import direction_arrow, format_count, format_value, join_words, single_line
+from bench.report.format import direction_arrow, format_count, format_value, single_line
 from bench.report.render.figures import Scale, fit_scale, horizontal_grid, svg, svg_line, svg_text
 from bench.report.table import Block, Row, Sweep
 from bench.results.curves import Curve, read_curves
 from bench.results.load import FINAL, ResultSet
+from bench.stats.descriptions import join_words
 
 WIDTH, HEIGHT = 300, 196
 LEFT, RIGHT, TOP, BOTTOM = 56, WIDTH - 20, 14, 150

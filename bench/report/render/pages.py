@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from bench.files import write_atomic
 from bench.report.assemble import values_json
 from bench.report.costs import row_costs
-from bench.report.format import format_completeness, join_words, single_line
+from bench.report.format import format_completeness, single_line
 from bench.report.render.cell_details import Examples
 from bench.report.render.csv import render_costs_csv, render_csv
 from bench.report.render.html import fill_template, render_html
@@ -19,6 +19,7 @@ from bench.report.render.latex import render_latex
 from bench.report.render.markdown import escape, markdown_table, render_markdown
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet
+from bench.stats.descriptions import join_words
 
 INDEX = "index.json"
 
