@@ -118,7 +118,7 @@ def _metric_record(
             },
             "lower_is_better": not metric.higher_is_better,
             "score_type": "continuous",
-            "min_score": metric.minimum,
+            "min_score": 0,
             "max_score": metric.upper_bound,
         },
         "score_details": details,
