@@ -26,7 +26,7 @@ from bench.data.released_splits import RELEASED_SPLITS, read_samples
 from bench.data.released_splits.sprec import parse_quoted_titles
 from bench.data.verification import verify
 from bench.errors import BenchError
-from bench.results.formats.prepared_data import export
+from bench.results.formats.prepared_data import export_data
 
 TITLES = {
     "0": "Dune",
@@ -598,7 +598,7 @@ def same_windows(actual: Prepared, expected: Prepared) -> None:
 
 
 def test_our_sprec_export_reads_back(synthetic: Prepared, tmp_path: Path) -> None:
-    files = export(synthetic, "sprec", tmp_path, name="own", nouns=Nouns())
+    files = export_data(synthetic, "sprec", tmp_path, name="own", nouns=Nouns())
     by_name = {path.name.removeprefix("own."): path for path in files}
     roles = {"items": "id2name", "genres": "name2genre", "tracked": "genre_dict"}
     roles |= {split: split for split in SPLITS}
@@ -608,7 +608,7 @@ def test_our_sprec_export_reads_back(synthetic: Prepared, tmp_path: Path) -> Non
 
 
 def test_our_d3_export_reads_back(synthetic: Prepared, tmp_path: Path) -> None:
-    export(synthetic, "d3", tmp_path, name="own", nouns=Nouns())
+    export_data(synthetic, "d3", tmp_path, name="own", nouns=Nouns())
     paths = {split: tmp_path / f"own.{split}.csv" for split in SPLITS}
     same_windows(
         prepare(card("d3-samples"), {**paths, "items": tmp_path / "own.info.txt"}), synthetic
