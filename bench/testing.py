@@ -20,8 +20,8 @@ from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate, evaluate_lists
 from bench.metrics.metric import CategoryMass, ItemCounts, Metric
 from bench.metrics.registry import get_metric, plugin_metrics
-from bench.plan.graph import build
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.graph import build_graph
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
@@ -148,7 +148,7 @@ def _planned(name: str) -> list[Trial]:
         budget=BUDGET,
     )
     board = Board(name=name, card=card)
-    return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+    return [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
 
 
 def _plans(name: str, trials: list[Trial]) -> str:
@@ -156,7 +156,7 @@ def _plans(name: str, trials: list[Trial]) -> str:
     for trial in first:
         if trial.problem:
             return trial.problem
-    if list(build(first).stages) != list(build(second).stages):
+    if list(build_graph(first).stages) != list(build_graph(second).stages):
         return "Two calls with the same arguments gave different stages."
     trials.extend(first)
     return ""

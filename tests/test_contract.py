@@ -43,7 +43,7 @@ def test_the_template_keeps_the_contract(folder: Path, tmp_path: Path) -> None:
         ("smoothing: float = 0.01", "smoothing: float", "has no default"),
         ('    """{name}: items', '    pass; """{name}: items', "no docstring"),
         ('{{"smoothing": self.smoothing}}', '{{"smoothing": np.float32(1)}}', "no plain value"),
-        ("steps[_last(histories)]", "steps[_last(histories)] * np.nan", "no finite number"),
+        ("steps[_last(histories)]", "steps[_last(histories)] * np.nan", "not finite"),
         ("steps[_last(histories)]", "steps[_last(histories)][:, 1:]", "returned shape"),
         (
             "steps[_last(histories)]",

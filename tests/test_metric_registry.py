@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
 from bench.metrics.metric import Metric
 from bench.metrics.registry import BUILT_IN, get_metric, list_metrics, plugin_metrics
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 METRIC_FILE = """
 import numpy as np
@@ -185,7 +185,7 @@ def plan_one() -> Trial:
         budget="smoke",
     )
     board = Board(name="one", card=card)
-    ((_, trial),) = board_trials(board, ks=all_ks([board]))
+    ((_, trial),) = board_trials(board, ks=collect_ks([board]))
     return trial
 
 

@@ -43,7 +43,7 @@ def claims(
     names = [paper] if paper is not None else sorted(find_claim_files())
     papers = {name: load_claims(name) for name in names}
     selected = _select(papers, board)
-    numbers = published.load()
+    numbers = published.load_published()
     tests = _make_tests([claim.boards for _, claim in selected], results)
     judged = [
         (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.results.load import FINAL, stack_seeds
-from bench.results.schema import CaseTable, Result, is_whole, read_cases, read_result
+from bench.results.schema import CaseTable, Result, is_intact, read_cases, read_result
 from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
 
@@ -168,7 +168,7 @@ def _read_fingerprint(path: Path, result: Result) -> str:
 def _read_cases(path: Path, result: Result) -> CaseTable:
     # A folder that was moved has its seeds' names, but not the path that is the trial's id.
     moved = result.model_copy(update={"trial": path.stem})
-    if result.files and not is_whole(moved, path.parent):
+    if result.files and not is_intact(moved, path.parent):
         raise BenchError(
             f"The files next to {path} are not those that were written with it.",
             "They were edited, or copied in part: copy the whole folder, or run this trial again.",
