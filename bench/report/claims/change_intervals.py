@@ -177,8 +177,9 @@ def _combine_means(samples: Sequence[Sample], metric: Metric) -> tuple[Statistic
     aligned = [align_cases(samples[0], sample)[1] for sample in samples]
     a, b, c, d = (get_case_values(sample, metric.name).mean(axis=0) for sample in aligned)
     units = samples[0].units
+    changes = np.bincount(units.of_case, weights=(a - b) - (c - d))
     sums = UnitSums(
-        amounts=(sparse.csr_array([np.bincount(units.of_case, weights=(a - b) - (c - d))]),),
+        amounts=(sparse.csr_array(changes[None, :]),),
         sizes=units.sizes,
         score=lambda sums, num_cases: sums[:, 0] / num_cases,
     )
