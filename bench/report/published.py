@@ -119,7 +119,7 @@ class Published:
             tables = {f"{paper} table {table}" for paper, table in self._rows}
             raise unknown("published table", f"{place.paper} table {place.table}", tables)
         if row not in rows:
-            names = {" ".join(filter(None, one)) for one in rows}
+            names = {" ".join(filter(None, names_of_row)) for names_of_row in rows}
             what = f"row in {place.paper} table {place.table}"
             raise unknown(what, " ".join(filter(None, row)), names)
         return self.numbers.get(place)
