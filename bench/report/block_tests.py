@@ -46,7 +46,7 @@ def compare_block(
     refusals = {
         name: sample.message for name, sample in samples.items() if isinstance(sample, BenchError)
     }
-    readable = {name: one for name, one in samples.items() if isinstance(one, Sample)}
+    readable = {name: sample for name, sample in samples.items() if isinstance(sample, Sample)}
     others = [sample for name, sample in readable.items() if name != reference]
     family: list[Comparison] = []
     if reference in readable:

@@ -130,7 +130,7 @@ def load_results(folder: Path | str) -> ResultSet:
     file does not hide the others.
 
     Args:
-        folder: Results folder; one that does not exist holds no results.
+        folder: Results folder; one that does not exist has no results.
 
     Raises:
         BenchError: If a result has another schema version than this program.
