@@ -19,8 +19,8 @@ class Method:
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"learning_rate": 4e-3}
     SPACE: ClassVar[dict[str, Plain]] = {
-        "learning_rate": {"log_uniform": [3e-4, 1e-2]},
-        "dropout": {"choices": [0.1, 0.3, 0.5]},
+        "learning_rate": {"loguniform": [3e-4, 1e-2]},
+        "dropout": {"choice": [0.1, 0.3, 0.5]},
     }
 
     hidden: int = 64
