@@ -29,7 +29,7 @@ from bench.tuning.search import Search, SearchSetup, plan_search
 from bench.tuning.space import Space, load_space, round_settings
 
 # A method that is best at power 1, cares little about rounds, and follows orders in a folder.
-SASREC_WIDTH = "hidden"
+SASREC_WIDTH = "hidden_size"
 
 PEAK = '''
 import os

@@ -111,7 +111,7 @@ def stats(
             from bench.models.lm.decode.title_tokens import count_tokens
 
             tokenizer = tokenizer_of(model, name, stage, place)
-            described[name][f"tokens, {model}"] = count_tokens(opened[name], tokenizer).as_dict()
+            described[name][f"tokens, {model}"] = count_tokens(opened[name], tokenizer)
     _print(
         opened,
         as_json,

@@ -104,9 +104,9 @@ def counts_of(
     tokens = count_tokens(data, tokenizer_of(model, name, stage, place))
     return {
         **data.counts,
-        "target tokens": tokens.target_tokens,
-        "zero-gain tokens": tokens.zero_gain_tokens,
-        "zero-gain tokens, %": round(100 * tokens.zero_gain_share, 2),
+        "target tokens": tokens["target_tokens"],
+        "zero-gain tokens": tokens["zero_gain_tokens"],
+        "zero-gain tokens, %": round(100 * tokens["zero_gain_share"], 2),
     }
 
 

@@ -17,15 +17,8 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from bench.config import plugins
-from bench.config.toml import (
-    Card,
-    check_card,
-    check_setting,
-    default_settings,
-    read_toml,
-    setting_paths,
-    similar_path,
-)
+from bench.config.fields import check_setting, default_settings, setting_paths, similar_path
+from bench.config.toml import Card, check_card, read_toml
 from bench.errors import BenchError
 from bench.hashing import Plain
 
