@@ -199,6 +199,16 @@ class ConfigurationTrainable(tune.Trainable):
         is_last = self.num_steps == len(self.search.amounts)
         return report | {self.search.setup.metric: value, "done": is_last}
 
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, int]:
+        """Save the number of evaluations; what they computed is in the store."""
+        del checkpoint_dir
+        return {"num_steps": self.num_steps}
+
+    def load_checkpoint(self, checkpoint: dict[str, int] | None) -> None:
+        """Continue after the saved number of evaluations."""
+        assert checkpoint is not None
+        self.num_steps = checkpoint["num_steps"]
+
     def _read_value(self, trial: Trial) -> tuple[float | None, float, int]:
         result = find_result(self.options.results, trial.id)
         assert result is not None

@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeAlias
 from bench.config import plugins
 from bench.config.cards import BoardRow, Rows
 from bench.config.fields import check_setting
-from bench.config.fields import check_setting
 from bench.config.settings import build_method, overrides_for, resolve_settings, setting_layers
 from bench.config.toml import Override
 from bench.errors import BenchError
