@@ -22,7 +22,7 @@ from bench.cli import tune as command
 from bench.config.cards import BoardCard, BoardRow
 from bench.config.toml import check_card, parse_override
 from bench.errors import BenchError
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.trials import Board, board_trials
 from bench.tuning.pages import to_toml
 from bench.tuning.search import Search, SearchSetup, plan_search
@@ -201,7 +201,7 @@ def test_amounts_multiply_up_to_the_full_resource(here, rounds, space, amounts) 
 def splits(trials: Sequence[Any]) -> dict[str, set[str]]:
     """Keys of the draws of each split, over all stages that trials need."""
     found: dict[str, set[str]] = {}
-    for stage in build(trials).stages.values():
+    for stage in build_graph(trials).stages.values():
         if stage.kind == "draw":
             found.setdefault(str(stage.args["split"]), set()).add(stage.key)
     return found
@@ -236,7 +236,7 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
     ((_, board),) = board_trials(Board(name="t", card=card), ks=(5,))
     assert splits([board])["train"] == split_keys["train"]
     trained = {"sasrec", "sft", "preference", "pairs", "generate"} - {"generate"}
-    theirs = {key for key, stage in build([board]).stages.items() if stage.kind in trained}
+    theirs = {key for key, stage in build_graph([board]).stages.items() if stage.kind in trained}
     ours = {key for key, stage in build(trials[:1]).stages.items() if stage.kind in trained}
     assert ours == theirs
     assert bool(ours) == (method != "peak")
@@ -255,7 +255,7 @@ def test_fewer_rounds_are_the_beginning_of_more(here: Path) -> None:
     keys = [
         {
             key
-            for key, stage in build([search.plan_trial({}, amount)]).stages.items()
+            for key, stage in build_graph([search.plan_trial({}, amount)]).stages.items()
             if stage.kind in kinds
         }
         for amount in search.amounts

@@ -22,7 +22,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.trials import Trial
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
@@ -67,7 +67,7 @@ def run_search(
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # failed trials report no metric
     options = dataclasses.replace(options, quiet=True)
     present = search.plan_trial({}, search.amounts[-1])
-    stages = list(build([present]).stages.values())
+    stages = list(build_graph([present]).stages.values())
     fetch_raw_files(stages, options)
     executor = RayExecutor(address=address, num_cpus=num_cpus)  # starts Ray as every run does
     started, interrupted = time.time(), False

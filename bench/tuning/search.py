@@ -22,7 +22,7 @@ from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan import Data, Model, evaluate, language_model
-from bench.plan.trials import DEFAULT_KS, Trial, dataset
+from bench.plan.trials import DEFAULT_KS, Trial, compose_data
 from bench.tuning.space import Space, round_settings
 
 TRIAL_SEED = 0
@@ -178,7 +178,7 @@ def plan_search(setup: SearchSetup, space: Space) -> Search:
     """
     settings = _resolve_present(setup, space)
     rows = _resolve_rows(setup)
-    data, notes = dataset(
+    data, notes = compose_data(
         setup.dataset, rows=rows, data_seed=DATA_SEED, strict=False, data_dir=setup.data_dir
     )
     model = None
