@@ -237,7 +237,7 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
     assert splits([board])["train"] == split_keys["train"]
     trained = {"sasrec", "sft", "preference", "pairs", "generate"} - {"generate"}
     theirs = {key for key, stage in build_graph([board]).stages.items() if stage.kind in trained}
-    ours = {key for key, stage in build(trials[:1]).stages.items() if stage.kind in trained}
+    ours = {key for key, stage in build_graph(trials[:1]).stages.items() if stage.kind in trained}
     assert ours == theirs
     assert bool(ours) == (method != "peak")
 

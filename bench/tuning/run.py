@@ -83,9 +83,12 @@ def run_search(
             tuner.fit()
         except KeyboardInterrupt:
             interrupted = True
+        results = tuner.get_results()
         configurations = tuple(
-            _read_configuration(search, number, result, started=started, interrupted=interrupted)
-            for number, result in enumerate(tuner.get_results(), start=1)
+            _read_configuration(
+                search, number + 1, results[number], started=started, interrupted=interrupted
+            )
+            for number in range(len(results))
         )
     finally:
         executor.close()
@@ -164,7 +167,7 @@ def _make_searcher(search: Search) -> SearchAlgorithm | Searcher:
 class ConfigurationTrainable(tune.Trainable):
     """Evaluates one configuration, one amount of the resource per step."""
 
-    def setup(
+    def setup(  # type: ignore[override]  (`tune.with_parameters` passes the rest)
         self,
         config: dict[str, Any],
         search: Search,
