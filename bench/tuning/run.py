@@ -167,14 +167,14 @@ def _make_searcher(search: Search) -> SearchAlgorithm | Searcher:
 class ConfigurationTrainable(tune.Trainable):
     """Evaluates one configuration, one amount of the resource per step."""
 
-    def setup(  # type: ignore[override]  (`tune.with_parameters` passes the rest)
+    def setup(  # type: ignore[override]
         self,
         config: dict[str, Any],
         search: Search,
         options: RunOptions,
         time_limit: float | None,
     ) -> None:
-        """Keep what the evaluations need."""
+        """Keep what the evaluations need; `tune.with_parameters` passes it."""
         self.search, self.options, self.time_limit = search, options, time_limit
         self.reset_config(config)
 
