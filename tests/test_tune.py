@@ -168,7 +168,7 @@ def test_dotted_paths_in_a_file_are_settings(here: Path) -> None:
         ({"choice": [1, 2]}, 2, 3),
         ({"uniform": [0.0, 1.0]}, 0.5, 2.0),
         ({"loguniform": [1e-4, 1e-1]}, 1e-2, 1.0),
-        ({"randint": [1, 4]}, 3, 4),
+        ({"randint": [1, 4]}, 3, 9),
         ({"quniform": [0.0, 1.0, 0.25]}, 0.75, 2.0),
     ],
 )
