@@ -83,12 +83,9 @@ def run_search(
             tuner.fit()
         except KeyboardInterrupt:
             interrupted = True
-        results = tuner.get_results()
         configurations = tuple(
-            _read_configuration(
-                search, number + 1, results[number], started=started, interrupted=interrupted
-            )
-            for number in range(len(results))
+            _read_configuration(search, number, result, started=started, interrupted=interrupted)
+            for number, result in enumerate(_sort_results(search, tuner.get_results()), start=1)
         )
     finally:
         executor.close()
@@ -240,6 +237,17 @@ class ProgressPrinter(tune.Callback):
             else f"{self.metric} {result[self.metric]:.4f}"
         )
         print(f"Configuration {number}{amount}: {text}", file=sys.stderr, flush=True)
+
+
+def _sort_results(search: Search, grid: tune.ResultGrid) -> list[tune.Result]:
+    """Return the results with the present configuration first, then by their start."""
+
+    def rank(result: tune.Result) -> tuple[bool, float, str]:
+        history = result.metrics_dataframe
+        started = float("inf") if history is None else float(history["timestamp"].min())
+        return result.config != search.present, started, str(result.path)
+
+    return sorted((grid[index] for index in range(len(grid))), key=rank)
 
 
 def _read_configuration(
