@@ -57,7 +57,7 @@ class Method:
     """Ranks by position."""
     folder: str = ""
     def plan(self, data, model, seed):
-        return Plan(final=rank(data.test, scorer="scripted:fit", train=data.train, settings={}))
+        return Plan(ranking=rank(data.test, scorer="scripted:fit", train=data.train, settings={}))
 '''
 
 
