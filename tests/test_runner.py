@@ -128,7 +128,7 @@ def test_nan_scores_are_an_error_with_the_case_named(
 ) -> None:
     (commands / "0").write_text("nan")
     summary = run_trials(tmp_path, plan_trials(commands, seeds=1), executor)
-    assert "no finite number for case 0" in next(iter(summary.failed.values()))
+    assert "not finite for test case 0" in next(iter(summary.failed.values()))
 
 
 def test_out_of_memory_is_retried_with_half_the_micro_batch(
