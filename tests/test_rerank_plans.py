@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from test_lists import RULES, made, raw_data
+from test_lists import RULES, make_prepared, raw_data
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Lists, Rows
@@ -69,7 +69,7 @@ def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
 
 
 def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path) -> None:
-    known = made()
+    known = make_prepared()
     prepared_lists.write(known, tmp_path)
     held_out = pretrain._held_out_users(tmp_path)
     parts = dict(zip(known.user_ids, known.parts, strict=True))
@@ -81,7 +81,7 @@ def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path
 
 
 def test_a_fraction_of_the_items_may_have_no_text(tmp_path: Path) -> None:
-    lists = made()
+    lists = make_prepared()
     vectors = np.ones((len(lists.item_ids), 3), dtype=np.float32)
     listed = np.unique(lists.items)
     vectors[listed[: len(listed) // 4]] = 0
@@ -202,7 +202,7 @@ def test_an_optional_file_is_left_out_if_only_it_is_missing(
 
 
 def test_a_part_of_the_users_keeps_all_of_their_lists() -> None:
-    whole = made()
+    whole = make_prepared()
     assert limit_users(whole, dict.fromkeys(prepared_lists.PARTS), seed=0) is whole
     most = {"train": 5, "valid": 2, "test": 100}
     part = limit_users(whole, most, seed=0)
@@ -246,7 +246,7 @@ def test_brands_and_profiles_are_kept_in_files(tmp_path: Path) -> None:
 
 
 def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
-    source, rows = made(), made().rows("test")
+    source, rows = make_prepared(), make_prepared().rows("test")
     for name in ("lists", "scores", "out"):
         (tmp_path / name).mkdir()
     prepared_lists.write(source, tmp_path / "lists")

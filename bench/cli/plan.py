@@ -149,9 +149,9 @@ def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -
     total = ahead.predict_seconds(cpus=cpus, gpus=gpus)
     chain = ahead.find_critical_path()
     work = format_seconds(ahead.work_seconds)
-    longest = format_seconds(sum(one for _, one in chain))
+    critical = format_seconds(sum(one for _, one in chain))
     print(f"Estimate: about {format_seconds(total)} on {_machine(cpus, gpus)}, for {work} of work; "
-          f"never under {longest}.")  # fmt: skip
+          f"never under {critical}.")  # fmt: skip
     shares = [
         f"{name} {100 * part / ahead.work_seconds:.0f} % ({ahead.stages_by_basis[name]} stages)"
         for name, part in ahead.seconds_by_basis.items()
