@@ -14,8 +14,8 @@ from scipy.stats import chisquare
 from stage_runs import run_stage
 
 from bench.data import prepared
+from bench.data.assets import encoder_checksums
 from bench.data.catalog import Catalog
-from bench.data.encoders import encoder_checksums
 from bench.data.negatives import (
     choose_random_rows,
     number_titles,
