@@ -239,7 +239,7 @@ def generated(folder: Path, texts: Sequence[Sequence[str]]) -> Path:
 
 
 def of_rows(folders: dict[str, Path]) -> tuple[list[int], list[str]]:
-    rows = prepared.read_rows(folders["rows"])
+    rows = prepared.load_rows(folders["rows"])
     targets = prepared.read(folders["data"]).windows(rows).targets
     return rows.tolist(), [TITLES[target].replace('"', "'") for target in targets]
 
