@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from filelock import Timeout
 from scripted_runs import plan_trials, run_trials
+from stage_runs import make_config
 from test_estimate import plan_graph
 from typer.testing import CliRunner
 
@@ -21,7 +22,7 @@ from bench.cli.app import app
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.plan import Stage
-from bench.plan.graph import Unit, build
+from bench.plan.graph import Unit, build_graph
 from bench.results.schema import find_result
 from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
@@ -110,7 +111,7 @@ class TestTwoDrivers:
     def test_a_task_without_a_run_waits(self, tmp_path: Path) -> None:
         (trial,) = plan_trials(rows=("popularity",), seeds=1)
         store = Store(tmp_path)
-        stages = tuple(build([trial]).stages.values())
+        stages = tuple(build_graph([trial]).stages.values())
         unit = Unit(stages=stages, parents=frozenset())
         task = make_task(unit, store=tmp_path, job=Job(out=tmp_path))
         begun = threading.Event()
@@ -130,8 +131,8 @@ class TestTwoDrivers:
 class TestResourceRequests:
     def stage(self, seed: int, gpus: float = 1.0) -> Stage:
         args = {"recipe": {"seed": seed, "epochs": 2}}
-        base = Stage(kind="draw", args={"seed": 0})
-        return Stage(kind="sasrec", args=args, inputs={"data": base}, gpus=gpus)
+        base = Stage(kind="draw", config=make_config(seed=0))
+        return Stage(kind="sasrec", config=make_config(**args), inputs={"data": base}, gpus=gpus)
 
     def keep(self, store: Store, stage: Stage, **peaks: float) -> None:
         for source in stage.inputs.values():
@@ -156,7 +157,7 @@ class TestResourceRequests:
         request = self.estimate(store, self.stage(1))
         # 1.1 × 20,000 MiB and 600 for CUDA itself are 28.25 % of 80,000.
         assert (request.gpus, request.memory_mib) == (0.29, 900.0)
-        other = Stage(kind="sasrec", args={"recipe": {"seed": 1, "epochs": 3}}, gpus=1.0)
+        other = Stage(kind="sasrec", config=make_config(recipe={"seed": 1, "epochs": 3}), gpus=1.0)
         assert self.estimate(store, other).gpus == 1.0
         assert self.estimate(store, self.stage(1), other).gpus == 1.0
         assert self.estimate(store, self.stage(1, gpus=0.0)).gpus == 0.0

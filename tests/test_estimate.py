@@ -10,30 +10,36 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_runs import make_config
 
 from bench.config.cards import Rows
 from bench.plan import Stage
-from bench.plan.graph import Graph, build, missing, units
+from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.store import Store
 
-MODEL = Stage(kind="hub", args={"name": "small"})
-LARGE = Stage(kind="hub", args={"name": "large"})
+MODEL = Stage(kind="hub", config=make_config(name="small"))
+LARGE = Stage(kind="hub", config=make_config(name="large"))
 
 
 def draw(num: int | None, seed: int = 0) -> Stage:
-    return Stage(kind="draw", args={"num": num, "seed": seed})
+    return Stage(kind="draw", config=make_config(num=num, seed=seed))
 
 
 def sft(rows: Stage, *, model: Stage = MODEL, gpus: float = 0.0, **args: Any) -> Stage:
     defaults = {"epochs": 1, "threads": 1, "seed": 0, **args}
-    return Stage(kind="sft", args=defaults, inputs={"rows": rows, "backbone": model}, gpus=gpus)
+    return Stage(
+        kind="sft",
+        config=make_config(**defaults),
+        inputs={"rows": rows, "backbone": model},
+        gpus=gpus,
+    )
 
 
 def plan_graph(*finals: Stage) -> Graph:
-    return build(
+    return build_graph(
         Trial(
             method=str(number),
             dataset="d",
@@ -102,7 +108,7 @@ def test_other_sizes_are_scaled_by_rows_and_epochs(store: Store) -> None:
 
 def test_a_sample_is_never_larger_than_what_it_is_drawn_from(store: Store) -> None:
     def small(num: int) -> Stage:
-        return Stage(kind="sample", args={"num": num}, inputs={"rows": draw(20)})
+        return Stage(kind="sample", config=make_config(num=num), inputs={"rows": draw(20)})
 
     commit(store, sft(small(10)), 40.0)
     assert estimate(store, sft(small(500)))[0] == 80.0
@@ -120,7 +126,7 @@ def test_a_kind_that_was_never_timed_is_reported(store: Store) -> None:
     assert estimate(store, sft(draw(10))) == (0.0, "never")
     commit(store, draw(10), 1.0)
     forecast = forecast_run(
-        units(graph := plan_graph(sft(draw(10))), graph.stages), Timings([store], graph)
+        divide_into_units(graph := plan_graph(sft(draw(10))), graph.stages), Timings([store], graph)
     )
     assert forecast.never_timed == {"hub": 1, "sft": 1}
     assert forecast.work_seconds == 1.0
@@ -136,8 +142,8 @@ def test_loading_is_added_on_average(store: Store) -> None:
 def test_stored_stages_take_no_time(store: Store) -> None:
     commit(store, sft(draw(10)), 40.0)
     graph = plan_graph(sft(draw(10)))
-    todo = missing(graph, lambda stage: store.has(stage.kind, stage.key))
-    forecast = forecast_run(units(graph, todo), Timings([store], graph))
+    todo = find_missing(graph, lambda stage: store.has(stage.kind, stage.key))
+    forecast = forecast_run(divide_into_units(graph, todo), Timings([store], graph))
     assert (
         forecast.work_seconds,
         forecast.predict_seconds(cpus=1),
@@ -149,7 +155,7 @@ def test_another_store_gives_timings(store: Store, tmp_path: Path) -> None:
     commit(store, sft(draw(10)), 40.0)
     graph = plan_graph(sft(draw(10)))
     here = Store(tmp_path / "empty")
-    forecast = forecast_run(units(graph, graph.stages), Timings([store, here], graph))
+    forecast = forecast_run(divide_into_units(graph, graph.stages), Timings([store, here], graph))
     assert forecast.predict_seconds(cpus=1) == 42.0
     assert forecast.seconds_by_basis == {"same stage": 42.0}
 
@@ -160,7 +166,7 @@ def plan_on_gpus(store: Store) -> Forecast:
     for final in finals:
         commit(store, final, 10.0)
     graph = plan_graph(*finals)
-    return forecast_run(units(graph, graph.stages), Timings([store], graph))
+    return forecast_run(divide_into_units(graph, graph.stages), Timings([store], graph))
 
 
 def test_more_gpus_buy_time_until_the_critical_path(store: Store) -> None:

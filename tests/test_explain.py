@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stage_runs import make_config
 from test_estimate import commit_under, plan_graph
 
 from bench import cli
 from bench.plan import Stage
+from bench.plan.item_stages import RankConfig
 from bench.runner.explain import StageExplanation, explain
 from bench.runner.store import Store
 
@@ -23,11 +24,13 @@ def store(tmp_path: Path) -> Store:
 
 def prepare(**args: Any) -> Stage:
     defaults = {"name": "d", "card": {"filters": {"min_rating": 3}}, "checksums": {"ratings": "a"}}
-    return Stage(kind="prepare", args={**defaults, **args})
+    return Stage(kind="prepare", config=make_config(**defaults | args))
 
 
 def draw(data: Stage, **args: Any) -> Stage:
-    return Stage(kind="draw", args={"num": 10, "seed": 0, **args}, inputs={"data": data})
+    return Stage(
+        kind="draw", config=make_config(**{"num": 10, "seed": 0, **args}), inputs={"data": data}
+    )
 
 
 def keep(store: Store, *stages: Stage, key: str = "", code: bool = True, **more: Any) -> None:
@@ -84,7 +87,7 @@ def test_inputs_differ(store: Store) -> None:
     keep(store, old, new, draw(old))
     reason = f"The input data differs: prepare {new.key[:8]}, not {old.key[:8]}."
     assert last(store, draw(new)).reasons == (reason,)
-    joined = Stage(kind="draw", args=draw(old).args, inputs={"more": new})
+    joined = Stage(kind="draw", config=draw(old).config, inputs={"more": new})
     assert last(store, joined).reasons == (
         f"The input more is new: prepare {new.key[:8]}.",
         "The input data was removed.",
@@ -110,9 +113,11 @@ def test_code_differs_in_named_modules(store: Store) -> None:
 
 
 def test_a_plug_ins_module_is_among_its_code() -> None:
-    stage = Stage(kind="rank", args={"scorer": "random:fit"}, functions=("random:fit",))
+    stage = Stage(
+        kind="rank", config=RankConfig(scorer="random:fit", settings={}, depth=1, threads=1)
+    )
     assert {"random", "bench.stages.rank"} <= stage.code.keys()
-    assert stage.code != dataclasses.replace(stage, functions=()).code
+    assert "random" not in Stage(kind="rank").code
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stage_runs import make_config
 
 from bench.config.cards import BoardCard, BoardRow
 from bench.data import prepared
@@ -22,7 +23,7 @@ from bench.plan import (
     prepare_data,
     select_ranking,
 )
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.selection import SelectConfig
 from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking, write_ranking
@@ -117,7 +118,7 @@ def test_a_list_shorter_than_the_metric_asks_is_refused(root: Path) -> None:
 
 
 def stages(names: str) -> dict[str, Stage]:
-    return {name: Stage(kind="rank", args={"scorer": name}) for name in names}
+    return {name: Stage(kind="rank", config=make_config(scorer=name)) for name in names}
 
 
 def test_the_key_holds_candidates_their_order_and_the_metric() -> None:
@@ -191,6 +192,6 @@ def test_a_plan_that_chooses_equals_the_plan_of_what_it_chose(
     ]
     assert choice["chosen"] == "1"
     # The choice reads validation cases; test cases enter by the candidates' rankings alone.
-    graph = build(trials[:1])
+    graph = build_graph(trials[:1])
     (stage,) = [one for one in graph.stages.values() if one.kind == "select"]
     assert stage.inputs["cases"].args["split"] == "valid"

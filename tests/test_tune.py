@@ -26,7 +26,7 @@ from bench.cli import tune as command
 from bench.config.cards import BoardCard, BoardRow
 from bench.config.toml import check_card, parse_override
 from bench.errors import BenchError
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.trials import Board, board_trials
 from bench.tuning.asha import Look, Standing, rungs, standings
 from bench.tuning.pages import toml_value
@@ -80,7 +80,7 @@ class Method:
 
     def plan(self, data, model, seed):
         own = {"power": self.power, "rounds": self.rounds, "folder": self.folder}
-        return Plan(final=rank(data.test, scorer="peak:fit", train=data.train, settings=own))
+        return Plan(ranking=rank(data.test, scorer="peak:fit", train=data.train, settings=own))
 '''
 
 
@@ -161,8 +161,8 @@ def test_log_uniform_gives_each_decade_its_share() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence", "hint"),
     [
-        ("[space]\npowr = { choices = [1.0] }", "no setting 'powr'", "'power'"),
-        ("[space]\npower = { choices = ['x'] }", "power = 'x' is not of type float", ""),
+        ("[space]\npowr = { choices = [1.0] }", "no setting 'powr'", "power"),
+        ("[space]\npower = { choices = ['x'] }", "power = 'x' is not valid", ""),
         ("[space]\npower = { choices = [] }", "space.power.choices", ""),
         ("[space]\npower = { uniform = [2.0, 1.0] }", "must be less than the second", ""),
         ("[space]\npower = { log_uniform = [0.0, 1.0] }", "numbers above 0", ""),
@@ -171,7 +171,7 @@ def test_log_uniform_gives_each_decade_its_share() -> None:
         ("[space]\npower = { choice = [1.0] }", "unknown key 'space.power.choice'", "'choices'"),
         ("[space]\n", "space: Dictionary should have at least 1 item", ""),
         ("resource = 'rouns'\n[space]\npower = { choices = [1.0] }", "no setting 'rouns'",
-         "'rounds'"),
+         "rounds"),
         ("resource = 'name'\n[space]\npower = { choices = [1.0] }", "name is no whole number", ""),
         ("[space]\nrounds = { integers = [1, 9] }", "rounds is the resource", "Leave one out"),
     ],
@@ -280,7 +280,7 @@ def test_the_end_does_not_depend_on_the_order_in_which_looks_end(
 def splits(trials: Sequence[Any]) -> dict[str, set[str]]:
     """Keys of the draws of each split, over all stages that trials need."""
     found: dict[str, set[str]] = {}
-    for stage in build(trials).stages.values():
+    for stage in build_graph(trials).stages.values():
         if stage.kind == "draw":
             found.setdefault(str(stage.args["split"]), set()).add(stage.key)
     return found
@@ -295,7 +295,7 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
     own = {
         "peak": "power = { choices = [1.0, 2.0] }",
         "sasrec": "hidden = { choices = [8, 16] }",
-        "sprec": "beta = { choices = [0.1, 0.2] }",
+        "sprec": "'preference.beta' = { choices = [0.1, 0.2] }",
         "d3": "alpha = { choices = [0.5, 1.0] }",
     }[method]
     (here / "s.toml").write_text(f"resource = ''\n[space]\n{own}\n")
@@ -314,18 +314,19 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
     ((_, board),) = board_trials(Board(name="t", card=card), ks=(5,))
     assert splits([board])["train"] == found["train"]
     trained = {"sasrec", "sft", "preference", "pairs", "generate"} - {"generate"}
-    theirs = {key for key, stage in build([board]).stages.items() if stage.kind in trained}
-    ours = {key for key, stage in build(trials[:1]).stages.items() if stage.kind in trained}
+    theirs = {key for key, stage in build_graph([board]).stages.items() if stage.kind in trained}
+    ours = {key for key, stage in build_graph(trials[:1]).stages.items() if stage.kind in trained}
     assert ours == theirs
     assert bool(ours) == (method != "peak")
 
 
 def test_a_rung_of_rounds_is_the_beginning_of_the_next(here: Path) -> None:
     (here / "s.toml").write_text(
-        "resource = 'rounds'\nfactor = 2\n[space]\nbeta = { choices = [0.1, 0.2] }\n"
+        "resource = 'num_rounds'\nfactor = 2\n[space]\n"
+        "'preference.beta' = { choices = [0.1, 0.2] }\n"
     )
     asked = setup(
-        method="sprec", model="tiny", num=2, overrides=[parse_override("rounds=3")]
+        method="sprec", model="tiny", num=2, overrides=[parse_override("num_rounds=3")]
     )  # fmt: skip
     search = plan_search(asked, space_of("sprec", here / "s.toml"))
     assert search.rungs == (1, 2, 3)
@@ -333,7 +334,7 @@ def test_a_rung_of_rounds_is_the_beginning_of_the_next(here: Path) -> None:
     keys = [
         {
             key
-            for key, stage in build([search.trials[Look(1, rung)]]).stages.items()
+            for key, stage in build_graph([search.trials[Look(1, rung)]]).stages.items()
             if stage.kind in kept
         }
         for rung in range(3)
@@ -356,7 +357,7 @@ def test_a_rung_of_rounds_is_the_beginning_of_the_next(here: Path) -> None:
 def test_a_setup_that_does_not_fit_gets_one_sentence(
     here: Path, changed: dict[str, Any], sentence: str
 ) -> None:
-    (here / "s.toml").write_text('resource = ""\n[space]\nsft_batch = { choices = [8] }\n')
+    (here / "s.toml").write_text('resource = ""\n[space]\n"sft.batch_size" = { choices = [8] }\n')
     own = space_of("bigrec", here / "s.toml") if changed.get("method") else space_of("peak")
     with pytest.raises(BenchError) as told:
         plan_search(setup(**changed), own)

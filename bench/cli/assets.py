@@ -169,11 +169,11 @@ def _hub_cache(into: Path | None) -> Path:
 def _planned(asked: o.Asked, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
     """Return the stages of a run, and one sentence per thing that a bundle cannot contain."""
     from bench.cli.selection import cells, distinct, select
-    from bench.plan.graph import build
+    from bench.plan.graph import build_graph
     from bench.runner.offline.needs import list_user_files
 
     trials: list[Trial] = distinct(cells(select(asked), data_dir=data_dir))
-    stages = list(build(trial for trial in trials if not trial.problem).stages.values())
+    stages = list(build_graph(trial for trial in trials if not trial.problem).stages.values())
     problems = [f"{one.id} cannot be planned: {one.problem}" for one in trials if one.problem]
     return stages, [*list_user_files(stages), *problems]
 

@@ -109,7 +109,7 @@ def _needed(
     Raises:
         BenchError: A board or a result cannot be read, so that nobody knows what it needs.
     """
-    from bench.plan.graph import build
+    from bench.plan.graph import build_graph
     from bench.results.schema import read_result
     from bench.runner.offline.needs import get_cache_path, list_assets
 
@@ -118,7 +118,7 @@ def _needed(
     notes = []
     for selection in (one for folder in results for one in _boards(folder)):
         trials = _planned(selection, data_dir)
-        stages = build(trial for trial in trials if not trial.problem).stages
+        stages = build_graph(trial for trial in trials if not trial.problem).stages
         keys |= stages.keys()
         places |= {
             get_cache_path(asset.file) for asset in list_assets(stages.values()) if asset.file

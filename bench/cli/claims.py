@@ -43,7 +43,7 @@ def claims(
     names = [paper] if paper is not None else sorted(find_claim_files())
     papers = {name: load_claims(name) for name in names}
     selected = _select(papers, board)
-    numbers = published.load()
+    numbers = published.load_published()
     tests = _make_tests([claim.boards for _, claim in selected], results)
     judged = [
         (
@@ -57,7 +57,11 @@ def claims(
         print(json.dumps({"claims": [_to_json(*claim) for claim in judged]}, indent=2))
         return
     for name, card in papers.items():
-        texts = [_to_text(*verdicts) for owner, *verdicts in judged if owner == name]
+        texts = [
+            _to_text(by_paper, by_results)
+            for owner, by_paper, by_results in judged
+            if owner == name
+        ]
         if texts:
             print("\n\n".join([f"{card.title}\n", *texts]), end="\n\n")
     print(textwrap.fill(CLAIM_TESTS, WIDTH))

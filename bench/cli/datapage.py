@@ -60,7 +60,7 @@ def counts(
         dataset: counts_of(dataset, store, data_dir, offline, model)
         for dataset in dict.fromkeys(row.dataset for row in card.rows)
     }
-    table = compare(name, card, published.load(), found)
+    table = compare(name, card, published.load_published(), found)
     written = render_counts(table, out)
     if as_json:
         print(json.dumps(_content(table), indent=2))

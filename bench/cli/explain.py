@@ -38,14 +38,14 @@ def explain(
 
     Without a suite, board or method it is looked for among the boards that were run.
     """
-    from bench.plan.graph import build
+    from bench.plan.graph import build_graph
     from bench.runner.explain import explain as explain_stages
     from bench.runner.store import Store
 
     chosen = _chosen(_planned(asked, results, data_dir), trial, seed)
     if chosen.problem:
         raise BenchError(f"{chosen.id} cannot run: {chosen.problem}")
-    explained = explain_stages(build([chosen]), Store(store))
+    explained = explain_stages(build_graph([chosen]), Store(store))
     if as_json:
         stages = [dataclasses.asdict(one) for one in explained]
         print(json.dumps({"trial": chosen.id, "stages": stages}, indent=2))

@@ -190,7 +190,7 @@ def _data(
     from bench.cli.materialize import prepare_stage
     from bench.config import plugins
     from bench.data.user_files import parse_files
-    from bench.results.formats.prepared_data import export as write
+    from bench.results.formats.prepared_data import export_data
 
     if not names:
         raise BenchError(f"{form.value} needs a data set.", "See: bench list datasets")
@@ -198,7 +198,7 @@ def _data(
     for name, own in parse_files(files or [], list(dict.fromkeys(names))).items():
         prepared = prepare_stage(name, place, own)[1]
         nouns = plugins.dataset_card(name).nouns
-        written += write(prepared, form.value, folder, name=name, nouns=nouns)
+        written += export_data(prepared, form.value, folder, name=name, nouns=nouns)
     return written
 
 
@@ -222,13 +222,13 @@ def _trec(
     written = []
     for path in rankings:
         stem = path.name.split(".")[0]
-        written += _pair(folder / stem, *trec.of_file(read_ranking(path), stem))
+        written += _pair(folder / stem, *trec.convert_file(read_ranking(path), stem))
     if boards or not rankings:
         found = _found(_boards(boards, results), results, only_ok=True)
         data = _prepared({result.dataset for result in found}, place, files)
         for result in found:
             table = read_cases(results, result.trial)
-            texts = trec.of_result(result, table, data[result.dataset])
+            texts = trec.convert_result(result, table, data[result.dataset])
             written += _pair(folder / result.trial, *texts)
     return written
 
@@ -242,11 +242,11 @@ def _prepared(names: set[str], place: Place, files: Sequence[str] | None) -> dic
 
 
 def _pair(path: Path, run: str, qrels: str) -> list[Path]:
-    from bench.files import write_whole
+    from bench.files import write_atomic
 
     paths = [path.with_name(f"{path.name}.{ending}") for ending in ("run", "qrels")]
     for one, text in zip(paths, (run, qrels), strict=True):
-        write_whole(one, text.encode())
+        write_atomic(one, text.encode())
     return paths
 
 
@@ -254,8 +254,8 @@ def _every_eval_ever(
     planned: Planned, folder: Path, results: Path, by: str, relationship: Relationship
 ) -> list[Path]:
     from bench.config import plugins
-    from bench.files import write_whole
-    from bench.results.formats.every_eval_ever import Source, record
+    from bench.files import write_atomic
+    from bench.results.formats.every_eval_ever import Source, build_record
     from bench.results.schema import read_cases
 
     known = plugins.card_paths("datasets")
@@ -268,7 +268,7 @@ def _every_eval_ever(
             homepage=None if card is None else card.homepage,
         )
         when = (results / f"{result.trial}.json").stat().st_mtime
-        place, content = record(result, read_cases(results, result.trial), source, when)
-        write_whole(folder / place, (json.dumps(content, indent=1) + "\n").encode())
+        place, content = build_record(result, read_cases(results, result.trial), source, when)
+        write_atomic(folder / place, (json.dumps(content, indent=1) + "\n").encode())
         written.append(folder / place)
     return written

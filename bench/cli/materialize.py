@@ -47,7 +47,7 @@ def prepare_stage(
     from bench.plan import trials
 
     chosen = link_files(files or {}, plugins.dataset_card(name))
-    stage = trials.prepare_stage(name, place.data_dir, chosen)
+    stage = trials.compose_preparation(name, place.data_dir, chosen)
     return stage, read(_made(stage, place))
 
 

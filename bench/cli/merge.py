@@ -19,22 +19,22 @@ def merge(
     as_json: o.AsJson = False,
 ) -> None:
     """Merge results: equal ones are one, what does not fit is refused and nothing is written."""
-    from bench.results.merge import merge as merge_folders
+    from bench.results.merge import merge_folders
 
     done = merge_folders(folders, into)
     if as_json:
         content = {
-            "trials": done.trials,
-            "copied": done.copied,
-            "twice": done.twice,
+            "trials": done.num_trials,
+            "copied": done.num_copied,
+            "twice": done.num_duplicates,
             "boards": list(done.boards),
-            "left_aside": [str(path) for path in done.aside],
+            "left_aside": [str(path) for path in done.unassigned],
         }
         print(json.dumps(content, indent=2))
         return
     print(
-        f"{done.trials} trials in {into}: {done.copied} copied, {done.twice} there twice. "
-        f"Boards: {', '.join(done.boards) or 'none'}."
+        f"{done.num_trials} trials in {into}: {done.num_copied} copied, {done.num_duplicates} "
+        f"duplicates. Boards: {', '.join(done.boards) or 'none'}."
     )
-    for path in done.aside:
-        print(f"Left where it is, it belongs to no result: {path}")
+    for path in done.unassigned:
+        print(f"Not copied, it belongs to no result: {path}")

@@ -71,17 +71,17 @@ def show_plan(
     as_json: bool,
 ) -> None:
     """Print the plan of trials: as a table for people, or as JSON."""
-    from bench.plan.graph import build, missing, units
+    from bench.plan.graph import build_graph, divide_into_units, find_missing
     from bench.runner.estimate import CPUS_PER_GPU, Timings, forecast_run
     from bench.runner.resources import ResourceEstimator
     from bench.runner.store import Store
 
     store = Store(store_folder)
-    graph = build(trial for trial in trials if not trial.problem)
+    graph = build_graph(trial for trial in trials if not trial.problem)
     stored = stored_keys(graph, store)
     here = set() if fresh else stored
-    todo = missing(graph, lambda stage: stage.key in here)
-    work = units(graph, todo)
+    todo = find_missing(graph, lambda stage: stage.key in here)
+    work = divide_into_units(graph, todo)
     known = Timings([*map(_timed, timings), store], graph)
     # As the loop does it: by what was measured on a GPU, else by the cards.
     measured = None
@@ -149,9 +149,9 @@ def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -
     total = ahead.predict_seconds(cpus=cpus, gpus=gpus)
     chain = ahead.find_critical_path()
     work = format_seconds(ahead.work_seconds)
-    longest = format_seconds(sum(one for _, one in chain))
+    critical = format_seconds(sum(one for _, one in chain))
     print(f"Estimate: about {format_seconds(total)} on {_machine(cpus, gpus)}, for {work} of work; "
-          f"never under {longest}.")  # fmt: skip
+          f"never under {critical}.")  # fmt: skip
     shares = [
         f"{name} {100 * part / ahead.work_seconds:.0f} % ({ahead.stages_by_basis[name]} stages)"
         for name, part in ahead.seconds_by_basis.items()

@@ -16,9 +16,9 @@ from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.config.toml import Override, check_card, parse_override
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.metrics.registry import DEFAULT_METRICS
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 CUSTOM = "custom"
 CUSTOM_BUDGET = "nano"
@@ -171,7 +171,7 @@ def parse_rows(text: str) -> Rows:
 def cells(selection: Selection, *, data_dir: Path | None = None) -> list[tuple[Board, Cells]]:
     """Plan every board of a selection."""
     methods = {row.method for board in selection.boards for row in board.card.rows}
-    ks = all_ks(selection.boards)
+    ks = collect_ks(selection.boards)
     return [
         (
             board,
@@ -206,14 +206,14 @@ def remember(selection: Selection, results: Path) -> None:
             "model_path": None if selection.model_path is None else str(selection.model_path),
         }
         path = results / RECORDS / f"{board.name}.json"
-        write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+        write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def remember_run(asked: Asked, way: Mapping[str, Any], results: Path) -> None:
     """Write beside the results what the last run was asked, and where it took place."""
     content = {"folder": str(Path.cwd()), "asked": dataclasses.asdict(asked), "way": dict(way)}
     text = json.dumps(content, indent=1, default=str) + "\n"
-    write_whole(results / LAST_RUN, text.encode())
+    write_atomic(results / LAST_RUN, text.encode())
 
 
 def recall_run(results: Path) -> tuple[Path, Asked, dict[str, Any]]:

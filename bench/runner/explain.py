@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from bench.config.scoped_cache import one_state
 from bench.hashing import Plain
 from bench.plan import Stage
-from bench.plan.graph import Graph, missing
+from bench.plan.graph import Graph, find_missing
 from bench.runner.store import Store
 
 State: TypeAlias = Literal["stored", "would run", "not needed"]
@@ -40,7 +40,7 @@ class StageExplanation:
 def explain(graph: Graph, store: Store) -> list[StageExplanation]:
     """Explain every stage of a graph, inputs first."""
     stored = {key for key, stage in graph.stages.items() if store.has(stage.kind, key)}
-    todo = set(missing(graph, lambda stage: stage.key in stored))
+    todo = set(find_missing(graph, lambda stage: stage.key in stored))
     kinds = {graph.stages[key].kind for key in todo}
     metas = [meta for meta in store.entries() if meta["kind"] in kinds]
     explanations = []
