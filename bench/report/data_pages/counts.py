@@ -140,7 +140,6 @@ class CountLine:
 
     label: str
     dataset: str
-    scope: str
     missing: str
     cells: tuple[CountCell, ...]
 
@@ -226,7 +225,6 @@ def _line(
     return CountLine(
         label=row.label,
         dataset=row.dataset,
-        scope=row.scope,
         missing=missing,
         cells=tuple(cells),
     )
