@@ -67,8 +67,7 @@ def ranks(row: str, **names: Any) -> list[int]:
     result = []
     for cell in book.expand_cells(check):
         values = [
-            TABLES.get(book.find_place(one, cell.dataset, cell.metric)).value
-            for one in cell.rows
+            TABLES.get(book.find_place(one, cell.dataset, cell.metric)).value for one in cell.rows
         ]
         result.append(
             predicates.best_rank(values[0], values[1:], higher=is_higher_better(cell.metric))
