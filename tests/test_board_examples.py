@@ -49,7 +49,7 @@ def test_examples_are_the_first_cases_of_the_test_in_titles(done):
     kinds = {stage.kind: stage.key for stage in result.stages}
     data = prepared.read(done.store / "prepare" / kinds["prepare"])
     final = trial.evaluations["final"]
-    samples = prepared.shared_rows(done.store / "draw" / final.inputs["cases"].key)
+    samples = prepared.load_rows(done.store / "draw" / final.inputs["cases"].key)
     titles = data.catalog.titles
     assert [one.case for one in found] == [str(sample) for sample in samples[:3]]
     for one, sample in zip(found, samples, strict=False):

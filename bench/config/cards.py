@@ -106,7 +106,7 @@ class Categories(Card):
     remove: tuple[str, ...] = ()
 
 
-class Lists(Card):
+class ListCard(Card):
     """How lists for re-ranking are made, and what a language model is told of users and items.
 
     Attributes:
@@ -154,7 +154,7 @@ class DatasetCard(Card):
     filters: Filters = Filters()
     split: Split = Split()
     categories: Categories = Categories()
-    lists: Lists | None = None
+    lists: ListCard | None = None
     expected: dict[str, int] = {}
 
     def preparation(self) -> dict[str, Plain]:
