@@ -33,7 +33,8 @@ from bench.hashing import checksum, digest
 from bench.metrics.evaluate import Scores, evaluate
 from bench.plan.trials import Board, Trial
 from bench.report.render import pages
-from bench.report.stats_cache import Kept
+from bench.report.stats_cache import StoredStatistics
+from bench.results.load import load_results
 from bench.results.schema import (
     Cost,
     DataFacts,
@@ -239,15 +240,15 @@ def works(trial: Trial, row: str, rng: np.random.Generator) -> list[StageRecord]
     return [*stages, work("generate", str(trial.seed), row, facts=generated, seconds=60.0)]
 
 
-def render(planned: list[Any], results: Path, out: Path, memory: Kept) -> float:
-    """Read and render everything; returns the seconds."""
-    started = time.perf_counter()
-    known = {board.name: (board, row) for board, row in planned}
-    found = assemble_boards(planned, known, results, memory)
-    for table, ledger in found:
-        pages.render(table, out, ledger)
-    pages.render_index([table for table, _ in found], out)
-    return time.perf_counter() - started
+def render(planned: list[Any], results: Path, out: Path, cache: StoredStatistics) -> float:
+    """Load, assemble and write all boards; returns the seconds that it took."""
+    start = time.perf_counter()
+    stored = load_results(results)
+    tables = assemble_boards(planned, stored, cache)
+    for table in tables:
+        pages.render(table, out, stored)
+    pages.render_index(tables, out)
+    return time.perf_counter() - start
 
 
 def main(folder: Path) -> None:
@@ -259,9 +260,9 @@ def main(folder: Path) -> None:
     num = sum(len(row_trials) for _, row_trials in planned)
     store = folder / "store"
     store.mkdir(parents=True, exist_ok=True)
-    first = render(planned, results, out, Kept(store))
+    first = render(planned, results, out, StoredStatistics(store))
     before = {path: path.read_bytes() for path in sorted(out.rglob("*.*"))}
-    seconds = render(planned, results, out, Kept(store))
+    seconds = render(planned, results, out, StoredStatistics(store))
     assert before == {path: path.read_bytes() for path in sorted(out.rglob("*.*"))}, "same bytes"
     page = (out / "sprec-table1" / "index.html").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

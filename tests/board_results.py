@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from bench.metrics.evaluate import evaluate
 from bench.plan.trials import Board, Trial
 from bench.report.assemble import assemble
 from bench.report.table import Block, BoardTable, Row
+from bench.results.load import load_results
 from bench.results.schema import DataFacts, Evaluation, Result, write_result
 
 METRICS = ("DivRatio@1", "DivRatio@5", "ORRatio@1", "MGU@5", "HR@5", "NDCG@5")
@@ -175,9 +177,15 @@ def full_board(folder: Path) -> BoardTable:
         Line("Broken", reasons=dict.fromkeys(range(3), "CUDA out of memory")),
         Line("Later", unrun=range(3)),
     ]
-    return assemble(
-        *make(folder, lines, title="A <script> & board", datasets=("synthetic", "ml-100k")), folder
-    )
+    made = make(folder, lines, title="A <script> & board", datasets=("synthetic", "ml-100k"))
+    return assemble_from(*made, folder)
+
+
+def assemble_from(
+    board: Board, row_trials: list[tuple[BoardRow, Trial]], folder: Path, **options: Any
+) -> BoardTable:
+    """Assemble a board's table from a folder of results."""
+    return assemble(board, row_trials, load_results(folder), **options)
 
 
 def row(table: BoardTable, name: str, dataset: int = 0) -> Row:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
-from board_results import CATALOG, NUM_CASES, NUM_ITEMS, Line, full_board, make, names, row
+from board_results import CATALOG, NUM_ITEMS, Line, assemble_from, full_board, make, names, row
 
 from bench.data.catalog import Catalog
-from bench.report.assemble import assemble
-from bench.report.format import problems
+from bench.report.format import list_problems
 from bench.report.render.html import render_html
 from bench.report.render.markdown import render_markdown
 from bench.report.render.terminal import render_table
 from bench.report.table import BoardTable
-from bench.results.load import build, common_fingerprint
-from bench.results.schema import find_result, read_cases
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +33,13 @@ def test_best_and_second_follow_the_direction_and_leave_out_rows_without_rank_or
 
 def test_rows_with_the_same_mean_share_the_mark(tmp_path):
     lines = [Line("Base", 0.1), Line("Twin A", 0.7), Line("Twin B", 0.7), Line("Lone", 0.5)]
-    table = assemble(*make(tmp_path, lines, metrics=["HR@5"]), tmp_path)
+    table = assemble_from(*make(tmp_path, lines, metrics=["HR@5"]), tmp_path)
     assert names(table.datasets[0], "HR@5", "best") == ["Twin A", "Twin B"]
     assert names(table.datasets[0], "HR@5", "second") == ["Lone"]
 
 
 def test_a_single_ranked_row_wins_no_contest(tmp_path):
-    table = assemble(*make(tmp_path, [Line("Only", 0.3)]), tmp_path)
+    table = assemble_from(*make(tmp_path, [Line("Only", 0.3)]), tmp_path)
     assert not any(cell.best for cell in row(table, "Only").cells)
     assert "No row could be compared" in table.statistics
 
@@ -59,11 +55,11 @@ def test_the_dagger_stands_only_where_holm_leaves_significance(board):
 
 def test_equal_rows_are_not_significant_and_tied_with_the_best(tmp_path):
     lines = [Line("Base", 0.4), Line("Like", 0.4), Line("Far", 0.95)]
-    table = assemble(*make(tmp_path, lines, metrics=["HR@5"]), tmp_path)
+    table = assemble_from(*make(tmp_path, lines, metrics=["HR@5"]), tmp_path)
     assert row(table, "Like").cell("HR@5").comparison.difference == 0
     assert not row(table, "Like").cell("HR@5").significant
     close = [Line("Base", 0.41), Line("Near", 0.4)]
-    table = assemble(*make(tmp_path / "near", close, metrics=["HR@5"]), tmp_path / "near")
+    table = assemble_from(*make(tmp_path / "near", close, metrics=["HR@5"]), tmp_path / "near")
     worse = next(one for one in table.datasets[0].rows if not one.cell("HR@5").best)
     assert worse.cell("HR@5").tied
     assert "≈" in render_table(table)
@@ -73,7 +69,7 @@ def test_incomplete_seeds_are_counted_and_explained(board):
     better = row(board, "Better")
     assert better.status == "partial"
     cell = better.cell("HR@5")
-    assert (cell.n_seeds, cell.expected_seeds, cell.status) == (2, 3, "partial")
+    assert (cell.num_seeds, cell.expected_seeds, cell.status) == (2, 3, "partial")
     assert [seed for seed, _ in cell.values] == [0, 2]
     for text in (render_table(board), render_markdown(board), render_html(board)):
         assert "2/3 seeds" in text
@@ -94,17 +90,17 @@ def test_missing_rows_say_why(board):
 def test_a_trial_that_cannot_be_planned_and_a_torn_result_have_failed(tmp_path):
     board, cells = make(tmp_path, [Line("Base", 0.2), Line("Torn", 0.5)], seeds=1)
     (tmp_path / f"{cells[1][1].id}.json").write_text("{")
-    table = assemble(board, cells, tmp_path)
+    table = assemble_from(board, cells, tmp_path)
     assert "is not a result" in row(table, "Torn").cell("HR@5").reason
     (tmp_path / f"{cells[1][1].id}.json").unlink()
     unplanned = dataclasses.replace(cells[1][1], problem="There is no data set named 'x'.")
-    table = assemble(board, [cells[0], (cells[1][0], unplanned)], tmp_path)
+    table = assemble_from(board, [cells[0], (cells[1][0], unplanned)], tmp_path)
     assert row(table, "Torn").cell("HR@5").reason == "There is no data set named 'x'."
 
 
 def test_results_on_other_data_are_refused_with_a_sentence(tmp_path):
     lines = [Line("Base", 0.1), Line("Same", 0.5), Line("Stale", 0.9, fingerprint="0" * 64)]
-    table = assemble(*make(tmp_path, lines), tmp_path)
+    table = assemble_from(*make(tmp_path, lines), tmp_path)
     cell = row(table, "Stale").cell("NDCG@5")
     assert (cell.status, cell.mean, cell.comparison) == ("skipped", None, None)
     assert "other data (fingerprint 000000000000, this table ffffffffffff)" in cell.reason
@@ -114,13 +110,13 @@ def test_results_on_other_data_are_refused_with_a_sentence(tmp_path):
 
 def test_other_test_cases_cost_one_row_its_comparison_and_nothing_else(tmp_path):
     lines = [Line("Base", 0.05), Line("Same", 0.6), Line("Short", 0.9, num_cases=50)]
-    table = assemble(*make(tmp_path, lines), tmp_path)
+    table = assemble_from(*make(tmp_path, lines), tmp_path)
     cell = row(table, "Short").cell("NDCG@5")
     assert cell.mean is not None
     assert cell.comparison is None
     assert "lacks 10 of 60 cases" in cell.refusal
     assert row(table, "Same").cell("NDCG@5").significant
-    found = [problem for problem in problems(table.datasets[0]) if problem[0] == "Short"]
+    found = [problem for problem in list_problems(table.datasets[0]) if problem[0] == "Short"]
     assert len(found) == 1, "one sentence for all metrics"
     assert "lacks 10 of 60 cases" in render_html(table)
 
@@ -128,53 +124,17 @@ def test_other_test_cases_cost_one_row_its_comparison_and_nothing_else(tmp_path)
 def test_lost_case_tables_leave_the_values(tmp_path):
     board, cells = make(tmp_path, [Line("Base", 0.1), Line("Good", 0.7)])
     (tmp_path / f"{cells[4][1].id}.cases.parquet").unlink()
-    cell = row(assemble(board, cells, tmp_path), "Good").cell("HR@5")
-    assert cell.n_seeds == 3
+    cell = row(assemble_from(board, cells, tmp_path), "Good").cell("HR@5")
+    assert cell.num_seeds == 3
     assert "cannot be read" in cell.refusal
 
 
 def test_a_metric_that_was_not_measured_is_skipped_and_says_so(tmp_path):
     untracked = Catalog(ids=CATALOG.ids, titles=CATALOG.titles, categories=((),) * NUM_ITEMS)
     lines = [Line("Base", 0.1, catalog=untracked), Line("Good", 0.6, catalog=untracked)]
-    table = assemble(*make(tmp_path, lines), tmp_path)
+    table = assemble_from(*make(tmp_path, lines), tmp_path)
     cell = row(table, "Good").cell("MGU@5")
     assert (cell.status, cell.mean) == ("skipped", None)
     assert "does not track its categories" in cell.reason
     assert row(table, "Good").cell("DivRatio@5").comparison is not None
     assert "does not track its categories" in render_html(table)
-
-
-def test_samples_share_positions_and_mark_what_is_no_item(tmp_path):
-    _, cells = make(tmp_path, [Line("A", 0.3), Line("B", 0.9)], seeds=2)
-    positions: dict[str, int] = {}
-    samples = []
-    for name in ("A", "B"):
-        ids = [trial.id for line, trial in cells if line.name == name]
-        facts = [find_result(tmp_path, one).evaluations["final"] for one in ids]
-        tables = [read_cases(tmp_path, one) for one in ids]
-        samples.append(build(name, [0, 1], facts, tables, positions))
-        for seed, table in enumerate(tables):
-            expected = [[positions.get(item, -1) for item in places] for places in table.items]
-            assert np.array_equal(samples[-1].items[seed], expected)
-    assert samples[0].items.shape == (2, NUM_CASES, 6)
-    assert samples[1].items[0, 1, 5] == -1
-    assert sorted(positions.values()) == list(range(len(positions)))
-
-
-def test_lists_of_unequal_length_end_with_a_mark_of_their_own(tmp_path):
-    _, cells = make(tmp_path, [Line("A", 0.3)], seeds=1)
-    result, table = find_result(tmp_path, cells[0][1].id), read_cases(tmp_path, cells[0][1].id)
-    ragged = np.empty(NUM_CASES, dtype=object)
-    ragged[:] = [list(places) for places in table.items]
-    ragged[2] = ["i1", None]
-    short = type(table)(**{**vars(table), "items": ragged})
-    sample = build("A", [0], [result.evaluations["final"]], [short], positions := {})
-    assert sample.items[0, 2].tolist() == [positions["i1"], -1, -2, -2, -2, -2]
-
-
-def test_the_data_of_most_results_is_the_blocks(tmp_path):
-    _, cells = make(tmp_path, [Line("A", fingerprint="a"), Line("B", fingerprint="b")], seeds=2)
-    results = [find_result(tmp_path, trial.id) for _, trial in cells]
-    assert common_fingerprint(results) == "a"
-    assert common_fingerprint(results[1:]) == "b"
-    assert common_fingerprint([]) == ""

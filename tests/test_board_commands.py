@@ -13,16 +13,15 @@ from types import SimpleNamespace
 
 import pytest
 import typer
-from board_results import Line, make, row, write
+from board_results import Line, assemble_from, make, row, write
 from typer.testing import CliRunner
 
 from bench.cli import options, report, serve, status
 from bench.cli.selection import Selection, remember, select
 from bench.errors import BenchError
 from bench.plan.trials import Board
-from bench.report.assemble import assemble
-from bench.report.format import seconds
-from bench.report.significance import Memory
+from bench.report.format import format_seconds
+from bench.report.significance import StatisticsCache
 from bench.results.schema import find_result, write_result
 
 
@@ -148,7 +147,7 @@ def gone(selection: Selection) -> Selection:
 
 def test_a_method_that_is_gone_costs_its_row_only(run):
     ((board, cells),) = report.plan_leniently(gone(run.selection))
-    table = assemble(board, cells, run.folder)
+    table = assemble_from(board, cells, run.folder)
     cell = row(table, "SASRec").cell("HR@5")
     assert (cell.status, cell.mean) == ("failed", None)
     assert "There is no method named 'sasrek'. Did you mean 'sasrec'?" in cell.reason
@@ -182,7 +181,7 @@ def test_a_result_in_the_wrong_place_is_refused(tmp_path):
     board, cells = make(tmp_path, [Line("Base", 0.1), Line("Other", 0.6)], seeds=1)
     source, target = (tmp_path / f"{trial.id}.json" for _, trial in cells)
     target.write_bytes(source.read_bytes())
-    cell = row(assemble(board, cells, tmp_path), "Other").cell("HR@5")
+    cell = row(assemble_from(board, cells, tmp_path), "Other").cell("HR@5")
     assert cell.status == "failed"
     assert "is the result of another trial" in cell.reason
 
@@ -192,7 +191,7 @@ def test_two_results_for_one_cell_are_refused_and_named(tmp_path):
     line, trial = cells[1]
     other = dataclasses.replace(trial, settings={"row": "Twice", "epochs": 2})
     write(tmp_path, other, Line("Twice", 0.9))
-    table = assemble(board, [*cells, (line, other)], tmp_path)
+    table = assemble_from(board, [*cells, (line, other)], tmp_path)
     cell = row(table, "Twice").cell("HR@5")
     assert (cell.status, cell.mean, cell.expected_seeds) == ("failed", None, 1)
     assert trial.id in cell.reason
@@ -206,27 +205,27 @@ def test_statistics_of_equal_files_are_computed_once(tmp_path):
         result = find_result(tmp_path, trial.id)
         files = {"cases": f"c{number}", "ranking": f"r{number}"}
         write_result(result.model_copy(update={"files": files}), tmp_path)
-    memory: Memory = {}
-    first = assemble(board, cells, tmp_path, memory=memory)
+    memory: StatisticsCache = {}
+    first = assemble_from(board, cells, tmp_path, cache=memory)
     for path in tmp_path.rglob("*.parquet"):
         path.unlink()
-    assert assemble(board, cells, tmp_path, memory=memory) == first
+    assert assemble_from(board, cells, tmp_path, cache=memory) == first
     changed = find_result(tmp_path, cells[0][1].id)
     write_result(changed.model_copy(update={"files": {"cases": "x", "ranking": "y"}}), tmp_path)
-    again = row(assemble(board, cells, tmp_path, memory=memory), "Good").cell("HR@5")
+    again = row(assemble_from(board, cells, tmp_path, cache=memory), "Good").cell("HR@5")
     assert again.comparison is None
     assert "cannot be read" in again.refusal
 
 
 def test_results_without_checksums_are_never_remembered(tmp_path):
     board, cells = make(tmp_path, [Line("Base", 0.1), Line("Good", 0.7)], metrics=["HR@5"])
-    memory: Memory = {}
-    assemble(board, cells, tmp_path, memory=memory)
+    memory: StatisticsCache = {}
+    assemble_from(board, cells, tmp_path, cache=memory)
     assert not memory
 
 
 def test_durations_in_words():
-    assert [seconds(one) for one in (0.01, 0.44, 12.4, 185, 7810)] == [
+    assert [format_seconds(one) for one in (0.01, 0.44, 12.4, 185, 7810)] == [
         "< 0.1 s", "0.4 s", "12 s", "3 min 5 s", "2 h 10 min",
     ]  # fmt: skip
 
@@ -241,7 +240,7 @@ def test_titles_with_anything_in_them_stay_titles(tmp_path):
         "=1+1|`$",
     ]
     lines = [Line(name, 0.2 * place) for place, name in enumerate(strange, start=1)]
-    table = assemble(*make(tmp_path, lines, title="</script><b>", seeds=1), tmp_path)
+    table = assemble_from(*make(tmp_path, lines, title="</script><b>", seeds=1), tmp_path)
     files = {name: page.decode() for name, page in board_pages(table).items()}
     html = files["index.html"]
     assert "<img" not in html

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import typer
+from board_results import assemble_from
 from typer.testing import CliRunner
 
 from bench.cli import report, serve
@@ -16,10 +16,9 @@ from bench.cli.options import Asked
 from bench.cli.run import run as run_command
 from bench.data import prepared
 from bench.errors import BenchError
-from bench.report import costs
-from bench.report.assemble import assemble
-from bench.report.examples import Example, read_examples
+from bench.report.examples import Example, board_examples, read_examples
 from bench.report.render import pages
+from bench.results.load import load_results
 from bench.results.schema import find_result
 from bench.runner.store import Store
 
@@ -57,9 +56,9 @@ def test_examples_are_the_first_cases_of_the_test_in_titles(done):
         assert one.target == titles[data.items[data.target[sample]]]
         start, end = data.start[sample], data.target[sample]
         assert one.history == tuple(titles[item] for item in data.items[start:end][-10:])
-        assert one.written == ""
-        assert one.shown in titles
-    assert len({one.shown for one in found}) == 1, "popularity shows everybody the same"
+        assert one.generated == ""
+        assert one.top_item in titles
+    assert len({one.top_item for one in found}) == 1, "popularity shows everybody the same"
 
 
 def test_without_the_store_there_are_none(done, tmp_path):
@@ -70,20 +69,19 @@ def test_without_the_store_there_are_none(done, tmp_path):
 
 
 def test_only_the_first_seed_of_a_row_tells_them(done):
-    table = assemble(done.board, done.cells, done.results, tested=False)
-    read = costs.read(table, done.results, Store(done.store))
-    assert [len(entry.examples) for entry in read.entries.values()] == [3, 0]
-    assert not any(one.examples for one in costs.read(table, done.results).entries.values())
+    table = assemble_from(done.board, done.cells, done.results, tested=False)
+    examples = board_examples(table, load_results(done.results), Store(done.store))
+    assert {trial: len(cases) for trial, cases in examples.items()} == {done.cells[0][1].id: 3}
 
 
 def test_pages_that_a_run_writes_have_none_and_served_ones_have(done):
     written = (done.out / "smoke" / "index.html").read_text()
     assert '"examples"' not in written
-    assert "<dt>Shown first</dt>" not in written
+    assert "<dt>Recommended first</dt>" not in written
     shown = serve.Pages(ASKED, done.results, done.store)
     assert shown.refresh()
     page = shown.content["smoke/index.html"].decode()
-    assert page.count("<dt>Shown first</dt>") == 3
+    assert page.count("<dt>Recommended first</dt>") == 3
     title = read_examples(find_result(done.results, done.cells[0][1].id), Store(done.store))[0]
     assert title.target in page
 
@@ -101,27 +99,23 @@ def test_a_report_writes_them_where_asked_but_never_into_a_repository(done, tmp_
     assert not (inside / "leaderboards").exists()
     told = CliRunner().invoke(app, [*words, *places, "--out", str(tmp_path / "pages")])
     assert told.exit_code == 0, told.output
-    assert "<dt>Shown first</dt>" in (tmp_path / "pages" / "smoke" / "index.html").read_text()
+    assert "<dt>Recommended first</dt>" in (tmp_path / "pages" / "smoke" / "index.html").read_text()
 
 
 def test_titles_and_texts_are_escaped(done):
-    table = assemble(done.board, done.cells, done.results, tested=False)
+    table = assemble_from(done.board, done.cells, done.results, tested=False)
     evil = '</script><img src=x onerror="alert(1)">'
     example = Example(
-        case="7", history=(evil, "b"), written=evil, shown=evil, target=evil, place=None
+        case="7", history=(evil, "b"), generated=evil, top_item=evil, target=evil, rank=None
     )
-    read = costs.read(table, done.results)
-    entries = {
-        name: dataclasses.replace(entry, examples=(example,))
-        for name, entry in read.entries.items()
-    }
-    page = pages.board_pages(table, costs.Ledger(entries=entries))["index.html"].decode()
+    examples = {done.cells[0][1].id: (example,)}
+    page = pages.board_pages(table, load_results(done.results), examples)["index.html"].decode()
     assert "<img" not in page
     assert page.count("</script>") == 2, "the data's and our own"
     data = json.loads(page.partition('id="board-data">')[2].partition("</script>")[0])
     (told,) = data["blocks"][0]["rows"][0]["trials"][0]["examples"]
-    assert dict(told)["Written"] == evil
-    assert dict(told)["Target"] == f"{evil} (not on the list)"
+    assert dict(told)["Generated"] == evil
+    assert dict(told)["Target"] == f"{evil} (not in the list)"
 
 
 def test_what_is_committed_holds_none():
@@ -130,4 +124,4 @@ def test_what_is_committed_holds_none():
     for path in found:
         text = path.read_text(encoding="utf-8")
         assert '"examples"' not in text, path
-        assert "<dt>Shown first</dt>" not in text, path
+        assert "<dt>Recommended first</dt>" not in text, path

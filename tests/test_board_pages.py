@@ -10,18 +10,18 @@ import shutil
 from collections.abc import Iterable
 
 import pytest
-from board_results import METRICS, Line, full_board, make, row
+from board_results import METRICS, Line, assemble_from, full_board, make, row
 
-from bench.report.assemble import assemble, report_json
-from bench.report.format import one_line, p_value, percent
+from bench.report.assemble import report_json
+from bench.report.format import format_p, format_percent, single_line
 from bench.report.render import pages
-from bench.report.render.csv import COLUMNS
-from bench.report.render.exports import documents, join, switches
-from bench.report.render.figures import pareto, scale
-from bench.report.render.html import header, render_html
+from bench.report.render.csv import COLUMNS, render_csv
+from bench.report.render.figures import fit_scale, pareto_front
+from bench.report.render.html import group_columns, render_html
 from bench.report.render.markdown import render_markdown
 from bench.report.render.terminal import render_table
-from bench.report.table import BoardTable, Cell, overall
+from bench.report.table import BoardTable, Cell, combined_status
+from bench.results.load import load_results
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> BoardTable:
     ],
 )
 def test_the_status_of_a_row(statuses, together):
-    assert overall(statuses) == together
+    assert combined_status(statuses) == together
 
 
 def test_json_holds_values_only_and_leaves_out_what_has_none(tmp_path):
@@ -48,7 +48,7 @@ def test_json_holds_values_only_and_leaves_out_what_has_none(tmp_path):
     board, cells = make(tmp_path, lines)
     for file in tmp_path.rglob("*.parquet"):
         file.unlink()  # the values must not need the case tables
-    content = json.loads(json.dumps(report_json([(board, cells)], tmp_path)))
+    content = json.loads(json.dumps(report_json([(board, cells)], load_results(tmp_path))))
     assert list(content) == ["boards"]
     assert list(content["boards"][0]) == ["name", "rows"]
     base, part, gone = content["boards"][0]["rows"]
@@ -58,7 +58,9 @@ def test_json_holds_values_only_and_leaves_out_what_has_none(tmp_path):
     assert set(base["metrics"]["NDCG@5"]) == {"mean", "sd", "n_seeds"}
     assert part["metrics"]["NDCG@5"]["n_seeds"] == 2
     assert gone["metrics"] == {}
-    single = report_json([make(tmp_path / "one", lines[:1], seeds=1)], tmp_path / "one")
+    single = report_json(
+        [make(tmp_path / "one", lines[:1], seeds=1)], load_results(tmp_path / "one")
+    )
     assert single["boards"][0]["rows"][0]["metrics"]["HR@5"]["sd"] is None
 
 
@@ -66,17 +68,17 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
     lines = [Line("Base", 0.1), Line("Good", 0.5), Line("Bad", reasons={0: "no", 1: "no", 2: "no"})]
     contents = []
     for folder in ("one", "two"):
-        table = assemble(*make(tmp_path / folder, lines), tmp_path / folder)
+        table = assemble_from(*make(tmp_path / folder, lines), tmp_path / folder)
         written = pages.render(table, tmp_path / folder / "pages")
         written += pages.render_index([table], tmp_path / folder / "pages")
         assert [path.name for path in written] == [
-            "README.md", "index.html", "table.csv", "table.tex", "table.md", "table.json",
-            "README.md", "index.html",
+            "README.md", "index.html", "table.csv", "table.tex", "table.json",
+            "README.md", "index.html", "index.json",
         ]  # fmt: skip
         contents.append([path.read_bytes() for path in written])
     assert contents[0] == contents[1]
-    assert b"1 failed" not in contents[0][6]
-    assert b"6 of 9 trials (3 failed)" in contents[0][6]
+    assert b"1 failed" not in contents[0][5]
+    assert b"6 of 9 trials (3 failed)" in contents[0][5]
 
 
 def test_foreign_text_is_escaped(board):
@@ -86,7 +88,7 @@ def test_foreign_text_is_escaped(board):
     assert "A &lt;script&gt; &amp; board" in html
     assert "<script>" not in markdown
     assert r"\| \*x\*" in markdown
-    assert "\x1b" not in one_line("\x1b[31mred")
+    assert "\x1b" not in single_line("\x1b[31mred")
 
 
 def test_the_page_loads_nothing(board):
@@ -129,12 +131,12 @@ def test_figures_are_there_for_accuracy_and_diversity(board):
 
 def test_a_board_without_diversity_has_no_scatter(tmp_path):
     lines = [Line("Base", 0.1), Line("Good", 0.6)]
-    table = assemble(*make(tmp_path, lines, metrics=["HR@5"]), tmp_path)
+    table = assemble_from(*make(tmp_path, lines, metrics=["HR@5"]), tmp_path)
     assert render_html(table).count("<svg") == 1
 
 
 def test_csv_parses_back(board):
-    lines = list(csv.DictReader(io.StringIO(join(documents(board)["csv"], switches(board)))))
+    lines = list(csv.DictReader(io.StringIO(render_csv(board))))
     assert tuple(lines[0]) == COLUMNS
     assert len(lines) == 2 * 6 * len(METRICS)
     of = {(line["dataset"], line["row"], line["metric"]): line for line in lines}
@@ -151,7 +153,7 @@ def test_csv_parses_back(board):
 
 def test_the_sentences_say_what_was_done(board):
     assert "sign-flip randomization" in board.statistics
-    assert "label-swap randomization" in board.statistics
+    assert "permute whole lists" in board.statistics
     assert "9,999 resamples" in board.statistics
     assert "families of 3" in board.statistics
     assert "60 test cases over 40 items (MovieLens-100K)" in board.protocol
@@ -160,7 +162,7 @@ def test_the_sentences_say_what_was_done(board):
 
 
 def test_ranks_over_data_sets_are_shown_with_why_they_are_not_tested(board):
-    assert len(board.across) == len(board.metrics)
+    assert len(board.mean_ranks) == len(board.metrics)
     for page in (render_markdown(board), render_html(board)):
         assert "over 2 data sets:" in page
         assert "not tested" in page
@@ -168,20 +170,20 @@ def test_ranks_over_data_sets_are_shown_with_why_they_are_not_tested(board):
 
 def test_one_data_set_with_results_has_no_ranks_over_data_sets(tmp_path):
     made = make(tmp_path, [Line("Base", 0.1), Line("Good", 0.6)], datasets=("synthetic", "ml-100k"))
-    assert assemble(*made, tmp_path).across
+    assert assemble_from(*made, tmp_path).mean_ranks
     shutil.rmtree(tmp_path / "ml-100k")
-    assert assemble(*made, tmp_path).across == ()
+    assert assemble_from(*made, tmp_path).mean_ranks == ()
 
 
 def test_a_small_budget_is_said_aloud(tmp_path):
-    table = assemble(*make(tmp_path, [Line("Base", 0.1)], budget="nano"), tmp_path)
+    table = assemble_from(*make(tmp_path, [Line("Base", 0.1)], budget="nano"), tmp_path)
     assert table.scope.startswith("Small budget “nano”")
     for text in (render_table(table), render_markdown(table), render_html(table)):
-        assert "no reproduction" in " ".join(text.split())
+        assert "do not reproduce published results" in " ".join(text.split())
 
 
 def test_the_header_groups_neighboring_columns():
-    assert header(["HR@5", "HR@10", "GU[a@b]@1", "Hallucination"]) == [
+    assert group_columns(["HR@5", "HR@10", "GU[a@b]@1", "Hallucination"]) == [
         ("HR", [("HR@5", "@5"), ("HR@10", "@10")]),
         ("GU[a@b]", [("GU[a@b]@1", "@1")]),
         ("Hallucination", [("Hallucination", "")]),
@@ -189,18 +191,18 @@ def test_the_header_groups_neighboring_columns():
 
 
 def test_numbers_in_words():
-    assert [p_value(p) for p in (0.0001, 0.0123, 0.9999, None)] == ["<.001", ".012", "1", "–"]
-    assert percent(0.1234) == "+12.3 %"
-    assert percent(-25.0) == "−2,500 %"
+    assert [format_p(p) for p in (0.0001, 0.0123, 0.9999, None)] == ["<.001", ".012", "1", "–"]
+    assert format_percent(0.1234) == "+12.3 %"
+    assert format_percent(-25.0) == "−2,500 %"
 
 
 def test_the_front_keeps_what_nothing_beats_in_both():
-    assert pareto([(1, 1), (2, 3), (3, 2), (2, 2), (3, 2)]) == [(2, 3), (3, 2)]
+    assert pareto_front([(1, 1), (2, 3), (3, 2), (2, 2), (3, 2)]) == [(2, 3), (3, 2)]
 
 
 @pytest.mark.parametrize("values", [[0.0], [0.5, 0.5], [-1e-9, 1e-9], [0, 123456.0], [3, -2]])
 def test_a_scale_covers_its_values_with_a_few_ticks(values: Iterable[float]):
-    x = scale(list(values), 10, 110)
+    x = fit_scale(list(values), 10, 110)
     assert all(10 <= x(value) <= 110 for value in values)
     assert 2 <= len(x.ticks) <= 8
     assert len({x.tick_text(tick) for tick in x.ticks}) == len(x.ticks)

@@ -8,20 +8,21 @@ import re
 from pathlib import Path
 
 import pytest
-from board_results import Line, make, names, row
+from board_results import Line, assemble_from, make, names, row
 
 from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.plan.trials import Board, Trial
-from bench.report import costs, published
-from bench.report.assemble import assemble, report_json
-from bench.report.cells import marks
+from bench.report import published
+from bench.report.assemble import report_json
+from bench.report.cells import best_and_second
 from bench.report.claims.cards import load_claims
 from bench.report.claims.section import claim_lines
-from bench.report.render.exports import documents, join, switches
 from bench.report.render.html import render_html
-from bench.report.render.latex import escape
+from bench.report.render.latex import escape, render_latex
 from bench.report.render.markdown import render_markdown
+from bench.report.render.pages import board_pages
 from bench.report.table import BoardTable
+from bench.results.load import load_results
 from bench.results.schema import DataFacts, Evaluation, Result, write_result
 
 METRICS = (
@@ -76,7 +77,7 @@ def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> BoardTable:
     folder = tmp_path_factory.mktemp("table1")
-    return assemble(*table_one(folder), folder)
+    return assemble_from(*table_one(folder), folder)
 
 
 def test_best_and_second_run_over_the_rows_of_language_models(table):
@@ -91,50 +92,27 @@ def test_best_and_second_run_over_the_rows_of_language_models(table):
     assert names(steam, "MGU@1", "best") == ["RW"]
 
 
-def test_departures_of_the_printed_underlines_are_listed(table):
-    source = table.source
-    assert (source.paper, source.num_marks, len(source.departures)) == ("SPRec", 32, 5)
-    first, *_, last = source.departures
-    assert first == (
-        "MovieLens-10M, MGU@1: print underlines RosePO (0.0538); by the rule the second is SDPO "
-        "(0.0462)."
-    )
-    assert "no underline can be read; by the rule the second is RosePO (0.3625)" in last
-    html = render_html(table)
-    assert "27 of 32 columns agree" in html
-    assert first in html
-
-
-def test_marks_are_not_checked_among_other_rows(tmp_path):
-    board, cells = table_one(tmp_path)
-    kept = [cell for cell in cells if cell[0].name != "RW"]
-    rows = tuple(one for one in board.card.rows if one.name != "RW")
-    card = board.card.model_copy(update={"rows": rows})
-    source = assemble(dataclasses.replace(board, card=card), kept, tmp_path).source
-    assert (source.num_marks, source.departures) == (0, ())
-
-
 def test_published_values_stand_beside_ours_with_the_difference(tmp_path, table):
     cell = row(table, "SPRec").cell("NDCG@5")
-    assert (cell.published.value, cell.from_published) == (0.0319, 0.0)
+    assert (cell.published.value, cell.difference_from_published) == (0.0319, 0.0)
     board, cells = table_one(tmp_path)
     path = tmp_path / f"{cells[0][1].id}.json"
     content = json.loads(path.read_text())
     content["evaluations"]["final"]["metrics"]["NDCG@5"] = 0.0236
     path.write_text(json.dumps(content))
-    table = assemble(board, cells, tmp_path)
-    assert row(table, "SASRec").cell("NDCG@5").from_published == pytest.approx(0.01)
+    table = assemble_from(board, cells, tmp_path)
+    assert row(table, "SASRec").cell("NDCG@5").difference_from_published == pytest.approx(0.01)
     html = render_html(table)
-    assert re.search(r'paper 0\.0136 <span class="apart">\+0\.0100</span>', html)
+    assert re.search(r'paper 0\.0136 <span class="difference">\+0\.0100</span>', html)
     assert "paper 0.0136 (+0.0100)" in render_markdown(table)
-    assert "(0.0136, +0.0100)" in join(documents(table)["tex"], switches(table))
+    assert "(0.0136, +0.0100)" in render_latex(table)
 
 
 def test_a_board_of_our_own_has_no_paper(tmp_path):
-    table = assemble(*make(tmp_path, [Line("BIGRec", 0.1), Line("SPRec", 0.5)]), tmp_path)
+    table = assemble_from(*make(tmp_path, [Line("BIGRec", 0.1), Line("SPRec", 0.5)]), tmp_path)
     assert table.source is None
     assert all(cell.published is None for one in table.datasets[0].rows for cell in one.cells)
-    assert "Against the paper" not in render_html(table)
+    assert "Compared with the paper" not in render_html(table)
 
 
 def test_what_differs_from_the_paper_is_said(table, tmp_path):
@@ -143,12 +121,12 @@ def test_what_differs_from_the_paper_is_said(table, tmp_path):
     card = board.card.model_copy(update={"model": "nano", "budget": "nano"})
     kept = [one for one in cells if one[1].dataset == "steam"]
     (tmp_path / f"{kept[0][1].id}.json").unlink()
-    told = assemble(dataclasses.replace(board, card=card), kept, tmp_path).source.differences
+    told = assemble_from(dataclasses.replace(board, card=card), kept, tmp_path).source.differences
     assert told == (
-        "The backbone here is nano; the paper’s is Llama-3.2-1B-Instruct.",
+        "The backbone here is nano; the paper uses Llama-3.2-1B-Instruct.",
         "Data sets of the paper that are not here: MovieLens, Goodreads and CDs_and_Vinyl.",
         "The budget is “nano”, not the paper’s.",
-        "Printed rows without a result of ours somewhere: SASRec.",
+        "Rows of the paper that we have not run: SASRec.",
     )
 
 
@@ -165,48 +143,53 @@ def test_the_reproduction_box_has_order_and_intervals(tmp_path):
         metrics=["HR@5", "NDCG@5"],
     )  # fmt: skip
     named = dataclasses.replace(board, name="sprec-table1")
-    found = assemble(named, cells, tmp_path).datasets[0].reproduction
+    found = assemble_from(named, cells, tmp_path).datasets[0].reproduction
     assert (found.num_judged, found.table.num_rows) == (6, 3)
     assert found.columns[0].text.startswith("tau-b = ")
 
 
 def test_claims_have_both_verdicts(tmp_path, table):
     board, cells = table_one(tmp_path)
-    lines = claim_lines(table, {board.name: (board, cells)}, tmp_path, {})
+    lines = claim_lines(table, {board.name: (board, cells)}, load_results(tmp_path), {})
     found = {line.id: line for line in lines}
     assert len(found) > 20
-    assert (found["S-01"].in_print, found["S-01"].count_in_print) == ("partly", "6 of 8")
-    assert found["S-01"].ours == "not run"
-    assert any("cannot be read" in why for why in found["S-01"].lacking)
+    assert (found["S-01"].published_verdict, found["S-01"].published_count) == ("partly", "6 of 8")
+    assert found["S-01"].verdict == "not run"
+    assert any("cannot be read" in why for why in found["S-01"].missing)
     html = render_html(dataclasses.replace(table, claims=lines))
-    assert "in print: partly (6 of 8)" in html
-    assert claim_lines(dataclasses.replace(table, name="quick"), {}, tmp_path, {}) == ()
+    assert "Paper: partly (6 of 8)" in html
+    assert (
+        claim_lines(dataclasses.replace(table, name="quick"), {}, load_results(tmp_path), {}) == ()
+    )
 
 
 def test_claims_are_judged_again_when_a_result_changes(tmp_path, table):
     board, cells = table_one(tmp_path)
     memory, planned = {}, {board.name: (board, cells)}
-    first = claim_lines(table, planned, tmp_path, memory)
-    assert claim_lines(table, planned, tmp_path, memory) is first
+    first = claim_lines(table, planned, load_results(tmp_path), memory)
+    assert claim_lines(table, planned, load_results(tmp_path), memory) is first
     (tmp_path / f"{cells[0][1].id}.json").unlink()
-    assert claim_lines(table, planned, tmp_path, memory) is not first
+    assert claim_lines(table, planned, load_results(tmp_path), memory) is not first
 
 
 def test_marks_by_the_rule():
-    assert marks({"A": 0.2, "B": 0.1, "C": 0.2}, higher_is_better=True).best == ("A", "C")
-    assert marks({"A": 0.2, "B": 0.1, "C": 0.2}, higher_is_better=False).second == ("A", "C")
-    assert marks({"A": 0.2}, higher_is_better=True).best == ()
+    values = {"A": 0.2, "B": 0.1, "C": 0.2}
+    assert best_and_second(values, higher_is_better=True) == (("A", "C"), ("B",))
+    assert best_and_second(values, higher_is_better=False) == (("B",), ("A", "C"))
+    assert best_and_second({"A": 0.2}, higher_is_better=True) == ((), ())
 
 
 def test_json_of_the_page_is_that_of_the_command_line(tmp_path):
     lines = [Line('Base "x" é', 0.1), Line("Part", 0.5, unrun=[2]), Line("Gone", unrun=range(3))]
     board, cells = make(tmp_path, lines, datasets=("synthetic", "ml-100k"))
-    text = join(documents(assemble(board, cells, tmp_path))["json"], ())
-    assert text == json.dumps(report_json([(board, cells)], tmp_path), indent=2) + "\n"
+    text = board_pages(assemble_from(board, cells, tmp_path))["table.json"].decode()
+    assert (
+        text == json.dumps(report_json([(board, cells)], load_results(tmp_path)), indent=2) + "\n"
+    )
 
 
 def test_latex_is_a_booktabs_table_with_marks(table):
-    text = join(documents(table)["tex"], switches(table))
+    text = render_latex(table)
     assert text.count("\\begin{") == text.count("\\end{") == 2
     assert "\\begin{tabular}{lrrrrrrrr}" in text
     body = text.partition("\\midrule")[2]
@@ -226,15 +209,12 @@ def test_foreign_text_is_harmless_in_latex():
 
 def test_reasons_stand_in_latex_and_markdown(tmp_path):
     lines = [Line("Base", 0.1), Line("Bad_one", reasons=dict.fromkeys(range(3), "50% & worse"))]
-    table = assemble(*make(tmp_path, lines), tmp_path)
-    files = documents(table)
-    assert r"Bad\_one {\scriptsize (failed: 50\% \& worse)}" in join(files["tex"], ())
-    assert "*failed*" in join(files["md"], ())
+    table = assemble_from(*make(tmp_path, lines), tmp_path)
+    assert r"Bad\_one {\scriptsize (failed: 50\% \& worse)}" in render_latex(table)
+    assert "*failed*" in render_markdown(table)
 
 
 def test_the_page_keeps_cost_out_of_every_other_file(tmp_path, table):
-    from bench.report.render.pages import board_pages
-
-    without, with_ledger = board_pages(table), board_pages(table, costs.read(table, tmp_path))
-    assert without.keys() == with_ledger.keys(), "no costs were recorded"
-    assert all(without[name] == with_ledger[name] for name in without if name != "index.html")
+    plain, with_costs = board_pages(table), board_pages(table, load_results(tmp_path))
+    assert plain.keys() == with_costs.keys(), "no costs were recorded"
+    assert all(plain[name] == with_costs[name] for name in plain if name != "index.html")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from board_results import Line, make
+from board_results import Line, assemble_from, make
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,14 +16,14 @@ from bench.cli.selection import cells as planned_cells
 from bench.cli.selection import select
 from bench.config.cards import BoardRow
 from bench.plan.trials import Board, Trial
-from bench.report.assemble import assemble
 from bench.report.claims.board_runs import read_runs
 from bench.report.claims.section import claim_lines
 from bench.report.render import pages
 from bench.report.render.charts import Line as ChartLine
 from bench.report.render.charts import line_chart, sweep_charts
-from bench.report.render.figures import scale
-from bench.report.sweeps import sweeps
+from bench.report.render.figures import fit_scale
+from bench.report.sweeps import find_sweeps
+from bench.results.load import load_results
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -43,7 +43,9 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 )
 def test_the_figures_of_the_papers_are_sweeps(name, found):
     ((board, cells),) = planned_cells(select(Asked(board=name, seeds=1)))
-    steps = {(one.row, one.x): [value for value, _ in one.steps] for one in sweeps(board, cells)}
+    steps = {
+        (one.row, one.x): [value for value, _ in one.steps] for one in find_sweeps(board, cells)
+    }
     assert steps == found
 
 
@@ -73,13 +75,15 @@ def swept(
 def test_a_sweep_reaches_the_claims_and_is_judged(tmp_path):
     skills = {share: 0.9 - 0.8 * share for share in SHARES}
     board, cells = swept(tmp_path, skills)
-    steps = read_runs([(board, cells)], tmp_path).sweeps["ml-10m", "SPRec", "random share"]
+    steps = read_runs([(board, cells)], load_results(tmp_path)).sweeps[
+        "ml-10m", "SPRec", "random share"
+    ]
     assert [(value, sample.name) for value, sample in steps] == [
         (share, f"r={share:g}") for share in SHARES
     ]
-    table = assemble(board, cells, tmp_path, tested=False)
-    claims = claim_lines(table, {board.name: (board, cells)}, tmp_path, {})
-    assert {one.id: one.ours for one in claims}["S-26a"] != "not run"
+    table = assemble_from(board, cells, tmp_path, tested=False)
+    claims = claim_lines(table, {board.name: (board, cells)}, load_results(tmp_path), {})
+    assert {one.id: one.verdict for one in claims}["S-26a"] != "not run"
     accuracy = {metric: verdict for line in claims for _, metric, verdict, _ in line.cells}
     assert accuracy["HR@5"] == "holds", "the more are random, the worse, as the skills were made"
 
@@ -87,14 +91,14 @@ def test_a_sweep_reaches_the_claims_and_is_judged(tmp_path):
 def test_a_sweep_with_a_step_missing_is_drawn_with_a_gap_and_not_judged(tmp_path):
     skills = {0.0: 0.9, 0.25: 0.7, 0.5: None, 0.75: 0.4, 1.0: 0.2}
     board, cells = swept(tmp_path, skills)
-    assert not read_runs([(board, cells)], tmp_path).sweeps
-    table = assemble(board, cells, tmp_path, tested=False)
+    assert not read_runs([(board, cells)], load_results(tmp_path)).sweeps
+    table = assemble_from(board, cells, tmp_path, tested=False)
     (chart, *_) = sweep_charts(table.datasets[0], table.sweeps[0], ["HR@5"])
     assert chart.svg.count("<polyline") == 2
     assert chart.svg.count("<circle") == 4
     assert chart.heads == ("random share", "0", "0.25", "0.5", "0.75", "1")
-    assert chart.lines[1][0] == "mean"
-    assert chart.lines[1][3] == "–"
+    assert chart.rows[1][0] == "mean"
+    assert chart.rows[1][3] == "–"
     html = pages.board_pages(table)["index.html"].decode()
     assert "SPRec by random share on" in html
     assert 'href="#sweeps"' in html
@@ -108,15 +112,15 @@ def test_rows_that_differ_in_more_than_the_setting_are_no_steps(tmp_path):
         else (row, trial)
         for row, trial in cells
     ]
-    (found,) = sweeps(board, changed)
+    (found,) = find_sweeps(board, changed)
     assert [value for value, _ in found.steps] == [0.0, 0.25, 0.75, 1.0]
-    assert not sweeps(board, [cell for cell in cells if cell[0].name in ("r=0", "r=1")])
+    assert not find_sweeps(board, [cell for cell in cells if cell[0].name in ("r=0", "r=1")])
 
 
 def test_a_row_of_an_earlier_board_is_no_step_of_a_later_one(tmp_path):
     board, cells = swept(tmp_path, dict.fromkeys(SHARES, 0.5))
     first = Board(name="first", card=board.card.model_copy(update={"rows": board.card.rows[:1]}))
-    runs = read_runs([(first, cells[:2]), (board, cells)], tmp_path)
+    runs = read_runs([(first, cells[:2]), (board, cells)], load_results(tmp_path))
     assert not runs.sweeps
 
 
@@ -129,7 +133,7 @@ def test_a_row_of_an_earlier_board_is_no_step_of_a_later_one(tmp_path):
     st.sampled_from([4, 5, 14]),
 )
 def test_any_values_have_a_scale_with_ticks_that_differ(values, wanted):
-    found = scale(values, 0, 100, wanted=wanted)
+    found = fit_scale(values, 0, 100, num_ticks=wanted)
     texts = [found.tick_text(tick) for tick in found.ticks]
     assert len(set(texts)) == len(texts)
     assert len(texts) >= (1 if wanted < 14 else 2)
@@ -140,7 +144,7 @@ def test_any_values_have_a_scale_with_ticks_that_differ(values, wanted):
 def test_a_board_whose_values_differ_by_the_order_of_a_sum_only_is_drawn(tmp_path):
     lines = [Line("Base", 0.5), Line("Twin", 0.5)]
     board, cells = make(tmp_path, lines, seeds=1, metrics=["NDCG@5", "DivRatio@5"])
-    table = assemble(board, cells, tmp_path)
+    table = assemble_from(board, cells, tmp_path)
     (block,) = table.datasets
     nudged = dataclasses.replace(
         block.rows[1],
@@ -152,5 +156,5 @@ def test_a_board_whose_values_differ_by_the_order_of_a_sum_only_is_drawn(tmp_pat
         table, datasets=(dataclasses.replace(block, rows=(block.rows[0], nudged)),)
     )
     assert pages.board_pages(table)["index.html"].count(b"<svg") == 2
-    same = [ChartLine(name="a", look=0, points=[(0.0, 0.1), (1.0, 0.1 + 1e-16)])]
-    assert len(re.findall('class="grid"', line_chart(same, title="t", below="x"))) > 1
+    same = [ChartLine(name="a", style=0, points=[(0.0, 0.1), (1.0, 0.1 + 1e-16)])]
+    assert len(re.findall('class="grid"', line_chart(same, title="t", x_label="x"))) > 1

@@ -24,6 +24,7 @@ from bench.report.claims.interaction_tests import difference_of_differences
 from bench.report.claims.relative_intervals import estimate_relative
 from bench.report.claims.reproduced import ReproducedClaim, judge_reproduced
 from bench.report.claims.runs import Comparisons, Runs
+from bench.results.load import load_results
 from bench.stats.samples import Sample
 
 NUM_CASES, NUM_ITEMS = 300, 60
@@ -448,7 +449,7 @@ def test_a_real_claim_on_made_up_runs() -> None:
 
 def test_runs_are_read_from_results(tmp_path: Path) -> None:
     lines = [Line("Good", skill=0.9), Line("Bad", skill=0.1), Line("Gone", unrun=(0, 1, 2))]
-    found = read_runs([make(tmp_path, lines)], tmp_path)
+    found = read_runs([make(tmp_path, lines)], load_results(tmp_path))
     assert {name for _, name in found.samples} == {"Good", "Bad"}
     assert found.samples["synthetic", "Good"].seeds == (0, 1, 2)
     assert found.reasons == {("synthetic", "Gone"): "No result yet."}
@@ -456,7 +457,7 @@ def test_runs_are_read_from_results(tmp_path: Path) -> None:
 
 def test_rows_on_other_data_are_no_runs(tmp_path: Path) -> None:
     lines = [Line("One"), Line("Two"), Line("Other", fingerprint="e" * 64)]
-    found = read_runs([make(tmp_path, lines)], tmp_path)
+    found = read_runs([make(tmp_path, lines)], load_results(tmp_path))
     assert ("synthetic", "Other") not in found.samples
     assert "measured on other data" in found.reasons["synthetic", "Other"]
 

@@ -10,18 +10,19 @@ from types import SimpleNamespace
 
 import pytest
 import typer
-from board_results import Line, make, row
+from board_results import Line, assemble_from, make, row
 from typer.testing import CliRunner
 
 from bench.cli.run import run
 from bench.errors import BenchError
 from bench.plan import code_hash, code_versions
 from bench.plan.code_versions import Version, changed_kinds, main, recorded_versions
-from bench.report.assemble import assemble, report_json
+from bench.report.assemble import report_json
 from bench.report.render import pages
 from bench.report.render.terminal import render_table
+from bench.results.load import load_results
+from bench.results.outcomes import staleness
 from bench.results.schema import StageRecord, find_result, read_result, write_result
-from bench.results.staleness import is_undated, staleness
 
 ADVICE = (
     "python -m bench.plan.code_versions --same-output 'how that was seen' where every output stays "
@@ -135,11 +136,10 @@ def test_staleness_names_each_kind_that_moved_with_its_oldest_version():
     now = {kind: Version(version=3, code="x") for kind in ("sft", "decode", "draw")}
     stages = [stage("sft", 2), stage("sft", 1), stage("decode", 3), stage("gone", 1)]
     result = SimpleNamespace(stages=[*stages, stage("draw", None)])
-    text = "Made by another version of its stages: sft 1 → 3, gone 1 → none any more. Run it again."
+    text = "Made by another version of its stages: sft 1 → 3, gone 1 → removed. Run it again."
     assert staleness(result, now) == text
-    assert is_undated(result)
     fresh = SimpleNamespace(stages=[stage("sft", 3)])
-    assert (staleness(fresh, now), is_undated(fresh)) == ("", False)
+    assert staleness(fresh, now) == ""
 
 
 @pytest.fixture
@@ -154,8 +154,8 @@ def old(tmp_path: Path) -> SimpleNamespace:
         result = find_result(tmp_path, trial.id)
         write_result(result.model_copy(update={"stages": [stage("sft", version)]}), tmp_path)
     return SimpleNamespace(
-        table=assemble(board, cells, tmp_path),
-        json=report_json([(board, cells)], tmp_path),
+        table=assemble_from(board, cells, tmp_path),
+        json=report_json([(board, cells)], load_results(tmp_path)),
         text=f"sft {today + 1} → {today}",
         folder=tmp_path,
         trial=cells[0][1].id,
@@ -173,7 +173,7 @@ def test_a_stale_value_is_kept_marked_and_explained_in_every_rendering(old):
         assert "6 of 6 trials (1 stale)" in files[name]
         assert "stale, seed 1" in files[name]
         assert old.text in " ".join(files[name].split()), name
-    for name in ("README.md", "table.md", "index.html", "terminal"):
+    for name in ("README.md", "index.html", "terminal"):
         marked = [one for one in files[name].splitlines() if "‡" in one]
         assert len([one for one in marked if "stale, made by" not in one]) in (1, 2), name
     assert r"\ddagger" in files["table.tex"]
@@ -188,8 +188,8 @@ def test_a_stale_value_is_kept_marked_and_explained_in_every_rendering(old):
 
 def test_results_without_versions_are_shown_and_said_to_be_of_unknown_age(old):
     assert not row(old.table, "Bare").stale
-    assert row(old.table, "Bare").cell("HR@5").n_seeds == 2
-    assert "Bare · age unknown" in render_table(old.table)
+    assert row(old.table, "Bare").cell("HR@5").num_seeds == 2
+    assert "Bare · version unknown" in render_table(old.table)
 
 
 def test_results_of_before_there_were_versions_can_be_read(old):
@@ -201,7 +201,9 @@ def test_results_of_before_there_were_versions_can_be_read(old):
 
 
 def test_a_fresh_board_has_no_word_of_staleness(tmp_path):
-    table = assemble(*make(tmp_path, [Line("Base", 0.2), Line("Good", 0.6)], seeds=1), tmp_path)
+    table = assemble_from(
+        *make(tmp_path, [Line("Base", 0.2), Line("Good", 0.6)], seeds=1), tmp_path
+    )
     for name, page in pages.board_pages(table).items():
         if name not in ("index.html", "table.csv"):
             assert "stale" not in page.decode(), name

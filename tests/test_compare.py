@@ -231,8 +231,8 @@ def test_cut_files_are_refused(good):
 
 def test_another_schema_version_is_refused(good):
     path = good / "seed-2.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(BenchError, match=r"seed-2.json is not a result of schema version 1"):
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 9'))
+    with pytest.raises(BenchError, match=r"seed-2.json is not a result of schema version 2"):
         system(good)
 
 

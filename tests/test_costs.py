@@ -8,14 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from board_results import Line, make, row
+from board_results import Line, assemble_from, make, row
 
-from bench.report.assemble import assemble
-from bench.report.costs import bills, read
+from bench.report.costs import row_costs
 from bench.report.render import pages
-from bench.report.render.charts import checkpoint_charts, checkpoints, training_charts
+from bench.report.render.cell_details import describe_attempt
+from bench.report.render.charts import checkpoint_charts, checkpoint_means, training_charts
 from bench.report.render.html import render_html
-from bench.results.curves import MAX_POINTS, curves, series, words
+from bench.results.curves import MAX_POINTS, read_curves, read_series, split_name
+from bench.results.load import load_results
 
 
 def change(folder: Path, trial: str, **content: Any) -> None:
@@ -46,13 +47,13 @@ def board(tmp_path: Path) -> tuple[Any, Any, Path]:
 
 def test_shared_stages_are_paid_in_equal_parts_and_add_up_to_the_work_done_once(board):
     planned, cells, folder = board
-    table = assemble(planned, cells, folder)
-    base, tuned = bills(table, read(table, folder))
-    assert (base.num_trials, base.from_scratch, tuned.from_scratch) == (2, 60.0, 80.0)
-    assert base.shared == pytest.approx(2 * (10 / 4 + 20 / 2))
-    assert tuned.shared == pytest.approx(base.shared + 20)
-    assert base.shared + tuned.shared == pytest.approx(10 + 2 * 20 + 4 * 5)
-    assert (base.alone, tuned.alone) == (0.0, 20.0)
+    table = assemble_from(planned, cells, folder)
+    base, tuned = row_costs(table, load_results(folder))
+    assert (base.num_trials, base.standalone, tuned.standalone) == (2, 60.0, 80.0)
+    assert base.amortized == pytest.approx(2 * (10 / 4 + 20 / 2))
+    assert tuned.amortized == pytest.approx(base.amortized + 20)
+    assert base.amortized + tuned.amortized == pytest.approx(10 + 2 * 20 + 4 * 5)
+    assert (base.exclusive, tuned.exclusive) == (0.0, 20.0)
     assert (base.peak_memory_mib, tuned.peak_memory_mib) == (100.0, 900.0)
 
 
@@ -64,25 +65,25 @@ def test_another_bill_changes_no_file_with_metrics(board):
             content = json.loads((folder / f"{trial.id}.json").read_text())["stages"]
             slower = [one | {"seconds": factor * one["seconds"]} for one in content]
             change(folder, trial.id, stages=slower)
-        table = assemble(planned, cells, folder)
-        found.append(pages.board_pages(table, read(table, folder)))
+        table = assemble_from(planned, cells, folder)
+        found.append(pages.board_pages(table, load_results(folder)))
     differ = {name for name in found[0] if found[0][name] != found[1][name]}
     assert differ == {"index.html", "costs.csv"}
 
 
 def test_charts_share_an_axis_by_measure_and_have_their_numbers(board):
     planned, cells, folder = board
-    table = assemble(planned, cells, folder)
-    (chart,) = training_charts(row(table, "Tuned"), read(table, folder))
+    table = assemble_from(planned, cells, folder)
+    (chart,) = training_charts(row(table, "Tuned"), load_results(folder))
     assert chart.heading == "preference: log-probability, chosen and rejected"
-    assert chart.keys == ((0, "chosen"), (1, "rejected"))
+    assert chart.legend == ((0, "chosen"), (1, "rejected"))
     assert chart.text == "2 runs one after another. By step; 2 seeds."
     assert chart.heads == ("seed", "part", "values", "first", "25 %", "50 %", "75 %", "last")
-    assert len(chart.lines) == 4
-    assert chart.lines[0][:3] == ("0", "chosen", "400")
+    assert len(chart.rows) == 4
+    assert chart.rows[0][:3] == ("0", "chosen", "400")
     assert chart.svg.count("<polyline") == 4 * 2, "a line is parted where a run ended"
-    assert training_charts(row(table, "Base"), read(table, folder)) == []
-    assert chart.heading in render_html(table, read(table, folder))
+    assert training_charts(row(table, "Base"), load_results(folder)) == []
+    assert chart.heading in render_html(table, load_results(folder))
 
 
 @pytest.mark.parametrize(
@@ -102,28 +103,28 @@ def test_charts_share_an_axis_by_measure_and_have_their_numbers(board):
     ],
 )
 def test_what_is_a_series(fact, points):
-    assert series(fact) == points
+    assert read_series(fact) == points
 
 
-def test_names_of_facts_in_words():
-    assert words("chosen_logp_by_step") == ("log-probability", "chosen", "step")
-    assert words("rejected_by_step") == ("log-probability", "rejected", "step")
-    assert words("valid_loss_by_epoch") == ("loss", "valid", "epoch")
-    assert words("margin_by_step") == ("margin", "", "step")
+def test_names_of_facts_in_split_name():
+    assert split_name("chosen_logp_by_step") == ("log-probability", "chosen", "step")
+    assert split_name("rejected_by_step") == ("log-probability", "rejected", "step")
+    assert split_name("valid_loss_by_epoch") == ("loss", "valid", "epoch")
+    assert split_name("margin_by_step") == ("margin", "", "step")
 
 
 def test_long_curves_are_thinned_within_each_run():
     runs = [SimpleNamespace(kind="sft", facts={"loss_by_step": [float(n)] * 999}) for n in (1, 2)]
-    (curve,) = curves(runs)
+    (curve,) = read_curves(runs)
     assert len(curve.points) <= MAX_POINTS
-    assert (curve.num, curve.ends) == (1998, (999.0,))
+    assert (curve.num_values, curve.ends) == (1998, (999.0,))
     assert (curve.points[0][0], curve.points[-1][0]) == (1.0, 1998.0)
     assert {value for at, value in curve.points if at <= 999} == {1.0}
     assert {value for at, value in curve.points if at > 999} == {2.0}
 
 
 def test_lists_about_data_are_no_training():
-    assert curves([SimpleNamespace(kind="prepare", facts={"sizes": [1, 2, 3]})]) == ()
+    assert read_curves([SimpleNamespace(kind="prepare", facts={"sizes": [1, 2, 3]})]) == ()
 
 
 def test_metrics_at_checkpoints(tmp_path):
@@ -133,16 +134,16 @@ def test_metrics_at_checkpoints(tmp_path):
         final = content["final"]
         earlier = final | {"metrics": final["metrics"] | {"HR@5": 0.1 + 0.2 * trial.seed}}
         change(tmp_path, trial.id, evaluations={"final": final, "1-sft": earlier, "1-dpo": final})
-    table = assemble(planned, cells, tmp_path)
-    steps = checkpoints(row(table, "SPRec"))
+    table = assemble_from(planned, cells, tmp_path)
+    steps = checkpoint_means(row(table, "SPRec"))
     assert list(steps) == ["1-sft", "1-dpo"], "the final ranking is the last checkpoint's"
     assert steps["1-sft"]["HR@5"] == pytest.approx(0.2)
     assert steps["1-dpo"]["HR@5"] == pytest.approx(row(table, "SPRec").cell("HR@5").mean)
     charts = checkpoint_charts(table.datasets[0], table.metrics)
     assert [chart.heads for chart in charts] == [("row", "1-sft", "1-dpo")] * len(table.metrics)
-    assert checkpoints(row(table, "Base")) == {}
+    assert checkpoint_means(row(table, "Base")) == {}
     html = render_html(table)
-    assert "Step by step" in html
+    assert "Metrics over training" in html
     assert ">1-sft</text>" in html
 
 
@@ -153,11 +154,13 @@ def test_attempts_and_memory_are_told(tmp_path):
         tmp_path, [Line("Base", 0.1), Line("Big", reasons={0: "no room"})], seeds=1
     )
     change(tmp_path, cells[1][1].id, attempts=[oom])
-    table = assemble(planned, cells, tmp_path)
+    table = assemble_from(planned, cells, tmp_path)
     assert row(table, "Big").out_of_memory
-    found = read(table, tmp_path).entries[cells[1][1].id]
-    assert found.attempts == ("out of memory in sft, in micro-batches of 1/4: CUDA out of memory",)
-    html = render_html(table, read(table, tmp_path))
+    (attempt,) = load_results(tmp_path).results[cells[1][1].id].attempts
+    assert describe_attempt(attempt) == (
+        "out of memory in sft, with micro-batches divided by 4: CUDA out of memory"
+    )
+    html = render_html(table, load_results(tmp_path))
     assert "<b>out of memory</b>: no room" in html
     assert 'class="gap out-of-memory"' in html
 
@@ -165,6 +168,6 @@ def test_attempts_and_memory_are_told(tmp_path):
 def test_a_torn_result_has_no_entry_and_the_rest_has(board):
     planned, cells, folder = board
     (folder / f"{cells[0][1].id}.json").write_text("{")
-    table = assemble(planned, cells, folder)
-    assert len(read(table, folder).entries) == 3
-    assert render_html(table, read(table, folder))
+    table = assemble_from(planned, cells, folder)
+    assert len(load_results(folder)) == 3
+    assert render_html(table, load_results(folder))

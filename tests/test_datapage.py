@@ -14,11 +14,11 @@ from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
 from bench.report.data_pages import charts
 from bench.report.data_pages.page import (
-    block,
     data_html,
     data_markdown,
-    density,
-    quantile,
+    describe_block,
+    format_density,
+    format_quantile,
     render_data,
 )
 
@@ -57,33 +57,33 @@ def small() -> Prepared:
 
 
 def test_a_page_says_what_was_counted_and_checked(small: Prepared) -> None:
-    html = data_html([block("own", CARD, small)])
+    html = data_html([describe_block("own", CARD, small)])
     assert "the papers count different things" in html.lower()
     for text in ("Ours.", "Nobody.", "75.0 %", "users with a sample", "windows, valid"):
         assert text in html
     assert '<b class="verdict ok">ok</b>' in html
     assert '<b class="verdict note">note</b>' in html
     assert html.count("<svg") == 4
-    assert "1 item without any is not drawn." in html
+    assert "1 item without any is omitted." in html
 
 
 def test_a_failing_check_is_a_word(small: Prepared) -> None:
     bad = replace(small, target=np.array([1, 2, 5, 5]), start=np.array([0, 0, 4, 4]))
-    found = block("own", CARD, bad)
+    found = describe_block("own", CARD, bad)
     assert found.checks.endswith("1 fails")
     assert '<b class="verdict fails">fails</b>' in data_html([found])
     assert "**fails**" in data_markdown([found])
 
 
 def test_no_title_no_id_no_history_stands_on_the_page(small: Prepared) -> None:
-    blocks = [block("own", CARD, small)]
+    blocks = [describe_block("own", CARD, small)]
     for text in (data_html(blocks), data_markdown(blocks)):
         assert "Secret" not in text
         assert "user-" not in text
 
 
 def test_foreign_text_is_escaped(small: Prepared) -> None:
-    blocks = [block("own", CARD, small)] * 2
+    blocks = [describe_block("own", CARD, small)] * 2
     html, markdown = data_html(blocks), data_markdown(blocks)
     assert html.count("<script>") == 1, "our own"
     assert "<script>" not in markdown
@@ -94,7 +94,7 @@ def test_foreign_text_is_escaped(small: Prepared) -> None:
 
 
 def test_the_page_loads_nothing(small: Prepared) -> None:
-    html = data_html([block("own", CARD, small)])
+    html = data_html([describe_block("own", CARD, small)])
     assert "default-src 'none'" in html
     assert not re.search(r"\ssrc\s*=|@import|url\(|<link|<iframe|<object|xmlns|style=", html)
     assert {link for link in re.findall(r'href="([^"]*)"', html) if "://" in link} == {
@@ -113,15 +113,15 @@ def test_two_renders_are_byte_equal(small: Prepared, tmp_path) -> None:
 
 
 def test_several_sets_stand_side_by_side(small: Prepared) -> None:
-    one = block("own", CARD, small)
-    assert "Side by side" not in data_html([one])
-    assert "Side by side" in data_html([one, one])
+    one = describe_block("own", CARD, small)
+    assert "All data sets" not in data_html([one])
+    assert "All data sets" in data_html([one, one])
     assert len(set(re.findall(r'id="([^"]*)"', data_html([one, one])))) == 5
 
 
 def test_a_set_without_categories_says_so(small: Prepared) -> None:
     bare = replace(small, catalog=replace(small.catalog, tracked=()))
-    html = data_html([block("own", CARD, bare)])
+    html = data_html([describe_block("own", CARD, bare)])
     assert "No category is tracked." in html
     assert html.count("<svg") == 3
 
@@ -149,7 +149,7 @@ def test_bars_stand_on_the_axis_and_are_as_high_as_their_shares() -> None:
     svg = charts.histogram(
         [charts.Bin(start=f"{n}", label=f"{n}", num=num) for n, num in ((1, 3), (2, 1))],
         "users",
-        "interactions a user",
+        "interactions per user",
     )
     assert svg is not None
     found = re.findall(r'class="column".*? y="([\d.]+)".*? height="([\d.]+)"', svg)
@@ -180,13 +180,13 @@ def test_nothing_to_draw_is_no_picture() -> None:
 
 
 def test_numbers_in_words() -> None:
-    assert [density(value) for value in (0.0630466, 0.000512, 1.0)] == [
+    assert [format_density(value) for value in (0.0630466, 0.000512, 1.0)] == [
         "6.30 %",
         "0.0512 %",
         "100 %",
     ]
-    assert [quantile(value) for value in (3.0, 2.25, 1234.0)] == ["3", "2.2", "1,234"]
-    assert [charts.short(10**power) for power in (0, 2, 3, 5, 6, 9)] == [
+    assert [format_quantile(value) for value in (3.0, 2.25, 1234.0)] == ["3", "2.2", "1,234"]
+    assert [charts.short_number(10**power) for power in (0, 2, 3, 5, 6, 9)] == [
         "1", "100", "1k", "100k", "1M", "1G",
     ]  # fmt: skip
 

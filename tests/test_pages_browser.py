@@ -6,7 +6,8 @@ Needs the extra `browser` (playwright, axe-playwright-python) and Chromium, foun
 
 from __future__ import annotations
 
-import dataclasses
+import csv
+import io
 import os
 import re
 import shutil
@@ -15,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_results import Line, make
+from board_results import Line, assemble_from, make
 
-from bench.report import costs
-from bench.report.assemble import assemble
 from bench.report.examples import Example
 from bench.report.render import pages
 from bench.report.table import BoardTable
+from bench.results.load import load_results
 from bench.results.schema import StageRecord, find_result, write_result
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")
@@ -61,15 +61,13 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> tuple[BoardTable, Path]:
     planned = make(folder, lines, datasets=("synthetic", "ml-100k"))
     old = next(trial for row, trial in planned[1] if row.name == "Good")
     grown_old(folder, old.id)
-    table = assemble(*planned, folder)
-    entries = dict(costs.read(table, folder).entries)
-    entries[old.id] = dataclasses.replace(entries[old.id], examples=(EXAMPLE,))
-    pages.render(table, folder / "pages", costs.Ledger(entries=entries))
+    table = assemble_from(*planned, folder)
+    pages.render(table, folder / "pages", load_results(folder), {old.id: (EXAMPLE,)})
     return table, folder / "pages" / table.name
 
 
 EXAMPLE = Example(
-    case="41", history=("One", "Two"), written="<b>Thre", shown="Three", target="Four", place=2
+    case="41", history=("One", "Two"), generated="<b>Thre", top_item="Three", target="Four", rank=2
 )
 
 
@@ -110,10 +108,10 @@ def heads(page: Any) -> list[str]:
     return [text.strip() for text in page.locator("#table-1 thead .sort:visible").all_inner_texts()]
 
 
-def saved(page: Any, ending: str) -> bytes:
+def exported(page: Any) -> list[dict[str, str]]:
     with page.expect_download() as download:
-        page.locator(f"button[data-save={ending}]").click()
-    return Path(download.value.path()).read_bytes()
+        page.locator("#export").click()
+    return list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
 
 
 def header(page: Any, metric: str, table: int = 1) -> Any:
@@ -195,7 +193,7 @@ def test_a_cell_opens_its_details_by_keyboard_and_gives_the_focus_back(page):
         "Mean",
         "Deviation between seeds",
         "95 % interval",
-        "p, and after Holm",
+        "Holm: ",
         "By seed",
     ):
         assert word in told
@@ -216,26 +214,33 @@ def test_details_say_why_values_are_missing_and_run_nothing_foreign(page):
     assert "CUDA out of memory" in page.inner_text("#detail")
 
 
-@pytest.mark.parametrize("ending", ["csv", "tex", "md", "json"])
-def test_saved_files_are_those_of_the_command_line(page, board, ending):
-    assert saved(page, ending) == (board[1] / f"table.{ending}").read_bytes()
+def test_the_exported_view_has_all_values_in_full_precision(page, board):
+    lines = exported(page)
+    assert len(lines) == 2 * 6
+    with (board[1] / "table.csv").open(encoding="utf-8") as file:
+        means = {(one["row"], one["metric"]): one["mean"] for one in csv.DictReader(file)
+                 if one["dataset"] == "synthetic"}  # fmt: skip
+    for line in lines[:6]:
+        for metric in board[0].metrics:
+            expected = means[line["row"], metric]
+            assert (float(line[metric]) == float(expected)) if expected else line[metric] == ""
+    assert lines[2]["NDCG@5 sd"].startswith("± 0.")
 
 
-def test_saved_files_hold_what_is_shown(page):
-    page.fill("#find", "good")
+def test_the_exported_view_follows_filters_columns_parts_and_order(page):
+    header(page, "NDCG@5", 2).locator("button").click()
     page.select_option("#data", "ml-100k")
     page.uncheck('#columns input[value="HR@5"]')
     page.uncheck('#parts input[value="sd"]')
-    lines = saved(page, "csv").decode().splitlines()
-    assert len(lines) == 1 + 5
-    assert all(line.startswith("demo,ml-100k,Good,") for line in lines[1:])
-    text = saved(page, "tex").decode()
-    assert "\\begin{tabular}{lrrrrr}" in text
-    assert "\\multicolumn{6}{l}" in text
-    assert "pm" not in text.partition("\\midrule")[2]
-    header(page, "NDCG@5", 2).locator("button").click()
+    lines = exported(page)
+    assert [line["row"] for line in lines] == rows(page, 2)
+    assert list(lines[0]) == [
+        "data set", "row", "DivRatio@1", "DivRatio@5", "ORRatio@1", "MGU@5", "NDCG@5",
+    ]  # fmt: skip
+    page.fill("#find", "good")
+    assert [line["row"] for line in exported(page)] == ["Good"]
     page.click(".reset")
-    assert saved(page, "csv").decode().count("\n") == 1 + 2 * 6 * 6
+    assert len(exported(page)) == 12
 
 
 def test_the_address_restores_what_is_shown(page, browser, board):
@@ -243,7 +248,7 @@ def test_the_address_restores_what_is_shown(page, browser, board):
     page.uncheck('#columns input[value="MGU@5"]')
     page.check('#parts input[value="p"]')
     header(page, "NDCG@5", 2).locator("button").click()
-    page.locator("nav a", has_text="About the rows").click()
+    page.locator("nav a", has_text="Hyper-parameters").click()
     page.locator("#table-2 tr:has-text('Good') button.cell").first.click()
     address, order = page.url, rows(page, 2)
     other = page.context.new_page()
@@ -281,7 +286,7 @@ def test_stale_rows_can_be_found_and_say_what_moved(page):
     assert "sft 999 →" in told
     assert "First test cases, seed 0" in told
     assert "<b>Thre" in told
-    assert "Four (place 2 of the list)" in told
+    assert "Four (rank 2 in the list)" in told
 
 
 OPENINGS = (

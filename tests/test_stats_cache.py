@@ -6,12 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from board_results import Line, make, row
+from board_results import Line, assemble_from, make, row
 
 from bench.report import stats_cache
-from bench.report.assemble import assemble
 from bench.report.claims.section import claim_lines
-from bench.report.stats_cache import Kept
+from bench.report.stats_cache import StoredStatistics
+from bench.results.load import load_results
 from bench.results.schema import find_result, write_result
 
 
@@ -27,12 +27,14 @@ def board(tmp_path: Path) -> SimpleNamespace:
         if (found := find_result(results, trial.id)) is not None:
             files = {"cases": f"c{number}", "ranking": f"r{number}"}
             write_result(found.model_copy(update={"files": files}), results)
-    first = assemble(board, cells, results, memory=Kept(store))
+    first = assemble_from(board, cells, results, cache=StoredStatistics(store))
     return SimpleNamespace(results=results, store=store, board=board, cells=cells, first=first)
 
 
 def again(board: SimpleNamespace) -> object:
-    return assemble(board.board, board.cells, board.results, memory=Kept(board.store))
+    return assemble_from(
+        board.board, board.cells, board.results, cache=StoredStatistics(board.store)
+    )
 
 
 def without_tables(board: SimpleNamespace) -> None:
@@ -41,7 +43,7 @@ def without_tables(board: SimpleNamespace) -> None:
 
 
 def test_what_is_kept_is_equal_to_what_was_computed(board):
-    assert board.first == assemble(board.board, board.cells, board.results)
+    assert board.first == assemble_from(board.board, board.cells, board.results)
     assert board.first.datasets[0].reproduction is not None
     without_tables(board)
     assert again(board) == board.first, "read back, for nothing can be computed any more"
@@ -60,7 +62,7 @@ def test_other_files_are_other_answers(board):
 
 def test_other_code_or_libraries_are_other_answers(board, monkeypatch):
     without_tables(board)
-    monkeypatch.setattr(stats_cache, "_behind", lambda _: ("other code", "1", "2"))
+    monkeypatch.setattr(stats_cache, "_code_and_libraries", lambda _: ("other code", "1", "2"))
     assert "cannot be read" in row(again(board), "SPRec").cell("HR@5").refusal
 
 
@@ -75,7 +77,7 @@ def test_what_is_torn_is_computed_and_kept_anew(board, content):
 
 
 def test_what_could_not_be_read_back_is_not_kept(board):
-    memory = Kept(board.store)
+    memory = StoredStatistics(board.store)
     before = sorted(board.store.rglob("*.json"))
     from bench.stats.reproduction import Order, Reproduction
 
@@ -88,17 +90,20 @@ def test_what_could_not_be_read_back_is_not_kept(board):
 
 def test_without_a_store_nothing_is_written(board, tmp_path):
     absent = tmp_path / "absent"
-    table = assemble(board.board, board.cells, board.results, memory=Kept(absent))
+    table = assemble_from(board.board, board.cells, board.results, cache=StoredStatistics(absent))
     assert table == board.first
     assert not absent.exists()
 
 
 def test_claims_are_kept_too_and_follow_the_results(board):
     planned = {board.board.name: (board.board, board.cells)}
-    ask = (board.first, planned, board.results)
-    first = claim_lines(*ask, Kept(board.store))
+
+    def ask():
+        return board.first, planned, load_results(board.results)
+
+    first = claim_lines(*ask(), StoredStatistics(board.store))
     assert any(line.cells for line in first)
     without_tables(board)
-    assert claim_lines(*ask, Kept(board.store)) == first
+    assert claim_lines(*ask(), StoredStatistics(board.store)) == first
     (board.results / f"{board.cells[2][1].id}.json").unlink()
-    assert claim_lines(*ask, Kept(board.store)) != first
+    assert claim_lines(*ask(), StoredStatistics(board.store)) != first

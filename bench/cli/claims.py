@@ -79,7 +79,9 @@ def _make_tests(
     from bench.cli.selection import RECORDS, cells, recall
     from bench.report.claims.board_runs import read_runs
     from bench.report.claims.runs import Comparisons
+    from bench.results.load import load_results
 
+    stored = load_results(results)
     planned: dict[str, tuple[Board, Cells]] = {}
     names = {name for boards in board_names for name in boards}
     if any((results / RECORDS).glob("*.json")):
@@ -88,7 +90,7 @@ def _make_tests(
                 planned |= {board.name: (board, row) for board, row in cells(selection)}
     return {
         boards: Comparisons(
-            read_runs([planned[name] for name in boards if name in planned], results)
+            read_runs([planned[name] for name in boards if name in planned], stored)
         )
         for boards in dict.fromkeys(board_names)
     }

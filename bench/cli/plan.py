@@ -139,7 +139,7 @@ def _print_stages(graph: Graph, stored: set[str], todo: set[str]) -> None:
 def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -> None:
     from tabulate import tabulate
 
-    from bench.report.format import seconds
+    from bench.report.format import format_seconds
 
     cpus, gpus = machine
     if not ahead.work_seconds:
@@ -148,9 +148,10 @@ def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -
         return
     total = ahead.predict_seconds(cpus=cpus, gpus=gpus)
     chain = ahead.find_critical_path()
-    work = seconds(ahead.work_seconds)
-    print(f"Estimate: about {seconds(total)} on {_machine(cpus, gpus)}, for {work} of work; never "
-          f"under {seconds(sum(one for _, one in chain))}.")  # fmt: skip
+    work = format_seconds(ahead.work_seconds)
+    longest = format_seconds(sum(one for _, one in chain))
+    print(f"Estimate: about {format_seconds(total)} on {_machine(cpus, gpus)}, for {work} of work; "
+          f"never under {longest}.")  # fmt: skip
     shares = [
         f"{name} {100 * part / ahead.work_seconds:.0f} % ({ahead.stages_by_basis[name]} stages)"
         for name, part in ahead.seconds_by_basis.items()
@@ -164,7 +165,7 @@ def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -
     longest = sorted(chain, key=lambda one: -one[1])[:LONGEST_CHAIN]
     print("The longest chain, its longest units first:")
     for unit, one in longest:
-        print(f"  {seconds(one)}: {_described(unit)}")
+        print(f"  {format_seconds(one)}: {_described(unit)}")
     if gpus:
         if known.is_cpu_only():
             print("All timings were taken without a GPU: shapes hold, seconds do not.")
@@ -172,7 +173,7 @@ def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -
             (
                 number,
                 with_cpus,
-                seconds(one),
+                format_seconds(one),
                 f"{100 * ahead.compute_gpu_utilization(one, number):.0f} %",
             )
             for number, with_cpus, one in ahead.predict_scaling(gpus=gpus, cpus_per_gpu=cpus / gpus)

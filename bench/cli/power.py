@@ -109,16 +109,16 @@ def _block(
 def _text(block: Block, found: list[DetectableDifference], refused: list[str]) -> str:
     from tabulate import tabulate
 
-    from bench.report.format import number, percent
+    from bench.report.format import format_percent, format_value
 
     reference = block.board.card.reference_row
     rows = [
         (
             one.other,
             one.metric,
-            number(one.difference, digits=5),
-            percent(one.relative).removeprefix("+"),
-            number(one.error, digits=5),
+            format_value(one.difference, digits=5),
+            format_percent(one.relative).removeprefix("+"),
+            format_value(one.error, digits=5),
             f"{one.num_cases:,}",
             f"{one.num_units:,.0f} {one.unit}s",
             one.num_seeds or "as run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +17,9 @@ from bench.errors import BenchError
 if TYPE_CHECKING:
     from bench.cli.selection import Cells, Selection
     from bench.plan.trials import Board
-    from bench.report.costs import Ledger
-    from bench.report.significance import Memory
+    from bench.report.significance import StatisticsCache
     from bench.report.table import BoardTable
+    from bench.results.load import ResultSet
     from bench.runner.store import Store
 
 
@@ -31,19 +31,20 @@ def report(
     as_json: o.AsJson = False,
     examples: Annotated[
         bool,
-        typer.Option("--examples", help="Tell a few test cases in titles; not to be published."),
+        typer.Option("--examples", help="Show a few test cases with titles; not to be published."),
     ] = False,
     store: o.StoreFolder = o.STORE,
 ) -> None:
     """Print and render boards from stored results; without a selection, all that were run."""
     from bench.report.assemble import report_json
+    from bench.results.load import load_results
     from bench.runner.store import Store
 
     if examples:
         _require_private(out)
     planned = planned_boards(asked, results)
     if as_json:
-        print(json.dumps(report_json(planned, results), indent=2))
+        print(json.dumps(report_json(planned, load_results(results)), indent=2))
         return
     tables, _ = render_boards(planned, results, out, store=Store(store), examples=examples)
     print_tables(tables)
@@ -54,8 +55,8 @@ def _require_private(out: Path) -> None:
     folder = out.resolve()
     if any((one / ".git").exists() for one in (folder, *folder.parents)):
         raise BenchError(
-            f"Examples hold titles, and {out} lies in a git repository.",
-            "Give a folder elsewhere by --out, or look at them by `bench serve`.",
+            f"Examples contain titles, and {out} is in a git repository.",
+            "Give a folder elsewhere with --out, or view them with `bench serve`.",
         )
 
 
@@ -152,85 +153,70 @@ def render_boards(
     store: Store | None = None,
     examples: bool = False,
 ) -> tuple[list[BoardTable], list[Path]]:
-    """Render boards and the list of all boards that were run.
+    """Render boards and the index of boards.
 
     Args:
         planned: The boards.
         results: Where results are stored.
         out: Where pages are written.
-        store: Where statistics are kept and examples found.
-        examples: Whether pages tell test cases in titles.
+        store: Where statistics are cached and examples are read.
+        examples: Whether pages show test cases with titles.
 
     Returns:
         Tables, and paths of the pages.
     """
+    from bench.report.examples import board_examples
     from bench.report.render import pages
-    from bench.report.stats_cache import Kept
+    from bench.report.stats_cache import StoredStatistics
+    from bench.results.load import load_results
 
-    known = all_boards(planned, results)
-    shown = [board.name for board, _ in planned]
-    memory: Memory = {} if store is None else Kept(store.root)
-    found = assemble_boards(planned, known, results, memory, store if examples else None)
-    written = [path for table, ledger in found for path in pages.render(table, out, ledger)]
-    listed = {table.name: table for table, _ in found}
-    listed |= states({name: known[name] for name in known if name not in shown}, results)
-    pages.render_index([listed[name] for name in sorted(listed)], out)
-    return [table for table, _ in found], written
-
-
-def all_boards(
-    planned: Sequence[tuple[Board, Cells]], results: Path
-) -> dict[str, tuple[Board, Cells]]:
-    """Add to planned boards the others that were run into a folder, by name."""
-    from bench.cli.selection import RECORDS, recall
-
-    known = {board.name: (board, row) for board, row in planned}
-    if not any((results / RECORDS).glob("*.json")):
-        return known
-    for selection in recall(results):
-        if selection.boards[0].name in known:
-            continue
-        try:
-            known |= {one[0].name: one for one in plan_leniently(selection)}
-        except BenchError as error:  # a method or data set of an earlier run may be gone
-            print(f"Left out of the list: {error.message}", file=sys.stderr)
-    return known
+    stored = load_results(results)
+    cache: StatisticsCache = {} if store is None else StoredStatistics(store.root)
+    tables = assemble_boards(planned, stored, cache)
+    written = []
+    for table in tables:
+        shown = board_examples(table, stored, store) if examples and store is not None else {}
+        written += pages.render(table, out, stored, shown)
+    pages.render_index(tables, out)
+    return tables, written
 
 
 def assemble_boards(
-    planned: Sequence[tuple[Board, Cells]],
-    known: dict[str, tuple[Board, Cells]],
-    results: Path,
-    memory: Memory,
-    store: Store | None = None,
-) -> list[tuple[BoardTable, Ledger]]:
-    """Assemble boards with their claims, and what stands behind them.
+    planned: Sequence[tuple[Board, Cells]], results: ResultSet, cache: StatisticsCache
+) -> list[BoardTable]:
+    """Assemble boards with their claims.
 
     Args:
         planned: The boards.
-        known: All boards at hand, for claims that speak of rows of several.
-        results: Where results are stored.
-        memory: Statistics of equal files, see `bench.report.significance`.
-        store: Where examples are found; without it there are none.
+        results: The results.
+        cache: Statistics of equal files, see `bench.report.significance`.
     """
-    from bench.report import costs as ledger
     from bench.report.assemble import assemble
-    from bench.report.claims.section import claim_lines
+    from bench.report.claims.section import boards_needed, claim_lines
 
-    found = []
-    for board, row in planned:
-        table = assemble(board, row, results, memory=memory)
-        claims = claim_lines(table, known, results, memory)
-        behind = ledger.read(table, results, store)
-        found.append((dataclasses.replace(table, claims=claims), behind))
-    return found
+    available = {board.name: (board, row_trials) for board, row_trials in planned}
+    available |= _plan_recorded(boards_needed(available) - available.keys(), results.folder)
+    tables = []
+    for board, row_trials in planned:
+        table = assemble(board, row_trials, results, cache=cache)
+        claims = claim_lines(table, available, results, cache)
+        tables.append(dataclasses.replace(table, claims=claims))
+    return tables
 
 
-def states(known: dict[str, tuple[Board, Cells]], results: Path) -> dict[str, BoardTable]:
-    """Assemble boards without tests: what a list of boards needs."""
-    from bench.report.assemble import assemble
+def _plan_recorded(names: Collection[str], results: Path) -> dict[str, tuple[Board, Cells]]:
+    """Plan boards that were run before and whose rows the claims of other boards name."""
+    from bench.cli.selection import RECORDS, recall
 
-    return {name: assemble(*one, results, tested=False) for name, one in known.items()}
+    planned: dict[str, tuple[Board, Cells]] = {}
+    if any((results / RECORDS / f"{name}.json").is_file() for name in names):
+        for selection in recall(results):
+            if selection.boards[0].name in names:
+                try:
+                    planned |= {one[0].name: one for one in plan_leniently(selection)}
+                except BenchError as error:  # a method or data set may no longer exist
+                    print(f"Left out of the claims: {error.message}", file=sys.stderr)
+    return planned
 
 
 def print_tables(tables: Sequence[BoardTable]) -> None:

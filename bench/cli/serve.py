@@ -59,14 +59,14 @@ class Pages:
     """Rendered pages by path, kept in memory and rendered again when results have changed."""
 
     def __init__(self, asked: o.Asked, results: Path, store: Path = o.STORE) -> None:
-        from bench.report.stats_cache import Kept
+        from bench.report.stats_cache import StoredStatistics
 
         self.asked = asked
         self.results = results
         self.store = store
         self.content: Mapping[str, bytes] = {}
         self._state: object = None
-        self._memory = Kept(store)
+        self._cache = StoredStatistics(store)
 
     def refresh(self) -> bool:
         """Render if a result came, changed or went; returns whether it did.
@@ -87,17 +87,19 @@ class Pages:
         return True
 
     def _render(self) -> dict[str, bytes]:
-        from bench.cli.report import all_boards, assemble_boards, planned_boards
+        from bench.cli.report import assemble_boards, planned_boards
+        from bench.report.examples import board_examples
         from bench.report.render import pages
-        from bench.report.render.html import index_html
+        from bench.results.load import load_results
         from bench.runner.store import Store
 
-        planned = planned_boards(self.asked, self.results)
-        known = all_boards(planned, self.results)
-        found = assemble_boards(planned, known, self.results, self._memory, Store(self.store))
-        content = {"index.html": index_html([table for table, _ in found]).encode()}
-        for table, ledger in found:
-            for name, page in pages.board_pages(table, ledger).items():
+        stored = load_results(self.results)
+        tables = assemble_boards(planned_boards(self.asked, self.results), stored, self._cache)
+        entries = [pages.IndexEntry.of_table(table) for table in tables]
+        content = {"index.html": pages.index_html(entries).encode()}
+        for table in tables:
+            examples = board_examples(table, stored, Store(self.store))
+            for name, page in pages.board_pages(table, stored, examples).items():
                 content[f"{table.name}/{name}"] = page
         return {
             path: watching(page) if path.endswith(".html") else page
@@ -119,10 +121,10 @@ def _state(results: Path) -> object:
 
 def watching(page: bytes) -> bytes:
     """Add to a page the script that loads it again, and allow just that in its policy."""
-    from bench.report.render.html import sha256, source
+    from bench.report.render.html import policy_hash, read_source
 
-    script = source("watch.js")
-    allowed = sha256(script)
+    script = read_source("watch.js")
+    allowed = policy_hash(script)
     text = page.decode()
     text = text.replace("script-src ", f"connect-src 'self'; script-src 'sha256-{allowed}' ", 1)
     before, end, after = text.rpartition("</body>")

@@ -10,7 +10,7 @@ from bench.cli import options as o
 
 if TYPE_CHECKING:
     from bench.report.table import Block, BoardTable, Row
-    from bench.results.load import Outcome
+    from bench.results.outcomes import Outcome
 
 WIDTH = 100
 
@@ -26,17 +26,19 @@ def status(
 
     Then what runs now into these results, and when it last gave a sign of life.
     """
-    from bench.cli.report import planned_boards, states
+    from bench.cli.report import planned_boards
+    from bench.report.assemble import assemble
+    from bench.results.load import load_results
     from bench.runner.run_directory import find_active_runs
 
-    planned = {board.name: (board, row) for board, row in planned_boards(asked, results)}
-    tables = states(planned, results)
+    stored = load_results(results)
+    tables = [assemble(*one, stored, tested=False) for one in planned_boards(asked, results)]
     running = [unit for run in find_active_runs(store, results) for unit in run.list_units()]
     if as_json:
-        boards = [_content(one) for one in tables.values()]
+        boards = [_content(one) for one in tables]
         print(json.dumps({"boards": boards, "running": running}, indent=2))
         return
-    print("\n\n".join([*(_text(one) for one in tables.values()), *_now(running)]))
+    print("\n\n".join([*(_text(one) for one in tables), *_now(running)]))
 
 
 def _now(running: Sequence[dict[str, Any]]) -> list[str]:
@@ -54,24 +56,24 @@ def _text(table: BoardTable) -> str:
     """Write a board: a line a row and data set, then what failed and why."""
     from tabulate import tabulate
 
-    from bench.report.format import completeness, one_line, why_missing
+    from bench.report.format import format_completeness, group_missing, single_line
 
     lines, reasons = [], []
     for block in table.datasets:
         for row in block.rows:
-            name, dataset = one_line(row.name), one_line(block.title)
+            name, dataset = single_line(row.name), single_line(block.title)
             lines.append([dataset, name, _done(row), _rest(row)])
             reasons += [
-                f"  ! {name} on {dataset}, {what}: {one_line(why, 2 * WIDTH)}"
-                for what, why in why_missing(_troubled(row))
+                f"  ! {name} on {dataset}, {what}: {single_line(why, 2 * WIDTH)}"
+                for what, why in group_missing(_troubled(row))
             ]
-    head = f"{one_line(table.title)} · {completeness(table.completeness)}"
+    head = f"{single_line(table.title)} · {format_completeness(table.completeness)}"
     shown = tabulate(lines, headers=["data set", "row", "done", ""], disable_numparse=True)
     return "\n".join([head, shown, *reasons])
 
 
 def _done(row: Row) -> str:
-    return f"{row.num_ok}/{len(row.outcomes)}"
+    return f"{len(row.successful)}/{len(row.outcomes)}"
 
 
 def _rest(row: Row) -> str:

@@ -1,188 +1,203 @@
 """From a board's trials and their results to its table.
 
-Values and marks come from the results' own metrics; the case tables are only read for statistics.
+Values and marks come from the results' own metrics; per-case tables are read only for statistics.
 Where the statistics refuse, a cell keeps its values and carries the reason.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from bench.config import plugins
 from bench.config.cards import BoardRow, DatasetCard
 from bench.errors import BenchError
-from bench.hashing import Plain
 from bench.plan.trials import Board, Trial
 from bench.report import captions
-from bench.report.cells import PlainCell, cell, marked, plain
-from bench.report.paper import InPrint
-from bench.report.significance import Memory, judged
-from bench.report.sweeps import sweeps
+from bench.report.cells import aggregate_seeds, mark_best, plain_cells
+from bench.report.paper import Paper
+from bench.report.significance import StatisticsCache, add_statistics
+from bench.report.sweeps import find_sweeps
 from bench.report.table import Block, BoardTable, Completeness, Row
-from bench.results import load
-from bench.results.load import Outcome
-from bench.results.schema import Evaluation, Result
+from bench.results.load import FINAL, ResultSet, most_common_fingerprint
+from bench.results.outcomes import Outcome, ambiguous_outcome, trial_outcome
 
-Cells = Sequence[tuple[BoardRow, Trial]]
+RowTrials = Sequence[tuple[BoardRow, Trial]]
+"""A board's planned trials, each with its row."""
 
 
 def assemble(
     board: Board,
-    cells: Cells,
-    results_folder: Path,
+    row_trials: RowTrials,
+    results: ResultSet,
     *,
     tested: bool = True,
-    memory: Memory | None = None,
+    cache: StatisticsCache | None = None,
 ) -> BoardTable:
     """Assemble a board's table, with its statistics.
 
     Args:
         board: The board, as it was run.
-        cells: Its planned trials, each with its row.
-        results_folder: Where results are stored.
-        tested: Whether to test; a list of boards needs their state only.
-        memory: Statistics of equal files, kept by whoever renders again and again.
+        row_trials: Its planned trials.
+        results: The results.
+        tested: Whether to test; False gives values and marks only.
+        cache: Statistics of equal files, kept between renderings.
 
     Returns:
-        The table; the same results give an equal one, on any day and any machine.
+        The table; equal results give an equal table on any day and any machine.
     """
-    source = InPrint.of_board(board.name)
-    blocks = _blocks(board, cells, results_folder)
-    if source is not None:
-        blocks = [source.beside(block, board.card.metrics) for block in blocks]
+    card = board.card
+    paper = Paper.of_board(board.name)
+    blocks = _blocks(board, row_trials, results)
+    if paper is not None:
+        blocks = [paper.add_published_values(block) for block in blocks]
     if tested:
-        metrics, reference = board.card.metrics, board.card.reference_row
-        blocks = [judged(block, metrics, reference, results_folder, memory) for block in blocks]
-    outcomes = [outcome for block in blocks for row in block.rows for outcome in row.outcomes]
+        blocks = [
+            add_statistics(block, card.metrics, card.reference_row, results, cache)
+            for block in blocks
+        ]
     return BoardTable(
         name=board.name,
-        title=board.card.title,
-        description=board.card.description,
-        reference=board.card.reference_row,
-        metrics=board.card.metrics,
+        title=card.title,
+        description=card.description,
+        reference=card.reference_row,
+        metrics=card.metrics,
         datasets=tuple(blocks),
-        completeness=_completeness(outcomes),
-        scope=captions.scope(board.card, [trial.rows for _, trial in cells]),
-        protocol=captions.protocol(board.card, blocks),
-        statistics=captions.statistics(board.card, blocks),
-        across=captions.across_datasets(board.card, blocks) if tested else (),
-        source=None if source is None else source.source(board.card, blocks),
-        sweeps=sweeps(board, cells),
+        completeness=_count_statuses(blocks),
+        scope=captions.scope(card, [trial.rows for _, trial in row_trials]),
+        protocol=captions.protocol(card, blocks),
+        statistics=captions.statistics(card, blocks),
+        mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
+        source=None if paper is None else paper.source(card, blocks),
+        sweeps=find_sweeps(board, row_trials),
     )
 
 
 def report_json(
-    boards: Sequence[tuple[Board, Cells]], results_folder: Path
+    boards: Sequence[tuple[Board, RowTrials]], results: ResultSet
 ) -> dict[str, list[dict[str, Any]]]:
-    """Report values only: no statistics, dates, cost or provenance; case tables are not opened.
+    """Report values only: no statistics, dates, costs or provenance.
 
     Returns:
         `{"boards": [{"name", "rows": [{"method", "dataset", "metrics": {name: {"mean", "sd",
         "n_seeds"}}}]}]}`; "method" is the row's name, "sd" is None with one seed, a metric without
-        any value is left out, and one whose values are stale says so in a fourth field, "stale".
+        any value is left out, and one whose values are stale has a fourth field, "stale".
     """
     return {
         "boards": [
-            {
-                "name": board.name,
-                "rows": [
-                    {"method": row.name, "dataset": block.dataset, "metrics": plain_metrics(row)}
-                    for block in _blocks(board, cells, results_folder)
-                    for row in block.rows
-                ],
-            }
-            for board, cells in boards
+            values_json(board.name, _blocks(board, row_trials, results))
+            for board, row_trials in boards
         ]
     }
 
 
-def plain_metrics(row: Row) -> dict[str, PlainCell]:
-    """Return a row's values for JSON, those that there are."""
-    return {cell.metric: plain(cell) for cell in row.cells if cell.mean is not None}
+def values_json(name: str, blocks: Sequence[Block]) -> dict[str, Any]:
+    """Return the values of one board for JSON; see `report_json`."""
+    return {
+        "name": name,
+        "rows": [
+            {"method": row.name, "dataset": block.dataset, "metrics": plain_cells(row)}
+            for block in blocks
+            for row in block.rows
+        ],
+    }
 
 
-def _blocks(board: Board, cells: Cells, folder: Path) -> list[Block]:
-    datasets = dict.fromkeys(trial.dataset for _, trial in cells)
+def _blocks(board: Board, row_trials: RowTrials, results: ResultSet) -> list[Block]:
+    datasets = dict.fromkeys(trial.dataset for _, trial in row_trials)
     return [
-        _block(board, name, [cell for cell in cells if cell[1].dataset == name], folder)
+        _block(board, name, [pair for pair in row_trials if pair[1].dataset == name], results)
         for name in datasets
     ]
 
 
-def _block(board: Board, dataset: str, cells: Cells, folder: Path) -> Block:
+def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet) -> Block:
     """Fill in one data set's values and marks, without statistics."""
-    found = {trial.id: load.find(folder, trial) for _, trial in cells}
-    results = [one for one in found.values() if isinstance(one, Result) and one.status == "ok"]
-    fingerprint = load.common_fingerprint(results)
+    outcomes = outcomes_by_row(row_trials, results)
+    fingerprint = block_fingerprint([trial for _, trial in row_trials], results)
+    first = next(
+        (
+            result.evaluations.get(FINAL)
+            for _, trial in row_trials
+            if (result := results.get(trial.id)) is not None
+            and result.data is not None
+            and result.data.fingerprint == fingerprint
+        ),
+        None,
+    )
     rows = []
-    for line in {row.name: row for row, _ in cells}.values():
-        trials = [trial for row, trial in cells if row.name == line.name]
-        rows.append(_row(board, line, trials, _outcomes(trials, found, fingerprint)))
-    facts = _facts(results, fingerprint)
+    for board_row in {row.name: row for row, _ in row_trials}.values():
+        trial = next(trial for row, trial in row_trials if row.name == board_row.name)
+        rows.append(
+            Row(
+                name=board_row.name,
+                method=board_row.method,
+                ranked=board_row.ranked,
+                reference=board_row.name == board.card.reference_row,
+                cells=tuple(
+                    aggregate_seeds(metric, outcomes[board_row.name])
+                    for metric in board.card.metrics
+                ),
+                settings=tuple(
+                    (path, _text(value)) for path, value in sorted(trial.settings.items())
+                ),
+                outcomes=tuple(outcomes[board_row.name]),
+            )
+        )
     card = _card(dataset)
     return Block(
         dataset=dataset,
         title=card.title if card else dataset,
-        num_cases=facts.num_cases if facts else None,
-        num_items=facts.num_items if facts else None,
+        num_cases=first.num_cases if first else None,
+        num_items=first.num_items if first else None,
         fingerprint=fingerprint,
         license=card.license if card else "",
         citation=card.citation if card else "",
         homepage=(card.homepage or "") if card else "",
-        rows=marked(rows, board.card.metrics),
+        rows=mark_best(rows, board.card.metrics),
     )
 
 
-def _outcomes(
-    trials: Sequence[Trial], found: Mapping[str, Result | BenchError | None], fingerprint: str
-) -> list[Outcome]:
-    """Say how the trials of a row ended, one outcome a seed."""
-    of_seed: dict[int, dict[str, Trial]] = {}
-    for trial in trials:
-        of_seed.setdefault(trial.seed, {})[trial.id] = trial
-    return [
-        load.twice(seed, list(of_one.values()))
-        if len(of_one) > 1
-        else load.outcome(one := next(iter(of_one.values())), found[one.id], fingerprint)
-        for seed, of_one in of_seed.items()
-    ]
+def outcomes_by_row(row_trials: RowTrials, results: ResultSet) -> dict[str, list[Outcome]]:
+    """Return how the trials of one data set ended, by the row's name, one outcome per seed."""
+    fingerprint = block_fingerprint([trial for _, trial in row_trials], results)
+    rows: dict[str, dict[int, dict[str, Trial]]] = {}
+    for row, trial in row_trials:
+        rows.setdefault(row.name, {}).setdefault(trial.seed, {})[trial.id] = trial
+    return {
+        name: [
+            ambiguous_outcome(seed, [*trials.values()])
+            if len(trials) > 1
+            else trial_outcome(next(iter(trials.values())), results, fingerprint)
+            for seed, trials in seeds.items()
+        ]
+        for name, seeds in rows.items()
+    }
+
+
+def block_fingerprint(trials: Sequence[Trial], results: ResultSet) -> str:
+    """Return the fingerprint of the data that most of these trials were measured on."""
+    unique = {trial.id: results.get(trial.id) for trial in trials}
+    return most_common_fingerprint(
+        result for result in unique.values() if result is not None and result.status == "ok"
+    )
 
 
 def _card(dataset: str) -> DatasetCard | None:
-    """Load the card for what it says about the data; results outlive cards, so it may be gone."""
+    """Load a data set's card; results outlive cards, so it may no longer exist."""
     try:
         return plugins.dataset_card(dataset)
     except BenchError:
         return None
 
 
-def _facts(results: Sequence[Result], fingerprint: str) -> Evaluation | None:
-    for result in results:
-        if result.data is not None and result.data.fingerprint == fingerprint:
-            return result.evaluations.get(load.FINAL)
-    return None
-
-
-def _row(board: Board, line: BoardRow, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Row:
-    return Row(
-        name=line.name,
-        method=line.method,
-        ranked=line.ranked,
-        reference=line.name == board.card.reference_row,
-        cells=tuple(cell(metric, outcomes) for metric in board.card.metrics),
-        settings=tuple((key, _text(value)) for key, value in sorted(trials[0].settings.items())),
-        outcomes=tuple(outcomes),
-    )
-
-
-def _text(value: Plain) -> str:
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _completeness(outcomes: Sequence[Outcome]) -> Completeness:
+def _count_statuses(blocks: Sequence[Block]) -> Completeness:
+    outcomes = [outcome for block in blocks for row in block.rows for outcome in row.outcomes]
     statuses = [outcome.status for outcome in outcomes]
     return Completeness(
         ok=statuses.count("ok"),

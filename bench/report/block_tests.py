@@ -1,4 +1,4 @@
-"""The statistics of one block: every row against the reference, and who is tied with the best."""
+"""The tests of one block: every row against the reference, and which rows tie with the best."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bench.stats.samples import Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the statistics say of one row on one metric.
+class RowTest:
+    """What the statistics say about one row on one metric.
 
     Attributes:
-        comparison: Against the reference; None for the reference itself and after a refusal.
-        tied: Whether the row is not rejected against the best, or is the best.
+        comparison: With the reference; None for the reference itself and after a refusal.
+        tied: Whether the row is the best or not significantly different from it.
         refusal: Why the statistics refused; empty otherwise.
     """
 
@@ -25,14 +25,14 @@ class Verdict:
     refusal: str = ""
 
 
-def verdicts(
+def compare_block(
     metric: str,
     *,
     reference: str,
     samples: Mapping[str, Sample | BenchError],
     ranked: Collection[str],
-) -> dict[str, Verdict]:
-    """Judge the rows of one data set on one metric.
+) -> dict[str, RowTest]:
+    """Test the rows of one data set on one metric.
 
     Args:
         metric: Its name.
@@ -41,51 +41,53 @@ def verdicts(
         ranked: Rows that can be best or tied with the best.
 
     Returns:
-        A verdict for each row of `samples`.
+        A test for each row of `samples`.
     """
-    refused = {name: one.message for name, one in samples.items() if isinstance(one, BenchError)}
-    good = {name: one for name, one in samples.items() if not isinstance(one, BenchError)}
+    refusals = {name: one.message for name, one in samples.items() if isinstance(one, BenchError)}
+    readable = {name: one for name, one in samples.items() if isinstance(one, Sample)}
+    others = [sample for name, sample in readable.items() if name != reference]
     family: list[Comparison] = []
-    others = [one for name, one in good.items() if name != reference]
-    if reference in good:
-        family, alone = _family(good[reference], others, metric)
-        refused |= alone
-    elif reference in refused:
-        refused |= {one.name: refused[reference] for one in others}
-    tied, why = _ties([one for name, one in good.items() if name in ranked], refused, metric)
-    found = {
-        name: Verdict(tied=name in tied, refusal=refused.get(name, why if name in ranked else ""))
+    if reference in readable:
+        family, incomparable = _compare_family(readable[reference], others, metric)
+        refusals |= incomparable
+    elif reference in refusals:
+        refusals |= {sample.name: refusals[reference] for sample in others}
+    tied, tie_refusal = _find_ties(
+        [one for name, one in readable.items() if name in ranked and name not in refusals], metric
+    )
+    tests = {
+        name: RowTest(
+            tied=name in tied,
+            refusal=refusals.get(name, tie_refusal if name in ranked else ""),
+        )
         for name in samples
     }
-    for one in family:
-        found[one.other] = replace(found[one.other], comparison=one)
-    return found
+    for comparison in family:
+        tests[comparison.other] = replace(tests[comparison.other], comparison=comparison)
+    return tests
 
 
-def _family(
+def _compare_family(
     reference: Sample, others: Sequence[Sample], metric: str
 ) -> tuple[list[Comparison], dict[str, str]]:
-    """Compare all that can be compared; one row with other test cases must not cost the rest."""
+    """Compare all comparable rows; a row with other test cases must not cost the rest."""
     try:
         return compare_with_reference(reference, others, metric), {}
     except BenchError:
-        refused: dict[str, str] = {}
+        refusals: dict[str, str] = {}
         for other in others:
             try:
                 compare_with_reference(reference, [other], metric)
             except BenchError as error:
-                refused[other.name] = error.message
-    rest = [other for other in others if other.name not in refused]
-    return compare_with_reference(reference, rest, metric), refused
+                refusals[other.name] = error.message
+    comparable = [other for other in others if other.name not in refusals]
+    return compare_with_reference(reference, comparable, metric), refusals
 
 
-def _ties(
-    samples: Sequence[Sample], refused: Mapping[str, str], metric: str
-) -> tuple[tuple[str, ...], str]:
-    comparable = [one for one in samples if one.name not in refused]
-    if len(comparable) < 2:
+def _find_ties(samples: Sequence[Sample], metric: str) -> tuple[tuple[str, ...], str]:
+    if len(samples) < 2:
         return (), ""
     try:
-        return find_ties_with_best(comparable, metric), ""
+        return find_ties_with_best(samples, metric), ""
     except BenchError as error:
         return (), error.message

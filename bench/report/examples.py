@@ -1,17 +1,21 @@
-"""A few test cases of a trial in full: what was seen, written, shown and wanted.
+"""A few test cases of a trial in full: history, generated text, recommendation and target.
 
-They hold titles, which most licenses forbid to pass on. So they are read from the store of this
-machine, never from results, and only for pages that are shown here (`bench serve`) or that somebody
-asks for by name (`bench report --examples`); results and committed pages have none.
+They contain titles, which most licenses forbid to redistribute. So they are read from the store of
+this machine, never from results, and only for pages that are shown here (`bench serve`) or that
+somebody asks for by name (`bench report --examples`); results and committed pages have none.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data import prepared
+from bench.errors import BenchError
+from bench.report.table import BoardTable
+from bench.results.load import ResultSet
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import Result
 from bench.runner.store import Store
@@ -29,27 +33,41 @@ class Example:
     Attributes:
         case: Its number, as in the result.
         history: The last items before it, the latest last.
-        written: What the model wrote; empty for methods that write nothing.
-        shown: The first item of its list.
-        target: The item that it was.
-        place: Place of the target in the list from 1; None where it is not on it.
+        generated: What the model generated; empty for methods that generate no text.
+        top_item: The first item of the recommended list.
+        target: The item that came next.
+        rank: Rank of the target in the list, from 1; None where it is not in it.
     """
 
     case: str
     history: tuple[str, ...]
-    written: str
-    shown: str
+    generated: str
+    top_item: str
     target: str
-    place: int | None
+    rank: int | None
+
+
+def board_examples(
+    table: BoardTable, results: ResultSet, store: Store
+) -> dict[str, tuple[Example, ...]]:
+    """Read the examples of the first successful seed of each row, by trial."""
+    trials = dict.fromkeys(row.successful[0].trial for _, row in table.rows if row.successful)
+    examples = {}
+    for trial in trials:
+        result = results.get(trial)
+        if result is not None:
+            with contextlib.suppress(BenchError):  # the stored data changed: no example
+                examples[trial] = read_examples(result, store)
+    return examples
 
 
 def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
-    """Read the first test cases of a trial, those that start the order of the test.
+    """Read the first test cases of a trial, in test order.
 
     Returns:
-        At most `NUM_EXAMPLES`; none where the store lacks what it takes, or lists were re-ranked.
+        At most `NUM_EXAMPLES`; none where the store lacks an artifact, or lists were re-ranked.
     """
-    folders = _folders(result, store)
+    folders = _input_folders(result, store)
     if folders is None:
         return ()
     data, cases, ranking = folders
@@ -61,28 +79,28 @@ def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
     def title(item: int) -> str:
         return NO_ITEM if item < 0 else catalog.titles[item] or catalog.ids[item]
 
-    found = []
+    examples = []
     for row, sample in enumerate(samples):
         history = [int(item) for item in windows.histories[row] if item >= 0]
         items, target = lists.items[row].tolist(), int(windows.targets[row])
-        found.append(
+        examples.append(
             Example(
                 case=str(sample),
                 history=tuple(title(item) for item in history[-NUM_HISTORY:]),
-                written="" if lists.texts is None else lists.texts[row],
-                shown=title(items[0]),
+                generated="" if lists.texts is None else lists.texts[row],
+                top_item=title(items[0]),
                 target=title(target),
-                place=items.index(target) + 1 if target >= 0 and target in items else None,
+                rank=items.index(target) + 1 if target >= 0 and target in items else None,
             )
         )
-    return tuple(found)
+    return tuple(examples)
 
 
-def _folders(result: Result, store: Store) -> Sequence[Path] | None:
+def _input_folders(result: Result, store: Store) -> Sequence[Path] | None:
     """Find the prepared data, the test cases and the final ranking behind a result."""
     kinds = {stage.key: stage.kind for stage in result.stages}
     # The final ranking is planned, and so evaluated, before those of checkpoints.
-    final = next((one.key for one in result.stages if one.kind == "evaluate"), None)
+    final = next((stage.key for stage in result.stages if stage.kind == "evaluate"), None)
     meta = None if final is None else store.meta("evaluate", final)
     if meta is None:
         return None

@@ -1,9 +1,9 @@
-"""Statistics kept between reports, in the store: equal files under equal code, an equal answer.
+"""Statistics kept between reports: equal files under equal code give an equal answer.
 
-    <store>/.statistics/<what>/<key>.json
+    <store>/.statistics/<kind>/<key>.json
 
-A key hashes what was asked, the checksums of the results' files, the code that answers and the
-libraries it computes with; so nothing kept is ever wrong, and all of it may be deleted.
+A key hashes the question, the checksums of the results' files, the code that answers and the
+libraries it computes with, so that no stored answer is ever wrong, and all may be deleted.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ CODE = {
 LIBRARIES = ("numpy", "scipy")
 
 
-class Kept(UserDict[Any, Any]):
-    """A memory of `bench.report.significance` that outlives its process.
+class StoredStatistics(UserDict[Any, Any]):
+    """A statistics cache that outlives its process.
 
     Args:
-        store: Folder of the store; where there is none, nothing outlives.
+        store: Folder of the store; where it does not exist, nothing is written.
     """
 
     def __init__(self, store: Path) -> None:
@@ -42,17 +42,17 @@ class Kept(UserDict[Any, Any]):
         self.store = store
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether the answer is at hand, here or in the store."""
+        """Tell whether the answer is available, in memory or in the store."""
         path = self._path(key)
         if key not in self.data and path is not None and path.is_file():
             try:
                 self.data[key] = _adapter(path.parent.name).validate_json(path.read_bytes())
-            except ValidationError:  # of a kind no more: it is computed and written again
+            except ValidationError:  # torn or of an older type: computed and written again
                 return False
         return key in self.data
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Remember an answer, in the store too if it can be read back as it is."""
+        """Keep an answer, in the store too if it can be read back unchanged."""
         self.data[key] = value
         path = self._path(key)
         if path is not None:
@@ -62,28 +62,26 @@ class Kept(UserDict[Any, Any]):
                 write_whole(path, text)
 
     def _path(self, key: Any) -> Path | None:
-        what: str = key[0]
-        if what not in CODE or not self.store.is_dir():
+        kind: str = key[0]
+        if kind not in CODE or not self.store.is_dir():
             return None
-        name = digest([*_behind(what), list(key)])
-        return self.store / FOLDER / what / f"{name[:32]}.json"
+        name = digest([*_code_and_libraries(kind), list(key)])
+        return self.store / FOLDER / kind / f"{name[:32]}.json"
 
 
 @cache
-def _behind(what: str) -> tuple[str, ...]:
-    return module_hash(CODE[what]), *map(version, LIBRARIES)
+def _code_and_libraries(kind: str) -> tuple[str, ...]:
+    return module_hash(CODE[kind]), *map(version, LIBRARIES)
 
 
 @cache
-def _adapter(what: str) -> TypeAdapter[Any]:
-    from bench.report.block_tests import (
-        Verdict,  # scipy: a report of bare values does not wait for it
-    )
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    from bench.report.block_tests import RowTest  # scipy: a report of values does not wait for it
     from bench.stats.reproduction import Reproduction
 
     types: dict[str, Any] = {
-        "verdicts": dict[str, Verdict],
+        "verdicts": dict[str, RowTest],
         "reproduction": Reproduction,
         "claims": tuple[ClaimLine, ...],
     }
-    return TypeAdapter(types[what])
+    return TypeAdapter(types[kind])

@@ -1,7 +1,7 @@
-"""What a board's page says, as plain frozen values; every rendering reads these and nothing else.
+"""What a board's page says, as frozen plain values; every renderer reads these.
 
-No dates, no cost, no paths: equal results make equal tables, and equal tables equal bytes. What a
-run cost, and how training went, stands apart in `ledger`.
+The table holds no dates, costs or paths: equal results give equal tables, and equal tables equal
+bytes. Costs and training curves come from the results themselves; see `costs`.
 """
 
 from __future__ import annotations
@@ -11,29 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
-from bench.results.load import Outcome, SeedStatus
+from bench.results.outcomes import Outcome, SeedStatus
 
 if TYPE_CHECKING:
-    # Only named here: a report of bare values must not wait for scipy.
+    # Only for annotations: a report of bare values must not wait for scipy.
     from bench.report.published import Number
     from bench.stats.compare import Comparison
     from bench.stats.reproduction import Reproduction
 
 Status = Literal["ok", "partial", "failed", "skipped", "not run"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """One sweep of a board.
-
-    Attributes:
-        row: What the claims call the swept method; x: and the setting.
-        steps: Value of the setting and name of the row, in ascending order.
-    """
-
-    row: str
-    x: str
-    steps: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +31,13 @@ class Cell:
         sd: Standard deviation between seeds (n - 1); None with one seed.
         reason: Why seeds are missing.
         values: Seed and value, in the order of the seeds.
-        best: Best mean of the ranked rows; rows that share it share the mark.
-        second: Next best mean of the ranked rows.
-        tied: Ranked, not best, and not rejected against the best.
-        comparison: Against the block's reference, corrected by Holm within data set and metric.
+        best: Best mean of the ranked rows; rows with equal means share the mark.
+        second: Second-best mean of the ranked rows.
+        tied: Ranked, not the best, and not significantly different from the best.
+        comparison: With the block's reference, Holm-corrected within data set and metric.
         refusal: Why there is no comparison although there are values.
-        published: The paper's number of this cell; None where it prints none.
-        stale: Why values are older than the program; empty where none is.
+        published: The paper's number; None where it prints none.
+        stale: Why values do not match the current code; empty where they do.
     """
 
     metric: str
@@ -70,14 +56,14 @@ class Cell:
     stale: str = ""
 
     @property
-    def from_published(self) -> float | None:
-        """Our mean - the paper's number; None without either."""
+    def difference_from_published(self) -> float | None:
+        """Our mean minus the paper's number; None without either."""
         if self.mean is None or self.published is None:
             return None
         return self.mean - self.published.value
 
     @property
-    def n_seeds(self) -> int:
+    def num_seeds(self) -> int:
         """Number of seeds that have a value."""
         return len(self.values)
 
@@ -89,16 +75,16 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a block.
+    """One row of a block.
 
     Attributes:
         name: What the page calls it.
         method: The module in `methods/`.
-        ranked: False for a line that is shown but never best, second or tied.
-        reference: Whether the others are tested against this one.
-        cells: One a metric, in the board's order.
-        settings: Resolved settings, name and value as text.
-        outcomes: One a seed.
+        ranked: False for a row that is shown but never best, second or tied.
+        reference: Whether the other rows are tested against this one.
+        cells: One per metric, in the board's order.
+        settings: Resolved settings, dotted path and value as text.
+        outcomes: One per seed.
     """
 
     name: str
@@ -111,23 +97,23 @@ class Row:
 
     @property
     def status(self) -> Status:
-        """How its trials ended, taken together."""
-        return overall(outcome.status for outcome in self.outcomes)
+        """Status of all its trials together."""
+        return combined_status(outcome.status for outcome in self.outcomes)
 
     @property
-    def num_ok(self) -> int:
-        """Number of seeds that ended well."""
-        return sum(outcome.status == "ok" for outcome in self.outcomes)
+    def successful(self) -> list[Outcome]:
+        """Seeds that succeeded."""
+        return [outcome for outcome in self.outcomes if outcome.status == "ok"]
 
     @property
     def stale(self) -> bool:
-        """Whether a value of it is older than the program."""
+        """Whether one of its values does not match the current code."""
         return any(outcome.stale for outcome in self.outcomes)
 
     @property
     def out_of_memory(self) -> bool:
         """Whether it has no value because memory ran out."""
-        return self.num_ok == 0 and any(outcome.out_of_memory for outcome in self.outcomes)
+        return not self.successful and any(outcome.out_of_memory for outcome in self.outcomes)
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -135,7 +121,7 @@ class Row:
         return tuple(cell.comparison for cell in self.cells if cell.comparison is not None)
 
     def cell(self, metric: str) -> Cell:
-        """The row's cell of a metric."""
+        """Return the row's cell of a metric."""
         return next(cell for cell in self.cells if cell.metric == metric)
 
 
@@ -144,11 +130,11 @@ class Block:
     """All rows on one data set.
 
     Attributes:
-        dataset: Name of its card; title: how the page calls it.
-        num_cases: n of the test cases; None as long as there is no result.
+        dataset: Name of its card; title: what the page calls it.
+        num_cases: Number of test cases; None as long as there is no result.
         num_items: Size of the catalog; None likewise.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
-        reproduction: Our values beside the paper's; None where it prints none, or before testing.
+        reproduction: Our values next to the paper's; None where it prints none, or before testing.
     """
 
     dataset: str
@@ -170,7 +156,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Completeness:
-    """How many trials (row × data set × seed) ended how; stale ones are among the ok."""
+    """Number of trials (row × data set × seed) per status; stale ones are among the ok."""
 
     ok: int
     failed: int
@@ -186,62 +172,67 @@ class Completeness:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimLine:
-    """A sentence of the board's paper with both verdicts.
+    """A claim of the board's paper with both verdicts.
 
     Attributes:
         id: As in S-04a; section: of the paper; sentence: in our words.
         implied: No sentence of the paper says it, but its argument needs it.
-        in_print: Verdict in the paper's printed numbers; count_in_print: "6 of 8", or empty.
-        ours: Verdict in our results; count_ours: cells by verdict, or empty.
-        note: What a reader should know of the printed numbers.
+        published_verdict: In the paper's numbers; published_count: "6 of 8", or empty.
+        verdict: In our results; count: cells by verdict, or empty.
+        note: What a reader should know about the printed numbers.
         cells: Data set, metric, verdict and numbers of each comparison that was made.
-        lacking: Why others were not.
+        missing: Why others were not.
     """
 
     id: str
     section: str
     sentence: str
     implied: bool
-    in_print: PublishedVerdict
-    count_in_print: str
-    ours: ReproducedVerdict
-    count_ours: str
+    published_verdict: PublishedVerdict
+    published_count: str
+    verdict: ReproducedVerdict
+    count: str
     note: str
     cells: tuple[tuple[str, str, str, str], ...]
-    lacking: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The paper whose table a board mirrors.
-
-    Attributes:
-        paper: Short name; title: of the paper.
-        differences: What here is not as in the paper, a sentence each.
-        departures: Where the marks in print are not those of the rule, a sentence each.
-        num_marks: Columns of the paper's table whose marks could be checked.
-    """
+    """The paper whose table a board reproduces: short name, title, and what differs from it."""
 
     paper: str
     title: str
     differences: tuple[str, ...]
-    departures: tuple[str, ...]
-    num_marks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One swept setting of a board.
+
+    Attributes:
+        row: What the claims call the swept method; x: and the setting.
+        steps: Value of the setting and name of the row, in ascending order.
+    """
+
+    row: str
+    x: str
+    steps: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardTable:
-    """A board with its values, verdicts and the sentences that belong to them.
+    """A board with its values, tests and captions.
 
     Attributes:
         reference: Name of the row that the others are tested against.
-        scope: Says where the rows run on less than the papers' budget; empty where they do not.
+        scope: Says where rows ran on less than the papers' budget; empty where they did not.
         protocol: Cases, candidates, k and seeds in one sentence.
         statistics: Tests, correction and intervals, fit for a paper.
-        across: Mean ranks over the data sets, a sentence a metric; none with a single data set.
-        source: The paper whose table this one mirrors; None for a board of our own.
-        claims: What that paper claims of these rows.
-        sweeps: Settings that its rows step through.
+        mean_ranks: Mean ranks over the data sets, one sentence per metric.
+        source: The paper whose table this one reproduces; None for a board of our own.
+        claims: What that paper claims about these rows.
+        sweeps: Settings that its rows sweep.
     """
 
     name: str
@@ -254,18 +245,33 @@ class BoardTable:
     scope: str
     protocol: str
     statistics: str
-    across: tuple[str, ...] = ()
+    mean_ranks: tuple[str, ...] = ()
     source: Source | None = None
     claims: tuple[ClaimLine, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
 
+    @property
+    def rows(self) -> list[tuple[Block, Row]]:
+        """All rows of all data sets."""
+        return [(block, row) for block in self.datasets for row in block.rows]
 
-def overall(statuses: Iterable[SeedStatus]) -> Status:
-    """Sum up the seeds of a row: any value at all makes it "partial", a failure outweighs a gap."""
-    seen = set(statuses)
-    if seen == {"ok"}:
+    @property
+    def any_stale(self) -> bool:
+        """Whether it shows a value that does not match the current code."""
+        return any(row.stale for _, row in self.rows)
+
+    @property
+    def any_published(self) -> bool:
+        """Whether the paper prints a number of any of its cells."""
+        return any(cell.published for _, row in self.rows for cell in row.cells)
+
+
+def combined_status(statuses: Iterable[SeedStatus]) -> Status:
+    """Combine the seeds of a row: any value makes it "partial"; "failed" comes before "skipped"."""
+    distinct = set(statuses)
+    if distinct == {"ok"}:
         return "ok"
-    if "ok" in seen:
+    if "ok" in distinct:
         return "partial"
     ordered: tuple[Status, ...] = ("failed", "skipped")
-    return next((status for status in ordered if status in seen), "not run")
+    return next((status for status in ordered if status in distinct), "not run")

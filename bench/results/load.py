@@ -1,229 +1,223 @@
-"""From results and case tables to the samples that statistics take.
+"""Results of a folder, loaded once: every report reads a `ResultSet`, never the files.
 
-Only results on equal data share a table. Data are equal when their fingerprints are: one raw file
-in another edition moves every number, and the page would call that a difference between methods.
+Only results on equal data are compared. Data are equal when their fingerprints are: another edition
+of one raw file changes every number, and a page would show that as a difference between methods.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError
-from bench.plan.trials import Trial
-from bench.results import staleness
-from bench.results.schema import CaseTable, Evaluation, Result, find_result, read_cases
+from bench.results.schema import CaseTable, Result, SchemaVersionError, read_cases, read_result
 from bench.stats.samples import Sample
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FINAL = "final"
-SHOWN_DIGITS = 12
+PATTERN = "seed-*.json"
 
 Key = TypeVar("Key")
 
-SeedStatus = Literal["ok", "failed", "skipped", "not run"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How one trial of a row ended.
+class ResultSet:
+    """Results of one folder by trial id, `<dataset>/<method>/<hash>/seed-<n>`.
 
     Attributes:
-        trial: Its id, also the place of its result.
-        reason: Why there are no values; empty where there are.
-        metrics: Values of the final ranking by name, all that were computed.
-        checkpoints: Name and values of each earlier ranking, in the order of the training.
-        out_of_memory: Whether that is why there are no values.
-        content: Checksums of the files that statistics are computed from; equal ones, equal values.
-        stale: Which stage kinds have another version by now; empty where none has.
-        undated: Whether it does not say on which versions it stands.
+        folder: Where the files are.
+        results: Readable results by trial id, ordered by data set, method, settings and seed.
+        unreadable: Why a file cannot be used, by the trial id that its path states.
     """
 
-    seed: int
-    trial: str
-    status: SeedStatus
-    reason: str
-    metrics: tuple[tuple[str, float], ...]
-    checkpoints: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
-    out_of_memory: bool = False
-    content: tuple[str, ...] = ()
-    stale: str = ""
-    undated: bool = False
+    def __init__(
+        self, folder: Path, results: Mapping[str, Result], unreadable: Mapping[str, BenchError]
+    ) -> None:
+        self.folder = folder
+        self.results = results
+        self.unreadable = unreadable
+        self._samples: dict[tuple[str, ...], Sample | BenchError] = {}
+        self._item_codes: dict[str, dict[str, int]] = {}
 
-    def value(self, metric: str) -> float | None:
-        """The value of a metric; None where it has none."""
-        return dict(self.metrics).get(metric)
+    def __len__(self) -> int:
+        """Return the number of readable results."""
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[Result]:
+        """Iterate over the readable results."""
+        return iter(self.results.values())
+
+    def get(self, trial: str) -> Result | None:
+        """Return a trial's result; None where it has none that can be read."""
+        return self.results.get(trial)
+
+    def cases(self, trial: str) -> CaseTable:
+        """Read the per-case values and the ranking of a trial that succeeded.
+
+        Raises:
+            BenchError: If a file is missing or torn.
+        """
+        return read_cases(self.folder, trial)
+
+    def sample(self, name: str, trials: Sequence[str]) -> Sample:
+        """Stack the seeds of one row, as the statistics take them; each row is read once.
+
+        Args:
+            name: Name of the row.
+            trials: Ids of its successful trials, one per seed, at least one.
+
+        Raises:
+            BenchError: If a file is missing or torn, or the seeds were measured on different cases.
+        """
+        key = (name, *trials)
+        if key not in self._samples:
+            results = [self.results[trial] for trial in trials]
+            codes = self._item_codes.setdefault(results[0].dataset, {})
+            try:
+                tables = [self.cases(trial) for trial in trials]
+                self._samples[key] = stack_seeds(name, results, tables, codes)
+            except BenchError as error:
+                self._samples[key] = error
+        sample = self._samples[key]
+        if isinstance(sample, BenchError):
+            raise sample
+        return sample
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return all metrics as a long table, one row per trial × ranking × metric.
+
+        Columns: trial, dataset, method, model, seed, status, reason, ranking ("final" or the name
+        of a checkpoint), metric, value, and one column `settings.<path>` per setting. A trial
+        without metrics has one row whose ranking, metric and value are missing.
+        """
+        import pandas as pd  # imported here: half a second that most commands do not need
+
+        rows = []
+        for trial, result in self.results.items():
+            identity = {
+                "trial": trial,
+                "dataset": result.dataset,
+                "method": result.method,
+                "model": result.model,
+                "seed": result.seed,
+                "status": result.status,
+                "reason": result.reason,
+            }
+            settings = {f"settings.{path}": value for path, value in result.settings.items()}
+            values: list[tuple[str | None, str | None, float | None]] = [
+                (ranking, metric, value)
+                for ranking, evaluation in result.evaluations.items()
+                for metric, value in evaluation.metrics.items()
+            ]
+            for ranking, metric, value in values or [(None, None, None)]:
+                rows.append(
+                    identity | {"ranking": ranking, "metric": metric, "value": value} | settings
+                )
+        return pd.DataFrame(rows)
 
 
-def find(folder: Path, trial: Trial) -> Result | BenchError | None:
-    """Look up a trial's result; a file that cannot be read is no reason to lose the page."""
-    try:
-        found = find_result(folder, trial.id)
-    except BenchError as error:
-        return error
-    if found is not None and found.trial != trial.id:
-        return BenchError(
-            f"{folder / trial.id}.json is the result of another trial: {found.trial}.",
-            "Move it away and run again.",
-        )
-    return found
+def load_results(folder: Path | str) -> ResultSet:
+    """Read and check all results of a folder, as `bench run --results` writes it.
+
+    A file that is torn or not where its trial belongs is listed in `unreadable`, so that one bad
+    file does not hide the others.
+
+    Args:
+        folder: Results folder; one that does not exist holds no results.
+
+    Raises:
+        BenchError: If a result has another schema version than this program.
+    """
+    folder = Path(folder)
+    results: dict[str, Result] = {}
+    unreadable: dict[str, BenchError] = {}
+    for path in sorted(folder.rglob(PATTERN), key=_natural_order):
+        trial = path.relative_to(folder).with_suffix("").as_posix()
+        try:
+            result = read_result(path)
+            if result.trial != trial:
+                raise BenchError(
+                    f"{path} is the result of another trial: {result.trial}.",
+                    "Results are stored at <dataset>/<method>/<hash>/seed-<n>.json: move it there.",
+                )
+            results[trial] = result
+        except SchemaVersionError as error:
+            raise BenchError(
+                f"The results in {folder} have another schema version: {error.message}",
+                "Move the folder away and run again; finished stages are reused.",
+            ) from error
+        except BenchError as error:
+            unreadable[trial] = error
+    return ResultSet(folder, results, unreadable)
 
 
-def common_fingerprint(results: Sequence[Result]) -> str:
-    """Name the data that most results were measured on, the first of several; "" without any."""
+def _natural_order(path: Path) -> tuple[str, int, str]:
+    return str(path.parent), len(path.name), path.name  # seed-10 after seed-9
+
+
+def most_common_fingerprint(results: Iterable[Result]) -> str:
+    """Return the fingerprint of the data that most results were measured on; "" without any."""
     counts = Counter(result.data.fingerprint for result in results if result.data is not None)
     return counts.most_common(1)[0][0] if counts else ""
 
 
-def outcome(trial: Trial, found: Result | BenchError | None, fingerprint: str) -> Outcome:
-    """Say how a trial ended, and refuse its values where they are from other data.
-
-    Args:
-        trial: The planned trial.
-        found: What `find` returned.
-        fingerprint: Of the data that the block is about.
-    """
-    status, reason = _ending(trial, found, fingerprint)
-    if status != "ok" or not isinstance(found, Result):
-        return Outcome(
-            seed=trial.seed,
-            trial=trial.id,
-            status=status,
-            reason=reason,
-            metrics=(),
-            out_of_memory=_ran_out_of_memory(found),
-        )
-    values = {name: tuple(sorted(one.metrics.items())) for name, one in found.evaluations.items()}
-    return Outcome(
-        seed=trial.seed,
-        trial=trial.id,
-        status=status,
-        reason=reason,
-        metrics=values.pop(FINAL),
-        checkpoints=tuple(values.items()),
-        content=tuple(checksum for _, checksum in sorted(found.files.items())),
-        stale=staleness.staleness(found),
-        undated=staleness.is_undated(found),
-    )
-
-
-def _ran_out_of_memory(found: Result | BenchError | None) -> bool:
-    return isinstance(found, Result) and any(
-        attempt.failure == "out of memory" for attempt in found.attempts[-1:]
-    )
-
-
-def twice(seed: int, trials: Sequence[Trial]) -> Outcome:
-    """Refuse a cell that two trials claim: nobody could tell whose value it shows."""
-    named = " and ".join(trial.id for trial in trials)
-    return Outcome(
-        seed=seed,
-        trial=trials[0].id,
-        status="failed",
-        reason=f"{len(trials)} trials claim this cell, {named}; render the boards apart.",
-        metrics=(),
-    )
-
-
-def _ending(
-    trial: Trial, found: Result | BenchError | None, fingerprint: str
-) -> tuple[SeedStatus, str]:
-    if isinstance(found, BenchError):
-        return "failed", f"{found.message} {found.hint}".strip()
-    if found is None:
-        return ("failed", trial.problem.strip()) if trial.problem else ("not run", "No result yet.")
-    if found.status != "ok":
-        return found.status, found.reason or "No reason was recorded."
-    if FINAL not in found.evaluations or found.data is None:
-        return "failed", "The result says ok but holds no metrics; run it again."
-    if found.data.fingerprint != fingerprint:
-        return "skipped", _other_data(found.data.fingerprint, fingerprint)
-    return "ok", ""
-
-
-def _other_data(fingerprint: str, expected: str) -> str:
-    return (
-        f"Not compared: it was measured on other data (fingerprint {fingerprint[:SHOWN_DIGITS]}, "
-        f"this table {expected[:SHOWN_DIGITS]}). Run it again on the same data."
-    )
-
-
-def read_row(
-    folder: Path, trials: Sequence[str]
-) -> tuple[tuple[Evaluation, ...], tuple[CaseTable, ...]]:
-    """Read the evaluations and per-case values of a row's seeds that ended well.
-
-    Raises:
-        BenchError: Where a file is missing or torn.
-    """
-    evaluations = []
-    for trial in trials:
-        result = find_result(folder, trial)
-        if result is None:
-            raise BenchError(f"The result of {trial} is gone.", "Run the same command again.")
-        evaluations.append(result.evaluations[FINAL])
-    return tuple(evaluations), tuple(read_cases(folder, trial) for trial in trials)
-
-
-def build(
-    name: str,
-    seeds: Sequence[int],
-    evaluations: Sequence[Evaluation],
-    tables: Sequence[CaseTable],
-    positions: dict[str, int],
+def stack_seeds(
+    name: str, results: Sequence[Result], tables: Sequence[CaseTable], item_codes: dict[str, int]
 ) -> Sample:
-    """Put the seeds of one row on top of one another, in the order of the first seed's cases.
+    """Stack the seeds of one row in the order of the first seed's cases.
 
     Args:
-        name: The row's.
-        seeds: Length S, as are the next two.
-        evaluations: Metrics and category facts of each seed.
+        name: Name of the row.
+        results: Result of each seed, S of them.
         tables: Per-case values of each seed.
-        positions: Position of each item id, shared by all samples of a data set; grows.
+        item_codes: Code of each item id, shared by all samples of a data set; new ids are added.
 
     Raises:
         BenchError: If two seeds differ in cases, catalog or tracked categories.
     """
-    first, facts = tables[0], evaluations[0]
-    orders = [_order(name, first, table) for table in tables]
-    if any((one.num_items, one.tracked) != (facts.num_items, facts.tracked) for one in evaluations):
+    first = tables[0]
+    evaluations = [result.evaluations[FINAL] for result in results]
+    catalogs = {(one.num_items, tuple(one.tracked)) for one in evaluations}
+    orders = [_case_order(name, first, table) for table in tables]
+    if len(catalogs) > 1:
         raise BenchError(f"The seeds of {name} differ in catalog or tracked categories.")
     return Sample(
         name=name,
-        seeds=tuple(seeds),
+        seeds=tuple(result.seed for result in results),
         cases=first.cases,
         users=first.users,
-        values=_stacked([table.values for table in tables], orders),
-        masses=_stacked([table.masses for table in tables], orders),
-        items=_items(tables, orders, positions),
+        values=_stack_arrays([table.values for table in tables], orders),
+        masses=_stack_arrays([table.masses for table in tables], orders),
+        items=_encode_items(tables, orders, item_codes),
         known=first.known,
-        history_mass=np.array(facts.history_mass, dtype=np.float64),
-        tracked=tuple(facts.tracked),
-        num_items=facts.num_items,
+        history_mass=np.array(evaluations[0].history_mass, dtype=np.float64),
+        tracked=tuple(evaluations[0].tracked),
+        num_items=evaluations[0].num_items,
     )
 
 
-def _order(name: str, first: CaseTable, table: CaseTable) -> NDArray[np.intp]:
-    place = {case: row for row, case in enumerate(table.cases)}
-    if place.keys() != set(first.cases) or len(table.cases) != len(first.cases):
+def _case_order(name: str, first: CaseTable, table: CaseTable) -> NDArray[np.intp]:
+    """Find each case of the first seed in another seed's table, shape (C,)."""
+    row_of = {case: row for row, case in enumerate(table.cases)}
+    if row_of.keys() != set(first.cases) or len(table.cases) != len(first.cases):
         raise BenchError(
             f"The seeds of {name} were measured on different test cases.",
-            "Run all seeds on the same test rows.",
+            "Run all seeds on the same test cases.",
         )
-    return np.array([place[case] for case in first.cases], dtype=np.intp)
+    return np.array([row_of[case] for case in first.cases], dtype=np.intp)
 
 
-def _stacked(
+def _stack_arrays(
     tables: Sequence[Mapping[Key, NDArray[np.float64]]], orders: Sequence[NDArray[np.intp]]
 ) -> dict[Key, NDArray[np.float64]]:
-    """Keep what every seed has; a metric that one seed lacks has no mean over seeds."""
+    """Stack what every seed has; a metric that one seed lacks has no mean over seeds."""
     shared = [key for key in tables[0] if all(key in table for table in tables)]
     return {
         key: np.stack([table[key][order] for table, order in zip(tables, orders, strict=True)])
@@ -231,18 +225,21 @@ def _stacked(
     }
 
 
-def _items(
-    tables: Sequence[CaseTable], orders: Sequence[NDArray[np.intp]], positions: dict[str, int]
+def _encode_items(
+    tables: Sequence[CaseTable], orders: Sequence[NDArray[np.intp]], item_codes: dict[str, int]
 ) -> NDArray[np.int32]:
+    """Replace item ids by codes, shape (S, C, D); -1 for no item, `LIST_ENDS` after a list."""
+    import pandas as pd  # imported here: see `to_pandas`
+
     ragged = [
-        [list(row) for row in table.items[order]]
+        [list(items) for items in table.items[order]]
         for table, order in zip(tables, orders, strict=True)
     ]
-    depth = max((len(row) for rows in ragged for row in rows), default=0)
-    items = np.full((len(tables), len(orders[0]), depth), LIST_ENDS, dtype=np.int32)
-    lengths = np.array([[len(row) for row in rows] for rows in ragged], dtype=np.intp)
-    flat = np.array([one for rows in ragged for row in rows for one in row], dtype=object)
-    codes, ids = pd.factorize(flat)  # None becomes -1, just what stands for "no item"
-    of_code = np.array([*(positions.setdefault(one, len(positions)) for one in ids), -1])
-    items[np.arange(depth) < lengths[..., None]] = of_code[codes]
-    return items
+    depth = max((len(items) for lists in ragged for items in lists), default=0)
+    encoded = np.full((len(tables), len(orders[0]), depth), LIST_ENDS, dtype=np.int32)
+    lengths = np.array([[len(items) for items in lists] for lists in ragged], dtype=np.intp)
+    flat = np.array([id_ for lists in ragged for items in lists for id_ in items], dtype=object)
+    local, ids = pd.factorize(flat)  # None becomes -1
+    codes = np.array([*(item_codes.setdefault(id_, len(item_codes)) for id_ in ids), -1])
+    encoded[np.arange(depth) < lengths[..., None]] = codes[local]
+    return encoded

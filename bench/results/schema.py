@@ -28,8 +28,12 @@ from bench.errors import BenchError
 from bench.files import write_whole
 from bench.hashing import checksum
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BESIDE = ("cases", "ranking")
+
+
+class SchemaVersionError(BenchError):
+    """A result of another schema version."""
 
 
 class _Record(BaseModel):
@@ -93,7 +97,7 @@ class DataFacts(_Record):
 class Result(_Record):
     """One trial's result."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     trial: str
     method: str
     dataset: str
@@ -110,6 +114,11 @@ class Result(_Record):
     files: dict[str, str] = Field({}, description="sha256 of the parquet files beside it")
     cost: Cost | None = None
     provenance: dict[str, str] = {}
+
+    @property
+    def settings_hash(self) -> str:
+        """Hash of the settings, as in the trial's id; empty where the id has none."""
+        return self.trial.split("/")[-2] if self.trial.count("/") >= 2 else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +159,8 @@ def read_result(path: Path) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BenchError(
+        error_type = SchemaVersionError if where == "schema_version" else BenchError
+        raise error_type(
             f"{path} is not a result of schema version {SCHEMA_VERSION}: {where}: {first['msg']}.",
             "Move it away and run again; finished stages are reused.",
         ) from error

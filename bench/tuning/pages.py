@@ -13,7 +13,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.files import write_whole
-from bench.report.render.markdown import escape, grid
+from bench.report.render.markdown import escape, markdown_table
 from bench.report.render.pages import write_pages
 from bench.tuning.report import Findings, Line, as_json, how
 from bench.tuning.search import fixed
@@ -140,7 +140,9 @@ def render_markdown(found: Findings, command: str) -> str:
         f"# {escape(_title(found))}",
         escape(how(found)),
         f"    {command}",
-        grid([escape(head) for head in heads], [[escape(cell) for cell in line] for line in lines]),
+        markdown_table(
+            [escape(head) for head in heads], [[escape(cell) for cell in line] for line in lines]
+        ),
         escape(_cost(found)),
     ]
     if found.best is not None:

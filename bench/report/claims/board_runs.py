@@ -1,94 +1,66 @@
-"""From the results of boards to what claims are judged by."""
+"""From the results of boards to the samples and sweeps that claims are tested on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from bench.config.cards import BoardRow
 from bench.errors import BenchError
-from bench.plan.trials import Board
-from bench.report.assemble import Cells
+from bench.plan.trials import Board, Trial
+from bench.report.assemble import RowTrials, outcomes_by_row
 from bench.report.claims.runs import Runs, Steps
-from bench.report.sweeps import sweeps
-from bench.results import load
-from bench.results.load import Outcome
-from bench.results.schema import Result
+from bench.report.sweeps import find_sweeps
+from bench.results.load import ResultSet
 from bench.stats.samples import Sample
 
 
-def read_runs(planned: Sequence[tuple[Board, Cells]], folder: Path) -> Runs:
-    """Read the rows of boards that a claim speaks of; of rows of one name the first board's counts.
+def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) -> Runs:
+    """Read the rows of boards that a claim names; of rows with equal names the first board's count.
 
     Rows are compared only where they were measured on equal data, across boards too.
 
     Args:
-        planned: Boards with their planned trials, as `assemble` takes them.
-        folder: Where results are stored.
+        planned: Boards with their planned trials.
+        results: The results.
     """
-    found: dict[tuple[str, str], Sample] = {}
-    reasons: dict[tuple[str, str], str] = {}
-    cells = [cell for _, row in planned for cell in row]
-    for dataset in dict.fromkeys(trial.dataset for _, trial in cells):
-        positions: dict[str, int] = {}
-        for name, outcomes in _outcomes(planned, dataset, folder).items():
-            read = _sample(name, outcomes, folder, positions)
-            if isinstance(read, Sample):
-                found[dataset, name] = read
-            else:
-                reasons[dataset, name] = read
-    return Runs(samples=found, reasons=reasons, sweeps=_sweeps(planned, found))
-
-
-def _sweeps(
-    planned: Sequence[tuple[Board, Cells]], found: Mapping[tuple[str, str], Sample]
-) -> dict[tuple[str, str, str], Steps]:
-    """Gather the sweeps with a result at each step; a row that an earlier board has is no step."""
     owners: dict[tuple[str, str], str] = {}
-    for board, cells in planned:
-        for row, trial in cells:
+    for board, row_trials in planned:
+        for row, trial in row_trials:
             owners.setdefault((trial.dataset, row.name), board.name)
-    kept: dict[tuple[str, str, str], Steps] = {}
-    for board, cells in planned:
-        for sweep in sweeps(board, cells):
+    by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
+    for board, row_trials in planned:
+        for row, trial in row_trials:
+            if owners[trial.dataset, row.name] == board.name:
+                by_dataset.setdefault(trial.dataset, []).append((row, trial))
+    samples: dict[tuple[str, str], Sample] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    for dataset, row_trials in by_dataset.items():
+        for name, outcomes in outcomes_by_row(row_trials, results).items():
+            trials = [one.trial for one in outcomes if one.status == "ok"]
+            try:
+                if trials:
+                    samples[dataset, name] = results.sample(name, trials)
+                else:
+                    reasons[dataset, name] = " ".join(dict.fromkeys(o.reason for o in outcomes))
+            except BenchError as error:
+                reasons[dataset, name] = error.message
+    return Runs(samples=samples, reasons=reasons, sweeps=_sweep_steps(planned, samples, owners))
+
+
+def _sweep_steps(
+    planned: Sequence[tuple[Board, RowTrials]],
+    samples: Mapping[tuple[str, str], Sample],
+    owners: Mapping[tuple[str, str], str],
+) -> dict[tuple[str, str, str], Steps]:
+    """Gather the sweeps that have a result at each step; an earlier board's row is no step."""
+    steps: dict[tuple[str, str, str], Steps] = {}
+    for board, row_trials in planned:
+        for sweep in find_sweeps(board, row_trials):
             for dataset in board.card.datasets:
-                places = [(dataset, name) for _, name in sweep.steps]
-                if all(owners[one] == board.name and one in found for one in places):
-                    steps = [(value, found[dataset, name]) for value, name in sweep.steps]
-                    kept.setdefault((dataset, sweep.row, sweep.x), steps)
-    return kept
-
-
-def _outcomes(
-    planned: Sequence[tuple[Board, Cells]], dataset: str, folder: Path
-) -> dict[str, list[Outcome]]:
-    """Say how the trials of each row of a data set ended."""
-    rows: dict[str, list[str]] = {}
-    trials = {}
-    for _, cells in planned:
-        of_board: dict[str, list[str]] = {}
-        for row, trial in cells:
-            if trial.dataset == dataset:
-                trials[trial.id] = trial
-                of_board.setdefault(row.name, []).append(trial.id)
-        rows = of_board | rows
-    found = {name: load.find(folder, trial) for name, trial in trials.items()}
-    good = [one for one in found.values() if isinstance(one, Result) and one.status == "ok"]
-    fingerprint = load.common_fingerprint(good)
-    return {
-        name: [load.outcome(trials[one], found[one], fingerprint) for one in ids]
-        for name, ids in rows.items()
-    }
-
-
-def _sample(
-    name: str, outcomes: Sequence[Outcome], folder: Path, positions: dict[str, int]
-) -> Sample | str:
-    """Read a row's seeds that ended well, or say why there is none."""
-    good = [one for one in outcomes if one.status == "ok"]
-    if not good:
-        return " ".join(dict.fromkeys(one.reason for one in outcomes))
-    try:
-        facts, tables = load.read_row(folder, [one.trial for one in good])
-        return load.build(name, [one.seed for one in good], facts, tables, positions)
-    except BenchError as error:
-        return error.message
+                rows = [(dataset, name) for _, name in sweep.steps]
+                if all(owners.get(row) == board.name and row in samples for row in rows):
+                    steps.setdefault(
+                        (dataset, sweep.row, sweep.x),
+                        [(value, samples[dataset, name]) for value, name in sweep.steps],
+                    )
+    return steps

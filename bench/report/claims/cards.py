@@ -90,6 +90,22 @@ class Cell:
         return self.dataset, self.metric, self.host, self.rows[0]
 
 
+class SweptSetting(Card):
+    """A setting that the paper sweeps: a board's rows that differ in it alone are its steps.
+
+    Attributes:
+        method: The module in `methods/`; setting: its dotted path.
+        row: What the claims call the method; x: and the setting.
+        without: The method that equals this one with the setting at 0, where it has another name.
+    """
+
+    method: str
+    setting: str
+    row: str
+    x: str
+    without: str = ""
+
+
 class PaperClaims(Card):
     """All claims of a paper, and where its rows are printed.
 
@@ -99,6 +115,8 @@ class PaperClaims(Card):
         datasets: Name of our card by the printed name of each data set.
         rows: By the row's name on its board.
         groups: Names for several rows.
+        backbone: The language model that the paper uses; empty where it does not say.
+        sweeps: Settings that the paper sweeps.
         claims: In the paper's order.
     """
 
@@ -107,6 +125,8 @@ class PaperClaims(Card):
     datasets: dict[str, str] = Field(min_length=1)
     rows: dict[str, PublishedRow]
     groups: dict[str, Names] = {}
+    backbone: str = ""
+    sweeps: tuple[SweptSetting, ...] = ()
     claims: tuple[Claim, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -12,7 +12,16 @@ from tabulate import tabulate
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
 from bench.report.compare.systems import System, require_comparable
-from bench.report.format import arrow, count, interval, number, p_value, percent, signed, verdict
+from bench.report.format import (
+    comparison_verdict,
+    direction_arrow,
+    format_count,
+    format_interval,
+    format_p,
+    format_percent,
+    format_signed,
+    format_value,
+)
 from bench.stats.compare import Comparison, compare, correct_family
 from bench.stats.descriptions import (
     NOT_EVIDENCE,
@@ -163,11 +172,11 @@ def format_report(report: PairwiseReport) -> str:
     """Format a report for the terminal."""
     where = f" on {report.dataset}" if report.dataset else ""
     parts = [
-        f"{report.a} against {report.b}{where}, {count(report.num_cases, 'test case')}. "
+        f"{report.a} against {report.b}{where}, {format_count(report.num_cases, 'test case')}. "
         f"Differences are {report.a} − {report.b}.",
         _format_tests(report),
         f"p (Holm) is corrected over the family of this table "
-        f"({count(len(report.metrics), 'metric')}); intervals are 95 % and not corrected. "
+        f"({format_count(len(report.metrics), 'metric')}); intervals are 95 % and not corrected. "
         f"{NOT_EVIDENCE}",
         _format_seeds(report),
         write_sentence(report),
@@ -199,13 +208,14 @@ def write_sentence(report: PairwiseReport) -> str:
     """Write the result, the data and the statistical methods in one sentence for a paper."""
     groups: dict[str, list[str]] = {name: [] for name in VERDICTS}
     for line in report.metrics:
-        groups[verdict(line.test)].append(_format_result(line.test))
+        groups[comparison_verdict(line.test)].append(_format_result(line.test))
     results = [
         f"{VERDICTS[name].format(report.b)} {join_words(texts)}"
         for name, texts in groups.items()
         if texts
     ]
-    sizes = f"{count(report.num_cases, 'test case')}{_count_users(report)}; {_count_seeds(report)}"
+    cases = format_count(report.num_cases, "test case")
+    sizes = f"{cases}{_count_users(report)}; {_count_seeds(report)}"
     opening = f"On {report.dataset} ({sizes})" if report.dataset else f"Over {sizes}"
     return f"{opening}, {report.a} {'; it '.join(results)} ({_describe_methods(report)})."
 
@@ -215,7 +225,7 @@ def _describe_methods(report: PairwiseReport) -> str:
     units = join_words(list(dict.fromkeys(f"{line.test.unit}s" for line in report.metrics)))
     correction = "a single test"
     if len(names) > 1:
-        correction = f"p-values corrected by Holm over {count(len(names), 'metric')}"
+        correction = f"p-values corrected by Holm over {format_count(len(names), 'metric')}"
     return (
         f"{describe_tests(names)} over {units} at these seeds, {RESAMPLING}; {correction}; "
         f"95 % intervals: {describe_intervals(names)}"
@@ -225,36 +235,37 @@ def _describe_methods(report: PairwiseReport) -> str:
 def _count_users(report: PairwiseReport) -> str:
     # Set-level metrics may run over fewer users, those with known targets.
     users = [line.test.num_units for line in report.metrics if line.test.unit == "user"]
-    return f" of {count(max(users), 'user')}" if users else ""
+    return f" of {format_count(max(users), 'user')}" if users else ""
 
 
 def _count_seeds(report: PairwiseReport) -> str:
     num_a, num_b = report.metrics[0].a[2], report.metrics[0].b[2]
     if num_a == num_b:
-        return count(num_a, "seed") + (" each" if num_a > 1 else "")
-    return f"{count(num_a, 'seed')} of {report.a}, {num_b} of {report.b}"
+        return format_count(num_a, "seed") + (" each" if num_a > 1 else "")
+    return f"{format_count(num_a, 'seed')} of {report.a}, {num_b} of {report.b}"
 
 
 def _format_result(test: Comparison) -> str:
-    p = p_value(test.p_adjusted)
+    p = format_p(test.p_adjusted)
     p = f"{p[0]} {p[1:]}" if p.startswith("<") else f"= {p}"
     return (
-        f"{test.metric} ({signed(test.difference)}, 95 % CI {interval(test.low, test.high)}, p {p})"
+        f"{test.metric} ({format_signed(test.difference)}, 95 % CI "
+        f"{format_interval(test.low, test.high)}, p {p})"
     )
 
 
 def _format_tests(report: PairwiseReport) -> str:
     rows = [
         (
-            f"{test.metric} {arrow(test.metric)}",
-            signed(test.difference),
-            interval(test.low, test.high),
-            percent(test.relative),
-            p_value(test.p),
-            p_value(test.p_adjusted),
-            number(test.d_z, digits=3),
-            f"{test.test}, {count(test.num_units, test.unit)}",
-            verdict(test),
+            f"{test.metric} {direction_arrow(test.metric)}",
+            format_signed(test.difference),
+            format_interval(test.low, test.high),
+            format_percent(test.relative),
+            format_p(test.p),
+            format_p(test.p_adjusted),
+            format_value(test.d_z, digits=3),
+            f"{test.test}, {format_count(test.num_units, test.unit)}",
+            comparison_verdict(test),
         )
         for test in (line.test for line in report.metrics)
     ]
@@ -276,8 +287,8 @@ def _format_seeds(report: PairwiseReport) -> str:
 
 def _format_mean(summary: MeanSd) -> str:
     mean, deviation, num_seeds = summary
-    spread = "" if deviation is None else f" ± {number(deviation)}"
-    return f"{number(mean)}{spread} ({count(num_seeds, 'seed')})"
+    spread = "" if deviation is None else f" ± {format_value(deviation)}"
+    return f"{format_value(mean)}{spread} ({format_count(num_seeds, 'seed')})"
 
 
 def _metric_to_json(line: MetricComparison) -> dict[str, Any]:
@@ -285,7 +296,7 @@ def _metric_to_json(line: MetricComparison) -> dict[str, Any]:
     for name in ("metric", "reference", "other"):
         del content[name]
     content["significant"] = line.test.significant
-    content["verdict"] = verdict(line.test)
+    content["verdict"] = comparison_verdict(line.test)
     content["seeds"] = {
         side: {"mean": mean, "sd": deviation, "n": num_seeds}
         for side, (mean, deviation, num_seeds) in (("a", line.a), ("b", line.b))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.results.load import FINAL, build
+from bench.results.load import FINAL, stack_seeds
 from bench.results.schema import CaseTable, Evaluation, Result, is_whole, read_cases, read_result
 from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
@@ -118,7 +118,7 @@ def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> 
     assert first.data is not None
     tables = [_cases(path, result) for path, result in good]
     return System(
-        sample=build(name, seeds, facts, tables, positions),
+        sample=stack_seeds(name, [result for _, result in good], tables, positions),
         dataset=first.dataset,
         fingerprint=first.data.fingerprint,
         recorded={seed: one.metrics for seed, one in zip(seeds, facts, strict=True)},

@@ -1,6 +1,6 @@
-"""Small pictures of a data set as inline SVG: lengths, popularity, categories, title words.
+"""Small charts of a data set as inline SVG: lengths, popularity, categories, title words.
 
-They hold counts and category names only, never an item's title or a user's history.
+They contain counts and category names only, never an item's title or a user's history.
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from bench.data.prepared import Prepared
-from bench.report.format import count, one_line
-from bench.report.render.figures import CHAR, horizontal_grid, scale, svg, svg_line, svg_text
+from bench.report.format import format_count, single_line
+from bench.report.render.figures import (
+    CHAR_WIDTH,
+    fit_scale,
+    horizontal_grid,
+    svg,
+    svg_line,
+    svg_text,
+)
 
 WIDTH, HEIGHT = 300, 212
 LEFT, RIGHT, TOP, BOTTOM = 40, WIDTH - 8, 24, 156
@@ -27,7 +34,7 @@ STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture with its heading and a sentence that says what it shows."""
+    """A chart with its heading and a sentence that says what it shows."""
 
     heading: str
     text: str
@@ -36,35 +43,37 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """One bar of a histogram: `start` stands under it, `label` is its whole range."""
+    """One bar of a histogram: `start` is its tick, `label` its range, `num` its count."""
 
     start: str
     label: str
     num: int
 
 
-def pictures(prepared: Prepared, categories: Mapping[str, float]) -> list[Picture]:
+def draw_pictures(prepared: Prepared, categories: Mapping[str, float]) -> list[Picture]:
     """Draw a data set.
 
     Args:
         prepared: The data.
-        categories: Share of each tracked category, as `describe` gives it.
+        categories: Share of each tracked category, from `describe`.
     """
     lengths = np.bincount(prepared.users)
     popularity = np.bincount(prepared.items, minlength=len(prepared.catalog))
     words = np.array([len(title.split()) for title in prepared.catalog.titles], dtype=np.int64)
-    idle = int(np.count_nonzero(popularity == 0))
+    unused = int(np.count_nonzero(popularity == 0))
+    omitted = (
+        f" {format_count(unused, 'item')} without any {'is' if unused == 1 else 'are'} omitted."
+    )
     return [
         Picture(
             heading="Sequence lengths",
-            text="Interactions a user, in ranges that grow.",
-            svg=histogram(ratio_bins(lengths[lengths > 0]), "users", "interactions a user"),
+            text="Interactions per user, in growing ranges.",
+            svg=histogram(ratio_bins(lengths[lengths > 0]), "users", "interactions per user"),
         ),
         Picture(
             heading="Item popularity",
-            text="Interactions an item by rank, logarithmic axes."
-            + (f" {count(idle, 'item')} without any {'is' if idle == 1 else 'are'} not drawn."
-               if idle else ""),
+            text="Interactions per item by popularity rank, logarithmic axes."
+            + (omitted if unused else ""),
             svg=rank_curve(popularity),
         ),
         Picture(
@@ -76,8 +85,8 @@ def pictures(prepared: Prepared, categories: Mapping[str, float]) -> list[Pictur
         ),
         Picture(
             heading="Title lengths",
-            text="Words a title, split on white space.",
-            svg=histogram(word_bins(words), "items", "words a title"),
+            text="Words per title, split on white space.",
+            svg=histogram(word_bins(words), "items", "words per title"),
         ),
     ]  # fmt: skip
 
@@ -101,7 +110,7 @@ def ratio_bins(values: NDArray[np.integer]) -> list[Bin]:
 
 
 def word_bins(words: NDArray[np.integer]) -> list[Bin]:
-    """Count titles by words, one bar a number, the long tail in the last bar."""
+    """Count titles by number of words; the last bar collects the long tail."""
     if not len(words):
         return []
     nums = np.bincount(np.minimum(words, LAST_WORDS)).tolist()
@@ -121,30 +130,30 @@ def _range(low: int, high: int) -> str:
 
 
 def histogram(bins: Sequence[Bin], noun: str, axis: str) -> Markup | None:
-    """Draw bars of equal width, their heights in percent of all.
+    """Draw bars of equal width, their heights in percent of the total.
 
     Returns:
         The SVG, or None where there is nothing to draw.
     """
-    total = sum(one.num for one in bins)
+    total = sum(bar.num for bar in bins)
     if not total:
         return None
-    fitted = scale([0.0, max(100 * one.num / total for one in bins)], BOTTOM, TOP, wanted=3)
+    fitted = fit_scale([0.0, max(100 * bar.num / total for bar in bins)], BOTTOM, TOP, num_ticks=3)
     y = replace(fitted, low=0.0)  # bars stand on the axis
     base = y(0.0)
     step = (RIGHT - LEFT) / max(6, len(bins))
-    widest = max(len(one.start) for one in bins)
-    every = math.ceil((CHAR * widest + 6) / step)
+    widest = max(len(bar.start) for bar in bins)
+    every = math.ceil((CHAR_WIDTH * widest + 6) / step)
     parts = [
         horizontal_grid(y, LEFT, RIGHT),
         svg_text(2, TOP - 10, f"% of {noun}", "start", "axis"),
     ]
-    for place, one in enumerate(bins):
-        x, top = LEFT + step * place, y(100 * one.num / total)
-        says = f"{axis}, {one.label}: {one.num:,} {noun}, {100 * one.num / total:.1f} %"
-        parts.append(_bar(x + 1, top, step - 2, base - top, says))
-        if place % every == 0:
-            parts.append(svg_text(x + step / 2, base + 16, one.start, "middle", "tick"))
+    for index, bar in enumerate(bins):
+        x, top = LEFT + step * index, y(100 * bar.num / total)
+        title = f"{axis}, {bar.label}: {bar.num:,} {noun}, {100 * bar.num / total:.1f} %"
+        parts.append(_bar(x + 1, top, step - 2, base - top, title))
+        if index % every == 0:
+            parts.append(svg_text(x + step / 2, base + 16, bar.start, "middle", "tick"))
     parts.append(svg_line(LEFT, base, RIGHT, base, "zero"))
     parts.append(svg_text((LEFT + RIGHT) / 2, HEIGHT - 14, axis, "middle", "axis"))
     return svg(WIDTH, HEIGHT, f"Histogram of {axis}", parts)
@@ -161,70 +170,74 @@ def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
         return None
     powers = [max(1, math.ceil(math.log10(end) - 1e-9)) for end in (len(ranked), int(ranked[0]))]
 
-    def place(rank: float, num: float) -> tuple[float, float]:
+    def position(rank: float, num: float) -> tuple[float, float]:
         return (
             LEFT + (RIGHT - LEFT) * math.log10(rank) / powers[0],
             BOTTOM - (BOTTOM - TOP) * math.log10(num) / powers[1],
         )
 
-    # Ranks in steps of equal ratio: no more points than the eye can tell apart.
+    # Ranks in steps of equal ratio: few points suffice on a logarithmic axis.
     ranks = sorted(
         {round(len(ranked) ** (step / NUM_POINTS)) for step in range(NUM_POINTS + 1)}
     )  # fmt: skip
-    points = [place(rank, float(ranked[rank - 1])) for rank in ranks]
+    points = [position(rank, float(ranked[rank - 1])) for rank in ranks]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     parts = [svg_text(2, TOP - 10, "interactions", "start", "axis")]
     for power in range(powers[0] + 1):
-        x, _ = place(10.0**power, 1)
+        x, _ = position(10.0**power, 1)
         parts.append(svg_line(x, TOP, x, BOTTOM, "grid"))
         anchor = "end" if power == powers[0] else "middle"
-        parts.append(svg_text(min(x, RIGHT), BOTTOM + 16, short(10**power), anchor, "tick"))
+        parts.append(svg_text(min(x, RIGHT), BOTTOM + 16, short_number(10**power), anchor, "tick"))
     for power in range(powers[1] + 1):
-        _, y = place(1, 10.0**power)
+        _, y = position(1, 10.0**power)
         parts.append(svg_line(LEFT, y, RIGHT, y, "grid"))
-        parts.append(svg_text(LEFT - 6, y + 4, short(10**power), "end", "tick"))
+        parts.append(svg_text(LEFT - 6, y + 4, short_number(10**power), "end", "tick"))
     parts.append(Markup('<polyline class="curve" points="{}"/>').format(line))
     parts.append(svg_text((LEFT + RIGHT) / 2, HEIGHT - 14, "rank of the item", "middle", "axis"))
-    says = f"Interactions by rank: {ranked[0]:,} at the first of {count(len(ranked), 'item')}"
-    return svg(WIDTH, HEIGHT, says, parts)
+    title = (
+        f"Interactions by rank: {ranked[0]:,} at the first of {format_count(len(ranked), 'item')}"
+    )
+    return svg(WIDTH, HEIGHT, title, parts)
 
 
 def share_bars(shares: Mapping[str, float]) -> Markup | None:
-    """Draw a bar a category, in the given order, with its share in percent.
+    """Draw one bar per category, in the given order, with its share in percent.
 
     Returns:
         The SVG, or None where there is no category.
     """
     if not shares:
         return None
-    left, right, step = CHAR * LABEL_CHARS, WIDTH - 52, 18
+    left, right, step = CHAR_WIDTH * LABEL_CHARS, WIDTH - 52, 18
     widest = max(shares.values()) or 1.0
     parts = []
-    for place, (name, share) in enumerate(shares.items()):
-        y = 10 + step * place
-        parts.append(svg_text(left - 6, y + 11, one_line(name, LABEL_CHARS), "end", "tick"))
-        long = (right - left) * share / widest
-        parts.append(_bar(left, y + 1, long, step - 5, f"{one_line(name)}: {percentage(share)}"))
-        parts.append(svg_text(left + long + 6, y + 11, percentage(share), "start", "tick"))
+    for index, (name, share) in enumerate(shares.items()):
+        y = 10 + step * index
+        parts.append(svg_text(left - 6, y + 11, single_line(name, LABEL_CHARS), "end", "tick"))
+        length = (right - left) * share / widest
+        parts.append(
+            _bar(left, y + 1, length, step - 5, f"{single_line(name)}: {format_share(share)}")
+        )
+        parts.append(svg_text(left + length + 6, y + 11, format_share(share), "start", "tick"))
     parts.append(svg_line(left, 8, left, 10 + step * len(shares), "zero"))
     height = max(HEIGHT, 20 + step * len(shares))
     return svg(WIDTH, height, "Shares of the tracked categories", parts)
 
 
-def _bar(x: float, y: float, width: float, height: float, says: str) -> Markup:
+def _bar(x: float, y: float, width: float, height: float, title: str) -> Markup:
     return Markup(
         '<rect class="column" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
         "<title>{}</title></rect>"
-    ).format(x, y, width, height, says)
+    ).format(x, y, width, height, title)
 
 
-def percentage(share: float) -> str:
+def format_share(share: float) -> str:
     """Write a share: "18.1 %"."""
     return f"{100 * share:.1f} %"
 
 
-def short(power_of_ten: int) -> str:
-    """Write a power of ten as an axis does: 1, 10, 100, 1k, 10k, 100k, 1M."""
+def short_number(power_of_ten: int) -> str:
+    """Write a power of ten for an axis: 1, 10, 100, 1k, 10k, 100k, 1M."""
     for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if power_of_ten >= unit:
             return f"{power_of_ten // unit}{letter}"

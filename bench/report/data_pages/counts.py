@@ -1,6 +1,6 @@
-"""Our counts of the papers' data sets beside the published ones, column by column.
+"""A paper's data set statistics compared with ours, column by column.
 
-A published column is compared with the count that it really holds, which the board's card says for
+A published column is compared with the count that it really states, which the board's card says for
 each data set: SPRec's "#Sequences" are windows in one row and probably users in two, and IGD's
 split sizes count the header lines of its files.
 """
@@ -32,8 +32,8 @@ class Meaning(Card):
     """What a published number really counts.
 
     Attributes:
-        count: Name of our count of the same thing, as in a prepared data set's counts.
-        rule: What is expected of ours: the published number, that less one, or nothing.
+        count: Name of the same count of prepared data.
+        rule: What ours should be: the published number, that minus one, or anything.
         explanation: Why; shown on the page.
     """
 
@@ -46,10 +46,10 @@ class Column(Card):
     """One column of the paper's table.
 
     Attributes:
-        title: As the paper heads it.
-        meaning: What it counts in rows that say nothing else.
+        title: As in the paper.
+        meaning: What it counts, unless a row says otherwise.
         not_run: What a count of it would need, where we cannot count it yet.
-        needs: What a counted column needs beside the data; the reason where our counts lack it.
+        needs: What a count of it needs in addition to the data; the reason where it is missing.
     """
 
     title: str
@@ -70,10 +70,10 @@ class CountRow(Card):
     """One data set of the paper's table.
 
     Attributes:
-        label: The paper's name of it.
+        label: Its name in the paper.
         dataset: Name of our card.
-        scope: Where our set is not the paper's, what is different.
-        cells: What a column counts in this row, where it is not the column's own meaning.
+        scope: How our data set differs from the paper's, if it does.
+        cells: What columns count in this row, where it is not the column's own meaning.
     """
 
     label: str
@@ -87,8 +87,8 @@ class CountCard(Card):
 
     Attributes:
         paper: As in the files of published numbers.
-        table: As printed.
-        citation: The paper's.
+        table: Its number.
+        citation: Of the paper.
         columns: By the published metric, in the paper's order.
         rows: In the paper's order.
     """
@@ -104,9 +104,8 @@ class CountCard(Card):
     @model_validator(mode="after")
     def _every_cell_has_one_meaning(self) -> CountCard:
         for row in self.rows:
-            strange = [name for name in row.cells if name not in self.columns]
-            if strange:
-                raise ValueError(f"{row.label}: there is no column {strange[0]!r}")
+            for name in row.cells.keys() - self.columns.keys():
+                raise ValueError(f"{row.label}: there is no column {name!r}")
             for name, column in self.columns.items():
                 counted = name in row.cells or column.meaning is not None
                 if counted == bool(column.not_run):
@@ -116,14 +115,14 @@ class CountCard(Card):
 
 @dataclass(frozen=True, kw_only=True)
 class CountCell:
-    """A published number and ours.
+    """A published number and our count.
 
     Attributes:
         column: The published metric.
         published: None where the paper prints none, or it could not be read.
         ours: None where it was not counted.
         counted: Name of our count; empty where there is none.
-        verdict: How the two stand to each other, or why they cannot.
+        verdict: How the two compare, or why they cannot be compared.
         explanation: What the published number really counts.
     """
 
@@ -137,7 +136,7 @@ class CountCell:
 
 @dataclass(frozen=True, kw_only=True)
 class CountLine:
-    """One data set of a count board; `missing` says why there is no count of ours."""
+    """One data set of a count board; `missing` says why we have no counts."""
 
     label: str
     dataset: str
@@ -156,7 +155,7 @@ class CountTable:
 
 
 def paths() -> dict[str, Path]:
-    """Map the count boards' names to their files; the first folder of a name wins."""
+    """Return the file of each count board by name; the first folder with a name wins."""
     return plugins.board_files(FOLDER)
 
 
@@ -166,10 +165,10 @@ def load(name: str) -> CountCard:
     Raises:
         BenchError: If there is no such card, or something in it does not fit.
     """
-    known = paths()
-    if name not in known:
-        raise unknown("count board", name, known)
-    return check_card(read_toml(known[name]), CountCard, str(known[name]))
+    files = paths()
+    if name not in files:
+        raise unknown("count board", name, files)
+    return check_card(read_toml(files[name]), CountCard, str(files[name]))
 
 
 def compare(
@@ -178,7 +177,7 @@ def compare(
     published: Published,
     counts: Mapping[str, Mapping[str, float] | str],
 ) -> CountTable:
-    """Set our counts beside the published ones.
+    """Compare our counts with the published ones.
 
     Args:
         name: The board's name.
@@ -204,21 +203,23 @@ def _line(
     cells = []
     for metric, column in card.columns.items():
         place = Place(paper=card.paper, table=card.table, dataset=row.label, metric=metric)
-        printed = published.find(place)
+        number = published.find(place)
         meaning = row.cells.get(metric, column.meaning)
-        lacking = meaning and not isinstance(counts, str) and meaning.count not in counts
-        if meaning is None or (lacking and column.needs):
+        uncounted = meaning and not isinstance(counts, str) and meaning.count not in counts
+        if meaning is None or (uncounted and column.needs):
             verdict = f"not run: {column.not_run or column.needs}"
-            cells.append(CountCell(column=metric, published=printed, ours=None, verdict=verdict))
+            cells.append(CountCell(column=metric, published=number, ours=None, verdict=verdict))
             continue
-        ours = None if isinstance(counts, str) else _count(counts, meaning.count)
+        if uncounted:
+            raise unknown("count", meaning.count, counts)
+        ours = None if isinstance(counts, str) else counts[meaning.count]
         cells.append(
             CountCell(
                 column=metric,
-                published=printed,
+                published=number,
                 ours=ours,
                 counted=meaning.count,
-                verdict=verdict_of(printed, ours, meaning.rule, missing),
+                verdict=compare_count(number, ours, meaning.rule, missing),
                 explanation=meaning.explanation,
             )
         )
@@ -231,21 +232,17 @@ def _line(
     )
 
 
-def _count(counts: Mapping[str, float], name: str) -> float:
-    if name not in counts:
-        raise unknown("count", name, counts)
-    return counts[name]
-
-
-def verdict_of(published: Number | None, ours: float | None, rule: Rule, missing: str = "") -> str:
-    """Judge a cell.
+def compare_count(
+    published: Number | None, ours: float | None, rule: Rule, missing: str = ""
+) -> str:
+    """Compare a published number with our count.
 
     Example:
-        >>> verdict_of(Number.read("10682"), 10681, "equal less one")
+        >>> compare_count(Number.read("10682"), 10681, "equal less one")
         'one less, as explained'
     """
     if ours is None:
-        return f"not at hand: {missing}"
+        return f"not available: {missing}"
     if published is None:
         return "not published"
     if ours == published.value:

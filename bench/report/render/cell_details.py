@@ -1,41 +1,46 @@
-"""What a click on a cell tells, as plain values that the page carries along.
+"""Details of each cell, as plain values that the page's script shows in a dialog.
 
-Everything here also stands in the page's tables: the script only puts it together by cell.
+Everything here is also in the page's tables: the script only arranges it by cell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.metrics.registry import get_metric
 from bench.report import format as w
-from bench.report.costs import Bill, Entry, Ledger
+from bench.report.costs import RowCost, results_of
 from bench.report.examples import Example
-from bench.report.render.exports import TYPES, page_pieces, switches
 from bench.report.table import Block, BoardTable, Cell, Row
-from bench.results.load import Outcome
+from bench.results.load import ResultSet
+from bench.results.outcomes import Outcome
+from bench.results.schema import Attempt, Result
 
 KEY_DIGITS = 12
 TITLE_CHARS = 100
+REASON_CHARS = 600
 Facts = list[tuple[str, str]]
+Examples = Mapping[str, Sequence[Example]]
+"""Test cases to show, by trial."""
 
 
-def page_data(table: BoardTable, ledger: Ledger, bills: list[Bill]) -> dict[str, Any]:
-    """Gather what the page's script needs: values to sort by, details, pieces of the files."""
-    costs = {(bill.dataset, bill.row): bill for bill in bills}
+def page_data(
+    table: BoardTable, results: ResultSet, costs: Sequence[RowCost], examples: Examples
+) -> dict[str, Any]:
+    """Gather what the page's script needs: values to sort by, and details."""
+    costs_of = {(cost.dataset, cost.row): cost for cost in costs}
     return {
         "name": table.name,
         "metrics": list(table.metrics),
         "higher": [get_metric(metric).higher_is_better for metric in table.metrics],
-        "shown": list(switches(table)),
-        "files": page_pieces(table),
-        "types": TYPES,
+        "parts": ["sd", "pub"] if table.any_published else ["sd"],
         "blocks": [
             {
                 "title": block.title,
                 "dataset": block.dataset,
                 "rows": [
-                    _row(row, block, ledger, costs.get((block.title, row.name)))
+                    _row(row, block, results, costs_of.get((block.title, row.name)), examples)
                     for row in block.rows
                 ],
             }
@@ -44,118 +49,135 @@ def page_data(table: BoardTable, ledger: Ledger, bills: list[Bill]) -> dict[str,
     }
 
 
-def _row(row: Row, block: Block, ledger: Ledger, bill: Bill | None) -> dict[str, Any]:
+def _row(
+    row: Row, block: Block, results: ResultSet, cost: RowCost | None, examples: Examples
+) -> dict[str, Any]:
     return {
-        "name": w.one_line(row.name),
+        "name": w.single_line(row.name),
         "method": row.method,
         "status": "out of memory" if row.out_of_memory else row.status,
         "stale": row.stale,
-        "about": _about(row, ledger, bill),
-        "trials": [_trial(one, ledger.entries.get(one.trial)) for one in row.outcomes],
+        "about": _row_facts(row, results_of(row, results), cost),
+        "trials": [
+            _trial(one, results.get(one.trial), examples.get(one.trial, ())) for one in row.outcomes
+        ],
         "cells": [
             {
                 "mean": cell.mean,
-                "facts": _facts(cell, _in_interval(block, row.name, cell.metric)),
-                "seeds": {seed: w.number(value) for seed, value in cell.values},
+                "facts": _cell_facts(cell, _interval_facts(block, row.name, cell.metric)),
+                "seeds": {seed: w.format_value(value) for seed, value in cell.values},
             }
             for cell in row.cells
         ],
     }
 
 
-def _facts(cell: Cell, interval: Facts) -> Facts:
-    """Say in pairs of words what is known of a cell, the value first."""
+def _cell_facts(cell: Cell, interval: Facts) -> Facts:
+    """List what is known about a cell as label and text, the value first."""
     if cell.mean is None:
-        found: Facts = [("Status", cell.status), ("Reason", w.one_line(cell.reason, 600))]
-        return [*found, *_in_print(cell)]
-    found = [("Mean", f"{w.number(cell.mean)} over {w.count(cell.n_seeds, 'seed')}")]
+        return [
+            ("Status", cell.status),
+            ("Reason", w.single_line(cell.reason, REASON_CHARS)),
+            *_published_facts(cell),
+        ]
+    facts = [("Mean", f"{w.format_value(cell.mean)} over {w.format_count(cell.num_seeds, 'seed')}")]
     if cell.sd is not None:
-        found.append(("Deviation between seeds", w.number(cell.sd)))
-    if cell.n_seeds < cell.expected_seeds:
-        missing = f"{cell.n_seeds}/{cell.expected_seeds} seeds: {w.one_line(cell.reason, 600)}"
-        found.append(("Incomplete", missing))
+        facts.append(("Deviation between seeds", w.format_value(cell.sd)))
+    if cell.num_seeds < cell.expected_seeds:
+        seeds = f"{cell.num_seeds}/{cell.expected_seeds} seeds"
+        facts.append(("Incomplete", f"{seeds}: {w.single_line(cell.reason, REASON_CHARS)}"))
     if cell.stale:
-        found.append(("Stale", cell.stale))
-    if w.standing(cell):
-        found.append(("Standing", w.standing(cell)))
-    found += [*_in_print(cell), *interval]
+        facts.append(("Stale", cell.stale))
+    if marks := w.describe_marks(cell):
+        facts.append(("Marks", marks))
+    facts += [*_published_facts(cell), *interval]
     test = cell.comparison
     if test is not None:
-        found += [
-            (f"Against {w.one_line(test.reference)}", w.signed(test.difference)),
-            ("95 % interval of it", w.interval(test.low, test.high)),
-            ("Relative", w.percent(test.relative)),
-            ("p, and after Holm", f"{w.p_value(test.p)}, {w.p_value(test.p_adjusted)}"),
-            ("Test", w.how_tested(test)),
+        facts += [
+            (f"Difference from {w.single_line(test.reference)}", w.format_signed(test.difference)),
+            ("95 % interval", w.format_interval(test.low, test.high)),
+            ("Relative", w.format_percent(test.relative)),
+            *([] if test.d_z is None else [("d_z", w.format_signed(test.d_z, digits=2))]),
+            ("p", f"{w.format_p(test.p)} (Holm: {w.format_p(test.p_adjusted)})"),
+            ("Test", w.describe_test(test)),
         ]
-        if test.d_z is not None:
-            found.insert(-2, ("d_z", w.signed(test.d_z, digits=2)))
     if cell.refusal:
-        found.append(("Not tested", w.one_line(cell.refusal, 600)))
-    return found
+        facts.append(("Not tested", w.single_line(cell.refusal, REASON_CHARS)))
+    return facts
 
 
-def _in_print(cell: Cell) -> Facts:
+def _published_facts(cell: Cell) -> Facts:
     if cell.published is None:
         return []
-    found: Facts = [("Published", w.number(cell.published.value))]
-    if cell.from_published is not None:
-        found.append(("Ours − published", w.signed(cell.from_published)))
-    return found
+    facts: Facts = [("Published", w.format_value(cell.published.value))]
+    if cell.difference_from_published is not None:
+        difference = w.format_signed(cell.difference_from_published)
+        facts.append(("Reproduced − published", difference))
+    return facts
 
 
-def _in_interval(block: Block, row: str, metric: str) -> Facts:
-    """Say whether the published number lies inside our interval of the mean."""
+def _interval_facts(block: Block, row: str, metric: str) -> Facts:
+    """Say whether the published number is inside our interval of the mean."""
     if block.reproduction is None:
         return []
     for one in block.reproduction.cells:
         if (one.row, one.metric) == (row, metric) and one.ours and one.inside is not None:
-            ends = w.span(one.ours.low, one.ours.high)
-            word = "inside" if one.inside else "outside"
-            return [("Our 95 % interval", f"{ends}: the published value lies {word}")]
+            interval = w.format_range(one.ours.low, one.ours.high)
+            side = "inside" if one.inside else "outside"
+            return [("Our 95 % interval", f"{interval}: the published value is {side}")]
     return []
 
 
-def _about(row: Row, ledger: Ledger, bill: Bill | None) -> Facts:
-    entries = ledger.of_row(row)
-    found: Facts = [("Method", row.method)]
-    settings = ", ".join(f"{key} = {value}" for key, value in row.settings)
-    found.append(("Settings", w.one_line(settings, 2000) or "none"))
-    hashes = dict.fromkeys(entry.setting for entry in entries)
-    if hashes:
-        found.append(("Settings hash", w.listed([*hashes])))
-    if bill is not None:
-        found.append(("From scratch", w.seconds(bill.from_scratch)))
-        found.append(("With sharing", w.seconds(bill.shared)))
-    if entries:
-        found += [(key, w.one_line(value, 200)) for key, value in entries[0].provenance]
-    return found
+def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Facts:
+    settings = ", ".join(f"{path} = {value}" for path, value in row.settings)
+    facts: Facts = [
+        ("Method", row.method),
+        ("Settings", w.single_line(settings, 2000) or "none"),
+    ]
+    if hashes := dict.fromkeys(result.settings_hash for result in results):
+        facts.append(("Settings hash", w.join_words([*hashes])))
+    if cost is not None:
+        facts.append(("Standalone time", w.format_seconds(cost.standalone)))
+        facts.append(("Amortized time", w.format_seconds(cost.amortized)))
+    if results:
+        provenance = sorted(results[0].provenance.items())
+        facts += [(name, w.single_line(value, 200)) for name, value in provenance]
+    return facts
 
 
-def example_lines(example: Example) -> Facts:
-    """Say in pairs of words what happened in a test case."""
-    history = " → ".join(w.one_line(title, TITLE_CHARS) for title in example.history)
-    where = "not on the list" if example.place is None else f"place {example.place} of the list"
-    found: Facts = [("Case", example.case), ("History", history or "none")]
-    if example.written:
-        found.append(("Written", w.one_line(example.written, 3 * TITLE_CHARS)))
-    found.append(("Shown first", w.one_line(example.shown, TITLE_CHARS)))
-    return [*found, ("Target", f"{w.one_line(example.target, TITLE_CHARS)} ({where})")]
+def example_facts(example: Example) -> Facts:
+    """List what happened in a test case as label and text."""
+    history = " → ".join(w.single_line(title, TITLE_CHARS) for title in example.history)
+    facts: Facts = [("Case", example.case), ("History", history or "none")]
+    if example.generated:
+        facts.append(("Generated", w.single_line(example.generated, 3 * TITLE_CHARS)))
+    facts.append(("Recommended first", w.single_line(example.top_item, TITLE_CHARS)))
+    rank = "not in the list" if example.rank is None else f"rank {example.rank} in the list"
+    return [*facts, ("Target", f"{w.single_line(example.target, TITLE_CHARS)} ({rank})")]
 
 
-def _trial(outcome: Outcome, entry: Entry | None) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _trial(outcome: Outcome, result: Result | None, examples: Sequence[Example]) -> dict[str, Any]:
+    data: dict[str, Any] = {
         "seed": outcome.seed,
         "id": outcome.trial,
         "status": outcome.status,
-        "reason": w.one_line(outcome.reason, 600),
+        "reason": w.single_line(outcome.reason, REASON_CHARS),
     }
-    if entry is not None:
-        if entry.stages:
-            found["took"] = w.seconds(entry.seconds)
-            found["memory"] = f"{entry.peak_memory_mib:,.0f} MiB"
-        found["stages"] = " ".join(f"{one.kind}:{one.key[:KEY_DIGITS]}" for one in entry.stages)
-        found["attempts"] = [w.one_line(one, 300) for one in entry.attempts]
-        if entry.examples:
-            found["examples"] = [example_lines(one) for one in entry.examples]
-    return found
+    if result is not None:
+        if result.stages:
+            data["time"] = w.format_seconds(sum(stage.seconds for stage in result.stages))
+            peak = max(stage.peak_memory_mib for stage in result.stages)
+            data["memory"] = f"{peak:,.0f} MiB"
+        data["stages"] = " ".join(f"{one.kind}:{one.key[:KEY_DIGITS]}" for one in result.stages)
+        data["attempts"] = [w.single_line(describe_attempt(one), 300) for one in result.attempts]
+    if examples:
+        data["examples"] = [example_facts(one) for one in examples]
+    return data
+
+
+def describe_attempt(attempt: Attempt) -> str:
+    """Say in one sentence how an attempt failed."""
+    stage = f" in {attempt.stage}" if attempt.stage else ""
+    divisor = attempt.micro_batch_divisor
+    size = f", with micro-batches divided by {divisor}" if divisor > 1 else ""
+    return f"{attempt.failure}{stage}{size}: {attempt.message}"

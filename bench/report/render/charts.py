@@ -1,4 +1,4 @@
-"""Small line charts as inline SVG: training step by step, and metrics at checkpoints."""
+"""Small line charts as inline SVG: training curves, metrics at checkpoints and along a sweep."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from bench.report.costs import Ledger
-from bench.report.format import arrow, count, listed, number, one_line
-from bench.report.render.figures import Scale, horizontal_grid, scale, svg, svg_line, svg_text
+from bench.report.costs import results_of
+from bench.report.format import direction_arrow, format_count, format_value, join_words, single_line
+from bench.report.render.figures import Scale, fit_scale, horizontal_grid, svg, svg_line, svg_text
 from bench.report.table import Block, Row, Sweep
-from bench.results.curves import Curve
+from bench.results.curves import Curve, read_curves
+from bench.results.load import FINAL, ResultSet
 
 WIDTH, HEIGHT = 300, 196
 LEFT, RIGHT, TOP, BOTTOM = 56, WIDTH - 20, 14, 150
-NUM_LOOKS = 6
-NUM_SHOWN = 5
+NUM_STYLES = 6
+MAX_MARKERS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +27,13 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        name: Told by its title.
-        look: 0 to `NUM_LOOKS` - 1; color and dashes together.
+        name: Its tooltip.
+        style: 0 to `NUM_STYLES` - 1; color and dashes together.
         points: Position and value, from left to right.
     """
 
     name: str
-    look: int
+    style: int
     points: Sequence[tuple[float, float]]
 
 
@@ -41,165 +42,194 @@ class Chart:
     """A chart with its heading, and its numbers as a table.
 
     Attributes:
-        keys: Look and name of each kind of line; empty where there is one kind only.
-        heads: Of the table; lines: of the table, as text.
+        legend: Style and name of each kind of line; empty where there is one kind only.
+        heads: Of the table; rows: of the table, as text.
     """
 
     heading: str
     text: str
     svg: Markup
-    keys: tuple[tuple[int, str], ...]
+    legend: tuple[tuple[int, str], ...]
     heads: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
-def training_charts(row: Row, ledger: Ledger) -> list[Chart]:
-    """Draw what the training of a row's seeds noted, a chart a measure, a line a seed and part."""
-    seeds = {one.trial: one.seed for one in row.outcomes}
+def training_charts(row: Row, results: ResultSet) -> list[Chart]:
+    """Draw the training curves of a row, one chart per measure, one line per seed and part."""
     groups: dict[tuple[str, str, str], list[tuple[int, Curve]]] = {}
-    for entry in ledger.of_row(row):
-        for curve in entry.curves:
+    for result in results_of(row, results):
+        for curve in read_curves(result.stages):
             key = (curve.kind, curve.measure, curve.over)
-            groups.setdefault(key, []).append((seeds[entry.trial], curve))
-    return [_training_chart(*key, found) for key, found in groups.items()]
+            groups.setdefault(key, []).append((result.seed, curve))
+    return [_training_chart(*key, curves) for key, curves in groups.items()]
 
 
 def _training_chart(
-    kind: str, measure: str, over: str, found: Sequence[tuple[int, Curve]]
+    kind: str, measure: str, over: str, curves: Sequence[tuple[int, Curve]]
 ) -> Chart:
-    parts = list(dict.fromkeys(curve.part for _, curve in found))
+    parts = list(dict.fromkeys(curve.part for _, curve in curves))
+    has_parts = any(parts)
     lines = [
         Line(
             name=f"seed {seed}{f', {curve.part}' if curve.part else ''}",
-            look=parts.index(curve.part) % NUM_LOOKS,
+            style=parts.index(curve.part) % NUM_STYLES,
             points=curve.points,
         )
-        for seed, curve in found
+        for seed, curve in curves
     ]
-    ends = found[0][1].ends
-    runs = f"{count(len(ends) + 1, 'run')} one after another. " if ends else ""
-    heading = f"{kind}: {measure}" + (f", {listed(parts)}" if any(parts) else "")
+    ends = curves[0][1].ends
+    runs = f"{format_count(len(ends) + 1, 'run')} one after another. " if ends else ""
+    heading = f"{kind}: {measure}" + (f", {join_words(parts)}" if has_parts else "")
+    num_seeds = len({seed for seed, _ in curves})
     return Chart(
         heading=heading,
-        text=f"{runs}By {over}; {count(len({seed for seed, _ in found}), 'seed')}.",
-        svg=line_chart(lines, title=f"{heading} by {over}", below=over, ends=ends),
-        keys=tuple(enumerate(parts)) if len(parts) > 1 else (),
-        heads=("seed", *(("part",) if any(parts) else ()), "values", *_shown_heads()),
-        lines=tuple(
+        text=f"{runs}By {over}; {format_count(num_seeds, 'seed')}.",
+        svg=line_chart(lines, title=f"{heading} by {over}", x_label=over, ends=ends),
+        legend=tuple(enumerate(parts)) if len(parts) > 1 else (),
+        heads=(
+            *("seed", *(("part",) if has_parts else ()), "values"),
+            *("first", "25 %", "50 %", "75 %", "last"),
+        ),
+        rows=tuple(
             (
                 str(seed),
-                *((curve.part,) if any(parts) else ()),
-                f"{curve.num:,}",
-                *_shown(curve.points),
+                *((curve.part,) if has_parts else ()),
+                f"{curve.num_values:,}",
+                *_five_values(curve.points),
             )
-            for seed, curve in found
+            for seed, curve in curves
         ),
     )
 
 
-def _shown_heads() -> tuple[str, ...]:
-    return ("first", *(f"{round(100 * place / 4)} %" for place in range(1, 4)), "last")
-
-
-def _shown(points: Sequence[tuple[float, float]]) -> tuple[str, ...]:
-    """Pick the first, the last and three values between for a table."""
+def _five_values(points: Sequence[tuple[float, float]]) -> tuple[str, ...]:
     last = len(points) - 1
-    places = [round(last * place / (NUM_SHOWN - 1)) for place in range(NUM_SHOWN)]
-    return tuple(number(points[place][1]) for place in places)
+    return tuple(format_value(points[round(last * quarter / 4)][1]) for quarter in range(5))
 
 
 def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
-    """Draw every metric at the checkpoints of the rows that have some, a line a row.
+    """Draw every metric at the checkpoints of the rows that have some, one line per row.
 
-    The last point is the final ranking, left out where it is the last checkpoint's.
+    The last point is the final ranking, left out where it equals the last checkpoint's.
     """
-    rows = {row.name: found for row in block.rows if (found := checkpoints(row))}
-    names = list(dict.fromkeys(name for found in rows.values() for name in found))
-    if FINAL in names:
-        names = [*(name for name in names if name != FINAL), FINAL]
-    return [
-        chart
-        for metric in metrics
-        if names and (chart := _checkpoint_chart(block, metric, names, rows)) is not None
-    ]
+    rows = {row.name: means for row in block.rows if (means := checkpoint_means(row))}
+    names = list(dict.fromkeys(name for means in rows.values() for name in means if name != FINAL))
+    if any(FINAL in means for means in rows.values()):
+        names.append(FINAL)
+    charts = []
+    for metric in metrics:
+        values = {
+            row: [means.get(name, {}).get(metric) for name in names] for row, means in rows.items()
+        }
+        lines = [
+            Line(name=row, style=index % NUM_STYLES, points=points)
+            for index, (row, line) in enumerate(values.items())
+            if (
+                points := [(float(at), value) for at, value in enumerate(line) if value is not None]
+            )
+        ]
+        if lines:
+            chart = line_chart(
+                lines,
+                title=f"{metric} by checkpoint on {block.title}",
+                x_label="checkpoint",
+                names=names,
+            )
+            charts.append(
+                Chart(
+                    heading=f"{metric} {direction_arrow(metric)}",
+                    text="Mean over seeds.",
+                    svg=chart,
+                    legend=tuple((line.style, line.name) for line in lines)
+                    if len(lines) > 1
+                    else (),
+                    heads=("row", *names),
+                    rows=tuple((row, *map(format_value, line)) for row, line in values.items()),
+                )
+            )
+    return charts
 
 
-FINAL = "final"
-Steps = Mapping[str, Mapping[str, float]]
-
-
-def checkpoints(row: Row) -> Steps:
+def checkpoint_means(row: Row) -> Mapping[str, Mapping[str, float]]:
     """Average each metric over the seeds that have it, by checkpoint; empty without checkpoints."""
-    good = [one for one in row.outcomes if one.status == "ok" and one.checkpoints]
-    found: dict[str, dict[str, list[float]]] = {}
-    for outcome in good:
+    values: dict[str, dict[str, list[float]]] = {}
+    for outcome in row.successful:
+        if not outcome.checkpoints:
+            continue
         last = outcome.checkpoints[-1][1]
         final = () if outcome.metrics == last else ((FINAL, outcome.metrics),)
-        for name, values in (*outcome.checkpoints, *final):
-            for metric, value in values:
-                found.setdefault(name, {}).setdefault(metric, []).append(value)
+        for name, metrics in (*outcome.checkpoints, *final):
+            for metric, value in metrics:
+                values.setdefault(name, {}).setdefault(metric, []).append(value)
     return {
-        name: {metric: sum(values) / len(values) for metric, values in metrics.items()}
-        for name, metrics in found.items()
+        name: {metric: sum(one) / len(one) for metric, one in metrics.items()}
+        for name, metrics in values.items()
     }
 
 
-def _checkpoint_chart(
-    block: Block, metric: str, names: Sequence[str], rows: Mapping[str, Steps]
-) -> Chart | None:
-    lines = [
-        Line(
-            name=row,
-            look=place % NUM_LOOKS,
-            points=[
-                (float(at), steps[name][metric])
-                for at, name in enumerate(names)
-                if name in steps and metric in steps[name]
-            ],
+def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Chart]:
+    """Draw every metric over the steps of a sweep; a step without a value leaves a gap."""
+    rows = {row.name: row for row in block.rows}
+    names = [f"{value:g}" for value, _ in sweep.steps]
+    charts = []
+    for metric in metrics:
+        cells = [rows[name].cell(metric) for _, name in sweep.steps]
+        means = [cell.mean for cell in cells]
+        if all(mean is None for mean in means):
+            continue
+        chart = line_chart(
+            _split_at_gaps(sweep.row, means),
+            title=f"{metric} by {sweep.x} on {block.title}",
+            x_label=sweep.x,
+            names=names,
         )
-        for place, (row, steps) in enumerate(rows.items())
-    ]
-    lines = [line for line in lines if line.points]
-    if not lines:
-        return None
-    heading = f"{metric} {arrow(metric)}"
-    return Chart(
-        heading=heading,
-        text="Mean over seeds.",
-        svg=line_chart(
-            lines,
-            title=f"{metric} by checkpoint on {block.title}",
-            below="checkpoint",
-            named=names,
-        ),
-        keys=tuple((line.look, line.name) for line in lines) if len(lines) > 1 else (),
-        heads=("row", *names),
-        lines=tuple(
-            (row, *(number(steps.get(name, {}).get(metric)) for name in names))
-            for row, steps in rows.items()
-        ),
-    )
+        charts.append(
+            Chart(
+                heading=f"{metric} {direction_arrow(metric)}",
+                text="Mean over seeds.",
+                svg=chart,
+                legend=(),
+                heads=(sweep.x, *names),
+                rows=(
+                    ("row", *(single_line(name) for _, name in sweep.steps)),
+                    ("mean", *map(format_value, means)),
+                    ("deviation between seeds", *(format_value(cell.sd) for cell in cells)),
+                ),
+            )
+        )
+    return charts
+
+
+def _split_at_gaps(name: str, means: Sequence[float | None]) -> list[Line]:
+    """Connect neighboring steps that have a value."""
+    runs: list[list[tuple[float, float]]] = [[]]
+    for index, mean in enumerate(means):
+        if mean is None:
+            runs.append([])
+        else:
+            runs[-1].append((float(index), mean))
+    return [Line(name=name, style=0, points=run) for run in runs if run]
 
 
 def line_chart(
     lines: Sequence[Line],
     *,
     title: str,
-    below: str,
+    x_label: str,
     ends: Sequence[float] = (),
-    named: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> Markup:
     """Draw lines over a common axis.
 
     Args:
         lines: At least one, none of them empty.
         title: For screen readers.
-        below: What the horizontal axis counts.
+        x_label: What the horizontal axis counts.
         ends: Where one run ends and the next begins.
-        named: Names of the positions 0, 1, …; otherwise positions are numbers.
+        names: Names of the positions 0, 1, …; otherwise positions are numbers.
     """
     positions = [x for line in lines for x, _ in line.points]
-    y = _rising([value for line in lines for _, value in line.points])
+    y = _fit_vertical([value for line in lines for _, value in line.points])
     low, high = min(positions), max(positions)
     width = high - low or 1.0
 
@@ -209,104 +239,61 @@ def line_chart(
     parts = [horizontal_grid(y, LEFT, RIGHT)]
     parts += [svg_line(x(end), TOP, x(end), BOTTOM, "end") for end in ends]
     parts += [
-        _line(line, [[(x(at), y(value)) for at, value in run] for run in _runs(line.points, ends)])
+        _draw_line(line, [[(x(at), y(v)) for at, v in run] for run in _runs(line.points, ends)])
         for line in lines
     ]
-    parts += _below([(x(at), at) for at in dict.fromkeys((low, high))], named)
-    parts.append(svg_text((LEFT + RIGHT) / 2, BOTTOM + 36, below, "middle", "axis"))
-    return svg(WIDTH, HEIGHT, one_line(title), parts)
+    parts += _tick_labels([(x(at), at) for at in dict.fromkeys((low, high))], names)
+    parts.append(svg_text((LEFT + RIGHT) / 2, BOTTOM + 36, x_label, "middle", "axis"))
+    return svg(WIDTH, HEIGHT, single_line(title), parts)
 
 
-def _rising(values: Sequence[float]) -> Scale:
-    """Fit a vertical scale with two ticks at least: a single one tells no distance."""
-    scales = (scale(values, BOTTOM, TOP, wanted=wanted) for wanted in (4, 6, 9, 14))
-    return next(one for one in scales if len(one.ticks) > 1)
+def _fit_vertical(values: Sequence[float]) -> Scale:
+    """Fit a vertical scale with at least two ticks: a single one shows no distance."""
+    scales = (fit_scale(values, BOTTOM, TOP, num_ticks=number) for number in (4, 6, 9, 14))
+    return next(scale for scale in scales if len(scale.ticks) > 1)
 
 
 def _runs(
     points: Sequence[tuple[float, float]], ends: Sequence[float]
 ) -> list[list[tuple[float, float]]]:
-    """Part a line where a run ended: nothing was measured between two runs."""
+    """Split a line where a run ended: nothing was measured between two runs."""
     edges = [-math.inf, *ends, math.inf]
     runs = [[point for point in points if low < point[0] <= high] for low, high in pairwise(edges)]
     return [run for run in runs if run]
 
 
-def _line(line: Line, runs: Sequence[Sequence[tuple[float, float]]]) -> Markup:
+def _draw_line(line: Line, runs: Sequence[Sequence[tuple[float, float]]]) -> Markup:
     points = [point for run in runs for point in run]
-    shape = Markup("").join(
-        Markup('<polyline class="look{}" points="{}"/>').format(
-            line.look, " ".join(f"{px:.1f},{py:.1f}" for px, py in run)
+    shapes = [
+        Markup('<polyline class="style{}" points="{}"/>').format(
+            line.style, " ".join(f"{px:.1f},{py:.1f}" for px, py in run)
         )
         for run in runs
-    )
-    if len(points) <= 2 * NUM_LOOKS:
-        shape += Markup("").join(
-            Markup('<circle class="look{}" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(
-                line.look, px, py
+    ]
+    if len(points) <= MAX_MARKERS:
+        shapes += [
+            Markup('<circle class="style{}" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(
+                line.style, px, py
             )
             for px, py in points
-        )
-    return Markup("<g><title>{}</title>{}</g>").format(one_line(line.name), shape)
+        ]
+    return Markup("<g><title>{}</title>{}</g>").format(
+        single_line(line.name), Markup("").join(shapes)
+    )
 
 
-def _below(ends: Sequence[tuple[float, float]], named: Sequence[str]) -> list[Markup]:
-    """Name the first and the last position, and those between where they have names and room."""
-    if not named:
-        anchors = ("start", "end")
+def _tick_labels(ends: Sequence[tuple[float, float]], names: Sequence[str]) -> list[Markup]:
+    """Label the first and the last position, or the named positions as far as they fit."""
+    if not names:
         return [
             svg_text(px, BOTTOM + 18, f"{at:,g}", anchor, "tick")
-            for (px, at), anchor in zip(ends, anchors, strict=False)
+            for (px, at), anchor in zip(ends, ("start", "end"), strict=False)
         ]
     low, high = ends[0][0], ends[-1][0]
-    gap = (high - low) / max(len(named) - 1, 1)
+    gap = (high - low) / max(len(names) - 1, 1)
     every = max(1, round(44 / gap)) if gap else 1
     return [
-        svg_text(low + gap * at, BOTTOM + 18, one_line(name, 8), "middle", "tick")
-        for at, name in enumerate(named)
+        svg_text(low + gap * at, BOTTOM + 18, single_line(name, 8), "middle", "tick")
+        for at, name in enumerate(names)
         if at % every == 0
     ]
-
-
-def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Chart]:
-    """Draw every metric over the steps of a sweep; a step without a value leaves a gap."""
-    rows = {row.name: row for row in block.rows}
-    found = []
-    for metric in metrics:
-        cells = [rows[name].cell(metric) for _, name in sweep.steps]
-        means = [cell.mean for cell in cells]
-        if all(mean is None for mean in means):
-            continue
-        names = [f"{value:g}" for value, _ in sweep.steps]
-        heading = f"{metric} {arrow(metric)}"
-        found.append(
-            Chart(
-                heading=heading,
-                text="Mean over seeds.",
-                svg=line_chart(
-                    _unbroken(sweep.row, means),
-                    title=f"{metric} by {sweep.x} on {block.title}",
-                    below=sweep.x,
-                    named=names,
-                ),
-                keys=(),
-                heads=(sweep.x, *names),
-                lines=(
-                    ("row", *(one_line(name) for _, name in sweep.steps)),
-                    ("mean", *map(number, means)),
-                    ("deviation between seeds", *(number(cell.sd) for cell in cells)),
-                ),
-            )
-        )
-    return found
-
-
-def _unbroken(name: str, means: Sequence[float | None]) -> list[Line]:
-    """Join neighboring steps that have a value."""
-    runs: list[list[tuple[float, float]]] = [[]]
-    for place, mean in enumerate(means):
-        if mean is None:
-            runs.append([])
-        else:
-            runs[-1].append((float(place), mean))
-    return [Line(name=name, look=0, points=run) for run in runs if run]

@@ -1,52 +1,57 @@
-"""A board's lines of CSV: one per data set × row × metric, numbers in full precision."""
+"""A board and its costs as CSV, numbers in full precision."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from bench.report.format import one_line
+from bench.report.costs import RowCost
+from bench.report.format import single_line
 from bench.report.table import Block, BoardTable, Cell, Row
 
 COLUMNS = (
-    "board",
-    "dataset",
-    "row",
-    "method",
-    "metric",
-    "mean",
-    "sd",
-    "n_seeds",
-    "expected_seeds",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_adjusted",
-    "published",
-    "from_published",
-    "status",
-    "reason",
-    "stale",
-)
-# A spreadsheet takes a cell that begins like this for a formula, and would run it.
+    "board", "dataset", "row", "method", "metric", "mean", "sd", "n_seeds", "expected_seeds",
+    "difference", "low", "high", "p", "p_adjusted", "published", "from_published", "status",
+    "reason", "stale",
+)  # fmt: skip
+COST_COLUMNS = (
+    "board", "dataset", "row", "num_trials", "seconds_standalone", "seconds_amortized",
+    "seconds_exclusive", "peak_memory_mib",
+)  # fmt: skip
+# Spreadsheets evaluate a cell that begins like this as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@")
 
 
-def header_line() -> str:
-    """Write the names of the columns."""
-    return _written(COLUMNS)
+def render_csv(table: BoardTable) -> str:
+    """Write one line per data set × row × metric; what is unknown is empty."""
+    return _write(
+        COLUMNS,
+        (_fields(table, block, row, cell) for block, row in table.rows for cell in row.cells),
+    )
 
 
-def line(table: BoardTable, block: Block, row: Row, cell: Cell) -> str:
-    """Write one cell's line; what is unknown is empty."""
-    return _written(_fields(table, block, row, cell))
+def render_costs_csv(table: BoardTable, costs: Sequence[RowCost]) -> str:
+    """Write one line per data set × row, seconds to the millisecond."""
+    lines = [
+        [
+            table.name,
+            neutralize(cost.dataset),
+            neutralize(cost.row),
+            str(cost.num_trials),
+            f"{cost.standalone:.3f}",
+            f"{cost.amortized:.3f}",
+            f"{cost.exclusive:.3f}",
+            f"{cost.peak_memory_mib:.3f}",
+        ]
+        for cost in costs
+    ]
+    return _write(COST_COLUMNS, lines)
 
 
-def _written(fields: Sequence[str]) -> str:
+def _write(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(fields)
+    csv.writer(text, lineterminator="\n").writerows([columns, *lines])
     return text.getvalue()
 
 
@@ -55,7 +60,7 @@ def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
     numbers = (
         cell.mean,
         cell.sd,
-        cell.n_seeds,
+        cell.num_seeds,
         cell.expected_seeds,
         test and test.difference,
         test and test.low,
@@ -63,18 +68,18 @@ def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
         test and test.p,
         test and test.p_adjusted,
         cell.published and cell.published.value,
-        cell.from_published,
+        cell.difference_from_published,
     )
     return [
-        *(table.name, block.dataset, harmless(row.name), row.method, cell.metric),
+        *(table.name, block.dataset, neutralize(row.name), row.method, cell.metric),
         *("" if value is None else repr(value) for value in numbers),
         cell.status,
-        harmless(cell.reason or cell.refusal),
-        harmless(cell.stale),
+        neutralize(cell.reason or cell.refusal),
+        neutralize(cell.stale),
     ]
 
 
-def harmless(value: str) -> str:
-    """Bring a foreign text into one line that no spreadsheet takes for a formula."""
-    line = one_line(value)
+def neutralize(value: str) -> str:
+    """Put a foreign text on one line that no spreadsheet evaluates as a formula."""
+    line = single_line(value)
     return f"'{line}" if line.startswith(FORMULA_STARTS) else line

@@ -1,7 +1,7 @@
-"""Figures as inline SVG: differences with their intervals, and accuracy against diversity.
+"""Figures as inline SVG: differences with their intervals, and rows in a plane.
 
-Written by hand rather than plotted, so that they inherit the page's type and its light and dark
-colors, hold no date and no random id, and are readable by screen readers.
+Written by hand rather than plotted, so that they inherit the page's typeface and its light and dark
+colors, contain no date and no random id, and are readable by screen readers.
 """
 
 from __future__ import annotations
@@ -9,22 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
-from bench.report.format import arrow, interval, number, one_line, p_value, signed
+from bench.report.costs import RowCost
+from bench.report.format import (
+    direction_arrow,
+    format_interval,
+    format_p,
+    format_seconds,
+    format_signed,
+    format_value,
+    single_line,
+)
 from bench.report.table import Block, Row
 
-if TYPE_CHECKING:
-    from bench.stats.compare import Comparison
-
 WIDTH = 560
-CHAR = 7.7  # a generous mean width of the 13 px letters
+CHAR_WIDTH = 7.7  # generous mean width of the 13 px letters
 LABEL_CHARS = 20
-ALIKE, NOTHING = 1e-6, 1e-7  # a relative difference, and a value, too small to be drawn
+MIN_RELATIVE_RANGE, MIN_VALUE = 1e-6, 1e-7  # below these, differences and values are rounding
+MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+SECONDS_TICKS = (
+    *(0.1, 0.3, 1, 3, 10, 30),
+    *(size * unit for unit in (MINUTE, HOUR) for size in (1, 3, 10, 30)),
+    *(size * DAY for size in (3, 10, 30, 100)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,33 +49,35 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """Map a value."""
-        share = (value - self.low) / (self.high - self.low)
-        return self.start + share * (self.end - self.start)
+        fraction = (value - self.low) / (self.high - self.low)
+        return self.start + fraction * (self.end - self.start)
 
     def tick_text(self, value: float) -> str:
         """Write a tick with as many digits as its step needs."""
         step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 0.1
-        return number(value + 0.0, digits=max(0, -math.floor(math.log10(step) + 1e-9)))
+        return format_value(value + 0.0, digits=max(0, -math.floor(math.log10(step) + 1e-9)))
 
 
-def scale(values: Sequence[float], start: float, end: float, *, wanted: int = 5) -> Scale:
-    """Fit a scale around values, with some air and ticks in steps of 1, 2 or 5 × 10^n."""
+def fit_scale(
+    values: Sequence[float], start: float, end: float, *, num_ticks: int = 5
+) -> Scale:  # fmt: skip
+    """Fit a scale around values, with a margin and about `num_ticks` ticks of 1, 2 or 5 × 10^n."""
     low, high = min(values), max(values)
-    reach = max(abs(low), abs(high))
-    if high - low > max(ALIKE * reach, NOTHING):
-        air = 0.08 * (high - low)
-    else:  # equal but for the order of a sum: their last digits bear no ticks
-        air = 0.1 * reach if reach > NOTHING else 1.0
-    low, high = low - air, high + air
-    rough = (high - low) / wanted
+    largest = max(abs(low), abs(high))
+    if high - low > max(MIN_RELATIVE_RANGE * largest, MIN_VALUE):
+        margin = 0.08 * (high - low)
+    else:  # equal except for the order of a sum: their last digits need no ticks
+        margin = 0.1 * largest if largest > MIN_VALUE else 1.0
+    low, high = low - margin, high + margin
+    rough = (high - low) / num_ticks
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    ticks = tuple(round(step * one, 12) for one in range(first, last + 1))
+    ticks = tuple(round(step * number, 12) for number in range(first, last + 1))
     return Scale(low=low, high=high, start=start, end=end, ticks=ticks)
 
 
-def forest(block: Block, metric: str) -> Markup | None:
+def forest_plot(block: Block, metric: str) -> Markup | None:
     """Draw each row's difference from the reference with its 95 % interval.
 
     A filled mark is significant after Holm, a hollow one is not; zero is the reference.
@@ -74,103 +86,160 @@ def forest(block: Block, metric: str) -> Markup | None:
         The SVG, or None where there is nothing to compare.
     """
     tests = [
-        (row, test)
+        (row, test, test.low, test.high)
         for row in block.rows
-        if (test := row.cell(metric).comparison) is not None and test.low is not None
+        if (test := row.cell(metric).comparison) is not None
+        and test.low is not None
+        and test.high is not None
     ]
     if not tests or block.reference is None:
         return None
     left, right = 152, WIDTH - 178
-    ends = [end for _, test in tests for end in (test.low, test.high) if end is not None]
-    x = scale([0.0, *ends], left, right)
+    x = fit_scale([0.0, *(end for *_, low, high in tests for end in (low, high))], left, right)
     bottom = 34 + 30 * len(tests)
     parts = [_vertical_grid(x, 20, bottom), svg_line(x(0), 20, x(0), bottom, "zero")]
-    for place, (row, test) in enumerate(tests):
-        assert test.low is not None
-        assert test.high is not None
-        y = 40 + 30 * place
-        kind = "solid" if test.significant else "hollow"
-        says = (
-            f"{row.name}: {signed(test.difference)} {interval(test.low, test.high)}, "
-            f"adjusted p {p_value(test.p_adjusted)}"
+    for index, (row, test, low, high) in enumerate(tests):
+        y = 40 + 30 * index
+        style = "solid" if test.significant else "hollow"
+        difference = f"{format_signed(test.difference)} {format_interval(low, high)}"
+        effect = f"{format_signed(test.difference, digits=3)} " + format_interval(
+            low, high, digits=3
         )
         parts.append(
             Markup("<g><title>{}</title>{}{}{}{}</g>").format(
-                one_line(says),
-                svg_text(left - 14, y + 4, _short(row.name), "end"),
-                svg_line(x(test.low), y, x(test.high), y, "bar"),
-                Markup('<circle class="{}" cx="{:.1f}" cy="{}" r="5"/>').format(
-                    kind, x(test.difference), y
+                single_line(f"{row.name}: {difference}, adjusted p {format_p(test.p_adjusted)}"),
+                svg_text(left - 14, y + 4, single_line(row.name, LABEL_CHARS), "end"),
+                svg_line(x(low), y, x(high), y, "bar"),
+                _circle(x(test.difference), y, style),
+                svg_text(
+                    right + 16, y + 4, effect + (" †" if test.significant else ""), "start", "value"
                 ),
-                svg_text(right + 16, y + 4, _effect(test), "start", "value"),
             )
         )
     better = "right" if get_metric(metric).higher_is_better else "left"
     caption = f"{metric}: difference from {block.reference.name}; better to the {better}"
-    axis = svg_text((left + right) / 2, bottom + 40, one_line(caption), "middle", "axis")
-    parts.append(axis)
+    parts.append(
+        svg_text((left + right) / 2, bottom + 40, single_line(caption), "middle", "axis")
+    )  # fmt: skip
     title = f"Differences in {metric} from {block.reference.name} on {block.title}"
-    return svg(WIDTH, bottom + 52, one_line(title), parts)
+    return svg(WIDTH, bottom + 52, single_line(title), parts)
 
 
-def scatter_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
-    """Choose accuracy and diversity: the first NDCG or HR, and DivRatio, at the same k if it is."""
+def tradeoff_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
+    """Choose accuracy and diversity: the first NDCG or HR, and DivRatio, at the same k if any."""
     parsed = [get_metric(name) for name in metrics]
     accuracy = next((one for one in parsed if one.family == "NDCG"), None) or next(
         (one for one in parsed if one.family == "HR"), None
     )
-    spread = [one for one in parsed if one.family == "DivRatio"]
-    if accuracy is None or not spread:
+    diversity = [one for one in parsed if one.family == "DivRatio"]
+    if accuracy is None or not diversity:
         return None
-    same: list[Metric] = [one for one in spread if one.k == accuracy.k]
-    return accuracy.name, (same or spread)[0].name
+    same_k = [one for one in diversity if one.k == accuracy.k]
+    return accuracy.name, (same_k or diversity)[0].name
 
 
-def scatter(block: Block, metrics: Sequence[str]) -> Markup | None:
-    """Draw accuracy against diversity, with the rows that no ranked row beats in both.
+def tradeoff_plot(block: Block, metrics: Sequence[str]) -> Markup | None:
+    """Draw accuracy against diversity, with the Pareto front of the ranked rows.
 
     Returns:
         The SVG, or None where the board lacks one of the two, or fewer than two rows have both.
     """
-    chosen = scatter_metrics(metrics)
+    chosen = tradeoff_metrics(metrics)
     if chosen is None:
         return None
+    accuracy, diversity = chosen
     points = [
-        (row, right, up)
+        Point(
+            row=row,
+            x=x,
+            y=y,
+            text=f"{accuracy} {format_value(x)}, {diversity} {format_value(y)}",
+        )
         for row in block.rows
-        if (right := row.cell(chosen[0]).mean) is not None
-        and (up := row.cell(chosen[1]).mean) is not None
+        if (x := row.cell(accuracy).mean) is not None
+        and (y := row.cell(diversity).mean) is not None
     ]
+    return _scatter_plot(
+        points,
+        x_label=f"{accuracy} {direction_arrow(accuracy)}",
+        y_label=f"{diversity} {direction_arrow(diversity)}",
+        title=f"{accuracy} against {diversity} on {block.title}",
+        front=True,
+    )
+
+
+def cost_plot(block: Block, metric: str, costs: Sequence[RowCost]) -> Markup | None:
+    """Draw a metric against the standalone seconds per seed, on a logarithmic axis.
+
+    Returns:
+        The SVG, or None where fewer than two rows have both.
+    """
+    seconds = {
+        cost.row: cost.standalone / cost.num_trials
+        for cost in costs
+        if cost.dataset == block.title and cost.standalone > 0
+    }
+    points = [
+        Point(
+            row=row,
+            x=math.log10(seconds[row.name]),
+            y=mean,
+            text=f"{metric} {format_value(mean)}, {format_seconds(seconds[row.name])} per seed",
+        )
+        for row in block.rows
+        if row.name in seconds and (mean := row.cell(metric).mean) is not None
+    ]
+    return _scatter_plot(
+        points,
+        x_label="standalone time per seed (logarithmic)",
+        y_label=f"{metric} {direction_arrow(metric)}",
+        title=f"{metric} against cost on {block.title}",
+        x_ticks=[(math.log10(tick), _tick_seconds(tick)) for tick in SECONDS_TICKS],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A row in a plane, and what its tooltip says."""
+
+    row: Row
+    x: float
+    y: float
+    text: str
+
+
+def _scatter_plot(
+    points: Sequence[Point],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    x_ticks: Sequence[tuple[float, str]] = (),
+    front: bool = False,
+) -> Markup | None:
+    """Draw rows as labeled points; `x_ticks` replaces the ticks of a linear horizontal axis."""
     if len(points) < 2:
         return None
     left, top, bottom = 64, 20, 300
-    x = scale([right for _, right, _ in points], left, WIDTH - 16)
-    y = scale([up for _, _, up in points], bottom, top)
-    parts = [_vertical_grid(x, top, bottom), horizontal_grid(y, left, WIDTH - 16)]
-    front = pareto([(right, up) for row, right, up in points if row.ranked])
-    if len(front) > 1:
-        path = " ".join(f"{x(right):.1f},{y(up):.1f}" for right, up in front)
-        parts.append(Markup('<polyline class="front" points="{}"/>').format(path))
-    parts += dots(
-        [
-            Dot(
-                row=row,
-                x=x(right),
-                y=y(up),
-                says=f"{chosen[0]} {number(right)}, {chosen[1]} {number(up)}",
-            )
-            for row, right, up in points
-        ],
-        (left, top, bottom),
-    )
-    below = f"{chosen[0]} {arrow(chosen[0])}"
-    parts.append(svg_text((left + WIDTH) / 2, bottom + 40, below, "middle", "axis"))
-    parts.append(svg_text(4, top - 6, f"{chosen[1]} {arrow(chosen[1])}", "start", "axis"))
-    return svg(WIDTH, bottom + 52, f"{chosen[0]} against {chosen[1]} on {block.title}", parts)
+    x = fit_scale([point.x for point in points], left, WIDTH - 16)
+    y = fit_scale([point.y for point in points], bottom, top)
+    ticks = [(at, text) for at, text in x_ticks if x.low <= at <= x.high] if x_ticks else None
+    parts = [_vertical_grid(x, top, bottom, ticks), horizontal_grid(y, left, WIDTH - 16)]
+    if front:
+        best = pareto_front([(point.x, point.y) for point in points if point.row.ranked])
+        if len(best) > 1:
+            path = " ".join(f"{x(right):.1f},{y(up):.1f}" for right, up in best)
+            parts.append(Markup('<polyline class="front" points="{}"/>').format(path))
+    parts += [_marker(point, x(point.x), y(point.y)) for point in points]
+    names = [(single_line(point.row.name, LABEL_CHARS), x(point.x), y(point.y)) for point in points]
+    parts += _place_labels(names, left, top, bottom)
+    parts.append(svg_text((left + WIDTH) / 2, bottom + 40, x_label, "middle", "axis"))
+    parts.append(svg_text(4, top - 6, y_label, "start", "axis"))
+    return svg(WIDTH, bottom + 52, title, parts)
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Keep the points that no other beats in both coordinates, from left to right."""
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points that no other exceeds in both coordinates, from left to right."""
     front: list[tuple[float, float]] = []
     for point in sorted(set(points), reverse=True):
         if not front or point[1] > front[-1][1]:
@@ -178,85 +247,81 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front[::-1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dot:
-    """A row in a plane, in pixels, and what its title says of it."""
-
-    row: Row
-    x: float
-    y: float
-    says: str
-
-
-def dots(found: Sequence[Dot], frame: tuple[float, float, float]) -> list[Markup]:
-    """Draw rows as dots with their names; `frame` is the left, upper and lower edge."""
-    names = [(_short(one.row.name), one.x, one.y) for one in found]
-    return [_dot(one.row, one.x, one.y, one.says) for one in found] + _labels(names, *frame)
-
-
-def _dot(row: Row, px: float, py: float, says: str) -> Markup:
-    kind = "solid" if row.ranked else "hollow"
-    title = f"{row.name}: {says}" + ("" if row.ranked else " (not ranked)")
-    if row.reference:
+def _marker(point: Point, px: float, py: float) -> Markup:
+    style = "solid" if point.row.ranked else "hollow"
+    title = f"{point.row.name}: {point.text}" + ("" if point.row.ranked else " (not ranked)")
+    if point.row.reference:
         shape = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="10" height="10"/>').format(
-            kind, px - 5, py - 5
+            style, px - 5, py - 5
         )
     else:
-        shape = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(kind, px, py)
-    return Markup("<g><title>{}</title>{}</g>").format(one_line(title), shape)
+        shape = _circle(px, py, style)
+    return Markup("<g><title>{}</title>{}</g>").format(single_line(title), shape)
 
 
-def _labels(
-    dots: Sequence[tuple[str, float, float]], left: float, top: float, bottom: float
-) -> list[Markup]:
-    """Put each label where it hits no dot and no earlier label; first fit, the same every time."""
-    taken = [(px - 7, py - 7, px + 7, py + 7) for _, px, py in dots]
-    placed = []
-    for name, px, py in dots:
-        wide = CHAR * len(name)
-        spots = (
-            (px + 10, py + 4, "start", px + 10),
-            (px - 10, py + 4, "end", px - 10 - wide),
-            (px, py - 11, "middle", px - wide / 2),
-            (px, py + 20, "middle", px - wide / 2),
-            (px + 7, py - 9, "start", px + 7),
-            (px + 7, py + 18, "start", px + 7),
-            (px - 7, py - 9, "end", px - 7 - wide),
-            (px - 7, py + 18, "end", px - 7 - wide),
-        )
-        fitting = [
-            (tx, ty, anchor, box)
-            for tx, ty, anchor, start in spots
-            if (box := (start, ty - 11, start + wide, ty + 3))[0] >= left
-            and box[2] <= WIDTH
-            and box[1] >= top - 12
-            and box[3] <= bottom + 6
-            and not any(_overlap(box, other) for other in taken)
-        ]
-        if fitting:  # without room the name stays in the dot's title and in the table
-            tx, ty, anchor, box = fitting[0]
-            taken.append(box)
-            placed.append(svg_text(tx, ty, name, anchor))
-    return placed
+def _circle(px: float, py: float, style: str) -> Markup:
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(style, px, py)
+
+
+def _tick_seconds(value: float) -> str:
+    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if value >= size and value % size == 0:
+            return f"{value / size:g} {unit}"
+    return f"{value:g} s"
 
 
 Box = tuple[float, float, float, float]
 
 
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _place_labels(
+    points: Sequence[tuple[str, float, float]], left: float, top: float, bottom: float
+) -> list[Markup]:
+    """Place each label where it overlaps no point and no earlier label; the first fit wins."""
+    taken: list[Box] = [(px - 7, py - 7, px + 7, py + 7) for _, px, py in points]
+    labels = []
+    for name, px, py in points:
+        width = CHAR_WIDTH * len(name)
+        spots = (
+            (px + 10, py + 4, "start", px + 10),
+            (px - 10, py + 4, "end", px - 10 - width),
+            (px, py - 11, "middle", px - width / 2),
+            (px, py + 20, "middle", px - width / 2),
+            (px + 7, py - 9, "start", px + 7),
+            (px + 7, py + 18, "start", px + 7),
+            (px - 7, py - 9, "end", px - 7 - width),
+            (px - 7, py + 18, "end", px - 7 - width),
+        )
+        for tx, ty, anchor, start in spots:
+            box = (start, ty - 11, start + width, ty + 3)
+            inside = (
+                box[0] >= left and box[2] <= WIDTH and box[1] >= top - 12 and box[3] <= bottom + 6
+            )
+            if inside and not any(_overlaps(box, other) for other in taken):
+                taken.append(box)
+                labels.append(svg_text(tx, ty, name, anchor))
+                break  # without a free spot the name stays in the tooltip and in the table
+    return labels
 
 
-def _vertical_grid(x: Scale, top: float, bottom: float) -> Markup:
+def _overlaps(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _vertical_grid(
+    x: Scale, top: float, bottom: float, ticks: Sequence[tuple[float, str]] | None = None
+) -> Markup:
+    """Draw a thin line and a label at every tick of a horizontal scale."""
+    if ticks is None:
+        ticks = [(tick, x.tick_text(tick)) for tick in x.ticks]
     return Markup("").join(
-        svg_line(x(tick), top, x(tick), bottom, "grid")
-        + svg_text(x(tick), bottom + 18, x.tick_text(tick), "middle", "tick")
-        for tick in x.ticks
+        svg_line(x(at), top, x(at), bottom, "grid")
+        + svg_text(x(at), bottom + 18, text, "middle", "tick")
+        for at, text in ticks
     )
 
 
 def horizontal_grid(y: Scale, left: float, right: float) -> Markup:
-    """Draw a thin rule and a number at every tick of a vertical scale."""
+    """Draw a thin line and a number at every tick of a vertical scale."""
     return Markup("").join(
         svg_line(left, y(tick), right, y(tick), "grid")
         + svg_text(left - 8, y(tick) + 4, y.tick_text(tick), "end", "tick")
@@ -265,30 +330,21 @@ def horizontal_grid(y: Scale, left: float, right: float) -> Markup:
 
 
 def svg_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    """Draw a line; its class decides its looks."""
+    """Draw a line; `kind` is its CSS class."""
     return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
         kind, x1, y1, x2, y2
     )
 
 
 def svg_text(x: float, y: float, text: str, anchor: str, kind: str = "label") -> Markup:
-    """Write a text, escaped, anchored at "start", "middle" or "end"."""
+    """Write an escaped text, anchored at "start", "middle" or "end"; `kind` is its CSS class."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
         kind, x, y, anchor, text
     )
 
 
-def _effect(test: Comparison) -> str:
-    ends = interval(test.low, test.high, digits=3)
-    return f"{signed(test.difference, digits=3)} {ends}" + (" †" if test.significant else "")
-
-
-def _short(name: str) -> str:
-    return one_line(name, LABEL_CHARS)
-
-
 def svg(width: float, height: float, title: str, parts: Sequence[Markup]) -> Markup:
-    """Put parts into one picture with a title for screen readers."""
+    """Combine parts into one picture with a title for screen readers."""
     return Markup('<svg role="img" viewBox="0 0 {} {}"><title>{}</title>{}</svg>').format(
         width, height, title, Markup("").join(parts)
     )

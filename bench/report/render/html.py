@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,57 +20,60 @@ from markupsafe import Markup
 
 from bench.metrics.registry import get_metric
 from bench.report import format as wording
-from bench.report.costs import Ledger, bills
-from bench.report.render import charts, costs, figures
-from bench.report.render.cell_details import example_lines, page_data
-from bench.report.render.charts import sweep_charts
+from bench.report.costs import results_of, row_costs
+from bench.report.render import charts, figures
+from bench.report.render.cell_details import Examples, example_facts, page_data
 from bench.report.table import BoardTable
+from bench.results.load import ResultSet
 
 
-def render_html(table: BoardTable, ledger: Ledger | None = None) -> str:
+def render_html(
+    table: BoardTable, results: ResultSet | None = None, examples: Examples | None = None
+) -> str:
     """Render a board's page.
 
     Args:
         table: What it says.
-        ledger: What stands behind it; without one the page tells neither cost nor training.
+        results: The results behind it; without them the page shows neither costs nor training.
+        examples: Test cases in titles, by trial; only for pages that stay on this machine.
     """
-    ledger = ledger or Ledger()
-    costs_of_rows = bills(table, ledger)
+    results = results or ResultSet(Path(), {}, {})
+    costs = row_costs(table, results)
     return fill_template(
         "board.html.j2",
         "board.js",
         table=table,
-        ledger=ledger,
-        header=header(table.metrics),
-        main=wording.main_metric(table),
-        ks=list(
-            dict.fromkeys(k for name in table.metrics if (k := get_metric(name).k) is not None)
+        results_of=lambda row: results_of(row, results),
+        examples=examples or {},
+        header=group_columns(table.metrics),
+        main=wording.choose_main_metric(table),
+        ks=list(dict.fromkeys(k for one in table.metrics if (k := get_metric(one).k) is not None)),
+        costs=costs,
+        total=(
+            math.fsum(cost.standalone for cost in costs),
+            math.fsum(cost.amortized for cost in costs),
         ),
-        bills=costs_of_rows,
-        total=costs.total(costs_of_rows),
-        steps=[charts.checkpoint_charts(block, table.metrics) for block in table.datasets],
-        swept=[
-            (block, sweep, drawn)
+        checkpoints=[
+            (block.title, drawn)
+            for block in table.datasets
+            if (drawn := charts.checkpoint_charts(block, table.metrics))
+        ],
+        sweeps=[
+            (f"{sweep.row} by {sweep.x} on {block.title}", drawn)
             for sweep in table.sweeps
             for block in table.datasets
-            if (drawn := sweep_charts(block, sweep, table.metrics))
+            if (drawn := charts.sweep_charts(block, sweep, table.metrics))
         ],
         training=[
-            (block, row, drawn)
-            for block in table.datasets
-            for row in block.rows
-            if (drawn := charts.training_charts(row, ledger))
+            (f"{wording.single_line(row.name)} on {block.title}", drawn)
+            for block, row in table.rows
+            if (drawn := charts.training_charts(row, results))
         ],
-        data=page_data(table, ledger, costs_of_rows),
+        data=page_data(table, results, costs, examples or {}),
     )
 
 
-def index_html(tables: Sequence[BoardTable]) -> str:
-    """Render the list of boards."""
-    return fill_template("index.html.j2", tables=tables)
-
-
-def header(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+def group_columns(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Group neighboring columns of one family: [("HR", [("HR@5", "@5"), ("HR@10", "@10")])]."""
     columns = [(name, "" if (k := get_metric(name).k) is None else f"@{k}") for name in metrics]
     groups = groupby(columns, key=lambda column: column[0].removesuffix(column[1]))
@@ -77,26 +82,26 @@ def header(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def fill_template(template: str, script_name: str = "", **values: Any) -> str:
     """Render a template into one self-contained page, its style and script allowed by hash."""
-    style, script = source("board.css"), source(script_name) if script_name else ""
+    style, script = read_source("board.css"), read_source(script_name) if script_name else ""
     return (
         _environment()
         .get_template(template)
         .render(
             style=Markup(style),  # noqa: S704 (our own files, without a single variable)
             script=Markup(script),  # noqa: S704
-            style_sha256=sha256(style),
-            script_sha256=sha256(script),
+            style_sha256=policy_hash(style),
+            script_sha256=policy_hash(script),
             **values,
         )
     )
 
 
-def source(name: str) -> str:
+def read_source(name: str) -> str:
     """Read one of our own styles or scripts, with what it includes."""
     return _environment().get_template(name).render()
 
 
-def sha256(text: str) -> str:
+def policy_hash(text: str) -> str:
     """Return a text's checksum as security policies write it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
@@ -113,11 +118,11 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         w=wording,
-        forest=figures.forest,
-        scatter=figures.scatter,
-        scatter_metrics=figures.scatter_metrics,
-        cost_figure=costs.cost_figure,
-        example_lines=example_lines,
+        forest_plot=figures.forest_plot,
+        tradeoff_plot=figures.tradeoff_plot,
+        tradeoff_metrics=figures.tradeoff_metrics,
+        cost_plot=figures.cost_plot,
+        example_facts=example_facts,
         per_case=lambda name: get_metric(name).per_case,
     )
     return environment

@@ -1,4 +1,4 @@
-"""A board as a LaTeX table (booktabs): one block a data set, rows are methods, columns metrics."""
+"""A board as a LaTeX table (booktabs): one block per data set, one row per method."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ from bench.metrics.registry import get_metric
 from bench.report.format import (
     STALE,
     STALE_LEGEND,
-    any_stale,
-    brief,
-    gap,
-    interval,
-    number,
-    one_line,
-    p_value,
-    signed,
+    TIED_WITH_BEST,
+    format_signed,
+    format_value,
+    missing_row,
+    shorten_reason,
+    single_line,
 )
-from bench.report.table import Block, BoardTable, Cell, Row
+from bench.report.table import BoardTable, Cell, Row
 
-END = " \\\\\n"
-AFTER = "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
 REASON_CHARS = 60
 
 _SPECIAL = {
@@ -51,62 +47,68 @@ _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 def escape(text: str) -> str:
     """Make a foreign text harmless in LaTeX; letters of other scripts stay as they are."""
-    return _PATTERN.sub(lambda found: _SPECIAL[found[0]], one_line(text))
+    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], single_line(text))
 
 
-def before(table: BoardTable) -> str:
-    """Open the table, up to the column of the names."""
-    return (
-        "% Needs \\usepackage{booktabs}.\n"
-        "\\begin{table}[t]\n\\centering\\small\n"
-        f"\\caption{{{_caption(table)}}}\n"
-        f"\\label{{tab:{re.sub('[^a-zA-Z0-9:-]', '-', table.name)}}}\n"
-        "\\begin{tabular}{l"
-    )
+def render_latex(table: BoardTable) -> str:
+    """Render a board as one table, with means, deviations and published values."""
+    num_metrics = len(table.metrics)
+    lines = [
+        "% Needs \\usepackage{booktabs}.",
+        "\\begin{table}[t]",
+        "\\centering\\small",
+        f"\\caption{{{_caption(table)}}}",
+        f"\\label{{tab:{re.sub('[^a-zA-Z0-9:-]', '-', table.name)}}}",
+        f"\\begin{{tabular}}{{l{'r' * num_metrics}}}",
+        "\\toprule",
+        _line(["", *map(_heading, table.metrics)]),
+    ]
+    for block in table.datasets:
+        lines.append("\\midrule")
+        title = f"\\textit{{{escape(block.title)}}}"
+        lines.append(_line([f"\\multicolumn{{{num_metrics + 1}}}{{l}}{{{title}}}"]))
+        lines += [_line([_row_name(row), *map(_value, row.cells)]) for row in block.rows]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def _line(cells: list[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
 
 
 def _caption(table: BoardTable) -> str:
-    seeds = max(
-        (cell.expected_seeds for block in table.datasets for row in block.rows
-         for cell in row.cells), default=1,
-    )  # fmt: skip
+    num_seeds = max((cell.expected_seeds for _, row in table.rows for cell in row.cells), default=1)
     parts = [
         f"{table.title.rstrip('.')}.",
         table.scope,
-        f"Means over {seeds} seeds." if seeds > 1 else "A single seed.",
+        f"Means over {num_seeds} seeds." if num_seeds > 1 else "A single seed.",
         "Best in bold, second underlined; †: differs from "
-        f"{table.reference}, p ≤ .05 after Holm; ≈: not told apart from the best.",
-        f"{STALE}: {STALE_LEGEND}." if any_stale(table) else "",
+        f"{table.reference}, p ≤ .05 after Holm; ≈: {TIED_WITH_BEST}.",
+        f"{STALE}: {STALE_LEGEND}." if table.any_stale else "",
         f"In parentheses: as published by {table.source.paper}." if table.source else "",
     ]
     return " ".join(escape(part) for part in parts if part)
 
 
-def head(metric: str) -> str:
-    """Name a column, with an arrow to the better side."""
+def _heading(metric: str) -> str:
     side = "uparrow" if get_metric(metric).higher_is_better else "downarrow"
     return f"{escape(metric)} $\\{side}$"
 
 
-def block(one: Block) -> str:
-    """Open the rows of a data set, with its name across all columns."""
-    return f"\\midrule\n\\multicolumn{{{{n}}}}{{l}}{{\\textit{{{escape(one.title)}}}}} \\\\\n"
-
-
-def name(row: Row) -> str:
+def _row_name(row: Row) -> str:
     """Name a row, and say why where it has no value at all."""
-    nothing = gap(row)
-    if nothing is None:
+    missing = missing_row(row)
+    if missing is None:
         return escape(row.name)
-    why = f"{nothing[0]}: {brief(nothing[1], REASON_CHARS)}"
-    return f"{escape(row.name)} {{\\scriptsize ({escape(why)})}}"
+    status, reason = missing
+    return escape(row.name) + _small(f"({status}: {shorten_reason(reason, REASON_CHARS)})")
 
 
-def pieces(cell: Cell) -> tuple[str, ...]:
-    """Write a value with its marks, then deviation, published value, interval and p apart."""
+def _value(cell: Cell) -> str:
+    """Write a value with its marks, deviation and published value."""
+    published = _small(_published(cell))
     if cell.mean is None:
-        return (f"\\emph{{{cell.status}}}", "", _small(_published(cell)), "", "")
-    value = number(cell.mean).replace("−", "$-$")
+        return f"\\emph{{{cell.status}}}{published}"
+    value = format_value(cell.mean).replace("−", "$-$")
     if cell.best:
         value = f"\\textbf{{{value}}}"
     elif cell.second:
@@ -114,27 +116,18 @@ def pieces(cell: Cell) -> tuple[str, ...]:
     marks = (r"\dagger" if cell.significant else "") + (r"\approx" if cell.tied else "")
     marks += r"\ddagger" if cell.stale else ""
     value += f"$^{{{marks}}}$" if marks else ""
-    value += f" {{\\scriptsize {seeds} seeds}}" if (seeds := _seeds(cell)) else ""
-    test = cell.comparison
-    return (
-        value,
-        f" {{\\scriptsize$\\pm${number(cell.sd)}}}" if cell.sd is not None else "",
-        _small(_published(cell)),
-        _small(f"Δ {signed(test.difference)} {interval(test.low, test.high)}") if test else "",
-        _small(f"p {p_value(test.p_adjusted)}") if test else "",
-    )
-
-
-def _seeds(cell: Cell) -> str:
-    return "" if cell.n_seeds == cell.expected_seeds else f"{cell.n_seeds}/{cell.expected_seeds}"
+    if cell.num_seeds != cell.expected_seeds:
+        value += _small(f"{cell.num_seeds}/{cell.expected_seeds} seeds")
+    sd = "" if cell.sd is None else f" {{\\scriptsize$\\pm${format_value(cell.sd)}}}"
+    return value + sd + published
 
 
 def _published(cell: Cell) -> str:
     if cell.published is None:
         return ""
-    apart = cell.from_published
-    printed = number(cell.published.value)
-    return f"({printed})" if apart is None else f"({printed}, {signed(apart)})"
+    difference = cell.difference_from_published
+    value = format_value(cell.published.value)
+    return f"({value})" if difference is None else f"({value}, {format_signed(difference)})"
 
 
 def _small(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A board for the terminal: one table a data set, marks behind the values, reasons below."""
+"""A board for the terminal: one table per data set, marks after the values, reasons below."""
 
 from __future__ import annotations
 
@@ -9,89 +9,77 @@ from tabulate import tabulate
 from bench.report.format import (
     STALE,
     STALE_LEGEND,
-    any_stale,
-    arrow,
+    TIED_WITH_BEST,
     cell_seeds,
-    completeness,
-    number,
-    one_line,
-    problems,
-    seeds_word,
+    direction_arrow,
+    format_completeness,
+    format_value,
+    list_problems,
+    mark_symbols,
+    row_notes,
+    single_line,
 )
 from bench.report.table import Block, BoardTable, Cell, Row
 
 WIDTH = 100
-BEST, SECOND, SIGNIFICANT, TIED = "¹", "²", "†", "≈"
+BEST, SECOND = "¹", "²"
 
 
 def render_table(table: BoardTable) -> str:
     """Render a board as text that needs neither color nor more than one typeface."""
-    head = f"{one_line(table.title)} · {completeness(table.completeness)}"
-    parts = [head, "=" * min(len(head), WIDTH)]
+    title = f"{single_line(table.title)} · {format_completeness(table.completeness)}"
+    parts = [title, "=" * min(len(title), WIDTH)]
     if table.scope:
-        parts.append(_wrapped(table.scope))
+        parts.append(_wrap(table.scope))
     for block in table.datasets:
-        parts += ["", _block(table, block)]
-    return "\n".join([*parts, "", _wrapped(_legend(table)), ""])
+        parts += ["", _render_block(table, block)]
+    legend = (
+        f"Means over seeds. {BEST} best  {SECOND} second  † differs from "
+        f"{single_line(table.reference)} (p ≤ .05 after Holm)  ≈ {TIED_WITH_BEST}."
+        + (f"  {STALE} {STALE_LEGEND}." if table.any_stale else "")
+    )
+    return "\n".join([*parts, "", _wrap(legend), ""])
 
 
-def _block(table: BoardTable, block: Block) -> str:
+def _render_block(table: BoardTable, block: Block) -> str:
     sizes = (
         f" · {block.num_cases:,} cases · {block.num_items:,} items"
         if block.num_cases is not None and block.num_items is not None
         else ""
     )
     lines = tabulate(
-        [[_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows],
-        headers=["", *(_head(metric) for metric in table.metrics)],
+        [[_row_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows],
+        headers=["", *map(_heading, table.metrics)],
         tablefmt="simple",
         disable_numparse=True,
         colalign=["left"] * (1 + len(table.metrics)),
     )
     reasons = [
-        _wrapped(f"! {name} · {what}: {one_line(why, 300)}", indent="  ")
-        for name, what, why in problems(block)
+        _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
+        for name, what, why in list_problems(block)
     ]
-    return "\n".join([f"{one_line(block.title)}{sizes}", lines, *reasons])
+    return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons])
 
 
-def _head(metric: str) -> str:
-    """Break a metric's name before its k: columns as narrow as their values fit more screens."""
+def _heading(metric: str) -> str:
+    """Break a metric's name before its k, so that columns are as narrow as their values."""
     family, _, k = metric.rpartition("@") if "@" in metric else (metric, "", "")
-    return f"{family}\n@{k} {arrow(metric)}" if k else f"{metric}\n{arrow(metric)}"
+    arrow = direction_arrow(metric)
+    return f"{family}\n@{k} {arrow}" if k else f"{metric}\n{arrow}"
 
 
-def _name(row: Row) -> str:
-    notes = [
-        "reference" if row.reference else "",
-        "" if row.ranked else "not ranked",
-        seeds_word(row),
-    ]
-    kept = ", ".join(note for note in notes if note)
-    return f"{one_line(row.name)} ({kept})" if kept else one_line(row.name)
+def _row_name(row: Row) -> str:
+    notes = ", ".join(row_notes(row))
+    return f"{single_line(row.name)} ({notes})" if notes else single_line(row.name)
 
 
 def _value(row: Row, cell: Cell) -> str:
     if cell.mean is None:
         return cell.status
-    marks = [
-        BEST if cell.best else SECOND if cell.second else "",
-        SIGNIFICANT if cell.significant else "",
-        TIED if cell.tied else "",
-        STALE if cell.stale else "",
-    ]
+    rank = BEST if cell.best else SECOND if cell.second else ""
     seeds = cell_seeds(row, cell)
-    return number(cell.mean) + "".join(marks) + (f" {seeds}" if seeds else "")
+    return format_value(cell.mean) + rank + mark_symbols(cell) + (f" {seeds}" if seeds else "")
 
 
-def _legend(table: BoardTable) -> str:
-    return (
-        f"Means over seeds. {BEST} best  {SECOND} second  {SIGNIFICANT} differs from "
-        f"{one_line(table.reference)} (p ≤ .05 after Holm)  {TIED} not told apart from the best, "
-        "which is no proof of equality."
-        + (f"  {STALE} {STALE_LEGEND}." if any_stale(table) else "")
-    )
-
-
-def _wrapped(text: str, indent: str = "") -> str:
+def _wrap(text: str, indent: str = "") -> str:
     return textwrap.fill(text, WIDTH, subsequent_indent=indent)

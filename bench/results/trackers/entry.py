@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.results.curves import SILENT, series
+from bench.results.curves import DATA_STAGES, read_series
 from bench.results.schema import Result, StageRecord
 
 _FORBIDDEN = re.compile(r"[^/\w.-]")
@@ -98,7 +98,7 @@ def _collect_curves(stages: Sequence[StageRecord]) -> dict[str, Points]:
     curves: dict[str, Points] = {}
     for stage in stages:
         for name, value in sorted(stage.facts.items()):
-            points = [] if stage.kind in SILENT else series(value)
+            points = [] if stage.kind in DATA_STAGES else read_series(value)
             if len(points) < 2:
                 continue
             curve = curves.setdefault(f"{stage.kind}/{name}", [])

@@ -1,20 +1,19 @@
 "use strict";
 (() => {
-  // Without this script the page shows every table whole, and all details in the lists below.
+  // Without this script the page shows every table in full, and all details in the lists below.
   const source = document.getElementById("board-data");
   const form = document.querySelector("form.controls");
   if (!source || !form) return;
   const board = JSON.parse(source.textContent);
   const root = document.documentElement;
-  const make = (tag, properties = {}, ...inside) => {
-    const made = Object.assign(document.createElement(tag), properties);
-    made.append(...inside);
-    return made;
+  const make = (tag, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
   };
-  const tables = [...document.querySelectorAll("table.values")].map((table, place) => ({
+  const tables = [...document.querySelectorAll("table.values")].map((table, index) => ({
     table,
-    place,
-    block: board.blocks[place],
+    block: board.blocks[index],
     section: table.closest("section"),
     rows: [...table.tBodies[0].rows],
     families: [...table.tHead.rows[0].cells].slice(1),
@@ -22,24 +21,20 @@
   }));
   const field = (name) => form.querySelector(`#${name}`);
   const boxes = (name) => [...field(name).querySelectorAll("input")];
-  const choices = ["find", "family", "status", "data", "k"];
-  const sorted = new Map(); // data set -> { by, order }
+  const filters = ["find", "family", "status", "data", "k"];
+  const sorting = new Map(); // data set -> { by, order }
   let opened = null; // { dataset, row, metric }
 
-  {% include "shown.js" %}
+  {% include "view.js" %}
 
   {% include "sorting.js" %}
 
   {% include "cell.js" %}
 
-  {% include "export.js" %}
-
-  {% include "address.js" %}
-
   const refresh = () => {
-    show();
+    showSelection();
     sortTables();
-    rove();
+    updateTabStops();
     writeAddress();
   };
   form.addEventListener("input", refresh);
@@ -49,11 +44,12 @@
     readState(new URLSearchParams());
     refresh();
   });
+  field("export").addEventListener("click", exportCsv);
   addEventListener("hashchange", () => {
     if (location.hash.includes("=") || !location.hash) {
       readState(new URLSearchParams(location.hash.slice(1)));
       refresh();
-      reopen();
+      reopenDetails();
     }
   });
   for (const link of document.querySelectorAll('nav a[href^="#"]')) {
@@ -71,8 +67,8 @@
   form.hidden = false;
   root.classList.add("scripted");
   readState(new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : ""));
-  show();
+  showSelection();
   sortTables();
-  rove();
-  reopen();
+  updateTabStops();
+  reopenDetails();
 })();

@@ -1,61 +1,62 @@
 const dialog = document.getElementById("detail");
-  const pairs = (facts) =>
+  const definitions = (facts) =>
     make("dl", { className: "settings" }, ...facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
-  const small = (caption, heads, lines) =>
+  const scrollTable = (caption, heads, lines) =>
     make(
-      "table",
-      { className: "small" },
-      make("caption", {}, caption),
-      make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
-      make("tbody", {}, ...lines.map(([first, ...rest]) => make("tr", {}, make("th", { scope: "row" }, first), ...rest.map((text) => make("td", {}, text))))),
+      "div",
+      { className: "scroll", tabIndex: 0, role: "region", ariaLabel: caption },
+      make(
+        "table",
+        { className: "small" },
+        make("caption", {}, caption),
+        make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
+        make("tbody", {}, ...lines.map(([first, ...rest]) => make("tr", {}, make("th", { scope: "row" }, first), ...rest.map((text) => make("td", {}, text))))),
+      ),
     );
-  const scroll = (inside, label) => {
-    const made = make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: label }, inside);
-    return made;
-  };
 
-  const tell = (block, row, metric) => {
+  const fillDetails = (block, row, metric) => {
     const cell = row.cells[board.metrics.indexOf(metric)];
     document.getElementById("detail-title").textContent = `${row.name}, ${metric}`;
-    const seeds = row.trials.map((one) => [
-      String(one.seed),
-      cell.seeds[one.seed] ?? one.status,
-      one.took ?? "–",
-      one.memory ?? "–",
+    const seeds = row.trials.map((trial) => [
+      String(trial.seed),
+      cell.seeds[trial.seed] ?? trial.status,
+      trial.time ?? "–",
+      trial.memory ?? "–",
     ]);
-    const notes = row.trials.flatMap((one) => [
-      ...(one.reason ? [`Seed ${one.seed}: ${one.reason}`] : []),
-      ...(one.attempts ?? []).map((text) => `Seed ${one.seed}, an earlier try: ${text}`),
+    const notes = row.trials.flatMap((trial) => [
+      ...(trial.reason ? [`Seed ${trial.seed}: ${trial.reason}`] : []),
+      ...(trial.attempts ?? []).map((text) => `Seed ${trial.seed}, earlier attempt: ${text}`),
     ]);
-    const behind = make("details", {}, make("summary", {}, "Trials and the stages behind them"));
-    behind.append(
-      pairs(row.trials.flatMap((one) => [[`seed ${one.seed}`, one.id], ...(one.stages ? [["stages", one.stages]] : [])])),
-    );
-    const told = row.trials.find((one) => one.examples);
+    const stages = row.trials.flatMap((trial) => [
+      [`seed ${trial.seed}`, trial.id],
+      ...(trial.stages ? [["stages", trial.stages]] : []),
+    ]);
+    const withExamples = row.trials.find((trial) => trial.examples);
     document.getElementById("detail-body").replaceChildren(
       make("p", { className: "facts" }, block.title),
-      pairs(cell.facts),
-      scroll(small("By seed", ["seed", "value", "time", "peak memory"], seeds), "Values by seed"),
+      definitions(cell.facts),
+      scrollTable("By seed", ["seed", "value", "time", "peak memory"], seeds),
       ...(notes.length ? [make("ul", { className: "missing" }, ...notes.map((text) => make("li", {}, text)))] : []),
-      ...(told ? [make("h3", {}, `First test cases, seed ${told.seed}`), ...told.examples.map(pairs)] : []),
-      make("h3", {}, "The row"),
-      pairs(row.about),
-      behind,
+      ...(withExamples
+        ? [make("h3", {}, `First test cases, seed ${withExamples.seed}`), ...withExamples.examples.map(definitions)]
+        : []),
+      make("h3", {}, "Row"),
+      definitions(row.about),
+      make("details", {}, make("summary", {}, "Trials and their stages"), definitions(stages)),
     );
   };
 
-  const open = (block, row, metric) => {
-    tell(block, row, metric);
+  const openDetails = (block, row, metric) => {
+    fillDetails(block, row, metric);
     opened = { dataset: block.dataset, row: row.name, metric };
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
     writeAddress();
   };
-  const reopen = () => {
-    const asked = opened;
-    const block = asked && board.blocks.find((one) => one.dataset === asked.dataset);
-    const row = block && block.rows.find((one) => one.name === asked.row);
-    if (row && board.metrics.includes(asked.metric)) open(block, row, asked.metric);
+  const reopenDetails = () => {
+    const block = opened && board.blocks.find((each) => each.dataset === opened.dataset);
+    const row = block && block.rows.find((each) => each.name === opened.row);
+    if (row && board.metrics.includes(opened.metric)) openDetails(block, row, opened.metric);
     else if (dialog.open) dialog.close();
   };
   dialog.addEventListener("close", () => {
@@ -66,25 +67,23 @@ const dialog = document.getElementById("detail");
     if (event.target === dialog) dialog.close();
   });
 
-  // One stop of the Tab key a table; arrows move between its cells.
+  // One Tab stop per table; arrow keys move between its cells.
   const addCellButtons = () => {
-    for (const one of tables) {
-      one.rows.forEach((line, place) => {
-        const row = one.block.rows[place];
+    for (const { table, block, rows } of tables) {
+      rows.forEach((line, index) => {
         [...line.cells].slice(1).forEach((cell, column) => {
           const value = cell.querySelector(".v, b");
           const button = make("button", { type: "button", className: "cell", tabIndex: -1 });
           button.ariaHasPopup = "dialog";
           value.replaceWith(button);
           button.append(value);
-          button.addEventListener("click", () => open(one.block, row, board.metrics[column]));
+          button.addEventListener("click", () => openDetails(block, block.rows[index], board.metrics[column]));
         });
       });
-      one.table.tBodies[0].addEventListener("keydown", (event) => {
+      table.tBodies[0].addEventListener("keydown", (event) => {
         const button = event.target.closest("button.cell");
-        const way = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-        if (!button || !way) return;
-        const next = neighbor(one.table, button, ...way);
+        const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+        const next = button && step && neighborCell(table, button, ...step);
         if (!next) return;
         event.preventDefault();
         button.tabIndex = -1;
@@ -93,7 +92,7 @@ const dialog = document.getElementById("detail");
       });
     }
   };
-  const neighbor = (table, button, down, right) => {
+  const neighborCell = (table, button, down, right) => {
     const lines = [...table.tBodies[0].rows]
       .filter((line) => !line.hidden)
       .map((line) => [...line.cells].slice(1).filter((cell) => !cell.hidden).map((cell) => cell.querySelector("button.cell")));
@@ -103,9 +102,9 @@ const dialog = document.getElementById("detail");
     const x = lines[y].indexOf(button) + right;
     return x < 0 ? null : down ? line[Math.min(x, line.length - 1)] : line[x];
   };
-  const rove = () => {
-    for (const one of tables) {
-      const buttons = [...one.table.querySelectorAll("button.cell")];
+  const updateTabStops = () => {
+    for (const { table } of tables) {
+      const buttons = [...table.querySelectorAll("button.cell")];
       const reachable = buttons.filter((button) => !button.closest("tr").hidden && !button.closest("td").hidden);
       const current = reachable.find((button) => button.tabIndex === 0) ?? reachable[0];
       for (const button of buttons) button.tabIndex = button === current ? 0 : -1;

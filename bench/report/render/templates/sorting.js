@@ -1,51 +1,51 @@
 const NAME = "row";
-  const cycle = (before) => ({ "": "best", best: "worst", worst: "" })[before];
-  const asked = (block, by) => {
-    const found = sorted.get(block.dataset);
-    return found && found.by === by ? found.order : "";
+  const nextOrder = (order) => ({ "": "best", best: "worst", worst: "" })[order];
+  const currentOrder = (block, by) => {
+    const state = sorting.get(block.dataset);
+    return state && state.by === by ? state.order : "";
   };
-  const order = (block) => {
-    const places = block.rows.map((_, place) => place);
-    const found = sorted.get(block.dataset);
-    if (!found) return places;
-    const sign = found.order === "best" ? 1 : -1;
-    if (found.by === NAME) {
-      const name = (place) => block.rows[place].name;
-      return places.sort((a, b) => sign * name(a).localeCompare(name(b)) || a - b);
+  const rowOrder = (block) => {
+    const indices = [...block.rows.keys()];
+    const state = sorting.get(block.dataset);
+    if (!state) return indices;
+    const sign = state.order === "best" ? 1 : -1;
+    if (state.by === NAME) {
+      const name = (index) => block.rows[index].name;
+      return indices.sort((a, b) => sign * name(a).localeCompare(name(b)) || a - b);
     }
-    const column = board.metrics.indexOf(found.by);
-    const better = board.higher[column] ? -1 : 1;
-    const mean = (place) => block.rows[place].cells[column].mean;
-    return places.sort((a, b) => {
-      const [one, other] = [mean(a), mean(b)];
-      if (one === null || other === null) return (one === null) - (other === null) || a - b;
-      return sign * better * (one - other) || a - b;
+    const column = board.metrics.indexOf(state.by);
+    const direction = board.higher[column] ? -1 : 1;
+    const mean = (index) => block.rows[index].cells[column].mean;
+    return indices.sort((a, b) => {
+      const [first, second] = [mean(a), mean(b)];
+      if (first === null || second === null) return (first === null) - (second === null) || a - b;
+      return sign * direction * (first - second) || a - b;
     });
   };
 
   const sortTables = () => {
-    for (const one of tables) {
-      one.table.tBodies[0].append(...order(one.block).map((place) => one.rows[place]));
-      for (const button of one.table.querySelectorAll("button.sort")) {
+    for (const { table, block, rows } of tables) {
+      table.tBodies[0].append(...rowOrder(block).map((index) => rows[index]));
+      for (const button of table.querySelectorAll("button.sort")) {
         const by = button.dataset.by;
-        const now = asked(one.block, by);
-        const rising = by === NAME || !board.higher[board.metrics.indexOf(by)];
-        const upwards = (now === "best") === rising;
-        button.classList.toggle("on", Boolean(now));
-        button.closest("th").ariaSort = !now ? "none" : upwards ? "ascending" : "descending";
-        button.querySelector(".way").textContent = !now ? "↕" : upwards ? "▲" : "▼";
+        const order = currentOrder(block, by);
+        const bestIsLow = by === NAME || !board.higher[board.metrics.indexOf(by)];
+        const ascending = (order === "best") === bestIsLow;
+        button.classList.toggle("on", Boolean(order));
+        button.closest("th").ariaSort = !order ? "none" : ascending ? "ascending" : "descending";
+        button.querySelector(".way").textContent = !order ? "↕" : ascending ? "▲" : "▼";
       }
     }
   };
 
   const addSortButtons = () => {
-    for (const one of tables) {
-      const corner = one.table.tHead.rows[0].cells[0];
-      [corner, ...one.heads].forEach((head, place) => {
-        const by = place ? board.metrics[place - 1] : NAME;
+    for (const { table, block, heads } of tables) {
+      const corner = table.tHead.rows[0].cells[0];
+      [corner, ...heads].forEach((head, index) => {
+        const by = index ? board.metrics[index - 1] : NAME;
         const button = make("button", { type: "button", className: "sort" });
         button.dataset.by = by;
-        button.title = place ? "Sort: best first, worst first, as in the paper" : "Sort by name";
+        button.title = index ? "Sort: best first, worst first, original order" : "Sort by name";
         const at = head.querySelector(".at");
         const way = at ? at.querySelector(".mark") : make("span", { className: "mark" });
         way.classList.add("way");
@@ -54,9 +54,9 @@ const NAME = "row";
         if (!at) button.append(way);
         head.append(button);
         button.addEventListener("click", () => {
-          const next = cycle(asked(one.block, by));
-          if (next) sorted.set(one.block.dataset, { by, order: next });
-          else sorted.delete(one.block.dataset);
+          const order = nextOrder(currentOrder(block, by));
+          if (order) sorting.set(block.dataset, { by, order });
+          else sorting.delete(block.dataset);
           refresh();
         });
       });

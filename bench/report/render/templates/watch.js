@@ -1,17 +1,17 @@
 "use strict";
 (() => {
-  // Loads the page again once it has changed, but not under a reader's hands.
-  let known = null;
+  // Reloads the page once it has changed, unless the reader is typing or reading details.
+  let current = null;
   setInterval(async () => {
     try {
       const answer = await fetch(location.pathname, { method: "HEAD", cache: "no-store" });
-      const now = answer.headers.get("ETag");
-      const hand = document.activeElement;
-      const busy = document.querySelector("dialog[open]") || (hand && hand.matches("input, select"));
-      if (known === null) known = now;
-      else if (now !== known && !busy) location.reload();
+      const tag = answer.headers.get("ETag");
+      const focused = document.activeElement;
+      const busy = document.querySelector("dialog[open]") || (focused && focused.matches("input, select"));
+      if (current === null) current = tag;
+      else if (tag !== current && !busy) location.reload();
     } catch {
-      // The server has ended; what is shown stays.
+      // The server has ended; the page stays as it is.
     }
   }, 2000);
 })();

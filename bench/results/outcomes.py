@@ -1,0 +1,136 @@
+"""How the trials of a row ended, and whether their results are those of the current code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.plan.code_versions import Version, recorded_versions
+from bench.plan.trials import Trial
+from bench.results.load import FINAL, ResultSet
+from bench.results.schema import Result
+
+NUM_HASH_DIGITS = 12
+
+SeedStatus = Literal["ok", "failed", "skipped", "not run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one trial of a row ended.
+
+    Attributes:
+        trial: Its id, which is also the path of its result.
+        reason: Why there are no values; empty where there are.
+        metrics: Name and value of each metric of the final ranking.
+        checkpoints: Name and metrics of each earlier ranking, in training order.
+        out_of_memory: Whether it has no values because memory ran out.
+        checksums: Of the files that statistics read; equal checksums mean equal statistics.
+        stale: Which stage kinds have another version now; empty where none has.
+        version_unknown: Whether a stage has no recorded version.
+    """
+
+    seed: int
+    trial: str
+    status: SeedStatus
+    reason: str
+    metrics: tuple[tuple[str, float], ...] = ()
+    checkpoints: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    out_of_memory: bool = False
+    checksums: tuple[str, ...] = ()
+    stale: str = ""
+    version_unknown: bool = False
+
+    def value(self, metric: str) -> float | None:
+        """Return the value of a metric; None where it has none."""
+        return dict(self.metrics).get(metric)
+
+
+def trial_outcome(trial: Trial, results: ResultSet, fingerprint: str) -> Outcome:
+    """Return how a trial ended; values measured on other data are not used.
+
+    Args:
+        trial: The planned trial.
+        results: Results of the folder.
+        fingerprint: Of the data that the block is about.
+    """
+    result = results.get(trial.id)
+    status, reason = _status_and_reason(trial, results, fingerprint)
+    if status != "ok" or result is None:
+        last_attempts = [] if result is None else result.attempts[-1:]
+        return Outcome(
+            seed=trial.seed,
+            trial=trial.id,
+            status=status,
+            reason=reason,
+            out_of_memory=any(one.failure == "out of memory" for one in last_attempts),
+        )
+    values = {
+        ranking: tuple(sorted(evaluation.metrics.items()))
+        for ranking, evaluation in result.evaluations.items()
+    }
+    return Outcome(
+        seed=trial.seed,
+        trial=trial.id,
+        status=status,
+        reason=reason,
+        metrics=values.pop(FINAL),
+        checkpoints=tuple(values.items()),
+        checksums=tuple(checksum for _, checksum in sorted(result.files.items())),
+        stale=staleness(result),
+        version_unknown=any(stage.version is None for stage in result.stages),
+    )
+
+
+def ambiguous_outcome(seed: int, trials: Sequence[Trial]) -> Outcome:
+    """Refuse a seed of a row that several trials fill: nobody could tell whose value it shows."""
+    names = " and ".join(trial.id for trial in trials)
+    reason = f"{len(trials)} trials fill this cell, {names}; render the boards separately."
+    return Outcome(seed=seed, trial=trials[0].id, status="failed", reason=reason)
+
+
+def _status_and_reason(
+    trial: Trial, results: ResultSet, fingerprint: str
+) -> tuple[SeedStatus, str]:
+    if (error := results.unreadable.get(trial.id)) is not None:
+        return "failed", f"{error.message} {error.hint}".strip()
+    result = results.get(trial.id)
+    if result is None:
+        return ("failed", trial.problem.strip()) if trial.problem else ("not run", "No result yet.")
+    if result.status != "ok":
+        return result.status, result.reason or "No reason was recorded."
+    if FINAL not in result.evaluations or result.data is None:
+        return "failed", "The result says ok but has no metrics; run it again."
+    if result.data.fingerprint != fingerprint:
+        return "skipped", (
+            "Not compared: measured on other data (fingerprint "
+            f"{result.data.fingerprint[:NUM_HASH_DIGITS]}, this table "
+            f"{fingerprint[:NUM_HASH_DIGITS]}). Run it again on the same data."
+        )
+    return "ok", ""
+
+
+def staleness(result: Result, current: Mapping[str, Version] | None = None) -> str:
+    """Say which stage kinds of a result have another version in the current code.
+
+    Args:
+        result: The result; stages without a recorded version are ignored.
+        current: Versions to compare with; those of this program by default.
+
+    Returns:
+        A sentence, or "" where every recorded version is the current one.
+    """
+    current = recorded_versions() if current is None else current
+    oldest: dict[str, int] = {}
+    for stage in result.stages:
+        if stage.version is not None:
+            oldest[stage.kind] = min(stage.version, oldest.get(stage.kind, stage.version))
+    changed = [
+        f"{kind} {version} → {current[kind].version if kind in current else 'removed'}"
+        for kind, version in oldest.items()
+        if kind not in current or current[kind].version != version
+    ]
+    if not changed:
+        return ""
+    return f"Made by another version of its stages: {', '.join(changed)}. Run it again."
