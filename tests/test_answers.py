@@ -56,7 +56,7 @@ def asked(num: int = 6, *, entries: int = 3) -> Asked:
         )
         for n in range(num)
     ]
-    return Asked(places=np.arange(num), prompts=tuple(prompts))
+    return RunRequest(places=np.arange(num), prompts=tuple(prompts))
 
 
 # --- questions ------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def test_retry_needs_no_options(
         CliRunner().invoke(app, ["retry"], catch_exceptions=False)
     (orders / "1").write_text("error")
     words = ["--method", "mischief", "--method", "popularity", "--dataset", "synthetic"]
-    more = ["--seeds", "2", "--scale", "smoke", "--set", f"mischief.folder={orders}", "--json"]
+    more = ["--seeds", "2", "--budget", "smoke", "--set", f"mischief.folder={orders}", "--json"]
     ran = CliRunner().invoke(app, ["run", *words, *more, "--executor", "inline"])
     assert ran.exit_code == 1, ran.output
     (lost,) = json.loads(ran.stdout)["lost"]

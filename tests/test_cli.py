@@ -99,7 +99,7 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("run", *SMOKE, "--set", "sasrec.hidden=x"), "is not of type int"),
         (("run", *SMOKE, "--set", "hidden=3"), "does not say which method"),
         (("run", *SMOKE, "--rows", "train=many"), "no number of rows"),
-        (("run", *SMOKE, "--scale", "nanno"), "Did you mean 'nano'?"),
+        (("run", *SMOKE, "--budget", "nanno"), "Did you mean 'nano'?"),
         (("run", *SMOKE, "--model", "llama"), "There is no model named"),
         (("run", "--suite", "smoke", "--board", "smoke"), "cannot be given together"),
         (("run", *SMOKE, "--cpus", "2"), "--address and --cpus are Ray's"),
@@ -178,7 +178,7 @@ def test_a_method_in_40_lines_appears_passes_and_runs(
     assert (checked.code, "FAIL" in checked.out) == (0, False)
     monkeypatch.setenv("BENCH_PATH", "plug")
     assert "follower" in bench("list", "methods").out
-    done = bench("run", "--method", "follower", "--dataset", "synthetic", "--scale", "smoke",
+    done = bench("run", "--method", "follower", "--dataset", "synthetic", "--budget", "smoke",
                  "--seeds", "1")  # fmt: skip
     assert done.code == 0, done.err
     assert "follower" in done.out

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.cli.selection import parse_rows
+from bench.cli.options import parse_rows
 from bench.config.cards import BoardCard, DatasetCard
 from bench.config.toml import check_card, check_setting, parse_override, parse_value
 from bench.errors import BenchError

@@ -92,12 +92,13 @@ def check_names(options: dict[str, Any]) -> None:
         room: set(plugins.card_paths(room)) for room in (*plugins.MARKS, "budgets", "encoders")
     }
     known = {
-        "method": methods | {row.name for name in boards for row in plugins.board_card(name).rows},
+        "methods": methods | {row.name for name in boards for row in plugins.board_card(name).rows},
+        "datasets": cards["datasets"],
         "dataset": cards["datasets"],
         "board": boards,
         "suite": cards["suites"],
         "model": cards["models"],
-        "scale": cards["budgets"],
+        "budget": cards["budgets"],
         "encoder": cards["encoders"],
         "paper": set(plugins.board_files("claims")),
         "names": cards["datasets"] | boards,
@@ -108,8 +109,8 @@ def check_names(options: dict[str, Any]) -> None:
         for name in [given] if isinstance(given, str) else given:
             placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name
             assert placeholder or name in names, f"there is no {option} {name!r}"
-    named = [name for name in options.get("method") or () if name in methods]
-    for setting in options.get("set_") or ():
+    named = [name for name in options.get("methods") or () if name in methods]
+    for setting in options.get("settings") or ():
         key = setting.partition("=")[0].rpartition(".")[2]
         of = {one for name in named for one in setting_names(plugins.method_class(name))}
         assert key.isupper() or not named or key in {*of, "as_published"}, f"no setting {key!r}"

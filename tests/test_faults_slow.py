@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 BENCH = (sys.executable, "-m", "bench.cli")
 RUN = (
     *(*BENCH, "run", "--method", "popularity", "--method", "random", "--dataset", "synthetic"),
-    *("--scale", "smoke", "--seeds", "3", "--executor", "inline", "--json"),
+    *("--budget", "smoke", "--seeds", "3", "--executor", "inline", "--json"),
 )
 
 
@@ -220,7 +220,7 @@ def test_a_hung_process_is_gone_and_its_cell_says_so(
 def test_a_model_that_is_not_at_hand_costs_its_cell_only(tmp_path: Path) -> None:
     done = told(
         *(*BENCH, "run", "--method", "zeroshot", "--method", "popularity", "--model"),
-        *("llama-3.2-1b-instruct", "--dataset", "synthetic", "--scale", "smoke", "--seeds", "1"),
+        *("llama-3.2-1b-instruct", "--dataset", "synthetic", "--budget", "smoke", "--seeds", "1"),
         *("--offline", "--executor", "inline"),
         folder=tmp_path,
         HF_HOME=str(tmp_path / "hub"),

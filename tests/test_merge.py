@@ -14,7 +14,6 @@ from test_compare import change, made, restate, trial
 from typer.testing import CliRunner
 
 from bench.cli import merge as command
-from bench.cli.selection import RECORDS
 from bench.errors import BenchError
 from bench.results.merge import BOARDS, merge
 from bench.results.schema import find_result, read_cases
@@ -184,10 +183,6 @@ def test_what_belongs_to_no_result_stays(tmp_path, one):
 
 
 # Records of boards
-
-
-def test_the_folder_of_records_is_the_command_lines():
-    assert BOARDS == RECORDS
 
 
 def test_equal_records_are_one_and_parts_are_joined(tmp_path, one, two):

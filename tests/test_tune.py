@@ -84,7 +84,7 @@ class Method:
 '''
 
 
-ASKED = ["peak", "--dataset", "synthetic", "--scale", "smoke", "--set", "peak.rounds=4"]
+ASKED = ["peak", "--dataset", "synthetic", "--budget", "smoke", "--set", "peak.rounds=4"]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import tempfile
@@ -16,7 +15,6 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.plan import Stage
-    from bench.plan.trials import Trial
     from bench.runner.offline.needs import Asset
     from bench.runner.offline.pack import BundleWriter
 
@@ -29,14 +27,16 @@ MIB = 2**20
 
 
 @app.command("ls")
-@o.asking
-def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None:
+@o.expand_groups
+def list_assets(
+    request: o.RunRequest, data_dir: o.DataDir = None, as_json: o.AsJson = False
+) -> None:
     """List the assets of a run (raw files, encoders, backbones): available locally? size?"""
     from tabulate import tabulate
 
     from bench.runner.offline.needs import find_local_files, list_assets
 
-    stages, notes = _planned(asked, data_dir)
+    stages, notes = _plan_stages(request, data_dir)
     lines: list[dict[str, Any]] = []
     for asset in list_assets(stages):
         paths = find_local_files(asset, data_dir).values()
@@ -52,7 +52,7 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
             }
         )
     if as_json:
-        print(json.dumps({"assets": lines, "notes": notes}, indent=2))
+        o.print_json({"assets": lines, "notes": notes})
         return
     table = [
         (
@@ -77,9 +77,9 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
 
 
 @app.command("pack")
-@o.asking
+@o.expand_groups
 def pack(
-    asked: o.Asked,
+    request: o.RunRequest,
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="A new folder: the bundle.")],
     wheels: Annotated[
         bool, typer.Option("--wheels/--no-wheels", help="Also this project and its dependencies.")
@@ -101,7 +101,7 @@ def pack(
 
     if constraints is not None and not wheels:
         raise BenchError("--constraints needs --wheels.", "Add --wheels, or omit it.")
-    stages, notes = _planned(asked, data_dir)
+    stages, notes = _plan_stages(request, data_dir)
     with write_bundle(into) as bundle:
         for asset in list_assets(stages):
             _add_asset(bundle, asset, data_dir, offline)
@@ -109,7 +109,7 @@ def pack(
             _add_prepared(bundle, stage, store, data_dir, offline)
         if wheels:
             _add_wheels(bundle, constraints)
-        manifest = bundle.finish(_list_options(asked), notes)
+        manifest = bundle.finish(_list_options(request), notes)
     print(f"\n{len(manifest.files)} files, {manifest.size / MIB:.1f} MiB in {into}.")
     restricted = sorted(
         {file.owner for file in manifest.files if file.redistribution == "forbidden"}
@@ -166,15 +166,15 @@ def _hub_cache(into: Path | None) -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _planned(asked: o.Asked, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
+def _plan_stages(request: o.RunRequest, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
     """Return the stages of a run, and one sentence per thing that a bundle cannot contain."""
-    from bench.cli.selection import cells, distinct, select
+    from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
     from bench.plan.graph import build
     from bench.runner.offline.needs import list_user_files
 
-    trials: list[Trial] = distinct(cells(select(asked), data_dir=data_dir))
+    trials = distinct_trials(plan_boards(select_boards(request), data_dir=data_dir))
     stages = list(build(trial for trial in trials if not trial.problem).stages.values())
-    problems = [f"{one.id} cannot be planned: {one.problem}" for one in trials if one.problem]
+    problems = [f"{each.id} cannot be planned: {each.problem}" for each in trials if each.problem]
     return stages, [*list_user_files(stages), *problems]
 
 
@@ -221,11 +221,11 @@ def _add_wheels(bundle: BundleWriter, constraints: Path | None) -> None:
     print(f"wheels: {size:,} bytes")
 
 
-def _list_options(asked: o.Asked) -> dict[str, str | list[str]]:
-    options: dict[str, Any] = {name: value for name, value in vars(asked).items() if value}
+def _list_options(request: o.RunRequest) -> dict[str, str | list[str]]:
     return {
-        name: [str(item) for item in value] if isinstance(value, list) else str(value)
-        for name, value in options.items()
+        name: [str(item) for item in value] if isinstance(value, tuple) else str(value)
+        for name, value in vars(request).items()
+        if value
     }
 
 

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import bench
 from bench.cli import options as o
 
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of results.")],
     into: Annotated[
-        Path, typer.Option("--into", metavar="DIR", help="Where they become one; may hold some.")
+        Path,
+        typer.Option("--into", metavar="DIR", help="The merged folder; may already hold results."),
     ],
     as_json: o.AsJson = False,
 ) -> None:
-    """Merge results: equal ones are one, what does not fit is refused and nothing is written."""
-    from bench.results.merge import merge as merge_folders
-
-    done = merge_folders(folders, into)
+    """Merge results of several machines; if any conflict, nothing is written."""
+    merged = bench.merge(folders, into)
     if as_json:
-        content = {
-            "trials": done.trials,
-            "copied": done.copied,
-            "twice": done.twice,
-            "boards": list(done.boards),
-            "left_aside": [str(path) for path in done.aside],
-        }
-        print(json.dumps(content, indent=2))
+        o.print_json(
+            {
+                "trials": merged.trials,
+                "copied": merged.copied,
+                "twice": merged.twice,
+                "boards": list(merged.boards),
+                "left_aside": [str(path) for path in merged.aside],
+            }
+        )
         return
     print(
-        f"{done.trials} trials in {into}: {done.copied} copied, {done.twice} there twice. "
-        f"Boards: {', '.join(done.boards) or 'none'}."
+        f"{merged.trials} trials in {into}: {merged.copied} copied, {merged.twice} duplicates. "
+        f"Boards: {', '.join(merged.boards) or 'none'}."
     )
-    for path in done.aside:
-        print(f"Left where it is, it belongs to no result: {path}")
+    for path in merged.aside:
+        print(f"Not copied, because it belongs to no result: {path}")

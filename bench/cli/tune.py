@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options as o
-from bench.cli.run import ExecutorName
+from bench.cli.options import ExecutorName
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def tune(
     num_trials: NumTrials,
     model: o.Model = None,
     model_path: o.ModelPath = None,
-    scale: o.Scale = None,
+    budget: o.Budget = None,
+    scale: o.FormerScale = None,
     rows: o.RowCounts = None,
     settings: o.Settings = None,
     metric: MetricName = "NDCG@5",
@@ -87,7 +88,7 @@ def tune(
 
     Exit code: 0 all fine, 1 some configuration failed, 2 wrong use, 130 interrupted.
     """
-    from bench.cli.selection import parse_rows
+    from bench.config.cards import Rows
     from bench.config.toml import parse_override
     from bench.runner.loop import RunOptions, fetch_raw_files
     from bench.runner.store import Store
@@ -104,11 +105,11 @@ def tune(
         method=method,
         dataset=dataset,
         model=model,
-        budget=scale or BUDGET,
+        budget=budget or BUDGET,
         metric=metric,
         num=num_trials,
         seed=seed,
-        rows=parse_rows(rows or ""),
+        rows=Rows(**(rows or {})),
         overrides=[parse_override(text) for text in settings or ()],
         data_dir=data_dir,
         model_path=None if model_path is None else model_path.absolute(),

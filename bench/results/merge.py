@@ -25,9 +25,9 @@ from bench.config.cards import BoardCard
 from bench.config.toml import check_card
 from bench.errors import BenchError
 from bench.files import write_whole
+from bench.results.run_records import BOARDS
 from bench.results.schema import BESIDE, Result, is_whole, path_beside, read_result
 
-BOARDS = "boards"
 SHOWN_DIGITS = 12
 RANK = {"ok": 2, "failed": 1, "skipped": 0}
 
