@@ -490,11 +490,11 @@ def score(
                 "--format sprec needs the items.", "Name the folder of id2name.json with --catalog."
             )
         if encoder is None:
-            from bench.data.encoders import encoder_names
+            from bench.config.plugins import card_paths
 
             raise BenchError(
                 "--format sprec needs a sentence encoder.",
-                f"Name one with --encoder: {', '.join(encoder_names())}.",
+                f"Name one with --encoder: {', '.join(sorted(card_paths('encoders')))}.",
             )
         rows, folder = sprec.read_sprec(Path(file)), sprec.read_sprec_folder(catalog)
         # Imported late: torch takes seconds, which a file that is not valid should not cost.

@@ -25,7 +25,7 @@ from bench.metrics.registry import get_metric
 from bench.stats.intervals import NUM_RESAMPLES, jackknife
 from bench.stats.label_swap import label_swap
 from bench.stats.samples import Sample
-from bench.stats.set_metrics import UnitSums, sum_units
+from bench.stats.set_metrics import UnitSums, subtract, sum_units
 
 NUM_USERS, NUM_ITEMS = 1000, 3000
 EXPONENTS = 1.25, 0.93
@@ -94,7 +94,7 @@ def main(repetitions: int) -> None:
     rejected = []
     for seed in range(repetitions):
         first, second = pair(EXPONENTS, seed)
-        intervals = {"delete-20 % jackknife": jackknife(first, second, seed=seed)}
+        intervals = {"delete-20 % jackknife": jackknife(subtract(second, first), first, seed=seed)}
         intervals |= bootstrapped(first, second, seed)
         for name, (low, high) in intervals.items():
             held.setdefault(name, []).append(low <= truth <= high)

@@ -21,12 +21,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from bench.models.lm.decode.answers import Answers, Drawing, answer
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from bench.models.lm.build import build
 from bench.models.lm.decode import answers as answering
 from bench.models.lm.decode import generation_state
-from bench.models.lm.decode.answers import Answers, Drawing, answer
 from bench.models.lm.threads import compute_threads
 
 QUESTIONS, LENGTH, NUM = 8, 400, 10

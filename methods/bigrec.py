@@ -1,79 +1,79 @@
-"""BIGRec (Bao et al., 2023, arXiv 2308.08434): write the next title, then ground it."""
+"""BIGRec (Bao et al., 2023, arXiv 2308.08434): generate the next title, then ground it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 from bench.api import (
     BenchError,
-    Constrained,
     Data,
-    FineTuned,
-    Grounded,
+    DecodingConfig,
+    GenerationConfig,
+    GroundingConfig,
     Model,
+    NonNegativeFloat,
     Plain,
     Plan,
+    SFTConfig,
     Stage,
-    chosen,
+    beam_search_rank,
+    generate_and_ground,
+    require_model,
     sasrec,
+    select_on_validation,
+    sft,
 )
-
-CHOICES = {"decoding": ("grounded", "constrained"), "preferred_by": ("popularity", "sasrec")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(FineTuned, Grounded, Constrained):
-    """BIGRec: a language model fine-tuned to write the next title (Bao et al., arXiv 2308.08434).
+class Method:
+    """BIGRec: a language model fine-tuned to generate the next title (Bao et al., 2308.08434).
 
     As SPRec runs it: greedy decoding, grounding by a sentence encoder. `as_published` has the loss
-    on the prompt as well and no end-of-sequence token, as SPRec's program does. BIGRec's own
-    grounds by the backbone (`encoder` = "backbone") and may draw preferred items nearer (`gamma`).
-    In the IGD paper the name stands for constrained beam search with length normalization.
-
-    Attributes:
-        decoding: "grounded" writes freely, "constrained" only titles of the catalog.
-        beams: Of constrained decoding.
-        length_penalty: Of constrained decoding.
-        gamma: How much preferred items are drawn nearer to what was written; 0 for not at all.
-        gammas: Several, of which the best on validation is taken instead.
-        chosen_by: The metric that decides between them.
-        preferred_by: "popularity" among the training targets, or "sasrec" for its scores.
+    on the prompt as well and no end-of-sequence token, as SPRec's program. BIGRec's own program
+    grounds by the backbone (`grounding.encoder` = "backbone") and may prefer popular items
+    (`grounding.gamma`). In the IGD paper the name stands for constrained beam search with length
+    normalization.
     """
 
-    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"sft_loss": "sequence", "eos": False}
-    SPACE: ClassVar[dict[str, Plain]] = {"sft_learning_rate": {"log_uniform": [1e-4, 3e-3]}}
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {
+        "sft.completion_only_loss": False,
+        "sft.append_eos": False,
+    }
+    SPACE: ClassVar[dict[str, Plain]] = {"sft.learning_rate": {"log_uniform": [1e-4, 3e-3]}}
 
-    decoding: str = "grounded"
-    length_penalty: float = 1.0
-    gamma: float = 0.0
-    gammas: tuple[float, ...] = ()
-    chosen_by: str = "NDCG@5"
-    preferred_by: str = "popularity"
-
-    def __post_init__(self) -> None:
-        """Refuse what would mean nothing."""
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise BenchError(
-                    f"bigrec: {name} is {getattr(self, name)!r}.", f"One of {', '.join(choices)}."
-                )
-        if self.decoding == "constrained" and (self.gamma or self.gammas):
-            raise BenchError(
-                "bigrec: constrained decoding grounds nothing that gamma could act on.",
-                'Leave gamma out, or set decoding = "grounded".',
-            )
+    sft: SFTConfig = SFTConfig()
+    generation: GenerationConfig = GenerationConfig()
+    grounding: GroundingConfig = GroundingConfig()
+    decoding: DecodingConfig = DecodingConfig(length_penalty=1.0)
+    constrained: bool = False
+    """Decode titles of the catalog only (`decoding`) instead of generating and grounding."""
+    gammas: tuple[NonNegativeFloat, ...] = ()
+    """Values of `grounding.gamma`; the best on validation is used."""
+    selection_metric: str = "NDCG@5"
+    """Metric that selects among `gammas`."""
+    preferred_by: Literal["popularity", "sasrec"] = "popularity"
+    """What `grounding.gamma` prefers: frequent training targets, or SASRec's scores."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Fine-tune, write, ground."""
-        policy = self.base(data, model, seed)
-        if self.decoding == "constrained":
-            return Plan(final=self.decoded(policy, data, eos=self.eos))
-        oracle = sasrec(data.train, data.valid, seed=seed)
-        preferred = {"oracle": oracle} if self.preferred_by == "sasrec" else {"train": data.train}
+        """Fine-tune, generate, ground."""
+        if self.constrained and (self.grounding.gamma or self.gammas):
+            raise BenchError(
+                "bigrec: constrained decoding grounds nothing that gamma could act on.",
+                "Leave out gamma, or set constrained = false.",
+            )
+        policy = sft(require_model(model), data.train, self.sft, seed=seed, valid=data.valid)
+        if self.constrained:
+            return Plan(ranking=beam_search_rank(policy, data.test, data.train, self.decoding))
+        if self.preferred_by == "sasrec":
+            preferred = {"oracle": sasrec(data.train, data.valid, seed=seed)}
+        else:
+            preferred = {"train": data.train}
 
-        def shown(cases: Data, gamma: float) -> Stage:
-            return self.shown(policy, cases, gamma=gamma, **preferred)
+        def rank(split: Data, gamma: float) -> Stage:
+            grounding = replace(self.grounding, gamma=gamma)
+            return generate_and_ground(policy, split, self.generation, grounding, **preferred)
 
-        gammas = self.gammas or (self.gamma,)
-        return Plan(final=chosen(gammas, shown, data, metric=self.chosen_by))
+        gammas = self.gammas or (self.grounding.gamma,)
+        return Plan(ranking=select_on_validation(gammas, rank, data, metric=self.selection_metric))

@@ -1,39 +1,52 @@
-"""CFT (Zhang et al., arXiv 2410.22809): fit what the history itself brings about."""
+"""CFT (Zhang et al., arXiv 2410.22809): learn the causal effect of the history."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from bench.api import Constrained, Data, FineTuned, Model, Plain, Plan
+from bench.api import (
+    Data,
+    DecodingConfig,
+    Model,
+    NonNegativeFloat,
+    Plain,
+    Plan,
+    SFTConfig,
+    beam_search_rank,
+    require_model,
+    sft,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(FineTuned, Constrained):
-    """CFT: position weights, and a loss on the logits minus those without history (Zhang, 2024).
+class Method:
+    """CFT: position weights, and a loss on the logits minus those without history (Zhang, 2024)."""
 
-    Attributes:
-        effect: Weight of the second loss; 0 leaves `pos`.
-        beta: Weight of a title's last token, the first one's being 1.
-    """
-
-    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"effect": 0.1, "beta": 0.25, "length_penalty": 1.0}
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {
+        "effect": 0.1,
+        "beta": 0.25,
+        "decoding.length_penalty": 1.0,
+    }
     SPACE: ClassVar[dict[str, Plain]] = {
         "effect": {"choices": [0.01, 0.02, 0.025, 0.05, 0.1, 0.2, 0.3]},
         "beta": {"choices": [0.09, 0.16, 0.29, 0.38, 0.5, 0.66, 0.9, 0.96]},
     }
 
-    effect: float = 0.1
-    beta: float = 0.5
+    sft: SFTConfig = SFTConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    effect: NonNegativeFloat = 0.1
+    """Weight of the second loss; with 0 the method is `pos`."""
+    beta: NonNegativeFloat = 0.5
+    """Weight of a title's last token, relative to the first one's."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Fine-tune with and without history, then decode inside the catalog."""
-        policy = self.base(
-            data,
-            model,
-            seed,
-            weights="bench.models.lm.train.token_loss:by_position",
-            weight_settings={"beta": self.beta},
-            counterfactual=self.effect,
+        """Fine-tune with and without history, then decode titles of the catalog only."""
+        weighted = replace(
+            self.sft,
+            weighting="bench.models.lm.train.token_loss:by_position",
+            weighting_arguments={"beta": self.beta},
+            counterfactual_weight=self.effect,
         )
-        return Plan(final=self.decoded(policy, data, eos=self.eos))
+        policy = sft(require_model(model), data.train, weighted, seed=seed, valid=data.valid)
+        return Plan(ranking=beam_search_rank(policy, data.test, data.train, self.decoding))

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from bench.api import (
-    Constrained,
     Data,
-    FineTuned,
+    DecodingConfig,
+    Fraction,
     Model,
     Plain,
     Plan,
+    SFTConfig,
     Stage,
-    chosen,
+    beam_search_rank,
+    require_model,
     sasrec,
+    select_on_validation,
+    sft,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(FineTuned, Constrained):
-    """D3: BIGRec's checkpoint decoded without length normalization, SASRec assisting (Bao, 2024).
+class Method:
+    """D3: BIGRec's checkpoint decoded without length normalization, guided by SASRec (Bao, 2024).
 
-    The papers do not give alpha. The released commands leave it at 1, which is no assistant at all:
+    The papers do not give alpha. The released commands leave it at 1, which is no guidance at all:
     that is `as_published`, and what the IGD paper calls D3.
-
-    Attributes:
-        alpha: Weight of the language model beside the assistant, from 0 to 1.
-        alphas: Several, of which the best on validation is taken instead.
-        chosen_by: The metric that decides between them.
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"alpha": 1.0}
     SPACE: ClassVar[dict[str, Plain]] = {"alpha": {"choices": [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]}}
 
-    alpha: float = 0.8
-    alphas: tuple[float, ...] = ()
-    chosen_by: str = "NDCG@5"
+    sft: SFTConfig = SFTConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    alpha: Fraction = 0.8
+    """Weight of the language model in the mixture with SASRec."""
+    alphas: tuple[Fraction, ...] = ()
+    """Values of `alpha`; the best on validation is used."""
+    selection_metric: str = "NDCG@5"
+    """Metric that selects among `alphas`."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Fine-tune as BIGRec does, then decode inside the catalog."""
-        policy = self.base(data, model, seed)
+        """Fine-tune as BIGRec does, then decode titles of the catalog only."""
+        policy = sft(require_model(model), data.train, self.sft, seed=seed, valid=data.valid)
         oracle = sasrec(data.train, data.valid, seed=seed)
 
-        def ranked(cases: Data, alpha: float) -> Stage:
-            return self.decoded(policy, cases, oracle=oracle, assistant=alpha, eos=self.eos)
+        def rank(split: Data, alpha: float) -> Stage:
+            decoding = replace(self.decoding, model_weight=alpha)
+            return beam_search_rank(policy, split.test, split.train, decoding, oracle=oracle)
 
         alphas = self.alphas or (self.alpha,)
-        return Plan(final=chosen(alphas, ranked, data, metric=self.chosen_by))
+        return Plan(ranking=select_on_validation(alphas, rank, data, metric=self.selection_metric))

@@ -13,4 +13,4 @@ class Method(Reranked):
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Train it on the lists, without any knowledge."""
-        return Plan(final=self.reranked(listed(data), "dlcm", seed))
+        return Plan(ranking=self.reranked(listed(data), "dlcm", seed))

@@ -10,12 +10,14 @@ from bench.api import (
     Knowing,
     Lists,
     Model,
+    Pairs,
     Plan,
     Policy,
+    PreferenceConfig,
     Stage,
-    answer_preference,
     derive_seed,
     one_of,
+    optimize_preferences,
     reward_pairs,
 )
 
@@ -89,7 +91,7 @@ class Method(Knowing):
                 shown[f"round-{number - 1}"] = self.informed(policy, lists, items, seed=seed)
             own = derive_seed("dpo4rec", seed, number)
             policy = self._preferred(policy, base, lists, items, own)
-        return Plan(final=self.informed(policy, lists, items, seed=seed), checkpoints=shown)
+        return Plan(ranking=self.informed(policy, lists, items, seed=seed), checkpoints=shown)
 
     def _preferred(
         self, policy: Policy, base: Policy, lists: Lists, items: Stage | None, seed: int
@@ -110,14 +112,17 @@ class Method(Knowing):
             seed=seed,
             **self.networks,
         )
-        return answer_preference(
-            policy,
-            prompts,
-            pairs,
+        config = PreferenceConfig(
             beta=self.beta,
-            epochs=self.dpo_epochs,
+            num_train_epochs=self.dpo_epochs,
             learning_rate=self.dpo_learning_rate,
-            batch=self.dpo_batch,
+            batch_size=self.dpo_batch,
+            warmup_steps=0,
+        )
+        return optimize_preferences(
+            policy,
+            Pairs(stage=pairs, questions=prompts),
+            config,
             reference=base if self.reference == "base" else None,
             seed=seed,
         )

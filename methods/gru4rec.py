@@ -48,7 +48,7 @@ class Method:
             threads=self.threads,
         )
         return Plan(
-            final=rank(
+            ranking=rank(
                 data.test,
                 scorer="bench.models.seqrec.gru4rec:scorer",
                 model=weights,

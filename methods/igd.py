@@ -1,30 +1,34 @@
-"""IGD (Lin et al., NeurIPS 2025, arXiv 2506.13229): tokens weighted by what they decide."""
+"""IGD (Lin et al., NeurIPS 2025, arXiv 2506.13229): tokens weighted by information gain."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from bench.api import Constrained, Data, FineTuned, Model, Plain, Plan, Stage, chosen
+from bench.api import (
+    Data,
+    DecodingConfig,
+    Fraction,
+    Model,
+    Plain,
+    Plan,
+    Policy,
+    SFTConfig,
+    Stage,
+    beam_search_rank,
+    require_model,
+    select_on_validation,
+    sft,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(FineTuned, Constrained):
-    """IGD: tokens that narrow nothing down count less, telling ones more (Lin et al., 2025).
+class Method:
+    """IGD: tokens without information gain weigh less in training and decoding (Lin et al., 2025).
 
-    `length_penalty` = 1 puts it on the host that the paper calls BIGRec, 0 on D3. Without its
-    parts: `beta` = 1 trains as BIGRec does, `alpha` = 0 decodes as the host does.
-
-    Attributes:
-        beta: Weight in training of a token without information gain, from 0 to 1.
-        alpha: How much telling tokens are favored in decoding, from 0 to 1.
-        betas: Several, of which the best on validation is taken instead, together with `alphas`.
-        alphas: Likewise.
-        chosen_by: The metric that decides between them.
-        entropy: "partial" as in the program, or "conditional" on the prefix.
-        prior: "popularity" of the training targets, or "uniform".
-        trained_only: Whether only training targets can be recommended, as in the program.
+    `decoding.length_penalty` = 1 applies it to what the paper calls BIGRec, 0 to D3. Ablations:
+    `beta` = 1 trains as BIGRec does, `alpha` = 0 decodes as the base method does.
     """
 
     SPACE: ClassVar[dict[str, Plain]] = {
@@ -32,33 +36,49 @@ class Method(FineTuned, Constrained):
         "alpha": {"choices": [0.0, 0.1, 0.2, 0.3, 0.4]},
     }
 
-    beta: float = 0.1
-    alpha: float = 0.2
-    betas: tuple[float, ...] = ()
-    alphas: tuple[float, ...] = ()
-    chosen_by: str = "NDCG@5"
-    entropy: str = "partial"
-    prior: str = "popularity"
+    sft: SFTConfig = SFTConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    beta: Fraction = 0.1
+    """Weight in training of a token without information gain."""
+    alpha: Fraction = 0.2
+    """How much tokens with a high information gain are favored in decoding."""
+    betas: tuple[Fraction, ...] = ()
+    """Values of `beta`; the best on validation is used, together with `alphas`."""
+    alphas: tuple[Fraction, ...] = ()
+    """Values of `alpha`; the best on validation is used, together with `betas`."""
+    selection_metric: str = "NDCG@5"
+    """Metric that selects among `betas` and `alphas`."""
+    entropy: Literal["partial", "conditional"] = "partial"
+    """Entropy of the information gain: as in the program, or conditional on the prefix."""
+    prior: Literal["popularity", "uniform"] = "popularity"
+    """Probabilities of the titles: of the training targets, or uniform."""
     trained_only: bool = True
+    """Whether only training targets can be recommended, as in the program."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune on weighted tokens, then decode with weights."""
 
-        def ranked(cases: Data, weights: tuple[float, float]) -> Stage:
+        def rank(split: Data, weights: tuple[float, float]) -> Stage:
             beta, alpha = weights
-            weighting = {
-                "weights": "bench.models.lm.train.information_gain:igd_weights",
-                "weight_settings": {"beta": beta, "trained_only": self.trained_only},
-            }
-            return self.decoded(
-                self.base(data, model, seed, **({} if beta == 1 else weighting)),
-                cases,
+            decoding = replace(
+                self.decoding,
                 igd_alpha=alpha,
                 entropy=self.entropy,
                 prior=self.prior,
                 trained_only=self.trained_only,
-                eos=self.eos,
             )
+            policy = self._fine_tune(data, require_model(model), beta, seed)
+            return beam_search_rank(policy, split.test, split.train, decoding)
 
         grid = tuple(product(self.betas or (self.beta,), self.alphas or (self.alpha,)))
-        return Plan(final=chosen(grid, ranked, data, metric=self.chosen_by))
+        return Plan(ranking=select_on_validation(grid, rank, data, metric=self.selection_metric))
+
+    def _fine_tune(self, data: Data, model: Model, beta: float, seed: int) -> Policy:
+        config = self.sft
+        if beta != 1:
+            config = replace(
+                config,
+                weighting="bench.models.lm.train.information_gain:igd_weights",
+                weighting_arguments={"beta": beta, "trained_only": self.trained_only},
+            )
+        return sft(model, data.train, config, seed=seed, valid=data.valid)

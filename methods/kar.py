@@ -23,7 +23,7 @@ class Method(Knowing):
         """Ask once about every user and item, then train the re-ranker."""
         lists = self.known(data)
         if self.writer:
-            return Plan(final=self.quoted(data, lists, self.writer, seed=seed))
+            return Plan(ranking=self.quoted(data, lists, self.writer, seed=seed))
         asked = self.asked(model)
         items = self.items_read(asked, lists)
-        return Plan(final=self.informed(asked, lists, items, seed=seed))
+        return Plan(ranking=self.informed(asked, lists, items, seed=seed))

@@ -27,4 +27,4 @@ class Method:
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Order the lists; nothing is drawn, so all seeds share one order."""
-        return Plan(final=order(listed(data).stage, by=self.by))
+        return Plan(ranking=order(listed(data).stage, by=self.by))

@@ -24,4 +24,4 @@ class Method:
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Rank by count; nothing is drawn, so all seeds share one ranking."""
-        return Plan(final=rank(data.test, scorer="popularity:fit", train=data.train))
+        return Plan(ranking=rank(data.test, scorer="popularity:fit", train=data.train))

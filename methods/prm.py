@@ -16,4 +16,4 @@ class Method(Reranked):
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Train it on the lists, without any knowledge."""
-        return Plan(final=self.reranked(listed(data), "prm", seed))
+        return Plan(ranking=self.reranked(listed(data), "prm", seed))

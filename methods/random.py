@@ -26,5 +26,5 @@ class Method:
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Rank by seeded noise."""
         return Plan(
-            final=rank(data.test, scorer="random:fit", train=data.train, settings={"seed": seed})
+            ranking=rank(data.test, scorer="random:fit", train=data.train, settings={"seed": seed})
         )

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
-from bench.api import Data, FineTuned, Grounded, Model, Plain, Plan
+from bench.api import (
+    Data,
+    GenerationConfig,
+    GroundingConfig,
+    Model,
+    Plain,
+    Plan,
+    SFTConfig,
+    generate_and_ground,
+    require_model,
+    sft,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(FineTuned, Grounded):
-    """RW: BIGRec with rows that count more if their target's category is rare (Jiang et al., 2024).
+class Method:
+    """RW: BIGRec with rows that weigh more if their target's category is rare (Jiang et al., 2024).
 
-    `as_published` is what the authors' program computes: it scales micro-batches and leaves the
-    rows inside one alike.
-
-    Attributes:
-        mean_over: "rows" weights rows; "micro-batch" is the program's arithmetic.
+    `as_published` is what the authors' program computes: it scales micro-batches and weights the
+    rows of one alike.
     """
 
-    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"mean_over": "micro-batch", "sft_loss": "sequence"}
-    SPACE: ClassVar[dict[str, Plain]] = {"sft_learning_rate": {"log_uniform": [1e-4, 3e-3]}}
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {
+        "mean_over": "micro-batch",
+        "sft.completion_only_loss": False,
+    }
+    SPACE: ClassVar[dict[str, Plain]] = {"sft.learning_rate": {"log_uniform": [1e-4, 3e-3]}}
 
-    mean_over: str = "rows"
+    sft: SFTConfig = SFTConfig()
+    generation: GenerationConfig = GenerationConfig()
+    grounding: GroundingConfig = GroundingConfig()
+    mean_over: Literal["rows", "micro-batch"] = "rows"
+    """"rows" weights rows; "micro-batch" is the program's arithmetic."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Fine-tune on weighted rows, write, ground."""
-        weights = "bench.data.reweighting:by_category"
-        policy = self.base(data, model, seed, weights=weights, mean_over=self.mean_over)
-        return Plan(final=self.shown(policy, data))
+        """Fine-tune on weighted rows, generate, ground."""
+        weighted = replace(
+            self.sft,
+            weighting="bench.data.reweighting:weight_by_category",
+            mean_over=self.mean_over,
+        )
+        policy = sft(require_model(model), data.train, weighted, seed=seed, valid=data.valid)
+        ranking = generate_and_ground(policy, data, self.generation, self.grounding)
+        return Plan(ranking=ranking)

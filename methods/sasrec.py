@@ -54,7 +54,7 @@ class Method:
             threads=self.threads,
         )
         return Plan(
-            final=rank(
+            ranking=rank(
                 data.test,
                 scorer="bench.models.seqrec.sasrec:scorer",
                 model=weights,

@@ -28,4 +28,4 @@ class Method(Reranked):
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Train it on the lists, without any knowledge."""
         loss = {"setrank_loss": self.setrank_loss, "temperature": self.setrank_temperature}
-        return Plan(final=self.reranked(listed(data), "setrank", seed, **loss))
+        return Plan(ranking=self.reranked(listed(data), "setrank", seed, **loss))

@@ -2,161 +2,154 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 from bench.api import (
     BenchError,
     Data,
-    Grounded,
+    Fraction,
+    GenerationConfig,
+    GroundingConfig,
     Model,
+    NonNegativeInt,
+    PairConfig,
     Pairs,
     Plain,
     Plan,
     Policy,
-    Preferring,
+    PositiveFloat,
+    PositiveInt,
+    PreferenceConfig,
     Rows,
-    Stage,
+    SFTConfig,
     derive_seed,
     generate,
-    pairs,
-    sample,
+    generate_and_ground,
+    optimize_preferences,
+    require_model,
+    sample_pairs,
+    sample_rows,
     sft,
 )
 
-CHOICES = {
-    "negatives": ("greedy", "sampled", "beam"),
-    "reference": ("step", "round"),
-    "preference_prompt": ("wrapped", "bare"),
-}
-
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Preferring, Grounded):
-    """SPRec: what the model itself recommends is the rejected response (Gao et al., WWW 2025).
+class Method:
+    """SPRec: the model's own recommendations are the rejected responses (Gao et al., WWW 2025).
 
-    Each round draws rows, lets the model write a title for each, fine-tunes on the rows and then
-    prefers their targets to what was written. Ablations and sweeps are settings: `sft_step`,
-    `dpo_step`, `random_share` = 1 for random negatives, or `num_negatives` by beam search with
+    Each round samples rows, generates a title for each, fine-tunes on the rows and then prefers
+    their targets to the generated titles. Ablations and sweeps are settings: `sft_step`,
+    `dpo_step`, `random_fraction` = 1 for random negatives, or `num_negatives` by beam search with
     S-DPO's loss. `reference` = "round" and `negatives` = "sampled" follow the paper's equations
     where its program does otherwise.
-
-    Attributes:
-        rounds: Rounds of self-play; 0 is BIGRec.
-        round_rows: Rows of one round's fine-tuning, and pairs of its preferences.
-        pool_rows: Rounds draw from so many training rows instead of all of them; 0 for all (the
-            1,024 samples of Figs. 5 and 6 may be meant so, with 512 a round).
-        spare_rows: Further rows that titles are written for, since some are no title.
-        step_learning_rate: Of a round's fine-tuning.
-        sft_step: Whether a round fine-tunes (no: SPRec-noSFT).
-        dpo_step: Whether a round optimizes preferences (no: SPRec-noDPO).
-        random_share: Share of the pairs whose rejected response is a random item (Fig. 5).
-        negatives: How titles are written: "greedy", "sampled" at temperature 1, or "beam".
-        num_negatives: Rejected responses a pair; several need "beam", twice as many beams (Fig. 6).
-        negative_tokens: Most tokens of a written title.
-        ground_negatives: Whether written titles become the nearest item's.
-        reference: "step", the weights after the round's fine-tuning, or "round", those before it.
-        preference_prompt: "wrapped", or "bare" as in the program.
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {
-        "sft_loss": "sequence",
-        "eos": False,
+        "sft.completion_only_loss": False,
+        "sft.append_eos": False,
         "negative_tokens": 128,
-        "preference_prompt": "bare",
+        "preference.prompt_style": "bare",
     }
     SPACE: ClassVar[dict[str, Plain]] = {
-        "beta": {"choices": [0.05, 0.1, 0.3, 1.0]},
-        "preference_learning_rate": {"log_uniform": [3e-6, 1e-4]},
+        "preference.beta": {"choices": [0.05, 0.1, 0.3, 1.0]},
+        "preference.learning_rate": {"log_uniform": [3e-6, 1e-4]},
         "step_learning_rate": {"log_uniform": [2e-5, 4e-4]},
     }
-    RESOURCE: ClassVar[str] = "rounds"
+    RESOURCE: ClassVar[str] = "num_rounds"
 
-    rounds: int = 5
-    round_rows: int = 2048
-    pool_rows: int = 0
-    spare_rows: int = 756
-    step_learning_rate: float = 2e-5
+    sft: SFTConfig = SFTConfig()
+    preference: PreferenceConfig = PreferenceConfig()
+    generation: GenerationConfig = GenerationConfig()
+    grounding: GroundingConfig = GroundingConfig()
+    num_rounds: NonNegativeInt = 5
+    """Rounds of self-play; with 0 the method is BIGRec."""
+    round_rows: PositiveInt = 2048
+    """Rows of a round's fine-tuning, and pairs of its preference optimization."""
+    pool_rows: NonNegativeInt = 0
+    """Number of training rows that rounds sample from; 0 for all (the 1,024 samples of Figs. 5 and
+    6 may mean this, with 512 per round)."""
+    spare_rows: NonNegativeInt = 756
+    """Further rows that titles are generated for, since some texts are no title."""
+    step_learning_rate: PositiveFloat = 2e-5
+    """Learning rate of a round's fine-tuning; its other hyper-parameters are those of `sft`."""
     sft_step: bool = True
+    """Whether rounds fine-tune; without it the method is SPRec-noSFT."""
     dpo_step: bool = True
-    random_share: float = 0.0
-    negatives: str = "greedy"
-    num_negatives: int = 1
-    negative_tokens: int = 32
+    """Whether rounds optimize preferences; without it the method is SPRec-noDPO."""
+    random_fraction: Fraction = 0.0
+    """Fraction of the pairs whose rejected response is a random item (Fig. 5)."""
+    negatives: Literal["greedy", "sampled", "beam"] = "greedy"
+    """How titles are generated: greedily, sampled at temperature 1, or by beam search."""
+    num_negatives: PositiveInt = 1
+    """Rejected responses per pair; more than one need "beam", with twice as many beams (Fig. 6)."""
+    negative_tokens: PositiveInt = 32
+    """Maximum number of tokens of a generated title."""
     ground_negatives: bool = False
-    reference: str = "step"
-    preference_prompt: str = "wrapped"
-
-    def __post_init__(self) -> None:
-        """Refuse what would mean nothing."""
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise BenchError(
-                    f"sprec: {name} is {getattr(self, name)!r}.", f"One of {', '.join(choices)}."
-                )
-        if self.num_negatives > 1 and self.negatives == "greedy" and self.random_share < 1:
-            raise BenchError(
-                "sprec: greedy decoding writes one title only.", "Add negatives = 'beam'."
-            )
+    """Whether generated titles are replaced by the nearest item's title."""
+    reference: Literal["step", "round"] = "step"
+    """Reference policy: the weights after the round's fine-tuning, or those before it."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Play the rounds; every step of every round is a checkpoint that boards may show."""
-        policy = self.base(data, model, seed)
-        final, steps = self.shown(policy, data), {}
+        if self.num_negatives > 1 and self.negatives == "greedy" and self.random_fraction < 1:
+            raise BenchError(
+                "sprec: greedy decoding generates one title only.", 'Set negatives = "beam".'
+            )
+        policy = sft(require_model(model), data.train, self.sft, seed=seed, valid=data.valid)
+        ranking = generate_and_ground(policy, data, self.generation, self.grounding)
+        checkpoints = {}
         rows = data.train
         if self.pool_rows:
-            rows = sample(rows, self.pool_rows, seed=derive_seed("sprec", seed, "pool"))
-        for number in range(1, self.rounds + 1):
-            own = derive_seed("sprec", seed, number)
+            rows = sample_rows(rows, self.pool_rows, seed=derive_seed("sprec", seed, "pool"))
+        for number in range(1, self.num_rounds + 1):
+            round_seed = derive_seed("sprec", seed, number)
             before = policy
             if self.sft_step:
-                policy = self._fine_tuned(policy, rows, own)
-                steps[f"{number}-sft"] = final = self.shown(policy, data)
+                policy = self._fine_tune(policy, rows, round_seed)
+                ranking = generate_and_ground(policy, data, self.generation, self.grounding)
+                checkpoints[f"{number}-sft"] = ranking
             if self.dpo_step:
-                policy = self.preferring(
-                    policy,
-                    self._pairs(before, rows, own),
-                    loss="dpo" if self.num_negatives == 1 else "sdpo",
-                    reference=before if self.reference == "round" else None,
-                    prompt=self.preference_prompt,
-                    seed=own,
-                )
-                steps[f"{number}-dpo"] = final = self.shown(policy, data)
-        return Plan(final=final, checkpoints=steps)
+                pairs = self._sample_pairs(before, rows, round_seed)
+                policy = self._optimize(policy, pairs, before, round_seed)
+                ranking = generate_and_ground(policy, data, self.generation, self.grounding)
+                checkpoints[f"{number}-dpo"] = ranking
+        return Plan(ranking=ranking, checkpoints=checkpoints)
 
-    def _fine_tuned(self, policy: Policy, train: Rows, seed: int) -> Policy:
-        return sft(
-            policy,
-            sample(train, self.round_rows, seed=seed),
-            epochs=1,
+    def _fine_tune(self, policy: Policy, rows: Rows, seed: int) -> Policy:
+        config = replace(
+            self.sft,
+            num_train_epochs=1,
             learning_rate=self.step_learning_rate,
-            batch=self.sft_batch,
-            loss_on=self.sft_loss,
-            eos=self.eos,
-            seed=seed,
+            early_stopping_patience=0,
         )
+        return sft(policy, sample_rows(rows, self.round_rows, seed=seed), config, seed=seed)
 
-    def _pairs(self, policy: Policy, train: Rows, seed: int) -> Pairs:
-        """The round's rows come first among those that titles are written for."""
-        rows = sample(train, self.round_rows + self.spare_rows, seed=seed)
-        return pairs(
-            rows,
-            take=self.round_rows,
-            generated=None if self.random_share == 1 else self._written(policy, rows, seed),
-            num=self.num_negatives,
-            random_share=self.random_share,
-            grounded=self.encoder if self.ground_negatives else "",
-            seed=seed,
-        )
+    def _optimize(self, policy: Policy, pairs: Pairs, before: Policy, seed: int) -> Policy:
+        config = self.preference
+        if self.num_negatives > 1 and config.loss == "dpo":
+            config = replace(config, loss="sdpo")
+        reference = before if self.reference == "round" else None
+        return optimize_preferences(policy, pairs, config, seed=seed, reference=reference)
 
-    def _written(self, policy: Policy, rows: Rows, seed: int) -> Stage:
-        num = 1 if self.negatives == "greedy" else 2 * self.num_negatives
-        return generate(
-            policy,
-            rows,
-            max_new_tokens=self.negative_tokens,
-            temperature=1.0 if self.negatives == "sampled" else 0.0,
-            beams=num if self.negatives == "beam" else 1,
-            num=num,
-            seed=seed,
+    def _sample_pairs(self, policy: Policy, rows: Rows, seed: int) -> Pairs:
+        """Generate titles for the round's rows, which come first, and for the spare rows."""
+        rows = sample_rows(rows, self.round_rows + self.spare_rows, seed=seed)
+        generated = None
+        if self.random_fraction < 1:
+            num = 1 if self.negatives == "greedy" else 2 * self.num_negatives
+            generation = replace(
+                self.generation,
+                max_new_tokens=self.negative_tokens,
+                temperature=1.0 if self.negatives == "sampled" else 0.0,
+                num_beams=num if self.negatives == "beam" else 1,
+                num_return_sequences=num,
+            )
+            generated = generate(policy, rows, generation, seed=seed)
+        config = PairConfig(
+            max_pairs=self.round_rows,
+            num_negatives=self.num_negatives,
+            random_fraction=self.random_fraction,
+            encoder=self.grounding.encoder if self.ground_negatives else "",
         )
+        return sample_pairs(rows, config, seed=seed, generated=generated)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,12 @@ from bench.data import prepared_lists
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.chat_prompts import Prompt, encode_answers, encode_questions
-from bench.models.lm.decode.answers import Drawing, answer, nucleus
+from bench.models.lm.decode.decoding import (
+    Generated,
+    answer_streams,
+    generate_texts,
+    nucleus,
+)
 from bench.models.lm.encode.trigrams import Trigrams
 from bench.models.lm.threads import compute_threads
 from bench.models.rerank.long_text_windows import encode_long
@@ -33,9 +40,11 @@ from bench.models.rerank.qa_files import (
     write_prompts,
 )
 from bench.plan import knowledge_stages as plan
+from bench.plan.language_stages import GenerationConfig, generate
+from bench.plan.preference_stages import PreferenceConfig, optimize_preferences
 from bench.plan.stage import Stage
-from bench.plan.types import Lists, Model, Policy
-from bench.stages import answer_preference, answers, questions, reward_pairs, text_vectors
+from bench.plan.types import Lists, Model, Pairs, Policy
+from bench.stages import text_vectors
 
 FULL = {"kind": "full"}
 LETTERS = "abcdefghijkl"
@@ -56,7 +65,7 @@ def asked(num: int = 6, *, entries: int = 3) -> Asked:
         )
         for n in range(num)
     ]
-    return RunRequest(places=np.arange(num), prompts=tuple(prompts))
+    return Asked(places=np.arange(num), prompts=tuple(prompts))
 
 
 # --- questions ------------------------------------------------------------------------------------
@@ -65,23 +74,23 @@ def asked(num: int = 6, *, entries: int = 3) -> Asked:
 def test_a_question_loses_its_oldest_entries_until_it_fits() -> None:
     tokenizer = writer_tokenizer()
     (prompt,) = asked(1, entries=12).prompts
-    (whole,), none_cut = encode_questions(tokenizer, [prompt], rooms=[100])
-    (exact,), _ = encode_questions(tokenizer, [prompt], rooms=[len(whole)])
+    (whole,), none_cut = encode_questions(tokenizer, [prompt], max_lengths=[100])
+    (exact,), _ = encode_questions(tokenizer, [prompt], max_lengths=[len(whole)])
     assert exact == whole
     assert none_cut == 0
-    (cut,), num_cut = encode_questions(tokenizer, [prompt], rooms=[len(whole) - 3])
+    (cut,), num_cut = encode_questions(tokenizer, [prompt], max_lengths=[len(whole) - 3])
     assert num_cut == 1
-    assert cut == encode_questions(tokenizer, [prompt.without(3)], rooms=[100])[0][0]
+    assert cut == encode_questions(tokenizer, [prompt.without(3)], max_lengths=[100])[0][0]
     with pytest.raises(BenchError, match="does not fit into 4"):
-        encode_questions(tokenizer, [prompt], rooms=[4])
+        encode_questions(tokenizer, [prompt], max_lengths=[4])
 
 
 def test_a_model_with_a_form_for_questions_is_asked_in_it() -> None:
     tokenizer = writer_tokenizer()
-    (plain,), _ = encode_questions(tokenizer, [Prompt(request="a b")], rooms=[99])
+    (plain,), _ = encode_questions(tokenizer, [Prompt(request="a b")], max_lengths=[99])
     assert tokenizer.decode(plain).startswith("<s> a b")
     tokenizer.chat_template = "{% for m in messages %}k {{ m.content }} l{% endfor %}"
-    (chat,), _ = encode_questions(tokenizer, [Prompt(request="a b")], rooms=[99])
+    (chat,), _ = encode_questions(tokenizer, [Prompt(request="a b")], max_lengths=[99])
     assert tokenizer.decode(chat) == "k a b l"
 
 
@@ -107,6 +116,20 @@ def test_questions_and_answers_are_read_back(tmp_path: Path) -> None:
         read_prompts(tmp_path / "nowhere")
 
 
+def answer(
+    model: Any,
+    tokenizer: Any,
+    questions: Sequence[Sequence[int]],
+    hashes: Sequence[str],
+    how: GenerationConfig,
+    **at_once: int,
+) -> list[Generated]:
+    streams = answer_streams(hashes, how)
+    return generate_texts(
+        model, tokenizer, questions, how, streams=streams, titles=False, **at_once
+    )
+
+
 # --- drawing --------------------------------------------------------------------------------------
 
 
@@ -114,7 +137,7 @@ def test_the_nucleus_by_hand() -> None:
     logits = torch.tensor([0.5, 0.1, 0.3, 0.1]).log()
 
     def kept(**how: float) -> list[bool]:
-        cut = nucleus(logits, Drawing(max_new_tokens=1, **{"temperature": 1.0, **how}))  # type: ignore[arg-type]
+        cut = nucleus(logits, GenerationConfig(max_new_tokens=1, **{"temperature": 1.0, **how}))  # type: ignore[arg-type]
         return torch.isfinite(cut).tolist()
 
     assert kept(top_k=2) == [True, False, True, False]
@@ -130,7 +153,7 @@ def test_the_nucleus_by_hand() -> None:
 def test_frequencies_are_those_of_the_nucleus() -> None:
     words = ["<s>", END, "<pad>", "<unk>", "a", "b", "c"]
     table = Table(words, {"<s>": {"a": 0.5, "b": 0.3, "c": 0.2}})
-    how = Drawing(max_new_tokens=3, temperature=1.0, top_p=0.8, num=4000)
+    how = GenerationConfig(max_new_tokens=3, temperature=1.0, top_p=0.8, num_return_sequences=4000)
     (found,) = answer(table, table.tokenizer, [[0]], ["ab" * 32], how)
     counts = {word: found.texts.count(word) / 4000 for word in "abc"}
     assert counts["c"] == 0
@@ -143,11 +166,12 @@ def test_draws_depend_on_nothing_but_question_seed_and_number() -> None:
     model, tokenizer = writer_model(), writer_tokenizer()
     some = asked(5)
     names = [prompt.hash for prompt in some.prompts]
-    ids, _ = encode_questions(tokenizer, some.prompts, rooms=[99] * 5)
+    ids, _ = encode_questions(tokenizer, some.prompts, max_lengths=[99] * 5)
 
     def drawn(rows: list[int], **how: int) -> list[tuple[str, ...]]:
+        num = how.pop("num")
         settings = {"max_new_tokens": 6, "temperature": 0.9, "top_k": 8, "top_p": 0.9, **how}
-        chosen = Drawing(**settings)  # type: ignore[arg-type]
+        chosen = GenerationConfig(**settings, num_return_sequences=num)  # type: ignore[arg-type]
         given = [ids[row] for row in rows], [names[row] for row in rows]
         return [one.texts for one in answer(model, tokenizer, *given, chosen, tokens_at_once=60)]
 
@@ -163,34 +187,34 @@ def test_draws_depend_on_nothing_but_question_seed_and_number() -> None:
 def test_quotes_do_not_end_an_answer() -> None:
     words = ["<s>", END, "<pad>", "<unk>", '"', "a"]
     table = Table(words, {"<s>": {'"': 1.0}, '"': {"a": 1.0}, "a": {'"': 1.0}})
-    how = Drawing(max_new_tokens=7, temperature=0.0)
+    how = GenerationConfig(max_new_tokens=7)
     (found,) = answer(table, table.tokenizer, [[0]], ["0" * 64], how)
     assert found.texts[0].replace(" ", "") == '"a"a"a"'
     assert found.finished == (False,)
-
-
-def test_impossible_draws_are_refused() -> None:
-    for how in ({"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}, {"num": 0}, {"max_new_tokens": 0}):
-        with pytest.raises(BenchError):
-            Drawing(**{"max_new_tokens": 4, "temperature": 1.0, **how})  # type: ignore[arg-type]
-    with pytest.raises(BenchError):
-        Drawing(max_new_tokens=4, temperature=0.0, num=2)
 
 
 # --- the stages -----------------------------------------------------------------------------------
 
 MODEL = Model(name="writer", backbone=Stage(kind="hub"), tuning=FULL, context=96)
 LISTS = Lists(stage=Stage(kind="lists"), domain="movie")
+PAIRS = Pairs(stage=Stage(kind="reward_pairs"), questions=Stage(kind="questions"))
+
+
+def test_a_style_of_title_prompts_is_refused_for_answers() -> None:
+    with pytest.raises(BenchError, match="prompt_style is for title prompts"):
+        optimize_preferences(MODEL, PAIRS, PreferenceConfig(prompt_style="bare"), seed=0)
 
 
 def done(stage: Stage, folder: Path, **inputs: Path) -> Job:
     """Run a stage as a worker would, its plan's arguments and all."""
-    modules = (questions, answers, text_vectors, reward_pairs, answer_preference)
-    module = {one.__name__.rpartition(".")[2]: one for one in modules}[stage.kind]
+    module = importlib.import_module(f"bench.stages.{stage.kind}")
     assert set(stage.inputs) == set(inputs)
     job = Job(out=folder / f"{stage.kind}-{stage.key}", data_dir=folder, offline=True)
-    job.out.mkdir()
-    module.run(job, **json.loads(json.dumps(stage.args)), **inputs)  # type: ignore[attr-defined]
+    job.out.mkdir(exist_ok=True)
+    if stage.config is None:
+        module.run(job, **json.loads(json.dumps(stage.args)), **inputs)
+    else:
+        module.run(job, stage.config, inputs)
     return job
 
 
@@ -220,9 +244,10 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
             for item, one in zip(history, prompt.entries, strict=True)
         )
     long = Model(name="w", backbone=MODEL.backbone, tuning=FULL, context=400)
-    drawn = plan.answers(
-        long, prompts, max_new_tokens=5, temperature=1.0, top_k=9, top_p=0.9, num=3, seed=1
+    config = GenerationConfig(
+        max_new_tokens=5, temperature=1.0, top_k=9, top_p=0.9, num_return_sequences=3
     )
+    drawn = generate(long, prompts, config, seed=1)
     given = {"prompts": asked_job.out, "backbone": world / "writer"}
     written = done(drawn, world, **given)
     assert written.facts["questions"] == len(found)
@@ -264,9 +289,9 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
         assert pairs.facts["worst_reward"] < pairs.facts["best_reward"]
         assert len([name for name in pairs.facts if name.startswith("reward_model")]) == folds
 
-    tuned = plan.answer_preference(
-        long, prompts, rewarded, beta=0.1, epochs=2, learning_rate=1e-3, batch=8, seed=0
-    ).weights
+    config = PreferenceConfig(num_train_epochs=2, learning_rate=1e-3, warmup_steps=0)
+    preferences = Pairs(stage=rewarded, questions=prompts)
+    tuned = optimize_preferences(long, preferences, config, seed=0).weights
     assert tuned is not None
     trained = done(tuned, world, pairs=pairs.out, **given)
     assert trained.facts["pairs"] == pairs.facts["pairs"]
@@ -287,7 +312,7 @@ def test_items_are_described_once_each(world: Path) -> None:
     texts = Answered(texts=(("the sea",),) * len(found), finished=((True,),) * len(found))
     (world / "written").mkdir()
     write_answers(found, texts, world / "written")
-    drawn = Stage(kind="answers")
+    drawn = Stage(kind="generate")
     encoded = plan.text_vectors(LISTS, prompts, drawn, about="items", encoder="tiny")
     inputs = {"lists": world / "lists", "prompts": job.out, "answers": world / "written"}
     table = np.load(done(encoded, world, **inputs).out / "vectors.npy")
@@ -313,47 +338,38 @@ def test_pairs_that_cannot_be_learned_from_are_left_out(world: Path) -> None:
     }
 
     pq.write_table(pa.table(rows), world / "pairs.parquet")
-    tuned = plan.answer_preference(
-        MODEL,
-        Stage(kind="questions"),
-        Stage(kind="reward_pairs"),
-        beta=0.1,
-        epochs=1,
-        learning_rate=1e-3,
-        batch=8,
-        seed=0,
-    ).weights
+    tuned = optimize_preferences(MODEL, PAIRS, PreferenceConfig(), seed=0).weights
     assert tuned is not None
     given = {"prompts": world, "pairs": world, "backbone": world / "writer"}
     job = done(tuned, world, **given)
     assert (job.facts["pairs"], job.facts["pairs_left_out"]) == (1, 2)
     rows["hash"][0] = "0"
     pq.write_table(pa.table(rows), world / "pairs.parquet")
-    with pytest.raises(AssertionError, match="come with their questions"):
-        answer_preference.run(Job(out=world), **json.loads(json.dumps(tuned.args)), **given)
+    with pytest.raises(AssertionError, match="pairs of other questions"):
+        done(tuned, world, **given)
 
 
 def test_a_context_beyond_the_model_is_refused(world: Path) -> None:
     write_prompts(asked(2), world)
     for context, tokens in ((1024, 8), (96, 96)):
         model = Model(name="w", backbone=MODEL.backbone, tuning=FULL, context=context)
-        stage = plan.answers(model, Stage(kind="questions"), max_new_tokens=tokens, temperature=1.0)
+        config = GenerationConfig(max_new_tokens=tokens, temperature=1.0)
+        stage = generate(model, Stage(kind="questions"), config)
         with pytest.raises(BenchError, match=f"context of {context} tokens"):
             done(stage, world, prompts=world, backbone=world / "writer")
 
 
 def test_the_reference_of_a_round_is_its_start_or_the_base() -> None:
-    given = {"beta": 0.1, "epochs": 1, "learning_rate": 1e-3, "batch": 8, "seed": 0}
-    of = (Stage(kind="questions"), Stage(kind="reward_pairs"))
+    config = PreferenceConfig()
     base = Policy(model=MODEL)
-    first = plan.answer_preference(base, *of, **given, reference=base)  # type: ignore[arg-type]
+    first = optimize_preferences(base, PAIRS, config, seed=0, reference=base)
     assert first.weights is not None
-    assert first.weights.args["reference_is"] == "start"
-    second = plan.answer_preference(first, *of, **given, reference=base)  # type: ignore[arg-type]
+    assert first.weights.args["reference"] == "start"
+    second = optimize_preferences(first, PAIRS, config, seed=0, reference=base)
     assert second.weights is not None
-    assert second.weights.args["reference_is"] == "backbone"
+    assert second.weights.args["reference"] == "backbone"
     assert second.weights.inputs["start"] is first.weights
-    other = plan.answer_preference(second, *of, **given, reference=first)  # type: ignore[arg-type]
+    other = optimize_preferences(second, PAIRS, config, seed=0, reference=first)
     assert other.weights is not None
     assert other.weights.inputs["reference"] is first.weights
 

@@ -15,7 +15,7 @@ import pytest
 
 from bench.config.cards import RawFile, Source
 from bench.data import assets
-from bench.data.archives import ArchiveError, extract
+from bench.data.sources import SourceError, extract
 from bench.errors import BenchError
 
 RATINGS, MOVIES = b"1::2::3::4\n" * 500, b"2::Heat (1995)::Crime\n"
@@ -121,7 +121,7 @@ def test_offline_names_the_file_its_archive_and_the_license() -> None:
         (b"<!DOCTYPE html><title>Sign in</title>", "the archive is damaged"),
         (ARCHIVE[:-30], "the archive is damaged"),
         (packed(movies=MOVIES), "the archive has no ml/ratings.dat"),
-        (packed(ratings=b""), "what came was empty"),
+        (packed(ratings=b""), "the file is empty"),
     ],
 )
 def test_an_archive_that_does_not_have_the_file_is_not_kept(
@@ -131,7 +131,7 @@ def test_an_archive_that_does_not_have_the_file_is_not_kept(
     assert reason in refusal(member("ratings.dat"))
     assert [name for name in files_below(cache) if name != "ml.zip"] == []
     serve(monkeypatch, lambda url: ARCHIVE)
-    if reason != "what came was empty":
+    if reason != "the file is empty":
         assert fetch(member("ratings.dat")).read_bytes() == RATINGS
 
 
@@ -149,7 +149,7 @@ def test_content_that_was_changed_inside_is_told_by_its_checksum(tmp_path: Path)
         whole += written.getvalue()
     whole[100] ^= 1
     (tmp_path / "x.zip").write_bytes(whole)
-    with pytest.raises(ArchiveError, match="the archive is damaged: Bad CRC-32"):
+    with pytest.raises(SourceError, match="the archive is damaged: Bad CRC-32"):
         extract(tmp_path / "x.zip", "x.dat", tmp_path / "out", "archive")
 
 
@@ -165,7 +165,7 @@ def test_links_folders_and_devices_are_refused(tmp_path: Path, kind: int) -> Non
     info.external_attr = (kind | 0o644) << 16
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
-    with pytest.raises(ArchiveError, match=r"ml/x\.dat in the archive is no plain file"):
+    with pytest.raises(SourceError, match=r"ml/x\.dat in the archive is not a plain file"):
         extract(tmp_path / "x.zip", "ml/x.dat", tmp_path / "out", "archive")
     assert not (tmp_path / "out").exists()
 
@@ -175,7 +175,7 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("x.dat", b"one")
         archive.writestr("x.dat", b"two")
-    with pytest.raises(ArchiveError, match="2 times"):
+    with pytest.raises(SourceError, match="2 times"):
         extract(tmp_path / "x.zip", "x.dat", tmp_path / "out", "archive")
 
 
@@ -188,7 +188,7 @@ def test_encrypted_and_unknown_methods_are_refused(tmp_path: Path, place: int) -
     for start, offset in ((0, place), (content.index(b"PK\x01\x02"), place + 2)):
         content[start + offset] |= 0x61 if place == 8 else 0x01
     (tmp_path / "x.zip").write_bytes(content)
-    with pytest.raises(ArchiveError, match=r"no plain file|cannot be unpacked"):
+    with pytest.raises(SourceError, match=r"not a plain file|cannot be unpacked"):
         extract(tmp_path / "x.zip", "x.dat", tmp_path / "out", "archive")
 
 

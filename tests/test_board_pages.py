@@ -153,7 +153,7 @@ def test_csv_parses_back(board):
 
 def test_the_sentences_say_what_was_done(board):
     assert "sign-flip randomization" in board.statistics
-    assert "permute whole lists" in board.statistics
+    assert "label-swap randomization" in board.statistics
     assert "9,999 resamples" in board.statistics
     assert "families of 3" in board.statistics
     assert "60 test cases over 40 items (MovieLens-100K)" in board.protocol

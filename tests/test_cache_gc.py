@@ -267,9 +267,9 @@ def test_files_of_a_boards_data_stay(bench: Bench, tmp_path: Path) -> None:
     unneeded = tmp_path / "cache" / ("a" * 16)
     unneeded.mkdir(parents=True)
     from bench.config import plugins
-    from bench.data.assets import cached_place
+    from bench.data.assets import cached_path
 
-    needed = cached_place(plugins.dataset_card("ml-100k").files["items"])
+    needed = cached_path(plugins.dataset_card("ml-100k").files["items"])
     needed.parent.mkdir(parents=True)
     for path in (needed, unneeded / "x"):
         path.write_text("12345")

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 
 from bench.config.cards import DatasetCard, Filters, Split
 from bench.data import prepare as preparing
-from bench.data.filters import in_window, midnight, window_starts
-from bench.data.prepare import prepare, surviving
+from bench.data.filters import iterate_window_starts, mask_window, to_midnight
+from bench.data.prepare import filter_raw, prepare
 from bench.data.prepared import Prepared
 from bench.data.raw import Collector, RawData
-from bench.data.split import interaction_order, samples
-from bench.data.titles import fits_d3, mended_d3
+from bench.data.split import make_samples, sort_interactions
+from bench.data.titles import clean_d3_title, is_d3_title
 
 Log = list[tuple[int, int, int]]
 Made = Callable[..., Prepared]
@@ -72,7 +72,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
 
 
 def year(number: int) -> int:
-    return midnight(date(number, 10, 1))
+    return to_midnight(date(number, 10, 1))
 
 
 # --- the whole program, written out ---------------------------------------------------------------
@@ -84,14 +84,14 @@ def plainly(
     """D3's loop over dicts and sets: its catalog of items and titles, and the rows that stay."""
     current, first_year = list(titles), 2017
     while True:
-        current = [mended_d3(title) for title in current]
+        current = [clean_d3_title(title) for title in current]
         gone_users: set[int] = set()
-        gone_items = {item for item, title in enumerate(current) if not fits_d3(title)}
+        gone_items = {item for item, title in enumerate(current) if not is_d3_title(title)}
         while True:
             rows = [
                 row
                 for row, (user, item, time) in enumerate(log)
-                if year(first_year) <= time <= midnight(date(2018, 11, 1))
+                if year(first_year) <= time <= to_midnight(date(2018, 11, 1))
                 and user not in gone_users
                 and item not in gone_items
             ]
@@ -127,7 +127,7 @@ def test_survivors_and_titles_equal_those_of_a_plain_loop(
 ) -> None:
     named = [title or "(none)" for title in titles]
     raw = raw_data(log, named)
-    left = surviving(raw, d3_card(core, items))
+    left = filter_raw(raw, d3_card(core, items))
     expected, rows = plainly(log, named, core, items)
     assert set(np.flatnonzero(left.keep).tolist()) == rows
     assert left.num_items == len(expected)
@@ -140,24 +140,26 @@ def test_survivors_and_titles_equal_those_of_a_plain_loop(
 @given(st.dates(date(1996, 1, 1), date(2018, 1, 1)), st.integers(0, 400))
 def test_both_bounds_of_the_window_are_inside(start: date, days: int) -> None:
     end = date.fromordinal(start.toordinal() + days)
-    first, last = midnight(start), midnight(end)
-    found = in_window(np.array([first - 1, first, last, last + 1]), start, end)
+    first, last = to_midnight(start), to_midnight(end)
+    found = mask_window(np.array([first - 1, first, last, last + 1]), start, end)
     assert found.tolist() == [False, True, True, False]
-    assert in_window(np.array([first - 1, last + 1]), None, end).tolist() == [True, False]
-    assert in_window(np.array([first - 1, last + 1]), start, None).tolist() == [False, True]
+    assert mask_window(np.array([first - 1, last + 1]), None, end).tolist() == [True, False]
+    assert mask_window(np.array([first - 1, last + 1]), start, None).tolist() == [False, True]
 
 
 def test_midnights_are_utc() -> None:
-    assert midnight(date(1970, 1, 1)) == 0
-    assert midnight(date(2017, 10, 1)) == 1_506_816_000
+    assert to_midnight(date(1970, 1, 1)) == 0
+    assert to_midnight(date(2017, 10, 1)) == 1_506_816_000
 
 
 def test_the_start_moves_back_a_year_at_a_time_to_1996() -> None:
-    moving = list(window_starts(Filters(start=date(2017, 10, 1), min_items=1)))
+    moving = list(iterate_window_starts(Filters(start=date(2017, 10, 1), min_items=1)))
     assert moving == [date(number, 10, 1) for number in range(2017, 1995, -1)]
-    assert list(window_starts(Filters(start=date(1995, 1, 1), min_items=1))) == [date(1995, 1, 1)]
-    assert list(window_starts(Filters(start=date(2017, 10, 1)))) == [date(2017, 10, 1)]
-    assert list(window_starts(Filters())) == [None]
+    assert list(iterate_window_starts(Filters(start=date(1995, 1, 1), min_items=1))) == [
+        date(1995, 1, 1)
+    ]
+    assert list(iterate_window_starts(Filters(start=date(2017, 10, 1)))) == [date(2017, 10, 1)]
+    assert list(iterate_window_starts(Filters())) == [None]
 
 
 def test_the_start_moves_only_as_far_as_needed_and_says_so(made: Made) -> None:
@@ -170,7 +172,7 @@ def test_the_start_moves_only_as_far_as_needed_and_says_so(made: Made) -> None:
     assert len(few.catalog) == 8
     assert few.notes == (
         "The window begins on 1996-10-01, moved back from 2017-10-01.",
-        "8 items are left, fewer than the 9 asked for.",
+        "8 items are left, fewer than the 9 that the card requires.",
     )
     assert made(log, titles, d3_card(core=1, items=0, filters={"start": None})).notes == ()
 
@@ -219,7 +221,7 @@ def test_one_bad_line_removes_an_item_that_has_several() -> None:
         collector.add_item(item, markup if item == "bad last" else plain, ())
     for time, item in enumerate(("bad first", "bad last", "good") * 5):
         collector.add_interaction("u", item, 5.0, time, time + 1)
-    found = surviving(
+    found = filter_raw(
         collector.finish(), d3_card(core=0, items=0, filters={"start": None, "end": None})
     )
     assert found.titles == ("", "", "Title of good")
@@ -242,10 +244,10 @@ def test_rejected_titles_leave_a_catalog_in_file_order_too(made: Made) -> None:
 def test_no_sample_is_in_two_splits(log: Log, over: str) -> None:
     users = np.array([row[0] for row in log], dtype=np.int32)
     seconds = np.array([row[2] for row in log], dtype=np.int64)
-    order = interaction_order(users, seconds, np.arange(len(log)))
+    order = sort_interactions(users, seconds, np.arange(len(log)))
     users, seconds = users[order], seconds[order]
     split = Split.model_validate({"history": 3, "min_history": 1, "over": over})
-    found = samples(users, seconds, split)
+    found = make_samples(users, seconds, split)
     assert len(np.unique(found.target)) == len(found.target)
     assert len(found.target) == sum(max(0, int((users == user).sum()) - 1) for user in range(5))
     parts = np.split(found.target, found.boundaries)

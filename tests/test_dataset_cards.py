@@ -12,10 +12,10 @@ import pytest
 from bench.config import plugins
 from bench.config.cards import DatasetCard
 from bench.data import assets
-from bench.data.prepare import mismatches, prepare
+from bench.data.prepare import find_mismatches, prepare
 from bench.data.raw import RawData
 from bench.data.readers import READERS, read
-from bench.data.released_splits import PEERS
+from bench.data.released_splits import RELEASED_SPLITS
 from bench.errors import BenchError
 
 NAMES = sorted(plugins.card_paths("datasets"))
@@ -57,7 +57,7 @@ def test_the_papers_sets_are_there() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_card_says_what_it_must(name: str) -> None:
     card = plugins.dataset_card(name)
-    assert card.reader in {*READERS, *PEERS}
+    assert card.reader in {*READERS, *RELEASED_SPLITS}
     for text in (card.title, card.description, card.license, card.citation):
         assert text.strip() == text != ""
         assert "\n" not in text
@@ -75,7 +75,7 @@ def test_a_card_with_files_says_where_they_are(name: str) -> None:
     names = [file.name for file in card.files.values()]
     assert len(set(names)) == len(names)
     for file in card.files.values():
-        assert file.sources or "not to be fetched by a program" in card.description
+        assert file.sources or "cannot be downloaded automatically" in card.description
         for source in file.sources:
             end = source.path or source.url or ""
             assert end.endswith(f"/{file.name}")
@@ -181,7 +181,7 @@ def test_whole_files_give_what_the_card_expects(shared_data: Path, name: str) ->
     """The Steam reviews are the official ones nested anew: another file, the same rows."""
     card, paths = at_hand(name, shared_data)
     counts = prepare(card, paths).counts
-    assert mismatches(card, counts) == []
+    assert find_mismatches(card, counts) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,21 +19,22 @@ from transformers import LlamaForCausalLM
 from bench.errors import BenchError
 from bench.models.lm.decode.beam_search import search
 from bench.models.lm.decode.decoding import (
-    PLACES_A_TEXT,
-    Decoding,
-    Written,
+    SLOTS_PER_TEXT,
+    Generated,
     batches,
+    generate_texts,
+    title_streams,
     up_to_closing_quote,
-    write,
 )
 from bench.models.lm.decode.generation_state import Running, endings
 from bench.models.lm.decode.sampling import write_singly
 from bench.models.lm.threads import compute_threads
+from bench.plan.language_stages import GenerationConfig
 
 MODEL, TOKENIZER = writer_model(), writer_tokenizer()
 rng = np.random.default_rng(0)
 PROMPTS = [[0, *rng.integers(4, 16, size=length).tolist()] for length in rng.integers(1, 40, 24)]
-GREEDY = Decoding(max_new_tokens=12)
+GREEDY = GenerationConfig(max_new_tokens=12)
 
 
 @pytest.fixture(autouse=True)
@@ -41,15 +43,28 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def decode(prompts: list[list[int]] = PROMPTS, how: Decoding = GREEDY, at_once: int = 2**14):
+def decode(
+    prompts: list[list[int]] = PROMPTS, how: GenerationConfig = GREEDY, at_once: int = 2**14
+):
     return write(MODEL, TOKENIZER, prompts, how, tokens_at_once=at_once)
 
 
-def texts(written: list[Written]) -> list[tuple[str, ...]]:
+def write(
+    model: nn.Module,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    how: GenerationConfig,
+    **at_once: int,
+) -> list[Generated]:
+    streams = title_streams(len(prompts), how)
+    return generate_texts(model, tokenizer, prompts, how, streams=streams, titles=True, **at_once)
+
+
+def texts(written: list[Generated]) -> list[tuple[str, ...]]:
     return [row.texts for row in written]
 
 
-def assert_same(ours: list[Written], others: list[Written]) -> None:
+def assert_same(ours: list[Generated], others: list[Generated]) -> None:
     assert texts(ours) == texts(others)
     for row, other in zip(ours, others, strict=True):
         assert row.scores == pytest.approx(other.scores, abs=1e-4)
@@ -90,20 +105,22 @@ def test_padded_rows_have_the_logits_of_rows_alone() -> None:
     "how",
     [
         GREEDY,
-        Decoding(max_new_tokens=12, beams=3, num=3),
-        Decoding(max_new_tokens=12, temperature=1.0, num=3, seed=4),
+        GenerationConfig(max_new_tokens=12, num_beams=3, num_return_sequences=3),
+        GenerationConfig(max_new_tokens=12, temperature=1.0, num_return_sequences=3, seed=4),
     ],
     ids=["greedy", "beams", "drawn"],
 )
-def test_batches_change_nothing(how: Decoding) -> None:
+def test_batches_change_nothing(how: GenerationConfig) -> None:
     together = decode(how=how)
     assert len({row.num_tokens for row in together}) > 3, "texts should end at different times"
     assert_same(together, decode(how=how, at_once=1))
     assert_same(together, decode(how=how, at_once=700))
 
 
-@pytest.mark.parametrize("how", [GREEDY, Decoding(max_new_tokens=9, beams=4, num=2)])
-def test_the_order_of_prompts_changes_nothing(how: Decoding) -> None:
+@pytest.mark.parametrize(
+    "how", [GREEDY, GenerationConfig(max_new_tokens=9, num_beams=4, num_return_sequences=2)]
+)
+def test_the_order_of_prompts_changes_nothing(how: GenerationConfig) -> None:
     assert_same(decode(PROMPTS[::-1], how), decode(PROMPTS, how)[::-1])
     alone = [decode([prompt], how)[0] for prompt in PROMPTS[:10]]
     assert_same(decode(PROMPTS[:10], how), alone)
@@ -118,17 +135,17 @@ def test_the_order_of_prompts_changes_nothing(how: Decoding) -> None:
 def test_batches_hold_every_prompt_once_and_keep_to_the_budget(
     lengths: list[int], budget: int, beams: int, shared: bool
 ) -> None:
-    how = Decoding(max_new_tokens=5, beams=beams)
+    how = GenerationConfig(max_new_tokens=5, num_beams=beams)
     parts = list(batches(lengths, how, budget, shared=shared))
     assert sorted(row for part in parts for row in part) == list(range(len(lengths)))
     for part in parts:
         longest = max(lengths[row] for row in part)
         places = len(part) * (longest * (1 if shared else beams) + 5 * beams)
-        assert len(part) == 1 or max(places, len(part) * beams * PLACES_A_TEXT) <= budget
+        assert len(part) == 1 or max(places, len(part) * beams * SLOTS_PER_TEXT) <= budget
 
 
 def test_texts_that_share_a_prompt_leave_room_for_more() -> None:
-    how = Decoding(max_new_tokens=50, temperature=1.0, num=10)
+    how = GenerationConfig(max_new_tokens=50, temperature=1.0, num_return_sequences=10)
     sizes = [len(next(batches([1500] * 20, how, 2**14, shared=one))) for one in (True, False)]
     assert sizes == [8, 1]  # of 1,500 + 10 x 50 places, and of 10 x 1,550
 
@@ -163,7 +180,7 @@ def test_a_beam_search_equals_transformers_where_only_the_end_token_ends() -> No
     words = WORDS[:16]  # none has a quote
     tokenizer = writer_tokenizer(words)
     model = writer_model(len(words), seed=3)
-    how = Decoding(max_new_tokens=7, beams=5, num=5)
+    how = GenerationConfig(max_new_tokens=7, num_beams=5, num_return_sequences=5)
     ended = 0
     for prompt, row in zip(PROMPTS[:12], write(model, tokenizer, PROMPTS[:12], how), strict=True):
         theirs = generated(
@@ -233,7 +250,7 @@ def test_a_beam_finds_what_the_likeliest_token_misses() -> None:
     [greedy] = write(model, model.tokenizer, [[0]], GREEDY)
     assert (greedy.texts, greedy.num_tokens) == (("a c",), (3,))
     assert greedy.scores == pytest.approx([math.log(0.3)])
-    how = Decoding(max_new_tokens=12, beams=2, num=2)
+    how = GenerationConfig(max_new_tokens=12, num_beams=2, num_return_sequences=2)
     [both] = write(model, model.tokenizer, [[0]], how)
     assert both.texts == ("b", "a c")
     assert both.scores == pytest.approx([math.log(0.36), math.log(0.3)])
@@ -251,13 +268,21 @@ def test_one_beam_is_greedy() -> None:
 
 def test_fewer_texts_than_wanted_come_back_without_fillers() -> None:
     model = Table(CHOICE, GARDEN)
-    [row] = write(model, model.tokenizer, [[0]], Decoding(max_new_tokens=9, beams=9, num=9))
+    [row] = write(
+        model,
+        model.tokenizer,
+        [[0]],
+        GenerationConfig(max_new_tokens=9, num_beams=9, num_return_sequences=9),
+    )
     assert row.texts == ("b", "a c", "a d", "b d", "a")
     assert np.exp(row.scores) == pytest.approx([0.36, 0.3, 0.2994, 0.04, 0.0006], rel=1e-4)
 
 
 def test_more_texts_are_the_same_texts_and_more() -> None:
-    two, four = (decode(how=Decoding(max_new_tokens=8, beams=4, num=num)) for num in (2, 4))
+    two, four = (
+        decode(how=GenerationConfig(max_new_tokens=8, num_beams=4, num_return_sequences=num))
+        for num in (2, 4)
+    )
     assert texts(two) == [row.texts[:2] for row in four]
     for row in four:
         assert list(row.scores) == sorted(row.scores, reverse=True)
@@ -266,8 +291,10 @@ def test_more_texts_are_the_same_texts_and_more() -> None:
 # --- drawing -------------------------------------------------------------------------------------
 
 
-def drawn(num: int, temperature: float = 1.0, seed: int = 0, length: int = 1) -> Decoding:
-    return Decoding(max_new_tokens=length, temperature=temperature, num=num, seed=seed)
+def drawn(num: int, temperature: float = 1.0, seed: int = 0, length: int = 1) -> GenerationConfig:
+    return GenerationConfig(
+        max_new_tokens=length, temperature=temperature, num_return_sequences=num, seed=seed
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -320,7 +347,7 @@ def test_a_draw_is_among_the_draws_of_more() -> None:
 
 
 def test_a_low_temperature_is_greedy() -> None:
-    cold = Decoding(max_new_tokens=12, temperature=1e-4)
+    cold = GenerationConfig(max_new_tokens=12, temperature=1e-4)
     assert texts(decode(how=cold)) == texts(decode())
 
 
@@ -356,7 +383,7 @@ def chain(*words: str) -> Table:
 @pytest.mark.parametrize("beams", [1, 2])
 def test_endings(words: tuple[str, ...], text: str, num_tokens: int, beams: int) -> None:
     model = chain(*words)
-    how = Decoding(max_new_tokens=5, beams=beams)
+    how = GenerationConfig(max_new_tokens=5, num_beams=beams)
     [row] = write(model, model.tokenizer, [[0]], how)
     assert (row.texts, row.num_tokens) == ((text,), (num_tokens,))
     assert row.scores == pytest.approx([0])
@@ -365,7 +392,7 @@ def test_endings(words: tuple[str, ...], text: str, num_tokens: int, beams: int)
 def test_endless_texts_stop_at_the_most_tokens() -> None:
     model = Table(ENDS, {"<s>": {"Emma": 1.0}, "Emma": {"Emma": 1.0}})
     for beams in (1, 3):
-        how = Decoding(max_new_tokens=4, beams=beams)
+        how = GenerationConfig(max_new_tokens=4, num_beams=beams)
         [row] = write(model, model.tokenizer, [[0]], how)
         assert (row.texts, row.num_tokens) == (("Emma Emma Emma Emma",), (4,))
 
@@ -402,23 +429,26 @@ def test_cutting_behind_the_closing_quote(text: str) -> None:
     ("settings", "message"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens = 0"),
-        ({"beams": 0}, "beams = 0"),
-        ({"num": 0}, "num = 0"),
-        ({"temperature": -1.0}, "a temperature of -1.0"),
-        ({"temperature": math.nan}, "a temperature of nan"),
-        ({"temperature": 1.0, "beams": 2}, "takes no temperature"),
-        ({"num": 2}, "cannot return 2 texts"),
-        ({"num": 3, "beams": 2}, "cannot return 3 texts"),
+        ({"num_beams": 0}, "num_beams = 0"),
+        ({"num_return_sequences": 0}, "num_return_sequences = 0"),
+        ({"temperature": -1.0}, "temperature = -1.0"),
+        ({"temperature": math.nan}, "temperature = nan"),
+        ({"temperature": 1.0, "num_beams": 2}, "takes no temperature"),
+        ({"num_return_sequences": 2}, "cannot return 2 texts"),
+        ({"num_return_sequences": 3, "num_beams": 2}, "cannot return 3 texts"),
+        ({"top_p": 0.0}, "top_p = 0.0"),
+        ({"top_p": 1.5}, "top_p is 1.5"),
+        ({"top_k": -1}, "top_k = -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(BenchError, match=message):
-        Decoding(**{"max_new_tokens": 4, **settings})
+        GenerationConfig(**{"max_new_tokens": 4, **settings})
 
 
 @pytest.mark.parametrize("beams", [1, 2])
 def test_a_broken_model_is_refused(beams: int) -> None:
     model = writer_model()
     nn.init.constant_(model.lm_head.weight, math.nan)
-    with pytest.raises(BenchError, match="no finite numbers"):
-        write(model, TOKENIZER, PROMPTS[:2], Decoding(max_new_tokens=3, beams=beams))
+    with pytest.raises(BenchError, match="not finite"):
+        write(model, TOKENIZER, PROMPTS[:2], GenerationConfig(max_new_tokens=3, num_beams=beams))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from constrained_models import each_alone
+from stage_runs import run_stage
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
@@ -21,17 +22,15 @@ from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.ranking import LIST_ENDS, Ranking
 from bench.errors import BenchError
-from bench.hashing import Job
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
 from bench.models.lm.tuned_model import load
 from bench.models.seqrec import sasrec
 from bench.models.seqrec.rows import save
-from bench.plan.decoding_stages import decode
+from bench.plan.decoding_stages import DecodingConfig, beam_search_rank
 from bench.plan.stage import Stage
 from bench.plan.types import Model, Nouns, Policy, Rows
 from bench.results.ranking_file import read_ranking
-from bench.stages import decode as stage
 
 TITLES = (
     "Red Tree",
@@ -44,24 +43,8 @@ TITLES = (
     "Blue Sea (2)",
 )
 NUM_ITEMS, LENGTH = len(TITLES), 3
-NOUNS = ["film", "films"]
-EXACTLY = {"beams": 4, "widest": 64, "exact": "beam", "length_penalty": 0.0, "temperature": 1.0}
-SETTINGS: dict[str, Any] = {
-    **EXACTLY,
-    "assistant": 1.0,
-    "igd_alpha": 0.0,
-    "entropy": "partial",
-    "prior": "popularity",
-    "trained_only": False,
-    "eos": True,
-    "depth": 100,
-    "tuning": {"kind": "full"},
-    "dtype": "float32",
-    "quantization": "none",
-    "context": 512,
-    "threads": 1,
-    "nouns": NOUNS,
-}
+NOUNS = Nouns("film", "films")
+SETTINGS: dict[str, Any] = {"num_beams": 4, "max_num_beams": 64, "nouns": NOUNS}
 
 
 @pytest.fixture(autouse=True)
@@ -136,12 +119,9 @@ class World:
     model: LlamaForCausalLM
 
     def decoded(self, **changed: Any) -> tuple[Ranking, dict[str, Any]]:
-        divisor = changed.pop("divisor", 1)
         out = self.folder / f"out{len(list(self.folder.iterdir()))}"
-        out.mkdir()
-        job = Job(out=out, micro_batch_divisor=divisor)
         inputs = {name: self.folder / name for name in ("data", "cases", "train", "backbone")}
-        stage.run(job, **{**SETTINGS, **inputs, **changed})
+        job = run_stage("decode", DecodingConfig, out, **{**SETTINGS, **inputs, **changed})
         json.dumps(job.facts, allow_nan=False)
         return read_ranking(out), dict(job.facts)
 
@@ -181,7 +161,7 @@ def test_the_ranking_is_that_of_brute_force(world: World, brute: np.ndarray) -> 
 
 
 def test_items_of_one_title_follow_each_other(world: World) -> None:
-    found, _ = world.decoded(beams=8)
+    found, _ = world.decoded(num_beams=8)
     assert (np.sort(found.items) == np.arange(NUM_ITEMS)).all()
     for row in found.items.tolist():
         assert row.index(4) == row.index(0) + 1
@@ -196,13 +176,13 @@ def test_items_of_one_title_follow_each_other(world: World) -> None:
         {"igd_alpha": 0.4},
         {"igd_alpha": 0.4, "entropy": "conditional", "prior": "uniform"},
         {"trained_only": True},
-        {"eos": False},
+        {"append_eos": False},
         {"divisor": 512},
     ],
 )
 def test_certified_beams_equal_all_items(world: World, changed: dict[str, Any]) -> None:
     beams, facts = world.decoded(**changed)
-    everything, audit = world.decoded(**changed, exact="all", widest=4)
+    everything, audit = world.decoded(**changed, search="exhaustive")
     assert facts["certified"] == audit["certified"] == 1
     assert (beams.items == everything.items).all()
     np.testing.assert_allclose(beams.scores, everything.scores, atol=1e-3)
@@ -216,7 +196,7 @@ def test_settings_matter(world: World) -> None:
 
 
 def test_one_search_reports_how_sure_it_is(world: World) -> None:
-    _, facts = world.decoded(beams=1, widest=1)
+    _, facts = world.decoded(num_beams=1, max_num_beams=1)
     assert facts["certified"] < 1
     assert facts["widths"] == {"1": 6}
 
@@ -224,7 +204,7 @@ def test_one_search_reports_how_sure_it_is(world: World) -> None:
 def test_trained_only_leaves_other_items_out(world: World) -> None:
     trained = set(world.source.windows(np.arange(5)).targets.tolist())
     assert len(trained) < NUM_ITEMS - 1
-    found, facts = world.decoded(beams=8, trained_only=True)
+    found, facts = world.decoded(num_beams=8, trained_only=True)
     expected = {item for item in range(NUM_ITEMS) if item in trained}
     assert set(found.items[found.items >= 0].tolist()) == expected
     assert facts["titles"] == len({TITLES[item] for item in trained})
@@ -246,14 +226,14 @@ def test_the_assistant_is_mixed_in(world: World, brute: np.ndarray) -> None:
     shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     shares[:, 0] = shares[:, 4] = shares[:, 0] + shares[:, 4]  # one title, one probability
     mixed = 0.3 * brute + 0.7 * np.log(shares)
-    found, _ = world.decoded(oracle=oracle, assistant=0.3, beams=8)
+    found, _ = world.decoded(oracle=oracle, model_weight=0.3, num_beams=8)
     assert found.scores is not None
     rows = np.arange(6)[:, None]
     np.testing.assert_allclose(found.scores, mixed[rows, found.items], atol=1e-3)
-    alone, _ = world.decoded(oracle=oracle, assistant=1.0, beams=8)
-    np.testing.assert_allclose(alone.scores, world.decoded(beams=8)[0].scores, atol=1e-9)
-    with pytest.raises(BenchError, match="one search"):
-        world.decoded(oracle=oracle, assistant=0.3, igd_alpha=0.1)
+    alone, _ = world.decoded(oracle=oracle, model_weight=1.0, num_beams=8)
+    np.testing.assert_allclose(alone.scores, world.decoded(num_beams=8)[0].scores, atol=1e-9)
+    with pytest.raises(BenchError, match="same search"):
+        world.decoded(oracle=oracle, model_weight=0.3, igd_alpha=0.1)
 
 
 def test_an_adapter_is_used_and_taken_off_again(world: World, brute: np.ndarray) -> None:
@@ -276,15 +256,17 @@ def test_an_adapter_is_used_and_taken_off_again(world: World, brute: np.ndarray)
     adapted = brute_scores(fresh.model, world.source)
     assert np.abs(adapted - brute).max() > 0.1
     rows = np.arange(6)[:, None]
-    for exact in ("beam", "all"):
-        found, _ = world.decoded(tuning=tuning, start=start, beams=8, widest=8, exact=exact)
+    for search in ("beam", "exhaustive"):
+        found, _ = world.decoded(
+            tuning=tuning, start=start, num_beams=8, max_num_beams=8, search=search
+        )
         np.testing.assert_allclose(found.scores, adapted[rows, found.items], atol=1e-3)
-        untuned, _ = world.decoded(tuning=tuning, beams=8, widest=8, exact=exact)
+        untuned, _ = world.decoded(tuning=tuning, num_beams=8, max_num_beams=8, search=search)
         np.testing.assert_allclose(untuned.scores, brute[rows, untuned.items], atol=1e-3)
 
 
 def test_facts_of_the_titles(world: World) -> None:
-    _, facts = world.decoded(beams=8)
+    _, facts = world.decoded(num_beams=8)
     # All eight items are listed for everyone: three begin with "red", as does "red tree".
     assert facts["first_word_top"] == pytest.approx(4 / 8)
     assert facts["first_word_repeated"] == pytest.approx(1 - 3 / 48)
@@ -297,13 +279,12 @@ def test_facts_of_the_titles(world: World) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"exact": "beams"}, "way to decode"),
-        ({"exact": "all", "widest": 8}, "no beams to widen"),
-        ({"prior": "popular"}, "prior"),
-        ({"entropy": "shannon"}, "entropy"),
-        ({"igd_alpha": 1.5}, "alpha"),
-        ({"beams": 0}, "finds nothing"),
-        ({"depth": 0}, "holds nothing"),
+        ({"search": "beams"}, "search = 'beams'"),
+        ({"prior": "popular"}, "prior = 'popular'"),
+        ({"entropy": "shannon"}, "entropy = 'shannon'"),
+        ({"igd_alpha": 1.5}, "igd_alpha = 1.5"),
+        ({"num_beams": 0}, "num_beams = 0"),
+        ({"depth": 0}, "depth = 0"),
         ({"context": 15}, "longest title"),
     ],
 )
@@ -322,34 +303,33 @@ def planned() -> tuple[Policy, Rows, Rows]:
     model = Model(
         name="m", backbone=Stage(kind="build", inputs={"data": data}), tuning={"kind": "full"}
     )
-    policy = Policy(model=model, weights=Stage(kind="sft"))
+    policy = Policy(model=model, weights=Stage(kind="sft"), append_eos=False)
     nouns = Nouns("film", "films")
     rows = [Rows(data=data, stage=Stage(kind="draw", args={"n": n}), nouns=nouns) for n in range(2)]
     return policy, rows[0], rows[1]
 
 
-def test_the_constructor_gives_the_stage_all_that_it_takes() -> None:
+def test_the_plan_fills_in_what_the_stage_needs_of_the_model() -> None:
     policy, cases, train = planned()
-    made = decode(policy, cases, train, length_penalty=0)
-    assert set(made.args) == set(SETTINGS)
-    assert made.args["nouns"] == NOUNS
-    assert (made.args["beams"], made.args["widest"]) == (10, 10)
-    assert set(made.inputs) == {"data", "cases", "train", "backbone", "start"}
-    assert set(decode(policy.model, cases, train, length_penalty=0).inputs) == {
-        "data",
-        "cases",
-        "train",
-        "backbone",
-    }
+    ranking = beam_search_rank(policy, cases, train, DecodingConfig())
+    assert ranking.config == DecodingConfig(
+        max_num_beams=10, nouns=NOUNS, model=policy.model.spec, append_eos=False
+    )
+    assert set(ranking.inputs) == {"data", "cases", "train", "backbone", "start"}
+    untuned = beam_search_rank(policy.model, cases, train, DecodingConfig())
+    assert set(untuned.inputs) == {"data", "cases", "train", "backbone"}
+    with pytest.raises(BenchError, match="widens no beams"):
+        config = DecodingConfig(search="exhaustive", max_num_beams=20)
+        beam_search_rank(policy, cases, train, config)
 
 
-def test_an_assistant_without_weight_is_no_input() -> None:
+def test_without_weight_sasrec_is_no_input() -> None:
     policy, cases, train = planned()
     oracle = Stage(kind="sasrec")
-    plain = decode(policy, cases, train, length_penalty=0)
-    assert decode(policy, cases, train, length_penalty=0, oracle=oracle).key == plain.key
-    mixed = decode(policy, cases, train, length_penalty=0, oracle=oracle, assistant=0.9)
+    plain = beam_search_rank(policy, cases, train, DecodingConfig())
+    assert beam_search_rank(policy, cases, train, DecodingConfig(), oracle=oracle).key == plain.key
+    config = DecodingConfig(model_weight=0.9)
+    mixed = beam_search_rank(policy, cases, train, config, oracle=oracle)
     assert mixed.inputs["oracle"] is oracle
     with pytest.raises(AssertionError):
-        decode(policy, cases, train, length_penalty=0, assistant=0.9)
-    assert replace(mixed, args=plain.args).key != plain.key
+        beam_search_rank(policy, cases, train, config)

@@ -12,8 +12,8 @@ from packaging.requirements import Requirement
 
 from bench import cli
 from bench.cli.doctor_checks import files, machine
-from bench.data.assets import cached_place
-from bench.data.encoders import encoder_card
+from bench.config.plugins import encoder_card
+from bench.data.assets import cached_path
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -119,7 +119,7 @@ def test_a_damaged_cached_file_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     assert files.check_cached_files().message.startswith("0 of ")
     file = encoder_card("all-minilm-l6-v2").files["config"]
-    place = cached_place(file)
+    place = cached_path(file)
     place.parent.mkdir(parents=True)
     place.write_text("something else")
     found = files.check_cached_files()

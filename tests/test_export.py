@@ -20,7 +20,7 @@ from bench.config.plugins import dataset_card
 from bench.data.prepare import prepare
 from bench.data.prepared import Prepared
 from bench.data.ranking import Ranking
-from bench.data.readers import recbole
+from bench.data.readers import read
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
 from bench.plan.board_selection import BoardSelection
@@ -200,7 +200,8 @@ def test_recbole_files_are_read_back_whole(data: Prepared, rated: bool, tmp_path
         data = replace(data, ratings=stars)
         fields["rating"] = "rating"
     export(data, "recbole", tmp_path, name="own", nouns=Nouns())
-    again = recbole.read(
+    again = read(
+        "recbole",
         {"interactions": tmp_path / "own.inter", "items": tmp_path / "own.item"},
         fields | {"categories": "categories"},
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bench.data.readers import READERS
-from bench.data.released_splits import PEERS
+from bench.data.released_splits import RELEASED_SPLITS
 
 HERE = Path(__file__).parent
 FORMS = (
@@ -29,7 +29,7 @@ FORMS = (
 
 def test_every_reader_of_files_is_fuzzed() -> None:
     generated = {"synthetic"}
-    for reader in {*READERS, *PEERS} - generated:
+    for reader in {*READERS, *RELEASED_SPLITS} - generated:
         assert any(form.startswith(reader) for form in FORMS)
 
 

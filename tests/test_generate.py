@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stage_runs import run_stage
 from tiny_writer import write_backbone
 
 from bench.data import prepared
@@ -16,15 +17,17 @@ from bench.data.catalog import Catalog
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.writing import first_word, new_share, top_share
-from bench.models.lm.decode.decoding import Decoding, write
+from bench.models.lm.decode.decoding import generate_texts
 from bench.models.lm.generated_texts import Texts, read_texts, write_texts
 from bench.models.lm.tokenization import encode_prompts, history_titles
 from bench.models.lm.tuned_model import load
+from bench.plan.language_stages import GenerationConfig
+from bench.plan.types import Nouns
 from bench.stages import generate as stage
 
 LORA = {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}
 FULL = {"kind": "full"}
-NOUNS = ["movie", "movies"]
+NOUNS = Nouns("movie", "movies")
 # Numbers of samples as `sample` leaves them: in no order.
 ROWS = np.array([7, 2, 19, 11, 3, 0, 15, 8])
 
@@ -70,27 +73,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(root: Path, out: Path, *, divisor: int = 1, rows: str = "rows", **given: Any) -> Job:
-    job = Job(out=out, micro_batch_divisor=divisor)
-    job.out.mkdir()
-    settings: dict[str, Any] = {
+def run(root: Path, out: Path, *, rows: str = "rows", **changes: Any) -> Job:
+    values: dict[str, Any] = {
         "max_new_tokens": 6,
-        "temperature": 0.0,
-        "beams": 1,
-        "num": 1,
-        "seed": 0,
         "tuning": FULL,
-        "dtype": "float32",
-        "quantization": "none",
         "context": 128,
-        "threads": 1,
         "nouns": NOUNS,
         "data": root / "data",
         "rows": root / rows,
         "backbone": root / "backbone",
     }
-    stage.run(job, **settings | given)
-    return job
+    return run_stage("generate", GenerationConfig, out, **values | changes)
 
 
 def expected(root: Path, start: Path | None, tuning: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -101,7 +94,14 @@ def expected(root: Path, start: Path | None, tuning: dict[str, Any]) -> list[tup
     for row in ROWS:
         titles = history_titles(source.windows([row]), source.catalog)
         prompts = encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=122)
-        [written] = write(policy.model, policy.tokenizer, prompts, Decoding(max_new_tokens=6))
+        [written] = generate_texts(
+            policy.model,
+            policy.tokenizer,
+            prompts,
+            GenerationConfig(max_new_tokens=6),
+            streams=[(0, 0)],
+            titles=True,
+        )
         found.append(written.texts)
     return found
 
@@ -128,13 +128,20 @@ def test_an_adapter_is_merged_for_the_time_being(root: Path, tmp_path: Path) -> 
     assert base == again
 
 
-@pytest.mark.parametrize("how", [{}, {"beams": 3, "num": 2}, {"temperature": 1.0, "num": 3}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"num_beams": 3, "num_return_sequences": 2},
+        {"temperature": 1.0, "num_return_sequences": 3},
+    ],
+)
 def test_short_memory_changes_nothing(root: Path, tmp_path: Path, how: dict[str, Any]) -> None:
     run(root, tmp_path / "once", **how)
     run(root, tmp_path / "parts", divisor=64, **how)
     once, parts = (read_texts(tmp_path / name, rows=ROWS) for name in ("once", "parts"))
     assert once.texts == parts.texts
-    assert {len(row) for row in once.texts} == {how.get("num", 1)}
+    assert {len(row) for row in once.texts} == {how.get("num_return_sequences", 1)}
     for row, other in zip(once.scores, parts.scores, strict=True):
         assert row == pytest.approx(other, abs=1e-4)
 
@@ -152,7 +159,7 @@ def test_histories_are_cut_to_leave_room(root: Path, tmp_path: Path) -> None:
     assert min(lengths) < max(lengths)
     cut = run(root, tmp_path / "cut", context=context)
     assert cut.facts["histories_cut"] == lengths.count(max(lengths))
-    prompts, _ = stage.fitting_prompts(policy.tokenizer, titles, nouns=NOUNS, room=context - 6)
+    prompts, _ = stage.fit_prompts(policy.tokenizer, titles, nouns=NOUNS, max_length=context - 6)
     assert prompts == encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=context - 6)
     assert max(map(len, prompts)) <= context - 6
 
@@ -162,7 +169,7 @@ def test_facts(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return [SimpleNamespace(texts=(text,), scores=(-1.0,), num_tokens=(3,)) for text in texts]
 
     texts = ['"a b"', '"A c', "", '"d"', '"a b"', '""', "e", '"d e f"']
-    monkeypatch.setattr(stage, "write", lambda *given, **how: written(texts))
+    monkeypatch.setattr(stage, "generate_texts", lambda *given, **how: written(texts))
     facts = run(root, tmp_path / "out").facts
     assert (facts["rows"], facts["tokens"]) == (8, 24)
     # First words: a a nan d a "" e d.
@@ -187,9 +194,9 @@ def test_no_rows(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"context": 6}, "A context of 6 tokens has no room for a prompt"),
+        ({"context": 6}, "A context of 6 tokens has no space for a prompt"),
         ({"context": 30}, "A prompt without any history has more than 24 tokens"),
-        ({"num": 2}, "cannot return 2 texts"),
+        ({"num_return_sequences": 2}, "cannot return 2 texts"),
         ({"threads": 0}, "0 threads"),
     ],
 )
@@ -205,9 +212,9 @@ def test_texts_come_back_as_written(tmp_path: Path) -> None:
     written = Texts(texts=(('"Émile"', ""), ("\n",)), scores=((-0.1, -2.5), (-1e-9,)))
     write_texts(written, tmp_path)
     assert read_texts(tmp_path, rows=[0, 1]) == written
-    with pytest.raises(BenchError, match="texts of 2 rows, where 3 are ranked"):
+    with pytest.raises(BenchError, match="texts of 2 rows, and 3 are ranked"):
         read_texts(tmp_path, rows=[0, 1, 2])
-    with pytest.raises(BenchError, match="holds no written texts"):
+    with pytest.raises(BenchError, match="holds no generated texts"):
         read_texts(tmp_path / "nowhere", rows=[])
 
 

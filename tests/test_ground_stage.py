@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stage_runs import run_stage
 from tiny_encoder import write_encoder
 
 from bench.data import prepared
@@ -18,8 +19,9 @@ from bench.hashing import Job
 from bench.models.lm.encode.grounding import distances
 from bench.models.lm.encode.sentence_encoder import load_encoder
 from bench.models.lm.generated_texts import Texts, write_texts
+from bench.plan.grounding_stages import EmbedConfig, GroundingConfig
 from bench.results.ranking_file import read_ranking
-from bench.stages import embed, ground
+from bench.stages import embed
 
 # The second and the last are one title to prompts; the third has quotes inside.
 TITLES = ("the red house", "a tree", 'the "red"  river', "green sea", "a  tree")
@@ -52,17 +54,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def embedded(root: Path, **given: Any) -> Job:
-    job = Job(out=root / "vectors", data_dir=root, offline=True)
-    settings = {"encoder": "tiny", "encoder_checksums": encoder_checksums("tiny")}
-    embed.run(job, **settings | given, data=root / "data")
-    return job
+    values = {"encoder": "tiny", "encoder_checksums": encoder_checksums("tiny"), **given}
+    folders = {"data_dir": root, "data": root / "data"}
+    return run_stage("embed", EmbedConfig, root / "vectors", **values, **folders)
 
 
 def grounded(root: Path, texts: list[tuple[str, ...]], depth: int = 5, **given: Any) -> Job:
     scores = tuple(tuple(-float(place) for place in range(len(row))) for row in texts)
     write_texts(Texts(texts=tuple(texts), scores=scores), root / "generated")
-    job = Job(out=root / "ranking", data_dir=root, offline=True)
-    settings: dict[str, Any] = {
+    values: dict[str, Any] = {
         "encoder": "tiny",
         "encoder_checksums": encoder_checksums("tiny"),
         "depth": depth,
@@ -71,8 +71,8 @@ def grounded(root: Path, texts: list[tuple[str, ...]], depth: int = 5, **given: 
         "generated": root / "generated",
         "vectors": root / "vectors",
     }
-    ground.run(job, **settings | given)
-    return job
+    values |= given
+    return run_stage("ground", GroundingConfig, root / "ranking", data_dir=root, **values)
 
 
 def test_titles_are_encoded_as_prompts_write_them(root: Path) -> None:
@@ -156,8 +156,8 @@ def test_inputs_that_do_not_fit_are_refused(root: Path) -> None:
     with pytest.raises(BenchError, match="holds no vectors"):
         grounded(root, [('"a tree"',)] * 6)
     embedded(root)
-    with pytest.raises(BenchError, match="texts of 5 rows, where 6 are ranked"):
+    with pytest.raises(BenchError, match="texts of 5 rows, and 6 are ranked"):
         grounded(root, [('"a tree"',)] * 5)
     np.save(root / "vectors" / embed.FILE, np.zeros((4, 16), dtype=np.float32))
-    with pytest.raises(BenchError, match="vectors of 4 items, where the catalog has 5"):
+    with pytest.raises(BenchError, match="vectors of 4 items, and the catalog has 5"):
         grounded(root, [('"a tree"',)] * 6)

@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone
 
 from bench.config.cards import BoardCard, BoardRow
 from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.prompts import response
-from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.encode.hidden_states import HiddenStates
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.lm.tuned_model import LanguageModel, load
+from bench.plan.grounding_stages import GroundingConfig, HiddenConfig
 from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
-from bench.stages import ground, hidden
 from bench.stages.embed import read_vectors
 
 FULL = {"kind": "full"}
@@ -66,20 +66,8 @@ def model(world: Path) -> LanguageModel:
 
 
 def encoded(world: Path, out: Path, **given: Any) -> Job:
-    out.mkdir()
-    job = Job(out=out)
-    settings: Mapping[str, Any] = {
-        "tuning": FULL,
-        "dtype": "float32",
-        "quantization": "none",
-        "context": 150,
-        "threads": 1,
-        "nouns": list(NOUNS),
-        "data": world / "data",
-        "backbone": world / "backbone",
-    }
-    hidden.run(job, **settings, **given)
-    return job
+    folders = {"data": world / "data", "backbone": world / "backbone"}
+    return run_stage("hidden", HiddenConfig, out, nouns=NOUNS, context=150, **folders, **given)
 
 
 def test_a_vector_is_the_last_hidden_state_of_the_last_token(world: Path) -> None:
@@ -119,13 +107,13 @@ def inputs(world: Path, tmp_path: Path) -> dict[str, Path]:
     given = {"cases": world / "cases", "generated": world / "generated"}
     encoded(world, tmp_path / "titles")
     encoded(world, tmp_path / "written", **given)
-    vectors = {"vectors": tmp_path / "titles", "written": tmp_path / "written"}
+    vectors = {"vectors": tmp_path / "titles", "text_vectors": tmp_path / "written"}
     return {"data": world / "data", **given, **vectors}
 
 
 def grounded(out: Path, inputs: Mapping[str, Path], **given: Any) -> np.ndarray[Any, Any]:
-    out.mkdir()
-    ground.run(Job(out=out), encoder="backbone", depth=6, **inputs, **given)
+    values = {"encoder": "backbone", "depth": 6, **inputs, **given}
+    run_stage("ground", GroundingConfig, out, **values)
     return read_ranking(out).items
 
 
@@ -144,16 +132,12 @@ def test_popular_items_come_nearer_but_not_before_the_nearest(
     assert [list(row).index(1) for row in plain] != popular
 
 
-def test_a_negative_gamma_is_refused(tmp_path: Path, inputs: dict[str, Path]) -> None:
-    with pytest.raises(BenchError, match="gamma of -1"):
-        grounded(tmp_path / "out", inputs, gamma=-1.0)
-
-
 def test_the_whole_of_it_with_gamma_chosen_on_validation(tmp_path: Path) -> None:
-    settings = {"encoder": "backbone", "gammas": [0.0, 2.0], "preferred_by": "sasrec"}
+    grounding = {"encoder": "backbone"}
+    settings = {"grounding": grounding, "gammas": [0.0, 2.0], "preferred_by": "sasrec"}
     rows = [
         BoardRow(method="bigrec", label="chosen", settings=settings),
-        BoardRow(method="bigrec", label="plain", settings={"encoder": "backbone"}),
+        BoardRow(method="bigrec", label="plain", settings={"grounding": grounding}),
         BoardRow(method="igd", settings={"alphas": [0.0, 0.2], "betas": [0.1, 1.0]}),
         BoardRow(method="d3", settings={"alphas": [0.5, 1.0]}),
     ]

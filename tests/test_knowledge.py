@@ -17,7 +17,7 @@ from bench.data import prepared_lists
 from bench.data.assets import checksums
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.metrics.rerank import evaluate_lists
+from bench.metrics.evaluate import evaluate_lists
 from bench.models.lm.encode.sentence_encoder import Encoder, load_encoder
 from bench.models.lm.threads import compute_threads
 from bench.models.rerank.knowledge import Pair, Rewards, choose, rewards
@@ -290,7 +290,7 @@ def test_rewards_equal_a_loop_over_users_texts_and_lists() -> None:
                     scored = model(items[number][None], texts[user, text][None])
                     losses.append(model.losses(scored, labels[number][None]).item())
                 label = labels[number][None].numpy().astype(np.int8)
-                scores = evaluate_lists(scored.numpy(), label, np.zeros(1, dtype=int), ks=[5])
+                scores = evaluate_lists(scored.numpy(), label, ks=[5])
                 gains.append(scores.metrics["NDCG@5"])
             assert found.ndcg[user, text] == pytest.approx(np.mean(gains))
             assert found.losses[user, text] == pytest.approx(np.mean(losses), rel=1e-5)
@@ -363,7 +363,7 @@ def lists_of(folder: Path) -> tuple[Stage, Job]:
 def map_at_5(source: prepared_lists.Lists, folder: Path) -> float:
     rows, scored = prepared_lists.read_scores(folder)
     assert rows.tolist() == source.rows("test").tolist()
-    return evaluate_lists(scored, source.labels[rows], source.users[rows], ks=[5]).metrics["MAP@5"]
+    return evaluate_lists(scored, source.labels[rows], ks=[5]).metrics["MAP@5"]
 
 
 SETTINGS = {

@@ -8,6 +8,8 @@ import pytest
 
 from bench.config import plugins
 from bench.config.cards import Rows
+from bench.config.settings import build_method
+from bench.config.toml import check_setting, default_settings
 from bench.errors import BenchError
 from bench.plan import Data, Model, Nouns, Plan, Stage, language_model
 from bench.plan.graph import build
@@ -28,14 +30,15 @@ def model(data: Data) -> Model:
 
 
 def plan(name: str, data: Data, model: Model | None, *, seed: int = 0, **settings: Any) -> Plan:
-    planned = plugins.method_class(name)(**settings).plan(data, model, seed)
+    defaults = default_settings(plugins.method_class(name))
+    planned = build_method(name, defaults | settings).plan(data, model, seed)
     assert isinstance(planned, Plan)
     return planned
 
 
 def stages(planned: Plan) -> dict[str, Stage]:
     found: dict[str, Stage] = {}
-    waiting = [planned.final, *planned.checkpoints.values()]
+    waiting = [planned.ranking, *planned.checkpoints.values()]
     while waiting:
         stage = waiting.pop()
         found[stage.key] = stage
@@ -54,27 +57,27 @@ def test_sprec_begins_with_bigrecs_checkpoint(data: Data, model: Model) -> None:
 
 
 def test_no_rounds_are_bigrec(data: Data, model: Model) -> None:
-    nothing = plan("sprec", data, model, rounds=0)
-    assert nothing.final.key == plan("bigrec", data, model).final.key
+    nothing = plan("sprec", data, model, num_rounds=0)
+    assert nothing.ranking.key == plan("bigrec", data, model).ranking.key
     assert not nothing.checkpoints
 
 
 def test_every_step_of_every_round_is_a_checkpoint(data: Data, model: Model) -> None:
-    played = plan("sprec", data, model, rounds=2)
+    played = plan("sprec", data, model, num_rounds=2)
     assert list(played.checkpoints) == ["1-sft", "1-dpo", "2-sft", "2-dpo"]
-    assert played.final.key == played.checkpoints["2-dpo"].key
+    assert played.ranking.key == played.checkpoints["2-dpo"].key
     assert len({stage.key for stage in played.checkpoints.values()}) == 4
     assert len(kinds(played, "sft")) == 3
     assert len(kinds(played, "preference")) == 2
 
 
 def test_fewer_rounds_are_the_first_of_more(data: Data, model: Model) -> None:
-    few, more = (plan("sprec", data, model, rounds=rounds) for rounds in (2, 3))
+    few, more = (plan("sprec", data, model, num_rounds=num) for num in (2, 3))
     assert set(stages(few)) < set(stages(more))
 
 
 def test_rounds_may_draw_from_one_pool(data: Data, model: Model) -> None:
-    pooled = stages(plan("sprec", data, model, rounds=2, round_rows=512, pool_rows=1024))
+    pooled = stages(plan("sprec", data, model, num_rounds=2, round_rows=512, pool_rows=1024))
     samples = [stage for stage in pooled.values() if stage.kind == "sample"]
     (pool,) = [stage for stage in samples if stage.args["num"] == 1024]
     assert pool.inputs["rows"] is data.train.stage
@@ -87,17 +90,17 @@ def test_without_preferences_nothing_is_written_for_training(data: Data, model: 
 
 
 def test_random_negatives_need_no_generations(data: Data, model: Model) -> None:
-    random = plan("sprec", data, model, random_share=1.0)
+    random = plan("sprec", data, model, random_fraction=1.0)
     for stage in stages(random).values():
         if stage.kind == "pairs":
             assert "generated" not in stage.inputs
-    some = plan("sprec", data, model, random_share=0.5)
+    some = plan("sprec", data, model, random_fraction=0.5)
     assert [stage for stage in stages(some).values() if "generated" in stage.inputs]
 
 
 def test_the_reference_is_the_start_unless_the_round_is_asked_for(data: Data, model: Model) -> None:
     def given(reference: str) -> list[bool]:
-        played = plan("sprec", data, model, rounds=1, reference=reference)
+        played = plan("sprec", data, model, num_rounds=1, reference=reference)
         found = [stage for stage in stages(played).values() if stage.kind == "preference"]
         return ["reference" in stage.inputs for stage in found]
 
@@ -109,7 +112,7 @@ def test_without_fine_tuning_the_round_and_the_step_are_one_reference(
     data: Data, model: Model
 ) -> None:
     keys = {
-        plan("sprec", data, model, sft_step=False, reference=reference).final.key
+        plan("sprec", data, model, sft_step=False, reference=reference).ranking.key
         for reference in ("step", "round")
     }
     assert len(keys) == 1
@@ -118,14 +121,25 @@ def test_without_fine_tuning_the_round_and_the_step_are_one_reference(
 @pytest.mark.parametrize(
     ("method", "settings", "problem"),
     [
-        ("sprec", {"negatives": "guessed"}, "negatives is 'guessed'"),
         ("sprec", {"num_negatives": 3}, "one title only"),
-        ("rosepo", {"strategy": "mean"}, "strategy is 'mean'"),
+        ("bigrec", {"constrained": True, "grounding.gamma": 1.0}, "grounds nothing"),
+        ("zeroshot", {"grounding.gamma": 1.0}, "needs either training rows or a trained SASRec"),
     ],
 )
-def test_what_means_nothing_is_refused(method: str, settings: dict[str, Any], problem: str) -> None:
+def test_settings_that_exclude_each_other_are_refused(
+    method: str, settings: dict[str, Any], problem: str, data: Data, model: Model
+) -> None:
     with pytest.raises(BenchError, match=problem):
-        plugins.method_class(method)(**settings)
+        plan(method, data, model, **settings)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "value"),
+    [("sprec", "negatives", "guessed"), ("rosepo", "strategy", "mean"), ("d3", "alpha", 1.5)],
+)
+def test_settings_of_methods_are_checked(method: str, path: str, value: object) -> None:
+    with pytest.raises(BenchError, match=f"{path} = .* is not valid"):
+        check_setting(plugins.method_class(method), path, value, "--set")
 
 
 @pytest.mark.parametrize("method", ["zeroshot", "bigrec", "sprec", "dmpo", "sdpo", "rosepo"])

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.data import kar, prepared_lists
-from bench.data.candidate_lists import attribute_table, category_field, make_lists
+from bench.data.candidate_lists import make_lists, number_attributes, select_category
 from bench.data.prepared_lists import Lists
 from bench.data.raw import Collector, RawData
-from bench.data.readers import amazon
+from bench.data.readers import read
 from bench.errors import BenchError
-from bench.metrics.rerank import evaluate_lists
+from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.baseline_orders import ORDERS, scores_by
 
 RULES = kar.Rules(cap=4, positive_above=3)
@@ -40,7 +40,7 @@ def raw_data(num_users: int = 40, num_items: int = 20, length: int = 13) -> RawD
 
 def made(raw: RawData | None = None, share: float = 0.25, seed: int = 0) -> Lists:
     raw = raw or raw_data()
-    genres = category_field(raw.categories, 0)
+    genres = select_category(raw.categories, 0)
     return make_lists(raw, RULES, fields=[genres], valid_share=share, seed=seed)
 
 
@@ -120,15 +120,15 @@ def test_attributes_are_numbered_in_the_order_of_the_item_file(ours: Lists) -> N
 
 
 def test_fields_share_one_numbering() -> None:
-    table, names = attribute_table([["Nike", "Puma", "Nike"], ["Shoes", "Shoes", "Puma"]])
+    table, names = number_attributes([["Nike", "Puma", "Nike"], ["Shoes", "Shoes", "Puma"]])
     assert names == ("Nike", "Shoes", "Puma")
     assert table.tolist() == [[1, 2], [3, 2], [1, 3]]
 
 
-def test_category_field() -> None:
+def test_select_category() -> None:
     paths = [["Books", " Crime ", "Noir"], ["Books"], []]
-    assert category_field(paths, 0) == ["Books", "Books", ""]
-    assert category_field(paths, 1) == ["Crime", "", ""]
+    assert select_category(paths, 0) == ["Books", "Books", ""]
+    assert select_category(paths, 1) == ["Crime", "", ""]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_category_field() -> None:
         (raw_data(num_users=1), 0.0, "No list is left for train"),
         (raw_data(length=1), 0.0, "No list is left for train and test"),
         (raw_data(num_items=9, length=9), 0.0, "cannot fill lists of 10"),
-        (raw_data(), 1.0, "A share of 1.0"),
+        (raw_data(), 1.0, "fraction of training users for validation is 1.0"),
     ],
 )
 def test_data_without_lists_are_refused(raw: RawData, share: float, message: str) -> None:
@@ -162,7 +162,7 @@ def test_what_was_written_is_read_back(ours: Lists, tmp_path: Path) -> None:
 
 
 def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="holds no re-ranking lists"):
+    with pytest.raises(BenchError, match="does not contain re-ranking lists"):
         prepared_lists.read(tmp_path)
     prepared_lists.write(ours, tmp_path)
     table = pq.read_table(tmp_path / "lists.parquet").to_pydict()
@@ -171,7 +171,7 @@ def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> 
     with pytest.raises(BenchError, match="were changed"):
         prepared_lists.read(tmp_path)
     (tmp_path / "lists.json").write_text('{"format": "prepared data 1"}')
-    with pytest.raises(BenchError, match="holds no re-ranking lists 2"):
+    with pytest.raises(BenchError, match="does not contain re-ranking lists 3"):
         prepared_lists.read(tmp_path)
 
 
@@ -185,7 +185,7 @@ def test_orders(ours: Lists) -> None:
     assert np.argsort(-given, axis=1, kind="stable").tolist() == [list(range(10))] * len(rows)
     popular = scores_by("popularity", ours, rows)
     assert popular.tolist() == ours.popularity[ours.items[rows]].tolist()
-    best = evaluate_lists(scores_by("oracle", ours, rows), labels, ours.users[rows], ks=[5])
+    best = evaluate_lists(scores_by("oracle", ours, rows), labels, ks=[5])
     assert best.metrics["MAP@5"] == best.metrics["ListCap"]
     with pytest.raises(BenchError, match="order named 'best'"):
         scores_by("best", ours, rows)
@@ -199,7 +199,7 @@ def test_beautys_reference_rows(shared_data: Path, tmp_path: Path) -> None:
     # With items in the order of KAR's numbers, the order of the file is that of the numbers.
     asins = in_kars_order([json.loads(line) for line in lines])
     metadata.write_text("\n".join(json.dumps({"asin": asin, "title": asin}) for asin in asins))
-    raw = amazon.read({"interactions": reviews, "items": metadata}, {"release": "2018"})
+    raw = read("amazon", {"interactions": reviews, "items": metadata}, {"release": "2018"})
     rules = kar.Rules(cap=15, positive_above=4)
     beauty = make_lists(raw, rules, fields=[[""] * 85], valid_share=0.1, seed=0)
     rows = beauty.rows("test")
@@ -210,9 +210,7 @@ def test_beautys_reference_rows(shared_data: Path, tmp_path: Path) -> None:
     }
     assert set(expected) == set(ORDERS)
     for name, values in expected.items():
-        found = evaluate_lists(
-            scores_by(name, beauty, rows), beauty.labels[rows], beauty.users[rows], ks=[5]
-        )
+        found = evaluate_lists(scores_by(name, beauty, rows), beauty.labels[rows], ks=[5])
         ours = (found.metrics["MAP@5"], found.metrics["NDCG@5"])
         assert ours == pytest.approx(values, abs=5e-5), name
     assert (beauty.counts["train users"], beauty.counts["valid users"]) == (802, 89)

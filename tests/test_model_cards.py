@@ -21,12 +21,12 @@ from huggingface_hub.errors import (
 from bench.config.backbone_card import ModelCard
 from bench.config.plugins import card_paths, list_cards, model_card
 from bench.config.toml import check_card
-from bench.data.backbones import folder_checksum
+from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.models.lm.build import build
 from bench.models.lm.tuned_model import load
-from bench.plan.backbones import language_model
+from bench.plan.backbones import GGUFConfig, HubConfig, language_model
 from bench.plan.stage import Stage
 from bench.plan.types import Nouns
 from bench.stages import gguf as gguf_stage
@@ -45,7 +45,12 @@ BUILT = {
     "title": "T", "description": "D", "license": "L", "weights": "built", "tuning": "full",
     "architecture": {"layers": 1, "width": 16, "heads": 2, "intermediate": 16, "vocabulary": 300},
 }  # fmt: skip
-PRETRAINING = {"epochs": 1, "learning_rate": 1e-3, "batch": 4, "tokens": 64}
+PRETRAINING = {
+    "num_train_epochs": 1,
+    "learning_rate": 1e-3,
+    "batch_size": 4,
+    "max_length": 64,
+}
 
 
 # --- cards -------------------------------------------------------------------------------------
@@ -86,7 +91,7 @@ def test_a_card_becomes_stages(name: str) -> None:
         (HUB, {"tuning": "full", "dtype": "bfloat16"}, "in bfloat16 cannot be trained in full"),
         (HUB, {"architecture": BUILT["architecture"]}, "`architecture` does not go with"),
         (BUILT, {"repository": "some/model"}, "`repository` does not go with"),
-        (BUILT, {"context": 32, "pretraining": PRETRAINING}, "pretraining.tokens"),
+        (BUILT, {"context": 32, "pretraining": PRETRAINING}, "pretraining.max_length"),
         (BUILT, {"pretrainig": PRETRAINING}, "pretrainig"),
         (HUB, {"weights": "gguf"}, "needs `files.gguf`"),
     ],
@@ -147,7 +152,7 @@ def fetch(
 ) -> tuple[dict[str, Any], Job]:
     fake, given = FakeHub(answer), job(tmp_path, offline=offline)
     monkeypatch.setattr(hub, "snapshot_download", fake)
-    hub.run(given, name="mine", repository="some/model", revision=REVISION)
+    hub.run(given, HubConfig(name="mine", repository="some/model", revision=REVISION), {})
     return fake.asked, given
 
 
@@ -218,16 +223,16 @@ def test_a_folder_of_ones_own(tmp_path: Path, folder: Path) -> None:
         "mine", ModelCard.model_validate(HUB), data=Stage(kind="draw"), nouns=Nouns(),
         model_path=folder,
     ).backbone  # fmt: skip
-    assert planned.args.keys() == {"name", "checksum"}
+    assert planned.args["repository"] is None
     (folder / "notes.txt").write_text("no part of the model")
     given = job(tmp_path, model_path=folder, offline=True)
-    hub.run(given, **planned.args)  # type: ignore[arg-type]
+    hub.run(given, planned.config, {})  # type: ignore[arg-type]
     assert json.loads((given.out / "backbone.json").read_text()) == {"folder": str(folder)}
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
     with pytest.raises(BenchError, match=r"mine in .* changed during the run"):
-        hub.run(given, **planned.args)  # type: ignore[arg-type]
-    with pytest.raises(BenchError, match="planned with a folder of your own, and none is given"):
-        hub.run(job(tmp_path), **planned.args)  # type: ignore[arg-type]
+        hub.run(given, planned.config, {})  # type: ignore[arg-type]
+    with pytest.raises(BenchError, match="planned with your own folder, and none is given"):
+        hub.run(job(tmp_path), planned.config, {})  # type: ignore[arg-type]
 
 
 def test_folders_that_are_no_model(tmp_path: Path, folder: Path) -> None:
@@ -317,7 +322,7 @@ def test_a_gguf_file_becomes_the_model_it_was_made_of(
     write_gguf(file, folder)
     given = job(tmp_path, data_dir=file.parent, offline=True)
     sha256 = gguf_card(tmp_path, file, monkeypatch)
-    gguf_stage.run(given, name="mine", sha256=sha256)
+    gguf_stage.run(given, GGUFConfig(name="mine", sha256=sha256), {})
     ids_BL = torch.arange(4, 44).reshape(2, 20)
     with torch.no_grad():
         before = load(folder, tuning={"kind": "full"}, dtype="float32")
@@ -333,7 +338,7 @@ def test_a_gguf_file_becomes_the_model_it_was_made_of(
     parameters = sum(value.numel() for value in after.model.parameters())
     assert given.facts == {"parameters": parameters, "vocabulary": 300}
     with pytest.raises(BenchError, match="The card of mine changed during the run"):
-        gguf_stage.run(given, name="mine", sha256="0" * 64)
+        gguf_stage.run(given, GGUFConfig(name="mine", sha256="0" * 64), {})
 
 
 def test_gguf_files_that_cannot_be_read(
@@ -351,7 +356,8 @@ def test_gguf_files_that_cannot_be_read(
             file.write_bytes(b"no" + file.read_bytes())
         given = job(tmp_path, data_dir=file.parent, offline=True)
         with pytest.raises(BenchError) as caught:
-            gguf_stage.run(given, name="mine", sha256=gguf_card(tmp_path, file, monkeypatch))
+            sha256 = gguf_card(tmp_path, file, monkeypatch)
+            gguf_stage.run(given, GGUFConfig(name="mine", sha256=sha256), {})
         assert message in caught.value.message
         assert "\n" not in caught.value.message
 
@@ -363,7 +369,7 @@ def test_the_real_one_speaks_english(tmp_path: Path) -> None:
     assert sha256 is not None
     given = job(tmp_path)
     try:
-        gguf_stage.run(given, name="smollm2-135m", sha256=sha256)
+        gguf_stage.run(given, GGUFConfig(name="smollm2-135m", sha256=sha256), {})
     except BenchError as error:
         pytest.skip(f"SmolLM2 is not to be had: {error.message}")
     assert given.facts == {"parameters": 134_515_008, "vocabulary": 49_152}

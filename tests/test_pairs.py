@@ -11,18 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from stage_runs import run_stage
 
 from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.encoders import encoder_checksums
-from bench.data.negatives import drawn, replaced, similar, title_numbers
+from bench.data.negatives import (
+    choose_random_rows,
+    number_titles,
+    sample_negatives,
+    select_similar,
+)
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.hashing import Job
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.seqrec.rows import save
 from bench.models.seqrec.sasrec import Sizes, scorer
-from bench.stages import embed, pairs
+from bench.plan.grounding_stages import EmbedConfig
+from bench.plan.preference_stages import PairConfig
 from bench.stages.pairs import first_quoted
 
 TITLES = (
@@ -37,6 +43,9 @@ TITLES = (
 )
 NUM_ITEMS, HISTORY, NUM_ROWS = len(TITLES), 3, 64
 few = settings(max_examples=25)
+
+
+ENCODER = {"encoder": "trigrams", "encoder_checksums": encoder_checksums("trigrams")}
 
 
 def windows(histories: Sequence[Sequence[int]], targets: Sequence[int]) -> Windows:
@@ -60,8 +69,8 @@ def test_no_drawn_item_was_seen(data, num: int, seed: int) -> None:
     weights = np.arange(1, NUM_ITEMS + 1)
     vectors = np.random.default_rng(seed).normal(size=(NUM_ITEMS, 4))
     for found in (
-        drawn(rows, weights, TITLES, num, np.random.default_rng(seed)),
-        similar(rows, vectors, TITLES, num),
+        sample_negatives(rows, weights, TITLES, num, np.random.default_rng(seed)),
+        select_similar(rows, vectors, TITLES, num),
     ):
         assert found.shape == (len(rows), num)
         for items_K, history, target in zip(found, histories, targets, strict=True):
@@ -75,7 +84,7 @@ def test_draws_are_in_proportion_to_the_weights(weights: list[int]) -> None:
     num = 20_000
     rows = windows([[1, 6, -1]] * num, [5] * num)
     found = np.bincount(
-        drawn(rows, np.array(weights), TITLES, 1, np.random.default_rng(0))[:, 0],
+        sample_negatives(rows, np.array(weights), TITLES, 1, np.random.default_rng(0))[:, 0],
         minlength=NUM_ITEMS,
     )
     left = np.array(weights, dtype=float)
@@ -89,7 +98,7 @@ def test_several_draws_are_without_replacement() -> None:
     """Second places of two draws from weights 3, 2, 1: the chance of each pair is known."""
     num = 20_000
     rows = windows([[0]] * num, [0] * num)
-    found = drawn(rows, np.array([9, 3, 2, 1]), "abcd", 2, np.random.default_rng(1))
+    found = sample_negatives(rows, np.array([9, 3, 2, 1]), "abcd", 2, np.random.default_rng(1))
     orders = {
         (1, 2): 1 / 3,
         (1, 3): 1 / 6,
@@ -108,15 +117,18 @@ def test_a_row_draws_the_same_whatever_the_others_are() -> None:
         windows([[1, -1, -1]] * 4, [5] * 4),
         windows([[2, 3, 4]] * 3 + [[1, -1, -1]], [5] * 4),
     )
-    found = [drawn(rows, weights, TITLES, 2, np.random.default_rng(7)) for rows in (one, other)]
+    found = [
+        sample_negatives(rows, weights, TITLES, 2, np.random.default_rng(7))
+        for rows in (one, other)
+    ]
     assert (found[0][3] == found[1][3]).all()
 
 
 def test_items_of_one_title_are_one() -> None:
-    assert title_numbers(['a "b"', "c", "a 'b'", "c "]).tolist() == [0, 1, 0, 1]
+    assert number_titles(['a "b"', "c", "a 'b'", "c "]).tolist() == [0, 1, 0, 1]
     rows = windows([[0, -1, -1]], [4])  # the other Emma is out, too
     found = {
-        int(drawn(rows, np.ones(NUM_ITEMS), TITLES, 1, np.random.default_rng(s))[0, 0])
+        int(sample_negatives(rows, np.ones(NUM_ITEMS), TITLES, 1, np.random.default_rng(s))[0, 0])
         for s in range(200)
     }
     assert found == {1, 2, 5, 6, 7}
@@ -124,11 +136,15 @@ def test_items_of_one_title_are_one() -> None:
 
 def test_a_catalog_may_be_too_small() -> None:
     rows = windows([[0, 1, 2]], [4])
-    assert sorted(drawn(rows, np.ones(8), TITLES, 3, np.random.default_rng(0))[0]) == [5, 6, 7]
+    assert sorted(sample_negatives(rows, np.ones(8), TITLES, 3, np.random.default_rng(0))[0]) == [
+        5,
+        6,
+        7,
+    ]
     with pytest.raises(BenchError, match="fewer than 4 titles"):
-        drawn(rows, np.ones(8), TITLES, 4, np.random.default_rng(0))
+        sample_negatives(rows, np.ones(8), TITLES, 4, np.random.default_rng(0))
     with pytest.raises(BenchError, match="fewer than 4 titles"):
-        similar(rows, np.ones((8, 2)), TITLES, 4)
+        select_similar(rows, np.ones((8, 2)), TITLES, 4)
 
 
 def test_the_nearest_unseen_item() -> None:
@@ -137,15 +153,16 @@ def test_the_nearest_unseen_item() -> None:
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     far = vectors * np.array([1, 1, 1, 1, 1, 50, 0.01, 9])[:, None]
     rows = windows([[0, 1, -1], [0, -1, -1]], [5, 2])
-    assert similar(rows, vectors, TITLES, 3).tolist() == [[4, 6, 2], [6, 5, 4]]
-    assert similar(rows, far, TITLES, 3).tolist() == [[4, 6, 2], [6, 5, 4]]
+    assert select_similar(rows, vectors, TITLES, 3).tolist() == [[4, 6, 2], [6, 5, 4]]
+    assert select_similar(rows, far, TITLES, 3).tolist() == [[4, 6, 2], [6, 5, 4]]
 
 
 @few
 @given(st.integers(0, 50), st.floats(0, 1), st.floats(0, 1), st.integers(0, 9))
 def test_shares_nest(num: int, one: float, other: float, seed: int) -> None:
     small, large = (
-        replaced(num, share, np.random.default_rng(seed)) for share in sorted([one, other])
+        choose_random_rows(num, share, np.random.default_rng(seed))
+        for share in sorted([one, other])
     )
     assert not (small & ~large).any()
     assert large.sum() == round(max(one, other) * num)
@@ -197,13 +214,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     )
     prepared.write(data, found["data"])
     prepared.write_rows(numbers.permutation(NUM_ROWS), found["rows"])
-    checksums = encoder_checksums("trigrams")
-    embed.run(
-        Job(out=found["vectors"]),
-        encoder="trigrams",
-        encoder_checksums=checksums,
-        data=found["data"],
-    )
+    run_stage("embed", EmbedConfig, found["vectors"], **ENCODER, data=found["data"])
     sizes = Sizes(
         num_items=NUM_ITEMS,
         length=HISTORY,
@@ -218,26 +229,13 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 def staged(folders: dict[str, Path], out: Path, **changes) -> tuple[dict, dict]:
-    given = {name: folders[name] for name in ("data", "rows")}
-    arguments = {
-        "take": 16,
-        "seed": 3,
-        "negatives": "generated",
-        "num": 1,
-        "random_share": 0.0,
-        "smooth": False,
-        **given,
-        **changes,
-    }
-    out.mkdir()
-    job = Job(out=out)
-    pairs.run(job, **arguments)
+    inputs = {name: folders[name] for name in ("data", "rows")}
+    job = run_stage("pairs", PairConfig, out, **{"max_pairs": 16, "seed": 3, **inputs, **changes})
     return pq.read_table(out / "pairs.parquet").to_pydict(), dict(job.facts)
 
 
 def grounding(folders: dict[str, Path]) -> dict:
-    checksums = encoder_checksums("trigrams")
-    return {"encoder": "trigrams", "encoder_checksums": checksums, "vectors": folders["vectors"]}
+    return {**ENCODER, "vectors": folders["vectors"]}
 
 
 def generated(folder: Path, texts: Sequence[Sequence[str]]) -> Path:
@@ -289,7 +287,7 @@ def test_fewer_where_there_are_no_more(tmp_path, folders) -> None:
     given = generated(tmp_path / "g", texts)
     found, facts = staged(folders, tmp_path / "out", generated=given)
     assert (len(found["sample"]), facts["in_catalog"], facts["kept"]) == (5, 5, 5)
-    every, _ = staged(folders, tmp_path / "all", generated=given, take=None)
+    every, _ = staged(folders, tmp_path / "all", generated=given, max_pairs=None)
     assert sorted(every["sample"]) == sorted(found["sample"])
     none, facts = staged(
         folders, tmp_path / "none", generated=generated(tmp_path / "h", [[""]] * NUM_ROWS)
@@ -309,7 +307,11 @@ def test_shares_of_random_items(tmp_path, folders) -> None:
     given = generated(tmp_path / "g", [[f'"text {row}"'] for row in rows])
     found = {
         share: staged(
-            folders, tmp_path / f"share-{share}", generated=given, random_share=share, take=NUM_ROWS
+            folders,
+            tmp_path / f"share-{share}",
+            generated=given,
+            random_fraction=share,
+            max_pairs=NUM_ROWS,
         )
         for share in (0.0, 0.25, 0.75, 1.0)
     }
@@ -317,7 +319,7 @@ def test_shares_of_random_items(tmp_path, folders) -> None:
         share: dict(zip(table["sample"], table["rejected"], strict=True))
         for share, (table, _) in found.items()
     }
-    plain, _ = staged(folders, tmp_path / "plain", generated=given, take=NUM_ROWS)
+    plain, _ = staged(folders, tmp_path / "plain", generated=given, max_pairs=NUM_ROWS)
     assert found[0.0][0] == plain
     assert len({tuple(table["sample"]) for table, _ in found.values()}) == 1
     seen = prepared.read(folders["data"]).windows(rows)
@@ -339,9 +341,9 @@ def test_a_share_of_one_is_random_negatives(tmp_path, folders) -> None:
     rows, _ = of_rows(folders)
     texts = [['"Emma"'] if row % 3 else ["unparseable"] for row in rows]
     given, _ = staged(
-        folders, tmp_path / "given", generated=generated(tmp_path / "g", texts), random_share=1.0
+        folders, tmp_path / "given", generated=generated(tmp_path / "g", texts), random_fraction=1.0
     )
-    without, _ = staged(folders, tmp_path / "without", random_share=1.0)
+    without, _ = staged(folders, tmp_path / "without", random_fraction=1.0)
     named, _ = staged(folders, tmp_path / "named", negatives="random")
     assert given == without == named
     assert len({text for (text,) in named["rejected"]}) > 3
@@ -355,7 +357,9 @@ def test_several_are_distinct_and_never_the_target(tmp_path, folders) -> None:
     texts[1] = [quoted[1], quoted[1]]
     texts[2] = ['"one"', quoted[2]]
     given = generated(tmp_path / "g", texts)
-    found, facts = staged(folders, tmp_path / "out", generated=given, num=3, take=None)
+    found, facts = staged(
+        folders, tmp_path / "out", generated=given, num_negatives=3, max_pairs=None
+    )
     rejected = dict(zip(found["sample"], found["rejected"], strict=True))
     rows, _ = of_rows(folders)
     assert rows[0] not in rejected
@@ -370,7 +374,7 @@ def test_several_are_distinct_and_never_the_target(tmp_path, folders) -> None:
 def test_padding_never_repeats_what_was_written(tmp_path, folders) -> None:
     """Every unseen title is written already, but for few: padding must find those."""
     given = generated(tmp_path / "g", [['"Utopia"', '"Walden"']] * NUM_ROWS)
-    found, _ = staged(folders, tmp_path / "out", generated=given, num=3, take=None)
+    found, _ = staged(folders, tmp_path / "out", generated=given, num_negatives=3, max_pairs=None)
     assert all(row[:2] == ["Utopia", "Walden"] and len(set(row)) == 3 for row in found["rejected"])
 
 
@@ -379,7 +383,7 @@ def test_written_titles_become_items(tmp_path, folders) -> None:
     texts = [['"the moonstones\'"'] for _ in targets]
     given = generated(tmp_path / "g", texts)
     found, facts = staged(
-        folders, tmp_path / "out", generated=given, take=None, **grounding(folders)
+        folders, tmp_path / "out", generated=given, max_pairs=None, **grounding(folders)
     )
     dropped = targets.count("The 'Moonstone'")
     assert dropped > 0
@@ -390,7 +394,7 @@ def test_written_titles_become_items(tmp_path, folders) -> None:
 
 def test_popular_items_by_training_counts(tmp_path, folders) -> None:
     """Only four items occur in training; the rows that have seen three of them get the fourth."""
-    found, _ = staged(folders, tmp_path / "out", negatives="random", take=None)
+    found, _ = staged(folders, tmp_path / "out", negatives="random", max_pairs=None)
     assert {"Emma", "Utopia"} < {text for (text,) in found["rejected"]}
     rows, _ = of_rows(folders)
     source = prepared.read(folders["data"])
@@ -404,7 +408,7 @@ def test_popular_items_by_training_counts(tmp_path, folders) -> None:
     some.mkdir()
     prepared.write_rows(np.array(enough), some)
     popular, _ = staged(
-        {**folders, "rows": some}, tmp_path / "popular", negatives="popular", take=None
+        {**folders, "rows": some}, tmp_path / "popular", negatives="popular", max_pairs=None
     )
     texts = [text for (text,) in popular["rejected"]]
     assert set(texts) == {"Ivanhoe", "The 'Moonstone'", "Dracula", "Silas Marner"}
@@ -412,11 +416,11 @@ def test_popular_items_by_training_counts(tmp_path, folders) -> None:
 
 def test_similar_items(tmp_path, folders) -> None:
     found, facts = staged(
-        folders, tmp_path / "out", negatives="similar", take=None, **grounding(folders)
+        folders, tmp_path / "out", negatives="similar", max_pairs=None, **grounding(folders)
     )
     vectors = np.load(folders["vectors"] / "vectors.npy")
     source = prepared.read(folders["data"])
-    expected = similar(source.windows(found["sample"]), vectors, TITLES, 1)[:, 0]
+    expected = select_similar(source.windows(found["sample"]), vectors, TITLES, 1)[:, 0]
     assert found["rejected"] == [[TITLES[item].replace('"', "'")] for item in expected]
     assert (facts["in_catalog"], facts["same_as_target"]) == (NUM_ROWS, 0)
 
@@ -429,7 +433,7 @@ def test_an_oracle_doubts(tmp_path, folders) -> None:
         generated=generated(tmp_path / "g", texts),
         oracle=folders["oracle"],
         smooth=True,
-        take=None,
+        max_pairs=None,
     )
     source = prepared.read(folders["data"])
     seen = source.windows(found["sample"])
@@ -447,15 +451,17 @@ def test_an_oracle_doubts(tmp_path, folders) -> None:
     ("changes", "sentence"),
     [
         ({}, "need generated texts"),
-        ({"random_share": 0.5}, "need generated texts"),
-        ({"random_share": 1.5, "generated": "g"}, "share of 1.5"),
-        ({"negatives": "popular", "random_share": 0.5}, "generated ones are asked for"),
-        ({"negatives": "dull"}, "no kind of negatives named 'dull'"),
+        ({"random_fraction": 0.5}, "need generated texts"),
+        ({"random_fraction": 1.5, "generated": "g"}, "random_fraction = 1.5"),
+        ({"negatives": "popular", "random_fraction": 0.5}, "texts were passed as well"),
+        ({"negatives": "dull"}, "negatives = 'dull'"),
         ({"negatives": "similar"}, "need an encoder"),
-        ({"negatives": "random", "smooth": True}, "go together"),
-        ({"negatives": "random", "num": 0}, "cannot have 0"),
-        ({"negatives": "random", "num": 2, "smooth": True, "oracle": "o"}, "one rejected"),
-        ({"negatives": "random", "num": 9}, "fewer than 9 titles"),
+        ({"negatives": "random", "num_negatives": 0}, "num_negatives = 0"),
+        (
+            {"negatives": "random", "num_negatives": 2, "smooth": True, "oracle": "o"},
+            "one rejected",
+        ),
+        ({"negatives": "random", "num_negatives": 9}, "fewer than 9 titles"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(tmp_path, folders, changes, sentence) -> None:
@@ -482,7 +488,7 @@ def test_rows_with_an_unknown_target_are_left_out(tmp_path, folders, monkeypatch
 
     monkeypatch.setattr(prepared.Prepared, "windows", without)
     given = generated(tmp_path / "g", [[f'"text {row}"'] for row in rows])
-    found, facts = staged(folders, tmp_path / "out", generated=given, take=None)
+    found, facts = staged(folders, tmp_path / "out", generated=given, max_pairs=None)
     assert sorted(found["sample"]) == sorted(rows[4:])
     assert found["rejected"] == [[f"text {sample}"] for sample in found["sample"]]
     assert (facts["unknown_targets"], facts["kept"]) == (4, NUM_ROWS - 4)

@@ -21,7 +21,7 @@ from bench.stats.compare import compare
 from bench.stats.intervals import set_interval
 from bench.stats.paired import paired_t
 from bench.stats.power import detectable_difference
-from bench.stats.set_metrics import sum_units
+from bench.stats.set_metrics import subtract, sum_units
 
 NUM = 400
 
@@ -124,7 +124,8 @@ def test_set_level_metrics_use_the_interval(family, basis):
     metric = get_metric(f"{family}@2")
     one, two = zipf("a", 1.0, 1, num_seeds=2), zipf("b", 0.5, 2, num_seeds=2)
     found = detectable_difference(one, two, metric.name)
-    low, high = set_interval(metric, *sum_units([one, two], metric, one.units))
+    base, changed = sum_units([one, two], metric, one.units)
+    low, high = set_interval(metric, subtract(changed, base), base)
     assert found.basis == basis
     assert found.error == pytest.approx((high - low) / 2 / stats.norm.ppf(0.975))
     assert found.difference == pytest.approx(2.8016 * found.error, rel=1e-4)

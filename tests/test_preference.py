@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
 from torch import Tensor
 from trl import DPOConfig, DPOTrainer
@@ -26,7 +26,6 @@ from bench.data.catalog import Catalog
 from bench.data.prompts import prompt, response
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.train.common import Recipe
 from bench.models.lm.train.preference_losses import LOSSES, dpo, resolved
 from bench.models.lm.train.preference_trainer import (
     EpochOrder,
@@ -37,11 +36,13 @@ from bench.models.lm.train.preference_trainer import (
     referenced,
 )
 from bench.models.lm.train.shared_prefix import lay_out, log_probabilities
+from bench.plan.preference_stages import PreferenceConfig
+from bench.plan.types import ModelSpec
 from bench.stages import preference
 from datasets import Dataset
 
 VOCABULARY = 120
-RECIPE = Recipe(epochs=1, learning_rate=1e-3, batch=4, warmup=0, seed=5)
+CONFIG = PreferenceConfig(learning_rate=1e-3, batch_size=4, warmup_steps=0, seed=5)
 FULL = {"kind": "full"}
 LORA = {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.5, "targets": ["q_proj", "down_proj"]}
 
@@ -72,7 +73,7 @@ def policy(seed: int = 0) -> SimpleNamespace:
 
 def trained(
     some: Sequence[Pair],
-    recipe: Recipe = RECIPE,
+    config: PreferenceConfig = CONFIG,
     *,
     loss: str = "dpo",
     beta: float = 0.1,
@@ -82,10 +83,11 @@ def trained(
 ) -> tuple[SimpleNamespace, dict]:
     model = model or policy()
     how = {"divisor": divisor, "shared": shared, "threads": 1}
+    config = replace(config, beta=beta)
     num = max(len(pair.rejected) for pair in some)
     objective = resolved(loss, {}, num_rejected=num, smoothed=False)
-    known = referenced(model, some, recipe, **how)
-    return model, prefer(model, known, recipe, loss=objective, beta=beta, **how)
+    known = referenced(model, some, config, **how)
+    return model, prefer(model, known, config, loss=objective, **how)
 
 
 def difference(one: SimpleNamespace, other: SimpleNamespace) -> float:
@@ -193,9 +195,9 @@ def test_rejecting_what_is_chosen_changes_nothing() -> None:
 @pytest.mark.parametrize(("divisor", "micro_batch"), [(2, 2), (4, 1), (8, 1)])
 def test_micro_batches_are_the_batch(divisor: int, micro_batch: int) -> None:
     some = pairs(10, num_rejected=3)  # the last step has 2 pairs
-    recipe = replace(RECIPE, epochs=2)
-    whole, facts = trained(some, recipe, loss="sdpo")
-    parts, others = trained(some, recipe, loss="sdpo", divisor=divisor)
+    config = replace(CONFIG, num_train_epochs=2)
+    whole, facts = trained(some, config, loss="sdpo")
+    parts, others = trained(some, config, loss="sdpo", divisor=divisor)
     assert (facts["steps"], facts["micro_batch"], others["micro_batch"]) == (6, 4, micro_batch)
     assert difference(whole, policy()) > 1e-3
     assert difference(whole, parts) < 1e-5
@@ -224,7 +226,7 @@ def test_a_seed_gives_the_same_bits_and_the_caller_keeps_its_random_numbers() ->
     assert difference(first, second) == 0
     assert facts == others
     assert not first.model.training
-    other, _ = trained(pairs(), replace(RECIPE, seed=6))
+    other, _ = trained(pairs(), replace(CONFIG, seed=6))
     assert difference(first, other) > 0
 
 
@@ -239,7 +241,9 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 def test_what_a_record_says() -> None:
     some = [replace(pair, reference=[-1.0, -2.0]) for pair in pairs(4)]
     found = logps(policy(), some).double()
-    facts = prefer(policy(), some, RECIPE, loss=dpo, beta=0.5, divisor=2, shared=True, threads=1)
+    facts = prefer(
+        policy(), some, replace(CONFIG, beta=0.5), loss=dpo, divisor=2, shared=True, threads=1
+    )
     gaps = (found[:, 0] + 1) - (found[:, 1] + 2)
     expected = {
         "chosen": found[:, 0].mean(),
@@ -258,7 +262,7 @@ def test_pairs_with_fewer_rejected_ones() -> None:
         [replace(pair, reference=[0] * (1 + len(pair.rejected))) for pair in some], shared=True
     )
     assert batch["mask"].sum(1).tolist() == [4, 4, 4, 2, 2]
-    _, facts = trained(some, replace(RECIPE, batch=5), loss="sdpo")
+    _, facts = trained(some, replace(CONFIG, batch_size=5), loss="sdpo")
     expected = (3 * math.log(4) + 2 * math.log(2)) / 5
     assert facts["loss_by_step"] == pytest.approx([expected], abs=1e-6)
 
@@ -270,15 +274,13 @@ def wide(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK):
 def test_what_cannot_be_trained_is_refused() -> None:
     some = [replace(pair, reference=[0.0, 0.0]) for pair in pairs(2)]
     settings = {"divisor": 1, "shared": True, "threads": 1}
-    with pytest.raises(BenchError, match="beta above 0, not 0"):
-        prefer(policy(), some, RECIPE, loss=dpo, beta=0, **settings)
     with pytest.raises(BenchError, match=r"loss returned shape \(2, 1\)"):
-        prefer(policy(), some, RECIPE, loss=wide, beta=1, **settings)
+        prefer(policy(), some, CONFIG, loss=wide, **settings)
     broken = policy()
     with torch.no_grad():
         broken.model.lm_head.weight[5:] = torch.nan
     with pytest.raises(BenchError, match="In step 1 the loss is nan"):
-        prefer(broken, some, RECIPE, loss=dpo, beta=1, **settings)
+        prefer(broken, some, CONFIG, loss=dpo, **settings)
 
 
 # --- the stage -----------------------------------------------------------------------------------
@@ -322,30 +324,15 @@ def write_pairs(
 
 def staged(out: Path, folders: dict[str, Path], divisor: int = 1, **changes) -> dict:
     settings = {
-        "loss": "dpo",
-        "loss_settings": {},
-        "beta": 0.1,
-        "epochs": 1,
         "learning_rate": 1e-2,
-        "batch": 4,
-        "warmup": 20,
-        "prompt": "wrapped",
-        "eos": True,
-        "seed": 0,
-        "reference_is": "start",
+        "batch_size": 4,
         "tuning": FULL,
-        "dtype": "float32",
-        "quantization": "none",
         "context": 160,
-        "threads": 1,
-        "nouns": list(NOUNS),
+        "nouns": NOUNS,
         **folders,
         **changes,
     }
-    out.mkdir()
-    job = Job(out=out, micro_batch_divisor=divisor)
-    preference.run(job, **settings)
-    return dict(job.facts)
+    return dict(run_stage("preference", PreferenceConfig, out, divisor=divisor, **settings).facts)
 
 
 def test_the_stage_leaves_weights_and_a_record(tmp_path, folders) -> None:
@@ -364,15 +351,33 @@ def test_the_stage_leaves_weights_and_a_record(tmp_path, folders) -> None:
     assert any(not torch.equal(kept[name], moved[name]) for name in kept)
 
 
+def run_with_reference(
+    out: Path, folders: dict[str, Path], role: str, weights: Path | None = None, **changes
+) -> dict:
+    """Run with another reference: its role is a field of the config, its weights are an input."""
+    config = PreferenceConfig(
+        learning_rate=1e-2,
+        batch_size=4,
+        nouns=NOUNS,
+        reference=role,
+        model=ModelSpec(tuning=changes["tuning"], context=160),
+    )
+    inputs = {**folders, "start": changes["start"]}
+    if weights is not None:
+        inputs["reference"] = weights
+    out.mkdir()
+    job = Job(out=out)
+    preference.run(job, config, inputs)
+    return dict(job.facts)
+
+
 @pytest.mark.parametrize("tuning", [FULL, LORA], ids=["full", "lora"])
 def test_references(tmp_path, folders, tuning) -> None:
     first = staged(tmp_path / "first", folders, tuning=tuning, learning_rate=0.05)
     same = {"tuning": tuning, "start": tmp_path / "first"}
     own = staged(tmp_path / "own", folders, **same)
-    untuned = staged(tmp_path / "untuned", folders, **same, reference_is="backbone")
-    given = staged(
-        tmp_path / "given", folders, **same, reference_is="given", reference=tmp_path / "first"
-    )
+    untuned = run_with_reference(tmp_path / "untuned", folders, "backbone", **same)
+    given = run_with_reference(tmp_path / "given", folders, "weights", tmp_path / "first", **same)
     assert own["loss_by_step"][0] == pytest.approx(math.log(2), abs=2e-6)
     # The untuned model as the reference sees how far the first training went.
     assert abs(untuned["loss_by_step"][0] - math.log(2)) > 1e-2
@@ -400,7 +405,7 @@ def test_without_pairs_the_weights_stay(tmp_path, folders) -> None:
     assert all(torch.equal(kept[name], left[name]) for name in left)
 
 
-def test_shares_of_the_pairs(tmp_path, folders) -> None:
+def test_fractions_of_the_pairs(tmp_path, folders) -> None:
     write_pairs(tmp_path, [[TITLES[1]], ["no such book"], [TITLES[0]], [TITLES[1]]], [0.5, 0, 0, 0])
     facts = staged(tmp_path / "out", folders, pairs=tmp_path, loss="rosepo")
     assert (facts["rejected_is_chosen"], facts["rejected_in_catalog"]) == (0.25, 0.75)
@@ -422,9 +427,13 @@ def test_no_response_is_ever_cut() -> None:
     )
     written = " ".join(["Sand"] * 30)
     table = {"sample": [0, 1], "rejected": [[written], ["Blue"]], "smoothing": [0, 0]}
-    encode = partial(
-        preference.encoded_pairs, tokenizer, source, table, nouns=NOUNS, style="wrapped"
-    )
+
+    def encode(context: int, *, eos: bool, style: str = "wrapped") -> list[Pair]:
+        config = PreferenceConfig(
+            nouns=NOUNS, append_eos=eos, prompt_style=style, model=ModelSpec(context=context)
+        )
+        return preference.encode_titles(tokenizer, config, table, source)
+
     roomy = encode(context=500, eos=True)
     shortest = len(tokenizer(prompt([], singular=NOUNS[0], plural=NOUNS[1]))["input_ids"])
     tight = encode(context=shortest + 33 + 8, eos=True)
@@ -437,8 +446,6 @@ def test_no_response_is_ever_cut() -> None:
     assert [pair.chosen for pair in encode(context=500, eos=False)] == [
         pair.chosen[:-1] for pair in roomy
     ]
-    bare = preference.encoded_pairs(
-        tokenizer, source, table, nouns=NOUNS, style="bare", context=500, eos=True
-    )
+    bare = encode(context=500, eos=True, style="bare")
     assert bare[0].chosen == roomy[0].chosen
     assert len(bare[0].prompt) < len(roomy[0].prompt)

@@ -15,11 +15,12 @@ import pytest
 from bench.config import plugins
 from bench.config.cards import DatasetCard
 from bench.data import prepared
-from bench.data.prepare import mismatches, prepare
+from bench.data.prepare import find_mismatches, prepare
 from bench.data.prepared import Prepared
-from bench.data.sampling import draw_rows
+from bench.data.split import sample_rows
 from bench.errors import BenchError
 from bench.hashing import Job
+from bench.plan.item_stages import DrawConfig, PrepareConfig
 from bench.stages import draw as draw_stage
 from bench.stages import prepare as prepare_stage
 
@@ -63,7 +64,7 @@ def small_files(folder: Path) -> dict[str, Path]:
 
 def test_ml_100k_has_the_documented_counts(ml_100k: Prepared) -> None:
     card = plugins.dataset_card("ml-100k")
-    assert mismatches(card, ml_100k.counts) == []
+    assert find_mismatches(card, ml_100k.counts) == []
     assert ml_100k.counts["samples"] == 90_570
     assert [ml_100k.num(split) for split in prepared.SPLITS] == [72_456, 9_057, 9_057]
     assert ml_100k.catalog.titles[0] == "Toy Story (1995)"
@@ -104,14 +105,16 @@ def test_no_sample_is_an_error_and_a_typo_in_a_category_a_note(tmp_path: Path) -
     with pytest.raises(BenchError, match="Small has no sample"):
         prepare(small_card(split={"history": 10, "min_history": 10}), paths)
     noted = prepare(small_card(categories={"drop": ["unkown"]}), paths)
-    assert noted.notes == ("The card leaves out the category 'unkown', which no item has.",)
+    assert noted.notes == ("The card excludes the category 'unkown', which no item has.",)
 
 
 def test_unexpected_counts_are_told_and_unknown_ones_refused() -> None:
     card = small_card(expected={"users": 3, "items": 4})
-    assert mismatches(card, {"users": 3, "items": 5}) == ["Small has 5 items, the card expects 4."]
+    assert find_mismatches(card, {"users": 3, "items": 5}) == [
+        "Small has 5 items, the card expects 4."
+    ]
     with pytest.raises(BenchError, match="no count named 'user'"):
-        mismatches(small_card(expected={"user": 3}), {"users": 3})
+        find_mismatches(small_card(expected={"user": 3}), {"users": 3})
 
 
 # --- windows ------------------------------------------------------------------------------------
@@ -198,16 +201,16 @@ def test_the_fingerprint_of_ml_100k_stays(ml_100k: Prepared) -> None:
 
 
 def test_folders_of_something_else_are_refused(synthetic: Prepared, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="holds no prepared data"):
+    with pytest.raises(BenchError, match="does not contain prepared data"):
         prepared.read(tmp_path)
-    with pytest.raises(BenchError, match="holds no drawn samples"):
+    with pytest.raises(BenchError, match="does not contain sampled rows"):
         prepared.read_rows(tmp_path)
     (tmp_path / "data.json").write_text('{"format": "a model"}')
-    with pytest.raises(BenchError, match="holds no prepared data 1"):
+    with pytest.raises(BenchError, match="does not contain prepared data 2"):
         prepared.read(tmp_path)
     prepared.write(synthetic, tmp_path)
     (tmp_path / "samples.parquet").write_bytes(b"PAR1")
-    with pytest.raises(BenchError, match="holds no prepared data"):
+    with pytest.raises(BenchError, match="does not contain prepared data"):
         prepared.read(tmp_path)
 
 
@@ -225,7 +228,7 @@ def test_changed_prepared_data_are_refused(synthetic: Prepared, tmp_path: Path) 
 def drawn(
     num: int | None, *, seed: int = 0, split: str = "train", strict: bool = False
 ) -> set[int]:
-    rows = draw_rows(range(100, 200), split=split, num=num, seed=seed, strict=strict)
+    rows = sample_rows(range(100, 200), split=split, num=num, seed=seed, strict=strict)
     assert (np.diff(rows) > 0).all()
     assert rows.dtype == np.int64
     assert set(rows.tolist()) <= set(range(100, 200))
@@ -243,10 +246,10 @@ def test_draws_are_seeded_and_nested() -> None:
 def test_a_draw_takes_at_most_what_is_there() -> None:
     assert drawn(None) == drawn(100) == drawn(1000) == set(range(100, 200))
     assert len(drawn(100, strict=True)) == 100
-    with pytest.raises(BenchError, match="has 100 samples, fewer than the 101 asked for"):
+    with pytest.raises(BenchError, match="has 100 samples, fewer than the 101 requested"):
         drawn(101, strict=True)
     with pytest.raises(BenchError, match="The valid split has no samples"):
-        draw_rows(range(0), split="valid", num=None, seed=0, strict=False)
+        sample_rows(range(0), split="valid", num=None, seed=0, strict=False)
 
 
 # --- stages -------------------------------------------------------------------------------------
@@ -257,7 +260,8 @@ def prepare_job(name: str, out: Path, data_dir: Path | None = None) -> Job:
     out.mkdir()
     job = Job(out=out, data_dir=data_dir, offline=True)
     sums = {role: file.sha256 for role, file in card.files.items()}
-    prepare_stage.run(job, name=name, card=card.preparation(), checksums=sums)
+    config = PrepareConfig(name=name, card=card.preparation(), checksums=sums)
+    prepare_stage.run(job, config, {})
     return job
 
 
@@ -269,7 +273,8 @@ def test_the_stages_of_a_data_set_without_files(synthetic: Prepared, tmp_path: P
     rows = tmp_path / "rows"
     rows.mkdir()
     draw_job = Job(out=rows)
-    draw_stage.run(draw_job, data=tmp_path / "data", split="test", num=50, seed=0, strict=False)
+    config = DrawConfig(split="test", num=50, seed=0)
+    draw_stage.run(draw_job, config, {"data": tmp_path / "data"})
     samples = prepared.read_rows(rows)
     assert draw_job.facts == {"rows": 50, "available": 240}
     assert set(samples.tolist()) <= set(synthetic.sample_range("test"))
@@ -286,7 +291,7 @@ def test_the_stage_refuses_a_damaged_file(shared_data: Path, tmp_path: Path) -> 
     shutil.copytree(shared_data / "ml-100k", own)
     with (own / "ml-100k.inter").open("ab") as file:
         file.write(b"1\t1\t5\t881250949\n")
-    with pytest.raises(BenchError, match="but the card asks for 4edb74e2a811"):
+    with pytest.raises(BenchError, match="but the card requires 4edb74e2a811"):
         prepare_job("ml-100k", tmp_path / "data", own)
 
 
@@ -294,4 +299,5 @@ def test_the_stage_refuses_a_card_that_changed(tmp_path: Path) -> None:
     card = plugins.dataset_card("synthetic").preparation()
     for changed, sums in (({**card, "reader": "recbole"}, {}), (card, {"items": None})):
         with pytest.raises(BenchError, match="synthetic changed during the run"):
-            prepare_stage.run(Job(out=tmp_path), name="synthetic", card=changed, checksums=sums)
+            config = PrepareConfig(name="synthetic", card=changed, checksums=sums)
+            prepare_stage.run(Job(out=tmp_path), config, {})

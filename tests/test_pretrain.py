@@ -21,9 +21,9 @@ from bench.hashing import Job, Plain, checksum
 from bench.models.lm.backbone import read_tokenizer
 from bench.models.lm.build import build
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses
-from bench.models.lm.train.common import Recipe
 from bench.models.lm.train.pretrain_trainer import pretrain, texts, training_histories
 from bench.models.lm.tuned_model import load
+from bench.plan.backbones import BuildConfig, PretrainConfig
 from bench.stages import build as build_stage
 from bench.stages import pretrain as pretrain_stage
 
@@ -206,11 +206,11 @@ def run(
     for name in ("data", "out"):
         (folder / name).mkdir(parents=True)
     prepared.write(source, folder / "data")
+    config = PretrainConfig(
+        num_train_epochs=2, learning_rate=0.01, batch_size=4, max_length=20, seed=seed
+    )
     job = Job(out=folder / "out", micro_batch_divisor=divisor)
-    pretrain_stage.run(
-        job, epochs=2, learning_rate=0.01, batch=4, tokens=20, seed=seed, threads=1,
-        backbone=backbone, data=folder / "data",
-    )  # fmt: skip
+    pretrain_stage.run(job, config, {"backbone": backbone, "data": folder / "data"})
     return dict(job.facts)
 
 
@@ -234,10 +234,8 @@ def test_the_stage_leaves_a_backbone(backbone: Path, tmp_path: Path) -> None:
     built.out.mkdir()
     (tmp_path / "data").mkdir()
     prepared.write(data(), tmp_path / "data")
-    build_stage.run(
-        built, architecture=ARCHITECTURE, context=96, nouns=list(NOUNS), seed=0,
-        data=tmp_path / "data",
-    )  # fmt: skip
+    config = BuildConfig(architecture=ARCHITECTURE, context=96, nouns=NOUNS, seed=0)
+    build_stage.run(built, config, {"data": tmp_path / "data"})
     for name in FILES:
         assert checksum(built.out / name) == checksum(backbone / name)
     facts = run(tmp_path / "a", data(), backbone)
@@ -281,8 +279,8 @@ def test_the_loss_is_the_mean_over_predicted_tokens(backbone: Path) -> None:
         with torch.no_grad():
             scores_LV = model.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
         log_likelihoods += [scores_LV[place, ids[place + 1]] for place in range(len(ids) - 1)]
-    recipe = Recipe(epochs=60, learning_rate=0.01, batch=8, warmup=0, seed=0)
-    facts = pretrain(model, written, recipe, threads=1)
+    config = PretrainConfig(num_train_epochs=60, learning_rate=0.01, batch_size=8, warmup_steps=0)
+    facts = pretrain(model, written, config, threads=1)
     losses = facts["loss_by_epoch"]
     assert losses[0] == pytest.approx(-float(torch.stack(log_likelihoods).mean()), abs=1e-4)
     assert losses[-1] < 0.3 * losses[0]
@@ -297,6 +295,6 @@ def test_nothing_to_pretrain_on(backbone: Path, tmp_path: Path) -> None:
 def test_a_rate_that_is_too_high_is_noticed(backbone: Path) -> None:
     model = load(backbone, tuning={"kind": "full"}, dtype="float32")
     written = texts(model.tokenizer, [TITLES], tokens=64)
-    recipe = Recipe(epochs=8, learning_rate=1e30, batch=1, warmup=0, seed=0)
+    config = PretrainConfig(num_train_epochs=8, learning_rate=1e30, batch_size=1, warmup_steps=0)
     with pytest.raises(BenchError, match=r"In step \d+ the .* is (nan|inf)"):
-        pretrain(model, written, recipe, threads=1)
+        pretrain(model, written, config, threads=1)

@@ -107,7 +107,7 @@ def test_titles_stay_as_they_are_but_on_one_line(tmp_path: Path) -> None:
     raw = read_bytes(tmp_path, items=items)
     assert raw.titles[2] == 'Say "Hi" &amp; go'
     assert raw.categories[2] == ("Drama",)
-    assert raw.titles_mended == 1
+    assert raw.titles_cleaned == 1
 
 
 @pytest.mark.parametrize(
@@ -129,14 +129,17 @@ def test_one_line(title: str, expected: str) -> None:
     [
         (b"", "x.inter is empty"),
         (gzip.compress(b"", mtime=0), "x.inter is empty"),
-        (gzip.compress(INTERACTIONS, mtime=0)[:-10], "x.inter is a gzip file that breaks off"),
+        (gzip.compress(INTERACTIONS, mtime=0)[:-10], "x.inter is a gzip file that is truncated"),
         (INTERACTIONS + b"u1\tMis\xe9rables\t1\t1\n", "Line 5 of x.inter is not UTF-8: byte 0xe9"),
         (b"<!DOCTYPE html>\n<html>", "x.inter is a web page"),
         (b"\n", "Line 1 of x.inter is not a RecBole header"),
         (b"user_id\titem_id\n", "Line 1 of x.inter is not a RecBole header: 'user_id'"),
         (b"user_id:token\tuser_id:token\n", "Line 1 of x.inter is not a RecBole header"),
-        (INTERACTIONS.replace(b"timestamp", b"when"), "x.inter has no column 'timestamp'"),
-        (INTERACTIONS + b"u1\ta\n", "Line 5 of x.inter has 2 columns, not 4"),
+        (
+            INTERACTIONS.replace(b"timestamp", b"when"),
+            "x.inter must have exactly one column 'timestamp'",
+        ),
+        (INTERACTIONS + b"u1\ta\n", "Line 5 of x.inter has 2 cells, not 4"),
         (INTERACTIONS + b"u1\ta\t4\tnoon\n", "Line 5 of x.inter: the time 'noon' is no number"),
         (INTERACTIONS + b"u1\ta\tnan\t9\n", "Line 5 of x.inter: the rating 'nan' is no number"),
         (INTERACTIONS + b"u1\ta\t4\t1e300\n", "Line 5 of x.inter: the time '1e300' is out of"),
@@ -150,12 +153,12 @@ def test_broken_interactions(tmp_path: Path, interactions: bytes, sentence: str)
     ("fields", "sentence"),
     [
         ({"titel": "{name}"}, "The card's fields: unknown key 'titel'"),
-        ({"title": "{nam}"}, "x.item has no column 'nam'"),
+        ({"title": "{nam}"}, "x.item must have exactly one column 'nam'"),
         ({"title": "Movie"}, "The title template 'Movie' names no column"),
-        ({"title": "{name"}, "The title template '{name' is broken"),
+        ({"title": "{name"}, "The title template '{name' is malformed"),
         ({"title": "{name!r}"}, "The title template '{name!r}' formats 'name'"),
-        ({"title": "{name.__class__}"}, "x.item has no column 'name.__class__'"),
-        ({"time": "time"}, "x.inter has no column 'time'"),
+        ({"title": "{name.__class__}"}, "x.item must have exactly one column 'name.__class__'"),
+        ({"time": "time"}, "x.inter must have exactly one column 'time'"),
     ],
 )
 def test_unfit_fields(tmp_path: Path, fields: dict[str, str], sentence: str) -> None:
@@ -227,5 +230,5 @@ def test_synthetic_refuses_unfit_fields(change: dict[str, int]) -> None:
 
 
 def test_synthetic_takes_no_files(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="takes no files"):
+    with pytest.raises(BenchError, match="takes no file"):
         read("synthetic", {"items": tmp_path}, SIZES)

@@ -112,7 +112,7 @@ def test_a_literal_is_never_run(tmp_path: Path) -> None:
             "2018",
             META_2018,
             gzip.compress(REVIEWS, mtime=0)[:-9],
-            "reviews.json is a gzip file that breaks",
+            "reviews.json is a gzip file that is truncated",
         ),
         ("2018", META_2018, REVIEWS.replace(b"A2", b"\xe9"), "Line 2 of reviews.json is not UTF-8"),
     ],

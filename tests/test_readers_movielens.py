@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spoilt_files import check_sound, read_or_refuse, spoilt
 
-from bench.data import text_lines
+from bench.data import text_files
 from bench.data.raw import UNKNOWN_ITEM, RawData
 from bench.data.readers import read
 from bench.errors import BenchError
@@ -83,22 +83,22 @@ def test_ratings_of_movies_that_are_not_listed_are_counted(tmp_path: Path) -> No
     [
         (MOVIES.encode("latin-1"), RATINGS, UTF8, "Line 2 of movies is not UTF-8: byte 0xe9 at 7"),
         (MOVIES.encode(), RATINGS, LATIN, "Line 2 of movies is not ISO-8859-1: it is UTF-8"),
-        (MOVIES.encode(), RATINGS[:-12], UTF8, "Line 3 of ratings has 3 fields, not 4"),
-        (MOVIES.encode()[:-20], RATINGS, UTF8, "Line 3 of movies has 2 fields, not 3"),
+        (MOVIES.encode(), RATINGS[:-12], UTF8, "Line 3 of ratings has 3 cells, not 4"),
+        (MOVIES.encode()[:-20], RATINGS, UTF8, "Line 3 of movies has 2 cells, not 3"),
         (
             MOVIES.encode(),
             gzip.compress(RATINGS, mtime=0)[:-9],
             UTF8,
-            "ratings is a gzip file that breaks",
+            "ratings is a gzip file that is truncated",
         ),
-        (MOVIES.encode(), b"\n<!DOCTYPE html>", UTF8, "Line 1 of ratings has 1 fields, not 4"),
+        (MOVIES.encode(), b"\n<!DOCTYPE html>", UTF8, "Line 1 of ratings has 1 cells, not 4"),
         (b"<!DOCTYPE html>", RATINGS, UTF8, "movies is a web page"),
         (MOVIES.encode(), b"", UTF8, "ratings is empty"),
         (MOVIES.encode(), b"1::73::good::1\n", UTF8, "Line 1 of ratings: the rating 'good' is no"),
         (MOVIES.encode(), b"1::73::inf::1\n", UTF8, "Line 1 of ratings: the rating 'inf' is no"),
         (MOVIES.encode(), b"1::73::5::\n", UTF8, "Line 1 of ratings: the time '' is no number"),
         (MOVIES.encode(), b"1::73::5::1e30\n", UTF8, "Line 1 of ratings: the time '1e30' is out"),
-        (MOVIES.encode(), RATINGS, CSV, "Line 1 of movies has 1 fields, not 3"),
+        (MOVIES.encode(), RATINGS, CSV, "Line 1 of movies is not the header movieId"),
         (CSV_MOVIES.encode(), CSV_RATINGS[4:], CSV, "Line 1 of ratings is not the header userId"),
         (b'movieId,title,genres\n1,"Cut', CSV_RATINGS, CSV, "Line 2 of movies is not CSV"),
     ],
@@ -131,9 +131,9 @@ def test_a_file_that_nobody_would_read_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_line_ends_is_never_held_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_lines, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(text_files, "MAX_LINE_BYTES", 1000)
     read_bytes(tmp_path, MOVIES.encode(), RATINGS, UTF8)
-    with pytest.raises(BenchError, match="Line 1 of movies has no end within 1,000 bytes"):
+    with pytest.raises(BenchError, match="Line 1 of movies is longer than 1,000 bytes"):
         read_bytes(tmp_path, b"0" * 1001, RATINGS, UTF8)
 
 
@@ -170,7 +170,7 @@ def test_the_catalog_of_1m(shared_data: Path) -> None:
     assert len({name for names in raw.categories for name in names}) == 18
     assert "Misérables, Les (1995)" in raw.titles
     assert (len(raw.user_ids), raw.num_lines, len(set(raw.items.tolist()))) == (858, 118850, 3313)
-    assert (raw.rejected, raw.titles_mended) == ({}, 0)
+    assert (raw.rejected, raw.titles_cleaned) == ({}, 0)
 
 
 def test_the_catalog_of_10m(shared_data: Path) -> None:

@@ -101,7 +101,7 @@ def test_genres_have_their_entities_resolved(tmp_path: Path) -> None:
         (
             USER_REVIEWS,
             gzip.compress(USER_REVIEWS, mtime=0)[:-9],
-            "reviews.json is a gzip file that breaks",
+            "reviews.json is a gzip file that is truncated",
         ),
     ],
 )

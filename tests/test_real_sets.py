@@ -22,7 +22,7 @@ from bench.cli.app import app
 from bench.config import plugins
 from bench.data.prepare import prepare
 from bench.data.prepared import Prepared
-from bench.data.released_splits.files import title_file
+from bench.data.released_splits.item_titles import read_titles
 
 
 @pytest.fixture(autouse=True)
@@ -172,10 +172,10 @@ def test_the_catalogs_of_bigrec_and_igd(shared_data: Path) -> None:
     )
     if not games.is_file() or not toys.is_file():
         pytest.skip("no bigrec or amazon-2018-d3 in the folder of real data")
-    listed = title_file(games)
-    assert len(listed.written) == 17_408
-    assert len(set(listed.written.values())) == 16_940
-    assert len(title_file(toys).written) == 11_252
+    titles = read_titles(games)
+    assert len(titles.by_id) == 17_408
+    assert len(set(titles.by_id.values())) == 16_940
+    assert len(read_titles(toys).by_id) == 11_252
 
 
 def test_flowers_windows_are_the_rows_of_its_d3_tables(shared_data: Path) -> None:

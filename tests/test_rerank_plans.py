@@ -16,11 +16,11 @@ from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Lists, Rows
 from bench.config.toml import check_card
 from bench.data import prepared_lists
-from bench.data.candidate_lists import make_lists, narrowed
-from bench.data.readers import amazon, movielens
+from bench.data.candidate_lists import limit_users, make_lists
+from bench.data.readers import read
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
-from bench.metrics.rerank import evaluate_lists
+from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.vectors import FILE, item_vectors
 from bench.plan import Stage
 from bench.plan.graph import build
@@ -70,13 +70,13 @@ def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
 def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path) -> None:
     known = made()
     prepared_lists.write(known, tmp_path)
-    held_out = pretrain._held_out(tmp_path)
+    held_out = pretrain._held_out_users(tmp_path)
     parts = dict(zip(known.user_ids, known.parts, strict=True))
     assert held_out == {
         name for name, part in parts.items() if prepared_lists.PARTS[part] != "train"
     }
     assert held_out < set(parts)
-    assert pretrain._held_out(None) == frozenset()
+    assert pretrain._held_out_users(None) == frozenset()
 
 
 def test_so_many_items_may_be_without_a_text(tmp_path: Path) -> None:
@@ -136,14 +136,16 @@ def test_brands_come_with_the_metadata_and_asins_stand_in_for_it(tmp_path: Path)
     with gzip.open(products, "wt") as file:
         file.write(json.dumps({"asin": "A1", "title": "Soap", "brand": "Acme"}) + "\n")
         file.write(json.dumps({"asin": "A2", "title": "Oil"}) + "\n")
-    both = amazon.read({"interactions": reviews, "items": products}, {"release": "2018"})
+    both = read("amazon", {"interactions": reviews, "items": products}, {"release": "2018"})
     assert (both.titles, both.brands) == (("Soap", "Oil"), ("Acme", ""))
-    alone = amazon.read({"interactions": reviews}, {"release": "2018", "titles": "asin"})
+    alone = read("amazon", {"interactions": reviews}, {"release": "2018", "titles": "asin"})
     assert alone.titles == alone.item_ids == ("A1", "A2", "A3")
     assert (alone.brands, alone.rejected, len(alone.items)) == ((), {}, 4)
     with pytest.raises(BenchError, match="takes no file in the role 'items'"):
-        amazon.read(
-            {"interactions": reviews, "items": products}, {"release": "2018", "titles": "asin"}
+        read(
+            "amazon",
+            {"interactions": reviews, "items": products},
+            {"release": "2018", "titles": "asin"},
         )
 
 
@@ -157,14 +159,16 @@ def test_profiles_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
         paths[role] = tmp_path / role
         paths[role].write_text(text)
     written = {"format": "dat", "encoding": "utf-8"}
-    raw = movielens.read(paths, {**written, "profiles": True})
+    raw = read("movielens", paths, {**written, "profiles": True})
     assert raw.profiles == {"1": ("F", 25, 12), "2": ("M", 56, 16)}
     with pytest.raises(BenchError, match="needs a file in the role 'users'"):
-        movielens.read(
-            {role: paths[role] for role in ("interactions", "items")}, {**written, "profiles": True}
+        read(
+            "movielens",
+            {role: paths[role] for role in ("interactions", "items")},
+            {**written, "profiles": True},
         )
     with pytest.raises(BenchError, match="takes no file in the role 'users'"):
-        movielens.read(paths, written)
+        read("movielens", paths, written)
 
 
 def test_an_optional_file_is_left_out_where_it_alone_is_not_at_hand(
@@ -200,9 +204,9 @@ def test_an_optional_file_is_left_out_where_it_alone_is_not_at_hand(
 
 def test_a_part_of_the_users_keeps_all_of_their_lists() -> None:
     whole = made()
-    assert narrowed(whole, dict.fromkeys(prepared_lists.PARTS), seed=0) is whole
+    assert limit_users(whole, dict.fromkeys(prepared_lists.PARTS), seed=0) is whole
     most = {"train": 5, "valid": 2, "test": 100}
-    part = narrowed(whole, most, seed=0)
+    part = limit_users(whole, most, seed=0)
     assert [int((part.parts == n).sum()) for n in range(3)] == [5, 2, 4]
     place = {name: number for number, name in enumerate(whole.user_ids)}
     rows = np.flatnonzero(np.isin(whole.users, [place[name] for name in part.user_ids]))
@@ -215,7 +219,7 @@ def test_a_part_of_the_users_keeps_all_of_their_lists() -> None:
         whole.user_ids[user] for user in whole.users[rows]
     ]
     assert part.counts["kept train users"] == 5
-    fewer = narrowed(whole, {**most, "train": 3}, seed=0)
+    fewer = limit_users(whole, {**most, "train": 3}, seed=0)
     assert set(fewer.user_ids) < set(part.user_ids)
 
 
@@ -227,7 +231,7 @@ def test_brands_and_profiles_are_kept_in_files(tmp_path: Path) -> None:
         profiles={user: ("F", 25, n % 21) for n, user in enumerate(raw.user_ids)},
     )
     whole = make_lists(raw, RULES, fields=[raw.brands], valid_share=0.25, seed=0)
-    some = narrowed(whole, {"train": 5, "valid": 2, "test": 2}, seed=0)
+    some = limit_users(whole, {"train": 5, "valid": 2, "test": 2}, seed=0)
     prepared_lists.write(some, tmp_path)
     again = prepared_lists.read(tmp_path)
     assert (again.brands, again.profiles) == (some.brands, some.profiles)
@@ -253,7 +257,7 @@ def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
     job = Job(out=tmp_path / "out")
     evaluation.run(job, ks=LIST_KS, lists=tmp_path / "lists", scores=tmp_path / "scores")
     content = json.loads((job.out / "evaluation.json").read_text())
-    expected = evaluate_lists(scores, source.labels[rows], source.users[rows], ks=LIST_KS)
+    expected = evaluate_lists(scores, source.labels[rows], ks=LIST_KS)
     assert content["evaluation"]["metrics"] == expected.metrics
     assert content["evaluation"]["num_cases"] == len(rows)
     cases = pq.read_table(job.out / "cases.parquet").to_pydict()
@@ -380,7 +384,7 @@ def test_boards_have_the_rows_that_claims_name(name: str) -> None:
         for claim in book.claims
         if claim.boards[0] == name
         for check in claim.checks
-        for cell in book.cells(check)
+        for cell in book.expand_cells(check)
         for row in cell.rows
     }
     assert asked <= labels

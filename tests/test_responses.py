@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.chat_prompts import Prompt
 from bench.models.rerank.endpoint import ATTEMPTS, Endpoint, NoReplyError, endpoint
-from bench.models.rerank.qa_files import read_answers, read_prompts, write_prompts
+from bench.models.rerank.qa_files import Asked, read_answers, read_prompts, write_prompts
 from bench.models.rerank.recorded_answers import find, prompt_hash
 from bench.plan import knowledge_stages as plan
 from bench.plan.stage import Stage
@@ -261,7 +261,7 @@ def world(tmp_path: Path) -> Path:
     source = made()
     prepared_lists.write(source, tmp_path)
     prompts = [Prompt(request=f"Who is {name}?") for name in source.user_ids]
-    write_prompts(RunRequest(places=np.arange(len(prompts)), prompts=tuple(prompts)), tmp_path)
+    write_prompts(Asked(places=np.arange(len(prompts)), prompts=tuple(prompts)), tmp_path)
     return tmp_path
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.data import prepared
 from bench.hashing import Job
+from bench.plan.item_stages import SampleConfig
 from bench.stages import sample
 
 ROWS = np.arange(100, 1000, 9)
@@ -22,7 +23,7 @@ def drawn(folder: Path, num: int, seed: int) -> tuple[NDArray[np.int64], dict[st
         prepared.write_rows(ROWS, source)
     out.mkdir()
     job = Job(out=out)
-    sample.run(job, rows=source, num=num, seed=seed)
+    sample.run(job, SampleConfig(num=num, seed=seed), {"rows": source})
     return prepared.read_rows(out), dict(job.facts)
 
 

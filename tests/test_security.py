@@ -24,9 +24,8 @@ from bench.config import plugins
 from bench.config.backbone_card import ModelCard
 from bench.config.cards import DatasetCard, RawFile, Source
 from bench.config.toml import check_card
-from bench.data import assets, download
-from bench.data.archives import ArchiveError, extract
-from bench.data.download import DownloadError, _stay_on_tls
+from bench.data import assets, sources
+from bench.data.sources import SourceError, extract, require_https
 from bench.errors import BenchError
 from bench.models.lm.build import build
 from bench.models.lm.tuned_model import load
@@ -138,7 +137,7 @@ def zipped(path: Path, content: bytes, name: str = "x.dat") -> Path:
 def test_a_bomb_is_told_by_the_size_that_the_card_declares(tmp_path: Path) -> None:
     bomb = zipped(tmp_path / "x.zip", b"0" * 5_000_000)
     assert bomb.stat().st_size < 10_000
-    with pytest.raises(ArchiveError, match="has 5,000,000 bytes, not 1,000"):
+    with pytest.raises(SourceError, match="has 5,000,000 bytes, not 1,000"):
         extract(bomb, "x.dat", tmp_path / "out", "archive", size=1000)
     assert not (tmp_path / "out").exists()
     extract(bomb, "x.dat", tmp_path / "out", "archive", size=5_000_000)
@@ -149,7 +148,7 @@ def test_a_member_larger_than_the_disk_is_not_begun(
 ) -> None:
     bomb = zipped(tmp_path / "x.zip", b"0" * 5000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4999))
-    with pytest.raises(ArchiveError, match="5,000 bytes: no room"):
+    with pytest.raises(SourceError, match="5,000 bytes, too many for the disk"):
         extract(bomb, "x.dat", tmp_path / "out", "archive")
     assert not (tmp_path / "out").exists()
 
@@ -161,7 +160,7 @@ def test_no_more_is_written_than_was_announced(tmp_path: Path) -> None:
     size = content.index(b"PK\x01\x02") + 24
     content[size : size + 4] = (10).to_bytes(4, "little")
     path.write_bytes(content)
-    with pytest.raises(ArchiveError, match="damaged: Bad CRC-32"):
+    with pytest.raises(SourceError, match="damaged: Bad CRC-32"):
         extract(path, "x.dat", tmp_path / "out", "archive")
     assert (tmp_path / "out").stat().st_size <= 10
 
@@ -192,7 +191,7 @@ def test_the_declared_size_holds_for_wheels_and_archives(
         zipped(folder / "toy.whl", b"0" * 5000)
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(assets, "_download_wheel", pip)
+    monkeypatch.setattr(sources, "download_wheel", pip)
     zipped(tmp_path / "toy.zip", b"0" * 5000)
     wheel = Source(wheel="toydata==1.0", path="x.dat")
     archive = Source(url="https://example.org/toy.zip", path="x.dat")
@@ -216,10 +215,10 @@ def test_the_declared_size_holds_for_wheels_and_archives(
 def test_a_redirection_stays_on_tls(to: str) -> None:
     answer = SimpleNamespace(url="https://example.org/x", headers={"location": to} if to else {})
     if to.startswith("http:"):
-        with pytest.raises(DownloadError, match="leads away from https, to http://example"):
-            _stay_on_tls(answer)
+        with pytest.raises(SourceError, match="redirects away from https, to http://example"):
+            require_https(answer)
     else:
-        _stay_on_tls(answer)
+        require_https(answer)
 
 
 def test_every_answer_of_a_download_is_looked_at(
@@ -238,8 +237,8 @@ def test_every_answer_of_a_download_is_looked_at(
     server = http.server.HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(DownloadError, match="away from https"):
-        download.download(f"http://127.0.0.1:{server.server_port}/x", "x", None, tmp_path)
+    with pytest.raises(SourceError, match="away from https"):
+        sources.download(f"http://127.0.0.1:{server.server_port}/x", "x", None, tmp_path)
     server.shutdown()
     server.server_close()
     assert not (tmp_path / "x").exists()

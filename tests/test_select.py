@@ -14,9 +14,16 @@ from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.plan import Stage, draw, prepare
+from bench.plan import (
+    DrawConfig,
+    PrepareConfig,
+    Stage,
+    draw_rows,
+    prepare_data,
+    select_ranking,
+)
 from bench.plan.graph import build
-from bench.plan.selection import select as select_stage
+from bench.plan.selection import SelectConfig
 from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking, write_ranking
 from bench.results.schema import find_result
@@ -69,14 +76,8 @@ def chosen(root: Path, metric: str, candidates: dict[str, list[list[int]]]) -> J
     for place, (name, lists) in enumerate(candidates.items()):
         folders[f"valid_{place}"] = ranking(root, f"valid {name}", lists)
         folders[f"test_{place}"] = ranking(root, f"test {name}", [[place, 4]])
-    select.run(
-        job,
-        names=list(candidates),
-        metric=metric,
-        data=root / "data",
-        cases=root / "cases",
-        **folders,
-    )
+    inputs = {"data": root / "data", "cases": root / "cases", **folders}
+    select.run(job, SelectConfig(names=tuple(candidates), metric=metric), inputs)
     return job
 
 
@@ -120,16 +121,16 @@ def stages(names: str) -> dict[str, Stage]:
 
 
 def test_the_key_holds_candidates_their_order_and_the_metric() -> None:
-    data = prepare(name="d", card={}, checksums={})
-    rows = draw(data, split="valid", num=4, seed=0)
+    data = prepare_data(PrepareConfig(name="d", card={}, checksums={}))
+    rows = draw_rows(data, DrawConfig(split="valid", num=4, seed=0))
     ab, ba = stages("ab"), dict(reversed(stages("ab").items()))
-    one = select_stage(ab, ab, rows, metric="NDCG@5")
-    assert one.key == select_stage(ab, ab, rows, metric="NDCG@5").key
-    assert one.key != select_stage(ba, ba, rows, metric="NDCG@5").key  # ties go to the first
-    assert one.key != select_stage(ab, ab, rows, metric="HR@5").key
+    one = select_ranking(ab, ab, rows, metric="NDCG@5")
+    assert one.key == select_ranking(ab, ab, rows, metric="NDCG@5").key
+    assert one.key != select_ranking(ba, ba, rows, metric="NDCG@5").key  # ties go to the first
+    assert one.key != select_ranking(ab, ab, rows, metric="HR@5").key
     assert one.inputs["cases"] is rows.stage
     with pytest.raises(BenchError, match="ndcg@5"):
-        select_stage(ab, ab, rows, metric="ndcg@5")
+        select_ranking(ab, ab, rows, metric="ndcg@5")
 
 
 CHOOSER = '''
@@ -137,8 +138,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.api import Plan, rank
-from bench.plan.selection import select
+from bench.api import Plan, rank, select_ranking
 
 
 def fit(train, catalog, *, power):
@@ -159,8 +159,8 @@ class Method:
             for rows in (data.valid, data.test)
         ]
         if len(self.powers) == 1:
-            return Plan(final=next(iter(on[1].values())))
-        return Plan(final=select(*on, data.valid, metric="NDCG@5"))
+            return Plan(ranking=next(iter(on[1].values())))
+        return Plan(ranking=select_ranking(*on, data.valid, metric="NDCG@5"))
 '''
 
 

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from tiny_encoder import MAX_LENGTH, WIDTH, WORDS, tiny_bert, write_encoder
 
-from bench.data.encoders import encoder_card, encoder_checksums, encoder_names
+from bench.config.plugins import card_paths, encoder_card
+from bench.data.encoders import encoder_checksums
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.models.lm.encode.onnx import bert_weights
@@ -78,7 +79,7 @@ def test_no_texts(tiny: Encoder) -> None:
 
 
 def test_our_own_cards_are_listed() -> None:
-    assert set(REAL) <= set(encoder_names())
+    assert set(REAL) <= set(card_paths("encoders"))
     for name, length in REAL.items():
         assert encoder_card(name).max_length == length
     checksums = [encoder_checksums(name) for name in REAL]

@@ -14,14 +14,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
 
 from bench.data import prepared
 from bench.data.catalog import Catalog
-from bench.data.reweighting import by_category, category_weights
+from bench.data.reweighting import compute_row_weights, weight_by_category
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.hashing import Job
 from bench.models.lm.tokenization import encode_prompts, encode_responses
 from bench.models.lm.train.collate import Collator, Texts, checked_weights
 from bench.models.lm.train.information_gain import token_groups
@@ -37,6 +37,7 @@ from bench.models.lm.train.token_loss import (
     weighted_loss,
 )
 from bench.models.lm.tuned_model import load
+from bench.plan.language_stages import SFTConfig
 from bench.stages import sft
 
 
@@ -245,30 +246,30 @@ EXAMPLE = rows(([0, 1], 2), ([2], 0), ([1, 3], 3))
 
 
 def test_rw_weights_by_hand() -> None:
-    weights = category_weights(EXAMPLE, catalog())
+    weights = compute_row_weights(EXAMPLE, catalog())
     np.testing.assert_allclose(weights, [9 / 7, 9 / 7, 3 / 7])
     more = rows(([0, 1], 2), ([2], 0), ([1, 3], 3), ([4], 1))
     # t = (2, 2, 1) now, and B has the mean of two weights that are equal.
-    np.testing.assert_allclose(category_weights(more, catalog())[3], (3 / 7) / (2 / 5))
+    np.testing.assert_allclose(compute_row_weights(more, catalog())[3], (3 / 7) / (2 / 5))
 
 
 def test_rw_weighs_nothing_where_histories_are_like_targets() -> None:
     alike = rows(([0, 1, 2], 0), ([3], 1), ([], 2), ([], 3))
-    np.testing.assert_allclose(category_weights(alike, catalog()), 1)
+    np.testing.assert_allclose(compute_row_weights(alike, catalog()), 1)
 
 
 def test_rw_weights_without_categories_are_1() -> None:
     plain = rows(([0, 1], 4), ([2], 0), ([1], -1))
-    weights = category_weights(plain, catalog())
+    weights = compute_row_weights(plain, catalog())
     assert weights[0] == weights[2] == 1
     assert weights[1] != 1
-    np.testing.assert_array_equal(category_weights(plain, catalog(tracked=())), 1)
-    np.testing.assert_array_equal(category_weights(rows(([4], 0)), catalog()), 1)
-    np.testing.assert_array_equal(category_weights(rows(([0], 4)), catalog()), 1)
+    np.testing.assert_array_equal(compute_row_weights(plain, catalog(tracked=())), 1)
+    np.testing.assert_array_equal(compute_row_weights(rows(([4], 0)), catalog()), 1)
+    np.testing.assert_array_equal(compute_row_weights(rows(([0], 4)), catalog()), 1)
 
 
 def test_rw_gives_a_row_one_weight() -> None:
-    given_ = by_category([[1, 2], [3], [4, 5, 6]], EXAMPLE, catalog(), None)
+    given_ = weight_by_category([[1, 2], [3], [4, 5, 6]], EXAMPLE, catalog(), None)
     assert [len(row) for row in given_] == [2, 1, 3]
     np.testing.assert_allclose(given_[0], 9 / 7)
     np.testing.assert_allclose(given_[2], 3 / 7)
@@ -297,24 +298,13 @@ def test_unusable_weights_are_refused(wrong: list[list[float]]) -> None:
 LAYERS = ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
 LORA = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.1, "targets": LAYERS}
 SETTINGS: dict[str, Any] = {
-    "epochs": 1,
+    "num_train_epochs": 1,
     "learning_rate": 0.01,
-    "batch": 4,
-    "warmup": 0,
-    "patience": 0,
-    "loss_on": "response",
-    "eos": True,
-    "weights": "",
-    "weight_settings": {},
-    "mean_over": "tokens",
-    "counterfactual": 0.0,
-    "seed": 0,
+    "batch_size": 4,
+    "warmup_steps": 0,
+    "nouns": NOUNS,
     "tuning": {"kind": "full"},
-    "dtype": "float32",
-    "quantization": "none",
     "context": 150,
-    "threads": 1,
-    "nouns": list(NOUNS),
 }
 
 
@@ -349,12 +339,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ran(world: Path, out: Path, *, divisor: int = 1, **changes: Any) -> dict[str, Any]:
-    out.mkdir()
-    job = Job(out=out, micro_batch_divisor=divisor)
+def ran(world: Path, out: Path, **changes: Any) -> dict[str, Any]:
     inputs = {name: world / name for name in ("backbone", "data", "rows")}
-    sft.run(job, **{**SETTINGS, **inputs, **changes})
-    return dict(job.facts)
+    return dict(run_stage("sft", SFTConfig, out, **{**SETTINGS, **inputs, **changes}).facts)
 
 
 def weights_of(out: Path) -> bytes:
@@ -375,7 +362,7 @@ def greedy(world: Path, out: Path, sample: int) -> list[int]:
 
 
 def test_a_single_row_is_learned_by_heart(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", rows=world / "one", epochs=15)
+    facts = ran(world, tmp_path / "out", rows=world / "one", num_train_epochs=15)
     source = prepared.shared(world / "data")
     title = source.catalog.titles[source.windows(np.array([5])).targets[0]]
     (expected,) = encode_responses(tiny_tokenizer(), [title], eos=True)
@@ -388,7 +375,7 @@ def test_an_adapter_learns_and_its_base_does_not(world: Path, tmp_path: Path) ->
     settings = {"dtype": "float32", "tuning": LORA}
     before = load(world / "backbone", **settings).model.state_dict()
     before = {name: weight.clone() for name, weight in before.items()}
-    facts = ran(world, tmp_path / "out", rows=world / "one", epochs=8, tuning=LORA)
+    facts = ran(world, tmp_path / "out", rows=world / "one", num_train_epochs=8, tuning=LORA)
     assert facts["loss_by_step"][-1] < facts["loss_by_step"][0] - 2
     after = load(world / "backbone", **settings).model.state_dict()
     assert before.keys() == after.keys()
@@ -396,7 +383,7 @@ def test_an_adapter_learns_and_its_base_does_not(world: Path, tmp_path: Path) ->
 
 
 def test_facts(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", epochs=2)
+    facts = ran(world, tmp_path / "out", num_train_epochs=2)
     assert {name: facts[name] for name in ("rows", "unknown_targets", "truncated_prompts")} == {
         "rows": 10,
         "unknown_targets": 0,
@@ -412,7 +399,7 @@ def test_facts(world: Path, tmp_path: Path) -> None:
 
 
 def test_the_loss_of_tokens_that_gain_and_of_those_that_do_not(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", epochs=2, batch=10)
+    facts = ran(world, tmp_path / "out", num_train_epochs=2, batch_size=10)
     source = prepared.shared(world / "data")
     seen = source.windows(np.arange(10))
     tokenizer = tiny_tokenizer()
@@ -440,7 +427,7 @@ def test_a_seed_gives_the_same_bytes(world: Path, tmp_path: Path, tuning: Any) -
 
 
 def test_training_goes_on_from_a_start(world: Path, tmp_path: Path) -> None:
-    first = ran(world, tmp_path / "first", tuning=LORA, learning_rate=0.1, epochs=4)
+    first = ran(world, tmp_path / "first", tuning=LORA, learning_rate=0.1, num_train_epochs=4)
     second = ran(world, tmp_path / "second", tuning=LORA, start=tmp_path / "first")
     assert np.mean(second["loss_by_step"]) < np.mean(first["loss_by_step"][:2]) - 1
 
@@ -462,7 +449,8 @@ def test_prompts_lose_titles_before_responses_lose_tokens(world: Path, tmp_path:
 
 def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
     """Learned far too fast, the training rows teach nothing about others after a while."""
-    settings = {"valid": world / "valid", "patience": 2, "learning_rate": 0.02, "epochs": 30}
+    settings = {"valid": world / "valid", "learning_rate": 0.02, "num_train_epochs": 30}
+    settings["early_stopping_patience"] = 2
     facts = ran(world, tmp_path / "out", **settings)
     by_epoch = facts["valid_loss_by_epoch"]
     assert facts["best_epoch"] == int(np.argmin(by_epoch)) + 1
@@ -473,17 +461,17 @@ def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
     )
     source = prepared.shared(world / "data")
     windows = source.windows(np.arange(12, 16))
-    writing = sft.Writing(
-        tokenizer=model.tokenizer, catalog=source.catalog, nouns=NOUNS, context=150, eos=True
+    encoder = sft.Encoder(
+        tokenizer=model.tokenizer, catalog=source.catalog, config=SFTConfig(nouns=NOUNS)
     )
-    prompts, _ = writing.prompts(windows, 140)
-    rows = Texts(prompts=prompts, responses=writing.responses(windows)).examples()
+    prompts, _ = encoder.prompts(windows, 140)
+    rows = Texts(prompts=prompts, responses=encoder.responses(windows)).examples()
     again = mean_loss(model.model, rows, Collator(padding=0), 4)
     assert again == pytest.approx(min(by_epoch), abs=1e-5)
 
 
 def test_the_loss_on_the_sequence_supervises_prompts(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", loss_on="sequence", eos=False)
+    facts = ran(world, tmp_path / "out", completion_only_loss=False, append_eos=False)
     assert facts["supervised_tokens"] == facts["tokens"] - facts["rows"]
 
 
@@ -499,8 +487,8 @@ def test_weights_of_1_are_no_weights(world: Path, tmp_path: Path) -> None:
     weighted = ran(
         world,
         tmp_path / "weighted",
-        weights="bench.models.lm.train.token_loss:by_position",
-        weight_settings={"beta": 1.0},
+        weighting="bench.models.lm.train.token_loss:by_position",
+        weighting_arguments={"beta": 1.0},
     )
     assert weighted == plain
     assert weights_of(tmp_path / "weighted") == weights_of(tmp_path / "plain")
@@ -529,9 +517,9 @@ def test_weights_reach_the_loss(
         world,
         tmp_path / "out",
         rows=world / "unknown",
-        weights=reference,
-        weight_settings={"first": 2.0},
-        epochs=20,
+        weighting=reference,
+        weighting_arguments={"first": 2.0},
+        num_train_epochs=20,
     )
     assert seen == [(2, 2, 6, tiny_tokenizer().eos_token_id)]
     assert facts["loss_by_step"][-1] < 0.1
@@ -540,13 +528,22 @@ def test_weights_reach_the_loss(
 
 
 def test_rw_as_a_stage(world: Path, tmp_path: Path) -> None:
-    settings = {"weights": "bench.data.reweighting:by_category", "batch": 10}
-    plain = ran(world, tmp_path / "plain", batch=10)
+    settings = {"weighting": "bench.data.reweighting:weight_by_category", "batch_size": 10}
+    plain = ran(world, tmp_path / "plain", batch_size=10)
     intended = ran(world, tmp_path / "rows", mean_over="rows", **settings)
     literal = ran(world, tmp_path / "literal", mean_over="micro-batch", **settings)
     assert len({run["loss_by_step"][0] for run in (plain, intended, literal)}) == 3
-    on_all = ran(world, tmp_path / "all", mean_over="micro-batch", loss_on="sequence", **settings)
+    on_all = ran(
+        world, tmp_path / "all", mean_over="micro-batch", completion_only_loss=False, **settings
+    )
     assert on_all["loss_by_step"][0] > literal["loss_by_step"][0]
+
+
+def test_trainer_fields_reach_the_trainer(world: Path, tmp_path: Path) -> None:
+    plain = ran(world, tmp_path / "plain")
+    decayed = ran(world, tmp_path / "decayed", trainer={"weight_decay": 0.5})
+    assert decayed["loss_by_step"][0] == plain["loss_by_step"][0]
+    assert weights_of(tmp_path / "decayed") != weights_of(tmp_path / "plain")
 
 
 def test_no_counterfactual_is_no_second_pass(
@@ -564,7 +561,7 @@ def test_no_counterfactual_is_no_second_pass(
     plain = ran(world, tmp_path / "plain")
     assert len(passes) == 3
     passes.clear()
-    both = ran(world, tmp_path / "both", counterfactual=0.1)
+    both = ran(world, tmp_path / "both", counterfactual_weight=0.1)
     assert len(passes) == 6
     assert all(
         bare[0] == full[0] and bare[1] < full[1]
@@ -572,19 +569,20 @@ def test_no_counterfactual_is_no_second_pass(
     )
     assert both["loss_by_step"][0] > plain["loss_by_step"][0] + 0.1
     for divisor in (2, 4):
-        parted = ran(world, tmp_path / str(divisor), counterfactual=0.1, divisor=divisor)
+        parted = ran(world, tmp_path / str(divisor), counterfactual_weight=0.1, divisor=divisor)
         np.testing.assert_allclose(parted["loss_by_step"], both["loss_by_step"], atol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"loss_on": "prompt"}, "loss_on"),
         ({"mean_over": "row"}, "mean_over"),
-        ({"counterfactual": -0.1}, "-0.1"),
-        ({"counterfactual": 0.1, "loss_on": "sequence"}, "counterfactual"),
-        ({"weights": "bench.x:y", "loss_on": "sequence"}, "bench.x:y"),
-        ({"epochs": 0}, "epochs"),
+        ({"counterfactual_weight": -0.1}, "-0.1"),
+        ({"counterfactual_weight": 0.1, "completion_only_loss": False}, "counterfactual"),
+        ({"weighting": "bench.x:y", "completion_only_loss": False}, "bench.x:y"),
+        ({"num_train_epochs": 0}, "num_train_epochs"),
+        ({"trainer": {"learning_rat": 1}}, "learning_rat"),
+        ({"trainer": {"learning_rate": 1}}, "set by the benchmark"),
     ],
 )
 def test_settings_that_exclude_one_another(

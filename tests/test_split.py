@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.config.cards import Categories, Filters, Split
-from bench.data.categories import idle_names, tracked_categories
-from bench.data.filters import core, kept_interactions
-from bench.data.split import Samples, boundaries, covered, interaction_order, samples
+from bench.data.filters import filter_interactions, find_core
+from bench.data.prepared import describe_unused_names, select_tracked
+from bench.data.split import Samples, make_samples, sort_interactions, split_boundaries
+from bench.data.windows import find_covered_interactions
 from bench.errors import BenchError
 
 ids = st.integers(0, 5)
@@ -28,8 +29,8 @@ def columns(log: list[tuple[int, int, int]]) -> tuple[NDArray[np.int32], ...]:
 
 def cut(log: list[tuple[int, int, int]], split: Split) -> tuple[Samples, NDArray[np.intp]]:
     users, _, times = columns(log)
-    order = interaction_order(users, times, np.arange(len(log)))
-    return samples(users[order], times[order], split), order
+    order = sort_interactions(users, times, np.arange(len(log)))
+    return make_samples(users[order], times[order], split), order
 
 
 # --- samples ------------------------------------------------------------------------------------
@@ -92,13 +93,13 @@ def test_equal_times_stay_in_order_of_user_then_position() -> None:
 
 @given(st.integers(0, 10**7))
 def test_boundaries_are_those_of_the_projects_code(num: int) -> None:
-    assert boundaries(num, (8, 1, 1)) == (int(0.8 * num), int(0.9 * num))
+    assert split_boundaries(num, (8, 1, 1)) == (int(0.8 * num), int(0.9 * num))
 
 
 def test_boundaries_of_other_ratios() -> None:
-    assert boundaries(90_570, (8, 1, 1)) == (72_456, 81_513)
-    assert boundaries(10, (1, 0, 1)) == (5, 5)
-    assert boundaries(7, (0, 0, 3)) == (0, 0)
+    assert split_boundaries(90_570, (8, 1, 1)) == (72_456, 81_513)
+    assert split_boundaries(10, (1, 0, 1)) == (5, 5)
+    assert split_boundaries(7, (0, 0, 3)) == (0, 0)
 
 
 @given(logs, splits)
@@ -111,7 +112,7 @@ def test_covered_counts_each_interaction_once(
         for start, target in zip(found.start, found.target, strict=True)
         for offset in range(start, target + 1)
     }
-    assert covered(found.start, found.target, len(log)).tolist() == sorted(inside)
+    assert find_covered_interactions(found.start, found.target, len(log)).tolist() == sorted(inside)
 
 
 # --- filters ------------------------------------------------------------------------------------
@@ -122,8 +123,8 @@ def test_the_core_is_the_largest_fixpoint(
     log: list[tuple[int, int, int]], min_user: int, min_item: int
 ) -> None:
     users, items, _ = columns(log)
-    keep = core(users, items, np.ones(len(log), bool), min_user=min_user, min_item=min_item)
-    again = core(users, items, keep, min_user=min_user, min_item=min_item)
+    keep = find_core(users, items, np.ones(len(log), bool), min_user=min_user, min_item=min_item)
+    again = find_core(users, items, keep, min_user=min_user, min_item=min_item)
     np.testing.assert_array_equal(keep, again)
     assert all(np.sum(users[keep] == user) >= min_user for user in users[keep])
     assert all(np.sum(items[keep] == item) >= min_item for item in items[keep])
@@ -145,9 +146,9 @@ def test_the_core_is_the_largest_fixpoint(
 def test_a_core_needs_more_than_one_pass() -> None:
     users = np.array([0, 0, 1, 1, 2], dtype=np.int32)
     items = np.array([0, 1, 0, 1, 1], dtype=np.int32)
-    keep = core(users, items, np.ones(5, bool), min_user=2, min_item=2)
+    keep = find_core(users, items, np.ones(5, bool), min_user=2, min_item=2)
     assert keep.tolist() == [True, True, True, True, False]
-    chain = core(users[1:], items[1:], np.ones(4, bool), min_user=2, min_item=2)
+    chain = find_core(users[1:], items[1:], np.ones(4, bool), min_user=2, min_item=2)
     assert not chain.any()
 
 
@@ -155,14 +156,16 @@ def test_ratings_are_filtered_before_the_core() -> None:
     users = np.array([0, 0, 1, 1], dtype=np.int32)
     items = np.array([0, 1, 0, 1], dtype=np.int32)
     ratings = np.array([5, 4, 3, 4], dtype=np.float32)
-    keep = kept_interactions(users, items, ratings, Filters(min_rating=4, min_user_interactions=2))
+    keep = filter_interactions(
+        users, items, ratings, Filters(min_rating=4, min_user_interactions=2)
+    )
     assert keep.tolist() == [True, True, False, False]
 
 
 def test_a_minimum_rating_without_ratings_is_refused() -> None:
     one = np.zeros(1, dtype=np.int32)
     with pytest.raises(BenchError, match="no ratings"):
-        kept_interactions(one, one, np.full(1, np.nan, np.float32), Filters(min_rating=4))
+        filter_interactions(one, one, np.full(1, np.nan, np.float32), Filters(min_rating=4))
 
 
 # --- categories ---------------------------------------------------------------------------------
@@ -173,16 +176,17 @@ NAMES = (("root", "rock"), ("root", "rock", "classic rock"), ("root", "jazz"), (
 def test_dropped_names_make_room_and_removed_ones_do_not() -> None:
     items = np.array([0, 1, 1, 1, 2, 2, 3, 3], dtype=np.int32)
     choice = Categories(top=3, drop=("root",), remove=("classic rock",))
-    assert tracked_categories(NAMES, items, choice) == ("rock", "folk")
-    assert tracked_categories(NAMES, items, Categories(top=2)) == ("root", "rock")
+    assert select_tracked(NAMES, items, choice) == ("rock", "folk")
+    assert select_tracked(NAMES, items, Categories(top=2)) == ("root", "rock")
 
 
 def test_ties_go_by_name_and_items_without_interactions_do_not_count() -> None:
     choice = Categories(top=10, drop=("root",))
-    assert tracked_categories(NAMES, np.array([2, 3], dtype=np.int32), choice) == ("folk", "jazz")
-    assert tracked_categories(NAMES, np.array([2], dtype=np.int32), Categories(top=0)) == ()
+    assert select_tracked(NAMES, np.array([2, 3], dtype=np.int32), choice) == ("folk", "jazz")
+    assert select_tracked(NAMES, np.array([2], dtype=np.int32), Categories(top=0)) == ()
 
 
-def test_idle_names_are_told() -> None:
+def test_excluded_names_that_no_item_has_are_noted() -> None:
     choice = Categories(drop=("rot", "root"), remove=("blues",))
-    assert idle_names(NAMES, choice) == ["blues", "rot"]
+    notes = describe_unused_names(NAMES, choice)
+    assert [note.split("'")[1] for note in notes] == ["blues", "rot"]

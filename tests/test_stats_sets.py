@@ -20,7 +20,7 @@ from bench.stats.intervals import bootstrap, jackknife, set_interval
 from bench.stats.label_swap import label_swap
 from bench.stats.samples import Sample, align_lists
 from bench.stats.seed_variance import compute_seed_values
-from bench.stats.set_metrics import sum_units
+from bench.stats.set_metrics import subtract, sum_units
 
 NUM_ITEMS = 60
 GENRES = ("crime", "drama", "war")
@@ -206,7 +206,7 @@ def test_jackknife_covers_distinct_items_better_than_the_bootstrap():
     truth = np.mean(differences)
 
     def covered(method):
-        ends = [method(one, two) for one, two, _ in pairs]
+        ends = [method(subtract(two, one), one) for one, two, _ in pairs]
         return np.mean([low <= truth <= high for low, high in ends])
 
     assert covered(jackknife) >= 0.9
@@ -218,7 +218,7 @@ def test_bootstrap_covers_for_shares_of_mass():
     pairs = [
         weighted(zipf("a", 1, [trial, 0]), zipf("b", 1, [trial, 1]), "DGU@2") for trial in range(60)
     ]
-    ends = [set_interval(get_metric("DGU@2"), one, two) for one, two, _ in pairs]
+    ends = [set_interval(get_metric("DGU@2"), subtract(two, one), one) for one, two, _ in pairs]
     assert np.mean([low <= 0 <= high for low, high in ends]) >= 0.85
 
 

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.config.cards import Titles
-from bench.data.titles import fits, fits_d3, mended, mended_d3, title_passes
+from bench.data.titles import (
+    clean_d3_title,
+    clean_title,
+    is_d3_title,
+    is_title,
+    iterate_title_passes,
+)
 
 SPAN = '<span class="a-size-medium a-color-secondary"'
 texts = st.text(st.sampled_from("ab \"'<>&;/=")).map(
@@ -19,28 +25,30 @@ texts = st.text(st.sampled_from("ab \"'<>&;/=")).map(
 
 def passes(*titles: str, profile: str, num: int = 1) -> list[str]:
     """Return what each of the first passes makes of one item with these titles on its lines."""
-    return [left for (left,) in itertools.islice(title_passes([titles], profile), num)]
+    return [left for (left,) in itertools.islice(iterate_title_passes([titles], profile), num)]
 
 
 # --- d3 -----------------------------------------------------------------------------------------
 
 
 def test_d3_replaces_two_entities_and_strips_spaces_then_quotes() -> None:
-    assert mended_d3(" &quot;Featuring &quot;Birds&quot;&quot; ") == 'Featuring "Birds'
-    assert mended_d3("Rhythm, Blues, Soul &amp; Grooves") == "Rhythm, Blues, Soul & Grooves"
-    assert mended_d3("Honky Ch&acirc;teau &#8482;&nbsp;") == "Honky Ch&acirc;teau &#8482;&nbsp;"
-    assert mended_d3("&amp;quot;") == "&quot;"
-    assert mended_d3('"\ta" ') == "\ta"
+    assert clean_d3_title(" &quot;Featuring &quot;Birds&quot;&quot; ") == 'Featuring "Birds'
+    assert clean_d3_title("Rhythm, Blues, Soul &amp; Grooves") == "Rhythm, Blues, Soul & Grooves"
+    assert (
+        clean_d3_title("Honky Ch&acirc;teau &#8482;&nbsp;") == "Honky Ch&acirc;teau &#8482;&nbsp;"
+    )
+    assert clean_d3_title("&amp;quot;") == "&quot;"
+    assert clean_d3_title('"\ta" ') == "\ta"
 
 
 def test_d3_counts_words_between_single_spaces() -> None:
-    assert fits_d3(" ".join("w" * 20))
-    assert not fits_d3(" ".join("w" * 21))
-    assert not fits_d3(" " * 20)
-    assert fits_d3("4 " + " " * 18)
-    assert fits_d3("ab")
-    assert not fits_d3("a")
-    assert not fits_d3("")
+    assert is_d3_title(" ".join("w" * 20))
+    assert not is_d3_title(" ".join("w" * 21))
+    assert not is_d3_title(" " * 20)
+    assert is_d3_title("4 " + " " * 18)
+    assert is_d3_title("ab")
+    assert not is_d3_title("a")
+    assert not is_d3_title("")
 
 
 def test_d3_removes_one_kind_of_markup_and_lets_the_others_through() -> None:
@@ -70,19 +78,19 @@ def test_of_several_good_lines_d3_takes_the_last_and_clean_the_first() -> None:
 @given(st.lists(texts, min_size=1, max_size=3))
 def test_every_d3_pass_begins_where_the_last_one_ended(lines: list[str]) -> None:
     current = list(lines)
-    for (found,) in itertools.islice(title_passes([lines], "d3"), 5):
-        current = [mended_d3(title) for title in current]
-        assert found == (current[-1] if all(map(fits_d3, current)) else "")
+    for (found,) in itertools.islice(iterate_title_passes([lines], "d3"), 5):
+        current = [clean_d3_title(title) for title in current]
+        assert found == (current[-1] if all(map(is_d3_title, current)) else "")
 
 
 # --- clean --------------------------------------------------------------------------------------
 
 
 def test_clean_undoes_all_entities_and_collapses_spaces() -> None:
-    assert mended("99.9 F&deg;") == "99.9 F°"
-    assert mended("AVVA&amp;#8482  makeup ") == "AVVA™ makeup"
+    assert clean_title("99.9 F&deg;") == "99.9 F°"
+    assert clean_title("AVVA&amp;#8482  makeup ") == "AVVA™ makeup"
     assert (
-        mended("Halo\u00a0Wars\n Limited - (Collector&#39;s)")
+        clean_title("Halo\u00a0Wars\n Limited - (Collector&#39;s)")
         == "Halo Wars Limited - (Collector's)"
     )
 
@@ -130,8 +138,10 @@ def test_clean_keeps_odd_but_real_titles(title: str) -> None:
 
 @given(texts)
 def test_mended_titles_stay_as_they_are(title: str) -> None:
-    assert mended(mended(title)) == mended(title)
-    assert passes(title, profile="clean") == [mended(title) if fits(mended(title)) else ""]
+    assert clean_title(clean_title(title)) == clean_title(title)
+    assert passes(title, profile="clean") == [
+        clean_title(title) if is_title(clean_title(title)) else ""
+    ]
 
 
 # --- keep ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +20,20 @@ from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.models.lm.train.collate import Texts
 from bench.models.lm.train.common import (
-    Recipe,
     isolated,
+    micro_batch_size,
+    num_steps,
     on_one_device,
     training_arguments,
     unpatched,
 )
-from bench.models.lm.train.sft_trainer import Objective, fine_tune
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.plan.language_stages import SFTConfig
 
 VOCABULARY = 40
 
 
-def recipe(**changes: float) -> Recipe:
-    settings = {"epochs": 2, "learning_rate": 0.01, "batch": 8, "warmup": 0, "seed": 3, **changes}
-    return Recipe(**settings)  # type: ignore[arg-type]
+CONFIG = SFTConfig(num_train_epochs=2, learning_rate=0.01, batch_size=8, warmup_steps=0, seed=3)
 
 
 def texts(num: int = 22, *, weighted: bool = False) -> Texts:
@@ -51,20 +52,18 @@ def texts(num: int = 22, *, weighted: bool = False) -> Texts:
 def tuned(
     folder: Path,
     rows: Texts,
-    how: Recipe,
+    config: SFTConfig,
     *,
     divisor: int = 1,
-    objective: Objective | None = None,
     model: LlamaForCausalLM | None = None,
 ) -> tuple[LlamaForCausalLM, dict[str, Plain]]:
     model = model or tiny_llama(VOCABULARY)
-    with isolated(how.seed, 1):
+    with isolated(config.seed, 1):
         facts = fine_tune(
             model,
             tiny_tokenizer(),
             rows,
-            how,
-            objective=objective or Objective(),
+            config,
             folder=folder,
             divisor=divisor,
         )
@@ -96,32 +95,35 @@ def one_thread() -> Iterator[None]:
 def test_every_epoch_takes_its_rest(
     tmp_path: Path, rows: int, batch: int, epochs: int, steps: int, divisor: int
 ) -> None:
-    how = recipe(batch=batch, epochs=epochs)
-    assert how.steps(rows) == steps
-    _, facts = tuned(tmp_path, texts(rows), how, divisor=divisor)
+    config = replace(CONFIG, batch_size=batch, num_train_epochs=epochs)
+    assert num_steps(config, rows) == steps
+    _, facts = tuned(tmp_path, texts(rows), config, divisor=divisor)
     assert facts["steps"] == steps == len(facts["loss_by_step"])
 
 
 def test_the_papers_steps() -> None:
-    base = recipe(batch=16, epochs=4, warmup=20)
-    assert (base.steps(4096), base.warmup_steps(4096)) == (1024, 20)
-    one_round = recipe(batch=16, epochs=1, warmup=20)
-    assert (one_round.steps(2048), one_round.warmup_steps(2048)) == (128, 12)
+    def steps(config: SFTConfig, num_rows: int) -> tuple[int, int]:
+        arguments = training_arguments(config, num_rows=num_rows, divisor=1, folder=Path("."))
+        return num_steps(config, num_rows), arguments["warmup_steps"]
+
+    assert steps(SFTConfig(), 4096) == (1024, 20)
+    assert steps(SFTConfig(num_train_epochs=1), 2048) == (128, 12)
 
 
 @given(st.integers(1, 300), st.sampled_from([2**power for power in range(10)]))
 def test_micro_batches_fill_the_batch_exactly(batch: int, divisor: int) -> None:
-    size = recipe(batch=batch).micro_batch(divisor)
+    config = replace(CONFIG, batch_size=batch)
+    size = micro_batch_size(config, divisor)
     assert batch % size == 0
     assert 1 <= size <= math.ceil(batch / divisor)
-    given_ = training_arguments(recipe(batch=batch), num_rows=9, divisor=divisor, folder=Path("."))
+    given_ = training_arguments(config, num_rows=9, divisor=divisor, folder=Path("."))
     assert given_["per_device_train_batch_size"] * given_["gradient_accumulation_steps"] == batch
     if divisor == 1:
         assert size == batch
 
 
 def test_the_rate_rises_and_falls_linearly(tmp_path: Path) -> None:
-    how = recipe(batch=1, epochs=2, warmup=50, learning_rate=0.001)
+    config = replace(CONFIG, batch_size=1, warmup_steps=50, learning_rate=0.001)
     rates: list[float] = []
     from bench.models.lm.train import sft_trainer
 
@@ -132,7 +134,7 @@ def test_the_rate_rises_and_falls_linearly(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sft_trainer, "StepLog", Log)
-        tuned(tmp_path, texts(20), how)
+        tuned(tmp_path, texts(20), config)
     rising = [0.001 * step / 4 for step in range(4)]
     falling = [0.001 * (40 - step) / 36 for step in range(4, 40)]
     np.testing.assert_allclose(rates, rising + falling, rtol=1e-9)
@@ -140,8 +142,8 @@ def test_the_rate_rises_and_falls_linearly(tmp_path: Path) -> None:
 
 def test_training_is_adamw_by_hand(tmp_path: Path) -> None:
     """One batch holds all rows, so that the order is no matter; losses are transformers' own."""
-    rows, how = texts(6), recipe(batch=6, epochs=4)
-    model, facts = tuned(tmp_path, rows, how)
+    rows, config = texts(6), replace(CONFIG, batch_size=6, num_train_epochs=4)
+    model, facts = tuned(tmp_path, rows, config)
 
     by_hand = tiny_llama(VOCABULARY)
     optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.01, weight_decay=0.0)
@@ -172,13 +174,10 @@ def test_training_is_adamw_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mean_over", ["tokens", "rows", "micro-batch"])
 @pytest.mark.parametrize("divisor", [2, 16])
 def test_micro_batches_are_the_batch(tmp_path: Path, mean_over: str, divisor: int) -> None:
-    rows, how, objective = (
-        texts(38, weighted=True),
-        recipe(batch=16),
-        Objective(mean_over=mean_over),
-    )
-    whole, expected = tuned(tmp_path, rows, how, objective=objective)
-    parted, facts = tuned(tmp_path, rows, how, divisor=divisor, objective=objective)
+    rows = texts(38, weighted=True)
+    config = replace(CONFIG, batch_size=16, mean_over=mean_over)
+    whole, expected = tuned(tmp_path, rows, config)
+    parted, facts = tuned(tmp_path, rows, config, divisor=divisor)
     assert facts["micro_batch"] == 16 // divisor
     np.testing.assert_allclose(facts["loss_by_step"], expected["loss_by_step"], atol=5e-6)
     assert difference(whole, tiny_llama(VOCABULARY)) > 1e-2
@@ -190,7 +189,7 @@ def test_micro_batches_are_the_batch(tmp_path: Path, mean_over: str, divisor: in
 
 def test_a_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
     (first, facts), (second, again), (other, _) = (
-        tuned(tmp_path, texts(), recipe(seed=seed)) for seed in (3, 3, 4)
+        tuned(tmp_path, texts(), replace(CONFIG, seed=seed)) for seed in (3, 3, 4)
     )
     assert facts == again
     assert difference(first, second) == 0
@@ -203,7 +202,7 @@ def random_states() -> list[object]:
 
 def test_the_callers_random_numbers_and_threads_are_left_alone(tmp_path: Path) -> None:
     before, threads = random_states(), torch.get_num_threads()
-    tuned(tmp_path, texts(), recipe())
+    tuned(tmp_path, texts(), CONFIG)
     with pytest.raises(ZeroDivisionError), isolated(0, threads + 1):
         assert torch.get_num_threads() == threads + 1
         assert random_states() != before
@@ -216,7 +215,7 @@ def test_what_a_trainer_hangs_on_the_model_comes_off(tmp_path: Path) -> None:
     model = tiny_llama(VOCABULARY)
     model.generation_config.eos_token_id = 39
     forward, config = model.forward, model.config.to_dict()
-    tuned(tmp_path, texts(), recipe(), model=model)
+    tuned(tmp_path, texts(), CONFIG, model=model)
     assert model.forward == forward
     assert model.config.to_dict() == config
     assert model.generation_config.eos_token_id == 39
@@ -238,7 +237,7 @@ def test_unpatched_keeps_the_weights() -> None:
 
 
 def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path) -> None:
-    settings = training_arguments(recipe(), num_rows=9, divisor=2, folder=tmp_path)
+    settings = training_arguments(CONFIG, num_rows=9, divisor=2, folder=tmp_path)
     arguments = TrainingArguments(**settings)
     assert arguments.n_gpu <= torch.cuda.device_count()
     arguments._n_gpu = 4
@@ -247,7 +246,7 @@ def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path) -> None:
 
 
 def test_training_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    tuned(tmp_path, texts(), recipe())
+    tuned(tmp_path, texts(), CONFIG)
     assert capfd.readouterr().out == ""
     assert not list(tmp_path.iterdir())
 
@@ -259,24 +258,24 @@ def test_a_loss_out_of_bounds_names_its_step(tmp_path: Path) -> None:
     with pytest.raises(
         BenchError, match=r"In step [23] the (loss|gradient's norm) is (nan|inf)"
     ) as e:
-        tuned(tmp_path, texts(), recipe(learning_rate=1e30))
+        tuned(tmp_path, texts(), replace(CONFIG, learning_rate=1e30))
     assert "Lower the learning rate" in e.value.hint
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"epochs": 0},
-        {"batch": 0},
-        {"warmup": -1},
+        {"num_train_epochs": 0},
+        {"batch_size": 0},
+        {"warmup_steps": -1},
         {"learning_rate": 0.0},
         {"learning_rate": math.inf},
         {"learning_rate": math.nan},
     ],
 )
-def test_recipes_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(BenchError):
-        recipe(**wrong)
+        replace(CONFIG, **wrong)
 
 
 def test_no_thread_is_refused() -> None:

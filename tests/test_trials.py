@@ -32,7 +32,7 @@ def plan(one: Board, *settings: str, rows: Rows | None = None) -> list[Trial]:
 def test_a_later_source_wins_over_an_earlier_one() -> None:
     layers = [("budget", {"sasrec": {"epochs": 3, "hidden": 32, "batch": 64}})]
     row = BoardRow(method="sasrec", settings={"hidden": 16, "batch": 32, "as_published": True})
-    resolved = resolve_settings(row, layers=layers, overrides=[parse_override("batch=8")])
+    resolved = resolve_settings(row, layers=layers, overrides={"batch": 8})
     assert resolved["patience"] == 20  # the method's default
     assert resolved["learning_rate"] == 4e-3  # as published
     assert resolved["epochs"] == 3  # the budget
@@ -41,17 +41,17 @@ def test_a_later_source_wins_over_an_earlier_one() -> None:
 
 
 def test_as_published_can_be_set_and_is_refused_where_it_means_nothing() -> None:
-    on = [parse_override("as_published=true")]
+    on = {"as_published": True}
     resolved = resolve_settings(BoardRow(method="sasrec"), layers=[], overrides=on)
     assert resolved["learning_rate"] == 4e-3
-    with pytest.raises(BenchError, match="popularity has no settings of its own"):
+    with pytest.raises(BenchError, match="popularity has no published settings"):
         resolve_settings(BoardRow(method="popularity"), layers=[], overrides=on)
 
 
 def test_an_unknown_setting_of_a_row_is_refused() -> None:
     with pytest.raises(BenchError) as error:
         plan(board(BoardRow(method="sasrec", settings={"hiden": 3})))
-    assert error.value.hint == "Did you mean 'hidden'?"
+    assert error.value.hint == "Did you mean hidden?"
 
 
 def test_set_without_a_method_needs_a_run_of_one_method() -> None:
@@ -60,6 +60,32 @@ def test_set_without_a_method_needs_a_run_of_one_method() -> None:
         plan(both, "hidden=3")
     assert plan(both, "sasrec.hidden=3")[0].settings["hidden"] == 3
     assert plan(board(BoardRow(method="sasrec")), "hidden=3")[0].settings["hidden"] == 3
+
+
+def test_settings_of_configs_are_set_by_path() -> None:
+    both = board(BoardRow(method="bigrec"), BoardRow(method="zeroshot"), model="tiny")
+    assert plan(both, "bigrec.sft.learning_rate=1e-4")[0].settings["sft.learning_rate"] == 1e-4
+    row = BoardRow(method="bigrec", settings={"sft": {"learning_rate": 2e-4, "batch_size": 4}})
+    alone = board(row, model="tiny")
+    (trial,) = plan(alone, "sft.learning_rate=1e-4", "sft.trainer.weight_decay=0.1")
+    assert trial.settings["sft.learning_rate"] == 1e-4
+    assert trial.settings["sft.batch_size"] == 4
+    assert trial.settings["sft.trainer.weight_decay"] == 0.1
+    assert trial.settings["sft.num_train_epochs"] == 1  # the budget's [every]
+    with pytest.raises(BenchError, match="does not say which method"):
+        plan(both, "sft.learning_rate=1e-4")
+
+
+@pytest.mark.parametrize("settings", [{"sft_learning_rate": 1e-4}, {"sft": {"learning_rat": 1e-4}}])
+def test_an_unknown_path_is_refused_with_the_right_one(settings: dict[str, object]) -> None:
+    with pytest.raises(BenchError) as error:
+        plan(board(BoardRow(method="bigrec", settings=settings), model="tiny"))
+    assert error.value.hint == "Did you mean sft.learning_rate?"
+
+
+def test_a_value_out_of_range_is_refused_before_anything_runs() -> None:
+    with pytest.raises(BenchError, match=r"row 'bigrec': sft\.batch_size = 0 is not valid"):
+        plan(board(BoardRow(method="bigrec", settings={"sft": {"batch_size": 0}}), model="tiny"))
 
 
 def test_set_for_a_method_that_is_not_in_the_run_is_refused() -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.data.encoders import EncoderCard, encoder_checksums
+from bench.config.encoder_card import EncoderCard
+from bench.data.encoders import encoder_checksums
 from bench.models.lm.encode.grounding import distances
 from bench.models.lm.encode.sentence_encoder import load_encoder
 from bench.models.lm.encode.trigrams import Trigrams

@@ -44,8 +44,7 @@ def list_datasets(data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None
 def fetch(names: Names, data_dir: o.DataDir = None, offline: o.Offline = False) -> None:
     """Download the raw files of data sets into the cache and verify their checksums."""
     from bench.config import plugins
-    from bench.data.assets import checksums
-    from bench.stages.prepare import fetch_raw
+    from bench.data.assets import checksums, fetch_raw
 
     for name in names:
         expected = checksums(plugins.dataset_card(name), data_dir)
@@ -58,13 +57,13 @@ def fetch(names: Names, data_dir: o.DataDir = None, offline: o.Offline = False) 
 def prepare(names: Names, options: o.DataOptions, as_json: o.AsJson = False) -> None:
     """Read, filter and split data sets into the store, and count them."""
     from bench.config import plugins
-    from bench.data.prepare import mismatches
+    from bench.data.prepare import find_mismatches
 
     contents = {
         name: {
             "fingerprint": data.fingerprint,
             "counts": dict(data.counts),
-            "notes": [*data.notes, *mismatches(plugins.dataset_card(name), data.counts)],
+            "notes": [*data.notes, *find_mismatches(plugins.dataset_card(name), data.counts)],
         }
         for name, data in bench.prepare(names, options).items()
     }

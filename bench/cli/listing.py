@@ -88,7 +88,6 @@ def show(
 
 def _read_contents(name: str) -> dict[str, dict[str, object]]:
     from bench.config.settings import settings_table
-    from bench.data.encoders import encoder_card
 
     contents: dict[str, dict[str, object]] = {}
     if name in plugins.method_names():
@@ -96,7 +95,7 @@ def _read_contents(name: str) -> dict[str, dict[str, object]]:
         contents["method"] = {"about": f"  {doc}", **dict(settings_table(name))}
     for folder, kind in CARD_KINDS.items():
         if name in plugins.card_paths(folder):
-            load = encoder_card if kind == "encoder" else getattr(plugins, f"{kind}_card")
+            load = getattr(plugins, f"{kind}_card")
             try:
                 contents[kind] = load(name).model_dump(mode="json")
             except BenchError as error:

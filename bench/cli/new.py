@@ -53,7 +53,7 @@ class Method:
         """Count on the training rows, rank the catalog for every test case."""
         settings = {{"smoothing": self.smoothing}}
         scorer = "{name}:fit"
-        return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
+        return Plan(ranking=rank(data.test, scorer=scorer, train=data.train, settings=settings))
 '''
 
 

@@ -30,18 +30,16 @@ class Architecture(Card):
 
 
 class Pretraining(Card):
-    """How a built model learns the titles: from the training period's histories, as text.
+    """How a built model is pretrained; see `bench.plan.backbones.PretrainConfig`.
 
     Attributes:
-        tokens: Length of a text in tokens; histories are cut into such.
-        batch: Texts of one optimizer step.
-        seed: One for all trials.
+        seed: The same for all trials.
     """
 
-    epochs: int = Field(ge=1)
+    num_train_epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
-    batch: int = Field(ge=1)
-    tokens: int = Field(ge=16)
+    batch_size: int = Field(ge=1)
+    max_length: int = Field(ge=16)
     seed: int = 0
 
 
@@ -121,8 +119,8 @@ class ModelCard(Card):
         if self.dtype == "bfloat16" and self.tuning == "full":
             # A step is smaller than the distance between two numbers, and so is lost.
             raise ValueError("weights in bfloat16 cannot be trained in full; tuning must be lora")
-        if self.pretraining is not None and self.pretraining.tokens > self.context:
-            raise ValueError("pretraining.tokens must not be more than context")
+        if self.pretraining is not None and self.pretraining.max_length > self.context:
+            raise ValueError("pretraining.max_length must not be more than context")
         return self
 
     @property

@@ -180,6 +180,11 @@ def budget_card(name: str) -> Budget:
     return _card("budgets", "budget", name, Budget)
 
 
+def encoder_card(name: str) -> EncoderCard:
+    """Load and check the card of a sentence encoder."""
+    return _card("encoders", "encoder", name, EncoderCard)
+
+
 # --- listing ------------------------------------------------------------------------------------
 
 

@@ -1,26 +1,37 @@
-"""A method's settings: who sets them, in which order, and what they end up as.
+"""A method's settings: who sets them, in which order, and their resolved values.
 
-Later over earlier: the method's defaults, its `as_published`, the model card, the budget, the
-board's row, `--set`.
+Settings are addressed by dotted path, through the configs that a method holds
+(`sft.learning_rate`). Later over earlier: the method's defaults, its `AS_PUBLISHED`, the model
+card, the budget, the board's row, `--set`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.config import plugins
 from bench.config.backbone_card import ModelCard
 from bench.config.cards import BoardRow, Budget
-from bench.config.toml import Override, check_setting, parse_value, setting_names
+from bench.config.toml import (
+    Override,
+    build_settings,
+    check_setting,
+    default_settings,
+    flatten,
+    has_setting,
+    parse_value,
+    setting_fields,
+    setting_paths,
+    similar_path,
+)
 from bench.errors import BenchError, unknown
 from bench.hashing import Plain
 
 AS_PUBLISHED = "as_published"
 
 Layer = tuple[str, Mapping[str, Mapping[str, Any]]]
-"""Where settings come from, and the settings by method."""
+"""Where settings come from, and the settings by method and path."""
 
 
 def setting_layers(
@@ -29,116 +40,141 @@ def setting_layers(
     model: tuple[str, ModelCard] | None,
     budget: tuple[str, Budget],
 ) -> list[Layer]:
-    """List what a model card and a budget set, the weaker first.
+    """List the settings of a model card and a budget, the weaker first.
 
-    A setting for every method reaches those that have it.
+    A setting for every method applies to the methods that have it.
 
     Raises:
         BenchError: No method at all has such a setting.
     """
     layers: list[Layer] = []
-    chosen = sorted(set(methods))
+    in_run = sorted(set(methods))
     if model is not None:
         name, card = model
-        layers.append((f"model {name}", _spread(card.every, chosen, f"model {name}")))
-        layers.append((f"model {name}", card.methods))
+        layers.append((f"model {name}", _spread(card.every, in_run, f"model {name}")))
+        layers.append((f"model {name}", _flatten_each(card.methods)))
     name, spent = budget
     where = f"budget {name}"
-    layers.append((where, _spread(spent.every, chosen, where)))
+    layers.append((where, _spread(spent.every, in_run, where)))
     if model is not None:
-        layers.append((where, _spread(spent.tuning.get(model[1].tuning, {}), chosen, where)))
-    layers.append((where, spent.methods))
+        layers.append((where, _spread(spent.tuning.get(model[1].tuning, {}), in_run, where)))
+    layers.append((where, _flatten_each(spent.methods)))
     return layers
+
+
+def _flatten_each(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {method: flatten(settings) for method, settings in methods.items()}
 
 
 def _spread(
     every: Mapping[str, Any], methods: Sequence[str], where: str
 ) -> dict[str, dict[str, Any]]:
-    known = {name: set(setting_names(plugins.method_class(name))) for name in methods}
-    strange = set(every) - set().union(*known.values())
-    if strange:
-        everywhere = {name for method in plugins.method_names() for name in _names(method)}
-        for name in sorted(strange - everywhere):
-            raise BenchError(
-                f"{where} sets {name!r} for every method, and none has such a setting.",
-                unknown("setting", name, everywhere).hint,
-            )
+    settings = flatten(every)
+    classes = {method: plugins.method_class(method) for method in methods}
+    for path in settings:
+        if not any(has_setting(cls, path) for cls in classes.values()):
+            _require_somewhere(path, where)
     return {
-        method: {name: value for name, value in every.items() if name in names}
-        for method, names in known.items()
+        method: {path: value for path, value in settings.items() if has_setting(cls, path)}
+        for method, cls in classes.items()
     }
 
 
-def _names(method: str) -> Iterable[str]:
-    try:
-        return setting_names(plugins.method_class(method))
-    except BenchError:  # a broken plug-in is not this run's affair
-        return ()
+def _require_somewhere(path: str, where: str) -> None:
+    everywhere: set[str] = set()
+    for method in plugins.method_names():
+        try:
+            cls = plugins.method_class(method)
+        except BenchError:  # a broken plug-in does not concern this run
+            continue
+        if has_setting(cls, path):
+            return
+        everywhere |= set(setting_paths(cls))
+    raise BenchError(
+        f"{where} sets {path!r} for every method, and no method has such a setting.",
+        similar_path(path, everywhere),
+    )
 
 
 def resolve_settings(
     row: BoardRow,
     *,
     layers: Sequence[Layer],
-    overrides: Sequence[Override],
+    overrides: Mapping[str, Any],
 ) -> dict[str, Plain]:
     """Resolve a row's settings.
 
     Args:
         row: The board's row.
         layers: Settings by method from the model card and the budget, each with its name.
-        overrides: What `--set` gave for this method.
+        overrides: Values of `--set` for this method, by path; see `overrides_for`.
+
+    Returns:
+        Every setting of the method by dotted path.
 
     Raises:
-        BenchError: For a name or a type that the method does not know.
+        BenchError: The method has no such setting, or the value is not valid for it.
     """
     method = plugins.method_class(row.method)
-    board = dict(row.settings)
-    typed = [(override.key, parse_value(override.text)) for override in overrides]
+    board, options = flatten(row.settings), dict(overrides)
     published = board.pop(AS_PUBLISHED, False)
-    published = dict(typed).get(AS_PUBLISHED, published)
+    published = options.pop(AS_PUBLISHED, published)
     if not isinstance(published, bool):
         raise BenchError(f"{row.method}: as_published is true or false, not {published!r}.")
-    resolved: dict[str, Plain] = dataclasses.asdict(method())
-    sources: list[tuple[str, Iterable[tuple[str, Any]]]] = []
+    sources: list[tuple[str, Mapping[str, Any]]] = []
     if published:
         released = getattr(method, "AS_PUBLISHED", None)
         if released is None:
-            raise BenchError(
-                f"{row.method} has no settings of its own for as_published.", "Leave it out."
-            )
-        sources.append((f"{row.method}.AS_PUBLISHED", released.items()))
-    sources += [(where, settings.get(row.method, {}).items()) for where, settings in layers]
-    sources += [(f"row {row.name!r}", board.items())]
-    sources += [("--set", [(key, value) for key, value in typed if key != AS_PUBLISHED])]
+            raise BenchError(f"{row.method} has no published settings.", "Leave out as_published.")
+        sources.append((f"{row.method}.AS_PUBLISHED", released))
+    sources += [(where, settings.get(row.method, {})) for where, settings in layers]
+    sources += [(f"row {row.name!r}", board), ("--set", options)]
+    resolved = default_settings(method)
     for where, settings in sources:
-        for name, value in settings:
-            resolved[name] = check_setting(method, name, value, where)
+        for path, value in settings.items():
+            resolved[path] = check_setting(method, path, value, where)
     return resolved
+
+
+def build_method(name: str, settings: Mapping[str, Plain]) -> Any:
+    """Build a method with resolved settings, given by dotted path."""
+    return build_settings(plugins.method_class(name), settings)
 
 
 def overrides_for(
     method: str, overrides: Sequence[Override], methods: Iterable[str]
-) -> list[Override]:
-    """Pick the overrides of one method; one without a method needs a run of a single method.
+) -> dict[str, Any]:
+    """Return the values of one method's `--set` options by path.
+
+    A path that begins with no method's name needs a run of a single method.
 
     Raises:
-        BenchError: Where an override names a method that is not in the run.
+        BenchError: It is unclear which method an option is for, or that method is not in the run.
     """
-    known = sorted(set(methods))
+    in_run = sorted(set(methods))
+    chosen: dict[str, Any] = {}
     for override in overrides:
-        if override.method is None and len(known) > 1:
+        first, dot, rest = override.path.partition(".")
+        if dot and first in in_run:
+            owner, path = first, rest
+        elif dot and not any(_has_field(each, first) for each in in_run):
+            raise unknown("method in this run", first, in_run)
+        elif len(in_run) > 1:
             raise BenchError(
-                f"--set {override.key}=… does not say which method it is for.",
-                f"Write --set METHOD.{override.key}=…, METHOD one of {', '.join(known)}.",
+                f"--set {override.path}=… does not say which method it is for.",
+                f"Write --set METHOD.{override.path}=…, METHOD one of {', '.join(in_run)}.",
             )
-        if override.method is not None and override.method not in known:
-            raise unknown("method in this run", override.method, known)
-    return [override for override in overrides if override.method in (None, method)]
+        else:
+            owner, path = method, override.path
+        if owner == method:
+            chosen |= flatten({path: parse_value(override.text)})
+    return chosen
+
+
+def _has_field(method: str, name: str) -> bool:
+    return name in {field.name for field in setting_fields(plugins.method_class(method))}
 
 
 def settings_table(method: str) -> list[tuple[str, Plain]]:
     """List a method's settings with their defaults, for `bench show`."""
-    cls = plugins.method_class(method)
-    defaults = dataclasses.asdict(cls())
-    return [(name, defaults[name]) for name in setting_names(cls)]
+    return list(default_settings(plugins.method_class(method)).items())

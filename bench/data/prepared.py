@@ -1,37 +1,41 @@
-"""A prepared data set: catalog, sorted interactions, samples; and how it lies in a folder.
+"""A prepared data set: catalog, sorted interactions, samples; and its folder in the store.
 
-    interactions.parquet  a line an interaction, sorted by user, time and line of the raw file
-    samples.parquet       a line a sample, in order of the target's time: two offsets into the above
-    items.parquet, users.parquet   ids by position; titles and categories of items
-    data.json             boundaries of the splits, tracked categories, counts, fingerprint
-
-A draw from a split lies in a folder of its own, as `rows.parquet`.
+The folder has the tables of `LAYOUT`, and data.json with boundaries of the splits, tracked
+categories, counts and fingerprint. A subset of a split has its own folder, with `rows.parquet`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bench.config.cards import Categories
 from bench.data.catalog import Catalog
-from bench.data.split import covered
-from bench.data.windows import PADDING, Windows
-from bench.errors import BenchError, unknown
-from bench.hashing import canonical_json
+from bench.data.tables import Layout, hash_content, read_table, write_table
+from bench.data.windows import PADDING, Windows, find_covered_interactions
+from bench.errors import unknown
 
-FORMAT = "prepared data 1"
 SPLITS = ("train", "valid", "test")
-PREPARE_AGAIN = "Remove that folder from the store and run again."
+LAYOUT = Layout(
+    what="prepared data",
+    format="prepared data 2",
+    json_name="data.json",
+    tables={
+        # Sorted by user, time and line of the raw file.
+        "interactions": ("users", "items", "ratings", "times"),
+        # In order of the target's time; both columns are indices of interactions.
+        "samples": ("start", "target"),
+        "items": ("ids", "titles", "categories"),
+        "users": ("user_ids",),
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,10 +43,10 @@ class Prepared:
     """L interactions sorted by user and time, and N samples over them.
 
     Attributes:
-        catalog: The items; in the order of the item file unless the card has them shuffled.
+        catalog: The items, in the order of the item file unless the card shuffles them.
         user_ids: Source ids of the users, in order of first appearance.
-        users: User positions, ascending, shape (L,).
-        items: Item positions, shape (L,).
+        users: User indices, ascending, shape (L,).
+        items: Item indices, shape (L,).
         ratings: NaN where there is none, shape (L,).
         times: Seconds since 1970, UTC, shape (L,).
         start: First interaction of each sample's history, shape (N,).
@@ -71,91 +75,128 @@ class Prepared:
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         ends = (0, *self.boundaries, len(self.target))
-        place = SPLITS.index(split)
-        return range(ends[place], ends[place + 1])
+        index = SPLITS.index(split)
+        return range(ends[index], ends[index + 1])
 
     def num(self, split: str) -> int:
-        """Return how many samples a split has."""
+        """Return the number of samples of a split."""
         return len(self.sample_range(split))
 
     def windows(self, samples: Sequence[int] | NDArray[np.int64]) -> Windows:
-        """Return samples as arrays, in the order asked for.
+        """Return samples as arrays.
 
         Args:
-            samples: Numbers of samples, any split, shape (N,).
+            samples: Indices of samples of any split, in any order, shape (N,).
         """
-        chosen = np.asarray(samples, dtype=np.int64)
-        start, target = self.start[chosen], self.target[chosen]
+        indices = np.asarray(samples, dtype=np.int64)
+        start, target = self.start[indices], self.target[indices]
         offsets = start[:, None] + np.arange(self.history)
         inside = offsets < target[:, None]
-        return Windows(
-            users=self.users[target],
-            histories=np.where(inside, self.items[np.where(inside, offsets, 0)], PADDING).astype(
-                np.int32, copy=False
-            ),
-            targets=self.items[target],
-        )
+        items = self.items[np.where(inside, offsets, 0)]
+        histories = np.where(inside, items, PADDING).astype(np.int32, copy=False)
+        return Windows(users=self.users[target], histories=histories, targets=self.items[target])
 
     def train_interactions(self) -> NDArray[np.int64]:
-        """Return the interactions that occur in training samples, each once, ascending."""
+        """Return the indices of the interactions in training samples, each once, ascending."""
         train = slice(0, self.boundaries[0])
-        return covered(self.start[train], self.target[train], len(self.users))
+        return find_covered_interactions(self.start[train], self.target[train], len(self.users))
+
+    def sizes(self) -> dict[str, int]:
+        """Return the numbers of users, items, titles, interactions and samples by name."""
+        return {
+            "users": len(self.user_ids),
+            "items": len(self.catalog),
+            "titles": len(set(self.catalog.titles)),
+            "items with interactions": len(np.unique(self.items)),
+            "interactions": len(self.items),
+            "samples": len(self.target),
+            **{split: self.num(split) for split in SPLITS},
+        }
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of all that decides a result, whatever wrote or stored it.
+        """The sha256 of everything that decides a result, independent of how it is stored.
 
         Covers ids, titles, categories, interactions, samples, boundaries; not counts and notes.
         """
         catalog = self.catalog
-        hasher = hashlib.sha256()
-        for texts in (catalog.ids, catalog.titles, catalog.categories, catalog.tracked):
-            hasher.update(canonical_json(texts).encode() + b"\n")
-        hasher.update(canonical_json(self.user_ids).encode() + b"\n")
-        hasher.update(canonical_json([*self.boundaries, self.history]).encode() + b"\n")
-        # A NaN has many bit patterns, and which one a library writes is its own affair.
+        # A NaN has many bit patterns, and libraries differ in which one they write.
         ratings = np.where(np.isnan(self.ratings), np.float32(np.nan), self.ratings)
-        for column in (self.users, self.items, self.times, self.start, self.target):
-            hasher.update(np.ascontiguousarray(column, dtype="<i8").data)
-        hasher.update(np.ascontiguousarray(ratings, dtype="<f4").data)
-        return hasher.hexdigest()
+        return hash_content(
+            (
+                *(catalog.ids, catalog.titles, catalog.categories, catalog.tracked),
+                *(self.user_ids, [*self.boundaries, self.history]),
+                *(self.users, self.items, self.times, self.start, self.target, ratings),
+            )
+        )
+
+
+def select_tracked(
+    item_categories: Sequence[tuple[str, ...]], items: NDArray[np.int32], choice: Categories
+) -> tuple[str, ...]:
+    """Select the tracked categories: the most frequent ones in training.
+
+    SPRec (Gao et al., WWW 2025, section 5.1.3) takes the ten most frequent and removes those that
+    another one contains, without replacement.
+
+    Args:
+        item_categories: All categories of each item.
+        items: Item of each interaction to count, shape (L,).
+        choice: The card's number of categories and names to exclude.
+
+    Returns:
+        Names, the most frequent first, equal counts by name.
+    """
+    counts: Counter[str] = Counter()
+    for names, num in zip(
+        item_categories, np.bincount(items, minlength=len(item_categories)), strict=True
+    ):
+        if num:
+            counts.update(dict.fromkeys(names, int(num)))
+    candidates = sorted(counts.keys() - set(choice.drop), key=lambda name: (-counts[name], name))
+    return tuple(name for name in candidates[: choice.top] if name not in choice.remove)
+
+
+def describe_unused_names(
+    item_categories: Sequence[tuple[str, ...]], choice: Categories
+) -> list[str]:
+    """Return a sentence per category that the card excludes although no item has it."""
+    existing = {name for names in item_categories for name in names}
+    return [
+        f"The card excludes the category {name!r}, which no item has."
+        for name in sorted({*choice.drop, *choice.remove} - existing)
+    ]
+
+
+def complete(
+    prepared: Prepared, choice: Categories | None, counts: Mapping[str, int], notes: Sequence[str]
+) -> Prepared:
+    """Add tracked categories (unless `choice` is None), counts with sizes, and notes."""
+    catalog = prepared.catalog
+    if choice is not None:
+        items = prepared.items[prepared.train_interactions()]
+        tracked = select_tracked(catalog.categories, items, choice)
+        catalog = replace(catalog, tracked=tracked)
+    counts = {**counts, **prepared.sizes()}
+    return replace(prepared, catalog=catalog, counts=counts, notes=tuple(notes))
 
 
 def write(prepared: Prepared, folder: Path) -> None:
     """Write prepared data into an existing folder."""
-    catalog = prepared.catalog
-    tables: dict[str, dict[str, Any]] = {
-        "interactions": {
-            "user": prepared.users,
-            "item": prepared.items,
-            "rating": prepared.ratings,
-            "time": prepared.times,
-        },
-        "samples": {"start": prepared.start, "target": prepared.target},
-        "items": {
-            "id": pa.array(catalog.ids, pa.string()),
-            "title": pa.array(catalog.titles, pa.string()),
-            "categories": pa.array(catalog.categories, pa.list_(pa.string())),
-        },
-        "users": {"id": pa.array(prepared.user_ids, pa.string())},
-    }
-    for name, columns in tables.items():
-        pq.write_table(pa.table(columns), folder / f"{name}.parquet")
     content = {
-        "format": FORMAT,
-        "fingerprint": prepared.fingerprint,
-        "boundaries": list(prepared.boundaries),
+        "boundaries": prepared.boundaries,
         "history": prepared.history,
-        "tracked": list(catalog.tracked),
+        "tracked": prepared.catalog.tracked,
         "counts": dict(prepared.counts),
-        "notes": list(prepared.notes),
+        "notes": prepared.notes,
     }
-    (folder / "data.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    values = {**vars(prepared.catalog), **vars(prepared)}
+    LAYOUT.write(folder, prepared.fingerprint, values, content)
 
 
 @lru_cache(maxsize=2)
 def shared(folder: Path) -> Prepared:
-    """Read an artifact, which never changes, once a process: every stage of a trial needs it."""
+    """Read prepared data once per process: every stage of a trial needs them."""
     return read(folder)
 
 
@@ -163,40 +204,18 @@ def read(folder: Path) -> Prepared:
     """Read prepared data back.
 
     Raises:
-        BenchError: The folder holds something else, or no longer what was written.
+        BenchError: The folder contains something else, or was changed since.
     """
-    try:
-        content = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise BenchError(f"{folder} holds no {FORMAT}.", PREPARE_AGAIN)
-        prepared = _assemble(folder, content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"{folder} holds no prepared data: {error}.", PREPARE_AGAIN) from error
-    if prepared.fingerprint != content["fingerprint"]:
-        raise BenchError(f"The prepared data in {folder} were changed.", PREPARE_AGAIN)
+    prepared: Prepared = LAYOUT.read(folder, _build)
     return prepared
 
 
-def _assemble(folder: Path, content: Mapping[str, Any]) -> Prepared:
-    interactions = _columns(folder, "interactions", ("user", "item", "rating", "time"))
-    samples = _columns(folder, "samples", ("start", "target"))
-    items = pq.read_table(folder / "items.parquet")
-    users = pq.read_table(folder / "users.parquet")
+def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Prepared:
+    items = {name: values.pop(name) for name in LAYOUT.tables["items"]}
     train_end, valid_end = content["boundaries"]
     return Prepared(
-        catalog=Catalog(
-            ids=tuple(items["id"].to_pylist()),
-            titles=tuple(items["title"].to_pylist()),
-            categories=tuple(tuple(names) for names in items["categories"].to_pylist()),
-            tracked=tuple(content["tracked"]),
-        ),
-        user_ids=tuple(users["id"].to_pylist()),
-        users=interactions["user"],
-        items=interactions["item"],
-        ratings=interactions["rating"],
-        times=interactions["time"],
-        start=samples["start"],
-        target=samples["target"],
+        catalog=Catalog(**items, tracked=tuple(content["tracked"])),
+        **values,
         boundaries=(train_end, valid_end),
         history=content["history"],
         counts=content["counts"],
@@ -204,32 +223,24 @@ def _assemble(folder: Path, content: Mapping[str, Any]) -> Prepared:
     )
 
 
-def _columns(folder: Path, name: str, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
-    # A copy of its own: what pyarrow lends is read-only and keeps the whole table alive.
-    table = pq.read_table(folder / f"{name}.parquet", columns=list(columns))
-    return {column: table[column].to_numpy().copy() for column in columns}
-
-
 def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
-    """Write drawn samples, in their order."""
-    pq.write_table(pa.table({"sample": rows.astype(np.int64)}), folder / "rows.parquet")
+    """Write sampled rows, in their order."""
+    write_table(folder, "rows", {"sample": rows})
 
 
 @lru_cache(maxsize=8)
 def shared_rows(folder: Path) -> NDArray[np.int64]:
-    """Read a draw, which never changes, once a process; not to be written to."""
+    """Read sampled rows once per process, as a read-only array."""
     rows = read_rows(folder)
     rows.flags.writeable = False
     return rows
 
 
 def read_rows(folder: Path) -> NDArray[np.int64]:
-    """Read drawn samples, in the order in which they were written, shape (N,).
+    """Read sampled rows in the order in which they were written, shape (N,).
 
     Raises:
-        BenchError: The folder holds no draw.
+        BenchError: The folder contains none.
     """
-    try:
-        return _columns(folder, "rows", ("sample",))["sample"].astype(np.int64)
-    except (OSError, ValueError, KeyError) as error:
-        raise BenchError(f"{folder} holds no drawn samples: {error}.", PREPARE_AGAIN) from error
+    rows: NDArray[np.int64] = read_table(folder, "rows", ["sample"], "sampled rows")["sample"]
+    return rows

@@ -1,7 +1,7 @@
 """RW's row weights: how rare a target's category is among targets, compared with histories.
 
-Category re-weighting of IFairLRS (Jiang et al., WWW 2024, arXiv 2402.15215). A category that users
-often have in their histories but seldom as their next item gives its rows more weight.
+Category re-weighting of IFairLRS (Jiang et al., WWW 2024, arXiv 2402.15215): rows whose target has
+a category that is frequent in histories but rare among targets get more weight.
 """
 
 from __future__ import annotations
@@ -15,52 +15,45 @@ from bench.data.catalog import Catalog
 from bench.data.windows import Windows
 
 
-def category_weights(windows: Windows, catalog: Catalog) -> NDArray[np.float64]:
+def compute_row_weights(windows: Windows, catalog: Catalog) -> NDArray[np.float64]:
     """Weight rows by the tracked categories of their targets.
 
-    A category's weight is its share of all category marks in histories over its share of those of
-    targets; an item with three categories leaves three marks. A row's weight is the mean over its
-    target's categories. Where there is nothing to go by, a target without any tracked category or
-    histories without any mark, it is 1.
+    A category's weight is its share of all category occurrences in histories over its share of
+    those in targets; an item with three categories counts once for each. A row's weight is the mean
+    over its target's categories; it is 1 for a target without tracked categories, and for all rows
+    if no history has one.
 
     Args:
-        windows: The N rows that are trained on, no others.
-        catalog: Knows the categories.
+        windows: The N training rows, no others.
+        catalog: The items with their categories.
 
     Returns:
-        Weights from 0, shape (N,).
+        Weights of at least 0, shape (N,).
     """
-    marks = catalog.shares > 0
+    has_category = catalog.shares > 0
     num_items = len(catalog)
-    seen = np.bincount(windows.histories[windows.histories >= 0], minlength=num_items) @ marks
-    known = windows.targets >= 0
-    hit = np.bincount(windows.targets[known], minlength=num_items) @ marks
+    histories = windows.histories[windows.histories >= 0]
+    in_histories = np.bincount(histories, minlength=num_items) @ has_category
+    is_item = windows.targets >= 0
+    in_targets = np.bincount(windows.targets[is_item], minlength=num_items) @ has_category
     weights = np.ones(len(windows))
-    if not seen.sum() or not hit.sum():
+    if not in_histories.sum() or not in_targets.sum():
         return weights
-    # A category that no target has weighs no row.
-    by_category = (seen / seen.sum()) / np.where(hit, hit / hit.sum(), 1)
-    marks_of_rows = marks[windows.targets] & known[:, np.newaxis]
-    num_marks = marks_of_rows.sum(axis=1)
-    marked = num_marks > 0
-    weights[marked] = (marks_of_rows @ by_category)[marked] / num_marks[marked]
+    # The weight of a category that no target has is never used.
+    target_shares = np.where(in_targets, in_targets / in_targets.sum(), 1)
+    category_weights = (in_histories / in_histories.sum()) / target_shares
+    row_categories = has_category[windows.targets] & is_item[:, np.newaxis]
+    num_categories = row_categories.sum(axis=1)
+    tracked = num_categories > 0
+    weights[tracked] = (row_categories @ category_weights)[tracked] / num_categories[tracked]
     return weights
 
 
-def by_category(
+def weight_by_category(
     responses: Sequence[Sequence[int]], windows: Windows, catalog: Catalog, tokenizer: object
 ) -> list[NDArray[np.float64]]:
-    """Give all tokens of a response its row's weight.
-
-    For `sft(weights="bench.data.reweighting:by_category", mean_over="rows")`.
-
-    Args:
-        responses: Token ids of each response.
-        windows: The rows.
-        catalog: Knows the categories.
-        tokenizer: Not needed.
-    """
-    weights = category_weights(windows, catalog)
+    """Give all tokens of a response its row's weight, as token weights of fine-tuning."""
+    weights = compute_row_weights(windows, catalog)
     return [
         np.full(len(response), weight) for response, weight in zip(responses, weights, strict=True)
     ]

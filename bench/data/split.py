@@ -1,9 +1,9 @@
-"""Samples as windows over sorted interactions, split by the time of their targets.
+"""Windows over sorted interactions, split by the time of their targets, and subsets of splits.
 
-SPRec (Gao et al., WWW 2025) follows D3's and BIGRec's code here: one sample a position that has
-enough history, all samples sorted by target time, cut 8:1:1. Users occur in several splits; what
-is exclusive is the sample, and no split reaches back behind the one before it. A card may ask for
-the other reading of "8:1:1", each user's samples apart; then users and times both overlap.
+SPRec (Gao et al., WWW 2025) follows D3's and BIGRec's code here: one sample per interaction with
+enough history, all samples sorted by target time, split 8:1:1. Splits share users but no samples,
+and no split begins before the previous one ends. A card may choose the other reading of "8:1:1",
+each user's samples split separately; then the times of the splits overlap, too.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.cards import Split
+from bench.errors import BenchError
+from bench.hashing import derive_seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """N samples, split after split in order of the target's time, as offsets into interactions.
+    """N samples as indices of interactions, split after split in order of the target's time.
 
     Attributes:
         start: First interaction of each history, shape (N,); the history ends before the target.
-        target: Interaction to be predicted, shape (N,).
-        boundaries: Samples below the first are train, below the second valid, the rest test.
+        target: Interaction to predict, shape (N,).
+        boundaries: Where train and valid end among the samples.
     """
 
     start: NDArray[np.int64]
@@ -31,32 +33,26 @@ class Samples:
     boundaries: tuple[int, int]
 
 
-def interaction_order(
+def sort_interactions(
     users: NDArray[np.int32], times: NDArray[np.int64], lines: NDArray[np.int64]
 ) -> NDArray[np.intp]:
-    """Return the order by user, then time, then line number."""
+    """Return the indices that sort by user, then time, then line number."""
     return np.lexsort((lines, times, users))
 
 
-def samples(users: NDArray[np.int32], times: NDArray[np.int64], split: Split) -> Samples:
-    """Cut sorted interactions into samples and split them by time.
+def make_samples(users: NDArray[np.int32], times: NDArray[np.int64], split: Split) -> Samples:
+    """Build samples from L interactions, sorted by user and time, and split them.
 
-    Args:
-        users: User positions, ascending, shape (L,).
-        times: Seconds, ascending within a user, shape (L,).
-        split: Window lengths, ratios and what they are of.
-
-    Returns:
-        The samples; equal times stay in order of user, then position (stable sort).
+    Samples with equal times stay in order of user, then interaction (stable sort).
     """
     offsets = np.arange(len(users), dtype=np.int64)
     is_first = np.ones(len(users), dtype=bool)
     is_first[1:] = users[1:] != users[:-1]
     first = np.maximum.accumulate(np.where(is_first, offsets, 0))
     target = offsets[offsets - first >= split.min_history]
-    ends = boundaries(len(target), split.ratios)
+    ends = split_boundaries(len(target), split.ratios)
     if split.over == "user":
-        part = _parts_by_user(users[target], split.ratios)
+        part = _split_by_user(users[target], split.ratios)
         target = target[np.lexsort((times[target], part))]
         ends = int((part < 1).sum()), int((part < 2).sum())
     else:
@@ -66,43 +62,58 @@ def samples(users: NDArray[np.int32], times: NDArray[np.int64], split: Split) ->
     )
 
 
-def _parts_by_user(users: NDArray[np.int32], ratios: tuple[int, int, int]) -> NDArray[np.int64]:
+def _split_by_user(users: NDArray[np.int32], ratios: tuple[int, int, int]) -> NDArray[np.int64]:
     """Return 0, 1 or 2 for train, valid, test of samples sorted by user and time, shape (N,)."""
     _, first, inverse, num = np.unique(
         users, return_index=True, return_inverse=True, return_counts=True
     )
-    place = np.arange(len(users)) - first[inverse]
+    index = np.arange(len(users)) - first[inverse]
     train, valid, _ = ratios
     ends = [num * share // sum(ratios) for share in (train, train + valid)]
-    parts: NDArray[np.int64] = np.sum([place >= end[inverse] for end in ends], axis=0)
+    parts: NDArray[np.int64] = np.sum([index >= end[inverse] for end in ends], axis=0)
     return parts
 
 
-def boundaries(num: int, ratios: tuple[int, int, int]) -> tuple[int, int]:
-    """Return where train and valid end among `num` samples; whole numbers, rounded down.
+def split_boundaries(num: int, ratios: tuple[int, int, int]) -> tuple[int, int]:
+    """Return where train and valid end among `num` samples, rounded down.
 
     Example:
-        >>> boundaries(90_570, (8, 1, 1))
+        >>> split_boundaries(90_570, (8, 1, 1))
         (72456, 81513)
     """
     train, valid, _ = ratios
     return num * train // sum(ratios), num * (train + valid) // sum(ratios)
 
 
-def covered(
-    start: NDArray[np.int64], target: NDArray[np.int64], num_interactions: int
+def sample_rows(
+    samples: range, *, split: str, num: int | None, seed: int, strict: bool
 ) -> NDArray[np.int64]:
-    """Return the interactions that lie in any of the windows or are their targets, each once.
+    """Sample rows of a split, so that every method sees the same ones.
+
+    With the same seed, a smaller subset is part of a larger one, so that budgets nest.
 
     Args:
-        start: First interaction of each window, shape (N,).
-        target: Target of each window, shape (N,).
-        num_interactions: L.
+        samples: The split's samples.
+        split: Its name; each split has its own random order.
+        num: Maximum number of rows; None takes all.
+        seed: The data seed, independent of the methods' seeds.
+        strict: Whether fewer samples than `num` are an error.
 
     Returns:
-        Offsets, ascending.
+        Indices of samples, ascending, shape (min(num, samples),).
+
+    Raises:
+        BenchError: The split is empty, or too small and `strict`.
     """
-    depth = np.zeros(num_interactions + 1, dtype=np.int64)
-    np.add.at(depth, start, 1)
-    np.add.at(depth, target + 1, -1)
-    return np.flatnonzero(np.cumsum(depth[:-1]) > 0)
+    if not samples:
+        hint = "Change [split] in the card, or use other data."
+        raise BenchError(f"The {split} split has no samples.", hint)
+    if num is None:
+        return np.arange(samples.start, samples.stop, dtype=np.int64)
+    if strict and num > len(samples):
+        message = (
+            f"The {split} split has {len(samples):,} samples, fewer than the {num:,} requested."
+        )
+        raise BenchError(message, "Request fewer rows, or remove `strict` from the board.")
+    order = np.random.default_rng(derive_seed("draw", split, seed)).permutation(len(samples))
+    return np.sort(order[:num]).astype(np.int64) + samples.start

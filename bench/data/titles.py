@@ -1,8 +1,8 @@
-"""Titles: which items have a usable one, and how it is mended, by the profile that a card names.
+"""Title rules: which items have a usable title, and how it is cleaned, by the card's profile.
 
 `d3` is the title rule of the program behind D3 (Bao et al., EMNLP 2024; IGD prepares its data with
 it), its gaps included: numeric entities stay, and so does markup other than `<span id`. `clean` is
-ours, for tables that nobody has to compare with the papers'.
+this project's own, for tables that need no comparison with the papers'.
 """
 
 from __future__ import annotations
@@ -10,56 +10,53 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 
 D3_MARKUP = "<span id"
-D3_LONGEST = 20
+D3_MAX_WORDS = 20
 
-# A tag, whole or cut off ("<span class="), and the tail of one (`Magazines" />`). A title such as
-# "I <3 You" or ">observer_" holds neither.
+# A tag, complete or truncated ("<span class="), and the end of one (`Magazines" />`). A title such
+# as "I <3 You" or ">observer_" has neither.
 _MARKUP = re.compile(r"</?[A-Za-z]|<!|/>")
-# Statements that a crawler takes along from a page; "while True: learn()" is a game.
+# Statements that a crawler copies from a page; "while True: learn()" is a game.
 _SCRIPT = re.compile(
     r"\b(?:var|let|const)\s+[\w$]+\s*=|\bfunction\b[^{]*\([^)]*\)\s*\{|\bP\.when\("
 )
 
 
-def title_passes(lines: Iterable[Sequence[str]], profile: str) -> Iterator[tuple[str, ...]]:
-    """Yield the titles again and again, as each further pass over the metadata leaves them.
+def iterate_title_passes(lines: Iterable[Sequence[str]], profile: str) -> Iterator[tuple[str, ...]]:
+    """Yield the titles after each pass over the metadata, without end.
 
-    D3 changes titles in place and goes over them once more whenever it moves its window, so its
-    second pass starts from what the first one left. The other profiles always yield the same.
+    D3 changes titles in place and repeats the rule whenever it moves its window, so its second pass
+    starts from the output of the first. The other profiles yield the same titles in every pass.
 
     Args:
-        lines: The titles on all metadata lines of an item, in file order, an entry an item; empty
-            where a line has none.
+        lines: For each item, its titles on all metadata lines in file order, empty for none.
         profile: "keep", "d3" or "clean".
 
     Yields:
-        The title of each item, empty where it has no usable one. Endless.
+        The title of each item, empty where it has no usable one.
 
     Example:
-        >>> passes = title_passes([['" Fe &amp;amp; Male "']], "d3")
+        >>> passes = iterate_title_passes([['" Fe &amp;amp; Male "']], "d3")
         >>> next(passes), next(passes)
         ((' Fe &amp; Male ',), ('Fe & Male',))
     """
-    mend = _MENDERS[profile]
-    current = [tuple(titles) for titles in lines]
+    clean, select = _PROFILES[profile]
+    current: list[tuple[str, ...]] = [tuple(titles) for titles in lines]
+    previous, selected = None, ()
     while True:
-        following = [tuple(mend(title) for title in titles) for titles in current]
-        yield tuple(_CHOICES[profile](titles) for titles in following)
-        if following == current:
-            break
-        current = following
-    last = tuple(_CHOICES[profile](titles) for titles in current)
-    while True:
-        yield last
+        if current != previous:
+            previous, current = current, [tuple(map(clean, titles)) for titles in current]
+            selected = tuple(map(select, current))
+        yield selected
 
 
-def mended_d3(title: str) -> str:
+def clean_d3_title(title: str) -> str:
     r"""Replace two entities, strip spaces, then double quotes, as D3 does.
 
     Example:
-        >>> mended_d3(' &quot;Caf&eacute;&quot; &amp; Bar ')
+        >>> clean_d3_title(' &quot;Caf&eacute;&quot; &amp; Bar ')
         'Caf&eacute;" & Bar'
     """
     if D3_MARKUP in title:
@@ -67,19 +64,19 @@ def mended_d3(title: str) -> str:
     return title.replace("&quot;", '"').replace("&amp;", "&").strip(" ").strip('"')
 
 
-def fits_d3(title: str) -> bool:
-    """Tell whether D3 keeps a mended title: 2 characters and more, at most 20 words.
+def is_d3_title(title: str) -> bool:
+    """Whether D3 keeps a cleaned title: at least 2 characters, at most 20 words.
 
-    Words are what single spaces separate, so two spaces make an empty word that counts.
+    Words are separated by single spaces, so two spaces make an empty word that counts.
     """
-    return D3_MARKUP not in title and len(title) > 1 and len(title.split(" ")) <= D3_LONGEST
+    return D3_MARKUP not in title and len(title) > 1 and len(title.split(" ")) <= D3_MAX_WORDS
 
 
-def mended(title: str) -> str:
-    """Undo HTML entities, doubly escaped ones too, and collapse white space.
+def clean_title(title: str) -> str:
+    """Resolve HTML entities, doubly escaped ones too, and collapse white space.
 
     Example:
-        >>> mended("Rhythm &amp;amp;  Blues&nbsp;&#8482;")
+        >>> clean_title("Rhythm &amp;amp;  Blues&nbsp;&#8482;")
         'Rhythm & Blues ™'
     """
     while (plain := html.unescape(title)) != title:
@@ -87,35 +84,19 @@ def mended(title: str) -> str:
     return " ".join(title.split())
 
 
-def fits(title: str) -> bool:
-    """Tell whether a mended title is a title: neither empty, nor markup, nor script text."""
+def is_title(title: str) -> bool:
+    """Whether a cleaned title is usable: neither empty, nor markup, nor script text."""
     return bool(title) and not _MARKUP.search(title) and not _SCRIPT.search(title)
 
 
-def _unchanged(title: str) -> str:
-    return title
+def _select_last_if_all_valid(titles: Sequence[str]) -> str:
+    """D3: one invalid line removes an item, whatever its position; else the last line counts."""
+    return titles[-1] if all(map(is_d3_title, titles)) else ""
 
 
-def _first(titles: Sequence[str]) -> str:
-    return titles[0]
-
-
-def _first_fitting(titles: Sequence[str]) -> str:
-    return next(filter(fits, titles), "")
-
-
-def _last_if_all_fit(titles: Sequence[str]) -> str:
-    """D3: one bad line removes an id, wherever it stands; of good ones the last is taken."""
-    return titles[-1] if all(map(fits_d3, titles)) else ""
-
-
-_MENDERS: Mapping[str, Callable[[str], str]] = {
-    "keep": _unchanged,
-    "d3": mended_d3,
-    "clean": mended,
-}
-_CHOICES: Mapping[str, Callable[[Sequence[str]], str]] = {
-    "keep": _first,
-    "d3": _last_if_all_fit,
-    "clean": _first_fitting,
+# By profile: how a title is cleaned, and which of the titles of one item is selected.
+_PROFILES: Mapping[str, tuple[Callable[[str], str], Callable[[Sequence[str]], str]]] = {
+    "keep": (str, itemgetter(0)),
+    "d3": (clean_d3_title, _select_last_if_all_valid),
+    "clean": (clean_title, lambda titles: next(filter(is_title, titles), "")),
 }

@@ -1,4 +1,4 @@
-"""Samples as arrays: who, what was seen before, what came next."""
+"""Samples as arrays: user, history and target; and the interactions that samples cover."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Windows:
     """N samples of one split.
 
     Attributes:
-        users: User positions, shape (N,).
-        histories: Item positions in time order, shape (N, H), padded on the right with -1.
-        targets: The item that came next, shape (N,); -1 where it is not in the catalog.
+        users: User indices, shape (N,).
+        histories: Item indices in time order, shape (N, H), padded on the right with -1.
+        targets: The next item, shape (N,); -1 where it is not in the catalog.
     """
 
     users: NDArray[np.int32]
@@ -26,3 +26,22 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def find_covered_interactions(
+    start: NDArray[np.int64], target: NDArray[np.int64], num_interactions: int
+) -> NDArray[np.int64]:
+    """Return the interactions inside any of the windows or targeted by them, each once.
+
+    Args:
+        start: First interaction of each window, shape (N,).
+        target: Target of each window, shape (N,).
+        num_interactions: L.
+
+    Returns:
+        Indices of interactions, ascending.
+    """
+    depth = np.zeros(num_interactions + 1, dtype=np.int64)
+    np.add.at(depth, start, 1)
+    np.add.at(depth, target + 1, -1)
+    return np.flatnonzero(np.cumsum(depth[:-1]) > 0)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from bench.config.search_path import user_folders
 from bench.errors import BenchError, unknown
-from bench.hashing import Plain
 from bench.metrics.metric import Metric
 
 FOLDER = "metrics"
@@ -76,16 +75,9 @@ def load_plugins(built_in: Iterable[str]) -> Mapping[str, Metric]:
     return metrics
 
 
-def plugin_arguments(metrics: Mapping[str, Metric]) -> tuple[dict[str, Plain], tuple[str, ...]]:
-    """Return what a stage that computes plug-in metrics needs; nothing where there are none.
-
-    Returns:
-        Its arguments, and the references "metrics/module:METRIC" in them, whose code is keyed.
-    """
-    if not metrics:
-        return {}, ()
-    references = tuple(f"{FOLDER}/{module}:{ATTRIBUTE}" for module in metrics)
-    return {"plugins": list(references)}, references
+def plugin_references(metrics: Mapping[str, Metric]) -> tuple[str, ...]:
+    """Return the references "metrics/module:METRIC" of plug-in metrics, whose code is keyed."""
+    return tuple(f"{FOLDER}/{module}:{ATTRIBUTE}" for module in metrics)
 
 
 @cache

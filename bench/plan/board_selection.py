@@ -12,7 +12,7 @@ from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.config.request import RunRequest
 from bench.config.toml import check_card, parse_override
-from bench.data.user_files import choose, parse_files
+from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import DEFAULT_METRICS
 from bench.plan.trials import Board, Trial, all_ks, board_trials
@@ -83,7 +83,9 @@ def _store_user_files(texts: Sequence[str], boards: Sequence[Board]) -> dict[str
     names = list(dict.fromkeys(name for board in boards for name in board.card.datasets))
     paths = parse_files(texts, names)
     return {
-        name: choose(files, plugins.dataset_card(name)) for name, files in paths.items() if files
+        name: link_files(files, plugins.dataset_card(name))
+        for name, files in paths.items()
+        if files
     }
 
 

@@ -34,14 +34,15 @@ ENTRY = "run"
 EFFECTS = ""  # name of a module's statements that define no name
 WHOLE = "*"  # name of a module that is used as a value, with all its definitions
 
-# These read text, find files and raise errors. What they return to a stage is in its arguments, and
+# These plan, read text, find files and raise errors. What a stage sees of it is in its config, and
 # a new sentence in an error message must not cost anybody a week of GPU time.
 PLUMBING = (
     "bench.errors",
     "bench.config",
-    "bench.data.archives",
+    "bench.data.sources",
     "bench.data.assets",
     "bench.data.encoders",
+    "bench.plan",
     "bench.metrics.plugins",
 )
 

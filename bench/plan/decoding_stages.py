@@ -1,74 +1,79 @@
-"""Stages of language models that decode inside the catalog."""
+"""Stages of language models that decode titles of the catalog only."""
 
 from __future__ import annotations
 
-from bench.hashing import Plain
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bench.errors import BenchError
+from bench.plan.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, plan_field
 from bench.plan.item_stages import DEPTH
-from bench.plan.policy import as_policy, model_stage
+from bench.plan.policy import ModelConfig, as_policy, model_stage
 from bench.plan.stage import Stage
 from bench.plan.types import Model, Policy, Rows
 
 
-def decode(
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig(ModelConfig):
+    """Config of `beam_search_rank`."""
+
+    num_beams: PositiveInt = 10
+    """Prefixes that are extended at each step, and items per list."""
+    max_num_beams: PositiveInt | None = None
+    """A list that a wider search might change is searched again with twice the beams, up to this
+    many; None for a single search, as in the papers."""
+    search: Literal["beam", "exhaustive"] = "beam"
+    """"exhaustive" scores every title; then `num_beams` is the number of items per list only."""
+    length_penalty: NonNegativeFloat = 0.0
+    """A title's score is divided by its number of tokens to this power: 0 for sums of
+    log-probabilities (D3), 1 for means (BIGRec)."""
+    temperature: PositiveFloat = 1.0
+    """Logits are divided by it."""
+    depth: PositiveInt = DEPTH
+    """Number of ranks to store; ranks after the items that the search returns are empty."""
+    model_weight: Fraction = plan_field(1.0)
+    """Weight of the language model in the mixture with SASRec (D3); 1 for the model alone."""
+    igd_alpha: Fraction = plan_field(0.0)
+    """How much tokens with a high information gain are favored (IGD)."""
+    entropy: Literal["partial", "conditional"] = plan_field("partial")
+    """Entropy of the information gain: as in IGD's program, or conditional on the prefix."""
+    prior: Literal["popularity", "uniform"] = plan_field("popularity")
+    """Probabilities of the titles in that entropy."""
+    trained_only: bool = plan_field(False)
+    """Whether only training targets can be recommended (IGD); otherwise the whole catalog (D3)."""
+
+
+def beam_search_rank(
     start: Model | Policy,
     cases: Rows,
     train: Rows,
+    config: DecodingConfig,
     *,
-    length_penalty: float,
-    beams: int = 10,
-    widest: int | None = None,
-    exact: str = "beam",
-    temperature: float = 1.0,
     oracle: Stage | None = None,
-    assistant: float = 1.0,
-    igd_alpha: float = 0.0,
-    entropy: str = "partial",
-    prior: str = "popularity",
-    trained_only: bool = False,
-    eos: bool = True,
-    depth: int = DEPTH,
 ) -> Stage:
-    """Rank the titles that a policy finds likeliest among those of the catalog.
+    """Rank the catalog's titles by their probability under a policy, by constrained beam search.
 
     Args:
         start: The policy, or the untuned model.
-        cases: Whose histories are the prompts.
-        train: Whose targets are counted as the items' popularity.
-        length_penalty: A title's score is divided by its number of tokens to this power: 0 for sums
-            (D3), 1 for means (BIGRec's decoding).
-        beams: Prefixes that go on at each step, and items of a list.
-        widest: A list that a wider search might change is searched for again with twice the beams,
-            up to this many; None for a single search, as the papers have it.
-        exact: "beam", or "all" to score every title instead of searching; then `beams` is the items
-            of a list alone.
-        temperature: Logits are divided by it.
-        oracle: A trained SASRec that assists (D3).
-        assistant: The policy's weight beside it, from 0 to 1; 1 is the policy alone.
-        igd_alpha: How much tokens that tell more are favored, from 0 to 1 (IGD).
-        entropy: "partial" as in IGD's program, or "conditional" on the prefix.
-        prior: Probability of the titles in it: "popularity" or "uniform".
-        trained_only: Whether only targets of `train` can be recommended (IGD); else the whole
-            catalog (D3).
-        eos: Whether the policy ends its responses with the end-of-sequence token.
-        depth: Places of the ranking; those after the found items are empty.
+        cases: Test cases, whose histories are the prompts.
+        train: Training rows, whose target counts are the items' popularity.
+        config: How to search, and what guides the search.
+        oracle: A trained SASRec, for a `model_weight` below 1.
+
+    Raises:
+        BenchError: The beams exclude each other.
     """
-    assert oracle is not None or assistant == 1, "without an assistant the policy is alone"
-    args: dict[str, Plain] = {
-        "beams": beams,
-        "widest": beams if widest is None else widest,
-        "exact": exact,
-        "length_penalty": length_penalty,
-        "temperature": temperature,
-        "assistant": assistant,
-        "igd_alpha": igd_alpha,
-        "entropy": entropy,
-        "prior": prior,
-        "trained_only": trained_only,
-        "eos": eos,
-        "depth": depth,
-    }
+    assert oracle is not None or config.model_weight == 1, "a mixture needs SASRec"
+    if config.search == "exhaustive" and config.max_num_beams is not None:
+        raise BenchError("An exhaustive search widens no beams.", "Leave out max_num_beams.")
+    policy = as_policy(start)
     inputs = {"data": cases.data, "cases": cases.stage, "train": train.stage}
-    # A policy alone needs no assistant's training.
-    if oracle is not None and assistant < 1:
+    # The policy alone needs no SASRec, and then none is trained.
+    if oracle is not None and config.model_weight < 1:
         inputs["oracle"] = oracle
-    return model_stage(as_policy(start), "decode", args, inputs, cases.nouns)
+    config = replace(
+        config,
+        max_num_beams=config.max_num_beams or config.num_beams,
+        append_eos=policy.append_eos,
+    )
+    return model_stage("decode", policy, config, inputs, nouns=cases.nouns)

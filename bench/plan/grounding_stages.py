@@ -1,69 +1,103 @@
-"""Stages that find the items nearest to what was written."""
+"""Stages that find the items nearest to generated titles."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
 from bench.data.encoders import encoder_checksums
-from bench.hashing import Plain
+from bench.errors import BenchError
+from bench.plan.config import Config, NonNegativeFloat, PositiveInt, plan_field
 from bench.plan.item_stages import DEPTH
-from bench.plan.policy import model_stage
+from bench.plan.policy import ModelConfig, model_stage
 from bench.plan.stage import Stage
-from bench.plan.types import Model, Policy, Rows
+from bench.plan.types import Model, Rows
 
 BACKBONE = "backbone"
-"""In place of a sentence encoder: the hidden states of the untuned backbone (BIGRec's program)."""
+"""Instead of a sentence encoder: hidden states of the untuned backbone (BIGRec's program)."""
 
 
-def embed(data: Stage, *, encoder: str) -> Stage:
-    """Encode all titles of the catalog with a sentence encoder."""
-    args: dict[str, Plain] = {"encoder": encoder, "encoder_checksums": encoder_checksums(encoder)}
-    return Stage(kind="embed", args=args, inputs={"data": data})
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig(Config):
+    """Config of `embed_titles`."""
+
+    encoder: str
+    """Name of a sentence encoder, see `bench list encoders`."""
+    encoder_checksums: Mapping[str, str] = plan_field(default_factory=dict)
+    """Checksums of the encoder's files."""
 
 
-def hidden(model: Model, cases: Rows, generated: Stage | None = None) -> Stage:
-    """Encode by the untuned backbone: what was written for the cases, or all titles."""
+def embed_titles(data: Stage, encoder: str) -> Stage:
+    """Embed all titles of the catalog with a sentence encoder."""
+    config = EmbedConfig(encoder=encoder, encoder_checksums=encoder_checksums(encoder))
+    return Stage(kind="embed", config=config, inputs={"data": data})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenConfig(ModelConfig):
+    """Config of `hidden_states`."""
+
+
+def hidden_states(model: Model, cases: Rows, generated: Stage | None = None) -> Stage:
+    """Embed generated texts, or all titles of the catalog, by the untuned backbone."""
     inputs = {"data": cases.data}
     if generated is not None:
         inputs |= {"cases": cases.stage, "generated": generated}
-    return model_stage(Policy(model=model), "hidden", {}, inputs, cases.nouns)
+    return model_stage("hidden", model, HiddenConfig(), inputs, nouns=cases.nouns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundingConfig(Config):
+    """Config of `ground`."""
+
+    encoder: str = "all-minilm-l6-v2"
+    """Sentence encoder that grounds titles (`bench list encoders`), or "backbone" for the hidden
+    states of the untuned backbone, as in BIGRec's program."""
+    gamma: NonNegativeFloat = 0.0
+    """How much the distances of preferred items shrink (BIGRec); 0 for not at all."""
+    depth: PositiveInt = DEPTH
+    """Number of ranks to store."""
+    encoder_checksums: Mapping[str, str] = plan_field(default_factory=dict)
+    """Checksums of the encoder's files."""
 
 
 def ground(
     generated: Stage,
     cases: Rows,
+    config: GroundingConfig,
     *,
-    encoder: str,
-    model: Model | None = None,
-    gamma: float = 0.0,
+    model: Model,
     train: Rows | None = None,
     oracle: Stage | None = None,
-    depth: int = DEPTH,
 ) -> Stage:
-    """Rank the catalog by nearness to what was written for each case.
+    """Rank the catalog by the distance of each title to the generated text.
 
     Args:
-        generated: The written texts.
-        cases: What they were written for.
-        encoder: A sentence encoder (SPRec's scorer), or `BACKBONE` (BIGRec's).
-        model: Whose backbone that is.
-        gamma: How much preferred items are drawn nearer, from 0, which draws none (BIGRec).
-        train: Rows whose targets' counts say how much an item is preferred.
-        oracle: Or a trained SASRec, whose scores say it for each case.
-        depth: Places of the ranking.
+        generated: The generated texts.
+        cases: The test cases that they were generated for.
+        config: Encoder and adjustment.
+        model: Whose backbone embeds titles if the encoder is "backbone".
+        train: Rows whose target counts tell which items are preferred, for `gamma`.
+        oracle: A trained SASRec whose scores tell it instead, per test case.
+
+    Raises:
+        BenchError: `gamma` is set, and nothing tells which items are preferred.
     """
-    args: dict[str, Plain] = {"encoder": encoder, "depth": depth}
     inputs = {"data": cases.data, "cases": cases.stage, "generated": generated}
-    if encoder == BACKBONE:
-        assert model is not None, "hidden states are of some model"
-        inputs["vectors"] = hidden(model, cases)
-        inputs["written"] = hidden(model, cases, generated)
+    if config.encoder == BACKBONE:
+        inputs["vectors"] = hidden_states(model, cases)
+        inputs["text_vectors"] = hidden_states(model, cases, generated)
     else:
-        args["encoder_checksums"] = encoder_checksums(encoder)
-        inputs["vectors"] = embed(cases.data, encoder=encoder)
-    if gamma:
-        assert (train is None) != (oracle is None), "one of them says what is preferred"
-        args["gamma"] = gamma
+        config = replace(config, encoder_checksums=encoder_checksums(config.encoder))
+        inputs["vectors"] = embed_titles(cases.data, config.encoder)
+    if config.gamma:
+        if (train is None) == (oracle is None):
+            raise BenchError(
+                "grounding.gamma needs either training rows or a trained SASRec.",
+                "This method has neither: set it to 0.",
+            )
         if train is not None:
             inputs["train"] = train.stage
         if oracle is not None:
             inputs["oracle"] = oracle
-    return Stage(kind="ground", args=args, inputs=inputs)
+    return Stage(kind="ground", config=config, inputs=inputs)

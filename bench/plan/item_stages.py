@@ -3,42 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from bench.hashing import Plain
-from bench.metrics.plugins import plugin_arguments
+from bench.metrics.plugins import plugin_references
 from bench.metrics.registry import plugin_metrics
+from bench.plan.config import Config, PositiveInt, function_field
 from bench.plan.stage import Stage
 from bench.plan.types import ITEMS, Nouns, Rows
 
 DEPTH = 100
-"""Places of a ranking that are kept: metrics at any k up to this need no second ranking."""
+"""Ranks that are stored: metrics at any k up to this need no second ranking."""
 
 
-def prepare(*, name: str, card: Mapping[str, Plain], checksums: Mapping[str, Plain]) -> Stage:
-    """Read, filter and split a data set; arguments are what decides the prepared data."""
-    return Stage(kind="prepare", args={"name": name, "card": card, "checksums": checksums})
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig(Config):
+    """Config of `prepare_data`: everything that decides the prepared data."""
+
+    name: str
+    """Name of the data set's card."""
+    card: Mapping[str, Any]
+    """The card's `preparation()`."""
+    checksums: Mapping[str, str | None]
+    """sha256 of the raw files by role; None where neither the card nor a local file tells it."""
 
 
-def draw(
-    data: Stage,
-    *,
-    split: str,
-    num: int | None,
-    seed: int,
-    strict: bool = False,
-    nouns: Nouns = ITEMS,
-) -> Rows:
-    """Draw at most `num` samples of a split without replacement; None takes them all."""
-    args: dict[str, Plain] = {"split": split, "num": num, "seed": seed, "strict": strict}
-    return Rows(data=data, stage=Stage(kind="draw", args=args, inputs={"data": data}), nouns=nouns)
+def prepare_data(config: PrepareConfig) -> Stage:
+    """Read, filter and split a data set."""
+    return Stage(kind="prepare", config=config)
 
 
-def sample(rows: Rows, num: int, *, seed: int) -> Rows:
-    """Draw at most `num` of some rows without replacement, in the order drawn.
+@dataclass(frozen=True, kw_only=True)
+class DrawConfig(Config):
+    """Config of `draw_rows`."""
 
-    A smaller number with the same seed gives the first rows of the larger draw.
+    split: Literal["train", "valid", "test"]
+    """Split to draw from."""
+    num: PositiveInt | None
+    """Maximum number of samples; None takes all."""
+    seed: int
+    """Decides which ones."""
+    strict: bool = False
+    """Whether a split with fewer samples is refused."""
+
+
+def draw_rows(data: Stage, config: DrawConfig, *, nouns: Nouns = ITEMS) -> Rows:
+    """Draw samples of a split without replacement."""
+    return Rows(
+        data=data, stage=Stage(kind="draw", config=config, inputs={"data": data}), nouns=nouns
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(Config):
+    """Config of `sample_rows`."""
+
+    num: PositiveInt
+    """Maximum number of rows."""
+    seed: int
+    """Decides which ones, and their order."""
+
+
+def sample_rows(rows: Rows, num: int, *, seed: int) -> Rows:
+    """Draw at most `num` of some rows without replacement, in random order.
+
+    A smaller number with the same seed gives the first rows of the larger sample.
     """
-    stage = Stage(kind="sample", args={"num": num, "seed": seed}, inputs={"rows": rows.stage})
+    config = SampleConfig(num=num, seed=seed)
+    stage = Stage(kind="sample", config=config, inputs={"rows": rows.stage})
     return Rows(data=rows.data, stage=stage, nouns=rows.nouns)
 
 
@@ -149,12 +182,20 @@ def rank(
     return Stage(kind="rank", args=args, inputs=inputs, functions=(scorer,))
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Config):
+    """Config of `evaluate`."""
+
+    ks: tuple[PositiveInt, ...]
+    """Cut-offs at which every metric is computed."""
+    plugins: tuple[str, ...] = function_field((), setting=False)
+    """References to plug-in metrics."""
+
+
 def evaluate(ranking: Stage, cases: Rows, *, ks: Sequence[int]) -> Stage:
-    """Compute every metric at every k of a ranking, with its per-case values."""
-    args, functions = plugin_arguments(plugin_metrics())
+    """Compute every metric of a ranking at every k, and its value per test case."""
     return Stage(
         kind="evaluate",
-        args={"ks": list(ks), **args},
+        config=EvaluateConfig(ks=tuple(ks), plugins=plugin_references(plugin_metrics())),
         inputs={"data": cases.data, "cases": cases.stage, "ranking": ranking},
-        functions=functions,
     )

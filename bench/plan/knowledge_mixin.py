@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.plan.knowledge_stages import answers, questions, responses, text_vectors
-from bench.plan.language_mixins import needed
+from bench.plan.knowledge_stages import questions, responses, text_vectors
+from bench.plan.language_stages import GenerationConfig, generate
+from bench.plan.policy import require_model
 from bench.plan.rerank_mixin import Reranked, listed, one_of
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Lists, Model, Policy
@@ -113,8 +114,8 @@ class Knowing(Reranked):
 
     def asked(self, model: Model | None) -> Model:
         """Return the model with the context that questions and answers need."""
-        found = needed(model)
-        return replace(found, context=self.answer_context or found.context)
+        model = require_model(model)
+        return replace(model, context=self.answer_context or model.context)
 
     def answered(
         self, policy: Model | Policy, lists: Lists, *, seed: int, num: int = 1, parts: Any = ALL
@@ -124,16 +125,14 @@ class Knowing(Reranked):
         return prompts, self._written(policy, prompts, seed=seed, num=num)
 
     def _written(self, policy: Model | Policy, prompts: Stage, *, seed: int, num: int) -> Stage:
-        return answers(
-            policy,
-            prompts,
+        config = GenerationConfig(
             max_new_tokens=self.answer_tokens,
             temperature=self.answer_temperature,
             top_k=self.answer_top_k,
             top_p=self.answer_top_p,
-            num=num,
-            seed=seed,
+            num_return_sequences=num,
         )
+        return generate(policy, prompts, config, seed=seed)
 
     def read(self, lists: Lists, prompts: Stage, written: Stage, *, about: str) -> Stage:
         """Encode answers."""

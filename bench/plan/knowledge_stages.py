@@ -10,9 +10,8 @@ from typing import Any
 from bench.data.encoders import encoder_checksums
 from bench.errors import BenchError
 from bench.hashing import Plain, checksum
-from bench.plan.policy import as_policy, model_stage, trained
 from bench.plan.stage import Stage
-from bench.plan.types import ITEMS, Lists, Model, Policy
+from bench.plan.types import Lists
 
 
 def questions(lists: Lists, *, about: str, parts: Sequence[str]) -> Stage:
@@ -30,41 +29,6 @@ def questions(lists: Lists, *, about: str, parts: Sequence[str]) -> Stage:
         "titles": lists.titles,
     }
     return Stage(kind="questions", args=args, inputs={"lists": lists.stage})
-
-
-def answers(
-    start: Model | Policy,
-    prompts: Stage,
-    *,
-    max_new_tokens: int,
-    temperature: float,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    num: int = 1,
-    seed: int = 0,
-) -> Stage:
-    """Let a policy answer questions in free words.
-
-    Args:
-        start: The policy, or the untuned model.
-        prompts: The questions.
-        max_new_tokens: Most tokens of an answer.
-        temperature: 0 takes the likeliest token; then nothing else below plays a part.
-        top_k: Only so many of the likeliest tokens are drawn from; 0 for all.
-        top_p: Of these only the likeliest that together have this probability.
-        num: Answers to a question; more than one are drawn.
-        seed: Decides what is drawn.
-    """
-    drawn = temperature > 0
-    args: dict[str, Plain] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_k": top_k if drawn else 0,
-        "top_p": top_p if drawn else 1.0,
-        "num": num,
-        "seed": seed if drawn else 0,
-    }
-    return model_stage(as_policy(start), "answers", args, {"prompts": prompts}, ITEMS)
 
 
 def responses(
@@ -221,49 +185,3 @@ def reward_pairs(
     if silent_share is not None:
         args["silent_share"] = silent_share
     return Stage(kind="reward_pairs", args=args, inputs=inputs)
-
-
-def answer_preference(
-    start: Model | Policy,
-    prompts: Stage,
-    pairs: Stage,
-    *,
-    beta: float,
-    epochs: int,
-    learning_rate: float,
-    batch: int,
-    seed: int,
-    warmup: int = 0,
-    reference: Model | Policy | None = None,
-) -> Policy:
-    """Optimize preferences between answers by DPO.
-
-    Args:
-        start: Where it starts; also the reference, unless another is given.
-        prompts: The questions.
-        pairs: Chosen and rejected answers, of `reward_pairs`.
-        beta: Strength of the pull to the reference, above 0.
-        epochs: Passes over the pairs.
-        learning_rate: Of AdamW, falling linearly to 0.
-        batch: Pairs of one optimizer step.
-        seed: Decides the order, and a new adapter's first weights.
-        warmup: Steps of linear warm-up; never more than a tenth of all steps.
-        reference: Policy of the reference log-probabilities.
-    """
-    policy = as_policy(start)
-    given = None if reference is None else as_policy(reference)
-    args: dict[str, Plain] = {
-        "beta": beta,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch": batch,
-        "warmup": warmup,
-        "seed": seed,
-        "reference_is": "start",
-    }
-    inputs = {"prompts": prompts, "pairs": pairs}
-    if given is not None and given != policy:
-        args["reference_is"] = "given" if given.weights else "backbone"
-        if given.weights is not None:
-            inputs["reference"] = given.weights
-    return trained(policy, "answer_preference", args, inputs, ITEMS, ())

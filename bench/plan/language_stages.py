@@ -1,217 +1,190 @@
-"""Stages of language models: train, prefer, generate."""
+"""Stages that fine-tune language models and generate text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from bench.data.encoders import encoder_checksums
-from bench.hashing import Plain
-from bench.plan.grounding_stages import embed
-from bench.plan.policy import as_policy, model_stage, trained
+from bench.errors import BenchError
+from bench.plan.config import (
+    FunctionReference,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    function_field,
+    plan_field,
+)
+from bench.plan.grounding_stages import GroundingConfig, ground
+from bench.plan.policy import ModelConfig, as_policy, model_stage
 from bench.plan.stage import Stage
-from bench.plan.types import Model, Pairs, Policy, Rows
+from bench.plan.types import Data, Model, Policy, Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(ModelConfig):
+    """Config of a stage that trains a language model: AdamW, linear warm-up, linear decay to 0."""
+
+    num_train_epochs: PositiveInt = 1
+    """Passes over the training rows."""
+    learning_rate: PositiveFloat = 2e-5
+    """Peak learning rate."""
+    batch_size: PositiveInt = 8
+    """Rows per optimizer step, on all devices and micro-batches together."""
+    warmup_steps: NonNegativeInt = 20
+    """Steps of linear warm-up; never more than a tenth of all steps."""
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of transformers' TrainingArguments, for example {weight_decay = 0.01}."""
+    seed: int = plan_field(0)
+    """Decides the order of rows, dropout and the initial weights of a new adapter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig(TrainingConfig):
+    """Config of `sft`. Defaults are SPRec's (Gao et al., WWW 2025), with the loss on responses."""
+
+    num_train_epochs: PositiveInt = 4
+    """Passes over the training rows; the maximum where `early_stopping_patience` is set."""
+    learning_rate: PositiveFloat = 3e-4
+    """Peak learning rate."""
+    batch_size: PositiveInt = 16
+    """Rows per optimizer step, on all devices and micro-batches together."""
+    early_stopping_patience: NonNegativeInt = 0
+    """Epochs without a lower validation loss after which training stops and the best epoch's
+    weights are restored; 0 trains all epochs and keeps the last weights."""
+    completion_only_loss: bool = True
+    """Whether the loss covers the responses only; otherwise prompt and response."""
+    append_eos: bool = True
+    """Whether responses end with the end-of-sequence token."""
+    weighting: FunctionReference | Literal[""] = function_field("", setting=False)
+    """Function that weights the response tokens, see `bench.stages.sft`; empty for weight 1."""
+    weighting_arguments: Mapping[str, Any] = plan_field(default_factory=dict)
+    """Keyword arguments of `weighting`."""
+    mean_over: Literal["tokens", "rows", "micro-batch"] = plan_field("tokens")
+    """What the loss is averaged over, see `bench.models.lm.train.token_loss.coefficients`."""
+    counterfactual_weight: NonNegativeFloat = plan_field(0.0)
+    """Weight of CFT's second loss, on the logits minus those of the prompt without history."""
 
 
 def sft(
     start: Model | Policy,
     rows: Rows,
+    config: SFTConfig,
     *,
-    epochs: int,
-    learning_rate: float,
-    batch: int,
     seed: int,
-    warmup: int = 20,
     valid: Rows | None = None,
-    patience: int = 0,
-    loss_on: str = "response",
-    eos: bool = True,
-    weights: str = "",
-    weight_settings: Mapping[str, Plain] | None = None,
-    mean_over: str = "tokens",
-    counterfactual: float = 0.0,
 ) -> Policy:
-    """Fine-tune on prompt and target title of every row.
+    """Fine-tune on the prompt and the target title of every row.
 
     Args:
-        start: Where it starts: the untuned model, or a policy.
+        start: The untuned model, or the policy that training continues from.
         rows: Training rows.
-        epochs: Passes over the rows; at most so many where `patience` may end them earlier.
-        learning_rate: Of AdamW, falling linearly to 0 after the warm-up.
-        batch: Rows of one optimizer step.
-        seed: Decides order, dropout and a new adapter's first weights.
-        warmup: Steps of linear warm-up; never more than a tenth of all steps.
-        valid: Rows whose loss `patience` watches.
-        patience: Epochs without a lower validation loss before it stops and the best epoch's
-            weights are kept; 0 trains every epoch and keeps the last.
-        loss_on: "response", or "sequence" for the loss on the prompt, too (SPRec's program).
-        eos: Whether the response ends in the end-of-sequence token.
-        weights: "module:function" that weights the tokens of the responses, see
-            `bench.stages.sft`; nothing for weight 1 everywhere.
-        weight_settings: Its keyword arguments.
-        mean_over: "tokens" for the weighted mean over all supervised tokens of a step (IGD, CFT),
-            "rows" for the mean over rows of a row's weighted mean (RW as intended), "micro-batch"
-            for what RW's program computes, in fours.
-        counterfactual: Weight of CFT's second loss, on the logits minus those without history.
+        config: Hyper-parameters.
+        seed: Decides order, dropout and the initial weights of a new adapter.
+        valid: Validation rows, required for early stopping and unused otherwise.
+
+    Raises:
+        BenchError: Early stopping has no validation rows.
     """
-    policy = as_policy(start)
-    assert (valid is None) == (patience == 0), "patience goes with validation rows"
-    args: dict[str, Plain] = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch": batch,
-        "warmup": warmup,
-        "patience": patience,
-        "loss_on": loss_on,
-        "eos": eos,
-        "weights": weights,
-        "weight_settings": dict(weight_settings or {}),
-        "mean_over": mean_over,
-        "counterfactual": counterfactual,
-        "seed": seed,
-    }
     inputs = {"data": rows.data, "rows": rows.stage}
-    if valid is not None:
+    if config.early_stopping_patience:
+        if valid is None:
+            raise BenchError(
+                "early_stopping_patience needs validation rows, and this step has none.",
+                "Set it to 0.",
+            )
         inputs["valid"] = valid.stage
-    functions = (weights,) if weights else ()
-    return trained(policy, "sft", args, inputs, rows.nouns, functions)
+    config = replace(config, seed=seed)
+    stage = model_stage("sft", start, config, inputs, nouns=rows.nouns)
+    return Policy(model=as_policy(start).model, weights=stage, append_eos=config.append_eos)
 
 
-def pairs(
-    rows: Rows,
-    *,
-    seed: int,
-    take: int | None = None,
-    generated: Stage | None = None,
-    negatives: str = "generated",
-    num: int = 1,
-    random_share: float = 0.0,
-    grounded: str = "",
-    oracle: Stage | None = None,
-    smooth: bool = False,
-) -> Pairs:
-    """Put preference pairs together: the target chosen, one or more responses rejected.
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig(ModelConfig):
+    """Config of `generate`, with the names of transformers' GenerationConfig."""
 
-    Args:
-        rows: Rows in the order they are tried.
-        seed: Decides random items and the order.
-        take: How many pairs are kept, see `bench.stages.pairs` for which; None keeps all.
-        generated: What a policy wrote for the same rows, for negatives "generated".
-        negatives: "generated"; or items: "random" uniformly, "popular" in proportion to their
-            training counts, "similar" to the history by title (RosePO).
-        num: Rejected responses of each pair, K.
-        random_share: Share of the rows, from 0 to 1, whose generated negatives are replaced by
-            random items (SPRec's Fig. 5); 1 needs nothing generated.
-        grounded: Name of an encoder: generated texts are replaced by the nearest item's title.
-            "similar" needs it, too.
-        oracle: A trained SASRec, for `smooth`.
-        smooth: Note for each pair the oracle's probability that the rejected item is preferred.
-    """
-    args: dict[str, Plain] = {
-        "take": take,
-        "seed": seed,
-        "negatives": negatives,
-        "num": num,
-        "random_share": random_share,
-        "smooth": smooth,
-    }
-    inputs = {"data": rows.data, "rows": rows.stage}
-    if generated is not None:
-        inputs["generated"] = generated
-    if oracle is not None:
-        inputs["oracle"] = oracle
-    if grounded:
-        args |= {"encoder": grounded, "encoder_checksums": encoder_checksums(grounded)}
-        inputs["vectors"] = embed(rows.data, encoder=grounded)
-    stage = Stage(kind="pairs", args=args, inputs=inputs)
-    return Pairs(data=rows.data, stage=stage, nouns=rows.nouns)
+    max_new_tokens: PositiveInt = 32
+    """Maximum number of tokens per text."""
+    temperature: NonNegativeFloat = 0.0
+    """0 takes the most probable token; above 0 tokens are sampled."""
+    top_k: NonNegativeInt = 0
+    """Number of most probable tokens that are sampled from; 0 for all."""
+    top_p: PositiveFloat = 1.0
+    """Cumulative probability of the most probable tokens that are sampled from, at most 1."""
+    num_beams: PositiveInt = 1
+    """Beams of the beam search; 1 for none."""
+    num_return_sequences: PositiveInt = 1
+    """Texts per prompt: at most `num_beams`, or any number where they are sampled."""
+    seed: int = plan_field(0)
+    """Decides what is sampled."""
 
-
-def preference(
-    start: Policy,
-    pairs: Pairs,
-    *,
-    loss: str = "dpo",
-    loss_settings: Mapping[str, Plain] | None = None,
-    beta: float,
-    epochs: int,
-    learning_rate: float,
-    batch: int,
-    seed: int,
-    warmup: int = 20,
-    reference: Policy | None = None,
-    prompt: str = "wrapped",
-    eos: bool = True,
-) -> Policy:
-    """Optimize preferences against a reference: DPO and its kin, dropout off.
-
-    Args:
-        start: Where it starts; also the reference, unless another is given.
-        pairs: Chosen and rejected responses.
-        loss: "dpo", "sdpo", "dmpo", "dmpo-sum" or "rosepo", see
-            `bench.models.lm.train.preference_losses`; or "module:function" of a method's own module
-            with the same signature.
-        loss_settings: Further keyword arguments of the loss.
-        beta: Strength of the pull to the reference, above 0.
-        epochs: Passes over the pairs.
-        learning_rate: Of AdamW, falling linearly to 0 after the warm-up.
-        batch: Pairs of one optimizer step.
-        seed: Decides the order.
-        warmup: Steps of linear warm-up; never more than a tenth of all steps.
-        reference: Policy of the reference log-probabilities, which are computed once.
-        prompt: "wrapped" as everywhere, or "bare" without markers (SPRec's program).
-        eos: Whether responses end in the end-of-sequence token.
-    """
-    own = ":" in loss
-    args: dict[str, Plain] = {
-        "loss": loss,
-        "loss_settings": dict(loss_settings or {}),
-        "beta": beta,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch": batch,
-        "warmup": warmup,
-        "prompt": prompt,
-        "eos": eos,
-        "seed": seed,
-        "reference_is": "start",
-    }
-    inputs = {"data": pairs.data, "pairs": pairs.stage}
-    if reference is not None and reference != start:
-        args["reference_is"] = "given" if reference.weights else "backbone"
-        if reference.weights is not None:
-            inputs["reference"] = reference.weights
-    functions = (loss,) if own else ()
-    return trained(start, "preference", args, inputs, pairs.nouns, functions)
+    def __post_init__(self) -> None:
+        """Refuse values that exclude each other."""
+        super().__post_init__()
+        if self.top_p > 1:
+            raise BenchError(f"top_p is {self.top_p}, and probabilities end at 1.")
+        if self.temperature and self.num_beams > 1:
+            raise BenchError(
+                "A beam search samples nothing, so it takes no temperature.",
+                "Set the temperature to 0 or num_beams to 1.",
+            )
+        if not self.temperature and self.num_return_sequences > self.num_beams:
+            raise BenchError(
+                f"A search with {self.num_beams} beams cannot return "
+                f"{self.num_return_sequences} texts.",
+                f"Set num_beams to {self.num_return_sequences} or more, or a temperature above 0.",
+            )
 
 
 def generate(
     start: Model | Policy,
-    rows: Rows,
+    prompts: Rows | Stage,
+    config: GenerationConfig,
     *,
-    max_new_tokens: int = 32,
-    temperature: float = 0.0,
-    beams: int = 1,
-    num: int = 1,
     seed: int = 0,
 ) -> Stage:
-    """Let a policy write titles for the rows; the artifact holds the texts, best first.
+    """Generate text: titles for rows, or answers to questions.
 
     Args:
         start: The policy, or the untuned model.
-        rows: Whose histories are the prompts.
-        max_new_tokens: Most tokens of a response.
-        temperature: 0 takes the likeliest token; above 0 tokens are drawn.
-        beams: Width of the beam search; 1 for none.
-        num: Texts a row: at most `beams`, or any number where they are drawn.
-        seed: Decides what is drawn; nothing is at temperature 0.
+        prompts: Rows whose histories make title prompts, or the stage that writes questions.
+        config: How to decode.
+        seed: Decides what is sampled; without sampling it does not enter the key.
+
+    Returns:
+        The stage whose artifact holds the texts: best first for titles, as drawn for answers.
     """
-    args: dict[str, Plain] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "beams": beams,
-        "num": num,
-        "seed": seed if temperature else 0,
-    }
-    policy = as_policy(start)
-    inputs = {"data": rows.data, "rows": rows.stage}
-    return model_stage(policy, "generate", args, inputs, rows.nouns)
+    if isinstance(prompts, Rows):
+        inputs, nouns = {"data": prompts.data, "rows": prompts.stage}, {"nouns": prompts.nouns}
+    else:
+        inputs, nouns = {"prompts": prompts}, {}
+    if config.temperature:
+        config = replace(config, seed=seed)
+    else:  # without sampling these decide nothing, and equal work has equal keys
+        config = replace(config, seed=0, top_k=0, top_p=1.0)
+    return model_stage("generate", start, config, inputs, **nouns)
+
+
+def generate_and_ground(
+    start: Model | Policy,
+    data: Data,
+    generation: GenerationConfig,
+    grounding: GroundingConfig,
+    *,
+    train: Rows | None = None,
+    oracle: Stage | None = None,
+) -> Stage:
+    """Generate a title per test case and rank the catalog by the distance to it.
+
+    Args:
+        start: The policy, or the untuned model.
+        data: The trial's data.
+        generation: How to decode.
+        grounding: Encoder and adjustment.
+        train: See `ground`.
+        oracle: See `ground`.
+    """
+    texts = generate(start, data.test, generation)
+    model = as_policy(start).model
+    return ground(texts, data.test, grounding, model=model, train=train, oracle=oracle)

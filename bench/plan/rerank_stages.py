@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.hashing import Plain
-from bench.metrics.plugins import plugin_arguments
+from bench.metrics.plugins import plugin_references
 from bench.metrics.registry import plugin_metrics
 from bench.plan.stage import Stage
 
@@ -166,7 +166,8 @@ def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
         ks: Asked for; those beyond a list's length are left out, KAR's are always there.
     """
     fitting = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
-    args, functions = plugin_arguments(plugin_metrics())
+    functions = plugin_references(plugin_metrics())
+    args = {"plugins": list(functions)} if functions else {}
     return Stage(
         kind="evaluate_lists",
         args={"ks": fitting, **args},

@@ -1,69 +1,84 @@
-"""A choice that a plan makes on validation: which of several rankings it ends in."""
+"""Stages that select one of several rankings by a metric on validation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bench.hashing import Plain
-from bench.metrics.plugins import plugin_arguments
+from bench.metrics.plugins import plugin_references
 from bench.metrics.registry import get_metric, plugin_metrics
+from bench.plan.config import Config, function_field
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Rows
 
 Value = TypeVar("Value")
 
 
-def chosen(
-    values: Sequence[Value], ranked: Callable[[Data, Value], Stage], data: Data, *, metric: str
+@dataclass(frozen=True, kw_only=True)
+class SelectConfig(Config):
+    """Config of `select_ranking`."""
+
+    names: tuple[str, ...]
+    """Candidates, in the order that decides ties."""
+    metric: str
+    """Metric that is compared, for example "NDCG@5"."""
+    plugins: tuple[str, ...] = function_field((), setting=False)
+    """Reference to the metric if it is a plug-in."""
+
+
+def select_on_validation(
+    values: Sequence[Value], rank: Callable[[Data, Value], Stage], data: Data, *, metric: str
 ) -> Stage:
-    """Rank the test cases with the value that is best on validation; a single one is no choice.
+    """Rank the test cases with the value that is best on validation.
 
     Args:
-        values: One or more; the first wins a tie.
-        ranked: Composes the ranking of `data.test` with a value, whatever cases these are.
-        data: The trial's.
-        metric: What decides, e.g. "NDCG@5".
+        values: One or more values; the first wins a tie, and a single one needs no selection.
+        rank: Composes the ranking of `data.test` with a value.
+        data: The trial's data.
+        metric: Metric that is compared, for example "NDCG@5".
     """
     if len(values) == 1:
-        return ranked(data, values[0])
+        return rank(data, values[0])
     on_valid, on_test = (
-        {str(value): ranked(cases, value) for value in values}
-        for cases in (replace(data, test=data.valid), data)
+        {str(value): rank(split, value) for value in values}
+        for split in (replace(data, test=data.valid), data)
     )
-    return select(on_valid, on_test, data.valid, metric=metric)
+    return select_ranking(on_valid, on_test, data.valid, metric=metric)
 
 
-def select(
+def select_ranking(
     validation: Mapping[str, Stage], test: Mapping[str, Stage], valid: Rows, *, metric: str
 ) -> Stage:
-    """Take, of several rankings of the test cases, the one whose settings are best on validation.
+    """Select, of several rankings of the test cases, the one that is best on validation.
 
-    A plan is fixed before anything runs, so all candidates rank the test cases, too; which of the
-    rankings counts is decided by the validation cases alone.
+    A plan is fixed before anything runs, so all candidates rank the test cases as well; the
+    validation cases alone decide which of the rankings is returned.
 
     Args:
-        validation: By candidate, the ranking of the validation cases; the first wins a tie.
-        test: By the same names, the ranking that the plan would end in.
+        validation: Ranking of the validation cases by candidate; the first wins a tie.
+        test: Ranking of the test cases by the same names.
         valid: The validation cases.
-        metric: What the best has most of (or least, where lower is better), e.g. "NDCG@5".
+        metric: Metric whose best value wins (highest or lowest, as its definition says).
 
     Returns:
-        A ranking like its candidates; its facts are the choice and every candidate's value.
+        A ranking like its candidates, with the selection and all values as stage metadata.
 
     Raises:
         BenchError: There is no such metric.
     """
-    assert validation, "there is nothing to choose from"
-    assert validation.keys() == test.keys(), "a candidate ranks validation and test cases"
-    judge = get_metric(metric)
+    assert validation, "there are no candidates"
+    assert validation.keys() == test.keys(), "candidates rank both validation and test cases"
+    compared = get_metric(metric)
     plugins = {
-        name: plugin for name, plugin in plugin_metrics().items() if plugin.family == judge.family
+        name: plugin
+        for name, plugin in plugin_metrics().items()
+        if plugin.family == compared.family
     }
-    extra, functions = plugin_arguments(plugins)
-    args: dict[str, Plain] = {"names": list(validation), "metric": judge.name, **extra}
+    config = SelectConfig(
+        names=tuple(validation), metric=compared.name, plugins=plugin_references(plugins)
+    )
     inputs = {"data": valid.data, "cases": valid.stage}
-    for place, name in enumerate(validation):
-        inputs |= {f"valid_{place}": validation[name], f"test_{place}": test[name]}
-    return Stage(kind="select", args=args, inputs=inputs, functions=functions)
+    for index, name in enumerate(validation):
+        inputs |= {f"valid_{index}": validation[name], f"test_{index}": test[name]}
+    return Stage(kind="select", config=config, inputs=inputs)

@@ -1,7 +1,7 @@
 """A stage: one step of a trial's plan, and its key. Nothing here computes.
 
-A key hashes the stage's kind, arguments, input keys and code, so that equal work has one key
-however many trials ask for it, and a changed line makes a new one.
+A key hashes the stage's kind, config, input keys and code, so that equal work has one key
+however many trials need it, and a changed line of code makes a new one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cached_property
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.plan.code_hash import code_parts, function_hash, module_hash
+from bench.plan.config import Config, to_plain
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,30 +21,36 @@ class Stage:
     """One step of a plan.
 
     Attributes:
-        kind: Name of a module in `bench.stages`, whose `run` takes the arguments and inputs.
-        args: Plain values.
-        inputs: Other stages by argument name; `run` receives the folders of their artifacts.
-        functions: References "module:function" among the arguments; the key holds their code
-            in place of their names.
-        gpus: Share of a GPU that it asks for where there is one; no part of the key.
+        kind: Name of a module in `bench.stages`, whose `run(job, config, inputs)` makes the
+            artifact.
+        config: Everything but the inputs that decides the artifact.
+        args: The config as plain values, by field.
+        inputs: Other stages by name; `run` receives the folders of their artifacts.
+        gpus: GPUs, or the fraction of one, requested where there is one; no part of the key.
     """
 
     kind: str
+    config: Config | None = None
     args: Mapping[str, Plain] = field(default_factory=dict)
     inputs: Mapping[str, Stage] = field(default_factory=dict)
     functions: tuple[str, ...] = ()
     gpus: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.config is not None:
+            object.__setattr__(self, "args", to_plain(self.config))
+            object.__setattr__(self, "functions", self.config.functions)
+
     @cached_property
     def key(self) -> str:
-        """The first 32 hexadecimal digits of the hash of all that decides the artifact.
+        """The first 32 hexadecimal digits of the hash of everything that decides the artifact.
 
         Raises:
-            BenchError: Where an argument is no plain value.
+            BenchError: The config holds something that is no plain value.
         """
         content: dict[str, Plain] = {
             "kind": self.kind,
-            "args": self._with_code(self.args),
+            "config": self._with_code(self.args),
             "inputs": {name: stage.key for name, stage in self.inputs.items()},
             "code": module_hash(f"bench.stages.{self.kind}"),
         }
@@ -51,8 +58,9 @@ class Stage:
             return digest(content)[:32]
         except (TypeError, ValueError) as error:
             raise BenchError(
-                f"The stage {self.kind} has an argument that is no plain value: {error}.",
-                "A plan holds numbers, text, lists and mappings of them; NaN is none.",
+                f"The config of the stage {self.kind} holds something that is no plain value: "
+                f"{error}.",
+                "Plans hold numbers (not NaN), text, booleans, and lists and mappings of these.",
             ) from error
 
     def _with_code(self, value: Plain) -> Plain:
@@ -67,12 +75,14 @@ class Stage:
 
     @property
     def threads(self) -> int:
-        """CPU threads that the stage computes with; an argument, and so part of its key."""
-        threads = self.args.get("threads", 1)
+        """CPU threads that the stage computes with: its config's, or its language model's."""
+        model = self.args.get("model") or {}
+        assert isinstance(model, Mapping)
+        threads = self.args.get("threads") or model.get("threads", 1)
         assert isinstance(threads, int)
         return threads
 
     @property
     def code(self) -> Mapping[str, str]:
-        """Its code by module, each a shortened hash: to say what changed, not to decide it."""
+        """Shortened code hashes by module: they tell what changed, and decide nothing."""
         return code_parts(f"bench.stages.{self.kind}", self.functions)

@@ -13,7 +13,13 @@ from typing import Any
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.config.scoped_cache import one_state
-from bench.config.settings import Layer, overrides_for, resolve_settings, setting_layers
+from bench.config.settings import (
+    Layer,
+    build_method,
+    overrides_for,
+    resolve_settings,
+    setting_layers,
+)
 from bench.config.toml import Override
 from bench.data.assets import checksums
 from bench.errors import BenchError
@@ -21,15 +27,17 @@ from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan import (
     Data,
+    DrawConfig,
     Model,
     Nouns,
     Plan,
+    PrepareConfig,
     Stage,
-    draw,
+    draw_rows,
     evaluate,
     evaluate_lists,
     language_model,
-    prepare,
+    prepare_data,
 )
 from bench.plan.list_data import list_data
 
@@ -111,8 +119,10 @@ def prepare_stage(
         files: Checksums by role of files that the user named.
     """
     card = plugins.dataset_card(name)
-    known = checksums(card, data_dir, files)
-    return prepare(name=name, card=card.preparation(), checksums=known)
+    config = PrepareConfig(
+        name=name, card=card.preparation(), checksums=checksums(card, data_dir, files)
+    )
+    return prepare_data(config)
 
 
 def dataset(
@@ -136,7 +146,11 @@ def dataset(
         notes = (f"{name}: not at hand, so that the card stands in for the checksum: {absent}.",)
     nouns = Nouns(card.nouns.singular, card.nouns.plural)
     drawn = {
-        split: draw(prepared, split=split, num=num, seed=data_seed, strict=strict, nouns=nouns)
+        split: draw_rows(
+            prepared,
+            DrawConfig(split=split, num=num, seed=data_seed, strict=strict),  # type: ignore[arg-type]
+            nouns=nouns,
+        )
         for split, num in rows.model_dump().items()
     }
     lists, without = list_data(
@@ -211,7 +225,7 @@ def board_trials(
         chosen = overrides_for(row.method, overrides, methods)
         model = row.model or card.model
         settings = resolve_settings(row, layers=layers_of(model), overrides=chosen)
-        method = plugins.method_class(row.method)(**settings)
+        method = build_method(row.method, settings)
         for name, seed in itertools.product(card.datasets, range(card.seeds)):
             trial = Trial(
                 method=row.method,
@@ -263,7 +277,7 @@ def _planned(
 def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
     if not isinstance(plan, Plan):
         raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
-    rankings = {"final": plan.final, **plan.checkpoints}
+    rankings = {"final": plan.ranking, **plan.checkpoints}
     stages = {name: _evaluation(ranking, data, ks) for name, ranking in rankings.items()}
     for stage in stages.values():
         stage.key  # noqa: B018 (a plan that has no key is this trial's problem, found here)

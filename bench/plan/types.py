@@ -1,17 +1,16 @@
-"""What stages are put together from: rows, lists, data, models, policies, pairs; and the plan."""
+"""What plans are made of: rows, lists, data, models, policies, pairs; and the plan itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NamedTuple
 
-from bench.hashing import Plain
 from bench.plan.stage import Stage
 
 
 class Nouns(NamedTuple):
-    """What prompts call one item and several, e.g. "movie" and "movies"."""
+    """What prompts call one item and several items, for example "movie" and "movies"."""
 
     singular: str = "item"
     plural: str = "items"
@@ -22,7 +21,13 @@ ITEMS = Nouns()
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Samples of one split: the prepared data, the stage that draws from it, the items' nouns."""
+    """Samples of one split.
+
+    Attributes:
+        data: The prepared data.
+        stage: The stage that draws the samples.
+        nouns: What prompts call the items.
+    """
 
     data: Stage
     stage: Stage
@@ -31,13 +36,13 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Lists:
-    """Lists to be re-ranked, of users and items that a language model may be asked about.
+    """Candidate lists to re-rank.
 
     Attributes:
-        stage: What makes them.
+        stage: The stage that makes them.
         domain: What prompts are about: "movie", "book" or "product".
         titles: How prompts write titles: "keep", "fronted" or "cleaned".
-        described: Whether items have titles; without any nobody can be asked about them.
+        described: Whether items have titles; without titles no language model can be prompted.
     """
 
     stage: Stage
@@ -48,7 +53,7 @@ class Lists:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What a method's plan is given of a data set; lists where its card says how to make them."""
+    """A data set as plans see it; `lists` is None where its card defines no candidate lists."""
 
     name: str
     train: Rows
@@ -58,65 +63,94 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """A language model as a plan sees it.
+class ModelSpec:
+    """How stages load a backbone and compute with it.
 
     Attributes:
-        name: Its card's.
-        backbone: The stage whose artifact is the untuned model with its tokenizer.
         tuning: {"kind": "full"}, or {"kind": "lora"} with rank, alpha, dropout and targets.
         dtype: "float32" or "bfloat16": of the base weights and the arithmetic.
         quantization: "none", or "nf4" for base weights in 4 bits while training.
-        context: Most tokens of prompt and response together.
-        threads: CPU threads of every stage that computes with it.
-        gpus: Share of a GPU that such a stage asks for where there is one; decides nothing else.
+        context: Maximum number of tokens of prompt and response together.
+        threads: CPU threads.
     """
 
-    name: str
-    backbone: Stage
-    tuning: Mapping[str, Plain]
-    dtype: str = "float32"
-    quantization: str = "none"
+    tuning: Mapping[str, Any] = field(default_factory=lambda: {"kind": "full"})
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    quantization: Literal["none", "nf4"] = "none"
     context: int = 512
     threads: int = 1
-    gpus: float = 1.0
 
     def __post_init__(self) -> None:
         assert self.tuning["kind"] in ("full", "lora")
 
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Arguments of `bench.models.lm.tuned_model.load` that decide which weights are loaded."""
+        return {"tuning": self.tuning, "dtype": self.dtype, "quantization": self.quantization}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(ModelSpec):
+    """A language model as plans see it.
+
+    Attributes:
+        name: Name of its card.
+        backbone: The stage whose artifact is the untuned model with its tokenizer.
+        gpus: GPUs, or the fraction of one, that its stages request; decides nothing else.
+    """
+
+    name: str
+    backbone: Stage
+    gpus: float = 1.0
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The part that decides what its stages compute."""
+        return ModelSpec(**{each.name: getattr(self, each.name) for each in fields(ModelSpec)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """A model with tuned weights; without any, the untuned backbone.
+    """A language model with trained weights; without any, the untuned backbone.
 
     Attributes:
         weights: The stage that trained it last; its artifact holds the adapter, or all weights.
+        append_eos: Whether its responses end with the end-of-sequence token.
     """
 
     model: Model
     weights: Stage | None = None
+    append_eos: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Preference pairs over samples: the prepared data and the stage that put the pairs together.
+    """Preference pairs: a prompt with one chosen and one or more rejected responses.
 
-    Each pair is a sample, whose target is the chosen response, with one or more rejected ones.
+    Attributes:
+        stage: The stage that makes them.
+        data: The prepared data, for pairs of titles.
+        nouns: What prompts call the items, for pairs of titles.
+        questions: The questions, for pairs of answers in free text.
     """
 
-    data: Stage
     stage: Stage
-    nouns: Nouns
+    data: Stage | None = None
+    nouns: Nouns = ITEMS
+    questions: Stage | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.data is None) != (self.questions is None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a method returns.
+    """What a method's `plan` returns.
 
     Attributes:
-        final: The stage that ends in the ranking which the board shows.
-        checkpoints: Further rankings by name, evaluated beside it.
+        ranking: The stage that ends in the ranking which boards show.
+        checkpoints: Further rankings by name, evaluated as well.
     """
 
-    final: Stage
+    ranking: Stage
     checkpoints: Mapping[str, Stage] = field(default_factory=dict)

@@ -150,7 +150,7 @@ def fetch_raw_files(stages: Iterable[Stage], options: RunOptions) -> None:
     """Fetch raw files before workers need them; an error is left to the stage to report."""
     for stage in stages:
         if stage.kind in READS_RAW_FILES and not options.store.has(stage.kind, stage.key):
-            from bench.stages.prepare import fetch_raw
+            from bench.data.assets import fetch_raw
 
             args: dict[str, Any] = dict(stage.args)
             with contextlib.suppress(BenchError):

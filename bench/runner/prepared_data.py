@@ -11,7 +11,7 @@ from bench.config.file_card import RawFile
 from bench.config.request import DataOptions
 from bench.data.assets import local_file
 from bench.data.prepared import Prepared, read
-from bench.data.user_files import choose, parse_files
+from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError
 from bench.plan import Stage, trials
 from bench.plan.backbones import language_model
@@ -41,7 +41,7 @@ def prepare_datasets(
 
 
 def _prepare(name: str, options: DataOptions, files: Mapping[str, Path]) -> tuple[Stage, Prepared]:
-    checksums = choose(files, plugins.dataset_card(name))
+    checksums = link_files(files, plugins.dataset_card(name))
     stage = trials.prepare_stage(name, options.data_dir, checksums)
     return stage, read(_materialize(stage, options))
 

@@ -18,7 +18,8 @@ from bench.runner.store import Store
 ROW_INPUTS = ("cases", "rows", "pairs", "train", "lists", "questions", "generated")
 """Inputs that hold a stage's rows; the first one that a stage has counts."""
 
-REPETITIONS = ("epochs", "beams")
+REPETITIONS = ("num_train_epochs", "epochs", "num_beams")
+NUM_ROWS = {"draw": "num", "sample": "num", "pairs": "max_pairs"}
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -110,7 +111,7 @@ class StageHistory:
         source = next((info.inputs[role] for role in ROW_INPUTS if role in info.inputs), None)
         parent = None if source is None else self._find(source)
         rows = None if parent is None else self._count_rows(parent)
-        limit = info.args.get({"draw": "num", "sample": "num", "pairs": "take"}.get(info.kind, ""))
+        limit = info.args.get(NUM_ROWS.get(info.kind, ""))
         if not isinstance(limit, int | float):
             return rows
         return limit if rows is None else min(limit, rows)

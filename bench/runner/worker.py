@@ -27,6 +27,7 @@ from filelock import Timeout
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.plan import Stage
+from bench.plan.config import Config
 from bench.plan.graph import Unit
 from bench.results.trackers.live_curves import report_live_curves
 from bench.runner.resources import ResourceRequest
@@ -55,6 +56,7 @@ class StageSpec:
     key: str
     args: Mapping[str, Plain]
     inputs: Mapping[str, tuple[str, str]]
+    config: Config | None = None
     code: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -132,6 +134,7 @@ def make_task(
             kind=stage.kind,
             key=stage.key,
             args=stage.args,
+            config=stage.config,
             inputs={name: (source.kind, source.key) for name, source in stage.inputs.items()},
             code=stage.code,
         )
@@ -225,7 +228,10 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"):
-            module.run(job, **stage.args, **inputs)
+            if stage.config is None:
+                module.run(job, **stage.args, **inputs)
+            else:
+                module.run(job, stage.config, inputs)
         seconds = round(time.perf_counter() - started, 6)
         meta: dict[str, Plain] = {
             "args": stage.args,

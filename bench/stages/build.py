@@ -1,32 +1,25 @@
-"""Build a backbone from nothing; the artifact is the model with random weights, its tokenizer."""
+"""Build a backbone: random weights, and a tokenizer trained on the catalog's titles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import prepared
 from bench.hashing import Job
 from bench.models.lm.build import build
+from bench.plan.backbones import BuildConfig
 
 
-def run(
-    job: Job,
-    *,
-    architecture: Mapping[str, int],
-    context: int,
-    nouns: Sequence[str],
-    seed: int,
-    data: Path,
-) -> None:
-    """Train a tokenizer on the catalog's titles and draw the weights."""
+def run(job: Job, config: BuildConfig, inputs: Mapping[str, Path]) -> None:
+    """Train the tokenizer and draw the weights."""
     job.facts.update(
         build(
             job.out,
-            titles=prepared.shared(data).catalog.titles,
-            nouns=nouns,
-            architecture=architecture,
-            context=context,
-            seed=seed,
+            titles=prepared.shared(inputs["data"]).catalog.titles,
+            nouns=config.nouns,
+            architecture=config.architecture,
+            context=config.context,
+            seed=config.seed,
         )
     )

@@ -1,9 +1,9 @@
-"""Rank by decoding: the titles that a language model finds likeliest, kept inside the catalog."""
+"""Rank the catalog's titles by their probability under a language model."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.data.windows import Windows
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.writing import first_word, new_share, top_share
 from bench.models.lm.decode.constrained_beam import Found, Search
@@ -36,134 +36,105 @@ from bench.models.lm.train.information_gain import (
 from bench.models.lm.tuned_model import load
 from bench.models.seqrec import sasrec
 from bench.models.seqrec.rows import Scorer
+from bench.plan.decoding_stages import DecodingConfig
 from bench.results.ranking_file import write_ranking
 
 DECIMALS = 6
-WAYS = {"beam": by_beams, "all": by_all_items}
+SEARCHES = {"beam": by_beams, "exhaustive": by_all_items}
 
 
-def run(
-    job: Job,
-    *,
-    beams: int,
-    widest: int,
-    exact: str,
-    length_penalty: float,
-    temperature: float,
-    assistant: float,
-    igd_alpha: float,
-    entropy: str,
-    prior: str,
-    trained_only: bool,
-    eos: bool,
-    depth: int,
-    tuning: Mapping[str, Any],
-    dtype: str,
-    quantization: str,
-    context: int,
-    threads: int,
-    nouns: Sequence[str],
-    data: Path,
-    cases: Path,
-    train: Path,
-    backbone: Path,
-    start: Path | None = None,
-    oracle: Path | None = None,
-) -> None:
-    """Write the ranking of the cases.
+def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the ranking of the test cases.
 
-    `bench.plan.decoding_stages.decode` says what the arguments mean.
-
-    After an out-of-memory the batches are smaller; the lists are the same, rounding apart.
+    After running out of memory the batches are smaller; the lists are the same up to rounding.
 
     Raises:
-        BenchError: The settings are out of range or exclude each other, or no title is left.
+        BenchError: Two kinds of guidance exclude each other, a title does not fit into the context,
+            or no title is left.
     """
-    search = Search(
-        beams=beams,
-        num=beams,
-        widest=widest,
-        length_penalty=length_penalty,
-        temperature=temperature,
+    if config.igd_alpha and "oracle" in inputs:
+        raise BenchError(
+            "Information gain and SASRec cannot guide the same search.", "Set one of them only."
+        )
+    source = prepared.shared(inputs["data"])
+    catalog, windows = source.catalog, source.windows(prepared.shared_rows(inputs["cases"]))
+    train_targets = source.windows(prepared.shared_rows(inputs["train"])).targets
+    counts_I = item_counts(train_targets, len(catalog))
+    policy = load(inputs["backbone"], start=inputs.get("start"), **config.model.weights)
+    trie = _build_trie(policy.tokenizer, catalog, config, counts_I)
+    entropies_N = entropies(
+        trie, probabilities(trie, counts_I, prior=config.prior), entropy=config.entropy
     )
-    _check(exact, search, igd_alpha, oracle, depth)
-    source = prepared.shared(data)
-    catalog, windows = source.catalog, source.windows(prepared.shared_rows(cases))
-    counts_I = item_counts(source.windows(prepared.shared_rows(train)).targets, len(catalog))
-    policy = load(backbone, start=start, tuning=tuning, dtype=dtype, quantization=quantization)
-    trie = _trie(policy.tokenizer, catalog, eos, counts_I > 0 if trained_only else None)
-    shares_U = probabilities(trie, counts_I, prior=prior)
-    entropies_N = entropies(trie, shares_U, entropy=entropy)
-    if oracle is None:
-        guidance = _informed(trie, entropies_N, igd_alpha)
+    if "oracle" in inputs:
+        score = sasrec.scorer(inputs["oracle"], catalog)
+        guidance = _guide_by_mixture(trie, score, windows, config.model_weight)
     else:
-        guidance = _assisted(trie, sasrec.scorer(oracle, catalog), windows, assistant)
-    asked = Question(
+        guidance = _guide_by_information_gain(trie, entropies_N, config.igd_alpha)
+    question = Question(
         prompts=encode_prompts(
             policy.tokenizer,
             history_titles(windows, catalog),
-            nouns=nouns,
-            room=_room(context, trie),
+            nouns=config.nouns,
+            room=_prompt_length(config.model.context, trie),
         ),
         trie=trie,
         guidance=guidance,
-        search=search,
+        search=Search(
+            beams=config.num_beams,
+            num=config.num_beams,
+            widest=config.max_num_beams or config.num_beams,
+            length_penalty=config.length_penalty,
+            temperature=config.temperature,
+        ),
     )
-    with compute_threads(threads), policy.merged():
-        found = WAYS[exact](policy.model, policy.device, asked, divisor=job.micro_batch_divisor)
-    ranking = item_ranking(found, trie, num=beams, places=min(depth, len(catalog)))
+    search = SEARCHES[config.search]
+    with compute_threads(config.model.threads), policy.merged():
+        found = search(policy.model, policy.device, question, divisor=job.micro_batch_divisor)
+    num_ranks = min(config.depth, len(catalog))
+    ranking = item_ranking(found, trie, num=config.num_beams, places=num_ranks)
     write_ranking(ranking, job.out)
     job.facts.update(_search_facts(found, trie))
     job.facts["zero_gain_share"] = round(zero_gain_share(trie, counts_I), DECIMALS)
-    job.facts.update(_steps(trie, entropies_N, found, windows))
-    job.facts.update(_first_words(ranking, catalog))
+    job.facts.update(_entropy_facts(trie, entropies_N, found, windows))
+    job.facts.update(_first_word_facts(ranking, catalog))
 
 
-def _check(exact: str, search: Search, igd_alpha: float, oracle: Path | None, depth: int) -> None:
-    if exact not in WAYS:
-        raise unknown("way to decode", exact, WAYS)
-    if exact == "all" and search.widest != search.beams:
-        raise BenchError("Scoring all items has no beams to widen.", "Leave `widest` out.")
-    if igd_alpha and oracle is not None:
-        raise BenchError(
-            "Information gain and an assistant cannot guide one search.", "Choose one of them."
-        )
-    if depth < 1:
-        raise BenchError(f"A ranking of {depth} places holds nothing.", "Give 1 or more.")
-
-
-def _trie(tokenizer: Any, catalog: Catalog, eos: bool, kept_I: NDArray[np.bool_] | None) -> Trie:
-    trie = build_trie(encode_responses(tokenizer, catalog.titles, eos=eos), kept_I)
+def _build_trie(
+    tokenizer: Any, catalog: Catalog, config: DecodingConfig, counts_I: NDArray[np.int64]
+) -> Trie:
+    responses = encode_responses(tokenizer, catalog.titles, eos=config.append_eos)
+    trie = build_trie(responses, counts_I > 0 if config.trained_only else None)
     if not trie.num_leaves:
         raise BenchError(
-            "No title is left to be recommended.", "Leave `trained_only` out, or take more rows."
+            "No title can be recommended.", "Set trained_only = false, or use more training rows."
         )
     return trie
 
 
-def _informed(
+def _guide_by_information_gain(
     trie: Trie, entropies_N: NDArray[np.float64], alpha: float
 ) -> Callable[[NDArray[np.int64]], Guidance]:
     guidance = igd_guidance(sibling_scale(trie, gains(trie, entropies_N)), alpha)
     return lambda rows: guidance if alpha else Guidance()
 
 
-def _assisted(
+def _guide_by_mixture(
     trie: Trie, score: Scorer, windows: Windows, weight: float
 ) -> Callable[[NDArray[np.int64]], Guidance]:
-    """Let the assistant score cases when their turn comes."""
+    """Mix the policy with SASRec, which scores the test cases batch by batch."""
 
-    def mixed(rows: NDArray[np.int64]) -> Guidance:
+    def guide(rows: NDArray[np.int64]) -> Guidance:
         scores_BI = score(windows.histories[rows]).astype(np.float64)
         return assisted(trie, softmax(scores_BI, axis=1), weight)
 
-    return mixed
+    return guide
 
 
-def _room(context: int, trie: Trie) -> int:
+def _prompt_length(context: int, trie: Trie) -> int:
+    """Return the maximum number of tokens of a prompt."""
     if context <= trie.depth:
         raise BenchError(
-            f"The longest title has {trie.depth} tokens and the context {context}.",
+            f"The longest title has {trie.depth} tokens, and the context is {context}.",
             "Raise `context` in the model's card.",
         )
     return context - trie.depth
@@ -180,10 +151,10 @@ def _search_facts(found: Found, trie: Trie) -> dict[str, Plain]:
     }
 
 
-def _steps(
+def _entropy_facts(
     trie: Trie, entropies_N: NDArray[np.float64], found: Found, windows: Windows
 ) -> dict[str, Plain]:
-    """Say how much is still open after each token of the listed and of the true titles."""
+    """Return the mean entropy after each token of the listed titles and of the targets."""
     targets = windows.targets[windows.targets >= 0]
     leaves = {"found": found.leaves, "true": trie.leaf_of_item.numpy()[targets]}
     means = {name: entropy_by_step(trie, entropies_N, chosen) for name, chosen in leaves.items()}
@@ -193,8 +164,8 @@ def _steps(
     }
 
 
-def _first_words(ranking: Ranking, catalog: Catalog) -> dict[str, Plain]:
-    """Say how alike the listed titles begin."""
+def _first_word_facts(ranking: Ranking, catalog: Catalog) -> dict[str, Plain]:
+    """Return how often listed titles share their first word."""
     words = [first_word(catalog.titles[item]) for item in ranking.items[ranking.items >= 0]]
     if not words:
         return {}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import prepared
-from bench.data.sampling import draw_rows
+from bench.data.split import sample_rows
 from bench.hashing import Job
+from bench.plan.item_stages import DrawConfig
 
 
-def run(job: Job, *, data: Path, split: str, num: int | None, seed: int, strict: bool) -> None:
-    """Write the numbers of the drawn samples, at most `num`; see `draw_rows`."""
-    samples = prepared.shared(data).sample_range(split)
-    rows = draw_rows(samples, split=split, num=num, seed=seed, strict=strict)
+def run(job: Job, config: DrawConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the numbers of the drawn samples; see `bench.data.split.sample_rows`."""
+    samples = prepared.shared(inputs["data"]).sample_range(config.split)
+    rows = sample_rows(
+        samples, split=config.split, num=config.num, seed=config.seed, strict=config.strict
+    )
     prepared.write_rows(rows, job.out)
     job.facts["rows"] = len(rows)
     job.facts["available"] = len(samples)

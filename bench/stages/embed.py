@@ -14,32 +14,32 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.encode.grounding import TextEncoder
 from bench.models.lm.encode.sentence_encoder import load_encoder
+from bench.plan.grounding_stages import EmbedConfig
 
 FILE = "vectors.npy"
 
 
-def run(job: Job, *, encoder: str, encoder_checksums: Mapping[str, str], data: Path) -> None:
-    """Write one vector an item, in float32; items of one title have equal vectors.
+def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
+    """Write one float32 vector per item; items of the same title have equal vectors.
 
-    Titles are encoded as they can be written between quotes, for that is what a model writes.
+    Titles are embedded as they are written between quotes, as models generate them.
 
     Raises:
-        BenchError: The encoder's card changed since the plan was made, or its files are missing.
+        BenchError: The encoder's card has changed since the plan, or its files are missing.
     """
-    titles = [quotable(title) for title in prepared.shared(data).catalog.titles]
-    vectors_ID = planned_encoder(job, encoder, encoder_checksums).encode(titles)
+    titles = [quotable(title) for title in prepared.shared(inputs["data"]).catalog.titles]
+    encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
+    vectors_ID = encoder.encode(titles)
     np.save(job.out / FILE, vectors_ID)
     job.facts["titles"] = len(set(titles))
     job.facts["width"] = vectors_ID.shape[1]
 
 
 def planned_encoder(job: Job, name: str, checksums: Mapping[str, str]) -> TextEncoder:
-    """Load the encoder that the plan was made with.
-
-    It computes on the CPU, so that vectors do not depend on which machine made which of them.
+    """Load the encoder of the plan, on the CPU, so that vectors do not depend on the machine.
 
     Raises:
-        BenchError: Its card changed since, or its files cannot be had.
+        BenchError: Its card has changed since the plan, or its files cannot be fetched.
     """
     if current_checksums(name) != dict(checksums):
         raise BenchError(

@@ -8,7 +8,7 @@ ranking.parquet   a line a test case: item ids, as many as the largest k
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,29 +22,22 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
 from bench.metrics.registry import select_plugins
+from bench.plan.item_stages import EvaluateConfig
 from bench.results.ranking_file import read_ranking
 
 
-def run(
-    job: Job,
-    *,
-    ks: Sequence[int],
-    data: Path,
-    cases: Path,
-    ranking: Path,
-    plugins: Sequence[str] = (),
-) -> None:
+def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     """Evaluate a ranking at every k that its lists, and the catalog, are long enough for."""
-    source = prepared.shared(data)
-    samples = prepared.shared_rows(cases)
+    source = prepared.shared(inputs["data"])
+    samples = prepared.shared_rows(inputs["cases"])
     windows = source.windows(samples)
-    lists = read_ranking(ranking)
+    lists = read_ranking(inputs["ranking"])
     shortest = int((lists.items != LIST_ENDS).sum(axis=1).min())
-    fitting = [k for k in ks if k <= min(len(source.catalog), shortest)]
+    fitting = [k for k in config.ks if k <= min(len(source.catalog), shortest)]
     if not fitting:
         raise BenchError(
-            f"The shortest list has {shortest} items, and no smaller k is asked for.",
-            "Rank more items a case, or ask for a smaller k.",
+            f"The shortest list has {shortest} items, fewer than every requested k.",
+            "Rank more items per test case, or request a smaller k.",
         )
     scores = evaluate(
         lists,
@@ -52,7 +45,7 @@ def run(
         histories=windows.histories,
         catalog=source.catalog,
         ks=fitting,
-        plugins=select_plugins(plugins),
+        plugins=select_plugins(config.plugins),
     )
     content = {
         "evaluation": {

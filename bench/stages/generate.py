@@ -1,4 +1,8 @@
-"""Let a language model write titles for rows; the artifact is `texts.parquet`, best text first."""
+"""Generate texts with a language model: titles for rows, or answers to questions.
+
+texts.parquet    titles: one line per row, best text first
+answers.parquet  answers: one line per question, in the order sampled
+"""
 
 from __future__ import annotations
 
@@ -6,120 +10,178 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.data import prepared
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.writing import first_word, new_share, top_share
-from bench.models.lm.decode.decoding import TOKENS_AT_ONCE, Decoding, Written, write
+from bench.models.lm.chat_prompts import encode_questions, has_chat_template
+from bench.models.lm.decode.decoding import (
+    TOKENS_AT_ONCE,
+    Generated,
+    answer_streams,
+    generate_texts,
+    title_streams,
+)
 from bench.models.lm.encode.grounding import quoted
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, history_titles
 from bench.models.lm.tuned_model import LanguageModel, load
+from bench.models.rerank.qa_files import Answered, read_prompts, write_answers
+from bench.plan.language_stages import GenerationConfig
 
 DECIMALS = 6
 
 
-def run(
-    job: Job,
-    *,
-    max_new_tokens: int,
-    temperature: float,
-    beams: int,
-    num: int,
-    seed: int,
-    tuning: Mapping[str, Any],
-    dtype: str,
-    quantization: str,
-    context: int,
-    threads: int,
-    nouns: Sequence[str],
-    data: Path,
-    rows: Path,
-    backbone: Path,
-    start: Path | None = None,
-) -> None:
-    """Write the texts, in the order of the rows.
+def run(job: Job, config: GenerationConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the texts, in the order of the rows or questions.
 
-    After an out-of-memory the batches are smaller; the texts are the same, rounding apart.
+    After running out of memory the batches are smaller; the texts are the same up to rounding.
 
     Raises:
-        BenchError: The settings exclude each other, or leave no room for a prompt.
+        BenchError: The context leaves no space for a prompt.
     """
-    how = Decoding(
-        max_new_tokens=max_new_tokens, temperature=temperature, beams=beams, num=num, seed=seed
+    policy = load(inputs["backbone"], start=inputs.get("start"), **config.model.weights)
+    if "prompts" in inputs:
+        _generate_answers(job, config, policy, inputs["prompts"])
+    else:
+        _generate_titles(job, config, policy, inputs)
+
+
+def _generate_titles(
+    job: Job, config: GenerationConfig, policy: LanguageModel, inputs: Mapping[str, Path]
+) -> None:
+    source = prepared.shared(inputs["data"])
+    windows = source.windows(prepared.shared_rows(inputs["rows"]))
+    prompts, num_truncated = fit_prompts(
+        policy.tokenizer,
+        history_titles(windows, source.catalog),
+        nouns=config.nouns,
+        max_length=_max_prompt_length(config),
     )
-    source = prepared.shared(data)
-    windows = source.windows(prepared.shared_rows(rows))
-    histories = history_titles(windows, source.catalog)
-    policy = load(backbone, start=start, tuning=tuning, dtype=dtype, quantization=quantization)
-    prompts, num_cut = fitting_prompts(
-        policy.tokenizer, histories, nouns=nouns, room=_room(context, max_new_tokens)
+    streams = title_streams(len(prompts), config)
+    generated = _generate(job, config, policy, prompts, streams, titles=True)
+    texts = Texts(
+        texts=tuple(row.texts for row in generated), scores=tuple(row.scores for row in generated)
     )
+    write_texts(texts, job.out)
+    job.facts.update({"rows": len(prompts), "histories_cut": num_truncated})
+    job.facts.update(_title_facts(generated, policy.tokenizer))
+
+
+def _generate_answers(
+    job: Job, config: GenerationConfig, policy: LanguageModel, folder: Path
+) -> None:
+    """Answer equal questions once."""
+    questions = read_prompts(folder)
+    distinct = {prompt.hash: prompt for prompt in questions.prompts}
+    max_length = _max_prompt_length(config)
+    context = config.model.context
+    supported = getattr(policy.model.config, "max_position_embeddings", context)
+    if context > supported:
+        raise BenchError(
+            f"A context of {context} tokens exceeds the model's {supported}.",
+            "Set a lower context.",
+        )
+    prompts, num_truncated = encode_questions(
+        policy.tokenizer, list(distinct.values()), max_lengths=[max_length] * len(distinct)
+    )
+    streams = answer_streams(list(distinct), config)
+    generated = _generate(job, config, policy, prompts, streams, titles=False)
+    by_hash = dict(zip(distinct, generated, strict=True))
+    answers = Answered(
+        texts=tuple(by_hash[prompt.hash].texts for prompt in questions.prompts),
+        finished=tuple(by_hash[prompt.hash].finished for prompt in questions.prompts),
+    )
+    write_answers(questions, answers, job.out)
+    finished = [each for row in generated for each in row.finished]
+    job.facts.update(
+        {
+            "questions": len(questions),
+            "distinct": len(distinct),
+            "histories_cut": num_truncated,
+            "as_chat": has_chat_template(policy.tokenizer),
+            "empty": sum(not text for row in generated for text in row.texts),
+            "finished": round(sum(finished) / max(len(finished), 1), DECIMALS),
+        }
+    )
+
+
+def _generate(
+    job: Job,
+    config: GenerationConfig,
+    policy: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    streams: Sequence[tuple[int, int]],
+    *,
+    titles: bool,
+) -> list[Generated]:
     started = time.perf_counter()
-    with compute_threads(threads), policy.merged():
-        written = write(
+    with compute_threads(config.model.threads), policy.merged():
+        generated = generate_texts(
             policy.model,
             policy.tokenizer,
             prompts,
-            how,
+            config,
+            streams=streams,
+            titles=titles,
             tokens_at_once=TOKENS_AT_ONCE[policy.device.type] // job.micro_batch_divisor,
         )
     seconds = time.perf_counter() - started
-    write_texts(
-        Texts(
-            texts=tuple(row.texts for row in written), scores=tuple(row.scores for row in written)
-        ),
-        job.out,
-    )
+    num_tokens = sum(sum(row.num_tokens) for row in generated)
     job.facts.update(
-        {"rows": len(prompts), "histories_cut": num_cut, **_facts(written, policy, seconds)}
+        {
+            "tokens": num_tokens,
+            "seconds": round(seconds, 3),
+            "tokens_per_second": round(num_tokens / seconds, 1),
+        }
     )
+    return generated
 
 
-def fitting_prompts(
-    tokenizer: Tokenizer, histories: Sequence[Sequence[str]], *, nouns: Sequence[str], room: int
+def fit_prompts(
+    tokenizer: Tokenizer,
+    histories: Sequence[Sequence[str]],
+    *,
+    nouns: Sequence[str],
+    max_length: int,
 ) -> tuple[list[list[int]], int]:
-    """Encode prompts of at most `room` tokens, and count those that lost titles for it."""
+    """Encode prompts of at most `max_length` tokens, and count those that lost titles for it."""
     prompts = encode_prompts(tokenizer, histories, nouns=nouns, room=sys.maxsize)
-    long = [row for row, prompt in enumerate(prompts) if len(prompt) > room]
-    shortened = encode_prompts(tokenizer, [histories[row] for row in long], nouns=nouns, room=room)
+    long = [row for row, prompt in enumerate(prompts) if len(prompt) > max_length]
+    shortened = encode_prompts(
+        tokenizer, [histories[row] for row in long], nouns=nouns, room=max_length
+    )
     for row, prompt in zip(long, shortened, strict=True):
         prompts[row] = prompt
     return prompts, len(long)
 
 
-def _room(context: int, max_new_tokens: int) -> int:
-    if max_new_tokens >= context:
+def _max_prompt_length(config: GenerationConfig) -> int:
+    context = config.model.context
+    if config.max_new_tokens >= context:
         raise BenchError(
-            f"A context of {context} tokens has no room for a prompt before {max_new_tokens} new "
-            "ones.",
+            f"A context of {context} tokens has no space for a prompt before "
+            f"{config.max_new_tokens} new tokens.",
             "Set max_new_tokens lower, or `context` higher in the model's card.",
         )
-    return context - max_new_tokens
+    return context - config.max_new_tokens
 
 
-def _facts(written: Sequence[Written], policy: LanguageModel, seconds: float) -> dict[str, Plain]:
-    """Describe speed and form of all texts, and how much the best ones repeat each other."""
-    num_tokens = sum(sum(row.num_tokens) for row in written)
-    facts: dict[str, Plain] = {
-        "tokens": num_tokens,
-        "seconds": round(seconds, 3),
-        "tokens_per_second": round(num_tokens / seconds, 1),
-    }
-    texts = [text for row in written for text in row.texts]
+def _title_facts(generated: Sequence[Generated], tokenizer: Tokenizer) -> dict[str, Plain]:
+    """Describe the form of all texts, and how much the best ones repeat each other."""
+    texts = [text for row in generated for text in row.texts]
     if not texts:
-        return facts
-    names = [quoted(row.texts[0]) for row in written]
-    ids = policy.tokenizer(names, add_special_tokens=False)["input_ids"]
+        return {}
+    names = [quoted(row.texts[0]) for row in generated]
+    ids = tokenizer(names, add_special_tokens=False)["input_ids"]
     words = [first_word(name) for name in names]
-    shares = {
+    fractions = {
         "closed": sum(text.count('"') == 2 for text in texts) / len(texts),
         "empty": sum(not text.strip() for text in texts) / len(texts),
         "first_word_top": top_share(words),
         "first_word_repeated": 1 - new_share(words),
         "first_token_top": top_share([tokens[0] if tokens else -1 for tokens in ids]),
     }
-    return facts | {name: round(share, DECIMALS) for name, share in shares.items()}
+    return {name: round(fraction, DECIMALS) for name, fraction in fractions.items()}

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from bench.config.plugins import model_card
 from bench.data import assets
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.gguf import convert
+from bench.plan.backbones import GGUFConfig
 
 
-def run(job: Job, *, name: str, sha256: str) -> None:
+def run(job: Job, config: GGUFConfig, inputs: Mapping[str, Path]) -> None:
     """Write configuration, weights and tokenizer.
 
-    Args:
-        job: Where to write, where the file may lie, whether the network is allowed.
-        name: Name of the model's card, which says where the file comes from.
-        sha256: The file's.
-
     Raises:
-        BenchError: The card changed since, or the file cannot be had or is no Llama.
+        BenchError: The card has changed since the plan, or the file cannot be fetched or holds no
+            Llama.
     """
+    name = config.name
     card = model_card(name)
     file = card.files.get("gguf")
-    if file is None or file.sha256 != sha256:
+    if file is None or file.sha256 != config.sha256:
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
     path = assets.fetch(
         file,

@@ -20,9 +20,17 @@ from bench.data.prompts import quotable
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.encode.grounding import Adjust, drawn_nearer, ground, quoted, spread
+from bench.models.lm.encode.grounding import (
+    Adjust,
+    TextEncoder,
+    drawn_nearer,
+    ground,
+    quoted,
+    spread,
+)
 from bench.models.lm.generated_texts import read_texts
 from bench.models.seqrec import sasrec
+from bench.plan.grounding_stages import GroundingConfig
 from bench.results.ranking_file import write_ranking
 from bench.stages.embed import planned_encoder, read_vectors
 
@@ -31,7 +39,7 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class Encoded:
-    """Texts that were encoded before, by a stage of their own."""
+    """Texts that an earlier stage embedded."""
 
     vectors: Mapping[str, NDArray[np.float32]]
 
@@ -40,56 +48,39 @@ class Encoded:
         return np.stack([self.vectors[text] for text in texts])
 
 
-def run(
-    job: Job,
-    *,
-    encoder: str,
-    depth: int,
-    data: Path,
-    cases: Path,
-    generated: Path,
-    vectors: Path,
-    encoder_checksums: Mapping[str, str] | None = None,
-    gamma: float = 0.0,
-    written: Path | None = None,
-    train: Path | None = None,
-    oracle: Path | None = None,
-) -> None:
-    """Write the ranking of the cases, with the texts as they were written.
+def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the ranking of the test cases, with the generated texts.
 
     Raises:
-        BenchError: Texts or vectors are not those of the cases or the catalog, the encoder's card
-            changed since the plan was made, or gamma is negative.
+        BenchError: Texts or vectors are not those of the test cases or the catalog, or the
+            encoder's card has changed since the plan.
     """
-    if gamma < 0:
-        raise BenchError(
-            f"A gamma of {gamma} would push preferred items away.", "Give 0 or more, 0 for none."
-        )
-    source = prepared.shared(data)
+    source = prepared.shared(inputs["data"])
     titles = [quotable(title) for title in source.catalog.titles]
-    rows = prepared.shared_rows(cases)
-    texts = [row[0] for row in read_texts(generated, rows=rows).texts]
-    vectors_ID = read_vectors(vectors)
+    rows = prepared.shared_rows(inputs["cases"])
+    texts = [row[0] for row in read_texts(inputs["generated"], rows=rows).texts]
+    vectors_ID = read_vectors(inputs["vectors"])
     if len(vectors_ID) != len(titles):
         raise BenchError(
-            f"{vectors} holds vectors of {len(vectors_ID)} items, where the catalog has "
+            f"{inputs['vectors']} holds vectors of {len(vectors_ID)} items, and the catalog has "
             f"{len(titles)}.",
             "Remove that folder from the store and run again.",
         )
-    if written is None:
-        known = planned_encoder(job, encoder, encoder_checksums or {})
+    if "text_vectors" in inputs:
+        vectors = read_vectors(inputs["text_vectors"])
+        encoder: TextEncoder = Encoded(dict(zip(map(quoted, texts), vectors, strict=True)))
     else:
-        names = map(quoted, texts)
-        known = Encoded(dict(zip(names, read_vectors(written), strict=True)))
+        encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
     adjust = None
-    if train is not None:
-        targets = source.windows(prepared.shared_rows(train)).targets
-        adjust = _by_popularity(targets, len(titles), gamma)
-    elif oracle is not None:
-        adjust = _by_oracle(oracle, source.catalog, source.windows(rows), gamma)
-    ranking = ground(texts, titles, known, min(depth, len(titles)), vectors_ID, adjust)
+    if "train" in inputs:
+        targets = source.windows(prepared.shared_rows(inputs["train"])).targets
+        adjust = _by_popularity(targets, len(titles), config.gamma)
+    elif "oracle" in inputs:
+        windows = source.windows(rows)
+        adjust = _by_oracle(inputs["oracle"], source.catalog, windows, config.gamma)
+    ranking = ground(texts, titles, encoder, min(config.depth, len(titles)), vectors_ID, adjust)
     write_ranking(ranking, job.out)
-    assert ranking.valid is not None, "grounding says which texts are titles"
+    assert ranking.valid is not None, "grounding tells which texts are titles"
     if texts:
         job.facts["valid"] = round(float(ranking.valid.mean()), DECIMALS)
     job.facts["cases"] = len(texts)

@@ -6,9 +6,8 @@ texts it has a row for each, in their order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,34 +19,20 @@ from bench.models.lm.encode.hidden_states import HiddenStates
 from bench.models.lm.generated_texts import read_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tuned_model import load
+from bench.plan.grounding_stages import HiddenConfig
 from bench.stages.embed import FILE
 
 
-def run(
-    job: Job,
-    *,
-    tuning: Mapping[str, Any],
-    dtype: str,
-    quantization: str,
-    context: int,
-    threads: int,
-    nouns: Sequence[str],
-    data: Path,
-    backbone: Path,
-    cases: Path | None = None,
-    generated: Path | None = None,
-) -> None:
-    """Write the vectors in float32, whatever the arithmetic; equal texts have equal ones."""
-    del context, nouns
-    if generated is None:
-        texts = [quotable(title) for title in prepared.shared(data).catalog.titles]
+def run(job: Job, config: HiddenConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the vectors in float32, whatever the arithmetic; equal texts have equal vectors."""
+    if "generated" in inputs:
+        cases = prepared.shared_rows(inputs["cases"])
+        texts = [quoted(row[0]) for row in read_texts(inputs["generated"], rows=cases).texts]
     else:
-        assert cases is not None, "texts were written for cases"
-        written = read_texts(generated, rows=prepared.shared_rows(cases))
-        texts = [quoted(row[0]) for row in written.texts]
-    model = load(backbone, tuning=tuning, dtype=dtype, quantization=quantization)
+        texts = [quotable(title) for title in prepared.shared(inputs["data"]).catalog.titles]
+    model = load(inputs["backbone"], **config.model.weights)
     encoder = HiddenStates(model=model, divisor=job.micro_batch_divisor)
-    with compute_threads(threads):
+    with compute_threads(config.model.threads):
         vectors_ND = encoder.encode(texts)
     np.save(job.out / FILE, vectors_ND)
     job.facts["texts"] = len(set(texts))

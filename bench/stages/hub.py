@@ -9,6 +9,7 @@ other programs use them, too.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -20,9 +21,10 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from bench.data.backbones import folder_checksum
+from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Job
+from bench.plan.backbones import HubConfig
 
 # Never pickles, and none of the copies in other formats that some repositories hold.
 PATTERNS = ("model*.safetensors", "*.json", "tokenizer.model")
@@ -30,42 +32,28 @@ POINTER = "backbone.json"
 UNAUTHORIZED = (401, 403)
 
 
-def run(
-    job: Job,
-    *,
-    name: str,
-    repository: str | None = None,
-    revision: str | None = None,
-    checksum: str | None = None,
-) -> None:
+def run(job: Job, config: HubConfig, inputs: Mapping[str, Path]) -> None:
     """Fetch a repository at one commit, or check the user's own folder.
 
-    Args:
-        job: Where to write, the user's own folder, whether the network is allowed.
-        name: Name of the model's card, for messages.
-        repository: On the hub.
-        revision: Full hash of its commit.
-        checksum: Of the files in the user's own folder, which is then used instead.
-
     Raises:
-        BenchError: The files cannot be had, or are no longer those that were planned with.
+        BenchError: The files cannot be fetched, or have changed since the plan.
     """
-    if checksum is not None:
-        assert repository is None, "either the hub or the user's own folder"
-        folder = _own(job.model_path, name, checksum)
+    if config.checksum is not None:
+        assert config.repository is None, "either the hub or the user's own folder"
+        folder = _check_folder(job.model_path, config.name, config.checksum)
     else:
-        assert repository is not None
-        assert revision is not None
-        folder = _fetched(repository, revision, name, offline=job.offline)
+        assert config.repository is not None
+        assert config.revision is not None
+        folder = _fetch(config.repository, config.revision, config.name, offline=job.offline)
     (job.out / POINTER).write_text(json.dumps({"folder": str(folder.resolve())}))
     files = [path for path in folder.iterdir() if path.is_file()]
     job.facts["bytes"] = sum(path.stat().st_size for path in files)
 
 
-def _own(folder: Path | None, name: str, checksum: str) -> Path:
+def _check_folder(folder: Path | None, name: str, checksum: str) -> Path:
     if folder is None:
         raise BenchError(
-            f"{name} was planned with a folder of your own, and none is given.",
+            f"{name} was planned with your own folder, and none is given.",
             "Name it again with --model-path.",
         )
     if folder_checksum(folder) != checksum:
@@ -75,8 +63,8 @@ def _own(folder: Path | None, name: str, checksum: str) -> Path:
     return folder
 
 
-def _fetched(repository: str, revision: str, name: str, *, offline: bool) -> Path:
-    by_hand = (
+def _fetch(repository: str, revision: str, name: str, *, offline: bool) -> Path:
+    manually = (
         f"Fetch it where there is a network (hf download {repository} --revision {revision}), or "
         "name a folder of yours with --model-path."
     )
@@ -90,19 +78,21 @@ def _fetched(repository: str, revision: str, name: str, *, offline: bool) -> Pat
             )
         )
     except (GatedRepoError, HfHubHTTPError) as error:
-        raise _refusal(error, repository, revision, name, by_hand) from error
+        raise _refusal(error, repository, revision, name, manually) from error
     except LocalEntryNotFoundError as error:
         why = "--offline forbids to fetch it" if offline else "the hub cannot be reached"
-        raise BenchError(f"{name} ({repository}) is not at hand, and {why}.", by_hand) from error
+        raise BenchError(
+            f"{name} ({repository}) was not found locally, and {why}.", manually
+        ) from error
     except OSError as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise BenchError(
-            f"{name} ({repository}) could not be fetched: {said[0].rstrip('.')}.", by_hand
+            f"{name} ({repository}) could not be fetched: {said[0].rstrip('.')}.", manually
         ) from error
 
 
 def _refusal(
-    error: HfHubHTTPError, repository: str, revision: str, name: str, by_hand: str
+    error: HfHubHTTPError, repository: str, revision: str, name: str, manually: str
 ) -> BenchError:
     status = getattr(error.response, "status_code", None)
     page = f"https://huggingface.co/{repository}"
@@ -114,12 +104,12 @@ def _refusal(
         )
     if isinstance(error, RevisionNotFoundError):
         return BenchError(
-            f"{repository} has no commit {revision}.", f"Mend `revision` in the card of {name}."
+            f"{repository} has no commit {revision}.", f"Fix `revision` in the card of {name}."
         )
     if isinstance(error, RepositoryNotFoundError):
         return BenchError(
-            f"There is no {repository} on the hub.", f"Mend `repository` in the card of {name}."
+            f"There is no {repository} on the hub.", f"Fix `repository` in the card of {name}."
         )
     return BenchError(
-        f"{name} ({repository}) could not be fetched: the hub answered {status}.", by_hand
+        f"{name} ({repository}) could not be fetched: the hub answered {status}.", manually
     )

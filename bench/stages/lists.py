@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from bench.config.cards import DatasetCard
 from bench.config.plugins import dataset_card
 from bench.data import assets, kar, prepared_lists
-from bench.data.candidate_lists import category_field, make_lists, narrowed
+from bench.data.candidate_lists import limit_users, make_lists, select_category
 from bench.data.readers import read
-from bench.data.user_files import chosen_file
 from bench.errors import BenchError
 from bench.hashing import Job, digest
 from bench.models.rerank.titles import cleaned
@@ -55,7 +52,7 @@ def run(
         dict(card)
     ):
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    paths = _fetch(job, name, current, checksums)
+    paths = assets.fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
     fields = dict(current.fields)
     if "users" in paths:
         fields["profiles"] = True
@@ -63,7 +60,7 @@ def run(
         fields["titles"] = "asin"
     raw = read(current.reader, paths, fields)
     brands = [cleaned(text) for text in raw.brands] if raw.brands else [""] * len(raw.item_ids)
-    columns = [category_field(raw.categories, place) for place in category_places]
+    columns = [select_category(raw.categories, place) for place in category_places]
     made = make_lists(
         raw,
         kar.Rules(**rules),
@@ -71,26 +68,7 @@ def run(
         valid_share=valid_share,
         seed=seed,
     )
-    made = narrowed(made, users, seed=seed)
+    made = limit_users(made, users, seed=seed)
     prepared_lists.write(made, job.out)
     job.facts["counts"] = dict(made.counts)
     job.facts["fingerprint"] = made.fingerprint
-
-
-def _fetch(
-    job: Job, name: str, card: DatasetCard, checksums: Mapping[str, str | None]
-) -> dict[str, Path]:
-    """Return the raw files by role, those that only the lists need among them."""
-    own = card.lists.files if card.lists else {}
-    whole = card.model_copy(update={"files": {**card.files, **own}})
-    return {
-        role: assets.fetch(
-            chosen_file(whole, role, sha256),
-            data_dir=job.data_dir,
-            offline=job.offline,
-            card_name=name,
-            license=card.license,
-            homepage=card.homepage,
-        )
-        for role, sha256 in checksums.items()
-    }

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -17,18 +16,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.negatives import drawn, replaced, similar
+from bench.data.negatives import choose_random_rows, sample_negatives, select_similar
 from bench.data.prompts import quotable, response
 from bench.data.windows import Windows
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.hashing import Job, derive_seed
 from bench.models.lm.encode.grounding import TextEncoder, ground
 from bench.models.lm.generated_texts import read_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.sasrec import scorer
+from bench.plan.preference_stages import PairConfig
 from bench.stages.embed import planned_encoder, read_vectors
 
-KINDS = ("generated", "random", "popular", "similar")
 SPARE = 8
 """One survivor more than is taken in so many, as in SPRec's program: it keeps 2,304 for 2,048."""
 SCORED_AT_ONCE = 512
@@ -41,14 +40,14 @@ class _Rows:
 
     Attributes:
         source: The prepared data.
-        places: Where they lie among all rows, shape (N,).
+        indices: Their indices among all rows, shape (N,).
         samples: Their numbers, shape (N,).
         windows: What they are.
         titles: Of all items, as prompts show them.
     """
 
     source: prepared.Prepared
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     samples: NDArray[np.int64]
     windows: Windows
     titles: Sequence[str]
@@ -57,78 +56,58 @@ class _Rows:
         """Choose the titles of `num` items a row: "random", "popular" or "similar" ones."""
         if kind == "similar":
             assert vectors is not None
-            chosen = similar(self.windows, read_vectors(vectors), self.titles, num)
+            chosen = select_similar(self.windows, read_vectors(vectors), self.titles, num)
         else:
             weights = np.ones(len(self.titles))
             if kind == "popular":
                 seen = self.source.items[self.source.train_interactions()]
                 weights = np.bincount(seen, minlength=len(self.titles)).astype(np.float64)
             rng = np.random.default_rng(derive_seed("pairs", kind, seed))
-            chosen = drawn(self.windows, weights, self.titles, num, rng)
+            chosen = sample_negatives(self.windows, weights, self.titles, num, rng)
         return [[self.titles[item] for item in row] for row in chosen]
 
 
-def run(
-    job: Job,
-    *,
-    take: int | None,
-    seed: int,
-    negatives: str,
-    num: int,
-    random_share: float,
-    smooth: bool,
-    data: Path,
-    rows: Path,
-    generated: Path | None = None,
-    oracle: Path | None = None,
-    encoder: str = "",
-    encoder_checksums: Mapping[str, str] = MappingProxyType({}),
-    vectors: Path | None = None,
-) -> None:
+def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
     """Write the pairs: of the rows that have rejected responses, the first ones, shuffled.
 
-    Rows with an unknown target are left out. Of the others in order, `take` and an eighth more are
-    kept, shuffled, and the first `take` become pairs, or fewer where there are no more; without a
-    `take` all do.
+    Rows with an unknown target are left out. Of the others in order, `max_pairs` and an eighth more
+    are kept, shuffled, and the first `max_pairs` become pairs, or fewer where there are no more;
+    without `max_pairs` all become pairs.
 
-    Negatives "generated" are the first complete quoted string of each text, as it was written or
+    Negatives "generated" are the first complete quoted string of each text, as it was generated or
     as the nearest item's title; a row without any has no pair. Several are distinct, none is the
-    target, the most probable ones stay, and random items fill up. One alone may be the target, as
-    in SPRec, unless it is the nearest item's title: then the row has no pair.
+    target, the most probable ones stay, and random items fill up. A single one may be the target,
+    as in SPRec, unless it is the nearest item's title: then the row has no pair.
 
-    A row that `random_share` chooses has random items whatever was written for it.
+    A row that `random_fraction` chooses has random items whatever was generated for it.
 
     Raises:
-        BenchError: The arguments and inputs do not fit together.
+        BenchError: The config and the inputs do not fit together.
     """
-    _refuse(negatives, num, random_share, smooth, generated, oracle, encoder, vectors)
-    known = _known_rows(data, rows)
-    num_rows = len(prepared.shared_rows(rows))
+    _check(config, inputs)
+    known = _known_rows(inputs["data"], inputs["rows"])
+    num_rows = len(prepared.shared_rows(inputs["rows"]))
     job.facts.update({"rows": num_rows, "unknown_targets": num_rows - len(known.samples)})
-    if negatives == "generated":
-        written = None
-        if generated is not None:
-            written = _written(known, generated, prepared.shared_rows(rows))
-            if vectors is not None:
-                model = planned_encoder(job, encoder, encoder_checksums)
-                written = _grounded(written, known.titles, model, vectors)
-        rejected = _self_played(job, known, written, num, random_share, seed, bool(encoder))
+    if config.negatives == "generated":
+        rejected = _self_play(job, known, _generated_titles(job, known, config, inputs), config)
     else:
-        rejected = known.items(negatives, num, seed, vectors)
+        vectors = inputs.get("vectors")
+        rejected = known.items(config.negatives, config.num_negatives, config.seed, vectors)
     survivors = np.flatnonzero([bool(texts) for texts in rejected])
-    if take is not None:
-        survivors = survivors[: take + take // SPARE]
-    order = np.random.default_rng(derive_seed("pairs", "order", seed)).permutation(len(survivors))
-    chosen = survivors[order][:take]
-    kept = [rejected[row] for row in chosen]
+    if config.max_pairs is not None:
+        survivors = survivors[: config.max_pairs + config.max_pairs // SPARE]
+    generator = np.random.default_rng(derive_seed("pairs", "order", config.seed))
+    chosen = survivors[generator.permutation(len(survivors))][: config.max_pairs]
+    rejected = [rejected[row] for row in chosen]
     smoothing = np.zeros(len(chosen))
-    if oracle is not None:
-        smoothing = _smoothing(job, known, chosen, [texts[0] for texts in kept], oracle)
+    if config.smooth:
+        first = [texts[0] for texts in rejected]
+        smoothing = _smoothing(job, known, chosen, first, inputs["oracle"])
     job.facts["kept"] = len(chosen)
-    job.facts.update(_what_they_are(known, chosen, kept))
+    job.facts.update(_rejected_facts(known, chosen, rejected))
     columns = {
         "sample": known.samples[chosen],
-        "rejected": pa.array(kept, pa.list_(pa.string())),
+        "rejected": pa.array(rejected, pa.list_(pa.string())),
         "smoothing": smoothing,
     }
     pq.write_table(pa.table(columns), job.out / "pairs.parquet")
@@ -145,107 +124,95 @@ def first_quoted(text: str) -> str | None:
     return quotable(found[1]) or None if found else None
 
 
-def _refuse(
-    negatives: str,
-    num: int,
-    random_share: float,
-    smooth: bool,
-    generated: Path | None,
-    oracle: Path | None,
-    encoder: str,
-    vectors: Path | None,
-) -> None:
-    if negatives not in KINDS:
-        raise unknown("kind of negatives", negatives, KINDS)
-    written = negatives == "generated"
-    if num < 1:
-        raise BenchError(f"A pair cannot have {num} rejected responses.", "Give 1 or more.")
-    if written and generated is None and random_share < 1:
-        raise BenchError("Generated negatives need generated texts.", "Give pairs(generated=...).")
-    if not written and (random_share or generated is not None):
+def _check(config: PairConfig, inputs: Mapping[str, Path]) -> None:
+    generates = config.negatives == "generated"
+    if generates and "generated" not in inputs and config.random_fraction < 1:
+        raise BenchError('Negatives "generated" need generated texts.', "Pass `generated`.")
+    if not generates and (config.random_fraction or "generated" in inputs):
         raise BenchError(
-            f"Negatives are {negatives} items, and generated ones are asked for, too.",
-            'Take negatives="generated", or leave `generated` and `random_share` out.',
+            f"Negatives are {config.negatives} items, and generated texts were passed as well.",
+            'Set negatives = "generated", or leave out `generated` and random_fraction.',
         )
-    assert bool(encoder) == (vectors is not None), "the plan gives both or none"
-    if negatives == "similar" and not encoder:
-        raise BenchError("Similar items need an encoder.", "Give pairs(grounded=...).")
-    if negatives in ("random", "popular") and encoder:
-        raise BenchError(f"Negatives that are {negatives} items need no encoder.", "Leave it out.")
-    if smooth != (oracle is not None):
-        raise BenchError("`smooth` and an oracle go together.", "Give both or none.")
-    if smooth and num > 1:
-        raise BenchError("A smoothing is for one rejected response.", "Give num = 1.")
+    if config.negatives == "similar" and not config.encoder:
+        raise BenchError("Similar items need an encoder.", "Set `encoder`.")
+    if config.negatives in ("random", "popular") and config.encoder:
+        raise BenchError(
+            f"Negatives that are {config.negatives} items need no encoder.", "Leave it out."
+        )
+    if config.smooth and config.num_negatives > 1:
+        raise BenchError("Label smoothing is for one rejected response.", "Set num_negatives = 1.")
 
 
 def _known_rows(data: Path, rows: Path) -> _Rows:
     source = prepared.shared(data)
     samples = prepared.shared_rows(rows)
-    places = np.flatnonzero(source.windows(samples).targets >= 0)
+    indices = np.flatnonzero(source.windows(samples).targets >= 0)
     return _Rows(
         source=source,
-        places=places,
-        samples=samples[places],
-        windows=source.windows(samples[places]),
+        indices=indices,
+        samples=samples[indices],
+        windows=source.windows(samples[indices]),
         titles=[quotable(title) for title in source.catalog.titles],
     )
 
 
-def _written(known: _Rows, generated: Path, rows: NDArray[np.int64]) -> list[list[str]]:
-    """Read the titles written for each row, best first."""
-    texts = read_texts(generated, rows=rows).texts
-    return [
-        [title for text in texts[place] if (title := first_quoted(text)) is not None]
-        for place in known.places
+def _generated_titles(
+    job: Job, known: _Rows, config: PairConfig, inputs: Mapping[str, Path]
+) -> list[list[str]] | None:
+    """Read the titles generated for each row, best first; None if all negatives are random."""
+    if "generated" not in inputs:
+        return None
+    texts = read_texts(inputs["generated"], rows=prepared.shared_rows(inputs["rows"])).texts
+    titles = [
+        [title for text in texts[index] if (title := first_quoted(text)) is not None]
+        for index in known.indices
     ]
+    if not config.encoder:
+        return titles
+    encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
+    return _nearest_titles(titles, known.titles, encoder, inputs["vectors"])
 
 
-def _grounded(
-    written: Sequence[Sequence[str]], titles: Sequence[str], encoder: TextEncoder, vectors: Path
+def _nearest_titles(
+    generated: Sequence[Sequence[str]], titles: Sequence[str], encoder: TextEncoder, vectors: Path
 ) -> list[list[str]]:
-    """Replace what was written by the titles of the nearest items."""
-    texts = [response(title) for row in written for title in row]
+    """Replace generated titles by those of the nearest items."""
+    texts = [response(title) for row in generated for title in row]
     nearest: Iterator[str] = iter(())
     if texts:
         ranking = ground(texts, titles, encoder, 1, read_vectors(vectors))
         nearest = (titles[item] for item in ranking.items[:, 0])
-    return [[next(nearest) for _ in row] for row in written]
+    return [[next(nearest) for _ in row] for row in generated]
 
 
-def _self_played(
-    job: Job,
-    known: _Rows,
-    written: Sequence[Sequence[str]] | None,
-    num: int,
-    random_share: float,
-    seed: int,
-    grounded: bool,
+def _self_play(
+    job: Job, known: _Rows, generated: Sequence[Sequence[str]] | None, config: PairConfig
 ) -> list[list[str]]:
-    """Return each row's rejected titles: written ones, or random ones; none for no pair."""
-    num_rows = len(known.samples)
-    rng = np.random.default_rng(derive_seed("pairs", "share", seed))
-    by_chance = replaced(num_rows, random_share, rng)
-    others: Sequence[Sequence[str]] = [[]] * num_rows
-    if num > 1 or by_chance.any():
-        others = known.items("random", num, seed, None)
+    """Return each row's rejected titles, generated or random; an empty list for no pair."""
+    num, num_rows = config.num_negatives, len(known.samples)
+    generator = np.random.default_rng(derive_seed("pairs", "share", config.seed))
+    is_random = choose_random_rows(num_rows, config.random_fraction, generator)
+    random_titles: Sequence[Sequence[str]] = [[]] * num_rows
+    if num > 1 or is_random.any():
+        random_titles = known.items("random", num, config.seed, None)
     rejected, counts = [], dict.fromkeys(("unparseable", "dropped_as_target", "padded"), 0)
     for row, target in enumerate(known.windows.targets):
-        if by_chance[row]:
-            rejected.append(list(others[row]))
+        if is_random[row]:
+            rejected.append(list(random_titles[row]))
             continue
-        assert written is not None, "without texts every row is random"
-        titles = list(dict.fromkeys(written[row]))
+        assert generated is not None, "without texts every row is random"
+        titles = list(dict.fromkeys(generated[row]))
         counts["unparseable"] += not titles
-        if num > 1 or grounded:
-            other_titles = [title for title in titles if title != known.titles[target]]
+        if num > 1 or config.encoder:
+            others = [title for title in titles if title != known.titles[target]]
             if num > 1 and titles:
-                spare = [title for title in others[row] if title not in other_titles]
-                counts["padded"] += max(num - len(other_titles), 0)
-                other_titles = [*other_titles, *spare]
-            counts["dropped_as_target"] += bool(titles) and not other_titles
-            titles = other_titles
+                padding = [title for title in random_titles[row] if title not in others]
+                counts["padded"] += max(num - len(others), 0)
+                others = [*others, *padding]
+            counts["dropped_as_target"] += bool(titles) and not others
+            titles = others
         rejected.append(titles[:num])
-    job.facts.update({"random_rows": int(by_chance.sum()), **counts})
+    job.facts.update({"random_rows": int(is_random.sum()), **counts})
     return rejected
 
 
@@ -275,7 +242,7 @@ def _smoothing(
     return smoothing
 
 
-def _what_they_are(
+def _rejected_facts(
     known: _Rows, chosen: NDArray[np.int64], rejected: Sequence[Sequence[str]]
 ) -> dict[str, int]:
     """Count the rejected responses that name the target, and those that name an item at all."""

@@ -1,8 +1,8 @@
-"""Optimize preferences: train a language model on pairs, against a reference."""
+"""Optimize preferences: train a language model on pairs of titles or of answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,195 +10,161 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from bench.data import prepared
-from bench.data.prompts import Style, quotable
+from bench.data.prompts import quotable
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
+from bench.models.lm.chat_prompts import encode_answers, encode_questions
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.models.lm.train.common import Recipe
-from bench.models.lm.train.preference_losses import Loss, resolved
+from bench.models.lm.train.preference_losses import resolved
 from bench.models.lm.train.preference_trainer import DECIMALS, Pair, longest, prefer, referenced
 from bench.models.lm.train.shared_prefix import takes_branches
 from bench.models.lm.tuned_model import LanguageModel, load
+from bench.models.rerank.qa_files import read_prompts
+from bench.plan.preference_stages import PreferenceConfig
 
 
-def run(
-    job: Job,
-    *,
-    loss: str,
-    loss_settings: Mapping[str, Any],
-    beta: float,
-    epochs: int,
-    learning_rate: float,
-    batch: int,
-    warmup: int,
-    prompt: Style,
-    eos: bool,
-    seed: int,
-    reference_is: str,
-    tuning: Mapping[str, Any],
-    dtype: str,
-    quantization: str,
-    context: int,
-    threads: int,
-    nouns: Sequence[str],
-    data: Path,
-    pairs: Path,
-    backbone: Path,
-    start: Path | None = None,
-    reference: Path | None = None,
-) -> None:
+def run(job: Job, config: PreferenceConfig, inputs: Mapping[str, Path]) -> None:
     """Train on the pairs and save the weights; without any pair the weights stay as they are.
 
-    The reference is where the training starts (`reference_is` "start"), other trained weights
-    ("given"), or the untuned backbone ("backbone"). A prompt has the room that the longest response
-    leaves it, so no response is ever cut.
+    A prompt may be as long as the context and its longest response allow, so no response is ever
+    truncated.
 
     Raises:
-        BenchError: The loss cannot use the pairs, a response leaves no room for a prompt, or the
+        BenchError: The loss cannot use the pairs, a response leaves no space for its prompt, or the
             training diverged.
     """
-    recipe = Recipe(
-        epochs=epochs, learning_rate=learning_rate, batch=batch, warmup=warmup, seed=seed
-    )
-    table = read_pairs(pairs)
-    num_rejected = max(map(len, table["rejected"]), default=1)
-    objective = resolved(
-        loss, loss_settings, num_rejected=num_rejected, smoothed=any(table["smoothing"])
-    )
-    source = prepared.shared(data)
-
-    def encode(tokenizer: Tokenizer) -> list[Pair]:
-        return encoded_pairs(
-            tokenizer, source, table, nouns=nouns, context=context, style=prompt, eos=eos
-        )
-
-    job.facts.update(_facts(source, table))
-    optimize(
-        job,
-        encode,
-        recipe,
-        loss=objective,
-        beta=beta,
-        reference_is=reference_is,
-        backbone=backbone,
-        start=start,
-        reference=reference,
-        threads=threads,
-        tuning=tuning,
-        dtype=dtype,
-        quantization=quantization,
+    table = read_pairs(inputs["pairs"])
+    loss = resolved(
+        config.loss,
+        config.loss_arguments,
+        num_rejected=max(map(len, table["rejected"]), default=1),
+        smoothed=any(table["smoothing"]),
     )
 
+    def load_weights(role: str, seed: int | None) -> LanguageModel:
+        return load(inputs["backbone"], start=inputs.get(role), seed=seed, **config.model.weights)
 
-def optimize(
-    job: Job,
-    encode: Callable[[Tokenizer], list[Pair]],
-    recipe: Recipe,
-    *,
-    loss: Loss,
-    beta: float,
-    reference_is: str,
-    backbone: Path,
-    start: Path | None,
-    reference: Path | None,
-    threads: int,
-    **same: Any,
-) -> None:
-    """Train on pairs, whatever they are of, and save the weights; `same` goes to every `load`.
-
-    Args:
-        job: Where the weights go, and what is noted of the training.
-        encode: Writes the pairs in a tokenizer's ids.
-        recipe: How to train; its seed is also a new adapter's.
-        loss: See `bench.models.lm.train.preference_losses`.
-        beta: Its strength of the pull to the reference.
-        reference_is: "start", "given" or "backbone".
-        backbone: The untuned model.
-        start: Weights where the training starts, if not there.
-        reference: Weights of the reference, where it is "given".
-        threads: CPU threads.
-        same: Tuning, dtype and quantization.
-    """
-
-    def policy(weights: Path | None, new_adapter: int | None) -> LanguageModel:
-        return load(backbone, start=weights, seed=new_adapter, **same)
-
-    assert (reference is not None) == (reference_is == "given")
-    model = policy(start, recipe.seed) if reference_is == "start" else policy(reference, None)
-    encoded = encode(model.tokenizer)
-    if encoded:
-        branches = takes_branches(model.model.config, longest(encoded))
-        job.facts["layout"] = "shared prompts" if branches else "a sequence an answer"
-        how: dict[str, Any] = {
+    # Only the trained policy may get a new adapter, and so a seed for its initial weights.
+    is_start = config.reference == "start"
+    model = load_weights("start", config.seed) if is_start else load_weights("reference", None)
+    if "prompts" in inputs:
+        pairs = _encode_answers(job, model.tokenizer, config, table, inputs["prompts"])
+    else:
+        source = prepared.shared(inputs["data"])
+        job.facts.update(_title_facts(source, table))
+        pairs = encode_titles(model.tokenizer, config, table, source)
+    if pairs:
+        shared = takes_branches(model.model.config, longest(pairs))
+        job.facts["layout"] = "shared prompts" if shared else "a sequence an answer"
+        options: dict[str, Any] = {
             "divisor": job.micro_batch_divisor,
-            "shared": branches,
-            "threads": threads,
+            "shared": shared,
+            "threads": config.model.threads,
         }
-        encoded = referenced(model, encoded, recipe, **how)
-    if reference_is != "start":
-        model = policy(start, recipe.seed)
-    if encoded:
-        job.facts.update(prefer(model, encoded, recipe, loss=loss, beta=beta, **how))
+        pairs = referenced(model, pairs, config, **options)
+    if not is_start:
+        model = load_weights("start", config.seed)
+    if pairs:
+        job.facts.update(prefer(model, pairs, config, loss=loss, **options))
     model.save(job.out)
 
 
 def read_pairs(folder: Path) -> dict[str, list[Any]]:
-    """Read what the stage `pairs` left: "sample", "rejected" and "smoothing", a place a pair.
+    """Read preference pairs as columns, one element per pair.
 
     Raises:
-        BenchError: A pair has nothing rejected, or a smoothing that is no probability.
+        BenchError: A pair has no rejected response, or a smoothing that is no probability.
     """
     table: dict[str, list[Any]] = pq.read_table(folder / "pairs.parquet").to_pydict()
     if not all(table["rejected"]):
         raise BenchError(
-            "A preference pair has no rejected response.", "Give it one or leave it out."
+            "A preference pair has no rejected response.", "Add one, or leave out the pair."
         )
     if not all(0 <= value <= 1 for value in table["smoothing"]):
-        raise BenchError("A smoothing is no probability.", "Keep it between 0 and 1.")
+        raise BenchError("A label smoothing is no probability.", "Keep it between 0 and 1.")
     return table
 
 
-def encoded_pairs(
+def encode_titles(
     tokenizer: Tokenizer,
-    source: prepared.Prepared,
+    config: PreferenceConfig,
     table: Mapping[str, Sequence[Any]],
-    *,
-    nouns: Sequence[str],
-    context: int,
-    style: Style,
-    eos: bool,
+    source: prepared.Prepared,
 ) -> list[Pair]:
-    """Write pairs as token ids: the prompt of each sample, its target, what was rejected."""
+    """Encode pairs of titles: the prompt of each sample, its target, the rejected responses."""
     if not table["sample"]:
         return []
     catalog = source.catalog
     windows = source.windows(np.array(table["sample"], dtype=np.int64))
     chosen = [catalog.titles[target] for target in windows.targets]
     texts = [*chosen, *(text for rejected in table["rejected"] for text in rejected)]
-    responses = encode_responses(tokenizer, texts, eos=eos)
+    responses = encode_responses(tokenizer, texts, eos=config.append_eos)
     prompts = encode_prompts(
         tokenizer,
         history_titles(windows, catalog),
-        nouns=nouns,
-        room=context - max(map(len, responses)),
-        style=style,
+        nouns=config.nouns,
+        room=config.model.context - max(map(len, responses)),
+        style=config.prompt_style,
     )
     rejected = iter(responses[len(chosen) :])
     return [
         Pair(
-            prompt=tokens,
-            chosen=answer,
-            rejected=[next(rejected) for _ in written],
+            prompt=prompt,
+            chosen=response,
+            rejected=[next(rejected) for _ in texts],
             smoothing=smoothing,
         )
-        for tokens, answer, written, smoothing in zip(
+        for prompt, response, texts, smoothing in zip(
             prompts, responses, table["rejected"], table["smoothing"], strict=False
         )
     ]
 
 
-def _facts(source: prepared.Prepared, table: Mapping[str, Sequence[Any]]) -> dict[str, Plain]:
-    """Describe the pairs: how many, and shares of rejected responses by what they are."""
+def _encode_answers(
+    job: Job,
+    tokenizer: Tokenizer,
+    config: PreferenceConfig,
+    table: Mapping[str, Sequence[Any]],
+    prompts: Path,
+) -> list[Pair]:
+    """Encode pairs of answers; those that leave no space for the question are left out."""
+    all_prompts = read_prompts(prompts).prompts
+    questions = [all_prompts[index] for index in table["prompt"]]
+    assert [question.hash for question in questions] == table["hash"], "pairs of other questions"
+    context = config.model.context
+    chosen = encode_answers(tokenizer, table["chosen"], table["chosen_finished"])
+    rejected = [
+        encode_answers(tokenizer, texts, finished)
+        for texts, finished in zip(table["rejected"], table["rejected_finished"], strict=True)
+    ]
+    lengths = [
+        # An answer without any token, not even the end, cannot be preferred to anything.
+        max(map(len, responses)) if all(responses) else context
+        for responses in ((first, *others) for first, others in zip(chosen, rejected, strict=True))
+    ]
+    fitting = [index for index, length in enumerate(lengths) if length < context]
+    encoded, num_truncated = encode_questions(
+        tokenizer,
+        [questions[index] for index in fitting],
+        max_lengths=[context - lengths[index] for index in fitting],
+    )
+    job.facts.update(
+        {
+            "pairs": len(fitting),
+            "pairs_left_out": len(questions) - len(fitting),
+            "histories_cut": num_truncated,
+            "chosen_tokens": _mean([len(chosen[index]) for index in fitting]),
+            "rejected_tokens": _mean([len(ids) for index in fitting for ids in rejected[index]]),
+        }
+    )
+    return [
+        Pair(prompt=question, chosen=chosen[index], rejected=rejected[index])
+        for index, question in zip(fitting, encoded, strict=True)
+    ]
+
+
+def _title_facts(source: prepared.Prepared, table: Mapping[str, Sequence[Any]]) -> dict[str, Plain]:
+    """Describe the pairs: their number, and fractions of rejected responses by what they are."""
     titles = {quotable(title) for title in source.catalog.titles}
     windows = source.windows(np.array(table["sample"], dtype=np.int64))
     rejected = [
@@ -206,14 +172,14 @@ def _facts(source: prepared.Prepared, table: Mapping[str, Sequence[Any]]) -> dic
         for texts, target in zip(table["rejected"], windows.targets, strict=True)
         for text in texts
     ]
-
-    def share(values: Sequence[float]) -> float | None:
-        return round(sum(values) / len(values), DECIMALS) if values else None
-
     return {
         "pairs": len(table["sample"]),
         "rejected": len(rejected),
-        "rejected_is_chosen": share([text == target for text, target in rejected]),
-        "rejected_in_catalog": share([text in titles for text, _ in rejected]),
-        "mean_smoothing": share(table["smoothing"]),
+        "rejected_is_chosen": _mean([text == target for text, target in rejected]),
+        "rejected_in_catalog": _mean([text in titles for text, _ in rejected]),
+        "mean_smoothing": _mean(table["smoothing"]),
     }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), DECIMALS) if values else None

@@ -10,39 +10,34 @@ from typing import Any
 from bench.config.cards import DatasetCard
 from bench.config.plugins import dataset_card
 from bench.data import assets, prepared
-from bench.data.prepare import mismatches, prepare
-from bench.data.user_files import chosen_file, other_versions
+from bench.data.prepare import find_mismatches, prepare
+from bench.data.user_files import describe_other_versions
 from bench.errors import BenchError
 from bench.hashing import Job, checksum, digest
+from bench.plan.config import to_plain
+from bench.plan.item_stages import PrepareConfig
 
 
-def run(
-    job: Job, *, name: str, card: Mapping[str, Any], checksums: Mapping[str, str | None]
-) -> None:
+def run(job: Job, config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
     """Write the prepared data.
 
-    Addresses stay out of the arguments, and so out of the key: a file is the same file wherever it
-    comes from. They are taken from the card, which must still be the one that was planned with.
-
-    Args:
-        job: Where to write, where raw files may lie, whether the network is allowed.
-        name: Name of the data set's card.
-        card: The card's `preparation()`.
-        checksums: The raw files' sha256 by role; None where neither the card nor a file at hand
-            told it when the run was planned. Those of files that the user named for a role differ
-            from the card's, or stand in a role that the card lacks; notes say so.
+    URLs are not part of the config, and so not of the key: a file is the same file wherever it
+    comes from. They are taken from the card, which must still be the one of the plan. Checksums of
+    files that the user passed for a role may differ from the card's, or belong to a role that the
+    card lacks; the notes of the prepared data say so.
 
     Raises:
-        BenchError: Where the card changed since, or a file cannot be had or read.
+        BenchError: The card has changed since the plan, or a file cannot be fetched or read.
     """
+    name, checksums = config.name, config.checksums
     current = dataset_card(name)
     added = checksums.keys() - current.files.keys()
     same_files = current.files.keys() <= checksums.keys() and all(checksums[r] for r in added)
-    if not same_files or digest(current.preparation()) != digest(dict(card)):
+    if not same_files or digest(current.preparation()) != digest(to_plain(config.card)):
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    paths = fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
+    paths = assets.fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
     data = prepare(current, paths)
-    data = replace(data, notes=(*other_versions(current, checksums), *data.notes))
+    data = replace(data, notes=(*describe_other_versions(current, checksums), *data.notes))
     prepared.write(data, job.out)
     job.facts.update(_facts(current, data))
     job.facts["checksums"] = {
@@ -50,35 +45,9 @@ def run(
     }
 
 
-def fetch_raw(
-    name: str,
-    checksums: Mapping[str, str | None],
-    *,
-    data_dir: Path | None,
-    offline: bool,
-) -> dict[str, Path]:
-    """Return the raw files of a data set by role, fetched where they are not at hand.
-
-    Raises:
-        BenchError: Where one cannot be had, with its name, address and license.
-    """
-    card = dataset_card(name)
-    return {
-        role: assets.fetch(
-            chosen_file(card, role, sha256),
-            data_dir=data_dir,
-            offline=offline,
-            card_name=name,
-            license=card.license,
-            homepage=card.homepage,
-        )
-        for role, sha256 in checksums.items()
-    }
-
-
 def _facts(card: DatasetCard, data: prepared.Prepared) -> dict[str, Any]:
     return {
         "counts": dict(data.counts),
         "fingerprint": data.fingerprint,
-        "notes": [*data.notes, *mismatches(card, data.counts)],
+        "notes": [*data.notes, *find_mismatches(card, data.counts)],
     }

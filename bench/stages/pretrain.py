@@ -3,64 +3,51 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import prepared
 from bench.data import prepared_lists as list_data
 from bench.hashing import Job
-from bench.models.lm.train.common import Recipe
-from bench.models.lm.train.pretrain_trainer import WARMUP, pretrain, texts, training_histories
+from bench.models.lm.train.pretrain_trainer import pretrain, texts, training_histories
 from bench.models.lm.tuned_model import load
+from bench.plan.backbones import PretrainConfig
 
 UNCHANGED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
-def run(
-    job: Job,
-    *,
-    epochs: int,
-    learning_rate: float,
-    batch: int,
-    tokens: int,
-    seed: int,
-    threads: int,
-    backbone: Path,
-    data: Path,
-    lists: Path | None = None,
-) -> None:
+def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
     """Train all weights in float32 and save the model with its tokenizer.
 
-    Re-ranking splits users, not time: those whose `lists` validate or test are left out.
+    Re-ranking splits by user, not by time: validation and test users of the input "lists" are left
+    out.
 
     Raises:
-        BenchError: There is nothing to train on, or the loss grew out of bounds.
+        BenchError: There is nothing to train on, or the training diverged.
     """
-    model = load(backbone, tuning={"kind": "full"}, dtype="float32")
-    held_out = _held_out(lists)
-    histories = list(training_histories(prepared.shared(data), held_out))
-    recipe = Recipe(
-        epochs=epochs, learning_rate=learning_rate, batch=batch, warmup=WARMUP, seed=seed
-    )
+    model = load(inputs["backbone"], tuning={"kind": "full"}, dtype="float32")
+    held_out = _held_out_users(inputs.get("lists"))
+    histories = list(training_histories(prepared.shared(inputs["data"]), held_out))
     facts = pretrain(
         model,
-        texts(model.tokenizer, histories, tokens=tokens),
-        recipe,
-        threads=threads,
+        texts(model.tokenizer, histories, tokens=config.max_length),
+        config,
+        threads=config.model.threads,
         micro_batch_divisor=job.micro_batch_divisor,
     )
     model.save(job.out)
     for name in UNCHANGED:
-        shutil.copyfile(backbone / name, job.out / name)
+        shutil.copyfile(inputs["backbone"] / name, job.out / name)
     job.facts.update(facts)
     job.facts["users_left_out"] = len(held_out)
 
 
-def _held_out(lists: Path | None) -> frozenset[str]:
+def _held_out_users(lists: Path | None) -> frozenset[str]:
     if lists is None:
         return frozenset()
-    known = list_data.shared(lists)
+    candidate_lists = list_data.shared(lists)
     return frozenset(
         name
-        for name, part in zip(known.user_ids, known.parts, strict=True)
+        for name, part in zip(candidate_lists.user_ids, candidate_lists.parts, strict=True)
         if list_data.PARTS[part] != "train"
     )

@@ -9,51 +9,35 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import prepared
 from bench.errors import BenchError, unknown
 from bench.hashing import Job
 from bench.metrics.evaluate import evaluate
-from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric, select_plugins
+from bench.plan.selection import SelectConfig
 from bench.results.ranking_file import FILE, read_ranking
 
 
-def run(
-    job: Job,
-    *,
-    names: Sequence[str],
-    metric: str,
-    data: Path,
-    cases: Path,
-    plugins: Sequence[str] = (),
-    **rankings: Path,
-) -> None:
-    """Write the ranking of the best candidate.
+def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the test ranking of the best candidate.
 
-    Args:
-        job: Where to.
-        names: The candidates, in the order that decides ties.
-        metric: What they are judged by.
-        data: The prepared data.
-        cases: The validation cases.
-        plugins: Reference to the metric if it is a plug-in.
-        rankings: `valid_<n>` and `test_<n>` of the n-th candidate, from 0.
+    The rankings of the n-th candidate, from 0, are the inputs `valid_<n>` and `test_<n>`.
 
     Raises:
-        BenchError: A candidate has no such metric, or its value is no finite number.
+        BenchError: A candidate has no such metric, or its value is not finite.
     """
-    asked = get_metric(metric)
+    metric = get_metric(config.metric)
     values = {
-        name: _value(asked, name, data, cases, rankings[f"valid_{place}"], plugins)
-        for place, name in enumerate(names)
+        name: _compute(config, inputs, name, inputs[f"valid_{index}"])
+        for index, name in enumerate(config.names)
     }
-    chosen = best(values, higher_is_better=asked.higher_is_better)
-    shutil.copyfile(rankings[f"test_{list(names).index(chosen)}"] / FILE, job.out / FILE)
-    job.facts.update(metric=metric, chosen=chosen, validation=values)
-    content = {"metric": metric, "chosen": chosen, "validation": values}
+    chosen = best(values, higher_is_better=metric.higher_is_better)
+    shutil.copyfile(inputs[f"test_{config.names.index(chosen)}"] / FILE, job.out / FILE)
+    content = {"metric": config.metric, "chosen": chosen, "validation": values}
+    job.facts.update(content)
     (job.out / "choice.json").write_text(json.dumps(content, indent=1, allow_nan=False))
 
 
@@ -63,24 +47,25 @@ def best(values: Mapping[str, float], *, higher_is_better: bool) -> str:
     return max(values, key=lambda name: sign * values[name])
 
 
-def _value(
-    metric: Metric, name: str, data: Path, cases: Path, ranking: Path, plugins: Sequence[str]
+def _compute(
+    config: SelectConfig, inputs: Mapping[str, Path], candidate: str, ranking: Path
 ) -> float:
-    source = prepared.shared(data)
-    windows = source.windows(prepared.shared_rows(cases))
-    found = evaluate(
+    metric = get_metric(config.metric)
+    source = prepared.shared(inputs["data"])
+    windows = source.windows(prepared.shared_rows(inputs["cases"]))
+    values = evaluate(
         read_ranking(ranking),
         targets=windows.targets,
         histories=windows.histories,
         catalog=source.catalog,
         ks=[metric.k or 1],
-        plugins=select_plugins(plugins),
+        plugins=select_plugins(config.plugins),
     ).metrics
-    if metric.name not in found:
-        raise unknown("metric of this data set", metric.name, found)
-    if not math.isfinite(found[metric.name]):
+    if metric.name not in values:
+        raise unknown("metric of this data set", metric.name, values)
+    if not math.isfinite(values[metric.name]):
         raise BenchError(
-            f"{metric.name} of candidate {name!r} is {found[metric.name]}.",
-            "Choose by another metric.",
+            f"{metric.name} of candidate {candidate!r} is {values[metric.name]}.",
+            "Select by another metric.",
         )
-    return found[metric.name]
+    return values[metric.name]

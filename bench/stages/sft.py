@@ -5,186 +5,141 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import numpy as np
 
 from bench.config import plugins
 from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.windows import Windows
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.hashing import Job, derive_seed
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
 from bench.models.lm.train.collate import Texts, checked_weights
-from bench.models.lm.train.common import Recipe, isolated
+from bench.models.lm.train.common import isolated
 from bench.models.lm.train.information_gain import token_groups
-from bench.models.lm.train.sft_trainer import Objective, fine_tune
-from bench.models.lm.train.token_loss import MEANS
+from bench.models.lm.train.sft_trainer import fine_tune
 from bench.models.lm.tuned_model import load
-
-LOSSES = ("response", "sequence")
+from bench.plan.language_stages import SFTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Writing:
-    """How samples become token ids.
+class Encoder:
+    """Encodes samples as token ids.
 
     Attributes:
-        tokenizer: The model's.
-        catalog: Knows the titles.
-        nouns: What prompts call one item, and several.
-        context: Most tokens of prompt and response together.
-        eos: Whether responses end in the end-of-sequence token.
+        tokenizer: The model's tokenizer.
+        catalog: Catalog with the titles.
+        config: Nouns, context and end of the responses.
     """
 
     tokenizer: Tokenizer
     catalog: Catalog
-    nouns: Sequence[str]
-    context: int
-    eos: bool
+    config: SFTConfig
 
     def responses(self, windows: Windows) -> list[list[int]]:
-        """Return the ids of the target titles."""
+        """Return the token ids of the target titles."""
         titles = [self.catalog.titles[item] for item in windows.targets]
-        return encode_responses(self.tokenizer, titles, eos=self.eos)
+        return encode_responses(self.tokenizer, titles, eos=self.config.append_eos)
 
-    def prompts(self, windows: Windows, room: int) -> tuple[list[list[int]], int]:
-        """Return the ids of the prompts, and how many of them lost their oldest titles."""
+    def prompts(self, windows: Windows, max_length: int) -> tuple[list[list[int]], int]:
+        """Return the token ids of the prompts, and how many of them lost their oldest titles."""
         histories = history_titles(windows, self.catalog)
-        prompts = self._encoded(histories, sys.maxsize)
-        long = [row for row, ids in enumerate(prompts) if len(ids) > room]
-        for row, ids in zip(long, self._encoded([histories[r] for r in long], room), strict=True):
+        prompts = self._encode(histories, sys.maxsize)
+        long = [row for row, ids in enumerate(prompts) if len(ids) > max_length]
+        shortened = self._encode([histories[row] for row in long], max_length)
+        for row, ids in zip(long, shortened, strict=True):
             prompts[row] = ids
         return prompts, len(long)
 
-    def bare_prompt(self, room: int) -> list[int]:
-        """Return the ids of the prompt without any history."""
-        return self._encoded([[]], room)[0]
+    def prompt_without_history(self, max_length: int) -> list[int]:
+        """Return the token ids of the prompt without any history."""
+        return self._encode([[]], max_length)[0]
 
-    def _encoded(self, histories: Sequence[Sequence[str]], room: int) -> list[list[int]]:
-        return encode_prompts(self.tokenizer, histories, nouns=self.nouns, room=room)
+    def _encode(self, histories: Sequence[Sequence[str]], max_length: int) -> list[list[int]]:
+        return encode_prompts(self.tokenizer, histories, nouns=self.config.nouns, room=max_length)
 
 
-def run(
-    job: Job,
-    *,
-    epochs: int,
-    learning_rate: float,
-    batch: int,
-    warmup: int,
-    patience: int,
-    loss_on: str,
-    eos: bool,
-    weights: str,
-    weight_settings: Mapping[str, Any],
-    mean_over: str,
-    counterfactual: float,
-    seed: int,
-    tuning: Mapping[str, Any],
-    dtype: str,
-    quantization: str,
-    context: int,
-    threads: int,
-    nouns: Sequence[str],
-    backbone: Path,
-    data: Path,
-    rows: Path,
-    valid: Path | None = None,
-    start: Path | None = None,
-) -> None:
-    """Train and write the trained weights; rows whose target is unknown are left out.
+def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
+    """Train and write the trained weights; rows with an unknown target are left out.
 
-    A function named by `weights` is called once, as `function(responses, windows, catalog,
-    tokenizer, **weight_settings)`, with the token ids of all N responses, the end-of-sequence token
-    included, and the rows that they answer. It returns N arrays of numbers from 0, each as long as
-    its response. They carry no gradient.
+    The function `config.weighting` is called once, as `function(responses, windows, catalog,
+    tokenizer, **config.weighting_arguments)`, with the token ids of all N responses, the
+    end-of-sequence token included, and their rows. It returns N arrays of non-negative numbers,
+    each as long as its response. They carry no gradient.
 
     Raises:
-        BenchError: Settings exclude one another, no row is left, a prompt does not fit, weights are
-            unusable, or the loss is no finite number.
+        BenchError: Values exclude one another, no row is left, a prompt does not fit, weights are
+            unusable, or the loss is not finite.
     """
-    objective = _objective(loss_on, mean_over, counterfactual, weights)
-    recipe = Recipe(
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch=batch,
-        warmup=warmup,
-        seed=derive_seed("sft", seed),
-    )
-    source = prepared.shared(data)
-    seen = _known(source.windows(prepared.shared_rows(rows)), "training")
-    held_out = None
-    if valid is not None:
-        held_out = _known(source.windows(prepared.shared_rows(valid)), "validation")
-    with isolated(recipe.seed, threads), TemporaryDirectory() as folder:
+    _check(config)
+    source = prepared.shared(inputs["data"])
+    rows = prepared.shared_rows(inputs["rows"])
+    train = _with_known_target(source.windows(rows), "training")
+    valid = None
+    if "valid" in inputs:
+        valid_rows = prepared.shared_rows(inputs["valid"])
+        valid = _with_known_target(source.windows(valid_rows), "validation")
+    seed = derive_seed("sft", config.seed)
+    with isolated(seed, config.model.threads), TemporaryDirectory() as folder:
         model = load(
-            backbone, start=start, tuning=tuning, dtype=dtype, quantization=quantization, seed=seed
+            inputs["backbone"],
+            start=inputs.get("start"),
+            seed=config.seed,
+            **config.model.weights,
         )
-        writing = Writing(
-            tokenizer=model.tokenizer,
-            catalog=source.catalog,
-            nouns=nouns,
-            context=context,
-            eos=eos,
-        )
-        texts, truncated = _texts(writing, seen, counterfactual > 0)
-        if weights:
-            function = partial(plugins.function(weights), **weight_settings)
-            given = function(texts.responses, seen, source.catalog, model.tokenizer)
-            texts = replace(texts, weights=checked_weights(given, texts.responses, weights))
-        groups = token_groups(texts.responses, seen, source.catalog, model.tokenizer)
+        encoder = Encoder(tokenizer=model.tokenizer, catalog=source.catalog, config=config)
+        texts, num_truncated = _encode(encoder, train, config.counterfactual_weight > 0)
+        responses = texts.responses
+        if config.weighting:
+            function = plugins.function(config.weighting)
+            weights = function(
+                responses,
+                train,
+                source.catalog,
+                model.tokenizer,
+                **config.weighting_arguments,
+            )
+            texts = replace(texts, weights=checked_weights(weights, responses, config.weighting))
+        groups = token_groups(responses, train, source.catalog, model.tokenizer)
         facts = fine_tune(
             model.model,
             model.tokenizer,
             replace(texts, groups=groups),
-            recipe,
-            objective=objective,
+            replace(config, seed=seed),
             folder=Path(folder),
-            valid=None if held_out is None else _texts(writing, held_out, False)[0],
-            patience=patience,
+            valid=None if valid is None else _encode(encoder, valid, False)[0],
             divisor=job.micro_batch_divisor,
         )
     model.save(job.out)
-    job.facts["rows"] = len(seen)
-    job.facts["unknown_targets"] = len(prepared.shared_rows(rows)) - len(seen)
-    job.facts["truncated_prompts"] = truncated
+    job.facts["rows"] = len(train)
+    job.facts["unknown_targets"] = len(rows) - len(train)
+    job.facts["truncated_prompts"] = num_truncated
     job.facts.update(facts)
 
 
-def _objective(loss_on: str, mean_over: str, counterfactual: float, weights: str) -> Objective:
-    """Read the settings of the loss, and refuse those that do not go together."""
-    if loss_on not in LOSSES:
-        raise unknown("loss_on", loss_on, LOSSES)
-    if mean_over not in MEANS:
-        raise unknown("mean_over", mean_over, MEANS)
-    if not 0 <= counterfactual < np.inf:
+def _check(config: SFTConfig) -> None:
+    """Refuse values that exclude each other."""
+    if config.completion_only_loss:
+        return
+    if config.counterfactual_weight:
         raise BenchError(
-            f"The counterfactual loss cannot weigh {counterfactual}.", "Give 0 or more."
+            "The counterfactual loss compares responses, so the loss cannot cover prompts as well.",
+            "Set completion_only_loss = true.",
         )
-    if loss_on == "sequence" and counterfactual:
+    if config.weighting and config.mean_over == "tokens":
         raise BenchError(
-            "The counterfactual loss compares responses, so prompts cannot be supervised with it.",
-            'Set loss_on = "response".',
+            f"{config.weighting} weights the tokens of responses, so the loss cannot cover "
+            "prompts as well.",
+            'Set completion_only_loss = true, or mean_over = "rows" to weight whole rows.',
         )
-    if loss_on == "sequence" and weights and mean_over == "tokens":
-        raise BenchError(
-            f"{weights} weights the tokens of responses, so prompts cannot be supervised with it.",
-            'Set loss_on = "response", or mean_over = "rows" for weights of whole rows.',
-        )
-    return Objective(
-        prompts_too=loss_on == "sequence", mean_over=mean_over, counterfactual=counterfactual
-    )
 
 
-def _known(windows: Windows, what: str) -> Windows:
+def _with_known_target(windows: Windows, split: str) -> Windows:
     """Keep the rows whose target is in the catalog."""
     known = windows.targets >= 0
     if not known.any():
-        raise BenchError(f"No {what} row has a known target.", "Draw more rows.")
+        raise BenchError(f"No {split} row has a known target.", "Use more rows.")
     return Windows(
         users=windows.users[known],
         histories=windows.histories[known],
@@ -192,10 +147,10 @@ def _known(windows: Windows, what: str) -> Windows:
     )
 
 
-def _texts(writing: Writing, windows: Windows, counterfactual: bool) -> tuple[Texts, int]:
-    """Write rows as token ids; also how many prompts lost titles."""
-    responses = writing.responses(windows)
-    room = writing.context - max(map(len, responses))
-    prompts, truncated = writing.prompts(windows, room)
-    bare = [writing.bare_prompt(room)] * len(windows) if counterfactual else None
-    return Texts(prompts=prompts, responses=responses, bare_prompts=bare), truncated
+def _encode(encoder: Encoder, windows: Windows, counterfactual: bool) -> tuple[Texts, int]:
+    """Encode rows as token ids; also return how many prompts lost titles."""
+    responses = encoder.responses(windows)
+    max_length = encoder.config.model.context - max(map(len, responses))
+    prompts, num_truncated = encoder.prompts(windows, max_length)
+    bare = [encoder.prompt_without_history(max_length)] * len(windows) if counterfactual else None
+    return Texts(prompts=prompts, responses=responses, bare_prompts=bare), num_truncated

@@ -21,7 +21,7 @@ from bench.stats.paired import paired_t, sign_flip
 from bench.stats.randomization import NUM_RESAMPLES, ROUNDING
 from bench.stats.samples import Sample, align_cases, align_lists, get_case_values
 from bench.stats.seed_variance import compute_seed_values
-from bench.stats.set_metrics import sum_units
+from bench.stats.set_metrics import subtract, sum_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,7 @@ def _compare_sets(
     base, changed = sum_units([reference, other], metric, units)
     value = float(base.mean(units.equal_weights)[0])
     difference = float(changed.mean(units.equal_weights)[0]) - value
-    low, high = set_interval(metric, base, changed, seed=seed)
+    low, high = set_interval(metric, subtract(changed, base), base, seed=seed)
     return Comparison(
         metric=metric.name,
         reference=reference.name,

@@ -30,7 +30,7 @@ from bench.stats.corrections import ALPHA
 from bench.stats.intervals import set_interval
 from bench.stats.randomization import ROUNDING
 from bench.stats.samples import Sample, Units, align_cases, align_lists, get_case_values
-from bench.stats.set_metrics import sum_units
+from bench.stats.set_metrics import subtract, sum_units
 
 POWER = 0.8
 
@@ -231,8 +231,8 @@ def _measure_sets(
 
 
 def _interval_variance(reference: Sample, other: Sample, metric: Metric, seed: int) -> float:
-    sums = sum_units([reference, other], metric, reference.units)
-    low, high = set_interval(metric, *sums, seed=seed)
+    base, changed = sum_units([reference, other], metric, reference.units)
+    low, high = set_interval(metric, subtract(changed, base), base, seed=seed)
     assert low is not None
     assert high is not None
     return float(((high - low) / (2 * stats.norm.ppf(1 - ALPHA / 2))) ** 2)

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import stats
 
 from bench.errors import BenchError
 from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
 from bench.stats.intervals import set_interval
 from bench.stats.paired import paired_t
-from bench.stats.samples import Sample, Units, get_case_values, select_known
-from bench.stats.set_metrics import UnitSums, sum_units
+from bench.stats.samples import Sample, get_case_values, select_known
+from bench.stats.set_metrics import sum_units
 
 MIN_ROWS = 3
 
@@ -166,10 +166,9 @@ def estimate(sample: Sample, metric: str, *, seed: int = 0) -> Estimate:
         mean = paired_t(sums, units.sizes)
         return Estimate(value=mean.difference, low=mean.low, high=mean.high)
     sample = select_known(sample)
-    units = sample.units
-    (lists,) = sum_units([sample], family, units)
-    low, high = set_interval(family, _make_zero(units), lists, seed=seed)
-    return Estimate(value=float(lists.mean(units.equal_weights)[0]), low=low, high=high)
+    (lists,) = sum_units([sample], family, sample.units)
+    low, high = set_interval(family, lists.mean, lists, seed=seed)
+    return Estimate(value=float(lists.mean(sample.units.equal_weights)[0]), low=low, high=high)
 
 
 def compare_orders(pairs: Sequence[tuple[float, float]], *, metric: str = "") -> Order:
@@ -215,16 +214,6 @@ def _compare_cell(row: str, metric: str, value: float, sample: Sample | None, se
         inside=inside,
         reason=reason,
     )
-
-
-def _make_zero(units: Units) -> UnitSums:
-    """Make up a method that scores 0: a difference from it is the value itself."""
-
-    def score_zero(_: NDArray[np.float64], num_lists: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.zeros(len(num_lists))
-
-    empty = sparse.csr_array(np.zeros((1, units.num), dtype=np.int32))
-    return UnitSums(amounts=(empty,), sizes=units.sizes, score=score_zero)
 
 
 def _compare_table_order(pairs: Mapping[str, Mapping[str, tuple[float, float]]]) -> Order:

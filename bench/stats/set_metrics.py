@@ -27,6 +27,10 @@ from bench.stats.samples import Sample, Units, require_finite
 Sums = NDArray[Any]
 # From sums (R, X) and numbers of lists (R,) to values (R,).
 Score = Callable[[Sums, NDArray[np.float64]], NDArray[np.float64]]
+# How often each unit counts, shape (U, R).
+Weights = NDArray[Any]
+# From weights (U, R) to a value or a difference of values, shape (R,).
+Statistic = Callable[[Weights], NDArray[np.float64]]
 
 MAX_BATCH_ELEMENTS = 1 << 21
 
@@ -52,7 +56,7 @@ class UnitSums:
         width = max(len(self.sizes), *(amounts.shape[0] for amounts in self.amounts))
         return max(1, MAX_BATCH_ELEMENTS // width)
 
-    def score_seeds(self, weights: NDArray[np.integer | np.bool_]) -> NDArray[np.float64]:
+    def score_seeds(self, weights: Weights) -> NDArray[np.float64]:
         """Evaluate the metric once per seed and weighting.
 
         Args:
@@ -66,9 +70,14 @@ class UnitSums:
         factor = np.ascontiguousarray(weights, dtype=self.amounts[0].dtype)
         return np.stack([self.score((amounts @ factor).T, num_lists) for amounts in self.amounts])
 
-    def mean(self, weights: NDArray[np.integer | np.bool_]) -> NDArray[np.float64]:
+    def mean(self, weights: Weights) -> NDArray[np.float64]:
         """Average `score_seeds` over the seeds, shape (R,)."""
         return np.asarray(self.score_seeds(weights).mean(axis=0))
+
+
+def subtract(other: UnitSums, reference: UnitSums) -> Statistic:
+    """Return other - reference, mean over seeds, as a function of the weights."""
+    return lambda weights: other.mean(weights) - reference.mean(weights)
 
 
 def sum_units(samples: Sequence[Sample], metric: Metric, units: Units) -> tuple[UnitSums, ...]:

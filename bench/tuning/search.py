@@ -15,8 +15,8 @@ from typing import Any
 
 from bench.config import plugins
 from bench.config.cards import BoardRow, Rows
-from bench.config.settings import overrides_for, resolve_settings, setting_layers
-from bench.config.toml import Override, check_setting, parse_value
+from bench.config.settings import build_method, overrides_for, resolve_settings, setting_layers
+from bench.config.toml import Override, check_setting
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
@@ -166,10 +166,10 @@ def _given(setup: Setup, space: Space) -> dict[str, Plain]:
     model = None if setup.model is None else (setup.model, plugins.model_card(setup.model))
     layers = setting_layers([setup.method], model=model, budget=(setup.budget, budget))
     overrides = overrides_for(setup.method, setup.overrides, [setup.method])
-    for override in overrides:
-        if override.key in space.space:
+    for path, value in overrides.items():
+        if path in space.space:
             raise BenchError(
-                f"--set {override.key}={override.text} fixes a setting that is searched.",
+                f"--set {path}={value} fixes a setting that is searched.",
                 "Leave one out: the option, or the setting in the space.",
             )
     row = BoardRow(method=setup.method)
@@ -218,8 +218,8 @@ def _model(setup: Setup, data: Data) -> Model | None:
 def _planned(trial: Trial, data: Data, model: Model | None, ks: Sequence[int]) -> Trial:
     """Plan a trial's final ranking; a configuration that cannot be planned says why."""
     try:
-        method = plugins.method_class(trial.method)(**trial.settings)
-        stage = evaluate(method.plan(data, model, trial.seed).final, data.test, ks=ks)
+        method = build_method(trial.method, trial.settings)
+        stage = evaluate(method.plan(data, model, trial.seed).ranking, data.test, ks=ks)
         stage.key  # noqa: B018 (a plan that has no key is this configuration's problem)
     except BenchError as error:
         return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
@@ -231,4 +231,4 @@ def _planned(trial: Trial, data: Data, model: Model | None, ks: Sequence[int]) -
 
 def fixed(setup: Setup) -> dict[str, Any]:
     """Return what `--set` fixed, as a board's row would have it."""
-    return {one.key: parse_value(one.text) for one in setup.overrides}
+    return overrides_for(setup.method, setup.overrides, [setup.method])

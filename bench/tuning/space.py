@@ -20,8 +20,16 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bench.config import plugins
-from bench.config.toml import Card, check_card, check_setting, read_toml, setting_names
-from bench.errors import BenchError, unknown
+from bench.config.toml import (
+    Card,
+    check_card,
+    check_setting,
+    default_settings,
+    read_toml,
+    setting_paths,
+    similar_path,
+)
+from bench.errors import BenchError
 from bench.hashing import Plain, canonical_json, derive_seed
 
 LISTED = 4096  # spaces of at most so many configurations are listed, not sampled
@@ -131,16 +139,16 @@ def space_of(method: str, file: Path | None = None) -> Space:
 def _check_resource(space: Space, cls: type[Any], where: str) -> None:
     if not space.resource:
         return
-    names = setting_names(cls)
+    names = setting_paths(cls)
     if space.resource not in names:
-        hint = unknown("setting", space.resource, names).hint
+        hint = similar_path(space.resource, names)
         raise BenchError(f"{where}: there is no setting {space.resource!r}.", hint)
     if space.resource in space.space:
         raise BenchError(
             f"{where}: {space.resource} is the resource, and cannot be searched as well.",
             'Leave one out; resource = "" searches without early looks.',
         )
-    if type(getattr(cls(), space.resource)) is not int:
+    if type(default_settings(cls)[space.resource]) is not int:
         raise BenchError(
             f"{where}: {space.resource} is no whole number, as a resource must be.",
             'Name another, or write resource = "".',

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, DatasetCard, RawFile
-from bench.data.encoders import encoder_card
+from bench.config.plugins import encoder_card
 from bench.data.readers import READERS
-from bench.data.released_splits import PEERS
+from bench.data.released_splits import RELEASED_SPLITS
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
 from bench.report.published import load as load_published
 
@@ -55,7 +55,7 @@ def _sets(sets: Mapping[str, DatasetCard]) -> str:
 
 
 def _set(name: str, card: DatasetCard, boards: Mapping[str, BoardCard]) -> str:
-    reader = inspect.getmodule({**READERS, **PEERS}[card.reader])
+    reader = inspect.getmodule({**READERS, **RELEASED_SPLITS}[card.reader])
     used = [
         f"[{board}](../boards/{board}.md)" for board, one in boards.items() if name in one.datasets
     ]
@@ -78,7 +78,7 @@ def _set(name: str, card: DatasetCard, boards: Mapping[str, BoardCard]) -> str:
     parts.append("## Preparation")
     for section in SECTIONS:
         part = getattr(card, section)
-        ready = card.reader in PEERS and section not in card.model_fields_set
+        ready = card.reader in RELEASED_SPLITS and section not in card.model_fields_set
         if part is not None and not ready:
             parts += [f"### {section}", about(type(part)), fields(part, leave_out=("files",))]
     if card.expected:

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from bench.cli.doctor_checks import Finding, join_names
 from bench.config import plugins
-from bench.data.assets import cache_folder, cached_place, local_file
-from bench.data.encoders import encoder_card, encoder_names
+from bench.config.cards import DatasetCard
+from bench.data.assets import cache_folder, cached_path, local_file
 from bench.errors import BenchError
 from bench.hashing import checksum
 
@@ -94,9 +94,12 @@ def check_plugins() -> list[Finding]:
 
 def check_cached_files() -> Finding:
     """Compare the cached files of data sets and encoders with the checksums of their cards."""
-    cards = [*_load_dataset_cards().values(), *map(encoder_card, encoder_names())]
+    cards = [
+        *_load_dataset_cards().values(),
+        *map(plugins.encoder_card, plugins.card_paths("encoders")),
+    ]
     files = [file for card in cards for file in card.files.values() if file.sha256]
-    checksums = {cached_place(file): file.sha256 for file in files}
+    checksums = {cached_path(file): file.sha256 for file in files}
     cached = [path for path in checksums if path.is_file()]
     damaged = [str(path) for path in cached if checksum(path) != checksums[path]]
     if damaged:
@@ -110,7 +113,7 @@ def check_cached_files() -> Finding:
     return Finding(name="cached files", message=message)
 
 
-def _load_dataset_cards() -> dict[str, plugins.DatasetCard]:
+def _load_dataset_cards() -> dict[str, DatasetCard]:
     names = [line.name for line in plugins.list_cards("datasets") if not line.error]
     return {name: plugins.dataset_card(name) for name in names}
 

@@ -1,25 +1,27 @@
-"""Readers: one module a raw format, each with `read(paths, fields) -> RawData`.
+"""Readers of raw formats: one module per format, with `Fields` and `read(paths, fields)`.
 
-A card names its reader, its raw files by role and the fields that the reader maps.
+A card names its reader, its raw files by role and the options of the reader (`[fields]`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from bench.data.raw import RawData
+from bench.config.toml import check_card
+from bench.data.raw import RawData, check_roles
 from bench.data.readers import amazon, goodreads, movielens, recbole, steam, synthetic
 from bench.errors import unknown
 
-READERS: Mapping[str, Callable[[Mapping[str, Path], Mapping[str, Any]], RawData]] = {
-    "amazon": amazon.read,
-    "goodreads": goodreads.read,
-    "movielens": movielens.read,
-    "recbole": recbole.read,
-    "steam": steam.read,
-    "synthetic": synthetic.read,
+READERS: Mapping[str, ModuleType] = {
+    "amazon": amazon,
+    "goodreads": goodreads,
+    "movielens": movielens,
+    "recbole": recbole,
+    "steam": steam,
+    "synthetic": synthetic,
 }
 
 
@@ -29,11 +31,16 @@ def read(reader: str, paths: Mapping[str, Path], fields: Mapping[str, Any]) -> R
     Args:
         reader: Name of a module in this package.
         paths: The files by the role that the card gives them.
-        fields: The card's `fields`; every reader documents its own.
+        fields: The card's `[fields]`; each module documents its own.
 
     Raises:
-        BenchError: For an unknown reader, unfit fields, or a file that is not as it should be.
+        BenchError: The reader is unknown, the fields or roles do not fit, or a file is malformed;
+            the message names the file and line.
     """
     if reader not in READERS:
         raise unknown("reader", reader, READERS)
-    return READERS[reader](paths, fields)
+    module = READERS[reader]
+    options = check_card(fields, module.Fields, "The card's fields")
+    check_roles(paths, reader, options.required_roles, options.optional_roles)
+    data: RawData = module.read(paths, options)
+    return data

@@ -2,80 +2,69 @@
 
 Formats: Amazon product data (He & McAuley, WWW 2016) and version 2 (Ni, Li & McAuley, EMNLP 2019).
 Reviews are JSON lines in both. Metadata are Python-literal lines in 2014, with several category
-paths a product, and JSON lines in 2018, with one flat path, in the release of 2020 as in that of
-2021. The first of several lines with one asin counts, the others are counted as repeated. Titles
-stay as they were crawled, markup included: what to do about them is the title profile's business.
+paths per product, and JSON lines in 2018, with one flat path, in the releases of 2020 and 2021. The
+first of several lines with one asin counts; the others are counted as repeated. Titles stay as
+crawled, markup included: the title profile decides what to do about them.
 
 Roles: `interactions` (reviews) and `items` (metadata). Fields: `release`, and `titles` = "asin" for
-reviews without metadata: then every reviewed asin is an item, and its own title.
+reviews without metadata: then every reviewed asin is an item and its own title.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from bench.config.toml import Card, check_card
-from bench.data.file_roles import require
-from bench.data.json_lines import Record, names, read_json, read_literals, required, text
-from bench.data.parse_numbers import finite, whole_seconds
-from bench.data.raw import Collector, RawData
-
-ROLES = ("interactions", "items")
+from bench.data.raw import Collector, RawData, ReaderFields
+from bench.data.text_files import read_objects
+from bench.data.values import as_text, category_names, parse_number, parse_seconds, require_text
 
 
-class Fields(Card):
+class Fields(ReaderFields):
     """Which of the two collections the files belong to, and where titles come from."""
 
     release: Literal["2014", "2018"]
     titles: Literal["metadata", "asin"] = "metadata"
 
+    @property
+    def required_roles(self) -> tuple[str, ...]:
+        """Metadata only if they give the titles."""
+        return ("interactions", "items") if self.titles == "metadata" else ("interactions",)
 
-def read(paths: Mapping[str, Path], fields: Mapping[str, Any]) -> RawData:
-    """Read a metadata file, if there is to be one, and a review file.
 
-    Raises:
-        BenchError: For unfit fields or a file that is not as it should be, with its line.
-    """
-    chosen = check_card(fields, Fields, "The card's fields")
-    described = chosen.titles == "metadata"
-    require(paths, "amazon", ROLES if described else ROLES[:1])
+def read(paths: Mapping[str, Path], fields: Fields) -> RawData:
+    """Read the metadata file, if titles come from it, and the review file."""
     collector = Collector()
-    if described:
-        _read_products(paths["items"], chosen.release, collector)
-    seen: set[str] = set()
-    for where, number, review in read_json(paths["interactions"]):
-        asin = required(review, "asin", where)
-        if not described and asin not in seen:
-            seen.add(asin)
+    has_metadata = fields.titles == "metadata"
+    if has_metadata:
+        _read_products(paths["items"], fields.release, collector)
+    reviewed: set[str] = set()
+    for where, number, review in read_objects(paths["interactions"]):
+        asin = require_text(review, "asin", where)
+        if not has_metadata and asin not in reviewed:
+            reviewed.add(asin)
             collector.add_item(asin, asin, ())
         collector.add_interaction(
-            required(review, "reviewerID", where),
+            require_text(review, "reviewerID", where),
             asin,
-            finite(review.get("overall"), "rating", where),
-            whole_seconds(review.get("unixReviewTime"), where),
+            parse_number(review.get("overall"), "rating", where),
+            parse_seconds(review.get("unixReviewTime"), where),
             number,
         )
     return collector.finish()
 
 
 def _read_products(path: Path, release: str, collector: Collector) -> None:
-    products = read_literals if release == "2014" else read_json
-    categories = _all_paths if release == "2014" else _one_path
-    for where, _, product in products(path):
-        collector.add_item(
-            required(product, "asin", where),
-            text(product.get("title")),
-            categories(product),
-            text(product.get("brand")),
+    for where, _, product in read_objects(path, literals=release == "2014"):
+        category_paths = (
+            product.get("categories") if release == "2014" else [product.get("category")]
         )
-
-
-def _all_paths(product: Record) -> list[str]:
-    paths = product.get("categories")
-    return [name for path in paths for name in names(path)] if isinstance(paths, list) else []
-
-
-def _one_path(product: Record) -> list[str]:
-    return names(product.get("category"))
+        if not isinstance(category_paths, list):
+            category_paths = []
+        collector.add_item(
+            require_text(product, "asin", where),
+            as_text(product.get("title")),
+            [name for category_path in category_paths for name in category_names(category_path)],
+            as_text(product.get("brand")),
+        )

@@ -4,8 +4,8 @@ Format: recbole.io, "Atomic files": `name:type` with type token, token_seq, floa
 sequences are separated by single spaces. Files may be plain or gzip.
 
 Roles: `interactions` (.inter) and `items` (.item). Fields: `user`, `item`, `time` and, if the set
-has ratings, `rating` name columns of the first; `item` again, `title` and, if there are any,
-`categories` speak of the second. `title` is a template: "{movie_title} ({release_year})".
+has ratings, `rating` name columns of the first; `item`, `title` and, if there are any, `categories`
+refer to the second. `title` is a template: "{movie_title} ({release_year})".
 """
 
 from __future__ import annotations
@@ -13,24 +13,20 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from bench.config.toml import Card, check_card
-from bench.data.file_roles import require
-from bench.data.parse_numbers import finite, whole_seconds
-from bench.data.raw import Collector, RawData
-from bench.data.text_lines import FETCH_AGAIN, read_lines
-from bench.errors import BenchError, unknown
+from bench.data.raw import Collector, RawData, ReaderFields
+from bench.data.text_files import Table, open_table
+from bench.data.values import EXCERPT, parse_number, parse_seconds
+from bench.errors import BenchError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
-ROLES = ("interactions", "items")
 
 
-class Fields(Card):
-    """Which columns mean what; `rating` and `categories` may be left out."""
+class Fields(ReaderFields):
+    """Which columns mean what; `rating` and `categories` are optional."""
 
     user: str
     item: str
@@ -40,141 +36,81 @@ class Fields(Card):
     categories: str | None = None
 
 
-def read(paths: Mapping[str, Path], fields: Mapping[str, Any]) -> RawData:
-    """Read an item file and an interaction file.
-
-    Raises:
-        BenchError: For unfit fields or a file that is not as it should be, with its line.
-    """
-    columns = check_card(fields, Fields, "The card's fields")
-    require(paths, "recbole", ROLES)
+def read(paths: Mapping[str, Path], fields: Fields) -> RawData:
+    """Read the item file and the interaction file."""
     collector = Collector()
-    _read_items(_Table.open(paths["items"]), columns, collector)
-    _read_interactions(_Table.open(paths["interactions"]), columns, collector)
+    _read_items(paths["items"], fields, collector)
+    _read_interactions(paths["interactions"], fields, collector)
     return collector.finish()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Table:
-    """An open atomic file.
-
-    Attributes:
-        name: File name, for messages.
-        types: Column types by name, in file order.
-        lines: Numbered lines after the header.
-    """
-
-    name: str
-    types: Mapping[str, str]
-    lines: Iterator[tuple[int, str]]
-
-    @classmethod
-    def open(cls, path: Path) -> _Table:
-        lines = read_lines(path)
-        _, header = next(lines)
-        types: dict[str, str] = {}
-        for cell in header.split("\t"):
-            name, colon, kind = cell.rpartition(":")
-            if not colon or kind not in TYPES or name in types:
-                raise BenchError(
-                    f"Line 1 of {path.name} is not a RecBole header: {cell[:40]!r}.",
-                    f"Each column is `name:type`, once, with type one of {', '.join(TYPES)}.",
-                )
-            types[name] = kind
-        return cls(name=path.name, types=types, lines=lines)
-
-    def column(self, name: str) -> int:
-        """Return a column's place."""
-        if name not in self.types:
-            hint = unknown("column", name, self.types).hint
-            raise BenchError(f"{self.name} has no column {name!r}.", hint)
-        return list(self.types).index(name)
-
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield line numbers and cells; every row has as many cells as the header."""
-        width = len(self.types)
-        for number, line in self.lines:
-            cells = line.split("\t")
-            if len(cells) != width:
-                raise BenchError(
-                    f"Line {number} of {self.name} has {len(cells)} columns, not {width}.",
-                    "It seems to be cut off. " + FETCH_AGAIN,
-                )
-            yield number, cells
+def _open(path: Path) -> tuple[Table, dict[str, str]]:
+    """Open an atomic file and return it with the types of its columns by name."""
+    table = open_table(path, "\t")
+    types: dict[str, str] = {}
+    for cell in table.header:
+        name, colon, kind = cell.rpartition(":")
+        if not colon or kind not in TYPES or name in types:
+            raise BenchError(
+                f"Line 1 of {path.name} is not a RecBole header: {cell[:EXCERPT]!r}.",
+                f"Each column is `name:type`, once, with type one of {', '.join(TYPES)}.",
+            )
+        types[name] = kind
+    return replace(table, header=tuple(types)), types
 
 
-def _read_items(table: _Table, columns: Fields, collector: Collector) -> None:
-    item = table.column(columns.item)
-    title_of = _title_template(columns.title, table)
-    categories = separator = None
-    if columns.categories is not None:
-        categories = table.column(columns.categories)
-        separator = _separator(table, columns.categories)
-    for _, cells in table.rows():
-        names: Sequence[str] = ()
-        if categories is not None:
-            names = cells[categories].split(separator) if separator else [cells[categories]]
-        collector.add_item(cells[item], title_of.fill(cells), names)
+def _read_items(path: Path, fields: Fields, collector: Collector) -> None:
+    table, types = _open(path)
+    item = table.column(fields.item)
+    title = _parse_template(fields.title, table)
+    column, separator = None, None
+    if fields.categories is not None:
+        column, kind = table.column(fields.categories), types[fields.categories]
+        if not kind.startswith("token"):
+            message = f"The column {fields.categories!r} of {path.name} is of type {kind}."
+            raise BenchError(message, "Categories are a token or a token_seq.")
+        separator = " " if kind == "token_seq" else None
+    for _, _, cells in table.rows:
+        categories: Sequence[str] = ()
+        if column is not None:
+            categories = cells[column].split(separator) if separator else [cells[column]]
+        collector.add_item(cells[item], _fill(title, cells), categories)
 
 
-def _separator(table: _Table, name: str) -> str | None:
-    kind = table.types[name]
-    if not kind.startswith("token"):
-        raise BenchError(
-            f"The column {name!r} of {table.name} is of type {kind}.",
-            "Categories are a token or a token_seq.",
-        )
-    return " " if kind == "token_seq" else None
+def _read_interactions(path: Path, fields: Fields, collector: Collector) -> None:
+    table, _ = _open(path)
+    user, item, time = map(table.column, (fields.user, fields.item, fields.time))
+    rating = None if fields.rating is None else table.column(fields.rating)
+    for where, number, cells in table.rows:
+        seconds = parse_seconds(cells[time], where)
+        value = math.nan if rating is None else parse_number(cells[rating], "rating", where)
+        collector.add_interaction(cells[user], cells[item], value, seconds, number)
 
 
-def _read_interactions(table: _Table, columns: Fields, collector: Collector) -> None:
-    user, item, time = (table.column(n) for n in (columns.user, columns.item, columns.time))
-    rating = None if columns.rating is None else table.column(columns.rating)
-    for number, cells in table.rows():
-        where = f"Line {number} of {table.name}"
-        seconds = whole_seconds(cells[time], where)
-        stars = math.nan if rating is None else finite(cells[rating], "rating", where)
-        collector.add_interaction(cells[user], cells[item], stars, seconds, number)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Template:
-    """Literal text and column places, taken in turn; texts has one entry more than columns."""
-
-    texts: tuple[str, ...]
-    columns: tuple[int, ...]
-
-    def fill(self, cells: Sequence[str]) -> str:
-        """Return the title; empty where every column is, without brackets round nothing."""
-        values = [cells[column].strip() for column in self.columns]
-        if not any(values):
-            return ""
-        pairs = zip(values, self.texts[1:], strict=True)
-        title = self.texts[0] + "".join(value + text for value, text in pairs)
-        return title if all(values) else re.sub(r"\s*\(\s*\)", "", title)
-
-
-def _title_template(template: str, table: _Table) -> _Template:
-    """Parse "{movie_title} ({release_year})"; plain column names only, no formatting."""
-    texts, columns = [""], []
+def _parse_template(template: str, table: Table) -> list[tuple[str, int | None]]:
+    """Parse "{movie_title} ({release_year})" into texts, each followed by a column or None."""
+    pieces: list[tuple[str, int | None]] = []
+    problem = "" if "{" in template else "names no column"
     try:
-        pieces = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise BenchError(
-            f"The title template {template!r} is broken: {error}.", "Example: {movie_title}"
-        ) from error
-    for text, name, form, conversion in pieces:
-        texts[-1] += text
-        if name is not None:
+        for text, name, form, conversion in string.Formatter().parse(template):
             if form or conversion:
-                raise BenchError(
-                    f"The title template {template!r} formats {name!r}.",
-                    "Write the column's name alone between the braces.",
-                )
-            columns.append(table.column(name))
-            texts.append("")
-    if not columns:
-        raise BenchError(
-            f"The title template {template!r} names no column.", "Example: {movie_title}"
-        )
-    return _Template(texts=tuple(texts), columns=tuple(columns))
+                problem = f"formats {name!r}"
+                break
+            pieces.append((text, None if name is None else table.column(name)))
+    except ValueError as error:
+        problem = f"is malformed: {error}"
+    if problem:
+        hint = "Write column names between braces, such as {movie_title}."
+        raise BenchError(f"The title template {template!r} {problem}.", hint)
+    return pieces
+
+
+def _fill(pieces: Sequence[tuple[str, int | None]], cells: Sequence[str]) -> str:
+    """Return the title; empty where every column is, without parentheses around nothing."""
+    values = [cells[column].strip() for _, column in pieces if column is not None]
+    if not any(values):
+        return ""
+    title = "".join(
+        text + (cells[column].strip() if column is not None else "") for text, column in pieces
+    )
+    return title if all(values) else re.sub(r"\s*\(\s*\)", "", title)

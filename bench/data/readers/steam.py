@@ -5,10 +5,10 @@ An item is a name, `app_name`, as in SPRec's table (32,094 of them): the shop se
 several ids, and reviews of any of them count for the name. A name's first line gives its
 categories.
 
-Reviews come in two forms. `user_reviews` has one user a line with all of their reviews, dated in
-words ("Posted November 5, 2011."); the crawler saw no year in posts of its own year, and which year
-that was is not recorded, so those are left out and counted. `steam_reviews` has one review a line
-with a whole date; users are told apart by `username`, since `user_id` is often missing.
+Reviews come in two forms. `user_reviews` has one user per line with all of their reviews, dated in
+words ("Posted November 5, 2011."). Posts of the year of the crawl have no year, and that year is
+not recorded, so they are left out and counted. `steam_reviews` has one review per line with a
+complete date; `username` identifies users, because `user_id` is often missing.
 
 Roles: `interactions` (reviews) and `items` (games). Fields: `reviews`, `categories`.
 """
@@ -18,18 +18,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from bench.config.toml import Card, check_card
-from bench.data.file_roles import require
-from bench.data.json_lines import Record, names, read_literals, required, text
-from bench.data.raw import Collector, RawData
-from bench.data.text_lines import FETCH_AGAIN
+from bench.data.raw import Collector, RawData, ReaderFields
+from bench.data.text_files import read_objects
+from bench.data.values import (
+    CHECK_CARD,
+    Record,
+    as_text,
+    category_names,
+    parse_date,
+    require_text,
+)
 from bench.errors import BenchError
 
-ROLES = ("interactions", "items")
 NO_NAME = "game without a name"
 NO_YEAR = "review without a year"
 NO_USER = "review without a user"
@@ -41,10 +44,10 @@ MONTHS = (
 )
 # fmt: on
 _POSTED = re.compile(rf"Posted ({'|'.join(MONTHS)}) ([0-9]{{1,2}})(?:, ([0-9]{{4}}))?\.?")
-_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class Fields(Card):
+class Fields(ReaderFields):
     """Which review file it is, and which of a game's labels are its categories.
 
     Attributes:
@@ -57,91 +60,60 @@ class Fields(Card):
     categories: Literal["tags", "genres"] = "tags"
 
 
-def read(paths: Mapping[str, Path], fields: Mapping[str, Any]) -> RawData:
-    """Read the games and a review file.
-
-    Raises:
-        BenchError: For unfit fields or a file that is not as it should be, with its line.
-    """
-    chosen = check_card(fields, Fields, "The card's fields")
-    require(paths, "steam", ROLES)
+def read(paths: Mapping[str, Path], fields: Fields) -> RawData:
+    """Read the games and a review file."""
     collector = Collector()
-    name_of: dict[str, str] = {}
-    for _, _, game in read_literals(paths["items"]):
-        name = text(game.get("app_name"))
+    names: dict[str, str] = {}
+    for _, _, game in read_objects(paths["items"], literals=True):
+        name = as_text(game.get("app_name"))
         if not name.strip():
             collector.reject_item(NO_NAME)
             continue
-        name_of[text(game.get("id"))] = name
-        collector.add_item(name, name, names(game.get(chosen.categories)))
-    # A game without an id must not be the one that a review without an id speaks of.
-    name_of.pop("", None)
-    take = _user_reviews if chosen.reviews == "user_reviews" else _steam_reviews
-    take(paths["interactions"], name_of, collector)
+        names[as_text(game.get("id"))] = name
+        collector.add_item(name, name, category_names(game.get(fields.categories)))
+    # A game without an id must not match a review without an id.
+    names.pop("", None)
+    read_reviews = _read_user_reviews if fields.reviews == "user_reviews" else _read_steam_reviews
+    read_reviews(paths["interactions"], names, collector)
     return collector.finish()
 
 
-def _user_reviews(path: Path, name_of: Mapping[str, str], collector: Collector) -> None:
-    count = 0
-    for where, _, user in read_literals(path):
-        user_id = required(user, "user_id", where)
+def _read_user_reviews(path: Path, names: Mapping[str, str], collector: Collector) -> None:
+    number = 0
+    for where, _, user in read_objects(path, literals=True):
+        user_id = require_text(user, "user_id", where)
         for review in _reviews(user, where):
-            count += 1
-            day = _posted_day(text(review.get("posted")), where)
-            if day is None:
-                collector.reject_interaction(NO_YEAR)
-                continue
-            item = name_of.get(required(review, "item_id", where), "")
-            collector.add_interaction(user_id, item, _recommended(review), day, count)
+            number += 1
+            posted = as_text(review.get("posted"))
+            match, iso = _POSTED.fullmatch(posted.strip()), None
+            if match:
+                month, day, year = match.groups()
+                if year is None:
+                    collector.reject_interaction(NO_YEAR)
+                    continue
+                iso = f"{year}-{MONTHS.index(month) + 1:02}-{int(day):02}T00:00+00:00"
+            time = parse_date(iso, posted, where)
+            item = names.get(require_text(review, "item_id", where), "")
+            recommends = review.get("recommend")
+            rating = float(recommends) if isinstance(recommends, bool) else math.nan
+            collector.add_interaction(user_id, item, rating, time, number)
 
 
 def _reviews(user: Record, where: str) -> list[Record]:
     reviews = user.get("reviews")
-    if not isinstance(reviews, list) or not all(isinstance(one, dict) for one in reviews):
-        raise BenchError(
-            f"{where} has no list of reviews.", "Check that the card names the right `reviews`."
-        )
+    if not isinstance(reviews, list) or not all(isinstance(review, dict) for review in reviews):
+        raise BenchError(f"{where} has no list of reviews.", CHECK_CARD)
     return reviews
 
 
-def _recommended(review: Record) -> float:
-    """Return 1 for a recommendation, 0 for its opposite, NaN where neither is told."""
-    recommended = review.get("recommend")
-    return float(recommended) if isinstance(recommended, bool) else math.nan
-
-
-def _steam_reviews(path: Path, name_of: Mapping[str, str], collector: Collector) -> None:
-    for where, number, review in read_literals(path):
-        item = name_of.get(required(review, "product_id", where), "")
-        date = required(review, "date", where)
-        if not (parts := _DATE.fullmatch(date)):
-            raise _no_date(date, where)
-        year, month, on = map(int, parts.groups())
-        day = _midnight(year, month, on, date, where)
-        user = text(review.get("username"))
+def _read_steam_reviews(path: Path, names: Mapping[str, str], collector: Collector) -> None:
+    for where, number, review in read_objects(path, literals=True):
+        item = names.get(require_text(review, "product_id", where), "")
+        date = require_text(review, "date", where)
+        iso = f"{date}T00:00+00:00" if _DATE.fullmatch(date) else None
+        time = parse_date(iso, date, where)
+        user = as_text(review.get("username"))
         if not user:
             collector.reject_interaction(NO_USER)
             continue
-        collector.add_interaction(user, item, math.nan, day, number)
-
-
-def _posted_day(posted: str, where: str) -> int | None:
-    """Return the day's midnight, UTC, or None where the year is not told."""
-    parts = _POSTED.fullmatch(posted.strip())
-    if parts is None:
-        raise _no_date(posted, where)
-    month, day, year = parts.groups()
-    if year is None:
-        return None
-    return _midnight(int(year), MONTHS.index(month) + 1, int(day), posted, where)
-
-
-def _midnight(year: int, month: int, day: int, written: str, where: str) -> int:
-    try:
-        return int(datetime(year, month, day, tzinfo=UTC).timestamp())
-    except ValueError as error:
-        raise _no_date(written, where) from error
-
-
-def _no_date(written: str, where: str) -> BenchError:
-    return BenchError(f"{where}: {written[:40]!r} is no date.", "Mend the line. " + FETCH_AGAIN)
+        collector.add_interaction(user, item, math.nan, time, number)

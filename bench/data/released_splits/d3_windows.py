@@ -1,10 +1,9 @@
-"""D3's samples as one table of all splits, in which a history is numbers between blanks.
+"""D3's samples as one table of all splits, with item numbers of the history separated by blanks.
 
-Form: what is left of D3's windows (Bao et al., EMNLP 2024) in the caches that Flower (Gao et al.,
+Format: what is left of D3's windows (Bao et al., EMNLP 2024) in the caches that Flower (Gao et al.,
 2025) publishes: columns `split` (train, valid, test, in this order), `seq_id` (the user),
-`history_item_id` and `item_id`. The cache has no times, only periods of ten days with some of them
-masked, so a column of them is not read; rows stand in order of time, and their number takes its
-place.
+`history_item_id` and `item_id`. The cache has no times, only periods of ten days, some of them
+masked, so that column is ignored. Rows are in order of time, and their number replaces it.
 
 Roles: `windows`; `items` (the .info.txt file). No fields.
 """
@@ -13,45 +12,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bench.config.cards import Categories
-from bench.config.toml import Card, check_card
-from bench.data.file_roles import require
 from bench.data.prepared import SPLITS, Prepared
-from bench.data.released_splits.files import CUT, table_rows, title_lines, uncategorized
-from bench.data.released_splits.sequences import Row, Sequences
+from bench.data.released_splits.item_titles import read_titles
+from bench.data.released_splits.sequences import SequenceBuilder
+from bench.data.text_files import open_table
+from bench.data.values import EXCERPT, TRUNCATED
 from bench.errors import BenchError
 
-COLUMNS = ("split", "seq_id", "history_item_id", "item_id")
-ORDER_FOR_TIMES = "The file has no times; in their place stands the number of the row."
+REQUIRED_ROLES, OPTIONAL_ROLES = ("windows", "items"), ()
+ROW_NUMBERS = "The file has no times; the row number is used instead."
 
 
-class Fields(Card):
-    """None: the columns have fixed names."""
-
-
-def read(paths: Mapping[str, Path], fields: Mapping[str, Any], categories: Categories) -> Prepared:
-    """Read the files of one data set.
-
-    Raises:
-        BenchError: For unfit fields or roles, or a file that is not as it should be, with its line.
-    """
-    check_card(fields, Fields, "The card's fields")
-    require(paths, "d3-windows", ("windows", "items"))
-    listed = title_lines(paths["items"])
-    position = {item: number for number, item in enumerate(listed.written)}
-    gathered = Sequences()
+def read(paths: Mapping[str, Path], categories: Categories) -> Prepared:
+    """Read the files of one data set."""
+    titles = read_titles(paths["items"], lines_only=True)
+    index = titles.indices()
+    builder = SequenceBuilder()
+    table = open_table(paths["windows"], ",", multiline=True)
     latest = 0
-    for number, (where, cells) in enumerate(table_rows(paths["windows"], COLUMNS)):
+    records = table.records("split", "seq_id", "history_item_id", "item_id")
+    for number, (where, cells) in enumerate(records):
         split = cells["split"]
         if split not in SPLITS[latest:]:
-            known = "out of the order train, valid, test" if split in SPLITS else "no split"
-            raise BenchError(f"{where}: {split[:40]!r} is {known}.", CUT)
+            problem = "out of the order train, valid, test" if split in SPLITS else "no split"
+            raise BenchError(f"{where}: {split[:EXCERPT]!r} is {problem}.", TRUNCATED)
         latest = SPLITS.index(split)
-        items = [*cells["history_item_id"].split(), cells["item_id"].strip()]
-        row = Row(items=list(map(position.get, items)), user=cells["seq_id"], time=number)
-        gathered.add(row, split)
-    return gathered.finish(
-        uncategorized(listed), categories, listed.counts, notes=(ORDER_FOR_TIMES,)
-    )
+        ids = [*cells["history_item_id"].split(), cells["item_id"].strip()]
+        builder.add(split, list(map(index.get, ids)), user=cells["seq_id"], time=number)
+    return builder.finish(titles.catalog(), titles.counts, categories, (ROW_NUMBERS,))

@@ -1,7 +1,7 @@
-"""Questions in free words for a language model, and its answers, as token ids.
+"""Chat questions for a language model, and its answers, as token ids.
 
-A model with a chat template is asked as its makers ask it; any other one sees the marker under
-which all its answers stand. Questions and answers are tokenized apart, as everywhere.
+A model with a chat template gets the question in it; any other model gets the question followed by
+the marker that precedes all responses. Questions and answers are tokenized separately.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ MARKER = "\n\n### Response:\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A question: what is known, and what is asked about it.
+    """A question: a context, and a request about it.
 
     Attributes:
-        opening: What comes before the entries; empty where nothing is known.
-        entries: What is known, the oldest first; a question that is too long loses these first.
-        request: What is asked.
+        opening: What precedes the entries; empty where nothing is known.
+        entries: Facts, the oldest first; a question that is too long loses these first.
+        request: The request.
     """
 
     opening: str = ""
@@ -34,7 +34,7 @@ class Prompt:
 
     @property
     def known(self) -> str:
-        """All that is known, on one line."""
+        """The opening and all entries, on one line."""
         return (self.opening + "".join(self.entries)).rstrip()
 
     @property
@@ -44,75 +44,79 @@ class Prompt:
 
     @property
     def hash(self) -> str:
-        """The sha256 that answers are kept under."""
+        """The sha256 under which answers are stored."""
         return digest([VERSION, self.known, self.request])
 
     def without(self, num: int) -> Prompt:
-        """Leave out the oldest entries."""
+        """Leave out the `num` oldest entries."""
         return replace(self, entries=self.entries[num:])
 
 
 def encode_questions(
-    tokenizer: Tokenizer, prompts: Sequence[Prompt], *, rooms: Sequence[int]
+    tokenizer: Tokenizer, prompts: Sequence[Prompt], *, max_lengths: Sequence[int]
 ) -> tuple[list[list[int]], int]:
-    """Write and tokenize questions, each without so many of its oldest entries that it fits.
+    """Tokenize questions, leaving out the oldest entries of those that are too long.
 
     Args:
-        tokenizer: The model's.
+        tokenizer: The model's tokenizer.
         prompts: N questions.
-        rooms: The most tokens of each.
+        max_lengths: Maximum number of tokens of each.
 
     Returns:
-        Token ids, N lists; and how many questions lost entries.
+        Token ids, N lists; and the number of questions that lost entries.
 
     Raises:
         BenchError: A question does not fit even without any entry.
     """
-    left = list(prompts)
-    encoded = _ids(tokenizer, [prompt.text for prompt in left])
-    while long := [row for row, ids in enumerate(encoded) if len(ids) > rooms[row]]:
+    shortened = list(prompts)
+    encoded = _tokenize(tokenizer, [prompt.text for prompt in shortened])
+    while long := [row for row, ids in enumerate(encoded) if len(ids) > max_lengths[row]]:
         for row in long:
-            if not left[row].entries:
+            if not shortened[row].entries:
                 raise BenchError(
-                    f"A question of {len(encoded[row])} tokens does not fit into {rooms[row]}.",
-                    "Set answer_tokens lower or answer_context higher, or take another model.",
+                    f"A question of {len(encoded[row])} tokens does not fit into "
+                    f"{max_lengths[row]}.",
+                    "Set max_new_tokens lower or the context higher, or use another model.",
                 )
-            # An eighth at a time: one by one, each step would tokenize the whole again.
-            left[row] = left[row].without(max(1, len(left[row].entries) // 8))
-        for row, ids in zip(long, _ids(tokenizer, [left[row].text for row in long]), strict=True):
+            # An eighth at a time: one by one, each step would tokenize the whole question again.
+            shortened[row] = shortened[row].without(max(1, len(shortened[row].entries) // 8))
+        texts = [shortened[row].text for row in long]
+        for row, ids in zip(long, _tokenize(tokenizer, texts), strict=True):
             encoded[row] = ids
-    cut = sum(one.entries != other.entries for one, other in zip(left, prompts, strict=True))
-    return encoded, cut
+    num_truncated = sum(
+        short.entries != whole.entries for short, whole in zip(shortened, prompts, strict=True)
+    )
+    return encoded, num_truncated
 
 
 def encode_answers(
     tokenizer: Tokenizer, texts: Sequence[str], finished: Sequence[bool]
 ) -> list[list[int]]:
-    """Tokenize answers, those that were finished with the end-of-sequence token."""
+    """Tokenize answers; finished ones end with the end-of-sequence token."""
     if not texts:
         return []
     encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return [
-        [*ids, tokenizer.eos_token_id] if whole else list(ids)
-        for ids, whole in zip(encoded, finished, strict=True)
+        [*ids, tokenizer.eos_token_id] if is_finished else list(ids)
+        for ids, is_finished in zip(encoded, finished, strict=True)
     ]
 
 
-def asked_as_chat(tokenizer: Tokenizer) -> bool:
-    """Say whether the model has a form of its own for questions."""
+def has_chat_template(tokenizer: Tokenizer) -> bool:
+    """Tell whether questions are written in the model's chat template."""
     return bool(getattr(tokenizer, "chat_template", None))
 
 
-def _ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+def _tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     if not texts:
         return []
-    if asked_as_chat(tokenizer):
+    if has_chat_template(tokenizer):
         chats: list[Any] = [[{"role": "user", "content": text}] for text in texts]
         written = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
-        found: list[list[int]] = tokenizer(written, add_special_tokens=False, verbose=False)[
+        ids: list[list[int]] = tokenizer(written, add_special_tokens=False, verbose=False)[
             "input_ids"
         ]
-        return found
+        return ids
     encoded = tokenizer([f"{text}{MARKER}" for text in texts], verbose=False)["input_ids"]
-    # Some tokenizers end every text.
+    # Some tokenizers end every text with the end-of-sequence token.
     return [ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids for ids in encoded]

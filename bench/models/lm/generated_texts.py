@@ -1,4 +1,4 @@
-"""Written texts on disk: `texts.parquet`, a line a row, best text first."""
+"""Generated titles on disk: `texts.parquet`, one line per row, best text first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "texts.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """What a model wrote for N rows.
+    """The texts generated for N rows.
 
     Attributes:
         texts: The texts of each row, best first, at least one.
@@ -27,20 +27,20 @@ class Texts:
     scores: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        assert len(self.texts) == len(self.scores), "a list of scores a row"
+        assert len(self.texts) == len(self.scores), "one list of scores per row"
         for texts, scores in zip(self.texts, self.scores, strict=True):
-            assert texts, "a row without any text would shift nothing, but means nothing either"
-            assert len(texts) == len(scores), "a score a text"
+            assert texts, "every row has a text"
+            assert len(texts) == len(scores), "one score per text"
 
     def __len__(self) -> int:
         return len(self.texts)
 
 
-def write_texts(written: Texts, folder: Path) -> None:
+def write_texts(generated: Texts, folder: Path) -> None:
     """Write texts and scores into an existing folder."""
     columns = {
-        "texts": pa.array(written.texts, pa.list_(pa.string())),
-        "scores": pa.array(written.scores, pa.list_(pa.float64())),
+        "texts": pa.array(generated.texts, pa.list_(pa.string())),
+        "scores": pa.array(generated.scores, pa.list_(pa.float64())),
     }
     pq.write_table(pa.table(columns), folder / FILE)
 
@@ -50,21 +50,21 @@ def read_texts(folder: Path, *, rows: Sized) -> Texts:
 
     Args:
         folder: The artifact.
-        rows: What the texts were written for; there must be as many.
+        rows: The rows that the texts were generated for; the numbers must match.
 
     Raises:
-        BenchError: The folder holds no texts, or those of another number of rows.
+        BenchError: The folder holds no texts, or texts of another number of rows.
     """
     try:
         table = pq.read_table(folder / FILE, columns=["texts", "scores"])
     except (OSError, ValueError) as error:
         raise BenchError(
-            f"{folder} holds no written texts: {error}.",
+            f"{folder} holds no generated texts: {error}.",
             "Remove that folder from the store and run again.",
         ) from error
     if table.num_rows != len(rows):
         raise BenchError(
-            f"{folder} holds texts of {table.num_rows} rows, where {len(rows)} are ranked.",
+            f"{folder} holds texts of {table.num_rows} rows, and {len(rows)} are ranked.",
             "Generate for the same rows.",
         )
     return Texts(

@@ -7,7 +7,6 @@ standard error is the metric's own, see `bench.stats.intervals`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,26 +21,10 @@ from bench.report.claims.runs import Comparisons, ReproducedCell
 from bench.report.claims.verdict import ReproducedVerdict
 from bench.stats.intervals import set_interval
 from bench.stats.samples import Sample, Units, align_cases, align_lists, get_case_values
-from bench.stats.set_metrics import UnitSums, sum_units
+from bench.stats.set_metrics import UnitSums, Weights, subtract, sum_units
 
 # An estimate and the ends of its 95 % interval; None without one.
 EstimateAndInterval = tuple[float, float | None, float | None]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Change(UnitSums):
-    """The difference between two rows as one quantity: the row's own sums minus `subtracted`."""
-
-    subtracted: UnitSums
-
-    def mean(self, weights: NDArray[np.integer | np.bool_]) -> NDArray[np.float64]:
-        """Average over seeds, shape (R,)."""
-        return super().mean(weights) - self.subtracted.mean(weights)
-
-    @classmethod
-    def between(cls, row: UnitSums, subtracted: UnitSums) -> Change:
-        """Subtract one row from another over the same units."""
-        return cls(amounts=row.amounts, sizes=row.sizes, score=row.score, subtracted=subtracted)
 
 
 def judge_larger(
@@ -96,10 +79,13 @@ def difference_of_differences(
     """
     family = get_metric(metric)
     units, (a, b, c, d) = (_sum_cases if family.per_case else _sum_lists)(samples, family)
-    first, second = Change.between(a, b), Change.between(c, d)
-    estimate = float((first.mean(units.equal_weights) - second.mean(units.equal_weights))[0])
-    low, high = set_interval(family, second, first, seed=seed)
-    return estimate, low, high
+    first, second = subtract(a, b), subtract(c, d)
+
+    def interaction(weights: Weights) -> NDArray[np.float64]:
+        return first(weights) - second(weights)
+
+    low, high = set_interval(family, interaction, c, seed=seed)
+    return float(interaction(units.equal_weights)[0]), low, high
 
 
 def _sum_cases(samples: Sequence[Sample], metric: Metric) -> tuple[Units, tuple[UnitSums, ...]]:

@@ -6,7 +6,7 @@ difference a - ρb over b (Cochran 1977, chapter 6), and differences have interv
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
 from bench.report.claims.predicates import ROUNDING
-from bench.stats.compare import compare
 from bench.stats.intervals import Interval, set_interval
+from bench.stats.paired import paired_t
 from bench.stats.samples import Sample, align_cases, align_lists, get_case_values
-from bench.stats.set_metrics import Sums, UnitSums, sum_units
+from bench.stats.set_metrics import Weights, sum_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +76,16 @@ def estimate_relative(
 def _estimate_means(
     reference: Sample, other: Sample, metric: Metric, seed: int
 ) -> tuple[float, float, Interval]:
-    align_cases(reference, other)
-    base = float(get_case_values(reference, metric.name).mean())
-    value = float(get_case_values(other, metric.name).mean())
-    ratio = value / base if base else 1.0
-    scaled = replace(reference, values={metric.name: ratio * reference.values[metric.name]})
-    # Only the interval is needed, so the test takes a single resample.
-    test = compare(scaled, other, metric.name, num_resamples=1, seed=seed)
-    if test.low is None or test.high is None:
+    reference, other = align_cases(reference, other)
+    before = get_case_values(reference, metric.name).mean(axis=0)
+    after = get_case_values(other, metric.name).mean(axis=0)
+    base, value = float(before.mean()), float(after.mean())
+    units = reference.units
+    change = after - (value / base if base else 1.0) * before
+    mean = paired_t(np.bincount(units.of_case, weights=change).astype(np.float64), units.sizes)
+    if mean.low is None or mean.high is None:
         return base, value, (None, None)
-    return base, value, (test.low, test.high)
+    return base, value, (mean.low, mean.high)
 
 
 def _estimate_sets(
@@ -96,14 +96,9 @@ def _estimate_sets(
     first, second = sum_units([reference, other], metric, units)
     base = float(first.mean(units.equal_weights)[0])
     value = float(second.mean(units.equal_weights)[0])
-    scaled = _scale(first, value / base if base else 1.0)
-    return base, value, set_interval(metric, scaled, second, seed=seed)
+    ratio = value / base if base else 1.0
 
+    def change(weights: Weights) -> NDArray[np.float64]:
+        return second.mean(weights) - ratio * first.mean(weights)
 
-def _scale(sums: UnitSums, factor: float) -> UnitSums:
-    score = sums.score
-
-    def score_scaled(amounts: Sums, num_lists: NDArray[np.float64]) -> NDArray[np.float64]:
-        return factor * score(amounts, num_lists)
-
-    return replace(sums, score=score_scaled)
+    return base, value, set_interval(metric, change, first, seed=seed)

@@ -82,17 +82,19 @@ def judge_reproduced(claim: Claim, paper: PaperClaims, tests: Comparisons) -> Re
 def judge_reproduced_check(check: Check, paper: PaperClaims, tests: Comparisons) -> ReproducedCheck:
     """Judge one check; the cells of one data set, metric and host are one family of tests."""
     if isinstance(check, Evidence):
-        cell = _not_run(Cell(dataset="", metric="", rows=()), f"needs {check.needs}")
-        return ReproducedCheck(check=check, verdict="not run", cells=(cell,))
+        missing = _not_run(Cell(dataset="", metric="", rows=()), f"needs {check.needs}")
+        return ReproducedCheck(check=check, verdict="not run", cells=(missing,))
     families: dict[tuple[str, str, str], list[Cell]] = {}
     for template in paper.expand_cells(check):
         for cell in _expand_categories(template, paper, tests.runs):
             families.setdefault((cell.dataset, cell.metric, cell.host), []).append(cell)
-    cells = [
-        cell for family in families.values() for cell in _judge_family(check, family, paper, tests)
+    judged = [
+        result
+        for family in families.values()
+        for result in _judge_family(check, family, paper, tests)
     ]
-    verdict = judge_reproduced_cells(_group_rivals(cells, check.rivals), check.quantifier)
-    return ReproducedCheck(check=check, verdict=verdict, cells=tuple(cells))
+    verdict = judge_reproduced_cells(_group_rivals(judged, check.rivals), check.quantifier)
+    return ReproducedCheck(check=check, verdict=verdict, cells=tuple(judged))
 
 
 def _not_run(cell: Cell, *reasons: str) -> ReproducedCell:

@@ -25,6 +25,7 @@ from bench.report.render import charts, figures
 from bench.report.render.cell_details import Examples, example_facts, page_data
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet
+from bench.stats import descriptions
 
 
 def render_html(
@@ -118,6 +119,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         w=wording,
+        d=descriptions,
         forest_plot=figures.forest_plot,
         tradeoff_plot=figures.tradeoff_plot,
         tradeoff_metrics=figures.tradeoff_metrics,

@@ -8,7 +8,6 @@ from bench.metrics.registry import get_metric
 from bench.report.format import (
     STALE,
     STALE_LEGEND,
-    TIED_WITH_BEST,
     format_signed,
     format_value,
     missing_row,
@@ -16,6 +15,7 @@ from bench.report.format import (
     single_line,
 )
 from bench.report.table import BoardTable, Cell, Row
+from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 
 REASON_CHARS = 60
 
@@ -82,7 +82,7 @@ def _caption(table: BoardTable) -> str:
         table.scope,
         f"Means over {num_seeds} seeds." if num_seeds > 1 else "A single seed.",
         "Best in bold, second underlined; †: differs from "
-        f"{table.reference}, p ≤ .05 after Holm; ≈: {TIED_WITH_BEST}.",
+        f"{table.reference}, {SIGNIFICANT}; ≈: {TIED_WITH_BEST}.",
         f"{STALE}: {STALE_LEGEND}." if table.any_stale else "",
         f"In parentheses: as published by {table.source.paper}." if table.source else "",
     ]

@@ -10,7 +10,6 @@ from bench.report.format import (
     NO_VALUE,
     STALE,
     STALE_LEGEND,
-    TIED_WITH_BEST,
     cell_seeds,
     direction_arrow,
     format_completeness,
@@ -26,6 +25,7 @@ from bench.report.format import (
     single_line,
 )
 from bench.report.table import Block, BoardTable, Cell, Row
+from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 
@@ -111,7 +111,7 @@ def _small(text: str) -> str:
 def _legend(table: BoardTable) -> str:
     return (
         "<sub>Mean over seeds ± standard deviation. **Bold**: best; <u>underlined</u>: second; "
-        f"†: differs from {escape(table.reference)} (p ≤ .05 after Holm); ≈: {TIED_WITH_BEST}"
+        f"†: differs from {escape(table.reference)} ({SIGNIFICANT}); ≈: {TIED_WITH_BEST}"
         + (f"; {STALE}: {STALE_LEGEND}" if table.any_stale else "")
         + ".</sub>"
     )

@@ -9,7 +9,6 @@ from tabulate import tabulate
 from bench.report.format import (
     STALE,
     STALE_LEGEND,
-    TIED_WITH_BEST,
     cell_seeds,
     direction_arrow,
     format_completeness,
@@ -20,6 +19,7 @@ from bench.report.format import (
     single_line,
 )
 from bench.report.table import Block, BoardTable, Cell, Row
+from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 
 WIDTH = 100
 BEST, SECOND = "¹", "²"
@@ -35,7 +35,7 @@ def render_table(table: BoardTable) -> str:
         parts += ["", _render_block(table, block)]
     legend = (
         f"Means over seeds. {BEST} best  {SECOND} second  † differs from "
-        f"{single_line(table.reference)} (p ≤ .05 after Holm)  ≈ {TIED_WITH_BEST}."
+        f"{single_line(table.reference)} ({SIGNIFICANT})  ≈ {TIED_WITH_BEST}."
         + (f"  {STALE} {STALE_LEGEND}." if table.any_stale else "")
     )
     return "\n".join([*parts, "", _wrap(legend), ""])

@@ -11,9 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 from bench.config import plugins
 from bench.config.cards import RawFile
+from bench.config.plugins import encoder_card
 from bench.data import assets
-from bench.data.encoders import encoder_card
-from bench.data.user_files import chosen_file
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.plan import Stage
@@ -60,9 +59,7 @@ def list_assets(stages: Iterable[Stage]) -> list[Asset]:
         args: dict[str, Any] = dict(stage.args)
         if stage.kind in READS_RAW_FILES:
             card = plugins.dataset_card(args["name"])
-            list_files = card.lists.files if card.lists else {}
-            complete = card.model_copy(update={"files": {**card.files, **list_files}})
-            files = [chosen_file(complete, *item) for item in args["checksums"].items()]
+            files = [assets.raw_file(card, *item) for item in args["checksums"].items()]
             required += [_make_asset("data", args["name"], card, file=file) for file in files]
         elif stage.kind == "gguf":
             model = plugins.model_card(args["name"])
@@ -133,7 +130,7 @@ def fetch_asset(asset: Asset, *, data_dir: Path | None, offline: bool) -> dict[s
 
 def get_cache_path(file: RawFile) -> str:
     """Return a file's path inside the asset cache."""
-    return assets.cached_place(file).relative_to(assets.cache_folder()).as_posix()
+    return assets.cached_path(file).relative_to(assets.cache_folder()).as_posix()
 
 
 def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
@@ -147,11 +144,13 @@ def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
 def _fetch_from_hub(asset: Asset, *, offline: bool) -> dict[str, Path]:
     from huggingface_hub.file_download import repo_folder_name
 
+    from bench.plan.backbones import HubConfig
     from bench.stages import hub
 
     with tempfile.TemporaryDirectory() as out:
         job = Job(out=Path(out), offline=offline)
-        hub.run(job, name=asset.owner, repository=asset.repository, revision=asset.revision)
+        config = HubConfig(name=asset.owner, repository=asset.repository, revision=asset.revision)
+        hub.run(job, config, {})
         folder = Path(json.loads((job.out / hub.POINTER).read_text())["folder"])
     repository = repo_folder_name(repo_id=asset.repository, repo_type="model")
     files = sorted({path for pattern in hub.PATTERNS for path in folder.glob(pattern)})

@@ -1,8 +1,8 @@
-"""What the trainers of language models share: recipe, arguments, seclusion, the record of steps.
+"""What the trainers of language models share: arguments, isolation, the log of steps.
 
-Both trainers stand on transformers' Trainer. An optimizer step covers one batch of the recipe,
+Both trainers stand on transformers' Trainer. An optimizer step covers one batch of the config,
 however many micro-batches it is worked off in; the loss of a step is normalized over the whole of
-it. Everything random comes from the recipe's seed, the caller's own random states are put back, and
+it. Everything random comes from the config's seed, the caller's own random states are put back, and
 so is whatever a trainer hangs on the model, since one model serves every stage of a process.
 """
 
@@ -13,7 +13,7 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.models.lm.threads import compute_threads
+from bench.plan.language_stages import TrainingConfig
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
@@ -36,91 +37,61 @@ WARMUP_SHARE = 10
 """The warm-up is at most one in so many steps."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a language model is trained.
+def num_steps(config: TrainingConfig, num_rows: int) -> int:
+    """Return the number of optimizer steps over all epochs."""
+    return config.num_train_epochs * math.ceil(num_rows / config.batch_size)
 
-    Attributes:
-        epochs: Passes over the rows, at least 1.
-        learning_rate: AdamW's peak, above 0; it falls linearly to 0.
-        batch: Rows of one optimizer step, at least 1; an epoch's last step takes what is left.
-        warmup: Steps of linear warm-up from a rate of 0; never more than a tenth of all steps.
-        seed: Decides order and dropout.
 
-    Raises:
-        BenchError: A setting is out of its range.
+def micro_batch_size(config: TrainingConfig, divisor: int) -> int:
+    """Return the rows per micro-batch: a divisor of the batch size, so that steps stay the same.
+
+    Example:
+        >>> config = TrainingConfig(batch_size=16)
+        >>> [micro_batch_size(config, divisor) for divisor in (1, 2, 16, 32)]
+        [16, 8, 1, 1]
     """
-
-    epochs: int
-    learning_rate: float
-    batch: int
-    warmup: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("warmup", 0)):
-            if getattr(self, name) < least:
-                raise BenchError(
-                    f"The training has {name} = {getattr(self, name)}.", f"Give {least} or more."
-                )
-        if not 0 < self.learning_rate < math.inf:
-            raise BenchError(
-                f"Nothing can be learned at a rate of {self.learning_rate}.",
-                "Give a learning rate above 0.",
-            )
-
-    def steps(self, num_rows: int) -> int:
-        """Return the number of optimizer steps over all epochs."""
-        return self.epochs * math.ceil(num_rows / self.batch)
-
-    def warmup_steps(self, num_rows: int) -> int:
-        """Return the number of steps that the learning rate rises for."""
-        return min(self.warmup, self.steps(num_rows) // WARMUP_SHARE)
-
-    def micro_batch(self, divisor: int) -> int:
-        """Return the rows of a micro-batch: a divisor of the batch, so that steps stay the same.
-
-        Example:
-            >>> recipe = Recipe(epochs=1, learning_rate=1e-4, batch=16, warmup=0, seed=0)
-            >>> [recipe.micro_batch(divisor) for divisor in (1, 2, 16, 32)]
-            [16, 8, 1, 1]
-        """
-        most = math.ceil(self.batch / divisor)
-        return next(size for size in range(most, 0, -1) if self.batch % size == 0)
+    most = math.ceil(config.batch_size / divisor)
+    return next(size for size in range(most, 0, -1) if config.batch_size % size == 0)
 
 
 def training_arguments(
-    recipe: Recipe, *, num_rows: int, divisor: int, folder: Path
+    config: TrainingConfig, *, num_rows: int, divisor: int, folder: Path
 ) -> dict[str, Any]:
     """Return the keyword arguments of TrainingArguments, or of a class derived from it.
 
     Args:
-        recipe: How to train.
+        config: How to train; `config.trainer` overrides the defaults given here.
         num_rows: Rows of the training data, at least 1.
         divisor: Into how many micro-batches a batch is split to save memory.
         folder: Where a trainer may write; it is told to write nothing.
 
     Returns:
-        AdamW without weight decay, gradients clipped to norm 1, linear decay, every step logged, no
-        checkpoints, no progress bars, no recomputed activations.
+        By default AdamW without weight decay, gradients clipped to norm 1 and linear decay. Every
+        step is logged; checkpoints, progress bars and recomputed activations are off.
+
+    Raises:
+        BenchError: `config.trainer` has an unknown field, or one that the config or the harness
+            sets.
     """
-    micro_batch = recipe.micro_batch(divisor)
-    return {
-        "output_dir": str(folder),
-        "num_train_epochs": recipe.epochs,
-        "per_device_train_batch_size": micro_batch,
-        "gradient_accumulation_steps": recipe.batch // micro_batch,
+    micro_batch = micro_batch_size(config, divisor)
+    defaults = {
         "optim": "adamw_torch_fused",
-        "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": "linear",
-        "warmup_steps": recipe.warmup_steps(num_rows),
         "adam_beta1": 0.9,
         "adam_beta2": 0.999,
         "adam_epsilon": 1e-8,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
-        "seed": recipe.seed,
-        "data_seed": recipe.seed,
+    }
+    own = {
+        "output_dir": str(folder),
+        "num_train_epochs": config.num_train_epochs,
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": config.batch_size // micro_batch,
+        "learning_rate": config.learning_rate,
+        "warmup_steps": min(config.warmup_steps, num_steps(config, num_rows) // WARMUP_SHARE),
+        "seed": config.seed,
+        "data_seed": config.seed,
         "logging_strategy": "steps",
         "logging_steps": 1,
         # The filter would write the mean of earlier losses where one is no number.
@@ -130,7 +101,7 @@ def training_arguments(
         "report_to": os.environ.get("BENCH_REPORT_TO", "none").split(","),  # live curves
         "disable_tqdm": True,
         CHECKPOINTING: False,
-        # Weights are loaded in the dtype that is asked for; autocast would be a second opinion.
+        # Weights are loaded in the dtype of the model's card; autocast would change it again.
         "bf16": False,
         "fp16": False,
         "use_cpu": not torch.cuda.is_available(),
@@ -139,6 +110,15 @@ def training_arguments(
         "average_tokens_across_devices": False,
         "remove_unused_columns": False,
     }
+    for name in config.trainer:
+        if name in own:
+            raise BenchError(
+                f"trainer.{name} is set by the benchmark.",
+                "Learning rate, epochs, batch size and warm-up have settings of their own.",
+            )
+        if name not in _NAMES:
+            raise unknown("field of transformers' TrainingArguments", name, _NAMES)
+    return {**defaults, **config.trainer, **own}
 
 
 def on_one_device(arguments: Arguments) -> Arguments:

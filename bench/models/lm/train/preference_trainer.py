@@ -25,9 +25,9 @@ from transformers import Trainer, TrainingArguments
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
 from bench.models.lm.train.common import (
-    Recipe,
     StepLog,
     isolated,
+    micro_batch_size,
     on_one_device,
     train,
     training_arguments,
@@ -36,6 +36,8 @@ from bench.models.lm.train.common import (
 from bench.models.lm.train.preference_losses import Loss
 from bench.models.lm.train.shared_prefix import Layout, Row, lay_out, log_probabilities
 from bench.models.lm.tuned_model import LanguageModel
+from bench.plan.language_stages import TrainingConfig
+from bench.plan.preference_stages import PreferenceConfig
 
 DECIMALS = 6
 
@@ -89,7 +91,7 @@ def epoch_order(num_pairs: int, seed: int, epoch: int) -> list[int]:
 def referenced(
     model: LanguageModel,
     pairs: Sequence[Pair],
-    recipe: Recipe,
+    config: TrainingConfig,
     *,
     divisor: int,
     shared: bool,
@@ -100,15 +102,15 @@ def referenced(
     Args:
         model: The reference.
         pairs: Pairs of prompts and answers, in their own order.
-        recipe: How the policy will be trained: it decides which pairs are computed together.
+        config: How the policy will be trained: it decides which pairs are computed together.
         divisor: Into how many micro-batches a batch is split.
         shared: See `lay_out`.
         threads: CPU threads.
     """
-    order = epoch_order(len(pairs), recipe.seed, 0)
-    size = recipe.micro_batch(divisor)
+    order = epoch_order(len(pairs), config.seed, 0)
+    size = micro_batch_size(config, divisor)
     known = list(pairs)
-    with isolated(recipe.seed, threads), torch.no_grad():
+    with isolated(config.seed, threads), torch.no_grad():
         for start in range(0, len(pairs), size):
             part = order[start : start + size]
             layout = lay_out([pairs[number].row for number in part], shared=shared)
@@ -122,10 +124,9 @@ def referenced(
 def prefer(
     model: LanguageModel,
     pairs: Sequence[Pair],
-    recipe: Recipe,
+    config: PreferenceConfig,
     *,
     loss: Loss,
-    beta: float,
     divisor: int,
     shared: bool,
     threads: int,
@@ -137,9 +138,8 @@ def prefer(
     Args:
         model: The policy where it starts; afterwards its weights are the trained ones.
         pairs: One pair or more, each with its reference.
-        recipe: How to train.
-        loss: See `bench.models.lm.train.preference_losses`.
-        beta: Its strength of the pull to the reference, above 0.
+        config: How to train.
+        loss: The loss that the config names, see `bench.models.lm.train.preference_losses`.
         divisor: Into how many micro-batches a batch is split.
         shared: See `lay_out`.
         threads: CPU threads.
@@ -150,19 +150,16 @@ def prefer(
         below the chosen one's, and the loss.
 
     Raises:
-        BenchError: Beta is out of range, the loss is no number, or a method's own loss returns
-            another shape.
+        BenchError: The loss is not finite, or a method's own loss returns another shape.
     """
-    if not beta > 0:
-        raise BenchError(f"Preferences need a beta above 0, not {beta}.", "0.1 is usual.")
     log = StepLog()
     with (
-        isolated(recipe.seed, threads),
+        isolated(config.seed, threads),
         unpatched(model.model),
         TemporaryDirectory() as folder,
     ):
         settings = training_arguments(
-            recipe, num_rows=len(pairs), divisor=divisor, folder=Path(folder)
+            config, num_rows=len(pairs), divisor=divisor, folder=Path(folder)
         )
         trainer = PreferenceTrainer(
             model=model.model,
@@ -171,12 +168,12 @@ def prefer(
             data_collator=partial(collate, shared=shared),
             callbacks=[log],
         )
-        trainer.objective = partial(loss, beta=beta)
-        trainer.beta = beta
+        trainer.objective = partial(loss, beta=config.beta)
+        trainer.beta = config.beta
         train(trainer)
     return {
         "steps": len(log.steps),
-        "micro_batch": recipe.micro_batch(divisor),
+        "micro_batch": micro_batch_size(config, divisor),
         "loss_by_step": log.series("loss", DECIMALS),
         **trainer.record(),
     }

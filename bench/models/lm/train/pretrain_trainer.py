@@ -21,19 +21,19 @@ from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.models.lm.tokenization import Tokenizer, encode_responses
 from bench.models.lm.train.common import (
-    Recipe,
     StepLog,
     isolated,
+    num_steps,
     on_one_device,
     train,
     training_arguments,
     unpatched,
 )
 from bench.models.lm.tuned_model import LanguageModel
+from bench.plan.language_stages import TrainingConfig
 
 SEPARATOR = ", "
 IGNORED = -100
-WARMUP = 100
 DECIMALS = 6
 
 
@@ -89,7 +89,7 @@ def texts(
 def pretrain(
     language_model: LanguageModel,
     written: Sequence[Sequence[int]],
-    recipe: Recipe,
+    config: TrainingConfig,
     *,
     threads: int,
     micro_batch_divisor: int = 1,
@@ -99,7 +99,7 @@ def pretrain(
     Args:
         language_model: Loaded for full tuning.
         written: Token ids of each text.
-        recipe: How to train.
+        config: How to train.
         threads: CPU threads.
         micro_batch_divisor: Into how many micro-batches a batch is split to save memory.
 
@@ -113,12 +113,12 @@ def pretrain(
         raise BenchError("There is nothing to pretrain on.", "The data set has no training rows.")
     log, model = StepLog(), language_model.model
     with (
-        isolated(recipe.seed, threads),
+        isolated(config.seed, threads),
         unpatched(model),
         tempfile.TemporaryDirectory() as folder,
     ):
         arguments = training_arguments(
-            recipe, num_rows=len(written), divisor=micro_batch_divisor, folder=Path(folder)
+            config, num_rows=len(written), divisor=micro_batch_divisor, folder=Path(folder)
         )
         trainer = Trainer(
             model=model,
@@ -129,8 +129,8 @@ def pretrain(
         )
         train(trainer)
     losses = np.array([step["loss"] for step in log.steps])
-    assert len(losses) == recipe.steps(len(written))
-    by_epoch = losses.reshape(recipe.epochs, -1).mean(axis=1)
+    assert len(losses) == num_steps(config, len(written))
+    by_epoch = losses.reshape(config.num_train_epochs, -1).mean(axis=1)
     return {
         "rows": len(written),
         "tokens": sum(map(len, written)),

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import TrainerCallback
-from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_config import SFTConfig as TRLConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from bench.hashing import Plain
 from bench.models.lm.tokenization import Tokenizer
 from bench.models.lm.train.collate import Collator, Example, Texts
 from bench.models.lm.train.common import (
-    Recipe,
     StepLog,
+    micro_batch_size,
     on_one_device,
     train,
     training_arguments,
@@ -35,42 +35,26 @@ from bench.models.lm.train.token_loss import (
     cross_entropy,
     token_logits,
 )
+from bench.plan.language_stages import SFTConfig
 from datasets import Dataset  # type: ignore[attr-defined]  # HuggingFace's, not our folder
 
 DECIMALS = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """What is minimized.
-
-    Attributes:
-        prompts_too: Whether prompts are supervised as well.
-        mean_over: See `bench.models.lm.train.token_loss.coefficients`.
-        counterfactual: Weight of CFT's second loss; 0 for none, and no second pass.
-    """
-
-    prompts_too: bool = False
-    mean_over: str = "tokens"
-    counterfactual: float = 0.0
 
 
 class Tuner(SFTTrainer):
     """SFTTrainer with a loss that is normalized over the whole optimizer step, weights included."""
 
     loss_is_scaled_for_ga = True  # type: ignore[assignment]
-    objective: Objective
+    config: SFTConfig
     groups: GroupLoss
 
-    def __init__(
-        self, *, objective: Objective, groups: GroupLoss, model: Any, **given: Any
-    ) -> None:
+    def __init__(self, *, config: SFTConfig, groups: GroupLoss, model: Any, **given: Any) -> None:
         # Of a base in 4 bits TRL rounds the adapter to bfloat16; ours stays as it was loaded.
         trained = [(weight, weight.data) for weight in model.parameters() if weight.requires_grad]
         super().__init__(model=model, **given)
         for weight, data in trained:
             weight.data = data
-        self.objective, self.groups = objective, groups
+        self.config, self.groups = config, groups
 
     def _send_telemetry(self) -> None:
         """Tell nobody: a run may be offline, and its user was not asked."""
@@ -89,7 +73,7 @@ class Tuner(SFTTrainer):
             weights_N,
             torch.repeat_interleave(torch.arange(len(counts_B), device=counts_B.device), counts_B),
             torch.cat([batch.pop("lengths") for batch in batches]),
-            self.objective.mean_over,
+            self.config.mean_over,
         )
         sizes = [int(count.sum()) for count in counts]
         for batch, part in zip(batches, torch.split(coefficients_N, sizes), strict=True):
@@ -112,10 +96,10 @@ class Tuner(SFTTrainer):
         if "groups" in inputs:
             supervised_BL = inputs["labels"][:, 1:] != IGNORED
             self.groups.add(cross_entropies_N, inputs["groups"][:, 1:][supervised_BL])
-        if self.objective.counterfactual:
+        if self.config.counterfactual_weight:
             bare_NV, _ = token_logits(model, inputs["bare_ids"], inputs["bare_labels"])
             second = counterfactual_loss(logits_NV, bare_NV, targets_N, coefficients_N)
-            loss = loss + self.objective.counterfactual * second
+            loss = loss + self.config.counterfactual_weight * second
         return loss
 
 
@@ -185,12 +169,10 @@ def fine_tune(
     model: Any,
     tokenizer: Tokenizer,
     rows: Texts,
-    recipe: Recipe,
+    config: SFTConfig,
     *,
-    objective: Objective,
     folder: Path,
     valid: Texts | None = None,
-    patience: int = 0,
     divisor: int = 1,
 ) -> dict[str, Plain]:
     """Train a model in place; the caller provides for seclusion, see `training.isolated`.
@@ -199,11 +181,9 @@ def fine_tune(
         model: What has `requires_grad` is trained.
         tokenizer: The model's.
         rows: Training rows, at least one.
-        recipe: How to train.
-        objective: What to minimize; a second prompt is there where it needs one.
+        config: How to train; counterfactual losses need prompts without history.
         folder: Where the trainer may write.
-        valid: Rows that `patience` watches, at least one.
-        patience: Epochs without a lower loss before it stops; 0 trains all epochs.
+        valid: Validation rows of early stopping, at least one.
         divisor: Into how many micro-batches a batch is split to save memory.
 
     Returns:
@@ -213,24 +193,27 @@ def fine_tune(
     Raises:
         BenchError: The loss or the gradient is no finite number.
     """
-    assert (rows.bare_prompts is not None) == (objective.counterfactual > 0)
-    examples = rows.examples(prompts_too=objective.prompts_too)
+    assert (rows.bare_prompts is not None) == (config.counterfactual_weight > 0)
+    prompts_too = not config.completion_only_loss
+    examples = rows.examples(prompts_too=prompts_too)
     collator, log, groups = Collator(padding=tokenizer.pad_token_id), StepLog(), GroupLoss()
     best = None
-    if patience:
+    if config.early_stopping_patience:
         assert valid is not None
-        held_out = valid.plain().examples(prompts_too=objective.prompts_too)
-        at_once = recipe.micro_batch(divisor)
         best = BestEpoch(
-            model=model, rows=held_out, collator=collator, at_once=at_once, patience=patience
+            model=model,
+            rows=valid.plain().examples(prompts_too=prompts_too),
+            collator=collator,
+            at_once=micro_batch_size(config, divisor),
+            patience=config.early_stopping_patience,
         )
-    arguments = SFTConfig(
-        **training_arguments(recipe, num_rows=len(rows), divisor=divisor, folder=folder),
+    arguments = TRLConfig(
+        **training_arguments(config, num_rows=len(rows), divisor=divisor, folder=folder),
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     with unpatched(model):
         tuner = Tuner(
-            objective=objective,
+            config=config,
             groups=groups,
             model=model,
             args=on_one_device(arguments),
@@ -244,7 +227,7 @@ def fine_tune(
         train(tuner)
     facts: dict[str, Plain] = {
         "steps": len(log.steps),
-        "micro_batch": recipe.micro_batch(divisor),
+        "micro_batch": micro_batch_size(config, divisor),
         "tokens": sum(len(example["input_ids"]) for example in examples),
         "supervised_tokens": sum(_num_supervised(example) for example in examples),
         "loss_by_step": log.series("loss", DECIMALS),
