@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.runner.offline.pack import BundleWriter
 
 app = typer.Typer(
-    help="List a run's assets, and bundle them for a machine without a network.",
+    help="List the assets of a run, and bundle them for a machine without a network.",
     no_args_is_help=True,
 )
 
@@ -31,7 +31,7 @@ MIB = 2**20
 def list_assets(
     request: o.RunRequest, data_dir: o.DataDir = None, as_json: o.AsJson = False
 ) -> None:
-    """List the assets of a run (raw files, encoders, backbones): available locally? size?"""
+    """List the raw files, encoders and backbones of a run, with size and whether they are local."""
     from tabulate import tabulate
 
     from bench.runner.offline.needs import find_local_files, list_assets
@@ -80,22 +80,27 @@ def list_assets(
 @o.expand_groups
 def pack(
     request: o.RunRequest,
-    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="A new folder: the bundle.")],
+    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="New folder for the bundle.")],
     wheels: Annotated[
-        bool, typer.Option("--wheels/--no-wheels", help="Also this project and its dependencies.")
+        bool,
+        typer.Option(
+            "--wheels/--no-wheels", help="Include wheels of this project and its dependencies."
+        ),
     ] = False,
     constraints: Annotated[
         Path | None,
-        typer.Option("--constraints", metavar="FILE", help="Versions of the wheels, as for pip."),
+        typer.Option(
+            "--constraints", metavar="FILE", help="Versions of the wheels, a pip constraints file."
+        ),
     ] = None,
     prepared: Annotated[
-        bool, typer.Option("--prepared", help="Also the prepared data, from the store.")
+        bool, typer.Option("--prepared", help="Include the prepared data from the store.")
     ] = False,
     store: o.StoreFolder = o.STORE,
     data_dir: o.DataDir = None,
     offline: o.Offline = False,
 ) -> None:
-    """Write an offline bundle: a folder with all assets of a run; missing ones are fetched."""
+    """Write an offline bundle: a folder with all assets of a run; download missing ones."""
     from bench.runner.offline.needs import list_assets
     from bench.runner.offline.pack import write_bundle
 
@@ -125,10 +130,10 @@ def pack(
 
 @app.command("unpack")
 def unpack(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A bundle.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle.")],
     into: Annotated[
         Path | None,
-        typer.Option("--into", metavar="CACHE", help="Folder of the files; your cache by default."),
+        typer.Option("--into", metavar="DIR", help="Folder for the files (default: your cache)."),
     ] = None,
     store: o.StoreFolder = o.STORE,
 ) -> None:

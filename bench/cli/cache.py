@@ -74,7 +74,7 @@ def remove(
 def collect_garbage(
     keep_days: Annotated[
         float,
-        typer.Option("--keep-days", min=0, metavar="N", help="Keep what was used in N days."),
+        typer.Option("--keep-days", min=0, metavar="N", help="Keep what was used within N days."),
     ] = 30,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only report.")] = False,
     with_assets: Annotated[

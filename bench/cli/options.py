@@ -95,7 +95,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="CARD",
-        help="Backbone (see bench list models), or a Hugging Face id org/name[@revision].",
+        help="Backbone (see bench list models).",
         autocompletion=complete_cards("models"),
     ),
 ]

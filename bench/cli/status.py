@@ -54,9 +54,10 @@ def _format_board(table: BoardTable) -> str:
     lines, reasons = [], []
     for block, row in table.rows:
         name, dataset = single_line(row.name), single_line(block.title)
+        num_ok = sum(outcome.status == "ok" for outcome in row.outcomes)
         others = Counter(outcome.status for outcome in row.outcomes if outcome.status != "ok")
         rest = ", ".join(f"{number} {status}" for status, number in others.items())
-        lines.append([dataset, name, f"{row.num_ok}/{len(row.outcomes)}", rest])
+        lines.append([dataset, name, f"{num_ok}/{len(row.outcomes)}", rest])
         tried = [outcome for outcome in row.outcomes if outcome.status != "not run"]
         reasons += [
             f"  ! {name} on {dataset}, {what}: {single_line(why, 2 * WIDTH)}"
