@@ -28,9 +28,10 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, LlamaForCausalLM
 from transformers.utils import logging
 
-from bench.models.lm.build import build
-from bench.models.lm.decode.decoding import Decoding, up_to_closing_quote, write
+from bench.models.lm.build import build_model
+from bench.models.lm.decode.decoding import cut_after_quotes, generate_texts, title_streams
 from bench.models.lm.tokenization import encode_prompts, encode_responses
+from bench.plan.language_stages import GenerationConfig
 
 NUM_TITLES, NUM_CASES, HISTORY = 24, 200, 10
 SHORT_STEPS, LONG_STEPS, BATCH, LEARNING_RATE = 250, 40, 8, 3e-3
@@ -85,9 +86,11 @@ def theirs(model: nn.Module, tokenizer, prompts: list[list[int]]) -> list[str]:
 def ours(model: nn.Module, tokenizer, prompts: list[list[int]]) -> list[str]:
     # Merging and taking it back is part of the work.
     model.merge_adapter()
-    written = write(model, tokenizer, prompts, Decoding(max_new_tokens=OUR_TOKENS))
+    config = GenerationConfig(max_new_tokens=OUR_TOKENS)
+    streams = title_streams(len(prompts), config)
+    generated = generate_texts(model, tokenizer, prompts, config, streams=streams, titles=True)
     model.unmerge_adapter()
-    return [row.texts[0] for row in written]
+    return [row.texts[0] for row in generated]
 
 
 def fastest(work: Callable[[], list[str]], repeats: int) -> tuple[float, list[str]]:
@@ -111,7 +114,7 @@ def compared(folder: Path, titles: list[str], *, eos: bool) -> str:
     histories = [[titles[item] for item in items] for items in seen]
     # The last title decides the next one, so that there is something to write but one title.
     targets = [titles[(items[-1] + 1) % NUM_TITLES] for items in seen]
-    prompts = encode_prompts(tokenizer, histories, nouns=NOUNS, room=480)
+    prompts, _ = encode_prompts(tokenizer, histories, nouns=NOUNS, max_length=480)
     responses = encode_responses(tokenizer, targets, eos=eos)
     rows = list(zip(prompts, responses, strict=True))[:-NUM_CASES]
     trained(model, rows[:num_short], LEARNING_RATE)
@@ -124,7 +127,7 @@ def compared(folder: Path, titles: list[str], *, eos: bool) -> str:
     their_seconds, expected = fastest(lambda: theirs(model, tokenizer, cases), 2)
     closed = sum(text.count('"') == 2 for text in texts)
     assert closed > 0.95 * NUM_CASES, f"only {closed} texts close their quotes"
-    equal = [a == up_to_closing_quote(b) for a, b in zip(texts, expected, strict=True)]
+    equal = [a == cut_after_quotes(b) for a, b in zip(texts, expected, strict=True)]
     assert all(equal[row] for row in range(NUM_CASES) if texts[row].count('"') == 2)
     return (
         f"{their_seconds / seconds:.1f} times as quick, "
@@ -142,7 +145,7 @@ def main() -> None:
     titles = made_up_titles(np.random.default_rng(0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build(folder, titles=titles, nouns=NOUNS, architecture=SIZES, context=640, seed=0)
+        build_model(folder, titles=titles, nouns=NOUNS, architecture=SIZES, context=640, seed=0)
         for eos in (False, True):
             print(compared(folder, titles, eos=eos), flush=True)
 

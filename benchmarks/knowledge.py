@@ -21,13 +21,13 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from bench.models.lm.decode.answers import Answers, Drawing, answer
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from bench.models.lm.build import build
-from bench.models.lm.decode import answers as answering
-from bench.models.lm.decode import generation_state
+from bench.models.lm.build import build_model
+from bench.models.lm.decode import decoding, generation_state
+from bench.models.lm.decode.decoding import Generated, answer_streams, generate_texts
 from bench.models.lm.threads import compute_threads
+from bench.plan.language_stages import GenerationConfig
 
 QUESTIONS, LENGTH, NUM = 8, 400, 10
 SIZES: dict[str, dict[str, int]] = {
@@ -55,18 +55,27 @@ def made_up_tokenizer(folder: Path) -> Any:
     titles = [f"Title {n} of many ({1950 + n % 50})" for n in range(300)]
     sizes = {"layers": 1, "width": 8, "heads": 1, "intermediate": 8, "vocabulary": 1024}
     nouns = ("movie", "movies")
-    build(folder, titles=titles, nouns=nouns, architecture=sizes, context=512, seed=0)
+    build_model(folder, titles=titles, nouns=nouns, architecture=sizes, context=512, seed=0)
     return AutoTokenizer.from_pretrained(folder)
 
 
-def computed(model: Any, tokenizer: Any, tokens: int, repeats: int) -> tuple[float, list[Answers]]:
+def computed(
+    model: Any, tokenizer: Any, tokens: int, repeats: int
+) -> tuple[float, list[Generated]]:
     """Ask each question `repeats` times for its share of the answers."""
     numbers = np.random.default_rng(0)
     questions = numbers.integers(3, len(tokenizer), (QUESTIONS, LENGTH)).tolist() * repeats
     names = [f"{n:064x}" for n in range(QUESTIONS)] * repeats
-    how = Drawing(max_new_tokens=tokens, temperature=0.95, top_k=50, top_p=0.7, num=NUM // repeats)
+    config = GenerationConfig(
+        max_new_tokens=tokens,
+        temperature=0.95,
+        top_k=50,
+        top_p=0.7,
+        num_return_sequences=NUM // repeats,
+    )
+    streams = answer_streams(names, config)
     started = time.process_time()
-    answers = answer(model, tokenizer, questions, names, how)
+    answers = generate_texts(model, tokenizer, questions, config, streams=streams, titles=False)
     return time.process_time() - started, answers
 
 
@@ -84,7 +93,7 @@ def main() -> None:
                 apart, _ = computed(model, tokenizer, tokens, NUM)
                 with (
                     patch.object(generation_state, "shares_prompts", return_value=False),
-                    patch.object(answering, "shares_prompts", return_value=False),
+                    patch.object(decoding, "shares_prompts", return_value=False),
                 ):
                     copied, others = computed(model, tokenizer, tokens, 1)
             assert answers == others

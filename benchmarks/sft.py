@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -21,12 +21,15 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, PrinterCallback
-from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_config import SFTConfig as SFTArguments
 from trl.trainer.sft_trainer import SFTTrainer
 
-from bench.models.lm.train.collate import Texts
-from bench.models.lm.train.common import Recipe, StepLog, isolated, training_arguments
-from bench.models.lm.train.sft_trainer import Objective, fine_tune
+from bench.hashing import derive_seed
+from bench.models.lm.train.collate import SFTSamples
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.models.lm.train.trainer_setup import StepLog, isolated, training_arguments
+from bench.plan.language_stages import SFTConfig
+from bench.plan.types import ModelSpec
 from datasets import Dataset, disable_progress_bars
 
 os.environ["CI"] = "1"  # TRL reports its use to the hub otherwise
@@ -34,7 +37,13 @@ os.environ["CI"] = "1"  # TRL reports its use to the hub otherwise
 ROWS, BATCH, PROMPT, RESPONSE = 32, 16, 235, 15
 LAYERS, WIDTH, VOCABULARY = 6, 256, 4_096
 REPEATS, THREADS = 2, 2
-RECIPE = Recipe(epochs=1, learning_rate=1e-4, batch=BATCH, warmup=0, seed=0)
+CONFIG = SFTConfig(
+    model=ModelSpec(threads=THREADS),
+    num_train_epochs=1,
+    learning_rate=1e-4,
+    batch_size=BATCH,
+    warmup_steps=0,
+)
 TOKENIZER = PreTrainedTokenizerFast(
     tokenizer_object=Tokenizer(WordLevel({"<pad>": 0, "</s>": 1}, unk_token="<pad>")),
     pad_token="<pad>",
@@ -58,33 +67,39 @@ def llama() -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def rows() -> Texts:
+def make_samples() -> SFTSamples:
     numbers = np.random.default_rng(0)
 
     def ids(mean: int) -> list[list[int]]:
         lengths = numbers.integers(mean * 4 // 5, mean * 6 // 5 + 1, size=ROWS)
         return [numbers.integers(2, VOCABULARY, size=length).tolist() for length in lengths]
 
-    return Texts(prompts=ids(PROMPT), responses=ids(RESPONSE))
+    return SFTSamples(prompts=ids(PROMPT), responses=ids(RESPONSE))
 
 
-def ours(texts: Texts, folder: Path) -> list[float]:
-    facts = fine_tune(llama(), TOKENIZER, texts, RECIPE, objective=Objective(), folder=folder)
-    return list(facts["loss_by_step"])  # type: ignore[arg-type]
+def train_ours(samples: SFTSamples) -> list[float]:
+    metrics = fine_tune(llama(), TOKENIZER, samples, CONFIG)
+    return list(metrics["loss_by_step"])  # type: ignore[arg-type]
 
 
-def theirs(texts: Texts, folder: Path) -> list[float]:
-    """Take TRL's way, except for what decides the result: optimizer, rates, order and dtype."""
-    settings = training_arguments(RECIPE, num_rows=ROWS, divisor=4, folder=folder)
-    left_to_trl = ("activation_checkpointing", "gradient_checkpointing", "remove_unused_columns")
-    kept = {name: value for name, value in settings.items() if name not in left_to_trl}
+def train_trl(samples: SFTSamples) -> list[float]:
+    """Train with TRL's defaults, except for optimizer, rates, order and dtype."""
     examples = [
-        {"input_ids": row["input_ids"], "labels": row["labels"]} for row in texts.examples()
+        {"input_ids": row["input_ids"], "labels": row["labels"]} for row in samples.to_examples()
     ]
+    with TemporaryDirectory() as folder, isolated(0, THREADS):
+        return _train_trl(examples, folder)
+
+
+def _train_trl(examples: list[dict[str, list[int]]], folder: str) -> list[float]:
+    config = replace(CONFIG, seed=derive_seed("sft", CONFIG.seed))
+    settings = training_arguments(config, num_samples=ROWS, divisor=4, folder=folder)
+    left_to_trl = ("activation_checkpointing", "gradient_checkpointing", "remove_unused_columns")
+    shared = {name: value for name, value in settings.items() if name not in left_to_trl}
     log = StepLog()
     trainer = SFTTrainer(
         model=llama(),
-        args=SFTConfig(**kept),
+        args=SFTArguments(**shared),
         train_dataset=Dataset.from_list(examples),
         processing_class=TOKENIZER,
         callbacks=[log],
@@ -92,24 +107,25 @@ def theirs(texts: Texts, folder: Path) -> list[float]:
     assert trainer.args.gradient_checkpointing
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    return log.series("loss")
+    return log.losses
 
 
-def timed(way: Callable[[Texts, Path], list[float]], texts: Texts) -> tuple[float, list[float]]:
-    with TemporaryDirectory() as folder, isolated(0, THREADS):
-        start = time.process_time()
-        losses = way(texts, Path(folder))
-        return time.process_time() - start, losses
+def measure(
+    train: Callable[[SFTSamples], list[float]], samples: SFTSamples
+) -> tuple[float, list[float]]:
+    start = time.process_time()
+    losses = train(samples)
+    return time.process_time() - start, losses
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     disable_progress_bars()
-    texts = rows()
-    pairs = [(timed(theirs, texts), timed(ours, texts)) for _ in range(REPEATS)]
+    samples = make_samples()
+    pairs = [(measure(train_trl, samples), measure(train_ours, samples)) for _ in range(REPEATS)]
     for (_, expected), (_, losses) in pairs:
         np.testing.assert_allclose(losses, expected, atol=1e-4)
-    peer, own = min(their[0] for their, _ in pairs), min(our[0] for _, our in pairs)
+    peer, own = min(trl[0] for trl, _ in pairs), min(ours[0] for _, ours in pairs)
     print(
         f"fine-tuning on {ROWS} rows: {own:.2f} CPU s, SFTTrainer's defaults {peer:.2f} s, "
         f"ratio {peer / own:.1f}; losses {losses} and {expected}"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PrefixConstrainedLogitsProcessor
 
-from bench.models.lm.decode.constrained_beam import gathered
+from bench.models.lm.decode.constrained_beam import gather_scores
 from bench.models.lm.decode.trie import Trie, build_trie
 
 NUM_ROWS, BEAMS, VOCABULARY, NUM_TITLES = 32, 10, 128_000, 4_000
@@ -44,9 +44,9 @@ def allowed_after(titles: list[list[int]]) -> dict[tuple[int, ...], list[int]]:
 
 
 def constrained(trie: Trie, nodes_M: Tensor, scores_MV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    beams_C, children_C = trie.candidates(nodes_M)
+    beams_C, children_C = trie.children(nodes_M)
     tokens_C = trie.tokens[children_C]
-    return beams_C, tokens_C, gathered(scores_MV, beams_C, tokens_C)
+    return beams_C, tokens_C, gather_scores(scores_MV, beams_C, tokens_C)
 
 
 def fastest(compute: Callable[[], Result], repeats: int) -> tuple[float, Result]:

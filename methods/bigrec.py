@@ -20,9 +20,9 @@ from bench.api import (
     beam_search_rank,
     generate_and_ground,
     require_model,
-    sasrec,
     select_on_validation,
     sft,
+    train_sasrec,
 )
 
 
@@ -67,7 +67,7 @@ class Method:
         if self.constrained:
             return Plan(ranking=beam_search_rank(policy, data.test, data.train, self.decoding))
         if self.preferred_by == "sasrec":
-            preferred = {"oracle": sasrec(data.train, data.valid, seed=seed)}
+            preferred = {"oracle": train_sasrec(data.train, data.valid, seed=seed)}
         else:
             preferred = {"train": data.train}
 

@@ -16,9 +16,9 @@ from bench.api import (
     Stage,
     beam_search_rank,
     require_model,
-    sasrec,
     select_on_validation,
     sft,
+    train_sasrec,
 )
 
 
@@ -45,7 +45,7 @@ class Method:
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune as BIGRec does, then decode titles of the catalog only."""
         policy = sft(require_model(model), data.train, self.sft, seed=seed, valid=data.valid)
-        oracle = sasrec(data.train, data.valid, seed=seed)
+        oracle = train_sasrec(data.train, data.valid, seed=seed)
 
         def rank(split: Data, alpha: float) -> Stage:
             decoding = replace(self.decoding, model_weight=alpha)

@@ -1,16 +1,23 @@
-"""DLCM (Ai et al., SIGIR 2018), as KAR trains it: a GRU reads the list, each place is scored."""
+"""DLCM (Ai et al., SIGIR 2018), as KAR trains it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from bench.api import Data, Model, Plan, Reranked, listed
+from bench.api import Data, Model, Plain, Plan, RerankerConfig, require_lists, rerank_lists
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Reranked):
-    """DLCM: re-ranks a list by a recurrent reading of it (Ai et al., SIGIR 2018; KAR's form)."""
+class Method:
+    """DLCM: re-ranks a list by a recurrent network over it (Ai et al., SIGIR 2018; KAR's form)."""
+
+    TASK: ClassVar[str] = "rerank"
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"reranker.select_on": "test"}
+
+    reranker: RerankerConfig = RerankerConfig(backbone="dlcm")
+    """How the re-ranker is trained."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Train it on the lists, without any knowledge."""
-        return Plan(ranking=self.reranked(listed(data), "dlcm", seed))
+        """Train on the candidate lists, without any knowledge."""
+        return Plan(ranking=rerank_lists(require_lists(data), self.reranker, seed=seed))

@@ -2,127 +2,107 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from bench.api import (
     BenchError,
     Data,
-    Knowing,
-    Lists,
+    KnowledgeConfig,
     Model,
-    Pairs,
+    NonNegativeInt,
+    Plain,
     Plan,
     Policy,
     PreferenceConfig,
+    RerankerConfig,
+    RewardPairsConfig,
     Stage,
+    ask_about_users,
     derive_seed,
-    one_of,
+    describe_items,
+    describe_users,
+    encode_answer_vectors,
+    extend_context,
     optimize_preferences,
-    reward_pairs,
+    require_lists,
+    rerank_lists,
+    sample_reward_pairs,
 )
-
-ASKED = ("train", "valid")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Knowing):
-    """DPO4Rec: KAR, whose texts about users come from a model tuned by the re-ranker's rewards.
+class Method:
+    """DPO4Rec: KAR, whose texts about users come from a model tuned by a re-ranker's rewards.
 
     In each round the model writes several texts about each training user; a re-ranker that reads
-    them scores the user's own lists; the best text is preferred to the worst by DPO. Test users are
-    asked for one text at the end, like everybody. What the paper leaves open is a setting.
-
-    Attributes:
-        dpo_rounds: Rounds; 0 is KAR.
-        samples: Texts a user in each round.
-        every_round: Whether the re-ranker is also trained after each earlier round, to be shown.
-        reward_backbone: What gives rewards: "same" as `backbone`, or one of its kinds.
-        reward_folds: Parts that training users are dealt into, each rewarded by a re-ranker that
-            learned from the others; 1 for none.
-        reward_text: Which text of a user that re-ranker learns from: "drawn" anew, or the "first".
-        reward_margin: A user whose best and worst reward differ by no more has no pair.
-        tie: Of equal rewards, "loss" decides by the re-ranker's loss; "first" takes the first text.
-        reference: "previous", the weights before the round, or "base", the untuned model.
-        beta: Strength of the pull to the reference.
-        dpo_epochs: Passes over the pairs of a round.
-        dpo_learning_rate: Its peak.
-        dpo_batch: Pairs of one optimizer step.
+    them scores the user's own lists; DPO prefers the best text to the worst. Test users are asked
+    about once, after the last round. What the paper leaves open is a setting.
     """
 
-    dpo_rounds: int = 2
-    samples: int = 10
-    every_round: bool = False
-    reward_backbone: str = "same"
-    reward_folds: int = 1
-    reward_text: str = "drawn"
-    reward_margin: float = 0.0
-    tie: str = "loss"
-    reference: str = "previous"
-    beta: float = 0.01
-    dpo_epochs: int = 3
-    dpo_learning_rate: float = 5e-5
-    dpo_batch: int = 16
+    TASK: ClassVar[str] = "rerank"
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {
+        "reranker.select_on": "test",
+        "knowledge.encoding.long_text": "truncate",
+    }
 
-    def __post_init__(self) -> None:
-        """Refuse what would mean nothing."""
-        super().__post_init__()
-        one_of(self, "reward_backbone", ("same", "dlcm", "prm", "setrank"))
-        one_of(self, "reward_text", ("drawn", "first"))
-        one_of(self, "tie", ("loss", "first"))
-        one_of(self, "reference", ("previous", "base"))
-        if self.samples < 2:
-            raise BenchError("dpo4rec: a preference needs two texts.", "Set samples to 2 or more.")
-        if self.texts == "items":
-            raise BenchError("dpo4rec: preferences are about users' texts.", 'Set texts = "both".')
-
-    @property
-    def trained(self) -> set[str]:
-        """Which backbones it trains, that of the rewards among them."""
-        return {self.backbone, self.reward_backbone}
+    knowledge: KnowledgeConfig = KnowledgeConfig()
+    """How texts are generated and encoded."""
+    reranker: RerankerConfig = RerankerConfig()
+    """How the final re-ranker is trained."""
+    rewards: RewardPairsConfig = RewardPairsConfig()
+    """How texts are rewarded and paired."""
+    dpo: PreferenceConfig = PreferenceConfig(
+        beta=0.01, num_train_epochs=3, learning_rate=5e-5, batch_size=16, warmup_steps=0
+    )
+    """How the language model is tuned in each round."""
+    num_dpo_rounds: NonNegativeInt = 2
+    """Rounds of DPO; 0 is KAR."""
+    num_samples: Annotated[int, Field(ge=2)] = 10
+    """Texts per user in each round."""
+    evaluate_rounds: bool = False
+    """Whether a re-ranker is also trained and evaluated after each earlier round."""
+    reference: Literal["previous", "base"] = "previous"
+    """Reference policy of DPO: the weights before the round, or the untuned model."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Play the rounds, then ask once about everybody and train the re-ranker anew."""
-        lists = self.known(data)
-        base = Policy(model=self.asked(model))
-        items = self.items_read(base.model, lists)
-        policy, shown = base, {}
-        for number in range(1, self.dpo_rounds + 1):
-            if self.every_round:
-                shown[f"round-{number - 1}"] = self.informed(policy, lists, items, seed=seed)
-            own = derive_seed("dpo4rec", seed, number)
-            policy = self._preferred(policy, base, lists, items, own)
-        return Plan(ranking=self.informed(policy, lists, items, seed=seed), checkpoints=shown)
+        """Run the rounds, then generate a text about every user and train the re-ranker."""
+        if self.knowledge.texts == "items":
+            raise BenchError(
+                "dpo4rec: preferences are between texts about users.",
+                "Set knowledge.texts to both or users.",
+            )
+        lists = require_lists(data, described=True)
+        base = Policy(model=extend_context(model, self.knowledge))
+        items = describe_items(base.model, lists, self.knowledge)
 
-    def _preferred(
-        self, policy: Policy, base: Policy, lists: Lists, items: Stage | None, seed: int
-    ) -> Policy:
-        prompts, written = self.answered(policy, lists, seed=seed, num=self.samples, parts=ASKED)
-        pairs = reward_pairs(
-            lists,
-            prompts,
-            written,
-            self.read(lists, prompts, written, about="users"),
-            items=items,
-            backbone=self.backbone if self.reward_backbone == "same" else self.reward_backbone,
-            recipe=self.recipe,
-            fit_text=self.reward_text,
-            folds=self.reward_folds,
-            tie=self.tie,
-            margin=self.reward_margin,
-            seed=seed,
-            **self.networks,
-        )
-        config = PreferenceConfig(
-            beta=self.beta,
-            num_train_epochs=self.dpo_epochs,
-            learning_rate=self.dpo_learning_rate,
-            batch_size=self.dpo_batch,
-            warmup_steps=0,
-        )
-        return optimize_preferences(
-            policy,
-            Pairs(stage=pairs, questions=prompts),
-            config,
-            reference=base if self.reference == "base" else None,
-            seed=seed,
-        )
+        def rerank(policy: Policy) -> Stage:
+            users = describe_users(policy, lists, self.knowledge, seed=seed)
+            return rerank_lists(lists, self.reranker, seed=seed, users=users, items=items)
+
+        samples = replace(self.knowledge.generation, num_return_sequences=self.num_samples)
+        policy, checkpoints = base, {}
+        for number in range(1, self.num_dpo_rounds + 1):
+            if self.evaluate_rounds:
+                checkpoints[f"round-{number - 1}"] = rerank(policy)
+            round_seed = derive_seed("dpo4rec", seed, number)
+            questions, answers = ask_about_users(
+                policy, lists, samples, seed=round_seed, parts=("train", "valid")
+            )
+            pairs = sample_reward_pairs(
+                lists,
+                questions,
+                answers,
+                encode_answer_vectors(lists, questions, answers, "users", self.knowledge.encoding),
+                self.rewards,
+                reranker=self.reranker,
+                seed=round_seed,
+                items=items,
+            )
+            reference = base if self.reference == "base" else None
+            policy = optimize_preferences(
+                policy, pairs, self.dpo, seed=round_seed, reference=reference
+            )
+        return Plan(ranking=rerank(policy), checkpoints=checkpoints)

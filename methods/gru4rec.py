@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.api import Data, Model, Plain, Plan, gru4rec, rank
+from bench.api import Data, GRU4RecConfig, Model, Plain, Plan, rank, train_gru4rec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class Method(GRU4RecConfig):
     """GRU4Rec: a recurrent network over item ids (Hidasi et al., ICLR 2016), row form.
 
-    Shares rows, loss and training with `sasrec`, as the peer code of the field does. Which form the
-    IGD paper ran is not known.
+    Shares rows, loss and training with `sasrec`, as in the public baseline code. The IGD paper does
+    not say which form it ran.
     """
 
     SPACE: ClassVar[dict[str, Plain]] = {
@@ -21,37 +21,8 @@ class Method:
         "dropout": {"choices": [0.1, 0.3, 0.5]},
     }
 
-    hidden: int = 64
-    layers: int = 1
-    dropout: float = 0.1
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
-    batch: int = 1024
-    epochs: int = 200
-    patience: int = 20
-    threads: int = 1
-
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Train on the rows, choose the epoch on validation, rank the whole catalog."""
-        weights = gru4rec(
-            data.train,
-            data.valid,
-            hidden=self.hidden,
-            layers=self.layers,
-            dropout=self.dropout,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            batch=self.batch,
-            epochs=self.epochs,
-            patience=self.patience,
-            seed=seed,
-            threads=self.threads,
-        )
-        return Plan(
-            ranking=rank(
-                data.test,
-                scorer="bench.models.seqrec.gru4rec:scorer",
-                model=weights,
-                threads=self.threads,
-            )
-        )
+        config = GRU4RecConfig(**vars(self))
+        weights = train_gru4rec(data.train, data.valid, config, seed=seed)
+        return Plan(ranking=rank(data.test, model=weights, threads=self.threads))

@@ -1,19 +1,26 @@
-"""PRM (Pei et al., RecSys 2019), as KAR trains it: places of a list attend to one another."""
+"""PRM (Pei et al., RecSys 2019), as KAR trains it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from bench.api import Data, Model, Plan, Reranked, listed
+from bench.api import Data, Model, Plain, Plan, RerankerConfig, require_lists, rerank_lists
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Reranked):
-    """PRM: re-ranks a list by self-attention over its places (Pei et al., RecSys 2019; KAR's form).
+class Method:
+    """PRM: re-ranks a list by self-attention over its positions (Pei et al., RecSys 2019).
 
-    What KAR leaves of it has no personal vector.
+    KAR's form, which has no personal vector.
     """
 
+    TASK: ClassVar[str] = "rerank"
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"reranker.select_on": "test"}
+
+    reranker: RerankerConfig = RerankerConfig(backbone="prm")
+    """How the re-ranker is trained."""
+
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Train it on the lists, without any knowledge."""
-        return Plan(ranking=self.reranked(listed(data), "prm", seed))
+        """Train on the candidate lists, without any knowledge."""
+        return Plan(ranking=rerank_lists(require_lists(data), self.reranker, seed=seed))

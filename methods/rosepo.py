@@ -22,8 +22,8 @@ from bench.api import (
     optimize_preferences,
     require_model,
     sample_pairs,
-    sasrec,
     sft,
+    train_sasrec,
 )
 
 
@@ -75,6 +75,6 @@ class Method:
             data.train,
             config,
             generated=generate(policy, data.train, self.generation) if generates else None,
-            oracle=sasrec(data.train, data.valid, seed=seed) if self.smooth else None,
+            oracle=train_sasrec(data.train, data.valid, seed=seed) if self.smooth else None,
             seed=seed,
         )

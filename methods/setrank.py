@@ -1,31 +1,23 @@
-"""SetRank (Pang et al., SIGIR 2020), as KAR trains it: a list is a set that attends to itself."""
+"""SetRank (Pang et al., SIGIR 2020), as KAR trains it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from bench.api import Data, Model, Plan, Reranked, listed, one_of
+from bench.api import Data, Model, Plain, Plan, RerankerConfig, require_lists, rerank_lists
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Reranked):
-    """SetRank: re-ranks a list as a set, whatever its order (Pang et al., SIGIR 2020; KAR's form).
+class Method:
+    """SetRank: re-ranks a list independently of its order (Pang et al., SIGIR 2020; KAR's form)."""
 
-    Attributes:
-        setrank_loss: "kar_offset"; "kar" to the letter, whose gradient is 0 where all scores of a
-            list are; or "softmax".
-        setrank_temperature: Of the attention rank.
-    """
+    TASK: ClassVar[str] = "rerank"
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"reranker.select_on": "test"}
 
-    setrank_loss: str = "kar_offset"
-    setrank_temperature: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse what would mean nothing."""
-        super().__post_init__()
-        one_of(self, "setrank_loss", ("kar_offset", "kar", "softmax"))
+    reranker: RerankerConfig = RerankerConfig(backbone="setrank")
+    """How the re-ranker is trained."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Train it on the lists, without any knowledge."""
-        loss = {"setrank_loss": self.setrank_loss, "temperature": self.setrank_temperature}
-        return Plan(ranking=self.reranked(listed(data), "setrank", seed, **loss))
+        """Train on the candidate lists, without any knowledge."""
+        return Plan(ranking=rerank_lists(require_lists(data), self.reranker, seed=seed))

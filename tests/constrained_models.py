@@ -15,33 +15,31 @@ Table = Mapping[tuple[int, ...], Mapping[int, float]]
 
 
 class Tables:
-    """Continuations looked up by what was generated so far, one table a row."""
+    """Generation state whose logits are looked up by prefix, one table per row."""
 
     def __init__(self, tables: Sequence[Table], vocabulary: int = VOCABULARY) -> None:
         self.tables, self.vocabulary = tables, vocabulary
-        self.sequences: list[tuple[int, tuple[int, ...]]] = []
+        self.sequences: list[tuple[int, tuple[int, ...]]] = [
+            (row, ()) for row in range(len(tables))
+        ]
         self.widths: list[int] = []
 
-    def start(self) -> Tensor:
-        self.sequences = [(row, ()) for row in range(len(self.tables))]
-        return self.logits()
-
-    def extend(self, beams_M: Tensor, tokens_M: Tensor) -> Tensor:
-        before = [self.sequences[beam] for beam in beams_M.tolist()]
+    def extend(self, rows: Tensor, tokens: Tensor) -> None:
+        before = [self.sequences[row] for row in rows.tolist()]
         self.sequences = [
             (row, (*prefix, token))
-            for (row, prefix), token in zip(before, tokens_M.tolist(), strict=True)
+            for (row, prefix), token in zip(before, tokens.tolist(), strict=True)
         ]
         self.widths.append(len(self.sequences))
-        return self.logits()
 
+    @property
     def logits(self) -> Tensor:
-        found = torch.full((len(self.sequences), self.vocabulary), -math.inf)
-        for place, (row, prefix) in enumerate(self.sequences):
-            for token, share in self.tables[row][prefix].items():
-                found[place, token] = math.log(share)
-        # A softmax does not see what is added to all logits.
-        return found + 3
+        logits = torch.full((len(self.sequences), self.vocabulary), -math.inf)
+        for index, (row, prefix) in enumerate(self.sequences):
+            for token, probability in self.tables[row][prefix].items():
+                logits[index, token] = math.log(probability)
+        # A softmax does not change when all logits are shifted.
+        return logits + 3
 
 
 def tiny_llama(seed: int = 0) -> LlamaForCausalLM:

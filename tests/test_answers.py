@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,22 +25,29 @@ from bench.models.lm.decode.decoding import (
     Generated,
     answer_streams,
     generate_texts,
-    nucleus,
 )
-from bench.models.lm.encode.trigrams import Trigrams
+from bench.models.lm.decode.sampling import truncate
+from bench.models.lm.encode.sentence_encoder import Trigrams
 from bench.models.lm.threads import compute_threads
-from bench.models.rerank.long_text_windows import encode_long
+from bench.models.rerank.long_text_windows import encode_long_texts
 from bench.models.rerank.qa_files import (
-    Answered,
-    Asked,
-    read_answers,
-    read_prompts,
-    write_answers,
-    write_prompts,
+    Answers,
+    Questions,
+    load_answers,
+    load_questions,
+    save_answers,
+    save_questions,
 )
-from bench.plan import knowledge_stages as plan
+from bench.plan.knowledge_stages import (
+    RewardPairsConfig,
+    TextVectorsConfig,
+    encode_answer_vectors,
+    sample_reward_pairs,
+    write_questions,
+)
 from bench.plan.language_stages import GenerationConfig, generate
 from bench.plan.preference_stages import PreferenceConfig, optimize_preferences
+from bench.plan.rerank_stages import RerankerConfig
 from bench.plan.stage import Stage
 from bench.plan.types import Lists, Model, Pairs, Policy
 from bench.stages import text_vectors
@@ -56,7 +62,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def asked(num: int = 6, *, entries: int = 3) -> Asked:
+def make_questions(num: int = 6, *, entries: int = 3) -> Questions:
     prompts = [
         Prompt(
             opening="a b ",
@@ -65,7 +71,7 @@ def asked(num: int = 6, *, entries: int = 3) -> Asked:
         )
         for n in range(num)
     ]
-    return Asked(places=np.arange(num), prompts=tuple(prompts))
+    return Questions(indices=np.arange(num), prompts=tuple(prompts))
 
 
 # --- questions ------------------------------------------------------------------------------------
@@ -73,7 +79,7 @@ def asked(num: int = 6, *, entries: int = 3) -> Asked:
 
 def test_a_question_loses_its_oldest_entries_until_it_fits() -> None:
     tokenizer = writer_tokenizer()
-    (prompt,) = asked(1, entries=12).prompts
+    (prompt,) = make_questions(1, entries=12).prompts
     (whole,), none_cut = encode_questions(tokenizer, [prompt], max_lengths=[100])
     (exact,), _ = encode_questions(tokenizer, [prompt], max_lengths=[len(whole)])
     assert exact == whole
@@ -102,18 +108,18 @@ def test_only_finished_answers_end_in_the_end() -> None:
 
 
 def test_questions_and_answers_are_read_back(tmp_path: Path) -> None:
-    some = asked()
-    write_prompts(some, tmp_path)
-    again = read_prompts(tmp_path)
-    assert again.prompts == some.prompts
-    assert again.places.tolist() == list(range(6))
-    texts = Answered(texts=(("x", ""),) * 6, finished=((True, False),) * 6)
-    write_answers(some, texts, tmp_path)
-    assert read_answers(tmp_path, some) == texts
+    some = make_questions()
+    save_questions(some, tmp_path)
+    loaded = load_questions(tmp_path)
+    assert loaded.prompts == some.prompts
+    assert loaded.indices.tolist() == list(range(6))
+    texts = Answers(texts=(("x", ""),) * 6, finished=((True, False),) * 6)
+    save_answers(some, texts, tmp_path)
+    assert load_answers(tmp_path, some) == texts
     with pytest.raises(BenchError, match="answers to other questions"):
-        read_answers(tmp_path, asked(entries=2))
-    with pytest.raises(BenchError, match="holds no questions"):
-        read_prompts(tmp_path / "nowhere")
+        load_answers(tmp_path, make_questions(entries=2))
+    with pytest.raises(BenchError, match="has no questions"):
+        load_questions(tmp_path / "nowhere")
 
 
 def answer(
@@ -122,11 +128,11 @@ def answer(
     questions: Sequence[Sequence[int]],
     hashes: Sequence[str],
     how: GenerationConfig,
-    **at_once: int,
+    divisor: int = 1,
 ) -> list[Generated]:
     streams = answer_streams(hashes, how)
     return generate_texts(
-        model, tokenizer, questions, how, streams=streams, titles=False, **at_once
+        model, tokenizer, questions, how, streams=streams, titles=False, divisor=divisor
     )
 
 
@@ -137,7 +143,7 @@ def test_the_nucleus_by_hand() -> None:
     logits = torch.tensor([0.5, 0.1, 0.3, 0.1]).log()
 
     def kept(**how: float) -> list[bool]:
-        cut = nucleus(logits, GenerationConfig(max_new_tokens=1, **{"temperature": 1.0, **how}))  # type: ignore[arg-type]
+        cut = truncate(logits, GenerationConfig(max_new_tokens=1, **{"temperature": 1.0, **how}))  # type: ignore[arg-type]
         return torch.isfinite(cut).tolist()
 
     assert kept(top_k=2) == [True, False, True, False]
@@ -164,7 +170,7 @@ def test_frequencies_are_those_of_the_nucleus() -> None:
 
 def test_draws_depend_on_nothing_but_question_seed_and_number() -> None:
     model, tokenizer = writer_model(), writer_tokenizer()
-    some = asked(5)
+    some = make_questions(5)
     names = [prompt.hash for prompt in some.prompts]
     ids, _ = encode_questions(tokenizer, some.prompts, max_lengths=[99] * 5)
 
@@ -173,7 +179,7 @@ def test_draws_depend_on_nothing_but_question_seed_and_number() -> None:
         settings = {"max_new_tokens": 6, "temperature": 0.9, "top_k": 8, "top_p": 0.9, **how}
         chosen = GenerationConfig(**settings, num_return_sequences=num)  # type: ignore[arg-type]
         given = [ids[row] for row in rows], [names[row] for row in rows]
-        return [one.texts for one in answer(model, tokenizer, *given, chosen, tokens_at_once=60)]
+        return [one.texts for one in answer(model, tokenizer, *given, chosen, divisor=2**14 // 60)]
 
     ten = drawn([0, 1, 2, 3, 4], num=10)
     assert [row[:4] for row in ten] == drawn([0, 1, 2, 3, 4], num=4)
@@ -211,10 +217,7 @@ def done(stage: Stage, folder: Path, **inputs: Path) -> Job:
     assert set(stage.inputs) == set(inputs)
     job = Job(out=folder / f"{stage.kind}-{stage.key}", data_dir=folder, offline=True)
     job.out.mkdir(exist_ok=True)
-    if stage.config is None:
-        module.run(job, **json.loads(json.dumps(stage.args)), **inputs)
-    else:
-        module.run(job, stage.config, inputs)
+    module.run(job, stage.config, inputs)
     return job
 
 
@@ -232,12 +235,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_from_questions_to_a_tuned_model(world: Path) -> None:
     source = prepared_lists.read(world / "lists")
-    prompts = plan.questions(LISTS, about="users", parts=["train", "valid"])
+    prompts = write_questions(LISTS, "users", ("train", "valid"))
     asked_job = done(prompts, world, lists=world / "lists")
-    found = read_prompts(asked_job.out)
-    assert set(source.parts[found.places]) == {0, 1}
-    for place, prompt in zip(found.places, found.prompts, strict=True):
-        history, _ = source.history(int(place))
+    found = load_questions(asked_job.out)
+    assert set(source.parts[found.indices]) == {0, 1}
+    for user, prompt in zip(found.indices, found.prompts, strict=True):
+        history, _ = source.history(int(user))
         assert len(prompt.entries) == len(history) > 0
         assert all(
             f'"{source.titles[item]}"' in one
@@ -252,35 +255,32 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
     written = done(drawn, world, **given)
     assert written.facts["questions"] == len(found)
     assert written.facts["histories_cut"] == 0
-    texts = read_answers(written.out, found).texts
+    texts = load_answers(written.out, found).texts
     assert {len(own) for own in texts} == {3}
-    encoded = plan.text_vectors(
-        LISTS, prompts, drawn, about="users", encoder="trigrams", user_text="answer"
-    )
+    encoding = TextVectorsConfig(encoder="trigrams", user_text="answer")
+    encoded = encode_answer_vectors(LISTS, prompts, drawn, "users", encoding)
     inputs = {"lists": world / "lists", "prompts": asked_job.out, "answers": written.out}
     vectors = done(encoded, world, **inputs)
     table = np.load(vectors.out / "vectors.npy")
     assert table.shape[:2] == (len(source.user_ids), 3)
     assert (table == 0).all(axis=(1, 2)).tolist() == (source.parts == 2).tolist()
 
-    recipe = {"learning_rate": 5e-3, "batch": 16, "epochs": 8, "patience": 8, "weight_decay": 0}
+    reranker = RerankerConfig(learning_rate=5e-3, batch_size=16, num_train_epochs=8, patience=8)
     for folds in (1, 2):
-        rewarded = plan.reward_pairs(
+        preferences = sample_reward_pairs(
             LISTS,
             prompts,
             drawn,
             encoded,
-            items=None,
-            backbone="prm",
-            recipe=recipe,
+            RewardPairsConfig(num_folds=folds),
+            reranker=reranker,
             seed=0,
-            folds=folds,
         )
-        pairs = done(rewarded, world, users=vectors.out, **inputs)
+        pairs = done(preferences.stage, world, users=vectors.out, **inputs)
         rows = pq.read_table(pairs.out / "pairs.parquet").to_pydict()
         assert len(rows["prompt"]) == pairs.facts["pairs"] > 5
         # No validation or test user is ever among those who prefer.
-        assert {int(source.parts[found.places[row]]) for row in rows["prompt"]} == {0}
+        assert {int(source.parts[found.indices[row]]) for row in rows["prompt"]} == {0}
         for row, chosen, (rejected,) in zip(
             rows["prompt"], rows["chosen"], rows["rejected"], strict=True
         ):
@@ -290,7 +290,6 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
         assert len([name for name in pairs.facts if name.startswith("reward_model")]) == folds
 
     config = PreferenceConfig(num_train_epochs=2, learning_rate=1e-3, warmup_steps=0)
-    preferences = Pairs(stage=rewarded, questions=prompts)
     tuned = optimize_preferences(long, preferences, config, seed=0).weights
     assert tuned is not None
     trained = done(tuned, world, pairs=pairs.out, **given)
@@ -305,28 +304,31 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
 
 def test_items_are_described_once_each(world: Path) -> None:
     source = prepared_lists.read(world / "lists")
-    prompts = plan.questions(LISTS, about="items", parts=["test"])
+    prompts = write_questions(LISTS, "items", ("test",))
     job = done(prompts, world, lists=world / "lists")
-    found = read_prompts(job.out)
-    assert found.places.tolist() == np.unique(source.items[source.rows("test")]).tolist()
-    texts = Answered(texts=(("the sea",),) * len(found), finished=((True,),) * len(found))
+    found = load_questions(job.out)
+    assert found.indices.tolist() == np.unique(source.items[source.rows("test")]).tolist()
+    texts = Answers(texts=(("the sea",),) * len(found), finished=((True,),) * len(found))
     (world / "written").mkdir()
-    write_answers(found, texts, world / "written")
+    save_answers(found, texts, world / "written")
     drawn = Stage(kind="generate")
-    encoded = plan.text_vectors(LISTS, prompts, drawn, about="items", encoder="tiny")
+    encoding = TextVectorsConfig(encoder="tiny")
+    encoded = encode_answer_vectors(LISTS, prompts, drawn, "items", encoding)
     inputs = {"lists": world / "lists", "prompts": job.out, "answers": world / "written"}
     table = np.load(done(encoded, world, **inputs).out / "vectors.npy")
     assert table.ndim == 2
-    assert len({row.tobytes() for row in table[found.places]}) == 1
-    twice = Answered(texts=(("a", "b"),) * len(found), finished=((True, True),) * len(found))
-    write_answers(found, twice, world / "written")
+    assert len({row.tobytes() for row in table[found.indices]}) == 1
+    twice = Answers(texts=(("a", "b"),) * len(found), finished=((True, True),) * len(found))
+    save_answers(found, twice, world / "written")
     with pytest.raises(BenchError, match="Items have 2 answers each"):
-        text_vectors.run(Job(out=world), **json.loads(json.dumps(encoded.args)), **inputs)
+        config = encoded.config
+        assert isinstance(config, TextVectorsConfig)
+        text_vectors.run(Job(out=world), config, inputs)
 
 
 def test_pairs_that_cannot_be_learned_from_are_left_out(world: Path) -> None:
-    prompts = asked(3)
-    write_prompts(prompts, world)
+    prompts = make_questions(3)
+    save_questions(prompts, world)
     rows = {
         "prompt": [0, 1, 2],
         "hash": [prompt.hash for prompt in prompts.prompts],
@@ -350,7 +352,7 @@ def test_pairs_that_cannot_be_learned_from_are_left_out(world: Path) -> None:
 
 
 def test_a_context_beyond_the_model_is_refused(world: Path) -> None:
-    write_prompts(asked(2), world)
+    save_questions(make_questions(2), world)
     for context, tokens in ((1024, 8), (96, 96)):
         model = Model(name="w", backbone=MODEL.backbone, tuning=FULL, context=context)
         config = GenerationConfig(max_new_tokens=tokens, temperature=1.0)
@@ -377,11 +379,11 @@ def test_the_reference_of_a_round_is_its_start_or_the_base() -> None:
 def test_windows_of_letters_for_the_encoder_without_files() -> None:
     trigrams = Trigrams(max_length=10)
     texts = ["abcdefghijklmnopqrst", "abcdefghij", " "]
-    found = encode_long(trigrams, texts)
+    found = encode_long_texts(trigrams, texts)
     halves = trigrams.encode(["abcdefghij", "klmnopqrst"])
     np.testing.assert_allclose(found.vectors[0], halves.mean(axis=0))
     np.testing.assert_allclose(found.vectors[1], halves[0])
     assert not found.vectors[2].any()
-    assert (found.over, found.empty) == (1, 1)
-    cut = encode_long(trigrams, texts, long_text="truncate")
+    assert (found.num_long, found.num_empty) == (1, 1)
+    cut = encode_long_texts(trigrams, texts, long_text="truncate")
     np.testing.assert_allclose(cut.vectors[0], halves[0])

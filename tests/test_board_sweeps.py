@@ -59,7 +59,7 @@ def swept(
     board, cells = make(folder, lines, datasets=("ml-10m",), seeds=2)
     moved = []
     for (row, trial), share in zip(cells, [one for one in skills for _ in range(2)], strict=True):
-        given_to = dataclasses.replace(trial, settings={"random_share": share})
+        given_to = dataclasses.replace(trial, settings={"random_fraction": share})
         for path in (folder / trial.id).parent.glob(f"seed-{trial.seed}.*"):
             target = (folder / given_to.id).with_name(path.name)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -69,8 +69,8 @@ def test_plan_says_what_is_shared_and_stored(bench: Callable[..., SimpleNamespac
 def test_dry_run_prints_settings_and_runs_nothing(
     bench: Callable[..., SimpleNamespace], tmp_path: Path
 ) -> None:
-    done = bench("run", *SMOKE, "--dry-run", "--set", "sasrec.hidden=8")
-    assert "hidden=8" in done.out
+    done = bench("run", *SMOKE, "--dry-run", "--set", "sasrec.hidden_size=8")
+    assert "hidden_size=8" in done.out
     assert "rows: train 256, valid 64, test 64" in done.out
     assert list(tmp_path.iterdir()) == []
 
@@ -95,9 +95,9 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("run", "--board", "quik"), "Did you mean 'quick'?"),
         (("run", "--method", "sasrek", "--dataset", "synthetic"), "Did you mean 'sasrec'?"),
         (("run", "--method", "sasrec", "--dataset", "synthetik"), "Did you mean 'synthetic'?"),
-        (("run", *SMOKE, "--set", "sasrec.hiden=3"), "there is no setting 'hiden'"),
-        (("run", *SMOKE, "--set", "sasrec.hidden=x"), "hidden = 'x'"),
-        (("run", *SMOKE, "--set", "hidden=3"), "does not say which method"),
+        (("run", *SMOKE, "--set", "sasrec.hiden_size=3"), "Did you mean hidden_size?"),
+        (("run", *SMOKE, "--set", "sasrec.hidden_size=x"), "hidden_size = 'x' is not valid"),
+        (("run", *SMOKE, "--set", "hidden_size=3"), "does not say which method"),
         (("run", *SMOKE, "--rows", "train=many"), "not a number of rows"),
         (("run", *SMOKE, "--budget", "nanno"), "Did you mean 'nano'?"),
         (("run", *SMOKE, "--scale", "nano"), "--budget"),

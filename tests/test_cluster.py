@@ -216,7 +216,7 @@ def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> N
 
 @pytest.mark.slow
 def test_a_killed_node_changes_nothing(tmp_path: Path, cluster: Any) -> None:
-    words = ["--board", "smoke", "--seeds", "3", "--set", "sasrec.epochs=60"]
+    words = ["--board", "smoke", "--seeds", "3", "--set", "sasrec.num_train_epochs=60"]
 
     def report(folder: Path) -> str:
         said = [*COMMAND, "report", "--json"]

@@ -8,16 +8,14 @@ import pytest
 
 from bench.cli.options import parse_rows
 from bench.config.cards import BoardCard, DatasetCard
-from bench.config.toml import (
+from bench.config.fields import (
     build_settings,
-    check_card,
     check_setting,
     default_settings,
-    parse_override,
-    parse_value,
     setting_paths,
     similar_path,
 )
+from bench.config.toml import check_card, parse_override, parse_value
 from bench.errors import BenchError
 from bench.plan.config import Config, PositiveFloat, function_field, plan_field, to_plain
 

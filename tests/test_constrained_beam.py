@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,20 +21,25 @@ from constrained_models import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import nn
 
-from bench.errors import BenchError
+from bench.models.lm.decode import item_search
 from bench.models.lm.decode.constrained_beam import (
-    Found,
-    Search,
-    beam_search,
-    log_probabilities,
-    widening_search,
+    TitleLists,
+    constrained_beam_search,
+    token_log_probabilities,
 )
-from bench.models.lm.decode.guidance import Guidance, assisted, igd_guidance
+from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
+from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.trie import Trie, build_trie
-from bench.models.lm.prompted import PromptedModel, batches_by_length
 from bench.models.lm.threads import compute_threads
-from bench.models.lm.train.information_gain import entropies, gains, probabilities, sibling_scale
+from bench.models.lm.train.information_gain import (
+    compute_entropies,
+    compute_gains,
+    compute_probabilities,
+    scale_among_siblings,
+)
+from bench.plan.decoding_stages import DecodingConfig
 
 A, B, C, D, E, F, END = range(7)
 TITLES = [[A, B, END], [A, C, END], [A, C, D, END], [E, F, END]]
@@ -54,20 +59,36 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    with compute_threads(1):
+    with compute_threads(1), torch.inference_mode():
         yield
 
 
-def search(num: int, *, beams: int | None = None, **settings: float) -> Search:
-    beams = num if beams is None else beams
-    return Search(**{"beams": beams, "num": num, "widest": beams, **settings})
+def search(
+    state: Tables, trie: Trie, guidance: Guidance | None = None, **settings: Any
+) -> TitleLists:
+    num_titles = settings.pop("num_titles", None)
+    return constrained_beam_search(
+        state,
+        len(state.tables),
+        trie,
+        guidance or Guidance(),
+        DecodingConfig(**settings),
+        num_titles=num_titles,
+    )
+
+
+def searched(
+    prompts: list[list[int]], trie: Trie, config: DecodingConfig, divisor: int = 1
+) -> TitleLists:
+    return search_titles(
+        tiny_llama(), prompts, trie, lambda rows: Guidance(), config, divisor=divisor
+    )
 
 
 def toy(guidance: Guidance | None = None, **settings: float) -> list[float]:
     """Scores of the four items of the toy catalog."""
     trie = build_trie(TITLES)
-    model = Tables([TOY])
-    found = beam_search(model, 1, trie, guidance or Guidance(), search(4, **settings))
+    found = search(Tables([TOY]), trie, guidance, num_beams=4, **settings)
     assert found.certified.all()
     assert (np.diff(found.scores[0]) <= 0).all()
     scores = dict(zip(found.leaves[0].tolist(), found.scores[0].tolist(), strict=True))
@@ -78,8 +99,8 @@ def informed(
     alpha: float, trie: Trie | None = None, counts: NDArray[np.int64] = COUNTS
 ) -> Guidance:
     trie = build_trie(TITLES) if trie is None else trie
-    entropy = entropies(trie, probabilities(trie, counts))
-    return igd_guidance(sibling_scale(trie, gains(trie, entropy)), alpha)
+    entropy = compute_entropies(trie, compute_probabilities(trie, counts))
+    return favor_information(scale_among_siblings(trie, compute_gains(trie, entropy)), alpha)
 
 
 def test_sums_of_log_probabilities() -> None:
@@ -92,21 +113,21 @@ def test_means_favor_the_title_with_a_ghost_token() -> None:
 
 
 def test_the_assistant() -> None:
-    half = assisted(build_trie(TITLES), SASREC, 0.5)
+    half = mix_with_assistant(build_trie(TITLES), SASREC, 0.5)
     assert toy(half) == pytest.approx([-1.676204, -1.585043, -1.585043, -1.060132], abs=1e-6)
 
 
 @pytest.mark.parametrize("weight", [0, 0.3, 0.9])
 def test_the_assistants_steps_telescope(weight: float) -> None:
     plain = np.array(toy())
-    mixed = toy(assisted(build_trie(TITLES), SASREC, weight))
+    mixed = toy(mix_with_assistant(build_trie(TITLES), SASREC, weight))
     assert mixed == pytest.approx(weight * plain + (1 - weight) * np.log(SASREC[0]), abs=1e-9)
 
 
 def test_an_assistant_that_knows_nothing_below_a_node_is_undecided_there() -> None:
     trie = build_trie(TITLES)
-    children = trie.candidates(torch.from_numpy(trie.follow([[A]])[0]))[1]
-    lost = assisted(trie, np.array([[0, 0, 0, 1.0]]), 0)
+    children = trie.children(torch.from_numpy(trie.follow([[A]])[0]))[1]
+    lost = mix_with_assistant(trie, np.array([[0, 0, 0, 1.0]]), 0)
     steps = lost.steps(trie, torch.zeros_like(children), children, torch.zeros(2))
     assert steps.tolist() == pytest.approx([math.log(0.5)] * 2)
 
@@ -114,7 +135,11 @@ def test_an_assistant_that_knows_nothing_below_a_node_is_undecided_there() -> No
 @pytest.mark.parametrize("kind", ["plain", "gain", "assistant"])
 def test_what_is_impossible_stays_so(kind: str) -> None:
     trie = build_trie(TITLES)
-    guidance = {"plain": Guidance(), "gain": informed(1), "assistant": assisted(trie, SASREC, 0)}
+    guidance = {
+        "plain": Guidance(),
+        "gain": informed(1),
+        "assistant": mix_with_assistant(trie, SASREC, 0),
+    }
     nodes = torch.arange(1, trie.num_nodes)
     never = torch.full(nodes.shape, -math.inf)
     assert guidance[kind].steps(trie, torch.zeros_like(nodes), nodes, never).isneginf().all()
@@ -123,7 +148,7 @@ def test_what_is_impossible_stays_so(kind: str) -> None:
 @given(st.lists(st.floats(-200, 200, width=32), min_size=2, max_size=6))
 def test_no_log_probability_is_above_0(logits: list[float]) -> None:
     every = torch.arange(len(logits))
-    logp = log_probabilities(torch.tensor([logits]), torch.zeros_like(every), every, 1.0)
+    logp = token_log_probabilities(torch.tensor([logits]), torch.zeros_like(every), every, 1.0)
     assert (logp <= 0).all()
     assert logp.exp().sum().item() == pytest.approx(1, abs=1e-5)
 
@@ -131,7 +156,7 @@ def test_no_log_probability_is_above_0(logits: list[float]) -> None:
 @pytest.mark.parametrize("penalty", [0, 1])
 def test_weights_that_change_nothing(penalty: float) -> None:
     plain = toy(length_penalty=penalty)
-    assert toy(assisted(build_trie(TITLES), SASREC, 1), length_penalty=penalty) == plain
+    assert toy(mix_with_assistant(build_trie(TITLES), SASREC, 1), length_penalty=penalty) == plain
     assert toy(informed(0), length_penalty=penalty) == plain
 
 
@@ -155,7 +180,7 @@ def test_temperature_divides_logits() -> None:
 def test_mass_on_impossible_tokens_is_lost() -> None:
     trie = build_trie([[A, END], [B, END]])
     table = {(): {A: 0.1, B: 0.2, C: 0.7}, (A,): {END: 1}, (B,): {END: 0.25, D: 0.75}}
-    found = beam_search(Tables([table]), 1, trie, Guidance(), search(2))
+    found = search(Tables([table]), trie, num_beams=2)
     assert found.leaves.tolist() == [[0, 1]]
     assert np.exp(found.scores) == pytest.approx(np.array([[0.1, 0.05]]))
 
@@ -174,45 +199,34 @@ def deceptive(num: int) -> tuple[list[list[int]], Table]:
     return titles, table
 
 
-def test_ten_beams_fail_where_twenty_succeed() -> None:
+def test_ten_beams_fail_where_twenty_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
     titles, table = deceptive(12)
     trie = build_trie(titles)
     best = int(trie.leaf_of_item[12])
-    model = Tables([table])
-    ten = beam_search(model, 1, trie, Guidance(), search(10))
+    ten = search(Tables([table]), trie, num_beams=10)
     assert best not in ten.leaves
     assert not ten.certified.any()
-    widened = widening_search(
-        lambda rows: model,
-        lambda rows, beams: [rows],
-        1,
-        trie,
-        lambda rows: Guidance(),
-        search(10, widest=20),
-    )
+    monkeypatch.setattr(item_search, "GenerationState", lambda model, prompts: Tables([table]))
+    widened = searched([[0]], trie, DecodingConfig(num_beams=10, max_num_beams=20))
     assert widened.leaves[0, 0] == best
     assert (widened.certified.tolist(), widened.widths.tolist()) == ([True], [20])
 
 
-def test_widening_ends_at_its_limit_and_leaves_certified_rows_alone() -> None:
+def test_widening_ends_at_its_limit_and_leaves_certified_rows_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     titles, table = deceptive(12)
-    trie = build_trie(titles)
-    easy = {**table, (): {20: 1.0}}
-    asked: list[list[int]] = []
+    tables = ({**table, (): {20: 1.0}}, table)
+    batches: list[list[list[int]]] = []
 
-    def at(rows: NDArray[np.int64]) -> Tables:
-        asked.append(rows.tolist())
-        return Tables([(easy, table)[row] for row in rows])
+    def start(model: nn.Module, prompts: list[list[int]]) -> Tables:
+        batches.append(prompts)
+        return Tables([tables[number] for (number,) in prompts])
 
-    found = widening_search(
-        at,
-        lambda rows, beams: [rows],
-        2,
-        trie,
-        lambda rows: Guidance(),
-        search(2, beams=2, widest=5),
-    )
-    assert asked == [[0, 1], [1], [1]]
+    monkeypatch.setattr(item_search, "GenerationState", start)
+    config = DecodingConfig(num_beams=2, max_num_beams=5)
+    found = searched([[0], [1]], build_trie(titles), config)
+    assert batches == [[[0], [1]], [[1]], [[1]]]
     assert found.certified.tolist() == [True, False]
     assert found.widths.tolist() == [2, 5]
 
@@ -221,7 +235,7 @@ def test_prefixes_that_can_better_nothing_are_not_continued() -> None:
     titles = [[A, END], [B, C, END], [B, D, END]]
     table: Table = {(): {A: 0.9, B: 0.1}, (A,): {END: 1}, (B,): {C: 0.5, D: 0.5}}
     model = Tables([table])
-    found = beam_search(model, 1, build_trie(titles), Guidance(), search(1, beams=3))
+    found = search(model, build_trie(titles), num_beams=3, num_titles=1)
     assert (found.leaves.tolist(), found.certified.tolist()) == ([[0]], [True])
     assert model.widths == [2]
 
@@ -232,45 +246,28 @@ def test_ties_go_to_the_smaller_item_position(penalty: float) -> None:
     table = {(): dict.fromkeys((1, 2, 3, 4), 0.25), **{(t,): {0: 1.0} for t in (1, 2, 3, 4)}}
     trie = build_trie(titles)
     for beams in (2, 4):
-        wanted = search(2, beams=beams, length_penalty=penalty)
-        found = beam_search(Tables([table]), 1, trie, Guidance(), wanted)
+        settings = {"num_beams": beams, "num_titles": 2, "length_penalty": penalty}
+        found = search(Tables([table]), trie, **settings)
         assert found.leaves[0].tolist() == trie.leaf_of_item[:2].tolist()
         # Two beams never learn that what they dropped is no better than what they kept.
         assert found.certified.tolist() == [beams == 4]
 
 
 def test_fewer_titles_than_places() -> None:
-    found = beam_search(Tables([TOY]), 1, build_trie(TITLES), Guidance(), search(7))
+    found = search(Tables([TOY]), build_trie(TITLES), num_beams=7)
     assert (found.leaves[0, 4:] == -1).all()
     assert np.isneginf(found.scores[0, 4:]).all()
     assert found.certified.all()
-    nothing = beam_search(Tables([TOY] * 2), 2, build_trie([]), Guidance(), search(3))
+    nothing = search(Tables([TOY] * 2), build_trie([]), num_beams=3)
     assert nothing.leaves.tolist() == [[-1] * 3] * 2
 
 
 def test_impossible_titles_are_not_returned() -> None:
     table = {**TOY, (): {A: 1.0}}
-    for guidance in (Guidance(), informed(1), assisted(build_trie(TITLES), SASREC, 0)):
-        found = beam_search(Tables([table]), 1, build_trie(TITLES), guidance, search(4))
+    for guidance in (Guidance(), informed(1), mix_with_assistant(build_trie(TITLES), SASREC, 0)):
+        found = search(Tables([table]), build_trie(TITLES), guidance, num_beams=4)
         assert sorted(found.leaves[0].tolist()) == [-1, 0, 1, 2]
         assert not np.isnan(found.scores).any()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"beams": 0}, {"num": 0}, {"length_penalty": -1}, {"temperature": 0}, {"widest": 3}],
-)
-def test_numbers_out_of_range(wrong: dict[str, float]) -> None:
-    with pytest.raises(BenchError):
-        replace(search(4, beams=4), **wrong)
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_shares_out_of_range(share: float) -> None:
-    with pytest.raises(BenchError):
-        informed(share)
-    with pytest.raises(BenchError):
-        assisted(build_trie(TITLES), SASREC, share)
 
 
 tokens = st.lists(st.integers(1, 3), min_size=1, max_size=4)
@@ -306,11 +303,10 @@ def test_certified_lists_are_the_best_titles(
     trie = build_trie(titles)
     scores = exact(titles, table, penalty)
     expected = sorted(range(len(titles)), key=lambda item: -scores[item])[:num]
-    wide = search(num, beams=64, length_penalty=penalty)
-    narrow = search(num, beams=beams, length_penalty=penalty)
-    for wanted in (wide, narrow):
-        found = beam_search(Tables([table]), 1, trie, Guidance(), wanted)
-        if wanted is wide:
+    for num_beams in (64, beams):
+        settings = {"num_beams": num_beams, "num_titles": num, "length_penalty": penalty}
+        found = search(Tables([table]), trie, **settings)
+        if num_beams == 64:
             assert found.certified.all()
         if found.certified.all():
             items = trie.items[found.leaves[0][: len(expected)]].tolist()
@@ -319,26 +315,16 @@ def test_certified_lists_are_the_best_titles(
             )
 
 
-def decoded(prompts: list[list[int]], trie: Trie, wanted: Search, at_once: int) -> Found:
-    model = tiny_llama()
-    return widening_search(
-        lambda rows: PromptedModel(model, [prompts[row] for row in rows]),
-        lambda rows, beams: batches_by_length(prompts, rows, at_once),
-        len(prompts),
-        trie,
-        lambda rows: Guidance(),
-        wanted,
-    )
-
-
 @pytest.mark.parametrize(("penalty", "temperature"), [(0, 1), (1, 1), (0, 1.5)])
 def test_a_language_model_is_searched_as_by_brute_force(penalty: float, temperature: float) -> None:
     titles, prompts = made_up_titles(60), made_up_prompts(7)
     trie = build_trie(titles)
     brute = each_alone(tiny_llama(), prompts, titles, temperature)
     brute /= np.array([len(title) for title in titles]) ** penalty
-    wanted = search(10, length_penalty=penalty, temperature=temperature, widest=1280)
-    found = decoded(prompts, trie, wanted, 3)
+    config = DecodingConfig(
+        num_beams=10, max_num_beams=1280, length_penalty=penalty, temperature=temperature
+    )
+    found = searched(prompts, trie, config, divisor=512 // 30)
     assert found.certified.all()
     assert (found.widths > 10).any()
     of_leaf = np.array([brute[:, trie.items[start]] for start in trie.item_starts[:-1]]).T
@@ -350,13 +336,13 @@ def test_a_language_model_is_searched_as_by_brute_force(penalty: float, temperat
 
 def test_batches_do_not_matter() -> None:
     trie, prompts = build_trie(made_up_titles(80)), made_up_prompts(9)
-    one = decoded(prompts, trie, search(5), 1)
-    together = decoded(prompts, trie, search(5), 9)
+    one = searched(prompts, trie, DecodingConfig(num_beams=5), divisor=512)
+    together = searched(prompts, trie, DecodingConfig(num_beams=5))
     assert (one.leaves == together.leaves).all()
     np.testing.assert_allclose(one.scores, together.scores, atol=1e-4)
 
 
 def test_the_model_may_know_more_tokens_than_titles_use() -> None:
     trie = build_trie([[VOCABULARY - 1, 0], [5, 0]])
-    found = decoded(made_up_prompts(2), trie, search(2), 2)
+    found = searched(made_up_prompts(2), trie, DecodingConfig(num_beams=2))
     assert sorted(found.leaves[0].tolist()) == [0, 1]

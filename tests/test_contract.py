@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.new import TEMPLATE
+from bench.cli.new import METHOD_TEMPLATE as TEMPLATE
 from bench.config import plugins
 from bench.testing import check_method
 

@@ -17,17 +17,18 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from bench.errors import BenchError
-from bench.models.lm.decode.beam_search import search
+from bench.models.lm.decode.beam_search import beam_search
 from bench.models.lm.decode.decoding import (
-    SLOTS_PER_TEXT,
+    CACHE_SIZE,
+    MIN_TEXT_SIZE,
     Generated,
-    batches,
+    cut_after_quotes,
     generate_texts,
+    split_into_batches,
     title_streams,
-    up_to_closing_quote,
 )
-from bench.models.lm.decode.generation_state import Running, endings
-from bench.models.lm.decode.sampling import write_singly
+from bench.models.lm.decode.generation_state import GenerationState, find_endings
+from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.threads import compute_threads
 from bench.plan.language_stages import GenerationConfig
 
@@ -43,21 +44,23 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def decode(
-    prompts: list[list[int]] = PROMPTS, how: GenerationConfig = GREEDY, at_once: int = 2**14
-):
-    return write(MODEL, TOKENIZER, prompts, how, tokens_at_once=at_once)
-
-
-def write(
+def generate_titles(
     model: nn.Module,
     tokenizer: Any,
     prompts: list[list[int]],
-    how: GenerationConfig,
-    **at_once: int,
+    config: GenerationConfig,
+    divisor: int = 1,
 ) -> list[Generated]:
-    streams = title_streams(len(prompts), how)
-    return generate_texts(model, tokenizer, prompts, how, streams=streams, titles=True, **at_once)
+    streams = title_streams(len(prompts), config)
+    return generate_texts(
+        model, tokenizer, prompts, config, streams=streams, titles=True, divisor=divisor
+    )
+
+
+def decode(
+    prompts: list[list[int]] = PROMPTS, config: GenerationConfig = GREEDY, divisor: int = 1
+) -> list[Generated]:
+    return generate_titles(MODEL, TOKENIZER, prompts, config, divisor)
 
 
 def texts(written: list[Generated]) -> list[tuple[str, ...]]:
@@ -80,16 +83,16 @@ def next_logits(ids: list[int], model: nn.Module = MODEL) -> torch.Tensor:
 
 
 def test_padded_rows_have_the_logits_of_rows_alone() -> None:
-    running = Running(MODEL, PROMPTS[:8])
+    state = GenerationState(MODEL, PROMPTS[:8])
     written = [list(prompt) for prompt in PROMPTS[:8]]
     rows = list(range(8))
     with torch.no_grad():
         for step in range(6):
             expected = torch.stack([next_logits(written[row]) for row in rows])
-            assert torch.allclose(running.logits, expected, atol=1e-4)
+            assert torch.allclose(state.logits, expected, atol=1e-4)
             if step == 3:  # in another order, one twice, the others gone
                 rows = [5, 0, 0, 3]
-                running.take(torch.tensor(rows))
+                state.take(torch.tensor(rows))
             tokens = torch.arange(len(rows)) + 4 + step
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 if step < 3:
@@ -98,11 +101,11 @@ def test_padded_rows_have_the_logits_of_rows_alone() -> None:
                 tokens = torch.full((len(rows),), 7)
                 for row in set(rows):
                     written[row].append(7)
-            running.add(tokens)
+            state.append(tokens)
 
 
 @pytest.mark.parametrize(
-    "how",
+    "config",
     [
         GREEDY,
         GenerationConfig(max_new_tokens=12, num_beams=3, num_return_sequences=3),
@@ -110,20 +113,20 @@ def test_padded_rows_have_the_logits_of_rows_alone() -> None:
     ],
     ids=["greedy", "beams", "drawn"],
 )
-def test_batches_change_nothing(how: GenerationConfig) -> None:
-    together = decode(how=how)
+def test_batches_change_nothing(config: GenerationConfig) -> None:
+    together = decode(config=config)
     assert len({row.num_tokens for row in together}) > 3, "texts should end at different times"
-    assert_same(together, decode(how=how, at_once=1))
-    assert_same(together, decode(how=how, at_once=700))
+    assert_same(together, decode(config=config, divisor=CACHE_SIZE["cpu"]))
+    assert_same(together, decode(config=config, divisor=CACHE_SIZE["cpu"] // 700))
 
 
 @pytest.mark.parametrize(
-    "how", [GREEDY, GenerationConfig(max_new_tokens=9, num_beams=4, num_return_sequences=2)]
+    "config", [GREEDY, GenerationConfig(max_new_tokens=9, num_beams=4, num_return_sequences=2)]
 )
-def test_the_order_of_prompts_changes_nothing(how: GenerationConfig) -> None:
-    assert_same(decode(PROMPTS[::-1], how), decode(PROMPTS, how)[::-1])
-    alone = [decode([prompt], how)[0] for prompt in PROMPTS[:10]]
-    assert_same(decode(PROMPTS[:10], how), alone)
+def test_the_order_of_prompts_changes_nothing(config: GenerationConfig) -> None:
+    assert_same(decode(PROMPTS[::-1], config), decode(PROMPTS, config)[::-1])
+    alone = [decode([prompt], config)[0] for prompt in PROMPTS[:10]]
+    assert_same(decode(PROMPTS[:10], config), alone)
 
 
 @given(
@@ -135,18 +138,21 @@ def test_the_order_of_prompts_changes_nothing(how: GenerationConfig) -> None:
 def test_batches_hold_every_prompt_once_and_keep_to_the_budget(
     lengths: list[int], budget: int, beams: int, shared: bool
 ) -> None:
-    how = GenerationConfig(max_new_tokens=5, num_beams=beams)
-    parts = list(batches(lengths, how, budget, shared=shared))
+    config = GenerationConfig(max_new_tokens=5, num_beams=beams)
+    parts = list(split_into_batches(lengths, config, budget, shared=shared))
     assert sorted(row for part in parts for row in part) == list(range(len(lengths)))
     for part in parts:
         longest = max(lengths[row] for row in part)
         places = len(part) * (longest * (1 if shared else beams) + 5 * beams)
-        assert len(part) == 1 or max(places, len(part) * beams * SLOTS_PER_TEXT) <= budget
+        assert len(part) == 1 or max(places, len(part) * beams * MIN_TEXT_SIZE) <= budget
 
 
 def test_texts_that_share_a_prompt_leave_room_for_more() -> None:
-    how = GenerationConfig(max_new_tokens=50, temperature=1.0, num_return_sequences=10)
-    sizes = [len(next(batches([1500] * 20, how, 2**14, shared=one))) for one in (True, False)]
+    config = GenerationConfig(max_new_tokens=50, temperature=1.0, num_return_sequences=10)
+    sizes = [
+        len(next(split_into_batches([1500] * 20, config, 2**14, shared=one)))
+        for one in (True, False)
+    ]
     assert sizes == [8, 1]  # of 1,500 + 10 x 50 places, and of 10 x 1,550
 
 
@@ -170,7 +176,7 @@ def test_greedy_equals_transformers_up_to_the_closing_quote() -> None:
     for prompt, row in zip(PROMPTS, decode(), strict=True):
         [ids] = generated(MODEL, prompt, do_sample=False, max_new_tokens=12)
         text = TOKENIZER.decode(ids, skip_special_tokens=True)
-        assert row.texts == (up_to_closing_quote(text),)
+        assert row.texts == (cut_after_quotes(text),)
         closed += row.texts[0].count('"') == 2
         assert row.num_tokens[0] <= len(ids) + 1
     assert 2 < closed < len(PROMPTS)
@@ -180,9 +186,11 @@ def test_a_beam_search_equals_transformers_where_only_the_end_token_ends() -> No
     words = WORDS[:16]  # none has a quote
     tokenizer = writer_tokenizer(words)
     model = writer_model(len(words), seed=3)
-    how = GenerationConfig(max_new_tokens=7, num_beams=5, num_return_sequences=5)
+    config = GenerationConfig(max_new_tokens=7, num_beams=5, num_return_sequences=5)
     ended = 0
-    for prompt, row in zip(PROMPTS[:12], write(model, tokenizer, PROMPTS[:12], how), strict=True):
+    for prompt, row in zip(
+        PROMPTS[:12], generate_titles(model, tokenizer, PROMPTS[:12], config), strict=True
+    ):
         theirs = generated(
             model,
             prompt,
@@ -225,9 +233,10 @@ def test_a_wide_beam_finds_the_best_of_all_texts(length: int) -> None:
     prompts = [[0, 2], [0, 2, 3, 3]]
     width = len(SMALL) ** length
     num = min(12, width)
-    ends = endings(model, tokenizer)
+    ends = find_endings(model, tokenizer)
     with torch.no_grad():
-        found = search(Running(model, prompts), ends, max_new_tokens=length, beams=width, num=num)
+        config = GenerationConfig(max_new_tokens=length, num_beams=width, num_return_sequences=num)
+        found = beam_search(GenerationState(model, prompts), ends, config)
     for prompt, row in zip(prompts, found, strict=True):
         expected = complete_texts(model, prompt, SMALL, length)[:num]
         assert [tokens.ids for tokens in row] == [ids for ids, _ in expected]
@@ -247,28 +256,28 @@ GARDEN = {
 def test_a_beam_finds_what_the_likeliest_token_misses() -> None:
     # Greedy: a c, .6 x .5 = .3. Better: b, .4 x .9 = .36.
     model = Table(CHOICE, GARDEN)
-    [greedy] = write(model, model.tokenizer, [[0]], GREEDY)
+    [greedy] = generate_titles(model, model.tokenizer, [[0]], GREEDY)
     assert (greedy.texts, greedy.num_tokens) == (("a c",), (3,))
     assert greedy.scores == pytest.approx([math.log(0.3)])
-    how = GenerationConfig(max_new_tokens=12, num_beams=2, num_return_sequences=2)
-    [both] = write(model, model.tokenizer, [[0]], how)
+    config = GenerationConfig(max_new_tokens=12, num_beams=2, num_return_sequences=2)
+    [both] = generate_titles(model, model.tokenizer, [[0]], config)
     assert both.texts == ("b", "a c")
     assert both.scores == pytest.approx([math.log(0.36), math.log(0.3)])
     assert both.num_tokens == (2, 3)
 
 
 def test_one_beam_is_greedy() -> None:
-    ends = endings(MODEL, TOKENIZER)
+    ends = find_endings(MODEL, TOKENIZER)
     with torch.no_grad():
-        found = search(Running(MODEL, PROMPTS), ends, max_new_tokens=12, beams=1, num=1)
-        greedy = write_singly(Running(MODEL, PROMPTS), ends, max_new_tokens=12)
+        found = beam_search(GenerationState(MODEL, PROMPTS), ends, GREEDY)
+        greedy = sample_texts(GenerationState(MODEL, PROMPTS), ends, GREEDY)
     assert [row[0].ids for row in found] == [tokens.ids for tokens in greedy]
     assert [len(row) for row in found] == [1] * len(PROMPTS)
 
 
 def test_fewer_texts_than_wanted_come_back_without_fillers() -> None:
     model = Table(CHOICE, GARDEN)
-    [row] = write(
+    [row] = generate_titles(
         model,
         model.tokenizer,
         [[0]],
@@ -280,7 +289,7 @@ def test_fewer_texts_than_wanted_come_back_without_fillers() -> None:
 
 def test_more_texts_are_the_same_texts_and_more() -> None:
     two, four = (
-        decode(how=GenerationConfig(max_new_tokens=8, num_beams=4, num_return_sequences=num))
+        decode(config=GenerationConfig(max_new_tokens=8, num_beams=4, num_return_sequences=num))
         for num in (2, 4)
     )
     assert texts(two) == [row.texts[:2] for row in four]
@@ -300,14 +309,13 @@ def drawn(num: int, temperature: float = 1.0, seed: int = 0, length: int = 1) ->
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_softmax(temperature: float) -> None:
     prompt = PROMPTS[0]
-    ends = endings(MODEL, TOKENIZER)
+    ends = find_endings(MODEL, TOKENIZER)
     with torch.no_grad():
-        running = Running(MODEL, [prompt])
-        running.take(torch.zeros(6000, dtype=torch.int64))
+        state = GenerationState(MODEL, [prompt])
+        state.take(torch.zeros(6000, dtype=torch.int64))
         uniforms = torch.from_numpy(np.random.default_rng(1).random((6000, 1)))
-        written = write_singly(
-            running, ends, max_new_tokens=1, temperature=temperature, uniforms_BT=uniforms
-        )
+        config = GenerationConfig(max_new_tokens=1, temperature=temperature)
+        written = sample_texts(state, ends, config, uniforms)
     counts = np.bincount([tokens.ids[0] for tokens in written], minlength=len(WORDS))
     expected = 6000 * (next_logits(prompt).double() / temperature).softmax(-1).numpy()
     by_size = np.argsort(expected)
@@ -322,13 +330,13 @@ def test_draws_follow_the_softmax(temperature: float) -> None:
 
 def test_words_without_probability_are_never_drawn() -> None:
     model = Table(CHOICE, GARDEN)
-    [row] = write(model, model.tokenizer, [[0]], drawn(2000, length=6))
+    [row] = generate_titles(model, model.tokenizer, [[0]], drawn(2000, length=6))
     assert set(row.texts) <= {"b", "a c", "a d", "b d", "a"}
     assert row.texts.count("b") == pytest.approx(2000 * 0.36, abs=3 * 21.5)
 
 
 def test_a_seed_decides_what_is_drawn() -> None:
-    first, again, other = (decode(how=drawn(2, seed=seed, length=8)) for seed in (5, 5, 6))
+    first, again, other = (decode(config=drawn(2, seed=seed, length=8)) for seed in (5, 5, 6))
     assert texts(first) == texts(again)
     assert texts(first) != texts(other)
 
@@ -340,7 +348,7 @@ def test_texts_of_one_prompt_and_of_equal_prompts_are_drawn_apart() -> None:
 
 
 def test_a_draw_is_among_the_draws_of_more() -> None:
-    one, three = (decode(how=drawn(num, length=6)) for num in (1, 3))
+    one, three = (decode(config=drawn(num, length=6)) for num in (1, 3))
     for row, more in zip(one, three, strict=True):
         assert row.texts[0] in more.texts
         assert list(more.scores) == sorted(more.scores, reverse=True)
@@ -348,7 +356,7 @@ def test_a_draw_is_among_the_draws_of_more() -> None:
 
 def test_a_low_temperature_is_greedy() -> None:
     cold = GenerationConfig(max_new_tokens=12, temperature=1e-4)
-    assert texts(decode(how=cold)) == texts(decode())
+    assert texts(decode(config=cold)) == texts(decode())
 
 
 def test_random_states_of_the_caller_are_untouched() -> None:
@@ -358,7 +366,7 @@ def test_random_states_of_the_caller_are_untouched() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-# --- how a text ends -----------------------------------------------------------------------------
+# --- how a text ends ------------------------------------------------------------------------------
 
 ENDS = ["<s>", END, "Emma", '"', '"Emma', '".', '""', '","', "<unk>"]
 
@@ -383,8 +391,8 @@ def chain(*words: str) -> Table:
 @pytest.mark.parametrize("beams", [1, 2])
 def test_endings(words: tuple[str, ...], text: str, num_tokens: int, beams: int) -> None:
     model = chain(*words)
-    how = GenerationConfig(max_new_tokens=5, num_beams=beams)
-    [row] = write(model, model.tokenizer, [[0]], how)
+    config = GenerationConfig(max_new_tokens=5, num_beams=beams)
+    [row] = generate_titles(model, model.tokenizer, [[0]], config)
     assert (row.texts, row.num_tokens) == ((text,), (num_tokens,))
     assert row.scores == pytest.approx([0])
 
@@ -392,8 +400,8 @@ def test_endings(words: tuple[str, ...], text: str, num_tokens: int, beams: int)
 def test_endless_texts_stop_at_the_most_tokens() -> None:
     model = Table(ENDS, {"<s>": {"Emma": 1.0}, "Emma": {"Emma": 1.0}})
     for beams in (1, 3):
-        how = GenerationConfig(max_new_tokens=4, num_beams=beams)
-        [row] = write(model, model.tokenizer, [[0]], how)
+        config = GenerationConfig(max_new_tokens=4, num_beams=beams)
+        [row] = generate_titles(model, model.tokenizer, [[0]], config)
         assert (row.texts, row.num_tokens) == (("Emma Emma Emma Emma",), (4,))
 
 
@@ -401,10 +409,10 @@ def test_the_makers_end_tokens_end_a_text_and_their_other_settings_do_nothing() 
     model = writer_model()
     model.generation_config.temperature = 9.0
     model.generation_config.repetition_penalty = 9.0
-    assert_same(write(model, TOKENIZER, PROMPTS, GREEDY), decode())
+    assert_same(generate_titles(model, TOKENIZER, PROMPTS, GREEDY), decode())
     comma = 5
     model.generation_config.eos_token_id = [1, comma]
-    for row in write(model, TOKENIZER, PROMPTS, GREEDY):
+    for row in generate_titles(model, TOKENIZER, PROMPTS, GREEDY):
         assert WORDS[comma] not in row.texts[0].split()
 
 
@@ -415,11 +423,11 @@ def test_no_prompts() -> None:
 @settings(max_examples=30)
 @given(st.text(alphabet='ab" \n', max_size=12))
 def test_cutting_behind_the_closing_quote(text: str) -> None:
-    cut = up_to_closing_quote(text)
+    cut = cut_after_quotes(text)
     assert text.startswith(cut)
     assert cut.count('"') == min(2, text.count('"'))
     assert cut == text or cut.endswith('"')
-    assert up_to_closing_quote(cut) == cut
+    assert cut_after_quotes(cut) == cut
 
 
 # --- refusals ------------------------------------------------------------------------------------
@@ -451,4 +459,6 @@ def test_a_broken_model_is_refused(beams: int) -> None:
     model = writer_model()
     nn.init.constant_(model.lm_head.weight, math.nan)
     with pytest.raises(BenchError, match="not finite"):
-        write(model, TOKENIZER, PROMPTS[:2], GenerationConfig(max_new_tokens=3, num_beams=beams))
+        generate_titles(
+            model, TOKENIZER, PROMPTS[:2], GenerationConfig(max_new_tokens=3, num_beams=beams)
+        )

@@ -25,9 +25,10 @@ from bench.errors import BenchError
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
 from bench.models.lm.tuned_model import load
-from bench.models.seqrec import sasrec
-from bench.models.seqrec.rows import save
+from bench.models.seqrec.checkpoint import load_scorer, save
+from bench.models.seqrec.sasrec import SASRec
 from bench.plan.decoding_stages import DecodingConfig, beam_search_rank
+from bench.plan.item_stages import SASRecConfig
 from bench.plan.stage import Stage
 from bench.plan.types import Model, Nouns, Policy, Rows
 from bench.results.ranking_file import read_ranking
@@ -137,7 +138,7 @@ def brute_scores(model: Any, source: prepared.Prepared) -> np.ndarray:
     """Sums of log-probabilities of all items for the six cases, each computed alone."""
     tokenizer = letters()
     histories = history_titles(source.windows(np.arange(18, 24)), source.catalog)
-    prompts = encode_prompts(tokenizer, histories, nouns=NOUNS, room=400)
+    prompts, _ = encode_prompts(tokenizer, histories, nouns=NOUNS, max_length=400)
     return each_alone(model, prompts, encode_responses(tokenizer, TITLES, eos=True))
 
 
@@ -213,15 +214,13 @@ def test_trained_only_leaves_other_items_out(world: World) -> None:
 def test_the_assistant_is_mixed_in(world: World, brute: np.ndarray) -> None:
     oracle = world.folder / "oracle"
     oracle.mkdir(exist_ok=True)
-    sizes = sasrec.Sizes(
-        num_items=NUM_ITEMS, length=LENGTH, hidden=4, blocks=1, heads=1, dropout=0.0
-    )
+    config = SASRecConfig(hidden_size=4)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)
-        network = sasrec.SASRec(sizes)
+        network = SASRec(config, num_items=NUM_ITEMS, max_length=LENGTH)
         torch.nn.init.normal_(network.output.weight, std=2.0)
     save(network, oracle)
-    scorer = sasrec.scorer(oracle, world.source.catalog)
+    scorer = load_scorer(oracle, world.source.catalog)
     scores = scorer(world.source.windows(np.arange(18, 24)).histories).astype(np.float64)
     shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     shares[:, 0] = shares[:, 4] = shares[:, 0] + shares[:, 4]  # one title, one probability

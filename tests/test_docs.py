@@ -19,7 +19,8 @@ import typer
 from bench.cli.app import app
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, DatasetCard
-from bench.config.toml import check_card, setting_names
+from bench.config.fields import setting_paths
+from bench.config.toml import check_card
 from bench.plan.trials import Board, all_ks, board_trials
 
 ROOT = Path(__file__).parents[1]
@@ -111,8 +112,9 @@ def check_names(options: dict[str, Any]) -> None:
             assert placeholder or name in names, f"there is no {option} {name!r}"
     named = [name for name in options.get("methods") or () if name in methods]
     for setting in options.get("settings") or ():
-        key = setting.partition("=")[0].rpartition(".")[2]
-        of = {one for name in named for one in setting_names(plugins.method_class(name))}
+        path = setting.partition("=")[0]
+        key = path.partition(".")[2] if path.partition(".")[0] in methods else path
+        of = {one for name in named for one in setting_paths(plugins.method_class(name))}
         assert key.isupper() or not named or key in {*of, "as_published"}, f"no setting {key!r}"
 
 
@@ -182,8 +184,8 @@ def test_the_register_speaks_of_what_there_is() -> None:
         assert entry["about"], entry["title"]
         assert set(entry["about"]) <= known, entry["title"]
         named = [name for name in entry["about"] if name in methods]
-        settings = {one for name in named for one in setting_names(plugins.method_class(name))}
-        for name in re.findall(r"`(\w+) = ", entry["here"]) if named else ():
+        settings = {one for name in named for one in setting_paths(plugins.method_class(name))}
+        for name in re.findall(r"`([\w.]+) = ", entry["here"]) if named else ():
             assert name in settings, f"{entry['title']}: {name}"
 
 

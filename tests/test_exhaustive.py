@@ -13,18 +13,23 @@ from numpy.typing import NDArray
 
 from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError
-from bench.models.lm.decode.constrained_beam import Found, Search, beam_search
-from bench.models.lm.decode.exhaustive import score_titles, sees, tree_pieces
-from bench.models.lm.decode.guidance import Guidance, assisted, igd_guidance
-from bench.models.lm.decode.item_search import Question, by_all_items, by_beams, item_ranking
+from bench.models.lm.decode.constrained_beam import TitleLists, constrained_beam_search
+from bench.models.lm.decode.exhaustive import on_path, score_titles, split_tree
+from bench.models.lm.decode.generation_state import GenerationState
+from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
+from bench.models.lm.decode.item_search import rank_items, score_all_titles, search_titles
 from bench.models.lm.decode.trie import ROOT, Trie, build_trie
-from bench.models.lm.prompted import PromptedModel
 from bench.models.lm.threads import compute_threads
-from bench.models.lm.train.information_gain import entropies, gains, probabilities, sibling_scale
+from bench.models.lm.train.information_gain import (
+    compute_entropies,
+    compute_gains,
+    compute_probabilities,
+    scale_among_siblings,
+)
+from bench.plan.decoding_stages import DecodingConfig
 
 TITLES = made_up_titles(150)
 PROMPTS = made_up_prompts(4)
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +41,7 @@ def one_thread() -> Iterator[None]:
 def scores(
     trie: Trie, guidance: Guidance | None = None, size: int = 40, **settings: float
 ) -> NDArray[np.float64]:
-    pieces = tree_pieces(trie, size)
+    pieces = split_tree(trie, size)
     return score_titles(tiny_llama(), PROMPTS, trie, guidance or Guidance(), pieces, **settings)
 
 
@@ -67,7 +72,7 @@ def test_length_penalty_and_temperature() -> None:
 
 def test_prompts_of_other_lengths_beside_it_change_nothing() -> None:
     trie = build_trie(TITLES)
-    pieces = tree_pieces(trie)
+    pieces = split_tree(trie)
     for row, prompt in enumerate(PROMPTS):
         alone = score_titles(tiny_llama(), [prompt], trie, Guidance(), pieces)
         np.testing.assert_allclose(alone[0], scores(trie)[row], atol=1e-4)
@@ -76,7 +81,7 @@ def test_prompts_of_other_lengths_beside_it_change_nothing() -> None:
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_pieces_hold_every_inner_node_and_its_way(size: int) -> None:
     trie = build_trie(TITLES)
-    pieces = tree_pieces(trie, size)
+    pieces = split_tree(trie, size)
     inner = set((trie.first_child.diff() > 0).nonzero().flatten().tolist()) - {ROOT}
     assert set(torch.cat(pieces).tolist()) == inner
     for piece in pieces:
@@ -87,8 +92,8 @@ def test_pieces_hold_every_inner_node_and_its_way(size: int) -> None:
 
 def test_a_node_sees_its_own_way_only() -> None:
     trie = build_trie([[1, 2, 3, 0], [1, 2, 4, 0], [5, 0]])
-    (piece,) = tree_pieces(trie)
-    seen = sees(trie, piece)
+    (piece,) = split_tree(trie)
+    seen = on_path(trie, piece)
     for place, node in enumerate(piece.tolist()):
         way = []
         while node != ROOT:
@@ -100,10 +105,14 @@ def test_a_node_sees_its_own_way_only() -> None:
 def guided(trie: Trie, kind: str) -> Guidance:
     numbers = np.random.default_rng(3)
     if kind == "assistant":
-        return assisted(trie, numbers.dirichlet(np.ones(len(TITLES)), size=len(PROMPTS)), 0.6)
+        return mix_with_assistant(
+            trie, numbers.dirichlet(np.ones(len(TITLES)), size=len(PROMPTS)), 0.6
+        )
     if kind == "gain":
-        shares = probabilities(trie, numbers.integers(0, 9, size=len(TITLES)))
-        return igd_guidance(sibling_scale(trie, gains(trie, entropies(trie, shares))), 0.3)
+        shares = compute_probabilities(trie, numbers.integers(0, 9, size=len(TITLES)))
+        return favor_information(
+            scale_among_siblings(trie, compute_gains(trie, compute_entropies(trie, shares))), 0.3
+        )
     return Guidance()
 
 
@@ -116,9 +125,12 @@ def test_certified_beams_are_the_best_of_all_items(kind: str, penalty: float) ->
     best = np.argsort(-everything, axis=1)[:, :10]
     right = []
     for beams in (10, 40, 400):
-        wanted = Search(beams=beams, num=10, widest=beams, length_penalty=penalty)
-        model = PromptedModel(tiny_llama(), PROMPTS)
-        found = beam_search(model, len(PROMPTS), trie, guidance, wanted)
+        config = DecodingConfig(num_beams=beams, length_penalty=penalty)
+        with torch.inference_mode():
+            state = GenerationState(tiny_llama(), PROMPTS)
+            found = constrained_beam_search(
+                state, len(PROMPTS), trie, guidance, config, num_titles=10
+            )
         for row in np.flatnonzero(found.certified):
             assert found.leaves[row].tolist() == best[row].tolist()
             np.testing.assert_allclose(found.scores[row], everything[row, best[row]], atol=1e-4)
@@ -129,31 +141,27 @@ def test_certified_beams_are_the_best_of_all_items(kind: str, penalty: float) ->
 def test_the_assistants_steps_add_up_to_its_item() -> None:
     trie = build_trie(TITLES)
     shares = np.random.default_rng(3).dirichlet(np.ones(len(TITLES)), size=len(PROMPTS))
-    mixed = scores(trie, assisted(trie, shares, 0.6))
+    mixed = scores(trie, mix_with_assistant(trie, shares, 0.6))
     of_leaf = np.zeros((len(PROMPTS), trie.num_leaves))
     np.add.at(of_leaf.T, trie.leaf_of_item.numpy(), shares.T)
     np.testing.assert_allclose(mixed, 0.6 * scores(trie) + 0.4 * np.log(of_leaf), atol=1e-9)
 
 
-@pytest.mark.parametrize("decode", [by_beams, by_all_items])
-def test_ties_go_to_the_smaller_item_position(decode: Callable[..., Found]) -> None:
+@pytest.mark.parametrize("decode", [search_titles, score_all_titles])
+def test_ties_go_to_the_smaller_item_position(decode: Callable[..., TitleLists]) -> None:
     model = tiny_llama()
     torch.nn.init.zeros_(model.lm_head.weight)
     titles = [[4, 0], [2, 0], [3, 5, 0], [1, 0], [6, 0], [2, 0]]
-    asked = Question(
-        prompts=PROMPTS,
-        trie=build_trie(titles),
-        guidance=lambda rows: Guidance(),
-        search=Search(beams=4, num=4, widest=4),
-    )
-    found = decode(model, CPU, asked)
-    ranking = item_ranking(found, asked.trie, num=4, places=5)
+    trie = build_trie(titles)
+    arguments = (model, PROMPTS, trie, lambda rows: Guidance(), DecodingConfig(num_beams=4))
+    found = decode(*arguments)
+    ranking = rank_items(found, trie, num_items=4, num_ranks=5)
     assert ranking.items.tolist() == [[0, 1, 5, 3, LIST_ENDS]] * len(PROMPTS)
-    assert decode(model, CPU, asked, divisor=64).leaves.tolist() == found.leaves.tolist()
+    assert decode(*arguments, divisor=64).leaves.tolist() == found.leaves.tolist()
 
 
 def test_a_window_shorter_than_prompt_and_title_is_refused() -> None:
     model = SimpleNamespace(config=SimpleNamespace(sliding_window=6))
     trie = build_trie(TITLES)
-    with pytest.raises(BenchError, match="looks back 6 tokens"):
-        score_titles(model, PROMPTS, trie, Guidance(), tree_pieces(trie))
+    with pytest.raises(BenchError, match="window has 6 tokens"):
+        score_titles(model, PROMPTS, trie, Guidance(), split_tree(trie))

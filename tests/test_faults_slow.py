@@ -144,7 +144,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_drivers_processes_end_by_themselves(tmp_path: Path) -> None:
-    command = (*BENCH, "run", "--board", "smoke", "--set", "sasrec.epochs=500")
+    command = (*BENCH, "run", "--board", "smoke", "--set", "sasrec.num_train_epochs=500")
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

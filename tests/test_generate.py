@@ -93,7 +93,7 @@ def expected(root: Path, start: Path | None, tuning: dict[str, Any]) -> list[tup
     found = []
     for row in ROWS:
         titles = history_titles(source.windows([row]), source.catalog)
-        prompts = encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=122)
+        prompts, _ = encode_prompts(policy.tokenizer, titles, nouns=NOUNS, max_length=122)
         [written] = generate_texts(
             policy.model,
             policy.tokenizer,
@@ -152,15 +152,16 @@ def test_histories_are_cut_to_leave_room(root: Path, tmp_path: Path) -> None:
     policy = load(root / "backbone", tuning=FULL, dtype="float32")
     source = prepared.read(root / "data")
     titles = history_titles(source.windows(ROWS), source.catalog)
-    lengths = [
-        len(prompt) for prompt in encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=999)
-    ]
+    prompts, _ = encode_prompts(policy.tokenizer, titles, nouns=NOUNS, max_length=999)
+    lengths = [len(prompt) for prompt in prompts]
     context = max(lengths) + 6 - 1
     assert min(lengths) < max(lengths)
     cut = run(root, tmp_path / "cut", context=context)
     assert cut.facts["histories_cut"] == lengths.count(max(lengths))
-    prompts, _ = stage.fit_prompts(policy.tokenizer, titles, nouns=NOUNS, max_length=context - 6)
-    assert prompts == encode_prompts(policy.tokenizer, titles, nouns=NOUNS, room=context - 6)
+    prompts, num_truncated = encode_prompts(
+        policy.tokenizer, titles, nouns=NOUNS, max_length=context - 6
+    )
+    assert num_truncated == cut.facts["histories_cut"]
     assert max(map(len, prompts)) <= context - 6
 
 

@@ -16,7 +16,7 @@ from bench.data.encoders import encoder_checksums
 from bench.data.prompts import quotable, response
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.encode.grounding import distances
+from bench.models.lm.encode.grounding import compute_distances
 from bench.models.lm.encode.sentence_encoder import load_encoder
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.plan.grounding_stages import EmbedConfig, GroundingConfig
@@ -115,7 +115,7 @@ def test_the_best_text_alone_counts_and_the_nearest_titles_follow(root: Path) ->
     ranking = read_ranking(root / "ranking")
     encoder = load_encoder("tiny", offline=True, data_dir=root)
     names = ["green house", "the ", "NAN", "a tree", "the sea", "a tree"]
-    far = distances(encoder.encode(names), embed.read_vectors(root / "vectors"))
+    far = compute_distances(encoder.encode(names), embed.read_vectors(root / "vectors"))
     nearest = np.argsort(far, axis=1, kind="stable")[:, :3]
     assert ranking.items.tolist() == nearest.tolist()
     assert ranking.scores is not None

@@ -16,7 +16,13 @@ from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
-from bench.models.lm.encode.grounding import TEXTS_AT_ONCE, distances, drawn_nearer, ground, quoted
+from bench.models.lm.encode.grounding import (
+    BATCH_SIZE,
+    compute_distances,
+    extract_title,
+    ground,
+    shrink_distances,
+)
 from bench.results.ranking_file import read_ranking, write_ranking
 
 
@@ -54,7 +60,7 @@ LINE = Table({"A": [0], "B": [1], "C": [3], "near B": [1.4], "NAN": [-9], "": [2
     ],
 )
 def test_the_written_title(text: str, title: str) -> None:
-    assert quoted(text) == title
+    assert extract_title(text) == title
 
 
 floats = st.floats(-100, 100, width=32)
@@ -67,7 +73,7 @@ floats = st.floats(-100, 100, width=32)
 def test_distances_agree_with_a_loop(
     queries: NDArray[np.float32], titles: NDArray[np.float32]
 ) -> None:
-    found = distances(queries, titles)
+    found = compute_distances(queries, titles)
     assert (found.dtype, found.shape) == (np.float32, (len(queries), len(titles)))
     for row, query in zip(found, queries.astype(np.float64), strict=True):
         for value, title in zip(row, titles.astype(np.float64), strict=True):
@@ -77,14 +83,16 @@ def test_distances_agree_with_a_loop(
 def test_near_titles_stay_apart_where_single_precision_would_fail() -> None:
     titles = np.full((2, 384), 5, dtype=np.float32)
     titles[1, 0] += 0.001
-    assert distances(titles, titles) == pytest.approx(np.array([[0, 1e-3], [1e-3, 0]]), abs=2e-6)
+    assert compute_distances(titles, titles) == pytest.approx(
+        np.array([[0, 1e-3], [1e-3, 0]]), abs=2e-6
+    )
 
 
 def test_more_texts_than_fit_at_once() -> None:
     rng = np.random.default_rng(3)
-    queries, titles = rng.random((TEXTS_AT_ONCE + 3, 4)), rng.random((5, 4))
+    queries, titles = rng.random((BATCH_SIZE + 3, 4)), rng.random((5, 4))
     expected = np.linalg.norm(queries[:, None] - titles[None], axis=2)
-    assert distances(queries, titles) == pytest.approx(expected, abs=1e-6)
+    assert compute_distances(queries, titles) == pytest.approx(expected, abs=1e-6)
     names = [f"text {number}" for number in range(len(queries))]
     table = Table(dict(zip([*names, *"ABCDE"], [*queries.tolist(), *titles.tolist()], strict=True)))
     ranking = ground(names, "ABCDE", table, 5)
@@ -224,7 +232,7 @@ def test_marks_that_do_not_fit(marks: NDArray[np.bool_]) -> None:
 )
 def test_preferred_items_are_drawn_nearer(gamma: float, expected: list[float]) -> None:
     near, liked = np.array([[0.2, 0.5, 0.4]]), np.array([[0, 1, 0.25]])
-    assert drawn_nearer(near, liked, gamma)[0] == pytest.approx(expected, abs=1e-6)
+    assert shrink_distances(near, liked, gamma)[0] == pytest.approx(expected, abs=1e-6)
 
 
 @given(
@@ -235,7 +243,7 @@ def test_preferred_items_are_drawn_nearer(gamma: float, expected: list[float]) -
 def test_the_nearest_item_stays_the_first(
     near: NDArray[np.float64], liked: NDArray[np.float64], gamma: float
 ) -> None:
-    adjusted = drawn_nearer(near, liked, gamma)
+    adjusted = shrink_distances(near, liked, gamma)
     rows = np.arange(len(near))
     assert (adjusted[rows, near.argmin(axis=1)] == 0).all()
     assert (adjusted >= 0).all()
@@ -248,7 +256,7 @@ def test_cases_of_one_text_may_be_drawn_apart() -> None:
     liked = np.array([[0, 0, 1], [0, 1, 0]])
 
     def adjust(rows: NDArray[np.int64], far: NDArray[np.floating]) -> NDArray[np.floating]:
-        return drawn_nearer(far, liked[rows], 2)
+        return shrink_distances(far, liked[rows], 2)
 
     found = ground(['"A"', '"A"'], ["A", "B", "C"], LINE, 3, adjust=adjust)
     assert found.items.tolist() == [[0, 2, 1], [0, 1, 2]]

@@ -15,17 +15,17 @@ from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.decode.trie import Trie, build_trie
 from bench.models.lm.train.information_gain import (
-    entropies,
-    entropy_by_step,
-    gains,
+    compute_entropies,
+    compute_gains,
+    compute_probabilities,
+    count_targets,
+    find_zero_gain,
     igd_weights,
-    item_counts,
-    probabilities,
-    sibling_scale,
+    mean_entropy_by_step,
+    scale_among_siblings,
     token_groups,
-    token_weights,
-    zero_gain,
-    zero_gain_share,
+    weight_tokens,
+    zero_gain_fraction,
 )
 from bench.models.lm.train.loss_by_group import GAIN, NEITHER, NO_GAIN
 
@@ -40,12 +40,12 @@ def node(trie: Trie, *prefix: int) -> int:
 
 def toy() -> tuple[Trie, NDArray[np.float64]]:
     trie = build_trie(TITLES)
-    return trie, probabilities(trie, COUNTS)
+    return trie, compute_probabilities(trie, COUNTS)
 
 
 def test_entropies_of_the_toy_catalog() -> None:
     trie, shares = toy()
-    found = entropies(trie, shares)
+    found = compute_entropies(trie, shares)
     assert found[0] == pytest.approx(1.213008, abs=1e-6)
     expected = {(A,): 0.953077, (E,): 0.259930, (A, B): 0.346574, (A, C): 0.606504}
     for prefix, value in expected.items():
@@ -54,7 +54,7 @@ def test_entropies_of_the_toy_catalog() -> None:
 
 def test_gains_of_the_toy_catalog() -> None:
     trie, shares = toy()
-    found = gains(trie, entropies(trie, shares))
+    found = compute_gains(trie, compute_entropies(trie, shares))
     expected = {
         (A,): 0.259930,
         (E,): 0.953077,
@@ -74,31 +74,31 @@ def test_gains_of_the_toy_catalog() -> None:
 
 def test_gains_along_a_title_leave_its_own_term() -> None:
     trie, shares = toy()
-    found = entropies(trie, shares)
+    found = compute_entropies(trie, shares)
     along = trie.follow(TITLES)
     for path, title, share in zip(along, TITLES, (0.5, 0.25, 0.125, 0.125), strict=True):
-        total = gains(trie, found)[path[: len(title)]].sum()
+        total = compute_gains(trie, found)[path[: len(title)]].sum()
         assert total == pytest.approx(found[0] + share * math.log(share))
-    first = gains(trie, found)[along[0, :3]].sum()
+    first = compute_gains(trie, found)[along[0, :3]].sum()
     assert first == pytest.approx(0.866434, abs=1e-6)
 
 
 def test_a_uniform_prior_has_the_logarithm_of_the_number_of_titles() -> None:
     trie = build_trie(TITLES)
-    found = entropies(trie, probabilities(trie, COUNTS, prior="uniform"))
+    found = compute_entropies(trie, compute_probabilities(trie, COUNTS, prior="uniform"))
     assert found[0] == pytest.approx(1.386294, abs=1e-6)
 
 
 def test_conditional_entropy() -> None:
     trie, shares = toy()
-    found = gains(trie, entropies(trie, shares, entropy="conditional"))
+    found = compute_gains(trie, compute_entropies(trie, shares, entropy="conditional"))
     assert found[node(trie, A)] == pytest.approx(0.257308, abs=1e-6)
     assert found[node(trie, E)] == pytest.approx(1.213008, abs=1e-6)
 
 
 def test_gains_among_siblings_run_from_0_to_1() -> None:
     trie, shares = toy()
-    found = sibling_scale(trie, gains(trie, entropies(trie, shares)))
+    found = scale_among_siblings(trie, compute_gains(trie, compute_entropies(trie, shares)))
     expected = {(A,): 0, (E,): 1, (A, B): 1, (A, C): 0, (A, C, END): 0, (A, C, D): 1}
     for prefix, value in expected.items():
         assert found[node(trie, *prefix)] == pytest.approx(value, abs=2e-6)
@@ -107,66 +107,68 @@ def test_gains_among_siblings_run_from_0_to_1() -> None:
 
 
 def test_training_weights_of_the_toy_catalog() -> None:
-    found = token_weights(build_trie(TITLES), TITLES, beta=0.1)
+    found = weight_tokens(build_trie(TITLES), TITLES, beta=0.1)
     expected = [[1, 1, 0.1], [1, 1, 1], [1, 1, 1, 0.1], [1, 0.1, 0.1]]
     assert [weights.tolist() for weights in found] == expected
 
 
 @pytest.mark.parametrize("strange", [[A, B, B], [A, C, D], [E, F, END, END], [B], [A, END, A, END]])
 def test_a_response_that_is_no_title_has_beta_everywhere(strange: list[int]) -> None:
-    (found,) = token_weights(build_trie(TITLES), [strange], beta=0.3)
+    (found,) = weight_tokens(build_trie(TITLES), [strange], beta=0.3)
     assert found.tolist() == [0.3] * len(strange)
 
 
 def test_items_that_were_no_target_add_nothing_but_ways_on() -> None:
     counts = np.array([4, 0, 0, 1])
     whole = build_trie(TITLES)
-    found = entropies(whole, probabilities(whole, counts))
+    found = compute_entropies(whole, compute_probabilities(whole, counts))
     assert np.isfinite(found).all()
-    assert gains(whole, found)[node(whole, A, B)] == pytest.approx(0)
+    assert compute_gains(whole, found)[node(whole, A, B)] == pytest.approx(0)
     # In the whole catalog "b" could have been "c"; among trained titles it could not.
-    assert token_weights(whole, TITLES[:1], beta=0)[0].tolist() == [1, 1, 0]
+    assert weight_tokens(whole, TITLES[:1], beta=0)[0].tolist() == [1, 1, 0]
     trained = build_trie(TITLES, counts > 0)
-    assert token_weights(trained, TITLES[:1], beta=0)[0].tolist() == [1, 0, 0]
+    assert weight_tokens(trained, TITLES[:1], beta=0)[0].tolist() == [1, 0, 0]
     expected = -0.8 * math.log(0.8) - 0.2 * math.log(0.2)
     for trie in (whole, trained):
-        assert entropies(trie, probabilities(trie, counts))[0] == pytest.approx(expected)
+        assert compute_entropies(trie, compute_probabilities(trie, counts))[0] == pytest.approx(
+            expected
+        )
 
 
 def test_one_title_has_one_probability_however_many_items_have_it() -> None:
     trie = build_trie([*TITLES, TITLES[0]])
-    found = probabilities(trie, np.array([1, 2, 1, 1, 3]))
+    found = compute_probabilities(trie, np.array([1, 2, 1, 1, 3]))
     assert found.tolist() == [0.5, 0.125, 0.25, 0.125]
-    assert probabilities(trie, np.zeros(5, int), prior="uniform").tolist() == [0.25] * 4
+    assert compute_probabilities(trie, np.zeros(5, int), prior="uniform").tolist() == [0.25] * 4
 
 
 def test_counts_leave_unknown_targets_out() -> None:
-    assert item_counts(np.array([2, -1, 0, 2]), 4).tolist() == [1, 0, 2, 0]
+    assert count_targets(np.array([2, -1, 0, 2]), 4).tolist() == [1, 0, 2, 0]
     with pytest.raises(BenchError, match="No item"):
-        probabilities(build_trie(TITLES), np.zeros(4, dtype=np.int64))
+        compute_probabilities(build_trie(TITLES), np.zeros(4, dtype=np.int64))
 
 
 def test_a_title_inside_another_leaves_a_choice() -> None:
     trie = build_trie([[A, B], [A, B, C]])
-    assert zero_gain(trie).tolist() == [False, True, True, False]
+    assert find_zero_gain(trie).tolist() == [False, True, True, False]
 
 
 def test_zero_gain_share_counts_the_tokens_of_rows() -> None:
     # By hand: zero-gain tokens 1, 0, 1, 2 of 3, 3, 4, 3, in 4, 2, 1, 1 rows.
     trie = build_trie(TITLES)
-    assert zero_gain_share(trie, COUNTS) == pytest.approx((4 + 1 + 2) / (12 + 6 + 4 + 3))
-    assert zero_gain_share(trie, np.array([0, 5, 0, 0])) == 0
+    assert zero_gain_fraction(trie, COUNTS) == pytest.approx((4 + 1 + 2) / (12 + 6 + 4 + 3))
+    assert zero_gain_fraction(trie, np.array([0, 5, 0, 0])) == 0
 
 
 def test_entropy_by_step_is_a_mean_over_titles_that_go_on() -> None:
     trie, shares = toy()
-    entropy = entropies(trie, shares)
+    entropy = compute_entropies(trie, shares)
     leaves = trie.leaf_of_item.numpy()[np.array([0, 2, 2])]
-    found = entropy_by_step(trie, entropy, np.append(leaves, -1).reshape(2, 2))
+    found = mean_entropy_by_step(trie, entropy, np.append(leaves, -1).reshape(2, 2))
     ac, end = 0.606504, 0.259930
     expected = [0.953077, (0.346574 + 2 * ac) / 3, (0.346574 + 2 * end) / 3, end]
     assert found == pytest.approx(expected, abs=1e-6)
-    assert entropy_by_step(trie, entropy, np.array([-1])) == []
+    assert mean_entropy_by_step(trie, entropy, np.array([-1])) == []
 
 
 titles = st.lists(
@@ -187,8 +189,8 @@ def test_entropy_and_weights_agree_with_a_dictionary(
     mass: dict[tuple[int, ...], float] = {}
     for response, number in zip(responses, counts, strict=True):
         mass[tuple(response)] = mass.get(tuple(response), 0) + number / counts.sum()
-    found = entropies(trie, probabilities(trie, counts))
-    for response, weights in zip(responses, token_weights(trie, responses, beta=0.5), strict=True):
+    found = compute_entropies(trie, compute_probabilities(trie, counts))
+    for response, weights in zip(responses, weight_tokens(trie, responses, beta=0.5), strict=True):
         for place in range(len(response)):
             prefix = tuple(response[: place + 1])
             under = [p for title, p in mass.items() if title[: place + 1] == prefix]
@@ -196,7 +198,7 @@ def test_entropy_and_weights_agree_with_a_dictionary(
             assert found[node(trie, *prefix)] == pytest.approx(expected, abs=1e-12)
             ways = {title[place] for title in mass if title[:place] == prefix[:-1]}
             assert weights[place] == (0.5 if len(ways) == 1 else 1)
-    assert (gains(trie, found) > -1e-12).all()
+    assert (compute_gains(trie, found) > -1e-12).all()
 
 
 class Letters:
@@ -244,18 +246,10 @@ def test_weighted_means_of_the_worked_losses() -> None:
     loss = np.array([0.2, 1.5, 0.1, 0.4])
     trie = build_trie([[0, 1, 3, 4], [0, 2, 3, 4], [0, 1, 5, 4]])
     for beta, expected in ((1, 0.55), (0.1, 0.754545), (0, 0.8)):
-        (weights,) = token_weights(trie, [[0, 1, 3, 4]], beta=beta)
+        (weights,) = weight_tokens(trie, [[0, 1, 3, 4]], beta=beta)
         assert (weights * loss).sum() / weights.sum() == pytest.approx(expected, abs=1e-6)
 
 
 def test_no_rows_have_no_weights() -> None:
     catalog = Catalog(ids=("x",), titles=("x",), categories=((),))
     assert igd_weights([], rows([]), catalog, Letters(), beta=0.1) == []
-
-
-def test_names_that_do_not_exist() -> None:
-    trie, shares = toy()
-    with pytest.raises(BenchError, match="prior"):
-        probabilities(trie, COUNTS, prior="popular")
-    with pytest.raises(BenchError, match="entropy"):
-        entropies(trie, shares, entropy="shannon")

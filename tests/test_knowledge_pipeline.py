@@ -1,4 +1,4 @@
-"""Knowledge through the whole pipeline: it helps where texts tell something, and only there."""
+"""Knowledge through the whole pipeline: it helps if texts are informative, and only then."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
 
 CARD = """
-title = "Telling titles"
-description = "Users who love one genre of four, which its titles name."
+title = "Titles with genres"
+description = "Users with one favorite genre of four, which titles name."
 license = "none"
 citation = "none"
 reader = "movielens"
@@ -36,7 +36,7 @@ domain = "movie"
 titles = "fronted"
 """
 MODEL = """
-title = "talker"
+title = "random-llm"
 description = "A random Llama that says anything."
 license = "none"
 weights = "built"
@@ -52,14 +52,16 @@ vocabulary = 512
 """
 GENRES = ("Crime", "Drama", "Comedy", "War")
 NUM_USERS, NUM_MOVIES = 96, 96
+RERANKER = {
+    "reranker.learning_rate": 5e-3,
+    "reranker.batch_size": 32,
+    "reranker.num_train_epochs": 16,
+    "reranker.patience": 16,
+}
 SETTINGS = {
-    "texts": "users",
-    "user_text": "history+answer",
-    "rerank_learning_rate": 5e-3,
-    "rerank_batch": 32,
-    "rerank_epochs": 16,
-    "rerank_patience": 16,
-    "answer_tokens": 4,
+    **RERANKER,
+    "knowledge.texts": "users",
+    "knowledge.generation.max_new_tokens": 4,
 }
 
 
@@ -70,40 +72,39 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def telling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Everybody begins with eight movies of the genre they love, and then sees all kinds.
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everybody begins with eight movies of their favorite genre, and then watches all kinds.
 
-    What a user did first, and so the text about them, names the genre that their later labels are
-    of; the answers of a random model add nothing.
+    The first movies, and so the text about a user, name the genre that determines the later labels;
+    the answers of a random model add nothing.
     """
-    for room, name, text in (("datasets", "telling", CARD), ("models", "talker", MODEL)):
-        (tmp_path / room).mkdir()
-        (tmp_path / room / f"{name}.toml").write_text(text)
+    for folder, name, text in (("datasets", "genre-titles", CARD), ("models", "random-llm", MODEL)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.toml").write_text(text)
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    numbers = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     movies = range(1, NUM_MOVIES + 1)
     (tmp_path / "movies.dat").write_text(
         "".join(f"{n}::{GENRES[n % 4]} {n} (1999)::{GENRES[n % 4]}\n" for n in movies)
     )
     lines = []
     for user in range(NUM_USERS):
-        loved = numbers.permutation([n for n in movies if n % 4 == user % 4])
-        others = numbers.permutation([n for n in movies if n % 4 != user % 4])
-        seen = [*loved[:8], *numbers.permutation([*loved[8:16], *others[:8]])]
+        favorites = generator.permutation([n for n in movies if n % 4 == user % 4])
+        others = generator.permutation([n for n in movies if n % 4 != user % 4])
+        history = [*favorites[:8], *generator.permutation([*favorites[8:16], *others[:8]])]
         lines += [
-            f"{user}::{movie}::{5 if movie % 4 == user % 4 else 2}::{1_000 + place}\n"
-            for place, movie in enumerate(seen)
+            f"{user}::{movie}::{5 if movie % 4 == user % 4 else 2}::{1_000 + second}\n"
+            for second, movie in enumerate(history)
         ]
     (tmp_path / "ratings.dat").write_text("".join(lines))
     return tmp_path
 
 
-def test_texts_help_and_the_texts_of_others_do_not(telling: Path) -> None:
-    quick = {name: value for name, value in SETTINGS.items() if name.startswith("rerank")}
-    shuffled = {**SETTINGS, "shuffle_texts": True}
+def test_own_texts_help_and_texts_of_other_users_do_not(data_dir: Path) -> None:
+    shuffled = {**SETTINGS, "reranker.shuffle_user_texts": True}
     rows = (
-        BoardRow(method="prm", settings=quick),
+        BoardRow(method="prm", settings=RERANKER),
         BoardRow(method="kar", settings=SETTINGS),
         BoardRow(method="kar", label="kar, shuffled", settings=shuffled),
         BoardRow(method="dpo4rec", settings=SETTINGS),
@@ -111,32 +112,37 @@ def test_texts_help_and_the_texts_of_others_do_not(telling: Path) -> None:
     )
     card = BoardCard(
         title="T",
-        datasets=("telling",),
+        datasets=("genre-titles",),
         rows=rows,
         metrics=("MAP@5",),
         seeds=1,
-        model="talker",
+        model="random-llm",
         budget="smoke",
     )
-    one = Board(name="t", card=card)
-    trials = {row.name: t for row, t in board_trials(one, ks=all_ks([one]), data_dir=telling)}
+    board = Board(name="t", card=card)
+    planned = board_trials(board, ks=all_ks([board]), data_dir=data_dir)
+    trials = {row.name: trial for row, trial in planned}
     assert not any(trial.problem for trial in trials.values())
     options = RunOptions(
-        store=Store(telling / "store"),
-        results=telling / "results",
-        data_dir=telling,
+        store=Store(data_dir / "store"),
+        results=data_dir / "results",
+        data_dir=data_dir,
         offline=True,
         quiet=True,
     )
     summary = run(list(trials.values()), options=options, executor=InlineExecutor)
     assert len(summary.ok) == 5, (summary.failed, summary.skipped)
-    found = {name: find_result(telling / "results", trial.id) for name, trial in trials.items()}
-    reached = {n: one.evaluations["final"].metrics["MAP@5"] for n, one in found.items() if one}
+    results = {name: find_result(data_dir / "results", trial.id) for name, trial in trials.items()}
+    reached = {
+        name: result.evaluations["final"].metrics["MAP@5"]
+        for name, result in results.items()
+        if result
+    }
     for method in ("kar", "dpo4rec"):
         assert reached[method] > reached["prm"] + 0.15, reached
         assert reached[f"{method}, shuffled"] < reached["prm"] + 0.05, reached
-    stages = {stage.kind: stage.facts for stage in found["dpo4rec"].stages}  # type: ignore[union-attr]
+    stages = {stage.kind: stage.facts for stage in results["dpo4rec"].stages}  # type: ignore[union-attr]
     pairs = stages["reward_pairs"]
     assert pairs["pairs"] > 0
     assert pairs["worst_reward"] < pairs["best_reward"]
-    assert stages["answer_preference"]["loss_by_step"][0] == pytest.approx(0.693147, abs=1e-4)
+    assert stages["preference"]["loss_by_step"][0] == pytest.approx(0.693147, abs=1e-4)

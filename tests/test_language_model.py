@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.errors import BenchError
 from bench.hashing import checksum
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import LanguageModel, load
 
 TITLES = [
@@ -40,7 +40,9 @@ def one_thread() -> Iterator[None]:
 def make(folder: Path, seed: int = 0, **changes: int) -> Path:
     folder.mkdir()
     architecture, nouns = {**ARCHITECTURE, **changes}, ("movie", "movies")
-    build(folder, titles=TITLES, nouns=nouns, architecture=architecture, context=64, seed=seed)
+    build_model(
+        folder, titles=TITLES, nouns=nouns, architecture=architecture, context=64, seed=seed
+    )
     return folder
 
 
@@ -271,7 +273,7 @@ def test_a_pointer_leads_to_the_model(backbone: Path, tmp_path: Path) -> None:
     (tmp_path / "backbone.json").write_text(json.dumps({"folder": str(backbone)}))
     assert full(tmp_path).model is full(backbone).model
     (tmp_path / "backbone.json").write_text(json.dumps({"folder": str(tmp_path / "gone")}))
-    assert refusal(tmp_path) == f"The model folder {tmp_path / 'gone'} is gone."
+    assert refusal(tmp_path) == f"The model folder {tmp_path / 'gone'} no longer exists."
 
 
 def test_weights_in_several_files(backbone: Path, tmp_path: Path) -> None:
@@ -311,7 +313,7 @@ def refusal(backbone: Path, tuning: Mapping[str, Any] = FULL, **options: Any) ->
 
 
 def test_folders_that_are_no_model(backbone: Path, tmp_path: Path) -> None:
-    assert refusal(tmp_path).endswith("is no model: it has no config.json.")
+    assert refusal(tmp_path).endswith("has no config.json.")
     folder = shutil.copytree(backbone, tmp_path / "copy")
     state = load_file(folder / "model.safetensors")
     torch.save(state, folder / "pytorch_model.bin")

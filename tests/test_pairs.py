@@ -25,9 +25,10 @@ from bench.data.negatives import (
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.generated_texts import Texts, write_texts
-from bench.models.seqrec.rows import save
-from bench.models.seqrec.sasrec import Sizes, scorer
+from bench.models.seqrec.checkpoint import load_scorer, save
+from bench.models.seqrec.sasrec import SASRec
 from bench.plan.grounding_stages import EmbedConfig
+from bench.plan.item_stages import SASRecConfig
 from bench.plan.preference_stages import PairConfig
 from bench.stages.pairs import first_quoted
 
@@ -215,16 +216,8 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     prepared.write(data, found["data"])
     prepared.write_rows(numbers.permutation(NUM_ROWS), found["rows"])
     run_stage("embed", EmbedConfig, found["vectors"], **ENCODER, data=found["data"])
-    sizes = Sizes(
-        num_items=NUM_ITEMS,
-        length=HISTORY,
-        hidden=8,
-        blocks=1,
-        heads=1,
-        dropout=0.0,
-        position_std=1.0,
-    )
-    save(sizes.network().eval(), found["oracle"])
+    sasrec = SASRec(SASRecConfig(hidden_size=8), num_items=NUM_ITEMS, max_length=HISTORY)
+    save(sasrec, found["oracle"])
     return found
 
 
@@ -437,7 +430,7 @@ def test_an_oracle_doubts(tmp_path, folders) -> None:
     )
     source = prepared.read(folders["data"])
     seen = source.windows(found["sample"])
-    scores = scorer(folders["oracle"], source.catalog)(seen.histories)
+    scores = load_scorer(folders["oracle"], source.catalog)(seen.histories)
     for row, (text,) in enumerate(found["rejected"]):
         gap = float(scores[row, 6]) - float(scores[row, seen.targets[row]])
         expected = 1 / (1 + np.exp(-gap)) if text == "Walden" else 0

@@ -26,14 +26,14 @@ from bench.data.catalog import Catalog
 from bench.data.prompts import prompt, response
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.train.preference_losses import LOSSES, dpo, resolved
+from bench.models.lm.train.preference_losses import LOSSES, dpo, resolve_loss
 from bench.models.lm.train.preference_trainer import (
     EpochOrder,
     Pair,
+    add_reference,
     collate,
-    longest,
-    prefer,
-    referenced,
+    max_length,
+    optimize,
 )
 from bench.models.lm.train.shared_prefix import lay_out, log_probabilities
 from bench.plan.preference_stages import PreferenceConfig
@@ -42,7 +42,7 @@ from bench.stages import preference
 from datasets import Dataset
 
 VOCABULARY = 120
-CONFIG = PreferenceConfig(learning_rate=1e-3, batch_size=4, warmup_steps=0, seed=5)
+CONFIG = PreferenceConfig(learning_rate=1e-3, batch_size=4, warmup_steps=0, seed=5, beta=0.1)
 FULL = {"kind": "full"}
 LORA = {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.5, "targets": ["q_proj", "down_proj"]}
 
@@ -76,18 +76,16 @@ def trained(
     config: PreferenceConfig = CONFIG,
     *,
     loss: str = "dpo",
-    beta: float = 0.1,
     divisor: int = 1,
     shared: bool = True,
     model: SimpleNamespace | None = None,
 ) -> tuple[SimpleNamespace, dict]:
     model = model or policy()
-    how = {"divisor": divisor, "shared": shared, "threads": 1}
-    config = replace(config, beta=beta)
+    how = {"divisor": divisor, "shared": shared}
     num = max(len(pair.rejected) for pair in some)
-    objective = resolved(loss, {}, num_rejected=num, smoothed=False)
-    known = referenced(model, some, config, **how)
-    return model, prefer(model, known, config, loss=objective, **how)
+    objective = resolve_loss(loss, {}, num_rejected=num, smoothed=False)
+    known = add_reference(model, some, config, **how)
+    return model, optimize(model, known, config, loss=objective, **how)
 
 
 def difference(one: SimpleNamespace, other: SimpleNamespace) -> float:
@@ -107,7 +105,7 @@ def logps(model: SimpleNamespace, some: Sequence[Pair]) -> Tensor:
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_first_loss_is_that_of_equal_policies(name: str, shared: bool) -> None:
     num = 3 if "mpo" in name or name == "sdpo" else 1
-    _, facts = trained(pairs(num_rejected=num), loss=name, beta=1.0, shared=shared)
+    _, facts = trained(pairs(num_rejected=num), replace(CONFIG, beta=1.0), loss=name, shared=shared)
     expected = math.log(4) if name == "sdpo" else math.log(2)
     assert facts["loss_by_step"][0] == pytest.approx(expected, abs=2e-6)
     assert facts["margin_by_step"][0] == pytest.approx(0, abs=2e-6)
@@ -241,9 +239,7 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 def test_what_a_record_says() -> None:
     some = [replace(pair, reference=[-1.0, -2.0]) for pair in pairs(4)]
     found = logps(policy(), some).double()
-    facts = prefer(
-        policy(), some, replace(CONFIG, beta=0.5), loss=dpo, divisor=2, shared=True, threads=1
-    )
+    facts = optimize(policy(), some, replace(CONFIG, beta=0.5), loss=dpo, divisor=2, shared=True)
     gaps = (found[:, 0] + 1) - (found[:, 1] + 2)
     expected = {
         "chosen": found[:, 0].mean(),
@@ -273,14 +269,14 @@ def wide(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK):
 
 def test_what_cannot_be_trained_is_refused() -> None:
     some = [replace(pair, reference=[0.0, 0.0]) for pair in pairs(2)]
-    settings = {"divisor": 1, "shared": True, "threads": 1}
+    settings = {"divisor": 1, "shared": True}
     with pytest.raises(BenchError, match=r"loss returned shape \(2, 1\)"):
-        prefer(policy(), some, CONFIG, loss=wide, **settings)
+        optimize(policy(), some, CONFIG, loss=wide, **settings)
     broken = policy()
     with torch.no_grad():
         broken.model.lm_head.weight[5:] = torch.nan
     with pytest.raises(BenchError, match="In step 1 the loss is nan"):
-        prefer(broken, some, CONFIG, loss=dpo, **settings)
+        optimize(broken, some, CONFIG, loss=dpo, **settings)
 
 
 # --- the stage -----------------------------------------------------------------------------------
@@ -410,7 +406,7 @@ def test_fractions_of_the_pairs(tmp_path, folders) -> None:
     facts = staged(tmp_path / "out", folders, pairs=tmp_path, loss="rosepo")
     assert (facts["rejected_is_chosen"], facts["rejected_in_catalog"]) == (0.25, 0.75)
     assert facts["mean_smoothing"] == 0.125
-    with pytest.raises(BenchError, match="dpo knows no smoothing"):
+    with pytest.raises(BenchError, match="dpo takes no label smoothing"):
         staged(tmp_path / "refused", folders, pairs=tmp_path)
     write_pairs(tmp_path, [[TITLES[1]]], [1.5])
     with pytest.raises(BenchError, match="no probability"):
@@ -440,7 +436,7 @@ def test_no_response_is_ever_cut() -> None:
     # 30 words, two quotes and the end; both prompts lose titles, since all have the same room.
     assert [len(pair.rejected[0]) for pair in tight] == [33, 4]
     assert tight[0].rejected == roomy[0].rejected
-    assert longest(tight) <= shortest + 33 + 8 < longest(roomy)
+    assert max_length(tight) <= shortest + 33 + 8 < max_length(roomy)
     with pytest.raises(BenchError, match="prompt without any history"):
         encode(context=shortest + 32, eos=True)
     assert [pair.chosen for pair in encode(context=500, eos=False)] == [

@@ -17,7 +17,7 @@ from bench.models.lm.train.preference_losses import (
     dmpo,
     dmpo_sum,
     dpo,
-    resolved,
+    resolve_loss,
     rosepo,
     sdpo,
 )
@@ -205,7 +205,7 @@ def own(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK, floor):
 
 def test_a_loss_of_ones_own(monkeypatch) -> None:
     monkeypatch.setattr("bench.models.lm.train.preference_losses.own", own, raising=False)
-    loss = resolved(
+    loss = resolve_loss(
         "bench.models.lm.train.preference_losses:own", {"floor": 1.0}, num_rejected=4, smoothed=True
     )
     assert value(loss, 0.5, [0.2], beta=2) == pytest.approx(0.4)
@@ -223,5 +223,5 @@ def test_a_loss_of_ones_own(monkeypatch) -> None:
 )
 def test_what_a_loss_cannot_use_is_refused(name, settings, num, smoothed, sentence) -> None:
     with pytest.raises(BenchError, match=sentence):
-        resolved(name, settings, num_rejected=num, smoothed=smoothed)
-    assert resolved("rosepo", {}, num_rejected=1, smoothed=True) is rosepo
+        resolve_loss(name, settings, num_rejected=num, smoothed=smoothed)
+    assert resolve_loss("rosepo", {}, num_rejected=1, smoothed=True) is rosepo

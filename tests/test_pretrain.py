@@ -19,9 +19,9 @@ from bench.data.prompts import quotable
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, checksum
 from bench.models.lm.backbone import read_tokenizer
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses
-from bench.models.lm.train.pretrain_trainer import pretrain, texts, training_histories
+from bench.models.lm.train.pretrain_trainer import encode_histories, pretrain, training_histories
 from bench.models.lm.tuned_model import load
 from bench.plan.backbones import BuildConfig, PretrainConfig
 from bench.stages import build as build_stage
@@ -51,7 +51,7 @@ def make(
 ) -> tuple[dict[str, Plain], dict[str, str]]:
     folder.mkdir(parents=True)
     architecture = {**ARCHITECTURE, **changes}
-    facts = build(
+    facts = build_model(
         folder, titles=titles, nouns=nouns, architecture=architecture, context=96, seed=seed
     )
     return facts, {path.name: checksum(path) for path in folder.iterdir()}
@@ -103,7 +103,7 @@ def test_the_tokenizer_knows_the_titles_and_the_template(tmp_path: Path) -> None
     titles = [f"The {name} ({year})" for name in ("Heron", "Otter") for year in range(1950, 1990)]
     make(tmp_path / "a", titles=titles, vocabulary=1000)
     tokenizer = read_tokenizer(tmp_path / "a")
-    (ids,) = encode_prompts(tokenizer, [[]], nouns=NOUNS, room=96)
+    ((ids,), _) = encode_prompts(tokenizer, [[]], nouns=NOUNS, max_length=96)
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.eos_token_id not in ids
     words = tokenizer.convert_ids_to_tokens(ids)
@@ -137,7 +137,7 @@ def test_texts_hold_whole_titles_and_as_many_as_fit(tokenizer: Tokenizer) -> Non
     histories = [list(TITLES), list(TITLES[:1]), [], list(TITLES[::-1])]
     lengths = [len(ids) for ids in encode_responses(tokenizer, TITLES, eos=False)]
     for tokens in (max(lengths) + 2, 40, 70, 1000):
-        written = texts(tokenizer, histories, tokens=tokens)
+        written = encode_histories(tokenizer, histories, max_tokens=tokens)
         assert max(map(len, written)) <= tokens
         assert {ids[0] for ids in written} == {tokenizer.bos_token_id}
         assert {ids[-1] for ids in written} == {tokenizer.eos_token_id}
@@ -145,17 +145,17 @@ def test_texts_hold_whole_titles_and_as_many_as_fit(tokenizer: Tokenizer) -> Non
         expected = ", ".join(f'"{quotable(title)}"' for titles in histories for title in titles)
         assert ", ".join(plain) == expected
         assert all(text.count('"') % 2 == 0 and text[0] == text[-1] == '"' for text in plain)
-    assert len(texts(tokenizer, histories, tokens=1000)) == 3
+    assert len(encode_histories(tokenizer, histories, max_tokens=1000)) == 3
     comma = len(tokenizer(", ", add_special_tokens=False)["input_ids"])
     two = lengths[0] + comma + lengths[1] + 2
-    assert [len(t) for t in texts(tokenizer, [TITLES[:2]], tokens=two)] == [two]
+    assert [len(t) for t in encode_histories(tokenizer, [TITLES[:2]], max_tokens=two)] == [two]
     apart = [lengths[0] + 2, lengths[1] + 2]
-    assert [len(t) for t in texts(tokenizer, [TITLES[:2]], tokens=two - 1)] == apart
+    assert [len(t) for t in encode_histories(tokenizer, [TITLES[:2]], max_tokens=two - 1)] == apart
 
 
 def test_only_a_title_that_does_not_fit_alone_is_cut(tokenizer: Tokenizer) -> None:
     (ids,) = encode_responses(tokenizer, ["Sea " * 50], eos=False)
-    written = texts(tokenizer, [["A", "Sea " * 50, "B"]], tokens=20)
+    written = encode_histories(tokenizer, [["A", "Sea " * 50, "B"]], max_tokens=20)
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     assert [tokenizer.decode(t, skip_special_tokens=True) for t in written][::2] == ['"A"', '"B"']
     assert written[1] == [begin, *ids[:18], end]
@@ -243,7 +243,7 @@ def test_the_stage_leaves_a_backbone(backbone: Path, tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == FILES
     same = {name for name in FILES if checksum(out / name) == checksum(backbone / name)}
     assert same == FILES - {"model.safetensors"}
-    written = texts(read_tokenizer(out), list(training_histories(data())), tokens=20)
+    written = encode_histories(read_tokenizer(out), list(training_histories(data())), max_tokens=20)
     assert facts["rows"] == len(written)
     assert facts["tokens"] == sum(map(len, written))
     assert facts["steps"] == 2 * -(-len(written) // 4)
@@ -273,14 +273,14 @@ def test_micro_batches_change_nothing_but_rounding(backbone: Path, tmp_path: Pat
 
 def test_the_loss_is_the_mean_over_predicted_tokens(backbone: Path) -> None:
     model = load(backbone, tuning={"kind": "full"}, dtype="float32")
-    written = texts(model.tokenizer, [TITLES, TITLES[:1]], tokens=64)
+    written = encode_histories(model.tokenizer, [TITLES, TITLES[:1]], max_tokens=64)
     log_likelihoods = []
     for ids in written:
         with torch.no_grad():
             scores_LV = model.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
         log_likelihoods += [scores_LV[place, ids[place + 1]] for place in range(len(ids) - 1)]
     config = PretrainConfig(num_train_epochs=60, learning_rate=0.01, batch_size=8, warmup_steps=0)
-    facts = pretrain(model, written, config, threads=1)
+    facts = pretrain(model, written, config)
     losses = facts["loss_by_epoch"]
     assert losses[0] == pytest.approx(-float(torch.stack(log_likelihoods).mean()), abs=1e-4)
     assert losses[-1] < 0.3 * losses[0]
@@ -294,7 +294,7 @@ def test_nothing_to_pretrain_on(backbone: Path, tmp_path: Path) -> None:
 
 def test_a_rate_that_is_too_high_is_noticed(backbone: Path) -> None:
     model = load(backbone, tuning={"kind": "full"}, dtype="float32")
-    written = texts(model.tokenizer, [TITLES], tokens=64)
+    written = encode_histories(model.tokenizer, [TITLES], max_tokens=64)
     config = PretrainConfig(num_train_epochs=8, learning_rate=1e30, batch_size=1, warmup_steps=0)
     with pytest.raises(BenchError, match=r"In step \d+ the .* is (nan|inf)"):
-        pretrain(model, written, config, threads=1)
+        pretrain(model, written, config)

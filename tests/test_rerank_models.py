@@ -1,10 +1,15 @@
-"""DLCM, PRM, SetRank and the adapter: worked numbers, numpy twins, properties."""
+"""DLCM, PRM, SetRank and the adapter: worked numbers, reference implementations, properties.
+
+Networks are compared in float64, where the rounding of sums in another order (about 1e-16 per term,
+at most a few hundred terms of magnitude below 100) is far below the tolerance.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,14 +19,22 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.models.lm.threads import compute_threads
-from bench.models.rerank import losses
 from bench.models.rerank.adapter import Adapter
 from bench.models.rerank.dlcm import DLCM
-from bench.models.rerank.model import BACKBONES, Reranker, Sizes, load, save
-from bench.models.rerank.prm import PRM, positions
-from bench.models.rerank.setrank import SetRank, silent
+from bench.models.rerank.losses import (
+    attention_distribution,
+    attention_rank_loss,
+    pointwise_loss,
+    softmax_loss,
+)
+from bench.models.rerank.model import FeatureSizes, Reranker, load, save
+from bench.models.rerank.prm import PRM, position_encodings
+from bench.models.rerank.setrank import SetRank, have_zero_gradient
+from bench.plan.rerank_stages import Backbone, RerankerConfig
 
-NUM_ITEMS, NUM_ATTRIBUTES, TEXT = 30, 7, 6
+BACKBONES = get_args(Backbone)
+NUM_ITEMS, NUM_ATTRIBUTES, TEXT_WIDTH = 30, 7, 6
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
 Weights = dict[str, NDArray[np.float64]]
 
 
@@ -32,95 +45,105 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def sizes(backbone: str, *, fields: int = 1, texts: bool = False, **others: object) -> Sizes:
-    return Sizes(
-        backbone=backbone,
+def build_reranker(
+    backbone: str,
+    *,
+    attributes_per_item: int = 1,
+    user_texts: bool = False,
+    item_texts: bool = False,
+    **config: Any,
+) -> Reranker:
+    """Build a float64 re-ranker with random attributes and item texts."""
+    sizes = FeatureSizes(
         num_items=NUM_ITEMS,
         num_attributes=NUM_ATTRIBUTES,
-        fields=fields,
-        text_width=TEXT if texts else 0,
-        user_texts=texts,
-        item_texts=texts,
-        **others,  # type: ignore[arg-type]
+        attributes_per_item=attributes_per_item,
+        text_width=TEXT_WIDTH if user_texts or item_texts else 0,
+        user_texts=user_texts,
+        item_texts=item_texts,
     )
+    attributes = torch.randint(1, NUM_ATTRIBUTES + 1, (NUM_ITEMS + 1, attributes_per_item))
+    texts = torch.randn(NUM_ITEMS + 1, TEXT_WIDTH) if item_texts else None
+    config = RerankerConfig(backbone=backbone, **config)  # type: ignore[arg-type,assignment]
+    return Reranker(config, sizes, attributes, texts).double()  # type: ignore[arg-type]
 
 
-def reranker(given: Sizes) -> Reranker:
-    attributes = torch.randint(1, NUM_ATTRIBUTES + 1, (NUM_ITEMS + 1, given.fields))
-    texts = torch.randn(NUM_ITEMS + 1, TEXT) if given.item_texts else None
-    return Reranker(given, attributes, texts)
-
-
-def some_lists(num: int = 4) -> Tensor:
+def random_lists(num: int = 4) -> Tensor:
     return torch.randint(1, NUM_ITEMS + 1, (num, 10))
+
+
+def random_texts(num: int = 4) -> Tensor:
+    return torch.randn(num, TEXT_WIDTH, dtype=torch.float64)
 
 
 # --- worked numbers -------------------------------------------------------------------------------
 
 
 def test_pointwise_loss_has_the_worked_value() -> None:
-    loss = losses.pointwise(torch.tensor([[0.8, 0.3, 0.5]]), torch.tensor([[1.0, 0.0, 1.0]]))
+    loss = pointwise_loss(torch.tensor([[0.8, 0.3, 0.5]]), torch.tensor([[1.0, 0.0, 1.0]]))
     assert loss.item() == pytest.approx(0.424322, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("temperature", "shares", "loss"),
+    ("temperature", "distribution", "loss"),
     [(0.5, [0.645656, 0, 0.354344], 0.491659), (1.0, [0.574443, 0, 0.425557], 0.469570)],
 )
 def test_attention_rank_has_the_worked_values(
-    temperature: float, shares: list[float], loss: float
+    temperature: float, distribution: list[float], loss: float
 ) -> None:
     scores, labels = torch.tensor([[0.4, -0.2, 0.1]]), torch.tensor([[1.0, 0.0, 1.0]])
-    assert losses.attention(scores, temperature)[0].tolist() == pytest.approx(shares, abs=1e-6)
-    assert losses.attention(labels, temperature)[0].tolist() == pytest.approx([0.5, 0, 0.5])
-    found = losses.attention_rank(scores, labels, temperature=temperature)
-    assert found.item() == pytest.approx(loss, abs=1e-6)
+    assert attention_distribution(scores, temperature)[0].tolist() == pytest.approx(
+        distribution, abs=1e-6
+    )
+    assert attention_distribution(labels, temperature)[0].tolist() == pytest.approx([0.5, 0, 0.5])
+    actual = attention_rank_loss(scores, labels, temperature=temperature)
+    assert actual.item() == pytest.approx(loss, abs=1e-6)
 
 
-def test_the_dead_zone_gives_no_gradient() -> None:
+def test_scores_of_0_or_less_have_no_gradient() -> None:
     labels = torch.tensor([[1.0, 0.0, 0.0]])
     scores = torch.tensor([[-1.0, -2.0, -3.0]], requires_grad=True)
-    loss = losses.attention_rank(scores, labels, temperature=0.5)
+    loss = attention_rank_loss(scores, labels, temperature=0.5)
     loss.sum().backward()
     assert loss.item() == pytest.approx(33.333333)
     assert scores.grad is not None
     assert scores.grad.tolist() == [[0.0, 0.0, 0.0]]
-    other = losses.attention_rank(torch.tensor([[-0.1, 2, -0.3]]), labels, temperature=0.5)
+    other = attention_rank_loss(torch.tensor([[-0.1, 2, -0.3]]), labels, temperature=0.5)
     assert other.item() == pytest.approx(66.666667)
-    assert silent(torch.tensor([[-1.0, 0.0], [-1.0, 0.1]])).tolist() == [True, False]
+    assert have_zero_gradient(torch.tensor([[-1.0, 0.0], [-1.0, 0.1]])).tolist() == [True, False]
 
 
-def test_labels_without_a_positive_share_nothing() -> None:
+def test_labels_without_a_positive_have_no_attention() -> None:
     labels = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
-    assert losses.attention(labels, 0.5).tolist() == [[0, 0, 0], [0.5, 0, 0.5]]
-    assert losses.softmax(torch.randn(2, 3), labels)[0] == 0
+    assert attention_distribution(labels, 0.5).tolist() == [[0, 0, 0], [0.5, 0, 0.5]]
+    assert softmax_loss(torch.randn(2, 3), labels)[0] == 0
 
 
 def test_softmax_loss_by_hand() -> None:
     scores, labels = torch.tensor([[2.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 1.0]])
     total = np.log(np.exp([2.0, 0, 1]).sum())
-    assert losses.softmax(scores, labels).item() == pytest.approx(total - 1.5)
+    assert softmax_loss(scores, labels).item() == pytest.approx(total - 1.5)
 
 
-def test_scores_that_overflow_are_an_error_or_cut_off() -> None:
+def test_scores_that_overflow_are_refused_or_clipped() -> None:
     scores, labels = torch.tensor([[50.0, 0.0]], requires_grad=True), torch.tensor([[1.0, 0.0]])
-    with pytest.raises(BenchError, match="beyond what its loss can hold"):
-        losses.attention_rank(scores, labels, temperature=0.5)
-    kept = losses.attention_rank(scores, labels, temperature=0.5, highest=60.0)
-    assert kept.item() == pytest.approx(0, abs=1e-6)
+    with pytest.raises(BenchError, match="overflow"):
+        attention_rank_loss(scores, labels, temperature=0.5)
+    clipped = attention_rank_loss(scores, labels, temperature=0.5, max_logit=60.0)
+    assert clipped.item() == pytest.approx(0, abs=1e-6)
 
 
-def test_position_codes_of_width_4() -> None:
+def test_position_encodings_of_width_4() -> None:
     expected = [
         [0, 0, 0, 0],
         [0.841471, 0.540302, 0.010000, 0.999950],
         [0.909297, -0.416147, 0.019999, 0.999800],
     ]
-    np.testing.assert_allclose(positions(3, 4).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(position_encodings(3, 4).numpy(), expected, atol=1e-6)
 
 
 def test_toy_dlcm() -> None:
-    model = DLCM(1, hidden=1).eval()
+    model = DLCM(1, hidden_size=1).eval()
     with torch.no_grad():
         model.reader.weight_ih_l0.fill_(1.0)
         model.reader.weight_hh_l0.fill_(0.5)
@@ -129,7 +152,7 @@ def test_toy_dlcm() -> None:
         for name, weights in model.named_parameters():
             if "bias" in name:
                 weights.zero_()
-        for norm in (model.norm_last, model.norm_places):
+        for norm in (model.norm_last, model.norm_positions):
             norm.eps = 1e-12  # torch 2.11 refuses 0
         inputs = torch.tensor([[[1.0], [0.0]]])
         states, _ = model.reader(inputs)
@@ -152,7 +175,7 @@ def test_toy_attention() -> None:
 
 
 def test_toy_adapter() -> None:
-    adapter = Adapter(2, shared=1, dedicated=1, hidden=2, output=1)
+    adapter = Adapter(2, num_shared=1, num_dedicated=1, hidden_width=2, output_width=1)
     outer = {"shared": [1.0, 1.0], "user": [2.0, 0.0], "item": [0.0, 3.0]}
     towers = [adapter.shared, *adapter.dedicated]
     with torch.no_grad():
@@ -161,11 +184,12 @@ def test_toy_adapter() -> None:
             experts.weight_outer_XOH.copy_(torch.tensor([[row]]))
         for gate in adapter.gates:
             gate.weight.zero_()
-    found = [adapter(torch.tensor(x), n).item() for n, x in enumerate([[1.0, 2.0], [-1.0, 2.0]])]
-    assert found == [2.5, 4.0]
+    texts = [[1.0, 2.0], [-1.0, 2.0]]
+    outputs = [adapter(torch.tensor(text), tower).item() for tower, text in enumerate(texts)]
+    assert outputs == [2.5, 4.0]
 
 
-# --- the same once more in numpy ------------------------------------------------------------------
+# --- reference implementations in numpy -----------------------------------------------------------
 
 
 def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -230,49 +254,48 @@ def numpy_attention(w: Weights, x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def numpy_scores(model: Reranker, items: Tensor, user: Tensor | None) -> NDArray[np.float64]:
     """Score one list."""
-    w = {name: value.double().numpy() for name, value in model.state_dict().items()}
+    w = {name: value.numpy() for name, value in model.state_dict().items()}
     parts = [w["items.weight"][items]]
     parts += list(w["attributes.weight"][model.attribute_numbers[items]].transpose(1, 0, 2))
     if user is not None and model.item_texts is not None:
-        parts.append(np.tile(numpy_adapter(w, user.double().numpy(), 0), (10, 1)))
-        vectors = model.item_texts[items].double().numpy()
+        parts.append(np.tile(numpy_adapter(w, user.numpy(), 0), (10, 1)))
+        vectors = model.item_texts[items].numpy()
         parts.append(np.array([numpy_adapter(w, vector, 1) for vector in vectors]))
     z = np.concatenate(parts, axis=1)
-    if model.sizes.backbone == "dlcm":
+    if model.config.backbone == "dlcm":
         states = numpy_gru(w, z)
         last = numpy_norm(w, "norm_last", states[-1])
         context = np.tanh(w["backbone.context.weight"] @ last + w["backbone.context.bias"])
-        seen = context * numpy_norm(w, "norm_places", states)
-        return softmax(seen @ w["backbone.output.weight"].T + w["backbone.output.bias"])[:, 0]
-    if model.sizes.backbone == "setrank":
+        mixed = context * numpy_norm(w, "norm_positions", states)
+        return softmax(mixed @ w["backbone.output.weight"].T + w["backbone.output.bias"])[:, 0]
+    if model.config.backbone == "setrank":
         return numpy_head(w, np.concatenate([numpy_attention(w, z), z], axis=1))
-    place, column = np.mgrid[:10, : z.shape[1]]
-    angle = place / 10_000 ** (2 * (column // 2) / z.shape[1])
-    codes = np.where(column % 2 == 0, np.sin(angle), np.cos(angle))
-    codes[0] = 0
-    e = z + codes
+    assert isinstance(model.backbone, PRM)
+    e = z + model.backbone.encodings.numpy()
     return sigmoid(numpy_head(w, np.concatenate([numpy_attention(w, e), e], axis=1)))
 
 
 @pytest.mark.parametrize(
-    ("backbone", "texts", "fields"), list(product(BACKBONES, [False, True], [1, 2]))
+    ("backbone", "texts", "attributes"), list(product(BACKBONES, [False, True], [1, 2]))
 )
-def test_scores_equal_those_of_plain_numpy(backbone: str, texts: bool, fields: int) -> None:
-    model = reranker(sizes(backbone, texts=texts, fields=fields))
-    items = some_lists()
-    users = torch.randn(4, TEXT) if texts else None
+def test_scores_equal_those_of_plain_numpy(backbone: str, texts: bool, attributes: int) -> None:
+    model = build_reranker(
+        backbone, user_texts=texts, item_texts=texts, attributes_per_item=attributes
+    )
+    items = random_lists()
+    users = random_texts() if texts else None
     for weights in model.parameters():
         torch.nn.init.normal_(weights, std=0.3)
     for _ in range(3):
-        model(items, users)  # moves what batch normalization has seen away from 0 and 1
+        model(items, users)  # moves the statistics of batch normalization away from 0 and 1
     with torch.no_grad():
-        found = model.eval()(items, users).numpy()
+        actual = model.eval()(items, users).numpy()
     for n in range(4):
         expected = numpy_scores(model, items[n], None if users is None else users[n])
-        np.testing.assert_allclose(found[n], expected, atol=3e-6, rtol=1e-5)
+        np.testing.assert_allclose(actual[n], expected, **EXACT)
 
 
-# --- shapes and first weights ---------------------------------------------------------------------
+# --- shapes and initial weights -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -283,35 +306,37 @@ def test_scores_equal_those_of_plain_numpy(backbone: str, texts: bool, fields: i
         ("setrank", [58_601, 92_009, 1_375_095, 1_424_887]),
     ],
 )
-def test_as_many_weights_as_documented(backbone: str, expected: list[int]) -> None:
-    widths, counts = [], []
-    for texts, fields in product([False, True], [1, 2]):
-        given = Sizes(
-            backbone=backbone,
+def test_number_of_weights_is_as_documented(backbone: Backbone, expected: list[int]) -> None:
+    counts, shapes = [], []
+    for texts, attributes in product([False, True], [1, 2]):
+        sizes = FeatureSizes(
             num_items=3,
             num_attributes=2,
-            fields=fields,
+            attributes_per_item=attributes,
             text_width=768 if texts else 0,
             user_texts=texts,
             item_texts=texts,
         )
         vectors = torch.zeros(4, 768) if texts else None
-        model = Reranker(given, torch.zeros(4, fields, dtype=torch.int64), vectors)
+        model = Reranker(
+            RerankerConfig(backbone=backbone),
+            sizes,
+            torch.zeros(4, attributes, dtype=torch.int64),
+            vectors,
+        )
         tables = model.items.weight.numel() + model.attributes.weight.numel()
         counts.append(sum(weights.numel() for weights in model.parameters()) - tables)
-        widths.append(model.features(torch.ones(2, 10, dtype=torch.int64), *user_of(given)).shape)
+        users = torch.zeros(2, 768) if texts else None
+        shapes.append(tuple(model.features(torch.ones(2, 10, dtype=torch.int64), users).shape))
     assert counts == expected
-    assert [tuple(shape) for shape in widths] == [(2, 10, width) for width in (64, 96, 128, 160)]
+    assert shapes == [(2, 10, width) for width in (64, 96, 128, 160)]
     assert sum(weights.numel() for weights in Adapter(768).parameters()) == 1_241_486
 
 
-def user_of(given: Sizes) -> tuple[Tensor, ...]:
-    return (torch.zeros(2, given.text_width),) if given.user_texts else ()
-
-
-def test_first_weights_are_xavier_normal_and_biases_zero() -> None:
-    given = Sizes(backbone="setrank", num_items=2_000, num_attributes=9, fields=1)
-    model = Reranker(given, torch.zeros(2_001, 1, dtype=torch.int64))
+def test_initial_weights_are_xavier_normal_and_biases_zero() -> None:
+    sizes = FeatureSizes(num_items=2_000, num_attributes=9, attributes_per_item=1)
+    attributes = torch.zeros(2_001, 1, dtype=torch.int64)
+    model = Reranker(RerankerConfig(backbone="setrank"), sizes, attributes)
     assert model.items.weight.std().item() == pytest.approx((2 / (2_001 + 32)) ** 0.5, rel=0.02)
     backbone = model.backbone
     assert isinstance(backbone, SetRank)
@@ -321,14 +346,13 @@ def test_first_weights_are_xavier_normal_and_biases_zero() -> None:
     assert first.weight.std().item() == pytest.approx((2 / 328) ** 0.5, rel=0.05)
     assert not first.bias.any()
     assert last.bias.item() == 1.0
-    adapter = Adapter(300)
-    inner = adapter.dedicated[0].weight_inner_XHT
+    inner = Adapter(300).dedicated[0].weight_inner_XHT
     assert inner.std().item() == pytest.approx((2 / 428) ** 0.5, rel=0.02)
 
 
 @pytest.mark.parametrize(("loss", "bias"), [("kar", 0.0), ("kar_offset", 1.0), ("softmax", 0.0)])
-def test_only_the_offset_loss_lifts_the_scores(loss: str, bias: float) -> None:
-    model = reranker(sizes("setrank", loss=loss))
+def test_only_the_offset_loss_raises_the_scores(loss: str, bias: float) -> None:
+    model = build_reranker("setrank", setrank_loss=loss)
     assert isinstance(model.backbone, SetRank)
     assert model.backbone.head[-1].bias.item() == bias
 
@@ -336,111 +360,113 @@ def test_only_the_offset_loss_lifts_the_scores(loss: str, bias: float) -> None:
 # --- properties -----------------------------------------------------------------------------------
 
 
-def test_setrank_follows_a_permutation_and_the_others_do_not() -> None:
-    items, order = some_lists(), torch.randperm(10)
-    for backbone, follows in (("setrank", True), ("prm", False), ("dlcm", False)):
-        model = reranker(sizes(backbone)).eval()
-        with torch.no_grad():
-            moved, expected = model(items[:, order]), model(items)[:, order]
-        assert torch.allclose(moved, expected, atol=1e-6) == follows
+@pytest.mark.parametrize(("backbone", "equivariant"), [("setrank", 1), ("prm", 0), ("dlcm", 0)])
+def test_only_setrank_is_permutation_equivariant(backbone: str, equivariant: bool) -> None:
+    items, order = random_lists(), torch.randperm(10)
+    model = build_reranker(backbone).eval()
+    with torch.no_grad():
+        permuted, expected = model(items[:, order]), model(items)[:, order]
+    assert torch.allclose(permuted, expected, **EXACT) == equivariant
 
 
-def test_prm_without_positions_is_setrank_behind_a_sigmoid() -> None:
-    prm, setrank = PRM(64), SetRank(64)
+def test_prm_without_positions_is_setrank_with_a_sigmoid() -> None:
+    prm = PRM(64).double()
+    setrank = SetRank(64, loss="softmax", temperature=0.5).double()
     setrank.load_state_dict(prm.state_dict())
-    prm.codes.zero_()
-    features = torch.randn(4, 10, 64)
-    assert torch.allclose(prm(features), torch.sigmoid(setrank(features)), atol=1e-6)
+    prm.encodings.zero_()
+    features = torch.randn(4, 10, 64, dtype=torch.float64)
+    torch.testing.assert_close(prm(features), torch.sigmoid(setrank(features)), **EXACT)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_texts_change_scores(backbone: str) -> None:
-    model, items = reranker(sizes(backbone, texts=True)).eval(), some_lists()
-    users = torch.randn(4, TEXT)
+    model = build_reranker(backbone, user_texts=True, item_texts=True).eval()
+    items, users = random_lists(), random_texts()
     with torch.no_grad():
-        assert not torch.allclose(model(items, users), model(items, users.roll(1, 0)), atol=1e-7)
-    plain = reranker(sizes(backbone))
+        assert not torch.allclose(model(items, users), model(items, users.roll(1, 0)), **EXACT)
     with pytest.raises(AssertionError, match="user texts"):
-        plain(items, users)
+        build_reranker(backbone)(items, users)
 
 
-def test_an_adapter_with_item_texts_alone() -> None:
-    given = Sizes(
-        backbone="prm",
-        num_items=NUM_ITEMS,
-        num_attributes=NUM_ATTRIBUTES,
-        fields=1,
-        text_width=TEXT,
-        item_texts=True,
-    )
-    model = reranker(given)
-    assert model.features(some_lists()).shape == (4, 10, 96)
-    assert model(some_lists()).shape == (4, 10)
+def test_features_with_item_texts_alone() -> None:
+    model = build_reranker("prm", item_texts=True)
+    assert model.features(random_lists()).shape == (4, 10, 96)
+    assert model(random_lists()).shape == (4, 10)
 
 
 def test_adapter_properties() -> None:
-    adapter = Adapter(5, shared=2, dedicated=3)
-    texts = torch.randn(7, 4, 5)
-    found = adapter(texts, 0)
-    assert found.shape == (7, 4, 32)
-    assert (found >= 0).all()
-    assert torch.allclose(found[2, 1], adapter(texts[2, 1], 0), atol=1e-6)
-    assert not torch.allclose(found, adapter(texts, 1), atol=1e-3)
-    swap = torch.tensor([1, 0])
+    adapter = Adapter(5, num_shared=2, num_dedicated=3).double()
+    texts = torch.randn(7, 4, 5, dtype=torch.float64)
+    outputs = adapter(texts, 0)
+    assert outputs.shape == (7, 4, 32)
+    assert (outputs >= 0).all()
+    torch.testing.assert_close(outputs[2, 1], adapter(texts[2, 1], 0), **EXACT)
+    assert not torch.allclose(outputs, adapter(texts, 1), atol=1e-3)
+    swapped = torch.tensor([1, 0])
+    gate = adapter.gates[0]
     with torch.no_grad():
         for weights in adapter.shared.parameters():
-            weights.copy_(weights[swap].clone())
-        gate = adapter.gates[0]
+            weights.copy_(weights[swapped].clone())
         rows = torch.tensor([1, 0, 2, 3, 4])
         gate.weight.copy_(gate.weight[rows].clone())
         gate.bias.copy_(gate.bias[rows].clone())
-    assert torch.allclose(adapter(texts, 0), found, atol=1e-6)
-    with torch.no_grad():
+        torch.testing.assert_close(adapter(texts, 0), outputs, **EXACT)
         gate.weight.zero_()
+        per_expert = []
+        for expert in range(5):
+            gate.bias.copy_(1e4 * torch.eye(5)[expert])
+            per_expert.append(adapter(texts, 0))
         gate.bias.zero_()
-    one_by_one = []
-    for place in range(5):
-        with torch.no_grad():
-            gate.bias.zero_()
-            gate.bias[place] = 1e4
-        one_by_one.append(adapter(texts, 0))
-    with torch.no_grad():
-        gate.bias.zero_()
-    assert torch.allclose(adapter(texts, 0), torch.stack(one_by_one).mean(0), atol=1e-6)
+        mean = torch.stack(per_expert).mean(0)
+        torch.testing.assert_close(adapter(texts, 0), mean, **EXACT)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_gradient_reaches_every_weight(backbone: str) -> None:
-    model = reranker(sizes(backbone, texts=True))
-    labels = torch.zeros(4, 10)
+def test_every_weight_has_a_gradient(backbone: str) -> None:
+    model = build_reranker(backbone, user_texts=True, item_texts=True)
+    labels = torch.zeros(4, 10, dtype=torch.float64)
     labels[:, 3] = 1
     items = torch.arange(1, NUM_ITEMS + 1).repeat(2)[:40].view(4, 10)
-    model.losses(model(items, torch.randn(4, TEXT)), labels).mean().backward()
-    still = [name for name, weights in model.named_parameters() if weights.grad is None]
-    assert not still
+    model.losses(model(items, random_texts()), labels).mean().backward()
+    assert [name for name, weights in model.named_parameters() if weights.grad is None] == []
     assert model.adapter is not None
     assert all(weights.grad.any() for weights in model.adapter.gates.parameters())
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_saved_model_scores_the_same(backbone: str, tmp_path: Path) -> None:
-    model, items, users = reranker(sizes(backbone, texts=True)), some_lists(), torch.randn(4, TEXT)
+    model = build_reranker(backbone, user_texts=True, item_texts=True).float()
+    items, users = random_lists(), random_texts().float()
     model(items, users)
     save(model, tmp_path)
-    again = load(tmp_path, model.attribute_numbers, model.item_texts)
-    assert again.sizes == model.sizes
-    assert torch.equal(again(items, users), model.eval()(items, users))
-    (tmp_path / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(BenchError, match="holds no re-ranker"):
+    loaded = load(tmp_path, model.attribute_numbers, model.item_texts)
+    assert (loaded.config, loaded.sizes) == (model.config, model.sizes)
+    assert torch.equal(loaded(items, users), model.eval()(items, users))
+    (tmp_path / "model.safetensors").write_bytes(b"truncated")
+    with pytest.raises(BenchError, match="no re-ranker"):
         load(tmp_path, model.attribute_numbers, model.item_texts)
 
 
-def test_sizes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(BenchError, match="no backbone named 'prn'"):
-        sizes("prn")
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"backbone": "prn"},
+        {"backbone": "setrank", "setrank_loss": "listnet"},
+        {"backbone": "setrank", "setrank_temperature": 0.0},
+        {"setrank_loss": "softmax"},
+        {"learning_rate": 0.0},
+        {"weight_decay": -1.0},
+        {"batch_size": 1},
+        {"num_train_epochs": 0},
+        {"patience": 0},
+        {"num_shared_experts": 0},
+    ],
+)
+def test_hyperparameters_out_of_range_are_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(BenchError, match=list(config)[-1]):
+        RerankerConfig(**config)
+
+
+def test_texts_without_a_width_are_refused() -> None:
     with pytest.raises(BenchError, match="do not fit"):
-        Sizes(backbone="prm", num_items=3, num_attributes=1, fields=1, text_width=4)
-    with pytest.raises(BenchError, match="no loss of SetRank"):
-        reranker(sizes("setrank", loss="listnet"))
-    with pytest.raises(BenchError, match="temperature"):
-        sizes("setrank", temperature=0.0)
+        FeatureSizes(num_items=3, num_attributes=1, attributes_per_item=1, text_width=4)

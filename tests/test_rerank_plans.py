@@ -1,10 +1,11 @@
-"""Re-ranking as a task: cards, lists in part, plans that share, boards, results."""
+"""Re-ranking as a task: cards, subsets of users, plans that share stages, boards, results."""
 
 from __future__ import annotations
 
 import dataclasses
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ from bench.data.readers import read
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate_lists
-from bench.models.rerank.vectors import FILE, item_vectors
+from bench.models.rerank.vectors import VECTORS_FILE, read_text_vectors
 from bench.plan import Stage
 from bench.plan.graph import build
 from bench.plan.list_data import list_data
-from bench.plan.rerank_stages import LIST_KS
+from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig
 from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
@@ -79,17 +80,17 @@ def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path
     assert pretrain._held_out_users(None) == frozenset()
 
 
-def test_so_many_items_may_be_without_a_text(tmp_path: Path) -> None:
-    known = made()
-    vectors = np.ones((len(known.item_ids), 3), dtype=np.float32)
-    listed = np.unique(known.items)
+def test_a_fraction_of_the_items_may_have_no_text(tmp_path: Path) -> None:
+    lists = made()
+    vectors = np.ones((len(lists.item_ids), 3), dtype=np.float32)
+    listed = np.unique(lists.items)
     vectors[listed[: len(listed) // 4]] = 0
-    np.save(tmp_path / FILE, vectors)
-    facts: dict[str, Plain] = {}
-    item_vectors(tmp_path, known, facts, silent_share=0.25)
-    assert facts == {"items_without_a_vector": len(listed) // 4}
-    with pytest.raises(BenchError, match="no text that says anything"):
-        item_vectors(tmp_path, known, {})
+    np.save(tmp_path / VECTORS_FILE, vectors)
+    metadata: dict[str, Plain] = {}
+    read_text_vectors(lists, metadata, users=None, items=tmp_path, max_empty_fraction=0.25)
+    assert metadata == {"items_without_a_vector": len(listed) // 4}
+    with pytest.raises(BenchError, match="text is empty"):
+        read_text_vectors(lists, {}, users=None, items=tmp_path, max_empty_fraction=0.005)
 
 
 # --- cards and raw files --------------------------------------------------------------------------
@@ -171,35 +172,33 @@ def test_profiles_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
         read("movielens", paths, written)
 
 
-def test_an_optional_file_is_left_out_where_it_alone_is_not_at_hand(
+def test_an_optional_file_is_left_out_if_only_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    card = plugins.dataset_card("amazon-2018-all-beauty")
-    rows = Rows(train=3)
+    name, rows = "amazon-2018-all-beauty", Rows(train=3)
+    card = plugins.dataset_card(name)
 
-    def of(folder: Path | None) -> tuple[Stage, bool, tuple[str, ...]]:
-        found, notes = list_data(
-            "amazon-2018-all-beauty", card, rows=rows, data_seed=0, data_dir=folder
-        )
+    def compose() -> tuple[CandidateListsConfig, bool, tuple[str, ...]]:
+        found, notes = list_data(name, card, rows=rows, data_seed=0, data_dir=tmp_path)
         assert found is not None
-        return found.stage, found.described, notes
+        assert isinstance(found.stage.config, CandidateListsConfig)
+        return found.stage.config, found.described, notes
 
-    stage, described, notes = of(tmp_path)  # nothing is at hand: both will be fetched
+    config, described, notes = compose()  # both files are missing and will be downloaded
     assert (described, notes) == (True, ())
-    assert set(stage.args["checksums"]) == {"interactions", "items"}  # type: ignore[arg-type]
-    assert stage.args["users"] == {"train": 3, "valid": None, "test": None}
-    (tmp_path / "All_Beauty_5.json.gz").write_bytes(b"at hand")
-    stage, described, notes = of(tmp_path)
+    assert set(config.checksums) == {"interactions", "items"}
+    assert config.max_users == {"train": 3, "valid": None, "test": None}
+    (tmp_path / "All_Beauty_5.json.gz").write_bytes(b"local")
+    config, described, notes = compose()
     assert not described
-    assert set(stage.args["checksums"]) == {"interactions"}  # type: ignore[arg-type]
-    assert "meta_All_Beauty.json.gz is not at hand" in notes[0]
-    assert list_data(
-        "synthetic", plugins.dataset_card("synthetic"), rows=rows, data_seed=0, data_dir=None
-    ) == (None, ())
+    assert set(config.checksums) == {"interactions"}
+    assert "meta_All_Beauty.json.gz not found locally" in notes[0]
+    synthetic = plugins.dataset_card("synthetic")
+    assert list_data("synthetic", synthetic, rows=rows, data_seed=0, data_dir=None) == (None, ())
 
 
-# --- lists in part --------------------------------------------------------------------------------
+# --- subsets of users -----------------------------------------------------------------------------
 
 
 def test_a_part_of_the_users_keeps_all_of_their_lists() -> None:
@@ -255,7 +254,8 @@ def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
     scores = numbers.integers(0, 4, (len(rows), 10)).astype(float)
     prepared_lists.write_scores(rows, scores, tmp_path / "scores")
     job = Job(out=tmp_path / "out")
-    evaluation.run(job, ks=LIST_KS, lists=tmp_path / "lists", scores=tmp_path / "scores")
+    inputs = {name: tmp_path / name for name in ("lists", "scores")}
+    evaluation.run(job, EvaluateListsConfig(ks=LIST_KS), inputs)
     content = json.loads((job.out / "evaluation.json").read_text())
     expected = evaluate_lists(scores, source.labels[rows], ks=LIST_KS)
     assert content["evaluation"]["metrics"] == expected.metrics
@@ -275,45 +275,46 @@ def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
 # --- plans ----------------------------------------------------------------------------------------
 
 
-def test_the_three_backbones_share_lists_texts_and_vectors() -> None:
+def test_backbones_share_lists_texts_and_vectors() -> None:
     rows = [
-        BoardRow(method=method, label=f"{backbone} {method}", settings={"backbone": backbone})
+        BoardRow(
+            method=method, label=f"{backbone} {method}", settings={"reranker.backbone": backbone}
+        )
         for backbone in ("dlcm", "prm", "setrank")
         for method in ("kar", "dpo4rec")
     ]
-    fixed = [
-        row.model_copy(update={"settings": {**row.settings, "reward_backbone": "prm"}})
+    with_one_reward_model = [
+        row.model_copy(update={"settings": {**row.settings, "rewards.backbone": "prm"}})
         if row.method == "dpo4rec"
         else row
         for row in rows
     ]
 
-    def kinds(chosen: list[BoardRow]) -> dict[str, int]:
+    def count_kinds(chosen: list[BoardRow]) -> dict[str, int]:
         trials = plan(board(*chosen))
         assert not any(trial.problem for trial in trials.values())
-        found: dict[str, int] = {}
-        for stage in build(trials.values()).stages.values():
-            found[stage.kind] = found.get(stage.kind, 0) + 1
-        return found
+        return Counter(stage.kind for stage in build(trials.values()).stages.values())
 
     # Texts: of items, of users for KAR, several of users, of users after DPO by backbone.
-    assert kinds(rows) == {
-        "lists": 1, "prepare": 1, "build": 1, "questions": 3, "answers": 6, "text_vectors": 6,
-        "reward_pairs": 3, "answer_preference": 3, "rerank": 6, "evaluate_lists": 6,
+    assert count_kinds(rows) == {
+        "lists": 1, "prepare": 1, "build": 1, "questions": 3, "generate": 6, "text_vectors": 6,
+        "reward_pairs": 3, "preference": 3, "rerank": 6, "evaluate_lists": 6,
     }  # fmt: skip
-    assert kinds(fixed)["answer_preference"] == 1
-    assert kinds(fixed)["answers"] == kinds(fixed)["text_vectors"] == 4
+    counts = count_kinds(with_one_reward_model)
+    assert counts["preference"] == 1
+    assert counts["generate"] == counts["text_vectors"] == 4
 
 
-def test_without_dpo_it_is_kar() -> None:
+def test_dpo4rec_without_rounds_is_kar() -> None:
+    setrank = {"reranker.backbone": "setrank"}
     trials = plan(
         board(
-            BoardRow(method="kar", settings={"backbone": "setrank"}),
-            BoardRow(method="dpo4rec", settings={"backbone": "setrank", "dpo_rounds": 0}),
+            BoardRow(method="kar", settings=setrank),
+            BoardRow(method="dpo4rec", settings={**setrank, "num_dpo_rounds": 0}),
             BoardRow(
                 method="dpo4rec",
                 label="rounds",
-                settings={"backbone": "setrank", "every_round": True, "dpo_rounds": 2},
+                settings={**setrank, "evaluate_rounds": True, "num_dpo_rounds": 2},
             ),
         )
     )
@@ -324,45 +325,82 @@ def test_without_dpo_it_is_kar() -> None:
 
 
 def stages_before(stage: Stage) -> list[Stage]:
-    found = [stage]
-    for given in stage.inputs.values():
-        found += stages_before(given)
-    return found
+    return [stage, *(each for given in stage.inputs.values() for each in stages_before(given))]
 
 
-def test_test_users_are_asked_only_once_dpo_is_over() -> None:
-    trial = plan(board(BoardRow(method="dpo4rec", settings={"dpo_rounds": 2})))["dpo4rec"]
-    trained = [s for s in stages_before(trial.evaluations["final"]) if s.kind == "reward_pairs"]
-    assert trained
-    for stage in trained:
+def test_test_users_are_asked_about_only_after_dpo() -> None:
+    trial = plan(board(BoardRow(method="dpo4rec", settings={"num_dpo_rounds": 2})))["dpo4rec"]
+    stages = [s for s in stages_before(trial.evaluations["final"]) if s.kind == "reward_pairs"]
+    assert stages
+    for stage in stages:
         assert stage.inputs["prompts"].args["parts"] == ["train", "valid"]
         assert stage.inputs["users"].inputs["prompts"] is stage.inputs["prompts"]
 
 
-def test_settings_that_mean_nothing_are_refused() -> None:
-    for method, settings, message in (
-        ("kar", {"backbone": "lstm"}, "backbone is 'lstm'"),
-        ("kar", {"texts": "items", "shuffle_texts": True}, "needs texts about users"),
-        ("dpo4rec", {"samples": 1}, "a preference needs two texts"),
-        ("dpo4rec", {"texts": "items"}, "preferences are about users"),
-        ("kar", {"setrank_loss": "softmax"}, "are SetRank's"),
-        ("setrank", {"setrank_loss": "hinge"}, "setrank_loss is 'hinge'"),
-        ("listorder", {"by": "price"}, "by is 'price'"),
-        ("prm", {"select_on": "train"}, "select_on is 'train'"),
+def test_rewards_do_not_depend_on_settings_of_the_final_evaluation() -> None:
+    """Selection on test, the text to score with and shuffling do not enter their keys."""
+    kinds = []
+    for settings in (
+        {},
+        {"reranker.select_on": "test"},
+        {"reranker.scoring_text": "mean"},
+        {"reranker.shuffle_user_texts": True},
     ):
-        with pytest.raises(BenchError, match=message):
-            plugins.method_class(method)(**settings)
-    on_items = plan(board(BoardRow(method="prm"), datasets=("synthetic",)))["prm"]
-    assert on_items.problem.startswith("synthetic has no lists to re-rank.")
+        trial = plan(board(BoardRow(method="dpo4rec", settings=settings)))["dpo4rec"]
+        assert not trial.problem
+        stages = stages_before(trial.evaluations["final"])
+        kinds.append({stage.key for stage in stages if stage.kind == "reward_pairs"})
+    assert kinds[0] == kinds[1] == kinds[2] == kinds[3]
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        ("kar", {"reranker.backbone": "lstm"}, "reranker.backbone"),
+        ("dpo4rec", {"num_samples": 1}, "num_samples"),
+        ("kar", {"reranker.setrank_loss": "softmax"}, "no effect on prm"),
+        ("setrank", {"reranker.setrank_loss": "hinge"}, "reranker.setrank_loss"),
+        ("listorder", {"by": "price"}, "by = 'price'"),
+        ("prm", {"reranker.select_on": "train"}, "reranker.select_on"),
+    ],
+)
+def test_settings_that_are_not_valid_are_refused(
+    method: str, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BenchError, match=message):
+        plan(board(BoardRow(method=method, settings=settings)))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        ("dpo4rec", {"knowledge.texts": "items"}, "texts about users"),
+        (
+            "kar",
+            {"knowledge.texts": "items", "reranker.shuffle_user_texts": True},
+            "needs texts about users",
+        ),
+        ("prm", {"reranker.scoring_text": "mean"}, "no effect without texts"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_a_trials_problem(
+    method: str, settings: dict[str, object], message: str
+) -> None:
+    assert message in plan(board(BoardRow(method=method, settings=settings)))[method].problem
+
+
+def test_a_data_set_without_lists_is_a_trials_problem() -> None:
+    trial = plan(board(BoardRow(method="prm"), datasets=("synthetic",)))["prm"]
+    assert trial.problem.startswith("synthetic has no candidate lists")
     published = plan(board(BoardRow(method="prm", settings={"as_published": True})))["prm"]
-    assert published.settings["select_on"] == "test"
+    assert published.settings["reranker.select_on"] == "test"
 
 
-def test_kar_from_elsewhere_needs_an_endpoint_or_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_texts_need_an_endpoint_or_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BENCH_ENDPOINT", "BENCH_RESPONSES"):
         monkeypatch.delenv(name, raising=False)
     one = board(BoardRow(method="kar", settings={"writer": "gpt-x"}), model=None)
-    assert plan(one)["kar"].problem.startswith("not run: no endpoint, and no file of responses")
+    assert plan(one)["kar"].problem.startswith("not run: neither an endpoint nor a file")
     monkeypatch.setenv("BENCH_ENDPOINT", "http://localhost:1/v1")
     monkeypatch.setenv("BENCH_ENDPOINT_KEY", "secret-key")
     trial = plan(one)["kar"]

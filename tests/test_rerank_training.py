@@ -1,11 +1,11 @@
-"""Fitting the re-rankers: seeds, parts of batches, choice of the epoch, collapse, knowledge."""
+"""Training of re-rankers: seeds, micro-batches, selection of the epoch, collapse, knowledge."""
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,14 +14,24 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
+from bench.models.epoch_loop import accumulate_gradients
 from bench.models.lm.threads import compute_threads
-from bench.models.rerank.model import BACKBONES, Reranker, Sizes
-from bench.models.rerank.scoring import Rows, mean_average_precision, scores
-from bench.models.rerank.training import Recipe, _batches, _Step, fit
+from bench.models.rerank.model import FeatureSizes, Reranker
+from bench.models.rerank.scoring import ListTensors, mean_average_precision, score_lists
+from bench.models.rerank.training import (
+    TrainedReranker,
+    make_optimizer,
+    split_batches,
+    train_reranker,
+)
+from bench.plan.rerank_stages import Backbone, RerankerConfig
 
-NUM_ITEMS, NUM_GENRES, USERS = 40, 4, 24
-RECIPE = Recipe(learning_rate=0.005, weight_decay=0.0, batch=16, epochs=3, patience=3)
+BACKBONES = get_args(Backbone)
+NUM_ITEMS, NUM_GENRES, NUM_USERS = 40, 4, 24
 GENRES = torch.arange(NUM_ITEMS + 1)[:, None] % NUM_GENRES + 1
+SIZES = FeatureSizes(num_items=NUM_ITEMS, num_attributes=NUM_GENRES, attributes_per_item=1)
+USER_SIZES = replace(SIZES, text_width=NUM_GENRES, user_texts=True)
+CONFIG = RerankerConfig(learning_rate=0.005, batch_size=16, num_train_epochs=3)
 
 
 @pytest.fixture(autouse=True)
@@ -30,54 +40,61 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def sizes(backbone: str = "prm", **others: object) -> Sizes:
-    return Sizes(
-        backbone=backbone,
-        num_items=NUM_ITEMS,
-        num_attributes=NUM_GENRES,
-        fields=1,
-        **others,  # type: ignore[arg-type]
+def train_model(
+    train: ListTensors,
+    valid: ListTensors | None = None,
+    config: RerankerConfig = CONFIG,
+    *,
+    micro_batch_divisor: int = 1,
+    **changes: Any,
+) -> TrainedReranker:
+    """Train with some changes of the config; without validation lists all epochs are trained."""
+    return train_reranker(
+        train,
+        no_lists(train) if valid is None else valid,
+        SIZES if train.user_texts is None else USER_SIZES,
+        replace(config, **changes),
+        attributes_IF=GENRES,
+        micro_batch_divisor=micro_batch_divisor,
     )
 
 
-def popular(num: int, seed: int = 0) -> Rows:
+def popular_lists(num: int, seed: int = 0) -> ListTensors:
     """Lists whose positives are the items with low numbers."""
-    numbers = np.random.default_rng(seed)
-    items = numbers.integers(1, NUM_ITEMS + 1, size=(num, 10))
-    return Rows(
+    generator = np.random.default_rng(seed)
+    items = generator.integers(1, NUM_ITEMS + 1, size=(num, 10))
+    return ListTensors(
         items=torch.from_numpy(items),
         labels=torch.from_numpy((items < 10).astype(np.float32)),
-        users=torch.from_numpy(numbers.integers(USERS, size=num)),
+        users=torch.from_numpy(generator.integers(NUM_USERS, size=num)),
     )
 
 
-def personal(num: int, *, seed: int = 0, shuffled: bool = False, texts: bool = True) -> Rows:
-    """Lists whose positives are of the user's own genre, which is all that the text says."""
-    numbers = np.random.default_rng(seed)
-    items = torch.from_numpy(numbers.integers(1, NUM_ITEMS + 1, size=(num, 10)))
-    users = torch.from_numpy(numbers.integers(USERS, size=num))
-    liked = torch.arange(USERS) % NUM_GENRES + 1
-    vectors = torch.nn.functional.one_hot(liked - 1, NUM_GENRES).float()
+def personal_lists(
+    num: int, *, seed: int = 0, shuffled: bool = False, texts: bool = True
+) -> ListTensors:
+    """Lists whose positives are of the user's favorite genre, which is all that the text says."""
+    generator = np.random.default_rng(seed)
+    items = torch.from_numpy(generator.integers(1, NUM_ITEMS + 1, size=(num, 10)))
+    users = torch.from_numpy(generator.integers(NUM_USERS, size=num))
+    favorite = torch.arange(NUM_USERS) % NUM_GENRES + 1
+    vectors = torch.nn.functional.one_hot(favorite - 1, NUM_GENRES).float()
     if shuffled:
-        vectors = vectors[torch.from_numpy(np.random.default_rng(5).permutation(USERS))]
-    return Rows(
+        vectors = vectors[torch.from_numpy(np.random.default_rng(5).permutation(NUM_USERS))]
+    return ListTensors(
         items=items,
-        labels=(GENRES[items, 0] == liked[users, None]).float(),
+        labels=(GENRES[items, 0] == favorite[users, None]).float(),
         users=users,
         user_texts=vectors[:, None] if texts else None,
     )
 
 
-def none(rows: Rows) -> Rows:
-    return Rows(items=rows.items[:0], labels=rows.labels[:0], users=rows.users[:0])
+def no_lists(lists: ListTensors) -> ListTensors:
+    return replace(lists, items=lists.items[:0], labels=lists.labels[:0], users=lists.users[:0])
 
 
-def weights_of(model: Reranker) -> list[Tensor]:
-    return list(model.state_dict().values())
-
-
-def equal(one: Reranker, other: Reranker) -> bool:
-    pairs = zip(weights_of(one), weights_of(other), strict=True)
+def have_equal_weights(first: Reranker, second: Reranker) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     return all(torch.equal(left, right) for left, right in pairs)
 
 
@@ -85,31 +102,30 @@ def equal(one: Reranker, other: Reranker) -> bool:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_one_seed_one_model(backbone: str) -> None:
-    rows = popular(70)
-    one, again, other = (
-        fit(rows, popular(20, 1), sizes(backbone), RECIPE, attributes_IF=GENRES, seed=seed)
+def test_equal_seeds_give_equal_weights_and_other_seeds_do_not(backbone: str) -> None:
+    first, second, other = (
+        train_model(popular_lists(70), popular_lists(20, 1), backbone=backbone, seed=seed)
         for seed in (3, 3, 4)
     )
-    assert equal(one.model, again.model)
-    assert one.facts == again.facts
-    assert not equal(one.model, other.model)
+    assert have_equal_weights(first.model, second.model)
+    assert first.metadata == second.metadata
+    assert not have_equal_weights(first.model, other.model)
 
 
-def test_the_callers_random_numbers_are_left_alone() -> None:
-    def drawn() -> tuple[float, ...]:
+def test_the_callers_random_state_is_unchanged() -> None:
+    def draw() -> tuple[float, ...]:
         return random.random(), float(np.random.random()), float(torch.rand(1))
 
-    def seeded() -> None:
+    def set_seeds() -> None:
         random.seed(0)
         np.random.seed(0)
         torch.manual_seed(0)
 
-    seeded()
-    expected = drawn()
-    seeded()
-    fit(popular(40), popular(9), sizes("setrank"), RECIPE, attributes_IF=GENRES, seed=0)
-    assert drawn() == expected
+    set_seeds()
+    expected = draw()
+    set_seeds()
+    train_model(popular_lists(40), popular_lists(9), backbone="setrank")
+    assert draw() == expected
 
 
 # --- steps ----------------------------------------------------------------------------------------
@@ -117,243 +133,211 @@ def test_the_callers_random_numbers_are_left_alone() -> None:
 
 @pytest.mark.parametrize("backbone", ["prm", "setrank"])
 @pytest.mark.parametrize("divisor", [2, 5, 16])
-def test_parts_of_a_batch_give_the_same_gradients(backbone: str, divisor: int) -> None:
-    rows = personal(16)
-    given = sizes(backbone, text_width=NUM_GENRES, user_texts=True)
-    model = fit(rows, none(rows), given, RECIPE, attributes_IF=GENRES, seed=0).model.train()
+def test_micro_batches_give_the_gradient_of_the_batch(backbone: Backbone, divisor: int) -> None:
+    """In float64, where the order of sums has no effect beyond 1e-12."""
+    lists = personal_lists(16)
+    model = train_model(lists, backbone=backbone).model.double().train()
+    assert lists.user_texts is not None
+    lists = replace(lists, labels=lists.labels.double(), user_texts=lists.user_texts.double())
+
+    def mean_loss(rows_B: Tensor) -> Tensor:
+        scores_BL = model(lists.items[rows_B], lists.text_vectors(rows_B))
+        return model.losses(scores_BL, lists.labels[rows_B]).mean()
+
     losses, gradients = [], []
-    for parts in (1, divisor):
-        step = _Step(copy.deepcopy(model), RECIPE, parts)
-        losses.append(step.take(rows, torch.arange(16), torch.zeros(16, dtype=torch.int64)))
-        gradients.append([weights.grad for weights in step.model.parameters()])
-        assert step.taken == 1
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    for one, other in zip(*gradients, strict=True):
-        assert one is not None
-        assert other is not None
-        assert torch.allclose(one, other, atol=1e-7, rtol=1e-4)
+    for number in (1, divisor):
+        model.zero_grad()
+        losses.append(accumulate_gradients(mean_loss, (torch.arange(16),), number))
+        gradients.append([weights.grad for weights in model.parameters()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
 
 
-def test_fit_splits_as_it_is_told() -> None:
-    rows = popular(70)
-    whole, parts = (
-        fit(
-            rows,
-            none(rows),
-            sizes(),
-            RECIPE,
-            attributes_IF=GENRES,
-            seed=0,
-            micro_batch_divisor=number,
-        ).facts
-        for number in (1, 4)
-    )
+def test_training_uses_the_micro_batches() -> None:
+    lists = popular_lists(70)
+    whole, parts = (train_model(lists, micro_batch_divisor=divisor).metadata for divisor in (1, 4))
     assert whole["steps"] == parts["steps"] == 3 * 5
+    # Adam's first steps are signs of gradients, so rounding grows over the steps.
     assert whole["loss_by_epoch"] == pytest.approx(parts["loss_by_epoch"], rel=1e-3)
 
 
-def test_dlcm_refuses_parts() -> None:
-    with pytest.raises(BenchError, match="DLCM cannot be worked off in parts"):
-        fit(
-            popular(40),
-            popular(9),
-            sizes("dlcm"),
-            RECIPE,
-            attributes_IF=GENRES,
-            seed=0,
-            micro_batch_divisor=2,
-        )
+def test_dlcm_refuses_micro_batches() -> None:
+    with pytest.raises(BenchError, match="DLCM cannot be split"):
+        train_model(popular_lists(40), backbone="dlcm", micro_batch_divisor=2)
 
 
 @pytest.mark.parametrize(
     ("num", "expected"),
     [(32, [16, 16]), (33, [16, 17]), (34, [16, 16, 2]), (17, [17]), (16, [16]), (5, [5])],
 )
-def test_a_single_list_that_is_left_joins_the_last_batch(num: int, expected: list[int]) -> None:
-    batches = list(_batches(torch.arange(num), 16))
+def test_a_last_batch_of_one_list_joins_the_batch_before(num: int, expected: list[int]) -> None:
+    batches = list(split_batches(torch.arange(num), 16))
     assert [len(batch) for batch in batches] == expected
     assert torch.cat(batches).tolist() == list(range(num))
 
 
 def test_dlcm_trains_where_one_list_is_left_over() -> None:
-    rows = popular(33)
-    fitted = fit(rows, none(rows), sizes("dlcm"), RECIPE, attributes_IF=GENRES, seed=0)
-    assert fitted.facts["steps"] == 3 * 2
+    assert train_model(popular_lists(33), backbone="dlcm").metadata["steps"] == 3 * 2
 
 
-def test_decay_shrinks_all_weights_but_biases_after_each_step() -> None:
-    rows = popular(16)
-    recipe = replace(RECIPE, epochs=1)
+def test_weight_decay_shrinks_all_weights_but_biases_after_each_step() -> None:
     plain, decayed = (
-        fit(
-            rows,
-            none(rows),
-            sizes("dlcm"),
-            replace(recipe, weight_decay=decay),
-            attributes_IF=GENRES,
-            seed=0,
+        train_model(
+            popular_lists(16), backbone="dlcm", num_train_epochs=1, weight_decay=decay
         ).model
         for decay in (0.0, 2.0)
     )
-    for (name, one), other in zip(plain.named_parameters(), decayed.parameters(), strict=True):
+    for (name, before), after in zip(plain.named_parameters(), decayed.parameters(), strict=True):
         factor = 1.0 if "bias" in name else 1 - 0.005 * 2.0
-        assert torch.allclose(other, one * factor, atol=1e-7), name
+        assert torch.equal(after, before * factor), name
 
 
-def test_the_first_loss_is_that_of_the_first_weights() -> None:
-    rows = popular(16)
-    recipe = replace(RECIPE, epochs=1, learning_rate=1e-12)
-    fitted = fit(rows, none(rows), sizes("prm"), recipe, attributes_IF=GENRES, seed=0)
-    loss = fitted.model.losses(scores(fitted.model, rows), rows.labels).mean().item()
-    assert fitted.facts["loss_by_epoch"] == [pytest.approx(loss, abs=1e-5)]
+def test_the_optimizer_decays_only_if_it_is_set_to() -> None:
+    model = train_model(popular_lists(16)).model
+    before = [weights.clone() for weights in model.parameters()]
+    optimizer = make_optimizer(model, replace(CONFIG, weight_decay=0.0))
+    optimizer.zero_grad()
+    optimizer.step()
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_the_first_loss_is_that_of_the_initial_weights() -> None:
+    lists = popular_lists(16)
+    trained = train_model(lists, num_train_epochs=1, learning_rate=1e-12)
+    losses = trained.model.losses(score_lists(trained.model, lists), lists.labels)
+    assert trained.metadata["loss_by_epoch"] == [pytest.approx(losses.mean().item(), abs=1e-5)]
 
 
 # --- what is learned and which epoch is kept ------------------------------------------------------
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_32_lists_are_learned_by_heart(backbone: str) -> None:
-    numbers = np.random.default_rng(0)
-    rows = Rows(
-        items=torch.from_numpy(
-            np.array([numbers.permutation(NUM_ITEMS)[:10] + 1 for _ in range(32)])
-        ),
-        labels=torch.from_numpy((numbers.random((32, 10)) < 0.2).astype(np.float32)),
+def test_32_lists_are_memorized(backbone: str) -> None:
+    generator = np.random.default_rng(0)
+    items = np.array([generator.permutation(NUM_ITEMS)[:10] + 1 for _ in range(32)])
+    lists = ListTensors(
+        items=torch.from_numpy(items),
+        labels=torch.from_numpy((generator.random((32, 10)) < 0.2).astype(np.float32)),
         users=torch.arange(32),
     )
-    recipe = replace(RECIPE, epochs=160, batch=32)
-    model = fit(rows, none(rows), sizes(backbone), recipe, attributes_IF=GENRES, seed=0).model
+    model = train_model(lists, backbone=backbone, num_train_epochs=160, batch_size=32).model
     with torch.no_grad():
-        found = model.train()(rows.items).numpy()
-    labels = rows.labels.numpy().astype(np.int8)
-    metrics = evaluate_lists(found, labels, ks=[5]).metrics
+        scores = model.train()(lists.items).numpy()
+    labels = lists.labels.numpy().astype(np.int8)
+    metrics = evaluate_lists(scores, labels, ks=[5]).metrics
     assert metrics["NDCG@5"] / metrics["ListCap"] > 0.99
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_popularity_is_learned(backbone: str) -> None:
-    chooser = popular(60, 1)
-    recipe = replace(RECIPE, epochs=12)
-    fitted = fit(popular(300), chooser, sizes(backbone), recipe, attributes_IF=GENRES, seed=0)
-    assert mean_average_precision(fitted.model, chooser) > 0.85
+    valid = popular_lists(60, 1)
+    trained = train_model(popular_lists(300), valid, backbone=backbone, num_train_epochs=12)
+    assert mean_average_precision(trained.model, valid) > 0.85
 
 
-def test_the_best_epoch_is_kept_and_patience_ends() -> None:
-    chooser = popular(60, 1)
-    recipe = replace(RECIPE, epochs=40, patience=2, learning_rate=0.02)
-    fitted = fit(popular(300), chooser, sizes(), recipe, attributes_IF=GENRES, seed=0)
-    values = fitted.facts["map@5_by_epoch"]
-    assert isinstance(values, list)
+def test_the_best_epoch_is_kept() -> None:
+    valid = popular_lists(60, 1)
+    trained = train_model(
+        popular_lists(300), valid, num_train_epochs=40, patience=2, learning_rate=0.02
+    )
+    values: Any = trained.metadata["map@5_by_epoch"]
     best = values.index(max(values)) + 1
-    assert fitted.facts["best_epoch"] == best
-    assert fitted.facts["epochs"] == len(values) == best + 2 < 40
-    assert mean_average_precision(fitted.model, chooser) == pytest.approx(max(values), abs=1e-6)
-    assert not fitted.model.training
+    assert trained.metadata["best_epoch"] == best
+    assert trained.metadata["epochs"] == len(values) == best + 2 < 40
+    assert mean_average_precision(trained.model, valid) == pytest.approx(max(values), abs=1e-6)
+    assert not trained.model.training
 
 
-def test_without_choosing_lists_every_epoch_is_trained() -> None:
-    rows = popular(40)
-    recipe = replace(RECIPE, patience=1)
-    facts = fit(rows, none(rows), sizes(), recipe, attributes_IF=GENRES, seed=0).facts
-    assert facts["epochs"] == facts["best_epoch"] == 3
-    assert facts["best_map@5"] is None
+def test_without_validation_lists_every_epoch_is_trained() -> None:
+    metadata = train_model(popular_lists(40), patience=1).metadata
+    assert metadata["epochs"] == metadata["best_epoch"] == 3
+    assert metadata["best_map@5"] is None
 
 
 def test_map_is_that_of_the_metrics() -> None:
-    rows = popular(30)
-    model = fit(rows, none(rows), sizes(), RECIPE, attributes_IF=GENRES, seed=0).model
-    labels = rows.labels.numpy().astype(np.int8)
-    found = evaluate_lists(scores(model, rows).numpy(), labels, ks=[5])
-    assert mean_average_precision(model, rows) == pytest.approx(found.metrics["MAP@5"])
+    lists = popular_lists(30)
+    model = train_model(lists).model
+    labels = lists.labels.numpy().astype(np.int8)
+    scores = score_lists(model, lists).numpy()
+    expected = evaluate_lists(scores, labels, ks=[5]).metrics["MAP@5"]
+    assert mean_average_precision(model, lists) == pytest.approx(expected)
 
 
-# --- SetRank's dead zone --------------------------------------------------------------------------
+# --- SetRank without a gradient -------------------------------------------------------------------
 
 
-def test_collapse_is_noticed_by_kars_letter_only() -> None:
-    """Lists whose scores all start below 0 never move again; the offset wakes them."""
-    rows = popular(64)
-    seen = {}
+def test_only_kars_own_loss_collapses() -> None:
+    """Lists whose scores all start at 0 or less have no gradient; the offset prevents it."""
+    collapsed = {}
     for loss in ("kar", "kar_offset", "softmax"):
-        facts = [
-            fit(
-                rows,
-                popular(30, 1),
-                sizes("setrank", loss=loss),
-                replace(RECIPE, epochs=8, patience=8),
-                attributes_IF=GENRES,
+        metadata = [
+            train_model(
+                popular_lists(64),
+                popular_lists(30, 1),
+                backbone="setrank",
+                setrank_loss=loss,
+                num_train_epochs=8,
+                patience=8,
                 seed=seed,
-            ).facts
+            ).metadata
             for seed in range(6)
         ]
-        seen[loss] = [fact.get("collapsed") for fact in facts]
+        collapsed[loss] = [one.get("collapsed") for one in metadata]
         if loss != "kar":
-            assert all(float(str(fact["best_map@5"])) > 0.6 for fact in facts)
-    assert seen["kar_offset"] == seen["softmax"] == [None] * 6
-    assert set(seen["kar"]) == {True, False}
+            assert all(float(str(one["best_map@5"])) > 0.6 for one in metadata)
+    assert collapsed["kar_offset"] == collapsed["softmax"] == [None] * 6
+    assert set(collapsed["kar"]) == {True, False}
 
 
 # --- knowledge ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_texts_help_unless_they_are_those_of_others(backbone: str) -> None:
-    recipe = replace(RECIPE, epochs=14, patience=14, batch=25)
-    reached = {}
-    for name, options in (
-        ("told", {}),
-        ("misled", {"shuffled": True}),
-        ("alone", {"texts": False}),
-    ):
-        knows = options.get("texts", True)
-        given = sizes(
-            backbone, text_width=NUM_GENRES if knows else 0, user_texts=knows, shared=1, dedicated=1
-        )
-        rows, chooser = (personal(num, seed=num, **options) for num in (400, 100))
-        fitted = fit(rows, chooser, given, recipe, attributes_IF=GENRES, seed=0)
-        test = personal(200, seed=9, **options)
-        if name == "misled":  # what holds for training users does not carry over to others
-            test = replace(test, users=test.users.roll(1))
-        reached[name] = mean_average_precision(fitted.model, test)
-    assert reached["told"] > 0.9
-    assert reached["told"] > reached["alone"] + 0.25
-    assert abs(reached["misled"] - reached["alone"]) < 0.12
-
-
-def test_training_draws_among_a_users_texts_and_scoring_takes_the_first() -> None:
-    """The second text is useless noise of the same length."""
-    rows = personal(200)
-    assert rows.user_texts is not None
-    noise = torch.randn(rows.user_texts.shape, generator=torch.Generator().manual_seed(0))
-    both = replace(rows, user_texts=torch.cat((rows.user_texts, noise), dim=1))
-    given = sizes("prm", text_width=NUM_GENRES, user_texts=True)
-    recipe = replace(RECIPE, epochs=1)
-    one, two = (
-        fit(data, none(data), given, recipe, attributes_IF=GENRES, seed=0).model
-        for data in (rows, both)
+def test_texts_help_unless_they_are_about_other_users(backbone: str) -> None:
+    config = RerankerConfig(
+        backbone=backbone,  # type: ignore[arg-type]
+        learning_rate=0.005,
+        num_train_epochs=14,
+        patience=14,
+        batch_size=25,
+        num_shared_experts=1,
+        num_dedicated_experts=1,
     )
-    assert not equal(one, two)
-    assert torch.equal(scores(one, rows), scores(one, both))
-    assert not torch.allclose(scores(one, both, text=1), scores(one, both), atol=1e-5)
+    reached = {}
+    options: dict[str, dict[str, bool]] = {
+        "own": {},
+        "shuffled": {"shuffled": True},
+        "none": {"texts": False},
+    }
+    for name, option in options.items():
+        train, valid = (personal_lists(num, seed=num, **option) for num in (400, 100))
+        model = train_model(train, valid, config).model
+        test = personal_lists(200, seed=9, **option)
+        if name == "shuffled":  # what holds for training users does not hold for others
+            test = replace(test, users=test.users.roll(1))
+        reached[name] = mean_average_precision(model, test)
+    assert reached["own"] > 0.9
+    assert reached["own"] > reached["none"] + 0.25
+    assert abs(reached["shuffled"] - reached["none"]) < 0.12
 
 
-# --- what cannot be trained -----------------------------------------------------------------------
+def test_training_samples_a_users_texts_and_scoring_takes_the_first() -> None:
+    """The second text is noise of the same length."""
+    lists = personal_lists(200)
+    assert lists.user_texts is not None
+    noise = torch.randn(lists.user_texts.shape, generator=torch.Generator().manual_seed(0))
+    both = replace(lists, user_texts=torch.cat((lists.user_texts, noise), dim=1))
+    first, second = (train_model(texts, num_train_epochs=1).model for texts in (lists, both))
+    assert not have_equal_weights(first, second)
+    assert torch.equal(score_lists(first, lists), score_lists(first, both))
+    scores = score_lists(first, both, text=1)
+    assert not torch.allclose(scores, score_lists(first, both), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"learning_rate": 0.0}, {"weight_decay": -1.0}, {"batch": 1}, {"epochs": 0}, {"patience": 0}],
-)
-def test_recipes_out_of_range_are_refused(change: dict[str, float]) -> None:
-    with pytest.raises(BenchError):
-        replace(RECIPE, **change)
-
-
-def test_training_that_cannot_go_on_is_refused() -> None:
-    rows = popular(40)
+def test_training_that_cannot_succeed_is_refused() -> None:
+    lists = popular_lists(40)
     with pytest.raises(BenchError, match="from 0 lists"):
-        fit(none(rows), rows, sizes(), RECIPE, attributes_IF=GENRES, seed=0)
-    wild = replace(RECIPE, learning_rate=1e30)
+        train_model(no_lists(lists), lists)
     for loss in ("kar", "softmax"):
         with pytest.raises(BenchError, match=r"loss|score"):
-            fit(rows, rows, sizes("setrank", loss=loss), wild, attributes_IF=GENRES, seed=0)
+            train_model(lists, lists, backbone="setrank", setrank_loss=loss, learning_rate=1e30)

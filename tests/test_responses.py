@@ -1,4 +1,4 @@
-"""Answers from elsewhere: an endpoint with all its moods, a file, and when a row may stand."""
+"""Answers of external models: an endpoint and its failures, the file, and incomplete answers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from bench.data import prepared_lists
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.chat_prompts import Prompt
-from bench.models.rerank.endpoint import ATTEMPTS, Endpoint, NoReplyError, endpoint
-from bench.models.rerank.qa_files import Asked, read_answers, read_prompts, write_prompts
-from bench.models.rerank.recorded_answers import find, prompt_hash
-from bench.plan import knowledge_stages as plan
+from bench.models.rerank.endpoint import ATTEMPTS, Endpoint, NoReplyError, find_endpoint
+from bench.models.rerank.qa_files import Questions, load_answers, load_questions, save_questions
+from bench.models.rerank.recorded_answers import find_answers, prompt_hash
+from bench.plan.knowledge_stages import ExternalAnswersConfig, collect_external_answers
+from bench.plan.language_stages import GenerationConfig
 from bench.plan.stage import Stage
 from bench.plan.types import Lists
 from bench.stages import responses
@@ -31,7 +32,7 @@ Answer = Callable[[dict[str, Any], int], tuple[int, bytes, dict[str, str]]]
 
 
 def good(body: dict[str, Any], number: int) -> tuple[int, bytes, dict[str, str]]:
-    """What a well-behaved server says."""
+    """The answer of a well-behaved server."""
     content = {
         "model": f"{body['model']}-2024",
         "choices": [
@@ -90,15 +91,15 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    one = Server()
-    monkeypatch.setenv("BENCH_ENDPOINT", one.url)
+    fake = Server()
+    monkeypatch.setenv("BENCH_ENDPOINT", fake.url)
     monkeypatch.setenv("BENCH_ENDPOINT_KEY", KEY)
     monkeypatch.setenv("BENCH_ENDPOINT_LIMIT", "1000")
     monkeypatch.setenv("BENCH_RESPONSES", str(tmp_path / "answers.jsonl"))
-    hurried = partial(Endpoint, pause=lambda seconds: None)
-    monkeypatch.setattr("bench.models.rerank.endpoint.Endpoint", hurried)
-    yield one
-    one.close()
+    without_pauses = partial(Endpoint, pause=lambda seconds: None)
+    monkeypatch.setattr("bench.models.rerank.endpoint.Endpoint", without_pauses)
+    yield fake
+    fake.close()
 
 
 def client(server: Server, waits: list[float] | None = None, **given: Any) -> Endpoint:
@@ -106,16 +107,16 @@ def client(server: Server, waits: list[float] | None = None, **given: Any) -> En
     return Endpoint(url=server.url, key=KEY, pause=pauses.append, **given)
 
 
-def ask(one: Endpoint) -> Any:
-    return one.ask("Who?", model="gpt-x", decoding={"max_tokens": 7})
+def ask(endpoint: Endpoint) -> Any:
+    return endpoint.ask("Who?", model="gpt-x", decoding={"max_tokens": 7})
 
 
 # --- the client -----------------------------------------------------------------------------------
 
 
-def test_what_is_sent_and_what_comes_back(server: Server) -> None:
+def test_request_and_reply(server: Server) -> None:
     reply = ask(client(server))
-    assert (reply.text, reply.model, reply.finish) == ("likes 1", "gpt-x-2024", "stop")
+    assert (reply.text, reply.model, reply.finish_reason) == ("likes 1", "gpt-x-2024", "stop")
     (body,) = server.seen
     assert body == {
         "model": "gpt-x",
@@ -138,7 +139,9 @@ def test_what_is_sent_and_what_comes_back(server: Server) -> None:
         (0, b"", {}),
     ],
 )
-def test_bad_moods_pass(server: Server, bad: tuple[int, bytes, dict[str, str]]) -> None:
+def test_temporary_failures_are_retried(
+    server: Server, bad: tuple[int, bytes, dict[str, str]]
+) -> None:
     server.answer = lambda body, number: bad if number < 2 else good(body, number)
     waits: list[float] = []
     assert ask(client(server, waits)).text == "likes 1"
@@ -150,7 +153,7 @@ def test_bad_moods_pass(server: Server, bad: tuple[int, bytes, dict[str, str]]) 
     assert len(server.seen) == 3 + ATTEMPTS
 
 
-def test_a_server_says_how_long_to_wait(server: Server) -> None:
+def test_retry_after_is_respected(server: Server) -> None:
     server.answer = lambda body, number: (
         (429, b"", {"Retry-After": "17"}) if number == 0 else good(body, number)
     )
@@ -159,7 +162,7 @@ def test_a_server_says_how_long_to_wait(server: Server) -> None:
     assert waits == [17.0, 1.0]
 
 
-def test_a_server_that_says_nothing_is_left(server: Server) -> None:
+def test_a_server_without_an_answer_times_out(server: Server) -> None:
     release = threading.Event()
 
     def silent(body: dict[str, Any], number: int) -> tuple[int, bytes, dict[str, str]]:
@@ -173,7 +176,7 @@ def test_a_server_that_says_nothing_is_left(server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 400, 401, 403, 404])
-def test_a_refusal_is_final_and_quotes_nothing(server: Server, status: int) -> None:
+def test_a_refusal_is_final_and_does_not_leak_the_key(server: Server, status: int) -> None:
     elsewhere = {"Location": f"{server.url}/elsewhere"}  # who followed would hand the key on
     server.answer = lambda body, number: (status, f"bad key {KEY}".encode(), elsewhere)
     with pytest.raises(BenchError, match=f"status {status}") as caught:
@@ -182,12 +185,12 @@ def test_a_refusal_is_final_and_quotes_nothing(server: Server, status: int) -> N
     assert len(server.seen) == 1
 
 
-def test_only_http_is_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_http_addresses_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_ENDPOINT", "file:///etc/passwd")
-    with pytest.raises(BenchError, match="no http address"):
-        endpoint()
+    with pytest.raises(BenchError, match="not an http address"):
+        find_endpoint()
     monkeypatch.delenv("BENCH_ENDPOINT")
-    assert endpoint() is None
+    assert find_endpoint() is None
 
 
 # --- the file -------------------------------------------------------------------------------------
@@ -214,7 +217,7 @@ def line(**changes: Any) -> str:
 def found_in(folder: Path, *lines: str) -> Any:
     path = folder / "some.jsonl"
     path.write_text("\n".join(lines) + "\n")
-    return find(path, {"u1": PROMPT}, dataset="d", kind="user", model="gpt-x")
+    return find_answers(path, {"u1": PROMPT}, dataset="d", kind="user", model="gpt-x")
 
 
 def test_answers_to_other_questions_are_rejected(tmp_path: Path) -> None:
@@ -230,111 +233,113 @@ def test_answers_to_other_questions_are_rejected(tmp_path: Path) -> None:
         line(text="first"),
         line(text="second"),
     )
-    assert found.lines["u1"].text == "first"
-    assert found.counts == {"foreign_questions": 2, "torn_lines": 1}
-    assert found_in(tmp_path, line(prompt_sha256="0" * 64)).lines == {}
+    assert found.answers["u1"].text == "first"
+    assert found.rejected == {"foreign_questions": 2, "truncated_lines": 1}
+    assert found_in(tmp_path, line(prompt_sha256="0" * 64)).answers == {}
     with pytest.raises(BenchError, match="several models: gpt-x-2024, gpt-x-2025"):
         path = tmp_path / "both.jsonl"
         path.write_text(line() + "\n" + line(id="u2", model="gpt-x-2025") + "\n")
         two = {"u1": PROMPT, "u2": PROMPT}
-        find(path, two, dataset="d", kind="user", model="gpt-x")
+        find_answers(path, two, dataset="d", kind="user", model="gpt-x")
 
 
 # --- the stage ------------------------------------------------------------------------------------
 
 
-def stage_for(world: Path, about: str = "users") -> Stage:
-    return plan.responses(
+def plan_answers() -> Stage:
+    return collect_external_answers(
         Lists(stage=Stage(kind="lists")),
         Stage(kind="questions"),
-        about=about,
+        "users",
         dataset="d",
         writer="gpt-x",
-        max_new_tokens=7,
-        temperature=0.5,
-        top_p=0.9,
+        generation=GenerationConfig(max_new_tokens=7, temperature=0.5, top_p=0.9),
     )
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Path:
+def artifacts(tmp_path: Path) -> Path:
     source = made()
     prepared_lists.write(source, tmp_path)
     prompts = [Prompt(request=f"Who is {name}?") for name in source.user_ids]
-    write_prompts(Asked(places=np.arange(len(prompts)), prompts=tuple(prompts)), tmp_path)
+    questions = Questions(indices=np.arange(len(prompts)), prompts=tuple(prompts))
+    save_questions(questions, tmp_path)
     return tmp_path
 
 
-def ran(world: Path, stage: Stage) -> Job:
-    job = Job(out=world)
-    args = json.loads(json.dumps(stage.args))
-    responses.run(job, **args, lists=world, prompts=world)
+def run_stage(artifacts: Path, stage: Stage) -> Job:
+    job = Job(out=artifacts)
+    config = stage.config
+    assert isinstance(config, ExternalAnswersConfig)
+    responses.run(job, config, {"lists": artifacts, "prompts": artifacts})
     return job
 
 
 def test_an_endpoint_is_asked_once_and_the_file_serves_later(
-    server: Server, world: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, artifacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = ran(world, stage_for(world))
+    job = run_stage(artifacts, plan_answers())
     assert len(server.seen) == job.facts["answered"] == 40
     assert job.facts["models"] == ["gpt-x-2024"]
-    asked = read_prompts(world)
-    assert set(read_answers(world, asked).texts) == {("likes 1",)}
-    assert set(read_answers(world, asked).finished) == {(True,)}
+    questions = load_questions(artifacts)
+    assert set(load_answers(artifacts, questions).texts) == {("likes 1",)}
+    assert set(load_answers(artifacts, questions).finished) == {(True,)}
     assert server.seen[0]["temperature"] == 0.5
-    ran(world, stage_for(world))
+    run_stage(artifacts, plan_answers())
     assert len(server.seen) == 40
     monkeypatch.delenv("BENCH_ENDPOINT")
-    from_file = stage_for(world)
-    assert from_file.args["file"]
-    ran(world, from_file)
-    written = (world / "answers.jsonl").read_text()
+    from_file = plan_answers()
+    assert from_file.args["file_checksum"]
+    run_stage(artifacts, from_file)
+    written = (artifacts / "answers.jsonl").read_text()
     for text in (written, json.dumps(job.facts), json.dumps(from_file.args)):
         assert KEY not in text
         assert server.url not in text
-    (world / "answers.jsonl").write_text(written + "\n")
+    (artifacts / "answers.jsonl").write_text(written + "\n")
     with pytest.raises(BenchError, match="changed during the run"):
-        ran(world, from_file)
+        run_stage(artifacts, from_file)
 
 
-def test_a_row_of_which_too_much_is_missing_is_partial(server: Server, world: Path) -> None:
-    def moody(body: dict[str, Any], number: int) -> tuple[int, bytes, dict[str, str]]:
+def test_incomplete_answers_are_an_error_until_the_next_run(
+    server: Server, artifacts: Path
+) -> None:
+    def fail_twice(body: dict[str, Any], number: int) -> tuple[int, bytes, dict[str, str]]:
         lost = body["messages"][0]["content"] in ("Who is u3?", "Who is u7?")
         return (500, b"", {}) if lost else good(body, number)
 
-    server.answer = moody
+    server.answer = fail_twice
     with pytest.raises(BenchError) as caught:
-        ran(world, stage_for(world))
+        run_stage(artifacts, plan_answers())
     assert caught.value.message.startswith("partial (95.0 %): 38 of 40 questions about users")
     assert "status 500: 2" in caught.value.message
     before = len(server.seen)
     server.answer = good
-    ran(world, stage_for(world))
+    run_stage(artifacts, plan_answers())
     assert len(server.seen) == before + 2
 
 
-def test_an_endpoint_that_is_down_is_soon_left_alone(server: Server, world: Path) -> None:
+def test_an_endpoint_that_is_down_is_given_up(server: Server, artifacts: Path) -> None:
     server.answer = lambda body, number: (503, b"", {})
-    with pytest.raises(BenchError, match=r"partial \(0.0 %\).*not asked any more"):
-        ran(world, stage_for(world))
+    with pytest.raises(BenchError, match=r"partial \(0.0 %\).*not asked"):
+        run_stage(artifacts, plan_answers())
     assert len(server.seen) < 40 * ATTEMPTS
 
 
-def test_nothing_is_sent_beyond_what_is_allowed(
-    server: Server, world: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_more_questions_are_sent_than_allowed(
+    server: Server, artifacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for allowed in ("", "39", "many"):
         monkeypatch.setenv("BENCH_ENDPOINT_LIMIT", allowed)
         with pytest.raises(BenchError, match="40 questions would be sent") as caught:
-            ran(world, stage_for(world))
+            run_stage(artifacts, plan_answers())
         assert "BENCH_ENDPOINT_LIMIT" in caught.value.hint
     assert not server.seen
 
 
-def test_a_file_that_is_missing_is_told_when_the_plan_is_made(
-    world: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_file_is_reported_when_planning(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("BENCH_ENDPOINT", raising=False)
-    monkeypatch.setenv("BENCH_RESPONSES", str(world / "nothing.jsonl"))
+    monkeypatch.setenv("BENCH_RESPONSES", str(artifacts / "nothing.jsonl"))
     with pytest.raises(BenchError, match="not run: BENCH_RESPONSES"):
-        stage_for(world)
+        plan_answers()

@@ -14,7 +14,17 @@ import psutil
 import pytest
 
 COMMAND = [sys.executable, "-m", "bench.cli"]
-RUN = [*COMMAND, "run", "--board", "smoke", "--seeds", "2", "--set", "sasrec.epochs=60", "--json"]
+RUN = [
+    *COMMAND,
+    "run",
+    "--board",
+    "smoke",
+    "--seeds",
+    "2",
+    "--set",
+    "sasrec.num_train_epochs=60",
+    "--json",
+]
 
 
 def start(folder: Path) -> subprocess.Popen[str]:

@@ -27,9 +27,9 @@ from bench.config.toml import check_card
 from bench.data import assets, sources
 from bench.data.sources import SourceError, extract, require_https
 from bench.errors import BenchError
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import load
-from bench.models.lm.weights import fill, weight_files
+from bench.models.lm.weights import fill_tensors, weight_files
 from bench.models.rerank import vectors
 
 ROOT = Path(__file__).parents[1]
@@ -281,7 +281,7 @@ def model(tmp_path: Path) -> Path:
     folder.mkdir()
     sizes = {"layers": 1, "width": 16, "heads": 2, "intermediate": 16, "vocabulary": 300}
     nouns, titles = ("item", "items"), ("Red", "Green")
-    build(folder, titles=titles, nouns=nouns, architecture=sizes, context=64, seed=0)
+    build_model(folder, titles=titles, nouns=nouns, architecture=sizes, context=64, seed=0)
     load(folder, tuning={"kind": "full"}, dtype="float32")
     return folder
 
@@ -301,7 +301,7 @@ def test_a_pickle_is_no_weights(model: Path, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "evil.pt", model / "model.safetensors")
     assert "cannot be loaded" in refused(model)
     with pytest.raises(BenchError, match="cannot be read"):
-        fill({"w": torch.zeros(1)}, weight_files(model))
+        fill_tensors({"w": torch.zeros(1)}, weight_files(model))
     assert not proof.exists()
     torch.load(tmp_path / "evil.pt", weights_only=False)
     assert proof.exists(), "the pickle would have done it"
@@ -324,7 +324,7 @@ def test_truncated_safetensors_are_a_sentence(tmp_path: Path, cut: int) -> None:
     save_file({"w": torch.ones(64)}, path)
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(BenchError, match="cannot be read") as caught:
-        fill({"w": torch.zeros(64)}, [path])
+        fill_tensors({"w": torch.zeros(64)}, [path])
     assert caught.value.hint
 
 

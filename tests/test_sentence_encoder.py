@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from tiny_encoder import MAX_LENGTH, WIDTH, WORDS, tiny_bert, write_encoder
 
 from bench.config.plugins import card_paths, encoder_card
 from bench.data.encoders import encoder_checksums
 from bench.errors import BenchError
 from bench.hashing import checksum
-from bench.models.lm.encode.onnx import bert_weights
-from bench.models.lm.encode.sentence_encoder import Encoder, load_encoder, mean_over_tokens
+from bench.models.lm.encode.sentence_encoder import (
+    Encoder,
+    load_encoder,
+    mean_over_tokens,
+    read_onnx_weights,
+)
 
 TEXTS = [
     "the red house", "a tree", "", "the river and the sea", "green", "a tree",
@@ -52,14 +57,14 @@ def by_hand(text: str) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("batch", [1, 3, 256])
 def test_the_mean_over_tokens_by_hand(tiny: Encoder, batch: int) -> None:
-    vectors = tiny.encode(TEXTS, batch=batch)
+    vectors = tiny.encode(TEXTS, batch_size=batch)
     assert (vectors.dtype, vectors.shape) == (np.float32, (len(TEXTS), WIDTH))
     assert vectors == pytest.approx(np.stack([by_hand(text) for text in TEXTS]), abs=1e-5)
     assert np.ptp(np.linalg.norm(vectors, axis=1)) > 0.1, "the vectors were normalized"
 
 
 def test_equal_texts_have_equal_vectors(tiny: Encoder) -> None:
-    vectors = tiny.encode(TEXTS, batch=2)
+    vectors = tiny.encode(TEXTS, batch_size=2)
     assert vectors[1].tolist() == vectors[5].tolist()
     assert vectors[0].tolist() == vectors[7].tolist()
     assert vectors[0].tolist() != vectors[1].tolist()
@@ -130,35 +135,22 @@ def test_wrong_cards_and_files(root: Path) -> None:
 # --- ONNX ---------------------------------------------------------------------------------------
 
 
-def varint(value: int) -> bytes:
-    return bytes([value & 0x7F | 0x80]) + varint(value >> 7) if value > 0x7F else bytes([value])
-
-
-def field(number: int, value: bytes | str | int) -> bytes:
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    content = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
 def onnx_export(state: dict[str, torch.Tensor]) -> bytes:
     """Write weights as torch's exporter does: matrices transposed, with a number for a name."""
-    graph = b""
+    tensors, nodes = [], []
     for number, (name, value) in enumerate(state.items()):
-        matrix = name.endswith("weight") and value.ndim == 2 and "embeddings" not in name
-        label = f"onnx::MatMul_{number}" if matrix else f"model.0.auto_model.{name}"
-        values = (value.T if matrix else value).contiguous().numpy()
-        dims = b"".join(field(1, size) for size in values.shape)
-        graph += field(5, dims + field(2, 1) + field(8, label) + field(9, values.tobytes()))
-        if matrix:
+        is_matrix = name.endswith("weight") and value.ndim == 2 and "embeddings" not in name
+        label = f"onnx::MatMul_{number}" if is_matrix else f"model.0.auto_model.{name}"
+        tensors.append(numpy_helper.from_array((value.T if is_matrix else value).numpy(), label))
+        if is_matrix:
             bias = f"model.0.auto_model.{name.removesuffix('weight')}bias"
             product, output = f"product {number}", f"output {number}"
-            multiply = field(1, "states") + field(1, label) + field(2, product)
-            add = field(1, bias) + field(1, product) + field(2, output)
-            graph += field(1, multiply + field(4, "MatMul")) + field(1, add + field(4, "Add"))
-    # A constant and a fixed-width field, which are not the model's.
-    graph += field(5, field(1, 1) + field(2, 7) + field(8, "shape") + field(9, bytes(8)))
-    return field(1, 8) + bytes([2 << 3 | 5]) + bytes(4) + field(7, graph)
+            nodes.append(helper.make_node("MatMul", ["states", label], [product]))
+            nodes.append(helper.make_node("Add", [bias, product], [output]))
+    # A constant of the computation, which is no weight.
+    tensors.append(numpy_helper.from_array(np.array([7]), "shape"))
+    model = helper.make_model(helper.make_graph(nodes, "bert", [], [], tensors))
+    return bytes(model.SerializeToString())
 
 
 def test_weights_out_of_an_onnx_export(root: Path) -> None:
@@ -169,7 +161,7 @@ def test_weights_out_of_an_onnx_export(root: Path) -> None:
     }
     path = root / "tiny.onnx"
     path.write_bytes(onnx_export(state))
-    found = bert_weights(path)
+    found = read_onnx_weights(path)
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], value) for name, value in state.items())
     write_encoder(root)
@@ -187,8 +179,8 @@ def test_a_damaged_onnx_export(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "x.onnx"
     whole = onnx_export({"embeddings.x.weight": torch.ones(30)})
     path.write_bytes(whole[:-cut])
-    with pytest.raises(BenchError, match="is cut off or is no ONNX export"):
-        bert_weights(path)
+    with pytest.raises(BenchError, match="is damaged or no ONNX export"):
+        read_onnx_weights(path)
 
 
 # --- the real ones ------------------------------------------------------------------------------

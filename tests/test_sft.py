@@ -23,7 +23,7 @@ from bench.data.reweighting import compute_row_weights, weight_by_category
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.tokenization import encode_prompts, encode_responses
-from bench.models.lm.train.collate import Collator, Texts, checked_weights
+from bench.models.lm.train.collate import SFTCollator, SFTSamples, check_weights
 from bench.models.lm.train.information_gain import token_groups
 from bench.models.lm.train.loss_by_group import GAIN, NO_GAIN
 from bench.models.lm.train.sft_trainer import mean_loss
@@ -154,18 +154,12 @@ def test_a_step_without_any_weight_teaches_nothing() -> None:
     assert loss([[1.0, 2.0]], [[0.0, 0.0]]) == 0
 
 
-def test_an_unknown_mean_is_refused() -> None:
-    with pytest.raises(BenchError, match="row") as error:
-        loss([[1.0]], [[1.0]], "row")
-    assert "rows" in error.value.hint
-
-
 # --- logits of the supervised tokens only -------------------------------------------------------
 
 
-def batch(prompts_too: bool = False) -> dict[str, torch.Tensor]:
-    texts = Texts(prompts=[[5, 6, 7], [8]], responses=[[9, 10], [11, 12, 13, 14]])
-    return Collator(padding=0)(texts.examples(prompts_too=prompts_too))
+def batch(supervise_prompts: bool = False) -> dict[str, torch.Tensor]:
+    samples = SFTSamples(prompts=[[5, 6, 7], [8]], responses=[[9, 10], [11, 12, 13, 14]])
+    return SFTCollator(padding=0)(samples.to_examples(supervise_prompts=supervise_prompts))
 
 
 def test_a_collated_batch() -> None:
@@ -177,32 +171,31 @@ def test_a_collated_batch() -> None:
 
 
 def test_padding_is_on_the_right_and_never_supervised() -> None:
-    texts = Texts(
+    samples = SFTSamples(
         prompts=[[5, 6], [8, 7, 6]],
         responses=[[9], [11, 12]],
         weights=[np.array([0.5]), np.array([2.0, 4.0])],
         bare_prompts=[[5], [5]],
     )
-    given_ = Collator(padding=3)(texts.examples())
+    given_ = SFTCollator(padding=3)(samples.to_examples())
     assert given_["input_ids"].tolist() == [[5, 6, 9, 3, 3], [8, 7, 6, 11, 12]]
     assert given_["labels"].tolist() == [[-100, -100, 9, -100, -100], [-100] * 3 + [11, 12]]
     assert given_["weights"].tolist() == [[0, 0, 0.5, 0, 0], [0, 0, 0, 2, 4]]
     assert given_["bare_ids"].tolist() == [[5, 9, 3], [5, 11, 12]]
     assert given_["bare_labels"].tolist() == [[-100, 9, -100], [-100, 11, 12]]
     assert given_["lengths"].tolist() == [3, 5]
-    assert set(texts.plain().examples()[0]) == {"input_ids", "labels", "weights"}
 
 
-def test_prompts_too() -> None:
-    texts = Texts(prompts=[[5, 6]], responses=[[9, 10]], weights=[np.array([1.0, 3.0])])
-    (example,) = texts.examples(prompts_too=True)
+def test_supervise_prompts() -> None:
+    samples = SFTSamples(prompts=[[5, 6]], responses=[[9, 10]], weights=[np.array([1.0, 3.0])])
+    (example,) = samples.to_examples(supervise_prompts=True)
     assert example["labels"] == [-100, 6, 9, 10]
     assert example["weights"] == [2, 2, 1, 3]
 
 
-@pytest.mark.parametrize("prompts_too", [False, True])
-def test_logits_are_those_of_the_whole_model(prompts_too: bool) -> None:
-    model, given_ = tiny_llama(), batch(prompts_too)
+@pytest.mark.parametrize("supervise_prompts", [False, True])
+def test_logits_are_those_of_the_whole_model(supervise_prompts: bool) -> None:
+    model, given_ = tiny_llama(), batch(supervise_prompts)
     logits_NV, targets_N = token_logits(model, given_["input_ids"], given_["labels"])
     whole = model(input_ids=given_["input_ids"], labels=given_["labels"])
     chosen = given_["labels"][:, 1:] != -100
@@ -217,11 +210,11 @@ def test_logits_are_those_of_the_whole_model(prompts_too: bool) -> None:
 
 def test_padding_changes_no_loss() -> None:
     model = tiny_llama()
-    texts = Texts(prompts=[[5, 6, 7, 8, 9], [8]], responses=[[9, 10], [11]])
-    rows = texts.examples()
-    together = mean_loss(model, rows, Collator(padding=0), 2)
-    assert mean_loss(model, rows, Collator(padding=77), 2) == together
-    assert mean_loss(model, rows, Collator(padding=0), 1) == pytest.approx(together, abs=1e-6)
+    samples = SFTSamples(prompts=[[5, 6, 7, 8, 9], [8]], responses=[[9, 10], [11]])
+    rows = samples.to_examples()
+    together = mean_loss(model, rows, SFTCollator(padding=0), 2)
+    assert mean_loss(model, rows, SFTCollator(padding=77), 2) == together
+    assert mean_loss(model, rows, SFTCollator(padding=0), 1) == pytest.approx(together, abs=1e-6)
 
 
 # --- RW's weights -------------------------------------------------------------------------------
@@ -288,9 +281,9 @@ def test_positions_as_a_function() -> None:
 )
 def test_unusable_weights_are_refused(wrong: list[list[float]]) -> None:
     responses = [[1, 2], [3]]
-    assert len(checked_weights([[1, 0], [2]], responses, "mine:weigh")) == 2
+    assert len(check_weights([[1, 0], [2]], responses, "mine:weigh")) == 2
     with pytest.raises(BenchError, match="mine:weigh"):
-        checked_weights(wrong, responses, "mine:weigh")
+        check_weights(wrong, responses, "mine:weigh")
 
 
 # --- the stage ----------------------------------------------------------------------------------
@@ -354,7 +347,7 @@ def greedy(world: Path, out: Path, sample: int) -> list[int]:
     source = prepared.shared(world / "data")
     windows = source.windows(np.array([sample]))
     titles = [[source.catalog.titles[i] for i in windows.histories[0] if i >= 0]]
-    (ids,) = encode_prompts(model.tokenizer, titles, nouns=NOUNS, room=150)
+    ((ids,), _) = encode_prompts(model.tokenizer, titles, nouns=NOUNS, max_length=150)
     written = model.model.generate(
         input_ids=torch.tensor([ids]), do_sample=False, max_new_tokens=12, pad_token_id=0
     )
@@ -461,12 +454,9 @@ def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
     )
     source = prepared.shared(world / "data")
     windows = source.windows(np.arange(12, 16))
-    encoder = sft.Encoder(
-        tokenizer=model.tokenizer, catalog=source.catalog, config=SFTConfig(nouns=NOUNS)
-    )
-    prompts, _ = encoder.prompts(windows, 140)
-    rows = Texts(prompts=prompts, responses=encoder.responses(windows)).examples()
-    again = mean_loss(model.model, rows, Collator(padding=0), 4)
+    config = SFTConfig(nouns=NOUNS)
+    samples, _ = sft._encode(model.tokenizer, source.catalog, config, windows)
+    again = mean_loss(model.model, samples.to_examples(), SFTCollator(padding=0), 4)
     assert again == pytest.approx(min(by_epoch), abs=1e-5)
 
 

@@ -102,15 +102,15 @@ def test_a_layout_in_full() -> None:
     assert found.tokens.tolist() == [[5, 6, 7, 8, 9], [4, 3, 2, 2, 2]]
     assert found.positions.tolist() == [[0, 1, 2, 3, 2], [0, 1, 0, 0, 0]]
     assert found.segments.tolist() == [[0, 0, 1, 1, 2], [0, 1, -1, -1, -1]]
-    assert found.places.tolist() == [1, 2, 1, 5]
+    assert found.predictors.tolist() == [1, 2, 1, 5]
     assert found.targets.tolist() == [7, 8, 9, 3]
     assert found.present.tolist() == [[True, True], [True, False], [True, False]]
-    assert found.slots.tolist() == [[0, 1], [2, 0]]
+    assert found.distinct.tolist() == [[0, 1], [2, 0]]
     assert found.mask.tolist() == [[True, True], [True, False]]
     apart = lay_out([Row([5, 6], [[7, 8], [9]]), Row([4], [[3]])], shared=False, pad=2)
     assert apart.tokens.tolist() == [[5, 6, 7, 8], [5, 6, 9, 2], [4, 3, 2, 2]]
-    assert apart.places.tolist() == [1, 2, 5, 8]
-    for name in ("targets", "present", "slots", "mask"):
+    assert apart.predictors.tolist() == [1, 2, 5, 8]
+    for name in ("targets", "present", "distinct", "mask"):
         assert torch.equal(getattr(apart, name), getattr(found, name))
 
 

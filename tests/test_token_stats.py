@@ -52,13 +52,13 @@ def small() -> Prepared:
 def test_tokens_counted_by_hand(small: Prepared) -> None:
     found = count_tokens(small, Characters())
     # In quotes and with an end: 9 + 3, 3 + 3, 3 + 3, 7 + 3.
-    assert found.title_tokens["min"] == 6
-    assert found.title_tokens["max"] == 12
-    assert found.title_tokens["mean"] == (12 + 6 + 6 + 10) / 4
+    assert found["title_tokens"]["min"] == 6
+    assert found["title_tokens"]["max"] == 12
+    assert found["title_tokens"]["mean"] == (12 + 6 + 6 + 10) / 4
     # Trained are "Ada" and "Add": quote, A, d, then one of two, quote, end.
-    assert found.target_tokens == 12
-    assert found.zero_gain_tokens == 10
-    assert found.zero_gain_share == 10 / 12
+    assert found["target_tokens"] == 12
+    assert found["zero_gain_tokens"] == 10
+    assert found["zero_gain_share"] == 10 / 12
 
 
 def test_titles_of_items_that_nobody_trains_on_part_no_ways(small: Prepared) -> None:
@@ -66,12 +66,12 @@ def test_titles_of_items_that_nobody_trains_on_part_no_ways(small: Prepared) -> 
     longer = replace(small, items=np.array([0, 1, 3, 1], dtype=np.int32))
     found = count_tokens(longer, Characters())
     # "Ada" and "Adverse": 6 + 10 tokens, of which one each has an alternative.
-    assert (found.target_tokens, found.zero_gain_tokens) == (16, 14)
+    assert (found["target_tokens"], found["zero_gain_tokens"]) == (16, 14)
 
 
 def test_a_target_of_two_rows_counts_twice(small: Prepared) -> None:
     found = count_tokens(replace(small, boundaries=(3, 3)), Characters())
-    assert (found.target_tokens, found.zero_gain_tokens) == (18, 15)
+    assert (found["target_tokens"], found["zero_gain_tokens"]) == (18, 15)
 
 
 def test_without_training_rows_there_is_nothing_to_count(small: Prepared) -> None:

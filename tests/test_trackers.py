@@ -18,7 +18,8 @@ from transformers import Trainer, TrainingArguments
 from transformers.integrations import integration_utils
 
 from bench.errors import BenchError
-from bench.models.lm.train.common import Recipe, train, training_arguments
+from bench.models.lm.train.trainer_setup import training_arguments
+from bench.plan.language_stages import TrainingConfig
 from bench.results.schema import write_result
 from bench.results.trackers import live_curves, mlflow, tensorboard, wandb
 from bench.results.trackers.entry import make_entry, spell_names
@@ -200,10 +201,10 @@ class Squares(torch.nn.Module):
 
 def train_one_step(folder: Path) -> None:
     """Train with the arguments of this project's trainers."""
-    recipe = Recipe(epochs=1, learning_rate=0.1, batch=1, warmup=0, seed=0)
-    settings = training_arguments(recipe, num_rows=1, divisor=1, folder=folder)
+    config = TrainingConfig(num_train_epochs=1, learning_rate=0.1, batch_size=1, warmup_steps=0)
+    settings = training_arguments(config, num_samples=1, divisor=1, folder=str(folder))
     rows: list[dict[str, float]] = [{"x": 1.0}]
-    train(Trainer(Squares(), TrainingArguments(**settings), train_dataset=rows))
+    Trainer(Squares(), TrainingArguments(**settings), train_dataset=rows).train()
 
 
 def test_live_curves_are_written_and_the_environment_is_restored(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Shared pieces of the trainers: steps and rates, micro-batches, seclusion, divergence."""
+"""Training of language models: steps and rates, micro-batches, isolation, divergence."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,26 +19,29 @@ from transformers import LlamaForCausalLM, TrainingArguments
 
 from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.models.lm.train.collate import Texts
-from bench.models.lm.train.common import (
+from bench.models.lm.train import trainer_setup
+from bench.models.lm.train.collate import SFTSamples
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.models.lm.train.trainer_setup import (
     isolated,
     micro_batch_size,
     num_steps,
-    on_one_device,
     training_arguments,
     unpatched,
+    use_one_device,
 )
-from bench.models.lm.train.sft_trainer import fine_tune
 from bench.plan.language_stages import SFTConfig
 
 VOCABULARY = 40
 
 
-CONFIG = SFTConfig(num_train_epochs=2, learning_rate=0.01, batch_size=8, warmup_steps=0, seed=3)
+def sft_config(**changes: Any) -> SFTConfig:
+    settings = {"num_train_epochs": 2, "learning_rate": 0.01, "warmup_steps": 0, "seed": 3}
+    return SFTConfig(**{**settings, "batch_size": 8, **changes})
 
 
-def texts(num: int = 22, *, weighted: bool = False) -> Texts:
-    """Prompts of 3 to 9 tokens and responses of 1 to 4, different weights if asked for."""
+def make_samples(num: int = 22, *, weighted: bool = False) -> SFTSamples:
+    """Prompts of 3 to 9 tokens and responses of 1 to 4, with different weights on request."""
     numbers = np.random.default_rng(0)
 
     def ids(least: int, most: int) -> list[list[int]]:
@@ -46,28 +50,18 @@ def texts(num: int = 22, *, weighted: bool = False) -> Texts:
 
     prompts, responses = ids(3, 9), ids(1, 4)
     weights = [numbers.random(len(response)) for response in responses] if weighted else None
-    return Texts(prompts=prompts, responses=responses, weights=weights)
+    return SFTSamples(prompts=prompts, responses=responses, weights=weights)
 
 
 def tuned(
-    folder: Path,
-    rows: Texts,
+    samples: SFTSamples,
     config: SFTConfig,
     *,
     divisor: int = 1,
     model: LlamaForCausalLM | None = None,
 ) -> tuple[LlamaForCausalLM, dict[str, Plain]]:
     model = model or tiny_llama(VOCABULARY)
-    with isolated(config.seed, 1):
-        facts = fine_tune(
-            model,
-            tiny_tokenizer(),
-            rows,
-            config,
-            folder=folder,
-            divisor=divisor,
-        )
-    return model, facts
+    return model, fine_tune(model, tiny_tokenizer(), samples, config, divisor=divisor)
 
 
 def difference(first: torch.nn.Module, second: torch.nn.Module) -> float:
@@ -85,6 +79,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def arguments(config: SFTConfig, *, num_samples: int = 9, divisor: int = 1) -> dict[str, Any]:
+    return training_arguments(config, num_samples=num_samples, divisor=divisor, folder=".")
+
+
 # --- steps --------------------------------------------------------------------------------------
 
 
@@ -93,57 +91,61 @@ def one_thread() -> Iterator[None]:
 )
 @pytest.mark.parametrize("divisor", [1, 4])
 def test_every_epoch_takes_its_rest(
-    tmp_path: Path, rows: int, batch: int, epochs: int, steps: int, divisor: int
+    rows: int, batch: int, epochs: int, steps: int, divisor: int
 ) -> None:
-    config = replace(CONFIG, batch_size=batch, num_train_epochs=epochs)
+    config = sft_config(batch_size=batch, num_train_epochs=epochs)
     assert num_steps(config, rows) == steps
-    _, facts = tuned(tmp_path, texts(rows), config, divisor=divisor)
+    _, facts = tuned(make_samples(rows), config, divisor=divisor)
     assert facts["steps"] == steps == len(facts["loss_by_step"])
 
 
 def test_the_papers_steps() -> None:
-    def steps(config: SFTConfig, num_rows: int) -> tuple[int, int]:
-        arguments = training_arguments(config, num_rows=num_rows, divisor=1, folder=Path("."))
-        return num_steps(config, num_rows), arguments["warmup_steps"]
-
-    assert steps(SFTConfig(), 4096) == (1024, 20)
-    assert steps(SFTConfig(num_train_epochs=1), 2048) == (128, 12)
+    base = sft_config(batch_size=16, num_train_epochs=4, warmup_steps=20)
+    one_round = replace(base, num_train_epochs=1)
+    assert (num_steps(base, 4096), num_steps(one_round, 2048)) == (1024, 128)
+    assert arguments(base, num_samples=4096)["warmup_steps"] == 20
+    assert arguments(one_round, num_samples=2048)["warmup_steps"] == 12
 
 
 @given(st.integers(1, 300), st.sampled_from([2**power for power in range(10)]))
 def test_micro_batches_fill_the_batch_exactly(batch: int, divisor: int) -> None:
-    config = replace(CONFIG, batch_size=batch)
+    config = sft_config(batch_size=batch)
     size = micro_batch_size(config, divisor)
     assert batch % size == 0
     assert 1 <= size <= math.ceil(batch / divisor)
-    given_ = training_arguments(config, num_rows=9, divisor=divisor, folder=Path("."))
-    assert given_["per_device_train_batch_size"] * given_["gradient_accumulation_steps"] == batch
+    settings = arguments(config, divisor=divisor)
+    assert (
+        settings["per_device_train_batch_size"] * settings["gradient_accumulation_steps"] == batch
+    )
     if divisor == 1:
         assert size == batch
 
 
-def test_the_rate_rises_and_falls_linearly(tmp_path: Path) -> None:
-    config = replace(CONFIG, batch_size=1, warmup_steps=50, learning_rate=0.001)
-    rates: list[float] = []
-    from bench.models.lm.train import sft_trainer
+def logged_rates(monkeypatch: pytest.MonkeyPatch, config: SFTConfig) -> list[float]:
+    logs: list[trainer_setup.StepLog] = []
 
-    class Log(sft_trainer.StepLog):
-        def on_log(self, *args, **given):
-            super().on_log(*args, **given)
-            rates[:] = [step["learning_rate"] for step in self.steps]
+    class Log(trainer_setup.StepLog):
+        def __init__(self) -> None:
+            super().__init__()
+            logs.append(self)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sft_trainer, "StepLog", Log)
-        tuned(tmp_path, texts(20), config)
+    monkeypatch.setattr(trainer_setup, "StepLog", Log)
+    tuned(make_samples(20), config)
+    return [step["learning_rate"] for step in logs[0].steps]
+
+
+def test_the_rate_rises_and_falls_linearly(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = sft_config(batch_size=1, warmup_steps=50, learning_rate=0.001)
+    rates = logged_rates(monkeypatch, config)
     rising = [0.001 * step / 4 for step in range(4)]
     falling = [0.001 * (40 - step) / 36 for step in range(4, 40)]
     np.testing.assert_allclose(rates, rising + falling, rtol=1e-9)
 
 
-def test_training_is_adamw_by_hand(tmp_path: Path) -> None:
+def test_training_is_adamw_by_hand() -> None:
     """One batch holds all rows, so that the order is no matter; losses are transformers' own."""
-    rows, config = texts(6), replace(CONFIG, batch_size=6, num_train_epochs=4)
-    model, facts = tuned(tmp_path, rows, config)
+    rows, config = make_samples(6), sft_config(batch_size=6, num_train_epochs=4)
+    model, facts = tuned(rows, config)
 
     by_hand = tiny_llama(VOCABULARY)
     optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.01, weight_decay=0.0)
@@ -173,23 +175,23 @@ def test_training_is_adamw_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mean_over", ["tokens", "rows", "micro-batch"])
 @pytest.mark.parametrize("divisor", [2, 16])
-def test_micro_batches_are_the_batch(tmp_path: Path, mean_over: str, divisor: int) -> None:
-    rows = texts(38, weighted=True)
-    config = replace(CONFIG, batch_size=16, mean_over=mean_over)
-    whole, expected = tuned(tmp_path, rows, config)
-    parted, facts = tuned(tmp_path, rows, config, divisor=divisor)
+def test_micro_batches_are_the_batch(mean_over: str, divisor: int) -> None:
+    samples = make_samples(38, weighted=True)
+    config = sft_config(batch_size=16, mean_over=mean_over)
+    whole, expected = tuned(samples, config)
+    parted, facts = tuned(samples, config, divisor=divisor)
     assert facts["micro_batch"] == 16 // divisor
     np.testing.assert_allclose(facts["loss_by_step"], expected["loss_by_step"], atol=5e-6)
     assert difference(whole, tiny_llama(VOCABULARY)) > 1e-2
     assert difference(whole, parted) < 1e-4
 
 
-# --- seclusion ----------------------------------------------------------------------------------
+# --- isolation ----------------------------------------------------------------------------------
 
 
-def test_a_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+def test_a_seed_gives_the_same_bits_and_another_seed_others() -> None:
     (first, facts), (second, again), (other, _) = (
-        tuned(tmp_path, texts(), replace(CONFIG, seed=seed)) for seed in (3, 3, 4)
+        tuned(make_samples(), sft_config(seed=seed)) for seed in (3, 3, 4)
     )
     assert facts == again
     assert difference(first, second) == 0
@@ -200,9 +202,9 @@ def random_states() -> list[object]:
     return [random.getstate(), *np.random.get_state()[1].tolist(), *torch.get_rng_state().tolist()]
 
 
-def test_the_callers_random_numbers_and_threads_are_left_alone(tmp_path: Path) -> None:
+def test_the_callers_random_numbers_and_threads_are_left_alone() -> None:
     before, threads = random_states(), torch.get_num_threads()
-    tuned(tmp_path, texts(), CONFIG)
+    tuned(make_samples(), sft_config())
     with pytest.raises(ZeroDivisionError), isolated(0, threads + 1):
         assert torch.get_num_threads() == threads + 1
         assert random_states() != before
@@ -211,11 +213,11 @@ def test_the_callers_random_numbers_and_threads_are_left_alone(tmp_path: Path) -
     assert torch.get_num_threads() == threads
 
 
-def test_what_a_trainer_hangs_on_the_model_comes_off(tmp_path: Path) -> None:
+def test_what_a_trainer_sets_on_the_model_is_restored() -> None:
     model = tiny_llama(VOCABULARY)
     model.generation_config.eos_token_id = 39
     forward, config = model.forward, model.config.to_dict()
-    tuned(tmp_path, texts(), CONFIG, model=model)
+    tuned(make_samples(), sft_config(), model=model)
     assert model.forward == forward
     assert model.config.to_dict() == config
     assert model.generation_config.eos_token_id == 39
@@ -236,17 +238,19 @@ def test_unpatched_keeps_the_weights() -> None:
     assert model.lm_head.weight.detach().min() == 1
 
 
-def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path) -> None:
-    settings = training_arguments(CONFIG, num_rows=9, divisor=2, folder=tmp_path)
-    arguments = TrainingArguments(**settings)
-    assert arguments.n_gpu <= torch.cuda.device_count()
-    arguments._n_gpu = 4
-    assert arguments.train_batch_size == 16
-    assert on_one_device(arguments).train_batch_size == 4
+def test_several_gpus_do_not_multiply_the_batch() -> None:
+    several = TrainingArguments(**arguments(sft_config(), divisor=2))
+    assert several.n_gpu <= torch.cuda.device_count()
+    several._n_gpu = 4
+    assert several.train_batch_size == 16
+    assert use_one_device(several).train_batch_size == 4
 
 
-def test_training_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    tuned(tmp_path, texts(), CONFIG)
+def test_training_prints_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tuned(make_samples(), sft_config())
     assert capfd.readouterr().out == ""
     assert not list(tmp_path.iterdir())
 
@@ -254,12 +258,34 @@ def test_training_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 # --- mistakes -----------------------------------------------------------------------------------
 
 
-def test_a_loss_out_of_bounds_names_its_step(tmp_path: Path) -> None:
+def test_a_diverged_loss_names_its_step() -> None:
     with pytest.raises(
         BenchError, match=r"In step [23] the (loss|gradient's norm) is (nan|inf)"
     ) as e:
-        tuned(tmp_path, texts(), replace(CONFIG, learning_rate=1e30))
+        tuned(make_samples(), sft_config(learning_rate=1e30))
     assert "Lower the learning rate" in e.value.hint
+
+
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ({"weight_decya": 0.1}, "no field of TrainingArguments named 'weight_decya'"),
+        ({"learning_rate": 0.1}, "learning_rate .* set by the benchmark"),
+        ({"output_dir": "x"}, "output_dir .* set by the benchmark"),
+        ({"push_to_hub": True}, "push_to_hub .* set by the benchmark"),
+    ],
+)
+def test_fields_of_training_arguments_are_checked(trainer: dict[str, Any], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        tuned(make_samples(), sft_config(trainer=trainer))
+
+
+def test_fields_of_training_arguments_are_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = logged_rates(monkeypatch, sft_config(trainer={"lr_scheduler_type": "constant"}))
+    assert rates == [0.01] * 6
+    decayed, _ = tuned(make_samples(), sft_config(trainer={"weight_decay": 0.5}))
+    plain, _ = tuned(make_samples(), sft_config())
+    assert difference(decayed, plain) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -275,7 +301,7 @@ def test_a_loss_out_of_bounds_names_its_step(tmp_path: Path) -> None:
 )
 def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(BenchError):
-        replace(CONFIG, **wrong)
+        sft_config(**wrong)
 
 
 def test_no_thread_is_refused() -> None:

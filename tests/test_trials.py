@@ -30,14 +30,16 @@ def plan(one: Board, *settings: str, rows: Rows | None = None) -> list[Trial]:
 
 
 def test_a_later_source_wins_over_an_earlier_one() -> None:
-    layers = [("budget", {"sasrec": {"epochs": 3, "hidden": 32, "batch": 64}})]
-    row = BoardRow(method="sasrec", settings={"hidden": 16, "batch": 32, "as_published": True})
-    resolved = resolve_settings(row, layers=layers, overrides={"batch": 8})
+    layers = [("budget", {"sasrec": {"num_train_epochs": 3, "hidden_size": 32, "batch_size": 64}})]
+    row = BoardRow(
+        method="sasrec", settings={"hidden_size": 16, "batch_size": 32, "as_published": True}
+    )
+    resolved = resolve_settings(row, layers=layers, overrides={"batch_size": 8})
     assert resolved["patience"] == 20  # the method's default
     assert resolved["learning_rate"] == 4e-3  # as published
-    assert resolved["epochs"] == 3  # the budget
-    assert resolved["hidden"] == 16  # the board's row
-    assert resolved["batch"] == 8  # --set
+    assert resolved["num_train_epochs"] == 3  # the budget
+    assert resolved["hidden_size"] == 16  # the board's row
+    assert resolved["batch_size"] == 8  # --set
 
 
 def test_as_published_can_be_set_and_is_refused_where_it_means_nothing() -> None:
@@ -50,16 +52,16 @@ def test_as_published_can_be_set_and_is_refused_where_it_means_nothing() -> None
 
 def test_an_unknown_setting_of_a_row_is_refused() -> None:
     with pytest.raises(BenchError) as error:
-        plan(board(BoardRow(method="sasrec", settings={"hiden": 3})))
-    assert error.value.hint == "Did you mean hidden?"
+        plan(board(BoardRow(method="sasrec", settings={"hiden_size": 3})))
+    assert error.value.hint == "Did you mean hidden_size?"
 
 
 def test_set_without_a_method_needs_a_run_of_one_method() -> None:
     both = board(BoardRow(method="sasrec"), BoardRow(method="popularity"))
     with pytest.raises(BenchError, match="does not say which method"):
-        plan(both, "hidden=3")
-    assert plan(both, "sasrec.hidden=3")[0].settings["hidden"] == 3
-    assert plan(board(BoardRow(method="sasrec")), "hidden=3")[0].settings["hidden"] == 3
+        plan(both, "hidden_size=3")
+    assert plan(both, "sasrec.hidden_size=3")[0].settings["hidden_size"] == 3
+    assert plan(board(BoardRow(method="sasrec")), "hidden_size=3")[0].settings["hidden_size"] == 3
 
 
 def test_settings_of_configs_are_set_by_path() -> None:
@@ -90,7 +92,7 @@ def test_a_value_out_of_range_is_refused_before_anything_runs() -> None:
 
 def test_set_for_a_method_that_is_not_in_the_run_is_refused() -> None:
     with pytest.raises(BenchError, match="no method in this run named 'sasrek'"):
-        overrides_for("sasrec", [parse_override("sasrek.hidden=3")], ["sasrec"])
+        overrides_for("sasrec", [parse_override("sasrek.hidden_size=3")], ["sasrec"])
 
 
 def test_rows_go_over_the_budgets_one_by_one() -> None:
@@ -102,7 +104,7 @@ def test_settings_rows_and_data_seed_tell_trials_apart() -> None:
     row = BoardRow(method="sasrec")
     ids = {
         plan(board(row))[0].id,
-        plan(board(row), "hidden=3")[0].id,
+        plan(board(row), "hidden_size=3")[0].id,
         plan(board(row), rows=Rows(test=7))[0].id,
         plan(board(row, data_seed=1))[0].id,
     }

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from bench.data.prompts import response
 from bench.errors import BenchError
-from bench.models.lm.decode.trie import NOWHERE, ROOT, Trie, build_trie
+from bench.models.lm.decode.trie import NO_NODE, ROOT, Trie, build_trie
 from bench.models.lm.tokenization import encode_prompts, encode_responses
 
 A, B, C, D, E, F, END = range(7)
@@ -48,7 +48,7 @@ def test_nodes_are_the_prefixes_each_once(titles: list[list[int]]) -> None:
 @given(responses)
 def test_children_are_sorted_and_complete(titles: list[list[int]]) -> None:
     trie = build_trie(titles)
-    beams, children = trie.candidates(torch.arange(trie.num_nodes))
+    beams, children = trie.children(torch.arange(trie.num_nodes))
     assert torch.equal(trie.parents[children], beams)
     assert children.tolist() == list(range(1, trie.num_nodes))
     for node in range(trie.num_nodes):
@@ -73,7 +73,7 @@ def test_leaves_are_sorted_titles_with_all_their_items(titles: list[list[int]]) 
             assert trie.deepest[node] == max(len(distinct[leaf]) for leaf in under)
             first = min(titles.index(list(distinct[leaf])) for leaf in under)
             assert trie.first_item[node] == first
-        ended = distinct.index(prefix) if prefix in distinct else NOWHERE
+        ended = distinct.index(prefix) if prefix in distinct else NO_NODE
         assert trie.ends[node] == ended
 
 
@@ -85,8 +85,8 @@ def test_following_stops_where_a_dictionary_would(
     numbers = {prefix_of(trie, node): node for node in range(trie.num_nodes)}
     found = trie.follow(walks)
     for path, walk in zip(found, walks, strict=True):
-        expected = [numbers.get(tuple(walk[: place + 1]), NOWHERE) for place in range(len(walk))]
-        assert path.tolist() == expected + [NOWHERE] * (len(path) - len(walk))
+        expected = [numbers.get(tuple(walk[: place + 1]), NO_NODE) for place in range(len(walk))]
+        assert path.tolist() == expected + [NO_NODE] * (len(path) - len(walk))
 
 
 def test_a_token_that_the_tree_never_saw_leads_nowhere() -> None:
@@ -117,13 +117,13 @@ def test_items_left_out_are_nowhere() -> None:
 def test_a_tree_of_nothing(kept: np.ndarray | None) -> None:
     trie = build_trie([] if kept is None else TITLES, kept)
     assert (trie.num_nodes, trie.num_leaves, trie.depth) == (1, 0, 0)
-    assert trie.candidates(torch.tensor([ROOT]))[1].tolist() == []
-    assert trie.follow([[A]]).tolist() == [[NOWHERE]]
+    assert trie.children(torch.tensor([ROOT]))[1].tolist() == []
+    assert trie.follow([[A]]).tolist() == [[NO_NODE]]
 
 
 @pytest.mark.parametrize("titles", [[[A], []], [[]]])
 def test_a_title_without_tokens_is_refused(titles: list[list[int]]) -> None:
-    with pytest.raises(BenchError, match=f"Item {len(titles) - 1} has a title of no tokens"):
+    with pytest.raises(BenchError, match=f"item {len(titles) - 1} has no tokens"):
         build_trie(titles)
 
 
@@ -131,7 +131,7 @@ def test_every_title_in_context_is_its_way_through_the_tree() -> None:
     titles = ['The "Burbs"', "The Burbs", "the burbs ", "Alien (1979)", "Alien³", "Ω", "The"]
     tokenizer = byte_pairs(titles)
     nouns = ("film", "films")
-    (prompt,) = encode_prompts(tokenizer, [titles[:2]], nouns=nouns, room=10_000)
+    ((prompt,), _) = encode_prompts(tokenizer, [titles[:2]], nouns=nouns, max_length=10_000)
     responses = encode_responses(tokenizer, titles, eos=True)
     trie = build_trie(responses)
     for title, alone in zip(titles, responses, strict=True):

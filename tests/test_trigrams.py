@@ -4,15 +4,14 @@ import pytest
 
 from bench.config.encoder_card import EncoderCard
 from bench.data.encoders import encoder_checksums
-from bench.models.lm.encode.grounding import distances
-from bench.models.lm.encode.sentence_encoder import load_encoder
-from bench.models.lm.encode.trigrams import Trigrams
+from bench.models.lm.encode.grounding import compute_distances
+from bench.models.lm.encode.sentence_encoder import Trigrams, load_encoder
 
 
 def test_a_misspelled_title_is_nearest_to_its_own() -> None:
     titles = ["Heat (1995)", "Casino (1995)", "Emma (1996)", "Babe (1995)"]
     encoder = load_encoder("trigrams", offline=True)
-    near = distances(encoder.encode(["Casinno (1995)", "emma"]), encoder.encode(titles))
+    near = compute_distances(encoder.encode(["Casinno (1995)", "emma"]), encoder.encode(titles))
     assert near.argmin(axis=1).tolist() == [1, 2]
 
 

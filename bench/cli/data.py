@@ -96,8 +96,7 @@ def stats(
     for name, prepared in prepare_datasets(names, options).items():
         contents[name] = describe(prepared[1]).as_dict()
         if model is not None:
-            tokens = count_title_tokens(model, name, prepared, options)
-            contents[name][f"tokens, {model}"] = tokens.as_dict()
+            contents[name][f"tokens, {model}"] = count_title_tokens(model, name, prepared, options)
     if as_json:
         o.print_json(contents)
         return

@@ -13,18 +13,17 @@ from typing import Any
 from bench.config import plugins
 from bench.config.backbone_card import ModelCard
 from bench.config.cards import BoardRow, Budget
-from bench.config.toml import (
-    Override,
+from bench.config.fields import (
     build_settings,
     check_setting,
     default_settings,
     flatten,
     has_setting,
-    parse_value,
     setting_fields,
     setting_paths,
     similar_path,
 )
+from bench.config.toml import Override, parse_value
 from bench.errors import BenchError, unknown
 from bench.hashing import Plain
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from bench.config.toml import SETTING, check_fields
+from bench.config.fields import SETTING, check_fields
 from bench.hashing import Plain
 
 FUNCTION = "function"

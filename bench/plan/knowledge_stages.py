@@ -1,187 +1,298 @@
-"""Stages of knowledge in words: ask, answer, encode, reward, prefer."""
+"""Stages of knowledge in words: questions, external answers, text vectors, preference pairs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeAlias
 
 from bench.data.encoders import encoder_checksums
 from bench.errors import BenchError
-from bench.hashing import Plain, checksum
+from bench.hashing import checksum
+from bench.plan.config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, plan_field
+from bench.plan.language_stages import GenerationConfig, generate
+from bench.plan.policy import require_model
+from bench.plan.rerank_stages import (
+    PARTS,
+    SETRANK_FIELDS,
+    Backbone,
+    RerankerConfig,
+    TrainingText,
+    reset_fields,
+)
 from bench.plan.stage import Stage
-from bench.plan.types import Lists
+from bench.plan.types import Data, Lists, Model, Pairs, Policy
+
+ITEM_SEED = 0
+
+Subject: TypeAlias = Literal["users", "items"]
 
 
-def questions(lists: Lists, *, about: str, parts: Sequence[str]) -> Stage:
-    """Write a question for each user, or each item, of the lists of some parts.
+@dataclass(frozen=True, kw_only=True)
+class QuestionsConfig(Config):
+    """Config of `write_questions`."""
 
-    Args:
-        lists: The lists.
-        about: "users" or "items".
-        parts: "train", "valid", "test", or several of them.
-    """
-    args: dict[str, Plain] = {
-        "about": about,
-        "parts": list(parts),
-        "domain_name": lists.domain,
-        "titles": lists.titles,
-    }
-    return Stage(kind="questions", args=args, inputs={"lists": lists.stage})
+    about: Subject
+    """Whether users or items are asked about."""
+    parts: tuple[Literal["train", "valid", "test"], ...]
+    """Parts whose lists decide which ones."""
+    domain: Literal["movie", "book", "product"]
+    """What the items are."""
+    titles: Literal["keep", "fronted", "cleaned"]
+    """How titles are written, see `bench.models.rerank.titles`."""
 
 
-def responses(
+def write_questions(lists: Lists, about: Subject, parts: tuple[str, ...] = PARTS) -> Stage:
+    """Write a question about each user, or each item, of the lists of some parts."""
+    config = QuestionsConfig(
+        about=about,
+        parts=parts,  # type: ignore[arg-type]
+        domain=lists.domain,  # type: ignore[arg-type]
+        titles=lists.titles,  # type: ignore[arg-type]
+    )
+    return Stage(kind="questions", config=config, inputs={"lists": lists.stage})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalAnswersConfig(Config):
+    """Config of `collect_external_answers`."""
+
+    about: Subject
+    """Whether the questions are about users or items."""
+    dataset: str
+    """Name of the data set's card, under which answers are filed."""
+    writer: str
+    """Name of the model that answers."""
+    max_new_tokens: PositiveInt
+    """Maximum number of tokens per answer."""
+    temperature: NonNegativeFloat
+    """Sampling temperature, as the endpoint defines it."""
+    top_p: NonNegativeFloat
+    """Cumulative probability of the tokens sampled from, as the endpoint defines it."""
+    file_checksum: str | None
+    """sha256 of the file of answers; None if an endpoint adds to it."""
+
+
+def collect_external_answers(
     lists: Lists,
-    prompts: Stage,
+    questions: Stage,
+    about: Subject,
     *,
-    about: str,
     dataset: str,
     writer: str,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
+    generation: GenerationConfig,
 ) -> Stage:
-    """Take answers that a model elsewhere wrote: from a file of responses, or from an endpoint.
+    """Collect answers of an external model: from a file of responses, or from an endpoint.
 
-    The environment says where: BENCH_RESPONSES names the file, BENCH_ENDPOINT (with
-    BENCH_ENDPOINT_KEY) the address. The file's checksum stands in the key, unless there is an
-    endpoint, which adds to it.
+    The environment names them: BENCH_RESPONSES the file, BENCH_ENDPOINT (with BENCH_ENDPOINT_KEY)
+    the address. The file's checksum is part of the key, unless an endpoint adds to the file.
 
     Args:
-        lists: Whose users and items they are.
-        prompts: The questions.
-        about: "users" or "items".
+        lists: The lists whose users and items are asked about.
+        questions: The questions.
+        about: Whether they are about users or items.
         dataset: Name of the data set's card.
-        writer: The model that answers.
-        max_new_tokens: Most tokens of an answer.
-        temperature: As the endpoint takes it.
-        top_p: Likewise.
+        writer: Name of the model that answers.
+        generation: How it decodes; endpoints take no top_k.
 
     Raises:
-        BenchError: The environment names neither.
+        BenchError: The environment names neither, or a file that does not exist.
     """
     file, address = os.environ.get("BENCH_RESPONSES"), os.environ.get("BENCH_ENDPOINT")
     if not file and not address:
         raise BenchError(
-            f"not run: no endpoint, and no file of responses, for {writer}.",
+            f"not run: neither an endpoint nor a file of responses is set for {writer}.",
             "Set BENCH_ENDPOINT (and BENCH_ENDPOINT_KEY), or BENCH_RESPONSES.",
         )
     if file and not address and not Path(file).is_file():
-        raise BenchError(f"not run: BENCH_RESPONSES {file} is no file.", "Check its spelling.")
-    decoding: dict[str, Plain] = {
-        "max_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-    }
-    args: dict[str, Plain] = {
-        "about": about,
-        "dataset": dataset,
-        "writer": writer,
-        "decoding": decoding,
-        "file": checksum(Path(file)) if file and not address else None,
-    }
-    return Stage(kind="responses", args=args, inputs={"lists": lists.stage, "prompts": prompts})
+        raise BenchError(f"not run: BENCH_RESPONSES {file} does not exist.", "Check its spelling.")
+    config = ExternalAnswersConfig(
+        about=about,
+        dataset=dataset,
+        writer=writer,
+        max_new_tokens=generation.max_new_tokens,
+        temperature=generation.temperature,
+        top_p=generation.top_p,
+        file_checksum=checksum(Path(file)) if file and not address else None,
+    )
+    inputs = {"lists": lists.stage, "prompts": questions}
+    return Stage(kind="responses", config=config, inputs=inputs)
 
 
-def text_vectors(
-    lists: Lists,
-    prompts: Stage,
-    answered: Stage,
-    *,
-    about: str,
-    encoder: str,
-    user_text: str = "history+answer",
-    long_text: str = "windows",
+@dataclass(frozen=True, kw_only=True)
+class TextVectorsConfig(Config):
+    """Config of `encode_answer_vectors`."""
+
+    encoder: str = "all-minilm-l6-v2"
+    """Sentence encoder (`bench list encoders`)."""
+    user_text: Literal["history+answer", "answer"] = "history+answer"
+    """What is encoded of a user: the history in the question and the answer as in KAR, or the
+    answer only. Of an item it is always the answer."""
+    long_text: Literal["windows", "truncate"] = "windows"
+    """Whether long texts are averaged over windows, or cut after the first window as in KAR."""
+    about: Subject = plan_field("users")
+    """Whether the texts are about users or items."""
+    encoder_checksums: Mapping[str, str] = plan_field(default_factory=dict)
+    """Checksums of the encoder's files."""
+
+
+def encode_answer_vectors(
+    lists: Lists, questions: Stage, answers: Stage, about: Subject, config: TextVectorsConfig
 ) -> Stage:
-    """Encode answers about users or items.
-
-    Args:
-        lists: Whose users and items they are.
-        prompts: The questions.
-        answered: The answers.
-        about: "users" or "items".
-        encoder: The sentence encoder (`bench list encoders`).
-        user_text: What is read of a user: "history+answer" as KAR, or the "answer" alone.
-        long_text: "windows" reads all of it, "truncate" the first window alone, as KAR.
-    """
-    args: dict[str, Plain] = {
-        "about": about,
-        "encoder": encoder,
-        "encoder_checksums": encoder_checksums(encoder),
-        # Of an item only the answer is read, so all ways with users share its vectors.
-        "user_text": user_text if about == "users" else "answer",
-        "long_text": long_text,
-    }
-    inputs = {"lists": lists.stage, "prompts": prompts, "answers": answered}
-    return Stage(kind="text_vectors", args=args, inputs=inputs)
+    """Encode answers about users or items."""
+    config = replace(
+        config,
+        about=about,
+        encoder_checksums=encoder_checksums(config.encoder),
+        # Of an item only the answer is read, so both kinds of user texts share its vectors.
+        user_text=config.user_text if about == "users" else "answer",
+    )
+    inputs = {"lists": lists.stage, "prompts": questions, "answers": answers}
+    return Stage(kind="text_vectors", config=config, inputs=inputs)
 
 
-def reward_pairs(
+@dataclass(frozen=True, kw_only=True)
+class RewardPairsConfig(Config):
+    """Config of `sample_reward_pairs` (DPO4Rec)."""
+
+    backbone: Literal["same", "dlcm", "prm", "setrank"] = "same"
+    """Backbone of the re-ranker that gives the rewards; "same" as the final re-ranker's."""
+    num_folds: PositiveInt = 1
+    """Folds of training users, each rewarded by a re-ranker trained on the others; 1 rewards all
+    by one re-ranker trained on all."""
+    training_text: TrainingText = "sampled"
+    """Which text per user that re-ranker is trained on: one sampled per epoch, or the first."""
+    margin: NonNegativeFloat = 0.0
+    """A user gets no pair if the best and worst rewards differ by no more than this."""
+    tie: Literal["loss", "first"] = "loss"
+    """How equal rewards are ordered: by the re-ranker's loss, or by the order of the texts."""
+    reranker: RerankerConfig = plan_field(RerankerConfig())
+    """Hyperparameters of the re-ranker that gives the rewards."""
+    seed: int = plan_field(0)
+    """Decides that re-ranker and the folds."""
+
+
+def sample_reward_pairs(
     lists: Lists,
-    prompts: Stage,
-    answered: Stage,
+    questions: Stage,
+    answers: Stage,
     users: Stage,
+    config: RewardPairsConfig,
     *,
-    items: Stage | None,
-    backbone: str,
-    recipe: Mapping[str, Any],
+    reranker: RerankerConfig,
     seed: int,
-    shared: int = 2,
-    dedicated: int = 5,
-    setrank_loss: str = "kar_offset",
-    temperature: float = 0.5,
-    fit_text: str = "drawn",
-    folds: int = 1,
-    tie: str = "loss",
-    margin: float = 0.0,
-    silent_share: float | None = None,
-    threads: int = 1,
-) -> Stage:
+    items: Stage | None = None,
+) -> Pairs:
     """Prefer, of several texts about a training user, the one that helps a re-ranker most.
 
     Args:
-        lists: The lists; those of test users play no part.
-        prompts: The questions about users.
-        answered: Several answers to each.
+        lists: The lists; those of test users are not used.
+        questions: The questions about users.
+        answers: Several answers to each.
         users: Their vectors.
+        config: How texts are rewarded and paired.
+        reranker: Hyperparameters of the final re-ranker, whose backbone `config` may replace.
+        seed: Decides the re-ranker and the folds.
         items: Vectors of texts about items.
-        backbone: Of the re-ranker that gives rewards.
-        recipe: learning_rate, batch, epochs, patience and weight_decay of it.
-        seed: Of it, and of the folds.
-        shared: Experts that both kinds of texts share.
-        dedicated: Experts of each kind alone.
-        setrank_loss: SetRank's loss.
-        temperature: SetRank's.
-        fit_text: Which of a user's texts it learns from: one "drawn" anew each time, or the
-            "first".
-        folds: Into how many parts users are dealt, each rewarded by a re-ranker that learned from
-            the others; 1 for none.
-        tie: Of equal rewards "loss" decides by the training loss; "first" takes the first text.
-        margin: A user whose best and worst reward differ by no more has no pair.
-        silent_share: See `bench.plan.rerank_stages.rerank`.
-        threads: CPU threads.
     """
-    training: dict[str, Plain] = {
-        "recipe": dict(recipe),
-        "setrank_loss": setrank_loss,
-        "temperature": temperature,
-        "shared": shared,
-        "dedicated": dedicated,
-        "fit_text": fit_text,
-    }
-    args: dict[str, Plain] = {
-        "backbone": backbone,
-        "training": training,
-        "folds": folds,
-        "tie": tie,
-        "margin": margin,
-        "seed": seed,
-        "threads": threads,
-    }
-    inputs = {"lists": lists.stage, "prompts": prompts, "answers": answered, "users": users}
+    backbone: Backbone = reranker.backbone if config.backbone == "same" else config.backbone
+    if backbone != "setrank":
+        reranker = reset_fields(reranker, SETRANK_FIELDS)
+    # The fields of testing have no effect here, and equal work has equal keys.
+    reranker = reset_fields(reranker, ("select_on", "scoring_text", "shuffle_user_texts"))
+    reranker = replace(reranker, backbone=backbone, training_text=config.training_text)
+    config = replace(config, backbone=backbone, reranker=reranker, seed=seed)
+    inputs = {"lists": lists.stage, "prompts": questions, "answers": answers, "users": users}
     if items is not None:
         inputs["items"] = items
-    if silent_share is not None:
-        args["silent_share"] = silent_share
-    return Stage(kind="reward_pairs", args=args, inputs=inputs)
+    stage = Stage(kind="reward_pairs", config=config, inputs=inputs)
+    return Pairs(stage=stage, questions=questions)
+
+
+# --- what KAR and DPO4Rec share -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnowledgeConfig(Config):
+    """How a language model's texts about users and items are generated and encoded.
+
+    Answers are sampled as LLaMA-Factory does by default.
+    """
+
+    texts: Literal["both", "users", "items"] = "both"
+    """What the texts are about."""
+    context: NonNegativeInt = 0
+    """Maximum number of tokens of a question and its answer; 0 for the model card's."""
+    generation: GenerationConfig = field(
+        default_factory=lambda: GenerationConfig(
+            max_new_tokens=256, temperature=0.95, top_k=50, top_p=0.7
+        )
+    )
+    """How answers are decoded."""
+    encoding: TextVectorsConfig = field(default_factory=TextVectorsConfig)
+    """How answers are encoded."""
+
+
+def extend_context(model: Model | None, knowledge: KnowledgeConfig) -> Model:
+    """Return the model with the context of questions and answers.
+
+    Raises:
+        BenchError: No language model is set.
+    """
+    found = require_model(model)
+    return replace(found, context=knowledge.context or found.context)
+
+
+def ask_about_users(
+    policy: Model | Policy,
+    lists: Lists,
+    generation: GenerationConfig,
+    *,
+    seed: int,
+    parts: tuple[str, ...] = PARTS,
+) -> tuple[Stage, Stage]:
+    """Let a policy answer a question about each user; return the questions and the answers."""
+    questions = write_questions(lists, "users", parts)
+    return questions, generate(policy, questions, generation, seed=seed)
+
+
+def describe_users(
+    policy: Model | Policy, lists: Lists, knowledge: KnowledgeConfig, *, seed: int
+) -> Stage | None:
+    """Generate and encode a text about each user, unless the texts are about items only."""
+    if knowledge.texts == "items":
+        return None
+    questions, answers = ask_about_users(policy, lists, knowledge.generation, seed=seed)
+    return encode_answer_vectors(lists, questions, answers, "users", knowledge.encoding)
+
+
+def describe_items(model: Model, lists: Lists, knowledge: KnowledgeConfig) -> Stage | None:
+    """Generate and encode a text about each item, unless the texts are about users only.
+
+    All seeds share these texts.
+    """
+    if knowledge.texts == "users":
+        return None
+    questions = write_questions(lists, "items")
+    answers = generate(model, questions, knowledge.generation, seed=ITEM_SEED)
+    return encode_answer_vectors(lists, questions, answers, "items", knowledge.encoding)
+
+
+def describe_externally(
+    data: Data, lists: Lists, about: Subject, knowledge: KnowledgeConfig, writer: str
+) -> Stage | None:
+    """Encode an external model's texts about users or items, if `knowledge.texts` includes them."""
+    if knowledge.texts not in ("both", about):
+        return None
+    questions = write_questions(lists, about)
+    answers = collect_external_answers(
+        lists,
+        questions,
+        about,
+        dataset=data.name,
+        writer=writer,
+        generation=knowledge.generation,
+    )
+    return encode_answer_vectors(lists, questions, answers, about, knowledge.encoding)

@@ -1,176 +1,232 @@
-"""Stages of re-ranking: make the lists, order them plainly, train a re-ranker, evaluate."""
+"""Stages of re-ranking: make candidate lists, order them, train a re-ranker, evaluate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal, TypeAlias
 
-from bench.hashing import Plain
+from pydantic import Field
+
+from bench.data.kar import Rules
+from bench.errors import BenchError
 from bench.metrics.plugins import plugin_references
 from bench.metrics.registry import plugin_metrics
+from bench.plan.config import (
+    Config,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    function_field,
+    plan_field,
+)
 from bench.plan.stage import Stage
+from bench.plan.types import Data, Lists
 
 PARTS = ("train", "valid", "test")
 LIST_KS = (1, 3, 5, 7, 10)
 LENGTH = 10
 
+Backbone: TypeAlias = Literal["dlcm", "prm", "setrank"]
+SetRankLoss: TypeAlias = Literal["kar_offset", "kar", "softmax"]
+TrainingText: TypeAlias = Literal["sampled", "first"]
+ScoringText: TypeAlias = Literal["first", "mean"]
 
-def lists(
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateListsConfig(Config):
+    """Config of `make_candidate_lists`: everything that decides KAR's lists of a data set."""
+
+    name: str
+    """Name of the data set's card."""
+    reader: str
+    """The card's reader."""
+    fields: Mapping[str, Any]
+    """The reader's options."""
+    checksums: Mapping[str, str | None]
+    """sha256 of the raw files by role; None if unknown before the run. A role "users" adds
+    profiles; without "items" there are neither titles nor attributes."""
+    rules: Rules
+    """KAR's rules."""
+    category_indices: tuple[int, ...] = (0,)
+    """Indices of the categories that are attributes of an item (ML-1M 0, Amazon 1)."""
+    brand: bool = False
+    """Whether the brand is the first attribute (Amazon)."""
+    max_users: Mapping[str, int | None]
+    """Maximum number of users per part, each with all lists; None for all."""
+    valid_fraction: Fraction = 0.1
+    """Fraction of KAR's training users that is held out for validation."""
+    seed: int = 0
+    """Decides which users are held out, and which are kept."""
+
+
+def make_candidate_lists(config: CandidateListsConfig) -> Stage:
+    """Make KAR's candidate lists of a data set from its raw files."""
+    return Stage(kind="lists", config=config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOrderConfig(Config):
+    """Config of `order_lists`."""
+
+    by: Literal["given", "popularity", "oracle"] = "popularity"
+    """"given" keeps the shuffled list, a random order; "popularity" counts interactions of users
+    outside the test part; "oracle" puts the positives first."""
+
+
+def order_lists(lists: Lists, config: ListOrderConfig) -> Stage:
+    """Score the test lists without training."""
+    return Stage(kind="order_lists", config=config, inputs={"lists": lists.stage})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankerConfig(Config):
+    """Config of `rerank_lists`; defaults are the center of KAR's grid."""
+
+    backbone: Backbone = "prm"
+    """Network that scores the list."""
+    learning_rate: PositiveFloat = 1e-3
+    """Constant learning rate of AdamW."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay of AdamW; biases are not decayed."""
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    """Lists per optimizer step; a last batch of one list joins the one before it."""
+    num_train_epochs: PositiveInt = 50
+    """Maximum number of epochs."""
+    patience: PositiveInt = 3
+    """Epochs without a better MAP@5 before training stops."""
+    select_on: Literal["valid", "test"] = "valid"
+    """Lists that select the epoch. "test" is KAR as published: it trains on the validation users
+    as well and selects on the test lists."""
+    setrank_loss: SetRankLoss = "kar_offset"
+    """Loss of SetRank: attention rank as in KAR ("kar", which may get stuck without a gradient),
+    the same with an offset, or the softmax of the paper."""
+    setrank_temperature: PositiveFloat = 0.5
+    """Temperature of SetRank's attention rank."""
+    num_shared_experts: PositiveInt = 2
+    """Adapter experts that both kinds of texts share."""
+    num_dedicated_experts: PositiveInt = 5
+    """Adapter experts of each kind of text."""
+    training_text: TrainingText = "sampled"
+    """Which of several texts per user training reads: one sampled per list and epoch, or the
+    first."""
+    scoring_text: ScoringText = "first"
+    """Which text scoring reads: the first, or the mean of all vectors."""
+    shuffle_user_texts: bool = False
+    """Whether every user gets the texts of another user, to check that the texts matter."""
+    max_empty_fraction: Fraction = 0.005
+    """Maximum fraction of users, and of items, whose generated text may be empty."""
+    threads: PositiveInt = 1
+    """CPU threads."""
+    seed: int = plan_field(0)
+    """Decides initial weights, order and sampled texts."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings of another backbone."""
+        super().__post_init__()
+        if self.backbone != "setrank" and reset_fields(self, SETRANK_FIELDS) != self:
+            raise BenchError(
+                f"setrank_loss and setrank_temperature have no effect on {self.backbone}.",
+                "Leave them out, or set backbone to setrank.",
+            )
+
+
+SETRANK_FIELDS = ("setrank_loss", "setrank_temperature")
+TEXT_FIELDS = (
+    *("num_shared_experts", "num_dedicated_experts", "training_text", "scoring_text"),
+    "shuffle_user_texts",
+)
+
+
+def reset_fields(config: RerankerConfig, names: Sequence[str]) -> RerankerConfig:
+    """Return the config with some fields at their defaults."""
+    defaults = {field.name: field.default for field in fields(config)}
+    changes = {name: defaults[name] for name in names if getattr(config, name) != defaults[name]}
+    return replace(config, **changes) if changes else config
+
+
+def rerank_lists(
+    lists: Lists,
+    config: RerankerConfig,
     *,
-    name: str,
-    reader: str,
-    fields: Mapping[str, Plain],
-    checksums: Mapping[str, Plain],
-    cap: int,
-    positive_above: float,
-    min_user: int = 0,
-    min_item: int = 0,
-    by_day: bool = False,
-    category_places: Sequence[int] = (0,),
-    brand: bool = False,
-    users: Mapping[str, int | None] | None = None,
-    valid_share: float = 0.1,
-    seed: int = 0,
-) -> Stage:
-    """Make KAR's lists of a data set, from its raw files.
-
-    Args:
-        name: Name of the data set's card.
-        reader: Its reader.
-        fields: Its fields.
-        checksums: The raw files' sha256 by role. With "users" there are profiles, and without
-            "items" neither titles nor attributes.
-        cap: Most interactions of a user that a language model reads (ML-1M 30, Amazon 15).
-        positive_above: Label 1 for ratings above it (ML-1M 3, Amazon 4).
-        min_user: Least interactions of a user.
-        min_item: Least interactions of an item.
-        by_day: Sort by day, and within it by line of the file (ML-1M).
-        category_places: Which categories of an item are its attributes (ML-1M the first one, place
-            0; Amazon the one below the shop, place 1).
-        brand: Whether the brand is an attribute, too, the first one (Amazon).
-        users: At most so many users of each part, with all their lists; None for all.
-        valid_share: Share of KAR's training users that is set apart for validation.
-        seed: Decides which ones, and which users are kept.
-    """
-    rules: dict[str, Plain] = {
-        "cap": cap,
-        "positive_above": positive_above,
-        "min_user": min_user,
-        "min_item": min_item,
-        "by_day": by_day,
-    }
-    args: dict[str, Plain] = {
-        "name": name,
-        "card": {"reader": reader, "fields": fields},
-        "checksums": checksums,
-        "rules": rules,
-        "category_places": list(category_places),
-        "brand": brand,
-        "users": dict.fromkeys(PARTS) | dict(users or {}),
-        "valid_share": valid_share,
-        "seed": seed,
-    }
-    return Stage(kind="lists", args=args)
-
-
-def order(lists: Stage, *, by: str) -> Stage:
-    """Score the test lists without training: "given", by "popularity", or by the "oracle"."""
-    args: dict[str, Plain] = {"scorer": by, "threads": 1}
-    return Stage(kind="rerank", args=args, inputs={"lists": lists})
-
-
-def rerank(
-    lists: Stage,
-    *,
-    backbone: str,
-    learning_rate: float,
-    batch: int,
-    epochs: int,
-    patience: int,
     seed: int,
-    weight_decay: float = 0.0,
     users: Stage | None = None,
     items: Stage | None = None,
-    shared: int = 2,
-    dedicated: int = 5,
-    setrank_loss: str = "kar_offset",
-    temperature: float = 0.5,
-    as_published: bool = False,
-    fit_text: str = "drawn",
-    score_text: str = "first",
-    shuffle_users: bool = False,
-    silent_share: float | None = None,
-    threads: int = 1,
 ) -> Stage:
     """Train a re-ranker and score the test lists; the artifact holds scores and weights.
 
     Args:
-        lists: The lists.
-        backbone: "dlcm", "prm" or "setrank".
-        learning_rate: Of AdamW, constant.
-        batch: Lists of one optimizer step.
-        epochs: The most epochs.
-        patience: Epochs without a better MAP@5 before it stops.
-        seed: Decides first weights, order, and which text of a user is seen.
-        weight_decay: Of AdamW.
-        users: Vectors of the users' texts, one or several a user.
-        items: Vectors of the items' texts.
-        shared: Experts of the adapter that both kinds of texts share.
-        dedicated: Experts of each kind alone.
-        setrank_loss: "kar_offset"; "kar" to the letter, dead zone included; or "softmax".
-        temperature: Of SetRank's attention rank.
-        as_published: Learn from all training users and let the test lists choose the epoch, as KAR
-            does; otherwise validation users choose it.
-        fit_text: Which of a user's texts training sees: one "drawn" anew each time, or the "first".
-        score_text: Which one scoring sees: the "first", or the "mean" of all vectors.
-        shuffle_users: Give every user the texts of another; what the texts are good for must go.
-        silent_share: Largest share of users, or of items, without a text that says anything; None
-            for one in 200.
-        threads: CPU threads.
+        lists: The candidate lists.
+        config: Hyperparameters.
+        seed: Decides initial weights, order and sampled texts.
+        users: Vectors of texts about users.
+        items: Vectors of texts about items.
+
+    Raises:
+        BenchError: A setting of texts is set, and there are no such texts.
     """
-    recipe: dict[str, Plain] = {
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "batch": batch,
-        "epochs": epochs,
-        "patience": patience,
-    }
-    training: dict[str, Plain] = {
-        "recipe": recipe,
-        "seed": seed,
-        "select_on": "test" if as_published else "valid",
-        "setrank_loss": setrank_loss,
-        "temperature": temperature,
-        "shared": shared,
-        "dedicated": dedicated,
-        "fit_text": fit_text,
-        "score_text": score_text,
-        "shuffle_users": shuffle_users,
-    }
-    inputs = {"lists": lists}
-    if users is not None:
-        inputs["users"] = users
-    if items is not None:
-        inputs["items"] = items
-    args: dict[str, Plain] = {"scorer": backbone, "threads": threads, "training": training}
-    if silent_share is not None:
-        args["silent_share"] = silent_share
-    return Stage(kind="rerank", args=args, inputs=inputs)
+    if config.shuffle_user_texts and users is None:
+        raise BenchError("shuffle_user_texts needs texts about users.", "Leave it out.")
+    if users is None and items is None:
+        if reset_fields(config, TEXT_FIELDS) != config:
+            raise BenchError(
+                f"{', '.join(TEXT_FIELDS)} have no effect without texts.", "Leave them out."
+            )
+        # A budget sets it for all methods, and equal work has equal keys.
+        config = reset_fields(config, ("max_empty_fraction",))
+    inputs = {"lists": lists.stage, "users": users, "items": items}
+    return Stage(
+        kind="rerank",
+        config=replace(config, seed=seed),
+        inputs={name: stage for name, stage in inputs.items() if stage is not None},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateListsConfig(Config):
+    """Config of `evaluate_lists`."""
+
+    ks: tuple[PositiveInt, ...]
+    """Cut-offs at which every metric is computed."""
+    plugins: tuple[str, ...] = function_field((), setting=False)
+    """References to plug-in metrics."""
 
 
 def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
-    """Compute the metrics of re-ranked lists at every k, with their values list by list.
+    """Compute the metrics of re-ranked lists at every k, and their values per list.
 
     Args:
-        scores: An order, or a re-ranker.
-        lists: The lists that it scored.
-        ks: Asked for; those beyond a list's length are left out, KAR's are always there.
+        scores: The stage that scored the lists.
+        lists: The lists.
+        ks: Requested cut-offs; those above the list length are dropped, KAR's are always added.
     """
-    fitting = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
-    functions = plugin_references(plugin_metrics())
-    args = {"plugins": list(functions)} if functions else {}
+    valid_ks = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
     return Stage(
         kind="evaluate_lists",
-        args={"ks": fitting, **args},
+        config=EvaluateListsConfig(ks=tuple(valid_ks), plugins=plugin_references(plugin_metrics())),
         inputs={"lists": lists, "scores": scores},
-        functions=functions,
     )
+
+
+def require_lists(data: Data, *, described: bool = False) -> Lists:
+    """Return the candidate lists of a data set.
+
+    Args:
+        data: The data set.
+        described: Whether items must have titles, so that a language model can describe them.
+
+    Raises:
+        BenchError: Its card does not define lists, or items have no titles.
+    """
+    if data.lists is None:
+        raise BenchError(
+            f"{data.name} has no candidate lists to re-rank.", "Add [lists] to its card."
+        )
+    if described and not data.lists.described:
+        raise BenchError(
+            f"not run: the items of {data.name} have no titles, because its metadata file is "
+            "missing.",
+            "Add the file to --data-dir.",
+        )
+    return data.lists

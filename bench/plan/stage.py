@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
@@ -75,10 +76,10 @@ class Stage:
 
     @property
     def threads(self) -> int:
-        """CPU threads that the stage computes with: its config's, or its language model's."""
-        model = self.args.get("model") or {}
-        assert isinstance(model, Mapping)
-        threads = self.args.get("threads") or model.get("threads", 1)
+        """CPU threads that the stage computes with: its config's, or its model's."""
+        args: Mapping[str, Any] = self.args
+        held = args.get("model") or args.get("reranker") or {}
+        threads = args.get("threads") or held.get("threads", 1)
         assert isinstance(threads, int)
         return threads
 

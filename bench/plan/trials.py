@@ -42,7 +42,6 @@ from bench.plan import (
 from bench.plan.list_data import list_data
 
 DEFAULT_KS = (1, 5, 10, 20)
-RERANKING = "rerank"
 OTHER_MODEL = "This row is {own}'s, and the run has {asked} in place of the board's {board}."
 
 
@@ -285,6 +284,6 @@ def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
 
 
 def _evaluation(ranking: Stage, data: Data, ks: Sequence[int]) -> Stage:
-    if ranking.kind == RERANKING:
+    if "lists" in ranking.inputs:
         return evaluate_lists(ranking, ranking.inputs["lists"], ks=ks)
     return evaluate(ranking, data.test, ks=ks)

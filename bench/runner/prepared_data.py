@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.config import plugins
 from bench.config.file_card import RawFile
@@ -20,7 +20,6 @@ from bench.runner.store import Store
 from bench.runner.worker import materialize_stage
 
 if TYPE_CHECKING:
-    from bench.models.lm.decode.title_tokens import TitleTokens
     from bench.models.lm.tokenization import Tokenizer
 
 
@@ -77,7 +76,7 @@ def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) 
 
 def count_title_tokens(
     model: str, dataset: str, prepared: tuple[Stage, Prepared], options: DataOptions
-) -> TitleTokens:
+) -> dict[str, Any]:
     """Count the tokens of a data set's titles; see `load_tokenizer` for the arguments."""
     from bench.models.lm.decode.title_tokens import count_tokens
 
@@ -112,9 +111,9 @@ def count_dataset(
     tokens = count_title_tokens(model, name, prepared, options)
     return {
         **counts,
-        "target tokens": tokens.target_tokens,
-        "zero-gain tokens": tokens.zero_gain_tokens,
-        "zero-gain tokens, %": round(100 * tokens.zero_gain_share, 2),
+        "target tokens": tokens["target_tokens"],
+        "zero-gain tokens": tokens["zero_gain_tokens"],
+        "zero-gain tokens, %": round(100 * tokens["zero_gain_share"], 2),
     }
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from bench.data import prepared
 from bench.hashing import Job
-from bench.models.lm.build import build
+from bench.models.lm.build import build_model
 from bench.plan.backbones import BuildConfig
 
 
 def run(job: Job, config: BuildConfig, inputs: Mapping[str, Path]) -> None:
     """Train the tokenizer and draw the weights."""
     job.facts.update(
-        build(
+        build_model(
             job.out,
             titles=prepared.shared(inputs["data"]).catalog.titles,
             nouns=config.nouns,

@@ -18,29 +18,28 @@ from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.writing import first_word, new_share, top_share
-from bench.models.lm.decode.constrained_beam import Found, Search
-from bench.models.lm.decode.guidance import Guidance, assisted, igd_guidance
-from bench.models.lm.decode.item_search import Question, by_all_items, by_beams, item_ranking
+from bench.models.lm.decode.constrained_beam import TitleLists
+from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
+from bench.models.lm.decode.item_search import rank_items, score_all_titles, search_titles
 from bench.models.lm.decode.trie import Trie, build_trie
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
 from bench.models.lm.train.information_gain import (
-    entropies,
-    entropy_by_step,
-    gains,
-    item_counts,
-    probabilities,
-    sibling_scale,
-    zero_gain_share,
+    compute_entropies,
+    compute_gains,
+    compute_probabilities,
+    count_targets,
+    mean_entropy_by_step,
+    scale_among_siblings,
+    zero_gain_fraction,
 )
 from bench.models.lm.tuned_model import load
-from bench.models.seqrec import sasrec
-from bench.models.seqrec.rows import Scorer
+from bench.models.seqrec.checkpoint import Scorer, load_scorer
 from bench.plan.decoding_stages import DecodingConfig
 from bench.results.ranking_file import write_ranking
 
 DECIMALS = 6
-SEARCHES = {"beam": by_beams, "exhaustive": by_all_items}
+SEARCHES = {"beam": search_titles, "exhaustive": score_all_titles}
 
 
 def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
@@ -59,43 +58,31 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
     source = prepared.shared(inputs["data"])
     catalog, windows = source.catalog, source.windows(prepared.shared_rows(inputs["cases"]))
     train_targets = source.windows(prepared.shared_rows(inputs["train"])).targets
-    counts_I = item_counts(train_targets, len(catalog))
+    counts_I = count_targets(train_targets, len(catalog))
     policy = load(inputs["backbone"], start=inputs.get("start"), **config.model.weights)
     trie = _build_trie(policy.tokenizer, catalog, config, counts_I)
-    entropies_N = entropies(
-        trie, probabilities(trie, counts_I, prior=config.prior), entropy=config.entropy
-    )
+    probabilities_U = compute_probabilities(trie, counts_I, prior=config.prior)
+    entropies_N = compute_entropies(trie, probabilities_U, entropy=config.entropy)
     if "oracle" in inputs:
-        score = sasrec.scorer(inputs["oracle"], catalog)
+        score = load_scorer(inputs["oracle"], catalog)
         guidance = _guide_by_mixture(trie, score, windows, config.model_weight)
     else:
         guidance = _guide_by_information_gain(trie, entropies_N, config.igd_alpha)
-    question = Question(
-        prompts=encode_prompts(
-            policy.tokenizer,
-            history_titles(windows, catalog),
-            nouns=config.nouns,
-            room=_prompt_length(config.model.context, trie),
-        ),
-        trie=trie,
-        guidance=guidance,
-        search=Search(
-            beams=config.num_beams,
-            num=config.num_beams,
-            widest=config.max_num_beams or config.num_beams,
-            length_penalty=config.length_penalty,
-            temperature=config.temperature,
-        ),
+    prompts, _ = encode_prompts(
+        policy.tokenizer,
+        history_titles(windows, catalog),
+        nouns=config.nouns,
+        max_length=_prompt_length(config.model.context, trie),
     )
-    search = SEARCHES[config.search]
+    search, divisor = SEARCHES[config.search], job.micro_batch_divisor
     with compute_threads(config.model.threads), policy.merged():
-        found = search(policy.model, policy.device, question, divisor=job.micro_batch_divisor)
+        lists = search(policy.model, prompts, trie, guidance, config, divisor=divisor)
     num_ranks = min(config.depth, len(catalog))
-    ranking = item_ranking(found, trie, num=config.num_beams, places=num_ranks)
+    ranking = rank_items(lists, trie, num_items=config.num_beams, num_ranks=num_ranks)
     write_ranking(ranking, job.out)
-    job.facts.update(_search_facts(found, trie))
-    job.facts["zero_gain_share"] = round(zero_gain_share(trie, counts_I), DECIMALS)
-    job.facts.update(_entropy_facts(trie, entropies_N, found, windows))
+    job.facts.update(_search_facts(lists, trie))
+    job.facts["zero_gain_share"] = round(zero_gain_fraction(trie, counts_I), DECIMALS)
+    job.facts.update(_entropy_facts(trie, entropies_N, lists, windows))
     job.facts.update(_first_word_facts(ranking, catalog))
 
 
@@ -114,7 +101,9 @@ def _build_trie(
 def _guide_by_information_gain(
     trie: Trie, entropies_N: NDArray[np.float64], alpha: float
 ) -> Callable[[NDArray[np.int64]], Guidance]:
-    guidance = igd_guidance(sibling_scale(trie, gains(trie, entropies_N)), alpha)
+    guidance = favor_information(
+        scale_among_siblings(trie, compute_gains(trie, entropies_N)), alpha
+    )
     return lambda rows: guidance if alpha else Guidance()
 
 
@@ -125,7 +114,7 @@ def _guide_by_mixture(
 
     def guide(rows: NDArray[np.int64]) -> Guidance:
         scores_BI = score(windows.histories[rows]).astype(np.float64)
-        return assisted(trie, softmax(scores_BI, axis=1), weight)
+        return mix_with_assistant(trie, softmax(scores_BI, axis=1), weight)
 
     return guide
 
@@ -140,24 +129,24 @@ def _prompt_length(context: int, trie: Trie) -> int:
     return context - trie.depth
 
 
-def _search_facts(found: Found, trie: Trie) -> dict[str, Plain]:
-    widths = Counter(found.widths.tolist())
+def _search_facts(lists: TitleLists, trie: Trie) -> dict[str, Plain]:
+    widths = Counter(lists.widths.tolist())
     return {
-        "cases": len(found.leaves),
+        "cases": len(lists.leaves),
         "titles": trie.num_leaves,
         "nodes": trie.num_nodes,
-        "certified": round(float(found.certified.mean()), DECIMALS),
+        "certified": round(float(lists.certified.mean()), DECIMALS),
         "widths": {str(width): widths[width] for width in sorted(widths)},
     }
 
 
 def _entropy_facts(
-    trie: Trie, entropies_N: NDArray[np.float64], found: Found, windows: Windows
+    trie: Trie, entropies_N: NDArray[np.float64], lists: TitleLists, windows: Windows
 ) -> dict[str, Plain]:
     """Return the mean entropy after each token of the listed titles and of the targets."""
     targets = windows.targets[windows.targets >= 0]
-    leaves = {"found": found.leaves, "true": trie.leaf_of_item.numpy()[targets]}
-    means = {name: entropy_by_step(trie, entropies_N, chosen) for name, chosen in leaves.items()}
+    leaves = {"found": lists.leaves, "true": trie.leaf_of_item.numpy()[targets]}
+    means = {name: mean_entropy_by_step(trie, entropies_N, some) for name, some in leaves.items()}
     return {
         f"entropy_by_step_{name}": [round(mean, DECIMALS) for mean in of_steps]
         for name, of_steps in means.items()

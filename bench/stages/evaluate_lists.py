@@ -1,42 +1,42 @@
-"""Compute the metrics of re-ranked lists; the artifact is what a result is made of.
+"""Compute the metrics of re-ranked lists; the artifact becomes a result.
 
 evaluation.json   metric values, sizes, the data's fingerprint
-cases.parquet     a line a test list: user, rank of the first positive (-1: none), metrics
-ranking.parquet   a line a test list: item ids, best first
+cases.parquet     one row per test list: user, rank of the first positive (-1: none), metrics
+ranking.parquet   one row per test list: item ids, best first
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.data import prepared_lists as data
+from bench.data import prepared_lists as list_files
 from bench.hashing import Job
 from bench.metrics.evaluate import evaluate_lists
 from bench.metrics.registry import select_plugins
 from bench.metrics.rerank import sort_labels
+from bench.plan.rerank_stages import EvaluateListsConfig
 
 
-def run(
-    job: Job, *, ks: Sequence[int], lists: Path, scores: Path, plugins: Sequence[str] = ()
-) -> None:
-    """Evaluate the scores of the test lists; those without positives count as 0.
+def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> None:
+    """Evaluate the scores of the test lists; lists without positives count as 0.
 
-    A case is a list, known by its user and the place of its first item in what the user did.
+    A test case is a list, identified by its user and its first item's position in the history.
     """
-    source = data.shared(lists)
-    rows, scored = data.read_scores(scores)
+    source = list_files.shared(inputs["lists"])
+    rows, scores = list_files.read_scores(inputs["scores"])
     labels, users = source.labels[rows], source.users[rows]
-    found = evaluate_lists(scored, labels, ks=ks, plugins=select_plugins(plugins))
+    plugins = select_plugins(config.plugins)
+    evaluation = evaluate_lists(scores, labels, ks=config.ks, plugins=plugins)
     content = {
         "evaluation": {
-            "metrics": found.metrics,
-            "ks": list(ks),
+            "metrics": evaluation.metrics,
+            "ks": list(config.ks),
             "num_cases": len(rows),
             "num_known": len(rows),
             "num_items": len(source.item_ids),
@@ -48,16 +48,16 @@ def run(
     (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     names = [source.user_ids[user] for user in users]
     cases = [f"{name}:{first}" for name, first in zip(names, source.first[rows], strict=True)]
-    positive = sort_labels(scored, labels) > 0
+    is_positive = sort_labels(scores, labels) > 0
     columns: dict[str, object] = {
         "case": cases,
         "user": names,
         "known": np.ones(len(rows), dtype=bool),
-        "rank": np.where(positive.any(axis=1), positive.argmax(axis=1), -1),
-        **found.lists,
+        "rank": np.where(is_positive.any(axis=1), is_positive.argmax(axis=1), -1),
+        **evaluation.lists,
     }
     pq.write_table(pa.table(columns), job.out / "cases.parquet")
-    order = np.argsort(-scored, axis=1, kind="stable")
+    order = np.argsort(-scores, axis=1, kind="stable")
     items = np.take_along_axis(source.items[rows], order, axis=1)
     ids = np.array(source.item_ids, dtype=object)
     ranking = {"case": cases, "items": pa.array(ids[items].tolist(), pa.list_(pa.string()))}

@@ -6,7 +6,6 @@ answers.parquet  answers: one line per question, in the order sampled
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,19 +15,13 @@ from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.writing import first_word, new_share, top_share
 from bench.models.lm.chat_prompts import encode_questions, has_chat_template
-from bench.models.lm.decode.decoding import (
-    TOKENS_AT_ONCE,
-    Generated,
-    answer_streams,
-    generate_texts,
-    title_streams,
-)
-from bench.models.lm.encode.grounding import quoted
+from bench.models.lm.decode.decoding import Generated, answer_streams, generate_texts, title_streams
+from bench.models.lm.encode.grounding import extract_title
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, history_titles
 from bench.models.lm.tuned_model import LanguageModel, load
-from bench.models.rerank.qa_files import Answered, read_prompts, write_answers
+from bench.models.rerank.qa_files import Answers, load_questions, save_answers
 from bench.plan.language_stages import GenerationConfig
 
 DECIMALS = 6
@@ -54,7 +47,7 @@ def _generate_titles(
 ) -> None:
     source = prepared.shared(inputs["data"])
     windows = source.windows(prepared.shared_rows(inputs["rows"]))
-    prompts, num_truncated = fit_prompts(
+    prompts, num_truncated = encode_prompts(
         policy.tokenizer,
         history_titles(windows, source.catalog),
         nouns=config.nouns,
@@ -74,7 +67,7 @@ def _generate_answers(
     job: Job, config: GenerationConfig, policy: LanguageModel, folder: Path
 ) -> None:
     """Answer equal questions once."""
-    questions = read_prompts(folder)
+    questions = load_questions(folder)
     distinct = {prompt.hash: prompt for prompt in questions.prompts}
     max_length = _max_prompt_length(config)
     context = config.model.context
@@ -90,11 +83,11 @@ def _generate_answers(
     streams = answer_streams(list(distinct), config)
     generated = _generate(job, config, policy, prompts, streams, titles=False)
     by_hash = dict(zip(distinct, generated, strict=True))
-    answers = Answered(
+    answers = Answers(
         texts=tuple(by_hash[prompt.hash].texts for prompt in questions.prompts),
         finished=tuple(by_hash[prompt.hash].finished for prompt in questions.prompts),
     )
-    write_answers(questions, answers, job.out)
+    save_answers(questions, answers, job.out)
     finished = [each for row in generated for each in row.finished]
     job.facts.update(
         {
@@ -126,7 +119,7 @@ def _generate(
             config,
             streams=streams,
             titles=titles,
-            tokens_at_once=TOKENS_AT_ONCE[policy.device.type] // job.micro_batch_divisor,
+            divisor=job.micro_batch_divisor,
         )
     seconds = time.perf_counter() - started
     num_tokens = sum(sum(row.num_tokens) for row in generated)
@@ -138,24 +131,6 @@ def _generate(
         }
     )
     return generated
-
-
-def fit_prompts(
-    tokenizer: Tokenizer,
-    histories: Sequence[Sequence[str]],
-    *,
-    nouns: Sequence[str],
-    max_length: int,
-) -> tuple[list[list[int]], int]:
-    """Encode prompts of at most `max_length` tokens, and count those that lost titles for it."""
-    prompts = encode_prompts(tokenizer, histories, nouns=nouns, room=sys.maxsize)
-    long = [row for row, prompt in enumerate(prompts) if len(prompt) > max_length]
-    shortened = encode_prompts(
-        tokenizer, [histories[row] for row in long], nouns=nouns, room=max_length
-    )
-    for row, prompt in zip(long, shortened, strict=True):
-        prompts[row] = prompt
-    return prompts, len(long)
 
 
 def _max_prompt_length(config: GenerationConfig) -> int:
@@ -174,7 +149,7 @@ def _title_facts(generated: Sequence[Generated], tokenizer: Tokenizer) -> dict[s
     texts = [text for row in generated for text in row.texts]
     if not texts:
         return {}
-    names = [quoted(row.texts[0]) for row in generated]
+    names = [extract_title(row.texts[0]) for row in generated]
     ids = tokenizer(names, add_special_tokens=False)["input_ids"]
     words = [first_word(name) for name in names]
     fractions = {

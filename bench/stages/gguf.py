@@ -9,7 +9,7 @@ from bench.config.plugins import model_card
 from bench.data import assets
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.gguf import convert
+from bench.models.lm.gguf import convert_gguf
 from bench.plan.backbones import GGUFConfig
 
 
@@ -33,4 +33,4 @@ def run(job: Job, config: GGUFConfig, inputs: Mapping[str, Path]) -> None:
         license=card.license,
         homepage=card.homepage or None,
     )
-    job.facts.update(convert(path, job.out))
+    job.facts.update(convert_gguf(path, job.out))

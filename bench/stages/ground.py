@@ -23,13 +23,13 @@ from bench.hashing import Job
 from bench.models.lm.encode.grounding import (
     Adjust,
     TextEncoder,
-    drawn_nearer,
+    extract_title,
     ground,
-    quoted,
-    spread,
+    scale_rows,
+    shrink_distances,
 )
 from bench.models.lm.generated_texts import read_texts
-from bench.models.seqrec import sasrec
+from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.grounding_stages import GroundingConfig
 from bench.results.ranking_file import write_ranking
 from bench.stages.embed import planned_encoder, read_vectors
@@ -68,7 +68,7 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
         )
     if "text_vectors" in inputs:
         vectors = read_vectors(inputs["text_vectors"])
-        encoder: TextEncoder = Encoded(dict(zip(map(quoted, texts), vectors, strict=True)))
+        encoder: TextEncoder = Encoded(dict(zip(map(extract_title, texts), vectors, strict=True)))
     else:
         encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
     adjust = None
@@ -84,23 +84,23 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
     if texts:
         job.facts["valid"] = round(float(ranking.valid.mean()), DECIMALS)
     job.facts["cases"] = len(texts)
-    job.facts["distinct_titles"] = len({quoted(text) for text in texts})
+    job.facts["distinct_titles"] = len({extract_title(text) for text in texts})
 
 
 def _by_popularity(targets: NDArray[np.integer], num_items: int, gamma: float) -> Adjust:
     """Prefer items by how often they are a training target."""
     counts_I = np.bincount(targets[targets >= 0], minlength=num_items)
-    preference_1I = spread(counts_I[np.newaxis].astype(np.float64))
-    return lambda rows_B, distances_BI: drawn_nearer(distances_BI, preference_1I, gamma)
+    preference_1I = scale_rows(counts_I[np.newaxis].astype(np.float64))
+    return lambda rows_B, distances_BI: shrink_distances(distances_BI, preference_1I, gamma)
 
 
 def _by_oracle(oracle: Path, catalog: Catalog, windows: Windows, gamma: float) -> Adjust:
     """Prefer items by SASRec's scores, case by case."""
-    score = sasrec.scorer(oracle, catalog)
+    score = load_scorer(oracle, catalog)
 
     def adjust(
         rows_B: NDArray[np.int64], distances_BI: NDArray[np.floating]
     ) -> NDArray[np.floating]:
-        return drawn_nearer(distances_BI, spread(score(windows.histories[rows_B])), gamma)
+        return shrink_distances(distances_BI, scale_rows(score(windows.histories[rows_B])), gamma)
 
     return adjust

@@ -14,7 +14,7 @@ import numpy as np
 from bench.data import prepared
 from bench.data.prompts import quotable
 from bench.hashing import Job
-from bench.models.lm.encode.grounding import quoted
+from bench.models.lm.encode.grounding import extract_title
 from bench.models.lm.encode.hidden_states import HiddenStates
 from bench.models.lm.generated_texts import read_texts
 from bench.models.lm.threads import compute_threads
@@ -27,7 +27,7 @@ def run(job: Job, config: HiddenConfig, inputs: Mapping[str, Path]) -> None:
     """Write the vectors in float32, whatever the arithmetic; equal texts have equal vectors."""
     if "generated" in inputs:
         cases = prepared.shared_rows(inputs["cases"])
-        texts = [quoted(row[0]) for row in read_texts(inputs["generated"], rows=cases).texts]
+        texts = [extract_title(row[0]) for row in read_texts(inputs["generated"], rows=cases).texts]
     else:
         texts = [quotable(title) for title in prepared.shared(inputs["data"]).catalog.titles]
     model = load(inputs["backbone"], **config.model.weights)

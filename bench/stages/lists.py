@@ -1,74 +1,52 @@
-"""Make re-ranking lists of a data set from its raw files, as KAR does."""
+"""Make the candidate lists of a data set from its raw files, as KAR does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
 
 from bench.config.plugins import dataset_card
-from bench.data import assets, kar, prepared_lists
+from bench.data import assets, prepared_lists
 from bench.data.candidate_lists import limit_users, make_lists, select_category
 from bench.data.readers import read
 from bench.errors import BenchError
 from bench.hashing import Job, digest
-from bench.models.rerank.titles import cleaned
+from bench.models.rerank.titles import clean_title
+from bench.plan.rerank_stages import CandidateListsConfig
 
 
-def run(
-    job: Job,
-    *,
-    name: str,
-    card: Mapping[str, Any],
-    checksums: Mapping[str, str | None],
-    rules: Mapping[str, Any],
-    category_places: Sequence[int],
-    brand: bool,
-    users: Mapping[str, int | None],
-    valid_share: float,
-    seed: int,
-) -> None:
+def run(job: Job, config: CandidateListsConfig, inputs: Mapping[str, Path]) -> None:
     """Write users and lists.
 
-    Args:
-        job: Where to write, where raw files may lie, whether the network is allowed.
-        name: Name of the data set's card.
-        card: Its reader and fields; titles, filters and splits of the card play no part here.
-        checksums: The raw files' sha256 by role; None where nothing told it beforehand. Files that
-            the lists are to do without have no entry.
-        rules: The keyword arguments of `kar.Rules`.
-        category_places: Which categories of an item are its attributes, by place in its list.
-        brand: Whether its brand is one, too, before them.
-        users: At most so many users of each part.
-        valid_share: Share of KAR's training users that is set apart for validation.
-        seed: Decides which ones, and which users are kept.
-
     Raises:
-        BenchError: Where the card changed since, a file cannot be had or read, or no list is left.
+        BenchError: The card has changed, a file cannot be downloaded or read, or there are no
+            lists.
     """
-    current = dataset_card(name)
-    now: dict[str, Any] = {"reader": current.reader, "fields": current.fields}
-    optional = set(current.lists.optional if current.lists else ())
-    if not (current.files.keys() - optional <= checksums.keys()) or digest(now) != digest(
-        dict(card)
+    card = dataset_card(config.name)
+    optional = set(card.lists.optional if card.lists else ())
+    current, planned = ((one.reader, dict(one.fields)) for one in (card, config))
+    if not card.files.keys() - optional <= config.checksums.keys() or (
+        digest(current) != digest(planned)
     ):
-        raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    paths = assets.fetch_raw(name, checksums, data_dir=job.data_dir, offline=job.offline)
-    fields = dict(current.fields)
+        raise BenchError(f"The card of {config.name} changed during the run.", "Run again.")
+    paths = assets.fetch_raw(
+        config.name, config.checksums, data_dir=job.data_dir, offline=job.offline
+    )
+    fields = dict(card.fields)
     if "users" in paths:
         fields["profiles"] = True
-    if current.files and "items" not in paths:
+    if card.files and "items" not in paths:
         fields["titles"] = "asin"
-    raw = read(current.reader, paths, fields)
-    brands = [cleaned(text) for text in raw.brands] if raw.brands else [""] * len(raw.item_ids)
-    columns = [select_category(raw.categories, place) for place in category_places]
-    made = make_lists(
+    raw = read(card.reader, paths, fields)
+    brands = [clean_title(text) for text in raw.brands] if raw.brands else [""] * len(raw.item_ids)
+    categories = [select_category(raw.categories, index) for index in config.category_indices]
+    lists = make_lists(
         raw,
-        kar.Rules(**rules),
-        fields=[brands, *columns] if brand else columns,
-        valid_share=valid_share,
-        seed=seed,
+        config.rules,
+        fields=[brands, *categories] if config.brand else categories,
+        valid_share=config.valid_fraction,
+        seed=config.seed,
     )
-    made = limit_users(made, users, seed=seed)
-    prepared_lists.write(made, job.out)
-    job.facts["counts"] = dict(made.counts)
-    job.facts["fingerprint"] = made.fingerprint
+    lists = limit_users(lists, config.max_users, seed=config.seed)
+    prepared_lists.write(lists, job.out)
+    job.facts.update(counts=dict(lists.counts), fingerprint=lists.fingerprint)

@@ -24,7 +24,7 @@ from bench.hashing import Job, derive_seed
 from bench.models.lm.encode.grounding import TextEncoder, ground
 from bench.models.lm.generated_texts import read_texts
 from bench.models.lm.threads import compute_threads
-from bench.models.seqrec.sasrec import scorer
+from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.preference_stages import PairConfig
 from bench.stages.embed import planned_encoder, read_vectors
 
@@ -230,7 +230,7 @@ def _smoothing(
     targets = known.windows.targets[chosen]
     gaps = np.empty(len(chosen))
     with compute_threads(1):
-        score = scorer(oracle, known.source.catalog)
+        score = load_scorer(oracle, known.source.catalog)
         for start in range(0, len(chosen), SCORED_AT_ONCE):
             part = slice(start, start + SCORED_AT_ONCE)
             scores = score(known.windows.histories[chosen[part]]).astype(np.float64)

@@ -15,11 +15,12 @@ from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.models.lm.chat_prompts import encode_answers, encode_questions
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
-from bench.models.lm.train.preference_losses import resolved
-from bench.models.lm.train.preference_trainer import DECIMALS, Pair, longest, prefer, referenced
+from bench.models.lm.train.preference_losses import resolve_loss
+from bench.models.lm.train.preference_trainer import Pair, add_reference, max_length, optimize
 from bench.models.lm.train.shared_prefix import takes_branches
+from bench.models.lm.train.trainer_setup import DECIMALS
 from bench.models.lm.tuned_model import LanguageModel, load
-from bench.models.rerank.qa_files import read_prompts
+from bench.models.rerank.qa_files import load_questions
 from bench.plan.preference_stages import PreferenceConfig
 
 
@@ -34,7 +35,7 @@ def run(job: Job, config: PreferenceConfig, inputs: Mapping[str, Path]) -> None:
             training diverged.
     """
     table = read_pairs(inputs["pairs"])
-    loss = resolved(
+    loss = resolve_loss(
         config.loss,
         config.loss_arguments,
         num_rejected=max(map(len, table["rejected"]), default=1),
@@ -54,18 +55,14 @@ def run(job: Job, config: PreferenceConfig, inputs: Mapping[str, Path]) -> None:
         job.facts.update(_title_facts(source, table))
         pairs = encode_titles(model.tokenizer, config, table, source)
     if pairs:
-        shared = takes_branches(model.model.config, longest(pairs))
+        shared = takes_branches(model.model.config, max_length(pairs))
         job.facts["layout"] = "shared prompts" if shared else "a sequence an answer"
-        options: dict[str, Any] = {
-            "divisor": job.micro_batch_divisor,
-            "shared": shared,
-            "threads": config.model.threads,
-        }
-        pairs = referenced(model, pairs, config, **options)
+        options: dict[str, Any] = {"divisor": job.micro_batch_divisor, "shared": shared}
+        pairs = add_reference(model, pairs, config, **options)
     if not is_start:
         model = load_weights("start", config.seed)
     if pairs:
-        job.facts.update(prefer(model, pairs, config, loss=loss, **options))
+        job.facts.update(optimize(model, pairs, config, loss=loss, **options))
     model.save(job.out)
 
 
@@ -99,11 +96,11 @@ def encode_titles(
     chosen = [catalog.titles[target] for target in windows.targets]
     texts = [*chosen, *(text for rejected in table["rejected"] for text in rejected)]
     responses = encode_responses(tokenizer, texts, eos=config.append_eos)
-    prompts = encode_prompts(
+    prompts, _ = encode_prompts(
         tokenizer,
         history_titles(windows, catalog),
         nouns=config.nouns,
-        room=config.model.context - max(map(len, responses)),
+        max_length=config.model.context - max(map(len, responses)),
         style=config.prompt_style,
     )
     rejected = iter(responses[len(chosen) :])
@@ -128,7 +125,7 @@ def _encode_answers(
     prompts: Path,
 ) -> list[Pair]:
     """Encode pairs of answers; those that leave no space for the question are left out."""
-    all_prompts = read_prompts(prompts).prompts
+    all_prompts = load_questions(prompts).prompts
     questions = [all_prompts[index] for index in table["prompt"]]
     assert [question.hash for question in questions] == table["hash"], "pairs of other questions"
     context = config.model.context

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.data import prepared
 from bench.data import prepared_lists as list_data
 from bench.hashing import Job
-from bench.models.lm.train.pretrain_trainer import pretrain, texts, training_histories
+from bench.models.lm.train.pretrain_trainer import encode_histories, pretrain, training_histories
 from bench.models.lm.tuned_model import load
 from bench.plan.backbones import PretrainConfig
 
@@ -30,10 +30,9 @@ def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
     histories = list(training_histories(prepared.shared(inputs["data"]), held_out))
     facts = pretrain(
         model,
-        texts(model.tokenizer, histories, tokens=config.max_length),
+        encode_histories(model.tokenizer, histories, max_tokens=config.max_length),
         config,
-        threads=config.model.threads,
-        micro_batch_divisor=job.micro_batch_divisor,
+        divisor=job.micro_batch_divisor,
     )
     model.save(job.out)
     for name in UNCHANGED:

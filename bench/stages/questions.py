@@ -1,75 +1,69 @@
-"""Write the questions about users or items that a language model is to answer."""
+"""Write the questions about users or items that a language model answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bench.data import prepared_lists as data
-from bench.errors import BenchError, unknown
+from bench.data import prepared_lists as list_files
+from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.chat_prompts import Prompt
-from bench.models.rerank.prompts import Domain, Profile, domain, item_prompt, user_prompt
-from bench.models.rerank.qa_files import Asked, write_prompts
-from bench.models.rerank.titles import UNKNOWN_TITLE, cleaned, fronted
+from bench.models.rerank.prompts import DOMAINS, Domain, Profile, ask_about_item, ask_about_user
+from bench.models.rerank.qa_files import Questions, save_questions
+from bench.models.rerank.titles import UNKNOWN_TITLE, clean_title, move_article_to_front
+from bench.plan.knowledge_stages import QuestionsConfig
 
-ABOUT = ("users", "items")
-TITLES: dict[str, Callable[[str], str]] = {"keep": str, "fronted": fronted, "cleaned": cleaned}
+TITLES: Mapping[str, Callable[[str], str]] = {
+    "keep": str,
+    "fronted": move_article_to_front,
+    "cleaned": clean_title,
+}
 
 
-def run(
-    job: Job, *, about: str, parts: Sequence[str], domain_name: str, titles: str, lists: Path
-) -> None:
-    """Write a question for each user, or each item, of the lists of some parts.
+def run(job: Job, config: QuestionsConfig, inputs: Mapping[str, Path]) -> None:
+    """Write a question about each user, or each item, of the lists of some parts.
 
-    A user's question holds what lies before the lists, never an item of them.
-
-    Args:
-        job: Where to write.
-        about: "users" or "items".
-        parts: Whose lists count.
-        domain_name: "movie", "book" or "product".
-        titles: How titles are written: "keep", "fronted" or "cleaned".
-        lists: The lists.
+    A user's question contains the interactions before the lists, never an item of the lists.
 
     Raises:
-        BenchError: An argument is unknown, or a user's history cannot be described.
+        BenchError: A user has no interactions before the lists.
     """
-    for what, value, known in (("subject", about, ABOUT), ("way with titles", titles, TITLES)):
-        if value not in known:
-            raise unknown(what, value, known)
-    source = data.shared(lists)
-    rows = source.rows(*parts)
-    written = [TITLES[titles](title) or UNKNOWN_TITLE for title in source.titles]
-    if about == "users":
-        places = np.unique(source.users[rows])
-        found = [_of_user(source, int(user), domain(domain_name), written) for user in places]
+    lists = list_files.shared(inputs["lists"])
+    rows = lists.rows(*config.parts)
+    domain = DOMAINS[config.domain]
+    titles = [TITLES[config.titles](title) or UNKNOWN_TITLE for title in lists.titles]
+    if config.about == "users":
+        indices = np.unique(lists.users[rows])
+        prompts = [_ask_about_user(lists, user, domain, titles) for user in indices.tolist()]
     else:
-        places = np.unique(source.items[rows]).astype(np.int64)
-        brands = source.brands or [""] * len(written)
-        named = [(written[item], cleaned(brands[item])) for item in places]
-        found = [item_prompt(domain(domain_name), title, brand) for title, brand in named]
-    write_prompts(Asked(places=places.astype(np.int64), prompts=tuple(found)), job.out)
+        indices = np.unique(lists.items[rows])
+        brands = lists.brands or [""] * len(titles)
+        prompts = [
+            ask_about_item(domain, titles[item], clean_title(brands[item])) for item in indices
+        ]
+    questions = Questions(indices=indices.astype(np.int64), prompts=tuple(prompts))
+    save_questions(questions, job.out)
     job.facts.update(
-        {
-            "questions": len(found),
-            "distinct": len({prompt.hash for prompt in found}),
-            "unknown_titles": sum(title == UNKNOWN_TITLE for title in written),
-        }
+        questions=len(questions),
+        distinct=len(set(questions.hashes)),
+        unknown_titles=titles.count(UNKNOWN_TITLE),
     )
 
 
-def _of_user(source: data.Lists, user: int, about: Domain, titles: Sequence[str]) -> Prompt:
-    items, ratings = source.history(user)
+def _ask_about_user(
+    lists: list_files.Lists, user: int, domain: Domain, titles: Sequence[str]
+) -> Prompt:
+    items, ratings = lists.history(user)
     if not len(items):
         raise BenchError(
-            f"User {source.user_ids[user]!r} has lists, and nothing before them.",
+            f"User {lists.user_ids[user]!r} has no interactions before the lists.",
             "Raise the cap in [lists] of the data set's card.",
         )
     profile = None
-    if source.profiles:
-        gender, age, occupation = source.profiles[user]
+    if lists.profiles:
+        gender, age, occupation = lists.profiles[user]
         profile = Profile(gender=gender, age=age, occupation=occupation)
-    return user_prompt(about, [titles[item] for item in items], ratings, profile)
+    return ask_about_user(domain, [titles[item] for item in items], ratings, profile)

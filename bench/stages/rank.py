@@ -1,4 +1,4 @@
-"""Rank the whole catalog for every case: the best items by a scorer, ties by item position."""
+"""Rank the whole catalog for every test case by a scorer; ties are broken by item index."""
 
 from __future__ import annotations
 
@@ -16,46 +16,36 @@ from bench.data import prepared
 from bench.data.ranking import Ranking, top_items
 from bench.errors import BenchError
 from bench.hashing import Job
+from bench.plan.item_stages import RankConfig
 from bench.results.ranking_file import write_ranking
 
-CASES_AT_ONCE = 1024
+CHUNK_SIZE = 1024
 
 
-def run(
-    job: Job,
-    *,
-    scorer: str,
-    settings: Mapping[str, Any],
-    depth: int,
-    threads: int,
-    data: Path,
-    cases: Path,
-    train: Path | None = None,
-    model: Path | None = None,
-) -> None:
-    """Write the ranking of the cases.
+def run(job: Job, config: RankConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the ranking of the test cases.
 
     Raises:
-        BenchError: Where the scorer returns another shape, or a score that is no finite number.
+        BenchError: The scorer returned another shape, or a score that is not finite.
     """
-    source = prepared.shared(data)
-    windows = source.windows(prepared.shared_rows(cases))
-    seen = model if train is None else source.windows(prepared.shared_rows(train))
-    score = plugins.function(scorer)(seen, source.catalog, **settings)
+    source = prepared.shared(inputs["data"])
+    windows = source.windows(prepared.shared_rows(inputs["cases"]))
+    fitted_on: Any = inputs.get("model") or source.windows(prepared.shared_rows(inputs["train"]))
+    score = plugins.function(config.scorer)(fitted_on, source.catalog, **config.settings)
     num_items = len(source.catalog)
     items, scores = [], []
-    with _bounded(threads):
-        for start in range(0, len(windows), CASES_AT_ONCE):
-            histories = windows.histories[start : start + CASES_AT_ONCE]
-            scored = _checked(score, histories, num_items, scorer)
-            best = top_items(-scored, min(depth, num_items))
+    with _limit_threads(config.threads):
+        for start in range(0, len(windows), CHUNK_SIZE):
+            histories = windows.histories[start : start + CHUNK_SIZE]
+            chunk = _check_scores(score, histories, num_items, config.scorer)
+            best = top_items(-chunk, min(config.depth, num_items))
             items.append(best)
-            scores.append(np.take_along_axis(scored, best, axis=1))
+            scores.append(np.take_along_axis(chunk, best, axis=1))
     write_ranking(Ranking(items=np.concatenate(items), scores=np.concatenate(scores)), job.out)
 
 
-def _bounded(threads: int) -> AbstractContextManager[None]:
-    """Bound torch's threads where the scorer brought torch in; others need no torch at all."""
+def _limit_threads(threads: int) -> AbstractContextManager[None]:
+    """Limit torch's threads if the scorer imported torch; other scorers do not need torch."""
     if "torch" not in sys.modules:
         return nullcontext()
     from bench.models.lm.threads import compute_threads
@@ -63,22 +53,22 @@ def _bounded(threads: int) -> AbstractContextManager[None]:
     return compute_threads(threads)
 
 
-def _checked(
+def _check_scores(
     score: Callable[[NDArray[np.int32]], Any],
     histories: NDArray[np.int32],
     num_items: int,
     scorer: str,
 ) -> NDArray[np.float64]:
-    scored = np.asarray(score(histories), dtype=np.float64)
-    if scored.shape != (len(histories), num_items):
+    scores = np.asarray(score(histories), dtype=np.float64)
+    if scores.shape != (len(histories), num_items):
         raise BenchError(
-            f"The scorer {scorer} returned shape {scored.shape}.",
-            f"It must be (cases, items) = {(len(histories), num_items)}.",
+            f"The scorer {scorer} returned shape {scores.shape}.",
+            f"It must be (test cases, items) = {(len(histories), num_items)}.",
         )
-    bad = np.flatnonzero(~np.isfinite(scored).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if bad.size:
         raise BenchError(
-            f"The scorer {scorer} returned a score that is no finite number for case {bad[0]}.",
+            f"The scorer {scorer} returned a score that is not finite for test case {bad[0]}.",
             "Look for a division by zero or a training run that diverged.",
         )
-    return scored
+    return scores

@@ -1,141 +1,116 @@
-"""Take answers that a model elsewhere wrote, from a file or an endpoint; `answers.parquet`."""
+"""Collect answers of an external model, from a file or an endpoint; `answers.parquet`."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.data import prepared_lists as data
+from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.models.lm.chat_prompts import Prompt
-from bench.models.rerank.endpoint import Endpoint, NoReplyError, endpoint, limit
-from bench.models.rerank.qa_files import Answered, read_prompts, write_answers
-from bench.models.rerank.recorded_answers import (
-    Line,
-    append,
-    default_file,
-    find,
-    line_of,
-    responses_file,
-)
+from bench.models.rerank.endpoint import Endpoint, NoReplyError, check_request_limit, find_endpoint
+from bench.models.rerank.qa_files import Answers, load_questions, save_answers
+from bench.models.rerank.recorded_answers import find_answers, record_reply, responses_file
+from bench.plan.knowledge_stages import ExternalAnswersConfig
 
-LEAST = 0.995
-AT_ONCE = 8
-GIVE_UP_AFTER = 20
+MIN_ANSWERED = 0.995
+NUM_CONNECTIONS = 8
+MAX_FAILURES_IN_A_ROW = 20
 
 
-def run(
-    job: Job,
-    *,
-    about: str,
-    dataset: str,
-    writer: str,
-    decoding: Mapping[str, Any],
-    file: str | None,
-    lists: Path,
-    prompts: Path,
-) -> None:
-    """Write the answers; questions that have none get an empty one.
-
-    Args:
-        job: Where to write.
-        about: "users" or "items".
-        dataset: Name of the data set's card, under which answers are kept.
-        writer: The model that answers.
-        decoding: Further fields of a request.
-        file: The sha256 of the file of answers; None where an endpoint adds to it.
-        lists: Whose users and items they are.
-        prompts: The questions.
+def run(job: Job, config: ExternalAnswersConfig, inputs: Mapping[str, Path]) -> None:
+    """Write the answers; questions without one get an empty answer.
 
     Raises:
-        BenchError: Too many questions have no answer, or the file is not what was planned with.
+        BenchError: Too many questions have no answer, or the file changed after planning.
     """
-    source, asked = data.shared(lists), read_prompts(prompts)
-    ids = source.user_ids if about == "users" else source.item_ids
-    named = [ids[place] for place in asked.places]
-    by_id = dict(zip(named, asked.prompts, strict=True))
-    path = responses_file() or default_file()
-    if file is not None and (not path.is_file() or checksum(path) != file):
-        raise BenchError(f"{path} changed during the run.", "Start the run again.")
-    about_one = {"dataset": dataset, "kind": about.removesuffix("s")}
-    found = find(path, by_id, model=writer, **about_one)
-    lacking = {name: prompt for name, prompt in by_id.items() if name not in found.lines}
-    failures: dict[str, int] = {}
-    server = endpoint()
-    if file is None and server is not None and lacking:
-        limit(len(lacking))
-        print(f"Asking {writer} {len(lacking)} questions about {about}.", file=sys.stderr)
-        failures = _ask(server, lacking, path, writer, dict(decoding), about_one)
-        found = find(path, by_id, model=writer, **about_one)
-    share = len(found.lines) / max(len(by_id), 1)
+    lists, questions = list_files.shared(inputs["lists"]), load_questions(inputs["prompts"])
+    all_ids = lists.user_ids if config.about == "users" else lists.item_ids
+    ids = [all_ids[index] for index in questions.indices]
+    prompts = dict(zip(ids, questions.prompts, strict=True))
+    path, planned = responses_file(), config.file_checksum
+    if planned is not None and (not path.is_file() or checksum(path) != planned):
+        raise BenchError(f"{path} changed during the run.", "Run again.")
+    subject = {"dataset": config.dataset, "kind": config.about.removesuffix("s")}
+    found = find_answers(path, prompts, model=config.writer, **subject)
+    missing = {name: prompt for name, prompt in prompts.items() if name not in found.answers}
+    failures: Counter[str] = Counter()
+    endpoint = find_endpoint() if planned is None else None
+    if endpoint is not None and missing:
+        check_request_limit(len(missing))
+        print(
+            f"Asking {config.writer} {len(missing)} questions about {config.about}.",
+            file=sys.stderr,
+        )
+        failures = _ask_endpoint(endpoint, missing, path, config, subject)
+        found = find_answers(path, prompts, model=config.writer, **subject)
+    answers = found.answers
     job.facts.update(
         {
-            "questions": len(by_id),
-            "answered": len(found.lines),
-            "models": sorted({line.model for line in found.lines.values()}),
-            **found.counts,
+            "questions": len(prompts),
+            "answered": len(answers),
+            "models": sorted({answer.model for answer in answers.values()}),
+            **found.rejected,
             **{f"failed: {reason}": num for reason, num in failures.items()},
         }
     )
-    if share < LEAST:
+    fraction = len(answers) / max(len(prompts), 1)
+    if fraction < MIN_ANSWERED:
+        reasons = {**found.rejected, **failures}
+        details = ", ".join(f"{reason}: {num}" for reason, num in reasons.items() if num)
         raise BenchError(
-            f"partial ({100 * share:.1f} %): {len(found.lines)} of {len(by_id)} questions about "
-            f"{about} have an answer by {writer}; {_said({**found.counts, **failures})}.",
-            "The same command asks for the rest.",
+            f"partial ({100 * fraction:.1f} %): {len(answers)} of {len(prompts)} questions about "
+            f"{config.about} have an answer by {config.writer} ({details or 'no failures'}).",
+            "Run again to ask the remaining questions.",
         )
-    lines = [found.lines.get(name) for name in named]
-    write_answers(
-        asked,
-        Answered(
-            texts=tuple((line.text if line else "",) for line in lines),
-            finished=tuple((_finished(line),) for line in lines),
+    by_question = [answers.get(name) for name in ids]
+    save_answers(
+        questions,
+        Answers(
+            texts=tuple((answer.text if answer else "",) for answer in by_question),
+            finished=tuple(
+                (answer is not None and answer.finish_reason == "stop",) for answer in by_question
+            ),
         ),
         job.out,
     )
 
 
-def _ask(
-    server: Endpoint,
-    lacking: Mapping[str, Prompt],
+def _ask_endpoint(
+    endpoint: Endpoint,
+    prompts: Mapping[str, Prompt],
     path: Path,
-    writer: str,
-    decoding: dict[str, Any],
-    about_one: dict[str, str],
-) -> dict[str, int]:
-    """Ask, several at once, and add each answer to the file; failures by reason.
+    config: ExternalAnswersConfig,
+    subject: Mapping[str, str],
+) -> Counter[str]:
+    """Ask several questions at a time and record each answer; return failures by reason.
 
-    After many failures in a row the rest is left for another time.
+    After many failures in a row the remaining questions are not asked.
     """
-    failures: dict[str, int] = {}
-    in_a_row = 0
+    decoding: dict[str, Any] = {
+        "max_tokens": config.max_new_tokens,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+    }
+    failures_in_a_row = 0
 
-    def one(name: str) -> str:
-        nonlocal in_a_row
-        if in_a_row >= GIVE_UP_AFTER:
-            return "not asked any more"
+    def ask(name: str) -> str:
+        nonlocal failures_in_a_row
+        if failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            return "not asked"
         try:
-            reply = server.ask(lacking[name].text, model=writer, decoding=decoding)
+            reply = endpoint.ask(prompts[name].text, model=config.writer, decoding=decoding)
         except NoReplyError as error:
-            in_a_row += 1
+            failures_in_a_row += 1
             return str(error)
-        in_a_row = 0
-        append(line_of(reply, lacking[name], id_=name, decoding=decoding, **about_one), path)
+        failures_in_a_row = 0
+        record_reply(reply, prompts[name], path, subject_id=name, decoding=decoding, **subject)
         return ""
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for reason in pool.map(one, lacking):
-            if reason:
-                failures[reason] = failures.get(reason, 0) + 1
-    return failures
-
-
-def _finished(line: Line | None) -> bool:
-    return line is not None and line.finish_reason == "stop"
-
-
-def _said(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason}: {num}" for reason, num in counts.items() if num) or "no reason"
+    with ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+        return Counter(reason for reason in pool.map(ask, prompts) if reason)

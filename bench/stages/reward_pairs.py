@@ -1,167 +1,138 @@
 """Prefer, of several texts about a training user, the one that helps a re-ranker most.
 
-pairs.parquet   a line a pair: `prompt` (its place among the questions), `hash` of it, `chosen`, the
-                rejected texts, which of them were finished, and `smoothing`, always 0
+pairs.parquet   one row per pair: `prompt` (index of the question), its `hash`, the chosen and the
+                rejected texts, which of them are finished, and `smoothing`, always 0
 
-DPO4Rec ("Direct Preference Optimization for LLM-Enhanced Recommendation Systems"). The re-ranker
-learns from training users, and validation users choose its epoch; no test user has any part in it.
+DPO4Rec ("Direct Preference Optimization for LLM-Enhanced Recommendation Systems"). The re-ranker is
+trained on training users, and validation users select its epoch; test users are not used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from bench.data import prepared_lists as data
+from bench.data import prepared_lists as list_files
+from bench.data.prepared_lists import PARTS, Lists
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
 from bench.models.lm.threads import compute_threads
-from bench.models.rerank.fitting import fit_on
-from bench.models.rerank.knowledge import Choice, Rewards, choose, rewards
-from bench.models.rerank.qa_files import Answered, Asked, read_answers, read_prompts
-from bench.models.rerank.vectors import SILENT_SHARE, Texts, item_vectors, rows_of, user_vectors
+from bench.models.rerank.qa_files import Answers, Questions, load_answers, load_questions
+from bench.models.rerank.rewards import PairSelection, Rewards, compute_rewards, select_pairs
+from bench.models.rerank.training import train_on_lists
+from bench.models.rerank.vectors import TextVectors, list_tensors, read_text_vectors
+from bench.plan.knowledge_stages import RewardPairsConfig
 
 DECIMALS = 6
 
 
-def run(
-    job: Job,
-    *,
-    backbone: str,
-    training: Mapping[str, Any],
-    folds: int,
-    tie: str,
-    margin: float,
-    seed: int,
-    threads: int,
-    lists: Path,
-    users: Path,
-    prompts: Path,
-    answers: Path,
-    items: Path | None = None,
-    silent_share: float = SILENT_SHARE,
-) -> None:
+def run(job: Job, config: RewardPairsConfig, inputs: Mapping[str, Path]) -> None:
     """Write the pairs.
 
-    Args:
-        job: Where to write.
-        backbone: Of the re-ranker that gives the rewards.
-        training: Further keyword arguments of `fit_on`.
-        folds: Training users are dealt into so many parts, and each is rewarded by a re-ranker that
-            learned from the others; 1 rewards them by one that learned from all.
-        tie: See `bench.models.rerank.knowledge.choose`.
-        margin: Likewise.
-        seed: Of the re-ranker and the folds.
-        threads: CPU threads.
-        lists: The lists.
-        users: Vectors of the texts, several a user.
-        prompts: The questions about users.
-        answers: What was answered to them: the texts.
-        items: Vectors of the items' texts.
-        silent_share: So many users, and so many items, may be without a text that says anything.
-
     Raises:
-        BenchError: Artifacts do not fit, or a setting is out of range.
+        BenchError: Artifacts do not fit each other, or there are more folds than training users.
     """
-    source, asked = data.shared(lists), read_prompts(prompts)
-    answered = read_answers(answers, asked)
-    parts = np.array([data.PARTS[part] for part in source.parts[asked.places]])
-    assert "test" not in parts, "no test user may be asked for a preference"
-    texts = Texts(
-        users=user_vectors(users, source, job.facts, silent_share, ("train", "valid")),
-        items=None if items is None else item_vectors(items, source, job.facts, silent_share),
+    lists, questions = list_files.shared(inputs["lists"]), load_questions(inputs["prompts"])
+    answers = load_answers(inputs["answers"], questions)
+    parts = np.array([PARTS[part] for part in lists.parts[questions.indices]])
+    assert "test" not in parts, "preferences must not use test users"
+    texts = read_text_vectors(
+        lists,
+        job.facts,
+        users=inputs["users"],
+        items=inputs.get("items"),
+        max_empty_fraction=config.reranker.max_empty_fraction,
+        parts=("train", "valid"),
     )
-    with compute_threads(threads):
-        found = _rewards(job, source, texts, backbone, training, folds, seed)
+    with compute_threads(config.reranker.threads):
+        all_rewards = _reward_texts(job, lists, texts, config)
     rows = np.flatnonzero(parts == "train")
-    of_rows = Rewards(ndcg=found.ndcg[asked.places[rows]], losses=found.losses[asked.places[rows]])
-    choice = choose(of_rows, [answered.texts[row] for row in rows], tie=tie, margin=margin)
-    _write(choice, rows, asked, answered, job.out)
-    job.facts.update(_facts(choice, of_rows))
-
-
-def _rewards(
-    job: Job,
-    source: data.Lists,
-    texts: Texts,
-    backbone: str,
-    training: Mapping[str, Any],
-    folds: int,
-    seed: int,
-) -> Rewards:
-    """Reward every text of the training users; NaN for everybody else, shape (U, J)."""
-    learned, chooser = source.rows("train"), source.rows("valid")
-    owners = np.unique(source.users[learned])
-    if not 1 <= folds <= len(owners):
-        raise BenchError(
-            f"{len(owners)} training users cannot be dealt into {folds} folds.",
-            "Give 1 for none, or from 2 on fewer than there are users.",
-        )
-    order = np.random.default_rng(derive_seed("reward folds", seed)).permutation(len(owners))
-    fold_of = dict(
-        zip(owners[order].tolist(), (np.arange(len(owners)) % folds).tolist(), strict=True)
+    users = questions.indices[rows]
+    rewards = Rewards(ndcg=all_rewards.ndcg[users], losses=all_rewards.losses[users])
+    selection = select_pairs(
+        rewards, [answers.texts[row] for row in rows], tie=config.tie, margin=config.margin
     )
-    folds_of_lists = np.array([fold_of[user] for user in source.users[learned].tolist()])
+    _write_pairs(selection, rows, questions, answers, job.out)
+    job.facts.update(_describe(selection, rewards))
+
+
+def _reward_texts(job: Job, lists: Lists, texts: TextVectors, config: RewardPairsConfig) -> Rewards:
+    """Reward every text of the training users; NaN for other users, shape (U, J)."""
+    train, num_folds = lists.rows("train"), config.num_folds
+    fold_of_list = _assign_folds(lists.users[train], num_folds, config.seed)
     assert texts.users is not None
-    shape = texts.users.shape[:2]
-    total = Rewards(ndcg=np.full(shape, np.nan), losses=np.full(shape, np.nan))
-    for fold in range(folds):
-        judged = learned[folds_of_lists == fold]
-        others = learned if folds == 1 else learned[folds_of_lists != fold]
-        model, facts = fit_on(
-            source,
-            others,
-            chooser,
+    ndcg, losses = np.full((2, *texts.users.shape[:2]), np.nan)
+    for fold in range(num_folds):
+        rewarded = train[fold_of_list == fold]
+        model, metadata = train_on_lists(
+            lists,
+            train if num_folds == 1 else train[fold_of_list != fold],
+            lists.rows("valid"),
             texts,
-            backbone=backbone,
-            seed=derive_seed("reward model", seed, fold),
+            replace(config.reranker, seed=derive_seed("reward model", config.seed, fold)),
             micro_batch_divisor=job.micro_batch_divisor,
-            **training,
         )
-        one = rewards(model, rows_of(source, judged, texts.fitting("drawn")))
-        known = ~np.isnan(one.ndcg)
-        total.ndcg[known], total.losses[known] = one.ndcg[known], one.losses[known]
-        job.facts[f"reward_model_{fold}"] = facts
-    return total
+        tensors = list_tensors(lists, rewarded, texts.select_for_training("sampled"))
+        rewards = compute_rewards(model, tensors)
+        has_reward = ~np.isnan(rewards.ndcg)
+        ndcg[has_reward], losses[has_reward] = rewards.ndcg[has_reward], rewards.losses[has_reward]
+        job.facts[f"reward_model_{fold}"] = metadata
+    return Rewards(ndcg=ndcg, losses=losses)
 
 
-def _write(
-    choice: Choice, rows: np.ndarray[Any, Any], asked: Asked, answered: Answered, folder: Path
+def _assign_folds(users: NDArray[np.int64], num_folds: int, seed: int) -> NDArray[np.int64]:
+    """Assign every user to a random fold; return the fold of each list."""
+    distinct, index_of_list = np.unique(users, return_inverse=True)
+    if num_folds > len(distinct):
+        raise BenchError(
+            f"{len(distinct)} training users cannot be split into {num_folds} folds.",
+            "Lower num_folds.",
+        )
+    order = np.random.default_rng(derive_seed("reward folds", seed)).permutation(len(distinct))
+    fold_of_user = np.empty(len(distinct), dtype=np.int64)
+    fold_of_user[order] = np.arange(len(distinct)) % num_folds
+    return fold_of_user[index_of_list]
+
+
+def _write_pairs(
+    selection: PairSelection,
+    rows: NDArray[np.int64],
+    questions: Questions,
+    answers: Answers,
+    folder: Path,
 ) -> None:
-    prompts = [int(rows[pair.user]) for pair in choice.pairs]
-    best = [
-        (answered.texts[row][pair.chosen], answered.finished[row][pair.chosen])
-        for row, pair in zip(prompts, choice.pairs, strict=True)
-    ]
-    worst = [
-        (answered.texts[row][pair.rejected], answered.finished[row][pair.rejected])
-        for row, pair in zip(prompts, choice.pairs, strict=True)
-    ]
+    """Write the pairs; `rows` are the questions of the users that pairs refer to."""
+    pairs = [(int(rows[pair.user]), pair.chosen, pair.rejected) for pair in selection.pairs]
+    texts, finished = answers.texts, answers.finished
+    strings, flags = pa.string(), pa.bool_()
     columns = {
-        "prompt": pa.array(prompts, pa.int64()),
-        "hash": pa.array([asked.prompts[row].hash for row in prompts], pa.string()),
-        "chosen": pa.array([text for text, _ in best], pa.string()),
-        "chosen_finished": pa.array([whole for _, whole in best], pa.bool_()),
-        "rejected": pa.array([[text] for text, _ in worst], pa.list_(pa.string())),
-        "rejected_finished": pa.array([[whole] for _, whole in worst], pa.list_(pa.bool_())),
-        "smoothing": pa.array([0.0] * len(prompts), pa.float64()),
+        "prompt": pa.array([row for row, _, _ in pairs], pa.int64()),
+        "hash": pa.array([questions.prompts[row].hash for row, _, _ in pairs], strings),
+        "chosen": pa.array([texts[row][best] for row, best, _ in pairs], strings),
+        "chosen_finished": pa.array([finished[row][best] for row, best, _ in pairs], flags),
+        "rejected": pa.array([[texts[row][worst]] for row, _, worst in pairs], pa.list_(strings)),
+        "rejected_finished": pa.array(
+            [[finished[row][worst]] for row, _, worst in pairs], pa.list_(flags)
+        ),
+        "smoothing": pa.array([0.0] * len(pairs), pa.float64()),
     }
     pq.write_table(pa.table(columns), folder / "pairs.parquet")
 
 
-def _facts(choice: Choice, given: Rewards) -> dict[str, Plain]:
-    known = given.ndcg[~np.isnan(given.ndcg).any(axis=1)]
-    means = {"first": known[:, 0], "best": known.max(axis=1), "worst": known.min(axis=1)}
+def _describe(selection: PairSelection, rewards: Rewards) -> dict[str, Plain]:
+    ndcg = rewards.ndcg[~np.isnan(rewards.ndcg).any(axis=1)]
+    means = {"first": ndcg[:, 0], "best": ndcg.max(axis=1), "worst": ndcg.min(axis=1)}
     return {
-        "pairs": len(choice.pairs),
-        **{f"skipped: {reason}": num for reason, num in choice.skipped.items()},
+        "pairs": len(selection.pairs),
+        **{f"skipped: {reason}": num for reason, num in selection.skipped.items()},
         **{
-            f"{name}_reward": round(float(values.mean()), DECIMALS) if len(known) else None
+            f"{name}_reward": round(float(values.mean()), DECIMALS) if len(ndcg) else None
             for name, values in means.items()
         },
     }

@@ -1,56 +1,16 @@
-"""Train SASRec's row form; the artifact is a folder that `bench.models.seqrec.sasrec` loads."""
+"""Train SASRec in row form; `bench.models.seqrec.checkpoint` loads the artifact."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.hashing import Job
-from bench.models.seqrec.fitting import fit_rows
-from bench.models.seqrec.sasrec import Sizes
-from bench.models.seqrec.training import Recipe
+from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.training import train_and_save
+from bench.plan.item_stages import SASRecConfig
 
 
-def run(
-    job: Job,
-    *,
-    data: Path,
-    train: Path,
-    valid: Path | None,
-    hidden: int,
-    blocks: int,
-    heads: int,
-    position_std: float,
-    dropout: float,
-    learning_rate: float,
-    weight_decay: float,
-    batch: int,
-    epochs: int,
-    patience: int,
-    threads: int,
-    seed: int,
-) -> None:
-    """Fit on the drawn rows and save the network; see `fit_rows`."""
-    recipe = Recipe(
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        batch=batch,
-        epochs=epochs,
-        patience=patience,
-    )
-    fit_rows(
-        job,
-        Sizes,
-        {
-            "hidden": hidden,
-            "blocks": blocks,
-            "heads": heads,
-            "dropout": dropout,
-            "position_std": position_std,
-        },
-        recipe,
-        data=data,
-        train=train,
-        valid=valid,
-        threads=threads,
-        seed=seed,
-    )
+def run(job: Job, config: SASRecConfig, inputs: Mapping[str, Path]) -> None:
+    """Train on the sampled rows and save the network."""
+    train_and_save(job, SASRec, config, inputs)

@@ -1,4 +1,4 @@
-"""Encode what a language model wrote about users or items; the artifact is `vectors.npy`."""
+"""Encode a language model's texts about users or items; the artifact is `vectors.npy`."""
 
 from __future__ import annotations
 
@@ -7,72 +7,49 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import prepared_lists as data
+from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.encode.sentence_encoder import Encoder
-from bench.models.lm.encode.trigrams import Trigrams
-from bench.models.rerank.long_text_windows import encode_long
-from bench.models.rerank.prompts import user_text as text_of_user
-from bench.models.rerank.qa_files import read_answers, read_prompts
-from bench.models.rerank.vectors import FILE
+from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams
+from bench.models.rerank.long_text_windows import encode_long_texts
+from bench.models.rerank.prompts import write_user_text
+from bench.models.rerank.qa_files import load_answers, load_questions
+from bench.models.rerank.vectors import VECTORS_FILE
+from bench.plan.knowledge_stages import TextVectorsConfig
 from bench.stages.embed import planned_encoder
 
 DECIMALS = 6
 
 
-def run(
-    job: Job,
-    *,
-    about: str,
-    encoder: str,
-    encoder_checksums: Mapping[str, str],
-    user_text: str,
-    long_text: str,
-    lists: Path,
-    prompts: Path,
-    answers: Path,
-) -> None:
-    """Write vectors of users, shape (U, J, T), or of items, shape (I, T); 0 for those not asked.
-
-    Args:
-        job: Where to write.
-        about: "users" or "items"; of an item the answer alone is read.
-        encoder: The sentence encoder.
-        encoder_checksums: What decides its vectors.
-        user_text: "history+answer", or "answer" alone.
-        long_text: "windows", or "truncate" to read the first window alone.
-        lists: Whose users and items they are.
-        prompts: The questions.
-        answers: The answers to them.
+def run(job: Job, config: TextVectorsConfig, inputs: Mapping[str, Path]) -> None:
+    """Write vectors of users, shape (U, J, T), or of items, shape (I, T); 0 without a question.
 
     Raises:
-        BenchError: Artifacts do not belong together, or items have several answers.
+        BenchError: Answers do not belong to the questions, or items have several answers.
     """
-    source, asked = data.shared(lists), read_prompts(prompts)
-    answered = read_answers(answers, asked).texts
-    num = len(answered[0]) if answered else 1
-    if about == "items" and num > 1:
-        raise BenchError(f"Items have {num} answers each.", "One answer describes an item.")
+    lists, questions = list_files.shared(inputs["lists"]), load_questions(inputs["prompts"])
+    answers = load_answers(inputs["answers"], questions).texts
+    num_answers = len(answers[0]) if answers else 1
+    if config.about == "items" and num_answers > 1:
+        raise BenchError(f"Items have {num_answers} answers each.", "Generate one per item.")
     texts = [
-        text_of_user(prompt, text, user_text) if about == "users" else text
-        for prompt, own in zip(asked.prompts, answered, strict=True)
+        write_user_text(prompt, text, config.user_text)
+        for prompt, own in zip(questions.prompts, answers, strict=True)
         for text in own
     ]
-    model = planned_encoder(job, encoder, encoder_checksums)
-    assert isinstance(model, Encoder | Trigrams), "windows are cut by their own tokens"
-    encoded = encode_long(model, texts, long_text=long_text)
-    size = len(source.user_ids if about == "users" else source.item_ids)
-    vectors_NJT = np.zeros((size, num, encoded.vectors.shape[1]), dtype=np.float32)
-    vectors_NJT[asked.places] = encoded.vectors.reshape(len(asked), num, -1)
-    np.save(job.out / FILE, vectors_NJT if about == "users" else vectors_NJT[:, 0])
+    model = planned_encoder(job, config.encoder, config.encoder_checksums)
+    assert isinstance(model, Encoder | Trigrams), "windows need the encoder's tokens"
+    encoded = encode_long_texts(model, texts, long_text=config.long_text)
+    size = len(lists.user_ids if config.about == "users" else lists.item_ids)
+    vectors_NJT = np.zeros((size, num_answers, encoded.vectors.shape[1]), dtype=np.float32)
+    vectors_NJT[questions.indices] = encoded.vectors.reshape(len(questions), num_answers, -1)
+    vectors = vectors_NJT if config.about == "users" else vectors_NJT[:, 0]
+    np.save(job.out / VECTORS_FILE, vectors)
     job.facts.update(
-        {
-            "texts": len(texts),
-            "over_the_window": round(encoded.over / max(len(texts), 1), DECIMALS),
-            "empty": encoded.empty,
-            "empty_answers": sum(not text.strip() for own in answered for text in own),
-            "user_text": user_text,
-            "long_text": long_text,
-        }
+        texts=len(texts),
+        fraction_longer_than_a_window=round(encoded.num_long / max(len(texts), 1), DECIMALS),
+        empty=encoded.num_empty,
+        empty_answers=sum(not text.strip() for own in answers for text in own),
+        user_text=config.user_text,
+        long_text=config.long_text,
     )

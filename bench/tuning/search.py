@@ -15,8 +15,9 @@ from typing import Any
 
 from bench.config import plugins
 from bench.config.cards import BoardRow, Rows
+from bench.config.fields import check_setting
 from bench.config.settings import build_method, overrides_for, resolve_settings, setting_layers
-from bench.config.toml import Override, check_setting
+from bench.config.toml import Override
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric

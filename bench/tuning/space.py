@@ -1,7 +1,7 @@
 """What a search may change: declared beside a method's settings, or in a TOML file.
 
     SPACE = {"beta": {"log_uniform": [0.01, 1.0]}, "rows": {"choices": [512, 2048]}}
-    RESOURCE = "rounds"
+    RESOURCE = "num_rounds"
 
 A setting is drawn from `choices`, between two numbers `uniform`ly or `log_uniform`ly, or from the
 whole numbers between two `integers`, both among them. The resource is the setting that a
@@ -20,15 +20,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bench.config import plugins
-from bench.config.toml import (
-    Card,
-    check_card,
-    check_setting,
-    default_settings,
-    read_toml,
-    setting_paths,
-    similar_path,
-)
+from bench.config.fields import check_setting, default_settings, setting_paths, similar_path
+from bench.config.toml import Card, check_card, read_toml
 from bench.errors import BenchError
 from bench.hashing import Plain, canonical_json, derive_seed
 

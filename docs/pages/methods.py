@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.config import plugins, search_path
 from bench.config.cards import BoardCard, BoardRow
-from bench.config.toml import setting_names
+from bench.config.fields import default_settings, describe_settings, setting_type
 from bench.plan import Stage
 from bench.plan.trials import Board, Trial, all_ks, board_trials
 from bench.testing import BUDGET, DATASETS, MODEL
@@ -60,7 +59,7 @@ def _page(name: str) -> str:
         f"Paper: {links}." if links else "",
         f"It {TASKS[_task(cls)]}.",
         f"    bench run --method {name} --dataset {DATASETS[_task(cls)]}"
-        f" --model {MODEL} --scale {BUDGET}",
+        f" --model {MODEL} --budget {BUDGET}",
         "## Settings",
         _settings(cls),
         _published(cls),
@@ -74,25 +73,22 @@ def _page(name: str) -> str:
 
 
 def _settings(cls: type[Any]) -> str:
-    names = setting_names(cls)
-    if not names:
+    defaults = default_settings(cls)
+    if not defaults:
         return "It has none."
-    defaults, described = dataclasses.asdict(cls()), helps(cls)
-    types = {field.name: str(field.type) for field in dataclasses.fields(cls)}
+    described = describe_settings(cls)
     space: Mapping[str, Any] = getattr(cls, "SPACE", {})
     published: Mapping[str, Any] = getattr(cls, "AS_PUBLISHED", {})
     rows = []
-    for name in names:
-        text, source = described[name]
-        notes = [text]
+    for name, default in defaults.items():
+        # Methods that are no compositions of configs describe settings in their docstring.
+        notes = [prose(described[name]) or helps(cls).get(name, ("", ""))[0]]
         if name in published:
             notes.append(f"*As published:* {code(published[name])}.")
         if name in space:
             notes.append(f"*Searched:* {code(space[name])}.")
-        kind = code(types[name])
-        shared = "" if source == "Method" else code(source)
-        rows.append((code(name), kind, code(defaults[name]), " ".join(notes), shared))
-    return table(("setting", "type", "default", "what it is", "shared by"), rows) + (
+        rows.append((code(name), code(setting_type(cls, name)), code(default), " ".join(notes)))
+    return table(("setting", "type", "default", "what it is"), rows) + (
         "\nSet one with `--set`, or on a board's row. The model card, the budget and the board come"
         " over these defaults ([who sets what](../concepts.md#who-sets-a-setting))."
     )

@@ -97,7 +97,7 @@ def check_processors() -> list[Finding]:
     """Describe CPUs and GPUs as PyTorch sees them."""
     from bench.models.lm import devices
 
-    cpus, threads = len(os.sched_getaffinity(0)), devices.threads()
+    cpus, threads = len(os.sched_getaffinity(0)), devices.count_threads()
     hint = f"Set OMP_NUM_THREADS to {cpus} or less: more threads than CPUs slow each other down."
     message = f"{cpus} available of {os.cpu_count()}; PyTorch would use {threads} threads"
     if threads <= cpus:
@@ -108,7 +108,7 @@ def check_processors() -> list[Finding]:
 def _check_gpus() -> Finding:
     from bench.models.lm import devices
 
-    gpus = devices.gpus()
+    gpus = devices.list_gpus()
     if gpus:
         message = ", ".join(f"{gpu.name} ({gpu.memory_gib:.0f} GiB)" for gpu in gpus)
         if all(gpu.bfloat16 for gpu in gpus):

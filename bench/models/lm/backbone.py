@@ -1,4 +1,4 @@
-"""A backbone's folder: its model and tokenizer, read from safetensors and JSON only.
+"""Reads a backbone's model and tokenizer, from safetensors and JSON only.
 
 No pickle is read and no code of a repository is run.
 """
@@ -26,7 +26,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def model_folder(backbone: Path) -> Path:
-    """Return the folder of a model's files: the artifact, or where its pointer leads.
+    """Return the folder of a model's files: the artifact, or the folder that its pointer names.
 
     Raises:
         BenchError: There is no model.
@@ -34,24 +34,24 @@ def model_folder(backbone: Path) -> Path:
     pointer = backbone / POINTER
     folder = Path(json.loads(pointer.read_text())["folder"]) if pointer.is_file() else backbone
     if not (folder / "config.json").is_file():
-        gone = "is gone" if pointer.is_file() else "is no model: it has no config.json"
+        problem = "no longer exists" if pointer.is_file() else "has no config.json"
         raise BenchError(
-            f"The model folder {folder} {gone}.",
-            f"Bring it back, or remove {backbone} from the store and run again.",
+            f"The model folder {folder} {problem}.",
+            f"Restore it, or remove {backbone} from the store and run again.",
         )
     return folder
 
 
 def read_model(folder: Path, dtype: str, quantization: str) -> PreTrainedModel:
-    """Read a model onto the GPU where there is one; dropout is off, attention is torch's own.
+    """Read a model onto the GPU if there is one, without dropout, with torch's own attention.
 
     Args:
-        folder: Holds `config.json` and safetensors.
-        dtype: "float32" or "bfloat16", of the weights.
+        folder: Contains `config.json` and safetensors.
+        dtype: Of the weights, "float32" or "bfloat16".
         quantization: "none", or "nf4" for the linear layers in 4 bits.
 
     Raises:
-        BenchError: The folder holds no causal language model, or weights that do not fit.
+        BenchError: The folder contains no causal language model, or weights that do not fit.
     """
     classes: Any = AutoModelForCausalLM
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -79,25 +79,25 @@ def read_model(folder: Path, dtype: str, quantization: str) -> PreTrainedModel:
             )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise _unreadable(folder, str(error)) from error
-    strange = [*info["missing_keys"], *info["unexpected_keys"]]
-    known = weights.names(weights.weight_files(folder))
+    differing = [*info["missing_keys"], *info["unexpected_keys"]]
+    names = weights.tensor_names(weights.weight_files(folder))
     if quantization == "none":
-        strange += [name for name in weights.own_tensors(model) if name not in known]
-    if strange:
-        raise _unreadable(folder, f"weights and configuration differ in {min(strange)}")
+        differing += [name for name in weights.own_tensors(model) if name not in names]
+    if differing:
+        raise _unreadable(folder, f"weights and configuration differ in {min(differing)}")
     loaded: PreTrainedModel = model.to(device) if not options else model
     return loaded
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Show no progress bar of transformers: the runner shows its own."""
-    shown = logging.is_progress_bar_enabled()
+    """Hide the progress bars of transformers: the runner shows its own."""
+    was_enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        if shown:
+        if was_enabled:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
@@ -115,7 +115,7 @@ def _four_bits(dtype: torch.dtype) -> Any:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """Read a tokenizer, and let it pad.
+    """Read a tokenizer; without a padding token it pads with the end-of-sequence token.
 
     Raises:
         BenchError: There is none, or it has no end-of-sequence token.
@@ -128,17 +128,17 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if tokenizer.eos_token_id is None:
         raise BenchError(
             f"The tokenizer in {folder} has no end-of-sequence token.",
-            "Name its eos_token in tokenizer_config.json.",
+            "Set eos_token in tokenizer_config.json.",
         )
     if tokenizer.pad_token_id is None:
-        # Padding is masked wherever it occurs, so that any token will do.
+        # Padding is always masked, so that any token will do.
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
 def _unreadable(folder: Path, reason: str) -> BenchError:
-    said = next((line.strip() for line in reason.splitlines() if line.strip()), "")
+    first_line = next((line.strip() for line in reason.splitlines() if line.strip()), "")
     return BenchError(
-        f"The model in {folder} cannot be loaded: {said.rstrip('.')}.",
+        f"The model in {folder} cannot be loaded: {first_line.rstrip('.')}.",
         "It must be a causal language model that transformers knows, with its tokenizer.",
     )

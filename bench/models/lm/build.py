@@ -1,11 +1,10 @@
-"""Builds a small Llama from nothing: a tokenizer that knows the catalog, and random weights.
+"""Builds a small Llama with random weights, and a tokenizer trained on the catalog's titles.
 
 The tokenizer is byte-level BPE (Sennrich et al., ACL 2016), so that no character is unknown. A
-double quote is always a token of its own: titles stand in double quotes, and so each begins and
-ends in the same way in a history and in a response. What joins two titles is one token, and so is a
-year in brackets, as films have it, for at this size every token costs time. Input and output
-embeddings are one matrix: with so few parameters a second one would be most of what there is to
-learn.
+double quote is always a token of its own: titles are quoted, so each begins and ends in the same
+way in a history and in a response. The separator of two titles is one token, and so is a year in
+brackets, as in titles of films, for at this size every token costs time. Input and output
+embeddings are tied: a second matrix would hold most of the parameters.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from bench.hashing import Plain, derive_seed
 from bench.models.lm import weights
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
-TITLES_A_PROMPT = 10
+TITLES_PER_PROMPT = 10
 
-# What no token reaches beyond: a quote, a joint, a year, letters, digits, other signs, blanks.
+# No token spans two of these: a quote, a separator, a year, letters, digits, symbols, blanks.
 PIECES = "|".join(
     (
         r'"',
@@ -43,7 +42,7 @@ PIECES = "|".join(
 )
 
 
-def build(
+def build_model(
     folder: Path,
     *,
     titles: Sequence[str],
@@ -52,18 +51,18 @@ def build(
     context: int,
     seed: int,
 ) -> dict[str, Plain]:
-    """Write a model with random weights and its tokenizer; same arguments give the same bytes.
+    """Write a model with random weights and its tokenizer; equal arguments give equal bytes.
 
     Args:
         folder: Where `config.json`, `model.safetensors` and the tokenizer's two files are written.
         titles: The catalog's.
         nouns: What prompts call one item, and several.
-        architecture: layers, width, heads, intermediate, and the most tokens of the vocabulary.
-        context: Most tokens of a text.
+        architecture: layers, width, heads, intermediate, and the maximum size of the vocabulary.
+        context: Maximum tokens of a text.
         seed: Of the weights.
 
     Returns:
-        Facts: the vocabulary's size, and the number of parameters.
+        Logged metrics: the vocabulary's size, and the number of parameters.
     """
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=_train_tokenizer(titles, nouns, architecture["vocabulary"]),
@@ -91,7 +90,7 @@ def build(
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     tensors = weights.own_tensors(model)
-    weights.write(tensors, folder / "model.safetensors")
+    weights.write_tensors(tensors, folder / "model.safetensors")
     return {
         "vocabulary": len(tokenizer),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
@@ -113,7 +112,7 @@ def _train_tokenizer(titles: Sequence[str], nouns: Sequence[str], vocabulary: in
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(titles, nouns), trainer)
+    tokenizer.train_from_iterator(_training_texts(titles, nouns), trainer)
     begin = tokenizer.token_to_id(BEGIN)
     tokenizer.post_processor = TemplateProcessing(
         single=f"{BEGIN} $A", special_tokens=[(BEGIN, begin)]
@@ -121,10 +120,10 @@ def _train_tokenizer(titles: Sequence[str], nouns: Sequence[str], vocabulary: in
     return tokenizer
 
 
-def _texts(titles: Sequence[str], nouns: Sequence[str]) -> Iterator[str]:
-    """Write every title once in a prompt's history and once as a response."""
+def _training_texts(titles: Sequence[str], nouns: Sequence[str]) -> Iterator[str]:
+    """Yield texts with every title once in a prompt's history and once as a response."""
     singular, plural = nouns
-    for start in range(0, len(titles), TITLES_A_PROMPT):
-        some = titles[start : start + TITLES_A_PROMPT]
-        yield prompt(some, singular=singular, plural=plural)
-        yield from map(response, some)
+    for start in range(0, len(titles), TITLES_PER_PROMPT):
+        part = titles[start : start + TITLES_PER_PROMPT]
+        yield prompt(part, singular=singular, plural=plural)
+        yield from map(response, part)

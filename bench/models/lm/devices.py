@@ -1,4 +1,4 @@
-"""What PyTorch sees of this machine."""
+"""The GPUs and threads that PyTorch can use on this machine."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A GPU: its name, memory in GiB, and whether it computes in bfloat16."""
+    """A GPU: its name, memory in GiB, and whether it supports bfloat16."""
 
     name: str
     memory_gib: float
     bfloat16: bool
 
 
-def gpus() -> list[Device]:
-    """Describe the GPUs that PyTorch sees."""
-    found = []
+def list_gpus() -> list[Device]:
+    """List the visible GPUs."""
+    gpus = []
     for number in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(number)
         with torch.cuda.device(number):
             bfloat16 = torch.cuda.is_bf16_supported()
-        found.append(
+        gpus.append(
             Device(
                 name=properties.name,
                 memory_gib=properties.total_memory / 2**30,
                 bfloat16=bfloat16,
             )
         )
-    return found
+    return gpus
 
 
 def has_cuda() -> bool:
-    """Tell whether this PyTorch was built for NVIDIA's cards."""
+    """Return whether this PyTorch was built for NVIDIA GPUs."""
     return torch.version.cuda is not None
 
 
-def threads() -> int:
-    """Return how many threads PyTorch would take by itself."""
+def count_threads() -> int:
+    """Return the number of threads that PyTorch uses by default."""
     return torch.get_num_threads()

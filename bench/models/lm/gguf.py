@@ -1,7 +1,7 @@
-"""Turns a GGUF file of a Llama into the files that everything else reads.
+"""Converts a GGUF file of a Llama into safetensors, JSON and tokenizer files.
 
 The weights are written in bfloat16. A file that quantized them to 4 bits has lost far more than the
-rounding from float32 takes, GPUs compute in bfloat16 anyway, and it halves what lies on the disk.
+rounding from float32 takes, GPUs compute in bfloat16 anyway, and the files are half as large.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from bench.hashing import Plain
 from bench.models.lm import weights
 from bench.models.lm.backbone import quiet
 
-STORED = torch.bfloat16
+DTYPE = torch.bfloat16
 
 
-def convert(path: Path, folder: Path) -> dict[str, Plain]:
+def convert_gguf(path: Path, folder: Path) -> dict[str, Plain]:
     """Write the model as `config.json` and `model.safetensors`, with its tokenizer's files.
 
     Args:
@@ -28,28 +28,28 @@ def convert(path: Path, folder: Path) -> dict[str, Plain]:
         folder: Where to write.
 
     Returns:
-        Facts: the number of parameters and the vocabulary's size.
+        Logged metrics: the number of parameters and the vocabulary's size.
 
     Raises:
         BenchError: The file is damaged, or of another architecture than Llama.
     """
     models: Any = AutoModelForCausalLM
     tokenizers: Any = AutoTokenizer
-    _check(path)
+    _check_architecture(path)
+    options: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
     with torch.random.fork_rng(devices=[]), quiet():
-        here: Any = {"gguf_file": path.name, "local_files_only": True}
         model = models.from_pretrained(
-            path.parent, dtype=torch.float32, trust_remote_code=False, **here
+            path.parent, dtype=torch.float32, trust_remote_code=False, **options
         )
-        tokenizer = tokenizers.from_pretrained(path.parent, trust_remote_code=False, **here)
+        tokenizer = tokenizers.from_pretrained(path.parent, trust_remote_code=False, **options)
     assert type(model) is LlamaForCausalLM
     tensors = weights.own_tensors(model)
-    weights.write(
-        {name: value.to(STORED) for name, value in tensors.items()}, folder / "model.safetensors"
+    weights.write_tensors(
+        {name: value.to(DTYPE) for name, value in tensors.items()}, folder / "model.safetensors"
     )
-    # transformers refuses to save a model that it read from a GGUF file, for this mark's sake.
+    # With this attribute transformers refuses to save a model that it read from a GGUF file.
     del model.config.quantization_config
-    model.config.dtype = STORED
+    model.config.dtype = DTYPE
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return {
@@ -58,17 +58,17 @@ def convert(path: Path, folder: Path) -> dict[str, Plain]:
     }
 
 
-def _check(path: Path) -> None:
+def _check_architecture(path: Path) -> None:
     try:
         config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
     except (OSError, ValueError, KeyError, IndexError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BenchError(
-            f"{path.name} is damaged, or no GGUF file that transformers reads: {said[0]}",
-            "Fetch it again, or take the model from the hub.",
+            f"{path.name} is damaged, or no GGUF file that transformers reads: {reason}",
+            "Fetch it again, or use the model from the hub.",
         ) from error
     if config.model_type != "llama":
         raise BenchError(
-            f"{path.name} holds a model of the kind {config.model_type!r}; only llama is read.",
-            'Take the model from the hub: a card with weights = "hub".',
+            f"{path.name} holds a {config.model_type!r} model; only llama is supported.",
+            'Use the model from the hub: a card with weights = "hub".',
         )

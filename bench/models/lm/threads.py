@@ -12,9 +12,9 @@ from bench.errors import BenchError
 
 @contextmanager
 def compute_threads(threads: int) -> Iterator[None]:
-    """Let torch compute with a number of threads, at least 1, and go back to the previous one."""
+    """Let torch compute with a number of threads, at least 1, within the block."""
     if threads < 1:
-        raise BenchError(f"Nothing can be computed with {threads} threads.", "Give 1 or more.")
+        raise BenchError(f"Nothing can be computed with {threads} threads.", "Set 1 or more.")
     previous = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

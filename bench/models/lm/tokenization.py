@@ -1,7 +1,6 @@
-"""Prompts and responses as token ids: tokenized apart, so that they join the same way everywhere.
+"""Prompts and responses as token ids, tokenized apart, so that they join the same way everywhere.
 
-Whoever trains, generates or compares takes prompt ids and response ids from here and puts them one
-after the other. A prompt that is too long loses its oldest titles; a response is never cut.
+A prompt that is too long loses its oldest titles; a response is never truncated.
 """
 
 from __future__ import annotations
@@ -29,60 +28,61 @@ def encode_prompts(
     histories: Sequence[Sequence[str]],
     *,
     nouns: Sequence[str],
-    room: int,
+    max_length: int,
     style: Style = "wrapped",
-) -> list[list[int]]:
-    """Write and tokenize the prompts, begun as the tokenizer begins a text.
+) -> tuple[list[list[int]], int]:
+    """Write and tokenize prompts; they begin with the tokens that the tokenizer begins a text with.
 
     Args:
         tokenizer: The model's.
         histories: Titles, oldest first, N lists.
         nouns: What one item is called, and several.
-        room: Most tokens of a prompt; the oldest titles are left out until it fits.
+        max_length: Maximum tokens of a prompt; the oldest titles are left out until it fits.
         style: See `bench.data.prompts`.
 
     Returns:
-        Token ids, N lists.
+        Token ids, N lists; and the number of prompts that lost titles.
 
     Raises:
-        BenchError: Not even the prompt without any history fits.
+        BenchError: A prompt without any history is too long.
     """
     singular, plural = nouns
 
-    def ids(titles: Sequence[Sequence[str]]) -> list[list[int]]:
-        texts = [prompt(chosen, singular=singular, plural=plural, style=style) for chosen in titles]
-        if not texts:
-            return []
-        encoded: list[list[int]] = tokenizer(texts)["input_ids"]
-        return [_without_end(tokens, tokenizer) for tokens in encoded]
+    def tokenize(histories: Sequence[Sequence[str]]) -> list[list[int]]:
+        texts = [
+            prompt(titles, singular=singular, plural=plural, style=style) for titles in histories
+        ]
+        ids: list[list[int]] = tokenizer(texts)["input_ids"] if texts else []
+        return [_strip_end(tokens, tokenizer) for tokens in ids]
 
-    kept = [list(titles) for titles in histories]
-    encoded = ids(kept)
-    while long := [row for row, tokens in enumerate(encoded) if len(tokens) > room]:
-        if not all(kept[row] for row in long):
+    titles = [list(history) for history in histories]
+    prompts = tokenize(titles)
+    num_truncated = sum(len(tokens) > max_length for tokens in prompts)
+    while long := [row for row, tokens in enumerate(prompts) if len(tokens) > max_length]:
+        if not all(titles[row] for row in long):
             raise BenchError(
-                f"A prompt without any history has more than {room} tokens.",
+                f"A prompt without any history has more than {max_length} tokens.",
                 "Raise `context` in the model's card.",
             )
         for row in long:
-            del kept[row][0]
-        for row, tokens in zip(long, ids([kept[row] for row in long]), strict=True):
-            encoded[row] = tokens
-    return encoded
+            del titles[row][0]
+        for row, tokens in zip(long, tokenize([titles[row] for row in long]), strict=True):
+            prompts[row] = tokens
+    return prompts, num_truncated
 
 
 def encode_responses(tokenizer: Tokenizer, titles: Sequence[str], *, eos: bool) -> list[list[int]]:
-    """Tokenize titles as answers, each once; with the end-of-sequence token where `eos`."""
+    """Tokenize titles as responses, with the end-of-sequence token if `eos`."""
     distinct = list(dict.fromkeys(titles))
     if not distinct:
         return []
     texts = [response(title) for title in distinct]
-    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    token_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     end = [tokenizer.eos_token_id] if eos else []
-    known = {title: [*ids, *end] for title, ids in zip(distinct, encoded, strict=True)}
-    return [known[title] for title in titles]
+    responses = {title: [*ids, *end] for title, ids in zip(distinct, token_ids, strict=True)}
+    return [responses[title] for title in titles]
 
 
-def _without_end(tokens: list[int], tokenizer: Tokenizer) -> list[int]:
-    """Take off an end-of-sequence token that a tokenizer adds to every text."""
+def _strip_end(tokens: list[int], tokenizer: Tokenizer) -> list[int]:
+    """Remove an end-of-sequence token that the tokenizer adds to every text."""
     return tokens[:-1] if len(tokens) > 1 and tokens[-1] == tokenizer.eos_token_id else tokens

@@ -1,9 +1,9 @@
-"""Language models: loaded once a process, their weights set anew for whatever comes next.
+"""Language models: loaded once per process, then filled with the weights of each stage.
 
 A model is the untuned backbone, the backbone with all weights trained (full tuning), or the frozen
-backbone with a low-rank adapter (Hu et al., "LoRA", ICLR 2022). The base weights lie on the device
-once: the next `load` of the same backbone takes the same object and puts the weights that are asked
-for into it, bit for bit as the files have them. An earlier `LanguageModel` is void from then on.
+backbone with a low-rank adapter (Hu et al., "LoRA", ICLR 2022). The base weights are on the device
+once: the next `load` of the same backbone reuses the same object and copies the required weights
+into it, bit for bit. An earlier `LanguageModel` is invalid from then on.
 
 Adapters are float32 whatever the base is. AdamW's steps are far smaller than the distance between
 two bfloat16 numbers, so an adapter in bfloat16 would hardly move; being small, it costs little.
@@ -12,7 +12,6 @@ two bfloat16 numbers, so an adapter in bfloat16 would hardly move; being small, 
 from __future__ import annotations
 
 import gc
-import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,17 +31,16 @@ from bench.models.lm.backbone import model_folder, read_model, read_tokenizer
 from bench.models.lm.tokenization import Tokenizer
 
 FULL, ADAPTER = "model.safetensors", "adapter.safetensors"
-_OF_BASE = "base_model.model."
-_numbers = itertools.count(1)
+BASE_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Base:
-    """The one backbone that this process holds, as it was read from its files.
+    """The one backbone of this process.
 
     Attributes:
-        identity: What makes two backbones the same: folder, files with sizes and times, type.
-        folder: Where its files lie.
+        identity: Equal for equal backbones: folder, files with sizes and times, dtype.
+        folder: Folder of its files.
     """
 
     identity: tuple[object, ...]
@@ -51,18 +49,17 @@ class _Base:
     tokenizer: Tokenizer
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LanguageModel:
-    """A model with the weights that were asked for; valid until the next `load`.
+    """A model with the weights of a stage; valid until the next `load`.
 
     Attributes:
-        model: In evaluation mode, on its device. Under full tuning and with an adapter, what is to
-            be trained has `requires_grad`; an untuned model of a card with adapters is frozen.
-        tokenizer: Has an end-of-sequence token, and one to pad with, maybe the same.
-        device: "cuda" where there is one.
-        folder: Where the files of the base weights lie.
+        model: In evaluation mode, on its device. Trainable weights have `requires_grad`: all of
+            them under full tuning, or the adapter's; an untuned model with adapters is frozen.
+        tokenizer: Has an end-of-sequence token and a padding token, maybe the same.
+        device: "cuda" if there is one.
+        folder: Folder of the base weights' files.
         quantized: Whether the base weights are in 4 bits.
-        number: Which `load` of this process returned it.
     """
 
     model: PreTrainedModel | PeftModel
@@ -70,30 +67,29 @@ class LanguageModel:
     device: torch.device
     folder: Path
     quantized: bool
-    number: int
 
     def save(self, folder: Path) -> None:
         """Write the trained weights: all of them, or the adapter only."""
         self._check()
         if isinstance(self.model, PeftModel):
-            weights.write(_adapter(self.model), folder / ADAPTER)
+            weights.write_tensors(_adapter(self.model), folder / ADAPTER)
         else:
-            weights.write(weights.own_tensors(self.model), folder / FULL)
+            weights.write_tensors(weights.own_tensors(self.model), folder / FULL)
 
     @contextmanager
     def merged(self) -> Iterator[None]:
-        """Add the adapter to the base weights for the time being: decoding is faster then.
+        """Add the adapter to the base weights within the block: decoding is faster then.
 
-        Afterwards the base weights are read again from their files, for subtracting what was added
-        does not give the same numbers back. Weights in 4 bits stay apart from their adapter, as
-        they cannot take it up without a loss; full tuning has none.
+        Afterwards the base weights are read again from their files, for a subtraction would not
+        restore the same numbers. Weights in 4 bits are not merged, as that would lose precision;
+        full tuning has no adapter.
         """
         self._check()
         if not isinstance(self.model, PeftModel) or self.quantized:
             yield
             return
         layers = {
-            name.removeprefix(_OF_BASE): module
+            name.removeprefix(BASE_PREFIX): module
             for name, module in self.model.named_modules()
             if isinstance(module, LoraLayer)
         }
@@ -106,16 +102,16 @@ class LanguageModel:
             targets: dict[str, Any] = {
                 f"{name}.weight": layer.get_base_layer().weight for name, layer in layers.items()
             }
-            weights.fill(targets, weights.weight_files(self.folder))
+            weights.fill_tensors(targets, weights.weight_files(self.folder))
 
     def _check(self) -> None:
-        assert _current == self.number, "another model was loaded into the same weights since"
+        assert _current is self, "another model was loaded into the same weights since"
 
 
 _base: _Base | None = None
 _adapted: PeftModel | None = None
-_current = 0
-_trained = False  # whether the base weights were handed out to be changed
+_current: LanguageModel | None = None
+_trained = False  # whether the base weights may have been changed
 
 
 def load(
@@ -129,51 +125,50 @@ def load(
 ) -> LanguageModel:
     """Load a backbone with its trained weights, or untuned.
 
-    Nothing but safetensors is read, and no code of a repository is run. Dropout of the base is off.
+    Only safetensors are read, and no code of a repository is run. Dropout of the base is off.
 
     Args:
-        backbone: Artifact with the model, or with the pointer to the folder where it lies.
+        backbone: Artifact with the model, or with the pointer to its folder.
         start: Artifact with trained weights.
         tuning: {"kind": "full"}, or {"kind": "lora"} with rank, alpha, dropout and targets.
-        dtype: "float32" or "bfloat16", of the base weights.
+        dtype: Of the base weights, "float32" or "bfloat16".
         quantization: "none", or "nf4" for base weights in 4 bits.
-        seed: Of a new adapter, where there is no `start`. Without it the model is the untuned one.
+        seed: Of a new adapter, if there is no `start`. With neither the model is the untuned one.
 
     Raises:
-        BenchError: The folder holds no such model, or weights that do not fit.
+        BenchError: The folder contains no such model, or weights that do not fit.
     """
     global _adapted, _current, _trained
     base = _load_base(model_folder(backbone), dtype, quantization)
     full = tuning["kind"] == "full"
     assert not (full and quantization != "none"), "weights in 4 bits cannot be trained in full"
     model: PreTrainedModel | PeftModel = base.model
-    # Should reading fail half-way, the next load must not trust what lies there.
+    # If reading fails halfway, the next load must not trust the weights.
     changed, _trained = _trained, _trained or full
     if full and start is not None:
-        weights.fill(weights.own_tensors(model), [start / FULL], exactly=True)
+        weights.fill_tensors(weights.own_tensors(model), [start / FULL], exactly=True)
     elif changed:
-        weights.fill(weights.own_tensors(model), weights.weight_files(base.folder))
+        weights.fill_tensors(weights.own_tensors(model), weights.weight_files(base.folder))
     _trained = full
     base.model.requires_grad_(full)
     if not full and (start is not None or seed is not None):
         model = _adapted = _with_adapter(base.model, tuning, seed)
         if start is not None:
-            weights.fill(_adapter(model), [start / ADAPTER], exactly=True)
+            weights.fill_tensors(_adapter(model), [start / ADAPTER], exactly=True)
     model.zero_grad(set_to_none=True)
     model.eval()
-    _current = next(_numbers)
-    return LanguageModel(
+    _current = LanguageModel(
         model=model,
         tokenizer=base.tokenizer,
         device=base.model.device,
         folder=base.folder,
         quantized=quantization != "none",
-        number=_current,
     )
+    return _current
 
 
 def _load_base(folder: Path, dtype: str, quantization: str) -> _Base:
-    """Return the backbone of this process, without an adapter; another one makes way for it."""
+    """Return the backbone of this process, without an adapter; another one is freed first."""
     global _base, _adapted, _trained
     if _adapted is not None:
         _adapted.unload()
@@ -182,7 +177,7 @@ def _load_base(folder: Path, dtype: str, quantization: str) -> _Base:
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     identity = (folder.resolve(), *stats, dtype, quantization, torch.cuda.is_available())
     if _base is None or _base.identity != identity:
-        # Two backbones side by side might not fit.
+        # Two backbones at once might not fit into memory.
         _base = None
         gc.collect()
         if torch.cuda.is_available():
@@ -205,7 +200,7 @@ def _with_adapter(base: PreTrainedModel, tuning: Mapping[str, Any], seed: int | 
         target_modules=list(tuning["targets"]),
         task_type="CAUSAL_LM",
     )
-    # peft draws on the CPU wherever the base lies; no GPU's random state is touched.
+    # peft draws on the CPU whatever the base's device; no GPU's random state is touched.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed("adapter", seed))
         try:
@@ -213,12 +208,12 @@ def _with_adapter(base: PreTrainedModel, tuning: Mapping[str, Any], seed: int | 
         except ValueError as error:
             raise BenchError(
                 f"The adapter does not fit the model: {error}",
-                "Name linear layers of the model as `lora.targets` in its card.",
+                "Set `lora.targets` in its card to linear layers of the model.",
             ) from error
 
 
 def _adapter(model: PeftModel) -> dict[str, Tensor]:
-    """Return an adapter's weights under the names that peft's own files use."""
+    """Return an adapter's weights under the names of peft's own files."""
     return {
         name.replace(".default.", "."): value
         for name, value in model.named_parameters()

@@ -1,4 +1,4 @@
-"""Weights as safetensors files: what they hold, and copying it into tensors bit for bit."""
+"""Weights as safetensors files: their names, and copying them into tensors bit for bit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def own_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return what decides a model's computation by name; of tied weights the first name only."""
+    """Return a model's parameters and buffers by name; of tied weights the first name only."""
     tensors, seen = {}, set()
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in seen:
@@ -39,57 +39,59 @@ def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def write(tensors: Mapping[str, Tensor], path: Path) -> None:
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors; equal ones give equal bytes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(plain, path, metadata={"format": "pt"})
 
 
 @torch.no_grad()
-def fill(tensors: Mapping[str, Tensor], files: Sequence[Path], *, exactly: bool = False) -> None:
-    """Copy weights into tensors of the same names, wherever these lie and whatever their type.
+def fill_tensors(
+    tensors: Mapping[str, Tensor], files: Sequence[Path], *, exactly: bool = False
+) -> None:
+    """Copy weights into tensors of the same names, whatever their devices and dtypes.
 
-    Each file is opened once, and one tensor at a time is on its way.
+    Each file is opened once, and one tensor at a time is in memory.
 
     Args:
-        tensors: What is written to, by the names that the files use.
+        tensors: Destinations, by the names that the files use.
         files: Safetensors files.
-        exactly: Whether they must not hold more.
+        exactly: Whether further tensors in the files are an error.
 
     Raises:
-        BenchError: A name is missing or too many, a shape differs, or a file is damaged.
+        BenchError: A name is missing or unknown, a shape differs, or a file is damaged.
     """
-    wanted = dict(tensors)
+    missing = dict(tensors)
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
-                held = set(file.keys())
-                if exactly and (unknown := held - wanted.keys()):
+                names = set(file.keys())
+                if exactly and (unknown := names - missing.keys()):
                     raise _misfit(path, f"{min(unknown)} is not known there")
-                for name in wanted.keys() & held:
+                for name in missing.keys() & names:
                     value = file.get_tensor(name)
-                    if value.shape != wanted[name].shape:
+                    if value.shape != missing[name].shape:
                         raise _misfit(path, f"{name} has another shape")
-                    wanted.pop(name).copy_(value)
+                    missing.pop(name).copy_(value)
         except (OSError, SafetensorError) as error:
             raise BenchError(
                 f"{path} cannot be read: {error}.", "Fetch or make it again."
             ) from error
-    if wanted:
-        raise _misfit(files[0], f"{min(wanted)} is missing")
+    if missing:
+        raise _misfit(files[0], f"{min(missing)} is missing")
 
 
-def names(files: Iterable[Path]) -> set[str]:
+def tensor_names(files: Iterable[Path]) -> set[str]:
     """Return the names of all tensors; only the files' headers are read."""
-    found: set[str] = set()
+    names: set[str] = set()
     for path in files:
         with safe_open(path, framework="pt") as file:
-            found.update(file.keys())
-    return found
+            names.update(file.keys())
+    return names
 
 
 def _misfit(path: Path, reason: str) -> BenchError:
     return BenchError(
         f"The weights in {path} do not fit the model: {reason}.",
-        "Weights and configuration must be of one model, tuned in the way that its card says.",
+        "Weights and configuration must be of one model, tuned as its card says.",
     )

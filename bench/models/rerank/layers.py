@@ -1,45 +1,48 @@
-"""What the re-rankers share: the scoring head, first weights, what every backbone offers."""
+"""Layers and initial weights that the re-rankers share.
+
+Tensor names end in their shape: B batch, L list length, D feature width.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
-
+import torch
 from torch import Tensor, nn
 
-HEAD_WIDTHS = (200, 80)
+NUM_HEADS = 2
+HIDDEN_WIDTHS = (200, 80)
 
 
-class Backbone(Protocol):
-    """A network from the features of a list to its scores.
+class AttentionScorer(nn.Module):
+    """One self-attention layer over a list; a perceptron scores its output next to its input.
 
-    Attributes:
-        splits: Whether a batch may be worked off in parts with the same result.
+    Args:
+        width: Feature width; even.
     """
 
-    splits: bool
+    splits = True
+    """Whether splitting a batch into micro-batches leaves the result unchanged."""
 
-    def __call__(self, features_BLD: Tensor) -> Tensor:
-        """Return a score for every place, shape (B, L)."""
-        ...
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, NUM_HEADS, batch_first=True)
+        layers: list[nn.Module] = []
+        inputs = 2 * width
+        for outputs in HIDDEN_WIDTHS:
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+            inputs = outputs
+        self.head = nn.Sequential(*layers, nn.Linear(inputs, 1))
 
-    def losses(self, scores_BL: Tensor, labels_BL: Tensor) -> Tensor:
-        """Return the training loss of each list, shape (B,)."""
-        ...
+    def logits(self, features_BLD: Tensor) -> Tensor:
+        """Return a real number for every position, shape (B, L)."""
+        mixed_BLD, _ = self.attention(features_BLD, features_BLD, features_BLD, need_weights=False)
+        logits_BL: Tensor = self.head(torch.cat((mixed_BLD, features_BLD), dim=-1)).squeeze(-1)
+        return logits_BL
 
 
-def head(width: int) -> nn.Sequential:
-    """Build the perceptron that turns a place's states into one number."""
-    layers: list[nn.Module] = []
-    for wide in HEAD_WIDTHS:
-        layers += [nn.Linear(width, wide), nn.ReLU()]
-        width = wide
-    return nn.Sequential(*layers, nn.Linear(width, 1))
+def initialize_weights(module: nn.Module) -> None:
+    """Set KAR's initial weights: Xavier-normal for linear layers and embeddings, biases 0.
 
-
-def set_first_weights(module: nn.Module) -> None:
-    """Draw KAR's first weights: Xavier-normal for linear layers and tables, biases 0.
-
-    Recurrent weights, the attention's in-projection and batch normalization keep torch's own.
+    Recurrent weights, the attention's input projection and batch normalization keep torch's own.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):

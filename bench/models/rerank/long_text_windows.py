@@ -1,112 +1,113 @@
-"""Vectors of long texts: a text is read in windows that fit the encoder, and averaged over all.
+"""Vectors of long texts: a text is split into windows that fit the encoder, and averaged over them.
 
-A text that fits has the same vector as from the encoder itself. "truncate" is what KAR does: what
-lies behind the first window is never read, which for most users of MovieLens-1M is most of what a
-language model wrote about them.
+A text that fits has the same vector as from the encoder itself. "truncate" reads the first window
+only, as KAR does, which for most users of MovieLens-1M drops most of the generated text.
 
-Shapes: N texts, P windows, B batch, L tokens, D width.
+Tensor names end in their shape: N texts, P windows, B batch, L tokens, D vector width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.errors import unknown
-from bench.models.lm.encode.sentence_encoder import Encoder, mean_over_tokens
-from bench.models.lm.encode.trigrams import Trigrams
-
-LongText = Literal["windows", "truncate"]
+from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams, mean_over_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """What `encode_long` returns.
+class EncodedTexts:
+    """Vectors of N texts.
 
     Attributes:
-        vectors: Not normalized; 0 where a text is empty, shape (N, D).
-        over: Texts longer than one window.
-        empty: Texts without anything but white space.
+        vectors: Not normalized; 0 for empty texts, shape (N, D).
+        num_long: Number of texts longer than one window.
+        num_empty: Number of texts of white space only.
     """
 
     vectors: NDArray[np.float32]
-    over: int
-    empty: int
+    num_long: int
+    num_empty: int
 
 
-def encode_long(
+def encode_long_texts(
     encoder: Encoder | Trigrams,
     texts: Sequence[str],
     *,
-    long_text: str = "windows",
-    batch: int = 128,
-) -> Encoded:
+    long_text: Literal["windows", "truncate"] = "windows",
+    batch_size: int = 128,
+) -> EncodedTexts:
     """Encode texts of any length.
 
     Args:
-        encoder: The sentence encoder; a window of trigrams is so many letters.
-        texts: N texts; equal ones are encoded once.
-        long_text: "windows" or "truncate".
-        batch: Windows at a time; windows of like length stand together.
-
-    Raises:
-        BenchError: There is no such way with long texts.
+        encoder: The sentence encoder; windows of trigrams are measured in letters.
+        texts: N texts; equal texts are encoded once.
+        long_text: Whether all windows are read, or the first one only.
+        batch_size: Windows per forward pass; windows of similar length are batched together.
     """
-    if long_text not in get_args(LongText):
-        raise unknown("way with long texts", long_text, get_args(LongText))
     distinct = list(dict.fromkeys(texts))
-    place = {text: number for number, text in enumerate(distinct)}
-    if isinstance(encoder, Trigrams):
-        return _counted(encoder, texts, long_text)
-    pieces = [_pieces(encoder, text) if text.strip() else [] for text in distinct]
-    over = {text for text, windows in zip(distinct, pieces, strict=True) if len(windows) > 1}
+    index_of = {text: index for index, text in enumerate(distinct)}
+    split = _split_letters if isinstance(encoder, Trigrams) else _split_tokens
+    windows_of = [split(encoder, text) if text.strip() else [] for text in distinct]  # type: ignore[arg-type]
+    is_long = np.array([len(windows) > 1 for windows in windows_of], dtype=bool)
     if long_text == "truncate":
-        pieces = [windows[:1] for windows in pieces]
-    owner_P = np.repeat(np.arange(len(distinct)), [len(windows) for windows in pieces])
-    windows = [ids for found in pieces for ids in found]
-    sums_ND = np.zeros((len(distinct), encoder.width))
-    tokens_N = np.bincount(owner_P, [len(ids) for ids in windows], minlength=len(distinct))
-    by_length = sorted(range(len(windows)), key=lambda window: len(windows[window]))
-    for start in range(0, len(windows), batch):
-        chosen = by_length[start : start + batch]
-        lengths = np.array([[len(windows[window])] for window in chosen])
-        means_BD = _means(encoder, [windows[window] for window in chosen])
-        np.add.at(sums_ND, owner_P[chosen], means_BD * lengths)
-    vectors_ND = (sums_ND / np.maximum(tokens_N, 1)[:, None]).astype(np.float32)
-    return Encoded(
-        vectors=vectors_ND[[place[text] for text in texts]].reshape(-1, encoder.width),
-        over=sum(text in over for text in texts),
-        empty=sum(not text.strip() for text in texts),
+        windows_of = [windows[:1] for windows in windows_of]
+    if isinstance(encoder, Trigrams):
+        vectors_ND = _average_letters(encoder, windows_of)
+    else:
+        vectors_ND = _average_tokens(encoder, windows_of, batch_size)
+    index_N = [index_of[text] for text in texts]
+    return EncodedTexts(
+        vectors=vectors_ND[index_N].reshape(-1, encoder.width),
+        num_long=int(is_long[index_N].sum()),
+        num_empty=sum(not text.strip() for text in texts),
     )
 
 
-def _counted(encoder: Trigrams, texts: Sequence[str], long_text: str) -> Encoded:
-    """Average letter trigrams over windows of letters; the counts of a whole one weigh more."""
-    vectors_ND = np.zeros((len(texts), encoder.width), dtype=np.float32)
-    for vector_D, text in zip(vectors_ND, map(str.strip, texts), strict=True):
-        starts = range(0, len(text), encoder.max_length)
-        windows = [text[start : start + encoder.max_length] for start in starts]
+def _split_letters(encoder: Trigrams, text: str) -> list[str]:
+    text, size = text.strip(), encoder.max_length
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _average_letters(encoder: Trigrams, windows_of: list[list[str]]) -> NDArray[np.float32]:
+    """Average windows of letters, each with the same weight."""
+    vectors_ND = np.zeros((len(windows_of), encoder.width), dtype=np.float32)
+    for vector_D, windows in zip(vectors_ND, windows_of, strict=True):
         if windows:
-            kept = windows[:1] if long_text == "truncate" else windows
-            vector_D[:] = encoder.encode(kept).mean(axis=0)
-    over = sum(len(text.strip()) > encoder.max_length for text in texts)
-    return Encoded(vectors=vectors_ND, over=over, empty=sum(not text.strip() for text in texts))
+            vector_D[:] = encoder.encode(windows).mean(axis=0)
+    return vectors_ND
 
 
-def _pieces(encoder: Encoder, text: str) -> list[list[int]]:
-    """Cut a text's tokens into windows, each with the special tokens of a text of its own."""
+def _split_tokens(encoder: Encoder, text: str) -> list[list[int]]:
+    """Split a text's tokens into windows, each with the special tokens of a text of its own."""
     encoder.tokenizer.no_padding()
     encoder.tokenizer.enable_truncation(encoder.max_length)
     first = encoder.tokenizer.encode(text)
     return [first.ids, *(window.ids for window in first.overflowing)]
 
 
-def _means(encoder: Encoder, windows: list[list[int]]) -> NDArray[np.float64]:
+def _average_tokens(
+    encoder: Encoder, windows_of: list[list[list[int]]], batch_size: int
+) -> NDArray[np.float32]:
+    """Average windows of tokens, weighted by their number of tokens."""
+    owner_P = np.repeat(np.arange(len(windows_of)), [len(windows) for windows in windows_of])
+    windows = [ids for own in windows_of for ids in own]
+    sums_ND = np.zeros((len(windows_of), encoder.width))
+    tokens_N = np.bincount(owner_P, [len(ids) for ids in windows], minlength=len(windows_of))
+    by_length = sorted(range(len(windows)), key=lambda index: len(windows[index]))
+    for start in range(0, len(windows), batch_size):
+        batch = by_length[start : start + batch_size]
+        lengths = np.array([[len(windows[index])] for index in batch])
+        means_BD = _encode_windows(encoder, [windows[index] for index in batch])
+        np.add.at(sums_ND, owner_P[batch], means_BD * lengths)
+    return (sums_ND / np.maximum(tokens_N, 1)[:, None]).astype(np.float32)
+
+
+def _encode_windows(encoder: Encoder, windows: list[list[int]]) -> NDArray[np.float64]:
     ids_BL = torch.zeros(len(windows), max(map(len, windows)), dtype=torch.int64)
     mask_BL = torch.zeros_like(ids_BL)
     for row, ids in enumerate(windows):

@@ -1,35 +1,33 @@
-"""What a language model is asked about users and items; the answers are a re-ranker's knowledge.
+"""Questions about users and items; a language model's answers are a re-ranker's knowledge.
 
-After KAR (Xi et al., RecSys 2024): one question a user, over the first interactions only, and one
-an item, both along the same factors. The words are ours. What a user did and what is asked about it
-are kept apart, since an encoder later reads the first together with the answer.
+After KAR (Xi et al., RecSys 2024): one question per user, over the first interactions only, and one
+per item, both along the same factors, in our own wording. History and request are separate parts of
+a question, since an encoder later reads the history together with the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.prompts import quotable
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.models.lm.chat_prompts import Prompt
-
-UserText = Literal["history+answer", "answer"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """What kind of items it is about.
+    """The kind of items that questions are about.
 
     Attributes:
-        singular: What one item is called.
-        plural: What several are called.
-        person: What someone is called who takes them.
-        factors: What taste and items are described by.
+        singular: Noun for one item.
+        plural: Noun for several items.
+        person: Noun for their user.
+        factors: Aspects that describe tastes and items.
     """
 
     singular: str
@@ -116,10 +114,10 @@ OCCUPATIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What MovieLens-1M knows of a user, by its codes.
+    """A user's profile by the codes of MovieLens-1M.
 
     Raises:
-        BenchError: There is no such code.
+        BenchError: A code is unknown.
     """
 
     gender: str
@@ -144,74 +142,65 @@ class Profile:
         return f"a {GENDERS[self.gender]}, {AGES[self.age]}, {OCCUPATIONS[self.occupation]}"
 
 
-def domain(name: str) -> Domain:
-    """Return a domain: "movie", "book" or "product"."""
-    if name not in DOMAINS:
-        raise unknown("domain of prompts", name, DOMAINS)
-    return DOMAINS[name]
-
-
-def entries(
+def list_ratings(
     titles: Sequence[str], ratings: Sequence[float] | NDArray[np.float32]
 ) -> tuple[str, ...]:
-    """List titles with their stars, oldest first.
+    """Write titles with their stars, oldest first.
 
     Example:
-        >>> entries(["Alien (1979)"], [4.0])
+        >>> list_ratings(["Alien (1979)"], [4.0])
         ('"Alien (1979)", 4 stars; ',)
     """
     pairs = zip(titles, ratings, strict=True)
     return tuple(f'"{quotable(title)}", {round(float(stars))} stars; ' for title, stars in pairs)
 
 
-def user_prompt(
-    about: Domain,
+def ask_about_user(
+    domain: Domain,
     titles: Sequence[str],
     ratings: Sequence[float] | NDArray[np.float32],
     profile: Profile | None = None,
 ) -> Prompt:
-    """Ask for a user's taste.
+    """Write the question about a user's taste.
 
     Args:
-        about: The domain.
+        domain: The kind of items.
         titles: The user's first items, oldest first.
-        ratings: Stars beside them.
-        profile: Who the user is, where that is known.
+        ratings: Their stars.
+        profile: The user's profile, if known.
     """
-    who = f"A {about.person}" + (f", {profile.phrase}," if profile else "")
-    opening = f"{who} rated these {about.plural}, the earliest first: "
+    user = f"A {domain.person}" + (f", {profile.phrase}," if profile else "")
+    opening = f"{user} rated these {domain.plural}, the earliest first: "
     request = (
-        f"Work out which {about.plural} this {about.person} likes, factor by factor: "
-        f"{'; '.join(about.factors)}. Explain each point clearly by what was rated and how, and "
+        f"Work out which {domain.plural} this {domain.person} likes, factor by factor: "
+        f"{'; '.join(domain.factors)}. Explain each point clearly by what was rated and how, and "
         "add whatever else matters."
     )
-    return Prompt(opening=opening, entries=entries(titles, ratings), request=request)
+    return Prompt(opening=opening, entries=list_ratings(titles, ratings), request=request)
 
 
-def item_prompt(about: Domain, title: str, brand: str = "") -> Prompt:
-    """Ask what an item is.
+def ask_about_item(domain: Domain, title: str, brand: str = "") -> Prompt:
+    """Write the question about an item.
 
     Args:
-        about: The domain.
+        domain: The kind of items.
         title: Its title.
-        brand: Its maker; empty where it is not known, and then not mentioned.
+        brand: Its brand; empty if unknown, and then not mentioned.
     """
     maker = f" by {brand}" if brand else ""
     request = (
-        f'Describe the {about.singular} "{quotable(title)}"{maker}, factor by factor: '
-        f"{'; '.join(about.factors)}."
+        f'Describe the {domain.singular} "{quotable(title)}"{maker}, factor by factor: '
+        f"{'; '.join(domain.factors)}."
     )
     return Prompt(request=request)
 
 
-def user_text(prompt: Prompt, answer: str, kind: str = "history+answer") -> str:
-    """Put together what the encoder reads about a user.
+def write_user_text(prompt: Prompt, answer: str, kind: Literal["history+answer", "answer"]) -> str:
+    """Write the text about a user that is encoded.
 
     Args:
         prompt: The question.
-        answer: What the model wrote; it may be empty.
-        kind: "history+answer" as KAR, or "answer" alone.
+        answer: The model's answer, possibly empty.
+        kind: History and answer as in KAR, or the answer only.
     """
-    if kind not in get_args(UserText):
-        raise unknown("text of a user", kind, get_args(UserText))
     return answer if kind == "answer" else f"{prompt.known} {answer}".rstrip()

@@ -1,7 +1,7 @@
 """Questions and answers on disk.
 
-    prompts.parquet   a line a question: `place` of the user or item, the parts of it, its `hash`
-    answers.parquet   a line a question: its `hash`, `texts`, and whether each was `finished`
+    prompts.parquet   one row per question: `index` of the user or item, its parts, its `hash`
+    answers.parquet   one row per question: its `hash`, `texts`, and whether each is `finished`
 
 Both are in the same order.
 """
@@ -20,92 +20,98 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.models.lm.chat_prompts import Prompt
 
-PROMPTS, ANSWERS = "prompts.parquet", "answers.parquet"
-AGAIN = "Remove that folder from the store and run again."
+QUESTIONS_FILE, ANSWERS_FILE = "prompts.parquet", "answers.parquet"
+REMOVE_FOLDER = "Remove that folder from the store and run again."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Questions:
     """N questions about users or items.
 
     Attributes:
-        places: Numbers of the users or items, shape (N,).
+        indices: Indices of the users or items, shape (N,).
         prompts: The questions.
     """
 
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     prompts: tuple[Prompt, ...]
 
     def __len__(self) -> int:
         return len(self.prompts)
 
+    @property
+    def hashes(self) -> list[str]:
+        """Hash of each question."""
+        return [prompt.hash for prompt in self.prompts]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
-    """What was answered to N questions.
+class Answers:
+    """Answers to N questions.
 
     Attributes:
-        texts: The answers to each, in the order drawn, equally many.
-        finished: Whether each was ended by its writer.
+        texts: The answers to each question, in the order sampled, the same number for all.
+        finished: Whether the model ended each answer, instead of reaching the token limit.
     """
 
     texts: tuple[tuple[str, ...], ...]
     finished: tuple[tuple[bool, ...], ...]
 
 
-def write_prompts(asked: Asked, folder: Path) -> None:
+def save_questions(questions: Questions, folder: Path) -> None:
     """Write questions into an existing folder."""
+    prompts = questions.prompts
     columns = {
-        "place": asked.places,
-        "opening": pa.array([prompt.opening for prompt in asked.prompts], pa.string()),
-        "entries": pa.array([prompt.entries for prompt in asked.prompts], pa.list_(pa.string())),
-        "request": pa.array([prompt.request for prompt in asked.prompts], pa.string()),
-        "hash": pa.array([prompt.hash for prompt in asked.prompts], pa.string()),
+        "index": questions.indices,
+        "opening": pa.array([prompt.opening for prompt in prompts], pa.string()),
+        "entries": pa.array([prompt.entries for prompt in prompts], pa.list_(pa.string())),
+        "request": pa.array([prompt.request for prompt in prompts], pa.string()),
+        "hash": pa.array(questions.hashes, pa.string()),
     }
-    pq.write_table(pa.table(columns), folder / PROMPTS)
+    pq.write_table(pa.table(columns), folder / QUESTIONS_FILE)
 
 
-def read_prompts(folder: Path) -> Asked:
-    """Read what `write_prompts` wrote.
+def load_questions(folder: Path) -> Questions:
+    """Read what `save_questions` wrote.
 
     Raises:
-        BenchError: The folder holds no questions.
+        BenchError: The folder has no questions.
     """
     try:
-        table = pq.read_table(folder / PROMPTS)
+        table = pq.read_table(folder / QUESTIONS_FILE)
         parts = [table[name].to_pylist() for name in ("opening", "entries", "request")]
-        places = table["place"].to_numpy().astype(np.int64)
+        indices = table["index"].to_numpy().astype(np.int64)
     except (OSError, ValueError, KeyError) as error:
-        raise BenchError(f"{folder} holds no questions: {error}.", AGAIN) from error
+        raise BenchError(f"{folder} has no questions: {error}.", REMOVE_FOLDER) from error
     prompts = [
         Prompt(opening=opening, entries=tuple(entries), request=request)
         for opening, entries, request in zip(*parts, strict=True)
     ]
-    return Asked(places=places, prompts=tuple(prompts))
+    return Questions(indices=indices, prompts=tuple(prompts))
 
 
-def write_answers(asked: Asked, answered: Answered, folder: Path) -> None:
-    """Write answers into an existing folder, each under its question's hash."""
+def save_answers(questions: Questions, answers: Answers, folder: Path) -> None:
+    """Write answers into an existing folder, with the hashes of their questions."""
     columns = {
-        "hash": pa.array([prompt.hash for prompt in asked.prompts], pa.string()),
-        "texts": pa.array(answered.texts, pa.list_(pa.string())),
-        "finished": pa.array(answered.finished, pa.list_(pa.bool_())),
+        "hash": pa.array(questions.hashes, pa.string()),
+        "texts": pa.array(answers.texts, pa.list_(pa.string())),
+        "finished": pa.array(answers.finished, pa.list_(pa.bool_())),
     }
-    pq.write_table(pa.table(columns), folder / ANSWERS)
+    pq.write_table(pa.table(columns), folder / ANSWERS_FILE)
 
 
-def read_answers(folder: Path, asked: Asked) -> Answered:
-    """Read what `write_answers` wrote.
+def load_answers(folder: Path, questions: Questions) -> Answers:
+    """Read what `save_answers` wrote.
 
     Raises:
-        BenchError: The folder holds no answers, or those to other questions.
+        BenchError: The folder has no answers, or answers to other questions.
     """
     try:
-        table = pq.read_table(folder / ANSWERS)
+        table = pq.read_table(folder / ANSWERS_FILE)
         texts, finished = (table[name].to_pylist() for name in ("texts", "finished"))
         hashes: Sequence[str] = table["hash"].to_pylist()
     except (OSError, ValueError, KeyError) as error:
-        raise BenchError(f"{folder} holds no answers: {error}.", AGAIN) from error
-    if hashes != [prompt.hash for prompt in asked.prompts]:
-        raise BenchError(f"{folder} holds answers to other questions.", AGAIN)
-    return Answered(texts=tuple(map(tuple, texts)), finished=tuple(map(tuple, finished)))
+        raise BenchError(f"{folder} has no answers: {error}.", REMOVE_FOLDER) from error
+    if hashes != questions.hashes:
+        raise BenchError(f"{folder} has answers to other questions.", REMOVE_FOLDER)
+    return Answers(texts=tuple(map(tuple, texts)), finished=tuple(map(tuple, finished)))

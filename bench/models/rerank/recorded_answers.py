@@ -1,13 +1,13 @@
-"""A file of answers from elsewhere; what an endpoint answers is added to it.
+"""A file of answers of external models; answers of an endpoint are appended to it.
 
-A line is a JSON object of these keys:
+A line is a JSON object with these keys:
 
-    dataset, kind ("user" or "item"), id     whom the question is about
-    prompt_version, prompt_sha256            which question it was, to the last character
-    model                                    who answered, as the server called it
+    dataset, kind ("user" or "item"), id     whom or what the question is about
+    prompt_version, prompt_sha256            the exact question
+    model                                    the model, as named by the server
     decoding, text, finish_reason, date      how, what, why it ends, when
 
-More lines than there are questions do no harm.
+Lines without a matching question are ignored.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -29,11 +29,11 @@ from bench.errors import BenchError
 from bench.models.lm.chat_prompts import VERSION, Prompt
 from bench.models.rerank.endpoint import Reply
 
-FILE = "BENCH_RESPONSES"
-_writing = Lock()
+FILE_VARIABLE = "BENCH_RESPONSES"
+_append_lock = Lock()
 
 
-class Line(BaseModel):
+class RecordedAnswer(BaseModel):
     """One answer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,27 +51,22 @@ class Line(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """Answers that fit.
+class MatchingAnswers:
+    """Answers to some questions.
 
     Attributes:
-        lines: By the id of the user or item.
-        counts: Lines that were left out, by reason.
+        answers: By id of the user or item.
+        rejected: Number of lines that were rejected, by reason.
     """
 
-    lines: dict[str, Line]
-    counts: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, RecordedAnswer]
+    rejected: dict[str, int]
 
 
-def responses_file() -> Path | None:
-    """Return the file that the environment names; None where it names none."""
-    named = os.environ.get(FILE, "")
-    return Path(named) if named else None
-
-
-def default_file() -> Path:
-    """Return where answers go if no file is named."""
-    return cache_folder() / "responses.jsonl"
+def responses_file() -> Path:
+    """Return the file that the environment names, or the default one in the cache."""
+    name = os.environ.get(FILE_VARIABLE, "")
+    return Path(name) if name else cache_folder() / "responses.jsonl"
 
 
 def prompt_hash(prompt: Prompt) -> str:
@@ -79,75 +74,74 @@ def prompt_hash(prompt: Prompt) -> str:
     return hashlib.sha256(prompt.text.encode()).hexdigest()
 
 
-def find(
+def find_answers(
     path: Path, prompts: Mapping[str, Prompt], *, dataset: str, kind: str, model: str
-) -> Found:
+) -> MatchingAnswers:
     """Read the answers to some questions.
 
-    A line about another data set, kind or model is of no concern here. One about the right user or
-    item that answers another question is left out and counted, and so is one that is torn. Of
-    several answers to a question the first counts.
+    Lines about another data set, kind or model are ignored. Answers to another question about the
+    same user or item, and truncated lines, are rejected and counted. Of several answers to a
+    question the first is used.
 
     Args:
-        path: The file; it may not exist yet.
-        prompts: Questions by the id of the user or item.
+        path: The file, which may not exist yet.
+        prompts: Questions by id of the user or item.
         dataset: Name of the data set's card.
         kind: "user" or "item".
-        model: How the model's name begins.
+        model: Prefix of the model's name.
 
     Raises:
         BenchError: The answers are by several models.
     """
-    found: dict[str, Line] = {}
-    counts = {"foreign_questions": 0, "torn_lines": 0}
+    answers: dict[str, RecordedAnswer] = {}
+    rejected = {"foreign_questions": 0, "truncated_lines": 0}
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
-            line = Line.model_validate_json(text)
+            answer = RecordedAnswer.model_validate_json(text)
         except ValidationError:
-            counts["torn_lines"] += bool(text.strip())
+            rejected["truncated_lines"] += bool(text.strip())
             continue
-        if (line.dataset, line.kind) != (dataset, kind) or not line.model.startswith(model):
+        if (answer.dataset, answer.kind) != (dataset, kind) or not answer.model.startswith(model):
             continue
-        prompt = prompts.get(line.id)
-        if prompt is None or line.prompt_sha256 != prompt_hash(prompt):
-            counts["foreign_questions"] += 1
-        elif line.text.strip():
-            found.setdefault(line.id, line)
-    _refuse_several(found.values(), path)
-    return Found(lines=found, counts=counts)
+        prompt = prompts.get(answer.id)
+        if prompt is None or answer.prompt_sha256 != prompt_hash(prompt):
+            rejected["foreign_questions"] += 1
+        elif answer.text.strip():
+            answers.setdefault(answer.id, answer)
+    models = sorted({answer.model for answer in answers.values()})
+    if len(models) > 1:
+        raise BenchError(
+            f"{path} contains answers of several models: {', '.join(models)}.",
+            "Set writer to the full name of one of them.",
+        )
+    return MatchingAnswers(answers=answers, rejected=rejected)
 
 
-def line_of(
-    reply: Reply, prompt: Prompt, *, dataset: str, kind: str, id_: str, decoding: dict[str, Any]
-) -> Line:
-    """Put down a reply."""
-    return Line(
+def record_reply(
+    reply: Reply,
+    prompt: Prompt,
+    path: Path,
+    *,
+    dataset: str,
+    kind: str,
+    subject_id: str,
+    decoding: Mapping[str, Any],
+) -> None:
+    """Append a reply to the file; safe to call from several threads."""
+    answer = RecordedAnswer(
         dataset=dataset,
         kind=kind,
-        id=id_,
+        id=subject_id,
         prompt_version=VERSION,
         prompt_sha256=prompt_hash(prompt),
         model=reply.model,
-        decoding=decoding,
+        decoding=dict(decoding),
         text=reply.text,
-        finish_reason=reply.finish,
+        finish_reason=reply.finish_reason,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def append(line: Line, path: Path) -> None:
-    """Add a line, whole, whichever thread does."""
-    content = (json.dumps(line.model_dump(), ensure_ascii=False) + "\n").encode()
-    with _writing:
+    content = (json.dumps(answer.model_dump(), ensure_ascii=False) + "\n").encode()
+    with _append_lock:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             file.write(content)
-
-
-def _refuse_several(lines: Iterable[Line], path: Path) -> None:
-    models = sorted({line.model for line in lines})
-    if len(models) > 1:
-        raise BenchError(
-            f"{path} holds answers of several models: {', '.join(models)}.",
-            "Name the one that is meant in full as the setting `writer`.",
-        )

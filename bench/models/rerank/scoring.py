@@ -1,12 +1,11 @@
-"""Lists as tensors, and a re-ranker's scores for them.
+"""Candidate lists as tensors, and a re-ranker's scores for them.
 
-Tensor names end in their shape: N lists, B batch, L list length, U users, J texts of a user, T
-width of a text's vector.
+Tensor names end in their shape: N lists, B batch, L list length, U users, J texts per user, T width
+of a text vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,20 +16,19 @@ from bench.metrics.rerank import average_precision, sort_labels
 from bench.models.rerank.model import Reranker
 
 SELECTION_K = 5
-SCORED_AT_ONCE = 2048
+EVALUATION_BATCH_SIZE = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Lists as tensors.
+class ListTensors:
+    """Candidate lists as tensors.
 
     Attributes:
         items: Item numbers, from 1, shape (N, L).
         labels: 0 or 1, as floats, shape (N, L).
-        users: Whose list it is: a place in `user_texts`, shape (N,).
-        user_texts: Vectors of the users' texts, shape (U, J, T); None without. Where a user has
-            several, training draws one for every list anew in each epoch, and scoring takes the
-            first.
+        users: User of each list, an index of `user_texts`, shape (N,).
+        user_texts: Text vectors of the users, shape (U, J, T); None without texts. Of several texts
+            per user, training samples one per list and epoch, and scoring takes the first.
     """
 
     items: Tensor
@@ -41,37 +39,33 @@ class Rows:
     def __len__(self) -> int:
         return len(self.items)
 
-    def texts(self, chosen: Tensor | slice, drawn: Tensor | int = 0) -> Tensor | None:
-        """Return the vectors of some lists' users, one text each, shape (B, T)."""
+    def text_vectors(self, rows: Tensor | slice, texts: Tensor | int = 0) -> Tensor | None:
+        """Return one text vector of each list's user, shape (B, T)."""
         if self.user_texts is None:
             return None
-        found_BT: Tensor = self.user_texts[self.users[chosen], drawn]
-        return found_BT
+        vectors_BT: Tensor = self.user_texts[self.users[rows], texts]
+        return vectors_BT
 
 
-def scores(model: Reranker, rows: Rows, text: int = 0) -> Tensor:
+def score_lists(model: Reranker, lists: ListTensors, text: int = 0) -> Tensor:
     """Score lists in evaluation mode, in which the model is left, shape (N, L).
 
     Args:
         model: The re-ranker.
-        rows: The lists.
-        text: Which of the users' texts is seen.
+        lists: The lists.
+        text: Index of the user text to read.
     """
     model.eval()
     with torch.inference_mode():
-        scored = [
-            model(rows.items[part], rows.texts(part, text))
-            for part in parts(len(rows), SCORED_AT_ONCE)
+        scores = [
+            model(lists.items[rows], lists.text_vectors(rows, text))
+            for rows in torch.arange(len(lists)).split(EVALUATION_BATCH_SIZE)
         ]
-    return torch.cat(scored) if scored else torch.empty(rows.items.shape)
+    return torch.cat(scores) if len(lists) else torch.empty(lists.items.shape)
 
 
-def mean_average_precision(model: Reranker, rows: Rows) -> float:
-    """Return KAR's MAP@5 over all lists; those without positives count as 0."""
-    ordered = sort_labels(scores(model, rows).numpy(), rows.labels.numpy().astype(np.int8))
+def mean_average_precision(model: Reranker, lists: ListTensors) -> float:
+    """Return KAR's MAP@5 over all lists; lists without positives count as 0."""
+    labels = lists.labels.numpy().astype(np.int8)
+    ordered = sort_labels(score_lists(model, lists).numpy(), labels)
     return float(average_precision(ordered, SELECTION_K).mean())
-
-
-def parts(num_rows: int, size: int) -> Iterator[slice]:
-    """Cut rows into parts of at most `size`."""
-    return (slice(start, start + size) for start in range(0, num_rows, size))

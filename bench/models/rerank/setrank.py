@@ -1,77 +1,60 @@
-"""SetRank as KAR has it: one layer of self-attention without positions, so order plays no part.
+"""SetRank as in KAR: one layer of self-attention without positions, so order has no effect.
 
 Pang et al., "SetRank: Learning a Permutation-Invariant Ranking Model for Information Retrieval",
-SIGIR 2020, which stacks blocks and trains by softmax. KAR trains by attention rank, whose dead zone
-silences any list with all scores at 0 or less: "kar" is that to the letter, "kar_offset" starts all
-scores near 1 and cuts them off before they overflow, "softmax" is the paper's own loss.
+SIGIR 2020, which stacks blocks and trains by softmax. KAR trains by attention rank, which gives no
+gradient for lists whose scores are all 0 or less: "kar" is exactly that, "kar_offset" starts all
+scores near 1 and clips them before they overflow, "softmax" is the paper's own loss.
 
-Tensor names end in their shape: B batch, L list length, D width of the features.
+Tensor names end in their shape: B batch, L list length, D feature width.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-import torch
 from torch import Tensor, nn
 
-from bench.errors import unknown
-from bench.models.rerank.layers import head
-from bench.models.rerank.losses import attention_rank, softmax
+from bench.models.rerank.layers import AttentionScorer
+from bench.models.rerank.losses import attention_rank_loss, softmax_loss
+from bench.plan.rerank_stages import SetRankLoss
 
-Loss = Literal["kar", "kar_offset", "softmax"]
-HEADS = 2
-TEMPERATURE = 0.5
 OFFSET = 1.0
-HIGHEST = 60.0
+MAX_LOGIT = 60.0
 
 
-class SetRank(nn.Module):
+class SetRank(AttentionScorer):
     """From features to real-valued scores.
 
     Args:
-        width: Of the features of one place; even.
-        loss: What it is trained by.
-        temperature: Of the attention rank; the softmax has none.
-
-    Raises:
-        BenchError: There is no such loss.
+        width: Feature width; even.
+        loss: Training loss.
+        temperature: Temperature of attention rank; the softmax loss has none.
     """
 
-    splits = True
-
-    def __init__(
-        self, width: int, *, loss: str = "kar_offset", temperature: float = TEMPERATURE
-    ) -> None:
-        super().__init__()
-        if loss not in get_args(Loss):
-            raise unknown("loss of SetRank", loss, get_args(Loss))
+    def __init__(self, width: int, *, loss: SetRankLoss, temperature: float) -> None:
+        super().__init__(width)
         self.loss = loss
         self.temperature = temperature
-        self.attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
-        self.head = head(2 * width)
 
     def set_offset(self) -> None:
-        """Lift the last bias, where the loss asks for it; to be called after first weights."""
+        """Raise the last bias if the loss needs it; call it after the weights are initialized."""
         if self.loss == "kar_offset":
             last = self.head[-1]
             assert isinstance(last, nn.Linear)
             nn.init.constant_(last.bias, OFFSET)
 
     def forward(self, features_BLD: Tensor) -> Tensor:
-        """Return a score for every place, shape (B, L)."""
-        mixed_BLD, _ = self.attention(features_BLD, features_BLD, features_BLD, need_weights=False)
-        scores_BL: Tensor = self.head(torch.cat((mixed_BLD, features_BLD), dim=-1)).squeeze(-1)
-        return scores_BL
+        """Return a score for every position, shape (B, L)."""
+        return self.logits(features_BLD)
 
     def losses(self, scores_BL: Tensor, labels_BL: Tensor) -> Tensor:
         """Return the loss of each list, shape (B,)."""
         if self.loss == "softmax":
-            return softmax(scores_BL, labels_BL)
-        highest = HIGHEST if self.loss == "kar_offset" else None
-        return attention_rank(scores_BL, labels_BL, temperature=self.temperature, highest=highest)
+            return softmax_loss(scores_BL, labels_BL)
+        max_logit = MAX_LOGIT if self.loss == "kar_offset" else None
+        return attention_rank_loss(
+            scores_BL, labels_BL, temperature=self.temperature, max_logit=max_logit
+        )
 
 
-def silent(scores_BL: Tensor) -> Tensor:
-    """Tell which lists give attention rank no gradient: those without a score above 0."""
+def have_zero_gradient(scores_BL: Tensor) -> Tensor:
+    """Tell which lists have no gradient under attention rank: those without a score above 0."""
     return (scores_BL <= 0).all(dim=1)

@@ -1,7 +1,7 @@
-"""How titles and brands read in KAR's prompts: articles in front, typography in plain ASCII.
+"""Titles and brands in KAR's prompts: articles in front, typography in plain ASCII.
 
-Where KAR puts a string of the whole alphabet in place of a title that it cannot use, this says that
-it is unknown.
+Where KAR replaces a title that it cannot use by a string of the whole alphabet, this writes that it
+is unknown.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import html
 import re
 
 UNKNOWN_TITLE = "unknown title"
-SHORTEST, LONGEST = 3, 150
+MIN_LENGTH, MAX_LENGTH = 3, 150
 ARTICLES = ("The", "A")
 
 _PLAIN = str.maketrans(
@@ -31,17 +31,17 @@ _LETTER = re.compile(r"[A-Za-z]")
 _TAIL = re.compile(r"[^A-Za-z0-9]+$")
 
 
-def fronted(title: str) -> str:
+def move_article_to_front(title: str) -> str:
     """Move "The" or "A" from the end of a MovieLens title to its front, as KAR does.
 
-    Only where the title has one bracket, that of the year; "An" and foreign articles stay.
+    Only in titles with one pair of parentheses, that of the year; "An" and foreign articles stay.
 
     Example:
-        >>> fronted("Few Good Men, A (1992)")
+        >>> move_article_to_front("Few Good Men, A (1992)")
         'A Few Good Men (1992)'
     """
-    name, bracket, rest = title.strip().partition("(")
-    if bracket and "(" not in rest:
+    name, parenthesis, rest = title.strip().partition("(")
+    if parenthesis and "(" not in rest:
         for article in ARTICLES:
             ending = f", {article}"
             if name.rstrip().endswith(ending):
@@ -49,16 +49,16 @@ def fronted(title: str) -> str:
     return title.strip()
 
 
-def cleaned(text: str) -> str:
-    """Mend an Amazon title or brand; empty where it is of no use.
+def clean_title(text: str) -> str:
+    """Clean an Amazon title or brand; empty if it is unusable.
 
-    Of no use is what still holds a character beyond ASCII, no letter, or fewer than 3 characters.
-    A long one is cut at 150 characters, before the word that this breaks.
+    Unusable is what still contains a non-ASCII character, contains no letter, or has fewer than 3
+    characters. Long text is cut at 150 characters, before the word that this breaks.
     """
     plain = " ".join(html.unescape(text).translate(_PLAIN).split())
-    if not plain.isascii() or not _LETTER.search(plain) or len(plain) < SHORTEST:
+    if not plain.isascii() or not _LETTER.search(plain) or len(plain) < MIN_LENGTH:
         return ""
-    if len(plain) <= LONGEST:
+    if len(plain) <= MAX_LENGTH:
         return plain
-    whole_words = plain[:LONGEST].rpartition(" ")[0] or plain[:LONGEST]
+    whole_words = plain[:MAX_LENGTH].rpartition(" ")[0] or plain[:MAX_LENGTH]
     return _TAIL.sub("", whole_words)

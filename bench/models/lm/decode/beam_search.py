@@ -1,13 +1,12 @@
-"""Beam search over free text: the likeliest responses that a search of a given width finds.
+"""Beam search over free text: the most probable responses that a search of a given width finds.
 
-A step extends each of the K live beginnings of a row by every token and looks at the K best
-extensions: those that are complete join the K best complete ones found so far; live go on the K
-best that are not complete. A response counts with the sum of its tokens' log-probabilities, the
-ending token included, without a length penalty; such a sum can only fall, so a row is finished,
-exactly, when its last wanted complete response is as good as its best live beginning.
+A step extends each of the K live prefixes of a row by every token and takes the K best extensions:
+complete ones join the K best complete responses found so far; the K best incomplete ones stay live.
+A response's score is the sum of its tokens' log-probabilities, the ending token included, without a
+length penalty. Such a sum can only fall, so a row is finished, exactly, when its last wanted
+complete response is as good as its best live prefix.
 
-Shapes: R rows, K beams, W live beginnings of a row (1, then up to K), V vocabulary, T response
-tokens.
+Shapes: R rows, K beams, W prefixes of a row (1, then up to K), V vocabulary, T response tokens.
 """
 
 from __future__ import annotations
@@ -17,18 +16,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.models.lm.decode.generation_state import Endings, Running, Tokens
+from bench.models.lm.decode.generation_state import Endings, GenerationState, Tokens
+from bench.plan.language_stages import GenerationConfig
 
 
 @dataclass(frozen=True)
-class Beginnings:
-    """Beginnings or complete responses of R rows, W each.
+class Prefixes:
+    """Prefixes or complete responses of R rows, W each.
 
     Attributes:
         scores: Sums of log-probabilities; -inf where there is none; shape (R, W).
         tokens: Token ids, of which the first `lengths` count, shape (R, W, T).
-        lengths: Tokens written, shape (R, W).
-        quotes: Double quotes written, shape (R, W).
+        lengths: Number of tokens, shape (R, W).
+        quotes: Number of double quotes, shape (R, W).
     """
 
     scores: Tensor
@@ -36,123 +36,114 @@ class Beginnings:
     lengths: Tensor
     quotes: Tensor
 
-    def rows(self, chosen: Tensor) -> Beginnings:
+    def take(self, rows: Tensor) -> Prefixes:
         """Return some rows."""
-        return Beginnings(
-            self.scores[chosen],
-            self.tokens[chosen],
-            self.lengths[chosen],
-            self.quotes[chosen],
-        )
+        return Prefixes(*(values[rows] for values in vars(self).values()))
 
-    def pick(self, places_RK: Tensor, scores_RK: Tensor) -> Beginnings:
-        """Return K of the W of each row, with other scores."""
+    def gather(self, indices_RK: Tensor, scores_RK: Tensor) -> Prefixes:
+        """Return K of the W prefixes of each row, with other scores."""
         width = self.tokens.shape[-1]
-        return Beginnings(
+        return Prefixes(
             scores_RK,
-            self.tokens.gather(1, places_RK[..., None].expand(-1, -1, width)),
-            self.lengths.gather(1, places_RK),
-            self.quotes.gather(1, places_RK),
+            self.tokens.gather(1, indices_RK[..., None].expand(-1, -1, width)),
+            self.lengths.gather(1, indices_RK),
+            self.quotes.gather(1, indices_RK),
         )
 
-    def joined(self, others: Beginnings) -> Beginnings:
-        """Return the best of both, as many a row as before."""
-        both = Beginnings(
-            torch.cat([self.scores, others.scores], dim=1),
-            torch.cat([self.tokens, others.tokens], dim=1),
-            torch.cat([self.lengths, others.lengths], dim=1),
-            torch.cat([self.quotes, others.quotes], dim=1),
-        )
-        best, places = both.scores.topk(self.scores.shape[1], dim=1)
-        return both.pick(places, best)
+    def merge(self, others: Prefixes) -> Prefixes:
+        """Return the best of both, as many per row as before."""
+        pairs = zip(vars(self).values(), vars(others).values(), strict=True)
+        both = Prefixes(*(torch.cat(pair, dim=1) for pair in pairs))
+        scores_RK, indices_RK = both.scores.topk(self.scores.shape[1], dim=1)
+        return both.gather(indices_RK, scores_RK)
 
     def best(self, row: int, num: int) -> list[Tokens]:
-        """Return a row's best `num`; fewer where no more were found."""
-        found = zip(
+        """Return a row's best `num`; fewer if there are no more."""
+        texts = zip(
             self.tokens[row, :num].tolist(),
             self.lengths[row, :num].tolist(),
             self.scores[row, :num].tolist(),
             strict=True,
         )
-        return [Tokens(ids[:length], score) for ids, length, score in found if score != -torch.inf]
+        return [Tokens(ids[:length], score) for ids, length, score in texts if score != -torch.inf]
 
 
-def search(
-    running: Running, endings: Endings, *, max_new_tokens: int, beams: int, num: int
+def beam_search(
+    state: GenerationState, endings: Endings, config: GenerationConfig
 ) -> list[list[Tokens]]:
-    """Search the likeliest texts of each row.
+    """Search the most probable texts of each row.
 
     Args:
-        running: The batch; it is used up.
-        endings: When a text is complete. A text of `max_new_tokens` tokens is, too.
-        max_new_tokens: Most tokens of a text, T.
-        beams: K, at least `num`.
-        num: Texts a row, best first; fewer only where the vocabulary has no more to offer.
+        state: The batch; it is used up.
+        endings: When a text is complete. A text of `config.max_new_tokens` tokens is, too.
+        config: Number of beams, of texts and of tokens.
+
+    Returns:
+        `config.num_return_sequences` texts per row, best first; fewer only where the vocabulary has
+        no more to offer.
     """
-    live = _empty(running, 1, max_new_tokens, 0.0)
-    complete = _empty(running, beams, max_new_tokens, -torch.inf)
-    rows = list(range(len(running)))
-    found: list[list[Tokens]] = [[] for _ in rows]
-    for step in range(max_new_tokens):
-        last = step == max_new_tokens - 1
-        ended, extended, parents_RK = _extend(running, live, endings, beams, everything_ends=last)
-        complete = complete.joined(ended)
-        done_R = (complete.scores[:, num - 1] >= extended.scores.amax(1)) | last
-        for place in done_R.nonzero()[:, 0].tolist():
-            found[rows[place]] = complete.best(place, num)
-        kept = (~done_R).nonzero()[:, 0]
-        if not len(kept):
+    num_steps, num_texts = config.max_new_tokens, config.num_return_sequences
+    live = _empty(state, 1, num_steps, 0.0)
+    complete = _empty(state, config.num_beams, num_steps, -torch.inf)
+    rows = list(range(len(state)))
+    results: list[list[Tokens]] = [[] for _ in rows]
+    for step in range(num_steps):
+        is_last = step == num_steps - 1
+        ended, extended, parents_RK = _extend(
+            state, live, endings, config.num_beams, all_end=is_last
+        )
+        complete = complete.merge(ended)
+        done_R = (complete.scores[:, num_texts - 1] >= extended.scores.amax(1)) | is_last
+        for index in done_R.nonzero()[:, 0].tolist():
+            results[rows[index]] = complete.best(index, num_texts)
+        open_R = (~done_R).nonzero()[:, 0]
+        if not len(open_R):
             break
-        rows = [rows[place] for place in kept.tolist()]
-        running.take((kept[:, None] * live.scores.shape[1] + parents_RK[kept]).flatten())
-        live, complete = extended.rows(kept), complete.rows(kept)
-        running.add(live.tokens[:, :, step].flatten())
-    return found
+        rows = [rows[index] for index in open_R.tolist()]
+        parents = (open_R[:, None] * live.scores.shape[1] + parents_RK[open_R]).flatten()
+        live, complete = extended.take(open_R), complete.take(open_R)
+        state.extend(parents, live.tokens[:, :, step].flatten())
+    return results
 
 
 def _extend(
-    running: Running, live: Beginnings, endings: Endings, beams: int, *, everything_ends: bool
-) -> tuple[Beginnings, Beginnings, Tensor]:
-    """Extend all beginnings by every token.
+    state: GenerationState, live: Prefixes, endings: Endings, num_beams: int, *, all_end: bool
+) -> tuple[Prefixes, Prefixes, Tensor]:
+    """Extend all prefixes by every token.
 
     Returns:
-        The complete ones among the `beams` best; the best incomplete ones; which beginning each of
-        the latter extends, shape (R, K).
+        The complete ones among the K best; the K best incomplete ones; which prefix each of the
+        latter extends, shape (R, K).
     """
     num_rows, width = live.scores.shape
-    log_RWV = running.logits.log_softmax(-1).view(num_rows, width, -1)
-    size = log_RWV.shape[-1]
-    scores_RN = (live.scores[..., None] + log_RWV).flatten(1)
-    ends_RN = endings.after(live.quotes).flatten(1)
-    num = min(beams, width * size)
+    logps_RWV = state.logits.log_softmax(-1).view(num_rows, width, -1)
+    size = logps_RWV.shape[-1]
+    scores_RN = (live.scores[..., None] + logps_RWV).flatten(1)
+    ends_RN = endings.next_tokens(live.quotes).flatten(1)
+    num = min(num_beams, width * size)
 
-    def longer(places_RK: Tensor, values_RK: Tensor) -> tuple[Beginnings, Tensor]:
-        parents_RK, tokens_RK = places_RK // size, places_RK % size
-        chosen = live.pick(parents_RK, values_RK)
-        added = Beginnings(
-            values_RK,
-            chosen.tokens.scatter(2, chosen.lengths[..., None], tokens_RK[..., None]),
-            chosen.lengths + 1,
-            chosen.quotes + endings.quotes[tokens_RK],
+    def append_tokens(indices_RK: Tensor, scores_RK: Tensor) -> Prefixes:
+        tokens_RK = indices_RK % size
+        prefixes = live.gather(indices_RK // size, scores_RK)
+        return Prefixes(
+            scores_RK,
+            prefixes.tokens.scatter(2, prefixes.lengths[..., None], tokens_RK[..., None]),
+            prefixes.lengths + 1,
+            prefixes.quotes + endings.quotes[tokens_RK],
         )
-        return added, parents_RK
 
-    best_RK, places_RK = scores_RN.topk(num, dim=1)
-    if not everything_ends:
-        best_RK = best_RK.masked_fill(~ends_RN.gather(1, places_RK), -torch.inf)
-    ended, _ = longer(places_RK, best_RK)
-    open_RK, places_RK = scores_RN.masked_fill(ends_RN, -torch.inf).topk(num, dim=1)
-    extended, parents_RK = longer(places_RK, open_RK)
-    return ended, extended, parents_RK
+    best_RK, indices_RK = scores_RN.topk(num, dim=1)
+    if not all_end:
+        best_RK = best_RK.masked_fill(~ends_RN.gather(1, indices_RK), -torch.inf)
+    ended = append_tokens(indices_RK, best_RK)
+    open_RK, indices_RK = scores_RN.masked_fill(ends_RN, -torch.inf).topk(num, dim=1)
+    return ended, append_tokens(indices_RK, open_RK), indices_RK // size
 
 
-def _empty(running: Running, width: int, max_new_tokens: int, score: float) -> Beginnings:
-    """Return beginnings without a token, `width` of the same score a row."""
-    shape = (len(running), width)
-    counts_RW = torch.zeros(shape, dtype=torch.int64, device=running.logits.device)
-    return Beginnings(
-        torch.full(shape, score, dtype=running.logits.dtype, device=counts_RW.device),
-        counts_RW[..., None].repeat(1, 1, max_new_tokens),
-        counts_RW,
-        counts_RW.clone(),
+def _empty(state: GenerationState, width: int, max_tokens: int, score: float) -> Prefixes:
+    """Return prefixes without a token, `width` per row, all of the same score."""
+    scores_RW = state.logits.new_full((len(state), width), score)
+    counts_RW = torch.zeros_like(scores_RW, dtype=torch.int64)
+    return Prefixes(
+        scores_RW, counts_RW[..., None].repeat(1, 1, max_tokens), counts_RW, counts_RW.clone()
     )

@@ -1,10 +1,10 @@
-"""Generate texts: batches of prompts of similar length, one text or several per prompt, no files.
+"""Text generation: prompts in batches of similar length, one text or several per prompt.
 
-A text ends with an end-of-sequence token, at `max_new_tokens`, or, if it is a title, with its
-second double quote; what the last token holds behind the closing quote is cut off. A model's own
-generation settings (temperature, penalties, top-p) are not applied: only `GenerationConfig` is.
+A title ends with an end-of-sequence token, with its second double quote, or after the maximum
+number of tokens; what the last token holds after the closing quote is cut off. Free text does not
+end with quotes. A model's own generation settings (temperature, penalties, top-p) are not applied.
 
-Shapes: B texts of a batch, T new tokens, V vocabulary, K most probable tokens.
+Shapes: N prompts, T response tokens.
 """
 
 from __future__ import annotations
@@ -12,33 +12,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.errors import BenchError
 from bench.hashing import derive_seed
-from bench.models.lm.decode.beam_search import search
+from bench.models.lm.decode.beam_search import beam_search
 from bench.models.lm.decode.generation_state import (
     QUOTE,
     Endings,
-    Running,
+    GenerationState,
     Tokens,
-    endings,
+    find_endings,
     shares_prompts,
     stop_tokens,
 )
-from bench.models.lm.decode.sampling import write_singly
+from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.tokenization import Tokenizer
 from bench.plan.language_stages import GenerationConfig
 
-TOKENS_AT_ONCE = {"cuda": 2**17, "cpu": 2**14}
-"""Cache slots of one batch, at the texts' maximum lengths."""
+CACHE_SIZE = {"cuda": 2**17, "cpu": 2**14}
+"""Maximum tokens in the cache of one batch, at the texts' maximum lengths."""
 
-SLOTS_PER_TEXT = 128
-"""A text counts as this many slots at least, for its logits take memory as well."""
+MIN_TEXT_SIZE = 128
+"""A text counts as at least this many tokens, for its logits take memory, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,46 +45,17 @@ class Generated:
     """The texts of one prompt.
 
     Attributes:
-        texts: One or more; titles with the highest score first, answers in the order sampled.
+        texts: One or more; titles and results of a beam search with the highest score first, free
+            text in the order in which it was sampled. Equal texts may occur.
         scores: Sums of the tokens' log-probabilities, the ending token included.
         num_tokens: Tokens of each text, the ending token included.
-        finished: Whether each ended with an end-of-sequence token.
+        finished: Whether an end-of-sequence token ended the text.
     """
 
     texts: tuple[str, ...]
     scores: tuple[float, ...]
     num_tokens: tuple[int, ...]
     finished: tuple[bool, ...]
-
-
-class Nucleus(nn.Module):
-    """A language model whose improbable next tokens are impossible, by `top_k` and `top_p`."""
-
-    def __init__(self, model: nn.Module, config: GenerationConfig) -> None:
-        super().__init__()
-        self.model = model
-        self.config = model.config
-        self.generation = config
-
-    def forward(self, **inputs: Any) -> Any:
-        """Run the model and mask its logits."""
-        output = self.model(**inputs)
-        output.logits = nucleus(output.logits, self.generation)
-        return output
-
-
-def nucleus(logits: Tensor, config: GenerationConfig) -> Tensor:
-    """Set the logits of tokens beyond `top_k` and `top_p` to minus infinity, shape (..., V).
-
-    Holtzman et al., "The Curious Case of Neural Text Degeneration", ICLR 2020. The probabilities
-    that `top_p` adds up are those at the temperature, among the `top_k` tokens.
-    """
-    size = logits.shape[-1]
-    top_logits, tokens = logits.topk(min(config.top_k or size, size), dim=-1)
-    probabilities_K = (top_logits.float() / config.temperature).softmax(dim=-1)
-    before_K = probabilities_K.cumsum(dim=-1) - probabilities_K
-    masked_K = top_logits.masked_fill(before_K >= config.top_p, -torch.inf)
-    return torch.full_like(logits, -torch.inf).scatter(-1, tokens, masked_K)
 
 
 def title_streams(num_prompts: int, config: GenerationConfig) -> list[tuple[int, int]]:
@@ -109,80 +79,73 @@ def generate_texts(
     *,
     streams: Sequence[tuple[int, int]],
     titles: bool,
-    tokens_at_once: int | None = None,
+    divisor: int = 1,
 ) -> list[Generated]:
     """Generate texts for all prompts.
 
-    The texts of a prompt depend, up to rounding, neither on other prompts nor on batches, and what
-    is sampled depends on its stream and the number of the text alone: 5 samples are the first 5 of
-    10.
+    Up to rounding, a prompt's texts depend neither on other prompts nor on batches. What is sampled
+    depends on its stream and the number of the text alone: 5 samples are the first 5 of 10.
 
     Args:
         model: A causal language model of transformers, in evaluation mode.
         tokenizer: Its own, a fast one.
         prompts: Token ids, N lists, none empty.
-        config: How to decode.
+        config: How to generate.
         streams: Two numbers per prompt that seed what is sampled for it.
-        titles: Whether texts are titles, which end with their second double quote and come best
-            first; otherwise they are answers in free text, stripped, in the order sampled.
-        tokens_at_once: Size of a batch; None for the device's default. Decides memory and speed
-            only.
+        titles: Whether texts are titles; otherwise they are answers in free text.
+        divisor: Batches are smaller by it, to save memory.
 
     Raises:
         BenchError: The model's probabilities are not finite.
     """
     if not prompts:
         return []
-    ends = endings(model, tokenizer)
+    endings = find_endings(model, tokenizer)
     if not titles:
-        ends = replace(ends, quotes=torch.zeros_like(ends.quotes))
-    masks = config.temperature > 0 and (config.top_k > 0 or config.top_p < 1)
-    masked_model = Nucleus(model, config) if masks else model
-    budget = tokens_at_once or TOKENS_AT_ONCE[next(model.parameters()).device.type]
-    tokens: list[list[Tokens]] = [[] for _ in prompts]
+        endings = replace(endings, quotes=torch.zeros_like(endings.quotes))
+    cache_size = CACHE_SIZE[next(model.parameters()).device.type] // divisor
+    generated: list[list[Tokens]] = [[] for _ in prompts]
     lengths = [len(prompt) for prompt in prompts]
-    for rows in batches(lengths, config, budget, shared=shares_prompts(model)):
-        running = Running(masked_model, [prompts[row] for row in rows])
-        batch = _generate_batch(running, ends, config, [streams[row] for row in rows])
-        for row, of_prompt in zip(rows, batch, strict=True):
-            if titles:
-                of_prompt = sorted(of_prompt, key=lambda text: -text.score)
-            tokens[row] = of_prompt
-    return _decode_tokens(tokens, tokenizer, stop_tokens(model, tokenizer), titles=titles)
+    for rows in split_into_batches(lengths, config, cache_size, shared=shares_prompts(model)):
+        state = GenerationState(model, [prompts[row] for row in rows])
+        batch = _generate_batch(state, endings, config, [streams[row] for row in rows])
+        for row, texts in zip(rows, batch, strict=True):
+            generated[row] = sorted(texts, key=lambda text: -text.score) if titles else texts
+    return _decode(generated, tokenizer, stop_tokens(model, tokenizer), titles=titles)
 
 
-def batches(
-    lengths: Sequence[int], config: GenerationConfig, budget: int, *, shared: bool
+def split_into_batches(
+    lengths: Sequence[int], config: GenerationConfig, cache_size: int, *, shared: bool
 ) -> Iterator[list[int]]:
-    """Group prompts of similar length, the longest first: memory runs out early or never.
+    """Put prompts of similar length together, the longest first: memory runs out early or never.
 
     Args:
         lengths: Tokens of each prompt.
-        config: How to decode.
-        budget: Cache slots of one batch.
-        shared: Whether the texts of a prompt share its slots.
+        config: How texts are generated.
+        cache_size: Maximum tokens in the cache of one batch.
+        shared: Whether the texts of a prompt share its keys and values.
 
     Example:
         >>> config = GenerationConfig(max_new_tokens=100, temperature=1.0, num_return_sequences=2)
-        >>> list(batches([200, 300, 200], config, budget=800, shared=True))
+        >>> list(split_into_batches([200, 300, 200], config, cache_size=800, shared=True))
         [[1], [0, 2]]
     """
     width = config.num_return_sequences if config.temperature else config.num_beams
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     start = 0
     while start < len(order):
-        longest, new = lengths[order[start]], width * config.max_new_tokens
-        slots = longest + new if shared else longest * width + new
-        size = max(1, budget // max(slots, SLOTS_PER_TEXT * width))
-        yield order[start : start + size]
-        start += size
+        longest, new_tokens = lengths[order[start]], width * config.max_new_tokens
+        tokens = longest + new_tokens if shared else longest * width + new_tokens
+        batch_size = max(1, cache_size // max(tokens, MIN_TEXT_SIZE * width))
+        yield order[start : start + batch_size]
+        start += batch_size
 
 
-def up_to_closing_quote(text: str) -> str:
+def cut_after_quotes(text: str) -> str:
     """Cut off what follows the second double quote.
 
     Example:
-        >>> up_to_closing_quote('try "Emma", or'), up_to_closing_quote('"Emma')
+        >>> cut_after_quotes('try "Emma", or'), cut_after_quotes('"Emma')
         ('try "Emma"', '"Emma')
     """
     before, *inside = text.split(QUOTE, 2)
@@ -190,24 +153,17 @@ def up_to_closing_quote(text: str) -> str:
 
 
 def _generate_batch(
-    running: Running,
-    ends: Endings,
+    state: GenerationState,
+    endings: Endings,
     config: GenerationConfig,
     streams: Sequence[tuple[int, int]],
 ) -> list[list[Tokens]]:
     if config.num_beams > 1:
-        return search(
-            running,
-            ends,
-            max_new_tokens=config.max_new_tokens,
-            beams=config.num_beams,
-            num=config.num_return_sequences,
-        )
+        return beam_search(state, endings, config)
     if not config.temperature:
-        singles = write_singly(running, ends, max_new_tokens=config.max_new_tokens)
-        return [[tokens] for tokens in singles]
-    device, num = running.logits.device, config.num_return_sequences
-    running.take(torch.arange(len(streams), device=device).repeat_interleave(num))
+        return [[text] for text in sample_texts(state, endings, config)]
+    num, device = config.num_return_sequences, state.logits.device
+    state.take(torch.arange(len(streams), device=device).repeat_interleave(num))
     uniforms_BT = np.stack(
         [
             np.random.default_rng((*stream, sample)).random(config.max_new_tokens)
@@ -215,37 +171,31 @@ def _generate_batch(
             for sample in range(num)
         ]
     )
-    flat = write_singly(
-        running,
-        ends,
-        max_new_tokens=config.max_new_tokens,
-        temperature=config.temperature,
-        uniforms_BT=torch.from_numpy(uniforms_BT).to(device),
-    )
-    return [flat[start : start + num] for start in range(0, len(flat), num)]
+    texts = sample_texts(state, endings, config, torch.from_numpy(uniforms_BT).to(device))
+    return [texts[start : start + num] for start in range(0, len(texts), num)]
 
 
-def _decode_tokens(
-    tokens: list[list[Tokens]], tokenizer: Tokenizer, stops: set[int], *, titles: bool
+def _decode(
+    generated: list[list[Tokens]], tokenizer: Tokenizer, stops: set[int], *, titles: bool
 ) -> list[Generated]:
-    flat = [text for of_prompt in tokens for text in of_prompt]
-    if not all(math.isfinite(text.score) for text in flat):
+    flat = [tokens for row in generated for tokens in row]
+    if not all(math.isfinite(tokens.score) for tokens in flat):
         raise BenchError(
             "The model's probabilities are not finite.",
             "Its training diverged: lower the learning rate.",
         )
     decoded = tokenizer.batch_decode(
-        [[token for token in text.ids if token not in stops] for text in flat],
+        [[token for token in tokens.ids if token not in stops] for tokens in flat],
         skip_special_tokens=True,
         clean_up_tokenization_spaces=False,
     )
-    texts = iter(map(up_to_closing_quote if titles else str.strip, decoded))
+    texts = iter(cut_after_quotes(text) if titles else text.strip() for text in decoded)
     return [
         Generated(
-            texts=tuple(next(texts) for _ in of_prompt),
-            scores=tuple(text.score for text in of_prompt),
-            num_tokens=tuple(len(text.ids) for text in of_prompt),
-            finished=tuple(bool(text.ids) and text.ids[-1] in stops for text in of_prompt),
+            texts=tuple(next(texts) for _ in row),
+            scores=tuple(tokens.score for tokens in row),
+            num_tokens=tuple(len(tokens.ids) for tokens in row),
+            finished=tuple(tokens.ids[-1] in stops for tokens in row),
         )
-        for of_prompt in tokens
+        for row in generated
     ]

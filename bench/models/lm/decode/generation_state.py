@@ -1,8 +1,10 @@
-"""Texts in the middle of being written: a batch of prompts, its cached keys and values, its ends.
+"""Generation state: a batch of sequences, their cached keys and values, and their next logits.
 
-Prompts are padded on the left, so that all rows write their next token in the same column; pads are
-masked and positions are counted from a row's own first token, so a row is computed as it would be
-alone. Shapes: B batch, L length, V vocabulary.
+Prompts are padded on the left, so that all rows append their next token in the same column; padding
+is masked and positions are counted from a row's own first token, so a row is computed as it would
+be alone.
+
+Shapes: B batch, L length, V vocabulary.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache
 
-from bench.models.lm.decode.tree_cache import Tree, attending
+from bench.models.lm.decode.tree_cache import Tree, attend_to_tree
 from bench.models.lm.tokenization import Tokenizer
 from bench.models.lm.train.shared_prefix import takes_branches
 
@@ -25,7 +28,7 @@ QUOTE = '"'
 
 
 class Tokens(NamedTuple):
-    """What was written for one prompt, with the token that ended it, and its log-probability."""
+    """Token ids of a generated text, its ending token included, and their log-probability."""
 
     ids: list[int]
     score: float
@@ -37,43 +40,38 @@ class Endings:
 
     Attributes:
         stops: Whether a token is an end of sequence, shape (V,).
-        quotes: How many double quotes a token's text has, shape (V,).
+        quotes: Number of double quotes in a token's text, shape (V,); 0 where quotes end no text.
     """
 
     stops: Tensor
     quotes: Tensor
 
-    def after(self, quotes: Tensor) -> Tensor:
-        """Say which tokens would end texts that have so many quotes already, shape (..., V)."""
-        first_2V = torch.stack([self.quotes >= 2, self.quotes >= 1]) | self.stops
-        return first_2V[quotes.clamp(max=1)]
+    def next_tokens(self, quotes: Tensor) -> Tensor:
+        """Return which tokens would end texts with this number of quotes, shape (..., V)."""
+        ends_2V = torch.stack([self.quotes >= 2, self.quotes >= 1]) | self.stops
+        return ends_2V[quotes.clamp(max=1)]
 
 
-def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Put prompts, none of them empty, into one array that ends where each of them ends.
-
-    Returns:
-        Token ids, shape (B, L), and 1 where there is a token, 0 where there is padding.
-    """
-    longest = max(map(len, prompts))
-    ids_BL = torch.zeros(len(prompts), longest, dtype=torch.int64)
-    mask_BL = torch.zeros_like(ids_BL)
-    for row, prompt in enumerate(prompts):
-        assert len(prompt), "an empty prompt has no next token"
-        ids_BL[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask_BL[row, longest - len(prompt) :] = 1
-    return ids_BL.to(device), mask_BL.to(device)
+def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the token ids of prompts, none empty, and their mask, each of shape (B, L)."""
+    assert all(map(len, prompts)), "an empty prompt has no next token"
+    tensors = [torch.tensor(prompt) for prompt in prompts]
+    ids_BL, mask_BL = (
+        pad_sequence(rows, batch_first=True, padding_side="left").to(device)
+        for rows in (tensors, [torch.ones_like(ids) for ids in tensors])
+    )
+    return ids_BL, mask_BL
 
 
-def positions(mask_BL: Tensor) -> Tensor:
-    """Number the tokens of each row from 0; padding before them has 0, too."""
+def count_positions(mask_BL: Tensor) -> Tensor:
+    """Return the position of each token, from 0 at a row's first one; padding also gets 0."""
     return (mask_BL.cumsum(dim=-1) - 1).clamp(min=0)
 
 
-class Running:
+class GenerationState:
     """A batch of sequences and the logits of their next tokens.
 
-    Sequences that go on from one prompt share its keys and values, where the model's attention
+    Sequences that continue the same prompt share its keys and values, where the model's attention
     allows that; otherwise each has a copy.
 
     Attributes:
@@ -86,28 +84,33 @@ class Running:
         """Read the prompts, none of them empty, in one pass."""
         self._model = model
         config: Any = model.config
-        prompts_cache = DynamicCache(config=config)
-        self._cache: Cache = prompts_cache
-        ids_BL, self._mask_BL = left_padded(prompts, next(model.parameters()).device)
-        positions_BL = positions(self._mask_BL)
+        prompt_cache = DynamicCache(config=config)
+        self._cache: Cache = prompt_cache
+        ids_BL, self._mask_BL = pad_left(prompts, next(model.parameters()).device)
+        positions_BL = count_positions(self._mask_BL)
         self._next_B1 = positions_BL[:, -1:] + 1
         self._forward(ids_BL, positions_BL, self._mask_BL)
         self._tree: Tree | None = None
         if shares_prompts(model):
-            sharing = config.num_attention_heads // config.num_key_value_heads
-            self._tree = Tree(prompts_cache, self._mask_BL, sharing=sharing)
+            group_size = config.num_attention_heads // config.num_key_value_heads
+            self._tree = Tree(prompt_cache, self._mask_BL, group_size=group_size)
             self._cache = self._tree.cache
 
     def __len__(self) -> int:
         return len(self.logits)
 
-    def add(self, tokens_B: Tensor) -> None:
-        """Append one token to each row and compute what may follow it."""
+    def extend(self, rows: Tensor, tokens: Tensor) -> None:
+        """Append a token to these rows: some left out, some several times, in any order."""
+        if not torch.equal(rows, torch.arange(len(self), device=rows.device)):
+            self.take(rows)
+        self.append(tokens)
+
+    def append(self, tokens_B: Tensor) -> None:
+        """Append one token to each row and compute the logits after it."""
         ids_B1, tree = tokens_B[:, None], self._tree
         if tree is not None:
             tree.grow()
-            config: Any = self._model.config
-            with attending(config):
+            with attend_to_tree(self._model.config):
                 self._forward(ids_B1, self._next_B1, tree.mask, tree=tree)
         else:
             self._mask_BL = torch.cat([self._mask_BL, torch.ones_like(ids_B1)], dim=1)
@@ -115,7 +118,7 @@ class Running:
         self._next_B1 = self._next_B1 + 1
 
     def take(self, rows: Tensor) -> None:
-        """Go on with these rows: some left out, some several times, in any order."""
+        """Keep these rows: some left out, some several times, in any order."""
         if self._tree is not None:
             self._tree.take(rows)
         else:
@@ -123,7 +126,7 @@ class Running:
             self._mask_BL = self._mask_BL[rows]
         self._next_B1, self.logits = self._next_B1[rows], self.logits[rows]
 
-    def _forward(self, ids_BL: Tensor, positions_BL: Tensor, mask: Tensor, **more: Any) -> None:
+    def _forward(self, ids_BL: Tensor, positions_BL: Tensor, mask: Tensor, **kwargs: Any) -> None:
         logits_B1V = self._model(
             input_ids=ids_BL,
             attention_mask=mask,
@@ -131,25 +134,25 @@ class Running:
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
-            **more,
+            **kwargs,
         ).logits
         logits_BV = logits_B1V[:, -1]
         self.logits = logits_BV if logits_BV.dtype == torch.float64 else logits_BV.float()
 
 
 def shares_prompts(model: nn.Module) -> bool:
-    """Tell whether sequences that go on from one prompt share its keys and values."""
-    # A window would have to be told what lies how far back.
-    return takes_branches(model.config, longest=sys.maxsize)
+    """Return whether sequences that continue the same prompt share its keys and values."""
+    # A sliding window would need the distances within the tree.
+    return takes_branches(model.config, max_length=sys.maxsize)
 
 
-def endings(model: nn.Module, tokenizer: Tokenizer) -> Endings:
+def find_endings(model: nn.Module, tokenizer: Tokenizer) -> Endings:
     """Find out which tokens of the vocabulary end a text."""
     device = next(model.parameters()).device
     config: Any = model.config
     size = max(config.vocab_size, len(tokenizer))
     quotes_V = torch.zeros(size, dtype=torch.int64)
-    quotes_V[: len(tokenizer)] = torch.tensor(_quotes(tokenizer))
+    quotes_V[: len(tokenizer)] = torch.tensor(_count_quotes(tokenizer))
     stops_V = torch.zeros(size, dtype=torch.bool)
     stops_V[sorted(stop_tokens(model, tokenizer))] = True
     # A model may have rows for tokens that the tokenizer lacks, or lack some of its last ones.
@@ -158,8 +161,8 @@ def endings(model: nn.Module, tokenizer: Tokenizer) -> Endings:
 
 
 @lru_cache(maxsize=2)
-def _quotes(tokenizer: Tokenizer) -> list[int]:
-    """Count the double quotes of each token's text; a second's work for a large vocabulary."""
+def _count_quotes(tokenizer: Tokenizer) -> list[int]:
+    """Count the double quotes in each token's text; this takes a second for a large vocabulary."""
     texts = tokenizer.batch_decode(
         [[token] for token in range(len(tokenizer))],
         skip_special_tokens=True,
@@ -169,9 +172,9 @@ def _quotes(tokenizer: Tokenizer) -> list[int]:
 
 
 def stop_tokens(model: nn.Module, tokenizer: Tokenizer) -> set[int]:
-    """Return the tokenizer's end-of-sequence token, and those that the model's makers name."""
-    settings: Any = getattr(model, "generation_config", None)
-    named = None if settings is None else settings.eos_token_id
-    if named is None:
-        named = []
-    return {tokenizer.eos_token_id, *([named] if isinstance(named, int) else named)}
+    """Return the end-of-sequence tokens of the tokenizer and of the model's generation config."""
+    config: Any = getattr(model, "generation_config", None)
+    tokens = getattr(config, "eos_token_id", None)
+    if tokens is None:
+        tokens = []
+    return {tokenizer.eos_token_id, *([tokens] if isinstance(tokens, int) else tokens)}

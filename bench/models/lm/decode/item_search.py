@@ -1,124 +1,148 @@
-"""The best titles of a catalog for many prompts: searched for with beams, or all of them scored.
+"""The best titles of a catalog for many prompts: by beam search, or by scoring all of them.
 
-Shapes: B rows of a batch, K places, U leaves.
+Shapes: B rows of a batch, K ranks, U leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bench.data.ranking import LIST_ENDS, Ranking, top_items
-from bench.models.lm.decode.constrained_beam import NEVER, Found, Search, widening_search
-from bench.models.lm.decode.exhaustive import NODES_AT_ONCE, score_titles, tree_pieces
+from bench.models.lm.decode.constrained_beam import (
+    IMPOSSIBLE,
+    TitleLists,
+    constrained_beam_search,
+    empty_lists,
+)
+from bench.models.lm.decode.exhaustive import PIECE_SIZE, score_titles, split_tree
+from bench.models.lm.decode.generation_state import GenerationState
 from bench.models.lm.decode.guidance import Guidance
-from bench.models.lm.decode.trie import NOWHERE, Trie
-from bench.models.lm.prompted import PromptedModel, batches_by_length
+from bench.models.lm.decode.trie import NO_NODE, Trie
+from bench.plan.decoding_stages import DecodingConfig
 
-SEQUENCES_AT_ONCE = 512
-LOGITS_AT_ONCE = 2**27
+MAX_SEQUENCES = 512
+MAX_LOGITS = 2**27
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Question:
-    """What is asked of a language model.
-
-    Attributes:
-        prompts: Token ids.
-        trie: The titles to choose from, on the CPU.
-        guidance: Returns how the steps of some prompts are scored.
-        search: How to search; its `num` is the titles of a list.
-    """
-
-    prompts: Sequence[Sequence[int]]
-    trie: Trie
-    guidance: Callable[[NDArray[np.int64]], Guidance]
-    search: Search
+Guide: TypeAlias = Callable[[NDArray[np.int64]], Guidance]
 
 
-def by_beams(model: Any, device: torch.device, asked: Question, *, divisor: int = 1) -> Found:
-    """Search with beams, wider where there is no certificate and `search.widest` allows it.
+@torch.inference_mode()
+def search_titles(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    trie: Trie,
+    guide: Guide,
+    config: DecodingConfig,
+    *,
+    divisor: int = 1,
+) -> TitleLists:
+    """Search the best `config.num_beams` titles of each prompt by constrained beam search.
+
+    Prompts without a certificate are searched again with twice the beams each time.
 
     Args:
         model: A causal language model of transformers.
-        device: Where it lies.
-        asked: The prompts and what goes with them.
+        prompts: Token ids.
+        trie: The titles, on the CPU.
+        guide: Returns how the steps of some prompts are scored.
+        config: How to search, with up to `max_num_beams`.
         divisor: Batches are smaller by it.
     """
-    at_once = max(SEQUENCES_AT_ONCE // divisor, 1)
+    device = next(model.parameters()).device
+    device_trie, lists = trie.to(device), empty_lists(len(prompts), config.num_beams)
+    max_sequences = max(MAX_SEQUENCES // divisor, 1)
+    num_beams, max_num_beams = config.num_beams, config.max_num_beams or config.num_beams
+    while len(open_rows := np.flatnonzero(~lists.certified)):
+        wider = replace(config, num_beams=num_beams)
+        for rows in split_by_length(prompts, open_rows, max(max_sequences // num_beams, 1)):
+            state = GenerationState(model, [prompts[row] for row in rows])
+            guidance = guide(rows).to(device)
+            found = constrained_beam_search(
+                state, len(rows), device_trie, guidance, wider, num_titles=config.num_beams
+            )
+            for values, new_values in zip(lists, found, strict=True):
+                values[rows] = new_values
+        if num_beams >= max_num_beams:
+            break
+        num_beams = min(2 * num_beams, max_num_beams)
+    return lists
 
-    def at(rows: NDArray[np.int64]) -> PromptedModel:
-        return PromptedModel(model, [asked.prompts[row] for row in rows])
 
-    return widening_search(
-        at,
-        lambda rows, beams: batches_by_length(asked.prompts, rows, max(at_once // beams, 1)),
-        len(asked.prompts),
-        asked.trie.to(device),
-        lambda rows: asked.guidance(rows).to(device),
-        asked.search,
-    )
-
-
-def by_all_items(model: Any, device: torch.device, asked: Question, *, divisor: int = 1) -> Found:
-    """Score every title for every prompt; arguments and result are those of `by_beams`.
+@torch.inference_mode()
+def score_all_titles(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    trie: Trie,
+    guide: Guide,
+    config: DecodingConfig,
+    *,
+    divisor: int = 1,
+) -> TitleLists:
+    """Score every title for every prompt; arguments and result are those of `search_titles`.
 
     Every list is certified, and its width is the number of titles.
     """
-    search, trie, num_rows = asked.search, asked.trie.to(device), len(asked.prompts)
-    num = min(search.num, trie.num_leaves)
-    nodes_at_once = max(NODES_AT_ONCE // divisor, 1)
-    pieces = tree_pieces(trie, nodes_at_once)
+    device = next(model.parameters()).device
+    device_trie, num_leaves = trie.to(device), trie.num_leaves
+    num_titles = min(config.num_beams, num_leaves)
+    pieces = split_tree(device_trie, max(PIECE_SIZE // divisor, 1))
     longest = max(map(len, pieces), default=1)
-    rows_at_once = LOGITS_AT_ONCE // divisor // (model.config.vocab_size * longest)
-    # Of equal scores the smaller item position wins, and leaves have another order.
-    by_item_U = asked.trie.first_item[asked.trie.leaf_nodes].argsort().numpy()
-    found = Found(
-        leaves=np.full((num_rows, search.num), NOWHERE, dtype=np.int64),
-        scores=np.full((num_rows, search.num), NEVER),
-        certified=np.ones(num_rows, dtype=np.bool_),
-        widths=np.full(num_rows, trie.num_leaves, dtype=np.int64),
-    )
-    for rows in batches_by_length(asked.prompts, np.arange(num_rows), max(rows_at_once, 1)):
+    batch_size = MAX_LOGITS // divisor // (model.config.vocab_size * longest)
+    # The smaller item position wins ties, and leaves have another order.
+    by_item_U = trie.first_item[trie.leaf_nodes].argsort().numpy()
+    lists = empty_lists(len(prompts), config.num_beams)
+    lists.certified[:] = True
+    lists.widths[:] = num_leaves
+    for rows in split_by_length(prompts, np.arange(len(prompts)), max(batch_size, 1)):
         scores_BU = score_titles(
             model,
-            [asked.prompts[row] for row in rows],
-            trie,
-            asked.guidance(rows).to(device),
+            [prompts[row] for row in rows],
+            device_trie,
+            guide(rows).to(device),
             pieces,
-            length_penalty=search.length_penalty,
-            temperature=search.temperature,
+            length_penalty=config.length_penalty,
+            temperature=config.temperature,
         )
-        best_BK = by_item_U[top_items(-scores_BU[:, by_item_U], num)]
+        best_BK = by_item_U[top_items(-scores_BU[:, by_item_U], num_titles)]
         scores_BK = np.take_along_axis(scores_BU, best_BK, axis=1)
-        found.leaves[rows, :num] = np.where(scores_BK > NEVER, best_BK, NOWHERE)
-        found.scores[rows, :num] = scores_BK
-    return found
+        lists.leaves[rows, :num_titles] = np.where(scores_BK > IMPOSSIBLE, best_BK, NO_NODE)
+        lists.scores[rows, :num_titles] = scores_BK
+    return lists
 
 
-def item_ranking(found: Found, trie: Trie, *, num: int, places: int) -> Ranking:
-    """Put all items of a title in its place, in item order.
+def split_by_length(
+    prompts: Sequence[Sequence[int]], rows: NDArray[np.int64], batch_size: int
+) -> list[NDArray[np.int64]]:
+    """Split rows into batches of prompts of nearly the same length."""
+    lengths = np.array([len(prompts[row]) for row in rows], dtype=np.int64)
+    ordered = rows[np.argsort(lengths, kind="stable")]
+    return [ordered[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def rank_items(lists: TitleLists, trie: Trie, *, num_items: int, num_ranks: int) -> Ranking:
+    """Turn lists of titles into a ranking of items; items of one title are in item order.
 
     Args:
-        found: The titles.
+        lists: The titles.
         trie: On the CPU.
-        num: Most items of a list.
-        places: Of the ranking; those after the items say that the list has ended.
+        num_items: Maximum items per list.
+        num_ranks: Ranks to store; those after the items mark the end of the list.
     """
-    items = np.full((len(found.leaves), places), LIST_ENDS, dtype=np.int32)
+    items = np.full((len(lists.leaves), num_ranks), LIST_ENDS, dtype=np.int32)
     scores = np.full(items.shape, np.nan)
-    starts, of_leaf = trie.item_starts.numpy(), trie.items.numpy()
-    for row, leaves in enumerate(found.leaves):
-        known = leaves[leaves >= 0]
-        counts = starts[known + 1] - starts[known]
-        length = min(num, places, int(counts.sum()))
+    starts, items_of_leaves = trie.item_starts.numpy(), trie.items.numpy()
+    for row, leaves in enumerate(lists.leaves):
+        leaves = leaves[leaves >= 0]
+        counts = starts[leaves + 1] - starts[leaves]
+        length = min(num_items, num_ranks, int(counts.sum()))
         if length:
-            listed = [of_leaf[starts[leaf] : starts[leaf + 1]] for leaf in known]
+            listed = [items_of_leaves[starts[leaf] : starts[leaf + 1]] for leaf in leaves]
             items[row, :length] = np.concatenate(listed)[:length]
-            scores[row, :length] = np.repeat(found.scores[row, : len(known)], counts)[:length]
+            scores[row, :length] = np.repeat(lists.scores[row, : len(leaves)], counts)[:length]
     return Ranking(items=items, scores=scores)

@@ -1,8 +1,10 @@
-"""Texts written token by token: the likeliest token each time, or one drawn at a temperature.
+"""Texts generated token by token: the most probable token each time, or a sampled one.
 
-A drawn token is the first whose cumulated probability exceeds a uniform number. Each text has a
-stream of such numbers of its own, so what is drawn for it does not depend on its batch.
-Shapes: B texts of a batch, A those of them that are still read, T response tokens, V vocabulary.
+A sampled token is the first whose cumulative probability exceeds a uniform number. Each text has
+its own stream of such numbers, so what is sampled for it does not depend on its batch.
+
+Shapes: B texts of a batch, A unfinished ones, T response tokens, K most probable tokens, V
+vocabulary.
 """
 
 from __future__ import annotations
@@ -10,61 +12,60 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.models.lm.decode.generation_state import Endings, Running, Tokens
+from bench.models.lm.decode.generation_state import Endings, GenerationState, Tokens
+from bench.plan.language_stages import GenerationConfig
 
-STILL_WRITTEN = 0.75
-"""The batch is made smaller once no more than this share of its rows is still being written."""
+SHRINK_AT = 0.75
+"""The batch shrinks once this fraction of its rows, or less, is unfinished."""
 
 
-def write_singly(
-    running: Running,
+def sample_texts(
+    state: GenerationState,
     endings: Endings,
-    *,
-    max_new_tokens: int,
-    temperature: float = 0.0,
+    config: GenerationConfig,
     uniforms_BT: Tensor | None = None,
 ) -> list[Tokens]:
-    """Write one text a row.
+    """Generate one text per row.
 
     Args:
-        running: The batch; it is used up.
+        state: The batch; it is used up.
         endings: When a text is complete.
-        max_new_tokens: Most tokens of a text, T.
-        temperature: 0 takes the likeliest token; above 0 tokens are drawn.
-        uniforms_BT: Numbers in [0, 1) that decide the draws, shape (B, T); for a temperature.
+        config: `num_beams` and `num_return_sequences` are ignored here.
+        uniforms_BT: Numbers in [0, 1) that decide the samples, shape (B, T); for a temperature.
 
     Returns:
         The texts, with the sums of the model's own log-probabilities, whatever the temperature.
     """
-    assert (temperature > 0) == (uniforms_BT is not None), "draws need numbers"
-    size, device = len(running), running.logits.device
-    tokens_BT = torch.zeros(size, max_new_tokens, dtype=torch.int64, device=device)
+    assert (config.temperature > 0) == (uniforms_BT is not None), "sampling needs numbers"
+    size, device = len(state), state.logits.device
+    tokens_BT = torch.zeros(size, config.max_new_tokens, dtype=torch.int64, device=device)
     scores_B = torch.zeros(size, dtype=torch.float64, device=device)
     lengths_B, quotes_B = torch.zeros_like(tokens_BT[:, 0]), torch.zeros_like(tokens_BT[:, 0])
-    done_B = torch.zeros(size, dtype=torch.bool, device=device)
+    finished_B = torch.zeros(size, dtype=torch.bool, device=device)
     rows_A = torch.arange(size, device=device)
-    for step in range(max_new_tokens):
-        log_AV = running.logits.log_softmax(-1)
+    for step in range(config.max_new_tokens):
+        logps_AV = state.logits.log_softmax(-1)
         if uniforms_BT is None:
-            token_A = log_AV.argmax(-1)
+            tokens_A = logps_AV.argmax(-1)
         else:
-            token_A = _drawn(log_AV, temperature, uniforms_BT[rows_A, step])
-        written_A = (~done_B[rows_A]).long()
-        score_A = log_AV.gather(1, token_A[:, None])[:, 0].double()
-        scores_B[rows_A] += torch.where(done_B[rows_A], 0.0, score_A)
-        tokens_BT[rows_A, step] = token_A
-        lengths_B[rows_A] += written_A
-        quotes_B[rows_A] += endings.quotes[token_A] * written_A
-        done_B[rows_A] |= endings.stops[token_A] | (quotes_B[rows_A] >= 2)
-        still_A = ~done_B[rows_A]
-        num_still = int(still_A.sum())
-        if num_still == 0 or step == max_new_tokens - 1:
+            truncated_AV = truncate(state.logits, config).log_softmax(-1)
+            tokens_A = _sample(truncated_AV, config.temperature, uniforms_BT[rows_A, step])
+        counted_A = ~finished_B[rows_A]
+        logps_A = logps_AV.gather(1, tokens_A[:, None])[:, 0].double()
+        scores_B[rows_A] += torch.where(counted_A, logps_A, 0.0)
+        tokens_BT[rows_A, step] = tokens_A
+        lengths_B[rows_A] += counted_A
+        quotes_B[rows_A] += endings.quotes[tokens_A] * counted_A
+        finished_B[rows_A] |= endings.stops[tokens_A] | (quotes_B[rows_A] >= 2)
+        unfinished_A = ~finished_B[rows_A]
+        num_unfinished = int(unfinished_A.sum())
+        if num_unfinished == 0 or step == config.max_new_tokens - 1:
             break
-        if num_still <= STILL_WRITTEN * len(rows_A):
-            kept = still_A.nonzero()[:, 0]
-            running.take(kept)
-            rows_A, token_A = rows_A[kept], token_A[kept]
-        running.add(token_A)
+        if num_unfinished <= SHRINK_AT * len(rows_A):
+            positions = unfinished_A.nonzero()[:, 0]
+            state.take(positions)
+            rows_A, tokens_A = rows_A[positions], tokens_A[positions]
+        state.append(tokens_A)
     lengths, scores = lengths_B.tolist(), scores_B.tolist()
     return [
         Tokens(ids[:length], score)
@@ -72,8 +73,25 @@ def write_singly(
     ]
 
 
-def _drawn(log_AV: Tensor, temperature: float, uniforms_A: Tensor) -> Tensor:
-    """Draw a token a row; in float64, for a sum over a large vocabulary loses digits."""
-    upto_AV = (log_AV.double() / temperature).softmax(-1).cumsum(-1)
-    wanted_A1 = uniforms_A[:, None] * upto_AV[:, -1:]
-    return torch.searchsorted(upto_AV, wanted_A1, right=True)[:, 0].clamp(max=log_AV.shape[1] - 1)
+def truncate(logits: Tensor, config: GenerationConfig) -> Tensor:
+    """Set the logits of tokens beyond `top_k` and `top_p` to minus infinity, shape (..., V).
+
+    Holtzman et al., "The Curious Case of Neural Text Degeneration", ICLR 2020. The probabilities
+    that `top_p` adds up are those at the temperature, among the `top_k` tokens.
+    """
+    if not config.top_k and config.top_p == 1:
+        return logits
+    size = logits.shape[-1]
+    top_K, tokens_K = logits.topk(min(config.top_k or size, size), dim=-1)
+    probabilities_K = (top_K.float() / config.temperature).softmax(dim=-1)
+    before_K = probabilities_K.cumsum(dim=-1) - probabilities_K
+    top_K = top_K.masked_fill(before_K >= config.top_p, -torch.inf)
+    return torch.full_like(logits, -torch.inf).scatter(-1, tokens_K, top_K)
+
+
+def _sample(logps_AV: Tensor, temperature: float, uniforms_A: Tensor) -> Tensor:
+    """Sample a token per row; in float64, for a sum over a large vocabulary loses digits."""
+    cumulative_AV = (logps_AV.double() / temperature).softmax(-1).cumsum(-1)
+    thresholds_A1 = uniforms_A[:, None] * cumulative_AV[:, -1:]
+    tokens_A1 = torch.searchsorted(cumulative_AV, thresholds_A1, right=True)
+    return tokens_A1[:, 0].clamp(max=logps_AV.shape[1] - 1)

@@ -1,16 +1,16 @@
-"""How long titles are in tokens of a backbone, and how many of those tokens say nothing.
+"""Token counts of titles under a backbone's tokenizer, and of tokens without information gain.
 
-A title is counted as it is answered: in its quotes and with the end-of-sequence token. Whether a
-token gains nothing is IGD's question (arXiv 2506.13229, Table 4), asked of the tree of all titles
-that are targets of training rows, as the paper's program builds it. The paper does not name its
-tokenizer, so its counts are no target to hit.
+A title is counted as in a response: with its quotes and the end-of-sequence token. Which tokens
+gain nothing is read off the trie of all titles that are targets of training rows, as in IGD's
+program (arXiv 2506.13229, Table 4). The paper does not name its tokenizer, so its counts cannot be
+reproduced exactly.
 
 Shapes: I items, T tokens.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,37 +18,18 @@ from bench.data.prepared import Prepared
 from bench.errors import BenchError
 from bench.models.lm.decode.trie import build_trie
 from bench.models.lm.tokenization import Tokenizer, encode_responses
-from bench.models.lm.train.information_gain import item_counts, zero_gain_share
+from bench.models.lm.train.information_gain import count_targets, zero_gain_fraction
 
 QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
 
 
-@dataclass(frozen=True, kw_only=True)
-class TitleTokens:
-    """Titles in tokens.
+def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Count the tokens of a data set's titles.
 
-    Attributes:
-        title_tokens: Tokens a title of the catalog, quotes and end included, by quantile.
-        target_tokens: Tokens of all targets of the training split together.
-        zero_gain_tokens: Those of them that were the only way on among the trained titles.
-    """
-
-    title_tokens: dict[str, float]
-    target_tokens: int
-    zero_gain_tokens: int
-
-    @property
-    def zero_gain_share(self) -> float:
-        """Share of the training targets' tokens that gain nothing, 0 to 1."""
-        return self.zero_gain_tokens / self.target_tokens
-
-    def as_dict(self) -> dict[str, object]:
-        """Return plain values, for JSON."""
-        return {**asdict(self), "zero_gain_share": self.zero_gain_share}
-
-
-def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> TitleTokens:
-    """Count a data set's titles in tokens.
+    Returns:
+        "title_tokens": mean and quantiles of the tokens per title of the catalog, quotes and end
+        included. "target_tokens": all tokens of the training targets. "zero_gain_tokens" and
+        "zero_gain_share": number and fraction of those that gain nothing.
 
     Raises:
         BenchError: The training split is empty.
@@ -57,18 +38,18 @@ def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> TitleTokens:
     if not len(train):
         raise BenchError(
             "The training split is empty, so no token of its targets can be counted.",
-            "Leave --model out, or take other data.",
+            "Leave out --model, or use other data.",
         )
     responses = encode_responses(tokenizer, prepared.catalog.titles, eos=True)
     lengths_I = np.array([len(response_T) for response_T in responses])
-    counts_I = item_counts(prepared.items[prepared.target[train]], len(responses))
-    trie = build_trie(responses, counts_I > 0)
-    total = int(lengths_I @ counts_I)
-    return TitleTokens(
-        title_tokens={
-            **{name: float(np.quantile(lengths_I, share)) for name, share in QUANTILES.items()},
-            "mean": float(lengths_I.mean()),
-        },
-        target_tokens=total,
-        zero_gain_tokens=round(zero_gain_share(trie, counts_I) * total),
-    )
+    counts_I = count_targets(prepared.items[prepared.target[train]], len(responses))
+    target_tokens = int(lengths_I @ counts_I)
+    fraction = zero_gain_fraction(build_trie(responses, counts_I > 0), counts_I)
+    zero_gain_tokens = round(fraction * target_tokens)
+    quantiles = {name: float(np.quantile(lengths_I, level)) for name, level in QUANTILES.items()}
+    return {
+        "title_tokens": {**quantiles, "mean": float(lengths_I.mean())},
+        "target_tokens": target_tokens,
+        "zero_gain_tokens": zero_gain_tokens,
+        "zero_gain_share": zero_gain_tokens / target_tokens,
+    }

@@ -1,15 +1,15 @@
-"""Keys and values of texts that begin alike: a prompt's are kept once, however many go on from it.
+"""Key-value cache of texts that share prompts: a prompt is stored once, however many continue it.
 
-The cache has a row a prompt. Each new token takes a place in the row of its prompt, and a text is
-the set of places it sees: its prompt's and its own. So texts are left out, doubled and put into
-another order without touching a key, and the texts of a prompt read its keys together. From time to
-time, when the places run out or prompts have no texts any more, what nobody sees is left behind.
+The cache has one row per prompt. Each new token takes a slot of the row of its prompt, and a text
+is the set of slots that it attends to: its prompt's and its own. So texts are dropped, duplicated
+and reordered without moving a key, and the texts of a prompt read its keys together. When the slots
+run out, or prompts have no texts any more, slots that no text attends to are dropped by a copy.
 
-The model still computes each text in a row of its own; only its attention is replaced while it
-goes on from a tree, through transformers' attention interface.
+The model still computes each text in a row of its own; only its attention is replaced, through
+transformers' attention interface.
 
-Shapes: B texts, P prompts, W most texts of a prompt, L places, H heads of queries, G heads of keys,
-D width of a head.
+Shapes: B texts, P prompts, W maximum texts of a prompt, S = P * W, L slots, H query heads, G key
+heads, D width of a head.
 """
 
 from __future__ import annotations
@@ -26,111 +26,114 @@ from transformers.cache_utils import DynamicLayer
 
 NAME = "bench_tree"
 STEPS_AHEAD = 16
-"""After a copy there is room for so many further tokens a text, or half as many places again."""
-STILL_ASKED = 0.75
-"""The cache is copied, too, once no more than this share of its prompts has texts."""
+"""A copy leaves room for this many further tokens per text, or for half of the slots in use."""
+COPY_AT = 0.75
+"""The cache is also copied once this fraction of its prompts, or less, has texts."""
 
 
 class Tree:
-    """Who sees what.
+    """Which slots each text attends to.
 
     Attributes:
-        cache: What the model's layers write to.
+        cache: The cache that the model's layers write to.
         prompts: The prompt of each text, shape (B,).
-        num_places: Places in use, L.
-        slots: Which of W texts of P prompts each text is, shape (B,).
-        mask: What is added to scores, shape (P, 1, H / G * W, L).
+        num_slots: Slots in use, L.
+        queries: Index of each text among W texts of P prompts, shape (B,).
+        mask: Bias of the attention scores, shape (P, 1, H / G * W, L).
     """
 
-    def __init__(self, cache: DynamicCache, mask_PL: Tensor, *, sharing: int) -> None:
-        """Begin with one text a prompt.
+    def __init__(self, cache: DynamicCache, mask_PL: Tensor, *, group_size: int) -> None:
+        """Begin with one text per prompt.
 
         Args:
-            cache: What the model's layers keep of the prompts.
+            cache: The model's cache after the prompts.
             mask_PL: 1 where a prompt has a token.
-            sharing: How many heads of queries share one of keys, H / G.
+            group_size: Number of query heads that share a key head, H / G.
         """
         self._layers = [_Layer(layer) for layer in cache.layers]
         self.cache = Cache(layers=[*self._layers])
-        self._sharing, self._num_prompts = sharing, len(mask_PL)
-        # As wide as the cache, whose last places may be empty yet.
-        self._seen_BL = mask_PL.bool()
-        self._added: Tensor | None = None
-        self.num_places = mask_PL.shape[1]
+        self._group_size, self._num_prompts = group_size, len(mask_PL)
+        # As wide as the cache, whose last slots may still be empty.
+        self._visible_BL = mask_PL.bool()
+        self._bias: Tensor | None = None
+        self.num_slots = mask_PL.shape[1]
         self.prompts = torch.arange(len(mask_PL), device=mask_PL.device)
-        self._arrange()
+        self._number_texts()
 
     def take(self, texts: Tensor) -> None:
-        """Go on with these texts: some left out, some several times, in any order."""
-        self._seen_BL, self.prompts = self._seen_BL[texts], self.prompts[texts]
-        self._arrange()
+        """Keep these texts: some left out, some several times, in any order."""
+        self._visible_BL, self.prompts = self._visible_BL[texts], self.prompts[texts]
+        self._number_texts()
 
     def grow(self) -> None:
-        """Make a place for a further token of each text."""
-        if self.num_places + self._width > self._seen_BL.shape[1]:
+        """Reserve a slot for the next token of each text."""
+        if self.num_slots + self._width > self._visible_BL.shape[1]:
             self._copy()
-        if self._added is None:
-            self._added = self._as_added()
-        places_B = self.num_places + self._rank_B
-        self._seen_BL.scatter_(1, places_B[:, None], True)
-        self._added[self.prompts, :, self._rank_B, places_B] = 0
-        self.num_places += self._width
+        if self._bias is None:
+            self._bias = self._build_bias()
+        slots_B = self.num_slots + self._rank_B
+        self._visible_BL.scatter_(1, slots_B[:, None], True)
+        self._bias[self.prompts, :, self._rank_B, slots_B] = 0
+        self.num_slots += self._width
         for layer in self._layers:
-            layer.newest, layer.num_places = (self.prompts, places_B), self.num_places
-        self.mask = self._added[..., : self.num_places].flatten(1, 2)[:, None]
+            layer.newest, layer.num_slots = (self.prompts, slots_B), self.num_slots
+        self.mask = self._bias[..., : self.num_slots].flatten(1, 2)[:, None]
 
-    def _arrange(self) -> None:
-        """Number the texts of each prompt; leave prompts without texts once they are many."""
+    def _number_texts(self) -> None:
+        """Number the texts of each prompt; drop prompts without texts once they are many."""
         counts_P = self.prompts.bincount(minlength=self._num_prompts)
-        self._width, asked = torch.stack([counts_P.amax(), counts_P.count_nonzero()]).tolist()
+        self._width, num_used = torch.stack([counts_P.amax(), counts_P.count_nonzero()]).tolist()
         order = self.prompts.argsort(stable=True)
-        in_order, every = self.prompts[order], torch.arange(len(order), device=order.device)
+        sorted_B, indices_B = self.prompts[order], torch.arange(len(order), device=order.device)
         self._rank_B = torch.empty_like(order)
-        self._rank_B[order] = every - torch.searchsorted(in_order, in_order)
-        self._added = None
-        if asked <= STILL_ASKED * self._num_prompts:
+        self._rank_B[order] = indices_B - torch.searchsorted(sorted_B, sorted_B)
+        self._bias = None
+        if num_used <= COPY_AT * self._num_prompts:
             self._copy()
 
-    def _as_added(self) -> Tensor:
-        """Return what some text sees as what is added to scores, shape (P, H / G, W, L)."""
-        self.slots = self.prompts * self._width + self._rank_B
-        num_slots, capacity = self._num_prompts * self._width, self._seen_BL.shape[1]
-        seen_SL = self._seen_BL.new_zeros(num_slots, capacity)
-        seen_SL[self.slots] = self._seen_BL
+    def _build_bias(self) -> Tensor:
+        """Return the bias of what each text attends to, shape (P, H / G, W, L)."""
+        self.queries = self.prompts * self._width + self._rank_B
+        size, capacity = self._num_prompts * self._width, self._visible_BL.shape[1]
+        visible_SL = self._visible_BL.new_zeros(size, capacity)
+        visible_SL[self.queries] = self._visible_BL
         keys = self._layers[0].keys
-        added_SL = keys.new_zeros(seen_SL.shape).masked_fill_(~seen_SL, torch.finfo(keys.dtype).min)
-        added_P1WL = added_SL.view(self._num_prompts, 1, self._width, capacity)
-        return added_P1WL.repeat(1, self._sharing, 1, 1)
+        bias_SL = keys.new_zeros(visible_SL.shape)
+        bias_SL.masked_fill_(~visible_SL, torch.finfo(keys.dtype).min)
+        bias_P1WL = bias_SL.view(self._num_prompts, 1, self._width, capacity)
+        return bias_P1WL.repeat(1, self._group_size, 1, 1)
 
     def _copy(self) -> None:
-        """Keep what some text sees, with room for what is to come."""
+        """Keep the slots that some text attends to, with room for further ones."""
         kept_P, self.prompts = torch.unique(self.prompts, return_inverse=True)
-        self._num_prompts, self._added = len(kept_P), None
-        texts_PL = self._seen_BL.new_zeros(len(kept_P), self._seen_BL.shape[1], dtype=torch.int64)
-        seen_PL = texts_PL.index_add_(0, self.prompts, self._seen_BL.long()) > 0
-        self.num_places = int(seen_PL.sum(dim=1).amax())
-        places_PL = seen_PL.byte().argsort(dim=1, stable=True, descending=True)
-        places_PL = places_PL[:, : self.num_places]
-        room = max(STEPS_AHEAD * self._width, self.num_places // 2)
-        self._seen_BL = pad(self._seen_BL.gather(1, places_PL[self.prompts]), (0, room))
+        self._num_prompts, self._bias = len(kept_P), None
+        counts_PL = self._visible_BL.new_zeros(
+            len(kept_P), self._visible_BL.shape[1], dtype=torch.int64
+        )
+        used_PL = counts_PL.index_add_(0, self.prompts, self._visible_BL.long()) > 0
+        self.num_slots = int(used_PL.sum(dim=1).amax())
+        slots_PL = used_PL.byte().argsort(dim=1, stable=True, descending=True)
+        slots_PL = slots_PL[:, : self.num_slots]
+        room = max(STEPS_AHEAD * self._width, self.num_slots // 2)
+        self._visible_BL = pad(self._visible_BL.gather(1, slots_PL[self.prompts]), (0, room))
         for layer in self._layers:
-            layer.copy(kept_P, places_PL, room=room)
+            layer.copy(kept_P, slots_PL, room=room)
 
 
 class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer's keys and values.
 
-    It does not know the tree, which knows it: what refers to itself is freed late.
+    It holds no reference to its tree: a cycle would be freed late.
 
     Attributes:
-        newest: Row and place of the newest token of each text, shape (B,) each.
-        num_places: Places in use, L; behind them are empty ones.
+        newest: Row and slot of the newest token of each text, shape (B,) each.
+        num_slots: Slots in use, L; those behind them are empty.
     """
 
     keys: Tensor
     values: Tensor
     newest: tuple[Tensor, Tensor]
-    num_places: int
+    num_slots: int
 
     def __init__(self, prompts: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -140,29 +143,29 @@ class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Put the newest tokens' into their places, and return all, shape (P, G, L, D)."""
-        rows_B, places_B = self.newest
-        self.keys[rows_B, :, places_B] = key_states[:, :, 0]
-        self.values[rows_B, :, places_B] = value_states[:, :, 0]
-        return self.keys[:, :, : self.num_places], self.values[:, :, : self.num_places]
+        """Write the newest tokens' keys and values, and return all, shape (P, G, L, D)."""
+        rows_B, slots_B = self.newest
+        self.keys[rows_B, :, slots_B] = key_states[:, :, 0]
+        self.values[rows_B, :, slots_B] = value_states[:, :, 0]
+        return self.keys[:, :, : self.num_slots], self.values[:, :, : self.num_slots]
 
-    def copy(self, prompts: Tensor, places_PL: Tensor, *, room: int) -> None:
-        """Leave other prompts and places behind, and have some empty ones."""
-        self.keys = _copied(self.keys, prompts, places_PL, room)
-        self.values = _copied(self.values, prompts, places_PL, room)
+    def copy(self, prompts: Tensor, slots_PL: Tensor, *, room: int) -> None:
+        """Keep these prompts and slots, with `room` empty ones after them."""
+        self.keys = _copy_slots(self.keys, prompts, slots_PL, room)
+        self.values = _copy_slots(self.values, prompts, slots_PL, room)
 
 
-def _copied(states: Tensor, prompts: Tensor, places_PL: Tensor, room: int) -> Tensor:
-    # Zeros: a place that no text has is masked, but must hold numbers.
-    heads, num, size = states.shape[1], places_PL.shape[1], states.shape[3]
+def _copy_slots(states: Tensor, prompts: Tensor, slots_PL: Tensor, room: int) -> Tensor:
+    # Zeros: a slot without a token is masked, but must hold finite numbers.
+    heads, num, size = states.shape[1], slots_PL.shape[1], states.shape[3]
     copied = states.new_zeros(len(prompts), heads, num + room, size)
-    copied[:, :, :num] = states[prompts[:, None], :, places_PL].transpose(1, 2)
+    copied[:, :, :num] = states[prompts[:, None], :, slots_PL].transpose(1, 2)
     return copied
 
 
 @contextmanager
-def attending(config: Any) -> Iterator[None]:
-    """Let a model of this configuration attend to a tree, given as `tree` beside its inputs."""
+def attend_to_tree(config: Any) -> Iterator[None]:
+    """Let a model of this configuration attend to the `tree` among its keyword arguments."""
     before = config._attn_implementation
     config._attn_implementation = NAME
     try:
@@ -186,30 +189,29 @@ def _attend(
 
     Args:
         module: The layer's attention.
-        query: Of shape (B, H, 1, D).
-        key: Of shape (P, G, L, D), like the values.
-        value: See above.
+        query: Shape (B, H, 1, D).
+        key: Shape (P, G, L, D).
+        value: Shape (P, G, L, D).
         attention_mask: The tree's own.
         scaling: Of the scores.
-        tree: Whose texts they are.
-        kwargs: What else the model gives, which decides nothing here.
+        tree: The texts.
+        kwargs: Further arguments of the model, which decide nothing here.
 
     Returns:
-        What the texts read, shape (B, 1, H, D), and no weights.
+        The attention's output, shape (B, 1, H, D), and no weights.
     """
     num_prompts, groups, _, size = key.shape
     heads = query.shape[1]
-    num_slots = num_prompts * attention_mask.shape[2] * groups // heads
-    asked = query.new_zeros(num_slots, heads, size)
-    asked[tree.slots] = query[:, :, 0]
-    # Heads that share keys ask as if they were further texts.
-    asked_PGSD = asked.view(num_prompts, -1, groups, heads // groups, size).permute(0, 2, 3, 1, 4)
-    shape = asked_PGSD.shape
-    read = scaled_dot_product_attention(
-        asked_PGSD.flatten(2, 3), key, value, attn_mask=attention_mask, scale=scaling
+    num_queries = num_prompts * attention_mask.shape[2] * groups // heads
+    query_SHD = query.new_zeros(num_queries, heads, size)
+    query_SHD[tree.queries] = query[:, :, 0]
+    # Query heads that share a key head are treated as further texts.
+    grouped = query_SHD.view(num_prompts, -1, groups, heads // groups, size).permute(0, 2, 3, 1, 4)
+    output = scaled_dot_product_attention(
+        grouped.flatten(2, 3), key, value, attn_mask=attention_mask, scale=scaling
     )
-    read = read.view(shape).permute(0, 3, 1, 2, 4).reshape(asked.shape)
-    return read[tree.slots][:, None], None
+    output_SHD = output.view(grouped.shape).permute(0, 3, 1, 2, 4).reshape(query_SHD.shape)
+    return output_SHD[tree.queries][:, None], None
 
 
 AttentionInterface.register(NAME, _attend)

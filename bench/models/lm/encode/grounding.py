@@ -1,10 +1,11 @@
-"""Grounding: from a text that a model wrote to the catalog's items, the nearest title first.
+"""Grounding: from a generated text to the catalog's items, the nearest title first.
 
 SPRec's scorer (Gao et al., WWW 2025): the quoted part of the text and all titles go through a
-sentence encoder, and items are ranked by Euclidean distance. All places of a list are therefore
-neighbors of one written title. BIGRec (Bao et al., arXiv 2308.08434) may draw items nearer that
-are popular, or that an item-ID model prefers. Shapes: Q texts, W distinct ones, I items, T distinct
-titles, B batch, K places of a list, D width.
+sentence encoder, and items are ranked by Euclidean distance, so all ranks of a list are neighbors
+of one generated title. BIGRec (Bao et al., arXiv 2308.08434) may shrink the distances of items that
+are popular, or that an item-ID model prefers.
+
+Shapes: Q texts, W distinct ones, I items, T distinct titles, B batch, K ranks, D width.
 """
 
 from __future__ import annotations
@@ -17,92 +18,86 @@ from numpy.typing import NDArray
 
 from bench.data.ranking import Ranking, top_items
 
-NOTHING_WRITTEN = "NAN"
-TEXTS_AT_ONCE = 256
+EMPTY_TEXT = "NAN"
+BATCH_SIZE = 256
 
 Adjust: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.floating]], NDArray[np.floating]]
 
 
 class TextEncoder(Protocol):
-    """What grounding asks of an encoder.
-
-    `bench.models.lm.encode.sentence_encoder.Encoder` is one.
-    """
+    """A text encoder; `bench.models.lm.encode.sentence_encoder.Encoder` is one."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return one vector a text, shape (N, D); equal texts have equal vectors."""
+        """Return one vector per text, shape (N, D); equal texts have equal vectors."""
         ...
 
 
-def quoted(text: str) -> str:
+def extract_title(text: str) -> str:
     r"""Return the part of a text that names an item.
 
-    From the first double quote to the next one or the end; without a quote the first line. Nothing
-    written at all gives a placeholder, so that the text still has a place in the space of titles.
+    From the first double quote to the next one or the end; without a quote the first line. An empty
+    text gives a placeholder, so that it still has a vector.
 
     Example:
-        >>> quoted('"Emma"\n'), quoted('try "Emma'), quoted('Emma\nor'), quoted('')
-        ('Emma', 'Emma', 'Emma', 'NAN')
+        >>> [extract_title(text) for text in ('"Emma"\n', 'try "Emma', 'Emma\nor', '')]
+        ['Emma', 'Emma', 'Emma', 'NAN']
     """
     if not text:
-        return NOTHING_WRITTEN
+        return EMPTY_TEXT
     _, quote, after = text.partition('"')
     return after.partition('"')[0] if quote else text.partition("\n")[0]
 
 
-def distances(
+def compute_distances(
     queries_QD: NDArray[np.floating], titles_ID: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Compute the Euclidean distance of each query from each title.
+    """Return Euclidean distances, shape (Q, I), with about six correct digits of the vectors' norm.
 
     Args:
-        queries_QD: Vectors of the queries, shape (Q, D).
-        titles_ID: Vectors of the titles, shape (I, D).
-
-    Returns:
-        Distances from 0, shape (Q, I), good to about six digits of the vectors' own length.
+        queries_QD: Vectors of the queries.
+        titles_ID: Vectors of the titles.
     """
-    titles = titles_ID.astype(np.float64)
-    titles_I = np.einsum("id,id->i", titles, titles)
+    titles_ID = titles_ID.astype(np.float64)
+    squares_I = np.einsum("id,id->i", titles_ID, titles_ID)
     distances_QI = np.empty((len(queries_QD), len(titles_ID)), dtype=np.float32)
-    for start in range(0, len(queries_QD), TEXTS_AT_ONCE):
-        part = slice(start, start + TEXTS_AT_ONCE)
-        # The squares of near titles cancel; in single precision little would be left of them.
-        queries = queries_QD[part].astype(np.float64)
-        squares_QI = queries @ (-2 * titles.T)
-        squares_QI += np.einsum("qd,qd->q", queries, queries)[:, np.newaxis]
-        squares_QI += titles_I
-        distances_QI[part] = np.sqrt(np.maximum(squares_QI, 0, out=squares_QI), out=squares_QI)
+    for start in range(0, len(queries_QD), BATCH_SIZE):
+        rows = slice(start, start + BATCH_SIZE)
+        # The squares of near titles cancel, and single precision would keep few of their digits.
+        queries_BD = queries_QD[rows].astype(np.float64)
+        squares_BI = queries_BD @ (-2 * titles_ID.T)
+        squares_BI += np.einsum("qd,qd->q", queries_BD, queries_BD)[:, np.newaxis]
+        squares_BI += squares_I
+        distances_QI[rows] = np.sqrt(np.maximum(squares_BI, 0, out=squares_BI), out=squares_BI)
     return distances_QI
 
 
-def spread(values_BI: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Scale each row to run from 0 to 1; 0 everywhere where all are equal."""
-    values = values_BI.astype(np.float64)
-    low_B1 = values.min(axis=1, keepdims=True)
-    span_B1 = values.max(axis=1, keepdims=True) - low_B1
-    scaled_BI: NDArray[np.float64] = (values - low_B1) / np.where(span_B1 > 0, span_B1, 1)
+def scale_rows(values_BI: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Scale each row to run from 0 to 1; 0 everywhere where all values are equal."""
+    values_BI = values_BI.astype(np.float64)
+    low_B1 = values_BI.min(axis=1, keepdims=True)
+    span_B1 = values_BI.max(axis=1, keepdims=True) - low_B1
+    scaled_BI: NDArray[np.float64] = (values_BI - low_B1) / np.where(span_B1 > 0, span_B1, 1)
     return scaled_BI
 
 
-def drawn_nearer(
+def shrink_distances(
     distances_BI: NDArray[np.floating], preference_BI: NDArray[np.floating], gamma: float
 ) -> NDArray[np.float64]:
-    """Scale distances to run from 0 to 1 and divide them by (1 + preference) to the power gamma.
+    """Scale distances to run from 0 to 1 and divide them by (1 + preference) ** gamma.
 
-    The nearest item is at 0 and stays the first one, whatever gamma is.
+    The nearest item is at 0 and stays first, whatever gamma is.
 
     Args:
-        distances_BI: Of all items, shape (B, I).
+        distances_BI: Distances of all items.
         preference_BI: From 0 to 1, shape (B, I) or (1, I).
-        gamma: From 0, which leaves the order as it is.
+        gamma: From 0, which keeps the order.
 
     Example:
-        >>> near, liked = np.array([[0.2, 0.5, 0.4]]), np.array([[0, 1, 0.25]])
-        >>> drawn_nearer(near, liked, 1).round(4).tolist()
+        >>> distances, preference = np.array([[0.2, 0.5, 0.4]]), np.array([[0, 1, 0.25]])
+        >>> shrink_distances(distances, preference, 1).round(4).tolist()
         [[0.0, 0.5, 0.5333]]
     """
-    return (1 + preference_BI) ** -float(gamma) * spread(distances_BI)
+    return (1 + preference_BI) ** -float(gamma) * scale_rows(distances_BI)
 
 
 def ground(
@@ -115,86 +110,85 @@ def ground(
 ) -> Ranking:
     """Rank the catalog for each text.
 
-    Of equally near items the first one wins; items of one title are equally near to the last bit
-    unless `adjust` tells them apart.
+    The first of equally near items wins; items of one title are equally near to the last bit unless
+    `adjust` tells them apart.
 
     Args:
-        texts: What a model wrote, Q texts.
-        titles: The catalog's titles, I of them, not necessarily distinct.
+        texts: Generated texts, Q.
+        titles: The catalog's titles, I, not necessarily distinct.
         encoder: Encodes both sides.
-        depth: How many items to keep, from 1 to I.
-        title_vectors_ID: The titles' vectors where they are at hand, shape (I, D).
-        adjust: Turns the distances of texts, given by their numbers, into others.
+        depth: Number of ranks, from 1 to I.
+        title_vectors_ID: The titles' vectors, if they are already computed.
+        adjust: Turns the distances of texts, given by their indices, into others.
 
     Returns:
-        The nearest items of each text, scored by minus their distance, with the texts as they were
-        written. `valid` says whose quoted part equals a title of the catalog.
+        The nearest items of each text, scored by minus their distance, with the texts. `valid` says
+        whose quoted part equals a title of the catalog.
 
     Raises:
         BenchError: `depth` is out of range, or a vector is not finite.
     """
-    names = [quoted(text) for text in texts]
-    written = _numbered(names)
-    known = _numbered(titles)
-    title_of_item_I = np.array([known[title] for title in titles], dtype=np.int64)
+    names = [extract_title(text) for text in texts]
+    row_of_name, row_of_title = _number_distinct(names), _number_distinct(titles)
+    title_of_item_I = np.array([row_of_title[title] for title in titles], dtype=np.int64)
     if title_vectors_ID is None:
-        known_TD = encoder.encode(list(known))
+        titles_TD = encoder.encode(list(row_of_title))
     else:
-        known_TD = title_vectors_ID[np.unique(title_of_item_I, return_index=True)[1]]
-    vectors_WD = _vectors(written, known, known_TD, encoder)
-    rows_Q = np.array([written[name] for name in names], dtype=np.int64)
+        titles_TD = title_vectors_ID[np.unique(title_of_item_I, return_index=True)[1]]
+    names_WD = _encode_names(row_of_name, row_of_title, titles_TD, encoder)
+    rows_Q = np.array([row_of_name[name] for name in names], dtype=np.int64)
     if adjust is None:  # each distinct text once
-        items_WK, near_WK = _nearest(vectors_WD, known_TD, title_of_item_I, depth)
-        items_QK, near_QK = items_WK[rows_Q], near_WK[rows_Q]
+        items_WK, distances_WK = _find_nearest(names_WD, titles_TD, title_of_item_I, depth)
+        items_QK, distances_QK = items_WK[rows_Q], distances_WK[rows_Q]
     else:
-        vectors_QD = vectors_WD[rows_Q]
-        items_QK, near_QK = _nearest(vectors_QD, known_TD, title_of_item_I, depth, adjust)
+        names_QD = names_WD[rows_Q]
+        items_QK, distances_QK = _find_nearest(names_QD, titles_TD, title_of_item_I, depth, adjust)
     return Ranking(
         items=items_QK,
-        scores=-near_QK.astype(np.float64),
+        scores=-distances_QK.astype(np.float64),
         texts=tuple(texts),
-        valid=np.array([name in known for name in names], dtype=np.bool_),
+        valid=np.array([name in row_of_title for name in names], dtype=np.bool_),
     )
 
 
-def _numbered(texts: Sequence[str]) -> dict[str, int]:
+def _number_distinct(texts: Sequence[str]) -> dict[str, int]:
     """Number the distinct texts in order of appearance."""
     return {text: number for number, text in enumerate(dict.fromkeys(texts))}
 
 
-def _vectors(
-    written: Mapping[str, int],
-    known: Mapping[str, int],
-    known_TD: NDArray[np.float32],
+def _encode_names(
+    row_of_name: Mapping[str, int],
+    row_of_title: Mapping[str, int],
+    titles_TD: NDArray[np.float32],
     encoder: TextEncoder,
 ) -> NDArray[np.float32]:
-    """Encode what was written; a known title keeps its vector.
+    """Encode the names, except that a title of the catalog keeps its vector.
 
     Encoded again, in another batch, its last bits would differ and its distance would not be 0.
     """
-    vectors_WD = np.empty((len(written), known_TD.shape[1]), dtype=np.float32)
-    strange = [name for name in written if name not in known]
-    if strange:
-        vectors_WD[[written[name] for name in strange]] = encoder.encode(strange)
-    for name in written.keys() & known.keys():
-        vectors_WD[written[name]] = known_TD[known[name]]
-    return vectors_WD
+    names_WD = np.empty((len(row_of_name), titles_TD.shape[1]), dtype=np.float32)
+    new_names = [name for name in row_of_name if name not in row_of_title]
+    if new_names:
+        names_WD[[row_of_name[name] for name in new_names]] = encoder.encode(new_names)
+    for name in row_of_name.keys() & row_of_title.keys():
+        names_WD[row_of_name[name]] = titles_TD[row_of_title[name]]
+    return names_WD
 
 
-def _nearest(
-    written_WD: NDArray[np.float32],
-    known_TD: NDArray[np.float32],
+def _find_nearest(
+    queries_WD: NDArray[np.float32],
+    titles_TD: NDArray[np.float32],
     title_of_item_I: NDArray[np.int64],
     depth: int,
     adjust: Adjust = lambda rows, distances: distances,
 ) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
-    """Rank the items for each vector, a few at a time; the items, their distances."""
-    items, near = [], []
-    for start in range(0, max(len(written_WD), 1), TEXTS_AT_ONCE):
-        distances_BT = distances(written_WD[start : start + TEXTS_AT_ONCE], known_TD)
+    """Return the nearest items of each query and their distances, shape (W, K) each."""
+    items, nearest = [], []
+    for start in range(0, max(len(queries_WD), 1), BATCH_SIZE):
+        distances_BT = compute_distances(queries_WD[start : start + BATCH_SIZE], titles_TD)
         rows_B = np.arange(start, start + len(distances_BT))
         distances_BI = adjust(rows_B, distances_BT[:, title_of_item_I])
-        best_BK = top_items(distances_BI, depth)
-        items.append(best_BK)
-        near.append(np.take_along_axis(distances_BI, best_BK, axis=1))
-    return np.concatenate(items), np.concatenate(near)
+        items_BK = top_items(distances_BI, depth)
+        items.append(items_BK)
+        nearest.append(np.take_along_axis(distances_BI, items_BK, axis=1))
+    return np.concatenate(items), np.concatenate(nearest)

@@ -1,43 +1,78 @@
 """Sentence encoders: texts to vectors, by the mean of the last hidden states over a text's tokens.
 
 Reimers & Gurevych, "Sentence-BERT", EMNLP 2019. The vectors are not normalized, though the packages
-of some encoders ask for it: SPRec's grounding (Gao et al., WWW 2025, its scorer) takes the mean as
-it is. Shapes: N texts, B batch, L tokens, D width.
+of some encoders do so: SPRec's grounding (Gao et al., WWW 2025) takes the mean as it is.
+
+Shapes: N texts, B batch, L tokens, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from bench.data.encoders import encoder_checksums as encoder_checksums
 from bench.data.encoders import encoder_files
 from bench.errors import BenchError
-from bench.models.lm.encode.onnx import bert_weights
-from bench.models.lm.encode.trigrams import Trigrams
 
-# What an encoder's file may hold beside the weights that the mean over tokens needs.
-NOT_NEEDED = ("pooler.", "embeddings.position_ids")
+# Tensors in an encoder's file that the mean over tokens does not need.
+UNUSED = ("pooler.", "embeddings.position_ids")
+
+
+def encode_in_batches(
+    texts: Sequence[str],
+    tokenize: Callable[[list[str]], list[list[int]]],
+    encode: Callable[[list[list[int]]], NDArray[np.float32]],
+    *,
+    width: int,
+    batch_size: int,
+) -> NDArray[np.float32]:
+    """Encode each distinct text once, texts of similar length together.
+
+    Args:
+        texts: N texts.
+        tokenize: Returns the token ids of texts.
+        encode: Returns the vectors of B token id lists, shape (B, D).
+        width: D.
+        batch_size: Texts per call of `encode`.
+
+    Returns:
+        Vectors in the order of the texts, shape (N, D); equal texts have bit-equal vectors.
+    """
+    distinct = list(dict.fromkeys(texts))
+    vectors_ND = np.empty((len(distinct), width), dtype=np.float32)
+    token_ids = tokenize(distinct)
+    by_length = sorted(range(len(distinct)), key=lambda text: len(token_ids[text]))
+    for start in range(0, len(distinct), batch_size):
+        rows = by_length[start : start + batch_size]
+        vectors_ND[rows] = encode([token_ids[row] for row in rows])
+    row_of_text = {text: row for row, text in enumerate(distinct)}
+    return vectors_ND[[row_of_text[text] for text in texts]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A sentence encoder in float32, ready to be used.
+    """A sentence encoder in float32.
 
     Attributes:
         model: A transformer without a head, in evaluation mode.
-        tokenizer: Its tokenizer; how it pads and cuts off is set here, whatever its file says.
-        max_length: Tokens of a text that are read, the special ones included.
+        tokenizer: Its tokenizer; padding and truncation are set here, whatever its file says.
+        max_length: Maximum tokens of a text that are read, the special ones included.
     """
 
     model: PreTrainedModel
@@ -49,43 +84,48 @@ class Encoder:
         """The width D of the vectors."""
         return int(self.model.config.hidden_size)
 
-    def encode(self, texts: Sequence[str], *, batch: int = 256) -> NDArray[np.float32]:
-        """Encode texts; equal texts are encoded once and have equal vectors to the last bit.
+    def encode(self, texts: Sequence[str], *, batch_size: int = 256) -> NDArray[np.float32]:
+        """Encode N texts, empty ones allowed; see `encode_in_batches`."""
+        return encode_in_batches(
+            texts, self._tokenize, self._encode, width=self.width, batch_size=batch_size
+        )
 
-        Args:
-            texts: N texts, the empty one allowed.
-            batch: Texts at a time; texts of like length stand together, so few places are padded.
-
-        Returns:
-            Vectors in the order of the texts, not normalized, shape (N, D).
-        """
-        distinct = list(dict.fromkeys(texts))
-        vectors_ND = np.empty((len(distinct), self.width), dtype=np.float32)
-        token_ids = self._token_ids(distinct)
-        by_length = sorted(range(len(distinct)), key=lambda text: len(token_ids[text]))
-        for start in range(0, len(distinct), batch):
-            chosen = by_length[start : start + batch]
-            vectors_ND[chosen] = self._encode([token_ids[text] for text in chosen])
-        place = {text: number for number, text in enumerate(distinct)}
-        return vectors_ND[[place[text] for text in texts]]
-
-    def _token_ids(self, texts: list[str]) -> list[list[int]]:
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.max_length)
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
 
+    @torch.no_grad()
     def _encode(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
-        ids_BL = torch.zeros(len(token_ids), max(map(len, token_ids)), dtype=torch.int64)
-        mask_BL = torch.zeros_like(ids_BL)
-        for row, ids in enumerate(token_ids):
-            ids_BL[row, : len(ids)] = torch.tensor(ids)
-            mask_BL[row, : len(ids)] = 1
-        device = self.model.device
-        ids_BL, mask_BL = ids_BL.to(device), mask_BL.to(device)
-        with torch.no_grad():
-            states_BLD = self.model(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
+        tensors = [torch.tensor(ids) for ids in token_ids]
+        ids_BL = pad_sequence(tensors, batch_first=True)
+        mask_BL = pad_sequence([torch.ones_like(ids) for ids in tensors], batch_first=True)
+        ids_BL, mask_BL = ids_BL.to(self.model.device), mask_BL.to(self.model.device)
+        states_BLD = self.model(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
         mean_BD: NDArray[np.float32] = mean_over_tokens(states_BLD, mask_BL).cpu().numpy()
         return mean_BD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigrams:
+    """Letter trigrams as an encoder, without weights or download: for checks, not for results.
+
+    Attributes:
+        max_length: Maximum letters of a text that are read.
+        width: D; each trigram is counted in one of D hash buckets.
+    """
+
+    max_length: int
+    width: int = 256
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Count each text's trigrams, ignoring case and outer spaces, shape (N, D)."""
+        vectors_ND = np.zeros((len(texts), self.width), dtype=np.float32)
+        for vector_D, text in zip(vectors_ND, texts, strict=True):
+            padded = f"  {text.strip().casefold()[: self.max_length]} "
+            for start in range(len(padded) - 2):
+                vector_D[zlib.crc32(padded[start : start + 3].encode()) % self.width] += 1
+        return vectors_ND
 
 
 def mean_over_tokens(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
@@ -99,48 +139,96 @@ def load_encoder(
 ) -> Encoder | Trigrams:
     """Load an encoder by its card's name.
 
-    Nothing but checked files of weights is read: no pickles, no code from a hub.
+    Only checked files of weights are read: no pickles, no code from a hub.
 
     Args:
         name: E.g. "all-minilm-l6-v2"; a card in `bench/presets/encoders/` or on $BENCH_PATH.
-        offline: Whether the network must not be touched.
-        data_dir: Folder of the user's own files, of which the subfolder `name` is looked at.
+        offline: Whether network access is forbidden.
+        data_dir: Folder of the user's own files, of which the subfolder `name` is searched.
         device: Where it computes; vectors on another device differ in their last bits.
 
     Raises:
-        BenchError: There is no such card, or its files cannot be had or do not fit together.
+        BenchError: There is no such card, or its files are not available or do not fit together.
     """
     card, files = encoder_files(name, offline=offline, data_dir=data_dir)
     if card.kind == "trigrams":
         return Trigrams(max_length=card.max_length)
-    weights = files["weights"]
-    state = bert_weights(weights) if weights.suffix == ".onnx" else load_file(weights)
+    path = files["weights"]
+    weights = read_onnx_weights(path) if path.suffix == ".onnx" else load_file(path)
+    model: Any = _build_model(files["config"], card.config, weights, name)
     return Encoder(
-        model=_model(files["config"], card.config, state, name).to(device),  # type: ignore[arg-type]
+        model=model.to(device),
         tokenizer=Tokenizer.from_file(str(files["tokenizer"])),
         max_length=card.max_length,
     )
 
 
-def _model(
-    config_file: Path, changes: dict[str, int], state: dict[str, Tensor], name: str
+def _build_model(
+    config_file: Path, overrides: dict[str, int], weights: dict[str, Tensor], name: str
 ) -> PreTrainedModel:
     config: Any = AutoConfig.from_pretrained(
-        config_file, local_files_only=True, trust_remote_code=False, **changes
+        config_file, local_files_only=True, trust_remote_code=False, **overrides
     )
     classes: Any = AutoModel
     model: PreTrainedModel = classes.from_config(
         config, trust_remote_code=False, dtype=torch.float32, add_pooling_layer=False
     )
-    kept = {key: value for key, value in state.items() if not key.startswith(NOT_NEEDED)}
     try:
-        model.load_state_dict(kept)
+        model.load_state_dict(
+            {key: value for key, value in weights.items() if not key.startswith(UNUSED)}
+        )
     except RuntimeError as error:
         raise BenchError(
             f"The weights of the encoder {name} do not fit its configuration: "
             f"{str(error).splitlines()[-1].strip()}",
-            "Mend the card: its files must be of one model.",
+            "Fix the card: its files must be of one model.",
         ) from error
     model.requires_grad_(False)
     model.train(False)
     return model
+
+
+def read_onnx_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights of an ONNX export under the names that transformers' BertModel gives them.
+
+    An export keeps the names of most weights, but transposes the matrices of linear layers and
+    numbers them; the named bias that is added to a matrix's product tells which layer it is of.
+
+    Args:
+        path: An export of a BERT, its weights inside the file in float32.
+
+    Raises:
+        BenchError: The file is no such export.
+    """
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+        tensors = {
+            tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
+            for tensor in graph.initializer
+            if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims
+        }
+    except (DecodeError, ValueError) as error:
+        raise BenchError(
+            f"{path} is damaged or no ONNX export of an encoder.", "Fetch the file again."
+        ) from error
+    products = {
+        node.output[0]: node.input[1]
+        for node in graph.node
+        if node.op_type == "MatMul" and node.input[1] in tensors
+    }
+    weights = {_inner_name(name): value for name, value in tensors.items() if "::" not in name}
+    for node in graph.node:
+        biases = [name for name in node.input if name in tensors]
+        matrices = [products[name] for name in node.input if name in products]
+        if node.op_type == "Add" and biases and matrices:
+            name = _inner_name(biases[0]).removesuffix("bias") + "weight"
+            weights[name] = tensors[matrices[0]].T.contiguous()
+    return weights
+
+
+def _inner_name(name: str) -> str:
+    """Remove the prefix of modules around the BERT in an export, e.g. `model.0.auto_model.`."""
+    for module in ("embeddings.", "encoder."):
+        if module in name:
+            return name[name.index(module) :]
+    return name

@@ -1,8 +1,8 @@
-"""The training loss of two kinds of tokens: those that tell items apart, and those that do not.
+"""The training loss of two groups of tokens: those that tell items apart, and those that do not.
 
-IGD's paper (arXiv 2506.13229) draws both over the epochs of fine-tuning.
+IGD's paper (arXiv 2506.13229) plots both over the epochs of fine-tuning.
 
-Shapes: N supervised tokens of a micro-batch.
+Shapes: G groups, N supervised tokens of a micro-batch.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 NEITHER, GAIN, NO_GAIN = -1, 0, 1
-"""Groups of tokens; `NEITHER` are prompts and responses that are no title."""
+"""Groups of tokens; NEITHER are prompts and responses that are not titles."""
 
 NAMES = {GAIN: "gain", NO_GAIN: "no_gain"}
 
 
 class GroupLoss(TrainerCallback):
-    """Adds up the cross-entropies of an epoch by group, as training sees them.
+    """Computes the mean cross-entropy per group and epoch of training.
 
     Attributes:
-        means: By group, one mean an epoch; 0 where the epoch had no token of the group.
+        means: One mean per epoch for each group; 0 where the epoch had no token of the group.
     """
 
     def __init__(self) -> None:
@@ -31,22 +31,23 @@ class GroupLoss(TrainerCallback):
         self._sums: Tensor | None = None
 
     def add(self, cross_entropies_N: Tensor, groups_N: Tensor) -> None:
-        """Take down a micro-batch's tokens, without waiting for the device."""
-        of_groups = torch.stack([groups_N == group for group in NAMES]).double()
-        values_N = cross_entropies_N.detach().double()
-        sums = torch.stack([of_groups @ values_N, of_groups.sum(dim=1)])
-        self._sums = sums if self._sums is None else self._sums + sums
+        """Add a micro-batch's tokens, without waiting for the device."""
+        members_GN = torch.stack([groups_N == group for group in NAMES]).double()
+        sums_2G = torch.stack(
+            [members_GN @ cross_entropies_N.detach().double(), members_GN.sum(dim=1)]
+        )
+        self._sums = sums_2G if self._sums is None else self._sums + sums_2G
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Close the epoch's means."""
+        """Append the epoch's means."""
         if self._sums is None:
             return
         for group, total, count in zip(NAMES, *self._sums.tolist(), strict=True):
             self.means[group].append(total / max(count, 1))
         self._sums = None
 
-    def facts(self, decimals: int) -> dict[str, list[float]]:
-        """Return the means by epoch, under the names that results know them by."""
+    def means_by_epoch(self, decimals: int) -> dict[str, list[float]]:
+        """Return the means under their names in results."""
         return {
             f"loss_{NAMES[group]}_by_epoch": [round(mean, decimals) for mean in means]
             for group, means in self.means.items()

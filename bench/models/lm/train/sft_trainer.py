@@ -1,32 +1,24 @@
-"""Supervised fine-tuning with TRL's SFTTrainer, its loss replaced by one that takes weights.
+"""Supervised fine-tuning with TRL's SFTTrainer, its loss replaced by one that takes token weights.
 
-Shapes: B rows of a micro-batch, L length, N supervised tokens, V vocabulary.
+Shapes: B samples of a micro-batch, L length, N supervised tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import TrainerCallback
-from trl.trainer.sft_config import SFTConfig as TRLConfig
+from trl.trainer.sft_config import SFTConfig as SFTArguments
 from trl.trainer.sft_trainer import SFTTrainer
 
-from bench.hashing import Plain
+from bench.hashing import Plain, derive_seed
 from bench.models.lm.tokenization import Tokenizer
-from bench.models.lm.train.collate import Collator, Example, Texts
-from bench.models.lm.train.common import (
-    StepLog,
-    micro_batch_size,
-    on_one_device,
-    train,
-    training_arguments,
-    unpatched,
-)
+from bench.models.lm.train.collate import Example, SFTCollator, SFTSamples
 from bench.models.lm.train.loss_by_group import GroupLoss
 from bench.models.lm.train.token_loss import (
     IGNORED,
@@ -35,49 +27,55 @@ from bench.models.lm.train.token_loss import (
     cross_entropy,
     token_logits,
 )
+from bench.models.lm.train.trainer_setup import DECIMALS, micro_batch_size, run_trainer
 from bench.plan.language_stages import SFTConfig
 from datasets import Dataset  # type: ignore[attr-defined]  # HuggingFace's, not our folder
 
-DECIMALS = 6
 
-
-class Tuner(SFTTrainer):
+class WeightedSFTTrainer(SFTTrainer):
     """SFTTrainer with a loss that is normalized over the whole optimizer step, weights included."""
 
     loss_is_scaled_for_ga = True  # type: ignore[assignment]
-    config: SFTConfig
-    groups: GroupLoss
 
-    def __init__(self, *, config: SFTConfig, groups: GroupLoss, model: Any, **given: Any) -> None:
-        # Of a base in 4 bits TRL rounds the adapter to bfloat16; ours stays as it was loaded.
+    def __init__(
+        self,
+        *,
+        config: SFTConfig,
+        groups: GroupLoss,
+        tokenizer: Tokenizer,
+        model: Any,
+        **kwargs: Any,
+    ) -> None:
+        # For a base in 4 bits TRL rounds the adapter to bfloat16; ours stays as it was loaded.
         trained = [(weight, weight.data) for weight in model.parameters() if weight.requires_grad]
-        super().__init__(model=model, **given)
+        super().__init__(model=model, processing_class=tokenizer, **kwargs)
         for weight, data in trained:
             weight.data = data
+        # With a tokenizer, training would begin by changing the model's special tokens.
+        self.processing_class = None
         self.config, self.groups = config, groups
 
     def _send_telemetry(self) -> None:
-        """Tell nobody: a run may be offline, and its user was not asked."""
+        """Send nothing: a run may be offline, and its user did not agree."""
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
-        """Fetch the micro-batches of one step and give each token its coefficient."""
+        """Fetch the micro-batches of one step and add each token's coefficient in the loss."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = [(batch["labels"] != IGNORED).sum(dim=1) for batch in batches]
-        counts_B = torch.cat(counts)
-        weights_N = torch.cat(
-            [batch.pop("weights")[batch["labels"] != IGNORED] for batch in batches]
-        )
+        masks = [batch["labels"] != IGNORED for batch in batches]
+        counts_B = torch.cat([mask_BL.sum(dim=1) for mask_BL in masks])
         coefficients_N = coefficients(
-            weights_N,
+            torch.cat(
+                [batch.pop("weights")[mask] for batch, mask in zip(batches, masks, strict=True)]
+            ),
             torch.repeat_interleave(torch.arange(len(counts_B), device=counts_B.device), counts_B),
             torch.cat([batch.pop("lengths") for batch in batches]),
             self.config.mean_over,
         )
-        sizes = [int(count.sum()) for count in counts]
-        for batch, part in zip(batches, torch.split(coefficients_N, sizes), strict=True):
-            batch["coefficients"] = part
+        sizes = [int(mask_BL.sum()) for mask_BL in masks]
+        for batch, part_N in zip(batches, torch.split(coefficients_N, sizes), strict=True):
+            batch["coefficients"] = part_N
         return batches, None
 
     def compute_loss(
@@ -87,8 +85,8 @@ class Tuner(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Tensor:
-        """Compute a micro-batch's part of the step's loss; the parts add up to it."""
-        assert not return_outputs, "nobody asks for the outputs of training"
+        """Return a micro-batch's part of the step's loss; the parts add up to it."""
+        assert not return_outputs, "outputs are never read while training"
         coefficients_N = inputs["coefficients"]
         logits_NV, targets_N = token_logits(model, inputs["input_ids"], inputs["labels"])
         cross_entropies_N = cross_entropy(logits_NV, targets_N)
@@ -104,59 +102,59 @@ class Tuner(SFTTrainer):
 
 
 @dataclass(kw_only=True)
-class BestEpoch(TrainerCallback):
-    """Watches the plain loss of validation rows, keeps the best weights, stops when they get old.
+class EarlyStopping(TrainerCallback):
+    """Measures the validation loss after each epoch, keeps the best weights, stops in time.
 
     Attributes:
-        model: Is measured after each epoch.
-        rows: Validation rows.
+        model: The model in training.
+        examples: Validation examples.
         collator: Pads them.
-        at_once: Rows of one pass.
+        batch_size: Examples per forward pass.
         patience: Epochs without a lower loss before training stops.
-        losses: One an epoch.
+        losses: One per epoch.
         weights: Of the epoch with the lowest loss, on the CPU.
     """
 
     model: Any
-    rows: list[Example]
-    collator: Collator
-    at_once: int
+    examples: list[Example]
+    collator: SFTCollator
+    batch_size: int
     patience: int
     losses: list[float] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
 
     @property
-    def epoch(self) -> int:
-        """The epoch with the lowest loss, counted from 1; of equal ones the first."""
+    def best_epoch(self) -> int:
+        """The epoch with the lowest loss, counted from 1; the first of equal ones."""
         return self.losses.index(min(self.losses)) + 1
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Measure, keep the weights if they are the best so far, and stop if it is time to."""
-        self.losses.append(mean_loss(self.model, self.rows, self.collator, self.at_once))
-        if self.epoch == len(self.losses):
+        """Measure the loss, copy the weights if it is the lowest, and stop after `patience`."""
+        self.losses.append(mean_loss(self.model, self.examples, self.collator, self.batch_size))
+        if self.best_epoch == len(self.losses):
             self.weights = {
                 name: weight.detach().to("cpu", copy=True)
                 for name, weight in self.model.named_parameters()
                 if weight.requires_grad
             }
-        elif len(self.losses) - self.epoch >= self.patience:
+        elif len(self.losses) - self.best_epoch >= self.patience:
             control.should_training_stop = True
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put the best epoch's weights back into the model."""
+        """Copy the best epoch's weights back into the model."""
         for name, weight in self.model.named_parameters():
             if weight.requires_grad:
                 weight.copy_(self.weights[name])
 
 
 @torch.no_grad()
-def mean_loss(model: Any, rows: list[Example], collator: Collator, at_once: int) -> float:
+def mean_loss(model: Any, examples: list[Example], collator: SFTCollator, batch_size: int) -> float:
     """Return the mean cross-entropy over all supervised tokens, in evaluation mode."""
     model.eval()
     total, num_tokens = 0.0, 0
-    for start in range(0, len(rows), at_once):
-        batch = collator(rows[start : start + at_once])
+    for start in range(0, len(examples), batch_size):
+        batch = collator(examples[start : start + batch_size])
         logits_NV, targets_N = token_logits(
             model, batch["input_ids"].to(model.device), batch["labels"].to(model.device)
         )
@@ -168,77 +166,68 @@ def mean_loss(model: Any, rows: list[Example], collator: Collator, at_once: int)
 def fine_tune(
     model: Any,
     tokenizer: Tokenizer,
-    rows: Texts,
+    samples: SFTSamples,
     config: SFTConfig,
     *,
-    folder: Path,
-    valid: Texts | None = None,
     divisor: int = 1,
+    valid: SFTSamples | None = None,
 ) -> dict[str, Plain]:
-    """Train a model in place; the caller provides for seclusion, see `training.isolated`.
+    """Train a model in place.
 
     Args:
-        model: What has `requires_grad` is trained.
+        model: Weights with `requires_grad` are trained.
         tokenizer: The model's.
-        rows: Training rows, at least one.
-        config: How to train; counterfactual losses need prompts without history.
-        folder: Where the trainer may write.
-        valid: Validation rows of early stopping, at least one.
-        divisor: Into how many micro-batches a batch is split to save memory.
+        samples: Training samples, at least one; with bare prompts for the counterfactual loss.
+        config: How to train.
+        divisor: Number of micro-batches a batch is split into to save memory.
+        valid: Validation samples for early stopping, at least one.
 
     Returns:
-        Facts: steps, tokens, loss by step, by epoch for the groups of tokens that the rows name,
-        and by epoch on validation rows where it was watched.
+        Logged metrics: steps, tokens, loss by step, loss by epoch for the groups of tokens, and
+        validation loss by epoch.
 
     Raises:
-        BenchError: The loss or the gradient is no finite number.
+        BenchError: The loss or the gradient is not finite.
     """
-    assert (rows.bare_prompts is not None) == (config.counterfactual_weight > 0)
-    prompts_too = not config.completion_only_loss
-    examples = rows.examples(prompts_too=prompts_too)
-    collator, log, groups = Collator(padding=tokenizer.pad_token_id), StepLog(), GroupLoss()
-    best = None
+    assert (samples.bare_prompts is not None) == (config.counterfactual_weight > 0)
+    supervise_prompts = not config.completion_only_loss
+    examples = samples.to_examples(supervise_prompts=supervise_prompts)
+    collator, groups = SFTCollator(padding=tokenizer.pad_token_id), GroupLoss()
+    batch_size = micro_batch_size(config, divisor)
+    stopping = None
     if config.early_stopping_patience:
         assert valid is not None
-        best = BestEpoch(
+        stopping = EarlyStopping(
             model=model,
-            rows=valid.plain().examples(prompts_too=prompts_too),
+            examples=replace(valid, bare_prompts=None).to_examples(
+                supervise_prompts=supervise_prompts
+            ),
             collator=collator,
-            at_once=micro_batch_size(config, divisor),
+            batch_size=batch_size,
             patience=config.early_stopping_patience,
         )
-    arguments = TRLConfig(
-        **training_arguments(config, num_rows=len(rows), divisor=divisor, folder=folder),
-        dataset_kwargs={"skip_prepare_dataset": True},
+    _, log = run_trainer(
+        partial(WeightedSFTTrainer, config=config, groups=groups, tokenizer=tokenizer),
+        model,
+        Dataset.from_list(examples),
+        collator,
+        replace(config, seed=derive_seed("sft", config.seed)),
+        divisor=divisor,
+        make_arguments=partial(SFTArguments, dataset_kwargs={"skip_prepare_dataset": True}),
+        callbacks=[groups] if stopping is None else [groups, stopping],
     )
-    with unpatched(model):
-        tuner = Tuner(
-            config=config,
-            groups=groups,
-            model=model,
-            args=on_one_device(arguments),
-            data_collator=collator,
-            train_dataset=Dataset.from_list(examples),
-            processing_class=tokenizer,
-            callbacks=[log, groups] if best is None else [log, groups, best],
-        )
-        # With a tokenizer at hand training would begin by changing the model's special tokens.
-        tuner.processing_class = None
-        train(tuner)
-    facts: dict[str, Plain] = {
+    metrics: dict[str, Plain] = {
         "steps": len(log.steps),
-        "micro_batch": micro_batch_size(config, divisor),
+        "micro_batch": batch_size,
         "tokens": sum(len(example["input_ids"]) for example in examples),
-        "supervised_tokens": sum(_num_supervised(example) for example in examples),
-        "loss_by_step": log.series("loss", DECIMALS),
-        **groups.facts(DECIMALS),
+        "supervised_tokens": sum(
+            len(example["labels"]) - example["labels"].count(IGNORED) for example in examples
+        ),
+        "loss_by_step": log.losses,
+        **groups.means_by_epoch(DECIMALS),
     }
-    if best is not None:
-        best.restore()
-        facts["valid_loss_by_epoch"] = [round(loss, DECIMALS) for loss in best.losses]
-        facts["best_epoch"] = best.epoch
-    return facts
-
-
-def _num_supervised(example: Example) -> int:
-    return len(example["labels"]) - example["labels"].count(IGNORED)
+    if stopping is not None:
+        stopping.restore()
+        metrics["valid_loss_by_epoch"] = [round(loss, DECIMALS) for loss in stopping.losses]
+        metrics["best_epoch"] = stopping.best_epoch
+    return metrics

@@ -1,12 +1,11 @@
-"""Several answers to one prompt in one sequence: the prompt is read once, whatever K is.
+"""Log-probabilities of several answers to one prompt, which is read once however many there are.
 
-A row is laid out as its prompt and then its answers, one after the other. Each answer sees the
-prompt and itself only, and its positions go on from the prompt's end, so its log-probability is
-that of prompt and answer alone. A model that cannot take such a mask gets one sequence an answer
-instead; all that follows is the same. The head is applied only where a token of an answer is
-predicted.
+A row is its prompt followed by its answers. Each answer attends to the prompt and itself only, and
+its positions continue from the prompt's end, so its log-probability is that of prompt and answer
+alone. A model that cannot take such a mask gets one sequence per answer instead; all that follows
+is the same. The head is applied only where a token of an answer is predicted.
 
-Shapes: B rows, A answers of a row at most (the chosen and K rejected), C distinct answers of all
+Shapes: B rows, A maximum answers of a row (the chosen and K rejected), C distinct answers of all
 rows, T longest answer, S sequences, L their length, N answer tokens, D width, V vocabulary.
 """
 
@@ -20,6 +19,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -41,22 +41,22 @@ class Layout:
 
     Attributes:
         tokens: Token ids, padded on the right, shape (S, L).
-        positions: Place of each token in its prompt and answer, shape (S, L).
-        segments: 0 for the prompt, the number of the answer from 1, -1 for padding, shape (S, L).
-        places: What predicts each answer token, as a place of the flattened S x L, shape (N,).
+        positions: Position of each token in its prompt and answer, shape (S, L).
+        segments: 0 for the prompt, the answer's number from 1, -1 for padding, shape (S, L).
+        predictors: Index into the flattened S x L of what predicts each answer token, shape (N,).
         targets: The answer tokens, answer after answer, shape (N,).
-        present: Which of the places of a distinct answer hold a token, shape (C, T).
-        slots: The distinct answer behind each answer of a row, shape (B, A).
+        present: Which positions of a distinct answer hold a token, shape (C, T).
+        distinct: The distinct answer of each answer of a row, shape (B, A).
         mask: Which answers a row has, shape (B, A).
     """
 
     tokens: Tensor
     positions: Tensor
     segments: Tensor
-    places: Tensor
+    predictors: Tensor
     targets: Tensor
     present: Tensor
-    slots: Tensor
+    distinct: Tensor
     mask: Tensor
 
     def to(self, device: torch.device) -> Layout:
@@ -64,77 +64,60 @@ class Layout:
         return Layout(**{name: value.to(device) for name, value in vars(self).items()})
 
 
-class _Writing:
-    """Sequences being written; answers refer to their tokens by sequence and offset."""
-
-    def __init__(self) -> None:
-        self.tokens: list[list[int]] = []
-        self.positions: list[list[int]] = []
-        self.segments: list[list[int]] = []
-        self.places: list[list[tuple[int, int]]] = []
-        self.answers: list[Sequence[int]] = []
-
-    def begin(self, prompt: Sequence[int]) -> None:
-        self.tokens.append(list(prompt))
-        self.positions.append(list(range(len(prompt))))
-        self.segments.append([PROMPT] * len(prompt))
-
-    def answer(self, tokens: Sequence[int]) -> None:
-        """Append an answer to the last sequence."""
-        assert tokens, "an answer has tokens"
-        number = len(self.tokens) - 1
-        written, segments = self.tokens[-1], self.segments[-1]
-        prompt_length = segments.count(PROMPT)
-        offset = len(written)
-        before = [prompt_length - 1, *range(offset, offset + len(tokens) - 1)]
-        self.places.append([(number, place) for place in before])
-        self.answers.append(tokens)
-        written.extend(tokens)
-        self.positions[-1].extend(range(prompt_length, prompt_length + len(tokens)))
-        segments.extend([segments[-1] + 1] * len(tokens))
-
-
 def lay_out(rows: Sequence[Row], *, shared: bool, pad: int = 0) -> Layout:
-    """Lay rows out with shared prompts, or with a sequence an answer.
+    """Lay rows out as tensors.
 
     Equal answers of a row are written once: a pair whose rejected answer is the chosen one then has
-    a gradient of 0 to the last bit.
+    a gradient of exactly 0.
 
     Args:
         rows: One or more rows, each with a prompt and an answer or more.
         shared: Whether the answers of a row share one sequence.
         pad: Token id of padding; nothing depends on it.
     """
-    writing = _Writing()
-    slots: list[list[int]] = []
-    for row in rows:
-        assert row.prompt, "a row has a prompt"
-        assert row.answers, "a row has an answer"
-        known: dict[tuple[int, ...], int] = {}
-        if shared:
-            writing.begin(row.prompt)
-        for answer in row.answers:
-            if tuple(answer) not in known:
-                known[tuple(answer)] = len(writing.answers)
-                if not shared:
-                    writing.begin(row.prompt)
-                writing.answer(answer)
-        slots.append([known[tuple(answer)] for answer in row.answers])
-    length = max(map(len, writing.tokens))
-    longest = max(map(len, writing.answers))
-    most = max(map(len, slots))
+    tokens: list[list[int]] = []
+    positions: list[list[int]] = []
+    segments: list[list[int]] = []
+    predictors: list[tuple[int, int]] = []  # sequence and offset, until the length is known
+    answers: list[tuple[int, ...]] = []
+    distinct: list[list[int]] = []
+    for prompt, answers_of_row in rows:
+        assert prompt, "a row has a prompt"
+        assert answers_of_row, "a row has an answer"
+        index_of: dict[tuple[int, ...], int] = {}
+        for answer in map(tuple, answers_of_row):
+            assert answer, "an answer has tokens"
+            if answer in index_of:
+                continue
+            if not shared or not index_of:
+                tokens.append([*prompt])
+                positions.append([*range(len(prompt))])
+                segments.append([PROMPT] * len(prompt))
+            index_of[answer] = len(answers)
+            answers.append(answer)
+            start, end = len(tokens[-1]), len(tokens[-1]) + len(answer)
+            offsets = [len(prompt) - 1, *range(start, end - 1)]
+            predictors.extend((len(tokens) - 1, offset) for offset in offsets)
+            tokens[-1].extend(answer)
+            positions[-1].extend(range(len(prompt), len(prompt) + len(answer)))
+            segments[-1].extend([segments[-1][-1] + 1] * len(answer))
+        distinct.append([index_of[tuple(answer)] for answer in answers_of_row])
+    tokens_SL = _pad_right(tokens, pad)
+    length = tokens_SL.shape[1]
     return Layout(
-        tokens=_padded(writing.tokens, length, pad),
-        positions=_padded(writing.positions, length, 0),
-        segments=_padded(writing.segments, length, PADDING),
-        places=torch.tensor(
-            [number * length + place for places in writing.places for number, place in places]
-        ),
-        targets=torch.tensor([token for answer in writing.answers for token in answer]),
-        present=_present(writing.answers, longest),
-        slots=_padded(slots, most, 0),
-        mask=_present(slots, most),
+        tokens=tokens_SL,
+        positions=_pad_right(positions, 0),
+        segments=_pad_right(segments, PADDING),
+        predictors=torch.tensor([row * length + offset for row, offset in predictors]),
+        targets=torch.tensor([token for answer in answers for token in answer]),
+        present=_pad_right([[True] * len(answer) for answer in answers], False),
+        distinct=_pad_right(distinct, 0),
+        mask=_pad_right([[True] * len(row.answers) for row in rows], False),
     )
+
+
+def _pad_right(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
 def log_probabilities(model: PreTrainedModel | PeftModel, layout: Layout) -> Tensor:
@@ -147,12 +130,12 @@ def log_probabilities(model: PreTrainedModel | PeftModel, layout: Layout) -> Ten
     Returns:
         Sums over the tokens of each answer, in float32, shape (B, A); 0 where there is no answer.
     """
-    logits_NV = _logits(model, layout)
+    logits_NV = _compute_logits(model, layout)
     logps_N = -functional.cross_entropy(logits_NV.float(), layout.targets, reduction="none")
     logps_CT = logps_N.new_zeros(layout.present.shape)
     logps_C1 = logps_CT.masked_scatter(layout.present, logps_N).sum(1, keepdim=True)
-    # Looking up as embeddings adds gradients in one order; indexing does in any (here and below).
-    logps_BA = functional.embedding(layout.slots, logps_C1).squeeze(-1)
+    # An embedding adds gradients in a fixed order; indexing does not (here and below).
+    logps_BA = functional.embedding(layout.distinct, logps_C1).squeeze(-1)
     return logps_BA.masked_fill(~layout.mask, 0)
 
 
@@ -162,30 +145,30 @@ def visible(segments_SL: Tensor) -> Tensor:
     Padding attends to itself, since a token must attend to something, and nothing to padding.
     """
     length = segments_SL.shape[1]
-    places_L = torch.arange(length, device=segments_SL.device)
-    asking, asked = segments_SL[:, :, None], segments_SL[:, None, :]
-    related = (asked == PROMPT) | (asked == asking) & (asked != PADDING)
-    earlier_LL = places_L <= places_L[:, None]
-    itself_LL = places_L == places_L[:, None]
-    return (related & earlier_LL | itself_LL)[:, None]
+    indices_L = torch.arange(length, device=segments_SL.device)
+    query_SL1, key_S1L = segments_SL[:, :, None], segments_SL[:, None, :]
+    related_SLL = (key_S1L == PROMPT) | (key_S1L == query_SL1) & (key_S1L != PADDING)
+    earlier_LL = indices_L <= indices_L[:, None]
+    itself_LL = indices_L == indices_L[:, None]
+    return (related_SLL & earlier_LL | itself_LL)[:, None]
 
 
-def takes_branches(config: Any, longest: int) -> bool:
-    """Tell whether a model's attention takes shared prompts.
+def takes_branches(config: Any, max_length: int) -> bool:
+    """Return whether a model's attention takes shared prompts.
 
-    It does in known families of decoders without a sliding window, or with one that no prompt with
-    its answer outgrows.
+    It does in known families of decoders without a sliding window, or with one that covers every
+    prompt with its answer.
 
     Args:
         config: The model's configuration.
-        longest: Most tokens of a prompt with one answer.
+        max_length: Maximum tokens of a prompt with one answer.
     """
     window = getattr(config, "sliding_window", None)
-    plain = config.model_type in FAMILIES and config._attn_implementation in ("sdpa", "eager")
-    return plain and (window is None or window >= longest)
+    is_plain = config.model_type in FAMILIES and config._attn_implementation in ("sdpa", "eager")
+    return is_plain and (window is None or window >= max_length)
 
 
-def _logits(model: PreTrainedModel | PeftModel, layout: Layout) -> Tensor:
+def _compute_logits(model: PreTrainedModel | PeftModel, layout: Layout) -> Tensor:
     """Return the logits that predict each answer token, shape (N, V)."""
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     inputs: dict[str, Any] = {
@@ -194,29 +177,21 @@ def _logits(model: PreTrainedModel | PeftModel, layout: Layout) -> Tensor:
         "use_cache": False,
     }
     if len(layout.present) > len(layout.tokens):  # several answers in a sequence
-        inputs["attention_mask"] = _as_attended(layout.segments, base)
+        inputs["attention_mask"] = _build_attention_mask(layout.segments, base)
     else:
         inputs["attention_mask"] = (layout.segments != PADDING).long()
     if base.config.model_type not in FAMILIES:  # its head may do more than multiply
-        return functional.embedding(layout.places, base(**inputs).logits.flatten(0, 1))
+        return functional.embedding(layout.predictors, base(**inputs).logits.flatten(0, 1))
     states_SLD = base.get_decoder()(**inputs).last_hidden_state
-    states_ND = functional.embedding(layout.places, states_SLD.flatten(0, 1))
+    states_ND = functional.embedding(layout.predictors, states_SLD.flatten(0, 1))
     logits_NV: Tensor = base.get_output_embeddings()(states_ND)
     return logits_NV
 
 
-def _as_attended(segments_SL: Tensor, base: Any) -> Tensor:
-    """Return `visible` as the model's attention wants it: truth values, or what is added."""
+def _build_attention_mask(segments_SL: Tensor, base: Any) -> Tensor:
+    """Return `visible` as the model's attention takes it: booleans, or a bias."""
     visible_S1LL = visible(segments_SL)
     if base.config._attn_implementation == "sdpa":
         return visible_S1LL
-    added = torch.zeros(visible_S1LL.shape, dtype=base.dtype, device=segments_SL.device)
-    return added.masked_fill(~visible_S1LL, torch.finfo(base.dtype).min)
-
-
-def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
-    return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows])
-
-
-def _present(rows: Sequence[Sequence[int]], length: int) -> Tensor:
-    return torch.tensor([[place < len(row) for place in range(length)] for row in rows])
+    bias_S1LL = torch.zeros(visible_S1LL.shape, dtype=base.dtype, device=segments_SL.device)
+    return bias_S1LL.masked_fill(~visible_S1LL, torch.finfo(base.dtype).min)

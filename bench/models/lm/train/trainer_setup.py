@@ -1,0 +1,259 @@
+"""What the trainers of language models share: arguments, isolation, the log of optimizer steps.
+
+All of them are transformers' Trainer. An optimizer step covers one batch of the config, however
+many micro-batches it is split into, and its loss is normalized over the whole batch. Everything
+random comes from the seed. The caller's random states are restored, and so are the attributes that
+a trainer sets on the model, since one model serves every stage of a process.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from bench.errors import BenchError, unknown
+from bench.models.lm.threads import compute_threads
+from bench.plan.language_stages import TrainingConfig
+
+DECIMALS = 6
+AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
+
+_FIELDS = [field.name for field in fields(TrainingArguments)]
+# transformers renamed it within its fifth version; TRL switches it on under the old name.
+_CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in _FIELDS
+)
+TUNABLE = frozenset(
+    {
+        "optim", "optim_args", "optim_target_modules", "lr_scheduler_type", "lr_scheduler_kwargs",
+        "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+        _CHECKPOINTING, f"{_CHECKPOINTING}_kwargs", "torch_compile", "torch_compile_backend",
+        "torch_compile_mode", "torch_empty_cache_steps", "full_determinism", "tf32",
+    }
+)  # fmt: skip
+"""Fields of TrainingArguments that a config's `trainer` may set. The others are the benchmark's, or
+have no effect here."""
+
+
+def num_steps(config: TrainingConfig, num_samples: int) -> int:
+    """Return the number of optimizer steps over all epochs."""
+    return config.num_train_epochs * math.ceil(num_samples / config.batch_size)
+
+
+def micro_batch_size(config: TrainingConfig, divisor: int) -> int:
+    """Return the samples per micro-batch: a divisor of the batch size, so that steps stay the same.
+
+    Example:
+        >>> config = TrainingConfig(num_train_epochs=1, learning_rate=1e-4, batch_size=16)
+        >>> [micro_batch_size(config, divisor) for divisor in (1, 2, 16, 32)]
+        [16, 8, 1, 1]
+    """
+    largest = math.ceil(config.batch_size / divisor)
+    return next(size for size in range(largest, 0, -1) if config.batch_size % size == 0)
+
+
+def training_arguments(
+    config: TrainingConfig, *, num_samples: int, divisor: int, folder: str
+) -> dict[str, Any]:
+    """Return the keyword arguments of TrainingArguments, or of a class derived from it.
+
+    Args:
+        config: How to train.
+        num_samples: Size of the training data, at least 1.
+        divisor: Number of micro-batches a batch is split into to save memory.
+        folder: Output folder, where nothing is written.
+
+    Raises:
+        BenchError: `config.trainer` has a field that does not exist or cannot be set.
+    """
+    for name in config.trainer:
+        if name not in _FIELDS:
+            raise unknown("field of TrainingArguments", name, _FIELDS)
+        if name not in TUNABLE:
+            raise BenchError(
+                f"The field {name} of TrainingArguments is set by the benchmark.",
+                f"Leave it out of `trainer`, which may hold: {', '.join(sorted(TUNABLE))}.",
+            )
+    size = micro_batch_size(config, divisor)
+    return {
+        "output_dir": folder,
+        "num_train_epochs": config.num_train_epochs,
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": config.batch_size // size,
+        "optim": "adamw_torch_fused",
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": min(config.warmup_steps, num_steps(config, num_samples) // 10),
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        # The filter would replace a loss that is not finite by the mean of earlier ones.
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "report_to": os.environ.get("BENCH_REPORT_TO", "none").split(","),  # live curves
+        "disable_tqdm": True,
+        _CHECKPOINTING: False,
+        # Weights are loaded in the dtype of the model's card; autocast would change it again.
+        "bf16": False,
+        "fp16": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "average_tokens_across_devices": False,
+        "remove_unused_columns": False,
+        **config.trainer,
+    }
+
+
+class StepLog(TrainerCallback):
+    """Collects what is logged at each optimizer step, and stops a training that diverged.
+
+    Attributes:
+        steps: One mapping per step: "loss", "learning_rate", "grad_norm".
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Record one step; the summary at the end has no loss and is skipped.
+
+        Raises:
+            BenchError: The loss or the gradient is not finite.
+        """
+        if logs is None or "loss" not in logs:
+            return
+        for name, what in (("loss", "loss"), ("grad_norm", "gradient's norm")):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise BenchError(
+                    f"In step {state.global_step} the {what} is {logs[name]}.",
+                    "Lower the learning rate.",
+                )
+        self.steps.append({name: float(value) for name, value in logs.items()})
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss of each step, rounded."""
+        return [round(step["loss"], DECIMALS) for step in self.steps]
+
+
+def run_trainer(
+    make_trainer: Callable[..., AnyTrainer],
+    model: Any,
+    samples: Any,
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]],
+    config: TrainingConfig,
+    *,
+    divisor: int,
+    make_arguments: Callable[..., TrainingArguments] = TrainingArguments,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> tuple[AnyTrainer, StepLog]:
+    """Train a model in place and leave it in evaluation mode, without gradients.
+
+    Args:
+        make_trainer: A subclass of Trainer, or a partial of one.
+        model: Weights with `requires_grad` are trained.
+        samples: Training data, at least one sample.
+        collate: Turns the samples of a micro-batch into tensors.
+        config: How to train.
+        divisor: Number of micro-batches a batch is split into to save memory.
+        make_arguments: TrainingArguments, or what a subclass of Trainer wants instead.
+        callbacks: Further callbacks.
+
+    Raises:
+        BenchError: `config.trainer` cannot be used, or the loss or the gradient is not finite.
+    """
+    log = StepLog()
+    threads = config.model.threads
+    with isolated(config.seed, threads), unpatched(model), TemporaryDirectory() as folder:
+        settings = training_arguments(
+            config, num_samples=len(samples), divisor=divisor, folder=folder
+        )
+        trainer = make_trainer(
+            model=model,
+            args=use_one_device(make_arguments(**settings)),
+            train_dataset=samples,
+            data_collator=collate,
+            callbacks=[log, *callbacks],
+        )
+        trainer.remove_callback(PrinterCallback)
+        try:
+            trainer.train()
+        finally:
+            model.zero_grad(set_to_none=True)
+            model.eval()
+    return trainer, log
+
+
+def use_one_device(arguments: TrainingArguments) -> TrainingArguments:
+    """Restrict a trainer to one device: several visible GPUs would multiply the batch."""
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+@contextmanager
+def isolated(seed: int, threads: int) -> Iterator[None]:
+    """Within the block, seed Python, NumPy and torch and compute with a number of threads.
+
+    Args:
+        seed: Below 2**32.
+        threads: CPU threads, at least 1.
+
+    Raises:
+        BenchError: `threads` is below 1.
+    """
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with compute_threads(threads), torch.random.fork_rng(devices=devices):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+@contextmanager
+def unpatched(model: Any) -> Iterator[None]:
+    """Restore the attributes of a model after the block; weights and adapters are not touched.
+
+    Trainers replace `forward`, switch the cache off, and write the tokenizer's special tokens into
+    the configuration.
+
+    Args:
+        model: A transformers model, or one that peft wrapped.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    objects = [model, inner, inner.config]
+    if getattr(inner, "generation_config", None) is not None:
+        objects.append(inner.generation_config)
+    saved = [dict(vars(instance)) for instance in objects]
+    training = model.training
+    try:
+        yield
+    finally:
+        for instance, attributes in zip(objects, saved, strict=True):
+            vars(instance).clear()
+            vars(instance).update(attributes)
+        model.train(training)
