@@ -22,7 +22,6 @@ from bench.errors import BenchError
 from bench.plan.board_selection import (
     BoardSelection,
     plan_boards,
-    plan_boards_leniently,
     select_boards,
 )
 from bench.plan.trials import Board
@@ -45,7 +44,7 @@ def run(tmp_path: Path) -> SimpleNamespace:
     """The smoke board: Random and Popularity done, SASRec not; one seed of Random failed."""
     selection = select_boards(RunRequest(board="smoke"))
     record_boards(selection, tmp_path)
-    ((board, cells),) = plan_boards_leniently(selection)
+    ((board, cells),) = plan_boards(selection, lenient=True)
     lines = {"Random": Line("Random", 0.1), "Popularity": Line("Popularity", 0.6)}
     for line, trial in cells:
         if line.name in lines:
@@ -153,7 +152,7 @@ def gone(selection: BoardSelection) -> BoardSelection:
 
 
 def test_a_method_that_is_gone_costs_its_row_only(run):
-    ((board, cells),) = plan_boards_leniently(gone(run.selection))
+    ((board, cells),) = plan_boards(gone(run.selection), lenient=True)
     table = assemble_from(board, cells, run.folder)
     cell = row(table, "SASRec").cell("HR@5")
     assert (cell.status, cell.mean) == ("failed", None)
@@ -168,7 +167,7 @@ def test_settings_for_other_methods_do_not_cost_a_row(run):
     chosen = dataclasses.replace(gone(run.selection), settings=("popularity.nothing=1",))
     with pytest.raises(BenchError):
         plan_boards(chosen)
-    ((_, planned),) = plan_boards_leniently(chosen)
+    ((_, planned),) = plan_boards(chosen, lenient=True)
     problems = {line.name: trial.problem for line, trial in planned}
     assert not problems["Random"]
     assert "nothing" in problems["Popularity"]
@@ -179,7 +178,7 @@ def test_a_mistake_in_the_selection_itself_is_raised(run):
     card = board.card.model_copy(update={"budget": "nanno"})
     chosen = dataclasses.replace(run.selection, boards=(Board(name=board.name, card=card),))
     with pytest.raises(BenchError, match="nanno"):
-        plan_boards_leniently(chosen)
+        plan_boards(chosen, lenient=True)
 
 
 def test_a_result_in_the_wrong_place_is_refused(tmp_path):

@@ -504,6 +504,6 @@ def test_the_command_judges_boards_that_were_run(
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "path"))
     made = make(tmp_path, [Line("Good", skill=0.9), Line("Bad", skill=0.1)])
     record_boards(BoardSelection(boards=(made[0],)), tmp_path)
-    monkeypatch.setattr(run_records, "plan_boards_leniently", lambda selection: [made])
+    monkeypatch.setattr(run_records, "plan_boards", lambda selection, lenient: [made])
     shown = command(capsys, "--paper", "mine", "--results", str(tmp_path))
     assert "published: run; reproduced: holds (1 holds)" in shown

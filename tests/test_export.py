@@ -277,7 +277,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_records_of_a_board(results: Path, tmp_path: Path, monkeypatch: Any) -> None:
     board, cells = make(results, [Line("Base", 0.5, reasons={1: "lost"})], seeds=2, budget="nano")
-    monkeypatch.setattr(exports, "plan_boards_leniently", lambda selection: [(board, cells)])
+    monkeypatch.setattr(exports, "plan_boards", lambda selection, lenient: [(board, cells)])
     who = ("--by", "Some Lab", "--relationship", "third_party")
     code, said = run("every-eval-ever", "demo", "--into", tmp_path, "--results", results, *who)
     assert code == 0, said
@@ -320,7 +320,7 @@ def test_what_does_not_go_together_is_refused(
 @pytest.mark.slow
 def test_results_to_tensorboard(results: Path, tmp_path: Path, monkeypatch: Any) -> None:
     board, cells = make(results, [Line("Base", 0.5, reasons={1: "lost"})], seeds=2, budget="nano")
-    monkeypatch.setattr(exports, "plan_boards_leniently", lambda selection: [(board, cells)])
+    monkeypatch.setattr(exports, "plan_boards", lambda selection, lenient: [(board, cells)])
     code, said = run("tensorboard", "--into", tmp_path / "runs", "--results", results)
     assert (code, said) == (0, "2 trials are in tensorboard.\n")
     for _, trial in cells:

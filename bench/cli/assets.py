@@ -80,7 +80,7 @@ def list_assets(
 @o.expand_groups
 def pack(
     request: o.RunRequest,
-    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="New folder for the bundle.")],
+    into: Annotated[Path, o.option("--into", "DIR", "New folder for the bundle.")],
     wheels: Annotated[
         bool,
         typer.Option(
@@ -89,9 +89,7 @@ def pack(
     ] = False,
     constraints: Annotated[
         Path | None,
-        typer.Option(
-            "--constraints", metavar="FILE", help="Versions of the wheels, a pip constraints file."
-        ),
+        o.option("--constraints", "FILE", "Versions of the wheels, a pip constraints file."),
     ] = None,
     prepared: Annotated[
         bool, typer.Option("--prepared", help="Include the prepared data from the store.")
@@ -133,7 +131,7 @@ def unpack(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle.")],
     into: Annotated[
         Path | None,
-        typer.Option("--into", metavar="DIR", help="Folder for the files (default: your cache)."),
+        o.option("--into", "DIR", "Folder for the files (default: your cache)."),
     ] = None,
     store: o.StoreFolder = o.STORE,
 ) -> None:

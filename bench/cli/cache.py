@@ -74,7 +74,7 @@ def remove(
 def collect_garbage(
     keep_days: Annotated[
         float,
-        typer.Option("--keep-days", min=0, metavar="N", help="Keep what was used within N days."),
+        o.option("--keep-days", "N", "Keep what was used within N days.", min=0),
     ] = 30,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only report.")] = False,
     with_assets: Annotated[
@@ -83,10 +83,8 @@ def collect_garbage(
     store: o.StoreFolder = o.STORE,
     results: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--results",
-            metavar="DIR",
-            help="Folder of results that use this store; name every one. Repeatable.",
+        o.option(
+            "--results", "DIR", "Folder of results that use this store; name every one. Repeatable."
         ),
     ] = None,
     searches: SearchesFolder = SEARCHES,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 import bench
 from bench.cli import options as o
 
@@ -20,7 +18,7 @@ MAX_REASONS = 2
 def claims(
     paper: Annotated[
         str | None,
-        typer.Option("--paper", metavar="NAME", help="Only claims of this paper, e.g. sprec."),
+        o.option("--paper", "NAME", "Only claims of this paper, e.g. sprec."),
     ] = None,
     board: o.BoardName = None,
     results: o.ResultsFolder = o.RESULTS,

@@ -21,9 +21,7 @@ def explain(
             metavar="[TRIAL]", help="Id, as in bench plan --json and bench status --json."
         ),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, metavar="N", help="The trial with this seed.")
-    ] = None,
+    seed: Annotated[int | None, o.option("--seed", "N", "The trial with this seed.", min=0)] = None,
     store: o.StoreFolder = o.STORE,
     results: o.ResultsFolder = o.RESULTS,
     data_dir: o.DataDir = None,

@@ -54,15 +54,15 @@ def export(
     ] = None,
     into: Annotated[
         str | None,
-        typer.Option(
+        o.option(
             "--into",
-            metavar="TARGET",
-            help="Folder; mlflow: tracking URI; wandb: project. Required except for trackers.",
+            "TARGET",
+            "Folder; mlflow: tracking URI; wandb: project. Required except for trackers.",
         ),
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option("--by", metavar="NAME", help="every-eval-ever: name of the evaluator."),
+        o.option("--by", "NAME", "every-eval-ever: name of the evaluator."),
     ] = None,
     relationship: Annotated[
         Relationship | None,

@@ -15,7 +15,7 @@ def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of results.")],
     into: Annotated[
         Path,
-        typer.Option("--into", metavar="DIR", help="The merged folder; may already hold results."),
+        o.option("--into", "DIR", "The merged folder; may already hold results."),
     ],
     as_json: o.AsJson = False,
 ) -> None:

@@ -76,62 +76,57 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=2))
 
 
-def folder_option(name: str, help_: str, **more: Any) -> Any:
-    """Return an option whose value is a folder."""
-    return typer.Option(name, metavar="DIR", parser=parse_folder, help=help_, **more)
+def option(flag: str, metavar: str, help_: str, **more: Any) -> Any:
+    """Return an option that takes a value."""
+    return typer.Option(flag, metavar=metavar, help=help_, **more)
 
+
+def folder_option(flag: str, help_: str) -> Any:
+    """Return an option whose value is a folder."""
+    return typer.Option(flag, metavar="DIR", parser=parse_folder, help=help_)
+
+
+def card_option(flag: str, kind: str, help_: str, metavar: str = "NAME") -> Any:
+    """Return an option whose value is the name of a card, which the shell completes."""
+    return option(flag, metavar, help_, autocompletion=complete_cards(kind))
+
+
+Text = str | None
+Texts = list[str] | None
 
 BoardName = Annotated[
-    str | None,
-    typer.Option(
-        "--board",
-        metavar="NAME",
-        help="Board (see bench list boards).",
-        autocompletion=complete_cards("leaderboards"),
-    ),
+    Text, card_option("--board", "leaderboards", "Board (see bench list boards).")
 ]
 Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="CARD",
-        help="Backbone (see bench list models).",
-        autocompletion=complete_cards("models"),
-    ),
+    Text, card_option("--model", "models", "Backbone (see bench list models).", "CARD")
 ]
 ModelPath = Annotated[
     Path | None, folder_option("--model-path", "Folder with the weights of the backbone.")
 ]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="[METHOD.]PATH=VALUE", help="Change a setting. Repeatable."),
-]
+Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
 RowCounts = Annotated[
-    dict,
-    typer.Option(
+    dict,  # type: ignore[type-arg]
+    option(
         "--rows",
-        metavar="train=N,valid=N,test=N",
+        "train=N,valid=N,test=N",
+        "Maximum number of samples per split.",
         parser=parse_rows,
         show_default=False,
-        help="Maximum number of samples per split.",
     ),
 ]
 Budget = Annotated[
-    str | None,
-    typer.Option(
-        "--budget",
-        metavar="NAME",
-        autocompletion=complete_cards("budgets"),
-        help="Budget and its backbone instead of the board's: smoke, nano, …",
+    Text,
+    card_option(
+        "--budget", "budgets", "Budget and its backbone instead of the board's: smoke, nano, …"
     ),
 ]
-FormerScale = Annotated[str | None, typer.Option("--scale", parser=refuse_scale, hidden=True)]
+FormerScale = Annotated[Text, typer.Option("--scale", parser=refuse_scale, hidden=True)]
 Files = Annotated[
-    list[str] | None,
-    typer.Option(
+    Texts,
+    option(
         "--file",
-        metavar="[DATASET:]ROLE=PATH",
-        help="Use your own raw file for this role of a data set. Repeatable.",
+        "[DATASET:]ROLE=PATH",
+        "Use your own raw file for this role of a data set. Repeatable.",
     ),
 ]
 StoreFolder = Annotated[Path, folder_option("--store", "Folder of the artifacts (stage outputs).")]
@@ -146,83 +141,62 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.
 Executor = Annotated[
     ExecutorName, typer.Option("--executor", help="Run on Ray, or in this process (inline).")
 ]
-Address = Annotated[
-    str | None,
-    typer.Option("--address", metavar="HOST:PORT", help="Use a running Ray cluster."),
-]
+Address = Annotated[Text, option("--address", "HOST:PORT", "Use a running Ray cluster.")]
 NumCpus = Annotated[
-    int | None,
-    typer.Option("--cpus", min=1, metavar="N", help="CPUs that Ray may use (default: all)."),
+    int | None, option("--cpus", "N", "CPUs that Ray may use (default: all).", min=1)
 ]
 TimeLimit = Annotated[
-    float | None,
-    typer.Option("--time-limit", min=0.1, metavar="SECONDS", help="Time limit per unit of work."),
+    float | None, option("--time-limit", "SECONDS", "Time limit per unit of work.", min=0.1)
 ]
 LogTo = Annotated[
-    list[str] | None,
-    typer.Option(
+    Texts,
+    option(
         "--log-to",
-        metavar="TRACKER[=TARGET]",
-        help="Report to mlflow[=URI], tensorboard[=DIR] or wandb[=PROJECT]. Repeatable.",
+        "TRACKER[=TARGET]",
+        "Report to mlflow[=URI], tensorboard[=DIR] or wandb[=PROJECT]. Repeatable.",
         autocompletion=complete_trackers,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Metrics = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metric", metavar="NAME", help="Metric, e.g. NDCG@5 (default: the board's). Repeatable."
-    ),
+    Texts, option("--metric", "NAME", "Metric, e.g. NDCG@5 (default: the board's). Repeatable.")
 ]
-OneDataset = Annotated[
-    str | None,
-    typer.Option("--dataset", metavar="NAME", help="Data set, if several were run."),
-]
+OneDataset = Annotated[Text, option("--dataset", "NAME", "Data set, if several were run.")]
 Categories = Annotated[
-    list[str] | None,
-    typer.Option(
+    Texts,
+    option(
         "--category",
-        metavar="NAME",
-        help="Category that fairness metrics track (default: all). Repeatable.",
+        "NAME",
+        "Category that fairness metrics track (default: all). Repeatable.",
     ),
 ]
 
 GROUPS: dict[type, dict[str, Any]] = {
     RunRequest: {
         "suite": Annotated[
-            str | None,
-            typer.Option(
-                "--suite",
-                metavar="NAME",
-                help="All boards of a suite (see bench list suites).",
-                autocompletion=complete_cards("suites"),
-            ),
+            Text, card_option("--suite", "suites", "All boards of a suite (see bench list suites).")
         ],
         "board": BoardName,
         "methods": Annotated[
-            list[str] | None,
-            typer.Option(
+            Texts,
+            option(
                 "--method",
-                metavar="NAME",
-                help="Run only this row or method of the board, or add a method. Repeatable.",
+                "NAME",
+                "Run only this row or method of the board, or add a method. Repeatable.",
                 autocompletion=complete_methods,
             ),
         ],
         "datasets": Annotated[
-            list[str] | None,
-            typer.Option(
+            Texts,
+            card_option(
                 "--dataset",
-                metavar="NAME",
-                help="Use this data set instead of the board's. Repeatable.",
-                autocompletion=complete_cards("datasets"),
+                "datasets",
+                "Use this data set instead of the board's. Repeatable.",
             ),
         ],
         "model": Model,
         "model_path": ModelPath,
-        "seeds": Annotated[
-            int | None,
-            typer.Option("--seeds", min=1, metavar="N", help="Number of seeds, 0 to N-1."),
-        ],
+        "seeds": Annotated[int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1)],
         "settings": Settings,
         "rows": RowCounts,
         "budget": Budget,

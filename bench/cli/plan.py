@@ -25,15 +25,15 @@ def plan(
     request: o.RunRequest,
     gpus: Annotated[
         int | None,
-        typer.Option("--gpus", min=0, metavar="N", help="GPUs of the machine to estimate for."),
+        o.option("--gpus", "N", "GPUs of the machine to estimate for.", min=0),
     ] = None,
     cpus: Annotated[
         int | None,
-        typer.Option("--cpus", min=1, metavar="N", help="CPUs of the machine to estimate for."),
+        o.option("--cpus", "N", "CPUs of the machine to estimate for.", min=1),
     ] = None,
     timings: Annotated[
         list[Path] | None,
-        typer.Option("--timings", metavar="DIR", help="Use timings of this store. Repeatable."),
+        o.option("--timings", "DIR", "Use timings of this store. Repeatable."),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Estimate as if nothing were stored.")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 import bench
 from bench.cli import options as o
 
@@ -19,17 +17,15 @@ def power(
     dataset: o.OneDataset = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(
-            "--method", metavar="NAME", help="Only this row or method (default: all). Repeatable."
-        ),
+        o.option("--method", "NAME", "Only this row or method (default: all). Repeatable."),
     ] = None,
     metric: o.Metrics = None,
     cases: Annotated[
         int | None,
-        typer.Option("--cases", min=2, metavar="N", help="Assume this number of test cases."),
+        o.option("--cases", "N", "Assume this number of test cases.", min=2),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, metavar="N", help="Assume this number of seeds.")
+        int | None, o.option("--seeds", "N", "Assume this number of seeds.", min=1)
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:

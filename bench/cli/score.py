@@ -44,17 +44,13 @@ def score(
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(
-            "--encoder",
-            metavar="CARD",
-            help="sprec: sentence encoder; the papers use paraphrase-minilm-l3-v2.",
+        o.option(
+            "--encoder", "CARD", "sprec: sentence encoder; the papers use paraphrase-minilm-l3-v2."
         ),
     ] = None,
     k: Annotated[
         list[int] | None,
-        typer.Option(
-            "--k", min=1, metavar="N", help="Length of lists (default: 1 and 5). Repeatable."
-        ),
+        o.option("--k", "N", "Length of lists (default: 1 and 5). Repeatable.", min=1),
     ] = None,
     category: o.Categories = None,
     data_dir: o.DataDir = None,

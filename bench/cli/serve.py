@@ -6,8 +6,6 @@ import threading
 import time
 from typing import Annotated
 
-import typer
-
 from bench.cli import options as o
 
 PORT = 8765
@@ -19,13 +17,11 @@ def serve(
     results: o.ResultsFolder = o.RESULTS,
     port: Annotated[
         int,
-        typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0 for any free one."),
+        o.option("--port", "N", "Port; 0 for any free one.", min=0, max=65535),
     ] = PORT,
     every: Annotated[
         float,
-        typer.Option(
-            "--every", min=0.2, metavar="SECONDS", help="Interval between checks for new results."
-        ),
+        o.option("--every", "SECONDS", "Interval between checks for new results.", min=0.2),
     ] = 2.0,
     store: o.StoreFolder = o.STORE,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,12 +137,16 @@ def _find_rows(card: BoardCard, name: str) -> list[BoardRow]:
     return rows or [BoardRow(method=name)]
 
 
-def plan_boards(selection: BoardSelection, *, data_dir: Path | None = None) -> PlannedBoards:
+def plan_boards(
+    selection: BoardSelection, *, data_dir: Path | None = None, lenient: bool = False
+) -> PlannedBoards:
     """Plan every trial of a selection.
 
     Args:
         selection: The boards.
         data_dir: Folder of raw files, searched first.
+        lenient: Whether a row that can no longer be planned has trials with the reason as their
+            problem: a method of an earlier run may be gone, or have lost a setting.
 
     Raises:
         BenchError: If a setting does not exist or is not valid.
@@ -163,6 +166,7 @@ def plan_boards(selection: BoardSelection, *, data_dir: Path | None = None) -> P
                 model_path=selection.model_path,
                 files=selection.files,
                 methods_in_run=methods,
+                lenient=lenient,
             ),
         )
         for board in selection.boards
@@ -192,79 +196,3 @@ def find_trial(trials: Sequence[Trial], name: str | None, seed: int | None) -> T
         more = ", …" if len(matches) > MAX_EXAMPLES else ""
         raise BenchError(f"{len(matches)} trials match.", f"Name one of them: {examples}{more}")
     return matches[0]
-
-
-def plan_boards_leniently(
-    selection: BoardSelection, *, data_dir: Path | None = None
-) -> PlannedBoards:
-    """Plan a selection; a row that can no longer be planned has the reason as its problem.
-
-    A method of an earlier run may be gone, or have lost a setting; the other rows remain.
-
-    Raises:
-        BenchError: If the mistake does not concern a single row, such as an unknown budget.
-    """
-    try:
-        return plan_boards(selection, data_dir=data_dir)
-    except BenchError:
-        rows = {
-            (board.name, row.name): _plan_row(selection, board, row, data_dir)
-            for board in selection.boards
-            for row in board.card.rows
-        }
-        if all(isinstance(trials, BenchError) for trials in rows.values()):
-            raise
-    planned: PlannedBoards = []
-    for board in selection.boards:
-        board_rows: RowTrials = []
-        for row in board.card.rows:
-            trials = rows[board.name, row.name]
-            if isinstance(trials, BenchError):
-                trials = _problem_trials(selection, board, row, trials)
-            board_rows += trials
-        planned.append((board, board_rows))
-    return planned
-
-
-def _plan_row(
-    selection: BoardSelection, board: Board, row: BoardRow, data_dir: Path | None
-) -> RowTrials | BenchError:
-    """Plan one row of a board as if it were the only one."""
-    card = board.card.model_copy(update={"rows": (row,), "reference": ""})
-    others = {other.method for other in board.card.rows} - {row.method}
-    settings = tuple(
-        text
-        for text in selection.settings
-        if text.partition("=")[0].partition(".")[0] not in others
-    )
-    single = dataclasses.replace(
-        selection, boards=(dataclasses.replace(board, card=card),), settings=settings
-    )
-    try:
-        return plan_boards(single, data_dir=data_dir)[0][1]
-    except BenchError as error:
-        return error
-
-
-def _problem_trials(
-    selection: BoardSelection, board: Board, row: BoardRow, error: BenchError
-) -> RowTrials:
-    limits = selection.rows.model_dump(exclude_none=True)
-    rows = plugins.budget_card(board.card.budget).rows.model_copy(update=limits)
-    return [
-        (
-            row,
-            Trial(
-                method=row.method,
-                dataset=dataset,
-                seed=seed,
-                model=board.card.model,
-                rows=rows,
-                data_seed=board.card.data_seed,
-                settings=row.settings,
-                problem=f"{error.message} {error.hint}".strip(),
-            ),
-        )
-        for dataset in board.card.datasets
-        for seed in range(board.card.seeds)
-    ]

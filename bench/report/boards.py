@@ -5,18 +5,54 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from bench.config.request import RESULTS, STORE, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import PlannedBoards
 from bench.report.assemble import assemble
 from bench.report.claims.section import boards_needed, claim_lines
 from bench.report.examples import board_examples
-from bench.report.render import pages
+from bench.report.render import pages as page_files
 from bench.report.significance import StatisticsCache
 from bench.report.stats_cache import StoredStatistics
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet, load_results
-from bench.results.run_records import plan_recorded
+from bench.results.run_records import plan_recorded, plan_requested
 from bench.runner.store import Store
+
+
+def report_boards(
+    request: RunRequest | None = None,
+    *,
+    results: Path | str = RESULTS,
+    store: Path | str = STORE,
+    pages: Path | str | None = None,
+    examples: bool = False,
+    with_statistics: bool = True,
+) -> list[BoardTable]:
+    """Assemble boards from stored results, and render their pages.
+
+    Args:
+        request: The boards; None for all that were run into `results`.
+        results: Folder of the results.
+        store: Folder of the artifacts, where statistics are cached.
+        pages: Folder to write Markdown, HTML, LaTeX and CSV to; None writes nothing.
+        examples: Whether pages show a few test cases with titles; not to be published.
+        with_statistics: Whether to compute tests and claims; False gives values only.
+
+    Raises:
+        BenchError: If nothing was run, or pages with titles would be written into a git repository.
+    """
+    if examples and pages is not None:
+        _refuse_repository(Path(pages))
+    planned = plan_requested(request or RunRequest(), Path(results))
+    if pages is not None:
+        return render_boards(
+            planned, Path(results), Path(pages), store=Path(store), examples=examples
+        )[0]
+    stored = load_results(results)
+    if with_statistics:
+        return assemble_boards(planned, stored, StoredStatistics(Path(store)))
+    return [assemble(board, row_trials, stored, tested=False) for board, row_trials in planned]
 
 
 def render_boards(
@@ -39,8 +75,8 @@ def render_boards(
     written = []
     for table in tables:
         cases = board_examples(table, stored, Store(store)) if examples else {}
-        written += pages.render(table, out, stored, cases)
-    pages.render_index(tables, out)
+        written += page_files.render(table, out, stored, cases)
+    page_files.render_index(tables, out)
     return tables, written
 
 
@@ -65,7 +101,7 @@ def assemble_boards(
     return tables
 
 
-def refuse_repository(folder: Path) -> None:
+def _refuse_repository(folder: Path) -> None:
     """Refuse to write titles to where they would be committed with the pages.
 
     Raises:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.config import plugins
-from bench.config.request import DataOptions
+from bench.config.request import RESULTS, DataOptions
 from bench.errors import BenchError, unknown
 from bench.files import write_whole
-from bench.plan.board_selection import PlannedBoards, plan_boards_leniently
+from bench.plan.board_selection import PlannedBoards, plan_boards
 from bench.results.formats import every_eval_ever, prepared_data, trec
 from bench.results.run_records import read_boards
 from bench.results.schema import Result, find_result, read_cases
@@ -26,29 +26,50 @@ RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 RANKING_ENDINGS = (".jsonl", ".gz", ".parquet")
 
 
-def export_files(
+def export(
     format_: str,
-    names: Sequence[str],
-    target: str | None,
+    names: Sequence[str] = (),
     *,
-    results: Path,
-    data: DataOptions,
-    evaluator: str | None,
-    relationship: str | None,
+    into: str | None = None,
+    results: Path | str = RESULTS,
+    data: DataOptions | None = None,
+    evaluator: str | None = None,
+    relationship: str | None = None,
 ) -> list[str]:
-    """Export; see `bench.export` for the arguments."""
-    _check(format_, target, evaluator, relationship, data)
+    """Write data sets, rankings or results in the format of another project.
+
+    Args:
+        format_: For data sets: recbole, d3, sprec. For results: trec, every-eval-ever, mlflow,
+            tensorboard, wandb.
+        names: Data sets, or boards that were run (all by default); for trec also ranking files.
+        into: Folder; for mlflow the tracking URI, for wandb the project. Required except for
+            trackers.
+        results: Folder of the results.
+        data: Where prepared data and their raw files are.
+        evaluator: For every-eval-ever: who evaluated.
+        relationship: For every-eval-ever: of the evaluator to the methods; first_party,
+            third_party, collaborative or other.
+
+    Returns:
+        Paths of the files written; for trackers, ids of the trials reported.
+
+    Raises:
+        BenchError: If an option is missing or would have no effect, or a name does not exist.
+    """
+    data = data or DataOptions()
+    source = Path(results)
+    _check(format_, into, evaluator, relationship, data)
     if format_ in TRACKERS:
-        planned = _plan_named(names, results)
-        return _send_to_tracker(format_, planned, target, results, data.offline)
-    folder = Path(target or "")
+        planned = _plan_named(names, source)
+        return _send_to_tracker(format_, planned, into, source, data.offline)
+    folder = Path(into or "")
     if format_ in DATA_FORMATS:
         written = _export_data(format_, names, folder, data)
     elif format_ == TREC:
-        written = _export_trec(names, folder, results, data)
+        written = _export_trec(names, folder, source, data)
     else:
         written = _export_every_eval_ever(
-            _plan_named(names, results), folder, results, str(evaluator), str(relationship)
+            _plan_named(names, source), folder, source, str(evaluator), str(relationship)
         )
     return [str(path) for path in written]
 
@@ -88,7 +109,9 @@ def _plan_named(names: Sequence[str], results: Path) -> PlannedBoards:
         if name not in selections:
             raise unknown(f"board in {results}", name, selections)
     return [
-        board for name in names or selections for board in plan_boards_leniently(selections[name])
+        board
+        for name in names or selections
+        for board in plan_boards(selections[name], lenient=True)
     ]
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config.request import ExecutionOptions, RunRequest
+from bench.config.request import RESULTS, ExecutionOptions, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
 from bench.report.boards import render_boards
 from bench.report.table import BoardTable
-from bench.results.run_records import record_boards, record_run
+from bench.results.run_records import read_last_run, record_boards, record_run
 from bench.results.trackers.hook import Trackers, collect_tags, parse_targets
 from bench.runner.executors import Executor, InlineExecutor, set_thread_environment
 from bench.runner.loop import RunOptions, RunSummary
@@ -41,19 +41,34 @@ class RunReport:
     lost: tuple[dict[str, str], ...]
 
 
-def run_boards(
+def run(
     request: RunRequest,
-    options: ExecutionOptions,
+    options: ExecutionOptions | None = None,
     *,
     trackers: Sequence[str] = (),
     only_failed: bool = False,
     quiet: bool = False,
 ) -> RunReport:
-    """Run boards; see `bench.run` for the arguments.
+    """Run what is missing of every method × data set × seed, then test and render the boards.
 
-    Standard output is redirected to standard error meanwhile: Ray's daemons report lost workers on
-    standard output, which belongs to the answer.
+    Re-running recomputes nothing: finished stages are read from the store. Standard output is
+    redirected to standard error meanwhile, because Ray's daemons report lost workers there.
+
+    Args:
+        request: What to run.
+        options: Where to compute, read and write.
+        trackers: `TRACKER[=TARGET]`, where the tracker is mlflow, tensorboard or wandb.
+        only_failed: Whether to run only trials recorded as failed or skipped; the boards are
+            rendered completely.
+        quiet: Whether to print no progress.
+
+    Returns:
+        Which trials succeeded, the boards' tables and the paths of their pages.
+
+    Raises:
+        BenchError: If the request or the options are not valid. A trial that fails raises nothing.
     """
+    options = options or ExecutionOptions()
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
     selection = select_boards(request)
@@ -92,6 +107,24 @@ def _list_lost(summary: RunSummary, results: Path) -> Iterator[dict[str, str]]:
             log = get_log_path(results, trial)
             text = str(log) if log.is_file() else ""
             yield {"status": status, "trial": trial, "why": why, "log": text}
+
+
+def retry(
+    results: Path | str = RESULTS, *, only_failed: bool = False, quiet: bool = False
+) -> RunReport:
+    """Repeat the last run into a results folder, with its request, options and working directory.
+
+    Args:
+        results: Folder of the results.
+        only_failed: Whether to run only trials recorded as failed or skipped.
+        quiet: Whether to print no progress.
+
+    Raises:
+        BenchError: If there was no run, or its record or working directory is gone.
+    """
+    last = read_last_run(Path(results))
+    with contextlib.chdir(last.folder):
+        return run(last.request, last.execution, only_failed=only_failed, quiet=quiet)
 
 
 def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:

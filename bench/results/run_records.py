@@ -17,7 +17,7 @@ from bench.files import write_whole
 from bench.plan.board_selection import (
     BoardSelection,
     PlannedBoards,
-    plan_boards_leniently,
+    plan_boards,
     select_boards,
 )
 from bench.plan.trials import Board
@@ -80,7 +80,10 @@ def read_boards(results: Path) -> list[BoardSelection]:
     """
     paths = list_recorded(results)
     if not paths:
-        raise BenchError(f"There are no results in {results}.", "First: bench run --suite quick")
+        raise BenchError(
+            f"There are no results in {results}.",
+            "Run a board first (bench run --suite quick), or name one with --board B.",
+        )
     selections = []
     for path in paths.values():
         try:
@@ -159,7 +162,7 @@ def plan_requested(
     return [
         board
         for selection in selections
-        for board in plan_boards_leniently(selection, data_dir=data_dir)
+        for board in plan_boards(selection, data_dir=data_dir, lenient=True)
     ]
 
 
@@ -169,7 +172,7 @@ def plan_recorded(names: Collection[str], results: Path) -> PlannedBoards:
     for name, path in list_recorded(results).items():
         if name in names:
             try:
-                planned += plan_boards_leniently(read_board(path))
+                planned += plan_boards(read_board(path), lenient=True)
             except BenchError as error:  # a method or data set may no longer exist
                 print(f"Left out: {error.message}", file=sys.stderr)
     return planned

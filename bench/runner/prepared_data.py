@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.config import plugins
 from bench.config.file_card import RawFile
 from bench.config.request import DataOptions
+from bench.data import verification
 from bench.data.assets import local_file
 from bench.data.prepared import Prepared, read
 from bench.data.user_files import link_files, parse_files
@@ -20,13 +21,12 @@ from bench.runner.store import Store
 from bench.runner.worker import materialize_stage
 
 if TYPE_CHECKING:
+    from bench.data.verification import Finding
     from bench.models.lm.tokenization import Tokenizer
 
 
-def prepare_datasets(
-    names: Sequence[str], options: DataOptions
-) -> dict[str, tuple[Stage, Prepared]]:
-    """Return data sets with the stages that prepare them, computed where they are not stored.
+def prepare(names: Sequence[str], options: DataOptions | None = None) -> dict[str, Prepared]:
+    """Read, filter and split data sets; what is stored is not computed again.
 
     Args:
         names: Names of data sets.
@@ -35,6 +35,30 @@ def prepare_datasets(
     Raises:
         BenchError: If raw files are missing or do not contain such data.
     """
+    prepared = prepare_datasets(names, options or DataOptions())
+    return {name: data for name, (_, data) in prepared.items()}
+
+
+def verify(names: Sequence[str], options: DataOptions | None = None) -> dict[str, list[Finding]]:
+    """Check prepared data sets against their expected counts and for leaks.
+
+    Args:
+        names: Names of data sets.
+        options: Store and raw files.
+
+    Raises:
+        BenchError: If raw files are missing or do not contain such data.
+    """
+    return {
+        name: verification.verify(data, plugins.dataset_card(name))
+        for name, data in prepare(names, options).items()
+    }
+
+
+def prepare_datasets(
+    names: Sequence[str], options: DataOptions
+) -> dict[str, tuple[Stage, Prepared]]:
+    """Return data sets with the stages that prepare them; see `prepare`."""
     paths = parse_files(options.files, list(dict.fromkeys(names)))
     return {name: _prepare(name, options, files) for name, files in paths.items()}
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.config.request import STORE, RunRequest
 from bench.errors import BenchError
+from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
 from bench.plan.graph import Graph, build, missing, units
 from bench.plan.trials import Trial
 from bench.runner.estimate import CPUS_PER_GPU, Forecast, Timings, forecast_run
@@ -101,6 +103,34 @@ class RunPlan:
         return self.forecast.predict_scaling(gpus=self.gpus, cpus_per_gpu=self.cpus / self.gpus)
 
 
+def plan_run(
+    request: RunRequest,
+    *,
+    store: Path | str = STORE,
+    data_dir: Path | None = None,
+    gpus: int | None = None,
+    cpus: int | None = None,
+    timings: Sequence[Path] = (),
+    fresh: bool = False,
+) -> RunPlan:
+    """Plan a run without running it: stages, which of them are stored, and how long it will take.
+
+    Args:
+        request: What to run.
+        store: Folder of the artifacts.
+        data_dir: Folder of raw files, searched first.
+        gpus: GPUs of the machine that the time is estimated for.
+        cpus: CPUs of that machine; None for this machine's, and at least 8 per GPU.
+        timings: Other stores whose recorded timings are used.
+        fresh: Whether to estimate as if nothing were stored.
+
+    Raises:
+        BenchError: If the request is not valid or a store of `timings` does not exist.
+    """
+    trials = distinct_trials(plan_boards(select_boards(request), data_dir=data_dir))
+    return plan_trials(trials, Path(store), gpus=gpus, cpus=cpus, timings=timings, fresh=fresh)
+
+
 def plan_trials(
     trials: Sequence[Trial],
     store_folder: Path,
@@ -110,19 +140,7 @@ def plan_trials(
     timings: Sequence[Path] = (),
     fresh: bool = False,
 ) -> RunPlan:
-    """Plan a run of trials.
-
-    Args:
-        trials: The trials.
-        store_folder: Folder of the artifacts.
-        gpus: GPUs of the machine to forecast for; None for none.
-        cpus: CPUs of that machine; None for this machine's, and at least 8 per GPU.
-        timings: Other stores to estimate from.
-        fresh: Whether to forecast as if nothing were stored.
-
-    Raises:
-        BenchError: If a store of `timings` does not exist.
-    """
+    """Plan a run of trials; see `plan_run` for the other arguments."""
     store = Store(store_folder)
     graph = build(trial for trial in trials if not trial.problem)
     stored = stored_keys(graph, store)

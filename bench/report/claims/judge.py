@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.config.request import RESULTS
 from bench.errors import unknown
 from bench.report import published
 from bench.report.claims.board_runs import read_runs
@@ -70,21 +71,32 @@ def _check_to_json(check: PublishedCheck) -> dict[str, Any]:
     return {"about": check.check.about} | {name: getattr(check, name) for name in numbers}
 
 
-def judge_claims(paper: str | None, board: str | None, results: Path) -> list[JudgedClaim]:
-    """Judge claims; see `bench.claims` for the arguments."""
+def claims(
+    *, paper: str | None = None, board: str | None = None, results: Path | str = RESULTS
+) -> list[JudgedClaim]:
+    """Judge the claims of papers by the published numbers and by our results.
+
+    Args:
+        paper: Name of a paper, e.g. "sprec"; None for all.
+        board: Only claims listed on this board.
+        results: Folder of the results.
+
+    Raises:
+        BenchError: If there is no such paper or board.
+    """
     names = [paper] if paper is not None else sorted(find_claim_files())
     papers = {name: load_claims(name) for name in names}
-    claims = [(name, claim) for name, card in papers.items() for claim in card.claims]
-    boards = {claim.boards[0] for _, claim in claims}  # a claim is listed on its first board
+    pairs = [(name, claim) for name, card in papers.items() for claim in card.claims]
+    boards = {claim.boards[0] for _, claim in pairs}  # a claim is listed on its first board
     if board is not None and board not in boards:
         raise unknown("board with claims", board, boards)
-    claims = [(name, claim) for name, claim in claims if board in (None, claim.boards[0])]
-    used = {name for _, claim in claims for name in claim.boards}
-    planned = {each[0].name: each for each in plan_recorded(used, results)}
+    pairs = [(name, claim) for name, claim in pairs if board in (None, claim.boards[0])]
+    used = {name for _, claim in pairs for name in claim.boards}
+    planned = {each[0].name: each for each in plan_recorded(used, Path(results))}
     stored, numbers = load_results(results), published.load()
     comparisons = {
         names: Comparisons(read_runs([planned[name] for name in names if name in planned], stored))
-        for names in {claim.boards for _, claim in claims}
+        for names in {claim.boards for _, claim in pairs}
     }
     return [
         JudgedClaim(
@@ -93,5 +105,5 @@ def judge_claims(paper: str | None, board: str | None, results: Path) -> list[Ju
             published=judge_published(claim, papers[name], numbers),
             reproduced=judge_reproduced(claim, papers[name], comparisons[claim.boards]),
         )
-        for name, claim in claims
+        for name, claim in pairs
     ]

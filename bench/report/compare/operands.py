@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.config.request import RESULTS
 from bench.errors import BenchError
 from bench.metrics.registry import DEFAULT_METRICS, get_metric
 from bench.report.compare.board_blocks import BoardBlock, find_block, find_blocks
@@ -19,24 +20,42 @@ RANKING_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 NUM_HASH_DIGITS = 6
 
 
-def compare_words(
-    words: tuple[str, str],
-    results: Path,
+def compare(
+    a: str,
+    b: str,
     *,
-    board: str | None,
-    dataset: str | None,
-    metrics: Sequence[str],
-    catalog: Path | None,
-    categories: Sequence[str],
+    results: Path | str = RESULTS,
+    board: str | None = None,
+    dataset: str | None = None,
+    metrics: Sequence[str] = (),
+    catalog: Path | None = None,
+    categories: Sequence[str] = (),
 ) -> PairwiseReport:
-    """Compare what two words name; see `bench.compare` for the arguments."""
+    """Compare two methods: difference, interval, p-value, effect size and seeds per metric.
+
+    Args:
+        a: A row or method of a board that was run, a folder `<results>/<dataset>/<method>/<hash>`,
+            or a ranking file (JSONL or parquet). A word with a slash is a path.
+        b: The reference, named likewise.
+        results: Folder of the results.
+        board: The board, if several have such rows.
+        dataset: The data set, if several were run.
+        metrics: Names of metrics; the board's by default.
+        catalog: All items of ranking files, with id, title and categories.
+        categories: Categories that fairness metrics of ranking files track; all by default.
+
+    Raises:
+        BenchError: If one side does not exist, or the two were not measured on the same cases.
+    """
+    words = (a, b)
+    folder = Path(results)
     names = [get_metric(name).name for name in metrics]
     _refuse_unused_options(words, board, dataset, catalog, categories)
-    block = _find_block(words, results, board, dataset)
+    block = _find_block(words, folder, board, dataset)
     default = block.board.card.metrics if block else DEFAULT_METRICS
-    a, b = _read_systems(words, block, results, names or default, catalog, categories)
-    measured, lacking = choose_metrics(a, b, requested=names, default=default)
-    report = compare_systems(a, b, measured)
+    first, second = _read_systems(words, block, folder, names or default, catalog, categories)
+    measured, lacking = choose_metrics(first, second, requested=names, default=default)
+    report = compare_systems(first, second, measured)
     if lacking:
         note = f"Not measured on both sides, so left out: {', '.join(lacking)}."
         report = dataclasses.replace(report, notes=(*report.notes, note))

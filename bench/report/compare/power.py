@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.config.request import RESULTS
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
 from bench.report.compare.board_blocks import find_blocks, require_rows
@@ -40,19 +41,36 @@ class BlockPower:
         return {"power": POWER, "alpha": ALPHA, **dataclasses.asdict(self)}
 
 
-def compute_power(
-    results: Path,
+def power(
     *,
-    board: str | None,
-    dataset: str | None,
-    methods: Sequence[str],
-    metrics: Sequence[str],
-    num_cases: int | None,
-    num_seeds: int | None,
+    results: Path | str = RESULTS,
+    board: str | None = None,
+    dataset: str | None = None,
+    methods: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    cases: int | None = None,
+    seeds: int | None = None,
 ) -> list[BlockPower]:
-    """Compute detectable differences; see `bench.power` for the arguments."""
+    """Compute the smallest difference that each row would show with 80 % power (two-sided .05).
+
+    Args:
+        results: Folder of the results, whose variance is used.
+        board: Only this board.
+        dataset: Only this data set.
+        methods: Only these rows or methods.
+        metrics: Names of metrics; the board's by default.
+        cases: Hypothetical number of test cases; None for the actual one.
+        seeds: Hypothetical number of seeds; None for the actual one.
+
+    Returns:
+        One entry per board and data set.
+
+    Raises:
+        BenchError: If a board, data set, row or metric does not exist.
+    """
+    folder = Path(results)
     names = [get_metric(name).name for name in metrics]
-    blocks = find_blocks(results, board=board, dataset=dataset)
+    blocks = find_blocks(folder, board=board, dataset=dataset)
     require_rows(blocks, methods)
     powers = []
     for block in blocks:
@@ -66,7 +84,7 @@ def compute_power(
         base = None
         for row in dict.fromkeys([reference, *(rows or block.trials)]):
             try:
-                system = read_system(row, block.list_paths(row, results), positions)
+                system = read_system(row, block.list_paths(row, folder), positions)
                 if base is None:
                     base = system
                     continue
@@ -76,8 +94,8 @@ def compute_power(
                             base.sample,
                             system.sample,
                             metric,
-                            num_cases=num_cases,
-                            num_seeds=num_seeds,
+                            num_cases=cases,
+                            num_seeds=seeds,
                         )
                     )
             except BenchError as error:  # one row must not cost the others
