@@ -66,14 +66,15 @@ class Method:
         policy = sft(require_model(model), data.train, self.sft, seed=seed, valid=data.valid)
         if self.constrained:
             return Plan(ranking=beam_search_rank(policy, data.test, data.train, self.decoding))
-        if self.preferred_by == "sasrec":
-            preferred = {"oracle": train_sasrec(data.train, data.valid, seed=seed)}
-        else:
-            preferred = {"train": data.train}
+        by_sasrec = self.preferred_by == "sasrec"
+        oracle = train_sasrec(data.train, data.valid, seed=seed) if by_sasrec else None
+        train = None if by_sasrec else data.train
 
         def rank(split: Data, gamma: float) -> Stage:
             grounding = replace(self.grounding, gamma=gamma)
-            return generate_and_ground(policy, split, self.generation, grounding, **preferred)
+            return generate_and_ground(
+                policy, split, self.generation, grounding, train=train, oracle=oracle
+            )
 
         gammas = self.gammas or (self.grounding.gamma,)
         return Plan(ranking=select_on_validation(gammas, rank, data, metric=self.selection_metric))

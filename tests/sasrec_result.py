@@ -23,7 +23,7 @@ def stage(kind: str, **facts: Any) -> StageRecord:
 
 
 def result(loss: float = 0.25, **changed: Any) -> Result:
-    given = {
+    fields = {
         "trial": TRIAL,
         "method": "sasrec",
         "dataset": "synthetic",
@@ -44,7 +44,7 @@ def result(loss: float = 0.25, **changed: Any) -> Result:
         "cost": Cost(seconds_from_scratch=6, seconds_own=4),
         "provenance": {"numpy": "2.0"},
     }
-    return Result(**(given | changed))
+    return Result(**(fields | changed))
 
 
 ENTRY = make_entry(result(), {"budget": "nano", "board": "quick"})

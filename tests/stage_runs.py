@@ -11,6 +11,14 @@ from bench.hashing import Job
 from bench.plan.config import Config
 from bench.plan.types import ModelSpec
 
+
+def make_config(**values: Any) -> Config:
+    """Make a config with these fields, for stages that are never run."""
+    fields = [(name, Any) for name in values]
+    options = {"frozen": True, "kw_only": True}
+    return dataclasses.make_dataclass("AnyConfig", fields, bases=(Config,), **options)(**values)
+
+
 MODEL_FIELDS = {field.name for field in dataclasses.fields(ModelSpec)}
 
 

@@ -1,4 +1,4 @@
-"""Runs that are watched, asked to stop, and gone on with: live, cancel, logs, retry."""
+"""Runs in progress: heartbeats, cancel requests, event logs, retry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mischief_runs import go, place, trials
+from scripted_runs import install_method, plan_trials, run_trials
 from typer.testing import CliRunner
 
 from bench.cli.app import app
@@ -24,8 +24,8 @@ from bench.runner.worker import TaskResult
 
 
 @pytest.fixture
-def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return place(tmp_path, monkeypatch)
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return install_method(tmp_path, monkeypatch)
 
 
 class Asking(InlineExecutor):
@@ -51,9 +51,9 @@ def events(folder: Path, trial: str) -> list[run_directory.Event]:
 
 
 def test_a_cancelled_trial_stops_alone(tmp_path: Path) -> None:
-    todo = trials(rows=("popularity", "random"), seeds=2)
+    todo = plan_trials(rows=("popularity", "random"), seeds=2)
     last = todo[-1].id
-    summary = go(tmp_path, todo, lambda: Asking(tmp_path, last))
+    summary = run_trials(tmp_path, todo, lambda: Asking(tmp_path, last))
     assert summary.skipped == {last: "cancelled with `bench cancel`"}
     assert (len(summary.ok), summary.exit_code, summary.interrupted) == (3, 1, False)
     result = find_result(tmp_path / "results", last)
@@ -63,20 +63,20 @@ def test_a_cancelled_trial_stops_alone(tmp_path: Path) -> None:
     assert "prepare" in done  # which the others needed too
     assert "evaluate" not in done
     assert events(tmp_path, last)[-1]["event"] == "cancelled"
-    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+    assert run_trials(tmp_path, todo, InlineExecutor).exit_code == 0
 
 
-def test_a_cancelled_run_records_what_ended_and_the_next_goes_on(tmp_path: Path) -> None:
-    todo = trials(rows=("popularity", "random"), seeds=2)
+def test_a_cancelled_run_records_what_has_ended_and_the_next_resumes(tmp_path: Path) -> None:
+    todo = plan_trials(rows=("popularity", "random"), seeds=2)
     before = signal.getsignal(signal.SIGINT)
     try:
-        summary = go(tmp_path, todo, lambda: Asking(tmp_path, run_directory.ALL_TRIALS))
+        summary = run_trials(tmp_path, todo, lambda: Asking(tmp_path, run_directory.ALL_TRIALS))
     finally:
         signal.signal(signal.SIGINT, before)
     assert (summary.interrupted, summary.exit_code) == (True, 130)
     assert 0 < len(summary.ok) < 4
     assert not list((tmp_path / "store" / run_directory.RUNS).iterdir())
-    again = go(tmp_path, todo, InlineExecutor)
+    again = run_trials(tmp_path, todo, InlineExecutor)
     assert (len(again.ok), again.stages_reused) == (4, summary.stages_run)
 
 
@@ -92,10 +92,10 @@ def make() -> Iterator[Callable[[], Executor]]:
 
 
 def test_a_trial_that_hangs_is_stopped_on_ray(
-    tmp_path: Path, orders: Path, make: Callable[[], Executor]
+    tmp_path: Path, commands: Path, make: Callable[[], Executor]
 ) -> None:
-    (orders / "0").write_text("hang")
-    todo = trials(orders, rows=("popularity",), seeds=1)
+    (commands / "0").write_text("hang")
+    todo = plan_trials(commands, rows=("popularity",), seeds=1)
     hanging = todo[-1].id
 
     def executor() -> Executor:
@@ -113,39 +113,39 @@ def test_a_trial_that_hangs_is_stopped_on_ray(
         return made
 
     started = time.monotonic()
-    summary = go(tmp_path, todo, executor)
+    summary = run_trials(tmp_path, todo, executor)
     assert time.monotonic() - started < 55  # it would have slept for 60
     assert list(summary.skipped) == [hanging]
     assert len(summary.ok) == 1
-    told = [(one["event"], one.get("stage")) for one in events(tmp_path, hanging)]
-    assert told[-2:] == [("started", "rank"), ("cancelled", None)]
+    log = [(one["event"], one.get("stage")) for one in events(tmp_path, hanging)]
+    assert log[-2:] == [("started", "rank"), ("cancelled", None)]
 
 
-def test_the_log_tells_every_attempt(tmp_path: Path, orders: Path) -> None:
-    (orders / "0").write_text("memory once")
-    (trial,) = todo = trials(orders, seeds=1)
-    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+def test_the_log_has_every_attempt(tmp_path: Path, commands: Path) -> None:
+    (commands / "0").write_text("memory once")
+    (trial,) = todo = plan_trials(commands, seeds=1)
+    assert run_trials(tmp_path, todo, InlineExecutor).exit_code == 0
     ranked = [one for one in events(tmp_path, trial.id) if one.get("stage") == "rank"]
-    told = [(one["event"], one["attempt"]) for one in ranked]
-    assert told == [("started", 1), ("failed", 1), ("started", 2), ("ended", 2)]
+    log = [(one["event"], one["attempt"]) for one in ranked]
+    assert log == [("started", 1), ("failed", 1), ("started", 2), ("ended", 2)]
     assert ranked[1]["failure"] == "out of memory"
-    assert "told to run out" in ranked[1]["error"]
+    assert "instructed to run out of memory" in ranked[1]["error"]
     assert "Traceback" in ranked[1]["trace"]
     assert all({"time", "host", "pid"} <= one.keys() for one in ranked)
     assert ranked[3]["seconds"] > 0
 
 
 def test_what_is_stored_already_is_logged_as_reused(tmp_path: Path) -> None:
-    todo = trials(rows=("random",), seeds=2)
-    go(tmp_path, todo[:1], InlineExecutor)
-    go(tmp_path, todo, InlineExecutor)
-    told = {one["stage"]: one["event"] for one in events(tmp_path, todo[1].id)}
-    assert told["prepare"] == "reused"
+    todo = plan_trials(rows=("random",), seeds=2)
+    run_trials(tmp_path, todo[:1], InlineExecutor)
+    run_trials(tmp_path, todo, InlineExecutor)
+    log = {one["stage"]: one["event"] for one in events(tmp_path, todo[1].id)}
+    assert log["prepare"] == "reused"
     # A trial that has ended is left alone.
     assert all(one["event"] == "ended" for one in events(tmp_path, todo[0].id)[1::2])
 
 
-def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_directory, "HEARTBEAT_SECONDS", 0.05)
     store, results = tmp_path / "store", tmp_path / "results"
     with run_directory.open_run_directory(store, results, ["t"]) as folder:
@@ -165,7 +165,7 @@ def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_directory.find_active_runs(store, results) == []
 
 
-def test_a_dead_run_is_known_for_one(tmp_path: Path) -> None:
+def test_a_killed_run_is_recognized(tmp_path: Path) -> None:
     folder = tmp_path / run_directory.RUNS / "dead"
     folder.mkdir(parents=True)
     about = run_directory.make_event("started", results=str(tmp_path / "r"), trials=[])
@@ -192,19 +192,19 @@ def test_the_command_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_retry_needs_no_options(
-    tmp_path: Path, orders: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BenchError, match="There was no run"):
         CliRunner().invoke(app, ["retry"], catch_exceptions=False)
-    (orders / "1").write_text("error")
-    words = ["--method", "mischief", "--method", "popularity", "--dataset", "synthetic"]
-    more = ["--seeds", "2", "--budget", "smoke", "--set", f"mischief.folder={orders}", "--json"]
+    (commands / "1").write_text("error")
+    words = ["--method", "scripted", "--method", "popularity", "--dataset", "synthetic"]
+    more = ["--seeds", "2", "--budget", "smoke", "--set", f"scripted.folder={commands}", "--json"]
     ran = CliRunner().invoke(app, ["run", *words, *more, "--executor", "inline"])
     assert ran.exit_code == 1, ran.output
     (lost,) = json.loads(ran.stdout)["lost"]
-    assert "told to fail" in Path(lost["log"]).read_text()
-    (orders / "1").unlink()
+    assert "instructed to fail" in Path(lost["log"]).read_text()
+    (commands / "1").unlink()
     monkeypatch.chdir(tmp_path.parent)
     words = ["retry", "--failed", "--json", "--results", str(tmp_path / "results")]
     again = json.loads(CliRunner().invoke(app, words).stdout)

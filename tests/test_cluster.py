@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from filelock import Timeout
-from mischief_runs import go, trials
-from test_estimate import planned
+from scripted_runs import plan_trials, run_trials
+from stage_runs import make_config
+from test_estimate import plan_graph
 from typer.testing import CliRunner
 
 from bench.cli.app import app
@@ -53,7 +54,7 @@ def test_a_url_is_no_folder(option: str) -> None:
 
 
 def test_a_node_that_does_not_see_the_store_says_so(tmp_path: Path) -> None:
-    (trial,) = trials(rows=("popularity",), seeds=1)
+    (trial,) = plan_trials(rows=("popularity",), seeds=1)
     stage = trial.evaluations["final"]
     unit = Unit(stages=(stage,), parents=frozenset())
     elsewhere = tmp_path / "not mounted here"
@@ -81,7 +82,7 @@ class TestTwoDrivers:
     def test_a_slot_stays_free_while_the_other_works(
         self, tmp_path: Path, one_slot: Callable[[], Executor]
     ) -> None:
-        todo = trials(rows=("popularity", "random"), seeds=1)
+        todo = plan_trials(rows=("popularity", "random"), seeds=1)
         held, free = todo
         ranking = held.evaluations["final"].inputs["ranking"]
         begun = threading.Event()
@@ -100,7 +101,7 @@ class TestTwoDrivers:
         thread = threading.Thread(target=other_driver)
         thread.start()
         begun.wait()
-        summary = go(tmp_path, todo, one_slot)
+        summary = run_trials(tmp_path, todo, one_slot)
         thread.join()
         assert meanwhile == [True]  # the one slot did other work while the stage was being made
         assert len(summary.ok) == 2
@@ -108,7 +109,7 @@ class TestTwoDrivers:
         assert "waiting" in [event["event"] for event in log]
 
     def test_a_task_without_a_run_waits(self, tmp_path: Path) -> None:
-        (trial,) = trials(rows=("popularity",), seeds=1)
+        (trial,) = plan_trials(rows=("popularity",), seeds=1)
         store = Store(tmp_path)
         stages = tuple(build([trial]).stages.values())
         unit = Unit(stages=stages, parents=frozenset())
@@ -130,19 +131,19 @@ class TestTwoDrivers:
 class TestResourceRequests:
     def stage(self, seed: int, gpus: float = 1.0) -> Stage:
         args = {"recipe": {"seed": seed, "epochs": 2}}
-        base = Stage(kind="draw", args={"seed": 0})
-        return Stage(kind="sasrec", args=args, inputs={"data": base}, gpus=gpus)
+        base = Stage(kind="draw", config=make_config(seed=0))
+        return Stage(kind="sasrec", config=make_config(**args), inputs={"data": base}, gpus=gpus)
 
     def keep(self, store: Store, stage: Stage, **peaks: float) -> None:
-        for given in stage.inputs.values():
-            self.keep(store, given, peak_memory_mib=1.0)
+        for source in stage.inputs.values():
+            self.keep(store, source, peak_memory_mib=1.0)
         with store.building(stage.kind, stage.key) as folder:
-            inputs = {name: given.key for name, given in stage.inputs.items()}
+            inputs = {name: source.key for name, source in stage.inputs.items()}
             meta = {"args": stage.args, "inputs": inputs, "seconds": 1.0, **peaks}
             store.commit(stage.kind, stage.key, folder, meta)
 
     def estimate(self, store: Store, *stages: Stage) -> ResourceRequest:
-        estimator = ResourceEstimator(store, planned(*stages))
+        estimator = ResourceEstimator(store, plan_graph(*stages))
         return estimator.estimate(Unit(stages=stages, parents=frozenset()))
 
     def test_the_card_decides_what_was_never_measured(self, tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ class TestResourceRequests:
         request = self.estimate(store, self.stage(1))
         # 1.1 × 20,000 MiB and 600 for CUDA itself are 28.25 % of 80,000.
         assert (request.gpus, request.memory_mib) == (0.29, 900.0)
-        other = Stage(kind="sasrec", args={"recipe": {"seed": 1, "epochs": 3}}, gpus=1.0)
+        other = Stage(kind="sasrec", config=make_config(recipe={"seed": 1, "epochs": 3}), gpus=1.0)
         assert self.estimate(store, other).gpus == 1.0
         assert self.estimate(store, self.stage(1), other).gpus == 1.0
         assert self.estimate(store, self.stage(1, gpus=0.0)).gpus == 0.0
@@ -167,21 +168,21 @@ class TestResourceRequests:
         assert self.estimate(Store(tmp_path), self.stage(1)).gpus == 0.125
 
     def test_a_run_measures(self, tmp_path: Path) -> None:
-        (trial,) = todo = trials(rows=("random",), seeds=1)
-        go(tmp_path, todo, InlineExecutor)
-        (other,) = trials(rows=("random",), seeds=2)[1:]
+        (trial,) = todo = plan_trials(rows=("random",), seeds=1)
+        run_trials(tmp_path, todo, InlineExecutor)
+        (other,) = plan_trials(rows=("random",), seeds=2)[1:]
         assert other.evaluations["final"].key != trial.evaluations["final"].key
         request = self.estimate(Store(tmp_path / "store"), other.evaluations["final"])
         assert request.memory_mib > 50
 
 
 @pytest.mark.slow
-def test_the_clock_starts_with_the_worker(tmp_path: Path, cluster: Any) -> None:
+def test_the_time_limit_counts_from_the_start_of_the_worker(tmp_path: Path, cluster: Any) -> None:
     import ray
 
     from bench.runner.ray_executor import RayExecutor
 
-    todo = trials(rows=("popularity",), seeds=1)
+    todo = plan_trials(rows=("popularity",), seeds=1)
 
     limit = 15.0
 
@@ -191,10 +192,10 @@ def test_the_clock_starts_with_the_worker(tmp_path: Path, cluster: Any) -> None:
 
         made = RayExecutor(address=cluster.address, time_limit=limit)
         for _ in range(2):
-            ray.remote(others_work).remote()  # which our orders queue behind
+            ray.remote(others_work).remote()  # which the tasks of the run queue behind
         return made
 
-    summary = go(tmp_path, todo, busy)
+    summary = run_trials(tmp_path, todo, busy)
     assert summary.exit_code == 0
     assert summary.seconds > limit  # it did wait
 

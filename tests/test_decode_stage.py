@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from constrained_models import each_alone
-from stage_runs import run_stage
+from stage_runs import make_config, run_stage
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
@@ -304,7 +304,10 @@ def planned() -> tuple[Policy, Rows, Rows]:
     )
     policy = Policy(model=model, weights=Stage(kind="sft"), append_eos=False)
     nouns = Nouns("film", "films")
-    rows = [Rows(data=data, stage=Stage(kind="draw", args={"n": n}), nouns=nouns) for n in range(2)]
+    rows = [
+        Rows(data=data, stage=Stage(kind="draw", config=make_config(n=n)), nouns=nouns)
+        for n in range(2)
+    ]
     return policy, rows[0], rows[1]
 
 

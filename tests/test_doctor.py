@@ -26,13 +26,13 @@ def test_this_machine_passes(
     monkeypatch.setattr("sys.argv", ["bench", "doctor", "--json"])
     with pytest.raises(SystemExit) as left:
         cli.main()
-    found = json.loads(capsys.readouterr().out)
-    assert left.value.code == any(one["state"] == "fail" for one in found)
-    names = [one["name"] for one in found]
+    findings = json.loads(capsys.readouterr().out)
+    assert left.value.code == any(finding["state"] == "fail" for finding in findings)
+    names = [finding["name"] for finding in findings]
     assert names[:3] == ["Python", "libraries", "tested versions"]
     assert {"CPUs", "GPUs", "disk, cache", "store", "data sets", "cached files"} <= set(names)
     assert "network" not in names
-    assert all(one["hint"] for one in found if one["state"] != "ok")
+    assert all(finding["hint"] for finding in findings if finding["state"] != "ok")
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
 
 
@@ -79,8 +79,8 @@ def test_free_space_on_disks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
 ) -> None:
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: Usage(0, 0, free * 2**30))
-    found = files.check_disks({"store": tmp_path / "not" / "yet"})
-    assert [one.state for one in found] == [state, state]
+    findings = files.check_disks({"store": tmp_path / "not" / "yet"})
+    assert [finding.state for finding in findings] == [state, state]
 
 
 def test_a_store_that_cannot_be_written_renamed_or_locked(
@@ -110,8 +110,8 @@ def test_a_store_that_cannot_be_written_renamed_or_locked(
 
     with monkeypatch.context() as patched:
         patched.setattr(files.os, "fsync", refuse)
-        found = files.check_store(store)
-    assert (found.state, found.message) == ("fail", f"{store}: Permission denied")
+        finding = files.check_store(store)
+    assert (finding.state, finding.message) == ("fail", f"{store}: Permission denied")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -119,26 +119,26 @@ def test_a_damaged_cached_file_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     assert files.check_cached_files().message.startswith("0 of ")
     file = encoder_card("all-minilm-l6-v2").files["config"]
-    place = cached_path(file)
-    place.parent.mkdir(parents=True)
-    place.write_text("something else")
-    found = files.check_cached_files()
-    assert (found.state, str(place) in found.message) == ("fail", True)
+    path = cached_path(file)
+    path.parent.mkdir(parents=True)
+    path.write_text("something else")
+    finding = files.check_cached_files()
+    assert (finding.state, str(path) in finding.message) == ("fail", True)
 
 
 def test_broken_plug_ins_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    assert [one.state for one in files.check_plugins()] == ["ok"]
+    assert [finding.state for finding in files.check_plugins()] == ["ok"]
     (tmp_path / "wrong.py").write_text("class Method:\n    pass\n")
-    assert [one.state for one in files.check_plugins()] == ["warn"]
+    assert [finding.state for finding in files.check_plugins()] == ["warn"]
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "nowhere"))
-    assert [one.state for one in files.check_plugins()] == ["fail"]
+    assert [finding.state for finding in files.check_plugins()] == ["fail"]
 
 
 def test_silent_hosts_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_answers", lambda host: host != machine.HUB)
-    (found,) = machine.check_network()
-    assert (found.state, found.message.endswith(f": {machine.HUB}")) == ("warn", True)
+    (finding,) = machine.check_network()
+    assert (finding.state, finding.message.endswith(f": {machine.HUB}")) == ("warn", True)
     monkeypatch.setattr(machine, "_answers", lambda host: True)
     assert machine.check_network()[0].state == "ok"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_runs import make_config
 
 from bench.config.cards import Rows
 from bench.plan import Stage
@@ -19,20 +20,25 @@ from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.store import Store
 
-MODEL = Stage(kind="hub", args={"name": "small"})
-LARGE = Stage(kind="hub", args={"name": "large"})
+MODEL = Stage(kind="hub", config=make_config(name="small"))
+LARGE = Stage(kind="hub", config=make_config(name="large"))
 
 
 def draw(num: int | None, seed: int = 0) -> Stage:
-    return Stage(kind="draw", args={"num": num, "seed": seed})
+    return Stage(kind="draw", config=make_config(num=num, seed=seed))
 
 
 def sft(rows: Stage, *, model: Stage = MODEL, gpus: float = 0.0, **args: Any) -> Stage:
-    given = {"epochs": 1, "threads": 1, "seed": 0, **args}
-    return Stage(kind="sft", args=given, inputs={"rows": rows, "backbone": model}, gpus=gpus)
+    defaults = {"epochs": 1, "threads": 1, "seed": 0, **args}
+    return Stage(
+        kind="sft",
+        config=make_config(**defaults),
+        inputs={"rows": rows, "backbone": model},
+        gpus=gpus,
+    )
 
 
-def planned(*finals: Stage) -> Graph:
+def plan_graph(*finals: Stage) -> Graph:
     return build(
         Trial(
             method=str(number),
@@ -48,19 +54,19 @@ def planned(*finals: Stage) -> Graph:
     )
 
 
-def made(store: Store, stage: Stage, seconds: float, **more: Any) -> str:
+def commit(store: Store, stage: Stage, seconds: float, **more: Any) -> str:
     """Write the artifacts of a stage and of its inputs, which took a second each."""
     for one in stage.inputs.values():
         if not store.has(one.kind, one.key):
-            made(store, one, 1.0)
-    return sealed(store, stage, stage.key, seconds, **more)
+            commit(store, one, 1.0)
+    return commit_under(store, stage, stage.key, seconds, **more)
 
 
-def sealed(store: Store, stage: Stage, key: str, seconds: float, **more: Any) -> str:
+def commit_under(store: Store, stage: Stage, key: str, seconds: float, **more: Any) -> str:
     with store.building(stage.kind, key) as folder:
         meta = {
             "args": stage.args,
-            "inputs": {name: given.key for name, given in stage.inputs.items()},
+            "inputs": {name: source.key for name, source in stage.inputs.items()},
             "seconds": seconds,
             "provenance": {"host": "here"},
             **more,
@@ -74,66 +80,68 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def guess(store: Store, stage: Stage) -> tuple[float, str]:
-    return Timings([store], planned(stage)).estimate(stage)
+def estimate(store: Store, stage: Stage) -> tuple[float, str]:
+    return Timings([store], plan_graph(stage)).estimate(stage)
 
 
-def test_a_stage_that_was_made_takes_what_it_took(store: Store) -> None:
-    made(store, sft(draw(10)), 40.0)
-    made(store, sft(draw(10), seed=1), 80.0)
-    assert guess(store, sft(draw(10))) == (40.0, "same stage")
+def test_a_stored_stage_takes_what_it_took(store: Store) -> None:
+    commit(store, sft(draw(10)), 40.0)
+    commit(store, sft(draw(10), seed=1), 80.0)
+    assert estimate(store, sft(draw(10))) == (40.0, "same stage")
 
 
-def test_other_seeds_and_other_code_take_the_median_of_theirs(store: Store) -> None:
-    made(store, sft(draw(10)), 40.0)
-    made(store, sft(draw(10, seed=5), seed=1), 60.0)
-    made(store, sft(draw(20)), 9999.0)
-    assert guess(store, sft(draw(10), seed=2)) == (50.0, "other seed or code")
-    sealed(store, sft(draw(10)), "0" * 32, 90.0)  # the same arguments under a key of older code
-    assert guess(store, sft(draw(10), seed=2)) == (60.0, "other seed or code")
+def test_other_seeds_and_code_give_a_median(store: Store) -> None:
+    commit(store, sft(draw(10)), 40.0)
+    commit(store, sft(draw(10, seed=5), seed=1), 60.0)
+    commit(store, sft(draw(20)), 9999.0)
+    assert estimate(store, sft(draw(10), seed=2)) == (50.0, "other seed or code")
+    commit_under(
+        store, sft(draw(10)), "0" * 32, 90.0
+    )  # the same arguments under a key of older code
+    assert estimate(store, sft(draw(10), seed=2)) == (60.0, "other seed or code")
 
 
 def test_other_sizes_are_scaled_by_rows_and_epochs(store: Store) -> None:
-    made(store, sft(draw(10), epochs=2), 40.0)
-    assert guess(store, sft(draw(30), epochs=1)) == (60.0, "scaled")
+    commit(store, sft(draw(10), epochs=2), 40.0)
+    assert estimate(store, sft(draw(30), epochs=1)) == (60.0, "scaled")
 
 
 def test_a_sample_is_never_larger_than_what_it_is_drawn_from(store: Store) -> None:
     def small(num: int) -> Stage:
-        return Stage(kind="sample", args={"num": num}, inputs={"rows": draw(20)})
+        return Stage(kind="sample", config=make_config(num=num), inputs={"rows": draw(20)})
 
-    made(store, sft(small(10)), 40.0)
-    assert guess(store, sft(small(500)))[0] == 80.0
+    commit(store, sft(small(10)), 40.0)
+    assert estimate(store, sft(small(500)))[0] == 80.0
 
 
 def test_another_model_or_unknown_rows_have_only_the_kinds_median(store: Store) -> None:
     for seconds in (10.0, 20.0, 60.0):
-        made(store, sft(draw(10), epochs=int(seconds)), seconds)
-    assert guess(store, sft(draw(10), model=LARGE)) == (20.0, "kind's median")
-    assert guess(store, sft(draw(None))) == (20.0, "kind's median")
-    assert guess(store, sft(draw(10), loss="other")) == (20.0, "kind's median")
+        commit(store, sft(draw(10), epochs=int(seconds)), seconds)
+    assert estimate(store, sft(draw(10), model=LARGE)) == (20.0, "kind's median")
+    assert estimate(store, sft(draw(None))) == (20.0, "kind's median")
+    assert estimate(store, sft(draw(10), loss="other")) == (20.0, "kind's median")
 
 
-def test_what_was_never_timed_says_so(store: Store) -> None:
-    assert guess(store, sft(draw(10))) == (0.0, "never")
-    made(store, draw(10), 1.0)
+def test_a_kind_that_was_never_timed_is_reported(store: Store) -> None:
+    assert estimate(store, sft(draw(10))) == (0.0, "never")
+    commit(store, draw(10), 1.0)
     forecast = forecast_run(
-        units(graph := planned(sft(draw(10))), graph.stages), Timings([store], graph)
+        units(graph := plan_graph(sft(draw(10))), graph.stages), Timings([store], graph)
     )
     assert forecast.never_timed == {"hub": 1, "sft": 1}
     assert forecast.work_seconds == 1.0
 
 
 def test_loading_is_added_on_average(store: Store) -> None:
-    made(store, sft(draw(10)), 40.0, loading_seconds=6.0)
-    made(store, sft(draw(10), seed=1), 40.0, loading_seconds=0.0)
-    assert guess(store, sft(draw(10)))[0] == 43.0
-    assert guess(store, sft(draw(10), seed=2))[0] == 43.0
+    commit(store, sft(draw(10)), 40.0, loading_seconds=6.0)
+    commit(store, sft(draw(10), seed=1), 40.0, loading_seconds=0.0)
+    assert estimate(store, sft(draw(10)))[0] == 43.0
+    assert estimate(store, sft(draw(10), seed=2))[0] == 43.0
 
 
-def test_what_is_stored_takes_no_time(store: Store) -> None:
-    made(store, sft(draw(10)), 40.0)
-    graph = planned(sft(draw(10)))
+def test_stored_stages_take_no_time(store: Store) -> None:
+    commit(store, sft(draw(10)), 40.0)
+    graph = plan_graph(sft(draw(10)))
     todo = missing(graph, lambda stage: store.has(stage.kind, stage.key))
     forecast = forecast_run(units(graph, todo), Timings([store], graph))
     assert (
@@ -144,8 +152,8 @@ def test_what_is_stored_takes_no_time(store: Store) -> None:
 
 
 def test_another_store_gives_timings(store: Store, tmp_path: Path) -> None:
-    made(store, sft(draw(10)), 40.0)
-    graph = planned(sft(draw(10)))
+    commit(store, sft(draw(10)), 40.0)
+    graph = plan_graph(sft(draw(10)))
     here = Store(tmp_path / "empty")
     forecast = forecast_run(units(graph, graph.stages), Timings([store, here], graph))
     assert forecast.predict_seconds(cpus=1) == 42.0
@@ -156,8 +164,8 @@ def plan_on_gpus(store: Store) -> Forecast:
     """Four trials of 10 s on a whole GPU each, behind shared work of 2 s."""
     finals = [sft(draw(10), seed=seed, gpus=1.0) for seed in range(4)]
     for final in finals:
-        made(store, final, 10.0)
-    graph = planned(*finals)
+        commit(store, final, 10.0)
+    graph = plan_graph(*finals)
     return forecast_run(units(graph, graph.stages), Timings([store], graph))
 
 
@@ -186,12 +194,12 @@ def test_tasks_start_in_order_where_there_is_room() -> None:
         SimulatedTask(seconds=1),
         SimulatedTask(seconds=1),
     ]
-    # 0 | 2, 3 beside it, since 1 does not fit | 1
+    # 0 | 2, 3 next to it, since 1 does not fit | 1
     assert simulate_makespan(tasks, cpus=2, gpus=0) == 7
     assert simulate_makespan(tasks, cpus=1, gpus=0) == 9
 
 
-def test_threads_beyond_the_cpus_and_shares_beyond_the_gpus_are_cut() -> None:
+def test_requests_are_reduced_to_the_machine() -> None:
     tasks = [
         SimulatedTask(seconds=2, threads=8, gpus=1.0),
         SimulatedTask(seconds=2, threads=8, gpus=1.0),
@@ -201,12 +209,12 @@ def test_threads_beyond_the_cpus_and_shares_beyond_the_gpus_are_cut() -> None:
     assert simulate_makespan(tasks, cpus=16, gpus=2) == 2
 
 
-def test_shares_of_a_gpu_lie_side_by_side() -> None:
+def test_fractions_of_a_gpu_run_side_by_side() -> None:
     tasks = [SimulatedTask(seconds=1, gpus=1 / 3) for _ in range(6)]
     assert simulate_makespan(tasks, cpus=8, gpus=1) == 2
 
 
-def test_those_for_a_gpu_go_first() -> None:
+def test_gpu_tasks_start_first() -> None:
     tasks = [
         SimulatedTask(seconds=5),
         SimulatedTask(seconds=5, gpus=1.0, first=True),
@@ -246,7 +254,7 @@ def task_lists(draw_: st.DrawFn) -> list[SimulatedTask]:
     return tasks
 
 
-def as_the_loop(tasks: Sequence[SimulatedTask], cpus: int, gpus: float) -> float:
+def simulate_loop(tasks: Sequence[SimulatedTask], cpus: int, gpus: float) -> float:
     """Do literally what the loop does: go through all that wait, in order, after every end."""
     waiting = sorted(range(len(tasks)), key=lambda number: not tasks[number].first)
     running: dict[int, float] = {}
@@ -272,11 +280,11 @@ def as_the_loop(tasks: Sequence[SimulatedTask], cpus: int, gpus: float) -> float
 
 
 @given(task_lists(), st.integers(1, 4), st.sampled_from([0, 1, 2]))
-def test_makespan_is_the_loops(tasks: list[SimulatedTask], cpus: int, gpus: int) -> None:
-    found = simulate_makespan(tasks, cpus=cpus, gpus=gpus)
-    assert found == as_the_loop(tasks, cpus, gpus)
+def test_makespan_equals_that_of_the_loop(tasks: list[SimulatedTask], cpus: int, gpus: int) -> None:
+    makespan = simulate_makespan(tasks, cpus=cpus, gpus=gpus)
+    assert makespan == simulate_loop(tasks, cpus, gpus)
     chain = find_critical_path(tasks)
     longest = sum(tasks[number].seconds for number in chain)
-    assert longest <= found <= sum(task.seconds for task in tasks)
+    assert longest <= makespan <= sum(task.seconds for task in tasks)
     assert all(before in tasks[after].parents for before, after in itertools.pairwise(chain))
     assert simulate_makespan(tasks, cpus=100, gpus=100) == longest

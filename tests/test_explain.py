@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_estimate import planned, sealed
+from stage_runs import make_config
+from test_estimate import commit_under, plan_graph
 
 from bench import cli
 from bench.plan import Stage
+from bench.plan.item_stages import RankConfig
 from bench.runner.explain import StageExplanation, explain_graph
 from bench.runner.store import Store
 
@@ -22,27 +23,29 @@ def store(tmp_path: Path) -> Store:
 
 
 def prepare(**args: Any) -> Stage:
-    given = {"name": "d", "card": {"filters": {"min_rating": 3}}, "checksums": {"ratings": "a"}}
-    return Stage(kind="prepare", args={**given, **args})
+    defaults = {"name": "d", "card": {"filters": {"min_rating": 3}}, "checksums": {"ratings": "a"}}
+    return Stage(kind="prepare", config=make_config(**defaults | args))
 
 
 def draw(data: Stage, **args: Any) -> Stage:
-    return Stage(kind="draw", args={"num": 10, "seed": 0, **args}, inputs={"data": data})
+    return Stage(
+        kind="draw", config=make_config(**{"num": 10, "seed": 0, **args}), inputs={"data": data}
+    )
 
 
 def keep(store: Store, *stages: Stage, key: str = "", code: bool = True, **more: Any) -> None:
     for stage in stages:
         recorded = {"code": dict(stage.code), **more} if code else more
-        sealed(store, stage, key or stage.key, 1.0, **recorded)
+        commit_under(store, stage, key or stage.key, 1.0, **recorded)
 
 
 def last(store: Store, stage: Stage) -> StageExplanation:
-    return explain_graph(planned(stage), store)[-1]
+    return explain_graph(plan_graph(stage), store)[-1]
 
 
 def test_what_is_stored_and_what_it_needs(store: Store) -> None:
     keep(store, draw(prepare()))
-    states = [(one.kind, one.state) for one in explain_graph(planned(draw(prepare())), store)]
+    states = [(one.kind, one.state) for one in explain_graph(plan_graph(draw(prepare())), store)]
     assert states == [("prepare", "not needed"), ("draw", "stored")]
 
 
@@ -53,16 +56,16 @@ def test_nothing_of_the_kind_is_stored(store: Store) -> None:
 def test_arguments_differ_from_the_nearest(store: Store) -> None:
     far, near = draw(prepare(), num=99, split="test"), draw(prepare(), num=20)
     keep(store, prepare(), far, near)
-    found = last(store, draw(prepare()))
-    assert (found.state, found.nearest) == ("would run", near.key)
-    assert found.reasons == ("The argument num differs: 20 → 10",)
+    explanation = last(store, draw(prepare()))
+    assert (explanation.state, explanation.nearest) == ("would run", near.key)
+    assert explanation.reasons == ("The argument num differs: 20 → 10",)
     assert last(store, draw(prepare(), num=98, split="test")).nearest == far.key
 
 
 def test_an_argument_is_new_or_gone(store: Store) -> None:
     keep(store, prepare(), draw(prepare(), old=1))
-    found = last(store, draw(prepare(), new=True))
-    assert found.reasons == (
+    explanation = last(store, draw(prepare(), new=True))
+    assert explanation.reasons == (
         "The argument new differs: nothing → True",
         "The argument old differs: 1 → nothing",
     )
@@ -71,7 +74,7 @@ def test_an_argument_is_new_or_gone(store: Store) -> None:
 def test_data_differ_and_what_stands_on_them(store: Store) -> None:
     keep(store, prepare(), draw(prepare()))
     other = prepare(checksums={"ratings": "b"}, card={"filters": {"min_rating": 4}})
-    first, second = explain_graph(planned(draw(other)), store)
+    first, second = explain_graph(plan_graph(draw(other)), store)
     assert first.reasons == (
         "The data set's card differs in filters.min_rating: 3 → 4",
         "The raw file 'ratings' differs, sha256: a → b",
@@ -84,7 +87,7 @@ def test_inputs_differ(store: Store) -> None:
     keep(store, old, new, draw(old))
     reason = f"The input data differs: prepare {new.key[:8]}, not {old.key[:8]}."
     assert last(store, draw(new)).reasons == (reason,)
-    joined = Stage(kind="draw", args=draw(old).args, inputs={"more": new})
+    joined = Stage(kind="draw", config=draw(old).config, inputs={"more": new})
     assert last(store, joined).reasons == (
         f"The input more is new: prepare {new.key[:8]}.",
         "The input data was removed.",
@@ -101,15 +104,20 @@ def test_code_differs_in_named_modules(store: Store) -> None:
     assert last(store, stage).reasons == (
         "The code differs; the artifact does not list its modules.",
     )
-    sealed(store, stage, "e" * 32, 1.0, code=code)
-    found = last(store, stage)
-    assert (found.nearest, found.reasons) == ("e" * 32, ("The code differs: bench.stages.draw.",))
+    commit_under(store, stage, "e" * 32, 1.0, code=code)
+    explanation = last(store, stage)
+    assert (explanation.nearest, explanation.reasons) == (
+        "e" * 32,
+        ("The code differs: bench.stages.draw.",),
+    )
 
 
 def test_a_plug_ins_module_is_among_its_code() -> None:
-    stage = Stage(kind="rank", args={"scorer": "random:fit"}, functions=("random:fit",))
+    stage = Stage(
+        kind="rank", config=RankConfig(scorer="random:fit", settings={}, depth=1, threads=1)
+    )
     assert {"random", "bench.stages.rank"} <= stage.code.keys()
-    assert stage.code != dataclasses.replace(stage, functions=()).code
+    assert "random" not in Stage(kind="rank").code
 
 
 # --- the command ----------------------------------------------------------------------------------

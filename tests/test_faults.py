@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from test_runner import go, orders, refuse, trials  # noqa: F401 (`orders` is a fixture)
+from test_runner import commands, plan_trials, refuse, run_trials  # noqa: F401
 
 from bench.errors import BenchError
 from bench.files import write_whole
@@ -35,10 +35,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A method whose scorer the tests rewrite."""
     (tmp_path / "plugins").mkdir()
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "plugins"))
-    path = tmp_path / "plugins" / "mischief.py"
+    path = tmp_path / "plugins" / "scripted.py"
     rewrite(path, "", "")
     yield path
-    sys.modules.pop("bench.methods.mischief", None)
+    sys.modules.pop("bench.methods.scripted", None)
 
 
 PLUGIN = '''
@@ -57,7 +57,7 @@ class Method:
     """Ranks by position."""
     folder: str = ""
     def plan(self, data, model, seed):
-        return Plan(final=rank(data.test, scorer="mischief:fit", train=data.train, settings={}))
+        return Plan(final=rank(data.test, scorer="scripted:fit", train=data.train, settings={}))
 '''
 
 
@@ -65,11 +65,11 @@ def rewrite(plugin: Path, old: str, new: str) -> None:
     """Edit the scorer, for a process that has not imported it yet."""
     assert old in PLUGIN
     plugin.write_text(PLUGIN.replace(old, new))
-    sys.modules.pop("bench.methods.mischief", None)
+    sys.modules.pop("bench.methods.scripted", None)
 
 
-def one(folder: Path) -> Trial:
-    return trials(folder, seeds=1)[0]
+def plan_one_trial(folder: Path) -> Trial:
+    return plan_trials(folder, seeds=1)[0]
 
 
 def stage_folder(folder: Path, trial: Trial, kind: str) -> Path:
@@ -80,8 +80,8 @@ def stage_folder(folder: Path, trial: Trial, kind: str) -> Path:
 
 
 def values(folder: Path, todo: list[Trial]) -> list[Any]:
-    found = [find_result(folder / "results", trial.id) for trial in todo]
-    return [(one.status, one.evaluations) if one else None for one in found]
+    results = [find_result(folder / "results", trial.id) for trial in todo]
+    return [(result.status, result.evaluations) if result else None for result in results]
 
 
 # --- the disk -----------------------------------------------------------------------------------
@@ -107,44 +107,44 @@ needs_proc = pytest.mark.skipif(
 
 
 @needs_proc
-def test_a_full_disk_under_the_store_fails_cells_and_leaves_no_part(
+def test_a_full_disk_under_the_store_fails_trials_and_leaves_no_partial_artifact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = trials(rows=("popularity",), seeds=1)
+    todo = plan_trials(rows=("popularity",), seeds=1)
     free = full_disk(monkeypatch, BUILDING)
-    summary = go(tmp_path, todo, InlineExecutor)
+    summary = run_trials(tmp_path, todo, InlineExecutor)
     assert summary.exit_code == 1
     assert "No space left on device" in str([*summary.failed.values(), *summary.skipped.values()])
     assert not list((tmp_path / "store").glob(f"[a-z]*/*/{META}"))
     assert not list((tmp_path / "store" / BUILDING).iterdir())
     free()
-    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+    assert run_trials(tmp_path, todo, InlineExecutor).exit_code == 0
 
 
 @needs_proc
 def test_a_full_disk_under_the_results_loses_no_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = trials(rows=("popularity", "random"), seeds=1)
+    todo = plan_trials(rows=("popularity", "random"), seeds=1)
     free = full_disk(monkeypatch, "results")
     with pytest.raises(OSError, match="No space left"):
-        go(tmp_path, todo, InlineExecutor)
+        run_trials(tmp_path, todo, InlineExecutor)
     assert not list((tmp_path / "results").rglob("*seed-*.json"))
     assert not list((tmp_path / "results").rglob("*.parquet"))
     assert not list((tmp_path / "results").rglob(".*seed-*"))  # nor a part under another name
     made = {path: path.read_bytes() for path in (tmp_path / "store").glob(f"[a-z]*/*/{META}")}
     assert made
     free()
-    again = go(tmp_path, todo, InlineExecutor)
+    again = run_trials(tmp_path, todo, InlineExecutor)
     assert (again.exit_code, len(again.ok)) == (0, 2)
     assert {path: path.read_bytes() for path in made} == made
     assert not (tmp_path / "store" / ASIDE).exists()
 
 
-def test_a_folder_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
+def test_a_store_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("not a folder")
     with pytest.raises(BenchError, match="is not a folder"):
-        go(tmp_path, trials(rows=("popularity",), seeds=1), InlineExecutor)
+        run_trials(tmp_path, plan_trials(rows=("popularity",), seeds=1), InlineExecutor)
 
 
 # --- damage -------------------------------------------------------------------------------------
@@ -165,11 +165,11 @@ def empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty])
-def test_damaged_weights_are_made_again(
+def test_damaged_weights_are_computed_again(
     tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    todo = trials(rows=("sasrec",), seeds=1)
-    go(tmp_path, todo, InlineExecutor)
+    todo = plan_trials(rows=("sasrec",), seeds=1)
+    run_trials(tmp_path, todo, InlineExecutor)
     before = values(tmp_path, todo)
     (weights,) = stage_folder(tmp_path, todo[0], "sasrec").glob("*.safetensors")
     sound = weights.read_bytes()
@@ -177,10 +177,10 @@ def test_damaged_weights_are_made_again(
     for kind in ("rank", "evaluate"):  # what was made of them is gone, so that they are needed
         key = stage_folder(tmp_path, todo[0], kind).name
         Store(tmp_path / "store").remove(kind, key)
-    summary = go(tmp_path, todo, InlineExecutor)
+    summary = run_trials(tmp_path, todo, InlineExecutor)
     if damage is flip:  # of the right size: found when the next stage opens it
         assert summary.exit_code == 1
-        summary = go(tmp_path, todo, InlineExecutor)
+        summary = run_trials(tmp_path, todo, InlineExecutor)
     assert (summary.exit_code, values(tmp_path, todo)) == (0, before)
     assert weights.read_bytes() == sound
     assert "moved to" in capsys.readouterr().err
@@ -188,15 +188,15 @@ def test_damaged_weights_are_made_again(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\x00" * 500, b"null", b'{"trial": 3}'])
-def test_a_torn_result_is_moved_aside_and_written_anew(tmp_path: Path, content: bytes) -> None:
-    todo = trials(rows=("popularity",), seeds=1)
-    go(tmp_path, todo, InlineExecutor)
+def test_a_damaged_result_is_moved_aside_and_written_again(tmp_path: Path, content: bytes) -> None:
+    todo = plan_trials(rows=("popularity",), seeds=1)
+    run_trials(tmp_path, todo, InlineExecutor)
     path = tmp_path / "results" / f"{todo[0].id}.json"
     sound = path.read_bytes()
     path.write_bytes(content)
     with pytest.raises(BenchError, match="is not a result of schema version"):
         read_result(path)
-    again = go(tmp_path, todo, refuse)
+    again = run_trials(tmp_path, todo, refuse)
     assert (again.stages_run, again.exit_code) == (0, 0)
     assert path.read_bytes() == sound
     (aside,) = (tmp_path / "results" / ".aside").iterdir()
@@ -205,14 +205,14 @@ def test_a_torn_result_is_moved_aside_and_written_anew(tmp_path: Path, content: 
 
 def test_a_foreign_folder_under_a_key_is_moved_aside(tmp_path: Path) -> None:
     """A record of another key, e.g. copied by hand, is not believed."""
-    todo = trials(rows=("popularity", "random"), seeds=1)
-    go(tmp_path, todo, InlineExecutor)
+    todo = plan_trials(rows=("popularity", "random"), seeds=1)
+    run_trials(tmp_path, todo, InlineExecutor)
     before = values(tmp_path, todo)
     places = [stage_folder(tmp_path, trial, "evaluate") for trial in todo]
     places[0].rename(tmp_path / "first")
     places[1].rename(places[0])
     (tmp_path / "first").rename(places[1])
-    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+    assert run_trials(tmp_path, todo, InlineExecutor).exit_code == 0
     assert values(tmp_path, todo) == before
     assert len(list((tmp_path / "store" / ASIDE).iterdir())) == 2
 
@@ -220,45 +220,47 @@ def test_a_foreign_folder_under_a_key_is_moved_aside(tmp_path: Path) -> None:
 # --- edits between runs --------------------------------------------------------------------------
 
 
-def test_edited_code_is_run_and_a_comment_is_not(tmp_path: Path, plugin: Path) -> None:
-    first = go(tmp_path, [one(tmp_path)], InlineExecutor)
-    old = values(tmp_path, [one(tmp_path)])
+def test_edited_code_runs_again_and_edited_comments_do_not(tmp_path: Path, plugin: Path) -> None:
+    first = run_trials(tmp_path, [plan_one_trial(tmp_path)], InlineExecutor)
+    old = values(tmp_path, [plan_one_trial(tmp_path)])
     rewrite(plugin, "# A comment.", "# Another, and longer.")
-    assert go(tmp_path, [one(tmp_path)], refuse).stages_run == 0
+    assert run_trials(tmp_path, [plan_one_trial(tmp_path)], refuse).stages_run == 0
     rewrite(plugin, "len(catalog), 0.0, -1", "0.0, len(catalog)")
-    edited = go(tmp_path, [one(tmp_path)], InlineExecutor)
+    edited = run_trials(tmp_path, [plan_one_trial(tmp_path)], InlineExecutor)
     assert edited.stages_run == 2  # the ranking and its evaluation, not the data
     assert first.stages_run > 2
-    assert values(tmp_path, [one(tmp_path)]) != old
+    assert values(tmp_path, [plan_one_trial(tmp_path)]) != old
     rewrite(plugin, "", "")
-    assert go(tmp_path, [one(tmp_path)], refuse).stages_run == 0  # both are in the store
-    assert values(tmp_path, [one(tmp_path)]) == old
+    assert (
+        run_trials(tmp_path, [plan_one_trial(tmp_path)], refuse).stages_run == 0
+    )  # both are in the store
+    assert values(tmp_path, [plan_one_trial(tmp_path)]) == old
 
 
 # --- numbers and memory --------------------------------------------------------------------------
 
 
-def test_a_nan_metric_fails_its_cell_and_is_never_written(
+def test_a_nan_metric_fails_its_trial_and_is_never_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = trials(rows=("popularity",), seeds=1)
-    honest = evaluate.evaluate
+    todo = plan_trials(rows=("popularity",), seeds=1)
+    original = evaluate.evaluate
 
-    def spoilt(*given: Any, **named: Any) -> Any:
-        scores = honest(*given, **named)
+    def corrupted(*args: Any, **kwargs: Any) -> Any:
+        scores = original(*args, **kwargs)
         scores.metrics["HR@5"] = float("nan")
         return scores
 
-    monkeypatch.setattr(evaluate, "evaluate", spoilt)
-    summary = go(tmp_path, todo, InlineExecutor)
+    monkeypatch.setattr(evaluate, "evaluate", corrupted)
+    summary = run_trials(tmp_path, todo, InlineExecutor)
     assert (summary.exit_code, list(summary.failed)) == (1, [todo[0].id])
     assert "nan" in summary.failed[todo[0].id]
     monkeypatch.undo()
-    assert go(tmp_path, todo, InlineExecutor).exit_code == 0
+    assert run_trials(tmp_path, todo, InlineExecutor).exit_code == 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_result_that_could_not_be_read_again_cannot_be_made(value: float) -> None:
+def test_a_result_with_non_finite_metrics_cannot_be_created(value: float) -> None:
     rest: dict[str, Any] = {
         "ks": [1], "num_cases": 1, "num_known": 1, "num_items": 1, "tracked": [],
         "history_mass": [],
@@ -272,13 +274,13 @@ def test_a_gpu_out_of_memory_halves_the_micro_batch(tmp_path: Path, plugin: Path
     """The exception is torch's own, as the allocator raises it."""
     raising = "import torch\n    raise torch.OutOfMemoryError('CUDA out of memory')"
     rewrite(plugin, "# A comment.", raising)
-    trial = one(tmp_path)
+    trial = plan_one_trial(tmp_path)
     assert issubclass(torch.OutOfMemoryError, RuntimeError)
-    assert not go(tmp_path, [trial], InlineExecutor).ok
+    assert not run_trials(tmp_path, [trial], InlineExecutor).ok
     result = find_result(tmp_path / "results", trial.id)
     assert result is not None
-    assert [one.failure for one in result.attempts] == ["out of memory"] * 7
-    divisors = [one.micro_batch_divisor for one in result.attempts]
+    assert [attempt.failure for attempt in result.attempts] == ["out of memory"] * 7
+    divisors = [attempt.micro_batch_divisor for attempt in result.attempts]
     assert divisors == [1, 2, 4, 8, 16, 32, 64]
 
 
@@ -291,10 +293,10 @@ class IdleExecutor:
 
     waiting: list[TaskSpec] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
-    asked: int = 0
+    num_asked: int = 0
 
     def has_capacity(self, request: ResourceRequest) -> bool:
-        self.asked += 1
+        self.num_asked += 1
         return len(self.waiting) < 16
 
     def submit(self, task: TaskSpec) -> None:
@@ -319,7 +321,7 @@ class IdleExecutor:
 
 
 @pytest.mark.slow
-def test_bookkeeping_of_a_thousand_cells_is_linear(
+def test_bookkeeping_of_a_thousand_trials_is_linear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plan, graph, submission, failures and 1,000 records; no stage does any work."""
@@ -330,17 +332,17 @@ def test_bookkeeping_of_a_thousand_cells_is_linear(
         return read_scope(module)
 
     monkeypatch.setattr(code_hash, "_scope", counted)
-    todo = trials(rows=("random",), seeds=1000)
-    summary: RunSummary = go(tmp_path, todo, lambda: executor)
+    todo = plan_trials(rows=("random",), seeds=1000)
+    summary: RunSummary = run_trials(tmp_path, todo, lambda: executor)
     assert len(summary.failed) == executor.seen["evaluate"] == 1000
     assert len(list((tmp_path / "results").rglob("seed-*.json"))) == 1000
     # What would grow with the square is counted, as clocks differ; benchmarks/grid.py times it.
-    assert executor.asked < 10 * 1000  # not all that waits, for each that ends
+    assert executor.num_asked < 10 * 1000  # not all that waits, for each that ends
     assert max(hashed.values()) < 1000  # not for each cell
 
 
-def test_whole_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads while a file is replaced sees the old one or the new one."""
+def test_readers_never_see_a_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader sees the old file or the new file, never a part of one."""
     path = tmp_path / "x.json"
     write_whole(path, json.dumps(["old"]).encode())
     seen = []

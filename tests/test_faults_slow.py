@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_runner import go, trials
+from test_runner import plan_trials, run_trials
 
 from bench.results.schema import read_result
 from bench.runner.executors import InlineExecutor
@@ -29,7 +29,9 @@ RUN = (
 )
 
 
-def told(*command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_command(
+    *command: str, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
     return subprocess.run(
         command, cwd=folder, env=os.environ | environment, capture_output=True, text=True
@@ -39,8 +41,8 @@ def told(*command: str, folder: Path, **environment: str) -> subprocess.Complete
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert told(*RUN, folder=folder).returncode == 0
-    return told(*BENCH, "report", "--json", folder=folder).stdout
+    assert run_command(*RUN, folder=folder).returncode == 0
+    return run_command(*BENCH, "report", "--json", folder=folder).stdout
 
 
 # --- real disks ---------------------------------------------------------------------------------
@@ -58,11 +60,11 @@ def mounts(tmp_path: Path) -> Path:
 
 def mounted(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     lines = script.replace("RUN", " ".join(RUN)).replace("BENCH", " ".join(BENCH))
-    return told("unshare", "-rm", "sh", "-c", lines, folder=folder)
+    return run_command("unshare", "-rm", "sh", "-c", lines, folder=folder)
 
 
 @pytest.mark.parametrize(("place", "size"), [("results", "48k"), (".bench", "160k")])
-def test_a_full_disk_is_a_sentence_and_the_next_run_goes_on(
+def test_a_full_disk_is_a_clear_error_and_the_next_run_resumes(
     mounts: Path, undisturbed: str, place: str, size: str
 ) -> None:
     done = mounted(
@@ -79,17 +81,17 @@ def test_a_full_disk_is_a_sentence_and_the_next_run_goes_on(
     assert (mounts / "report").read_text() == undisturbed
     for path in (mounts / "kept").rglob("seed-*.json"):
         json.loads(path.read_bytes())
-    sealed = [path.relative_to(mounts / "kept") for path in (mounts / "kept").rglob(META)]
-    whole = [path for path in sealed if ".building" not in path.parts]
-    for path in whole:
+    committed = [path.relative_to(mounts / "kept") for path in (mounts / "kept").rglob(META)]
+    complete = [path for path in committed if ".building" not in path.parts]
+    for path in complete:
         kept, after = (mounts / name / path for name in ("kept", "after"))
         assert kept.read_bytes() == after.read_bytes(), "a finished stage was made again"
-    assert whole or place == "results"
+    assert complete or place == "results"
     assert not list(mounts.rglob(ASIDE))
 
 
 @pytest.mark.parametrize("place", ["results", "leaderboards", ".bench/store"])
-def test_a_read_only_folder_is_a_sentence(mounts: Path, place: str) -> None:
+def test_a_read_only_folder_is_a_clear_error(mounts: Path, place: str) -> None:
     done = mounted(
         mounts,
         f"mkdir -p {place}; mount --bind {place} {place}; mount -o remount,ro,bind {place}; RUN",
@@ -106,7 +108,7 @@ STUBBORN = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_runner import go, trials
+from test_runner import run_trials, plan_trials
 from bench.results.schema import read_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.ray_executor import RayExecutor
@@ -124,7 +126,7 @@ class Stubborn(InlineExecutor):
         time.sleep(60)
         return []
 
-go(Path(sys.argv[1]), trials(rows=("popularity", "random")), Stubborn)
+run_trials(Path(sys.argv[1]), plan_trials(rows=("popularity", "random")), Stubborn)
 """
 
 
@@ -138,7 +140,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130
     process.stdout.close()
-    again = go(tmp_path, trials(rows=("popularity", "random")), InlineExecutor)
+    again = run_trials(tmp_path, plan_trials(rows=("popularity", "random")), InlineExecutor)
     assert (again.exit_code, len(again.ok)) == (0, 4)
     assert again.stages_reused > 0
 
@@ -181,24 +183,24 @@ class Method:
     folder: str = ""
     def plan(self, data, model, seed):
         settings = {"folder": self.folder}
-        scorer = "mischief:fit"
+        scorer = "scripted:fit"
         return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
 '''
 
 
-def test_a_hung_process_is_gone_and_its_cell_says_so(
+def test_a_hung_process_is_killed_and_its_trial_reports_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "mischief.py").write_text(HANGING)
+    (tmp_path / "plugins" / "scripted.py").write_text(HANGING)
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "plugins"))
-    monkeypatch.delitem(sys.modules, "bench.methods.mischief", raising=False)
+    monkeypatch.delitem(sys.modules, "bench.methods.scripted", raising=False)
     executor = RayExecutor(time_limit=30.0, num_cpus=2)
     close = executor.close
     monkeypatch.setattr(executor, "close", list)  # which ends every process
     try:
-        todo = trials(tmp_path, seeds=1, rows=("popularity",))
-        summary = go(tmp_path, todo, lambda: executor)
+        todo = plan_trials(tmp_path, seeds=1, rows=("popularity",))
+        summary = run_trials(tmp_path, todo, lambda: executor)
         hung = int((tmp_path / "pid").read_text())
         until = time.monotonic() + 20
         while psutil.pid_exists(hung) and time.monotonic() < until:
@@ -206,7 +208,7 @@ def test_a_hung_process_is_gone_and_its_cell_says_so(
         assert not psutil.pid_exists(hung)
     finally:
         close()
-        sys.modules.pop("bench.methods.mischief", None)
+        sys.modules.pop("bench.methods.scripted", None)
     assert len(summary.ok) == 1
     (name,) = summary.failed
     (attempt,) = read_result(tmp_path / "results" / f"{name}.json").attempts
@@ -217,8 +219,8 @@ def test_a_hung_process_is_gone_and_its_cell_says_so(
 # --- no network ---------------------------------------------------------------------------------
 
 
-def test_a_model_that_is_not_at_hand_costs_its_cell_only(tmp_path: Path) -> None:
-    done = told(
+def test_a_missing_model_fails_only_its_own_trial(tmp_path: Path) -> None:
+    done = run_command(
         *(*BENCH, "run", "--method", "zeroshot", "--method", "popularity", "--model"),
         *("llama-3.2-1b-instruct", "--dataset", "synthetic", "--budget", "smoke", "--seeds", "1"),
         *("--offline", "--executor", "inline"),
@@ -228,6 +230,6 @@ def test_a_model_that_is_not_at_hand_costs_its_cell_only(tmp_path: Path) -> None
     assert done.returncode == 1, done.stderr
     assert "1 trials ok" in done.stdout
     said = " ".join(done.stdout.split())
-    assert "is not at hand, and --offline forbids" in said
+    assert "--offline forbids" in said
     assert "--model-path" in said
     assert "Traceback" not in done.stdout + done.stderr

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_runs import make_config
 
 from bench.config.cards import Rows
 from bench.plan import Stage
@@ -10,7 +11,7 @@ from bench.plan.trials import Trial
 
 
 def stage(name: str, **inputs: Stage) -> Stage:
-    return Stage(kind="draw", args={"name": name}, inputs=inputs)
+    return Stage(kind="draw", config=make_config(name=name), inputs=inputs)
 
 
 def trial(name: str, **evaluations: Stage) -> Trial:

@@ -114,7 +114,7 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
+def test_ctrl_c_exits_with_130_and_the_next_run_resumes(
     tmp_path: Path, undisturbed: tuple[str, int]
 ) -> None:
     text, _ = undisturbed
@@ -141,7 +141,7 @@ def test_two_drivers_share_the_work(tmp_path: Path, undisturbed: tuple[str, int]
     assert report(tmp_path / "w") == text
 
 
-def test_torn_results_are_written_anew_from_the_store(
+def test_damaged_results_are_written_again_from_the_store(
     tmp_path: Path, undisturbed: tuple[str, int]
 ) -> None:
     text, _ = undisturbed

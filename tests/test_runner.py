@@ -1,4 +1,4 @@
-"""One contract for both executors, and what the loop makes of failures."""
+"""The contract of both executors, and how a run handles failures."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mischief_runs import go, place, trials
+from scripted_runs import install_method, plan_trials, run_trials
 
 from bench.config.cards import BoardCard, BoardRow
+from bench.hashing import Job
+from bench.plan.graph import Unit, build
 from bench.plan.trials import Board, all_ks, board_trials
 from bench.results.schema import find_result, read_cases, read_result
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.loop import RunOptions, run
 from bench.runner.retry_policy import decide_retry
 from bench.runner.store import Store
+from bench.runner.worker import TaskResult, TaskSpec, make_task
 
 
 @pytest.fixture
-def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return place(tmp_path, monkeypatch)
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return install_method(tmp_path, monkeypatch)
 
 
 def refuse() -> Executor:
@@ -56,11 +59,44 @@ def executor(request: pytest.FixtureRequest) -> Callable[..., Executor]:
     return made
 
 
+def make_prepare_task(folder: Path) -> TaskSpec:
+    graph = build(plan_trials(rows=("popularity",), seeds=1))
+    (stage,) = [stage for stage in graph.stages.values() if stage.kind == "prepare"]
+    return make_task(Unit(stages=(stage,), parents=frozenset()), store=folder, job=Job(out=folder))
+
+
+def test_an_executor_returns_the_result_of_a_task(
+    tmp_path: Path, executor: Callable[..., Executor]
+) -> None:
+    running = executor()
+    task = make_prepare_task(tmp_path)
+    try:
+        assert running.has_capacity(task.resources)
+        running.submit(task)
+        results: list[TaskResult] = []
+        while not results:
+            results = running.wait()
+    finally:
+        assert running.close() == []
+    assert results == [TaskResult(unit=task.unit, computed=(task.stages[0].key,))]
+
+
+def test_an_executor_returns_no_result_of_a_cancelled_task(
+    tmp_path: Path, executor: Callable[..., Executor]
+) -> None:
+    running = executor()
+    task = make_prepare_task(tmp_path)
+    running.submit(task)
+    running.cancel(task.unit)
+    assert running.has_capacity(task.resources)
+    assert running.close() == []
+
+
 def test_results_and_resume(tmp_path: Path, executor: Callable[..., Executor]) -> None:
-    todo = trials(rows=("popularity", "random"))
-    first = go(tmp_path, todo, executor)
+    todo = plan_trials(rows=("popularity", "random"))
+    first = run_trials(tmp_path, todo, executor)
     assert (len(first.ok), first.failed, first.skipped, first.exit_code) == (4, {}, {}, 0)
-    second = go(tmp_path, todo, refuse)
+    second = run_trials(tmp_path, todo, refuse)
     assert (second.stages_run, second.stages_reused) == (0, first.stages_run)
     result = find_result(tmp_path / "results", todo[0].id)
     assert result is not None
@@ -70,37 +106,37 @@ def test_results_and_resume(tmp_path: Path, executor: Callable[..., Executor]) -
     assert final.metrics["NDCG@5"] == pytest.approx(cases.values["NDCG@5"].mean())
 
 
-def test_an_error_stops_only_its_own_cell(
-    tmp_path: Path, orders: Path, executor: Callable[..., Executor]
+def test_an_error_fails_only_its_own_trial(
+    tmp_path: Path, commands: Path, executor: Callable[..., Executor]
 ) -> None:
-    (orders / "0").write_text("error")
-    todo = trials(orders, rows=("popularity",))
-    summary = go(tmp_path, todo, executor)
+    (commands / "0").write_text("error")
+    todo = plan_trials(commands, rows=("popularity",))
+    summary = run_trials(tmp_path, todo, executor)
     assert (len(summary.ok), summary.exit_code) == (3, 1)
     (failed, reason), *others = summary.failed.items()
     assert not others
-    assert "ValueError: told to fail" in reason
+    assert "ValueError: instructed to fail" in reason
     result = read_result(tmp_path / "results" / f"{failed}.json")
     assert (result.status, [a.failure for a in result.attempts]) == ("failed", ["error"])
-    (orders / "0").unlink()
-    again = go(tmp_path, todo, executor)
+    (commands / "0").unlink()
+    again = run_trials(tmp_path, todo, executor)
     assert (again.exit_code, again.stages_run) == (0, 2)  # the failure was not cached
 
 
 def test_nan_scores_are_an_error_with_the_case_named(
-    tmp_path: Path, orders: Path, executor: Callable[..., Executor]
+    tmp_path: Path, commands: Path, executor: Callable[..., Executor]
 ) -> None:
-    (orders / "0").write_text("nan")
-    summary = go(tmp_path, trials(orders, seeds=1), executor)
+    (commands / "0").write_text("nan")
+    summary = run_trials(tmp_path, plan_trials(commands, seeds=1), executor)
     assert "no finite number for case 0" in next(iter(summary.failed.values()))
 
 
-def test_out_of_memory_is_tried_again_with_half_the_micro_batch(
-    tmp_path: Path, orders: Path, executor: Callable[..., Executor]
+def test_out_of_memory_is_retried_with_half_the_micro_batch(
+    tmp_path: Path, commands: Path, executor: Callable[..., Executor]
 ) -> None:
-    (orders / "0").write_text("memory once")
-    todo = trials(orders, seeds=1)
-    assert go(tmp_path, todo, executor).exit_code == 0
+    (commands / "0").write_text("memory once")
+    todo = plan_trials(commands, seeds=1)
+    assert run_trials(tmp_path, todo, executor).exit_code == 0
     result = find_result(tmp_path / "results", todo[0].id)
     assert result is not None
     assert [(a.failure, a.micro_batch_divisor) for a in result.attempts] == [("out of memory", 1)]
@@ -111,11 +147,11 @@ def test_out_of_memory_is_tried_again_with_half_the_micro_batch(
 
 
 def test_a_hang_is_stopped_at_the_limit(
-    tmp_path: Path, orders: Path, executor: Callable[..., Executor]
+    tmp_path: Path, commands: Path, executor: Callable[..., Executor]
 ) -> None:
-    (orders / "0").write_text("hang")
-    todo = trials(orders, seeds=1, rows=("popularity",))
-    summary = go(tmp_path, todo, lambda: executor(time_limit=15.0))
+    (commands / "0").write_text("hang")
+    todo = plan_trials(commands, seeds=1, rows=("popularity",))
+    summary = run_trials(tmp_path, todo, lambda: executor(time_limit=15.0))
     assert len(summary.ok) == 1
     assert "longer than the limit" in next(iter(summary.failed.values()))
 
@@ -144,36 +180,36 @@ def test_a_failed_shared_stage_skips_what_needs_it(
     )
     todo = [trial for _, trial in board_trials(board, ks=all_ks([board]))]
     assert todo[0].notes
-    summary = go(tmp_path, todo, executor)
+    summary = run_trials(tmp_path, todo, executor)
     assert len(summary.ok) == 2
     assert len(summary.skipped) == 2
     assert all("gone.inter" in reason for reason in summary.skipped.values())
 
 
-def test_a_killed_worker_is_tried_again(
-    tmp_path: Path, orders: Path, ray_executor: Callable[..., Executor]
+def test_a_killed_worker_is_retried(
+    tmp_path: Path, commands: Path, ray_executor: Callable[..., Executor]
 ) -> None:
-    (orders / "0").write_text("die once")
-    todo = trials(orders, seeds=1)
-    assert go(tmp_path, todo, ray_executor).exit_code == 0
+    (commands / "0").write_text("die once")
+    todo = plan_trials(commands, seeds=1)
+    assert run_trials(tmp_path, todo, ray_executor).exit_code == 0
     result = find_result(tmp_path / "results", todo[0].id)
     assert result is not None
     assert [attempt.failure for attempt in result.attempts] == ["worker died"]
 
 
 def test_a_worker_that_always_dies_is_given_up(
-    tmp_path: Path, orders: Path, ray_executor: Callable[..., Executor]
+    tmp_path: Path, commands: Path, ray_executor: Callable[..., Executor]
 ) -> None:
-    (orders / "0").write_text("die")
-    todo = trials(orders, seeds=1, rows=("popularity",))
-    summary = go(tmp_path, todo, ray_executor)
+    (commands / "0").write_text("die")
+    todo = plan_trials(commands, seeds=1, rows=("popularity",))
+    summary = run_trials(tmp_path, todo, ray_executor)
     assert len(summary.ok) == 1
     result = read_result(tmp_path / "results" / f"{next(iter(summary.failed))}.json")
     assert [attempt.failure for attempt in result.attempts] == ["worker died"] * 3
 
 
-def test_ctrl_c_records_what_ended_and_the_next_run_goes_on(
-    tmp_path: Path, orders: Path, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_records_what_has_ended_and_the_next_run_resumes(
+    tmp_path: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupting(InlineExecutor):
         waits = 0
@@ -184,24 +220,24 @@ def test_ctrl_c_records_what_ended_and_the_next_run_goes_on(
                 os.kill(os.getpid(), signal.SIGINT)
             return super().wait()
 
-    todo = trials(rows=("popularity", "random"))
+    todo = plan_trials(rows=("popularity", "random"))
     before = signal.getsignal(signal.SIGINT)
     try:
-        summary = go(tmp_path, todo, Interrupting)
+        summary = run_trials(tmp_path, todo, Interrupting)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (summary.interrupted, summary.exit_code) == (True, 130)
     assert 0 < len(summary.ok) < 4
-    again = go(tmp_path, todo, InlineExecutor)
+    again = run_trials(tmp_path, todo, InlineExecutor)
     assert (len(again.ok), again.stages_reused) == (4, summary.stages_run)
 
 
 def test_both_executors_give_equal_metrics(
     tmp_path: Path, ray_executor: Callable[..., Executor]
 ) -> None:
-    todo = trials(rows=("popularity", "random", "sasrec"), seeds=1)
-    go(tmp_path / "inline", todo, InlineExecutor)
-    go(tmp_path / "ray", todo, ray_executor)
+    todo = plan_trials(rows=("popularity", "random", "sasrec"), seeds=1)
+    run_trials(tmp_path / "inline", todo, InlineExecutor)
+    run_trials(tmp_path / "ray", todo, ray_executor)
     for trial in todo:
         one = find_result(tmp_path / "inline" / "results", trial.id)
         two = find_result(tmp_path / "ray" / "results", trial.id)
@@ -222,11 +258,11 @@ def test_both_executors_give_equal_metrics(
         (["worker died", "out of memory"], 2, 4),
     ],
 )
-def test_policy(failures: list, divisor: int, expected: int | None) -> None:
+def test_retry_policy(failures: list, divisor: int, expected: int | None) -> None:
     assert decide_retry(failures, divisor) == expected
 
 
-def test_a_changed_data_file_makes_new_keys(
+def test_a_changed_data_file_changes_all_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "datasets").mkdir()

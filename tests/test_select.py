@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stage_runs import make_config
 
 from bench.config.cards import BoardCard, BoardRow
 from bench.data import prepared
@@ -117,7 +118,7 @@ def test_a_list_shorter_than_the_metric_asks_is_refused(root: Path) -> None:
 
 
 def stages(names: str) -> dict[str, Stage]:
-    return {name: Stage(kind="rank", args={"scorer": name}) for name in names}
+    return {name: Stage(kind="rank", config=make_config(scorer=name)) for name in names}
 
 
 def test_the_key_holds_candidates_their_order_and_the_metric() -> None:

@@ -40,7 +40,9 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / BUILDING).iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["truncate payload", "empty record", "torn record", "no file"])
+@pytest.mark.parametrize(
+    "damage", ["truncate payload", "empty record", "damaged record", "no file"]
+)
 def test_an_incomplete_artifact_is_moved_aside(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,7 +52,7 @@ def test_an_incomplete_artifact_is_moved_aside(
         (folder / "payload.txt").write_text("wei")
     elif damage == "empty record":
         (folder / META).write_text("")
-    elif damage == "torn record":
+    elif damage == "damaged record":
         (folder / META).write_text((folder / META).read_text()[:40])
     else:
         (folder / "payload.txt").unlink()

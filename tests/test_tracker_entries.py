@@ -1,4 +1,4 @@
-"""What stands in each tracker afterwards; those that are not installed are skipped."""
+"""What each tracker contains afterwards; trackers that are not installed are skipped."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_a_run_with_a_broken_tracker_and_a_good_one(
     )
     assert one.evaluations == other.evaluations
     assert [stage.key for stage in one.stages] == [stage.key for stage in other.stages]
-    found = {name: value for name, _, value in scalars(tmp_path / "events" / other.trial)}
+    points = {name: value for name, _, value in scalars(tmp_path / "events" / other.trial)}
     final = other.evaluations["final"].metrics
-    assert found["NDCG_at_5"] == pytest.approx(final["NDCG@5"], rel=1e-6)
+    assert points["NDCG_at_5"] == pytest.approx(final["NDCG@5"], rel=1e-6)
 
 
 def places(folder: Path) -> list[str]:
@@ -55,7 +55,7 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
     """Read event files without TensorBoard: length, checksum, message, checksum."""
     from tensorboardX.proto.event_pb2 import Event
 
-    found = []
+    points = []
     for path in sorted(folder.glob("events.out.tfevents.*")):
         content = path.read_bytes()
         while content:
@@ -64,8 +64,8 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
             content = content[16 + size :]
             for value in event.summary.value:
                 if value.HasField("simple_value"):
-                    found.append((value.tag, event.step, value.simple_value))
-    return sorted(found)
+                    points.append((value.tag, event.step, value.simple_value))
+    return sorted(points)
 
 
 @pytest.mark.slow
@@ -75,12 +75,12 @@ def test_tensorboard_through_the_hook_and_again(tmp_path: Path) -> None:
     with Trackers(parse_targets([f"tensorboard={events}"]), results, {}) as trackers:
         trackers.report(TRIAL)
         trackers.report(TRIAL)
-    found = scalars(events / TRIAL)
-    assert [(step, value) for tag, step, value in found if tag == "sasrec/loss_by_epoch"] == [
+    points = scalars(events / TRIAL)
+    assert [(step, value) for tag, step, value in points if tag == "sasrec/loss_by_epoch"] == [
         (1, 0.5), (2, 0.25), (3, pytest.approx(0.2)), (4, pytest.approx(0.1)),
     ]  # fmt: skip
-    assert ("NDCG_at_5", 0, 0.5) in found
-    assert len(found) == 4 + len(ENTRY.metrics)  # each once
+    assert ("NDCG_at_5", 0, 0.5) in points
+    assert len(points) == 4 + len(ENTRY.metrics)  # each once
     assert find_result(results, TRIAL) == result()
 
 
@@ -181,7 +181,7 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not warnings
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     content = next(folder.glob("*.wandb")).read_bytes()
-    for told in (TRIAL, "mine", "NDCG@5", "sasrec/loss_by_epoch", "betas"):
-        assert told.encode() in content
+    for text in (TRIAL, "mine", "NDCG@5", "sasrec/loss_by_epoch", "betas"):
+        assert text.encode() in content
     for private in (sys.executable, str(Path(__file__).parent)):
         assert private.encode() not in content

@@ -1,4 +1,4 @@
-"""Trackers: what they are told, and that they never hinder a run."""
+"""Trackers: what they receive, and that they never affect a run."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ def test_forbidden_characters_are_replaced() -> None:
 
 
 def test_no_password_is_ever_shown() -> None:
-    said = describe_error(
+    message = describe_error(
         ValueError(f"https://me:pass@word@host/x is away{'.' * 999}\nsecond line")
     )
-    assert said.startswith("ValueError: https://***@host/x is away.")
-    assert "second" not in said
-    assert len(said) < 320
+    assert message.startswith("ValueError: https://***@host/x is away.")
+    assert "second" not in message
+    assert len(message) < 320
 
 
 # --- whatever a tracker does, the run continues -------------------------------------------------
@@ -123,7 +123,7 @@ def imitation(folder: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.mark.parametrize(
-    ("source", "limit", "said"),
+    ("source", "limit", "message"),
     [
         ("raise ImportError('no such thing')", 60, "pip install 'llmrec-bench[mlflow]'"),
         ("import time; time.sleep(600)", 2, "No answer within 2 s."),
@@ -137,7 +137,7 @@ def imitation(folder: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> Ite
     ids=["missing", "hanging", "dying", "refusing"],
 )
 def test_a_tracker_that_fails_costs_one_warning(
-    source: str, limit: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, limit: float, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = tmp_path / "results"
     for seed in (0, 1):
@@ -152,7 +152,7 @@ def test_a_tracker_that_fails_costs_one_warning(
                 trackers.report(f"synthetic/sasrec/0123456789ab/seed-{seed}")
             assert time.monotonic() - started < 1  # nobody waits for the process
     (warning,) = warnings
-    assert said in warning
+    assert message in warning
     assert "bench export mlflow" in warning
     assert time.monotonic() - started < 30
     assert before == {path: path.read_bytes() for path in results.rglob("*.json")}

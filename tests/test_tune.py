@@ -80,7 +80,7 @@ class Method:
 
     def plan(self, data, model, seed):
         own = {"power": self.power, "rounds": self.rounds, "folder": self.folder}
-        return Plan(final=rank(data.test, scorer="peak:fit", train=data.train, settings=own))
+        return Plan(ranking=rank(data.test, scorer="peak:fit", train=data.train, settings=own))
 '''
 
 
@@ -161,8 +161,8 @@ def test_log_uniform_gives_each_decade_its_share() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence", "hint"),
     [
-        ("[space]\npowr = { choices = [1.0] }", "no setting 'powr'", "'power'"),
-        ("[space]\npower = { choices = ['x'] }", "power = 'x' is not of type float", ""),
+        ("[space]\npowr = { choices = [1.0] }", "no setting 'powr'", "power"),
+        ("[space]\npower = { choices = ['x'] }", "power = 'x' is not valid", ""),
         ("[space]\npower = { choices = [] }", "space.power.choices", ""),
         ("[space]\npower = { uniform = [2.0, 1.0] }", "must be less than the second", ""),
         ("[space]\npower = { log_uniform = [0.0, 1.0] }", "numbers above 0", ""),
@@ -171,7 +171,7 @@ def test_log_uniform_gives_each_decade_its_share() -> None:
         ("[space]\npower = { choice = [1.0] }", "unknown key 'space.power.choice'", "'choices'"),
         ("[space]\n", "space: Dictionary should have at least 1 item", ""),
         ("resource = 'rouns'\n[space]\npower = { choices = [1.0] }", "no setting 'rouns'",
-         "'rounds'"),
+         "rounds"),
         ("resource = 'name'\n[space]\npower = { choices = [1.0] }", "name is no whole number", ""),
         ("[space]\nrounds = { integers = [1, 9] }", "rounds is the resource", "Leave one out"),
     ],
@@ -295,7 +295,7 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
     own = {
         "peak": "power = { choices = [1.0, 2.0] }",
         "sasrec": "hidden = { choices = [8, 16] }",
-        "sprec": "beta = { choices = [0.1, 0.2] }",
+        "sprec": "'preference.beta' = { choices = [0.1, 0.2] }",
         "d3": "alpha = { choices = [0.5, 1.0] }",
     }[method]
     (here / "s.toml").write_text(f"resource = ''\n[space]\n{own}\n")
@@ -322,10 +322,11 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
 
 def test_a_rung_of_rounds_is_the_beginning_of_the_next(here: Path) -> None:
     (here / "s.toml").write_text(
-        "resource = 'rounds'\nfactor = 2\n[space]\nbeta = { choices = [0.1, 0.2] }\n"
+        "resource = 'num_rounds'\nfactor = 2\n[space]\n"
+        "'preference.beta' = { choices = [0.1, 0.2] }\n"
     )
     asked = setup(
-        method="sprec", model="tiny", num=2, overrides=[parse_override("rounds=3")]
+        method="sprec", model="tiny", num=2, overrides=[parse_override("num_rounds=3")]
     )  # fmt: skip
     search = plan_search(asked, space_of("sprec", here / "s.toml"))
     assert search.rungs == (1, 2, 3)

@@ -135,7 +135,7 @@ def setting_type(settings: type, path: str) -> str:
     owner = _find_setting(settings, path)
     assert owner is not None
     cls, name, _ = owner
-    return str(cls.__dataclass_fields__[name].type)
+    return next(str(field.type) for field in dataclasses.fields(cls) if field.name == name)
 
 
 def similar_path(path: str, known: Iterable[str]) -> str:
@@ -185,13 +185,13 @@ def spell_mistake(error: ValidationError) -> str:
 
 
 @cache
-def field_types(settings: type) -> dict[str, Any]:
+def field_types(settings: Any) -> dict[str, Any]:
     """Return the declared types of a dataclass's fields, with their ranges."""
     return typing.get_type_hints(settings, include_extras=True)
 
 
 @cache
-def _adapter(settings: type, name: str) -> TypeAdapter[Any]:
+def _adapter(settings: Any, name: str) -> TypeAdapter[Any]:
     return TypeAdapter(field_types(settings)[name])
 
 
@@ -212,7 +212,7 @@ def _find_setting(settings: type, path: str) -> tuple[type, str, bool] | None:
 @cache
 def describe_settings(settings: type) -> dict[str, str]:
     """Return the sentence about each setting by path; empty where there is none."""
-    described = {}
+    described: dict[str, str] = {}
     sentences = _field_sentences(settings)
     for field in setting_fields(settings):
         declared = field_types(settings)[field.name]

@@ -25,22 +25,21 @@ class Stage:
         kind: Name of a module in `bench.stages`, whose `run(job, config, inputs)` makes the
             artifact.
         config: Everything but the inputs that decides the artifact.
-        args: The config as plain values, by field.
         inputs: Other stages by name; `run` receives the folders of their artifacts.
         gpus: GPUs, or the fraction of one, requested where there is one; no part of the key.
     """
 
     kind: str
-    config: Config | None = None
-    args: Mapping[str, Plain] = field(default_factory=dict)
+    config: Config = Config()
     inputs: Mapping[str, Stage] = field(default_factory=dict)
-    functions: tuple[str, ...] = ()
     gpus: float = 0.0
 
-    def __post_init__(self) -> None:
-        if self.config is not None:
-            object.__setattr__(self, "args", to_plain(self.config))
-            object.__setattr__(self, "functions", self.config.functions)
+    @cached_property
+    def args(self) -> Mapping[str, Plain]:
+        """The config as plain values, by field."""
+        plain = to_plain(self.config)
+        assert isinstance(plain, Mapping)
+        return plain
 
     @cached_property
     def key(self) -> str:
@@ -70,7 +69,7 @@ class Stage:
             return {name: self._with_code(inner) for name, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self._with_code(inner) for inner in value]
-        if isinstance(value, str) and value in self.functions:
+        if isinstance(value, str) and value in self.config.functions:
             return {"function": function_hash(value)}
         return value
 
@@ -86,4 +85,4 @@ class Stage:
     @property
     def code(self) -> Mapping[str, str]:
         """Shortened code hashes by module: they tell what changed, and decide nothing."""
-        return code_parts(f"bench.stages.{self.kind}", self.functions)
+        return code_parts(f"bench.stages.{self.kind}", self.config.functions)

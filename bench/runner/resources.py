@@ -62,5 +62,5 @@ class ResourceEstimator:
 def _gpu_fraction(meta: Mapping[str, Any]) -> float:
     """Return the fraction of its GPU that a stage needed, rounded up to hundredths."""
     needed_mib = GPU_MEMORY_MARGIN * meta["peak_gpu_memory_mib"] + CUDA_CONTEXT_MIB
-    fraction = math.ceil(100 * needed_mib / meta["gpu_memory_mib"]) / 100
+    fraction: float = math.ceil(100 * needed_mib / meta["gpu_memory_mib"]) / 100
     return min(1.0, max(1 / MAX_TASKS_PER_GPU, fraction))

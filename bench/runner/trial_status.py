@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from bench.plan.graph import Unit, build, missing, units
 from bench.plan.trials import Trial
@@ -88,15 +89,7 @@ class TrialStatus:
             stages = self.planned[name].evaluations.values()
             if any(stage.key in lost for stage in stages):
                 self.failed[name] = reason
-                attempts = self._list_attempts(name)
-                record_failure(
-                    self.planned[name],
-                    status="failed",
-                    reason=reason,
-                    results=self.results,
-                    attempts=attempts,
-                )
-                self.on_result(name)
+                self._record_failure(self.planned[name], "failed", reason)
 
     def cancel_trials(self, names: Iterable[str]) -> set[str]:
         """Cancel trials; return those that had not ended."""
@@ -122,14 +115,7 @@ class TrialStatus:
                 assert interrupted, "a trial was neither recorded, failed nor skipped"
         by_id = {trial.id: trial for trial in self.trials}
         for name, reason in sorted(skipped.items()):
-            record_failure(
-                by_id[name],
-                status="skipped",
-                reason=reason,
-                results=self.results,
-                attempts=self._list_attempts(name),
-            )
-            self.on_result(name)
+            self._record_failure(by_id[name], "skipped", reason)
         return dict(sorted(skipped.items()))
 
     def _record_finished(self, names: Iterable[str]) -> None:
@@ -147,6 +133,13 @@ class TrialStatus:
             self.recorded.add(name)
             self.cancelled.discard(name)
             self.on_result(name)
+
+    def _record_failure(
+        self, trial: Trial, status: Literal["failed", "skipped"], reason: str
+    ) -> None:
+        attempts = self._list_attempts(trial.id)
+        record_failure(trial, status=status, reason=reason, results=self.results, attempts=attempts)
+        self.on_result(trial.id)
 
     def _list_attempts(self, name: str) -> list[Attempt]:
         return [

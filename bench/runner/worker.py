@@ -27,7 +27,7 @@ from filelock import Timeout
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.plan import Stage
-from bench.plan.config import Config
+from bench.plan.config import Config, to_plain
 from bench.plan.graph import Unit
 from bench.results.trackers.live_curves import report_live_curves
 from bench.runner.resources import ResourceRequest
@@ -36,16 +36,8 @@ from bench.runner.store import Store
 
 Failure: TypeAlias = Literal["error", "worker died", "out of memory", "timeout"]
 
-RECORDED_PACKAGES = (
-    "llmrec-bench",
-    "numpy",
-    "pyarrow",
-    "ray",
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-)
+FRAMEWORKS = ("peft", "ray", "torch", "transformers", "trl")
+RECORDED_PACKAGES = ("llmrec-bench", "numpy", "pyarrow", *FRAMEWORKS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +46,8 @@ class StageSpec:
 
     kind: str
     key: str
-    args: Mapping[str, Plain]
+    config: Config
     inputs: Mapping[str, tuple[str, str]]
-    config: Config | None = None
     code: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -133,7 +124,6 @@ def make_task(
         StageSpec(
             kind=stage.kind,
             key=stage.key,
-            args=stage.args,
             config=stage.config,
             inputs={name: (source.kind, source.key) for name, source in stage.inputs.items()},
             code=stage.code,
@@ -174,27 +164,23 @@ def run_task(task: TaskSpec) -> TaskResult:
                         unit=task.unit, computed=tuple(computed), waiting_for=stage.key
                     )
             except Exception as error:  # whatever a stage raises fails its trials, not the run
-                failure, message, trace = _describe_failure(error)
-                return TaskResult(
-                    unit=task.unit,
-                    computed=tuple(computed),
-                    failure=failure,
-                    stage=stage.kind,
-                    message=message,
-                    trace=trace,
-                )
+                failure, keys = _describe_failure(error), tuple(computed)
+                return TaskResult(unit=task.unit, computed=keys, stage=stage.kind, **failure)
     return TaskResult(unit=task.unit, computed=tuple(computed))
 
 
-def _describe_failure(error: Exception) -> tuple[Failure, str, str]:
-    """Return the failure, a sentence, and the traceback unless it is the user's mistake."""
+def _describe_failure(error: Exception) -> dict[str, Any]:
+    """Return failure, message and, unless it is the user's mistake, trace of a `TaskResult`."""
     if isinstance(error, BenchError):
-        return "error", f"{error.message} {error.hint}".strip(), ""
+        return {"failure": "error", "message": f"{error.message} {error.hint}".strip()}
     if isinstance(error, TimeoutError):
-        return "timeout", str(error), ""
+        return {"failure": "timeout", "message": str(error)}
     out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    failure: Failure = "out of memory" if out_of_memory else "error"
-    return failure, f"{type(error).__name__}: {error}", traceback.format_exc()
+    return {
+        "failure": "out of memory" if out_of_memory else "error",
+        "message": f"{type(error).__name__}: {error}",
+        "trace": traceback.format_exc(),
+    }
 
 
 def _run_stage(
@@ -228,13 +214,10 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"):
-            if stage.config is None:
-                module.run(job, **stage.args, **inputs)
-            else:
-                module.run(job, stage.config, inputs)
+            module.run(job, stage.config, inputs)
         seconds = round(time.perf_counter() - started, 6)
         meta: dict[str, Plain] = {
-            "args": stage.args,
+            "args": to_plain(stage.config),
             "inputs": {name: key for name, (_, key) in stage.inputs.items()},
             "seconds": seconds,
             "loading_seconds": round(started - loading_started, 6),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.data import prepared
 from bench.errors import BenchError, unknown
-from bench.hashing import Job
+from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate
 from bench.metrics.registry import get_metric, select_plugins
 from bench.plan.selection import SelectConfig
@@ -36,7 +36,7 @@ def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
     }
     chosen = best(values, higher_is_better=metric.higher_is_better)
     shutil.copyfile(inputs[f"test_{config.names.index(chosen)}"] / FILE, job.out / FILE)
-    content = {"metric": config.metric, "chosen": chosen, "validation": values}
+    content: dict[str, Plain] = {"metric": config.metric, "chosen": chosen, "validation": values}
     job.facts.update(content)
     (job.out / "choice.json").write_text(json.dumps(content, indent=1, allow_nan=False))
 

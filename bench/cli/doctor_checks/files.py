@@ -94,12 +94,10 @@ def check_plugins() -> list[Finding]:
 
 def check_cached_files() -> Finding:
     """Compare the cached files of data sets and encoders with the checksums of their cards."""
-    cards = [
-        *_load_dataset_cards().values(),
-        *map(plugins.encoder_card, plugins.card_paths("encoders")),
-    ]
-    files = [file for card in cards for file in card.files.values() if file.sha256]
-    checksums = {cached_path(file): file.sha256 for file in files}
+    encoders = map(plugins.encoder_card, plugins.card_paths("encoders"))
+    files = [file for card in _load_dataset_cards().values() for file in card.files.values()]
+    files += [file for card in encoders for file in card.files.values()]
+    checksums = {cached_path(file): file.sha256 for file in files if file.sha256}
     cached = [path for path in checksums if path.is_file()]
     damaged = [str(path) for path in cached if checksum(path) != checksums[path]]
     if damaged:

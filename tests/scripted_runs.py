@@ -1,4 +1,4 @@
-"""A method that does what files tell it, and runs of it: what tests of the runner share."""
+"""A method that does what files say, and runs of it, shared by tests of the runner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.runner.loop import RunOptions, RunSummary, run
 from bench.runner.store import Store
 
 # A method whose scorer does what a file tells it, so that a failure can be switched off again.
-MISCHIEF = '''
+SCRIPTED = '''
 import os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,48 +25,50 @@ from bench.api import rank, Plan
 
 
 def fit(train, catalog, *, folder, seed):
-    orders = Path(folder) / f"{seed}"
-    what = orders.read_text() if orders.exists() else ""
+    commands = Path(folder) / f"{seed}"
+    what = commands.read_text() if commands.exists() else ""
     if what == "error":
-        raise ValueError("told to fail")
+        raise ValueError("instructed to fail")
     if what == "memory once":
-        orders.unlink()
-        raise MemoryError("told to run out")
+        commands.unlink()
+        raise MemoryError("instructed to run out of memory")
     if what == "hang":
         time.sleep(60)
     if what == "nan":
         return lambda histories: np.full((len(histories), len(catalog)), np.nan)
     if what.startswith("die"):
-        orders.unlink() if what == "die once" else None
+        commands.unlink() if what == "die once" else None
         os.kill(os.getpid(), signal.SIGKILL)
     return lambda histories: np.tile(np.arange(len(catalog), 0.0, -1), (len(histories), 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Mischief: does what it is told."""
+    """Does what a file says."""
     folder: str = ""
     def plan(self, data, model, seed):
         settings = {"folder": self.folder, "seed": seed}
-        scorer = "mischief:fit"
+        scorer = "scripted:fit"
         return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
 '''
 
 
-def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the method known; return the folder where its orders go, one file a seed."""
+def install_method(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the method known; return the folder where its commands go, one file a seed."""
     plugins = folder / "plugins"
     plugins.mkdir()
-    (plugins / "mischief.py").write_text(MISCHIEF)
+    (plugins / "scripted.py").write_text(SCRIPTED)
     monkeypatch.setenv("BENCH_PATH", str(plugins))
-    (folder / "orders").mkdir()
-    return folder / "orders"
+    (folder / "commands").mkdir()
+    return folder / "commands"
 
 
-def trials(orders: Path | None = None, seeds: int = 2, rows: tuple[str, ...] = ()) -> list[Trial]:
+def plan_trials(
+    commands: Path | None = None, seeds: int = 2, rows: tuple[str, ...] = ()
+) -> list[Trial]:
     lines = [BoardRow(method=name) for name in rows]
-    if orders is not None:
-        lines.append(BoardRow(method="mischief", settings={"folder": str(orders)}))
+    if commands is not None:
+        lines.append(BoardRow(method="scripted", settings={"folder": str(commands)}))
     card = BoardCard(
         title="T",
         datasets=("synthetic",),
@@ -79,6 +81,6 @@ def trials(orders: Path | None = None, seeds: int = 2, rows: tuple[str, ...] = (
     return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
 
 
-def go(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> RunSummary:
+def run_trials(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> RunSummary:
     options = RunOptions(store=Store(folder / "store"), results=folder / "results", quiet=True)
     return run(todo, options=options, executor=executor)

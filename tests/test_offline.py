@@ -80,7 +80,7 @@ def below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
-# --- whole suites -------------------------------------------------------------------------------
+# --- suites --------------------------------------------------------------------------------------
 
 
 def test_generated_data_are_taken_along_prepared(bench: Bench, cache: Path, tmp_path: Path) -> None:
@@ -237,8 +237,8 @@ def test_a_backbone_of_the_hub_is_found_where_it_was_unpack(
     )
     snapshot = tmp_path / "hf" / "models--o--m" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
-    kept = {"config.json": b"{}", "model.safetensors": b"w", "tokenizer.json": b"t"}
-    for name, content in {**kept, "pytorch_model.bin": b"a pickle"}.items():
+    files = {"config.json": b"{}", "model.safetensors": b"w", "tokenizer.json": b"t"}
+    for name, content in {**files, "pytorch_model.bin": b"a pickle"}.items():
         (snapshot / name).write_bytes(content)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "nowhere"))
     assert find_local_files(asset, None) == {}
@@ -253,7 +253,7 @@ def test_a_backbone_of_the_hub_is_found_where_it_was_unpack(
     hub.run(job, HubConfig(name="m", repository="o/m", revision=COMMIT), {})
     folder = Path(json.loads((job.out / hub.POINTER).read_text())["folder"])
     assert there.hub in folder.parents
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
 
 
 # --- wheels -------------------------------------------------------------------------------------

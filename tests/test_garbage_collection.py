@@ -43,15 +43,15 @@ def store(tmp_path: Path) -> Store:
 def age(path: Path, days: float) -> None:
     """Let a path, and all in it, have been written and read so many days ago."""
     then = time.time() - days * DAY
-    for one in (path, *path.rglob("*")):
-        os.utime(one, (then, then), follow_symlinks=False)
+    for item in (path, *path.rglob("*")):
+        os.utime(item, (then, then), follow_symlinks=False)
 
 
 def make(store: Store, key: str, *, days: float = 100, inputs: tuple[str, ...] = ()) -> Path:
     with store.building("sft", key) as folder:
         (folder / "payload.txt").write_text(f"weights of {key}")
-        given = {f"input{number}": name for number, name in enumerate(inputs)}
-        made = store.commit("sft", key, folder, {"seconds": 1.0, "inputs": given})
+        input_keys = {f"input{number}": name for number, name in enumerate(inputs)}
+        made = store.commit("sft", key, folder, {"seconds": 1.0, "inputs": input_keys})
     age(made, days)
     return made
 
@@ -75,10 +75,10 @@ def test_needed_and_recent_artifacts_stay_with_their_inputs(store: Store) -> Non
     make(store, "source")
     make(store, "old", inputs=("root",))
     make(store, "older", days=31)
-    found = survey_store(store, {"named"}, keep_days=30)
-    assert {one.key for one in found.garbage} == {"old", "older"}
-    assert found.num_kept == 5
-    assert found.kept_bytes == sum(
+    survey = survey_store(store, {"named"}, keep_days=30)
+    assert {item.key for item in survey.garbage} == {"old", "older"}
+    assert survey.num_kept == 5
+    assert survey.kept_bytes == sum(
         len(f"weights of {key}") for key in ("root", "middle", "named", "recent", "source")
     )
     assert find_garbage(store, keep_days=1000) == set()
@@ -101,13 +101,13 @@ def test_locked_artifacts_stay(store: Store) -> None:
     make(store, "k")
     half = store.root / BUILDING / "sft-now-abcd"
     half.mkdir(parents=True)
-    found = {one.key: one for one in survey_store(store, (), keep_days=30).garbage}
-    assert {one.kind for one in found.values()} == {"sft", INCOMPLETE}
+    garbage = {item.key: item for item in survey_store(store, (), keep_days=30).garbage}
+    assert {item.kind for item in garbage.values()} == {"sft", INCOMPLETE}
     with store.lock("sft", "k"), store.lock("sft", "now"):
-        assert [remove_garbage(store, one) for one in found.values()] == [False, False]
+        assert [remove_garbage(store, item) for item in garbage.values()] == [False, False]
         assert store.has("sft", "k")
         assert half.is_dir()
-    assert [remove_garbage(store, one) for one in found.values()] == [True, True]
+    assert [remove_garbage(store, item) for item in garbage.values()] == [True, True]
     assert not store.has("sft", "k")
     assert list((store.root / BUILDING).iterdir()) == []
 
@@ -122,9 +122,9 @@ def test_damaged_artifacts_set_aside_go_when_they_are_old(
     new, old = sorted((store.root / ASIDE).iterdir())
     age(new, 1)
     age(old, 40)
-    (found,) = survey_store(store, (), keep_days=30).garbage
-    assert (found.kind, found.path) == (SET_ASIDE, old)
-    assert remove_garbage(store, found)
+    (item,) = survey_store(store, (), keep_days=30).garbage
+    assert (item.kind, item.path) == (SET_ASIDE, old)
+    assert remove_garbage(store, item)
     assert list((store.root / ASIDE).iterdir()) == [new]
 
 
@@ -144,8 +144,8 @@ def rmtree(folder, **options):
 genuine, shutil.rmtree = shutil.rmtree, rmtree
 
 store = Store(Path(sys.argv[1]))
-for one in survey_store(store, {"kept"}, keep_days=30).garbage:
-    remove_garbage(store, one)
+for item in survey_store(store, {"kept"}, keep_days=30).garbage:
+    remove_garbage(store, item)
 """
 
 
@@ -158,9 +158,9 @@ def test_a_kill_in_the_middle_leaves_whole_artifacts_only(store: Store) -> None:
     assert left == {"c", "kept"}
     assert {path.name for path in (store.root / "sft").iterdir()} == left
     rest = survey_store(store, {"kept"}, keep_days=30).garbage
-    assert {one.kind for one in rest} == {"sft", INCOMPLETE}
+    assert {item.kind for item in rest} == {"sft", INCOMPLETE}
     assert store.open("sft", "c")
-    assert all(remove_garbage(store, one) for one in rest)
+    assert all(remove_garbage(store, item) for item in rest)
     assert list((store.root / BUILDING).iterdir()) == []
     assert find_garbage(store, "kept") == set()
 
@@ -183,10 +183,10 @@ def test_of_the_cache_only_fetched_files_go(tmp_path: Path) -> None:
     (cache / "hub" / "file").write_text("kept")
     age(cache, 40)
     age(recent, 1)
-    found = list(find_unused_assets(cache, {f"{needed.name}/x.inter"}, keep_days=30))
-    assert [one.path for one in found] == [unneeded / "x.inter", link / "x.inter"]
-    assert found[0].size == 5
-    assert all(remove_garbage(Store(tmp_path / "store"), one) for one in found)
+    garbage = list(find_unused_assets(cache, {f"{needed.name}/x.inter"}, keep_days=30))
+    assert [item.path for item in garbage] == [unneeded / "x.inter", link / "x.inter"]
+    assert garbage[0].size == 5
+    assert all(remove_garbage(Store(tmp_path / "store"), item) for item in garbage)
     assert {path.name for path in cache.iterdir()} == {
         needed.name, recent.name, "responses.jsonl", "hub",
     }  # fmt: skip
@@ -213,8 +213,8 @@ def test_what_no_board_and_no_result_names_is_freed_and_made_again(
 
     stored = below(tmp_path / ".bench" / "store")
     assert "There is nothing to delete." in bench("cache", "gc").out
-    shown = bench("cache", "gc", "--keep-days", "0").out
-    assert "Nothing was deleted: add --yes." in shown
+    output = bench("cache", "gc", "--keep-days", "0").out
+    assert "Nothing was deleted: add --yes." in output
     assert below(tmp_path / ".bench" / "store") == stored
     done = json.loads(bench("cache", "gc", "--keep-days", "0", "--yes", "--json").out)
     assert done["kinds"]["rank"]["count"] == 1
@@ -234,12 +234,12 @@ def test_nothing_goes_where_nobody_knows_what_is_needed(bench: Bench, tmp_path: 
     bench(*SMOKE, "--method", "popularity")
     make(Store(tmp_path / ".bench" / "store"), "k")
     record = tmp_path / "results" / "boards" / "smoke.json"
-    whole = record.read_text()
+    text = record.read_text()
     other = record.with_name("other.json")
-    other.write_text(whole[:50])
-    torn = bench(*gc)
-    assert (torn.code, "so nobody knows what it needs" in torn.err) == (2, True)
-    other.write_text(whole.replace('"method": "popularity"', '"method": "gone"'))
+    other.write_text(text[:50])
+    damaged = bench(*gc)
+    assert (damaged.code, "so nobody knows what it needs" in damaged.err) == (2, True)
+    other.write_text(text.replace('"method": "popularity"', '"method": "gone"'))
     gone = bench(*gc)
     assert (gone.code, "other that was run can no longer be planned" in gone.err) == (2, True)
     other.unlink()
@@ -275,7 +275,7 @@ def test_files_of_a_boards_data_stay(bench: Bench, tmp_path: Path) -> None:
         path.write_text("12345")
     age(tmp_path / "cache", 40)
     assert "asset" not in json.loads(bench("cache", "gc", "--json").out)["kinds"]
-    found = json.loads(bench("cache", "gc", "--assets", "--yes", "--json").out)["kinds"]
-    assert found["asset"] == {"count": 1, "bytes": 5}
+    kinds = json.loads(bench("cache", "gc", "--assets", "--yes", "--json").out)["kinds"]
+    assert kinds["asset"] == {"count": 1, "bytes": 5}
     assert needed.is_file()
     assert not unneeded.exists()
