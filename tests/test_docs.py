@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib.util
 import re
 import shlex
@@ -172,6 +173,19 @@ def test_examples_are_well_formed(
             ast.parse(body if title else f"def block(self):\n{_indented(body)}")
             if title:
                 assert not planned(body, Path(title).stem, tmp_path, monkeypatch)
+
+
+def test_the_example_of_the_python_api_gives_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    example = "\n".join(body for language, _, body in FENCE.findall(text) if language == "pycon")
+    test = doctest.DocTestParser().get_doctest(example, {}, "python-api.md", "python-api.md", 0)
+    assert len(test.examples) > 10
+    output: list[str] = []
+    result = doctest.DocTestRunner().run(test, out=output.append)
+    assert result.failed == 0, "".join(output)
 
 
 def test_the_register_speaks_of_what_there_is() -> None:
