@@ -1,7 +1,7 @@
-"""Rows of tables that come from outside, each checked and each with its place in the file.
+"""Files: atomic writes, and tables from outside read as checked rows.
 
-The file's name says how to read it: JSON lines (`.jsonl`), a JSON list (`.json`), CSV or TSV with a
-header, each also with `.gz` after it, or parquet. Nothing here unpickles anything.
+A table's file name says how to read it: JSON lines (`.jsonl`), a JSON list (`.json`), CSV or TSV
+with a header, each also with `.gz`, or parquet. Nothing here unpickles anything.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from bench.errors import BenchError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TRUNCATED_HINT = "Download or write the file again."
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -35,12 +36,13 @@ def _id_text(value: object) -> str:
 
 
 Id = Annotated[str, BeforeValidator(_id_text)]
+"""An item, user or case id: an integer or a non-empty text, kept as text."""
 
 
 def file_kind(path: Path) -> str:
-    """Tell a file's kind from its name: `.csv` for both `a.csv` and `a.csv.gz`.
+    """Return a file's kind from its name: `.csv` for both `a.csv` and `a.csv.gz`.
 
-    Parquet is packed inside; `a.parquet.gz` is of no known kind and gives `.gz`.
+    Parquet compresses its own content, so `a.parquet.gz` is of no known kind and gives `.gz`.
     """
     suffix = path.suffix.lower()
     if suffix != ".gz":
@@ -54,155 +56,147 @@ def read_rows(path: Path, row_type: type[Row]) -> list[tuple[str, Row]]:
 
     Args:
         path: A file of one of the kinds above.
-        row_type: What each row must be; columns that it does not name are left unread.
+        row_type: Model of each row; columns that it does not name are ignored.
 
     Returns:
-        The rows, at least one, each after its place, e.g. `Line 3 of runs.jsonl`.
+        At least one row, each after its location, e.g. `Line 3 of runs.jsonl`.
 
     Raises:
-        BenchError: The file cannot be read or is empty, or a row is not as `row_type` asks.
+        BenchError: If the file cannot be read or is empty, or a row does not match `row_type`.
     """
     kind = file_kind(path)
     if kind == ".parquet":
-        rows = _parquet_rows(path, list(row_type.model_fields))
+        contents = _read_parquet(path, list(row_type.model_fields))
     elif kind in SEPARATORS:
-        rows = _table_rows(path, SEPARATORS[kind])
+        contents = _read_csv(path, SEPARATORS[kind])
     else:
-        rows = _json_list(path) if kind == ".json" else _json_lines(path)
-    placed = [(place, _checked_row(row_type, row, place)) for place, row in rows]
-    if not placed:
-        raise BenchError(f"{path.name} is empty.", "Check that it was written to its end.")
-    return placed
+        contents = _read_json_list(path) if kind == ".json" else _read_json_lines(path)
+    rows = [(location, _check_row(row_type, row, location)) for location, row in contents]
+    if not rows:
+        raise BenchError(f"{path.name} is empty.", "Check that it was written completely.")
+    return rows
 
 
-def _checked_row(row_type: type[Row], row: object, place: str) -> Row:
-    keys = ", ".join(row_type.model_fields)
+def _check_row(row_type: type[Row], row: object, location: str) -> Row:
+    hint = f"A row is an object with the keys {', '.join(row_type.model_fields)}."
     if not isinstance(row, dict):
-        raise BenchError(f"{place} is not an object.", f"Its keys must be {keys}.")
+        raise BenchError(f"{location} is not an object.", hint)
     try:
         return row_type.model_validate(row)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     key = str(first["loc"][0])
     if first["type"] == "missing":
-        raise BenchError(f"{place} has no {key!r}.", f"Its keys must be {keys}.")
-    found = repr(first["input"])
-    wanted = {
+        raise BenchError(f"{location} has no {key!r}.", hint)
+    complaints = {
         "tuple_type": "not a list",
         "string_type": "not text",
         "string_too_short": "too short",
     }
-    complaint = wanted.get(first["type"], "neither an integer nor text")
-    raise BenchError(
-        f"{place}: {found[:60]} in {key!r} is {complaint}.",
-        "Ids are integers or text; history, items and categories are lists, which may be empty.",
-    )
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, object]]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if line.strip():
-            place = f"Line {number} of {path.name}"
-            yield place, _json(line, place)
+    complaint = complaints.get(first["type"], "neither an integer nor text")
+    raise BenchError(f"{location}: {first['input']!r:.60} in {key!r} is {complaint}.", hint)
 
 
 def read_json(path: Path) -> object:
     """Read a `.json` or `.json.gz` file as one value.
 
     Raises:
-        BenchError: The file cannot be read or is not JSON.
+        BenchError: If the file cannot be read or is not JSON.
     """
-    return _json(_text(path), path.name)
+    return _parse_json(_read_text(path), path.name)
 
 
-def _json_list(path: Path) -> Iterator[tuple[str, object]]:
-    text = _text(path)
-    listed = _json(text, path.name) if text.strip() else []
-    if not isinstance(listed, list):
+def _read_json_lines(path: Path) -> Iterator[tuple[str, object]]:
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if line.strip():
+            location = f"Line {number} of {path.name}"
+            yield location, _parse_json(line, location)
+
+
+def _read_json_list(path: Path) -> Iterator[tuple[str, object]]:
+    text = _read_text(path)
+    rows = _parse_json(text, path.name) if text.strip() else []
+    if not isinstance(rows, list):
         raise BenchError(f"{path.name} is not a JSON list.", "Write one list of objects.")
-    for number, row in enumerate(listed, start=1):
+    for number, row in enumerate(rows, start=1):
         yield f"Item {number} of {path.name}", row
 
 
-def _json(text: str, place: str) -> object:
+def _parse_json(text: str, location: str) -> object:
     try:
         value: object = json.loads(text)
     except json.JSONDecodeError as error:
         raise BenchError(
-            f"{place} is not JSON: {error.msg} at character {error.pos + 1}.",
+            f"{location} is not JSON: {error.msg} at character {error.pos + 1}.",
             "Write it with a JSON library.",
         ) from None
     except (ValueError, RecursionError):
         raise BenchError(
-            f"{place} has a number too long or lists too deep to read.", "Check how it was written."
+            f"{location} has a number too long or lists too deep to read.",
+            "Check how it was written.",
         ) from None
     return value
 
 
-def _table_rows(path: Path, separator: str) -> Iterator[tuple[str, object]]:
-    text = io.StringIO(_text(path), newline="")
+def _read_csv(path: Path, separator: str) -> Iterator[tuple[str, object]]:
+    text = io.StringIO(_read_text(path), newline="")
     reader = csv.DictReader(text, delimiter=separator, strict=True)
     try:
         for row in reader:
-            place = f"Line {reader.line_num} of {path.name}"
+            location = f"Line {reader.line_num} of {path.name}"
             if None in row or None in row.values():
                 raise BenchError(
-                    f"{place} has not as many columns as the header.", "Put quotes around commas."
+                    f"{location} does not have as many columns as the header.",
+                    "Put quotes around values with separators.",
                 )
             cells: dict[str, Any] = dict(row)
             if "categories" in cells:
                 names = (name.strip() for name in cells["categories"].split("|"))
                 cells["categories"] = [name for name in names if name]
-            yield place, cells
+            yield location, cells
     except csv.Error as error:
-        raise BenchError(
-            f"Line {reader.reader.line_num} of {path.name} is not a table's: {error}.",
-            "Write it with a CSV library.",
-        ) from None
+        location = f"Line {reader.reader.line_num} of {path.name}"
+        raise BenchError(f"{location} is not CSV: {error}.", "Use a CSV library.") from None
 
 
-def _parquet_rows(path: Path, names: list[str]) -> Iterator[tuple[str, object]]:
+def _read_parquet(path: Path, names: list[str]) -> Iterator[tuple[str, object]]:
     try:
-        with pq.ParquetFile(io.BytesIO(_content(path))) as file:
+        with pq.ParquetFile(io.BytesIO(_read_bytes(path))) as file:
             columns = [name for name in file.schema_arrow.names if name in names]
             rows = file.read(columns=columns).to_pylist()
     except (pa.ArrowException, OSError):
-        raise BenchError(
-            f"{path.name} is cut off or is not parquet.", "Fetch or write the file again."
-        ) from None
+        raise BenchError(f"{path.name} is truncated or not parquet.", TRUNCATED_HINT) from None
     for number, row in enumerate(rows, start=1):
         yield f"Row {number} of {path.name}", row
 
 
-def _text(path: Path) -> str:
-    content = _content(path)
+def _read_text(path: Path) -> str:
+    content = _read_bytes(path)
     if path.suffix.lower() == ".gz":
         try:
             content = gzip.decompress(content)
         except (EOFError, OSError, zlib.error):
-            raise BenchError(
-                f"{path.name} is cut off or is not gzip.", "Fetch or write the file again."
-            ) from None
+            raise BenchError(f"{path.name} is truncated or not gzip.", TRUNCATED_HINT) from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + 1
         raise BenchError(
-            f"Line {number} of {path.name} is not UTF-8.", "Save the file in UTF-8."
+            f"Line {line} of {path.name} is not UTF-8.", "Save the file in UTF-8."
         ) from None
 
 
-def _content(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise BenchError(
-            f"{path} cannot be read: {error.strerror}.", "Check the file's name and rights."
+            f"{path} cannot be read: {error.strerror}.", "Check the file's name and permissions."
         ) from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees a part of it: temporary file, fsync, rename."""
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file atomically: temporary file, fsync, rename; no reader sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

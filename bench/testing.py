@@ -17,11 +17,11 @@ from bench.data import prepared_lists
 from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.errors import BenchError
-from bench.metrics.evaluate import Scores, evaluate, evaluate_lists
+from bench.metrics.evaluate import evaluate, evaluate_lists
 from bench.metrics.metric import CategoryMass, ItemCounts, Metric
 from bench.metrics.registry import get_metric, plugin_metrics
-from bench.plan.graph import build
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.graph import build_graph
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
@@ -70,20 +70,11 @@ def check_metric(path: Path) -> list[Check]:
     """Check a metric's module, which must be on $BENCH_PATH, on random rankings and lists."""
     return _run_rules(
         [
-            ("it defines METRIC with a name of its own", lambda: _load_metric(path) and ""),
+            ("it defines METRIC with a name of its own", lambda: _find_metric_problem(path)),
             ("it imports nothing of bench but bench.api", lambda: _check_imports(path)),
-            (
-                "it scores every case or set with a finite number within its bounds",
-                lambda: _check_values(_load_metric(path)),
-            ),
-            (
-                "the order of the cases does not matter",
-                lambda: _check_order(_load_metric(path)),
-            ),
-            (
-                "many sets of lists at once have the values of each alone",
-                lambda: _check_batches(_load_metric(path)),
-            ),
+            ("it gives every case or set a finite number in its bounds", lambda: _bounds(path)),
+            ("the order of the cases does not matter", lambda: _order_of_cases(path)),
+            ("many sets of lists at once have the values of each alone", lambda: _batches(path)),
         ]
     )
 
@@ -157,7 +148,7 @@ def _planned(name: str) -> list[Trial]:
         budget=BUDGET,
     )
     board = Board(name=name, card=card)
-    return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+    return [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
 
 
 def _plans(name: str, trials: list[Trial]) -> str:
@@ -165,7 +156,7 @@ def _plans(name: str, trials: list[Trial]) -> str:
     for trial in first:
         if trial.problem:
             return trial.problem
-    if list(build(first).stages) != list(build(second).stages):
+    if list(build_graph(first).stages) != list(build_graph(second).stages):
         return "Two calls with the same arguments gave different stages."
     trials.extend(first)
     return ""
@@ -221,85 +212,65 @@ def _repeats(trials: list[Trial], workspace: Path) -> str:
 NUM_CASES, NUM_ITEMS, K = 40, 12, 5
 
 
-def _load_metric(path: Path) -> Metric:
-    metrics = plugin_metrics()
-    if path.stem not in metrics:
-        raise BenchError(f"{path} is not on $BENCH_PATH.", "Add its folder to BENCH_PATH.")
-    return metrics[path.stem]
+def _find_metric_problem(path: Path) -> str:
+    return "" if path.stem in plugin_metrics() else f"{path} is not in a folder of $BENCH_PATH."
 
 
 def _score(metric: Metric, order: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
     """Score random rankings and lists, cases in this order; values per case or of the whole set."""
     rng = np.random.default_rng(0)
-    values: dict[str, NDArray[np.float64]] = {}
-    if metric.of_lists:
-        scores, labels = (
-            rng.random((NUM_CASES, NUM_ITEMS)),
-            rng.integers(2, size=(NUM_CASES, NUM_ITEMS)),
-        )
-        values |= evaluate_lists(scores[order], labels[order], ks=[1, K], plugins=[metric]).lists
-    if metric.of_rankings:
-        result = _score_ranking(metric, order, rng)
-        values |= {name: np.array(value) for name, value in result.metrics.items()} | result.cases
-    return {name: one for name, one in values.items() if get_metric(name).family == metric.family}
-
-
-def _score_ranking(metric: Metric, order: NDArray[np.intp], rng: np.random.Generator) -> Scores:
-    ids = tuple(f"item{number}" for number in range(NUM_ITEMS))
-    kinds = ("drama", "war")
-    catalog = Catalog(
-        ids=ids,
-        titles=ids,
-        categories=tuple((kinds[number % 2],) for number in range(NUM_ITEMS)),
-        tracked=kinds,
-    )
-    items = rng.permuted(np.tile(np.arange(NUM_ITEMS), (NUM_CASES, 1)), axis=1)[:, :K]
-    items = np.where(rng.random(items.shape) < 0.1, -1, items).astype(np.int32)
-    targets = rng.integers(-1, NUM_ITEMS, size=NUM_CASES)
-    histories = rng.integers(-1, NUM_ITEMS, size=(NUM_CASES, 4))
-    texts = tuple(f"text {number}" for number in order)
-    return evaluate(
-        Ranking(items=items[order], texts=texts),
-        targets=targets[order],
-        histories=histories[order],
-        catalog=catalog,
+    numbers = rng.random((NUM_CASES, NUM_ITEMS))
+    if not metric.of_rankings:
+        labels = rng.integers(2, size=numbers.shape)
+        lists = evaluate_lists(numbers[order], labels[order], ks=[1, K], plugins=[metric]).lists
+        return {name: lists[name] for name in lists if get_metric(name).family == metric.family}
+    names = tuple(f"item{number}" for number in range(NUM_ITEMS))
+    categories = tuple((("drama", "war")[number % 2],) for number in range(NUM_ITEMS))
+    items = np.where(numbers < 0.1, -1, np.argsort(numbers, axis=1)).astype(np.int32)[:, :K]
+    scores = evaluate(
+        Ranking(items=items[order], texts=tuple(f"text {number}" for number in order)),
+        targets=rng.integers(-1, NUM_ITEMS, size=NUM_CASES)[order],
+        histories=rng.integers(-1, NUM_ITEMS, size=(NUM_CASES, 4))[order],
+        catalog=Catalog(ids=names, titles=names, categories=categories, tracked=("drama", "war")),
         ks=[1, K],
         plugins=[metric],
     )
+    values = {name: np.array(value) for name, value in scores.metrics.items()} | scores.cases
+    return {name: values[name] for name in values if get_metric(name).family == metric.family}
 
 
-def _check_values(metric: Metric) -> str:
-    for name, values in _score(metric, np.arange(NUM_CASES)).items():
-        bound = metric.at(K if metric.takes_k else None, "drama" * metric.takes_category or None)
-        if values.min() < metric.minimum or values.max() > bound.upper_bound:
-            return f"{name} is outside [{metric.minimum}, {bound.upper_bound}]."
+def _bounds(path: Path) -> str:
+    for name, values in _score(plugin_metrics()[path.stem], np.arange(NUM_CASES)).items():
+        bound = get_metric(name).upper_bound
+        if values.min() < 0 or values.max() > bound:
+            return f"{name} is outside [0, {bound}]."
     return ""
 
 
-def _check_order(metric: Metric) -> str:
+def _order_of_cases(path: Path) -> str:
+    metric = plugin_metrics()[path.stem]
     order = np.random.default_rng(1).permutation(NUM_CASES)
     moved = _score(metric, order)
     for name, values in _score(metric, np.arange(NUM_CASES)).items():
-        expected = values[order] if values.ndim else values
-        if not np.allclose(expected, moved[name]):
+        if not np.allclose(values[order] if values.ndim else values, moved[name]):
             return f"{name} has other values when the cases are in another order."
     return ""
 
 
-def _check_batches(metric: Metric) -> str:
+def _batches(path: Path) -> str:
+    metric = plugin_metrics()[path.stem]
     counts = np.random.default_rng(2).integers(0, 9, size=(3, NUM_ITEMS))
-    num_lists = counts.sum(axis=1) / K
 
-    def score(row: slice | int) -> NDArray[np.float64]:
-        if metric.score_counts:
-            lists = ItemCounts(
-                counts=counts[row], num_lists=num_lists[row], k=K, num_items=NUM_ITEMS
-            )
-            return metric.score_counts(lists)
-        assert metric.score_masses is not None
-        mass = CategoryMass(recommended=1.0 * counts[row], history=np.ones(NUM_ITEMS))
-        return metric.score_masses(mass)
+    def score(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        if metric.score_masses:
+            mass = counts.astype(np.float64)
+            return metric.score_masses(CategoryMass(recommended=mass, history=np.ones(NUM_ITEMS)))
+        assert metric.score_counts is not None
+        sizes = counts.sum(axis=-1) / K
+        return metric.score_counts(
+            ItemCounts(counts=counts, num_lists=sizes, k=K, num_items=NUM_ITEMS)
+        )
 
-    if metric.per_case or np.allclose(score(slice(None)), [score(row) for row in range(3)]):
+    if metric.per_case or np.allclose(score(counts), [score(row) for row in counts]):
         return ""
     return "Computed for several sets at once, shape (R, ...), the values differ."

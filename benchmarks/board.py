@@ -41,7 +41,7 @@ from bench.results.schema import (
     Evaluation,
     Result,
     StageRecord,
-    path_beside,
+    table_path,
     write_result,
 )
 
@@ -153,7 +153,7 @@ def write(folder: Path, row: BoardRow, trial: Trial, place: int) -> None:
         ),
     }
     for name, table in tables.items():
-        path = path_beside(folder, trial.id, name)
+        path = table_path(folder, trial.id, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path)
     is_lm = row.name != "SASRec"
@@ -187,7 +187,7 @@ def write(folder: Path, row: BoardRow, trial: Trial, place: int) -> None:
             },
             stages=stages,
             files={
-                name: checksum(path_beside(folder, trial.id, name)) for name in ("cases", "ranking")
+                name: checksum(table_path(folder, trial.id, name)) for name in ("cases", "ranking")
             },
             cost=Cost(
                 seconds_from_scratch=sum(one.seconds for one in stages),

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from bench.config.cards import BoardCard, BoardRow, Rows
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run
 from bench.runner.ray_executor import RayExecutor
@@ -36,7 +36,7 @@ def grid(num_cells: int) -> list[Trial]:
     )
     board = Board(name="grid", card=card)
     rows = Rows(train=8, valid=8, test=8)
-    return [trial for _, trial in board_trials(board, ks=all_ks([board]), rows=rows)]
+    return [trial for _, trial in board_trials(board, ks=collect_ks([board]), rows=rows)]
 
 
 def naive_seconds(folder: Path) -> float:

@@ -22,8 +22,8 @@ from typing import Any
 
 from bench.config.cards import BoardCard, BoardRow
 from bench.plan import Stage
-from bench.plan.graph import Graph, build, missing, units
-from bench.plan.trials import Board, all_ks, board_trials
+from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
+from bench.plan.trials import Board, board_trials, collect_ks
 from bench.runner.estimate import Timings, forecast_run
 from bench.runner.run_plan import stored_keys
 from bench.runner.store import Store
@@ -87,17 +87,17 @@ def main(num_seeds: int) -> None:
     def mark(name: str) -> None:
         marks.append((name, time.perf_counter()))
 
-    trials = [trial for _, trial in board_trials(grid, ks=all_ks([grid]))]
+    trials = [trial for _, trial in board_trials(grid, ks=collect_ks([grid]))]
     assert not any(trial.problem for trial in trials)
     mark("plans and keys")
-    graph = build(trials)
+    graph = build_graph(trials)
     mark("graph")
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         stored = stored_keys(graph, store)
-        todo = missing(graph, lambda stage: stage.key in stored)
+        todo = find_missing(graph, lambda stage: stage.key in stored)
         mark("missing")
-        work = units(graph, todo)
+        work = divide_into_units(graph, todo)
         mark("units")
         ahead = forecast_run(work, Timings([Invented(graph)], graph))
         mark("timings")

@@ -2,7 +2,7 @@
 
 A coverage-guided fuzzer (atheris) changes one file of a good data set at a time; the first byte of
 its input names the file. Whatever it writes there, the reader returns a sound result or raises
-`BenchError`; anything else ends the run with an error. Not part of `spoilt_files`, as atheris must
+`BenchError`; anything else ends the run with an error. Not part of `damaged_files`, as atheris must
 see the readers' imports to follow their branches, and ends the process that it runs in.
 """
 
@@ -18,13 +18,13 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["bench.data"]):
-    import test_peers
     import test_readers
     import test_readers_amazon as amazon
     import test_readers_goodreads as goodreads
     import test_readers_movielens as movielens
     import test_readers_steam as steam
-    from spoilt_files import check_sound
+    import test_released_splits
+    from damaged_files import check_sound
 
     from bench.data.prepare import prepare
     from bench.data.readers import read
@@ -75,7 +75,7 @@ FORMS: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, bytes]]] = {
     "steam-flat": ("steam", steam.FLAT, pair(steam.GAMES, steam.STEAM_REVIEWS)),
     **{
         reader: (reader, {}, encoded(contents()))
-        for reader, contents in test_peers.CONTENTS.items()
+        for reader, contents in test_released_splits.CONTENTS.items()
     },
 }
 
@@ -91,15 +91,17 @@ def target(form: str, folder: Path) -> Callable[[bytes], None]:
     roles = list(good)
 
     def try_one(data: bytes) -> None:
-        spoilt = roles[data[0] % len(roles)] if data else roles[0]
-        contents = {**good, spoilt: data[1:]}
+        damaged_role = roles[data[0] % len(roles)] if data else roles[0]
+        contents = {**good, damaged_role: data[1:]}
         paths = {role: folder / role for role in roles}
         for role, content in contents.items():
             paths[role].write_bytes(content)
         refused = None
         try:
-            if reader in test_peers.RELEASED_SPLITS:
-                test_peers.check_samples(prepare(test_peers.card(reader), paths), reader)
+            if reader in test_released_splits.RELEASED_SPLITS:
+                test_released_splits.check_samples(
+                    prepare(test_released_splits.card(reader), paths), reader
+                )
             else:
                 check_sound(read(reader, paths, fields))
         except BenchError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.config.cards import BoardCard, BoardRow
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.runner.executors import Executor
 from bench.runner.loop import RunOptions, RunSummary, run
 from bench.runner.store import Store
@@ -49,7 +49,7 @@ class Method:
     def plan(self, data, model, seed):
         settings = {"folder": self.folder, "seed": seed}
         scorer = "scripted:fit"
-        return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
+        return Plan(ranking=rank(data.test, scorer=scorer, train=data.train, settings=settings))
 '''
 
 
@@ -78,7 +78,7 @@ def plan_trials(
         budget="smoke",
     )
     board = Board(name="t", card=card)
-    return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+    return [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
 
 
 def run_trials(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> RunSummary:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_lists import made
+from test_lists import make_prepared
 from tiny_encoder import write_encoder
 from tiny_writer import END, Table, write_backbone, writer_model, writer_tokenizer
 
@@ -228,7 +228,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     write_encoder(tmp_path)
     (tmp_path / "lists").mkdir()
-    prepared_lists.write(made(), tmp_path / "lists")
+    prepared_lists.write(make_prepared(), tmp_path / "lists")
     write_backbone(tmp_path / "writer", context=512)
     return tmp_path
 

@@ -24,11 +24,11 @@ LICENSE = "Research only."
 
 
 def packed(**members: bytes) -> bytes:
-    written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(f"ml/{name}.dat", content)
-    return written.getvalue()
+    return buffer.getvalue()
 
 
 ARCHIVE = packed(ratings=RATINGS, movies=MOVIES)
@@ -43,14 +43,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def serve(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], bytes]) -> list[str]:
     """Let pooch download from a function; returns the addresses asked for."""
-    asked: list[str] = []
+    addresses: list[str] = []
 
     def download(url: str, output: Any, _pooch: object) -> None:
-        asked.append(url)
+        addresses.append(url)
         Path(output).write_bytes(answer(url))
 
     monkeypatch.setattr(pooch.core, "choose_downloader", lambda url, progressbar: download)
-    return asked
+    return addresses
 
 
 def member(name: str, *, sha256: str | None = None, path: str = "") -> RawFile:
@@ -83,11 +83,11 @@ def files_below(folder: Path) -> list[str]:
 def test_an_archive_is_fetched_once_for_all_its_files(
     monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    asked = serve(monkeypatch, lambda url: ARCHIVE)
+    addresses = serve(monkeypatch, lambda url: ARCHIVE)
     assert fetch(member("ratings.dat")).read_bytes() == RATINGS
     checked = member("movies.dat", sha256=hashlib.sha256(MOVIES).hexdigest())
     assert fetch(checked, offline=True).read_bytes() == MOVIES
-    assert asked == [URL]
+    assert addresses == [URL]
     assert files_below(cache) == ["ml.zip", "movies.dat", "ratings.dat"]
 
 
@@ -143,10 +143,10 @@ def test_content_is_checked(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Non
 
 def test_content_that_was_changed_inside_is_told_by_its_checksum(tmp_path: Path) -> None:
     whole = bytearray()
-    with io.BytesIO() as written:
-        with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
+    with io.BytesIO() as buffer:
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("x.dat", RATINGS)
-        whole += written.getvalue()
+        whole += buffer.getvalue()
     whole[100] ^= 1
     (tmp_path / "x.zip").write_bytes(whole)
     with pytest.raises(SourceError, match="the archive is damaged: Bad CRC-32"):

@@ -15,6 +15,7 @@ import pooch
 import pytest
 import requests
 
+from bench.config import plugins
 from bench.config.cards import DatasetCard, RawFile, Source
 from bench.data import assets, sources
 from bench.data.user_files import describe_other_versions, link_files, parse_files
@@ -64,15 +65,15 @@ def refusal(file: RawFile, data_dir: Path | None = None, *, offline: bool = Fals
 
 def serve(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], bytes]) -> list[str]:
     """Let pooch download from a function; returns the addresses asked for."""
-    asked: list[str] = []
+    addresses: list[str] = []
 
     def download(url: str, output: Any, _pooch: object) -> None:
-        asked.append(url)
+        addresses.append(url)
         Path(output).write_bytes(CONTENT[:100])
         Path(output).write_bytes(answer(url))
 
     monkeypatch.setattr(pooch.core, "choose_downloader", lambda url, progressbar: download)
-    return asked
+    return addresses
 
 
 def serve_wheel(monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes]) -> None:
@@ -130,8 +131,8 @@ def test_two_gzipped_copies_are_told_apart_like_plain_ones(tmp_path: Path) -> No
         (tmp_path / place / "x.inter.gz").write_bytes(gzip.compress(content, mtime=0))
     assert "several files" in refusal(raw_file(sha256=None), tmp_path).message
     declared = checksum(tmp_path / "b" / "x.inter.gz")
-    found = fetch(raw_file(sha256=declared), tmp_path, offline=True)
-    assert found == tmp_path / "b" / "x.inter.gz"
+    path = fetch(raw_file(sha256=declared), tmp_path, offline=True)
+    assert path == tmp_path / "b" / "x.inter.gz"
 
 
 def test_a_file_of_the_users_with_another_sum_is_refused_and_kept(tmp_path: Path) -> None:
@@ -170,8 +171,8 @@ def test_checksums_are_declared_or_computed_or_unknown(tmp_path: Path) -> None:
         },
     )
     (tmp_path / "x.inter").write_bytes(CONTENT)
-    found = assets.checksums(card, tmp_path)
-    assert found == {"declared": "0" * 64, "own": SUM, "missing": None}
+    path = assets.checksums(card, tmp_path)
+    assert path == {"declared": "0" * 64, "own": SUM, "missing": None}
 
 
 def test_the_cache_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -197,11 +198,11 @@ def own_file(folder: Path, content: bytes = b"own") -> Path:
 
 def test_a_named_file_is_linked_and_found_under_its_sum(tmp_path: Path) -> None:
     own = own_file(tmp_path / "mine")
-    chosen = link_files({"items": own}, card())
-    assert chosen == {"items": checksum(own)}
-    assert assets.checksums(card(), None, chosen) == chosen
-    found = fetch(assets.raw_file(card(), "items", chosen["items"]), offline=True)
-    assert found == own.resolve()
+    sums = link_files({"items": own}, card())
+    assert sums == {"items": checksum(own)}
+    assert assets.checksums(card(), None, sums) == sums
+    path = fetch(assets.raw_file(card(), "items", sums["items"]), offline=True)
+    assert path == own.resolve()
 
 
 def test_a_named_file_comes_before_one_of_the_cards_name(tmp_path: Path) -> None:
@@ -211,6 +212,13 @@ def test_a_named_file_comes_before_one_of_the_cards_name(tmp_path: Path) -> None
     assert fetch(assets.raw_file(card(), "items", sha256), tmp_path / "mine") == own.resolve()
     # The card's own file is what it was.
     assert fetch(raw_file(URL), tmp_path / "mine").name == "x.inter"
+
+
+def test_a_named_file_of_the_lists_alone_is_found(tmp_path: Path) -> None:
+    own, ml_1m = own_file(tmp_path / "mine"), plugins.dataset_card("ml-1m")
+    file = assets.raw_file(ml_1m, "users", link_files({"users": own}, ml_1m)["users"])
+    assert file.name == "users.dat"
+    assert fetch(file, offline=True) == own.resolve()
 
 
 def test_a_named_file_that_changed_is_not_taken_and_not_touched(
@@ -239,9 +247,9 @@ def test_a_named_file_is_copied_where_links_cannot_be_made(
     monkeypatch.setattr(Path, "symlink_to", no_links)
     own = own_file(tmp_path / "mine")
     sha256 = link_files({"items": own}, card())["items"]
-    found = fetch(assets.raw_file(card(), "items", sha256), offline=True)
-    assert found.read_bytes() == b"own"
-    assert cache in found.parents
+    path = fetch(assets.raw_file(card(), "items", sha256), offline=True)
+    assert path.read_bytes() == b"own"
+    assert cache in path.parents
     assert files_below(cache) == ["x.inter"]
 
 
@@ -288,11 +296,11 @@ def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_fetched_file_is_kept(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    asked = serve(monkeypatch, lambda url: CONTENT)
+    addresses = serve(monkeypatch, lambda url: CONTENT)
     first = fetch(raw_file(URL))
     assert first.read_bytes() == CONTENT
     assert fetch(raw_file(URL), offline=True) == first
-    assert asked == [URL.url]
+    assert addresses == [URL.url]
     assert files_below(cache) == ["x.inter"]
 
 
@@ -349,9 +357,9 @@ def test_failed_downloads_leave_nothing(
 
 def test_the_next_source_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     other = Source(url="https://example.org/mirror/x.inter")
-    asked = serve(monkeypatch, lambda url: CONTENT if "mirror" in url else b"<html>")
+    addresses = serve(monkeypatch, lambda url: CONTENT if "mirror" in url else b"<html>")
     assert fetch(raw_file(URL, other)).read_bytes() == CONTENT
-    assert asked == [URL.url, other.url]
+    assert addresses == [URL.url, other.url]
 
 
 def test_an_empty_file_without_a_declared_sum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ ROWS = ("SASRec", "BIGRec", "RW", "D3", "DMPO", "SDPO", "RosePO", "SPRec")
 
 def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
     """Write every number of the printed table as the result of one seed."""
-    book, numbers = load_claims("sprec"), published.load()
+    book, numbers = load_claims("sprec"), published.load_published()
     rows = tuple(
         BoardRow(method="popularity", label=name, ranked=name != "SASRec") for name in ROWS
     )
@@ -59,7 +59,7 @@ def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
                 settings={"row": line.name},
             )
             places = {metric: book.find_place(line.name, printed, metric) for metric in METRICS}
-            values = {metric: numbers.number(place).value for metric, place in places.items()}
+            values = {metric: numbers.get(place).value for metric, place in places.items()}
             evaluation = Evaluation(
                 metrics=values, ks=[1, 5], num_cases=1000, num_known=1000, num_items=4000,
                 tracked=[], history_mass=[],

@@ -26,16 +26,16 @@ from bench.report.published import Number, Place, Published
 
 BOOKS = {name: load_claims(name) for name in ("sprec", "igd", "dpo4rec")}
 CLAIMS = [(name, claim.id) for name, book in BOOKS.items() for claim in book.claims]
-TABLES = published.load()
+TABLES = published.load_published()
 
 
 @pytest.mark.parametrize(("paper", "name"), CLAIMS)
 def test_the_printed_verdict_and_every_count(paper: str, name: str) -> None:
     book = BOOKS[paper]
     claim = book.get_claim(name)
-    found = judge_published(claim, book, TABLES)
-    assert found.verdict == claim.verdict
-    for one in (*found.checks, *found.also):
+    result = judge_published(claim, book, TABLES)
+    assert result.verdict == claim.verdict
+    for one in (*result.checks, *result.also):
         assert one.count == one.check.printed, one.check.about
         if one.check.printed:
             assert one.num_unreadable == one.check.unreadable, one.check.about
@@ -64,16 +64,15 @@ def test_there_are_79_claims_with_an_id_each() -> None:
 def ranks(row: str, **names: Any) -> list[int]:
     book = BOOKS["sprec"]
     check = Rank(form="rank", row=row, among="LLM rows", at_most=7, **names)
-    found = []
+    result = []
     for cell in book.expand_cells(check):
         values = [
-            TABLES.number(book.find_place(one, cell.dataset, cell.metric)).value
-            for one in cell.rows
+            TABLES.get(book.find_place(one, cell.dataset, cell.metric)).value for one in cell.rows
         ]
-        found.append(
+        result.append(
             predicates.best_rank(values[0], values[1:], higher=is_higher_better(cell.metric))
         )
-    return found
+    return result
 
 
 def test_ranks_that_the_claims_quote() -> None:
@@ -86,7 +85,7 @@ def test_ranks_that_the_claims_quote() -> None:
 
 
 def tokens(dataset: str, metric: str) -> Number:
-    return TABLES.number(Place(paper="IGD", table="4", dataset=dataset, metric=metric))
+    return TABLES.get(Place(paper="IGD", table="4", dataset=dataset, metric=metric))
 
 
 def test_shares_of_zero_information_against_the_printed_counts() -> None:
@@ -146,8 +145,8 @@ def check(form: str, book: PaperClaims, **fields: Any) -> Check:
 def verdict(form: str, rows: dict[str, tuple[float | str, ...]], **fields: Any) -> tuple[str, str]:
     metric = fields.setdefault("metrics", "HR@5")
     book, numbers = tiny(rows, metric)
-    found = judge_published_check(check(form, book, **fields), book, numbers)
-    return str(found.verdict), found.count
+    result = judge_published_check(check(form, book, **fields), book, numbers)
+    return str(result.verdict), result.count
 
 
 @pytest.mark.parametrize(
@@ -263,8 +262,8 @@ def test_relative_changes_need_not_agree_with_differences() -> None:
 )
 def test_quantifiers(quantifier: str, hits: int, expected: str) -> None:
     rows = {"a": tuple(2 if number < hits else 1 for number in range(4)), "b": (1, 1, 1, 1)}
-    found = verdict("better", rows, a="a", b="b", quantifier=quantifier)
-    assert found == (expected, f"{hits} of 4")
+    result = verdict("better", rows, a="a", b="b", quantifier=quantifier)
+    assert result == (expected, f"{hits} of 4")
 
 
 def test_n_of_n_scales_with_the_cells() -> None:
@@ -285,8 +284,8 @@ def test_one_difference_refutes_what_is_claimed_as_a_whole() -> None:
 
 def test_cells_that_are_not_printed_are_no_failures() -> None:
     book, numbers = tiny({"a": (2, 2), "b": (1,)})
-    found = judge_published_check(check("better", book, a="a", b="b"), book, numbers)
-    assert (found.verdict, found.count, found.num_unreadable) == ("yes", "1 of 1", 1)
+    result = judge_published_check(check("better", book, a="a", b="b"), book, numbers)
+    assert (result.verdict, result.count, result.num_unreadable) == ("yes", "1 of 1", 1)
 
 
 def test_flipping_two_rows_flips_the_printed_verdict() -> None:
@@ -304,9 +303,9 @@ def test_flipping_two_rows_flips_the_printed_verdict() -> None:
         for place, number in TABLES.numbers.items()
     }
     for name in ("S-09", "S-15a"):
-        found = judge_published(book.get_claim(name), book, Published(numbers=numbers))
-        assert found.verdict == "no"
-        assert found.checks[0].num_holding == 0
+        result = judge_published(book.get_claim(name), book, Published(numbers=numbers))
+        assert result.verdict == "no"
+        assert result.checks[0].num_holding == 0
 
 
 def test_sweeps_in_plain_numbers() -> None:

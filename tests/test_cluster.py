@@ -22,7 +22,7 @@ from bench.cli.app import app
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.plan import Stage
-from bench.plan.graph import Unit, build
+from bench.plan.graph import Unit, build_graph
 from bench.results.schema import find_result
 from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
@@ -111,7 +111,7 @@ class TestTwoDrivers:
     def test_a_task_without_a_run_waits(self, tmp_path: Path) -> None:
         (trial,) = plan_trials(rows=("popularity",), seeds=1)
         store = Store(tmp_path)
-        stages = tuple(build([trial]).stages.values())
+        stages = tuple(build_graph([trial]).stages.values())
         unit = Unit(stages=stages, parents=frozenset())
         task = make_task(unit, store=tmp_path, job=Job(out=tmp_path))
         begun = threading.Event()

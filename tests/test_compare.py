@@ -222,7 +222,7 @@ def test_files_that_are_not_those_of_the_result_are_refused(good):
 def test_cut_files_are_refused(good):
     path = good / "seed-0.cases.parquet"
     pq.write_table(pq.read_table(path).slice(0, 50), path)
-    with pytest.raises(BenchError, match="says 60 cases, but the files beside it hold 50 and 60"):
+    with pytest.raises(BenchError, match="says 60 cases, but the files next to it have 50 and 60"):
         system(good)
     path.unlink()
     with pytest.raises(BenchError, match="cannot be read"):
@@ -250,9 +250,9 @@ def test_other_data_are_refused(tmp_path, good):
 
 def test_nothing_that_ended_well_is_refused(tmp_path):
     folder = made(tmp_path, Line("Bad", reasons=dict.fromkeys(range(3), "CUDA out of memory")))
-    with pytest.raises(BenchError, match=r"No seed of a has a result that ended well.*CUDA"):
+    with pytest.raises(BenchError, match=r"No seed of a has a successful result.*CUDA"):
         system(folder)
-    with pytest.raises(BenchError, match="holds no results"):
+    with pytest.raises(BenchError, match="has no results"):
         list_seeds(tmp_path)
 
 
@@ -308,7 +308,7 @@ def test_rows_of_a_board_that_was_run(smoke):
         (("SASRec", "Popularity", "--catalog", "c.csv"), "belong to ranking files"),
         (("./a.jsonl", "./b.jsonl", "--board", "smoke"), "two paths were given"),
         (("a.jsonl", "b.jsonl", "--category", "x"), "--category needs --catalog"),
-        (("./nothing", "SASRec"), "nothing holds no results"),
+        (("./nothing", "SASRec"), "nothing has no results"),
     ],
 )
 def test_wrong_use_is_refused(smoke, words, sentence):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.new import METHOD_TEMPLATE as TEMPLATE
+from bench.cli.new import METHOD_TEMPLATE
 from bench.config import plugins
 from bench.testing import check_method
 
@@ -26,8 +26,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_template_keeps_the_contract(folder: Path, tmp_path: Path) -> None:
-    (folder / "fresh.py").write_text(TEMPLATE.format(name="fresh"))
-    assert len(TEMPLATE.splitlines()) <= 45
+    (folder / "fresh.py").write_text(METHOD_TEMPLATE.format(name="fresh"))
+    assert len(METHOD_TEMPLATE.splitlines()) <= 45
     checks = check_method("fresh", tmp_path)
     assert [check.problem for check in checks] == [""] * 7
 
@@ -43,7 +43,7 @@ def test_the_template_keeps_the_contract(folder: Path, tmp_path: Path) -> None:
         ("smoothing: float = 0.01", "smoothing: float", "has no default"),
         ('    """{name}: items', '    pass; """{name}: items', "no docstring"),
         ('{{"smoothing": self.smoothing}}', '{{"smoothing": np.float32(1)}}', "no plain value"),
-        ("steps[_last(histories)]", "steps[_last(histories)] * np.nan", "no finite number"),
+        ("steps[_last(histories)]", "steps[_last(histories)] * np.nan", "not finite"),
         ("steps[_last(histories)]", "steps[_last(histories)][:, 1:]", "returned shape"),
         (
             "steps[_last(histories)]",
@@ -57,6 +57,6 @@ def test_a_broken_rule_is_named(
     folder: Path, tmp_path: Path, old: str, new: str, problem: str
 ) -> None:
     name = f"rule_{abs(hash((old, new)))}"
-    assert old in TEMPLATE
-    (folder / f"{name}.py").write_text(TEMPLATE.replace(old, new).format(name=name))
+    assert old in METHOD_TEMPLATE
+    (folder / f"{name}.py").write_text(METHOD_TEMPLATE.replace(old, new).format(name=name))
     assert problem in check_method(name, tmp_path)[-1].problem

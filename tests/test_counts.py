@@ -19,8 +19,7 @@ from bench.report.data_pages.count_page import (
     summarize_verdicts,
 )
 from bench.report.data_pages.counts import CountCard, compare, compare_count, load, paths
-from bench.report.published import Number, Place, Published
-from bench.report.published import load as load_published
+from bench.report.published import Number, Place, Published, load_published
 from bench.runner.prepared_data import count_dataset
 
 

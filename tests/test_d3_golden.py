@@ -41,7 +41,7 @@ def golden(shared_data: Path, name: str, part: str) -> list[str]:
 
 def rows(data: Prepared, split: str) -> list[dict[str, Any]]:
     """Return a split in D3's columns."""
-    catalog, found = data.catalog, []
+    catalog, actual = data.catalog, []
 
     def texts(names: tuple[str, ...], items: NDArray[np.int32]) -> list[str]:
         return [names[item] for item in items]
@@ -49,7 +49,7 @@ def rows(data: Prepared, split: str) -> list[dict[str, Any]]:
     for sample in data.sample_range(split):
         start, target = data.start[sample], data.target[sample]
         history, item = data.items[start:target], int(data.items[target])
-        found.append(
+        actual.append(
             {
                 "user_id": data.user_ids[data.users[target]],
                 "item_asins": texts(catalog.ids, history),
@@ -64,7 +64,7 @@ def rows(data: Prepared, split: str) -> list[dict[str, Any]]:
                 "timestamp": int(data.times[target]),
             }
         )
-    return found
+    return actual
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -80,13 +80,13 @@ def test_prepared_data_equal_those_of_d3s_own_program(shared_data: Path, name: s
     )
     for split in SPLITS:
         expected = list(csv.DictReader(golden(shared_data, name, f"{split}.csv")))
-        found = rows(data, split)
-        assert len(found) == len(expected) > 0
-        assert list(found[0]) == list(expected[0])
-        for ours, theirs in zip(found, expected, strict=True):
-            assert ours == {
-                column: text if isinstance(ours[column], str) else ast.literal_eval(text)
-                for column, text in theirs.items()
+        actual = rows(data, split)
+        assert len(actual) == len(expected) > 0
+        assert list(actual[0]) == list(expected[0])
+        for row, expected_row in zip(actual, expected, strict=True):
+            assert row == {
+                column: text if isinstance(row[column], str) else ast.literal_eval(text)
+                for column, text in expected_row.items()
             }
 
 

@@ -21,7 +21,7 @@ from bench.data.prepared import Prepared
 from bench.data.verification import verify
 from bench.errors import BenchError
 from bench.report.data_pages.description import describe
-from bench.results.formats.prepared_data import export
+from bench.results.formats.prepared_data import export_data
 
 CARD = DatasetCard(title="T", description="D", license="L", citation="C", reader="synthetic")
 
@@ -100,7 +100,7 @@ def test_unexpected_counts_fail(small: Prepared) -> None:
 
 
 def test_recbole_files_read_back(small: Prepared, tmp_path: Path) -> None:
-    export(small, "recbole", tmp_path, name="own", nouns=Nouns())
+    export_data(small, "recbole", tmp_path, name="own", nouns=Nouns())
     card = DatasetCard(
         title="T",
         description="D",
@@ -127,7 +127,7 @@ def test_recbole_files_read_back(small: Prepared, tmp_path: Path) -> None:
 
 
 def test_d3_files_have_its_columns(small: Prepared, tmp_path: Path) -> None:
-    paths = export(small, "d3", tmp_path, name="own", nouns=Nouns())
+    paths = export_data(small, "d3", tmp_path, name="own", nouns=Nouns())
     assert len(paths) == 4
     (row,) = csv.DictReader(io.StringIO((tmp_path / "own.test.csv").read_text()))
     assert row["user_id"] == "u"
@@ -138,7 +138,7 @@ def test_d3_files_have_its_columns(small: Prepared, tmp_path: Path) -> None:
 
 
 def test_sprec_files_have_its_maps(small: Prepared, tmp_path: Path) -> None:
-    export(small, "sprec", tmp_path, name="own", nouns=Nouns(singular="book", plural="books"))
+    export_data(small, "sprec", tmp_path, name="own", nouns=Nouns(singular="book", plural="books"))
     (row,) = json.loads((tmp_path / "test.json").read_text())
     assert row["output"] == '"Three, of many"\n'
     assert '"One", "Two", "One"' in row["input"]
@@ -152,13 +152,13 @@ def test_sprec_files_have_its_maps(small: Prepared, tmp_path: Path) -> None:
 
 
 def test_qrels_name_case_and_item(small: Prepared, tmp_path: Path) -> None:
-    (path,) = export(small, "trec", tmp_path, name="own", nouns=Nouns())
+    (path,) = export_data(small, "trec", tmp_path, name="own", nouns=Nouns())
     assert path.read_text() == "3 0 C 1\n"
 
 
 def test_an_unknown_form_is_refused(small: Prepared, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no form to export to named 'recbol'"):
-        export(small, "recbol", tmp_path, name="own", nouns=Nouns())
+    with pytest.raises(BenchError, match="no export format named 'recbol'"):
+        export_data(small, "recbol", tmp_path, name="own", nouns=Nouns())
 
 
 def test_the_generated_set_passes() -> None:

@@ -22,7 +22,7 @@ from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, DatasetCard
 from bench.config.fields import setting_paths
 from bench.config.toml import check_card
-from bench.plan.trials import Board, all_ks, board_trials
+from bench.plan.trials import Board, board_trials, collect_ks
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -221,7 +221,7 @@ def planned(body: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch)
         budget="smoke",
     )
     board = Board(name=name, card=card)
-    ((_, trial),) = board_trials(board, ks=all_ks([board]))
+    ((_, trial),) = board_trials(board, ks=collect_ks([board]))
     monkeypatch.delitem(sys.modules, f"bench.methods.{name}")
     return trial.problem
 

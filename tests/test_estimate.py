@@ -14,7 +14,7 @@ from stage_runs import make_config
 
 from bench.config.cards import Rows
 from bench.plan import Stage
-from bench.plan.graph import Graph, build, missing, units
+from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
@@ -39,7 +39,7 @@ def sft(rows: Stage, *, model: Stage = MODEL, gpus: float = 0.0, **args: Any) ->
 
 
 def plan_graph(*finals: Stage) -> Graph:
-    return build(
+    return build_graph(
         Trial(
             method=str(number),
             dataset="d",
@@ -126,7 +126,7 @@ def test_a_kind_that_was_never_timed_is_reported(store: Store) -> None:
     assert estimate(store, sft(draw(10))) == (0.0, "never")
     commit(store, draw(10), 1.0)
     forecast = forecast_run(
-        units(graph := plan_graph(sft(draw(10))), graph.stages), Timings([store], graph)
+        divide_into_units(graph := plan_graph(sft(draw(10))), graph.stages), Timings([store], graph)
     )
     assert forecast.never_timed == {"hub": 1, "sft": 1}
     assert forecast.work_seconds == 1.0
@@ -142,8 +142,8 @@ def test_loading_is_added_on_average(store: Store) -> None:
 def test_stored_stages_take_no_time(store: Store) -> None:
     commit(store, sft(draw(10)), 40.0)
     graph = plan_graph(sft(draw(10)))
-    todo = missing(graph, lambda stage: store.has(stage.kind, stage.key))
-    forecast = forecast_run(units(graph, todo), Timings([store], graph))
+    todo = find_missing(graph, lambda stage: store.has(stage.kind, stage.key))
+    forecast = forecast_run(divide_into_units(graph, todo), Timings([store], graph))
     assert (
         forecast.work_seconds,
         forecast.predict_seconds(cpus=1),
@@ -155,7 +155,7 @@ def test_another_store_gives_timings(store: Store, tmp_path: Path) -> None:
     commit(store, sft(draw(10)), 40.0)
     graph = plan_graph(sft(draw(10)))
     here = Store(tmp_path / "empty")
-    forecast = forecast_run(units(graph, graph.stages), Timings([store, here], graph))
+    forecast = forecast_run(divide_into_units(graph, graph.stages), Timings([store, here], graph))
     assert forecast.predict_seconds(cpus=1) == 42.0
     assert forecast.seconds_by_basis == {"same stage": 42.0}
 
@@ -166,7 +166,7 @@ def plan_on_gpus(store: Store) -> Forecast:
     for final in finals:
         commit(store, final, 10.0)
     graph = plan_graph(*finals)
-    return forecast_run(units(graph, graph.stages), Timings([store], graph))
+    return forecast_run(divide_into_units(graph, graph.stages), Timings([store], graph))
 
 
 def test_more_gpus_buy_time_until_the_critical_path(store: Store) -> None:

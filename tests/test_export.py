@@ -25,9 +25,15 @@ from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
 from bench.plan.board_selection import BoardSelection
 from bench.report import export as exports
-from bench.results.formats.every_eval_ever import VERSION, Source, record
-from bench.results.formats.prepared_data import export
-from bench.results.formats.trec import NO_ITEM, of_file, of_result, qrels_text, run_text
+from bench.results.formats.every_eval_ever import VERSION, Source, build_record
+from bench.results.formats.prepared_data import export_data
+from bench.results.formats.trec import (
+    NO_ITEM,
+    convert_file,
+    convert_result,
+    format_qrels,
+    format_run,
+)
 from bench.results.run_records import record_boards
 from bench.results.schema import CaseTable, DataFacts, Evaluation, Result, find_result, read_cases
 from bench.results.score_file import read_ranking, score_ranking
@@ -126,7 +132,7 @@ def ranked(data: Prepared) -> tuple[Result, CaseTable]:
 
 def test_ir_measures_agrees_with_a_result(data: Prepared, tmp_path: Path) -> None:
     result, table = ranked(data)
-    found = judged(*written(tmp_path, of_result(result, table, data)))
+    found = judged(*written(tmp_path, convert_result(result, table, data)))
     ours = result.evaluations["final"].metrics
     assert ours["HR@5"] > 0.3
     for name, value in found.items():
@@ -157,36 +163,36 @@ def test_ir_measures_agrees_with_a_ranking_file(tmp_path: Path) -> None:
 
 
 def test_a_place_without_an_item_keeps_its_rank() -> None:
-    assert run_text({"7": ["b", None, "b", "a"]}, "m").splitlines() == [
+    assert format_run({"7": ["b", None, "b", "a"]}, "m").splitlines() == [
         "7 Q0 b 1 4 m",
         f"7 Q0 {NO_ITEM}2 2 3 m",
         f"7 Q0 {NO_ITEM}3 3 2 m",
         "7 Q0 a 4 1 m",
     ]
-    assert qrels_text({"7": "a"}) == "7 0 a 1\n"
+    assert format_qrels({"7": "a"}) == "7 0 a 1\n"
 
 
 @pytest.mark.parametrize("name", ["two words", "", "tab\there", f"{NO_ITEM}1"])
 def test_names_that_trec_cannot_hold_are_refused(name: str) -> None:
-    with pytest.raises(BenchError, match="cannot stand in a TREC file"):
-        qrels_text({"1": name})
-    with pytest.raises(BenchError, match="cannot stand in a TREC file"):
-        run_text({"1": [name]}, "m")
+    with pytest.raises(BenchError, match="cannot be a name in a TREC file"):
+        format_qrels({"1": name})
+    with pytest.raises(BenchError, match="cannot be a name in a TREC file"):
+        format_run({"1": [name]}, "m")
 
 
 def test_other_data_and_re_ranked_lists_are_refused(data: Prepared) -> None:
     result, table = ranked(data)
     with pytest.raises(BenchError, match="on other data"):
-        of_result(result, table, replace(data, history=3))
+        convert_result(result, table, replace(data, history=3))
     lists = result.evaluations["final"].model_copy(update={"metrics": {"MAP@5": 0.5}})
     with pytest.raises(BenchError, match="re-ranked lists"):
-        of_result(result.model_copy(update={"evaluations": {"final": lists}}), table, data)
+        convert_result(result.model_copy(update={"evaluations": {"final": lists}}), table, data)
 
 
 def test_of_file_takes_cases_by_name(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text('{"case": "c", "user": 1, "history": [], "target": 2, "items": [2, 3]}\n')
-    assert of_file(read_ranking(path), "t") == ("c Q0 2 1 2 t\nc Q0 3 2 1 t\n", "c 0 2 1\n")
+    assert convert_file(read_ranking(path), "t") == ("c Q0 2 1 2 t\nc Q0 3 2 1 t\n", "c 0 2 1\n")
 
 
 # --- RecBole -------------------------------------------------------------------------------------
@@ -199,7 +205,7 @@ def test_recbole_files_are_read_back_whole(data: Prepared, rated: bool, tmp_path
         stars = np.random.default_rng(0).uniform(0.5, 5, size=len(data.users)).astype(np.float32)
         data = replace(data, ratings=stars)
         fields["rating"] = "rating"
-    export(data, "recbole", tmp_path, name="own", nouns=Nouns())
+    export_data(data, "recbole", tmp_path, name="own", nouns=Nouns())
     again = read(
         "recbole",
         {"interactions": tmp_path / "own.inter", "items": tmp_path / "own.item"},
@@ -235,17 +241,17 @@ def check_schema(content: dict[str, Any]) -> None:
 
 
 def test_a_record_fits_the_projects_own_schema(data: Prepared) -> None:
-    check_schema(record(*ranked(data), LAB, 1_700_000_000.5)[1])
-    check_schema(record(*ranked(data), replace(LAB, homepage=None), 1_700_000_000.5)[1])
+    check_schema(build_record(*ranked(data), LAB, 1_700_000_000.5)[1])
+    check_schema(build_record(*ranked(data), replace(LAB, homepage=None), 1_700_000_000.5)[1])
 
 
 def test_a_record_says_what_was_measured(data: Prepared) -> None:
     result, table = ranked(data)
-    path, content = record(result, table, LAB, 1_700_000_000.5)
+    path, content = build_record(result, table, LAB, 1_700_000_000.5)
     assert path.parts[:4] == ("data", "llmrec-bench", "some-lab", "mine-nano-0123456789ab")
     assert content["model_info"]["id"] == "some-lab/mine-nano-0123456789ab"
     assert content["evaluation_id"].startswith("llmrec-bench.synthetic/some-lab/mine-nano-")
-    assert (path, content) == record(result, table, LAB, 1_700_000_000.5)
+    assert (path, content) == build_record(result, table, LAB, 1_700_000_000.5)
     lines = {line["metric_config"]["metric_name"]: line for line in content["evaluation_results"]}
     scores = {name: line["score_details"]["score"] for name, line in lines.items()}
     assert scores == result.evaluations["final"].metrics

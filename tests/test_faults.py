@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from test_runner import commands, plan_trials, refuse, run_trials  # noqa: F401
 
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.plan import code_hash
 from bench.plan.trials import Trial
 from bench.results.schema import Evaluation, find_result, read_result
@@ -57,7 +57,7 @@ class Method:
     """Ranks by position."""
     folder: str = ""
     def plan(self, data, model, seed):
-        return Plan(final=rank(data.test, scorer="scripted:fit", train=data.train, settings={}))
+        return Plan(ranking=rank(data.test, scorer="scripted:fit", train=data.train, settings={}))
 '''
 
 
@@ -344,7 +344,7 @@ def test_bookkeeping_of_a_thousand_trials_is_linear(
 def test_readers_never_see_a_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader sees the old file or the new file, never a part of one."""
     path = tmp_path / "x.json"
-    write_whole(path, json.dumps(["old"]).encode())
+    write_atomic(path, json.dumps(["old"]).encode())
     seen = []
     flush = os.fsync
 
@@ -353,6 +353,6 @@ def test_readers_never_see_a_partial_file(tmp_path: Path, monkeypatch: pytest.Mo
         seen.append(json.loads(path.read_bytes()))
 
     monkeypatch.setattr(os, "fsync", look)
-    write_whole(path, json.dumps(["new"] * 10_000).encode())
+    write_atomic(path, json.dumps(["new"] * 10_000).encode())
     assert seen == [["old"]]
     assert len(json.loads(path.read_bytes())) == 10_000

@@ -184,7 +184,7 @@ class Method:
     def plan(self, data, model, seed):
         settings = {"folder": self.folder}
         scorer = "scripted:fit"
-        return Plan(final=rank(data.test, scorer=scorer, train=data.train, settings=settings))
+        return Plan(ranking=rank(data.test, scorer=scorer, train=data.train, settings=settings))
 '''
 
 

@@ -6,7 +6,7 @@ from stage_runs import make_config
 
 from bench.config.cards import Rows
 from bench.plan import Stage
-from bench.plan.graph import Graph, build, missing, units
+from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 
 
@@ -33,18 +33,18 @@ def two_trials() -> tuple[Graph, dict[str, Stage]]:
     one = stage("one", base=stage("tune", base=base))
     two = stage("two", base=base)
     named = {"data": data, "base": base, "one": one, "two": two, "tune": one.inputs["base"]}
-    return build([trial("a", final=one), trial("b", final=two)]), named
+    return build_graph([trial("a", final=one), trial("b", final=two)]), named
 
 
 def test_equal_stages_are_one() -> None:
-    graph = build([trial("a", final=stage("x")), trial("b", final=stage("x"))])
+    graph = build_graph([trial("a", final=stage("x")), trial("b", final=stage("x"))])
     assert len(graph.stages) == 1
     assert len(next(iter(graph.needed_by.values()))) == 2
 
 
 def test_what_one_trial_needs_alone_is_one_unit_and_shared_work_another() -> None:
     graph, named = two_trials()
-    made = units(graph, graph.stages)
+    made = divide_into_units(graph, graph.stages)
     members = {frozenset(s.args["name"] for s in unit.stages) for unit in made}
     assert members == {
         frozenset({"data", "base"}),
@@ -58,9 +58,9 @@ def test_what_one_trial_needs_alone_is_one_unit_and_shared_work_another() -> Non
 def test_nothing_is_missing_behind_a_stored_stage() -> None:
     graph, named = two_trials()
     stored = {named["one"].key, named["two"].key}
-    assert missing(graph, lambda s: s.key in stored) == []
+    assert find_missing(graph, lambda s: s.key in stored) == []
     stored = {named["one"].key}
-    wanted = missing(graph, lambda s: s.key in stored)
+    wanted = find_missing(graph, lambda s: s.key in stored)
     assert wanted == [named["data"].key, named["base"].key, named["two"].key]
 
 
@@ -73,8 +73,8 @@ def test_units_cover_the_missing_stages_once_and_depend_without_cycles(
         inputs = {f"in{p}": made[p % len(made)] for p in parents} if made else {}
         made.append(stage(str(number), **inputs))
     finals = data.draw(st.lists(st.sampled_from(made), min_size=1, max_size=4))
-    graph = build([trial(f"t{number}", final=final) for number, final in enumerate(finals)])
-    made_units = units(graph, graph.stages)
+    graph = build_graph([trial(f"t{number}", final=final) for number, final in enumerate(finals)])
+    made_units = divide_into_units(graph, graph.stages)
     keys = [s.key for unit in made_units for s in unit.stages]
     assert sorted(keys) == sorted(graph.stages)
     done: set[str] = set()

@@ -78,10 +78,10 @@ def test_a_vector_is_the_last_hidden_state_of_the_last_token(world: Path) -> Non
         ids = torch.tensor([language_model.tokenizer(text)["input_ids"]])
         with torch.no_grad():
             states = language_model.model(input_ids=ids, output_hidden_states=True).hidden_states
-        assert vector == pytest.approx(states[-1][0, -1].numpy(), abs=1e-5)
+        assert vector == pytest.approx(states[-1][0, -1].numpy(), abs=1e-4)
     assert vectors[0].tolist() == vectors[2].tolist()
     smaller = HiddenStates(model=language_model, divisor=256).encode(texts)
-    assert smaller == pytest.approx(vectors, abs=1e-5)
+    assert smaller == pytest.approx(vectors, abs=1e-4)
 
 
 def test_no_text_at_all_has_a_vector(world: Path) -> None:
@@ -93,13 +93,13 @@ def test_no_text_at_all_has_a_vector(world: Path) -> None:
 def test_titles_and_what_was_written(world: Path, tmp_path: Path) -> None:
     job = encoded(world, tmp_path / "titles")
     titles = read_vectors(tmp_path / "titles")
-    assert titles == pytest.approx(HiddenStates(model=model(world)).encode(TITLES), abs=1e-5)
+    assert titles == pytest.approx(HiddenStates(model=model(world)).encode(TITLES), abs=1e-4)
     assert job.facts == {"texts": len(TITLES), "width": titles.shape[1]}
     of_cases = {"cases": world / "cases", "generated": world / "generated"}
     encoded(world, tmp_path / "written", **of_cases)
     written = read_vectors(tmp_path / "written")
     names = [TITLES[2], "no such thing", "NAN"]
-    assert written == pytest.approx(HiddenStates(model=model(world)).encode(names), abs=1e-5)
+    assert written == pytest.approx(HiddenStates(model=model(world)).encode(names), abs=1e-4)
 
 
 @pytest.fixture

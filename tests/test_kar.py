@@ -39,30 +39,33 @@ def sequences(log: Log, rules: kar.Rules) -> kar.UserSequences:
     return kar.build_sequences(as_raw(log), rules)
 
 
-def own(data: kar.UserSequences, place: int) -> list[int]:
+def user_items(data: kar.UserSequences, index: int) -> list[int]:
     """Return a user's items, as source positions."""
-    numbers = data.sequence[data.ends[place] : data.ends[place + 1]]
+    numbers = data.sequence[data.ends[index] : data.ends[index + 1]]
     return [int(item) for item in data.items[numbers]]
 
 
 # --- the whole program, written out ---------------------------------------------------------------
 
 
-def plainly(log: Log, rules: kar.Rules) -> list[tuple[int, int, list[int], list[int]]]:
+def build_plainly(log: Log, rules: kar.Rules) -> list[tuple[int, int, list[int], list[int]]]:
     """KAR's program over dicts and lists: user, index, items and labels of each list."""
-    left = list(log)
+    rows_left = list(log)
     while True:
-        by_user, by_item = Counter(row[0] for row in left), Counter(row[1] for row in left)
-        kept = [
+        by_user, by_item = (
+            Counter(row[0] for row in rows_left),
+            Counter(row[1] for row in rows_left),
+        )
+        remaining = [
             row
-            for row in left
+            for row in rows_left
             if by_user[row[0]] >= rules.min_user and by_item[row[1]] >= rules.min_item
         ]
-        if len(kept) == len(left):
+        if len(remaining) == len(rows_left):
             break
-        left = kept
+        rows_left = remaining
     histories: dict[int, list[tuple[int, int, int, int]]] = {}
-    for row in left:
+    for row in rows_left:
         histories.setdefault(row[0], []).append(row)
     rng = random.Random(1234)
     users = list(histories)
@@ -70,18 +73,18 @@ def plainly(log: Log, rules: kar.Rules) -> list[tuple[int, int, list[int], list[
     split = list(users)
     rng.shuffle(split)
     rng = random.Random(12345)
-    pool = sorted({row[1] for row in left})
+    pool = sorted({row[1] for row in rows_left})
     made = []
     for user in split:
         rows = sorted(histories[user], key=lambda row: row[3] // (86_400 if rules.by_day else 1))
-        place = min(-(-len(rows) // 2), rules.cap)
-        while place < len(rows):
-            block = rows[place : place + 4]
+        index = min(-(-len(rows) // 2), rules.cap)
+        while index < len(rows):
+            block = rows[index : index + 4]
             pairs = [(item, int(stars > rules.positive_above)) for _, item, stars, _ in block]
             pairs += [(item, 0) for item in rng.sample(pool, 10 - len(pairs))]
             rng.shuffle(pairs)
-            made.append((user, place, [pair[0] for pair in pairs], [pair[1] for pair in pairs]))
-            place += 4
+            made.append((user, index, [pair[0] for pair in pairs], [pair[1] for pair in pairs]))
+            index += 4
     return made
 
 
@@ -108,13 +111,13 @@ def test_lists_equal_those_of_a_plain_loop(log: Log, rules: kar.Rules) -> None:
         with pytest.raises(BenchError, match="cannot fill lists of 10"):
             kar.build_lists(data, rules)
         return
-    found = kar.build_lists(data, rules)
+    lists = kar.build_lists(data, rules)
     assert [
         (int(data.users[user]), int(first), data.items[items].tolist(), labels.tolist())
         for user, first, items, labels in zip(
-            found.users, found.first, found.items, found.labels, strict=True
+            lists.users, lists.first, lists.items, lists.labels, strict=True
         )
-    ] == plainly(log, rules)
+    ] == build_plainly(log, rules)
 
 
 @given(st.lists(rows, min_size=30, max_size=90), all_rules)
@@ -122,17 +125,17 @@ def test_blocks_take_each_later_interaction_once(log: Log, rules: kar.Rules) -> 
     data = sequences(log, rules)
     if len(data.pool) < 10:
         return
-    found = kar.build_lists(data, rules)
-    assert not found.labels[~found.real].any()
-    for place in range(len(data.users)):
-        mine = found.users == place
-        assert mine.sum() == -(-(len(own(data, place)) - data.starts[place]) // 4)
-        shown = data.items[found.items[mine]][found.real[mine]].tolist()
-        assert sorted(shown) == sorted(own(data, place)[data.starts[place] :])
+    lists = kar.build_lists(data, rules)
+    assert not lists.labels[~lists.real].any()
+    for index in range(len(data.users)):
+        is_users = lists.users == index
+        assert is_users.sum() == -(-(len(user_items(data, index)) - data.starts[index]) // 4)
+        real_items = data.items[lists.items[is_users]][lists.real[is_users]].tolist()
+        assert sorted(real_items) == sorted(user_items(data, index)[data.starts[index] :])
     train = set(data.train_users.tolist())
     assert len(train) == int(0.9 * len(data.users))
     assert train.isdisjoint(data.test_users.tolist())
-    is_train = [user in train for user in found.users]
+    is_train = [user in train for user in lists.users]
     assert is_train == sorted(is_train, reverse=True)
 
 
@@ -140,7 +143,7 @@ def test_blocks_take_each_later_interaction_once(log: Log, rules: kar.Rules) -> 
 
 
 @pytest.mark.parametrize(
-    ("length", "cap", "start", "lists", "last"),
+    ("length", "cap", "start", "num_lists", "last"),
     [
         (1, 30, 1, 0, 0),
         (5, 30, 3, 1, 2),
@@ -155,37 +158,37 @@ def test_blocks_take_each_later_interaction_once(log: Log, rules: kar.Rules) -> 
     ],
 )
 def test_how_many_lists_a_user_gives(
-    length: int, cap: int, start: int, lists: int, last: int
+    length: int, cap: int, start: int, num_lists: int, last: int
 ) -> None:
     """The table of section 3.4 of the re-ranking notes; another user fills the pool."""
     rules = kar.Rules(cap=cap, positive_above=3)
     log = [(0, time % 12, 5, time) for time in range(length)]
     data = sequences([*log, *((1, item, 5, 0) for item in range(12))], rules)
-    place = data.users.tolist().index(0)
-    found = kar.build_lists(data, rules)
-    sizes = found.real[found.users == place].sum(axis=1).tolist()
-    assert data.starts[place] == start
-    assert len(sizes) == lists
-    assert sizes[-1:] == ([last] if lists else [])
+    index = data.users.tolist().index(0)
+    lists = kar.build_lists(data, rules)
+    sizes = lists.real[lists.users == index].sum(axis=1).tolist()
+    assert data.starts[index] == start
+    assert len(sizes) == num_lists
+    assert sizes[-1:] == ([last] if num_lists else [])
 
 
 def test_within_a_day_the_order_of_the_file_stays() -> None:
     log = [(0, 0, 5, 86_400), (0, 1, 5, 86_399), (0, 2, 5, 5), (0, 3, 5, 0), (0, 4, 5, 90_000)]
     by_day = sequences(log, kar.Rules(cap=30, positive_above=3, by_day=True))
-    assert own(by_day, 0) == [1, 2, 3, 0, 4]
+    assert user_items(by_day, 0) == [1, 2, 3, 0, 4]
     by_second = sequences(log, RULES)
-    assert own(by_second, 0) == [3, 2, 1, 0, 4]
+    assert user_items(by_second, 0) == [3, 2, 1, 0, 4]
 
 
 def test_the_pool_is_in_order_of_the_item_file() -> None:
     items = [5, 2, 7, 0, 3]
     data = sequences([(0, item, 5, time) for time, item in enumerate(items)], RULES)
-    assert own(data, 0) == items
+    assert user_items(data, 0) == items
     assert data.items[data.pool].tolist() == sorted(items)
 
 
 def test_ratings_of_nothing_go_and_missing_ones_are_refused() -> None:
     rules = RULES
-    assert own(sequences([(0, 0, 0, 0), (0, 1, 1, 1)], rules), 0) == [1]
+    assert user_items(sequences([(0, 0, 0, 0), (0, 1, 1, 1)], rules), 0) == [1]
     with pytest.raises(BenchError, match="need a rating for every interaction"):
         sequences([(0, 0, math.nan, 0)], rules)

@@ -24,9 +24,9 @@ def of_raw(raw: RawData, rules: kar.Rules) -> tuple[kar.UserSequences, kar.Candi
     return data, lists, int(np.isin(lists.users, data.train_users).sum())
 
 
-def own(data: kar.UserSequences, place: int) -> slice:
+def user_span(data: kar.UserSequences, index: int) -> slice:
     """Return where a user's interactions lie."""
-    return slice(int(data.ends[place]), int(data.ends[place + 1]))
+    return slice(int(data.ends[index]), int(data.ends[index + 1]))
 
 
 @pytest.fixture(scope="module")
@@ -55,27 +55,29 @@ def test_ml_1m_users_and_sequences_equal_the_originals(
     assert (len(data.users), len(data.items), len(data.sequence)) == (858, 3_313, 118_850)
     assert (len(data.train_users), len(data.test_users)) == (772, 86)
     train = set(data.train_users.tolist())
-    found = [
+    users = [
         {
             "user": ml_1m.user_ids[user],
-            "split": "train" if place in train else "test",
-            "lm_hist": int(data.starts[place]),
-            "items": [ml_1m.item_ids[item] for item in data.items[data.sequence[own(data, place)]]],
-            "ratings": data.ratings[own(data, place)].astype(int).tolist(),
+            "split": "train" if index in train else "test",
+            "lm_hist": int(data.starts[index]),
+            "items": [
+                ml_1m.item_ids[item] for item in data.items[data.sequence[user_span(data, index)]]
+            ],
+            "ratings": data.ratings[user_span(data, index)].astype(int).tolist(),
         }
-        for place, user in enumerate(data.users)
+        for index, user in enumerate(data.users)
     ]
-    assert found == golden("users")
+    assert users == golden("users")
 
 
 def test_ml_1m_lists_equal_the_originals_drawn_items_included(
     ml_1m: RawData, golden: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     """More than the notes ask for: generator, calls and pool are the original's."""
-    data, found, num_train = of_raw(ml_1m, ML_1M)
+    data, lists, num_train = of_raw(ml_1m, ML_1M)
     expected = golden("rerank_train") + golden("rerank_test")
-    assert (num_train, len(found.users) - num_train) == (21_824, 2_830)
-    ours = [
+    assert (num_train, len(lists.users) - num_train) == (21_824, 2_830)
+    built = [
         {
             "user": ml_1m.user_ids[data.users[user]],
             "idx": int(first),
@@ -83,11 +85,11 @@ def test_ml_1m_lists_equal_the_originals_drawn_items_included(
             "labels": labels.tolist(),
         }
         for user, first, items, labels in zip(
-            found.users, found.first, found.items, found.labels, strict=True
+            lists.users, lists.first, lists.items, lists.labels, strict=True
         )
     ]
-    assert ours == expected
-    assert round(float((found.labels.sum(axis=1) == 0).mean()), 2) == 0.09
+    assert built == expected
+    assert round(float((lists.labels.sum(axis=1) == 0).mean()), 2) == 0.09
 
 
 def test_gift_cards_have_the_originals_counts(shared_data: Path) -> None:
@@ -101,10 +103,10 @@ def test_gift_cards_have_the_originals_counts(shared_data: Path) -> None:
         {"release": "2018"},
     )
     rules = kar.Rules(cap=15, positive_above=4, min_user=5, min_item=5)
-    data, found, num_train = of_raw(raw, rules)
+    data, lists, num_train = of_raw(raw, rules)
     assert (len(data.users), len(data.items), len(data.sequence)) == (456, 147, 2_960)
     assert (len(data.train_users), len(data.test_users)) == (410, 46)
-    assert (num_train, len(found.users) - num_train) == (450, 51)
+    assert (num_train, len(lists.users) - num_train) == (450, 51)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +126,9 @@ def test_beauty_has_the_documented_positives(
     asins = sorted({json.loads(line)["asin"] for line in lines})
     metadata.write_text("\n".join(json.dumps({"asin": asin, "title": asin}) for asin in asins))
     raw = read("amazon", {"interactions": reviews, "items": metadata}, {"release": "2018"})
-    data, found, num_train = of_raw(raw, kar.Rules(cap=15, positive_above=above))
+    data, lists, num_train = of_raw(raw, kar.Rules(cap=15, positive_above=above))
     assert (len(data.users), len(data.items), len(data.sequence)) == (991, 85, 5_269)
     assert np.bincount(data.starts).tolist() == [0, 0, 1, 955, 22, 9, 4]
-    positives = found.labels.sum(axis=1)
+    positives = lists.labels.sum(axis=1)
     assert np.bincount(positives[:num_train]).tolist() == train
     assert np.bincount(positives[num_train:]).tolist() == test

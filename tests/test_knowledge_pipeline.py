@@ -10,7 +10,7 @@ import pytest
 
 from bench.config.cards import BoardCard, BoardRow
 from bench.models.lm.threads import compute_threads
-from bench.plan.trials import Board, all_ks, board_trials
+from bench.plan.trials import Board, board_trials, collect_ks
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run
@@ -120,7 +120,7 @@ def test_own_texts_help_and_texts_of_other_users_do_not(data_dir: Path) -> None:
         budget="smoke",
     )
     board = Board(name="t", card=card)
-    planned = board_trials(board, ks=all_ks([board]), data_dir=data_dir)
+    planned = board_trials(board, ks=collect_ks([board]), data_dir=data_dir)
     trials = {row.name: trial for row, trial in planned}
     assert not any(trial.problem for trial in trials.values())
     options = RunOptions(

@@ -211,7 +211,7 @@ def test_merged_and_restored_bit_for_bit(backbone: Path, dtype: str) -> None:
     with model.merged():
         inside, together = weights(model), logits(model)
     assert len(changed(before, inside)) == ARCHITECTURE["layers"] * len(LORA["targets"])
-    assert together.float() == pytest.approx(apart.float(), abs=1e-5 if dtype == "float32" else 0.1)
+    assert together.float() == pytest.approx(apart.float(), abs=1e-4 if dtype == "float32" else 0.1)
     assert changed(before, weights(model)) == set()
     assert torch.equal(logits(model), apart)
     # Taking the same amount off again is not enough, which is why the files are read.

@@ -12,15 +12,15 @@ from bench.config.fields import check_setting, default_settings
 from bench.config.settings import build_method
 from bench.errors import BenchError
 from bench.plan import Data, Model, Nouns, Plan, Stage, language_model
-from bench.plan.graph import build
-from bench.plan.trials import Board, Trial, all_ks, board_trials, dataset
+from bench.plan.graph import build_graph
+from bench.plan.trials import Board, Trial, board_trials, collect_ks, compose_data
 
 ROWS = Rows(train=64, valid=16, test=16)
 
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    return dataset("synthetic", rows=ROWS, data_seed=0, strict=False, data_dir=None)[0]
+    return compose_data("synthetic", rows=ROWS, data_seed=0, strict=False, data_dir=None)[0]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_a_language_model_is_needed(method: str, data: Data) -> None:
 
 def board_plans(name: str) -> list[Trial]:
     board = Board(name=name, card=plugins.board_card(name))
-    return [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+    return [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
 
 
 def test_table_1_needs_one_base_and_one_sasrec_a_data_set_and_seed() -> None:
@@ -158,7 +158,7 @@ def test_table_1_needs_one_base_and_one_sasrec_a_data_set_and_seed() -> None:
     assert not [trial.problem for trial in trials if trial.problem]
     for dataset_name in {trial.dataset for trial in trials}:
         chosen = [t for t in trials if t.dataset == dataset_name and t.seed == 0]
-        graph = build(chosen)
+        graph = build_graph(chosen)
         untuned = [
             stage
             for stage in graph.stages.values()

@@ -38,85 +38,85 @@ def raw_data(num_users: int = 40, num_items: int = 20, length: int = 13) -> RawD
     return collector.finish()
 
 
-def made(raw: RawData | None = None, share: float = 0.25, seed: int = 0) -> Lists:
+def make_prepared(raw: RawData | None = None, share: float = 0.25, seed: int = 0) -> Lists:
     raw = raw or raw_data()
     genres = select_category(raw.categories, 0)
     return make_lists(raw, RULES, fields=[genres], valid_share=share, seed=seed)
 
 
 @pytest.fixture(scope="module")
-def ours() -> Lists:
-    return made()
+def prepared() -> Lists:
+    return make_prepared()
 
 
 # --- what lists hold ------------------------------------------------------------------------------
 
 
-def test_parts_are_disjoint_and_cover_all_lists(ours: Lists) -> None:
-    by_part = {part: ours.rows(part) for part in prepared_lists.PARTS}
-    assert sorted(np.concatenate(list(by_part.values()))) == list(range(len(ours.users)))
-    users = [set(ours.users[rows].tolist()) for rows in by_part.values()]
+def test_parts_are_disjoint_and_cover_all_lists(prepared: Lists) -> None:
+    by_part = {part: prepared.rows(part) for part in prepared_lists.PARTS}
+    assert sorted(np.concatenate(list(by_part.values()))) == list(range(len(prepared.users)))
+    users = [set(prepared.users[rows].tolist()) for rows in by_part.values()]
     assert [len(part) for part in users] == [27, 9, 4]
     assert len(set.union(*users)) == 40
-    both = ours.rows("train", "valid")
+    both = prepared.rows("train", "valid")
     assert both.tolist() == sorted([*by_part["train"], *by_part["valid"]])
 
 
-def test_validation_users_depend_on_the_seed_and_lists_do_not(ours: Lists) -> None:
-    other = made(seed=1)
-    assert (other.parts != ours.parts).any()
-    assert (other.parts == 2).tolist() == (ours.parts == 2).tolist()
-    assert np.array_equal(other.items, ours.items)
-    assert other.fingerprint != ours.fingerprint
-    assert made().fingerprint == ours.fingerprint
+def test_validation_users_depend_on_the_seed_and_lists_do_not(prepared: Lists) -> None:
+    other = make_prepared(seed=1)
+    assert (other.parts != prepared.parts).any()
+    assert (other.parts == 2).tolist() == (prepared.parts == 2).tolist()
+    assert np.array_equal(other.items, prepared.items)
+    assert other.fingerprint != prepared.fingerprint
+    assert make_prepared().fingerprint == prepared.fingerprint
 
 
 def test_without_a_share_there_is_no_validation() -> None:
-    whole = made(share=0.0)
+    whole = make_prepared(share=0.0)
     assert not len(whole.rows("valid"))
     assert len(whole.rows("train")) == 36 * 3
 
 
-def test_histories_end_before_the_lists(ours: Lists) -> None:
-    for user in range(len(ours.user_ids)):
-        seen, ratings = ours.history(user)
+def test_histories_end_before_the_lists(prepared: Lists) -> None:
+    for user in range(len(prepared.user_ids)):
+        seen, ratings = prepared.history(user)
         assert len(seen) == len(ratings) == 4
-        shown = ours.items[ours.users == user][ours.real[ours.users == user]]
-        assert not set(seen.tolist()) & set(shown.tolist())
+        real_items = prepared.items[prepared.users == user][prepared.real[prepared.users == user]]
+        assert not set(seen.tolist()) & set(real_items.tolist())
 
 
-def test_a_history_may_be_shorter_than_its_start(ours: Lists) -> None:
+def test_a_history_may_be_shorter_than_its_start(prepared: Lists) -> None:
     """Where items went after the start was counted."""
-    short = dataclasses.replace(ours, starts=np.full_like(ours.starts, 50))
+    short = dataclasses.replace(prepared, starts=np.full_like(prepared.starts, 50))
     assert len(short.history(0)[0]) == 13
     assert len(short.history(39)[0]) == 13
 
 
-def test_popularity_never_counts_test_users(ours: Lists) -> None:
-    assert ours.popularity.sum() == 36 * 13
+def test_popularity_never_counts_test_users(prepared: Lists) -> None:
+    assert prepared.popularity.sum() == 36 * 13
     expected = np.zeros(20, dtype=int)
-    for user in np.flatnonzero(ours.parts != 2):
-        np.add.at(expected, ours.sequence[ours.ends[user] : ours.ends[user + 1]], 1)
-    assert ours.popularity.tolist() == expected.tolist()
+    for user in np.flatnonzero(prepared.parts != 2):
+        np.add.at(expected, prepared.sequence[prepared.ends[user] : prepared.ends[user + 1]], 1)
+    assert prepared.popularity.tolist() == expected.tolist()
 
 
-def test_counts(ours: Lists) -> None:
-    counts = ours.counts
+def test_counts(prepared: Lists) -> None:
+    counts = prepared.counts
     assert (counts["users"], counts["items"], counts["lists"]) == (40, 20, 120)
     assert [counts[f"{part} users"] for part in prepared_lists.PARTS] == [27, 9, 4]
     assert [counts[f"{part} lists"] for part in prepared_lists.PARTS] == [81, 27, 12]
-    repeated = sum(len(set(row)) < 10 for row in ours.items.tolist())
+    repeated = sum(len(set(row)) < 10 for row in prepared.items.tolist())
     assert counts["lists with a repeated item"] == repeated > 0
-    assert counts["lists without positives"] == (ours.labels.sum(axis=1) == 0).sum()
+    assert counts["lists without positives"] == (prepared.labels.sum(axis=1) == 0).sum()
 
 
-def test_attributes_are_numbered_in_the_order_of_the_item_file(ours: Lists) -> None:
+def test_attributes_are_numbered_in_the_order_of_the_item_file(prepared: Lists) -> None:
     """Item i0 has no genre; i1 brings genre 1, i2 genre 2, i3 genre 0."""
-    assert ours.attribute_names == ("unknown", "genre 1", "genre 2", "genre 0")
-    for item_id, numbers in zip(ours.item_ids, ours.attributes.tolist(), strict=True):
+    assert prepared.attribute_names == ("unknown", "genre 1", "genre 2", "genre 0")
+    for item_id, numbers in zip(prepared.item_ids, prepared.attributes.tolist(), strict=True):
         item = int(item_id[1:])
         name = f"genre {item % 3}" if item else "unknown"
-        assert ours.attribute_names[numbers[0] - 1] == name
+        assert prepared.attribute_names[numbers[0] - 1] == name
 
 
 def test_fields_share_one_numbering() -> None:
@@ -142,18 +142,18 @@ def test_select_category() -> None:
 )
 def test_data_without_lists_are_refused(raw: RawData, share: float, message: str) -> None:
     with pytest.raises(BenchError, match=message):
-        made(raw, share)
+        make_prepared(raw, share)
 
 
 # --- in a folder ----------------------------------------------------------------------------------
 
 
-def test_what_was_written_is_read_back(ours: Lists, tmp_path: Path) -> None:
-    prepared_lists.write(ours, tmp_path)
+def test_what_was_written_is_read_back(prepared: Lists, tmp_path: Path) -> None:
+    prepared_lists.write(prepared, tmp_path)
     again = prepared_lists.read(tmp_path)
-    assert again.fingerprint == ours.fingerprint
+    assert again.fingerprint == prepared.fingerprint
     for part in dataclasses.fields(Lists):
-        one, other = getattr(ours, part.name), getattr(again, part.name)
+        one, other = getattr(prepared, part.name), getattr(again, part.name)
         if isinstance(one, np.ndarray):
             assert one.dtype == other.dtype
             assert np.array_equal(one, other)
@@ -161,10 +161,10 @@ def test_what_was_written_is_read_back(ours: Lists, tmp_path: Path) -> None:
             assert one == other
 
 
-def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> None:
+def test_changed_or_foreign_folders_are_refused(prepared: Lists, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="does not contain re-ranking lists"):
         prepared_lists.read(tmp_path)
-    prepared_lists.write(ours, tmp_path)
+    prepared_lists.write(prepared, tmp_path)
     table = pq.read_table(tmp_path / "lists.parquet").to_pydict()
     table["labels"][0][0] ^= 1
     pq.write_table(pa.table(table), tmp_path / "lists.parquet")
@@ -178,14 +178,14 @@ def test_changed_or_foreign_folders_are_refused(ours: Lists, tmp_path: Path) -> 
 # --- rows to print beside the methods -------------------------------------------------------------
 
 
-def test_orders(ours: Lists) -> None:
-    rows = ours.rows("test")
-    labels = ours.labels[rows]
-    given = score_by_order("given", ours, rows)
+def test_orders(prepared: Lists) -> None:
+    rows = prepared.rows("test")
+    labels = prepared.labels[rows]
+    given = score_by_order("given", prepared, rows)
     assert np.argsort(-given, axis=1, kind="stable").tolist() == [list(range(10))] * len(rows)
-    popular = score_by_order("popularity", ours, rows)
-    assert popular.tolist() == ours.popularity[ours.items[rows]].tolist()
-    best = evaluate_lists(score_by_order("oracle", ours, rows), labels, ks=[5])
+    popular = score_by_order("popularity", prepared, rows)
+    assert popular.tolist() == prepared.popularity[prepared.items[rows]].tolist()
+    best = evaluate_lists(score_by_order("oracle", prepared, rows), labels, ks=[5])
     assert best.metrics["MAP@5"] == best.metrics["ListCap"]
 
 
@@ -208,8 +208,8 @@ def test_beautys_reference_rows(shared_data: Path, tmp_path: Path) -> None:
     }
     for name, values in expected.items():
         found = evaluate_lists(score_by_order(name, beauty, rows), beauty.labels[rows], ks=[5])
-        ours = (found.metrics["MAP@5"], found.metrics["NDCG@5"])
-        assert ours == pytest.approx(values, abs=5e-5), name
+        prepared = (found.metrics["MAP@5"], found.metrics["NDCG@5"])
+        assert prepared == pytest.approx(values, abs=5e-5), name
     assert (beauty.counts["train users"], beauty.counts["valid users"]) == (802, 89)
     train = beauty.rows("train", "valid")
     repeated = [len(set(row)) < 10 for row in beauty.items[train].tolist()]

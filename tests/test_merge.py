@@ -57,7 +57,7 @@ def refused(tmp_path: Path, *sources: Path, match: str) -> None:
 def test_trials_of_two_machines(tmp_path, one, two):
     into = tmp_path / "into"
     done = merge([one, two], into)
-    assert (done.trials, done.copied, done.twice, done.aside) == (4, 4, 0, ())
+    assert (done.num_trials, done.num_copied, done.num_duplicates, done.unassigned) == (4, 4, 0, ())
     for name, folder in (("Good", one), ("Base", two)):
         for suffix in (".json", ".cases.parquet", ".ranking.parquet"):
             source = path_of(folder, name).with_suffix("").with_name("seed-0" + suffix)
@@ -71,7 +71,7 @@ def test_merging_again_changes_nothing(tmp_path, one, two):
     merge([one, two], into)
     before = {path: path.stat().st_mtime_ns for path in into.rglob("*")}
     done = merge([one, two, into], into)
-    assert (done.trials, done.copied, done.twice) == (4, 0, 4)
+    assert (done.num_trials, done.num_copied, done.num_duplicates) == (4, 0, 4)
     assert {path: path.stat().st_mtime_ns for path in into.rglob("*")} == before
 
 
@@ -85,7 +85,7 @@ def test_the_same_trial_twice_is_one(tmp_path, one):
     cases = path_of(again).with_name("seed-0.cases.parquet")
     pq.write_table(pq.read_table(cases), cases, compression="gzip")
     done = merge([one, again], tmp_path / "into")
-    assert (done.trials, done.twice) == (2, 2)
+    assert (done.num_trials, done.num_duplicates) == (2, 2)
     kept = find_result(tmp_path / "into", trial("Good", 0).id)
     assert kept.provenance == {"host": "a-machine"}
 
@@ -151,7 +151,7 @@ def test_torn_files_are_refused(tmp_path, one, two):
     refused(tmp_path, one, two, match=r"seed-0.cases.parquet is torn")
     cases.write_bytes(content)
     pq.write_table(pq.read_table(cases).slice(0, 59), cases)
-    refused(tmp_path, one, two, match=r"do not belong together: 59 lines")
+    refused(tmp_path, one, two, match=r"do not belong together: 59 rows")
     cases.write_bytes(content)
     path.write_text(json.dumps(json.loads(whole) | {"files": {"cases": "0", "ranking": "0"}}))
     refused(tmp_path, one, two, match="their checksums differ")
@@ -165,7 +165,9 @@ def test_a_missing_parquet_is_refused(tmp_path, one, two):
 def test_a_result_in_the_wrong_place_is_refused(tmp_path, one):
     path = path_of(one)
     path.rename(path.with_name("seed-7.json"))
-    refused(tmp_path, one, match=r"seed-7.json is the result of synthetic/good/.*/seed-0")
+    refused(
+        tmp_path, one, match=r"seed-7.json is the result of another trial: synthetic/good/.*/seed-0"
+    )
 
 
 def test_folders_without_results_are_refused(tmp_path, one):
@@ -178,7 +180,7 @@ def test_what_belongs_to_no_result_stays(tmp_path, one):
     loose = path_of(one).with_name("seed-9.cases.parquet")
     loose.write_bytes(b"a run was killed here")
     done = merge([one], tmp_path / "into")
-    assert done.aside == (loose,)
+    assert done.unassigned == (loose,)
     assert not list((tmp_path / "into").rglob("seed-9*"))
 
 
@@ -236,6 +238,6 @@ def test_command(tmp_path, one, two):
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert "5 trials in" in done.stdout
-    assert "5 copied, 0 there twice. Boards: b." in done.stdout.replace("\n", " ")
+    assert "5 copied, 0 duplicates. Boards: b." in done.stdout.replace("\n", " ")
     content = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert content == {"trials": 5, "copied": 0, "twice": 5, "boards": ["b"], "left_aside": []}

@@ -29,27 +29,32 @@ NUM = 400
 def test_formula():
     rng = np.random.default_rng(0)
     base, ours = rng.random(NUM), rng.random(NUM)
-    found = detectable_difference(sample("a", base), sample("b", ours), "NDCG@5")
+    result = detectable_difference(sample("a", base), sample("b", ours), "NDCG@5")
     error = (ours - base).std(ddof=1) / np.sqrt(NUM)
-    assert found.error == pytest.approx(error)
+    assert result.error == pytest.approx(error)
     quantiles = stats.t.ppf(0.975, NUM - 1) + stats.t.ppf(0.8, NUM - 1)
-    assert found.difference == pytest.approx(quantiles * error)
-    assert found.relative == pytest.approx(found.difference / base.mean())
-    assert (found.num_cases, found.num_units, found.unit, found.num_seeds) == (NUM, NUM, "case", 1)
-    assert found.basis == "paired t"
-    assert found.approximations == ()
+    assert result.difference == pytest.approx(quantiles * error)
+    assert result.relative == pytest.approx(result.difference / base.mean())
+    assert (result.num_cases, result.num_units, result.unit, result.num_seeds) == (
+        NUM,
+        NUM,
+        "case",
+        1,
+    )
+    assert result.basis == "paired t"
+    assert result.approximations == ()
 
 
 def test_simulated_power_is_80_percent():
     rng = np.random.default_rng(1)
     spread = 0.3
     pilot = rng.normal(0, spread, size=5000)
-    found = detectable_difference(
+    result = detectable_difference(
         sample("a", np.zeros(5000)), sample("b", pilot), "NDCG@5", num_cases=150
     )
     sizes = np.ones(150, dtype=np.intp)
     rejected = [
-        paired_t(rng.normal(found.difference, spread, size=150), sizes).p <= 0.05
+        paired_t(rng.normal(result.difference, spread, size=150), sizes).p <= 0.05
         for _ in range(1500)
     ]
     assert np.mean(rejected) == pytest.approx(0.8, abs=0.035)
@@ -64,14 +69,14 @@ def test_simulated_power_with_more_seeds():
         return own + rng.normal(0, 0.4, size=(num_seeds, num_cases))
 
     pilot = [sample(name, method(3, 3000)) for name in "ab"]
-    found = detectable_difference(*pilot, "NDCG@5", num_cases=100, num_seeds=8)
-    assert found.error == pytest.approx(np.sqrt(2 * (0.1**2 + 0.4**2 / 8) / 100), rel=0.1)
-    assert found.num_seeds == 8
-    assert len(found.approximations) == 2
+    result = detectable_difference(*pilot, "NDCG@5", num_cases=100, num_seeds=8)
+    assert result.error == pytest.approx(np.sqrt(2 * (0.1**2 + 0.4**2 / 8) / 100), rel=0.1)
+    assert result.num_seeds == 8
+    assert len(result.approximations) == 2
     sizes = np.ones(100, dtype=np.intp)
     rejected = [
         paired_t(
-            method(8, 100, found.difference).mean(axis=0) - method(8, 100).mean(axis=0), sizes
+            method(8, 100, result.difference).mean(axis=0) - method(8, 100).mean(axis=0), sizes
         ).p
         <= 0.05
         for _ in range(600)
@@ -104,15 +109,15 @@ def test_nested_cases_count_as_users():
     users = [f"u{case // 4}" for case in range(NUM)]
     base, ours = rng.random((2, NUM))
     one, two = (sample(n, v, users=users) for n, v in (("a", base), ("b", ours)))
-    found = detectable_difference(one, two, "NDCG@5")
+    result = detectable_difference(one, two, "NDCG@5")
     units = one.units
     expected = paired_t(np.bincount(units.of_case, weights=ours - base), units.sizes)
-    reach = stats.t.ppf(0.975, units.num - 1) * found.error
-    assert found.unit == "user"
+    reach = stats.t.ppf(0.975, units.num - 1) * result.error
+    assert result.unit == "user"
     assert expected.high - expected.difference == pytest.approx(reach)
     twice = detectable_difference(one, two, "NDCG@5", num_cases=2 * NUM)
-    assert twice.num_units == 2 * found.num_units
-    assert twice.error == pytest.approx(found.error / np.sqrt(2))
+    assert twice.num_units == 2 * result.num_units
+    assert twice.error == pytest.approx(result.error / np.sqrt(2))
     with pytest.raises(BenchError, match="users are the unit"):
         detectable_difference(one, two, "NDCG@5", num_cases=4)
 
@@ -123,24 +128,24 @@ def test_nested_cases_count_as_users():
 def test_set_level_metrics_use_the_interval(family, basis):
     metric = get_metric(f"{family}@2")
     one, two = zipf("a", 1.0, 1, num_seeds=2), zipf("b", 0.5, 2, num_seeds=2)
-    found = detectable_difference(one, two, metric.name)
+    result = detectable_difference(one, two, metric.name)
     base, changed = sum_units([one, two], metric, one.units)
     low, high = set_interval(metric, subtract(changed, base), base)
-    assert found.basis == basis
-    assert found.error == pytest.approx((high - low) / 2 / stats.norm.ppf(0.975))
-    assert found.difference == pytest.approx(2.8016 * found.error, rel=1e-4)
-    assert "set-level" in found.approximations[0]
+    assert result.basis == basis
+    assert result.error == pytest.approx((high - low) / 2 / stats.norm.ppf(0.975))
+    assert result.difference == pytest.approx(2.8016 * result.error, rel=1e-4)
+    assert "set-level" in result.approximations[0]
     more = detectable_difference(one, two, metric.name, num_cases=800, num_seeds=6)
-    assert more.error < found.error / 2
-    assert len(more.approximations) - len(found.approximations) == (
+    assert more.error < result.error / 2
+    assert len(more.approximations) - len(result.approximations) == (
         3 if basis == "jackknife" else 2
     )
 
 
 def test_identical_systems_have_no_smallest_difference():
     values = np.random.default_rng(4).random((2, 50))
-    found = detectable_difference(sample("a", values), sample("b", values), "NDCG@5")
-    assert (found.error, found.difference, found.relative) == (0, None, None)
+    result = detectable_difference(sample("a", values), sample("b", values), "NDCG@5")
+    assert (result.error, result.difference, result.relative) == (0, None, None)
     same = zipf("a", 1.0, 1)
     assert detectable_difference(same, same, "DivRatio@2").difference is None
 
@@ -189,8 +194,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert "Approximate (DivRatio@1" in done.stdout
     asked = ["power", "--metric", "NDCG@5", "--cases", "5000", "--json"]
     (block,) = json.loads(call(app, asked).stdout)
-    (found,) = block["comparisons"]
-    assert (found["other"], found["num_cases"], block["reference"]) == (
+    (result,) = block["comparisons"]
+    assert (result["other"], result["num_cases"], block["reference"]) == (
         "Random",
         5000,
         "Popularity",

@@ -160,13 +160,15 @@ def test_trl_finds_the_same_loss_and_gradients(tmp_path: Path) -> None:
     none = {"smoothing_B": torch.zeros(len(rows)), "mask_BK": torch.ones(len(rows), 1).bool()}
     loss = dpo(deltas[:, 0], deltas[:, 1:], beta=0.3, **none).mean()
     loss.backward()
-    assert loss.item() == pytest.approx(theirs.item(), abs=1e-6)
+    # The log-probabilities are float32 sums near -50, and beta is 0.3.
+    assert loss.item() == pytest.approx(theirs.item(), abs=2e-5)
     assert abs(loss.item() - math.log(2)) > 1e-3
     for (name, one), other in zip(
         ours.model.named_parameters(), trainer.model.parameters(), strict=True
     ):
         assert one.grad is not None, name
-        torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=1e-4)
+        largest = float(other.grad.abs().max())
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-4 * largest, rtol=1e-3)
 
 
 def test_a_step_widens_the_margin() -> None:
@@ -198,18 +200,18 @@ def test_micro_batches_are_the_batch(divisor: int, micro_batch: int) -> None:
     parts, others = trained(some, config, loss="sdpo", divisor=divisor)
     assert (facts["steps"], facts["micro_batch"], others["micro_batch"]) == (6, 4, micro_batch)
     assert difference(whole, policy()) > 1e-3
-    assert difference(whole, parts) < 1e-5
+    assert difference(whole, parts) < 1e-4
     for name in ("loss", "margin", "chosen", "rejected", "accuracy"):
         one, other = facts[f"{name}_by_step"], others[f"{name}_by_step"]
         assert len(one) == 6
-        np.testing.assert_allclose(one, other, atol=2e-5)
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_sequences_apart_train_the_same() -> None:
     some = pairs(num_rejected=2)
     together, _ = trained(some, loss="dmpo")
     apart, _ = trained(some, loss="dmpo", shared=False)
-    assert difference(together, apart) < 1e-5 < difference(together, policy())
+    assert difference(together, apart) < 1e-4 < difference(together, policy())
 
 
 def test_a_seed_gives_the_same_bits_and_the_caller_keeps_its_random_numbers() -> None:
@@ -249,7 +251,7 @@ def test_what_a_record_says() -> None:
         "loss": -torch.nn.functional.logsigmoid(0.5 * gaps).mean(),
     }
     for name, value in expected.items():
-        assert facts[f"{name}_by_step"] == pytest.approx([float(value)], abs=2e-5)
+        assert facts[f"{name}_by_step"] == pytest.approx([float(value)], abs=1e-4)
 
 
 def test_pairs_with_fewer_rejected_ones() -> None:

@@ -225,7 +225,7 @@ def test_changed_prepared_data_are_refused(synthetic: Prepared, tmp_path: Path) 
 # --- draws --------------------------------------------------------------------------------------
 
 
-def drawn(
+def sample_set(
     num: int | None, *, seed: int = 0, split: str = "train", strict: bool = False
 ) -> set[int]:
     rows = sample_rows(range(100, 200), split=split, num=num, seed=seed, strict=strict)
@@ -236,18 +236,18 @@ def drawn(
 
 
 def test_draws_are_seeded_and_nested() -> None:
-    assert len(drawn(20)) == 20
-    assert drawn(20) == drawn(20)
-    assert drawn(20) < drawn(50)
-    assert drawn(20) != drawn(20, seed=1)
-    assert drawn(20) != drawn(20, split="valid")
+    assert len(sample_set(20)) == 20
+    assert sample_set(20) == sample_set(20)
+    assert sample_set(20) < sample_set(50)
+    assert sample_set(20) != sample_set(20, seed=1)
+    assert sample_set(20) != sample_set(20, split="valid")
 
 
 def test_a_draw_takes_at_most_what_is_there() -> None:
-    assert drawn(None) == drawn(100) == drawn(1000) == set(range(100, 200))
-    assert len(drawn(100, strict=True)) == 100
+    assert sample_set(None) == sample_set(100) == sample_set(1000) == set(range(100, 200))
+    assert len(sample_set(100, strict=True)) == 100
     with pytest.raises(BenchError, match="has 100 samples, fewer than the 101 requested"):
-        drawn(101, strict=True)
+        sample_set(101, strict=True)
     with pytest.raises(BenchError, match="The valid split has no samples"):
         sample_rows(range(0), split="valid", num=None, seed=0, strict=False)
 

@@ -267,7 +267,7 @@ def test_micro_batches_change_nothing_but_rounding(backbone: Path, tmp_path: Pat
     """Texts of unlike length in a batch: its mean is over tokens, not over micro-batches."""
     whole = run(tmp_path / "a", data(), backbone)
     parts = run(tmp_path / "b", data(), backbone, divisor=4)
-    assert parts["loss_by_epoch"] == pytest.approx(whole["loss_by_epoch"], abs=1e-5)
+    assert parts["loss_by_epoch"] == pytest.approx(whole["loss_by_epoch"], abs=1e-4)
     assert parts["steps"] == whole["steps"]
 
 

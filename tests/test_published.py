@@ -15,7 +15,7 @@ HEAD = "paper,table,dataset,method,variant,metric,value\n"
 
 @pytest.fixture(scope="module")
 def numbers() -> published.Published:
-    return published.load()
+    return published.load_published()
 
 
 def test_every_number_that_could_be_read_is_there(numbers: published.Published) -> None:
@@ -37,7 +37,7 @@ def test_every_number_that_could_be_read_is_there(numbers: published.Published) 
 
 def test_a_number_is_found_by_its_place(numbers: published.Published) -> None:
     place = Place(paper="SPRec", table="1", dataset="Steam", method="BIGRec", metric="ORRatio@1")
-    found = numbers.number(place)
+    found = numbers.get(place)
     assert found.value == 0.391
     assert found.half_unit == pytest.approx(0.00005)
 
@@ -57,7 +57,7 @@ def test_the_papers_two_tables_share_a_row(numbers: published.Published) -> None
                 method="SPRec",
                 metric=place.metric,
             )
-            assert numbers.number(twin) == number
+            assert numbers.get(twin) == number
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_not_printed_is_refused(
         "metric": "HR@5",
     }
     with pytest.raises(BenchError) as caught:
-        numbers.number(Place(**(names | change)))
+        numbers.get(Place(**(names | change)))
     assert message in caught.value.message
     assert hint in caught.value.hint
 
@@ -87,9 +87,9 @@ def test_what_is_not_printed_is_refused(
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("P,1,D,M,,HR@5,nan\n", "the value is no finite number"),
-        ("P,1,D,M,,HR@5,much\n", "the value is no finite number"),
-        ("P,1,D,M,,HR@5,.1\nP,1,D,M,,HR@5,.2\n", "stands twice"),
+        ("P,1,D,M,,HR@5,nan\n", "the value is not a finite number"),
+        ("P,1,D,M,,HR@5,much\n", "the value is not a finite number"),
+        ("P,1,D,M,,HR@5,.1\nP,1,D,M,,HR@5,.2\n", "occurs twice"),
         ("P,1,D,M,,HR@5\n", "the key 'value' is missing"),
         ("P,1,D,M,,HR@5,.1,.2\n", "unknown key"),
     ],
@@ -98,7 +98,7 @@ def test_bad_lines_are_one_sentence(tmp_path: Path, lines: str, message: str) ->
     file = tmp_path / "table.csv"
     file.write_text(HEAD + lines)
     with pytest.raises(BenchError, match=message) as caught:
-        published.read([file])
+        published.read_published([file])
     assert "table.csv, line" in caught.value.message
 
 
@@ -110,8 +110,8 @@ def test_a_users_folder_adds_files_and_hides_none(
     (folder / "mine.csv").write_text(HEAD + "Mine,1,D,M,,HR@5,.25\n")
     (folder / "sprec_table1.csv").write_text(HEAD + "SPRec,1,Steam,BIGRec,,ORRatio@1,.99\n")
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    found = published.load()
+    found = published.load_published()
     mine = Place(paper="Mine", table="1", dataset="D", method="M", metric="HR@5")
     theirs = Place(paper="SPRec", table="1", dataset="Steam", method="BIGRec", metric="ORRatio@1")
-    assert found.number(mine).value == 0.25
-    assert found.number(theirs).value == 0.391
+    assert found.get(mine).value == 0.25
+    assert found.get(theirs).value == 0.391

@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from damaged_files import check_sound, damaged_file, read_or_refuse
 from hypothesis import given
 from hypothesis import strategies as st
-from spoilt_files import check_sound, read_or_refuse, spoilt
 
 from bench.data.raw import NO_TITLE, REPEATED_ITEM, UNKNOWN_ITEM, RawData
 from bench.data.readers import read
@@ -138,7 +138,7 @@ def test_any_bytes_are_read_or_refused(
 ) -> None:
     good = {"items": META_2014 if release == "2014" else META_2018, "interactions": REVIEWS}
     role = data.draw(st.sampled_from(sorted(good)))
-    contents = {**good, role: data.draw(spoilt(good[role]))}
+    contents = {**good, role: data.draw(damaged_file(good[role]))}
     read_or_refuse(tmp_path_factory.getbasetemp(), "amazon", contents, {"release": release})
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damaged_files import check_sound, damaged_file, read_or_refuse
 from hypothesis import given
 from hypothesis import strategies as st
-from spoilt_files import check_sound, read_or_refuse, spoilt
 
 from bench.data import text_files
 from bench.data.raw import UNKNOWN_ITEM, RawData
@@ -146,7 +146,7 @@ def test_any_bytes_are_read_or_refused(
     if fields == CSV:
         good = {"items": CSV_MOVIES.encode(), "interactions": CSV_RATINGS}
     role = data.draw(st.sampled_from(sorted(good)))
-    contents = {**good, role: data.draw(spoilt(good[role]))}
+    contents = {**good, role: data.draw(damaged_file(good[role]))}
     read_or_refuse(tmp_path_factory.getbasetemp(), "movielens", contents, fields)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damaged_files import check_sound, damaged_file, read_or_refuse
 from hypothesis import given
 from hypothesis import strategies as st
-from spoilt_files import check_sound, read_or_refuse, spoilt
 
 from bench.data.raw import REPEATED_ITEM, UNKNOWN_ITEM, RawData
 from bench.data.readers import read
@@ -148,7 +148,7 @@ def test_any_bytes_are_read_or_refused(
 ) -> None:
     good = {"items": GAMES, "interactions": USER_REVIEWS if fields == USERS else STEAM_REVIEWS}
     role = data.draw(st.sampled_from(sorted(good)))
-    contents = {**good, role: data.draw(spoilt(good[role]))}
+    contents = {**good, role: data.draw(damaged_file(good[role]))}
     read_or_refuse(tmp_path_factory.getbasetemp(), "steam", contents, fields)
 
 

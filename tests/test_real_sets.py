@@ -41,8 +41,8 @@ def prepared(
     place = ["--data-dir", str(folder), "--store", str(tmp_path / "store"), "--offline", "--json"]
     done = CliRunner().invoke(app, ["data", "prepare", name, *place, *named])
     assert done.exit_code == 0, done.output
-    found: dict[str, Any] = json.loads(done.stdout)[name]
-    return found
+    result: dict[str, Any] = json.loads(done.stdout)[name]
+    return result
 
 
 def splits(train: int, valid: int, test: int) -> dict[str, int]:
@@ -134,9 +134,9 @@ SETS: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, int]]] = {
 @pytest.mark.parametrize("name", SETS)
 def test_a_real_set_is_prepared(name: str, shared_data: Path, tmp_path: Path) -> None:
     folder, files, expected = SETS[name]
-    found = prepared(name, shared_data / folder, tmp_path, files)
-    assert {count: found["counts"][count] for count in expected} == expected
-    wrong = [note for note in found["notes"] if "the card expects" in note]
+    result = prepared(name, shared_data / folder, tmp_path, files)
+    assert {count: result["counts"][count] for count in expected} == expected
+    wrong = [note for note in result["notes"] if "the card expects" in note]
     # A part of a set is not what the card expects, and is told so; a whole one is.
     assert bool(wrong) == (name in {"ml-1m", "ml-10m", "amazon-2014-digital-music"})
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damaged_files import damaged_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spoilt_files import spoilt
 
 from bench.config import plugins
 from bench.config.cards import DatasetCard, Nouns
@@ -26,7 +26,7 @@ from bench.data.released_splits import RELEASED_SPLITS, read_samples
 from bench.data.released_splits.sprec import parse_quoted_titles
 from bench.data.verification import verify
 from bench.errors import BenchError
-from bench.results.formats.prepared_data import export
+from bench.results.formats.prepared_data import export_data
 
 TITLES = {
     "0": "Dune",
@@ -63,7 +63,7 @@ def sprec_contents() -> dict[str, Any]:
     }
 
 
-def written(folder: Path, contents: Mapping[str, Any]) -> dict[str, Path]:
+def write_files(folder: Path, contents: Mapping[str, Any]) -> dict[str, Path]:
     paths = {role: folder / f"{role}.json" for role in contents}
     for role, content in contents.items():
         whole = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -72,10 +72,10 @@ def written(folder: Path, contents: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def sprec(folder: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
-    return prepare(card(), written(folder, {**sprec_contents(), **(changes or {})}))
+    return prepare(card(), write_files(folder, {**sprec_contents(), **(changes or {})}))
 
 
-def shown(data: Prepared) -> list[tuple[list[str], str]]:
+def list_samples(data: Prepared) -> list[tuple[list[str], str]]:
     windows = data.windows(np.arange(len(data.target)))
     titles = data.catalog.titles
     return [
@@ -108,7 +108,7 @@ def refusal(folder: Path, changes: Mapping[str, Any]) -> BenchError:
 
 def test_samples_are_read_as_they_are(tmp_path: Path) -> None:
     data = sprec(tmp_path)
-    assert shown(data) == [
+    assert list_samples(data) == [
         (["Salt, Fat", "Dune"], "It"),
         ([TITLES["1"]], "Dune"),
         (["It", "It", TITLES["1"]], "Salt, Fat"),
@@ -164,9 +164,9 @@ def test_quoted_titles_come_back(history: list[str]) -> None:
     """Whichever titles there are, what is found writes the same prompt."""
     titles = ['"', ", ", 'x "y', 'a", "b', "It"]
     prompt = "read: " + ", ".join(f'"{title}"' for title in history) + " end"
-    found = parse_quoted_titles(prompt, {title: number for number, title in enumerate(titles)})
-    if None not in found:
-        again = ", ".join(f'"{titles[item]}"' for item in found if item is not None)
+    actual = parse_quoted_titles(prompt, {title: number for number, title in enumerate(titles)})
+    if None not in actual:
+        again = ", ".join(f'"{titles[item]}"' for item in actual if item is not None)
         assert f"read: {again} end" == prompt
 
 
@@ -178,7 +178,7 @@ def test_rows_with_unknown_titles_are_counted_and_left_out(tmp_path: Path) -> No
         sample(["It"], "Dune"),
     ]
     data = sprec(tmp_path, {"train": rows})
-    assert shown(data)[0] == (["It"], "Dune")
+    assert list_samples(data)[0] == (["It"], "Dune")
     assert data.user_ids[0] == "train 4"
     assert (data.counts["lines"], data.counts["train"]) == (6, 1)
     assert {name: num for name, num in data.counts.items() if name.startswith("rejected")} == {
@@ -197,7 +197,7 @@ def test_titles_lose_line_breaks_after_the_rows_were_matched(tmp_path: Path) -> 
         "test": [sample(["Dune"], "Two\nlines")],
     }
     data = sprec(tmp_path, changes)
-    assert shown(data) == [(["Two lines"], "Dune"), (["Dune"], "Two lines")]
+    assert list_samples(data) == [(["Two lines"], "Dune"), (["Dune"], "Two lines")]
     assert data.counts["titles cleaned"] == 1
     assert data.counts["rejected: item without a title"] == 1
 
@@ -206,7 +206,7 @@ def test_categories_are_chosen_where_no_file_names_them(tmp_path: Path) -> None:
     contents = sprec_contents()
     del contents["tracked"]
     choice = {"top": 1, "drop": ["unkown"]}
-    data = prepare(card(categories=choice), written(tmp_path, contents))
+    data = prepare(card(categories=choice), write_files(tmp_path, contents))
     assert data.catalog.tracked == ("fiction",)
     assert any("'unkown', which no item has" in note for note in data.notes)
 
@@ -249,12 +249,12 @@ def test_a_preparation_of_ready_samples_is_refused(
     tmp_path: Path, reader: str, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(BenchError, match=rf"\[{next(iter(settings))}\] in the card") as caught:
-        prepare(card(reader, **settings), written(tmp_path, sprec_contents()))
+        prepare(card(reader, **settings), write_files(tmp_path, sprec_contents()))
     assert caught.value.hint
 
 
 def test_tracked_categories_have_one_place(tmp_path: Path) -> None:
-    paths = written(tmp_path, sprec_contents())
+    paths = write_files(tmp_path, sprec_contents())
     with pytest.raises(BenchError, match="'tracked'"):
         prepare(card(categories={"top": 3}), paths)
     del paths["genres"]
@@ -291,7 +291,7 @@ def d3_contents() -> dict[str, Any]:
 
 
 def d3(folder: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
-    return prepare(card("d3-samples"), written(folder, {**d3_contents(), **(changes or {})}))
+    return prepare(card("d3-samples"), write_files(folder, {**d3_contents(), **(changes or {})}))
 
 
 def test_windows_of_a_user_become_one_sequence(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_windows_of_a_user_become_one_sequence(tmp_path: Path) -> None:
     assert data.user_ids == ("a", "b")
     assert data.items.tolist() == [0, 1, 2, 2, 1, 0, 1]
     assert data.times.tolist() == [1, 2, 4, 5, 2, 3, 9]
-    assert shown(data)[2:] == [
+    assert list_samples(data)[2:] == [
         (["Ten", "Twenty"], "A tab"),
         (["Twenty", "A tab"], "A tab"),
         (["Twenty", "Ten"], "Twenty"),
@@ -314,7 +314,7 @@ def test_a_row_that_continues_nothing_begins_anew(tmp_path: Path) -> None:
     rows = table(["b", [30], 20, [5], 9])
     data = d3(tmp_path, {"test": rows})
     assert data.user_ids == ("a", "b", "b (2)")
-    assert shown(data)[-1] == (["A tab"], "Twenty")
+    assert list_samples(data)[-1] == (["A tab"], "Twenty")
     assert data.counts["sequences restarted"] == 1
     assert any("starts another sequence" in note for note in data.notes)
 
@@ -386,12 +386,12 @@ def bigrec_contents() -> dict[str, Any]:
 
 def bigrec(folder: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
     changed = {**bigrec_contents(), **(changes or {})}
-    return prepare(card("bigrec-samples"), written(folder, changed))
+    return prepare(card("bigrec-samples"), write_files(folder, changed))
 
 
 def test_bigrecs_windows_become_sequences_with_the_targets_times(tmp_path: Path) -> None:
     data = bigrec(tmp_path)
-    assert shown(data) == [
+    assert list_samples(data) == [
         (["Ten"], "Twenty"),
         (["Twenty"], "Ten"),
         (["Ten", "Twenty"], "A &amp; tab"),
@@ -424,7 +424,7 @@ def test_both_forms_of_a_catalog_are_the_same_one(tmp_path: Path) -> None:
         **{split: [sample([" Twenty "], "Ten")] for split in SPLITS},
         "items": lines,
     }
-    assert shown(prepare(card(), written(tmp_path, texts))) == [(["Twenty"], "Ten")] * 3
+    assert list_samples(prepare(card(), write_files(tmp_path, texts))) == [(["Twenty"], "Ten")] * 3
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def windows_contents() -> dict[str, Any]:
 
 def d3_windows(folder: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
     changed = {**windows_contents(), **(changes or {})}
-    return prepare(card("d3-windows"), written(folder, changed))
+    return prepare(card("d3-windows"), write_files(folder, changed))
 
 
 def test_one_table_of_all_splits_gives_the_same_windows(tmp_path: Path) -> None:
@@ -506,20 +506,22 @@ def sdpo_contents() -> dict[str, Any]:
 
 
 def sdpo(folder: Path, changes: Mapping[str, Any] | None = None) -> Prepared:
-    return prepare(card("sdpo-samples"), written(folder, {**sdpo_contents(), **(changes or {})}))
+    return prepare(
+        card("sdpo-samples"), write_files(folder, {**sdpo_contents(), **(changes or {})})
+    )
 
 
 def test_candidates_are_items_in_order_of_appearance(tmp_path: Path) -> None:
     data = sdpo(tmp_path)
     assert data.catalog.titles == ("A", "B", "C", "D", "Ke$ha")
-    assert shown(data) == [(["A", "B"], "D"), (["D", "A", "A"], "B"), (["Ke$ha"], "A")]
+    assert list_samples(data) == [(["A", "B"], "D"), (["D", "A", "A"], "B"), (["Ke$ha"], "A")]
     assert any("candidates are not used" in note for note in data.notes)
 
 
 def test_samples_without_a_training_file_are_read_and_say_so(tmp_path: Path) -> None:
     contents = sdpo_contents()
     del contents["train"]
-    data = prepare(card("sdpo-samples"), written(tmp_path, contents))
+    data = prepare(card("sdpo-samples"), write_files(tmp_path, contents))
     assert [data.num(split) for split in SPLITS] == [0, 1, 1]
     assert any("no training rows" in note for note in data.notes)
 
@@ -556,26 +558,26 @@ def test_every_form_is_spoilt() -> None:
 @settings(max_examples=100)
 @given(st.data())
 @pytest.mark.parametrize("reader", sorted(CONTENTS))
-def test_spoilt_files_are_read_soundly_or_refused(reader: str, data: st.DataObject) -> None:
+def test_damaged_files_are_read_soundly_or_refused(reader: str, data: st.DataObject) -> None:
     contents = {
         role: content if isinstance(content, bytes) else json.dumps(content).encode()
         for role, content in CONTENTS[reader]().items()
     }
     role = data.draw(st.sampled_from(sorted(contents)))
-    contents[role] = data.draw(spoilt(contents[role]))
+    contents[role] = data.draw(damaged_file(contents[role]))
     with tempfile.TemporaryDirectory() as folder:
-        paths = written(Path(folder), contents)
-        found, refused = None, None
+        paths = write_files(Path(folder), contents)
+        actual, refused = None, None
         try:
-            found = prepare(card(reader), paths)
+            actual = prepare(card(reader), paths)
         except BenchError as error:
             refused = error
-    if found is None:
+    if actual is None:
         assert refused is not None
         assert refused.hint
         assert "\n" not in refused.message
         return
-    check_samples(found, reader)
+    check_samples(actual, reader)
 
 
 # --- our own exports and real files -------------------------------------------------------------
@@ -586,27 +588,27 @@ def synthetic() -> Prepared:
     return prepare(plugins.dataset_card("synthetic"), {})
 
 
-def same_windows(found: Prepared, expected: Prepared) -> None:
+def same_windows(actual: Prepared, expected: Prepared) -> None:
     everything = np.arange(len(expected.target))
-    ours, theirs = found.windows(everything), expected.windows(everything)
-    assert found.catalog.titles == expected.catalog.titles
-    assert np.array_equal(ours.histories, theirs.histories)
-    assert np.array_equal(ours.targets, theirs.targets)
-    assert found.boundaries == expected.boundaries
+    actual_windows, expected_windows = actual.windows(everything), expected.windows(everything)
+    assert actual.catalog.titles == expected.catalog.titles
+    assert np.array_equal(actual_windows.histories, expected_windows.histories)
+    assert np.array_equal(actual_windows.targets, expected_windows.targets)
+    assert actual.boundaries == expected.boundaries
 
 
 def test_our_sprec_export_reads_back(synthetic: Prepared, tmp_path: Path) -> None:
-    files = export(synthetic, "sprec", tmp_path, name="own", nouns=Nouns())
+    files = export_data(synthetic, "sprec", tmp_path, name="own", nouns=Nouns())
     by_name = {path.name.removeprefix("own."): path for path in files}
     roles = {"items": "id2name", "genres": "name2genre", "tracked": "genre_dict"}
     roles |= {split: split for split in SPLITS}
-    found = prepare(card(), {role: by_name[f"{name}.json"] for role, name in roles.items()})
-    same_windows(found, synthetic)
-    assert found.catalog.tracked == synthetic.catalog.tracked
+    actual = prepare(card(), {role: by_name[f"{name}.json"] for role, name in roles.items()})
+    same_windows(actual, synthetic)
+    assert actual.catalog.tracked == synthetic.catalog.tracked
 
 
 def test_our_d3_export_reads_back(synthetic: Prepared, tmp_path: Path) -> None:
-    export(synthetic, "d3", tmp_path, name="own", nouns=Nouns())
+    export_data(synthetic, "d3", tmp_path, name="own", nouns=Nouns())
     paths = {split: tmp_path / f"own.{split}.csv" for split in SPLITS}
     same_windows(
         prepare(card("d3-samples"), {**paths, "items": tmp_path / "own.info.txt"}), synthetic
@@ -616,7 +618,7 @@ def test_our_d3_export_reads_back(synthetic: Prepared, tmp_path: Path) -> None:
 def test_d3s_golden_samples_are_our_own_preparation(shared_data: Path) -> None:
     start = str(shared_data / "golden" / "d3" / "Gift_Cards_5_1996-10-2018-11.")
     paths = {split: Path(f"{start}{split}.csv.gz") for split in SPLITS}
-    found = prepare(card("d3-samples"), {**paths, "items": Path(f"{start}info.txt.gz")})
+    actual = prepare(card("d3-samples"), {**paths, "items": Path(f"{start}info.txt.gz")})
     folder = shared_data / "amazon-2018"
     expected = prepare(
         plugins.dataset_card("amazon-2018-gift-cards"),
@@ -625,15 +627,15 @@ def test_d3s_golden_samples_are_our_own_preparation(shared_data: Path) -> None:
             "interactions": folder / "Gift_Cards_5.json.gz",
         },
     )
-    same_windows(found, expected)
-    users = [data.users[data.target] for data in (found, expected)]
-    assert [found.user_ids[user] for user in users[0]] == [
+    same_windows(actual, expected)
+    users = [data.users[data.target] for data in (actual, expected)]
+    assert [actual.user_ids[user] for user in users[0]] == [
         expected.user_ids[user] for user in users[1]
     ]
     for name in ("users", "items", "interactions", *SPLITS):
-        assert found.counts[name] == expected.counts[name]
-    assert np.array_equal(found.ratings[found.target], expected.ratings[expected.target])
-    assert np.array_equal(found.times[found.target], expected.times[expected.target])
+        assert actual.counts[name] == expected.counts[name]
+    assert np.array_equal(actual.ratings[actual.target], expected.ratings[expected.target])
+    assert np.array_equal(actual.times[actual.target], expected.times[expected.target])
 
 
 def test_sprecs_goodreads(shared_data: Path) -> None:

@@ -78,14 +78,14 @@ def test_the_mean_over_all_orders(positives: int, precision: float, gain: float)
 def plainly(scores: list[float], labels: list[int], k: int) -> dict[str, float]:
     """The definitions, written out for one list."""
     order = sorted(range(len(scores)), key=lambda place: -scores[place])
-    found, best = [labels[place] for place in order], sorted(labels, reverse=True)
+    result, best = [labels[place] for place in order], sorted(labels, reverse=True)
     length = min(k, len(labels))
     dcg, ideal = (
-        sum((2 ** row[i] - 1) / math.log2(i + 2) for i in range(length)) for row in (found, best)
+        sum((2 ** row[i] - 1) / math.log2(i + 2) for i in range(length)) for row in (result, best)
     )
     hits, summed = 0, 0.0
     for i in range(length):
-        if found[i]:
+        if result[i]:
             hits += 1
             summed += hits / (i + 1)
     return {
@@ -111,17 +111,17 @@ def test_every_measure_equals_a_plain_loop(
 ) -> None:
     table = np.array(made)
     scores, labels = table[:, :, 0], table[:, :, 1].astype(np.int64)
-    found = evaluate_lists(scores, labels, ks=ks)
+    result = evaluate_lists(scores, labels, ks=ks)
     rows = [
         {name: value for k in ks for name, value in plainly(list(s), list(y), k).items()}
         for s, y in zip(scores, labels.tolist(), strict=True)
     ]
     for name in rows[0]:
         column = np.array([row[name] for row in rows])
-        np.testing.assert_allclose(found.lists[name], column, atol=1e-12)
-        assert found.metrics[name] == pytest.approx(column.mean())
-    assert len(found.lists) == len(set(ks)) * 4 + 1
-    assert found.lists["ListCap"].tolist() == (labels.sum(axis=1) > 0).tolist()
+        np.testing.assert_allclose(result.lists[name], column, atol=1e-12)
+        assert result.metrics[name] == pytest.approx(column.mean())
+    assert len(result.lists) == len(set(ks)) * 4 + 1
+    assert result.lists["ListCap"].tolist() == (labels.sum(axis=1) > 0).tolist()
 
 
 def test_the_standard_form_counts_all_positives() -> None:

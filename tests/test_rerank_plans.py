@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from test_lists import RULES, made, raw_data
+from test_lists import RULES, make_prepared, raw_data
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Lists, Rows
@@ -24,10 +24,10 @@ from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.vectors import VECTORS_FILE, read_text_vectors
 from bench.plan import Stage
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
 from bench.runner.executors import InlineExecutor
@@ -53,12 +53,12 @@ def board(*rows: BoardRow, **changes: object) -> Board:
 
 
 def plan(one: Board, **options: object) -> dict[str, Trial]:
-    return {row.name: t for row, t in board_trials(one, ks=all_ks([one]), **options)}  # type: ignore[arg-type]
+    return {row.name: t for row, t in board_trials(one, ks=collect_ks([one]), **options)}  # type: ignore[arg-type]
 
 
 def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
     rows = [BoardRow(method="dpo4rec"), BoardRow(method="bigrec")]
-    graphs = [build([trial]) for trial in plan(board(*rows, model="nano")).values()]
+    graphs = [build_graph([trial]) for trial in plan(board(*rows, model="nano")).values()]
     inputs = [
         set(stage.inputs)
         for graph in graphs
@@ -69,7 +69,7 @@ def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
 
 
 def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path) -> None:
-    known = made()
+    known = make_prepared()
     prepared_lists.write(known, tmp_path)
     held_out = pretrain._held_out_users(tmp_path)
     parts = dict(zip(known.user_ids, known.parts, strict=True))
@@ -81,7 +81,7 @@ def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path
 
 
 def test_a_fraction_of_the_items_may_have_no_text(tmp_path: Path) -> None:
-    lists = made()
+    lists = make_prepared()
     vectors = np.ones((len(lists.item_ids), 3), dtype=np.float32)
     listed = np.unique(lists.items)
     vectors[listed[: len(listed) // 4]] = 0
@@ -202,7 +202,7 @@ def test_an_optional_file_is_left_out_if_only_it_is_missing(
 
 
 def test_a_part_of_the_users_keeps_all_of_their_lists() -> None:
-    whole = made()
+    whole = make_prepared()
     assert limit_users(whole, dict.fromkeys(prepared_lists.PARTS), seed=0) is whole
     most = {"train": 5, "valid": 2, "test": 100}
     part = limit_users(whole, most, seed=0)
@@ -246,7 +246,7 @@ def test_brands_and_profiles_are_kept_in_files(tmp_path: Path) -> None:
 
 
 def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
-    source, rows = made(), made().rows("test")
+    source, rows = make_prepared(), make_prepared().rows("test")
     for name in ("lists", "scores", "out"):
         (tmp_path / name).mkdir()
     prepared_lists.write(source, tmp_path / "lists")
@@ -293,7 +293,7 @@ def test_backbones_share_lists_texts_and_vectors() -> None:
     def count_kinds(chosen: list[BoardRow]) -> dict[str, int]:
         trials = plan(board(*chosen))
         assert not any(trial.problem for trial in trials.values())
-        return Counter(stage.kind for stage in build(trials.values()).stages.values())
+        return Counter(stage.kind for stage in build_graph(trials.values()).stages.values())
 
     # Texts: of items, of users for KAR, several of users, of users after DPO by backbone.
     assert count_kinds(rows) == {
@@ -452,7 +452,7 @@ def test_a_row_with_a_model_of_its_own_stands_beside_the_boards_model_only() -> 
     assert not trials["PRM+DPO4Rec-Mistral"].problem
     other = card.model_copy(update={"model": "tiny"})
     trials = plan(Board(name="dpo4rec-table1", card=other))
-    assert trials["PRM+DPO4Rec-Mistral"].problem.startswith("This row is mistral-7b-instruct's")
+    assert trials["PRM+DPO4Rec-Mistral"].problem.startswith("Skipped: this row needs mistral-7b")
     assert not trials["PRM+DPO4Rec-Llama"].problem
 
 

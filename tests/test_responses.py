@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_lists import made
+from test_lists import make_prepared
 
 from bench.data import prepared_lists
 from bench.errors import BenchError
@@ -259,7 +259,7 @@ def plan_answers() -> Stage:
 
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Path:
-    source = made()
+    source = make_prepared()
     prepared_lists.write(source, tmp_path)
     prompts = [Prompt(request=f"Who is {name}?") for name in source.user_ids]
     questions = Questions(indices=np.arange(len(prompts)), prompts=tuple(prompts))

@@ -12,8 +12,8 @@ from scripted_runs import install_method, plan_trials, run_trials
 
 from bench.config.cards import BoardCard, BoardRow
 from bench.hashing import Job
-from bench.plan.graph import Unit, build
-from bench.plan.trials import Board, all_ks, board_trials
+from bench.plan.graph import Unit, build_graph
+from bench.plan.trials import Board, board_trials, collect_ks
 from bench.results.schema import find_result, read_cases, read_result
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.loop import RunOptions, run
@@ -60,7 +60,7 @@ def executor(request: pytest.FixtureRequest) -> Callable[..., Executor]:
 
 
 def make_prepare_task(folder: Path) -> TaskSpec:
-    graph = build(plan_trials(rows=("popularity",), seeds=1))
+    graph = build_graph(plan_trials(rows=("popularity",), seeds=1))
     (stage,) = [stage for stage in graph.stages.values() if stage.kind == "prepare"]
     return make_task(Unit(stages=(stage,), parents=frozenset()), store=folder, job=Job(out=folder))
 
@@ -128,7 +128,7 @@ def test_nan_scores_are_an_error_with_the_case_named(
 ) -> None:
     (commands / "0").write_text("nan")
     summary = run_trials(tmp_path, plan_trials(commands, seeds=1), executor)
-    assert "no finite number for case 0" in next(iter(summary.failed.values()))
+    assert "not finite for test case 0" in next(iter(summary.failed.values()))
 
 
 def test_out_of_memory_is_retried_with_half_the_micro_batch(
@@ -178,7 +178,7 @@ def test_a_failed_shared_stage_skips_what_needs_it(
             budget="smoke",
         ),
     )
-    todo = [trial for _, trial in board_trials(board, ks=all_ks([board]))]
+    todo = [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
     assert todo[0].notes
     summary = run_trials(tmp_path, todo, executor)
     assert len(summary.ok) == 2

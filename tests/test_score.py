@@ -139,7 +139,7 @@ def test_the_named_categories_are_tracked(tmp_path: Path) -> None:
         score_ranking(file, catalog, (1,), tracked=["g9"])
     with pytest.raises(BenchError, match="tracked categories are"):
         score_ranking(file, catalog, (1,), tracked=["g1", "g1"])
-    with pytest.raises(BenchError, match="there is no catalog"):
+    with pytest.raises(BenchError, match="only with a catalog"):
         score_ranking(file, None, (1,), tracked=["g1"])
 
 
@@ -165,7 +165,7 @@ def test_fewer_items_than_k(tmp_path: Path) -> None:
     file = ranking_file(tmp_path, CASES)
     with pytest.raises(BenchError) as caught:
         score_ranking(file, None, (1, 5))
-    assert caught.value.message == "Line 1 of runs.jsonl: case '1' has 2 items, k=5 asked."
+    assert caught.value.message == "Line 1 of runs.jsonl: case '1' has 2 items, but k is 5."
 
 
 GOOD = as_lines(CASES[:1])
@@ -185,23 +185,23 @@ def case(**changes: object) -> bytes:
         ("r.jsonl", GOOD + b'{"case": 2}\n', "Line 2 of r.jsonl has no 'user'."),
         ("r.jsonl", GOOD + b"[" * 100_000, "Line 2 of r.jsonl has a number too long or lists"),
         ("r.jsonl", GOOD + b'"caf\xe9"\n', "Line 2 of r.jsonl is not UTF-8."),
-        ("r.jsonl", GOOD + GOOD, "Line 2 of r.jsonl: case '1' was there before."),
-        ("r.jsonl", case(case="1"), "Line 2 of r.jsonl: case '1' was there before."),
+        ("r.jsonl", GOOD + GOOD, "Line 2 of r.jsonl: the case '1' repeats."),
+        ("r.jsonl", case(case="1"), "Line 2 of r.jsonl: the case '1' repeats."),
         ("r.jsonl", case(history="A"), "Line 2 of r.jsonl: 'A' in 'history' is not a list."),
         ("r.jsonl", case(history=None), "Line 2 of r.jsonl: None in 'history' is not a list."),
         ("r.jsonl", case(items={"A": 1}), "Line 2 of r.jsonl: {'A': 1} in 'items' is not a list."),
         ("r.jsonl", case(items=["A", 1.5]), "Line 2 of r.jsonl: 1.5 in 'items' is neither an"),
         ("r.jsonl", case(target=True), "Line 2 of r.jsonl: True in 'target' is neither an"),
         ("r.jsonl", case(user=""), "Line 2 of r.jsonl: '' in 'user' is neither an integer nor"),
-        ("r.jsonl.gz", packed(CASES)[:-12], "r.jsonl.gz is cut off or is not gzip."),
-        ("r.jsonl.gz", GOOD, "r.jsonl.gz is cut off or is not gzip."),
-        ("r.parquet", as_parquet(CASES)[:-9], "r.parquet is cut off or is not parquet."),
-        ("r.parquet", GOOD, "r.parquet is cut off or is not parquet."),
+        ("r.jsonl.gz", packed(CASES)[:-12], "r.jsonl.gz is truncated or not gzip."),
+        ("r.jsonl.gz", GOOD, "r.jsonl.gz is truncated or not gzip."),
+        ("r.parquet", as_parquet(CASES)[:-9], "r.parquet is truncated or not parquet."),
+        ("r.parquet", GOOD, "r.parquet is truncated or not parquet."),
         ("r.parquet", as_parquet([{"case": 1}]), "Row 1 of r.parquet has no 'user'."),
         ("r.parquet", as_parquet([{"other": 1}]), "Row 1 of r.parquet has no 'case'."),
         ("r.parquet", as_parquet([{**CASES[0], "target": 2.5}]), "Row 1 of r.parquet: 2.5 in"),
-        ("r.pkl", GOOD, "r.pkl is no ranking file."),
-        ("r.parquet.gz", GOOD, "r.parquet.gz is no ranking file."),
+        ("r.pkl", GOOD, "r.pkl is of no supported kind."),
+        ("r.parquet.gz", GOOD, "r.parquet.gz is of no supported kind."),
     ],
 )
 def test_bad_ranking_files(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
@@ -224,16 +224,24 @@ def test_bad_ranking_files(tmp_path: Path, name: str, content: bytes, sentence: 
             b'[\n{"id": "A"',
             "c.json is not JSON: Expecting ',' delimiter at character 13.",
         ),
-        ("c.jsonl", as_lines(ITEMS[:1] * 2), "Line 2 of c.jsonl: item 'A' was there before."),
+        ("c.jsonl", as_lines(ITEMS[:1] * 2), "Line 2 of c.jsonl: the id 'A' repeats."),
         ("c.jsonl", as_lines([{**ITEMS[0], "title": 3}]), "Line 1 of c.jsonl: 3 in 'title' is not"),
         ("c.jsonl", as_lines([{**ITEMS[0], "categories": [""]}]), "Line 1 of c.jsonl: '' in 'cate"),
         ("c.csv", b"", "c.csv is empty."),
         ("c.csv", b"id,title\nA,Alpha\n", "Line 2 of c.csv has no 'categories'."),
-        ("c.csv", b"id,title,categories\nA,Al,pha,g1\n", "Line 2 of c.csv has not as many columns"),
-        ("c.tsv", b"id\ttitle\tcategories\nA\tAl\n", "Line 2 of c.tsv has not as many columns"),
-        ("c.csv", b'id,title,categories\nA,"Al"x,g\n', "Line 2 of c.csv is not a table's:"),
-        ("c.csv", b'id,title,categories\nA,"Al,g\n', "Line 2 of c.csv is not a table's:"),
-        ("c.txt", b"A", "c.txt is no catalog file."),
+        (
+            "c.csv",
+            b"id,title,categories\nA,Al,pha,g1\n",
+            "Line 2 of c.csv does not have as many",
+        ),
+        (
+            "c.tsv",
+            b"id\ttitle\tcategories\nA\tAl\n",
+            "Line 2 of c.tsv does not have as many",
+        ),
+        ("c.csv", b'id,title,categories\nA,"Al"x,g\n', "Line 2 of c.csv is not CSV:"),
+        ("c.csv", b'id,title,categories\nA,"Al,g\n', "Line 2 of c.csv is not CSV:"),
+        ("c.txt", b"A", "c.txt is of no supported kind."),
     ],
 )
 def test_bad_catalog_files(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:

@@ -57,7 +57,7 @@ def fit(train, catalog):
 class Method:
     """Fails, with a traceback."""
     def plan(self, data, model, seed):
-        return Plan(final=rank(data.test, scorer="failing:fit", train=data.train, settings={}))
+        return Plan(ranking=rank(data.test, scorer="failing:fit", train=data.train, settings={}))
 '''
 
 

@@ -23,7 +23,7 @@ from bench.plan import (
     prepare_data,
     select_ranking,
 )
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.selection import SelectConfig
 from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking, write_ranking
@@ -192,6 +192,6 @@ def test_a_plan_that_chooses_equals_the_plan_of_what_it_chose(
     ]
     assert choice["chosen"] == "1"
     # The choice reads validation cases; test cases enter by the candidates' rankings alone.
-    graph = build(trials[:1])
+    graph = build_graph(trials[:1])
     (stage,) = [one for one in graph.stages.values() if one.kind == "select"]
     assert stage.inputs["cases"].args["split"] == "valid"

@@ -59,7 +59,7 @@ def by_hand(text: str) -> NDArray[np.float32]:
 def test_the_mean_over_tokens_by_hand(tiny: Encoder, batch: int) -> None:
     vectors = tiny.encode(TEXTS, batch_size=batch)
     assert (vectors.dtype, vectors.shape) == (np.float32, (len(TEXTS), WIDTH))
-    assert vectors == pytest.approx(np.stack([by_hand(text) for text in TEXTS]), abs=1e-5)
+    assert vectors == pytest.approx(np.stack([by_hand(text) for text in TEXTS]), abs=1e-4)
     assert np.ptp(np.linalg.norm(vectors, axis=1)) > 0.1, "the vectors were normalized"
 
 
@@ -114,7 +114,7 @@ def test_wrong_cards_and_files(root: Path) -> None:
     write_encoder(root)
     assert refusal("tinny", root) == "There is no encoder named 'tinny'."
     assert refusal("tiny", None).startswith("config.json of the encoder tiny (")
-    assert "--offline forbids" in refusal("all-minilm-l6-v2", root)
+    assert "--offline" in refusal("all-minilm-l6-v2", root)
     # A folder's own config.json is not the encoder's: only the subfolder of its name is looked at.
     (root / "config.json").write_text("{}")
     load_encoder("tiny", offline=True, data_dir=root)
@@ -203,8 +203,8 @@ def test_a_real_encoder_knows_what_is_alike(name: str) -> None:
     assert np.linalg.norm(cat) > 2, "the vectors were normalized"
     assert np.linalg.norm(cat - feline) < 0.8 * np.linalg.norm(cat - market)
     long = encoder.encode(["sea " * 1000, "sea " * (REAL[name] - 2), "sea " * (REAL[name] - 3)])
-    assert long[0].tolist() == pytest.approx(long[1].tolist(), abs=1e-5)
-    assert long[0].tolist() != pytest.approx(long[2].tolist(), abs=1e-5)
+    assert long[0].tolist() == pytest.approx(long[1].tolist(), abs=1e-4)
+    assert long[0].tolist() != pytest.approx(long[2].tolist(), abs=1e-4)
 
 
 def test_the_papers_encoder_agrees_with_onnxruntime() -> None:
@@ -218,5 +218,5 @@ def test_the_papers_encoder_agrees_with_onnxruntime() -> None:
     }  # fmt: skip
     vectors = real("paraphrase-minilm-l3-v2").encode(list(expected))
     for vector, (first, norm) in zip(vectors, expected.values(), strict=True):
-        assert vector[:4].tolist() == pytest.approx(first, abs=1e-5)
-        assert np.linalg.norm(vector) == pytest.approx(norm, abs=1e-5)
+        assert vector[:4].tolist() == pytest.approx(first, abs=2e-5)
+        assert np.linalg.norm(vector) == pytest.approx(norm, rel=2e-5)

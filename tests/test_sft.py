@@ -201,9 +201,10 @@ def test_logits_are_those_of_the_whole_model(supervise_prompts: bool) -> None:
     chosen = given_["labels"][:, 1:] != -100
     assert targets_N.tolist() == given_["labels"][:, 1:][chosen].tolist()
     assert logits_NV.shape == (len(targets_N), 120)
-    torch.testing.assert_close(logits_NV, whole.logits[:, :-1][chosen], atol=1e-6, rtol=1e-5)
+    # float32: a logit sums 16 products of order 1, and the loss is near ln 120 = 4.8.
+    torch.testing.assert_close(logits_NV, whole.logits[:, :-1][chosen], atol=1e-5, rtol=1e-5)
     mean = cross_entropy(logits_NV, targets_N).mean()
-    assert float(mean) == pytest.approx(float(whole.loss), abs=1e-6)
+    assert float(mean) == pytest.approx(float(whole.loss), abs=1e-5)
     # The hook is gone again.
     assert model(input_ids=given_["input_ids"]).logits.shape == (2, 5, 120)
 
@@ -214,7 +215,7 @@ def test_padding_changes_no_loss() -> None:
     rows = samples.to_examples()
     together = mean_loss(model, rows, SFTCollator(padding=0), 2)
     assert mean_loss(model, rows, SFTCollator(padding=77), 2) == together
-    assert mean_loss(model, rows, SFTCollator(padding=0), 1) == pytest.approx(together, abs=1e-6)
+    assert mean_loss(model, rows, SFTCollator(padding=0), 1) == pytest.approx(together, abs=1e-5)
 
 
 # --- RW's weights -------------------------------------------------------------------------------
@@ -404,7 +405,7 @@ def test_the_loss_of_tokens_that_gain_and_of_those_that_do_not(world: Path, tmp_
     # One step an epoch: its loss is the mean over all tokens.
     for epoch, loss in enumerate(facts["loss_by_step"]):
         parts = [facts[f"loss_{name}_by_epoch"][epoch] * size for name, size in sizes.items()]
-        assert sum(parts) / len(groups) == pytest.approx(loss, abs=1e-5)
+        assert sum(parts) / len(groups) == pytest.approx(loss, abs=5e-5)
 
 
 @pytest.mark.parametrize("tuning", [{"kind": "full"}, LORA], ids=["full", "lora"])
@@ -457,7 +458,7 @@ def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
     config = SFTConfig(nouns=NOUNS)
     samples, _ = sft._encode(model.tokenizer, source.catalog, config, windows)
     again = mean_loss(model.model, samples.to_examples(), SFTCollator(padding=0), 4)
-    assert again == pytest.approx(min(by_epoch), abs=1e-5)
+    assert again == pytest.approx(min(by_epoch), abs=5e-5)
 
 
 def test_the_loss_on_the_sequence_supervises_prompts(world: Path, tmp_path: Path) -> None:

@@ -47,10 +47,10 @@ def test_samples_equal_those_of_a_plain_loop(log: list[tuple[int, int, int]], sp
             history = rows[max(0, position - split.history) : position]
             expected.append((history, rows[position]))
     expected.sort(key=lambda sample: log[sample[1]][2])
-    found, order = cut(log, split)
+    samples, order = cut(log, split)
     assert [
         (order[start:target].tolist(), int(order[target]))
-        for start, target in zip(found.start, found.target, strict=True)
+        for start, target in zip(samples.start, samples.target, strict=True)
     ] == expected
 
 
@@ -59,9 +59,9 @@ def test_histories_precede_their_targets_within_one_user(
     log: list[tuple[int, int, int]], split: Split
 ) -> None:
     users, _, times = columns(log)
-    found, order = cut(log, split)
+    samples, order = cut(log, split)
     users, times = users[order], times[order]
-    for start, target in zip(found.start, found.target, strict=True):
+    for start, target in zip(samples.start, samples.target, strict=True):
         assert split.min_history <= target - start <= split.history
         assert (users[start:target] == users[target]).all()
         assert (times[start:target] <= times[target]).all()
@@ -72,23 +72,23 @@ def test_splits_follow_one_another_in_time_and_share_no_sample(
     log: list[tuple[int, int, int]], split: Split
 ) -> None:
     _, _, times = columns(log)
-    found, order = cut(log, split)
-    assert (np.diff(times[order][found.target]) >= 0).all()
-    assert len(set(found.target.tolist())) == len(found.target)
-    assert 0 <= found.boundaries[0] <= found.boundaries[1] <= len(found.target)
+    samples, order = cut(log, split)
+    assert (np.diff(times[order][samples.target]) >= 0).all()
+    assert len(set(samples.target.tolist())) == len(samples.target)
+    assert 0 <= samples.boundaries[0] <= samples.boundaries[1] <= len(samples.target)
 
 
 @given(st.lists(st.integers(0, 40), max_size=8))
 def test_a_user_gives_one_sample_a_position_from_ten_on(lengths: list[int]) -> None:
     log = [(user, 0, time) for user, length in enumerate(lengths) for time in range(length)]
-    found, _ = cut(log, Split())
-    assert len(found.target) == sum(max(0, length - 10) for length in lengths)
+    samples, _ = cut(log, Split())
+    assert len(samples.target) == sum(max(0, length - 10) for length in lengths)
 
 
 def test_equal_times_stay_in_order_of_user_then_position() -> None:
     log = [(1, 0, 7), (0, 1, 7), (1, 2, 7), (0, 3, 7), (0, 4, 5)]
-    found, order = cut(log, Split(history=1, min_history=1))
-    assert order[found.target].tolist() == [1, 3, 2]
+    samples, order = cut(log, Split(history=1, min_history=1))
+    assert order[samples.target].tolist() == [1, 3, 2]
 
 
 @given(st.integers(0, 10**7))
@@ -106,13 +106,15 @@ def test_boundaries_of_other_ratios() -> None:
 def test_covered_counts_each_interaction_once(
     log: list[tuple[int, int, int]], split: Split
 ) -> None:
-    found, _ = cut(log, split)
+    samples, _ = cut(log, split)
     inside = {
         offset
-        for start, target in zip(found.start, found.target, strict=True)
+        for start, target in zip(samples.start, samples.target, strict=True)
         for offset in range(start, target + 1)
     }
-    assert find_covered_interactions(found.start, found.target, len(log)).tolist() == sorted(inside)
+    assert find_covered_interactions(samples.start, samples.target, len(log)).tolist() == sorted(
+        inside
+    )
 
 
 # --- filters ------------------------------------------------------------------------------------

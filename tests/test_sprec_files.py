@@ -183,13 +183,16 @@ def test_the_command_on_goodreads(
         ("{}", "g.json is not a JSON list."),
         ("[]", "g.json is empty."),
         ("[{]", "g.json is not JSON: Expecting property name"),
-        ([row(), 3], "Row 2 of g.json is not an object."),
-        ([row(), {"input": "x"}], "Row 2 of g.json has no 'instruction'."),
-        ([{k: v for k, v in row().items() if k != "predict"}], "Row 1 of g.json has no 'predict'."),
-        ([{**row(), "output": 7}], "Row 1 of g.json: 7 in 'output' is not text."),
-        ([{**row(), "predict": "A"}], "Row 1 of g.json: 'A' in 'predict' is not a list of texts."),
-        ([{**row(), "predict": [None]}], "Row 1 of g.json: [None] in 'predict' is not a list"),
-        ([row(), {**row(), "predict": []}], "Row 2 of g.json has an empty list in 'predict'."),
+        ([row(), 3], "Item 2 of g.json is not an object."),
+        ([row(), {"input": "x"}], "Item 2 of g.json has no 'instruction'."),
+        (
+            [{k: v for k, v in row().items() if k != "predict"}],
+            "Item 1 of g.json has no 'predict'.",
+        ),
+        ([{**row(), "output": 7}], "Item 1 of g.json: 7 in 'output' is not text."),
+        ([{**row(), "predict": "A"}], "Item 1 of g.json: 'A' in 'predict' is not a list."),
+        ([{**row(), "predict": [None]}], "Item 1 of g.json: None in 'predict' is not text"),
+        ([row(), {**row(), "predict": []}], "Item 2 of g.json has an empty list in 'predict'."),
     ],
 )
 def test_bad_generations(tmp_path: Path, content: object, sentence: str) -> None:
@@ -250,7 +253,7 @@ def test_a_title_with_categories_and_no_id(tmp_path: Path) -> None:
         ),
         (
             ("--format", "sprec", "--catalog", "items", "--encoder", ENCODER, "--k", "6"),
-            "The nearest 6 of 5 items were asked.",
+            "the nearest 6 of 5 items.",
         ),
     ],
 )

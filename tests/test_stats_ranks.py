@@ -28,15 +28,15 @@ def table(**columns: list[float]) -> dict[str, dict[str, float]]:
 
 def test_the_textbook_example() -> None:
     first, second, third, fourth = map(numbers, (C45, C45_M, C45_CF, C45_M_CF))
-    found = rank_across_datasets("NDCG@5", table(a=first, m=second, cf=third, mcf=fourth))
-    ranks = {one.name: one.mean_rank for one in found.methods}
+    result = rank_across_datasets("NDCG@5", table(a=first, m=second, cf=third, mcf=fourth))
+    ranks = {one.name: one.mean_rank for one in result.methods}
     assert ranks == pytest.approx({"a": 3.143, "m": 2.000, "cf": 2.893, "mcf": 1.964}, abs=5e-4)
-    assert found.friedman_p == pytest.approx(
+    assert result.friedman_p == pytest.approx(
         stats.friedmanchisquare(first, second, third, fourth).pvalue
     )
-    assert found.critical_difference == pytest.approx(1.25, abs=5e-3)
-    assert found.methods[0].name == "mcf"
-    assert found.reason == ""
+    assert result.critical_difference == pytest.approx(1.25, abs=5e-3)
+    assert result.methods[0].name == "mcf"
+    assert result.reason == ""
 
 
 def test_critical_difference_of_eight_methods_on_four_data_sets() -> None:
@@ -47,8 +47,8 @@ def test_direction_and_wins_ties_losses() -> None:
     values = table(low=[0.1, 0.2, 0.3], high=[0.2, 0.2, 0.1])
 
     def counted(metric: str) -> dict[str, tuple[int, int, int]]:
-        found = rank_across_datasets(metric, values).methods
-        return {one.name: (one.wins, one.ties, one.losses) for one in found}
+        result = rank_across_datasets(metric, values).methods
+        return {one.name: (one.wins, one.ties, one.losses) for one in result}
 
     lower, higher = counted("MGU@1"), counted("HR@1")
     assert lower == {"low": (1, 1, 1), "high": (1, 1, 1)}
@@ -59,11 +59,11 @@ def test_direction_and_wins_ties_losses() -> None:
 
 def test_few_data_sets_get_a_reason_and_no_test() -> None:
     columns = {f"m{number}": [0.1 * number] * 4 for number in range(8)}
-    found = rank_across_datasets("HR@5", table(**columns))
-    assert found.friedman_p is None
-    assert found.critical_difference is None
-    assert "5.25 of at most 7 ranks" in found.reason
-    assert "not tested: 4 data sets are too few" in found.sentence
+    result = rank_across_datasets("HR@5", table(**columns))
+    assert result.friedman_p is None
+    assert result.critical_difference is None
+    assert "5.25 of at most 7 ranks" in result.reason
+    assert "not tested: 4 data sets are too few" in result.sentence
 
 
 def test_data_sets_that_a_method_lacks_are_left_out() -> None:

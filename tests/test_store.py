@@ -11,7 +11,7 @@ import pytest
 from filelock import Timeout
 
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.runner.store import ASIDE, BUILDING, META, Store
 
 
@@ -106,13 +106,13 @@ def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "result.json"
-    write_whole(path, b"old")
+    write_atomic(path, b"old")
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_whole(path, b"new")
+        write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]

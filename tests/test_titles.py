@@ -25,7 +25,7 @@ texts = st.text(st.sampled_from("ab \"'<>&;/=")).map(
 
 def passes(*titles: str, profile: str, num: int = 1) -> list[str]:
     """Return what each of the first passes makes of one item with these titles on its lines."""
-    return [left for (left,) in itertools.islice(iterate_title_passes([titles], profile), num)]
+    return [title for (title,) in itertools.islice(iterate_title_passes([titles], profile), num)]
 
 
 # --- d3 -----------------------------------------------------------------------------------------
@@ -78,9 +78,9 @@ def test_of_several_good_lines_d3_takes_the_last_and_clean_the_first() -> None:
 @given(st.lists(texts, min_size=1, max_size=3))
 def test_every_d3_pass_begins_where_the_last_one_ended(lines: list[str]) -> None:
     current = list(lines)
-    for (found,) in itertools.islice(iterate_title_passes([lines], "d3"), 5):
+    for (selected,) in itertools.islice(iterate_title_passes([lines], "d3"), 5):
         current = [clean_d3_title(title) for title in current]
-        assert found == (current[-1] if all(map(is_d3_title, current)) else "")
+        assert selected == (current[-1] if all(map(is_d3_title, current)) else "")
 
 
 # --- clean --------------------------------------------------------------------------------------

@@ -165,9 +165,10 @@ def test_training_is_adamw_by_hand() -> None:
         torch.nn.utils.clip_grad_norm_(by_hand.parameters(), 1.0)
         optimizer.param_groups[0]["lr"] = 0.01 * (4 - step) / 4
         optimizer.step()
-    np.testing.assert_allclose(facts["loss_by_step"], losses, atol=2e-6)
+    # float32 sums of about 20 cross-entropies near 3.7; a wrong rate or mean moves them by 1e-2.
+    np.testing.assert_allclose(facts["loss_by_step"], losses, atol=2e-5)
     assert losses[-1] < losses[0] - 0.5
-    assert difference(model, by_hand) < 2e-5
+    assert difference(model, by_hand) < 5e-4 < difference(model, tiny_llama(VOCABULARY))
 
 
 # --- micro-batches ------------------------------------------------------------------------------
@@ -181,9 +182,9 @@ def test_micro_batches_are_the_batch(mean_over: str, divisor: int) -> None:
     whole, expected = tuned(samples, config)
     parted, facts = tuned(samples, config, divisor=divisor)
     assert facts["micro_batch"] == 16 // divisor
-    np.testing.assert_allclose(facts["loss_by_step"], expected["loss_by_step"], atol=5e-6)
+    np.testing.assert_allclose(facts["loss_by_step"], expected["loss_by_step"], atol=5e-5)
     assert difference(whole, tiny_llama(VOCABULARY)) > 1e-2
-    assert difference(whole, parted) < 1e-4
+    assert difference(whole, parted) < 1e-3
 
 
 # --- isolation ----------------------------------------------------------------------------------

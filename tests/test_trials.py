@@ -8,8 +8,8 @@ from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.config.settings import overrides_for, resolve_settings
 from bench.config.toml import parse_override
 from bench.errors import BenchError
-from bench.plan.graph import build
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.graph import build_graph
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 
 def board(*rows: BoardRow, **changes: object) -> Board:
@@ -26,7 +26,7 @@ def board(*rows: BoardRow, **changes: object) -> Board:
 
 def plan(one: Board, *settings: str, rows: Rows | None = None) -> list[Trial]:
     overrides = [parse_override(text) for text in settings]
-    return [t for _, t in board_trials(one, ks=all_ks([one]), overrides=overrides, rows=rows)]
+    return [t for _, t in board_trials(one, ks=collect_ks([one]), overrides=overrides, rows=rows)]
 
 
 def test_a_later_source_wins_over_an_earlier_one() -> None:
@@ -112,7 +112,7 @@ def test_settings_rows_and_data_seed_tell_trials_apart() -> None:
 
 
 def test_a_method_without_chance_shares_all_its_stages_between_seeds() -> None:
-    graph = build(plan(board(BoardRow(method="popularity"), seeds=3)))
+    graph = build_graph(plan(board(BoardRow(method="popularity"), seeds=3)))
     assert all(len(trials) == 3 for trials in graph.needed_by.values())
 
 
@@ -138,4 +138,4 @@ def test_a_plan_that_fails_is_that_trials_problem(
 
 def test_every_k_of_every_board_is_evaluated() -> None:
     one = board(BoardRow(method="popularity"), metrics=("NDCG@5", "HR@7", "Hallucination"))
-    assert all_ks([one]) == (1, 5, 7, 10, 20)
+    assert collect_ks([one]) == (1, 5, 7, 10, 20)

@@ -26,7 +26,7 @@ from bench.cli import tune as command
 from bench.config.cards import BoardCard, BoardRow
 from bench.config.toml import check_card, parse_override
 from bench.errors import BenchError
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.trials import Board, board_trials
 from bench.tuning.asha import Look, Standing, rungs, standings
 from bench.tuning.pages import toml_value
@@ -280,7 +280,7 @@ def test_the_end_does_not_depend_on_the_order_in_which_looks_end(
 def splits(trials: Sequence[Any]) -> dict[str, set[str]]:
     """Keys of the draws of each split, over all stages that trials need."""
     found: dict[str, set[str]] = {}
-    for stage in build(trials).stages.values():
+    for stage in build_graph(trials).stages.values():
         if stage.kind == "draw":
             found.setdefault(str(stage.args["split"]), set()).add(stage.key)
     return found
@@ -314,8 +314,8 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
     ((_, board),) = board_trials(Board(name="t", card=card), ks=(5,))
     assert splits([board])["train"] == found["train"]
     trained = {"sasrec", "sft", "preference", "pairs", "generate"} - {"generate"}
-    theirs = {key for key, stage in build([board]).stages.items() if stage.kind in trained}
-    ours = {key for key, stage in build(trials[:1]).stages.items() if stage.kind in trained}
+    theirs = {key for key, stage in build_graph([board]).stages.items() if stage.kind in trained}
+    ours = {key for key, stage in build_graph(trials[:1]).stages.items() if stage.kind in trained}
     assert ours == theirs
     assert bool(ours) == (method != "peak")
 
@@ -334,7 +334,7 @@ def test_a_rung_of_rounds_is_the_beginning_of_the_next(here: Path) -> None:
     keys = [
         {
             key
-            for key, stage in build([search.trials[Look(1, rung)]]).stages.items()
+            for key, stage in build_graph([search.trials[Look(1, rung)]]).stages.items()
             if stage.kind in kept
         }
         for rung in range(3)
@@ -357,7 +357,7 @@ def test_a_rung_of_rounds_is_the_beginning_of_the_next(here: Path) -> None:
 def test_a_setup_that_does_not_fit_gets_one_sentence(
     here: Path, changed: dict[str, Any], sentence: str
 ) -> None:
-    (here / "s.toml").write_text('resource = ""\n[space]\nsft_batch = { choices = [8] }\n')
+    (here / "s.toml").write_text('resource = ""\n[space]\n"sft.batch_size" = { choices = [8] }\n')
     own = space_of("bigrec", here / "s.toml") if changed.get("method") else space_of("peak")
     with pytest.raises(BenchError) as told:
         plan_search(setup(**changed), own)

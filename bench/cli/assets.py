@@ -172,11 +172,11 @@ def _hub_cache(into: Path | None) -> Path:
 def _plan_stages(request: o.RunRequest, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
     """Return the stages of a run, and one sentence per thing that a bundle cannot contain."""
     from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
-    from bench.plan.graph import build
+    from bench.plan.graph import build_graph
     from bench.runner.offline.needs import list_user_files
 
     trials = distinct_trials(plan_boards(select_boards(request), data_dir=data_dir))
-    stages = list(build(trial for trial in trials if not trial.problem).stages.values())
+    stages = list(build_graph(trial for trial in trials if not trial.problem).stages.values())
     problems = [f"{each.id} cannot be planned: {each.problem}" for each in trials if each.problem]
     return stages, [*list_user_files(stages), *problems]
 

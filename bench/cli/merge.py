@@ -24,17 +24,17 @@ def merge(
     if as_json:
         o.print_json(
             {
-                "trials": merged.trials,
-                "copied": merged.copied,
-                "twice": merged.twice,
+                "trials": merged.num_trials,
+                "copied": merged.num_copied,
+                "twice": merged.num_duplicates,
                 "boards": list(merged.boards),
-                "left_aside": [str(path) for path in merged.aside],
+                "left_aside": [str(path) for path in merged.unassigned],
             }
         )
         return
     print(
-        f"{merged.trials} trials in {into}: {merged.copied} copied, {merged.twice} duplicates. "
-        f"Boards: {', '.join(merged.boards) or 'none'}."
+        f"{merged.num_trials} trials in {into}: {merged.num_copied} copied, "
+        f"{merged.num_duplicates} duplicates. Boards: {', '.join(merged.boards) or 'none'}."
     )
-    for path in merged.aside:
+    for path in merged.unassigned:
         print(f"Not copied, because it belongs to no result: {path}")

@@ -1,9 +1,9 @@
-"""Folders, names, loading: where methods and cards come from.
+"""Discovery and loading of methods and cards.
 
-A folder counts in this order, a later one never hiding an earlier name: the installed package's
-own, the checkout's (only beside our pyproject.toml), then of each folder of $BENCH_PATH its
-`methods/`, `datasets/`, `leaderboards/`, `models/`, and the folder itself. What lies directly in it
-is told by what it says: a method's module defines a class Method, a card has its kind's own key.
+Folders are searched in this order, and the first file of a name wins: the installed package, the
+checkout, then for each folder of $BENCH_PATH its `methods/`, `datasets/`, `leaderboards/`,
+`models/`, and the folder itself. The kind of a file directly in that folder is recognized by its
+content: a method's module defines a class Method, a card has the key that only its kind has.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MARKS = {"datasets": "reader", "leaderboards": "rows", "models": "weights", "sui
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One line of `bench list`: a name, a sentence about it, or what is wrong with it."""
+    """One line of `bench list`: a name with a sentence about it or an error."""
 
     name: str
     summary: str = ""
@@ -49,12 +49,13 @@ def method_names() -> list[str]:
             file.stem
             for folder in folders("methods")
             for file in Path(folder).glob("*.py")
-            if not file.stem.startswith("_") and (Path(folder).name == "methods" or _says(file))
+            if not file.stem.startswith("_")
+            and (Path(folder).name == "methods" or _defines_method(file))
         }
     )
 
 
-def _says(file: Path) -> bool:
+def _defines_method(file: Path) -> bool:
     return "class Method" in file.read_text(encoding="utf-8", errors="replace")
 
 
@@ -62,7 +63,7 @@ def method_module(name: str) -> ModuleType:
     """Import a method's module as `bench.methods.<name>`, or an installed plug-in's entry point.
 
     Raises:
-        BenchError: Where there is none, or where its import fails.
+        BenchError: There is none, or its import fails.
     """
     package = importlib.import_module("bench.methods")
     package.__path__[:] = folders("methods")
@@ -74,15 +75,15 @@ def method_module(name: str) -> ModuleType:
     except (Exception, SystemExit) as error:  # a plug-in may fail in any way
         raise BenchError(
             f"The method {name!r} cannot be imported: {type(error).__name__}: {error}.",
-            "Mend its module in methods/ or on $BENCH_PATH.",
+            "Fix its module in methods/ or on $BENCH_PATH.",
         ) from error
 
 
 def _entry_point(name: str) -> ModuleType:
-    known = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    if name not in known:
-        raise unknown("method", name, {*method_names(), *known})
-    module = known[name].load()
+    points = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in points:
+        raise unknown("method", name, {*method_names(), *points})
+    module = points[name].load()
     if not isinstance(module, ModuleType):
         raise BenchError(f"The entry point {name!r} is not a module.", "Name the module itself.")
     return module
@@ -92,64 +93,64 @@ def method_class(name: str) -> type[Any]:
     """Return a method's frozen dataclass of settings, its class `Method`.
 
     Raises:
-        BenchError: Where the module has no such class, or where it is not a frozen dataclass.
+        BenchError: The module has no such class, or it is not a frozen dataclass.
     """
-    found = getattr(method_module(name), "Method", None)
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+    cls = getattr(method_module(name), "Method", None)
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise BenchError(
             f"The method {name!r} has no dataclass named Method.", "See `bench new method NAME`."
         )
-    if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise BenchError(f"The method {name!r} is not frozen.", "Write @dataclass(frozen=True).")
-    if not callable(getattr(found, "plan", None)):
+    if not callable(getattr(cls, "plan", None)):
         raise BenchError(f"The method {name!r} has no plan().", "See `bench new method NAME`.")
-    return found
+    return cls
 
 
 def function(reference: str) -> Callable[..., Any]:
-    """Resolve "module:function": of a method's module, or of one of ours ("bench.…:function")."""
+    """Resolve "module:function", of a method's module or of `bench` ("bench.…:function")."""
     module_name, _, name = reference.partition(":")
-    ours = module_name.startswith("bench.")
-    module = importlib.import_module(module_name) if ours else method_module(module_name)
-    found = getattr(module, name, None)
-    if not callable(found):
+    is_bench = module_name.startswith("bench.")
+    module = importlib.import_module(module_name) if is_bench else method_module(module_name)
+    value = getattr(module, name, None)
+    if not callable(value):
         raise unknown(f"function in {module_name}", name, vars(module))
-    return cast("Callable[..., Any]", found)
+    return cast("Callable[..., Any]", value)
 
 
 # --- cards --------------------------------------------------------------------------------------
 
 
-def card_paths(room: str) -> dict[str, Path]:
-    """Map the names of all cards of a room to their files; the first folder of a name wins."""
-    found: dict[str, Path] = {}
-    for folder in map(Path, folders(room)):
-        named = folder.name in (room, Path(PRESETS.get(room, room)).name)
+def card_paths(kind: str) -> dict[str, Path]:
+    """Map the names of all cards of a kind ("datasets", "models", …) to their files."""
+    paths: dict[str, Path] = {}
+    for folder in map(Path, folders(kind)):
+        is_of_kind = folder.name in (kind, Path(PRESETS.get(kind, kind)).name)
         for file in sorted(folder.glob("*.toml")):
-            if named or _has_mark(file, MARKS.get(room)):
-                found.setdefault(file.stem, file)
-    return found
+            if is_of_kind or _has_key(file, MARKS.get(kind)):
+                paths.setdefault(file.stem, file)
+    return paths
 
 
 def board_files(inside: str) -> dict[str, Path]:
     """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder in folders("leaderboards"):
         for path in sorted((Path(folder) / inside).glob("*.toml")):
-            found.setdefault(path.stem, path)
-    return found
+            paths.setdefault(path.stem, path)
+    return paths
 
 
-def _has_mark(file: Path, mark: str | None) -> bool:
-    """Tell whether a card is of a room; a broken file counts, so that it is listed as broken."""
+def _has_key(file: Path, key: str | None) -> bool:
+    """Tell whether a TOML file has a key; a broken file counts, so that it is listed as broken."""
     try:
-        return mark in tomllib.loads(file.read_text(encoding="utf-8"))
+        return key in tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return mark is not None
+        return key is not None
 
 
-def _card(room: str, what: str, name: str, schema: type[CardType]) -> CardType:
-    paths = card_paths(room)
+def _load_card(kind: str, what: str, name: str, schema: type[CardType]) -> CardType:
+    paths = card_paths(kind)
     if name not in paths:
         raise unknown(what, name, paths)
     return check_card(read_toml(paths[name]), schema, str(paths[name]))
@@ -157,32 +158,32 @@ def _card(room: str, what: str, name: str, schema: type[CardType]) -> CardType:
 
 def dataset_card(name: str) -> DatasetCard:
     """Load and check the card of a data set."""
-    return _card("datasets", "data set", name, DatasetCard)
+    return _load_card("datasets", "data set", name, DatasetCard)
 
 
 def model_card(name: str) -> ModelCard:
     """Load and check the card of a backbone model."""
-    return _card("models", "model", name, ModelCard)
+    return _load_card("models", "model", name, ModelCard)
 
 
 def board_card(name: str) -> BoardCard:
     """Load and check the card of a board."""
-    return _card("leaderboards", "board", name, BoardCard)
+    return _load_card("leaderboards", "board", name, BoardCard)
 
 
 def suite_card(name: str) -> SuiteCard:
     """Load and check the card of a suite."""
-    return _card("suites", "suite", name, SuiteCard)
+    return _load_card("suites", "suite", name, SuiteCard)
 
 
 def budget_card(name: str) -> Budget:
     """Load and check a budget."""
-    return _card("budgets", "budget", name, Budget)
+    return _load_card("budgets", "budget", name, Budget)
 
 
 def encoder_card(name: str) -> EncoderCard:
     """Load and check the card of a sentence encoder."""
-    return _card("encoders", "encoder", name, EncoderCard)
+    return _load_card("encoders", "encoder", name, EncoderCard)
 
 
 # --- listing ------------------------------------------------------------------------------------
@@ -200,8 +201,8 @@ def list_methods() -> list[Listed]:
     return lines
 
 
-def list_cards(room: str) -> list[Listed]:
-    """List all cards of a room ("datasets", "models", "leaderboards", "suites")."""
+def list_cards(kind: str) -> list[Listed]:
+    """List all cards of a kind ("datasets", "models", "leaderboards", "suites", …)."""
     schemas: Mapping[str, type[Any]] = {
         "datasets": DatasetCard,
         "models": ModelCard,
@@ -211,9 +212,9 @@ def list_cards(room: str) -> list[Listed]:
         "encoders": EncoderCard,
     }
     lines = []
-    for name, path in sorted(card_paths(room).items()):
+    for name, path in sorted(card_paths(kind).items()):
         try:
-            card = check_card(read_toml(path), schemas[room], str(path))
+            card = check_card(read_toml(path), schemas[kind], str(path))
             lines.append(Listed(name=name, summary=getattr(card, "title", "") or card.description))
         except BenchError as error:
             lines.append(Listed(name=name, error=error.message))

@@ -1,7 +1,7 @@
-"""Look at files once while something is planned.
+"""A cache that lasts while something is planned.
 
-A plan of thousands of trials asks for the same few hashes thousands of times, and all its keys
-should be those of one state of the files. Nothing is remembered longer: people edit files.
+A plan of thousands of trials needs the same few hashes thousands of times, and all its keys must
+belong to one state of the files. Nothing is cached longer, because people edit files.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_looked_up: ContextVar[dict[object, Any] | None] = ContextVar("looked_up", default=None)
+_results: ContextVar[dict[object, Any] | None] = ContextVar("results", default=None)
 
 
 @contextmanager
 def one_state() -> Iterator[None]:
-    """Inside, whatever is `once` answers as it did the first time."""
-    if _looked_up.get() is not None:
+    """Cache the results of all `once` functions while the context lasts."""
+    if _results.get() is not None:
         yield
         return
-    token = _looked_up.set({})
+    token = _results.set({})
     try:
         yield
     finally:
-        _looked_up.reset(token)
+        _results.reset(token)
 
 
 def once(function: Callable[P, R]) -> Callable[P, R]:
-    """Remember a function's answers by its hashable arguments, as long as `one_state` lasts."""
+    """Cache a function's results by its hashable arguments while a `one_state` context lasts."""
 
     @wraps(function)
-    def looked_up(*args: P.args, **kwargs: P.kwargs) -> R:
-        known = _looked_up.get()
-        if known is None:
+    def cached(*args: P.args, **kwargs: P.kwargs) -> R:
+        results = _results.get()
+        if results is None:
             return function(*args, **kwargs)
-        asked = (function, args, tuple(kwargs.items()))
-        if asked not in known:
-            known[asked] = function(*args, **kwargs)
-        answer: R = known[asked]
-        return answer
+        call = (function, args, tuple(kwargs.items()))
+        if call not in results:
+            results[call] = function(*args, **kwargs)
+        result: R = results[call]
+        return result
 
-    return looked_up
+    return cached

@@ -16,31 +16,35 @@ PRESETS = {
     "encoders": "presets/encoders",
     "budgets": "presets/budgets",
 }
-"""Where the package keeps its own cards of a kind, if not in a folder of its name."""
+"""Folders of the package's own cards of a kind, where they differ from the kind's name."""
 
 
 def user_folders() -> list[Path]:
-    """Return the folders of $BENCH_PATH, in order; a missing one is a mistake worth a sentence."""
+    """Return the folders of $BENCH_PATH, in order.
+
+    Raises:
+        BenchError: One of them does not exist.
+    """
     folders = [Path(part) for part in os.environ.get("BENCH_PATH", "").split(os.pathsep) if part]
     for folder in folders:
         if not folder.is_dir():
-            raise BenchError(f"$BENCH_PATH names {folder}, which is no folder.", "Mend BENCH_PATH.")
+            raise BenchError(f"$BENCH_PATH names {folder}, which is no folder.", "Fix BENCH_PATH.")
     return [folder.resolve() for folder in folders]
 
 
-def folders(room: str) -> list[str]:
-    """Return all folders of one room ("methods", "datasets", …), existing ones only."""
-    inside = "leaderboards/suites" if room == "suites" else room
-    found = [PACKAGE / PRESETS.get(room, inside)]
-    if _is_our_checkout(PACKAGE.parent):
-        found.append(PACKAGE.parent / inside)
+def folders(kind: str) -> list[str]:
+    """Return the existing folders of one kind of plug-in ("methods", "datasets", …)."""
+    inside = "leaderboards/suites" if kind == "suites" else kind
+    paths = [PACKAGE / PRESETS.get(kind, inside)]
+    if _is_checkout(PACKAGE.parent):
+        paths.append(PACKAGE.parent / inside)
     for folder in user_folders():
-        found += [folder / inside, folder]
-    return [str(folder) for folder in found if folder.is_dir()]
+        paths += [folder / inside, folder]
+    return [str(path) for path in paths if path.is_dir()]
 
 
 @cache
-def _is_our_checkout(root: Path) -> bool:
+def _is_checkout(root: Path) -> bool:
     try:
         with (root / "pyproject.toml").open("rb") as file:
             return bool(tomllib.load(file)["project"]["name"] == "llmrec-bench")

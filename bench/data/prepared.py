@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from bench.config.cards import Categories
 from bench.data.catalog import Catalog
-from bench.data.tables import Layout, hash_content, read_table, write_table
+from bench.data.tables import FolderLayout, hash_content, read_table, write_table
 from bench.data.windows import PADDING, Windows, find_covered_interactions
 from bench.errors import unknown
 
 SPLITS = ("train", "valid", "test")
-LAYOUT = Layout(
+LAYOUT = FolderLayout(
     what="prepared data",
     format="prepared data 2",
     json_name="data.json",

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import kar
-from bench.data.tables import Layout, hash_content, read_table, write_table
+from bench.data.tables import FolderLayout, hash_content, read_table, write_table
 from bench.errors import unknown
 
 PARTS = ("train", "valid", "test")
-LAYOUT = Layout(
+LAYOUT = FolderLayout(
     what="re-ranking lists",
     format="re-ranking lists 3",
     json_name="lists.json",

@@ -20,7 +20,7 @@ PREPARE_AGAIN = "Remove that folder from the store and run again."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class FolderLayout:
     """How one kind of data is stored.
 
     Attributes:
@@ -107,7 +107,7 @@ def _to_value(column: pa.ChunkedArray) -> Any:
     return flat.reshape(len(column), -1).copy()
 
 
-def hash_content(parts: Iterable[object]) -> str:
+def hash_content(parts: Iterable[Any]) -> str:
     """Hash arrays by value, bytes as they are and anything else as canonical JSON."""
     hasher = hashlib.sha256()
     for part in parts:

@@ -44,7 +44,7 @@ def iterate_title_passes(lines: Iterable[Sequence[str]], profile: str) -> Iterat
     """
     clean, select = _PROFILES[profile]
     current: list[tuple[str, ...]] = [tuple(titles) for titles in lines]
-    previous, selected = None, ()
+    previous, selected = None, tuple[str, ...]()
     while True:
         if current != previous:
             previous, current = current, [tuple(map(clean, titles)) for titles in current]

@@ -14,7 +14,7 @@ from bench.data.prepared import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class DataCheck:
     """The result of one check.
 
     Attributes:
@@ -28,7 +28,7 @@ class Finding:
     text: str
 
 
-def verify(prepared: Prepared, card: DatasetCard) -> list[Finding]:
+def verify(prepared: Prepared, card: DatasetCard) -> list[DataCheck]:
     """Check a prepared data set."""
     mismatches = find_mismatches(card, prepared.counts)
     titles = prepared.catalog.titles
@@ -39,18 +39,18 @@ def verify(prepared: Prepared, card: DatasetCard) -> list[Finding]:
     )
     num_shared = len(np.intersect1d(train, test))
     return [
-        Finding(
+        DataCheck(
             check="counts are those the card expects",
             verdict="fails" if mismatches else "ok" if card.expected else "note",
             text=" ".join(mismatches) or f"{len(card.expected) or 'no'} counts compared",
         ),
         *_check_samples(prepared),
-        Finding(
+        DataCheck(
             check="titles are distinct",
             verdict="note" if num_repeated else "ok",
             text=f"{num_repeated:,} of {len(titles):,} items share their title with an earlier one",
         ),
-        Finding(
+        DataCheck(
             check="users of the test split that also train",
             verdict="note",
             text=f"{num_shared:,} of {len(test):,}; the split is by time, not by user",
@@ -58,7 +58,7 @@ def verify(prepared: Prepared, card: DatasetCard) -> list[Finding]:
     ]
 
 
-def _check_samples(prepared: Prepared) -> Iterator[Finding]:
+def _check_samples(prepared: Prepared) -> Iterator[DataCheck]:
     start, target, num = prepared.start, prepared.target, len(prepared.target)
     times, items, num_items = prepared.times[target], prepared.items[target], len(prepared.catalog)
     same_user = prepared.users[start] == prepared.users[target]
@@ -84,4 +84,4 @@ def _check_samples(prepared: Prepared) -> Iterator[Finding]:
     ):
         verdict: Literal["ok", "fails"] = "fails" if num_bad else "ok"
         text = f"{num_bad:,} of {num:,} samples violate this" if num_bad else f"{num:,} samples"
-        yield Finding(check=check, verdict=verdict, text=text)
+        yield DataCheck(check=check, verdict=verdict, text=text)

@@ -46,7 +46,7 @@ def hallucinations(cases: RankedCases) -> Values:
 
     Grounding replaces an invented title by a real item; `Ranking.valid` marks such texts.
     """
-    invalid = cases.ranking.items[:, 0] == NOT_AN_ITEM
+    invalid: NDArray[np.bool_] = cases.ranking.items[:, 0] == NOT_AN_ITEM
     if cases.ranking.valid is not None:
         invalid = invalid | ~cases.ranking.valid
     return invalid.astype(np.float64)

@@ -109,8 +109,7 @@ class Metric:
         takes_category: Whether a name needs a tracked category, as in "GU[drama]@5".
         needs_catalog: Whether the value means something only if the catalog is complete.
         needs_texts: Whether it reads the generated texts; rankings without them get no value.
-        minimum: Smallest possible value.
-        maximum: Largest possible value; None if it is k.
+        maximum: Largest possible value; None if it is k. The smallest value is at least 0.
         k: Length of the lists, from 1.
         category: The tracked category.
 
@@ -131,7 +130,6 @@ class Metric:
     takes_category: bool = False
     needs_catalog: bool = False
     needs_texts: bool = False
-    minimum: float = 0
     maximum: float | None = 1
     k: int | None = None
     category: str | None = None

@@ -14,7 +14,7 @@ from bench.config.toml import check_card, parse_override
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import DEFAULT_METRICS
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 CUSTOM = "custom"
 CUSTOM_BUDGET = "nano"
@@ -153,7 +153,7 @@ def plan_boards(
     """
     methods = {row.method for board in selection.boards for row in board.card.rows}
     overrides = [parse_override(text) for text in selection.settings]
-    ks = all_ks(selection.boards)
+    ks = collect_ks(selection.boards)
     return [
         (
             board,

@@ -64,7 +64,7 @@ class Unit:
         return max(stage.gpus for stage in self.stages)
 
 
-def build(trials: Iterable[Trial]) -> Graph:
+def build_graph(trials: Iterable[Trial]) -> Graph:
     """Merge the stages of all trials by key."""
     stages: dict[str, Stage] = {}
     needed_by: dict[str, set[str]] = {}
@@ -87,7 +87,7 @@ def build(trials: Iterable[Trial]) -> Graph:
     return Graph(stages=stages, needed_by=frozen, needs=needs)
 
 
-def missing(graph: Graph, is_stored: Callable[[Stage], bool]) -> list[str]:
+def find_missing(graph: Graph, is_stored: Callable[[Stage], bool]) -> list[str]:
     """Return, in order, the keys that must run: those asked for and not stored, and their inputs.
 
     An input that is not stored runs only where something that needs it runs.
@@ -107,7 +107,7 @@ def missing(graph: Graph, is_stored: Callable[[Stage], bool]) -> list[str]:
     return [key for key in graph.stages if key in wanted]
 
 
-def units(graph: Graph, keys: Iterable[str]) -> list[Unit]:
+def divide_into_units(graph: Graph, keys: Iterable[str]) -> list[Unit]:
     """Divide the given stages (those that must run) into units, in an order parents-first."""
     todo = list(keys)
     chosen = set(todo)

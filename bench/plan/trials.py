@@ -1,4 +1,4 @@
-"""From boards to trials: settings resolved, plans made, ids given."""
+"""From boards to trials: resolve settings, make plans, assign ids."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ from bench.plan import (
 from bench.plan.list_data import list_data
 
 DEFAULT_KS = (1, 5, 10, 20)
-OTHER_MODEL = "This row is {own}'s, and the run has {asked} in place of the board's {board}."
+OTHER_MODEL = "Skipped: this row needs {own}, but the run replaced the board's {board} by {model}."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board with its name, as it is run: what the command line replaced is replaced."""
+    """A board with its name, after the replacements of the command line."""
 
     name: str
     card: BoardCard
 
 
-def all_ks(boards: Iterable[Board]) -> tuple[int, ...]:
-    """Return every k that trials of these boards are evaluated at, the usual ones among them."""
-    asked = {get_metric(name).k for board in boards for name in board.card.metrics}
-    return tuple(sorted({*DEFAULT_KS, *(k for k in asked if k is not None)}))
+def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:
+    """Return every k at which trials of these boards are evaluated, the default ones included."""
+    on_boards = {get_metric(name).k for board in boards for name in board.card.metrics}
+    return tuple(sorted({*DEFAULT_KS, *(k for k in on_boards if k is not None)}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,9 @@ class Trial:
     """One method with settings × data set × seed × model × budget.
 
     Attributes:
+        settings: Resolved settings by dotted path.
         evaluations: The stages whose artifacts become the result: "final", then checkpoints.
-        notes: What a reader of the plan should know, e.g. that raw files are not at hand.
+        notes: Remarks on the plan, for example that raw files were not found locally.
         problem: Why the trial cannot be planned; then there are no evaluations.
     """
 
@@ -83,7 +84,7 @@ class Trial:
 
     @cached_property
     def setting_hash(self) -> str:
-        """Hash of all that tells this trial from others of its method, data set and seed."""
+        """Hash of everything that distinguishes trials of one method, data set and seed."""
         return digest(
             {
                 "settings": self.settings,
@@ -95,20 +96,20 @@ class Trial:
 
     @cached_property
     def id(self) -> str:
-        """`<dataset>/<method>/<hash>/seed-<n>`, also the place of its result."""
+        """`<dataset>/<method>/<hash>/seed-<n>`, also the path of its result."""
         return f"{self.dataset}/{self.method}/{self.setting_hash}/seed-{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What the plans of one data set are given, and notes on what its keys had to do without."""
+    """The inputs of plans on one data set, and notes on what their keys lack."""
 
     data: Data
     model: Model | None
     notes: tuple[str, ...]
 
 
-def prepare_stage(
+def compose_preparation(
     name: str, data_dir: Path | None, files: Mapping[str, str] | None = None
 ) -> Stage:
     """Compose the stage that prepares a data set, keyed by its card and raw checksums.
@@ -116,7 +117,7 @@ def prepare_stage(
     Args:
         name: The data set's card.
         data_dir: Folder of the user's own raw files.
-        files: Checksums by role of files that the user named.
+        files: Checksums of the user's own files by role.
     """
     card = plugins.dataset_card(name)
     config = PrepareConfig(
@@ -125,7 +126,7 @@ def prepare_stage(
     return prepare_data(config)
 
 
-def dataset(
+def compose_data(
     name: str,
     *,
     rows: Rows,
@@ -134,18 +135,21 @@ def dataset(
     data_dir: Path | None,
     files: Mapping[str, str] | None = None,
 ) -> tuple[Data, tuple[str, ...]]:
-    """Compose the data of a trial, and notes on what its key had to do without."""
+    """Compose the data of a trial, and notes on what its key lacks."""
     card = plugins.dataset_card(name)
-    prepared = prepare_stage(name, data_dir, files)
-    known = prepared.args["checksums"]
-    assert isinstance(known, Mapping)
-    missing = sorted(role for role, value in known.items() if value is None)
+    prepared = compose_preparation(name, data_dir, files)
+    assert isinstance(prepared.config, PrepareConfig)
+    file_checksums = prepared.config.checksums
+    missing = sorted(role for role, value in file_checksums.items() if value is None)
     notes: tuple[str, ...] = ()
     if missing:
-        absent = ", ".join(card.files[role].name for role in missing)
-        notes = (f"{name}: not at hand, so that the card stands in for the checksum: {absent}.",)
+        names = ", ".join(card.files[role].name for role in missing)
+        notes = (
+            f"{name}: {names} not found locally; stage keys use the card's hash instead of the "
+            "file's checksum.",
+        )
     nouns = Nouns(card.nouns.singular, card.nouns.plural)
-    drawn = {
+    splits = {
         split: draw_rows(
             prepared,
             DrawConfig(split=split, num=num, seed=data_seed, strict=strict),  # type: ignore[arg-type]
@@ -153,10 +157,10 @@ def dataset(
         )
         for split, num in rows.model_dump().items()
     }
-    lists, without = list_data(
+    lists, list_notes = list_data(
         name, card, rows=rows, data_seed=data_seed, data_dir=data_dir, files=files
     )
-    return Data(name=name, lists=lists, **drawn), (*notes, *without)
+    return Data(name=name, lists=lists, **splits), (*notes, *list_notes)
 
 
 @one_state()
@@ -172,38 +176,38 @@ def board_trials(
     methods_in_run: Iterable[str] = (),
     lenient: bool = False,
 ) -> list[tuple[BoardRow, Trial]]:
-    """Plan every cell of a board, row by row, data set by data set, seed by seed.
+    """Plan every trial of a board, by row, data set and seed.
 
-    A mistake in settings is raised; a plan that cannot be made (an unknown data set, a plug-in that
-    fails) becomes that trial's `problem`, and the rest of the board goes on.
+    A mistake in settings is raised. A plan that cannot be made (an unknown data set, a plug-in that
+    fails) becomes the `problem` of its trial, and the rest of the board is planned.
 
     Args:
         board: The board.
-        ks: Lengths of lists that every ranking is evaluated at.
-        overrides: What `--set` gave.
-        rows: What `--rows` gave, over the budget's.
+        ks: Cut-offs at which every ranking is evaluated.
+        overrides: The `--set` options.
+        rows: The `--rows` option, which takes precedence over the budget.
         data_dir: Folder of the user's own raw files.
         model_path: The user's own folder of the backbone.
-        files: Checksums of raw files that the user named, by data set and role.
-        methods_in_run: Methods of other boards of the run, which overrides may name.
+        files: Checksums of the user's own raw files, by data set and role.
+        methods_in_run: Methods of other boards of the run, which overrides may name as well.
         lenient: Whether a mistake in the settings of a row becomes the problem of its trials.
     """
     card = board.card
     budget = plugins.budget_card(card.budget)
-    given = (rows or Rows()).model_dump(exclude_none=True)
-    asked = budget.rows.model_copy(update=given)
+    changed_rows = (rows or Rows()).model_dump(exclude_none=True)
+    trial_rows = budget.rows.model_copy(update=changed_rows)
     methods = {*methods_in_run, *(row.method for row in card.rows)}
 
     @cache
     def layers_of(method: str, model: str | None) -> list[Layer]:
-        known = None if model is None else (model, plugins.model_card(model))
-        return setting_layers([method], model=known, budget=(card.budget, budget))
+        model_card = None if model is None else (model, plugins.model_card(model))
+        return setting_layers([method], model=model_card, budget=(card.budget, budget))
 
     @cache
     def inputs_of(name: str, model: str | None, task: str) -> Inputs:
-        data, notes = dataset(
+        data, notes = compose_data(
             name,
-            rows=asked,
+            rows=trial_rows,
             data_seed=card.data_seed,
             strict=card.strict,
             data_dir=data_dir,
@@ -223,11 +227,11 @@ def board_trials(
 
     planned: list[tuple[BoardRow, Trial]] = []
     for row in card.rows:
-        model, problem = row.model or card.model, _misplaced(board, row)
+        model, problem = row.model or card.model, _why_skipped(board, row)
         try:
-            chosen = overrides_for(row.method, overrides, methods)
+            options = overrides_for(row.method, overrides, methods)
             layers = layers_of(row.method, model)
-            settings = resolve_settings(row, layers=layers, overrides=chosen)
+            settings = resolve_settings(row, layers=layers, overrides=options)
             method = build_method(row.method, settings)
         except BenchError as error:
             if not lenient:
@@ -239,39 +243,36 @@ def board_trials(
                 dataset=name,
                 seed=seed,
                 model=model,
-                rows=asked,
+                rows=trial_rows,
                 data_seed=card.data_seed,
                 settings=settings,
                 problem=problem,
             )
-            planned.append((row, trial if problem else _planned(trial, method, inputs_of, ks)))
+            planned.append((row, trial if problem else _plan_trial(trial, method, inputs_of, ks)))
     return planned
 
 
-def _misplaced(board: Board, row: BoardRow) -> str:
-    """Say why a row with a model of its own is left out: it stands beside the board's model only.
-
-    Where `--model` put another one in the board's place, its row would be of two worlds.
-    """
+def _why_skipped(board: Board, row: BoardRow) -> str:
+    """Return why a row with a model of its own is skipped: `--model` replaced the board's model."""
     if row.model is None or board.name not in plugins.card_paths("leaderboards"):
         return ""
     declared = plugins.board_card(board.name).model
     if declared == board.card.model:
         return ""
-    return OTHER_MODEL.format(own=row.model, asked=board.card.model, board=declared)
+    return OTHER_MODEL.format(own=row.model, model=board.card.model, board=declared)
 
 
-def _planned(
+def _plan_trial(
     trial: Trial,
     method: Any,
     inputs_of: Callable[[str, str | None, str], Inputs],
     ks: Sequence[int],
 ) -> Trial:
     try:
-        given = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
-        plan = method.plan(given.data, given.model, trial.seed)
-        evaluations = _evaluations(plan, given.data, ks)
-        return dataclasses.replace(trial, evaluations=evaluations, notes=given.notes)
+        inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
+        plan = method.plan(inputs.data, inputs.model, trial.seed)
+        evaluations = _compose_evaluations(plan, inputs.data, ks)
+        return dataclasses.replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
         return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
     except Exception as error:  # a plug-in's plan may fail in any way
@@ -279,17 +280,17 @@ def _planned(
         return dataclasses.replace(trial, problem=problem)
 
 
-def _evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
+def _compose_evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
     if not isinstance(plan, Plan):
         raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
     rankings = {"final": plan.ranking, **plan.checkpoints}
-    stages = {name: _evaluation(ranking, data, ks) for name, ranking in rankings.items()}
+    stages = {name: _compose_evaluation(ranking, data, ks) for name, ranking in rankings.items()}
     for stage in stages.values():
-        stage.key  # noqa: B018 (a plan that has no key is this trial's problem, found here)
+        stage.key  # noqa: B018 (a plan without a key is this trial's problem)
     return stages
 
 
-def _evaluation(ranking: Stage, data: Data, ks: Sequence[int]) -> Stage:
+def _compose_evaluation(ranking: Stage, data: Data, ks: Sequence[int]) -> Stage:
     if "lists" in ranking.inputs:
         return evaluate_lists(ranking, ranking.inputs["lists"], ks=ks)
     return evaluate(ranking, data.test, ks=ks)

@@ -9,13 +9,14 @@ from bench.config import plugins
 from bench.config.cards import BoardCard, Rows
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
-from bench.report.format import format_count, join_words
+from bench.report.format import format_count
 from bench.report.table import Block
 from bench.stats.descriptions import (
     RESAMPLING,
     describe_correction,
     describe_intervals,
     describe_tests,
+    join_words,
 )
 
 FULL_BUDGET = "paper"

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.config import plugins
 from bench.config.request import RESULTS, DataOptions
 from bench.errors import BenchError, unknown
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.plan.board_selection import PlannedBoards, plan_boards
 from bench.results.formats import every_eval_ever, prepared_data, trec
 from bench.results.run_records import read_boards
@@ -148,7 +148,7 @@ def _export_data(
     written = []
     for name, (_, prepared) in prepare_datasets(names, options).items():
         nouns = plugins.dataset_card(name).nouns
-        written += prepared_data.export(prepared, format_, folder, name=name, nouns=nouns)
+        written += prepared_data.export_data(prepared, format_, folder, name=name, nouns=nouns)
     return written
 
 
@@ -165,13 +165,13 @@ def _export_trec(
     written = []
     for path in files:
         stem = path.name.split(".")[0]
-        written += _write_trec(folder / stem, trec.of_file(read_ranking(path), stem))
+        written += _write_trec(folder / stem, trec.convert_file(read_ranking(path), stem))
     if boards or not files:
         stored = _read_results(_plan_named(boards, results), results, only_ok=True)
         data = prepare_datasets(sorted({result.dataset for result in stored}), options)
         for result in stored:
             table = read_cases(results, result.trial)
-            texts = trec.of_result(result, table, data[result.dataset][1])
+            texts = trec.convert_result(result, table, data[result.dataset][1])
             written += _write_trec(folder / result.trial, texts)
     return written
 
@@ -179,7 +179,7 @@ def _export_trec(
 def _write_trec(path: Path, texts: Iterable[str]) -> list[Path]:
     paths = [path.with_name(f"{path.name}.{ending}") for ending in ("run", "qrels")]
     for file, text in zip(paths, texts, strict=True):
-        write_whole(file, text.encode())
+        write_atomic(file, text.encode())
     return paths
 
 
@@ -197,7 +197,7 @@ def _export_every_eval_ever(
         )
         when = (results / f"{result.trial}.json").stat().st_mtime
         cases = read_cases(results, result.trial)
-        path, content = every_eval_ever.record(result, cases, source, when)
-        write_whole(folder / path, (json.dumps(content, indent=1) + "\n").encode())
+        path, content = every_eval_ever.build_record(result, cases, source, when)
+        write_atomic(folder / path, (json.dumps(content, indent=1) + "\n").encode())
         written.append(folder / path)
     return written

@@ -14,10 +14,9 @@ from bench.config.cards import BoardCard
 from bench.errors import BenchError
 from bench.report.captions import FULL_BUDGET
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
-from bench.report.format import join_words
-from bench.report.published import Number, Published
-from bench.report.published import load as load_published
+from bench.report.published import Number, Published, load_published
 from bench.report.table import Block, Source
+from bench.stats.descriptions import join_words
 
 
 @dataclass(frozen=True, kw_only=True)

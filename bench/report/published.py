@@ -1,7 +1,7 @@
-"""The numbers that the papers print, from `leaderboards/published/*.csv`.
+"""The papers' published numbers, from `leaderboards/published/*.csv`.
 
-One line a number: paper, table, dataset, method, variant, metric, value. What a table leaves blank,
-or what could not be read, has no line: asking for it is an error, never a zero.
+One line per number: paper, table, dataset, method, variant, metric, value. What a table leaves
+blank or could not be read has no line: looking it up is an error, never a zero.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Line(Card):
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise ValueError("the value is no finite number")
+            raise ValueError("the value is not a finite number")
         return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a number stands; `dataset`, `method` and `variant` are "" where the table has none."""
+    """Where a number is printed; `dataset`, `method` and `variant` are "" where there is none."""
 
     paper: str
     table: str
@@ -70,7 +70,7 @@ class Number:
 
     Attributes:
         value: In the metric's unit as printed: percentages stay percentages.
-        half_unit: Half a unit of the last printed digit; the true value lies within it.
+        half_unit: Half a unit of the last printed digit; the true value is within it.
     """
 
     value: float
@@ -93,70 +93,70 @@ class Published:
 
     numbers: Mapping[Place, Number]
 
-    def number(self, place: Place) -> Number:
-        """Look up a number that must have been printed.
+    def get(self, place: Place) -> Number:
+        """Return a number that must have been printed.
 
         Raises:
-            BenchError: If it was not; the hint names the nearest known name.
+            BenchError: If it was not.
         """
-        found = self.find(place)
-        if found is None:
+        number = self.find(place)
+        if number is None:
             raise BenchError(
                 f"{place.text}: no such number was printed, or it could not be read.",
                 "leaderboards/published/ has every number that could be read.",
             )
-        return found
+        return number
 
     def find(self, place: Place) -> Number | None:
-        """Look up a number that may be missing, on a line of a table that must exist.
+        """Return a number, or None where an existing row of a table has none.
 
         Raises:
-            BenchError: If the table has no such line on any data set.
+            BenchError: If the table has no such row on any data set; the hint names the nearest.
         """
-        names = (place.method, place.variant)
-        lines = self._lines.get((place.paper, place.table))
-        if lines is None:
-            tables = {f"{paper} table {table}" for paper, table in self._lines}
+        row = (place.method, place.variant)
+        rows = self._rows.get((place.paper, place.table))
+        if rows is None:
+            tables = {f"{paper} table {table}" for paper, table in self._rows}
             raise unknown("published table", f"{place.paper} table {place.table}", tables)
-        if names not in lines:
-            known = {" ".join(filter(None, line)) for line in lines}
-            where = f"row in {place.paper} table {place.table}"
-            raise unknown(where, " ".join(filter(None, names)), known)
+        if row not in rows:
+            names = {" ".join(filter(None, one)) for one in rows}
+            what = f"row in {place.paper} table {place.table}"
+            raise unknown(what, " ".join(filter(None, row)), names)
         return self.numbers.get(place)
 
     @cached_property
-    def _lines(self) -> dict[tuple[str, str], set[tuple[str, str]]]:
-        lines: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    def _rows(self) -> dict[tuple[str, str], set[tuple[str, str]]]:
+        rows: dict[tuple[str, str], set[tuple[str, str]]] = {}
         for place in self.numbers:
-            lines.setdefault((place.paper, place.table), set()).add((place.method, place.variant))
-        return lines
+            rows.setdefault((place.paper, place.table), set()).add((place.method, place.variant))
+        return rows
 
 
-def load() -> Published:
-    """Read the files of all folders; the first folder that has a file of some name wins."""
+def load_published() -> Published:
+    """Read the files of all folders; the first folder with a file name wins."""
     paths: dict[str, Path] = {}
     for folder in search_path.folders("leaderboards"):
         for path in sorted((Path(folder) / FOLDER).glob("*.csv")):
             paths.setdefault(path.name, path)
-    return read(paths.values())
+    return read_published(paths.values())
 
 
-def read(paths: Iterable[Path]) -> Published:
+def read_published(paths: Iterable[Path]) -> Published:
     """Read files of published numbers.
 
     Raises:
-        BenchError: For a wrong column, a value that is no number, a number that stands twice.
+        BenchError: If a column is wrong, a value is not a number, or a number occurs twice.
     """
     numbers: dict[Place, Number] = {}
     for path in paths:
         with path.open(encoding="utf-8", newline="") as file:
-            for count, content in enumerate(csv.DictReader(file), start=2):
-                where = f"{path}, line {count}"
+            for number, row in enumerate(csv.DictReader(file), start=2):
+                location = f"{path}, line {number}"
                 # A line with too many fields has the rest under the key None.
-                named = {str(key): value for key, value in content.items() if value is not None}
-                line = check_card(named, Line, where)
+                fields = {str(key): value for key, value in row.items() if value is not None}
+                line = check_card(fields, Line, location)
                 place = Place(**line.model_dump(exclude={"value"}))
                 if place in numbers:
-                    raise BenchError(f"{where}: {place.text} stands twice.", "Keep one line.")
+                    raise BenchError(f"{location}: {place.text} occurs twice.", "Keep one line.")
                 numbers[place] = Number.read(line.value)
     return Published(numbers=numbers)

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.hashing import digest
 from bench.plan.code_hash import module_hash
 from bench.report.table import ClaimLine
@@ -59,7 +59,7 @@ class StoredStatistics(UserDict[Any, Any]):
             adapter = _adapter(path.parent.name)
             text = adapter.dump_json(value)
             if adapter.validate_json(text) == value:
-                write_whole(path, text)
+                write_atomic(path, text)
 
     def _path(self, key: Any) -> Path | None:
         kind: str = key[0]

@@ -1,13 +1,13 @@
-"""Results of several machines become one folder, whole or not at all.
+"""Merging the results of several machines into one folder, completely or not at all.
 
-Everything is read and checked before anything is written. What does not fit is refused with both
-files named: a folder that holds results of two editions of the data, or of two versions of the
-code under one trial, makes tables that compare what cannot be compared.
+Everything is read and checked before anything is written. Results that do not fit are refused with
+both files named: two editions of the data, or two versions of the code for one trial, would make
+tables of incomparable values.
 
-A trial that failed here and ended well there counts as the latter; a failure says nothing about
-numbers. Records of boards that differ only in what was narrowed (rows, data sets, seeds) are
-joined, because dividing a board among machines is what merging is for; records that differ
-otherwise are refused, because a page has one budget and one list of metrics.
+A trial that failed on one machine and succeeded on another counts as the latter; a failure says
+nothing about values. Records of a board that differ only in their selection (rows, data sets,
+seeds) are joined, because boards are divided among machines that way; other differences are
+refused, because a page has one budget and one list of metrics.
 """
 
 from __future__ import annotations
@@ -24,233 +24,235 @@ import pyarrow.parquet as pq
 from bench.config.cards import BoardCard
 from bench.config.toml import check_card
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
+from bench.results.load import load_results
 from bench.results.run_records import BOARDS
-from bench.results.schema import BESIDE, Result, is_whole, path_beside, read_result
+from bench.results.schema import TABLES, Result, is_intact, table_path
 
-SHOWN_DIGITS = 12
-RANK = {"ok": 2, "failed": 1, "skipped": 0}
+NUM_HASH_DIGITS = 12
+STATUS_ORDER = ("skipped", "failed", "ok")
+COPY_HINT = "Copy the whole folder, or run this trial again."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merged:
+class MergeSummary:
     """What a merge did.
 
     Attributes:
-        trials: Trials in the merged folder.
-        copied: Those of them that were written now.
-        twice: Times that a trial was there again and equal, or worse off.
-        boards: Records of boards in the merged folder, by name.
-        aside: Files that belong to no result and were left where they are.
+        num_trials: Trials in the merged folder.
+        num_copied: Trials that were written by this merge.
+        num_duplicates: Results that were equal to another one, or worse.
+        boards: Names of the boards with a record in the merged folder.
+        unassigned: Files that belong to no result; they were not copied.
     """
 
-    trials: int
-    copied: int
-    twice: int
+    num_trials: int
+    num_copied: int
+    num_duplicates: int
     boards: tuple[str, ...]
-    aside: tuple[Path, ...]
+    unassigned: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
+class _Source:
+    """A result in one of the folders."""
+
     folder: Path
-    path: Path
     result: Result
 
-    def beside(self, name: str) -> Path:
-        return path_beside(self.folder, self.result.trial, name)
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.result.trial}.json"
+
+    def table(self, name: str) -> Path:
+        return table_path(self.folder, self.result.trial, name)
 
     @property
     def files(self) -> list[Path]:
-        """Its files, the JSON last: a result that is there has its cases beside it."""
-        ok = self.result.status == "ok"
-        return [*(self.beside(name) for name in BESIDE if ok), self.path]
+        """Its files, the JSON last: a result that exists always has its tables."""
+        tables = [self.table(name) for name in TABLES] if self.result.status == "ok" else []
+        return [*tables, self.path]
 
 
-def merge(sources: Sequence[Path], into: Path) -> Merged:
+def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
     """Merge folders of results.
 
     Args:
         sources: Results folders, as `bench run --results` writes them.
-        into: Where they become one; what is there already takes part and stays.
+        into: The merged folder; results that it already has take part and stay.
 
     Raises:
-        BenchError: If a folder holds no results, a file is torn, edited, of another schema version
-            or not where its trial belongs, or two results do not fit together. Nothing is written
-            then.
+        BenchError: If a folder has no results, a file is torn, edited, of another schema version
+            or misplaced, or two results do not fit together. Nothing is written then.
     """
     folders = list({folder.resolve(): folder for folder in (into, *sources)}.values())
-    chosen: dict[str, _Found] = {}
-    twice = 0
-    aside: list[Path] = []
+    chosen: dict[str, _Source] = {}
+    num_duplicates = 0
+    unassigned: list[Path] = []
     for folder in folders:
-        found, loose = _read(folder)
-        if not found and folder.resolve() != into.resolve():
+        results = _read_folder(folder)
+        if not results and folder.resolve() != into.resolve():
             raise BenchError(f"There are no results in {folder}.", "Give folders of results.")
-        aside += loose
-        for one in found:
-            if (known := chosen.get(one.result.trial)) is not None:
-                twice += 1
-                one = _better(known, one)
-            chosen[one.result.trial] = one
-    _require_one_data(chosen.values())
-    records = _records(folders)
-    written = [one for one in chosen.values() if one.folder.resolve() != into.resolve()]
-    for one in written:
-        for path in one.files:
-            write_whole(into / path.relative_to(one.folder), path.read_bytes())
+        files = {path for result in results for path in result.files}
+        stored = (path for path in sorted(folder.glob("*/*/*/*")) if path.is_file())
+        unassigned += [path for path in stored if path not in files]
+        for result in results:
+            trial = result.result.trial
+            num_duplicates += trial in chosen
+            chosen[trial] = _choose(chosen[trial], result) if trial in chosen else result
+    _require_equal_data(chosen.values())
+    records = _join_records(folders)
+    new = [source for source in chosen.values() if source.folder.resolve() != into.resolve()]
+    for source in new:
+        for path in source.files:
+            write_atomic(into / path.relative_to(source.folder), path.read_bytes())
     for name, content in records.items():
         path = into / BOARDS / f"{name}.json"
         data = (json.dumps(content, indent=1) + "\n").encode()
         if not path.is_file() or path.read_bytes() != data:
-            write_whole(path, data)
-    return Merged(
-        trials=len(chosen),
-        copied=len(written),
-        twice=twice,
+            write_atomic(path, data)
+    return MergeSummary(
+        num_trials=len(chosen),
+        num_copied=len(new),
+        num_duplicates=num_duplicates,
         boards=tuple(records),
-        aside=tuple(aside),
+        unassigned=tuple(unassigned),
     )
 
 
-def _read(folder: Path) -> tuple[list[_Found], list[Path]]:
-    """Read and check all results of a folder; the second list has the files that belong to none."""
-    found, claimed = [], set()
-    paths = [path for path in sorted(folder.glob("*/*/*/*")) if path.is_file()]
-    for path in paths:
-        if path.suffix != ".json" or path.name.startswith("."):
-            continue
-        one = _Found(folder=folder, path=path, result=read_result(path))
-        trial = path.relative_to(folder).with_suffix("").as_posix()
-        if one.result.trial != trial:
-            raise BenchError(
-                f"{path} is the result of {one.result.trial}, which belongs elsewhere.",
-                "Results lie at <dataset>/<method>/<hash>/seed-<n>.json: move it there.",
-            )
-        _require_whole(one)
-        claimed |= set(one.files)
-        found.append(one)
-    return found, [path for path in paths if path not in claimed]
+def _read_folder(folder: Path) -> list[_Source]:
+    """Read and check all results of a folder."""
+    results = load_results(folder)
+    for error in results.unreadable.values():
+        raise error
+    sources = [_Source(folder=folder, result=result) for result in results]
+    for source in sources:
+        if source.result.status == "ok":
+            _check_tables(source)
+    return sources
 
 
-def _require_whole(one: _Found) -> None:
-    if one.result.status != "ok":
-        return
-    for path in (one.beside(name) for name in BESIDE):
+def _check_tables(source: _Source) -> None:
+    result = source.result
+    for path in map(source.table, TABLES):
         if not path.is_file():
-            raise BenchError(
-                f"{one.path} says ok, but {path.name} is missing beside it.",
-                "Copy the whole folder, or run this trial again.",
-            )
+            raise BenchError(f"{source.path} says ok, but {path.name} is missing.", COPY_HINT)
         try:
-            lines = pq.read_metadata(path).num_rows
+            num_rows = pq.read_metadata(path).num_rows
         except (OSError, pa.ArrowInvalid) as error:
             raise BenchError(f"{path} is torn: {error}.", "Copy it again.") from error
-        stated = {evaluation.num_cases for evaluation in one.result.evaluations.values()}
-        if lines not in stated or one.result.data is None:
+        num_cases = {evaluation.num_cases for evaluation in result.evaluations.values()}
+        if num_rows not in num_cases or result.data is None:
             raise BenchError(
-                f"{one.path} and {path.name} beside it do not belong together: {lines} lines where "
-                f"the result has {sorted(stated)} cases.",
-                "Copy the whole folder, or run this trial again.",
+                f"{source.path} and {path.name} do not belong together: {num_rows} rows where the "
+                f"result has {sorted(num_cases)} cases.",
+                COPY_HINT,
             )
-    # Results written before there were checksums have none to hold their files against.
-    if one.result.files and not is_whole(one.result, one.folder):
+    # Results written before there were checksums have none to compare.
+    if result.files and not is_intact(result, source.folder):
         raise BenchError(
-            f"{one.path} and the files beside it do not belong together: their checksums differ.",
-            "They were edited or torn: copy the whole folder, or run this trial again.",
+            f"{source.path} and its tables do not belong together: their checksums differ.",
+            f"They were edited or torn. {COPY_HINT}",
         )
 
 
-def _better(known: _Found, again: _Found) -> _Found:
-    """Choose between two results of one trial that do not contradict each other; else refuse."""
-    mine, theirs = known.result, again.result
-    if mine.status != "ok" or theirs.status != "ok":
-        return again if RANK[theirs.status] > RANK[mine.status] else known
-    _require_equal_data(known, again)
-    if _identity(mine) != _identity(theirs):
-        raise _refusal(known, again, "have other settings under one name", "One was edited.")
-    if [stage.key for stage in mine.stages] != [stage.key for stage in theirs.stages]:
+def _choose(first: _Source, second: _Source) -> _Source:
+    """Choose between two results of one trial that do not contradict each other.
+
+    Raises:
+        BenchError: If they do.
+    """
+    a, b = first.result, second.result
+    if a.status != "ok" or b.status != "ok":
+        better = STATUS_ORDER.index(b.status) > STATUS_ORDER.index(a.status)
+        return second if better else first
+    _require_equal_data([first, second])
+    if _identity(a) != _identity(b):
+        raise _refusal(first, second, "have other settings under one name", "One was edited.")
+    if [stage.key for stage in a.stages] != [stage.key for stage in b.stages]:
         raise _refusal(
-            known,
-            again,
+            first,
+            second,
             "were made by other code: their stages have other keys",
             "Run both with one version of the benchmark, or keep them in two folders.",
         )
-    different = _different_metrics(mine, theirs)
-    if different or not all(_equal_tables(known, again, name) for name in BESIDE):
-        what = different or "values per case"
+    difference = _first_difference(a, b)
+    # Contents, not bytes: another version of pyarrow writes other bytes.
+    if not difference and not all(
+        pq.read_table(first.table(name)).equals(pq.read_table(second.table(name)))
+        for name in TABLES
+    ):
+        difference = "values per case"
+    if difference:
         raise _refusal(
-            known,
-            again,
-            f"are the same work with other numbers: {what}",
+            first,
+            second,
+            f"are the same work with other numbers: {difference}",
             "Hardware that adds in another order does that; keep one of the two.",
         )
-    return known
+    return first
 
 
 def _identity(result: Result) -> tuple[Any, ...]:
     return result.settings, result.model, result.rows, result.seed, result.method
 
 
-def _different_metrics(mine: Result, theirs: Result) -> str:
-    for name in sorted(mine.evaluations.keys() | theirs.evaluations.keys()):
-        one, other = mine.evaluations.get(name), theirs.evaluations.get(name)
-        if one is None or other is None:
-            return f"only one has the checkpoint {name!r}"
-        for metric in sorted(one.metrics.keys() | other.metrics.keys()):
-            if one.metrics.get(metric) != other.metrics.get(metric):
-                return f"{metric} is {one.metrics.get(metric)} and {other.metrics.get(metric)}"
-        if one != other:
-            return f"the sizes or categories of {name!r} differ"
+def _first_difference(a: Result, b: Result) -> str:
+    for ranking in sorted(a.evaluations.keys() | b.evaluations.keys()):
+        first, second = a.evaluations.get(ranking), b.evaluations.get(ranking)
+        if first is None or second is None:
+            return f"only one has the checkpoint {ranking!r}"
+        for metric in sorted(first.metrics.keys() | second.metrics.keys()):
+            values = first.metrics.get(metric), second.metrics.get(metric)
+            if values[0] != values[1]:
+                return f"{metric} is {values[0]} and {values[1]}"
+        if first != second:
+            return f"the sizes or categories of {ranking!r} differ"
     return ""
 
 
-def _equal_tables(known: _Found, again: _Found, name: str) -> bool:
-    # Contents, not bytes: another version of pyarrow writes other bytes.
-    one, other = pq.read_table(known.beside(name)), pq.read_table(again.beside(name))
-    return bool(one.equals(other))
+def _require_equal_data(sources: Iterable[_Source]) -> None:
+    """Require one fingerprint per data set and number of rows."""
+    first_of: dict[tuple[str, str], _Source] = {}
+    for source in sources:
+        data = source.result.data
+        if data is None:
+            continue
+        rows = json.dumps(source.result.rows, sort_keys=True)
+        first = first_of.setdefault((source.result.dataset, rows), source)
+        assert first.result.data is not None
+        if first.result.data.fingerprint != data.fingerprint:
+            digits = [
+                fingerprint[:NUM_HASH_DIGITS]
+                for fingerprint in (first.result.data.fingerprint, data.fingerprint)
+            ]
+            raise _refusal(
+                first,
+                source,
+                f"were measured on different data (fingerprints {digits[0]} and {digits[1]})",
+                "Give both machines the same raw files and run one of them again.",
+            )
 
 
-def _require_one_data(found: Iterable[_Found]) -> None:
-    first: dict[tuple[str, str], _Found] = {}
-    for one in found:
-        if one.result.data is not None:
-            rows = json.dumps(one.result.rows, sort_keys=True)
-            _require_equal_data(first.setdefault((one.result.dataset, rows), one), one)
+def _refusal(first: _Source, second: _Source, what: str, hint: str) -> BenchError:
+    return BenchError(f"{first.path} and {second.path} {what}.", f"{hint} Nothing was merged.")
 
 
-def _require_equal_data(known: _Found, again: _Found) -> None:
-    assert known.result.data is not None
-    assert again.result.data is not None
-    mine, theirs = known.result.data.fingerprint, again.result.data.fingerprint
-    if mine != theirs:
-        raise _refusal(
-            known,
-            again,
-            f"were measured on different data (fingerprints {mine[:SHOWN_DIGITS]} and "
-            f"{theirs[:SHOWN_DIGITS]})",
-            "Give both machines the same raw files and run one of them again.",
-        )
-
-
-def _refusal(known: _Found, again: _Found, what: str, hint: str) -> BenchError:
-    return BenchError(f"{known.path} and {again.path} {what}.", f"{hint} Nothing was merged.")
-
-
-def _records(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
+def _join_records(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Join the records of boards in all folders, by the board's name."""
     joined: dict[str, tuple[Path, dict[str, Any]]] = {}
     for folder in folders:
         for path in sorted((folder / BOARDS).glob("*.json")):
-            content = _record(path)
+            record = _read_record(path)
             if path.stem in joined:
-                first, known = joined[path.stem]
-                content = _joined(first, known, path, content)
-                path = first
-            joined[path.stem] = path, content
-    return {name: content for name, (_, content) in sorted(joined.items())}
+                first_path, first = joined[path.stem]
+                joined[path.stem] = first_path, _join_pair(first_path, first, path, record)
+            else:
+                joined[path.stem] = path, record
+    return {name: record for name, (_, record) in sorted(joined.items())}
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
         card = check_card(content["card"], BoardCard, str(path))
@@ -261,26 +263,24 @@ def _record(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _joined(
-    first: Path, known: Mapping[str, Any], path: Path, again: Mapping[str, Any]
+def _join_pair(
+    path_a: Path, record_a: Mapping[str, Any], path_b: Path, record_b: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Join two records of one board: rows, data sets and seeds of both."""
-    mine, theirs = dict(known["card"]), dict(again["card"])
-    card = dict(mine)
-    card["datasets"] = list(dict.fromkeys([*mine["datasets"], *theirs["datasets"]]))
-    card["rows"] = [*mine["rows"], *(row for row in theirs["rows"] if row not in mine["rows"])]
-    card["seeds"] = max(mine["seeds"], theirs["seeds"])
+    a, b = record_a["card"], record_b["card"]
+    selection = {
+        "datasets": list(dict.fromkeys([*a["datasets"], *b["datasets"]])),
+        "rows": [*a["rows"], *(row for row in b["rows"] if row not in a["rows"])],
+        "seeds": max(a["seeds"], b["seeds"]),
+    }
     # A board that was narrowed to rows without its reference has none.
-    card["reference"] = mine["reference"] or theirs["reference"]
-    others = {**theirs, **{name: card[name] for name in ("datasets", "rows", "seeds")}}
-    others["reference"] = theirs["reference"] or mine["reference"]
-    if others != card or {**known, "card": 0} != {**again, "card": 0}:
+    card = {**a, **selection, "reference": a["reference"] or b["reference"]}
+    other = {**b, **selection, "reference": b["reference"] or a["reference"]}
+    if other != card or {**record_a, "card": 0} != {**record_b, "card": 0}:
         raise BenchError(
-            f"{first} and {path} are records of different boards under one name.",
+            f"{path_a} and {path_b} are records of different boards under one name.",
             "Move one of them away: results do not need it, only `bench report` without a "
             "selection does. Nothing was merged.",
         )
-    return {
-        **known,
-        "card": check_card(card, BoardCard, f"{first} with {path}").model_dump(mode="json"),
-    }
+    checked = check_card(card, BoardCard, f"{path_a} with {path_b}")
+    return {**record_a, "card": checked.model_dump(mode="json")}

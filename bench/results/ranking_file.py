@@ -1,4 +1,4 @@
-"""Rankings on disk: the common output of every next-item method, as parquet."""
+"""Ranking files: the common output of every next-item method, as parquet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "ranking.parquet"
 
 
 def write_ranking(ranking: Ranking, folder: Path) -> None:
-    """Write a ranking's item positions, scores, texts and marks, a line a case."""
+    """Write a ranking's item indices, scores, texts and validity, one row per case."""
     columns: dict[str, object] = {"items": list(ranking.items)}
     if ranking.scores is not None:
         columns["scores"] = list(ranking.scores)
@@ -26,7 +26,7 @@ def write_ranking(ranking: Ranking, folder: Path) -> None:
 
 
 def read_ranking(folder: Path) -> Ranking:
-    """Read what `write_ranking` wrote."""
+    """Read a ranking that `write_ranking` wrote."""
     table = pq.read_table(folder / FILE)
     scores = None
     if "scores" in table.column_names:

@@ -13,7 +13,7 @@ from bench.config.cards import BoardCard, Rows
 from bench.config.request import ExecutionOptions, RunRequest
 from bench.config.toml import Card
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.plan.board_selection import (
     BoardSelection,
     PlannedBoards,
@@ -62,7 +62,7 @@ def record_boards(selection: BoardSelection, results: Path) -> None:
             model_path=selection.model_path,
         )
         path = results / BOARDS / f"{board.name}.json"
-        write_whole(path, (record.model_dump_json(indent=1) + "\n").encode())
+        write_atomic(path, (record.model_dump_json(indent=1) + "\n").encode())
 
 
 def list_recorded(results: Path) -> dict[str, Path]:
@@ -118,7 +118,7 @@ def record_run(request: RunRequest, execution: ExecutionOptions, results: Path) 
     """Write down the run that starts now, so that `bench retry` can repeat it."""
     last = LastRun(folder=Path.cwd(), request=request, execution=execution)
     text = TypeAdapter(LastRun).dump_json(last, indent=1)
-    write_whole(results / LAST_RUN, text + b"\n")
+    write_atomic(results / LAST_RUN, text + b"\n")
 
 
 def read_last_run(results: Path) -> LastRun:

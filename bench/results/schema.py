@@ -1,12 +1,12 @@
-"""Results: one schema-checked JSON a trial, with its per-case values and ranking as parquet.
+"""Results: one schema-checked JSON per trial, with its per-case values and ranking as parquet.
 
     <results>/<dataset>/<method>/<hash>/seed-<n>.json             this schema
-    <results>/<dataset>/<method>/<hash>/seed-<n>.cases.parquet    a line a test case
+    <results>/<dataset>/<method>/<hash>/seed-<n>.cases.parquet    one row per test case
     <results>/<dataset>/<method>/<hash>/seed-<n>.ranking.parquet  case and item ids, best first
 
-They hold case numbers and item ids only: no titles, no histories, so that they may be published
-also where the data may not. Set-level metrics can be resampled from them: category masses stand in
-the cases, items in the ranking.
+They contain case numbers and item ids only, no titles and no histories, so that they may be
+published where the data may not. Set-level metrics can be resampled from the category masses of the
+cases and the items of the ranking.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.hashing import checksum
 
 SCHEMA_VERSION = 2
-BESIDE = ("cases", "ranking")
+TABLES = ("cases", "ranking")
 
 
 class SchemaVersionError(BenchError):
@@ -42,7 +42,7 @@ class _Record(BaseModel):
 
 
 class Attempt(_Record):
-    """One try of a unit of work that did not end well, and what was done about it."""
+    """One failed attempt at a unit of work, and what was done about it."""
 
     failure: Literal["error", "worker died", "out of memory", "timeout"]
     message: str
@@ -50,16 +50,16 @@ class Attempt(_Record):
     micro_batch_divisor: int = Field(
         1,
         ge=1,
-        description="Global batches were worked off in micro-batches smaller by this factor",
+        description="Global batches were split into micro-batches smaller by this factor",
     )
 
 
 class StageRecord(_Record):
-    """What one stage cost and noted."""
+    """Cost and logged metrics of one stage."""
 
     key: str
     kind: str
-    seconds: float = Field(ge=0, description="Wall time of the run that made the artifact")
+    seconds: float = Field(ge=0, description="Wall-clock time of the run that made the artifact")
     peak_memory_mib: float = Field(ge=0, description="Peak resident memory of its process")
     shared: bool = Field(description="Whether other trials of the run needed it too")
     version: int | None = Field(
@@ -130,7 +130,7 @@ class CaseTable:
         known: Whether the target is in the catalog, shape (C,).
         values: Per-case metrics by name, each of shape (C,).
         masses: Category mass of each case's top-k list by k, each of shape (C, tracked).
-        items: Item ids best first, shape (C, D); None where a text was no item of the catalog.
+        items: Item ids, best first, shape (C, D); None where a text matches no item.
     """
 
     cases: tuple[str, ...]
@@ -142,9 +142,9 @@ class CaseTable:
 
 
 def write_result(result: Result, folder: Path) -> Path:
-    """Write a result's JSON whole or not at all; returns its path."""
+    """Write a result's JSON atomically; returns its path."""
     path = folder / f"{result.trial}.json"
-    write_whole(path, result.model_dump_json(indent=1).encode() + b"\n")
+    write_atomic(path, result.model_dump_json(indent=1).encode() + b"\n")
     return path
 
 
@@ -152,7 +152,7 @@ def read_result(path: Path) -> Result:
     """Read and check one result.
 
     Raises:
-        BenchError: Where the file is torn, edited beyond its schema or of another version.
+        BenchError: If the file is torn, does not match the schema or is of another version.
     """
     try:
         return Result.model_validate_json(path.read_bytes())
@@ -167,26 +167,26 @@ def read_result(path: Path) -> Result:
 
 
 def find_result(folder: Path, trial: str) -> Result | None:
-    """Return a trial's result, or None where it has none."""
+    """Return a trial's result; None where it has none."""
     path = folder / f"{trial}.json"
     return read_result(path) if path.is_file() else None
 
 
-def path_beside(folder: Path, trial: str, name: str) -> Path:
-    """Return where a trial's "cases" or "ranking" lies."""
+def table_path(folder: Path, trial: str, name: str) -> Path:
+    """Return the path of a trial's "cases" or "ranking" table."""
     return folder / f"{trial}.{name}.parquet"
 
 
-def is_whole(result: Result, folder: Path) -> bool:
-    """Tell whether the files beside a result are those that were written with it."""
-    paths = {name: path_beside(folder, result.trial, name) for name in BESIDE}
+def is_intact(result: Result, folder: Path) -> bool:
+    """Tell whether the tables of a result are those that were written with it."""
+    paths = {name: table_path(folder, result.trial, name) for name in TABLES}
     return all(
         path.is_file() and checksum(path) == result.files.get(name) for name, path in paths.items()
     )
 
 
-def set_aside(path: Path, folder: Path, why: str) -> None:
-    """Move a file that is not what it should be out of the way, and say so."""
+def move_aside(path: Path, folder: Path, why: str) -> None:
+    """Move a file that cannot be used to `.aside`, and say so on standard error."""
     target = folder / ".aside" / f"{path.name}.{secrets.token_hex(4)}"
     target.parent.mkdir(parents=True, exist_ok=True)
     path.replace(target)
@@ -194,10 +194,14 @@ def set_aside(path: Path, folder: Path, why: str) -> None:
 
 
 def read_cases(folder: Path, trial: str) -> CaseTable:
-    """Read the per-case values and the ranking of a trial that ended well."""
+    """Read the per-case values and the ranking of a trial that succeeded.
+
+    Raises:
+        BenchError: If a file is missing or torn.
+    """
     try:
-        cases = pq.read_table(path_beside(folder, trial, "cases"))
-        ranking = pq.read_table(path_beside(folder, trial, "ranking"))
+        cases = pq.read_table(table_path(folder, trial, "cases"))
+        ranking = pq.read_table(table_path(folder, trial, "ranking"))
         names = cases.column_names
         masses = {
             int(name.removeprefix("mass@")): np.array(cases[name].to_pylist(), dtype=np.float64)

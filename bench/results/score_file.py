@@ -1,10 +1,10 @@
 """Score rankings that were made elsewhere, straight from their files.
 
-A ranking file holds one object a case: `{"case": …, "user": …, "history": [id, …], "target": id,
+A ranking file has one object per case: `{"case": …, "user": …, "history": [id, …], "target": id,
 "items": [id, …]}`, items best first, as JSON lines (`.jsonl`, also `.jsonl.gz`) or as parquet with
-these columns. A catalog file holds `id`, `title` and `categories` an item, as JSON lines, a JSON
-list, parquet, CSV or TSV; in the last two `|` stands between categories. Ids are integers or text,
-and 7 and "7" are the same id. Further columns are left unread.
+these columns. A catalog file has `id`, `title` and `categories` per item, as JSON lines, a JSON
+list, parquet, CSV or TSV; in the last two, `|` separates categories. Ids are integers or text, and
+7 and "7" are the same id. Further columns are ignored.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from bench.data.catalog import Catalog
 from bench.data.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
 from bench.data.windows import PADDING
 from bench.errors import BenchError, unknown
-from bench.files import SEPARATORS, Id, file_kind, read_rows
+from bench.files import SEPARATORS, Id, Row, file_kind, read_rows
 from bench.metrics.evaluate import Scores, evaluate
 from bench.metrics.registry import get_metric, plugin_metrics
 
 
 class RankedCase(BaseModel):
-    """One case of a ranking file: what was seen, what came next, and what was recommended."""
+    """One case of a ranking file: history, target and recommended items."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,7 +39,7 @@ class RankedCase(BaseModel):
     items: tuple[Id, ...]
 
 
-class ListedItem(BaseModel):
+class CatalogItem(BaseModel):
     """One item of a catalog file."""
 
     model_config = ConfigDict(frozen=True)
@@ -51,15 +51,15 @@ class ListedItem(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class RankingFile:
-    """A ranking file as it was read.
+    """The content of a ranking file.
 
     Attributes:
-        cases: The cases in the file's order, each with a name of its own; never empty.
-        places: Where each case stands, e.g. `Line 3 of runs.jsonl`, for messages about it.
+        cases: The cases in the file's order, at least one, with distinct names.
+        locations: Of each case, e.g. `Line 3 of runs.jsonl`, for error messages.
     """
 
     cases: tuple[RankedCase, ...]
-    places: tuple[str, ...]
+    locations: tuple[str, ...]
 
 
 def read_ranking(path: Path) -> RankingFile:
@@ -69,17 +69,11 @@ def read_ranking(path: Path) -> RankingFile:
         path: A `.jsonl`, `.jsonl.gz` or `.parquet` file.
 
     Raises:
-        BenchError: The file cannot be read, holds no case, holds one twice, or has a line without
-            the keys and types above.
+        BenchError: If the file cannot be read, has no case or one twice, or a row is invalid.
     """
-    if file_kind(path) not in (".jsonl", ".parquet"):
-        raise BenchError(
-            f"{path.name} is no ranking file.", "Give a .jsonl, .jsonl.gz or .parquet file."
-        )
-    placed = read_rows(path, RankedCase)
-    _check_distinct("case", [(place, row.case) for place, row in placed])
+    rows = _read_distinct(path, RankedCase, "case", (".jsonl", ".parquet"))
     return RankingFile(
-        cases=tuple(row for _, row in placed), places=tuple(place for place, _ in placed)
+        cases=tuple(row for _, row in rows), locations=tuple(location for location, _ in rows)
     )
 
 
@@ -90,23 +84,32 @@ def read_catalog(path: Path) -> Catalog:
         path: A `.jsonl`, `.json`, `.csv` or `.tsv` file, each also with `.gz`, or `.parquet`.
 
     Raises:
-        BenchError: The file cannot be read, holds no item, holds one twice, or has a line without
-            the keys and types above.
+        BenchError: If the file cannot be read, has no item or one twice, or a row is invalid.
     """
-    if file_kind(path) not in (".jsonl", ".json", ".parquet", *SEPARATORS):
-        raise BenchError(
-            f"{path.name} is no catalog file.",
-            "Give a .jsonl, .json, .csv, .tsv or .parquet file.",
-        )
-    placed = read_rows(path, ListedItem)
-    _check_distinct("item", [(place, row.id) for place, row in placed])
-    items = [row for _, row in placed]
+    kinds = (".jsonl", ".json", ".parquet", *SEPARATORS)
+    items = [row for _, row in _read_distinct(path, CatalogItem, "id", kinds)]
     return Catalog(
         ids=tuple(item.id for item in items),
         titles=tuple(item.title for item in items),
         categories=tuple(item.categories for item in items),
         tracked=tuple(dict.fromkeys(name for item in items for name in item.categories)),
     )
+
+
+def _read_distinct(
+    path: Path, row_type: type[Row], key: str, kinds: Sequence[str]
+) -> list[tuple[str, Row]]:
+    """Read rows whose key column has no value twice."""
+    if file_kind(path) not in kinds:
+        raise BenchError(f"{path.name} is of no supported kind.", f"Supported: {', '.join(kinds)}.")
+    rows = read_rows(path, row_type)
+    first: dict[str, str] = {}
+    for location, row in rows:
+        value = getattr(row, key)
+        if value in first:
+            raise BenchError(f"{location}: the {key} {value!r} repeats.", f"First: {first[value]}.")
+        first[value] = location
+    return rows
 
 
 def score_ranking(
@@ -117,10 +120,9 @@ def score_ranking(
 ) -> dict[str, float]:
     """Compute every metric that the files allow.
 
-    A recommended id that the catalog lacks counts as hallucinated; a target that it lacks makes
-    its case unknown (see `bench.metrics.evaluate`). Without a catalog the ids that the file
-    mentions stand in for one: its size is unknown then, every target is known and nothing can be
-    hallucinated, so Coverage, Gini and Hallucination are left out along with the fairness metrics.
+    A recommended id that is not in the catalog counts as hallucinated; a target that is not in it
+    makes its case unknown (see `bench.metrics.evaluate`). Without a catalog, the ids of the file
+    are used as one; metrics that need the complete catalog are left out.
 
     Args:
         file: The lists, each at least as long as the largest k.
@@ -132,21 +134,27 @@ def score_ranking(
         Value of each metric by its name.
 
     Raises:
-        BenchError: A list is too short, or a tracked category does not exist.
+        BenchError: If a list is too short, or a tracked category does not exist.
     """
-    _check_lengths(file, max(ks, default=0))
+    k = max(ks, default=0)
+    for location, case in zip(file.locations, file.cases, strict=True):
+        if len(case.items) < k:
+            raise BenchError(
+                f"{location}: case {case.case!r} has {len(case.items)} items, but k is {k}.",
+                f"Rank at least {k} items per case or choose a smaller k.",
+            )
     if catalog is None:
         if tracked is not None:
             raise BenchError(
-                "Categories are to be tracked, but there is no catalog.",
-                "Give a catalog file that says which item has which category.",
+                "Categories can be tracked only with a catalog.",
+                "Add a catalog file with the categories of each item.",
             )
         metrics = evaluate_file(file, collect_items([file]), ks)[1].metrics
         return {
             name: value for name, value in metrics.items() if not get_metric(name).needs_catalog
         }
     if tracked is not None:
-        catalog = replace(catalog, tracked=_checked_categories(tracked, catalog))
+        catalog = replace(catalog, tracked=_check_categories(tracked, catalog))
     return evaluate_file(file, catalog, ks)[1].metrics
 
 
@@ -156,14 +164,14 @@ def evaluate_file(
     """Evaluate a ranking file against a catalog.
 
     Returns:
-        Item positions, shape (C, D), -1 for what the catalog does not hold; and the scores.
+        Item indices, shape (C, D), -1 for ids that are not in the catalog; and the scores.
     """
-    position = {id_: place for place, id_ in enumerate(catalog.ids)}
-    items = _positions([case.items for case in file.cases], position, LIST_ENDS)
+    index_of = {id_: index for index, id_ in enumerate(catalog.ids)}
+    items = _item_indices([case.items for case in file.cases], index_of, LIST_ENDS)
     scores = evaluate(
         Ranking(items=items),
-        targets=_positions([(case.target,) for case in file.cases], position, PADDING)[:, 0],
-        histories=_positions([case.history for case in file.cases], position, PADDING),
+        targets=_item_indices([(case.target,) for case in file.cases], index_of, PADDING)[:, 0],
+        histories=_item_indices([case.history for case in file.cases], index_of, PADDING),
         catalog=catalog,
         ks=ks,
         plugins=plugin_metrics().values(),
@@ -171,13 +179,13 @@ def evaluate_file(
     return items, scores
 
 
-def _positions(
-    lists: Sequence[tuple[str, ...]], position: dict[str, int], filler: int
+def _item_indices(
+    lists: Sequence[tuple[str, ...]], index_of: dict[str, int], padding: int
 ) -> NDArray[np.int32]:
-    table = np.full((len(lists), max(map(len, lists))), filler, dtype=np.int32)
-    for row, ids in zip(table, lists, strict=True):
-        row[: len(ids)] = [position.get(id_, NOT_AN_ITEM) for id_ in ids]
-    return table
+    indices = np.full((len(lists), max(map(len, lists))), padding, dtype=np.int32)
+    for row, ids in zip(indices, lists, strict=True):
+        row[: len(ids)] = [index_of.get(id_, NOT_AN_ITEM) for id_ in ids]
+    return indices
 
 
 def collect_items(files: Sequence[RankingFile]) -> Catalog:
@@ -188,33 +196,13 @@ def collect_items(files: Sequence[RankingFile]) -> Catalog:
     return Catalog(ids=tuple(ids), titles=tuple(ids), categories=((),) * len(ids))
 
 
-def _checked_categories(tracked: Sequence[str], catalog: Catalog) -> tuple[str, ...]:
+def _check_categories(tracked: Sequence[str], catalog: Catalog) -> tuple[str, ...]:
     existing = {name for names in catalog.categories for name in names}
     for name in tracked:
         if name not in existing:
             raise unknown("category", name, existing)
     if not tracked or len(set(tracked)) < len(tracked):
         raise BenchError(
-            f"The tracked categories are {list(tracked)}.", "Name at least one, each of them once."
+            f"The tracked categories are {list(tracked)}.", "Name at least one, each only once."
         )
     return tuple(tracked)
-
-
-def _check_lengths(file: RankingFile, k: int) -> None:
-    for place, case in zip(file.places, file.cases, strict=True):
-        if len(case.items) < k:
-            raise BenchError(
-                f"{place}: case {case.case!r} has {len(case.items)} items, k={k} asked.",
-                f"Rank at least {k} items a case or ask for a smaller k.",
-            )
-
-
-def _check_distinct(what: str, placed: Sequence[tuple[str, str]]) -> None:
-    first: dict[str, str] = {}
-    for place, name in placed:
-        if name in first:
-            raise BenchError(
-                f"{place}: {what} {name!r} was there before.",
-                f"It stands first in {first[name][0].lower()}{first[name][1:]}.",
-            )
-        first[name] = place

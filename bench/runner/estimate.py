@@ -12,7 +12,7 @@ from bench.plan import Stage
 from bench.plan.graph import Graph, Unit
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.resources import ResourceRequest
-from bench.runner.similarity import StageHistory, describe_artifact, describe_stage
+from bench.runner.similarity import StageHistory, describe_stage
 from bench.runner.store import Store
 
 Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "kind's median", "never"]
@@ -39,12 +39,12 @@ class Timings:
         self._by_kind: dict[str, list[float]] = defaultdict(list)
         loading: dict[str, list[float]] = defaultdict(list)
         for key, meta in history.metas.items():
-            info, seconds = describe_artifact(meta), meta["seconds"]
+            kind, seconds = meta["kind"], meta["seconds"]
             self._by_configuration[history.number_configuration(key)].append(seconds)
-            timing = (seconds, history.estimate_workload(info))
-            self._by_structure[history.describe_structure(info)].append(timing)
-            self._by_kind[info.kind].append(seconds)
-            loading[info.kind].append(meta.get("loading_seconds", 0.0))
+            timing = (seconds, history.estimate_workload(meta))
+            self._by_structure[history.describe_structure(meta)].append(timing)
+            self._by_kind[kind].append(seconds)
+            loading[kind].append(meta.get("loading_seconds", 0.0))
         self._loading = {kind: fmean(seconds) for kind, seconds in loading.items()}
         self._estimates: dict[int, tuple[float, Basis]] = {}  # by configuration
 

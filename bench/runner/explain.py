@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.plan import Stage
 from bench.plan.board_selection import distinct_trials, find_trial
-from bench.plan.graph import Graph, build, missing
+from bench.plan.graph import Graph, build_graph, find_missing
 from bench.plan.trials import Trial
 from bench.results.run_records import plan_requested
 from bench.runner.store import Store
@@ -68,14 +68,14 @@ def explain(
     match = find_trial(distinct_trials(planned), trial, seed)
     if match.problem:
         raise BenchError(f"{match.id} cannot run: {match.problem}")
-    return match, explain_graph(build([match]), Store(Path(store)))
+    return match, explain_graph(build_graph([match]), Store(Path(store)))
 
 
 @one_state()
 def explain_graph(graph: Graph, store: Store) -> list[StageExplanation]:
     """Explain every stage of a graph, inputs first."""
     stored = {key for key, stage in graph.stages.items() if store.has(stage.kind, key)}
-    todo = set(missing(graph, lambda stage: stage.key in stored))
+    todo = set(find_missing(graph, lambda stage: stage.key in stored))
     kinds = {graph.stages[key].kind for key in todo}
     metas = [meta for meta in store.entries() if meta["kind"] in kinds]
     explanations = []

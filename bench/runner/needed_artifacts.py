@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.plan.board_selection import BoardSelection, distinct_trials, plan_boards
-from bench.plan.graph import build
+from bench.plan.graph import build_graph
 from bench.plan.trials import Trial
 from bench.results.run_records import list_recorded, read_boards
 from bench.results.schema import read_result
@@ -44,7 +44,7 @@ def find_needed(results: Sequence[Path], searches: Path, data_dir: Path | None) 
     needed = NeededArtifacts()
     for selection in (board for folder in results for board in _read_all_boards(folder)):
         trials = _plan(selection, data_dir)
-        stages = build(trial for trial in trials if not trial.problem).stages
+        stages = build_graph(trial for trial in trials if not trial.problem).stages
         needed.keys.update(stages)
         needed.assets.update(
             get_cache_path(asset.file) for asset in list_assets(stages.values()) if asset.file

@@ -65,7 +65,7 @@ def prepare_datasets(
 
 def _prepare(name: str, options: DataOptions, files: Mapping[str, Path]) -> tuple[Stage, Prepared]:
     checksums = link_files(files, plugins.dataset_card(name))
-    stage = trials.prepare_stage(name, options.data_dir, checksums)
+    stage = trials.compose_preparation(name, options.data_dir, checksums)
     return stage, read(_materialize(stage, options))
 
 

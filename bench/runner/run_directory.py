@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 
 from filelock import FileLock, Timeout
 
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.runner.store import BUILDING, Store
 
 RUNS = ".runs"
@@ -64,7 +64,7 @@ class ActiveRun:
 
     def request_cancel(self, trial: str = ALL_TRIALS) -> None:
         """Write a cancel request, which the driver reads at its next poll."""
-        write_whole(self.folder / "cancel" / secrets.token_hex(4), trial.encode())
+        write_atomic(self.folder / "cancel" / secrets.token_hex(4), trial.encode())
 
     def list_units(self) -> list[Event]:
         """Describe running units: stage, seconds since start and since the last heartbeat."""
@@ -97,7 +97,7 @@ def open_run_directory(store: Path, results: Path, trials: Sequence[str]) -> Ite
     folder.mkdir(parents=True)
     with FileLock(folder / "lock"):
         content = make_event("started", results=str(results.absolute()), trials=list(trials))
-        write_whole(folder / "run.json", json.dumps(content).encode())
+        write_atomic(folder / "run.json", json.dumps(content).encode())
         try:
             yield folder
         finally:

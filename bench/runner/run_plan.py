@@ -11,7 +11,7 @@ from typing import Any
 from bench.config.request import STORE, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
-from bench.plan.graph import Graph, build, missing, units
+from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 from bench.runner.estimate import CPUS_PER_GPU, Forecast, Timings, forecast_run
 from bench.runner.resources import ResourceEstimator
@@ -142,11 +142,11 @@ def plan_trials(
 ) -> RunPlan:
     """Plan a run of trials; see `plan_run` for the other arguments."""
     store = Store(store_folder)
-    graph = build(trial for trial in trials if not trial.problem)
+    graph = build_graph(trial for trial in trials if not trial.problem)
     stored = stored_keys(graph, store)
     reused = set() if fresh else stored
-    todo = missing(graph, lambda stage: stage.key in reused)
-    work = units(graph, todo)
+    todo = find_missing(graph, lambda stage: stage.key in reused)
+    work = divide_into_units(graph, todo)
     timed_stores = [*map(_open_timings, timings), store]
     known = Timings(timed_stores, graph)
     # As the run does it: by what was measured on a GPU, else by the model cards.

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from bench.hashing import Plain
 from bench.plan import Stage
@@ -24,24 +23,14 @@ NUM_ROWS = {"draw": "num", "sample": "num", "pairs": "max_pairs"}
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageInfo:
-    """What a planned stage and an artifact have in common; `inputs` by role as keys."""
-
-    kind: str
-    args: Mapping[str, Plain]
-    inputs: Mapping[str, str]
+StageInfo: TypeAlias = Mapping[str, Any]
+"""Kind, args and inputs (keys by role) of a planned stage, as in the metadata of an artifact."""
 
 
 def describe_stage(stage: Stage) -> StageInfo:
-    """Describe a planned stage."""
+    """Describe a planned stage as artifacts are."""
     inputs = {role: source.key for role, source in stage.inputs.items()}
-    return StageInfo(kind=stage.kind, args=stage.args, inputs=inputs)
-
-
-def describe_artifact(meta: Mapping[str, Any]) -> StageInfo:
-    """Describe an artifact by its metadata."""
-    return StageInfo(kind=meta["kind"], args=meta["args"], inputs=meta["inputs"])
+    return {"kind": stage.kind, "args": stage.args, "inputs": inputs}
 
 
 class StageHistory:
@@ -72,16 +61,16 @@ class StageHistory:
             if info is not None:
                 inputs = tuple(
                     (role, self.number_configuration(source))
-                    for role, source in sorted(info.inputs.items())
+                    for role, source in sorted(info["inputs"].items())
                 )
-                name = (info.kind, _encode(_drop_seeds(info.args)), inputs)
+                name = (info["kind"], _encode(_drop_seeds(info["args"])), inputs)
             number = self._configurations.setdefault(name, len(self._configurations))
             self._numbers[key] = number
         return self._numbers[key]
 
     def describe_structure(self, info: StageInfo) -> Hashable:
         """Return a stage's kind, backbone, and arguments with every number replaced by 0."""
-        return info.kind, self._describe_backbone(info), _encode(_drop_numbers(info.args))
+        return info["kind"], self._describe_backbone(info), _encode(_drop_numbers(info["args"]))
 
     def estimate_workload(self, info: StageInfo) -> float | None:
         """Return rows × repetitions; None if the plan does not state the number of rows."""
@@ -89,29 +78,29 @@ class StageHistory:
         if workload is None:
             return None
         for name in REPETITIONS:
-            repetitions = info.args.get(name, 1)
+            repetitions = info["args"].get(name, 1)
             workload *= repetitions if isinstance(repetitions, int | float) else 1
         return float(workload)
 
     def _find(self, key: str) -> StageInfo | None:
         if key in self._graph.stages:
             return describe_stage(self._graph.stages[key])
-        return describe_artifact(self.metas[key]) if key in self.metas else None
+        return self.metas.get(key)
 
     def _describe_backbone(self, info: StageInfo) -> str:
         """Describe the untuned model that a stage uses; "" for none."""
-        if "backbone" not in info.inputs:
+        if "backbone" not in info["inputs"]:
             return ""
-        root = self._find(info.inputs["backbone"])
-        while root is not None and "backbone" in root.inputs:
-            root = self._find(root.inputs["backbone"])
-        return "?" if root is None else _encode({"kind": root.kind, **root.args})
+        root = self._find(info["inputs"]["backbone"])
+        while root is not None and "backbone" in root["inputs"]:
+            root = self._find(root["inputs"]["backbone"])
+        return "?" if root is None else _encode({"kind": root["kind"], **root["args"]})
 
     def _count_rows(self, info: StageInfo) -> float | None:
-        source = next((info.inputs[role] for role in ROW_INPUTS if role in info.inputs), None)
+        source = next((info["inputs"][role] for role in ROW_INPUTS if role in info["inputs"]), None)
         parent = None if source is None else self._find(source)
         rows = None if parent is None else self._count_rows(parent)
-        limit = info.args.get(NUM_ROWS.get(info.kind, ""))
+        limit = info["args"].get(NUM_ROWS.get(info["kind"], ""))
         if not isinstance(limit, int | float):
             return rows
         return limit if rows is None else min(limit, rows)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench.plan.graph import Unit, build, missing, units
+from bench.plan.graph import Unit, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner.run_directory import Event, make_event, write_events
@@ -48,9 +48,9 @@ class TrialStatus:
 
     def __post_init__(self) -> None:
         self.planned = {trial.id: trial for trial in self.trials if not trial.problem}
-        self.graph = build(self.planned.values())
-        self.missing = missing(self.graph, lambda stage: self.store.has(stage.kind, stage.key))
-        self.units = {unit.id: unit for unit in units(self.graph, self.missing)}
+        self.graph = build_graph(self.planned.values())
+        self.missing = find_missing(self.graph, lambda stage: self.store.has(stage.kind, stage.key))
+        self.units = {unit.id: unit for unit in divide_into_units(self.graph, self.missing)}
         self.unfinished = set(self.missing)
         self._record_finished(self.planned)
 

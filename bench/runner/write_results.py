@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.plan.code_versions import version_of
 from bench.plan.graph import Graph
 from bench.plan.trials import Trial
 from bench.results.schema import (
-    BESIDE,
+    TABLES,
     Attempt,
     Cost,
     DataFacts,
@@ -22,9 +22,9 @@ from bench.results.schema import (
     Result,
     StageRecord,
     find_result,
-    is_whole,
-    path_beside,
-    set_aside,
+    is_intact,
+    move_aside,
+    table_path,
     write_result,
 )
 from bench.runner.store import Store
@@ -56,7 +56,7 @@ def record_success(
         for name, folder in folders.items()
     }
     final = trial.evaluations["final"]
-    tables = {name: (folders["final"] / f"{name}.parquet").read_bytes() for name in BESIDE}
+    tables = {name: (folders["final"] / f"{name}.parquet").read_bytes() for name in TABLES}
     result = Result(
         **_identity(trial),
         status="ok",
@@ -74,7 +74,7 @@ def record_success(
         provenance=(store.meta(final.kind, final.key) or {}).get("provenance", {}),
     )
     for name, table in tables.items():
-        write_whole(path_beside(results, trial.id, name), table)
+        write_atomic(table_path(results, trial.id, name), table)
     write_result(result, results)  # last: a result implies that its tables are there
 
 
@@ -118,10 +118,10 @@ def _is_current(trial: Trial, graph: Graph, results: Path) -> bool:
     try:
         result = find_result(results, trial.id)
     except BenchError as error:
-        set_aside(results / f"{trial.id}.json", results, error.message)
+        move_aside(results / f"{trial.id}.json", results, error.message)
         return False
     if result is None or result.status != "ok":
         return False
     expected = [(key, version_of(graph.stages[key].kind)) for key in graph.needs[trial.id]]
     recorded = [(stage.key, stage.version) for stage in result.stages]
-    return recorded == expected and is_whole(result, results)
+    return recorded == expected and is_intact(result, results)

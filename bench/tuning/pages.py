@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.report.render.markdown import escape, markdown_table
 from bench.report.render.pages import write_pages
 from bench.tuning.report import Findings, Line, as_json, how
@@ -35,7 +35,7 @@ def write_findings(found: Findings, folder: Path, command: str) -> list[Path]:
 
 def write_best(found: Findings, path: Path, command: str) -> None:
     """Write the best settings as a board."""
-    write_whole(path, best_toml(found, command).encode())
+    write_atomic(path, best_toml(found, command).encode())
 
 
 def best_toml(found: Findings, command: str) -> str:

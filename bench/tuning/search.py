@@ -22,7 +22,7 @@ from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan import Data, Model, evaluate, language_model
-from bench.plan.trials import DEFAULT_KS, Trial, dataset
+from bench.plan.trials import DEFAULT_KS, Trial, compose_data
 from bench.tuning.asha import Look, rungs
 from bench.tuning.space import Space, configurations
 
@@ -128,7 +128,7 @@ def plan_search(setup: Setup, space: Space) -> Search:
     amounts = _rungs(space, given)
     changes = configurations(space, setup.num, seed=setup.seed, given=given)
     asked = _rows(setup)
-    data, notes = dataset(
+    data, notes = compose_data(
         setup.dataset, rows=asked, data_seed=DATA_SEED, strict=False, data_dir=setup.data_dir
     )
     data = dataclasses.replace(data, test=data.valid)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
-from bench.plan.graph import Graph, build, missing, units
+from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner.loop import RunOptions
@@ -46,7 +46,7 @@ class Book:
         self.ran: set[str] = set()
         self.num_cases: int | None = None
         self._metric = get_metric(search.setup.metric)
-        self.graph: Graph = build(_distinct(search.trials.values()))
+        self.graph: Graph = build_graph(_distinct(search.trials.values()))
         self._attempts: dict[Look, list[Attempt]] = {}
         for look, trial in search.trials.items():
             if trial.problem:
@@ -73,12 +73,12 @@ class Book:
     def order(self, look: Look) -> TaskSpec:
         """Write down the work that a look needs."""
         trial = self.search.trials[look]
-        graph = build([trial])
+        graph = build_graph([trial])
         store = self.options.store
         # Nothing may be missing any more, where another driver shares the store.
         last = trial.evaluations["final"].key
-        keys = missing(graph, lambda stage: store.has(stage.kind, stage.key)) or [last]
-        (unit,) = units(graph, keys)
+        keys = find_missing(graph, lambda stage: store.has(stage.kind, stage.key)) or [last]
+        (unit,) = divide_into_units(graph, keys)
         return make_task(unit, store=store.root, job=self.options.make_job())
 
     def take(self, look: Look, outcomes: Sequence[TaskResult]) -> None:

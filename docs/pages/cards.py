@@ -12,7 +12,7 @@ from bench.config.plugins import encoder_card
 from bench.data.readers import READERS
 from bench.data.released_splits import RELEASED_SPLITS
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
-from bench.report.published import load as load_published
+from bench.report.published import load_published
 
 from . import register
 from .markdown import about, anchor, code, document, fields, prose, table

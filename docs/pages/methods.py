@@ -11,7 +11,7 @@ from bench.config import plugins, search_path
 from bench.config.cards import BoardCard, BoardRow
 from bench.config.fields import default_settings, describe_settings, setting_type
 from bench.plan import Stage
-from bench.plan.trials import Board, Trial, all_ks, board_trials
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.testing import BUDGET, DATASETS, MODEL
 
 from . import register
@@ -133,7 +133,7 @@ def _trial(name: str, task: str) -> Trial:
         budget=BUDGET,
     )
     board = Board(name=name, card=card)
-    ((_, trial),) = board_trials(board, ks=all_ks([board]))
+    ((_, trial),) = board_trials(board, ks=collect_ks([board]))
     assert not trial.problem, trial.problem
     return trial
 

@@ -82,12 +82,13 @@ class SequenceBuilder:
         else:
             number = self._start(user or f"{split} {self._num_rows[split]}")
             num_known = 0
-        new = (known_items, known_times, array("f", ratings or ()))
-        for column, values in zip(self._sequences[number], new, strict=True):
-            column.extend(values[num_known:])  # type: ignore[arg-type]
+        all_items, all_times, all_ratings = self._sequences[number]
+        all_items.extend(known_items[num_known:])
+        all_times.extend(known_times[num_known:])
+        all_ratings.extend(array("f", ratings or ())[num_known:])
         self._num_samples[split] += 1
         self._sequence.append(number)
-        self._target.append(len(self._sequences[number][ITEMS]) - 1)
+        self._target.append(len(all_items) - 1)
         self._length.append(length)
 
     def _continues(

@@ -200,29 +200,17 @@ class Position(Check):
             for row in _expand(self.row, expand_group)
         ]
 
-    @abstractmethod
-    def get_rank_range(self, num_rows: int) -> tuple[int, int]:
-        """Return the best and the worst rank that are claimed, from 1."""
-
 
 class Best(Position):
     """No row is better."""
 
     form: Literal["best"]
 
-    def get_rank_range(self, num_rows: int) -> tuple[int, int]:
-        """Return the first rank."""
-        return 1, 1
-
 
 class Worst(Position):
     """No row is worse."""
 
     form: Literal["worst"]
-
-    def get_rank_range(self, num_rows: int) -> tuple[int, int]:
-        """Return the last rank."""
-        return num_rows, num_rows
 
 
 class Rank(Position):
@@ -238,9 +226,13 @@ class Rank(Position):
             raise ValueError("a rank has one of `at_most`, `at_least`")
         return self
 
-    def get_rank_range(self, num_rows: int) -> tuple[int, int]:
-        """Return the ranks up to the bound, or from the bound on."""
-        return self.at_least or 1, self.at_most or num_rows
+
+def get_rank_range(check: Position, num_rows: int) -> tuple[int, int]:
+    """Return the best and the worst rank that are claimed, from 1."""
+    if isinstance(check, Rank):
+        return check.at_least or 1, check.at_most or num_rows
+    rank = 1 if isinstance(check, Best) else num_rows
+    return rank, rank
 
 
 class Single(Check):

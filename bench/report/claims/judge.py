@@ -93,7 +93,7 @@ def claims(
     pairs = [(name, claim) for name, claim in pairs if board in (None, claim.boards[0])]
     used = {name for _, claim in pairs for name in claim.boards}
     planned = {each[0].name: each for each in plan_recorded(used, Path(results))}
-    stored, numbers = load_results(results), published.load()
+    stored, numbers = load_results(results), published.load_published()
     comparisons = {
         names: Comparisons(read_runs([planned[name] for name in names if name in planned], stored))
         for names in {claim.boards for _, claim in pairs}

@@ -18,6 +18,7 @@ from bench.report.claims.claim_types import (
     Pair,
     Position,
     Value,
+    get_rank_range,
     is_higher_better,
 )
 from bench.report.claims.verdict import (
@@ -181,7 +182,7 @@ def _holds(check: Check, numbers: Sequence[Number], higher: bool) -> bool | None
             return _gain_holds(check, numbers)
         case Position():
             # Tied rows share the claimed rank: the first for "best", the last for "worst".
-            best, worst = check.get_rank_range(len(values))
+            best, worst = get_rank_range(check, len(values))
             return (
                 predicates.best_rank(values[0], values[1:], higher=higher) <= worst
                 and predicates.worst_rank(values[0], values[1:], higher=higher) >= best

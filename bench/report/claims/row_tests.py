@@ -15,6 +15,7 @@ from bench.report.claims.claim_types import (
     Pair,
     Position,
     Value,
+    get_rank_range,
     is_higher_better,
 )
 from bench.report.claims.relative_intervals import RelativeDifference, estimate_relative
@@ -115,7 +116,7 @@ def judge_position(check: Position, cell: Cell, tests: Comparisons, dataset: str
     family = correct_family([tests.compare(dataset, row, other, cell.metric) for other in others])
     num_better = sum(test.better is True for test in family)
     num_worse = sum(test.better is False for test in family)
-    best, worst = check.get_rank_range(num_rows)
+    best, worst = get_rank_range(check, num_rows)
     first = 1 + sum(bool(test.significant and test.better) for test in family)
     last = num_rows - sum(bool(test.significant and test.better is False) for test in family)
     verdict: ReproducedVerdict = "undecided"

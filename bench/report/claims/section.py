@@ -50,7 +50,7 @@ def claim_lines(
     if not claims:
         return ()
     boards = sorted({name for _, claim in claims for name in claim.boards if name in planned})
-    numbers = published.load()
+    numbers = published.load_published()
     key = (
         "claims",
         table.name,

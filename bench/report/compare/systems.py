@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.results.load import FINAL, stack_seeds
-from bench.results.schema import CaseTable, Evaluation, Result, is_whole, read_cases, read_result
+from bench.results.schema import CaseTable, Result, is_intact, read_cases, read_result
 from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
 
@@ -72,30 +72,30 @@ def list_seeds(folder: Path) -> list[Path]:
     """List the results of a folder `<dataset>/<method>/<hash>`, in the order of the seeds.
 
     Raises:
-        BenchError: If the folder holds none.
+        BenchError: If there are none.
     """
     paths = sorted(folder.glob("seed-*.json"), key=lambda path: (len(path.name), path.name))
     if not paths:
         raise BenchError(
-            f"{folder} holds no results.",
+            f"{folder} has no results.",
             "Give the folder of one method's seeds: <results>/<dataset>/<method>/<hash>.",
         )
     return paths
 
 
 def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> System:
-    """Read the seeds of one method; those that failed are left out, and a note says so.
+    """Read the seeds of one method; failed seeds are left out with a note.
 
     Args:
-        name: What to call it.
-        paths: One JSON a seed; a seed without one counts as not run.
-        positions: Position of each item id, shared by all systems that are compared; grows.
+        name: Its name in the comparison.
+        paths: One JSON per seed; a seed without a file counts as not run.
+        positions: Index of each item id, shared by all methods that are compared; grows.
 
     Raises:
-        BenchError: If a file is torn, edited or of another schema version, the files beside it are
-            not its own, the seeds were measured on different data, or none ended well.
+        BenchError: If a file is torn, edited or of another schema version, the files next to it are
+            not its own, the seeds were measured on different data, or none succeeded.
     """
-    good: list[tuple[Path, Result]] = []
+    results: dict[Path, Result] = {}
     notes = []
     for path in paths:
         if not path.is_file():
@@ -103,26 +103,26 @@ def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> 
             continue
         result = read_result(path)
         if result.status == "ok":
-            good.append((path, result))
+            results[path] = result
         else:
             notes.append(f"{name}: {path.stem} is left out, it {result.status}: {result.reason}")
-    if not good:
+    if not results:
         raise BenchError(
-            f"No seed of {name} has a result that ended well. {' '.join(notes)}".strip(),
-            "`bench run` does what is missing; other settings have other results.",
+            f"No seed of {name} has a successful result. {' '.join(notes)}".strip(),
+            "`bench run` computes what is missing; other settings have other results.",
         )
-    _require_same_data(good)
-    facts = [_facts(path, result) for path, result in good]
-    seeds = [result.seed for _, result in good]
-    first = good[0][1]
-    assert first.data is not None
-    tables = [_cases(path, result) for path, result in good]
+    fingerprints = {path: _read_fingerprint(path, result) for path, result in results.items()}
+    first = next(iter(results))
+    for path, fingerprint in fingerprints.items():
+        if fingerprint != fingerprints[first]:
+            raise _different_data(str(first), fingerprints[first], str(path), fingerprint)
+    tables = [_read_cases(path, result) for path, result in results.items()]
     return System(
-        sample=stack_seeds(name, [result for _, result in good], tables, positions),
-        dataset=first.dataset,
-        fingerprint=first.data.fingerprint,
-        recorded={seed: one.metrics for seed, one in zip(seeds, facts, strict=True)},
-        paths={result.seed: str(path) for path, result in good},
+        sample=stack_seeds(name, list(results.values()), tables, positions),
+        dataset=results[first].dataset,
+        fingerprint=fingerprints[first],
+        recorded={result.seed: result.evaluations[FINAL].metrics for result in results.values()},
+        paths={result.seed: str(path) for path, result in results.items()},
         targets={},
         notes=tuple(notes),
     )
@@ -140,56 +140,45 @@ def require_comparable(a: System, b: System) -> None:
             "Compare methods on one data set.",
         )
     if a.fingerprint and b.fingerprint and a.fingerprint != b.fingerprint:
-        raise _other_data(next(iter(a.paths.values())), a.fingerprint,
-                          next(iter(b.paths.values())), b.fingerprint)  # fmt: skip
-    moved = [case for case in a.targets if case in b.targets and a.targets[case] != b.targets[case]]
-    if moved:
+        path_a, path_b = (next(iter(system.paths.values())) for system in (a, b))
+        raise _different_data(path_a, a.fingerprint, path_b, b.fingerprint)
+    changed = [case for case, target in a.targets.items() if b.targets.get(case, target) != target]
+    if changed:
         raise BenchError(
-            f"{a.name} and {b.name} disagree about the target of {len(moved)} cases, the first of "
-            f"them {moved[0]}.",
+            f"{a.name} and {b.name} disagree about the target of {len(changed)} cases, the first "
+            f"of them {changed[0]}.",
             "Both files must hold the same test set.",
         )
 
 
-def _require_same_data(good: Sequence[tuple[Path, Result]]) -> None:
-    first_path, first = good[0]
-    for path, result in good:
-        if result.data is None or FINAL not in result.evaluations:
-            raise BenchError(f"{path} says ok but holds no metrics.", "Run it again.")
-        assert first.data is not None
-        if result.data.fingerprint != first.data.fingerprint:
-            raise _other_data(
-                str(first_path), first.data.fingerprint, str(path), result.data.fingerprint
-            )
-
-
-def _other_data(one: str, mine: str, other: str, theirs: str) -> BenchError:
+def _different_data(path: str, fingerprint: str, other: str, other_fingerprint: str) -> BenchError:
     return BenchError(
-        f"{one} and {other} were measured on different data (fingerprints {mine[:NUM_DIGITS]} "
-        f"and {theirs[:NUM_DIGITS]}).",
+        f"{path} and {other} were measured on different data (fingerprints "
+        f"{fingerprint[:NUM_DIGITS]} and {other_fingerprint[:NUM_DIGITS]}).",
         "Run both on the same data.",
     )
 
 
-def _facts(path: Path, result: Result) -> Evaluation:
-    facts = result.evaluations[FINAL]
-    # A folder that was moved keeps its seeds' names, not the path that the trial's id stands for.
-    here = result.model_copy(update={"trial": path.stem})
-    if result.files and not is_whole(here, path.parent):
+def _read_fingerprint(path: Path, result: Result) -> str:
+    if result.data is None or FINAL not in result.evaluations:
+        raise BenchError(f"{path} has the status ok but no metrics.", "Run it again.")
+    return result.data.fingerprint
+
+
+def _read_cases(path: Path, result: Result) -> CaseTable:
+    # A folder that was moved has its seeds' names, but not the path that is the trial's id.
+    moved = result.model_copy(update={"trial": path.stem})
+    if result.files and not is_intact(moved, path.parent):
         raise BenchError(
-            f"The files beside {path} are not those that were written with it.",
+            f"The files next to {path} are not those that were written with it.",
             "They were edited, or copied in part: copy the whole folder, or run this trial again.",
         )
-    return facts
-
-
-def _cases(path: Path, result: Result) -> CaseTable:
     table = read_cases(path.parent, path.stem)
-    stated = result.evaluations[FINAL].num_cases
-    if len(table.cases) != stated or len(table.items) != stated:
+    num_cases = result.evaluations[FINAL].num_cases
+    if len(table.cases) != num_cases or len(table.items) != num_cases:
         raise BenchError(
-            f"{path} says {stated} cases, but the files beside it hold {len(table.cases)} and "
-            f"{len(table.items)} lines.",
+            f"{path} says {num_cases} cases, but the files next to it have {len(table.cases)} and "
+            f"{len(table.items)} rows.",
             "They were edited, or belong to another run: run this trial again.",
         )
     return table

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from bench.config.cards import DatasetCard
 from bench.data.prepared import Prepared
-from bench.data.verification import Finding, verify
+from bench.data.verification import DataCheck, verify
 from bench.report.data_pages.charts import Picture, draw_pictures, format_share
 from bench.report.data_pages.description import QUANTILES, Description, describe
-from bench.report.format import NO_VALUE, format_count, format_value, join_words
+from bench.report.format import NO_VALUE, format_count, format_value
 from bench.report.render.html import fill_template
 from bench.report.render.markdown import escape, markdown_table
 from bench.report.render.pages import write_pages
+from bench.stats.descriptions import join_words
 
 FOLDER = "datasets"
 TITLE = "Data sets"
@@ -52,7 +53,7 @@ class DataBlock:
     card: DatasetCard
     fingerprint: str
     description: Description
-    findings: tuple[Finding, ...]
+    findings: tuple[DataCheck, ...]
     pictures: tuple[Picture, ...]
     notes: tuple[str, ...]
 

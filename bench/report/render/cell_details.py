@@ -16,6 +16,7 @@ from bench.report.table import Block, BoardTable, Cell, Row
 from bench.results.load import ResultSet
 from bench.results.outcomes import Outcome
 from bench.results.schema import Attempt, Result
+from bench.stats.descriptions import join_words
 
 KEY_DIGITS = 12
 TITLE_CHARS = 100
@@ -135,7 +136,7 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Fac
         ("Settings", w.single_line(settings, 2000) or "none"),
     ]
     if hashes := dict.fromkeys(result.settings_hash for result in results):
-        facts.append(("Settings hash", w.join_words([*hashes])))
+        facts.append(("Settings hash", join_words([*hashes])))
     if cost is not None:
         facts.append(("Standalone time", w.format_seconds(cost.standalone)))
         facts.append(("Amortized time", w.format_seconds(cost.amortized)))

@@ -10,11 +10,12 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from bench.report.costs import results_of
-from bench.report.format import direction_arrow, format_count, format_value, join_words, single_line
+from bench.report.format import direction_arrow, format_count, format_value, single_line
 from bench.report.render.figures import Scale, fit_scale, horizontal_grid, svg, svg_line, svg_text
 from bench.report.table import Block, Row, Sweep
 from bench.results.curves import Curve, read_curves
 from bench.results.load import FINAL, ResultSet
+from bench.stats.descriptions import join_words
 
 WIDTH, HEIGHT = 300, 196
 LEFT, RIGHT, TOP, BOTTOM = 56, WIDTH - 20, 14, 150
@@ -124,9 +125,7 @@ def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
         lines = [
             Line(name=row, style=index % NUM_STYLES, points=points)
             for index, (row, line) in enumerate(values.items())
-            if (
-                points := [(float(at), value) for at, value in enumerate(line) if value is not None]
-            )
+            if (points := [(float(at), one) for at, one in enumerate(line) if one is not None])
         ]
         if lines:
             chart = line_chart(
@@ -135,18 +134,8 @@ def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
                 x_label="checkpoint",
                 names=names,
             )
-            charts.append(
-                Chart(
-                    heading=f"{metric} {direction_arrow(metric)}",
-                    text="Mean over seeds.",
-                    svg=chart,
-                    legend=tuple((line.style, line.name) for line in lines)
-                    if len(lines) > 1
-                    else (),
-                    heads=("row", *names),
-                    rows=tuple((row, *map(format_value, line)) for row, line in values.items()),
-                )
-            )
+            rows_text = [(row, *map(format_value, line)) for row, line in values.items()]
+            charts.append(_metric_chart(metric, chart, ("row", *names), rows_text, lines))
     return charts
 
 
@@ -178,37 +167,47 @@ def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Cha
         if all(mean is None for mean in means):
             continue
         chart = line_chart(
-            _split_at_gaps(sweep.row, means),
+            [Line(name=sweep.row, style=0, points=run) for run in _split_at_gaps(means)],
             title=f"{metric} by {sweep.x} on {block.title}",
             x_label=sweep.x,
             names=names,
         )
-        charts.append(
-            Chart(
-                heading=f"{metric} {direction_arrow(metric)}",
-                text="Mean over seeds.",
-                svg=chart,
-                legend=(),
-                heads=(sweep.x, *names),
-                rows=(
-                    ("row", *(single_line(name) for _, name in sweep.steps)),
-                    ("mean", *map(format_value, means)),
-                    ("deviation between seeds", *(format_value(cell.sd) for cell in cells)),
-                ),
-            )
-        )
+        rows_text = [
+            ("row", *(single_line(name) for _, name in sweep.steps)),
+            ("mean", *map(format_value, means)),
+            ("deviation between seeds", *(format_value(cell.sd) for cell in cells)),
+        ]
+        charts.append(_metric_chart(metric, chart, (sweep.x, *names), rows_text))
     return charts
 
 
-def _split_at_gaps(name: str, means: Sequence[float | None]) -> list[Line]:
-    """Connect neighboring steps that have a value."""
+def _metric_chart(
+    metric: str,
+    chart: Markup,
+    heads: Sequence[str],
+    rows: Sequence[tuple[str, ...]],
+    lines: Sequence[Line] = (),
+) -> Chart:
+    legend = [(line.style, line.name) for line in lines]
+    return Chart(
+        heading=f"{metric} {direction_arrow(metric)}",
+        text="Mean over seeds.",
+        svg=chart,
+        legend=tuple(legend) if len(legend) > 1 else (),
+        heads=tuple(heads),
+        rows=tuple(rows),
+    )
+
+
+def _split_at_gaps(values: Sequence[float | None]) -> list[list[tuple[float, float]]]:
+    """Split a line where a value is missing; neighboring values stay connected."""
     runs: list[list[tuple[float, float]]] = [[]]
-    for index, mean in enumerate(means):
-        if mean is None:
+    for index, value in enumerate(values):
+        if value is None:
             runs.append([])
         else:
-            runs[-1].append((float(index), mean))
-    return [Line(name=name, style=0, points=run) for run in runs if run]
+            runs[-1].append((float(index), value))
+    return [run for run in runs if run]
 
 
 def line_chart(

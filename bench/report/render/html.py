@@ -50,6 +50,14 @@ def render_html(
         main=wording.choose_main_metric(table),
         ks=list(dict.fromkeys(k for one in table.metrics if (k := get_metric(one).k) is not None)),
         costs=costs,
+        versions=sorted(
+            {
+                result.provenance["llmrec-bench"]
+                for _, row in table.rows
+                for result in results_of(row, results)
+                if "llmrec-bench" in result.provenance
+            }
+        ),
         total=(
             math.fsum(cost.standalone for cost in costs),
             math.fsum(cost.amortized for cost in costs),

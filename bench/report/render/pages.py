@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.report.assemble import values_json
 from bench.report.costs import row_costs
-from bench.report.format import format_completeness, join_words, single_line
+from bench.report.format import format_completeness, single_line
 from bench.report.render.cell_details import Examples
 from bench.report.render.csv import render_costs_csv, render_csv
 from bench.report.render.html import fill_template, render_html
@@ -19,6 +19,7 @@ from bench.report.render.latex import render_latex
 from bench.report.render.markdown import escape, markdown_table, render_markdown
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet
+from bench.stats.descriptions import join_words
 
 INDEX = "index.json"
 
@@ -144,5 +145,5 @@ def write_pages(pages: dict[str, bytes], folder: Path) -> list[Path]:
     """Write pages by file name, each atomically."""
     # All pages are rendered before the first is written, so an error leaves the old ones alone.
     for name, content in pages.items():
-        write_whole(folder / name, content)
+        write_atomic(folder / name, content)
     return [folder / name for name in pages]

@@ -1,12 +1,12 @@
 """Results as records of Every Eval Ever, the shared schema of the EvalEval coalition.
 
 Fields and their meaning: `eval.schema.json` of github.com/evaleval/every_eval_ever, version 0.3.0,
-and that project's contributor guide for paths and ids. One record a trial:
+and that project's contributor guide for paths and ids. One record per trial:
 
     data/llmrec-bench/<developer>/<model>/<uuid>.json
 
-What was evaluated is a method with its settings, on a backbone or none, trained by whoever ran it:
-its id is `<developer>/<method>[-<backbone>]-<hash of the settings>`. Per-case samples are no part.
+The evaluated model is a method with its settings, with or without a backbone; its id is
+`<developer>/<method>[-<backbone>]-<hash of the settings>`. Records have no per-case samples.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Source:
 
     Attributes:
         developer: Organization or person that ran the trials.
-        relationship: Theirs to the methods, one of `RELATIONSHIPS`.
+        relationship: Of the developer to the methods, one of `RELATIONSHIPS`.
         homepage: Address of the data set, if its card has one.
     """
 
@@ -44,10 +44,10 @@ class Source:
     homepage: str | None
 
 
-def record(
+def build_record(
     result: Result, table: CaseTable, source: Source, written: float
 ) -> tuple[PurePosixPath, dict[str, Any]]:
-    """Build the record of a trial that ended well, and its path.
+    """Build the record of a successful trial, and its path.
 
     The same result gives the same record at the same path.
 
@@ -58,9 +58,7 @@ def record(
         written: When the result was written, in seconds since 1970.
     """
     developer = re.sub(r"[^\w.]+", "-", source.developer).strip("-.").lower()
-    setting = PurePosixPath(result.trial).parts[2]
-    parts = (result.method, *([result.model] if result.model else []), setting)
-    model = "-".join(parts)
+    model = "-".join(filter(None, (result.method, result.model, result.settings_hash)))
     identity = f"{developer}/{model}"
     name = uuid.UUID(bytes=hashlib.sha256(result.trial.encode()).digest()[:16], version=4)
     content = {
@@ -90,17 +88,17 @@ def record(
             },
         },
         "evaluation_results": [
-            _line(result, get_metric(metric), value, table, source)
+            _metric_record(result, get_metric(metric), value, table, source)
             for metric, value in result.evaluations["final"].metrics.items()
         ],
     }
     return PurePosixPath("data", COLLECTION, developer, model, f"{name}.json"), content
 
 
-def _line(
+def _metric_record(
     result: Result, metric: Metric, value: float, table: CaseTable, source: Source
 ) -> dict[str, Any]:
-    asked = {"k": metric.k, "category": metric.category}
+    parameters = {"k": metric.k, "category": metric.category}
     details: dict[str, Any] = {"score": value}
     if metric.name in table.values and len(table.cases) > 1:
         details["uncertainty"] = {
@@ -115,15 +113,17 @@ def _line(
             "metric_id": f"{COLLECTION}.{metric.name}",
             "metric_name": metric.name,
             "metric_kind": metric.family,
-            "metric_parameters": {key: one for key, one in asked.items() if one is not None},
+            "metric_parameters": {
+                name: value for name, value in parameters.items() if value is not None
+            },
             "lower_is_better": not metric.higher_is_better,
             "score_type": "continuous",
-            "min_score": metric.minimum,
+            "min_score": 0,
             "max_score": metric.upper_bound,
         },
         "score_details": details,
         "generation_config": {
-            "additional_details": _texts(
+            "additional_details": _as_texts(
                 {
                     **result.settings,
                     "seed": result.seed,
@@ -135,17 +135,17 @@ def _line(
 
 
 def _data(result: Result, source: Source) -> dict[str, Any]:
-    assert result.data is not None, "a trial that ended well has data"
-    place = (
+    assert result.data is not None, "a successful trial has data"
+    origin = (
         {"source_type": "other"}
         if source.homepage is None
         else {"source_type": "url", "url": [source.homepage]}
     )
-    facts = {"fingerprint": result.data.fingerprint, **result.data.counts}
-    return {"dataset_name": result.dataset, **place, "additional_details": _texts(facts)}
+    details = {"fingerprint": result.data.fingerprint, **result.data.counts}
+    return {"dataset_name": result.dataset, **origin, "additional_details": _as_texts(details)}
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def _as_texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()
     }

@@ -1,9 +1,9 @@
-"""Prepared data in the forms that other projects read.
+"""Prepared data in the formats of other projects.
 
 recbole   atomic files: .inter, .item (all interactions, in our order)
-d3        one CSV a split in D3's columns, and its catalog `title TAB id`
-sprec     one JSON list a split (instruction, input, output) and SPRec's maps
-trec      qrels of the test split, a line a case
+d3        one CSV per split in D3's columns, and its catalog `title TAB id`
+sprec     one JSON list per split (instruction, input, output) and SPRec's maps
+trec      qrels of the test split, one line per case
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from bench.config.cards import Nouns
 from bench.data.prepared import SPLITS, Prepared
 from bench.errors import unknown
-from bench.files import write_whole
+from bench.files import write_atomic
 
 D3_COLUMNS = (
     "user_id", "item_asins", "item_asin", "history_item_id", "item_id", "history_item_title",
@@ -27,32 +27,33 @@ D3_COLUMNS = (
 )  # fmt: skip
 
 
-def export(prepared: Prepared, form: str, folder: Path, *, name: str, nouns: Nouns) -> list[Path]:
-    """Write prepared data in another form.
+def export_data(
+    prepared: Prepared, format_name: str, folder: Path, *, name: str, nouns: Nouns
+) -> list[Path]:
+    """Write prepared data in another project's format.
 
     Args:
         prepared: The data.
-        form: "recbole", "d3", "sprec" or "trec".
-        folder: Where to write; each file whole or not at all.
+        format_name: "recbole", "d3", "sprec" or "trec".
+        folder: Where to write.
         name: Name of the data set, part of the file names.
-        nouns: What its items are called, for texts.
+        nouns: What its items are called in prompts.
 
     Returns:
         The paths written.
     """
-    forms: dict[str, Callable[[], dict[str, str]]] = {
+    formats: dict[str, Callable[[], dict[str, str]]] = {
         "recbole": lambda: _recbole(prepared, name),
         "d3": lambda: _d3(prepared, name),
         "sprec": lambda: _sprec(prepared, nouns),
         "trec": lambda: {f"{name}.qrels": _qrels(prepared)},
     }
-    if form not in forms:
-        raise unknown("form to export to", form, forms)
-    written = []
-    for file, text in forms[form]().items():
-        write_whole(folder / file, text.encode())
-        written.append(folder / file)
-    return written
+    if format_name not in formats:
+        raise unknown("export format", format_name, formats)
+    files = {folder / file: text for file, text in formats[format_name]().items()}
+    for path, text in files.items():
+        write_atomic(path, text.encode())
+    return list(files)
 
 
 def _recbole(prepared: Prepared, name: str) -> dict[str, str]:

@@ -1,12 +1,11 @@
-"""Rankings in TREC's two files: a run (what was recommended) and qrels (what came next).
+"""Rankings in TREC's two formats: a run (recommended items) and qrels (relevant items).
 
     <case> Q0 <item> <rank from 1> <score> <tag>
     <case> 0 <item> 1
 
-A case is a topic with one relevant item. Tools for these files order a list by score, so that
-scores here only count down. A place without an item of the catalog, or with one that stood
-before, keeps its rank under a name that is no item's: nDCG@k and Success@k of these files are our
-NDCG@k and HR@k.
+A case is a topic with one relevant item. Tools for these files order a list by score, so scores
+here count down. A rank without an item of the catalog, or with a repeated one, is kept under a name
+that is no item's: nDCG@k and Success@k of these files equal our NDCG@k and HR@k.
 """
 
 from __future__ import annotations
@@ -22,43 +21,46 @@ from bench.results.score_file import RankingFile
 NO_ITEM = "(no-item)-"
 
 
-def run_text(lists: Mapping[str, Sequence[str | None]], tag: str) -> str:
+def format_run(lists: Mapping[str, Sequence[str | None]], tag: str) -> str:
     """Write a run.
 
     Args:
-        lists: Items by case, best first; None where a place holds no item.
-        tag: Name of what ranked them.
+        lists: Items by case, best first; None where a rank has no item.
+        tag: Name of the system.
 
     Raises:
-        BenchError: If a case or an item has a name that these files cannot hold.
+        BenchError: If a case or an item has a name that these files cannot contain.
     """
     lines = []
     for case, items in lists.items():
         seen: set[str | None] = {None}
-        for place, item in enumerate(items):
-            name = f"{NO_ITEM}{place + 1}" if item in seen or item is None else _word(item)
+        for rank, item in enumerate(items, start=1):
+            name = f"{NO_ITEM}{rank}" if item in seen or item is None else _check_name(item)
             seen.add(item)
-            lines.append(f"{_word(case)} Q0 {name} {place + 1} {len(items) - place} {_word(tag)}")
+            score = len(items) - rank + 1
+            lines.append(f"{_check_name(case)} Q0 {name} {rank} {score} {_check_name(tag)}")
     return "\n".join(lines) + "\n"
 
 
-def qrels_text(targets: Mapping[str, str]) -> str:
+def format_qrels(targets: Mapping[str, str]) -> str:
     """Write qrels from each case's target.
 
     Raises:
-        BenchError: If a case or an item has a name that these files cannot hold.
+        BenchError: If a case or an item has a name that these files cannot contain.
     """
-    return "".join(f"{_word(case)} 0 {_word(item)} 1\n" for case, item in targets.items())
+    return "".join(
+        f"{_check_name(case)} 0 {_check_name(item)} 1\n" for case, item in targets.items()
+    )
 
 
-def of_file(file: RankingFile, tag: str) -> tuple[str, str]:
+def convert_file(file: RankingFile, tag: str) -> tuple[str, str]:
     """Return run and qrels of a ranking file."""
-    run = run_text({case.case: case.items for case in file.cases}, tag)
-    return run, qrels_text({case.case: case.target for case in file.cases})
+    run = format_run({case.case: case.items for case in file.cases}, tag)
+    return run, format_qrels({case.case: case.target for case in file.cases})
 
 
-def of_result(result: Result, table: CaseTable, prepared: Prepared) -> tuple[str, str]:
-    """Return run and qrels of a result; its targets stand in the data that it was run on.
+def convert_result(result: Result, table: CaseTable, prepared: Prepared) -> tuple[str, str]:
+    """Return run and qrels of a result; its targets come from the data that it was run on.
 
     Raises:
         BenchError: If it re-ranked lists, or was run on other data.
@@ -66,22 +68,22 @@ def of_result(result: Result, table: CaseTable, prepared: Prepared) -> tuple[str
     assert result.data is not None, "a result without data has no ranking"
     if not all(get_metric(name).of_rankings for name in result.evaluations["final"].metrics):
         raise BenchError(
-            f"{result.trial} re-ranked lists, whose relevant items are several.",
-            "Only rankings of the catalog are written in TREC's form.",
+            f"{result.trial} re-ranked lists, which have several relevant items.",
+            "Only rankings of the catalog can be written in TREC's format.",
         )
     if result.data.fingerprint != prepared.fingerprint:
         raise BenchError(
             f"{result.trial} was run on other data than {result.dataset} is here.",
             "Name the same raw files with --file or --data-dir.",
         )
-    run = run_text(dict(zip(table.cases, table.items.tolist(), strict=True)), result.trial)
+    run = format_run(dict(zip(table.cases, table.items.tolist(), strict=True)), result.trial)
     ids, targets = prepared.catalog.ids, prepared.items[prepared.target].tolist()
-    return run, qrels_text({case: ids[targets[int(case)]] for case in table.cases})
+    return run, format_qrels({case: ids[targets[int(case)]] for case in table.cases})
 
 
-def _word(name: str) -> str:
+def _check_name(name: str) -> str:
     if not name or name.split() != [name] or name.startswith(NO_ITEM):
         raise BenchError(
-            f"{name!r} cannot stand in a TREC file.", "Its columns are parted by spaces; rename it."
+            f"{name!r} cannot be a name in a TREC file.", "Spaces separate columns; rename it."
         )
     return name

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.results.trackers.entry import TrialEntry, spell_names
 
 LIBRARY = "tensorboardX"
@@ -57,4 +57,4 @@ class Tracker:
             # name="." keeps the table of settings and metrics in the trial's folder.
             metrics = {names[name]: value for name, value in entry.metrics.items()}
             writer.add_hparams(dict(entry.settings), metrics, name=".", global_step=0)
-        write_whole(fingerprint, entry.fingerprint.encode())
+        write_atomic(fingerprint, entry.fingerprint.encode())

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.results.trackers.entry import TrialEntry
 
 LIBRARY = "wandb"
@@ -75,4 +75,4 @@ class Tracker:
         run.summary.update(dict(entry.metrics))
         files = Path(run.dir)
         run.finish(exit_code=0 if entry.succeeded else 1)
-        write_whole(files.parent / FINGERPRINT, entry.fingerprint.encode())
+        write_atomic(files.parent / FINGERPRINT, entry.fingerprint.encode())

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.files import write_whole
+from bench.files import write_atomic
 from bench.hashing import checksum
 from bench.runner.offline.manifest import MANIFEST, BundledFile, Manifest, Section
 from bench.runner.offline.needs import Asset
@@ -81,7 +81,7 @@ class BundleWriter:
             *manifest.notes,
         ]
         (self.folder / README).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-        write_whole(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode() + b"\n")
+        write_atomic(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode() + b"\n")
         return manifest
 
 

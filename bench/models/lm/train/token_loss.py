@@ -109,8 +109,8 @@ def coefficients(
     parts = [
         weights_B.mean() / (len(weights_B) * (part_lengths_B.max() - 1))
         for weights_B, part_lengths_B in zip(
-            row_weights_B.split(LITERAL_MICRO_BATCH),
-            lengths_B.split(LITERAL_MICRO_BATCH),
+            torch.split(row_weights_B, LITERAL_MICRO_BATCH),
+            torch.split(lengths_B, LITERAL_MICRO_BATCH),
             strict=True,
         )
     ]

@@ -22,14 +22,14 @@ NASTY = (
 )  # fmt: skip
 
 
-def spoilt(good: bytes) -> st.SearchStrategy[bytes]:
+def damaged_file(good: bytes) -> st.SearchStrategy[bytes]:
     """Draw noise, the good file with one piece replaced, or its gzip cut short."""
-    place, length = st.integers(0, len(good)), st.integers(0, 40)
+    position, length = st.integers(0, len(good)), st.integers(0, 40)
     piece = st.binary(max_size=12) | st.sampled_from(NASTY)
     packed = gzip.compress(good, mtime=0)
     return st.one_of(
         st.binary(max_size=200),
-        st.builds(lambda at, num, new: good[:at] + new + good[at + num :], place, length, piece),
+        st.builds(lambda at, num, new: good[:at] + new + good[at + num :], position, length, piece),
         st.integers(0, len(packed)).map(lambda end: packed[:end]),
     )
 
