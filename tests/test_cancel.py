@@ -177,7 +177,7 @@ def test_a_killed_run_is_recognized(tmp_path: Path) -> None:
 
 def test_the_command_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BenchError, match="No run goes on"):
+    with pytest.raises(BenchError, match="No active run"):
         CliRunner().invoke(app, ["cancel"], catch_exceptions=False)
     with run_directory.open_run_directory(
         Path(".bench/store").absolute(), Path("results"), ["d/m/h/seed-0"]
