@@ -67,9 +67,9 @@ def list_assets(
         headers = ("kind", "of", "name", "local", "bytes", "license")
         print(tabulate(table, headers=headers, intfmt=",", maxcolwidths=[None] * 5 + [60]))
         absent = sum(not line["local"] for line in lines)
-        known = sum(line["bytes"] or 0 for line in lines) / MIB
+        total = sum(line["bytes"] or 0 for line in lines) / MIB
         print(
-            f"\n{len(lines)} assets, {absent} not available locally; {known:.1f} MiB of known size."
+            f"\n{len(lines)} assets, {absent} not available locally; {total:.1f} MiB of known size."
         )
     else:
         print("The run needs no assets.")

@@ -33,8 +33,8 @@ def check(
     from bench.testing import check_method, check_metric
 
     folder = path.resolve().parent
-    known = [*map(Path, search_path.folders("methods"))]
-    if folder not in known:
+    searched = [*map(Path, search_path.folders("methods"))]
+    if folder not in searched:
         extended = [str(folder), os.environ.get("BENCH_PATH", "")]
         os.environ["BENCH_PATH"] = os.pathsep.join(filter(None, extended))
     if is_metric_file(path):

@@ -38,20 +38,20 @@ def list_names(
             {
                 kind.value: [
                     {"name": entry.name, "summary": entry.summary, "error": entry.error or None}
-                    for entry in listed
+                    for entry in kind_entries
                 ]
-                for kind, listed in entries.items()
+                for kind, kind_entries in entries.items()
             }
         )
         return
-    for kind, listed in entries.items():
+    for kind, kind_entries in entries.items():
         if len(kinds) > 1:
             print(f"{kind.value}:")
-        width = max((len(entry.name) for entry in listed), default=0)
-        for entry in listed:
+        width = max((len(entry.name) for entry in kind_entries), default=0)
+        for entry in kind_entries:
             text = f"BROKEN: {entry.error}" if entry.error else entry.summary
             print(f"  {entry.name:<{width}}  {text}".rstrip())
-        if not listed:
+        if not kind_entries:
             print("  (none)")
 
 

@@ -189,11 +189,11 @@ def _export_every_eval_ever(
     cards = plugins.card_paths("datasets")
     written = []
     for result in _read_results(planned, results, only_ok=True):
-        known = result.dataset in cards
+        has_card = result.dataset in cards
         source = every_eval_ever.Source(
             developer=evaluator,
             relationship=relationship,
-            homepage=plugins.dataset_card(result.dataset).homepage if known else None,
+            homepage=plugins.dataset_card(result.dataset).homepage if has_card else None,
         )
         when = (results / f"{result.trial}.json").stat().st_mtime
         cases = read_cases(results, result.trial)

@@ -148,17 +148,21 @@ def plan_trials(
     todo = find_missing(graph, lambda stage: stage.key in reused)
     work = divide_into_units(graph, todo)
     timed_stores = [*map(_open_timings, timings), store]
-    known = Timings(timed_stores, graph)
+    measured_timings = Timings(timed_stores, graph)
     # As the run does it: by what was measured on a GPU, else by the model cards.
-    measured = None if known.is_cpu_only() else ResourceEstimator(timed_stores[0], graph).estimate
+    measured = (
+        None
+        if measured_timings.is_cpu_only()
+        else ResourceEstimator(timed_stores[0], graph).estimate
+    )
     return RunPlan(
         trials=tuple(trials),
         graph=graph,
         stored=frozenset(stored),
         missing=frozenset(todo),
         num_units=len(work),
-        timings=known,
-        forecast=forecast_run(work, known, measured),
+        timings=measured_timings,
+        forecast=forecast_run(work, measured_timings, measured),
         cpus=cpus or max(len(os.sched_getaffinity(0)), CPUS_PER_GPU * (gpus or 0)),
         gpus=gpus or 0,
     )

@@ -97,8 +97,8 @@ def require_rows(blocks: Sequence[BoardBlock], names: Sequence[str]) -> None:
     """
     for name in names:
         if not any(block.find_row(name) for block in blocks):
-            known = {row for block in blocks for row in (*block.trials, *block.methods)}
-            raise unknown("row or method of the boards that were run", name, known)
+            rows = {row for block in blocks for row in (*block.trials, *block.methods)}
+            raise unknown("row or method of the boards that were run", name, rows)
 
 
 def find_block(
