@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bench.runner.prepared_data import prepare as prepare
     from bench.runner.prepared_data import verify as verify
     from bench.runner.run_plan import plan_run as plan_run
+    from bench.tuning import tune as tune
 
 MODULES = {
     "bench.config.plugins": ("list_methods",),
@@ -56,6 +57,7 @@ MODULES = {
     "bench.runner.explain": ("explain",),
     "bench.runner.prepared_data": ("prepare", "verify"),
     "bench.runner.run_plan": ("plan_run",),
+    "bench.tuning": ("tune",),
 }
 MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
 

@@ -41,7 +41,7 @@ class Method:
         "sft.completion_only_loss": False,
         "sft.append_eos": False,
     }
-    SPACE: ClassVar[dict[str, Plain]] = {"sft.learning_rate": {"log_uniform": [1e-4, 3e-3]}}
+    SPACE: ClassVar[dict[str, Plain]] = {"sft.learning_rate": {"loguniform": [1e-4, 3e-3]}}
 
     sft: SFTConfig = SFTConfig()
     generation: GenerationConfig = GenerationConfig()

@@ -29,8 +29,8 @@ class Method:
         "decoding.length_penalty": 1.0,
     }
     SPACE: ClassVar[dict[str, Plain]] = {
-        "effect": {"choices": [0.01, 0.02, 0.025, 0.05, 0.1, 0.2, 0.3]},
-        "beta": {"choices": [0.09, 0.16, 0.29, 0.38, 0.5, 0.66, 0.9, 0.96]},
+        "effect": {"choice": [0.01, 0.02, 0.025, 0.05, 0.1, 0.2, 0.3]},
+        "beta": {"choice": [0.09, 0.16, 0.29, 0.38, 0.5, 0.66, 0.9, 0.96]},
     }
 
     sft: SFTConfig = SFTConfig()

@@ -31,7 +31,7 @@ class Method:
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"alpha": 1.0}
-    SPACE: ClassVar[dict[str, Plain]] = {"alpha": {"choices": [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]}}
+    SPACE: ClassVar[dict[str, Plain]] = {"alpha": {"choice": [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]}}
 
     sft: SFTConfig = SFTConfig()
     decoding: DecodingConfig = DecodingConfig()

@@ -32,8 +32,8 @@ class Method:
     """
 
     SPACE: ClassVar[dict[str, Plain]] = {
-        "beta": {"choices": [0.08, 0.1, 0.2, 0.4, 0.5, 0.6]},
-        "alpha": {"choices": [0.0, 0.1, 0.2, 0.3, 0.4]},
+        "beta": {"choice": [0.08, 0.1, 0.2, 0.4, 0.5, 0.6]},
+        "alpha": {"choice": [0.0, 0.1, 0.2, 0.3, 0.4]},
     }
 
     sft: SFTConfig = SFTConfig()

@@ -25,7 +25,7 @@ class Method:
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"beta": 0.25}
     SPACE: ClassVar[dict[str, Plain]] = {
-        "beta": {"choices": [0.09, 0.16, 0.29, 0.38, 0.5, 0.66, 0.9, 0.96]}
+        "beta": {"choice": [0.09, 0.16, 0.29, 0.38, 0.5, 0.66, 0.9, 0.96]}
     }
 
     sft: SFTConfig = SFTConfig()

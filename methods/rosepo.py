@@ -43,8 +43,8 @@ class Method:
         "preference.learning_rate": 1e-6,
     }
     SPACE: ClassVar[dict[str, Plain]] = {
-        "preference.beta": {"choices": [0.05, 0.1, 0.3, 1.0]},
-        "preference.learning_rate": {"log_uniform": [3e-6, 1e-4]},
+        "preference.beta": {"choice": [0.05, 0.1, 0.3, 1.0]},
+        "preference.learning_rate": {"loguniform": [3e-6, 1e-4]},
     }
 
     sft: SFTConfig = SFTConfig()

@@ -31,7 +31,7 @@ class Method:
         "mean_over": "micro-batch",
         "sft.completion_only_loss": False,
     }
-    SPACE: ClassVar[dict[str, Plain]] = {"sft.learning_rate": {"log_uniform": [1e-4, 3e-3]}}
+    SPACE: ClassVar[dict[str, Plain]] = {"sft.learning_rate": {"loguniform": [1e-4, 3e-3]}}
 
     sft: SFTConfig = SFTConfig()
     generation: GenerationConfig = GenerationConfig()

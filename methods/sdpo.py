@@ -39,8 +39,8 @@ class Method:
         "preference.batch_size": 128,
     }
     SPACE: ClassVar[dict[str, Plain]] = {
-        "preference.beta": {"choices": [0.05, 0.1, 0.3, 1.0]},
-        "preference.learning_rate": {"log_uniform": [3e-6, 1e-4]},
+        "preference.beta": {"choice": [0.05, 0.1, 0.3, 1.0]},
+        "preference.learning_rate": {"loguniform": [3e-6, 1e-4]},
     }
 
     sft: SFTConfig = SFTConfig()

@@ -52,9 +52,9 @@ class Method:
         "preference.prompt_style": "bare",
     }
     SPACE: ClassVar[dict[str, Plain]] = {
-        "preference.beta": {"choices": [0.05, 0.1, 0.3, 1.0]},
-        "preference.learning_rate": {"log_uniform": [3e-6, 1e-4]},
-        "step_learning_rate": {"log_uniform": [2e-5, 4e-4]},
+        "preference.beta": {"choice": [0.05, 0.1, 0.3, 1.0]},
+        "preference.learning_rate": {"loguniform": [3e-6, 1e-4]},
+        "step_learning_rate": {"loguniform": [2e-5, 4e-4]},
     }
     RESOURCE: ClassVar[str] = "num_rounds"
 

@@ -20,8 +20,7 @@ from bench.errors import BenchError
 from bench.plan.board_selection import BoardSelection
 from bench.report.claims.board_runs import read_runs
 from bench.report.claims.cards import PaperClaims, load_claims
-from bench.report.claims.interaction_tests import difference_of_differences
-from bench.report.claims.relative_intervals import estimate_relative
+from bench.report.claims.change_intervals import difference_of_differences, estimate_relative
 from bench.report.claims.reproduced import ReproducedClaim, judge_reproduced
 from bench.report.claims.runs import Comparisons, Runs
 from bench.results import run_records

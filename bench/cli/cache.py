@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options as o
-from bench.cli.tune import SEARCHES, SearchesFolder
+from bench.cli.tune import SearchesFolder
+from bench.config.request import SEARCHES
 from bench.errors import BenchError
 
 if TYPE_CHECKING:

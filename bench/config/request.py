@@ -13,6 +13,7 @@ from typing import Literal
 STORE = Path(".bench/store")
 RESULTS = Path("results")
 PAGES = Path("leaderboards")
+SEARCHES = Path(".bench/tuning")
 
 
 @dataclass(frozen=True, kw_only=True)

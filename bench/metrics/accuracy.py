@@ -2,6 +2,7 @@
 
 Per-case values; their means over all n cases are HR@k, NDCG@k and Hallucination as SPRec's scorer
 computes them (Gao et al., WWW 2025): a case whose target is not in the catalog counts as a miss.
+`ranks` are those of the targets, from 0; -1 where a target is absent. k is from 1.
 """
 
 from __future__ import annotations
@@ -17,10 +18,6 @@ from bench.metrics.rerank import ndcg_of_labels
 def hits(ranks: NDArray[np.integer], k: int) -> Values:
     """Return 1 where the target is among the first k, else 0.
 
-    Args:
-        ranks: Rank of the target in each list, from 0; -1 where it is absent. Any shape.
-        k: Length of the lists, from 1.
-
     Returns:
         0 or 1 per rank, in the shape of `ranks`.
     """
@@ -29,10 +26,6 @@ def hits(ranks: NDArray[np.integer], k: int) -> Values:
 
 def ndcg(ranks: NDArray[np.integer], k: int) -> Values:
     """Compute the discounted gain of the target within the first k; the ideal gain is 1.
-
-    Args:
-        ranks: Rank of the target in each list, from 0; -1 where it is absent. Any shape.
-        k: Length of the lists, from 1.
 
     Returns:
         `1 / log2(rank + 2)` for a hit and 0 for a miss, in the shape of `ranks`.

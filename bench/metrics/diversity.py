@@ -1,7 +1,9 @@
 """Diversity of a set of top-k lists, from how often each item is recommended.
 
-Every function takes counts of shape (..., I) and returns shape (...). DivRatio and ORRatio follow
-SPRec (Gao et al., WWW 2025, section 5.1.3).
+Functions take `counts`, the occurrences of each item, shape (..., I), where items that never occur
+may be left out; `num_slots`, the number of lists times k, from 1, shape (...) or a scalar; and
+`num_items`, the size of the catalog, at least I. They return values in [0, 1], shape (...).
+DivRatio and ORRatio follow SPRec (Gao et al., WWW 2025, section 5.1.3).
 """
 
 from __future__ import annotations
@@ -20,28 +22,12 @@ NUM_BLOCKS = 64
 
 
 def div_ratio(counts: Counts, num_slots: Values | int) -> Values:
-    """Compute the number of distinct items per recommendation.
-
-    Args:
-        counts: Occurrences of each item, shape (..., I); items that never occur may be left out.
-        num_slots: Number of lists times k, from 1, shape (...) or a scalar.
-
-    Returns:
-        Values in [0, 1], shape (...).
-    """
+    """Compute the number of distinct items per recommendation."""
     return _as_floats(np.count_nonzero(counts, axis=-1)) / num_slots
 
 
 def or_ratio(counts: Counts, num_slots: Values | int) -> Values:
-    """Compute the fraction of recommendations that the three most frequent items take, at any k.
-
-    Args:
-        counts: Occurrences of each item, shape (..., I); items that never occur may be left out.
-        num_slots: Number of lists times k, from 1, shape (...) or a scalar.
-
-    Returns:
-        Values in [0, 1], shape (...).
-    """
+    """Compute the fraction of recommendations that the three most frequent items take, at any k."""
     counts = _drop_rare_items(counts)
     if counts.shape[-1] <= NUM_OVERRECOMMENDED:
         return _as_floats(counts.sum(axis=-1)) / num_slots
@@ -50,15 +36,7 @@ def or_ratio(counts: Counts, num_slots: Values | int) -> Values:
 
 
 def coverage(counts: Counts, num_items: int) -> Values:
-    """Compute the fraction of the catalog that is recommended at least once.
-
-    Args:
-        counts: Occurrences of each item, shape (..., I); items that never occur may be left out.
-        num_items: Size of the catalog, at least I.
-
-    Returns:
-        Values in [0, 1], shape (...).
-    """
+    """Compute the fraction of the catalog that is recommended at least once."""
     return div_ratio(counts, num_items)
 
 
@@ -68,13 +46,6 @@ def gini(counts: Counts, num_items: int) -> Values:
     With the N counts in ascending order, `2 * sum_i(i * x_i) / (N * sum_i(x_i)) - (N + 1) / N`, i
     from 1: 0 if all items are recommended equally often, `1 - 1/N` if only one is. A set of lists
     without any item gets 1, since it must not pass as perfectly even.
-
-    Args:
-        counts: Occurrences of each item, shape (..., I); items that never occur may be left out.
-        num_items: Size of the catalog, at least I.
-
-    Returns:
-        Values in [0, 1], shape (...).
     """
     num_counted = counts.shape[-1]
     assert num_counted <= num_items, "more counts than items"

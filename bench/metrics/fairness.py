@@ -1,9 +1,10 @@
 """Category fairness: how far the category shares of recommendations are from those of histories.
 
 SPRec (Gao et al., WWW 2025, section 5.1.3), counted as its scorer does: an item with c tracked
-categories contributes 1/c to each. Functions take unnormalized masses of shape (..., G). A vector
-without any mass stays all zeros, so lists without a tracked category are as far from the histories
-in each category as the histories' own share of it.
+categories contributes 1/c to each. Functions take the unnormalized masses of the lists and of the
+histories, shape (..., G) each, or shapes that broadcast; G from 1. A vector without any mass stays
+all zeros, so lists without a tracked category are as far from the histories in each category as the
+histories' own share of it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,6 @@ Masses = NDArray[np.floating]
 def group_unfairness(recommended: Masses, history: Masses) -> Values:
     """Compute GU: the absolute difference of the two shares of each category.
 
-    Args:
-        recommended: Category mass of the lists, shape (..., G).
-        history: Category mass of the histories, shape (..., G) or one that broadcasts to it.
-
     Returns:
         `abs(GP_g - GH_g)` in [0, 1], shape (..., G).
     """
@@ -32,10 +29,6 @@ def group_unfairness(recommended: Masses, history: Masses) -> Values:
 def mgu(recommended: Masses, history: Masses) -> Values:
     """Compute MGU: the mean of GU over the categories; at most DGU where both have mass.
 
-    Args:
-        recommended: Category mass of the lists, shape (..., G), G from 1.
-        history: Category mass of the histories, shape (..., G) or one that broadcasts to it.
-
     Returns:
         Values in [0, 1], shape (...).
     """
@@ -44,10 +37,6 @@ def mgu(recommended: Masses, history: Masses) -> Values:
 
 def dgu(recommended: Masses, history: Masses) -> Values:
     """Compute DGU: the range of the signed differences over the categories.
-
-    Args:
-        recommended: Category mass of the lists, shape (..., G), G from 1.
-        history: Category mass of the histories, shape (..., G) or one that broadcasts to it.
 
     Returns:
         `max_g(GP_g - GH_g) - min_g(GP_g - GH_g)` in [0, 2], shape (...).

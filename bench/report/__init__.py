@@ -1,9 +1,7 @@
-"""Boards: results become tables, and tables become pages.
+"""Reports: results become tables, and tables become pages.
 
-The way through the room: `bench.results.load` (results and case tables) → `assemble` with `cells`,
-`paper` (the paper's numbers) and `significance` (statistics) → `table.BoardTable`, which holds all
-that a page says of metrics → `claims.section` adds the claims. Apart from it `costs` holds cost and
-training. Both go to `render.terminal`, `render.markdown`, `render.exports` (CSV, LaTeX, JSON),
-`render.html` with `render.figures`, `render.charts`, `render.cell_details` → `render.pages`, which
-alone writes files.
+`bench.results.load` (results) → `assemble` with `cells`, `paper` (published numbers) and
+`significance` (statistics) → `table.BoardTable`, to which `claims.section` adds the claims.
+`render` writes it for the terminal and as Markdown, HTML, LaTeX, CSV and JSON; costs and training
+curves come from the results directly (`costs`, `bench.results.curves`).
 """

@@ -43,8 +43,10 @@ def compare_block(
     Returns:
         A test for each row of `samples`.
     """
-    refusals = {name: one.message for name, one in samples.items() if isinstance(one, BenchError)}
-    readable = {name: one for name, one in samples.items() if isinstance(one, Sample)}
+    refusals = {
+        name: sample.message for name, sample in samples.items() if isinstance(sample, BenchError)
+    }
+    readable = {name: sample for name, sample in samples.items() if isinstance(sample, Sample)}
     others = [sample for name, sample in readable.items() if name != reference]
     family: list[Comparison] = []
     if reference in readable:
@@ -53,7 +55,8 @@ def compare_block(
     elif reference in refusals:
         refusals |= {sample.name: refusals[reference] for sample in others}
     tied, tie_refusal = _find_ties(
-        [one for name, one in readable.items() if name in ranked and name not in refusals], metric
+        [sample for name, sample in readable.items() if name in ranked and name not in refusals],
+        metric,
     )
     tests = {
         name: RowTest(

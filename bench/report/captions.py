@@ -37,7 +37,9 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     if card.budget == FULL_BUDGET and not fewer:
         return ""
     what = "users" if _reranks(card) else "samples"
-    sizes = [text for text in dict.fromkeys(_rows_text(one, what) for one in rows) if text]
+    sizes = [
+        text for text in dict.fromkeys(_rows_text(trial_rows, what) for trial_rows in rows) if text
+    ]
     return (
         f"{'Small budget' if fewer else 'Not the papers’ budget, but'} “{card.budget}”: "
         f"{'; '.join(sizes) or 'all samples'}. "
@@ -50,8 +52,8 @@ def _fewer_rows(rows: Sequence[Rows]) -> bool:
         full = plugins.budget_card(FULL_BUDGET).rows.model_dump()
     except BenchError:
         return False
-    for one in rows:
-        for split, size in one.model_dump().items():
+    for sizes in rows:
+        for split, size in sizes.model_dump().items():
             if size is not None and (full[split] is None or size < full[split]):
                 return True
     return False

@@ -67,17 +67,32 @@ def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
 
 def aggregate_seeds(metric: str, outcomes: Sequence[Outcome]) -> Cell:
     """Aggregate one metric over the seeds of a row."""
-    values = {one.seed: value for one in outcomes if (value := one.value(metric)) is not None}
-    reasons = dict.fromkeys(one.reason for one in outcomes if one.status != "ok")
-    unmeasured = [one.seed for one in outcomes if one.status == "ok" and one.seed not in values]
+    values = {
+        seed_outcome.seed: value
+        for seed_outcome in outcomes
+        if (value := seed_outcome.value(metric)) is not None
+    }
+    reasons = dict.fromkeys(
+        seed_outcome.reason for seed_outcome in outcomes if seed_outcome.status != "ok"
+    )
+    unmeasured = [
+        seed_outcome.seed
+        for seed_outcome in outcomes
+        if seed_outcome.status == "ok" and seed_outcome.seed not in values
+    ]
     if unmeasured:
         reasons[f"{metric} was not measured here: {_why_unmeasured(metric)}"] = None
-    stale = dict.fromkeys(one.stale for one in outcomes if one.stale and one.seed in values)
+    stale = dict.fromkeys(
+        seed_outcome.stale
+        for seed_outcome in outcomes
+        if seed_outcome.stale and seed_outcome.seed in values
+    )
     mean, sd = summarize_seeds([*values.values()])[:2] if values else (None, None)
     return Cell(
         metric=metric,
         status=combined_status(
-            "skipped" if one.seed in unmeasured else one.status for one in outcomes
+            "skipped" if seed_outcome.seed in unmeasured else seed_outcome.status
+            for seed_outcome in outcomes
         ),
         expected_seeds=len(outcomes),
         mean=mean,

@@ -78,8 +78,8 @@ def row_costs(table: BoardTable, results: ResultSet) -> list[RowCost]:
 
 def results_of(row: Row, results: ResultSet) -> list[Result]:
     """Return the readable results of a row's seeds, failed ones included."""
-    found = (results.get(outcome.trial) for outcome in row.outcomes)
-    return [result for result in found if result is not None]
+    stored = (results.get(outcome.trial) for outcome in row.outcomes)
+    return [result for result in stored if result is not None]
 
 
 def _distinct(stages: Iterable[StageRecord]) -> Sequence[StageRecord]:

@@ -220,7 +220,9 @@ def list_problems(block: Block) -> list[tuple[str, str, str]]:
     for name, what, why in problems:
         rows_of.setdefault((what, why), {})[name] = None
     entries = [(join_words([*names]), what, why) for (what, why), names in rows_of.items()]
-    unknown = [row.name for row in block.rows if any(one.version_unknown for one in row.outcomes)]
+    unknown = [
+        row.name for row in block.rows if any(outcome.version_unknown for outcome in row.outcomes)
+    ]
     if unknown:
         names = "All rows" if len(unknown) == len(block.rows) > 1 else join_words(unknown)
         entries.append((names, "version unknown", VERSION_UNKNOWN))

@@ -24,21 +24,21 @@ class Paper:
     """A paper, as far as a board shows it."""
 
     board: str
-    book: PaperClaims
+    claims: PaperClaims
     numbers: Published
 
     @classmethod
     def of_board(cls, name: str) -> Paper | None:
         """Return the paper that a board reproduces; None for a board of our own."""
         for paper in sorted(find_claim_files()):
-            book = load_claims(paper)
-            if any(name in claim.boards for claim in book.claims):
-                return cls(board=name, book=book, numbers=load_published())
+            claims = load_claims(paper)
+            if any(name in claim.boards for claim in claims.claims):
+                return cls(board=name, claims=claims, numbers=load_published())
         return None
 
     def add_published_values(self, block: Block) -> Block:
         """Add the paper's numbers to the cells of a block."""
-        names = (name for name, ours in self.book.datasets.items() if ours == block.dataset)
+        names = (name for name, card in self.claims.datasets.items() if card == block.dataset)
         dataset = next(names, None)
         if dataset is None:
             return block
@@ -57,20 +57,20 @@ class Paper:
     def source(self, card: BoardCard, blocks: Sequence[Block]) -> Source:
         """Say which paper it is and what differs from it here."""
         return Source(
-            paper=self.book.paper,
-            title=self.book.title,
+            paper=self.claims.paper,
+            title=self.claims.title,
             differences=tuple(self._differences(card, blocks)),
         )
 
     def _number(self, row: str, dataset: str, metric: str) -> Number | None:
-        if row not in self.book.rows:
+        if row not in self.claims.rows:
             return None
-        place = self.book.find_place(row, dataset, metric)
-        return None if place is None else self.numbers.find(place)
+        printed_at = self.claims.find_place(row, dataset, metric)
+        return None if printed_at is None else self.numbers.find(printed_at)
 
     def _differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
         sentences = []
-        theirs = self.book.backbone
+        theirs = self.claims.backbone
         if card.model is None:
             sentences.append(
                 "This board names no language model, so rows that need one cannot run."
@@ -79,13 +79,13 @@ class Paper:
             backbone = f"the paper uses {theirs}" if theirs else "the paper does not name its own"
             sentences.append(f"The backbone here is {card.model}; {backbone}.")
         datasets = {block.dataset for block in blocks}
-        additional = sorted(datasets - set(self.book.datasets.values()))
+        additional = sorted(datasets - set(self.claims.datasets.values()))
         if additional:
             sentences.append(f"Not a data set of the paper: {join_words(additional)}.")
         expected = self._datasets_of_table()
         absent = [
             name
-            for name, dataset in self.book.datasets.items()
+            for name, dataset in self.claims.datasets.items()
             if dataset in expected and dataset not in datasets
         ]
         if absent:
@@ -107,4 +107,4 @@ class Paper:
         try:
             return plugins.board_card(self.board).datasets
         except BenchError:
-            return tuple(self.book.datasets.values())
+            return tuple(self.claims.datasets.values())

@@ -58,7 +58,7 @@ class Place:
 
     @property
     def text(self) -> str:
-        """The place in words, for errors."""
+        """The location in words, for errors."""
         line = " ".join(part for part in (self.method, self.variant) if part)
         parts = [f"{self.paper} table {self.table}", line, self.dataset, self.metric]
         return ", ".join(part for part in parts if part)
@@ -89,46 +89,47 @@ class Number:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """All printed numbers, by place."""
+    """All printed numbers, by location."""
 
     numbers: Mapping[Place, Number]
 
-    def get(self, place: Place) -> Number:
+    def get(self, location: Place) -> Number:
         """Return a number that must have been printed.
 
         Raises:
             BenchError: If it was not.
         """
-        number = self.find(place)
+        number = self.find(location)
         if number is None:
             raise BenchError(
-                f"{place.text}: no such number was printed, or it could not be read.",
+                f"{location.text}: no such number was printed, or it could not be read.",
                 "leaderboards/published/ has every number that could be read.",
             )
         return number
 
-    def find(self, place: Place) -> Number | None:
+    def find(self, location: Place) -> Number | None:
         """Return a number, or None where an existing row of a table has none.
 
         Raises:
             BenchError: If the table has no such row on any data set; the hint names the nearest.
         """
-        row = (place.method, place.variant)
-        rows = self._rows.get((place.paper, place.table))
+        row = (location.method, location.variant)
+        rows = self._rows.get((location.paper, location.table))
         if rows is None:
             tables = {f"{paper} table {table}" for paper, table in self._rows}
-            raise unknown("published table", f"{place.paper} table {place.table}", tables)
+            raise unknown("published table", f"{location.paper} table {location.table}", tables)
         if row not in rows:
-            names = {" ".join(filter(None, one)) for one in rows}
-            what = f"row in {place.paper} table {place.table}"
+            names = {" ".join(filter(None, names_of_row)) for names_of_row in rows}
+            what = f"row in {location.paper} table {location.table}"
             raise unknown(what, " ".join(filter(None, row)), names)
-        return self.numbers.get(place)
+        return self.numbers.get(location)
 
     @cached_property
     def _rows(self) -> dict[tuple[str, str], set[tuple[str, str]]]:
         rows: dict[tuple[str, str], set[tuple[str, str]]] = {}
-        for place in self.numbers:
-            rows.setdefault((place.paper, place.table), set()).add((place.method, place.variant))
+        for location in self.numbers:
+            table = (location.paper, location.table)
+            rows.setdefault(table, set()).add((location.method, location.variant))
         return rows
 
 
@@ -151,12 +152,12 @@ def read_published(paths: Iterable[Path]) -> Published:
     for path in paths:
         with path.open(encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file), start=2):
-                location = f"{path}, line {number}"
+                line_name = f"{path}, line {number}"
                 # A line with too many fields has the rest under the key None.
                 fields = {str(key): value for key, value in row.items() if value is not None}
-                line = check_card(fields, Line, location)
-                place = Place(**line.model_dump(exclude={"value"}))
-                if place in numbers:
-                    raise BenchError(f"{location}: {place.text} occurs twice.", "Keep one line.")
-                numbers[place] = Number.read(line.value)
+                line = check_card(fields, Line, line_name)
+                location = Place(**line.model_dump(exclude={"value"}))
+                if location in numbers:
+                    raise BenchError(f"{line_name}: {location.text} occurs twice.", "Keep one.")
+                numbers[location] = Number.read(line.value)
     return Published(numbers=numbers)

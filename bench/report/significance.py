@@ -63,7 +63,7 @@ def add_statistics(
             ("reproduction", tuple(published.items())),
             [row for row in block.rows if row.successful],
             lambda samples: reproduce(
-                published, [one for one in samples.values() if isinstance(one, Sample)]
+                published, [sample for sample in samples.values() if isinstance(sample, Sample)]
             ),
         )
     rows = tuple(_add_tests(row, [column.get(row.name) for column in tests]) for row in block.rows)
@@ -96,8 +96,7 @@ def _compute_once(
     files = tuple(
         (row.name, outcome.seed, outcome.checksums) for row in rows for outcome in row.successful
     )
-    known = all(checksums for *_, checksums in files)
-    if cache is None or not known:
+    if cache is None or not all(checksums for *_, checksums in files):
         return function(_read_samples(rows, results))
     if (*key, files) not in cache:
         cache[*key, files] = function(_read_samples(rows, results))
@@ -109,7 +108,9 @@ def _read_samples(rows: Sequence[Row], results: ResultSet) -> Samples:
     samples: dict[str, Sample | BenchError] = {}
     for row in rows:
         try:
-            samples[row.name] = results.sample(row.name, [one.trial for one in row.successful])
+            samples[row.name] = results.sample(
+                row.name, [outcome.trial for outcome in row.successful]
+            )
         except BenchError as error:
             samples[row.name] = error
     return samples

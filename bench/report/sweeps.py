@@ -24,7 +24,9 @@ def find_sweeps(board: Board, row_trials: Sequence[tuple[BoardRow, Trial]]) -> t
     if base is None:
         return ()
     sweeps = []
-    for swept in (one for paper in sorted(find_claim_files()) for one in load_claims(paper).sweeps):
+    for swept in (
+        sweep for paper in sorted(find_claim_files()) for sweep in load_claims(paper).sweeps
+    ):
         if swept.method != base.method:
             continue
         steps: dict[float, str] = {}

@@ -1,6 +1,6 @@
 """What a board's page says, as frozen plain values; every renderer reads these.
 
-The table holds no dates, costs or paths: equal results give equal tables, and equal tables equal
+The table has no dates, costs or paths: equal results give equal tables, and equal tables equal
 bytes. Costs and training curves come from the results themselves; see `costs`.
 """
 

@@ -68,12 +68,12 @@ def read_series(value: Any) -> list[tuple[float, float]]:
         ([(1.0, 0.5), (2.0, 0.25)], [(10.0, 0.5)], [])
     """
     if isinstance(value, Mapping):
-        pairs = [(_number(step), _number(one)) for step, one in value.items()]
+        pairs = [(_number(step), _number(number)) for step, number in value.items()]
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        pairs = [_pair(position, one) for position, one in enumerate(value, start=1)]
+        pairs = [_pair(position, number) for position, number in enumerate(value, start=1)]
     else:
         return []
-    points = [(step, one) for step, one in pairs if step is not None and one is not None]
+    points = [(step, number) for step, number in pairs if step is not None and number is not None]
     if len(points) < len(pairs):
         return []
     return sorted(points) if isinstance(value, Mapping) else points

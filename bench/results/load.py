@@ -130,7 +130,7 @@ def load_results(folder: Path | str) -> ResultSet:
     file does not hide the others.
 
     Args:
-        folder: Results folder; one that does not exist holds no results.
+        folder: Results folder; one that does not exist has no results.
 
     Raises:
         BenchError: If a result has another schema version than this program.
@@ -184,7 +184,7 @@ def stack_seeds(
     """
     first = tables[0]
     evaluations = [result.evaluations[FINAL] for result in results]
-    catalogs = {(one.num_items, tuple(one.tracked)) for one in evaluations}
+    catalogs = {(evaluation.num_items, tuple(evaluation.tracked)) for evaluation in evaluations}
     orders = [_case_order(name, first, table) for table in tables]
     if len(catalogs) > 1:
         raise BenchError(f"The seeds of {name} differ in catalog or tracked categories.")

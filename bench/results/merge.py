@@ -86,7 +86,7 @@ def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
             or misplaced, or two results do not fit together. Nothing is written then.
     """
     folders = list({folder.resolve(): folder for folder in (into, *sources)}.values())
-    chosen: dict[str, _Source] = {}
+    merged: dict[str, _Source] = {}
     num_duplicates = 0
     unassigned: list[Path] = []
     for folder in folders:
@@ -98,11 +98,11 @@ def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
         unassigned += [path for path in stored if path not in files]
         for result in results:
             trial = result.result.trial
-            num_duplicates += trial in chosen
-            chosen[trial] = _choose(chosen[trial], result) if trial in chosen else result
-    _require_equal_data(chosen.values())
+            num_duplicates += trial in merged
+            merged[trial] = _choose(merged[trial], result) if trial in merged else result
+    _require_equal_data(merged.values())
     records = _join_records(folders)
-    new = [source for source in chosen.values() if source.folder.resolve() != into.resolve()]
+    new = [source for source in merged.values() if source.folder.resolve() != into.resolve()]
     for source in new:
         for path in source.files:
             write_atomic(into / path.relative_to(source.folder), path.read_bytes())
@@ -112,7 +112,7 @@ def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
         if not path.is_file() or path.read_bytes() != data:
             write_atomic(path, data)
     return MergeSummary(
-        num_trials=len(chosen),
+        num_trials=len(merged),
         num_copied=len(new),
         num_duplicates=num_duplicates,
         boards=tuple(records),

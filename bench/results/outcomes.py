@@ -64,7 +64,7 @@ def trial_outcome(trial: Trial, results: ResultSet, fingerprint: str) -> Outcome
             trial=trial.id,
             status=status,
             reason=reason,
-            out_of_memory=any(one.failure == "out of memory" for one in last_attempts),
+            out_of_memory=any(attempt.failure == "out of memory" for attempt in last_attempts),
         )
     values = {
         ranking: tuple(sorted(evaluation.metrics.items()))

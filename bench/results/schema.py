@@ -111,7 +111,7 @@ class Result(_Record):
     data: DataFacts | None = None
     evaluations: dict[str, Evaluation] = {}
     stages: list[StageRecord] = []
-    files: dict[str, str] = Field({}, description="sha256 of the parquet files beside it")
+    files: dict[str, str] = Field({}, description="sha256 of its parquet files")
     cost: Cost | None = None
     provenance: dict[str, str] = {}
 

@@ -72,24 +72,14 @@ class DetectableDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class _Variance:
-    """How much a difference varies at the requested number of seeds.
+    """How much a difference varies at the requested number of seeds."""
 
-    Attributes:
-        per_unit: Variance of one unit's difference; the squared standard error over U units is 1/U
-            of it.
-        reference_value: The reference's value, for relative differences.
-        units: Units in the results.
-        num_cases: Cases in the results.
-        num_seeds: Requested, or in the results if both methods have the same number.
-        extrapolates_seeds: Whether that number differs from what was run.
-    """
-
-    per_unit: float
+    per_unit: float  # of one unit; the squared standard error over U units is 1/U of it
     reference_value: float
-    units: Units
+    units: Units  # in the results, as is num_cases
     num_cases: int
-    num_seeds: int | None
-    extrapolates_seeds: bool
+    num_seeds: int | None  # requested, or in the results if both methods have the same number
+    extrapolates_seeds: bool  # whether that number differs from what was run
 
 
 def detectable_difference(

@@ -1,4 +1,4 @@
-"""A search's pages, and its best settings as a board."""
+"""The page of a search, and its best settings as a board."""
 
 from __future__ import annotations
 
@@ -15,38 +15,37 @@ from markupsafe import Markup
 from bench.files import write_atomic
 from bench.report.render.markdown import escape, markdown_table
 from bench.report.render.pages import write_pages
-from bench.tuning.report import Findings, Line, as_json, how
-from bench.tuning.search import fixed
+from bench.tuning.report import Configuration, TuneResult, describe_search
 
 BOARD_METRICS = ("HR@5", "NDCG@5", "DivRatio@5", "ORRatio@5", "MGU@5")
 BOARD_SEEDS = 3
+STATUS_LABELS = {"completed": "completed", "open": "unfinished", "stopped": "stopped early"}
 
 
-def write_findings(found: Findings, folder: Path, command: str) -> list[Path]:
+def write_result(result: TuneResult, folder: Path, command: str) -> list[Path]:
     """Write README.md, index.html and trials.json of a search to `<folder>/<search>/`."""
     pages = {
-        "README.md": render_markdown(found, command),
-        "index.html": render_html(found, command),
-        "trials.json": json.dumps(as_json(found), indent=1) + "\n",
+        "README.md": render_markdown(result, command),
+        "index.html": render_html(result, command),
+        "trials.json": json.dumps(result.to_json(), indent=1) + "\n",
     }
     content = {name: text.encode() for name, text in pages.items()}
-    return write_pages(content, folder / found.search.id)
+    return write_pages(content, folder / result.search.id)
 
 
-def write_best(found: Findings, path: Path, command: str) -> None:
+def write_best(result: TuneResult, path: Path, command: str) -> None:
     """Write the best settings as a board."""
-    write_atomic(path, best_toml(found, command).encode())
+    write_atomic(path, best_toml(result, command).encode())
 
 
-def best_toml(found: Findings, command: str) -> str:
-    """Render the best settings as a board of two rows: tuned, and as the method stands."""
-    assert found.best is not None, "only a search with an end has a board"
-    setup = found.search.setup
-    own = fixed(setup)
+def best_toml(result: TuneResult, command: str) -> str:
+    """Render the best settings as a board of two rows: the present settings, and the best."""
+    assert result.best is not None, "there is a board only if a configuration completed"
+    setup = result.search.setup
     metrics = list(dict.fromkeys([*BOARD_METRICS, setup.metric]))
-    top = {
+    board = {
         "title": f"{setup.method}, tuned on {setup.dataset}",
-        "description": f"Settings of the row “tuned” are the best of {how(found)}",
+        "description": f"The row “tuned” has the best settings of {describe_search(result)}",
         "datasets": [setup.dataset],
         **({"model": setup.model} if setup.model else {}),
         "budget": setup.budget,
@@ -54,104 +53,97 @@ def best_toml(found: Findings, command: str) -> str:
         "reference": setup.method,
         "metrics": metrics,
     }
+    fixed = setup.fixed_settings
     rows = [
-        {"method": setup.method, "label": setup.method, "settings": own},
+        {"method": setup.method, "label": setup.method, "settings": fixed},
         {
             "method": setup.method,
             "label": f"{setup.method} (tuned)",
-            "settings": {**own, **found.best.settings},
+            "settings": {**fixed, **result.best.settings},
         },
     ]
+    row_counts = setup.rows.model_dump(exclude_none=True)
+    option = ",".join(f"{name}={num}" for name, num in row_counts.items())
     lines = [
-        "# Best settings of a search on validation, as a board. A row of it fits any other board.",
+        "# The best settings of a search on validation, as a board. Its rows fit any other board.",
         f"# {command}",
-        *(f"# {note}" for note in _rows_note(found)),
-        *(f"{name} = {toml_value(value)}" for name, value in top.items()),
+        *([f"# The search used --rows {option}; pass the same to bench run."] if option else []),
+        *(f"{name} = {to_toml(value)}" for name, value in board.items()),
         "rows = [",
-        *(f"  {toml_value(row)}," for row in rows),
+        *(f"  {to_toml(row)}," for row in rows),
         "]",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _rows_note(found: Findings) -> list[str]:
-    asked = found.search.setup.rows.model_dump(exclude_none=True)
-    if not asked:
-        return []
-    rows = ",".join(f"{name}={num}" for name, num in asked.items())
-    return [f"It was searched with --rows {rows}; give that to bench run, too."]
-
-
-def toml_value(value: Any) -> str:
+def to_toml(value: Any) -> str:
     """Write a plain value as TOML, on one line.
 
     Example:
-        >>> toml_value({"beta": 0.1, "on": True, "names": ["a"]})
-        '{ beta = 0.1, on = true, names = ["a"] }'
+        >>> to_toml({"sft.beta": 0.1, "on": True, "names": ["a"]})
+        '{ sft.beta = 0.1, on = true, names = ["a"] }'
     """
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{key} = {toml_value(one)}" for key, one in value.items())
+        inside = ", ".join(f"{key} = {to_toml(item)}" for key, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(toml_value, value))}]"
-    assert value is not None, "TOML has no word for nothing"
-    # JSON's strings, numbers and truth values are TOML's, but for this one character.
+        return f"[{', '.join(map(to_toml, value))}]"
+    assert value is not None, "TOML has no null"
+    # JSON's strings, numbers and booleans are TOML's, except for this character.
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
-def table(found: Findings) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and cells of the table of configurations."""
-    search = found.search
-    settings = list(search.space.space)
-    heads = ["", *settings, *_look_names(found), "state"]
+def make_table(result: TuneResult) -> tuple[list[str], list[list[str]]]:
+    """Return the headers and cells of the table of configurations, the best first."""
+    search, best = result.search, result.best
+    metric, resource = search.setup.metric, search.space.resource
+    columns = [
+        f"{metric}, {resource} {amount}" if search.has_early_stopping else metric
+        for amount in search.amounts
+    ]
+    headers = ["", *search.space.space, *columns, "status"]
     lines = []
-    for line in found.lines:
-        values = [
-            f"{line.values[amount]:.4f}" if amount in line.values else "–"
-            for amount in search.rungs
-        ]
-        shown = [_shown(line.settings[name]) for name in settings]
-        lines.append([str(line.number), *shown, *values, _state(line)])
-    return heads, lines
+    for configuration in result.ranked:
+        values = {one.amount: f"{one.value:.4f}" for one in configuration.evaluations}
+        lines.append(
+            [
+                str(configuration.number),
+                *(_format(configuration.settings[path]) for path in search.space.space),
+                *(values.get(amount, "–") for amount in search.amounts),
+                "best" if configuration is best else _status_label(configuration),
+            ]
+        )
+    return headers, lines
 
 
-def _look_names(found: Findings) -> list[str]:
-    search = found.search
-    if not search.space.resource:
-        return [search.setup.metric]
-    return [f"{search.setup.metric}, {search.space.resource} {amount}" for amount in search.rungs]
+def _status_label(configuration: Configuration) -> str:
+    return STATUS_LABELS.get(configuration.status) or f"failed: {configuration.reason}"
 
 
-def _state(line: Line) -> str:
-    if line.best:
-        return "best"
-    words = {"finished": "to the end", "open": "not yet", "stopped": "stopped early"}
-    return words.get(line.state) or f"failed: {line.reason}"
+def _format(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else to_toml(value)
 
 
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else toml_value(value)
-
-
-def render_markdown(found: Findings, command: str) -> str:
+def render_markdown(result: TuneResult, command: str) -> str:
     """Render the page of a search as Markdown."""
-    heads, lines = table(found)
+    headers, lines = make_table(result)
     parts = [
-        f"# {escape(_title(found))}",
-        escape(how(found)),
+        f"# {escape(_title(result))}",
+        escape(describe_search(result)),
         f"    {command}",
         markdown_table(
-            [escape(head) for head in heads], [[escape(cell) for cell in line] for line in lines]
+            [escape(header) for header in headers],
+            [[escape(cell) for cell in line] for line in lines],
         ),
-        escape(_cost(found)),
+        escape(_cost(result)),
     ]
-    if found.best is not None:
-        toml = best_toml(found, command).replace("\n", "\n    ").rstrip()
-        parts += ["## The best, as a board", f"    {toml}"]
+    if result.best is not None:
+        toml = best_toml(result, command).replace("\n", "\n    ").rstrip()
+        parts += ["## The best settings, as a board", f"    {toml}"]
     return "\n\n".join(parts) + "\n"
 
 
-def render_html(found: Findings, command: str) -> str:
+def render_html(result: TuneResult, command: str) -> str:
     """Render the page of a search as one self-contained file."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader("bench.tuning"), PackageLoader("bench.report.render")]),
@@ -161,34 +153,32 @@ def render_html(found: Findings, command: str) -> str:
         lstrip_blocks=True,
     )
     style = environment.get_template("board.css").render()
-    heads, lines = table(found)
+    headers, lines = make_table(result)
     return environment.get_template("tuning.html.j2").render(
-        style=Markup(style),  # noqa: S704 (our own file, without a single variable)
+        style=Markup(style),  # noqa: S704 (our own file, without a variable)
         script="",
         style_sha256=_checksum(style),
         script_sha256=_checksum(""),
-        title=_title(found),
-        search=found.search,
-        how=how(found),
-        cost=_cost(found),
+        title=_title(result),
+        search=result.search,
+        description=describe_search(result),
+        cost=_cost(result),
         command=command,
-        heads=heads,
-        lines=[(line.best, cells) for line, cells in zip(found.lines, lines, strict=True)],
-        best=best_toml(found, command) if found.best is not None else "",
+        headers=headers,
+        lines=lines,
+        best=best_toml(result, command) if result.best is not None else "",
     )
 
 
-def _title(found: Findings) -> str:
-    setup = found.search.setup
+def _title(result: TuneResult) -> str:
+    setup = result.search.setup
     return f"Search: {setup.method} on {setup.dataset}"
 
 
-def _cost(found: Findings) -> str:
-    resource = found.search.space.resource
-    spent = f"{found.spent} {resource}" if resource else f"{found.spent} full evaluations"
+def _cost(result: TuneResult) -> str:
     return (
-        f"Spent: {spent} over all looks, {found.seconds:.0f} s of stages, each counted once. "
-        "“–”: it was not looked at that far."
+        f"Computing every configuration from scratch takes {result.seconds:.0f} s in all; shared "
+        "stages are computed once. “–”: not evaluated at this amount."
     )
 
 

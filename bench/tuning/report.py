@@ -1,164 +1,188 @@
-"""What a search came to, as plain values: for the terminal, for pages, for programs."""
+"""The result of a search as plain values: for the terminal, for pages and for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bench.hashing import Plain
 from bench.metrics.registry import get_metric
-from bench.tuning.asha import Look, State
 from bench.tuning.search import Search
-from bench.tuning.search_state import Book
 
-ORDER: tuple[State, ...] = ("finished", "open", "stopped", "failed")
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status: TypeAlias = Literal["completed", "open", "stopped", "failed"]
+STATUSES: tuple[Status, ...] = ("completed", "open", "stopped", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One configuration.
+class Evaluation:
+    """A configuration evaluated at one amount of the resource.
 
     Attributes:
-        number: From 1; the first has the settings as they were.
-        settings: Values of the searched settings.
-        state: What became of it.
-        values: The metric on validation by the resource spent, as far as it was looked at.
-        seconds: Of all its stages, from scratch.
+        amount: The amount; 0 for a full evaluation without a resource.
+        value: The metric on the validation cases.
+        seconds: Duration of all its stages, computed from scratch.
+    """
+
+    amount: int
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """A configuration of a search.
+
+    Attributes:
+        number: From 1; the first has the present settings.
+        settings: Values of the searched settings, by path.
+        status: "completed" at the full amount, "stopped" early, "failed", or "open" after Ctrl-C.
+        evaluations: Its evaluations by ascending amount.
+        num_cases: Number of validation cases; None if nothing was evaluated.
+        stages_run: Stages computed for it now.
         reason: Why it failed.
-        best: Whether it is the best.
     """
 
     number: int
     settings: Mapping[str, Plain]
-    state: State
-    values: Mapping[int, float]
-    seconds: float
-    reason: str
-    best: bool
+    status: Status
+    evaluations: tuple[Evaluation, ...]
+    num_cases: int | None = None
+    stages_run: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
-    """A search and its end.
+class TuneResult:
+    """A search and its result.
 
     Attributes:
         search: The search.
-        lines: The best first, then what was looked at furthest.
-        num_cases: Validation cases; None where nothing was evaluated.
-        spent: Units of the resource over all looks; looks where there is no resource.
-        seconds: Of all distinct stages, from scratch.
+        configurations: In the order in which they were sampled.
+        interrupted: Whether Ctrl-C ended it.
     """
 
     search: Search
-    lines: tuple[Line, ...]
-    num_cases: int | None
-    spent: int
-    seconds: float
+    configurations: tuple[Configuration, ...]
+    interrupted: bool = False
 
     @property
-    def best(self) -> Line | None:
-        """The best configuration, if any came to the end."""
-        return next((line for line in self.lines if line.best), None)
+    def ranked(self) -> list[Configuration]:
+        """Configurations, the best first, then those evaluated at the highest amounts."""
+        sign = 1 if get_metric(self.search.setup.metric).higher_is_better else -1
+
+        def rank(configuration: Configuration) -> tuple[int, int, float, int]:
+            evaluations = configuration.evaluations
+            return (
+                STATUSES.index(configuration.status),
+                -len(evaluations),
+                -sign * evaluations[-1].value if evaluations else 0.0,
+                configuration.number,
+            )
+
+        return sorted(self.configurations, key=rank)
+
+    @property
+    def best(self) -> Configuration | None:
+        """The best completed configuration; of equal ones, the first."""
+        return next((one for one in self.ranked if one.status == "completed"), None)
 
     @property
     def num_failed(self) -> int:
-        """Configurations that failed."""
-        return sum(line.state == "failed" for line in self.lines)
+        """Number of configurations that failed."""
+        return sum(configuration.status == "failed" for configuration in self.configurations)
 
+    @property
+    def num_cases(self) -> int | None:
+        """Number of validation cases; None if nothing was evaluated."""
+        counts = [one.num_cases for one in self.configurations if one.num_cases is not None]
+        return counts[0] if counts else None
 
-def findings(book: Book) -> Findings:
-    """Collect what a book knows."""
-    search, best = book.search, book.best
-    lines, looks = [], []
-    for number, standing in enumerate(book.standings()):
-        made = [Look(number, rung) for rung in range(standing.looks)]
-        after = Look(number, standing.looks)
-        lines.append(
-            Line(
-                number=number + 1,
-                settings=search.settings(number),
-                state=standing.state,
-                values={search.rungs[look.rung]: book.values[look] for look in made},
-                seconds=round(book.seconds(made), 3),
-                reason=book.problems.get(after, "") if standing.state == "failed" else "",
-                best=number == best,
-            )
-        )
-        looks += made
-    sign = 1 if get_metric(search.setup.metric).higher_is_better else -1
+    @property
+    def seconds(self) -> float:
+        """Duration of all configurations at their highest amounts, each computed from scratch."""
+        last = [one.evaluations[-1] for one in self.configurations if one.evaluations]
+        return round(sum(evaluation.seconds for evaluation in last), 3)
 
-    def place(line: Line) -> tuple[int, int, float, int]:
-        last = list(line.values.values())[-1] if line.values else 0.0
-        return ORDER.index(line.state), -len(line.values), -sign * last, line.number
+    @property
+    def stages_run(self) -> int:
+        """Stages computed now; the others were in the store."""
+        return sum(configuration.stages_run for configuration in self.configurations)
 
-    return Findings(
-        search=search,
-        lines=tuple(sorted(lines, key=place)),
-        num_cases=book.num_cases,
-        spent=sum(search.rungs[look.rung] or 1 for look in looks),
-        seconds=round(book.seconds(looks), 3),
-    )
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per evaluation: configuration, its settings, status, amount and value."""
+        import pandas as pd
 
-
-def as_json(found: Findings) -> dict[str, Any]:
-    """Write findings down; all but the seconds are equal whenever the search is."""
-    setup, space = found.search.setup, found.search.space
-    return {
-        "search": found.search.id,
-        "method": setup.method,
-        "dataset": setup.dataset,
-        "model": setup.model,
-        "metric": setup.metric,
-        "num_cases": found.num_cases,
-        "budget": {
-            "name": setup.budget,
-            "rows": {name: getattr(found.search.rows, name) for name in ("train", "valid")},
-            "trials": setup.num,
-            "configurations": len(found.lines),
-            "seed": setup.seed,
-            "resource": space.resource or None,
-            "rungs": list(found.search.rungs) if space.resource else [],
-            "factor": space.factor if space.resource else None,
-            "spent": found.spent,
-        },
-        "space": {
-            name: domain.model_dump(mode="json", exclude_none=True)
-            for name, domain in space.space.items()
-        },
-        "best": None if found.best is None else dict(found.best.settings),
-        "configurations": [
+        rows = [
             {
-                "number": line.number,
-                "settings": dict(line.settings),
-                "state": line.state,
-                "looks": [[amount, value] for amount, value in line.values.items()],
-                **({"reason": line.reason} if line.reason else {}),
+                "configuration": one.number,
+                **one.settings,
+                "status": one.status,
+                "amount": evaluation.amount,
+                self.search.setup.metric: evaluation.value,
+                "seconds": evaluation.seconds,
             }
-            for line in found.lines
-        ],
-        "seconds": found.seconds,
-    }
+            for one in self.configurations
+            for evaluation in one.evaluations
+        ]
+        return pd.DataFrame(rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        search = self.search
+        setup, space = search.setup, search.space
+        return {
+            "search": search.id,
+            "method": setup.method,
+            "dataset": setup.dataset,
+            "model": setup.model,
+            "metric": setup.metric,
+            "num_cases": self.num_cases,
+            "budget": {
+                "name": setup.budget,
+                "rows": {name: getattr(search.row_counts, name) for name in ("train", "valid")},
+                "trials": setup.num_trials,
+                "algorithm": setup.algorithm,
+                "scheduler": "asha" if search.has_early_stopping else "none",
+                "seed": setup.seed,
+                "resource": space.resource or None,
+                "amounts": list(search.amounts),
+                "reduction_factor": space.reduction_factor if search.has_early_stopping else None,
+            },
+            "space": {path: str(distribution) for path, distribution in space.space.items()},
+            "best": None if self.best is None else dict(self.best.settings),
+            "configurations": [
+                {
+                    "number": one.number,
+                    "settings": dict(one.settings),
+                    "status": one.status,
+                    "evaluations": [[part.amount, part.value] for part in one.evaluations],
+                    **({"reason": one.reason} if one.reason else {}),
+                }
+                for one in self.ranked
+            ],
+            "seconds": self.seconds,
+        }
 
 
-def how(found: Findings) -> str:
-    """Say in a sentence or two what was tried, and on what."""
-    search = found.search
+def describe_search(result: TuneResult) -> str:
+    """Say in a few sentences what was tried, and on what."""
+    search = result.search
     setup, space = search.setup, search.space
-    num = len(found.lines)
-    cases = "validation cases" if found.num_cases is None else f"{found.num_cases} validation cases"
+    num_cases = "" if result.num_cases is None else f"{result.num_cases} "
+    algorithm = "random search" if setup.algorithm == "random" else "Optuna's TPE sampler"
     text = (
-        f"{num} configurations of {setup.method} on {setup.dataset}, judged by {setup.metric} on "
-        f"{cases}; test rows took no part. Budget {setup.budget}"
-        f"{f', model {setup.model}' if setup.model else ''}, search seed {setup.seed}."
+        f"{len(result.configurations)} configurations of {setup.method} on {setup.dataset}, "
+        f"compared by {setup.metric} on {num_cases}validation cases; no test row was used. "
+        f"Sampled by {algorithm} with seed {setup.seed}. Budget {setup.budget}"
+        f"{f', model {setup.model}' if setup.model else ''}."
     )
-    if num < setup.num:
-        text += f" The space has no more than these, though {setup.num} were asked for."
-    if space.resource and len(search.rungs) > 1:
+    if search.has_early_stopping:
         return text + (
-            f" Looked at with {space.resource} = {', '.join(map(str, search.rungs))}; the upper "
-            f"1/{space.factor} of those so far goes on (asynchronous successive halving)."
+            f" Early stopping: ASHA over {space.resource} = "
+            f"{', '.join(map(str, search.amounts))} with reduction factor {space.reduction_factor}."
         )
-    if space.resource:
-        return text + f" {space.resource} is {search.rungs[0]}, which leaves no room to stop early."
-    return text + " No resource is declared, so each was evaluated in full."
+    return text + " Every configuration was evaluated in full."

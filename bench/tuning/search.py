@@ -1,17 +1,17 @@
-"""A search as ordinary trials: every configuration at every rung, judged on validation cases.
+"""A search: what its trials share, and each configuration planned as an ordinary trial.
 
-The trials are planned as a board's are, with one difference: where a board's trial has test cases,
-these have the validation cases, so that no stage of theirs draws a test row. What they train has
-the key that it has on boards.
+The trials are planned like those of a board, except that the validation cases take the place of
+the test cases: no stage of a search draws a test row. The stages that train have the same keys as
+on boards.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from bench.config import plugins
 from bench.config.cards import BoardRow, Rows
@@ -23,27 +23,31 @@ from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan import Data, Model, evaluate, language_model
 from bench.plan.trials import DEFAULT_KS, Trial, compose_data
-from bench.tuning.asha import Look, rungs
-from bench.tuning.space import Space, configurations
+from bench.tuning.space import Space, round_settings
 
 TRIAL_SEED = 0
 DATA_SEED = 0
 
+Algorithm: TypeAlias = Literal["random", "optuna"]
+Scheduler: TypeAlias = Literal["asha", "none"]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class SearchSetup:
     """What all trials of a search share.
 
     Attributes:
-        method: Whose settings are searched.
-        dataset: On which data.
+        method: The method whose settings are searched.
+        dataset: The data set.
         model: Card of the backbone.
         budget: Card of the budget.
-        metric: What the best has most of, or least, where lower is better.
-        num: Configurations that are tried, the settings as they are among them.
-        seed: Of the search; the trials' own is 0.
-        rows: Over the budget's; as many validation rows as it says are the cases.
-        overrides: What `--set` gave.
+        metric: The metric on validation that decides.
+        num_trials: Number of configurations, the present settings among them.
+        algorithm: Random search, or Optuna's TPE sampler.
+        scheduler: Early stopping by ASHA, or none; None for ASHA if there is a resource.
+        seed: Decides which configurations are sampled; the seed of the trials is 0.
+        rows: Row counts over the budget's; `valid` is the number of cases.
+        overrides: Settings fixed by `--set`.
         data_dir: Folder of the user's own raw files.
         model_path: The user's own folder of the backbone.
 
@@ -56,180 +60,195 @@ class Setup:
     model: str | None
     budget: str
     metric: str
-    num: int
+    num_trials: int
+    algorithm: Algorithm = "random"
+    scheduler: Scheduler | None = None
     seed: int = 0
     rows: Rows = dataclasses.field(default_factory=Rows)
-    overrides: Sequence[Override] = ()
+    overrides: tuple[Override, ...] = ()
     data_dir: Path | None = None
     model_path: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.num < 1:
-            raise BenchError("A search of no trials finds nothing.", "Give --trials 8, or more.")
+        if self.num_trials < 1:
+            raise BenchError("A search needs at least one trial.", "Example: --trials 8")
         get_metric(self.metric)
+
+    @property
+    def fixed_settings(self) -> dict[str, Any]:
+        """Settings fixed by `--set`, by path."""
+        return overrides_for(self.method, self.overrides, [self.method])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search, planned whole before it starts.
+    """A search with everything that its trials are planned from.
 
     Attributes:
         setup: What its trials share.
-        space: What it may change.
-        given: The settings that it starts from.
-        rungs: The resource at each look; without a resource there is one look, at 0.
-        changes: By configuration, the settings that it changes.
-        trials: By look.
+        space: What it varies.
+        settings: The present settings, which are the first configuration.
+        amounts: Values of the resource at which a configuration is evaluated, ascending; (0,) for
+            one full evaluation.
+        data: The data, validation cases in place of test cases.
+        model: The backbone.
+        row_counts: Rows of every trial.
         notes: What a reader should know of the data.
+        key: Key of the evaluation of the present settings.
     """
 
-    setup: Setup
+    setup: SearchSetup
     space: Space
-    given: Mapping[str, Plain]
-    rungs: tuple[int, ...]
-    changes: tuple[Mapping[str, Any], ...]
-    trials: Mapping[Look, Trial]
+    settings: Mapping[str, Plain]
+    amounts: tuple[int, ...]
+    data: Data
+    model: Model | None
+    row_counts: Rows
     notes: tuple[str, ...] = ()
+    key: str = ""
+
+    @property
+    def has_early_stopping(self) -> bool:
+        """Whether ASHA stops configurations early."""
+        return len(self.amounts) > 1
 
     @property
     def id(self) -> str:
-        """Name of the search; another one where anything differs that may change its end."""
-        keys = [
-            trial.evaluations["final"].key if trial.evaluations else trial.problem
-            for trial in self.trials.values()
-        ]
+        """Name of the search, different if anything differs that may change its result."""
+        setup = self.setup
         content: dict[str, Plain] = {
             "space": self.space.model_dump(mode="json"),
-            "metric": self.setup.metric,
-            "seed": self.setup.seed,
-            "keys": keys,
+            "settings": dict(self.settings),
+            "amounts": self.amounts,
+            "metric": setup.metric,
+            "algorithm": setup.algorithm,
+            "num_trials": setup.num_trials,
+            "seed": setup.seed,
+            "key": self.key,
         }
-        return f"{self.setup.method}-{self.setup.dataset}-{digest(content)[:12]}"
+        return f"{setup.method}-{setup.dataset}-{digest(content)[:12]}"
 
     @property
-    def rows(self) -> Rows:
-        """Rows of every trial."""
-        return self.trials[Look(0, 0)].rows
+    def present(self) -> dict[str, Plain]:
+        """The present values of the searched settings."""
+        return {path: self.settings[path] for path in self.space.space}
 
-    def settings(self, number: int) -> dict[str, Plain]:
-        """Return what the searched settings are in a configuration."""
-        settings = {**self.given, **self.changes[number]}
-        return {name: settings[name] for name in self.space.space}
+    def plan_trial(self, sampled: Mapping[str, Any], amount: int) -> Trial:
+        """Plan the evaluation of a configuration at an amount of the resource.
+
+        A configuration that the method refuses gets a trial with a `problem`.
+        """
+        setup, problem, evaluations = self.setup, "", {}
+        cls = plugins.method_class(setup.method)
+        resource = {self.space.resource: amount} if self.space.resource and amount else {}
+        settings = {**self.settings, **round_settings(sampled), **resource}
+        k = get_metric(setup.metric).k
+        try:
+            settings = {
+                path: check_setting(cls, path, value, "the search space")
+                for path, value in settings.items()
+            }
+            plan = build_method(setup.method, settings).plan(self.data, self.model, TRIAL_SEED)
+            ks = sorted({*DEFAULT_KS, *([k] if k else [])})
+            evaluations = {"final": evaluate(plan.ranking, self.data.test, ks=ks)}
+            evaluations["final"].key  # noqa: B018 (a plan without a key is a problem of this trial)
+        except BenchError as error:
+            problem = f"{error.message} {error.hint}".strip()
+        except Exception as error:  # a plug-in's plan may fail in any way
+            problem = f"plan() failed: {type(error).__name__}: {error}"
+        return Trial(
+            method=setup.method,
+            dataset=setup.dataset,
+            seed=TRIAL_SEED,
+            model=setup.model,
+            rows=self.row_counts,
+            data_seed=DATA_SEED,
+            settings=settings,
+            notes=self.notes,
+            problem=problem,
+            evaluations={} if problem else evaluations,
+        )
 
 
-def plan_search(setup: Setup, space: Space) -> Search:
-    """Draw the configurations and plan all their trials.
+def plan_search(setup: SearchSetup, space: Space) -> Search:
+    """Resolve the present settings and plan their trial.
 
     Raises:
-        BenchError: The setup does not fit together, or no configuration at all can be planned.
+        BenchError: The setup is inconsistent, or the present settings cannot be planned.
     """
-    metric = get_metric(setup.metric)
-    given = _given(setup, space)
-    amounts = _rungs(space, given)
-    changes = configurations(space, setup.num, seed=setup.seed, given=given)
-    asked = _rows(setup)
+    settings = _resolve_present(setup, space)
+    rows = _resolve_rows(setup)
     data, notes = compose_data(
-        setup.dataset, rows=asked, data_seed=DATA_SEED, strict=False, data_dir=setup.data_dir
+        setup.dataset, rows=rows, data_seed=DATA_SEED, strict=False, data_dir=setup.data_dir
     )
-    data = dataclasses.replace(data, test=data.valid)
-    model = _model(setup, data)
-    trials = {}
-    for number, changed in enumerate(changes):
-        for rung, amount in enumerate(amounts):
-            cut = {space.resource: amount} if space.resource else {}
-            trial = Trial(
-                method=setup.method,
-                dataset=setup.dataset,
-                seed=TRIAL_SEED,
-                model=setup.model,
-                rows=asked.model_copy(update={"test": asked.valid}),
-                data_seed=DATA_SEED,
-                settings={**given, **_checked(setup.method, changed), **cut},
-                notes=notes,
-            )
-            ks = sorted({*DEFAULT_KS, *([metric.k] if metric.k else [])})
-            trials[Look(number, rung)] = _planned(trial, data, model, ks)
-    if all(trial.problem for trial in trials.values()):
-        raise BenchError(f"Nothing can be tried: {trials[Look(0, 0)].problem}")
-    return Search(
+    model = None
+    if setup.model is not None:
+        model = language_model(
+            setup.model,
+            plugins.model_card(setup.model),
+            data=data.train.data,
+            nouns=data.train.nouns,
+            model_path=setup.model_path,
+        )
+    search = Search(
         setup=setup,
         space=space,
-        given=given,
-        rungs=amounts,
-        changes=tuple(changes),
-        trials=trials,
+        settings=settings,
+        amounts=_list_amounts(setup, space, settings),
+        data=dataclasses.replace(data, test=data.valid),
+        model=model,
+        row_counts=rows.model_copy(update={"test": rows.valid}),
         notes=notes,
     )
+    present = search.plan_trial({}, search.amounts[-1])
+    if present.problem:
+        raise BenchError(f"The present settings cannot be planned: {present.problem}")
+    return dataclasses.replace(search, key=present.evaluations["final"].key)
 
 
-def _given(setup: Setup, space: Space) -> dict[str, Plain]:
+def _resolve_present(setup: SearchSetup, space: Space) -> dict[str, Plain]:
     budget = plugins.budget_card(setup.budget)
     model = None if setup.model is None else (setup.model, plugins.model_card(setup.model))
     layers = setting_layers([setup.method], model=model, budget=(setup.budget, budget))
-    overrides = overrides_for(setup.method, setup.overrides, [setup.method])
+    overrides = setup.fixed_settings
     for path, value in overrides.items():
         if path in space.space:
             raise BenchError(
                 f"--set {path}={value} fixes a setting that is searched.",
-                "Leave one out: the option, or the setting in the space.",
+                "Leave out the option, or remove the setting from the space.",
             )
-    row = BoardRow(method=setup.method)
-    return resolve_settings(row, layers=layers, overrides=overrides)
+    return resolve_settings(BoardRow(method=setup.method), layers=layers, overrides=overrides)
 
 
-def _checked(method: str, changed: Mapping[str, Any]) -> dict[str, Plain]:
-    cls = plugins.method_class(method)
-    return {name: check_setting(cls, name, value, "the space") for name, value in changed.items()}
-
-
-def _rungs(space: Space, given: Mapping[str, Plain]) -> tuple[int, ...]:
-    if not space.resource:
+def _list_amounts(
+    setup: SearchSetup, space: Space, settings: Mapping[str, Plain]
+) -> tuple[int, ...]:
+    """Return ASHA's rungs and the full amount; (0,) without a resource."""
+    if setup.scheduler == "asha" and not space.resource:
+        raise BenchError(
+            f"ASHA needs a resource, and {setup.method} declares none.",
+            "Use --scheduler none, or name a `resource` in the file of --space.",
+        )
+    if not space.resource or setup.scheduler == "none":
         return (0,)
-    most = given[space.resource]
-    assert isinstance(most, int)
-    if most < space.least:
+    full, amounts = settings[space.resource], []
+    assert isinstance(full, int)
+    if full < space.grace_period:
         raise BenchError(
-            f"{space.resource} is {most}, less than the {space.least} of the first look.",
-            f"Raise it: --set {space.resource}=…, or search without early looks.",
+            f"{space.resource} is {full}, less than the grace period of {space.grace_period}.",
+            f"Raise it (--set {space.resource}=…), or use --scheduler none.",
         )
-    return rungs(most, least=space.least, factor=space.factor)
+    amount = space.grace_period
+    while amount < full:
+        amounts.append(amount)
+        amount *= space.reduction_factor
+    return (*amounts, full)
 
 
-def _rows(setup: Setup) -> Rows:
-    given = setup.rows.model_dump(exclude_none=True)
-    if "test" in given:
+def _resolve_rows(setup: SearchSetup) -> Rows:
+    rows = setup.rows.model_dump(exclude_none=True)
+    if "test" in rows:
         raise BenchError(
-            "A search has no test rows.", "Leave test=… out of --rows; valid=… are its cases."
+            "A search uses no test rows.", "Leave test=… out of --rows; valid=… sets the cases."
         )
-    return plugins.budget_card(setup.budget).rows.model_copy(update=given)
-
-
-def _model(setup: Setup, data: Data) -> Model | None:
-    if setup.model is None:
-        return None
-    return language_model(
-        setup.model,
-        plugins.model_card(setup.model),
-        data=data.train.data,
-        nouns=data.train.nouns,
-        model_path=setup.model_path,
-    )
-
-
-def _planned(trial: Trial, data: Data, model: Model | None, ks: Sequence[int]) -> Trial:
-    """Plan a trial's final ranking; a configuration that cannot be planned says why."""
-    try:
-        method = build_method(trial.method, trial.settings)
-        stage = evaluate(method.plan(data, model, trial.seed).ranking, data.test, ks=ks)
-        stage.key  # noqa: B018 (a plan that has no key is this configuration's problem)
-    except BenchError as error:
-        return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
-    except Exception as error:  # a plug-in's plan may fail in any way
-        problem = f"plan() failed: {type(error).__name__}: {error}"
-        return dataclasses.replace(trial, problem=problem)
-    return dataclasses.replace(trial, evaluations={"final": stage})
-
-
-def fixed(setup: Setup) -> dict[str, Any]:
-    """Return what `--set` fixed, as a board's row would have it."""
-    return overrides_for(setup.method, setup.overrides, [setup.method])
+    return plugins.budget_card(setup.budget).rows.model_copy(update=rows)

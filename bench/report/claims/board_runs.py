@@ -36,7 +36,7 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     reasons: dict[tuple[str, str], str] = {}
     for dataset, row_trials in by_dataset.items():
         for name, outcomes in outcomes_by_row(row_trials, results).items():
-            trials = [one.trial for one in outcomes if one.status == "ok"]
+            trials = [outcome.trial for outcome in outcomes if outcome.status == "ok"]
             try:
                 if trials:
                     samples[dataset, name] = results.sample(name, trials)

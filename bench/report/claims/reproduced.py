@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import BenchError
-from bench.report.claims import interaction_tests, row_tests, sweep_tests
+from bench.report.claims import change_intervals, row_tests, sweep_tests
 from bench.report.claims.cards import Cell, Claim, PaperClaims
 from bench.report.claims.claim_types import (
     Check,
@@ -175,7 +175,7 @@ def _judge_cell(
             return row_tests.show_value(check, cell, tests, dataset)
         case Larger():
             other = paper.datasets[cell.other_dataset] if cell.other_dataset else ""
-            return interaction_tests.judge_larger(check, cell, tests, dataset, other)
+            return change_intervals.judge_larger(check, cell, tests, dataset, other)
         case Trend():
             return sweep_tests.judge_trend(check, cell, tests, steps[0])
         case Peak():

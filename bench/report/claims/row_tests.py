@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.report.claims.cards import Cell
+from bench.report.claims.change_intervals import RelativeDifference, estimate_relative
 from bench.report.claims.claim_types import (
     Better,
     Close,
@@ -18,7 +19,6 @@ from bench.report.claims.claim_types import (
     get_rank_range,
     is_higher_better,
 )
-from bench.report.claims.relative_intervals import RelativeDifference, estimate_relative
 from bench.report.claims.runs import Comparisons, ReproducedCell, format_comparison
 from bench.report.claims.verdict import ReproducedVerdict
 from bench.stats.compare import Comparison, correct_family

@@ -23,9 +23,9 @@ PlannedBoards = Mapping[str, tuple[Board, RowTrials]]
 def claims_of(board: str) -> list[tuple[PaperClaims, Claim]]:
     """Return the claims that a board shows: those that name it first."""
     return [
-        (book, claim)
-        for book in map(load_claims, sorted(find_claim_files()))
-        for claim in book.claims
+        (paper, claim)
+        for paper in map(load_claims, sorted(find_claim_files()))
+        for claim in paper.claims
         if claim.boards[0] == board
     ]
 
@@ -54,8 +54,8 @@ def claim_lines(
     key = (
         "claims",
         table.name,
-        digest([[book.model_dump(mode="json"), claim.id] for book, claim in claims]),
-        digest([repr(one) for one in numbers.numbers.items()]),
+        digest([[paper.model_dump(mode="json"), claim.id] for paper, claim in claims]),
+        digest([repr(entry) for entry in numbers.numbers.items()]),
         _file_checksums([planned[name] for name in boards], results),
     )
     if key not in cache:
@@ -65,7 +65,7 @@ def claim_lines(
                 runs = read_runs([planned[b] for b in claim.boards if b in planned], results)
                 tests[claim.boards] = Comparisons(runs)
         cache[key] = tuple(
-            _claim_line(claim, book, tests[claim.boards], numbers) for book, claim in claims
+            _claim_line(claim, paper, tests[claim.boards], numbers) for paper, claim in claims
         )
     lines: tuple[ClaimLine, ...] = cache[key]
     return lines
@@ -85,10 +85,10 @@ def _file_checksums(
 
 
 def _claim_line(
-    claim: Claim, book: PaperClaims, tests: Comparisons, numbers: published.Published
+    claim: Claim, paper: PaperClaims, tests: Comparisons, numbers: published.Published
 ) -> ClaimLine:
-    in_paper = judge_published(claim, book, numbers)
-    reproduced = judge_reproduced(claim, book, tests)
+    in_paper = judge_published(claim, paper, numbers)
+    reproduced = judge_reproduced(claim, paper, tests)
     return ClaimLine(
         id=claim.id,
         section=claim.section,
@@ -100,9 +100,9 @@ def _claim_line(
         count=reproduced.count,
         note=claim.note,
         cells=tuple(
-            (one.cell.dataset, one.cell.metric, one.verdict, one.text)
-            for one in reproduced.cells
-            if one.text
+            (cell.cell.dataset, cell.cell.metric, cell.verdict, cell.text)
+            for cell in reproduced.cells
+            if cell.text
         ),
         missing=tuple(reproduced.reasons),
     )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from bench.errors import BenchError
 from bench.report.claims import predicates
 from bench.report.claims.cards import Cell
+from bench.report.claims.change_intervals import estimate_relative
 from bench.report.claims.claim_types import Level, Peak, Range, Trend, is_higher_better
-from bench.report.claims.relative_intervals import estimate_relative
 from bench.report.claims.row_tests import judge_equivalence
 from bench.report.claims.runs import Comparisons, ReproducedCell, Steps, format_comparison
 from bench.report.claims.verdict import ReproducedVerdict

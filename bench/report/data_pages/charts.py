@@ -98,14 +98,14 @@ def ratio_bins(values: NDArray[np.integer]) -> list[Bin]:
     digits = range(len(str(int(values.max()))) + 1)
     edges = sorted({math.ceil(step * 10.0**power) for power in digits for step in STEPS})
     nums = np.histogram(values, bins=np.array(edges))[0].tolist()
-    filled = [place for place, num in enumerate(nums) if num]
+    filled = [index for index, num in enumerate(nums) if num]
     return [
         Bin(
-            start=f"{edges[place]:,}",
-            label=_range(edges[place], edges[place + 1] - 1),
-            num=nums[place],
+            start=f"{edges[index]:,}",
+            label=_range(edges[index], edges[index + 1] - 1),
+            num=nums[index],
         )
-        for place in range(filled[0], filled[-1] + 1)
+        for index in range(filled[0], filled[-1] + 1)
     ]
 
 
@@ -114,14 +114,14 @@ def word_bins(words: NDArray[np.integer]) -> list[Bin]:
     if not len(words):
         return []
     nums = np.bincount(np.minimum(words, LAST_WORDS)).tolist()
-    first = next(place for place, num in enumerate(nums) if num)
+    first = next(index for index, num in enumerate(nums) if num)
     return [
         Bin(
-            start=f"{place}",
-            label=f"{place} or more" if place == LAST_WORDS else f"{place}",
-            num=nums[place],
+            start=f"{index}",
+            label=f"{index} or more" if index == LAST_WORDS else f"{index}",
+            num=nums[index],
         )
-        for place in range(first, len(nums))
+        for index in range(first, len(nums))
     ]
 
 

@@ -92,7 +92,7 @@ def counts_markdown(table: CountTable) -> str:
 def _meanings(table: CountTable) -> list[str]:
     """List what numbers count: what holds in all rows once, then each row's own."""
     columns = table.card.columns
-    sections = [("All data sets", "", {name: one.meaning for name, one in columns.items()})]
+    sections = [("All data sets", "", {name: column.meaning for name, column in columns.items()})]
     sections += [(row.label, row.scope, dict(row.cells)) for row in table.card.rows]
     parts = []
     for heading, scope, meanings in sections:

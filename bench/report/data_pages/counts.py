@@ -227,8 +227,8 @@ def _line(
     missing = counts if isinstance(counts, str) else ""
     cells = []
     for metric, column in card.columns.items():
-        place = Place(paper=card.paper, table=card.table, dataset=row.label, metric=metric)
-        number = published.find(place)
+        location = Place(paper=card.paper, table=card.table, dataset=row.label, metric=metric)
+        number = published.find(location)
         meaning = row.cells.get(metric, column.meaning)
         uncounted = meaning and not isinstance(counts, str) and meaning.count not in counts
         if meaning is None or (uncounted and column.needs):

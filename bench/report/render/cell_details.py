@@ -21,7 +21,7 @@ from bench.stats.descriptions import join_words
 KEY_DIGITS = 12
 TITLE_CHARS = 100
 REASON_CHARS = 600
-Facts = list[tuple[str, str]]
+Pairs = list[tuple[str, str]]
 Examples = Mapping[str, Sequence[Example]]
 """Test cases to show, by trial."""
 
@@ -60,7 +60,8 @@ def _row(
         "stale": row.stale,
         "about": _row_facts(row, results_of(row, results), cost),
         "trials": [
-            _trial(one, results.get(one.trial), examples.get(one.trial, ())) for one in row.outcomes
+            _trial(outcome, results.get(outcome.trial), examples.get(outcome.trial, ()))
+            for outcome in row.outcomes
         ],
         "cells": [
             {
@@ -73,7 +74,7 @@ def _row(
     }
 
 
-def _cell_facts(cell: Cell, interval: Facts) -> Facts:
+def _cell_facts(cell: Cell, interval: Pairs) -> Pairs:
     """List what is known about a cell as label and text, the value first."""
     if cell.mean is None:
         return [
@@ -81,20 +82,20 @@ def _cell_facts(cell: Cell, interval: Facts) -> Facts:
             ("Reason", w.single_line(cell.reason, REASON_CHARS)),
             *_published_facts(cell),
         ]
-    facts = [("Mean", f"{w.format_value(cell.mean)} over {w.format_count(cell.num_seeds, 'seed')}")]
+    pairs = [("Mean", f"{w.format_value(cell.mean)} over {w.format_count(cell.num_seeds, 'seed')}")]
     if cell.sd is not None:
-        facts.append(("Deviation between seeds", w.format_value(cell.sd)))
+        pairs.append(("Deviation between seeds", w.format_value(cell.sd)))
     if cell.num_seeds < cell.expected_seeds:
         seeds = f"{cell.num_seeds}/{cell.expected_seeds} seeds"
-        facts.append(("Incomplete", f"{seeds}: {w.single_line(cell.reason, REASON_CHARS)}"))
+        pairs.append(("Incomplete", f"{seeds}: {w.single_line(cell.reason, REASON_CHARS)}"))
     if cell.stale:
-        facts.append(("Stale", cell.stale))
+        pairs.append(("Stale", cell.stale))
     if marks := w.describe_marks(cell):
-        facts.append(("Marks", marks))
-    facts += [*_published_facts(cell), *interval]
+        pairs.append(("Marks", marks))
+    pairs += [*_published_facts(cell), *interval]
     test = cell.comparison
     if test is not None:
-        facts += [
+        pairs += [
             (f"Difference from {w.single_line(test.reference)}", w.format_signed(test.difference)),
             ("95 % interval", w.format_interval(test.low, test.high)),
             ("Relative", w.format_percent(test.relative)),
@@ -103,58 +104,62 @@ def _cell_facts(cell: Cell, interval: Facts) -> Facts:
             ("Test", w.describe_test(test)),
         ]
     if cell.refusal:
-        facts.append(("Not tested", w.single_line(cell.refusal, REASON_CHARS)))
-    return facts
+        pairs.append(("Not tested", w.single_line(cell.refusal, REASON_CHARS)))
+    return pairs
 
 
-def _published_facts(cell: Cell) -> Facts:
+def _published_facts(cell: Cell) -> Pairs:
     if cell.published is None:
         return []
-    facts: Facts = [("Published", w.format_value(cell.published.value))]
+    pairs: Pairs = [("Published", w.format_value(cell.published.value))]
     if cell.difference_from_published is not None:
         difference = w.format_signed(cell.difference_from_published)
-        facts.append(("Reproduced − published", difference))
-    return facts
+        pairs.append(("Reproduced − published", difference))
+    return pairs
 
 
-def _interval_facts(block: Block, row: str, metric: str) -> Facts:
+def _interval_facts(block: Block, row: str, metric: str) -> Pairs:
     """Say whether the published number is inside our interval of the mean."""
     if block.reproduction is None:
         return []
-    for one in block.reproduction.cells:
-        if (one.row, one.metric) == (row, metric) and one.ours and one.inside is not None:
-            interval = w.format_range(one.ours.low, one.ours.high)
-            side = "inside" if one.inside else "outside"
+    for reproduced in block.reproduction.cells:
+        if (
+            (reproduced.row, reproduced.metric) == (row, metric)
+            and reproduced.ours
+            and reproduced.inside is not None
+        ):
+            interval = w.format_range(reproduced.ours.low, reproduced.ours.high)
+            side = "inside" if reproduced.inside else "outside"
             return [("Our 95 % interval", f"{interval}: the published value is {side}")]
     return []
 
 
-def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Facts:
+def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pairs:
     settings = ", ".join(f"{path} = {value}" for path, value in row.settings)
-    facts: Facts = [
+    pairs: Pairs = [
         ("Method", row.method),
         ("Settings", w.single_line(settings, 2000) or "none"),
     ]
     if hashes := dict.fromkeys(result.settings_hash for result in results):
-        facts.append(("Settings hash", join_words([*hashes])))
+        pairs.append(("Settings hash", join_words([*hashes])))
     if cost is not None:
-        facts.append(("Standalone time", w.format_seconds(cost.standalone)))
-        facts.append(("Amortized time", w.format_seconds(cost.amortized)))
+        pairs.append(("Standalone time", w.format_seconds(cost.standalone)))
+        pairs.append(("Amortized time", w.format_seconds(cost.amortized)))
     if results:
         provenance = sorted(results[0].provenance.items())
-        facts += [(name, w.single_line(value, 200)) for name, value in provenance]
-    return facts
+        pairs += [(name, w.single_line(value, 200)) for name, value in provenance]
+    return pairs
 
 
-def example_facts(example: Example) -> Facts:
+def example_facts(example: Example) -> Pairs:
     """List what happened in a test case as label and text."""
     history = " → ".join(w.single_line(title, TITLE_CHARS) for title in example.history)
-    facts: Facts = [("Case", example.case), ("History", history or "none")]
+    pairs: Pairs = [("Case", example.case), ("History", history or "none")]
     if example.generated:
-        facts.append(("Generated", w.single_line(example.generated, 3 * TITLE_CHARS)))
-    facts.append(("Recommended first", w.single_line(example.top_item, TITLE_CHARS)))
+        pairs.append(("Generated", w.single_line(example.generated, 3 * TITLE_CHARS)))
+    pairs.append(("Recommended first", w.single_line(example.top_item, TITLE_CHARS)))
     rank = "not in the list" if example.rank is None else f"rank {example.rank} in the list"
-    return [*facts, ("Target", f"{w.single_line(example.target, TITLE_CHARS)} ({rank})")]
+    return [*pairs, ("Target", f"{w.single_line(example.target, TITLE_CHARS)} ({rank})")]
 
 
 def _trial(outcome: Outcome, result: Result | None, examples: Sequence[Example]) -> dict[str, Any]:
@@ -169,10 +174,14 @@ def _trial(outcome: Outcome, result: Result | None, examples: Sequence[Example])
             data["time"] = w.format_seconds(sum(stage.seconds for stage in result.stages))
             peak = max(stage.peak_memory_mib for stage in result.stages)
             data["memory"] = f"{peak:,.0f} MiB"
-        data["stages"] = " ".join(f"{one.kind}:{one.key[:KEY_DIGITS]}" for one in result.stages)
-        data["attempts"] = [w.single_line(describe_attempt(one), 300) for one in result.attempts]
+        data["stages"] = " ".join(
+            f"{stage.kind}:{stage.key[:KEY_DIGITS]}" for stage in result.stages
+        )
+        data["attempts"] = [
+            w.single_line(describe_attempt(attempt), 300) for attempt in result.attempts
+        ]
     if examples:
-        data["examples"] = [example_facts(one) for one in examples]
+        data["examples"] = [example_facts(example) for example in examples]
     return data
 
 

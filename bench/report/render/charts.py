@@ -125,7 +125,9 @@ def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
         lines = [
             Line(name=row, style=index % NUM_STYLES, points=points)
             for index, (row, line) in enumerate(values.items())
-            if (points := [(float(at), one) for at, one in enumerate(line) if one is not None])
+            if (
+                points := [(float(at), value) for at, value in enumerate(line) if value is not None]
+            )
         ]
         if lines:
             chart = line_chart(
@@ -151,7 +153,9 @@ def checkpoint_means(row: Row) -> Mapping[str, Mapping[str, float]]:
             for metric, value in metrics:
                 values.setdefault(name, {}).setdefault(metric, []).append(value)
     return {
-        name: {metric: sum(one) / len(one) for metric, one in metrics.items()}
+        name: {
+            metric: sum(seed_values) / len(seed_values) for metric, seed_values in metrics.items()
+        }
         for name, metrics in values.items()
     }
 

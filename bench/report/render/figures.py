@@ -128,13 +128,13 @@ def forest_plot(block: Block, metric: str) -> Markup | None:
 def tradeoff_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
     """Choose accuracy and diversity: the first NDCG or HR, and DivRatio, at the same k if any."""
     parsed = [get_metric(name) for name in metrics]
-    accuracy = next((one for one in parsed if one.family == "NDCG"), None) or next(
-        (one for one in parsed if one.family == "HR"), None
+    accuracy = next((metric for metric in parsed if metric.family == "NDCG"), None) or next(
+        (metric for metric in parsed if metric.family == "HR"), None
     )
-    diversity = [one for one in parsed if one.family == "DivRatio"]
+    diversity = [metric for metric in parsed if metric.family == "DivRatio"]
     if accuracy is None or not diversity:
         return None
-    same_k = [one for one in diversity if one.k == accuracy.k]
+    same_k = [metric for metric in diversity if metric.k == accuracy.k]
     return accuracy.name, (same_k or diversity)[0].name
 
 
@@ -144,10 +144,10 @@ def tradeoff_plot(block: Block, metrics: Sequence[str]) -> Markup | None:
     Returns:
         The SVG, or None where the board lacks one of the two, or fewer than two rows have both.
     """
-    chosen = tradeoff_metrics(metrics)
-    if chosen is None:
+    names = tradeoff_metrics(metrics)
+    if names is None:
         return None
-    accuracy, diversity = chosen
+    accuracy, diversity = names
     points = [
         Point(
             row=row,
@@ -293,10 +293,10 @@ def _place_labels(
         )
         for tx, ty, anchor, start in spots:
             box = (start, ty - 11, start + width, ty + 3)
-            inside = (
+            fits = (
                 box[0] >= left and box[2] <= WIDTH and box[1] >= top - 12 and box[3] <= bottom + 6
             )
-            if inside and not any(_overlaps(box, other) for other in taken):
+            if fits and not any(_overlaps(box, other) for other in taken):
                 taken.append(box)
                 labels.append(svg_text(tx, ty, name, anchor))
                 break  # without a free spot the name stays in the tooltip and in the table

@@ -48,7 +48,9 @@ def render_html(
         examples=examples or {},
         header=group_columns(table.metrics),
         main=wording.choose_main_metric(table),
-        ks=list(dict.fromkeys(k for one in table.metrics if (k := get_metric(one).k) is not None)),
+        ks=list(
+            dict.fromkeys(k for metric in table.metrics if (k := get_metric(metric).k) is not None)
+        ),
         costs=costs,
         versions=sorted(
             {
@@ -63,20 +65,20 @@ def render_html(
             math.fsum(cost.amortized for cost in costs),
         ),
         checkpoints=[
-            (block.title, drawn)
+            (block.title, plots)
             for block in table.datasets
-            if (drawn := charts.checkpoint_charts(block, table.metrics))
+            if (plots := charts.checkpoint_charts(block, table.metrics))
         ],
         sweeps=[
-            (f"{sweep.row} by {sweep.x} on {block.title}", drawn)
+            (f"{sweep.row} by {sweep.x} on {block.title}", plots)
             for sweep in table.sweeps
             for block in table.datasets
-            if (drawn := charts.sweep_charts(block, sweep, table.metrics))
+            if (plots := charts.sweep_charts(block, sweep, table.metrics))
         ],
         training=[
-            (f"{wording.single_line(row.name)} on {block.title}", drawn)
+            (f"{wording.single_line(row.name)} on {block.title}", plots)
             for block, row in table.rows
-            if (drawn := charts.training_charts(row, results))
+            if (plots := charts.training_charts(row, results))
         ],
         data=page_data(table, results, costs, examples or {}),
     )

@@ -75,14 +75,14 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
 
 
 def _data_facts(block: Block) -> str:
-    facts = []
+    parts = []
     if block.num_cases is not None and block.num_items is not None:
-        facts += [f"{block.num_cases:,} test cases", f"{block.num_items:,} items"]
+        parts += [f"{block.num_cases:,} test cases", f"{block.num_items:,} items"]
     if block.fingerprint:
-        facts.append(f"data fingerprint `{block.fingerprint[:12]}`")
+        parts.append(f"data fingerprint `{block.fingerprint[:12]}`")
     if block.license:
-        facts.append(f"license: {escape(block.license)}")
-    line = " · ".join(facts)
+        parts.append(f"license: {escape(block.license)}")
+    line = " · ".join(parts)
     return f"{line}\n\nSource: {escape(block.citation)}" if block.citation else line
 
 

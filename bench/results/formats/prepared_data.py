@@ -115,10 +115,10 @@ def _d3_row(prepared: Prepared, sample: int) -> list[object]:
 def _sprec(prepared: Prepared, nouns: Nouns) -> dict[str, str]:
     catalog = prepared.catalog
     names = list(dict.fromkeys(catalog.titles))
-    kept = set(catalog.tracked)
+    tracked = set(catalog.tracked)
     genres: dict[str, list[str]] = {}
     for title, categories in zip(catalog.titles, catalog.categories, strict=True):
-        genres.setdefault(title, []).extend(each for each in categories if each in kept)
+        genres.setdefault(title, []).extend(each for each in categories if each in tracked)
     files = {
         "id2name.json": {str(number): title for number, title in enumerate(names)},
         "name2id.json": {title: number for number, title in enumerate(names)},
@@ -133,11 +133,11 @@ def _sprec_rows(prepared: Prepared, split: str, nouns: Nouns) -> Iterator[dict[s
     titles = prepared.catalog.titles
     windows = prepared.windows(np.array(prepared.sample_range(split), dtype=np.int64))
     for history, target in zip(windows.histories, windows.targets, strict=True):
-        quoted = ", ".join(f'"{titles[item]}"' for item in history if item >= 0)
+        history_titles = ", ".join(f'"{titles[item]}"' for item in history if item >= 0)
         yield {
             "instruction": f"From the {nouns.plural} a user enjoyed lately, recommend a new "
             f"{nouns.singular}.",
-            "input": f"The user enjoyed these {nouns.plural}: {quoted}. Name a new "
+            "input": f"The user enjoyed these {nouns.plural}: {history_titles}. Name a new "
             f"{nouns.singular}.",
             "output": f'"{titles[target]}"\n',
         }

@@ -205,7 +205,6 @@ class _Reporter:
             problem = "Its process ended without an answer."
         if problem:
             self.dropped, self.pending = True, {}
-            self.warn(
-                f"{self.tracker}: {problem} Nothing more is reported to it; `bench export "
-                f"{self.tracker}` can do so later."
-            )
+            later = f"`bench export {self.tracker}` can do so later"
+            reason = problem.rstrip(".")
+            self.warn(f"{self.tracker}: {reason}. Nothing more is reported to it; {later}.")
