@@ -179,7 +179,7 @@ class Budget(Card):
     """How much a trial may spend: rows, and settings.
 
     Attributes:
-        model: The backbone that it is meant for, which `--scale` brings along.
+        model: The backbone that it is meant for, which `--budget` selects with it.
         every: Settings of all methods that have them.
         tuning: The same for backbones tuned in "full" or by "lora" alone; learning rates differ.
         methods: Settings by method, over both.

@@ -168,7 +168,7 @@ def check_fields(instance: Any, name: str) -> None:
     Raises:
         BenchError: A value is of another type, none of the choices or out of range.
     """
-    declared = field_types(type(instance))
+    declared = field_types(instance.__class__)
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         try:

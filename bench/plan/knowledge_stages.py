@@ -241,8 +241,8 @@ def extend_context(model: Model | None, knowledge: KnowledgeConfig) -> Model:
     Raises:
         BenchError: No language model is set.
     """
-    found = require_model(model)
-    return replace(found, context=knowledge.context or found.context)
+    model = require_model(model)
+    return replace(model, context=knowledge.context or model.context)
 
 
 def ask_about_users(

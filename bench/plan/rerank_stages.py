@@ -141,7 +141,7 @@ TEXT_FIELDS = (
 
 def reset_fields(config: RerankerConfig, names: Sequence[str]) -> RerankerConfig:
     """Return the config with some fields at their defaults."""
-    defaults = {field.name: field.default for field in fields(config)}
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(config)}
     changes = {name: defaults[name] for name in names if getattr(config, name) != defaults[name]}
     return replace(config, **changes) if changes else config
 
