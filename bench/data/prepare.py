@@ -33,10 +33,6 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     condition on items and removes the others from the catalog, too (D3, IGD). Items that the title
     rule rejects are in no catalog. Other projects' ready samples are only read.
 
-    Args:
-        card: The data set's card.
-        paths: Its raw files by role.
-
     Raises:
         BenchError: A file is malformed, or no sample is left.
     """
@@ -96,7 +92,6 @@ class Survivors:
         titles: Title of each raw item after the rule; empty where it has no usable one.
         keep: True for the remaining interactions, shape (L,).
         start: First day of the window, after moving; None for no bound.
-        num_items: Items with remaining interactions.
     """
 
     titles: tuple[str, ...]

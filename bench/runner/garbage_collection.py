@@ -31,8 +31,6 @@ class Garbage:
     Attributes:
         kind: Kind of the artifact, or one of `INCOMPLETE`, `SET_ASIDE` and `ASSET`.
         key: Key of the artifact, else a name.
-        path: Its path.
-        size: Bytes.
     """
 
     kind: str

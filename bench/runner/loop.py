@@ -51,7 +51,6 @@ class RunSummary:
         stages_run: Distinct stages computed now.
         stages_reused: Distinct stages that did not have to run, or that another driver or a worker
             of a killed one computed meanwhile.
-        seconds: Wall-clock time.
         interrupted: Whether Ctrl-C or `bench cancel` ended it.
     """
 
@@ -76,12 +75,7 @@ class RunOptions:
     """Where a run reads and writes.
 
     Attributes:
-        store: The store of artifacts.
-        results: Folder of the results.
-        data_dir: Folder of the user's own raw files.
         model_path: The user's own folder of the backbone.
-        offline: Never use the network.
-        quiet: Print no progress.
         trackers: Environment variables of trackers that receive live training curves.
         on_result: Called with a trial's id when its result is written or up to date.
     """

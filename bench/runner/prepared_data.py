@@ -21,16 +21,12 @@ from bench.runner.store import Store
 from bench.runner.worker import materialize_stage
 
 if TYPE_CHECKING:
-    from bench.data.verification import Finding
+    from bench.data.verification import DataCheck
     from bench.models.lm.tokenization import Tokenizer
 
 
 def prepare(names: Sequence[str], options: DataOptions | None = None) -> dict[str, Prepared]:
     """Read, filter and split data sets; what is stored is not computed again.
-
-    Args:
-        names: Names of data sets.
-        options: Store and raw files.
 
     Raises:
         BenchError: If raw files are missing or do not contain such data.
@@ -39,12 +35,8 @@ def prepare(names: Sequence[str], options: DataOptions | None = None) -> dict[st
     return {name: data for name, (_, data) in prepared.items()}
 
 
-def verify(names: Sequence[str], options: DataOptions | None = None) -> dict[str, list[Finding]]:
+def verify(names: Sequence[str], options: DataOptions | None = None) -> dict[str, list[DataCheck]]:
     """Check prepared data sets against their expected counts and for leaks.
-
-    Args:
-        names: Names of data sets.
-        options: Store and raw files.
 
     Raises:
         BenchError: If raw files are missing or do not contain such data.

@@ -56,15 +56,11 @@ class TaskSpec:
     """One unit of work as plain values: all that is sent to a worker.
 
     Attributes:
-        unit: Id of the unit.
-        stages: Its stages in order.
         resources: What it occupies.
-        store: Folder of the store.
         job: What stages receive; `out` is set for each.
         trackers: Environment variables of trackers that receive live training curves.
         run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
             computing ends the task; without one the worker waits for that stage, and logs nothing.
-        description: The unit in words.
         attempt: Number of this attempt, from 1.
     """
 
@@ -84,7 +80,6 @@ class TaskResult:
     """How a unit ended.
 
     Attributes:
-        unit: Id of the unit.
         computed: Keys of the stages that this worker computed; the others were in the store.
         failure: None if the unit succeeded.
         stage: Kind of the stage that failed.

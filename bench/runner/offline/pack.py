@@ -21,11 +21,7 @@ README = "README.txt"
 
 
 class BundleWriter:
-    """Copies files into a bundle and lists them in its manifest.
-
-    Args:
-        folder: The bundle's folder.
-    """
+    """Copies files into a bundle and lists them in its manifest."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
