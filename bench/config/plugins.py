@@ -141,11 +141,11 @@ def card_paths(kind: str) -> dict[str, Path]:
     return paths
 
 
-def board_files(inside: str) -> dict[str, Path]:
+def board_files(subfolder: str) -> dict[str, Path]:
     """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
     paths: dict[str, Path] = {}
     for folder in folders("leaderboards"):
-        for path in sorted((Path(folder) / inside).glob("*.toml")):
+        for path in sorted((Path(folder) / subfolder).glob("*.toml")):
             paths.setdefault(path.stem, path)
     return paths
 
