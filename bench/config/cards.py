@@ -211,7 +211,7 @@ class DatasetCard(Card):
 class Rows(Card):
     """How many samples of each split a trial uses; an upper bound, None for all of them.
 
-    Methods that re-rank lists use at most so many users of each part, with all their lists.
+    For methods that re-rank lists, the bound is on the users of each part; all their lists count.
     """
 
     train: int | None = Field(None, ge=1)

@@ -31,7 +31,7 @@ from bench.plan.config import Config, to_plain
 from bench.plan.graph import Unit
 from bench.results.trackers.live_curves import report_live_curves
 from bench.runner.resources import ResourceRequest
-from bench.runner.run_directory import LogEvent, get_events_path, is_visible, send_heartbeats
+from bench.runner.run_directory import LogEvent, is_visible, send_heartbeats
 from bench.runner.store import Store
 
 Failure: TypeAlias = Literal["error", "worker died", "out of memory", "timeout"]
@@ -129,12 +129,6 @@ def make_task(
     return TaskSpec(
         unit=unit.id, stages=stages, resources=resources, store=store, job=job, **fields
     )
-
-
-def has_started(task: TaskSpec) -> bool:
-    """Return whether a worker has begun; a submitted task may wait for a node."""
-    directory = task.run_directory
-    return directory is None or get_events_path(directory, task.unit).is_file()
 
 
 def run_task(task: TaskSpec) -> TaskResult:
