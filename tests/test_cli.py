@@ -25,7 +25,7 @@ def test_list_shows_every_room(bench: Callable[..., SimpleNamespace]) -> None:
 
 
 def test_show_gives_settings_and_cards(bench: Callable[..., SimpleNamespace]) -> None:
-    assert "hidden = 64" in bench("show", "sasrec").out
+    assert "hidden_size = 64" in bench("show", "sasrec").out
     shown = json.loads(bench("show", "quick", "--json").out)
     assert set(shown) == {"board", "suite"}
     wrong = bench("show", "sasrek")
