@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ from bench.plan.language_stages import GenerationConfig, generate
 from bench.plan.preference_stages import PreferenceConfig, optimize_preferences
 from bench.plan.rerank_stages import RerankerConfig
 from bench.plan.stage import Stage
-from bench.plan.types import Lists, Model, Pairs, Policy
+from bench.plan.types import ListData, Model, Pairs, Policy
 from bench.stages import text_vectors
 
 FULL = {"kind": "full"}
@@ -86,8 +87,13 @@ def test_a_question_loses_its_oldest_entries_until_it_fits() -> None:
     assert none_cut == 0
     (cut,), num_cut = encode_questions(tokenizer, [prompt], max_lengths=[len(whole) - 3])
     assert num_cut == 1
-    assert cut == encode_questions(tokenizer, [prompt.without(3)], max_lengths=[100])[0][0]
-    with pytest.raises(BenchError, match="does not fit into 4"):
+    assert (
+        cut
+        == encode_questions(
+            tokenizer, [replace(prompt, entries=prompt.entries[3:])], max_lengths=[100]
+        )[0][0]
+    )
+    with pytest.raises(BenchError, match="4 fit"):
         encode_questions(tokenizer, [prompt], max_lengths=[4])
 
 
@@ -202,7 +208,7 @@ def test_quotes_do_not_end_an_answer() -> None:
 # --- the stages -----------------------------------------------------------------------------------
 
 MODEL = Model(name="writer", backbone=Stage(kind="hub"), tuning=FULL, context=96)
-LISTS = Lists(stage=Stage(kind="lists"), domain="movie")
+LISTS = ListData(stage=Stage(kind="lists"), domain="movie")
 PAIRS = Pairs(stage=Stage(kind="reward_pairs"), questions=Stage(kind="questions"))
 
 

@@ -89,7 +89,7 @@ def test_generated_data_are_taken_along_prepared(bench: Bench, cache: Path, tmp_
     assert done.code == 0, done.err
     manifest = read_manifest(tmp_path / "pack")
     assert {file.section for file in manifest.files} == {"store"}
-    assert manifest.options == {"suite": "smoke", "method": ["popularity"], "seeds": "1"}
+    assert manifest.options == {"suite": "smoke", "methods": ["popularity"], "seeds": "1"}
     assert "1 artifacts into there" in bench("assets", "unpack", "pack", "--store", "there").out
     assert (
         "0 artifacts into there; 1 were already there"

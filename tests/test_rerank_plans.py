@@ -14,7 +14,7 @@ import pytest
 from test_lists import RULES, make_prepared, raw_data
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Lists, Rows
+from bench.config.cards import BoardCard, BoardRow, ListCard, Rows
 from bench.config.toml import check_card
 from bench.data import prepared_lists
 from bench.data.candidate_lists import limit_users, make_lists
@@ -125,7 +125,7 @@ def test_lists_are_no_part_of_the_prepared_datas_key() -> None:
     without = card.model_copy(update={"lists": None})
     assert card.preparation() == without.preparation()
     with pytest.raises(BenchError, match="cap"):
-        check_card({"cap": 0, "positive_above": 3}, Lists, "the card")
+        check_card({"cap": 0, "positive_above": 3}, ListCard, "the card")
 
 
 def test_brands_come_with_the_metadata_and_asins_stand_in_for_it(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import Annotated
 
@@ -17,7 +16,7 @@ MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 def doctor(
     ray: Annotated[bool, typer.Option("--ray", help="Also start Ray and run one task.")] = False,
     network: Annotated[
-        bool, typer.Option("--network", help="Also contact the hosts of files.")
+        bool, typer.Option("--network", help="Also contact the hosts of raw files.")
     ] = False,
     store: o.StoreFolder = o.STORE,
     results: o.ResultsFolder = o.RESULTS,
@@ -41,7 +40,7 @@ def doctor(
     if network:
         findings += machine.check_network()
     if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        o.print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         for finding in findings:
             print(f"{MARKS[finding.state]}  {finding.name}: {finding.message}")

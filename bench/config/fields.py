@@ -170,7 +170,7 @@ def check_fields(instance: Any, name: str) -> None:
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         try:
-            checked = _adapter(type(instance), field.name).validate_python(value, strict=True)
+            checked = _adapter(instance.__class__, field.name).validate_python(value, strict=True)
         except ValidationError as error:
             raise BenchError(
                 f"{name}: {field.name} = {value!r} is not valid.", spell_mistake(error)

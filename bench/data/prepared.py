@@ -195,7 +195,7 @@ def write(prepared: Prepared, folder: Path) -> None:
 
 
 @lru_cache(maxsize=2)
-def shared(folder: Path) -> Prepared:
+def load(folder: Path) -> Prepared:
     """Read prepared data once per process: every stage of a trial needs them."""
     return read(folder)
 
@@ -229,7 +229,7 @@ def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
 
 
 @lru_cache(maxsize=8)
-def shared_rows(folder: Path) -> NDArray[np.int64]:
+def load_rows(folder: Path) -> NDArray[np.int64]:
     """Read sampled rows once per process, as a read-only array."""
     rows = read_rows(folder)
     rows.flags.writeable = False

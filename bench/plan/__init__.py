@@ -55,7 +55,7 @@ from bench.plan.rerank_stages import (
 )
 from bench.plan.selection import select_on_validation, select_ranking
 from bench.plan.stage import Stage
-from bench.plan.types import Data, Lists, Model, Nouns, Pairs, Plan, Policy, Rows
+from bench.plan.types import Data, ListData, Model, Nouns, Pairs, Plan, Policy, Rows
 
 __all__ = [
     "DEPTH",
@@ -66,8 +66,8 @@ __all__ = [
     "GenerationConfig",
     "GroundingConfig",
     "KnowledgeConfig",
+    "ListData",
     "ListOrderConfig",
-    "Lists",
     "Model",
     "Nouns",
     "PairConfig",

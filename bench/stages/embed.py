@@ -27,7 +27,7 @@ def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
     Raises:
         BenchError: The encoder's card has changed since the plan, or its files are missing.
     """
-    titles = [quotable(title) for title in prepared.shared(inputs["data"]).catalog.titles]
+    titles = [quotable(title) for title in prepared.load(inputs["data"]).catalog.titles]
     encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
     vectors_ID = encoder.encode(titles)
     np.save(job.out / FILE, vectors_ID)
