@@ -22,7 +22,7 @@ from bench.runner.store import Store
 from bench.runner.worker import materialize_stage
 
 if TYPE_CHECKING:
-    from bench.data.verification import Finding
+    from bench.data.verification import DataCheck
     from bench.models.lm.tokenization import Tokenizer
 
 
@@ -40,7 +40,7 @@ def prepare(names: Sequence[str], options: DataOptions | None = None) -> dict[st
     return {name: data for name, (_, data) in prepared.items()}
 
 
-def verify(names: Sequence[str], options: DataOptions | None = None) -> dict[str, list[Finding]]:
+def verify(names: Sequence[str], options: DataOptions | None = None) -> dict[str, list[DataCheck]]:
     """Check prepared data sets against their expected counts and for leaks.
 
     Args:
