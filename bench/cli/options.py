@@ -105,7 +105,7 @@ ModelPath = Annotated[
 ]
 Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
 RowCounts = Annotated[
-    dict,  # type: ignore[type-arg]
+    dict,
     option(
         "--rows",
         "train=N,valid=N,test=N",
