@@ -39,7 +39,6 @@ from bench.models.rerank.rewards import Rewards, TextPair, compute_rewards, sele
 from bench.models.rerank.scoring import ListTensors
 from bench.models.rerank.titles import clean_title, move_article_to_front
 from bench.models.rerank.vectors import shuffle_user_texts
-from bench.plan import Stage
 from bench.plan.config import Config
 from bench.plan.rerank_stages import (
     CandidateListsConfig,
@@ -49,6 +48,7 @@ from bench.plan.rerank_stages import (
     order_lists,
     rerank_lists,
 )
+from bench.plan.stage import Stage
 from bench.plan.types import ListData
 from bench.stages import lists as lists_stage
 from bench.stages import order_lists as order_lists_stage

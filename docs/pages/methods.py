@@ -10,7 +10,7 @@ from typing import Any
 from bench.config import plugins, search_path
 from bench.config.cards import BoardCard, BoardRow
 from bench.config.fields import default_settings, describe_settings, setting_type
-from bench.plan import Stage
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.testing import BUDGET, DATASETS, MODEL
 
