@@ -8,9 +8,9 @@ Tensor names end in their shape: N texts, P windows, B batch, L tokens, D vector
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,8 +51,10 @@ def encode_long_texts(
     """
     distinct = list(dict.fromkeys(texts))
     index_of = {text: index for index, text in enumerate(distinct)}
-    split = _split_letters if isinstance(encoder, Trigrams) else _split_tokens
-    windows_of = [split(encoder, text) if text.strip() else [] for text in distinct]  # type: ignore[arg-type]
+    split: Callable[[Any, str], list[Any]] = (
+        _split_letters if isinstance(encoder, Trigrams) else _split_tokens
+    )
+    windows_of = [split(encoder, text) if text.strip() else [] for text in distinct]
     is_long = np.array([len(windows) > 1 for windows in windows_of], dtype=bool)
     if long_text == "truncate":
         windows_of = [windows[:1] for windows in windows_of]
