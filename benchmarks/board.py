@@ -25,13 +25,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.cli.report import assemble_boards
 from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.hashing import checksum, digest
 from bench.metrics.evaluate import Scores, evaluate
 from bench.plan.trials import Board, Trial
+from bench.report.boards import assemble_boards
 from bench.report.render import pages
 from bench.report.stats_cache import StoredStatistics
 from bench.results.load import load_results

@@ -50,7 +50,7 @@ from bench.plan.language_stages import GenerationConfig, generate
 from bench.plan.preference_stages import PreferenceConfig, optimize_preferences
 from bench.plan.rerank_stages import RerankerConfig
 from bench.plan.stage import Stage
-from bench.plan.types import Lists, Model, Pairs, Policy
+from bench.plan.types import ListData, Model, Pairs, Policy
 from bench.stages import text_vectors
 
 FULL = {"kind": "full"}
@@ -208,7 +208,7 @@ def test_quotes_do_not_end_an_answer() -> None:
 # --- the stages -----------------------------------------------------------------------------------
 
 MODEL = Model(name="writer", backbone=Stage(kind="hub"), tuning=FULL, context=96)
-LISTS = Lists(stage=Stage(kind="lists"), domain="movie")
+LISTS = ListData(stage=Stage(kind="lists"), domain="movie")
 PAIRS = Pairs(stage=Stage(kind="reward_pairs"), questions=Stage(kind="questions"))
 
 

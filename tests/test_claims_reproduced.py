@@ -15,15 +15,17 @@ from board_results import Line, make
 from numpy.typing import NDArray
 
 from bench.cli.claims import claims
-from bench.cli.selection import Selection, remember
 from bench.config.toml import check_card
 from bench.errors import BenchError
+from bench.plan.board_selection import BoardSelection
 from bench.report.claims.board_runs import read_runs
 from bench.report.claims.cards import PaperClaims, load_claims
 from bench.report.claims.change_intervals import difference_of_differences, estimate_relative
 from bench.report.claims.reproduced import ReproducedClaim, judge_reproduced
 from bench.report.claims.runs import Comparisons, Runs
+from bench.results import run_records
 from bench.results.load import load_results
+from bench.results.run_records import record_boards
 from bench.stats.samples import Sample
 
 NUM_CASES, NUM_ITEMS = 300, 60
@@ -500,7 +502,7 @@ def test_the_command_judges_boards_that_were_run(
     )
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "path"))
     made = make(tmp_path, [Line("Good", skill=0.9), Line("Bad", skill=0.1)])
-    remember(Selection(boards=(made[0],)), tmp_path)
-    monkeypatch.setattr("bench.cli.selection.cells", lambda selection: [made])
+    record_boards(BoardSelection(boards=(made[0],)), tmp_path)
+    monkeypatch.setattr(run_records, "plan_boards", lambda selection, lenient: [made])
     shown = command(capsys, "--paper", "mine", "--results", str(tmp_path))
     assert "published: run; reproduced: holds (1 holds)" in shown

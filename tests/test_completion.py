@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import completion
+from bench.cli.completion import complete_cards, complete_methods, complete_trackers
 from bench.config import plugins
 from bench.results.trackers.hook import TRACKERS
 
@@ -19,25 +19,25 @@ COLOR = re.compile(rb"\x1b\[[0-9;]*(3|4|9|10)[0-9][;m]")
 
 
 @pytest.mark.parametrize(
-    ("complete", "start", "one"),
+    ("complete", "start", "name"),
     [
-        (completion.methods, "sas", "sasrec"),
-        (completion.datasets, "ml-100", "ml-100k"),
-        (completion.models, "na", "nano"),
-        (completion.boards, "qu", "quick"),
-        (completion.suites, "smo", "smoke"),
-        (completion.budgets, "pap", "paper"),
+        (complete_methods, "sas", "sasrec"),
+        (complete_cards("datasets"), "ml-100", "ml-100k"),
+        (complete_cards("models"), "na", "nano"),
+        (complete_cards("leaderboards"), "qu", "quick"),
+        (complete_cards("suites"), "smo", "smoke"),
+        (complete_cards("budgets"), "pap", "paper"),
     ],
 )
-def test_names_are_completed(complete: Callable[[str], list[str]], start: str, one: str) -> None:
-    assert complete(start) == [one]
-    assert one in complete("")
+def test_names_are_completed(complete: Callable[[str], list[str]], start: str, name: str) -> None:
+    assert complete(start) == [name]
+    assert name in complete("")
     assert complete("no such thing") == []
 
 
 def test_methods_and_trackers_are_those_there_are() -> None:
-    assert completion.methods("") == plugins.method_names()
-    assert completion.trackers("") == list(TRACKERS)
+    assert complete_methods("") == plugins.method_names()
+    assert complete_trackers("") == list(TRACKERS)
 
 
 def test_own_folders_count_and_a_broken_one_is_silent(
@@ -45,15 +45,15 @@ def test_own_folders_count_and_a_broken_one_is_silent(
 ) -> None:
     (tmp_path / "zz.py").write_text("class Method: ...\n")
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    assert completion.methods("zz") == ["zz"]
+    assert complete_methods("zz") == ["zz"]
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "gone"))
-    assert completion.methods("sas") == completion.datasets("ml") == []
+    assert complete_methods("sas") == complete_cards("datasets")("ml") == []
 
 
 def test_completing_imports_nothing_heavy() -> None:
     script = (
         "import sys; from bench.cli import app, completion as c\n"
-        "assert c.methods('') and c.datasets('') and c.models('') and c.boards('')\n"
+        "assert c.complete_methods('') and c.complete_cards('datasets')('')\n"
         "heavy = {'torch', 'pandas', 'scipy', 'ray', 'pyarrow', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

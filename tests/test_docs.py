@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib.util
 import re
 import shlex
@@ -93,12 +94,13 @@ def check_names(options: dict[str, Any]) -> None:
         room: set(plugins.card_paths(room)) for room in (*plugins.MARKS, "budgets", "encoders")
     }
     known = {
-        "method": methods | {row.name for name in boards for row in plugins.board_card(name).rows},
+        "methods": methods | {row.name for name in boards for row in plugins.board_card(name).rows},
+        "datasets": cards["datasets"],
         "dataset": cards["datasets"],
         "board": boards,
         "suite": cards["suites"],
         "model": cards["models"],
-        "scale": cards["budgets"],
+        "budget": cards["budgets"],
         "encoder": cards["encoders"],
         "paper": set(plugins.board_files("claims")),
         "names": cards["datasets"] | boards,
@@ -109,8 +111,8 @@ def check_names(options: dict[str, Any]) -> None:
         for name in [given] if isinstance(given, str) else given:
             placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name
             assert placeholder or name in names, f"there is no {option} {name!r}"
-    named = [name for name in options.get("method") or () if name in methods]
-    for setting in options.get("set_") or ():
+    named = [name for name in options.get("methods") or () if name in methods]
+    for setting in options.get("settings") or ():
         path = setting.partition("=")[0]
         key = path.partition(".")[2] if path.partition(".")[0] in methods else path
         of = {one for name in named for one in setting_paths(plugins.method_class(name))}
@@ -171,6 +173,19 @@ def test_examples_are_well_formed(
             ast.parse(body if title else f"def block(self):\n{_indented(body)}")
             if title:
                 assert not planned(body, Path(title).stem, tmp_path, monkeypatch)
+
+
+def test_the_example_of_the_python_api_gives_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    example = "\n".join(body for language, _, body in FENCE.findall(text) if language == "pycon")
+    test = doctest.DocTestParser().get_doctest(example, {}, "python-api.md", "python-api.md", 0)
+    assert len(test.examples) > 10
+    output: list[str] = []
+    result = doctest.DocTestRunner().run(test, out=output.append)
+    assert result.failed == 0, "".join(output)
 
 
 def test_the_register_speaks_of_what_there_is() -> None:

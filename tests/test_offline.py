@@ -14,8 +14,9 @@ import pytest
 from huggingface_hub import constants
 
 from bench.config.cards import RawFile
+from bench.config.plugins import encoder_card
 from bench.data import assets, sources
-from bench.data.encoders import encoder_files
+from bench.data.assets import local_file
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.plan.backbones import HubConfig
@@ -89,7 +90,7 @@ def test_generated_data_are_taken_along_prepared(bench: Bench, cache: Path, tmp_
     assert done.code == 0, done.err
     manifest = read_manifest(tmp_path / "pack")
     assert {file.section for file in manifest.files} == {"store"}
-    assert manifest.options == {"suite": "smoke", "method": ["popularity"], "seeds": "1"}
+    assert manifest.options == {"suite": "smoke", "methods": ["popularity"], "seeds": "1"}
     assert "1 artifacts into there" in bench("assets", "unpack", "pack", "--store", "there").out
     assert (
         "0 artifacts into there; 1 were already there"
@@ -125,8 +126,8 @@ def test_quick_goes_into_an_empty_cache_and_is_prepared_there(
     plan = json.loads(bench("plan", "--suite", "quick", "--json").out)
     hits = {stage["kind"] for stage in plan["stages"] if stage["state"] == "hit"}
     assert hits == {"prepare"}
-    _, files = encoder_files("all-minilm-l6-v2", offline=True)
-    assert all((tmp_path / "other") in path.parents for path in files.values())
+    files = encoder_card("all-minilm-l6-v2").files.values()
+    assert all((tmp_path / "other") in (local_file(file, None) or Path()).parents for file in files)
 
 
 def test_what_is_not_at_hand_is_not_packed_offline(

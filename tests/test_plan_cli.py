@@ -29,7 +29,7 @@ def out(
 
 def test_nothing_timed_is_said_in_a_sentence(out) -> None:
     said = out("plan", *SMOKE)
-    assert "Estimate: none, as no stage of these kinds was timed" in said
+    assert "no stage of these kinds was timed" in said
     assert "0 s" not in said
 
 
@@ -50,7 +50,7 @@ def test_timings_of_another_store_predict_a_fresh_run(out, tmp_path: Path) -> No
         assert found["never_timed"] == {}
     said = out("plan", *SMOKE, "--timings", "earlier", "--gpus", "2", "--cpus", "3")
     assert "on 3 CPUs and 2 GPUs" in said
-    assert "All timings were taken without a GPU" in said
+    assert "All timings are from CPUs" in said
     table = json.loads(
         out("plan", *SMOKE, "--timings", "earlier", "--gpus", "2", "--cpus", "3", "--json")
     )["forecast"]["scaling"]

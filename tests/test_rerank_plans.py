@@ -14,7 +14,7 @@ import pytest
 from test_lists import RULES, make_prepared, raw_data
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Lists, Rows
+from bench.config.cards import BoardCard, BoardRow, ListCard, Rows
 from bench.config.toml import check_card
 from bench.data import prepared_lists
 from bench.data.candidate_lists import limit_users, make_lists
@@ -23,10 +23,10 @@ from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.vectors import VECTORS_FILE, read_text_vectors
-from bench.plan import Stage
 from bench.plan.graph import build_graph
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
@@ -125,7 +125,7 @@ def test_lists_are_no_part_of_the_prepared_datas_key() -> None:
     without = card.model_copy(update={"lists": None})
     assert card.preparation() == without.preparation()
     with pytest.raises(BenchError, match="cap"):
-        check_card({"cap": 0, "positive_above": 3}, Lists, "the card")
+        check_card({"cap": 0, "positive_above": 3}, ListCard, "the card")
 
 
 def test_brands_come_with_the_metadata_and_asins_stand_in_for_it(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from bench.models.rerank.recorded_answers import find_answers, prompt_hash
 from bench.plan.knowledge_stages import ExternalAnswersConfig, collect_external_answers
 from bench.plan.language_stages import GenerationConfig
 from bench.plan.stage import Stage
-from bench.plan.types import Lists
+from bench.plan.types import ListData
 from bench.stages import responses
 
 KEY = "secret-key-4711"
@@ -248,7 +248,7 @@ def test_answers_to_other_questions_are_rejected(tmp_path: Path) -> None:
 
 def plan_answers() -> Stage:
     return collect_external_answers(
-        Lists(stage=Stage(kind="lists")),
+        ListData(stage=Stage(kind="lists")),
         Stage(kind="questions"),
         "users",
         dataset="d",

@@ -15,16 +15,10 @@ from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.plan import (
-    DrawConfig,
-    PrepareConfig,
-    Stage,
-    draw_rows,
-    prepare_data,
-    select_ranking,
-)
 from bench.plan.graph import build_graph
-from bench.plan.selection import SelectConfig
+from bench.plan.item_stages import DrawConfig, PrepareConfig, draw_rows, prepare_data
+from bench.plan.selection import SelectConfig, select_ranking
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking, write_ranking
 from bench.results.schema import find_result

@@ -345,7 +345,7 @@ def weights_of(out: Path) -> bytes:
 
 def greedy(world: Path, out: Path, sample: int) -> list[int]:
     model = load(world / "backbone", start=out, tuning={"kind": "full"}, dtype="float32")
-    source = prepared.shared(world / "data")
+    source = prepared.load(world / "data")
     windows = source.windows(np.array([sample]))
     titles = [[source.catalog.titles[i] for i in windows.histories[0] if i >= 0]]
     ((ids,), _) = encode_prompts(model.tokenizer, titles, nouns=NOUNS, max_length=150)
@@ -357,7 +357,7 @@ def greedy(world: Path, out: Path, sample: int) -> list[int]:
 
 def test_a_single_row_is_learned_by_heart(world: Path, tmp_path: Path) -> None:
     facts = ran(world, tmp_path / "out", rows=world / "one", num_train_epochs=15)
-    source = prepared.shared(world / "data")
+    source = prepared.load(world / "data")
     title = source.catalog.titles[source.windows(np.array([5])).targets[0]]
     (expected,) = encode_responses(tiny_tokenizer(), [title], eos=True)
     assert greedy(world, tmp_path / "out", 5)[: len(expected)] == expected
@@ -385,7 +385,7 @@ def test_facts(world: Path, tmp_path: Path) -> None:
     }
     assert (facts["steps"], facts["micro_batch"]) == (6, 4)
     assert len(facts["loss_by_step"]) == 6
-    source = prepared.shared(world / "data")
+    source = prepared.load(world / "data")
     targets = source.windows(np.arange(10)).targets
     responses = encode_responses(tiny_tokenizer(), [TITLES[item] for item in targets], eos=True)
     assert facts["supervised_tokens"] == sum(map(len, responses))
@@ -394,7 +394,7 @@ def test_facts(world: Path, tmp_path: Path) -> None:
 
 def test_the_loss_of_tokens_that_gain_and_of_those_that_do_not(world: Path, tmp_path: Path) -> None:
     facts = ran(world, tmp_path / "out", num_train_epochs=2, batch_size=10)
-    source = prepared.shared(world / "data")
+    source = prepared.load(world / "data")
     seen = source.windows(np.arange(10))
     tokenizer = tiny_tokenizer()
     responses = encode_responses(tokenizer, [TITLES[item] for item in seen.targets], eos=True)
@@ -453,7 +453,7 @@ def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
     model = load(
         world / "backbone", start=tmp_path / "out", tuning={"kind": "full"}, dtype="float32"
     )
-    source = prepared.shared(world / "data")
+    source = prepared.load(world / "data")
     windows = source.windows(np.arange(12, 16))
     config = SFTConfig(nouns=NOUNS)
     samples, _ = sft._encode(model.tokenizer, source.catalog, config, windows)

@@ -106,7 +106,7 @@ class Categories(Card):
     remove: tuple[str, ...] = ()
 
 
-class Lists(Card):
+class ListCard(Card):
     """How lists for re-ranking are made, and what a language model is told of users and items.
 
     Attributes:
@@ -154,7 +154,7 @@ class DatasetCard(Card):
     filters: Filters = Filters()
     split: Split = Split()
     categories: Categories = Categories()
-    lists: Lists | None = None
+    lists: ListCard | None = None
     expected: dict[str, int] = {}
 
     def preparation(self) -> dict[str, Plain]:
@@ -179,7 +179,7 @@ class Budget(Card):
     """How much a trial may spend: rows, and settings.
 
     Attributes:
-        model: The backbone that it is meant for, which `--scale` brings along.
+        model: The backbone that it is meant for, which `--budget` selects with it.
         every: Settings of all methods that have them.
         tuning: The same for backbones tuned in "full" or by "lora" alone; learning rates differ.
         methods: Settings by method, over both.

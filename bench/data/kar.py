@@ -53,7 +53,7 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class UserSequences:
-    """U users in shuffled order with S interactions; see `prepared_lists.Lists` for the others.
+    """U users in shuffled order with S interactions; see `PreparedLists` for the others.
 
     Attributes:
         users: Source indices of the users, in shuffled order, shape (U,).
@@ -77,7 +77,7 @@ class UserSequences:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateLists:
-    """R lists in the order in which they are built; see `prepared_lists.Lists`.
+    """R lists in the order in which they are built; see `PreparedLists`.
 
     Users are indices into `UserSequences.users`; a sampled item may repeat a real one.
     """

@@ -38,7 +38,7 @@ LAYOUT = FolderLayout(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lists:
+class PreparedLists:
     """R lists of L items over U users and I items.
 
     Attributes:
@@ -130,7 +130,7 @@ class Lists:
         )
 
 
-def write(lists: Lists, folder: Path) -> None:
+def write(lists: PreparedLists, folder: Path) -> None:
     """Write lists into an existing folder."""
     content = {
         "rules": asdict(lists.rules),
@@ -142,24 +142,22 @@ def write(lists: Lists, folder: Path) -> None:
     LAYOUT.write(folder, lists.fingerprint, values, content)
 
 
-@lru_cache(maxsize=2)
-def shared(folder: Path) -> Lists:
-    """Read lists once per process."""
-    return read(folder)
-
-
-def read(folder: Path) -> Lists:
+def read(folder: Path) -> PreparedLists:
     """Read lists back.
 
     Raises:
         BenchError: The folder contains something else, or was changed since.
     """
-    lists: Lists = LAYOUT.read(folder, _build)
+    lists: PreparedLists = LAYOUT.read(folder, _build)
     return lists
 
 
-def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Lists:
-    return Lists(
+load = lru_cache(maxsize=2)(read)
+"""Read lists once per process."""
+
+
+def _build(values: dict[str, Any], content: Mapping[str, Any]) -> PreparedLists:
+    return PreparedLists(
         ends=np.concatenate(([0], np.cumsum(values.pop("lengths")))).astype(np.int64),
         **values,
         rules=kar.Rules(**content["rules"]),

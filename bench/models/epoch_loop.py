@@ -114,8 +114,7 @@ def accumulate_gradients(
 ) -> float:
     """Add the gradients of a batch's mean loss, one micro-batch at a time; return that loss."""
     size, loss = len(batch[0]), 0.0
-    part_size = math.ceil(size / micro_batch_divisor)
-    parts = (torch.split(tensor, part_size) for tensor in batch)
+    parts = (torch.split(tensor, math.ceil(size / micro_batch_divisor)) for tensor in batch)
     for part in zip(*parts, strict=True):
         part_loss = mean_loss(*part) * (len(part[0]) / size)
         part_loss.backward()  # type: ignore[no-untyped-call]

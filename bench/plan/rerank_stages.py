@@ -22,7 +22,7 @@ from bench.plan.config import (
     plan_field,
 )
 from bench.plan.stage import Stage
-from bench.plan.types import Data, Lists
+from bench.plan.types import Data, ListData
 
 PARTS = ("train", "valid", "test")
 LIST_KS = (1, 3, 5, 7, 10)
@@ -75,7 +75,7 @@ class ListOrderConfig(Config):
     outside the test part; "oracle" puts the positives first."""
 
 
-def order_lists(lists: Lists, config: ListOrderConfig) -> Stage:
+def order_lists(lists: ListData, config: ListOrderConfig) -> Stage:
     """Score the test lists without training."""
     return Stage(kind="order_lists", config=config, inputs={"lists": lists.stage})
 
@@ -147,7 +147,7 @@ def reset_fields(config: RerankerConfig, names: Sequence[str]) -> RerankerConfig
 
 
 def rerank_lists(
-    lists: Lists,
+    lists: ListData,
     config: RerankerConfig,
     *,
     seed: int,
@@ -209,7 +209,7 @@ def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
     )
 
 
-def require_lists(data: Data, *, described: bool = False) -> Lists:
+def require_lists(data: Data, *, described: bool = False) -> ListData:
     """Return the candidate lists of a data set.
 
     Args:

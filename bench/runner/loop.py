@@ -20,8 +20,8 @@ from filelock import Timeout
 from bench.config.scoped_cache import one_state
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.plan import Stage
 from bench.plan.graph import Unit
+from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner import run_directory

@@ -26,9 +26,9 @@ from filelock import Timeout
 
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
-from bench.plan import Stage
 from bench.plan.config import Config, to_plain
 from bench.plan.graph import Unit
+from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
 from bench.runner.resources import ResourceRequest
 from bench.runner.run_directory import LogEvent, get_events_path, is_visible, send_heartbeats

@@ -16,7 +16,7 @@ def run(job: Job, config: BuildConfig, inputs: Mapping[str, Path]) -> None:
     job.facts.update(
         build_model(
             job.out,
-            titles=prepared.shared(inputs["data"]).catalog.titles,
+            titles=prepared.load(inputs["data"]).catalog.titles,
             nouns=config.nouns,
             architecture=config.architecture,
             context=config.context,

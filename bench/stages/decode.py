@@ -55,9 +55,9 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
         raise BenchError(
             "Information gain and SASRec cannot guide the same search.", "Set one of them only."
         )
-    source = prepared.shared(inputs["data"])
-    catalog, windows = source.catalog, source.windows(prepared.shared_rows(inputs["cases"]))
-    train_targets = source.windows(prepared.shared_rows(inputs["train"])).targets
+    source = prepared.load(inputs["data"])
+    catalog, windows = source.catalog, source.windows(prepared.load_rows(inputs["cases"]))
+    train_targets = source.windows(prepared.load_rows(inputs["train"])).targets
     counts_I = count_targets(train_targets, len(catalog))
     policy = load(inputs["backbone"], start=inputs.get("start"), **config.model.weights)
     trie = _build_trie(policy.tokenizer, catalog, config, counts_I)

@@ -13,7 +13,7 @@ from bench.plan.item_stages import DrawConfig
 
 def run(job: Job, config: DrawConfig, inputs: Mapping[str, Path]) -> None:
     """Write the numbers of the drawn samples; see `bench.data.split.sample_rows`."""
-    samples = prepared.shared(inputs["data"]).sample_range(config.split)
+    samples = prepared.load(inputs["data"]).sample_range(config.split)
     rows = sample_rows(
         samples, split=config.split, num=config.num, seed=config.seed, strict=config.strict
     )

@@ -45,8 +45,8 @@ def run(job: Job, config: GenerationConfig, inputs: Mapping[str, Path]) -> None:
 def _generate_titles(
     job: Job, config: GenerationConfig, policy: LanguageModel, inputs: Mapping[str, Path]
 ) -> None:
-    source = prepared.shared(inputs["data"])
-    windows = source.windows(prepared.shared_rows(inputs["rows"]))
+    source = prepared.load(inputs["data"])
+    windows = source.windows(prepared.load_rows(inputs["rows"]))
     prompts, num_truncated = encode_prompts(
         policy.tokenizer,
         history_titles(windows, source.catalog),

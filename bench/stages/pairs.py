@@ -86,7 +86,7 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
     """
     _check(config, inputs)
     known = _known_rows(inputs["data"], inputs["rows"])
-    num_rows = len(prepared.shared_rows(inputs["rows"]))
+    num_rows = len(prepared.load_rows(inputs["rows"]))
     job.facts.update({"rows": num_rows, "unknown_targets": num_rows - len(known.samples)})
     if config.negatives == "generated":
         rejected = _self_play(job, known, _generated_titles(job, known, config, inputs), config)
@@ -144,8 +144,8 @@ def _check(config: PairConfig, inputs: Mapping[str, Path]) -> None:
 
 
 def _known_rows(data: Path, rows: Path) -> _Rows:
-    source = prepared.shared(data)
-    samples = prepared.shared_rows(rows)
+    source = prepared.load(data)
+    samples = prepared.load_rows(rows)
     indices = np.flatnonzero(source.windows(samples).targets >= 0)
     return _Rows(
         source=source,
@@ -162,7 +162,7 @@ def _generated_titles(
     """Read the titles generated for each row, best first; None if all negatives are random."""
     if "generated" not in inputs:
         return None
-    texts = read_texts(inputs["generated"], rows=prepared.shared_rows(inputs["rows"])).texts
+    texts = read_texts(inputs["generated"], rows=prepared.load_rows(inputs["rows"])).texts
     titles = [
         [title for text in texts[index] if (title := first_quoted(text)) is not None]
         for index in known.indices

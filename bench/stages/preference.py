@@ -51,7 +51,7 @@ def run(job: Job, config: PreferenceConfig, inputs: Mapping[str, Path]) -> None:
     if "prompts" in inputs:
         pairs = _encode_answers(job, model.tokenizer, config, table, inputs["prompts"])
     else:
-        source = prepared.shared(inputs["data"])
+        source = prepared.load(inputs["data"])
         job.facts.update(_title_facts(source, table))
         pairs = encode_titles(model.tokenizer, config, table, source)
     if pairs:

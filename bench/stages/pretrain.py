@@ -27,7 +27,7 @@ def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
     """
     model = load(inputs["backbone"], tuning={"kind": "full"}, dtype="float32")
     held_out = _held_out_users(inputs.get("lists"))
-    histories = list(training_histories(prepared.shared(inputs["data"]), held_out))
+    histories = list(training_histories(prepared.load(inputs["data"]), held_out))
     facts = pretrain(
         model,
         encode_histories(model.tokenizer, histories, max_tokens=config.max_length),
@@ -44,7 +44,7 @@ def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
 def _held_out_users(lists: Path | None) -> frozenset[str]:
     if lists is None:
         return frozenset()
-    candidate_lists = list_data.shared(lists)
+    candidate_lists = list_data.load(lists)
     return frozenset(
         name
         for name, part in zip(candidate_lists.user_ids, candidate_lists.parts, strict=True)

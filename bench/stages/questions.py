@@ -31,7 +31,7 @@ def run(job: Job, config: QuestionsConfig, inputs: Mapping[str, Path]) -> None:
     Raises:
         BenchError: A user has no interactions before the lists.
     """
-    lists = list_files.shared(inputs["lists"])
+    lists = list_files.load(inputs["lists"])
     rows = lists.rows(*config.parts)
     domain = DOMAINS[config.domain]
     titles = [TITLES[config.titles](title) or UNKNOWN_TITLE for title in lists.titles]
@@ -54,7 +54,7 @@ def run(job: Job, config: QuestionsConfig, inputs: Mapping[str, Path]) -> None:
 
 
 def _ask_about_user(
-    lists: list_files.Lists, user: int, domain: Domain, titles: Sequence[str]
+    lists: list_files.PreparedLists, user: int, domain: Domain, titles: Sequence[str]
 ) -> Prompt:
     items, ratings = lists.history(user)
     if not len(items):

@@ -30,7 +30,7 @@ def run(job: Job, config: RerankerConfig, inputs: Mapping[str, Path]) -> None:
         BenchError: Vectors do not fit the lists, no list is left to select the epoch, or training
             failed.
     """
-    lists = list_files.shared(inputs["lists"])
+    lists = list_files.load(inputs["lists"])
     test = lists.rows("test")
     texts = read_text_vectors(
         lists,

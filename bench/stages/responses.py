@@ -29,7 +29,7 @@ def run(job: Job, config: ExternalAnswersConfig, inputs: Mapping[str, Path]) -> 
     Raises:
         BenchError: Too many questions have no answer, or the file changed after planning.
     """
-    lists, questions = list_files.shared(inputs["lists"]), load_questions(inputs["prompts"])
+    lists, questions = list_files.load(inputs["lists"]), load_questions(inputs["prompts"])
     all_ids = lists.user_ids if config.about == "users" else lists.item_ids
     ids = [all_ids[index] for index in questions.indices]
     prompts = dict(zip(ids, questions.prompts, strict=True))

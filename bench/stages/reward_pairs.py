@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared_lists as list_files
-from bench.data.prepared_lists import PARTS, Lists
+from bench.data.prepared_lists import PARTS, PreparedLists
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
 from bench.models.lm.threads import compute_threads
@@ -38,7 +38,7 @@ def run(job: Job, config: RewardPairsConfig, inputs: Mapping[str, Path]) -> None
     Raises:
         BenchError: Artifacts do not fit each other, or there are more folds than training users.
     """
-    lists, questions = list_files.shared(inputs["lists"]), load_questions(inputs["prompts"])
+    lists, questions = list_files.load(inputs["lists"]), load_questions(inputs["prompts"])
     answers = load_answers(inputs["answers"], questions)
     parts = np.array([PARTS[part] for part in lists.parts[questions.indices]])
     assert "test" not in parts, "preferences must not use test users"
@@ -62,7 +62,9 @@ def run(job: Job, config: RewardPairsConfig, inputs: Mapping[str, Path]) -> None
     job.facts.update(_describe(selection, rewards))
 
 
-def _reward_texts(job: Job, lists: Lists, texts: TextVectors, config: RewardPairsConfig) -> Rewards:
+def _reward_texts(
+    job: Job, lists: PreparedLists, texts: TextVectors, config: RewardPairsConfig
+) -> Rewards:
     """Reward every text of the training users; NaN for other users, shape (U, J)."""
     train, num_folds = lists.rows("train"), config.num_folds
     fold_of_list = _assign_folds(lists.users[train], num_folds, config.seed)

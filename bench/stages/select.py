@@ -51,8 +51,8 @@ def _compute(
     config: SelectConfig, inputs: Mapping[str, Path], candidate: str, ranking: Path
 ) -> float:
     metric = get_metric(config.metric)
-    source = prepared.shared(inputs["data"])
-    windows = source.windows(prepared.shared_rows(inputs["cases"]))
+    source = prepared.load(inputs["data"])
+    windows = source.windows(prepared.load_rows(inputs["cases"]))
     values = evaluate(
         read_ranking(ranking),
         targets=windows.targets,

@@ -35,12 +35,12 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             unusable, or the loss is not finite.
     """
     _check(config)
-    source = prepared.shared(inputs["data"])
-    rows = prepared.shared_rows(inputs["rows"])
+    source = prepared.load(inputs["data"])
+    rows = prepared.load_rows(inputs["rows"])
     train = _with_known_target(source.windows(rows), "training")
     valid = None
     if "valid" in inputs:
-        valid_rows = prepared.shared_rows(inputs["valid"])
+        valid_rows = prepared.load_rows(inputs["valid"])
         valid = _with_known_target(source.windows(valid_rows), "validation")
     with isolated(config.seed, config.model.threads):
         model = load(

@@ -8,7 +8,7 @@ Tensor names end in their shape: N texts, P windows, B batch, L tokens, D vector
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,9 +51,7 @@ def encode_long_texts(
     """
     distinct = list(dict.fromkeys(texts))
     index_of = {text: index for index, text in enumerate(distinct)}
-    split: Callable[[Any, str], list[Any]] = (
-        _split_letters if isinstance(encoder, Trigrams) else _split_tokens
-    )
+    split: Any = _split_letters if isinstance(encoder, Trigrams) else _split_tokens
     windows_of = [split(encoder, text) if text.strip() else [] for text in distinct]
     is_long = np.array([len(windows) > 1 for windows in windows_of], dtype=bool)
     if long_text == "truncate":

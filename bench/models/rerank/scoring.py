@@ -57,10 +57,11 @@ def score_lists(model: Reranker, lists: ListTensors, text: int = 0) -> Tensor:
     """
     model.eval()
     with torch.inference_mode():
-        starts = range(0, len(lists), EVALUATION_BATCH_SIZE)
-        parts = [slice(start, start + EVALUATION_BATCH_SIZE) for start in starts]
-        scores = [model(lists.items[part], lists.text_vectors(part, text)) for part in parts]
-    return torch.cat(scores) if scores else torch.empty(lists.items.shape)
+        scores = [
+            model(lists.items[rows], lists.text_vectors(rows, text))
+            for rows in torch.split(torch.arange(len(lists)), EVALUATION_BATCH_SIZE)
+        ]
+    return torch.cat(scores) if len(lists) else torch.empty(lists.items.shape)
 
 
 def mean_average_precision(model: Reranker, lists: ListTensors) -> float:

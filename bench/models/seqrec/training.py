@@ -62,13 +62,13 @@ def train_and_save(
         config: Its hyperparameters.
         inputs: The prepared data, the training rows and rows for early stopping.
     """
-    source = prepared.shared(inputs["data"])
+    source = prepared.load(inputs["data"])
     with compute_threads(config.threads):
         model, metadata = train_item_model(
             network_class,
             config,
-            source.windows(prepared.shared_rows(inputs["train"])),
-            source.windows(prepared.shared_rows(inputs["valid"])),
+            source.windows(prepared.load_rows(inputs["train"])),
+            source.windows(prepared.load_rows(inputs["valid"])),
             num_items=len(source.catalog),
             micro_batch_divisor=job.micro_batch_divisor,
         )
