@@ -270,7 +270,7 @@ def test_wheels_are_bundled_with_the_command_that_installs_them(
         folder = Path(command[command.index("--wheel-dir") + 1])
         (folder / "small-1.0-py3-none-any.whl").write_bytes(b"small")
 
-    monkeypatch.setattr(wheels.subprocess, "run", pip)
+    monkeypatch.setattr(sources.subprocess, "run", pip)
     pins = tmp_path / "pins.txt"
     pins.write_text("numpy==2.4.6\n")
     options = ("--wheels", "--constraints", str(pins), "--into", "a pack")
@@ -287,10 +287,10 @@ def test_the_reason_of_pip_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     def pip(command: list[str], **options: Any) -> None:
         raise subprocess.CalledProcessError(1, command, stderr="x\nERROR: No matching y.\nnote\n")
 
-    monkeypatch.setattr(wheels.subprocess, "run", pip)
+    monkeypatch.setattr(sources.subprocess, "run", pip)
     pins = tmp_path / "pins.txt"
     with pytest.raises(BenchError, match="does not exist"):
         wheels.build_wheels(tmp_path, pins)
     pins.touch()
-    with pytest.raises(BenchError, match=r"could not collect the wheels: No matching y\."):
+    with pytest.raises(BenchError, match=r"could not be collected: pip: No matching y\."):
         wheels.build_wheels(tmp_path, pins)

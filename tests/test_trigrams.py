@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.config.encoder_card import EncoderCard
+from bench.config.backbone_card import EncoderCard
 from bench.data.assets import encoder_checksums
 from bench.models.lm.encode.grounding import compute_distances
 from bench.models.lm.encode.sentence_encoder import Trigrams, load_encoder

@@ -18,9 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from bench.config.backbone_card import ModelCard
+from bench.config.backbone_card import EncoderCard, ModelCard
 from bench.config.cards import BoardCard, Budget, DatasetCard, SuiteCard
-from bench.config.encoder_card import EncoderCard
 from bench.config.search_path import PRESETS, folders
 from bench.config.toml import check_card, read_toml
 from bench.errors import BenchError, unknown

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import plugins
-from bench.config.file_card import RawFile
+from bench.config.cards import RawFile
 from bench.config.request import DataOptions
 from bench.data import verification
 from bench.data.assets import local_file
