@@ -33,4 +33,4 @@ def run(job: Job, config: GGUFConfig, inputs: Mapping[str, Path]) -> None:
         license=card.license,
         homepage=card.homepage or None,
     )
-    job.facts.update(convert_gguf(path, job.out))
+    job.metadata.update(convert_gguf(path, job.out))
