@@ -11,8 +11,8 @@ from stage_runs import run_stage
 from tiny_encoder import write_encoder
 
 from bench.data import prepared
+from bench.data.assets import encoder_checksums
 from bench.data.catalog import Catalog
-from bench.data.encoders import encoder_checksums
 from bench.data.prompts import quotable, response
 from bench.errors import BenchError
 from bench.hashing import Job

@@ -14,8 +14,8 @@ from scipy.stats import chisquare
 from stage_runs import run_stage
 
 from bench.data import prepared
+from bench.data.assets import encoder_checksums
 from bench.data.catalog import Catalog
-from bench.data.encoders import encoder_checksums
 from bench.data.negatives import (
     choose_random_rows,
     number_titles,
@@ -239,7 +239,7 @@ def generated(folder: Path, texts: Sequence[Sequence[str]]) -> Path:
 
 
 def of_rows(folders: dict[str, Path]) -> tuple[list[int], list[str]]:
-    rows = prepared.read_rows(folders["rows"])
+    rows = prepared.load_rows(folders["rows"])
     targets = prepared.read(folders["data"]).windows(rows).targets
     return rows.tolist(), [TITLES[target].replace('"', "'") for target in targets]
 

@@ -204,7 +204,7 @@ def test_folders_of_something_else_are_refused(synthetic: Prepared, tmp_path: Pa
     with pytest.raises(BenchError, match="does not contain prepared data"):
         prepared.read(tmp_path)
     with pytest.raises(BenchError, match="does not contain sampled rows"):
-        prepared.read_rows(tmp_path)
+        prepared.load_rows(tmp_path)
     (tmp_path / "data.json").write_text('{"format": "a model"}')
     with pytest.raises(BenchError, match="does not contain prepared data 2"):
         prepared.read(tmp_path)
@@ -275,7 +275,7 @@ def test_the_stages_of_a_data_set_without_files(synthetic: Prepared, tmp_path: P
     draw_job = Job(out=rows)
     config = DrawConfig(split="test", num=50, seed=0)
     draw_stage.run(draw_job, config, {"data": tmp_path / "data"})
-    samples = prepared.read_rows(rows)
+    samples = prepared.load_rows(rows)
     assert draw_job.metadata == {"rows": 50, "available": 240}
     assert set(samples.tolist()) <= set(synthetic.sample_range("test"))
 

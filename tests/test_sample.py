@@ -24,7 +24,7 @@ def drawn(folder: Path, num: int, seed: int) -> tuple[NDArray[np.int64], dict[st
     out.mkdir()
     job = Job(out=out)
     sample.run(job, SampleConfig(num=num, seed=seed), {"rows": source})
-    return prepared.read_rows(out), dict(job.metadata)
+    return prepared.load_rows(out), dict(job.metadata)
 
 
 def test_a_smaller_draw_begins_a_larger_one(tmp_path: Path) -> None:

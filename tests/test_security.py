@@ -198,14 +198,8 @@ def test_the_declared_size_holds_for_wheels_and_archives(
     for source in (wheel, archive):
         file = RawFile(name="x.dat", size=4000, sources=(source,))
         with pytest.raises(BenchError, match="has 5,000 bytes, not 4,000"):
-            assets.fetch(
-                file,
-                data_dir=tmp_path,
-                offline=source is archive,
-                card_name="toy",
-                license="L",
-                homepage=None,
-            )
+            card = SimpleNamespace(license="L", homepage=None)
+            assets.fetch(file, card, "toy", data_dir=tmp_path, offline=source is archive)
 
 
 # --- downloads --------------------------------------------------------------------------------

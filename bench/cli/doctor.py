@@ -24,21 +24,21 @@ def doctor(
     as_json: o.AsJson = False,
 ) -> None:
     """Check Python, libraries, CPUs, GPUs, disks, store, local files; exit code 1 on a FAIL."""
-    from bench.cli.doctor_checks import files, machine
+    from bench.cli import doctor_checks as checks
 
     findings = [
-        *machine.check_software(),
-        *machine.check_processors(),
-        *files.check_disks({"store": store, "results": results}),
-        files.check_store(store),
-        *files.check_plugins(),
-        files.check_cached_files(),
-        files.check_datasets(data_dir),
+        *checks.check_software(),
+        *checks.check_processors(),
+        *checks.check_disks({"store": store, "results": results}),
+        checks.check_store(store),
+        *checks.check_plugins(),
+        checks.check_cached_files(),
+        checks.check_datasets(data_dir),
     ]
     if ray:
-        findings.append(machine.check_ray())
+        findings.append(checks.check_ray())
     if network:
-        findings += machine.check_network()
+        findings += checks.check_network()
     if as_json:
         o.print_json([dataclasses.asdict(finding) for finding in findings])
     else:

@@ -87,12 +87,12 @@ def show(
 
 
 def _read_contents(name: str) -> dict[str, dict[str, object]]:
-    from bench.config.settings import settings_table
+    from bench.config.fields import default_settings
 
     contents: dict[str, dict[str, object]] = {}
     if name in plugins.method_names():
         doc = (plugins.method_class(name).__doc__ or "").strip()
-        contents["method"] = {"about": f"  {doc}", **dict(settings_table(name))}
+        contents["method"] = {"about": f"  {doc}", **default_settings(plugins.method_class(name))}
     for folder, kind in CARD_KINDS.items():
         if name in plugins.card_paths(folder):
             load = getattr(plugins, f"{kind}_card")

@@ -18,14 +18,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from bench.config.backbone_card import ModelCard
+from bench.config.backbone_card import EncoderCard, ModelCard
 from bench.config.cards import BoardCard, Budget, DatasetCard, SuiteCard
-from bench.config.encoder_card import EncoderCard
 from bench.config.search_path import PRESETS, folders
-from bench.config.toml import CardType, check_card, read_toml
+from bench.config.toml import check_card, read_toml
 from bench.errors import BenchError, unknown
 
 ENTRY_POINTS = "bench.methods"
+
+CARDS: Mapping[str, type[Any]] = {
+    "datasets": DatasetCard,
+    "models": ModelCard,
+    "leaderboards": BoardCard,
+    "suites": SuiteCard,
+    "budgets": Budget,
+    "encoders": EncoderCard,
+}
+"""What the cards of each kind are checked against."""
 
 MARKS = {"datasets": "reader", "leaderboards": "rows", "models": "weights", "suites": "boards"}
 
@@ -149,41 +158,41 @@ def _has_key(file: Path, key: str | None) -> bool:
         return key is not None
 
 
-def _load_card(kind: str, what: str, name: str, schema: type[CardType]) -> CardType:
+def _load_card(kind: str, what: str, name: str) -> Any:
     paths = card_paths(kind)
     if name not in paths:
         raise unknown(what, name, paths)
-    return check_card(read_toml(paths[name]), schema, str(paths[name]))
+    return check_card(read_toml(paths[name]), CARDS[kind], str(paths[name]))
 
 
 def dataset_card(name: str) -> DatasetCard:
     """Load and check the card of a data set."""
-    return _load_card("datasets", "data set", name, DatasetCard)
+    return cast("DatasetCard", _load_card("datasets", "data set", name))
 
 
 def model_card(name: str) -> ModelCard:
     """Load and check the card of a backbone model."""
-    return _load_card("models", "model", name, ModelCard)
+    return cast("ModelCard", _load_card("models", "model", name))
 
 
 def board_card(name: str) -> BoardCard:
     """Load and check the card of a board."""
-    return _load_card("leaderboards", "board", name, BoardCard)
+    return cast("BoardCard", _load_card("leaderboards", "board", name))
 
 
 def suite_card(name: str) -> SuiteCard:
     """Load and check the card of a suite."""
-    return _load_card("suites", "suite", name, SuiteCard)
+    return cast("SuiteCard", _load_card("suites", "suite", name))
 
 
 def budget_card(name: str) -> Budget:
     """Load and check a budget."""
-    return _load_card("budgets", "budget", name, Budget)
+    return cast("Budget", _load_card("budgets", "budget", name))
 
 
 def encoder_card(name: str) -> EncoderCard:
     """Load and check the card of a sentence encoder."""
-    return _load_card("encoders", "encoder", name, EncoderCard)
+    return cast("EncoderCard", _load_card("encoders", "encoder", name))
 
 
 # --- listing ------------------------------------------------------------------------------------
@@ -203,18 +212,10 @@ def list_methods() -> list[Listed]:
 
 def list_cards(kind: str) -> list[Listed]:
     """List all cards of a kind ("datasets", "models", "leaderboards", "suites", …)."""
-    schemas: Mapping[str, type[Any]] = {
-        "datasets": DatasetCard,
-        "models": ModelCard,
-        "leaderboards": BoardCard,
-        "suites": SuiteCard,
-        "budgets": Budget,
-        "encoders": EncoderCard,
-    }
     lines = []
     for name, path in sorted(card_paths(kind).items()):
         try:
-            card = check_card(read_toml(path), schemas[kind], str(path))
+            card = check_card(read_toml(path), CARDS[kind], str(path))
             lines.append(Listed(name=name, summary=getattr(card, "title", "") or card.description))
         except BenchError as error:
             lines.append(Listed(name=name, error=error.message))

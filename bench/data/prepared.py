@@ -194,12 +194,6 @@ def write(prepared: Prepared, folder: Path) -> None:
     LAYOUT.write(folder, prepared.fingerprint, values, content)
 
 
-@lru_cache(maxsize=2)
-def load(folder: Path) -> Prepared:
-    """Read prepared data once per process: every stage of a trial needs them."""
-    return read(folder)
-
-
 def read(folder: Path) -> Prepared:
     """Read prepared data back.
 
@@ -208,6 +202,10 @@ def read(folder: Path) -> Prepared:
     """
     prepared: Prepared = LAYOUT.read(folder, _build)
     return prepared
+
+
+load = lru_cache(maxsize=2)(read)
+"""Read prepared data once per process: every stage of a trial needs them."""
 
 
 def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Prepared:
@@ -230,17 +228,11 @@ def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
 
 @lru_cache(maxsize=8)
 def load_rows(folder: Path) -> NDArray[np.int64]:
-    """Read sampled rows once per process, as a read-only array."""
-    rows = read_rows(folder)
-    rows.flags.writeable = False
-    return rows
-
-
-def read_rows(folder: Path) -> NDArray[np.int64]:
-    """Read sampled rows in the order in which they were written, shape (N,).
+    """Read sampled rows once per process, as a read-only array in the order written, shape (N,).
 
     Raises:
         BenchError: The folder contains none.
     """
     rows: NDArray[np.int64] = read_table(folder, "rows", ["sample"], "sampled rows")["sample"]
+    rows.flags.writeable = False
     return rows

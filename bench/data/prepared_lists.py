@@ -142,12 +142,6 @@ def write(lists: PreparedLists, folder: Path) -> None:
     LAYOUT.write(folder, lists.fingerprint, values, content)
 
 
-@lru_cache(maxsize=2)
-def load(folder: Path) -> PreparedLists:
-    """Read lists once per process."""
-    return read(folder)
-
-
 def read(folder: Path) -> PreparedLists:
     """Read lists back.
 
@@ -156,6 +150,10 @@ def read(folder: Path) -> PreparedLists:
     """
     lists: PreparedLists = LAYOUT.read(folder, _build)
     return lists
+
+
+load = lru_cache(maxsize=2)(read)
+"""Read lists once per process."""
 
 
 def _build(values: dict[str, Any], content: Mapping[str, Any]) -> PreparedLists:

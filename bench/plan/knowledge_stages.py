@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from bench.data.encoders import encoder_checksums
+from bench.data.assets import encoder_checksums
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.plan.config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, plan_field

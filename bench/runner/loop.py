@@ -229,7 +229,7 @@ class _Loop:
                 run_directory=self.folder,
                 trackers=self.options.trackers,
                 description=_describe(unit),
-                attempt=self.status.count_failed_attempts(unit) + 1,
+                attempt=len(self.status.attempts[unit.id]) + 1,
             )
             executor.submit(task)
         return bool(self.running or self.blocked)
@@ -298,7 +298,8 @@ class _Loop:
             stage=result.stage,
             micro_batch_divisor=divisor,
         )
-        attempts = self.status.add_failed_attempt(unit, attempt)
+        attempts = self.status.attempts[unit.id]
+        attempts.append(attempt)
         next_divisor = decide_retry([attempt.failure for attempt in attempts], divisor)
         message = f"{_describe(unit)}: {result.failure}: {result.message}"
         if next_divisor is not None:
@@ -315,9 +316,10 @@ class _Loop:
         path = run_directory.get_events_path(self.folder, unit.id)
         first, *events = run_directory.read_events(path) or [run_directory.make_event("assigned")]
         path.unlink(missing_ok=True)
-        attempt = self.status.count_failed_attempts(unit) + 1
+        attempt = len(self.status.attempts[unit.id]) + 1
         worker = {"host": first["host"], "pid": first["pid"], "attempt": attempt}
-        self.status.log_events(unit, [event | worker for event in (*events, *more)])
+        events = [event | worker for event in (*events, *more)]
+        run_directory.write_events(self.options.results, sorted(unit.trials), events)
 
     def _find_stored(self, unit: Unit) -> set[str]:
         store = self.options.store

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import plugins
-from bench.config.file_card import RawFile
+from bench.config.cards import RawFile
 from bench.config.request import DataOptions
 from bench.data import verification
 from bench.data.assets import local_file
@@ -22,7 +22,7 @@ from bench.runner.store import Store
 from bench.runner.worker import materialize_stage
 
 if TYPE_CHECKING:
-    from bench.data.verification import Finding
+    from bench.data.verification import DataCheck
     from bench.models.lm.tokenization import Tokenizer
 
 
@@ -40,7 +40,7 @@ def prepare(names: Sequence[str], options: DataOptions | None = None) -> dict[st
     return {name: data for name, (_, data) in prepared.items()}
 
 
-def verify(names: Sequence[str], options: DataOptions | None = None) -> dict[str, list[Finding]]:
+def verify(names: Sequence[str], options: DataOptions | None = None) -> dict[str, list[DataCheck]]:
     """Check prepared data sets against their expected counts and for leaks.
 
     Args:

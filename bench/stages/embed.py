@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import prepared
-from bench.data.encoders import encoder_checksums as current_checksums
+from bench.data.assets import encoder_checksums as current_checksums
 from bench.data.prompts import quotable
 from bench.errors import BenchError
 from bench.hashing import Job

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from bench.data.sources import SourceError, run_pip
 from bench.errors import BenchError
 
 PROJECT = "llmrec-bench"
@@ -36,21 +35,12 @@ def build_wheels(into: Path, constraints: Path | None) -> None:
             f"The constraints file {path} does not exist.",
             "Name one with --constraints (pip freeze writes one).",
         )
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
-    command += ["--no-input", "--wheel-dir", str(into), "--constraint", str(path), "--", source]
+    options = ("--wheel-dir", str(into), "--constraint", str(path), "--", source)
     try:
-        subprocess.run(  # noqa: S603  a list without a shell
-            command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BenchError(f"pip took longer than {PIP_SECONDS} s.", "Try again.") from error
-    except subprocess.CalledProcessError as error:
-        lines = [line for line in error.stderr.splitlines() if line.strip()]
-        reasons = [line for line in lines if line.startswith("ERROR")] or lines or ["it failed"]
-        raise BenchError(
-            f"pip could not collect the wheels: {reasons[-1].removeprefix('ERROR: ').rstrip('.')}.",
-            "Fix pip's configuration, or pack without --wheels.",
-        ) from error
+        run_pip("wheel", *options, seconds=PIP_SECONDS)
+    except SourceError as error:
+        message = f"The wheels could not be collected: {error}."
+        raise BenchError(message, "Fix pip's configuration, or pack without --wheels.") from error
 
 
 def _find_source() -> str:
