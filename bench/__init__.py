@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from bench.results.load import load_results as load_results
     from bench.results.merge import merge as merge
     from bench.results.score import score as score
-    from bench.runner.cancel import cancel as cancel
     from bench.runner.explain import explain as explain
     from bench.runner.prepared_data import prepare as prepare
     from bench.runner.prepared_data import verify as verify
+    from bench.runner.run_directory import cancel as cancel
     from bench.runner.run_plan import plan_run as plan_run
     from bench.tuning import tune as tune
 
@@ -53,7 +53,7 @@ MODULES = {
     "bench.results.load": ("load_results",),
     "bench.results.merge": ("merge",),
     "bench.results.score": ("score",),
-    "bench.runner.cancel": ("cancel",),
+    "bench.runner.run_directory": ("cancel",),
     "bench.runner.explain": ("explain",),
     "bench.runner.prepared_data": ("prepare", "verify"),
     "bench.runner.run_plan": ("plan_run",),

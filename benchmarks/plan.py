@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.cards import BoardCard, BoardRow
-from bench.plan import Stage
 from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, board_trials, collect_ks
 from bench.runner.estimate import Timings, forecast_run
 from bench.runner.run_plan import stored_keys

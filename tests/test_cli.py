@@ -26,8 +26,8 @@ def test_list_shows_every_kind(bench: Callable[..., SimpleNamespace]) -> None:
 
 def test_show_gives_settings_and_cards(bench: Callable[..., SimpleNamespace]) -> None:
     assert "hidden_size = 64" in bench("show", "sasrec").out
-    shown = json.loads(bench("show", "quick", "--json").out)
-    assert set(shown) == {"board", "suite"}
+    content = json.loads(bench("show", "quick", "--json").out)
+    assert set(content) == {"board", "suite"}
     wrong = bench("show", "sasrek")
     assert (wrong.code, "Did you mean 'sasrec'?" in wrong.err) == (2, True)
 
@@ -132,9 +132,9 @@ def test_more_rows_than_there_are_is_refused_only_by_a_strict_board(
         'title = "T"\ndatasets = ["synthetic"]\nmetrics = ["HR@5"]\nseeds = 1\nbudget = "smoke"\n'
         'strict = true\nrows = [{ method = "popularity" }]\n'
     )
-    asked = ("run", "--board", "exact", "--executor", "inline")
-    assert bench(*asked).code == 0
-    done = bench(*asked, "--rows", "train=1000000")
+    options = ("run", "--board", "exact", "--executor", "inline")
+    assert bench(*options).code == 0
+    done = bench(*options, "--rows", "train=1000000")
     assert done.code == 1
     assert "1,000,000" in done.out.replace("1000000", "1,000,000")
 

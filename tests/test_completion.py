@@ -72,7 +72,7 @@ def test_completing_imports_nothing_heavy() -> None:
 def test_the_shell_is_answered(words: str, expected: set[str]) -> None:
     import resource
 
-    asked = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    variables = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": words}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [
@@ -80,7 +80,7 @@ def test_the_shell_is_answered(words: str, expected: set[str]) -> None:
             "-c",
             "import sys; sys.argv[0] = 'bench'; from bench.cli import main; main()",
         ],
-        env=os.environ | asked | {"COMP_CWORD": str(words.count(" "))},
+        env=os.environ | variables | {"COMP_CWORD": str(words.count(" "))},
         capture_output=True,
         text=True,
     )
@@ -106,12 +106,16 @@ def on_a_terminal(*command: str, no_color: bool) -> bytes:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     clean = {key: value for key, value in os.environ.items() if "COLOR" not in key}
-    given = {"TERM": "xterm-256color", **({"NO_COLOR": "1"} if no_color else {})}
+    variables = {"TERM": "xterm-256color", **({"NO_COLOR": "1"} if no_color else {})}
     process = subprocess.Popen(
-        [sys.executable, *command], stdin=theirs, stdout=theirs, stderr=theirs, env=clean | given
+        [sys.executable, *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=clean | variables,
     )
     os.close(theirs)
-    found = b""
+    output = b""
     while True:
         try:
             some = os.read(ours, 4096)
@@ -119,10 +123,10 @@ def on_a_terminal(*command: str, no_color: bool) -> bytes:
             some = b""
         if not some:
             break
-        found += some
+        output += some
     os.close(ours)
     process.wait(60)
-    return found
+    return output
 
 
 @pytest.mark.parametrize(

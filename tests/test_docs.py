@@ -49,9 +49,9 @@ def commands(text: str) -> Iterator[tuple[str, bool]]:
             command = re.sub(r"^(\s*\w+=\S+)*\s*\$?\s*", "", part)
             if command.startswith("bench "):
                 several = list(alternatives(command))
-                yield from ((one, len(several) == 1) for one in several)
+                yield from ((each, len(several) == 1) for each in several)
     for inline in re.findall(r"`(bench [^`]+)`", outside.replace("\n", " ")):
-        yield from ((one, False) for one in alternatives(inline))
+        yield from ((each, False) for each in alternatives(inline))
 
 
 def alternatives(command: str) -> Iterator[str]:
@@ -65,7 +65,7 @@ def alternatives(command: str) -> Iterator[str]:
     if choice is None:
         yield first
     else:
-        yield from (first.replace(choice[0], one) for one in choice[1].split("|"))
+        yield from (first.replace(choice[0], each) for each in choice[1].split("|"))
 
 
 def parsed(line: str, *, whole: bool) -> dict[str, Any]:
@@ -107,15 +107,15 @@ def check_names(options: dict[str, Any]) -> None:
         "name": methods.union(*cards.values()),
     }
     for option, names in known.items():
-        given = options.get(option) or ()
-        for name in [given] if isinstance(given, str) else given:
+        values = options.get(option) or ()
+        for name in [values] if isinstance(values, str) else values:
             placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name
             assert placeholder or name in names, f"there is no {option} {name!r}"
     named = [name for name in options.get("methods") or () if name in methods]
     for setting in options.get("settings") or ():
         path = setting.partition("=")[0]
         key = path.partition(".")[2] if path.partition(".")[0] in methods else path
-        of = {one for name in named for one in setting_paths(plugins.method_class(name))}
+        of = {each for name in named for each in setting_paths(plugins.method_class(name))}
         assert key.isupper() or not named or key in {*of, "as_published"}, f"no setting {key!r}"
 
 
@@ -198,7 +198,7 @@ def test_the_register_speaks_of_what_there_is() -> None:
         assert entry["about"], entry["title"]
         assert set(entry["about"]) <= known, entry["title"]
         named = [name for name in entry["about"] if name in methods]
-        settings = {one for name in named for one in setting_paths(plugins.method_class(name))}
+        settings = {each for name in named for each in setting_paths(plugins.method_class(name))}
         for name in re.findall(r"`([\w.]+) = ", entry["here"]) if named else ():
             assert name in settings, f"{entry['title']}: {name}"
 

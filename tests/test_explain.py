@@ -11,8 +11,8 @@ from stage_runs import make_config
 from test_estimate import commit_under, plan_graph
 
 from bench import cli
-from bench.plan import Stage
 from bench.plan.item_stages import RankConfig
+from bench.plan.stage import Stage
 from bench.runner.explain import StageExplanation, explain_graph
 from bench.runner.store import Store
 

@@ -206,9 +206,9 @@ def softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def numpy_adapter(w: Weights, x: NDArray[np.float64], tower: int) -> NDArray[np.float64]:
     shares = softmax(x @ w[f"adapter.gates.{tower}.weight"].T + w[f"adapter.gates.{tower}.bias"])
     outputs = []
-    for place in ("shared", f"dedicated.{tower}"):
+    for part in ("shared", f"dedicated.{tower}"):
         inner, inner_bias, outer, outer_bias = (
-            w[f"adapter.{place}.{name}"]
+            w[f"adapter.{part}.{name}"]
             for name in ("weight_inner_XHT", "bias_inner_XH", "weight_outer_XOH", "bias_outer_XO")
         )
         for n in range(len(inner)):

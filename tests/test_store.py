@@ -18,7 +18,7 @@ from bench.runner.store import ASIDE, BUILDING, META, Store
 def make(store: Store, kind: str = "sft", key: str = "k1", content: str = "weights") -> Path:
     with store.building(kind, key) as folder:
         (folder / "payload.txt").write_text(content)
-        return store.commit(kind, key, folder, {"seconds": 1.0, "facts": {}})
+        return store.commit(kind, key, folder, {"seconds": 1.0, "metadata": {}})
 
 
 def test_an_artifact_is_complete_with_its_metadata(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.plan import Stage
+    from bench.plan.stage import Stage
     from bench.runner.offline.needs import Asset
     from bench.runner.offline.pack import BundleWriter
 

@@ -59,7 +59,7 @@ def prepare(names: Names, options: o.DataOptions, as_json: o.AsJson = False) -> 
     from bench.config import plugins
     from bench.data.prepare import find_mismatches
 
-    contents = {
+    contents: dict[str, dict[str, Any]] = {
         name: {
             "fingerprint": data.fingerprint,
             "counts": dict(data.counts),

@@ -15,7 +15,9 @@ from bench.cli.completion import complete_cards, complete_methods, complete_trac
 from bench.config.request import PAGES as PAGES
 from bench.config.request import RESULTS as RESULTS
 from bench.config.request import STORE as STORE
-from bench.config.request import DataOptions, ExecutionOptions, RunRequest
+from bench.config.request import DataOptions as DataOptions
+from bench.config.request import ExecutionOptions as ExecutionOptions
+from bench.config.request import RunRequest as RunRequest
 from bench.errors import BenchError, unknown
 
 SPLITS = ("train", "valid", "test")
@@ -105,7 +107,7 @@ ModelPath = Annotated[
 ]
 Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
 RowCounts = Annotated[
-    dict,  # type: ignore[type-arg]
+    dict,
     option(
         "--rows",
         "train=N,valid=N,test=N",

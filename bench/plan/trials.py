@@ -26,21 +26,12 @@ from bench.data.assets import checksums
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
-from bench.plan import (
-    Data,
-    DrawConfig,
-    Model,
-    Nouns,
-    Plan,
-    PrepareConfig,
-    Stage,
-    draw_rows,
-    evaluate,
-    evaluate_lists,
-    language_model,
-    prepare_data,
-)
+from bench.plan.backbones import language_model
+from bench.plan.item_stages import DrawConfig, PrepareConfig, draw_rows, evaluate, prepare_data
 from bench.plan.list_data import list_data
+from bench.plan.rerank_stages import evaluate_lists
+from bench.plan.stage import Stage
+from bench.plan.types import Data, Model, Nouns, Plan
 
 DEFAULT_KS = (1, 5, 10, 20)
 OTHER_MODEL = "Skipped: this row needs {own}, but the run replaced the board's {board} by {model}."

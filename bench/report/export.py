@@ -13,8 +13,9 @@ from bench.errors import BenchError, unknown
 from bench.files import write_atomic
 from bench.plan.board_selection import PlannedBoards, plan_boards
 from bench.results.formats import every_eval_ever, prepared_data, trec
+from bench.results.load import load_results
 from bench.results.run_records import read_boards
-from bench.results.schema import Result, find_result, read_cases
+from bench.results.schema import Result, read_cases
 from bench.results.score_file import read_ranking
 from bench.results.trackers.hook import TRACKERS, Trackers, collect_tags, parse_targets
 from bench.runner.prepared_data import prepare_datasets
@@ -118,8 +119,11 @@ def _plan_named(names: Sequence[str], results: Path) -> PlannedBoards:
 def _read_results(planned: PlannedBoards, results: Path, *, only_ok: bool) -> list[Result]:
     """Read the results of boards; print to standard error how many trials have none."""
     trials = dict.fromkeys(trial.id for _, row_trials in planned for _, trial in row_trials)
-    stored = [find_result(results, trial) for trial in trials]
-    usable = [result for result in stored if result and (result.status == "ok" or not only_ok)]
+    stored = load_results(results)
+    for error in (stored.unreadable[trial] for trial in trials if trial in stored.unreadable):
+        raise error
+    present = filter(None, map(stored.get, trials))
+    usable = [result for result in present if result.status == "ok" or not only_ok]
     if len(usable) < len(trials):
         number = len(trials) - len(usable)
         print(f"{number} of {len(trials)} trials have no values yet.", file=sys.stderr)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal, TypeAlias
 
-from bench.plan import Stage
 from bench.plan.graph import Graph, Unit
+from bench.plan.stage import Stage
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.resources import ResourceRequest
 from bench.runner.similarity import StageHistory, describe_stage

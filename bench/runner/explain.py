@@ -11,9 +11,9 @@ from bench.config.request import RESULTS, STORE, RunRequest
 from bench.config.scoped_cache import one_state
 from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.plan import Stage
 from bench.plan.board_selection import distinct_trials, find_trial
 from bench.plan.graph import Graph, build_graph, find_missing
+from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 from bench.results.run_records import plan_requested
 from bench.runner.store import Store

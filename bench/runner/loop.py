@@ -23,8 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.config.scoped_cache import one_state
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.plan import Stage
 from bench.plan.graph import Unit
+from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner import run_directory

@@ -14,8 +14,9 @@ from bench.data.assets import local_file
 from bench.data.prepared import Prepared, read
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError
-from bench.plan import Stage, trials
+from bench.plan import trials
 from bench.plan.backbones import language_model
+from bench.plan.stage import Stage
 from bench.plan.types import Nouns
 from bench.runner.store import Store
 from bench.runner.worker import materialize_stage

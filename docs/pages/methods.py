@@ -9,13 +9,14 @@ from typing import Any
 
 from bench.config import plugins, search_path
 from bench.config.cards import BoardCard, BoardRow
-from bench.config.fields import default_settings, describe_settings, setting_type
-from bench.plan import Stage
+from bench.config.fields import default_settings
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.testing import BUDGET, DATASETS, MODEL
 
 from . import register
 from .markdown import about, arxiv_links, code, document, helps, paragraphs, prose, table
+from .settings import describe_settings
 
 TASKS = {"next-item": "ranks the catalog", "rerank": "re-ranks lists"}
 STAGES = Path(search_path.PACKAGE) / "stages"
@@ -82,12 +83,13 @@ def _settings(cls: type[Any]) -> str:
     rows = []
     for name, default in defaults.items():
         # Methods that are no compositions of configs describe settings in their docstring.
-        notes = [prose(described[name]) or helps(cls).get(name, ("", ""))[0]]
+        declared, sentence = described[name]
+        notes = [prose(sentence) or helps(cls).get(name, ("", ""))[0]]
         if name in published:
             notes.append(f"*As published:* {code(published[name])}.")
         if name in space:
             notes.append(f"*Search space:* {code(space[name])}.")
-        rows.append((code(name), code(setting_type(cls, name)), code(default), " ".join(notes)))
+        rows.append((code(name), code(declared), code(default), " ".join(notes)))
     return table(("setting", "type", "default", "meaning"), rows) + (
         "\nChange a setting with `--set`, or in a board's row. The model card, the budget and the"
         " board override these defaults ([settings](../concepts.md#how-settings-are-resolved))."

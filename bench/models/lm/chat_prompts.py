@@ -64,8 +64,8 @@ def encode_questions(
         BenchError: A question does not fit even without any entry.
     """
 
-    def tokenize(rows: Sequence[int], entries: Sequence[tuple[str, ...]]) -> list[list[int]]:
-        pairs = zip(rows, entries, strict=True)
+    def tokenize(rows: Sequence[int], entries: Sequence[Sequence[str]]) -> list[list[int]]:
+        pairs = zip(rows, map(tuple, entries), strict=True)
         return _tokenize(tokenizer, [replace(prompts[row], entries=own).text for row, own in pairs])
 
     return fit_to_context([prompt.entries for prompt in prompts], tokenize, max_lengths)

@@ -97,7 +97,7 @@ def _collect_curves(stages: Sequence[StageRecord]) -> dict[str, Points]:
     """
     curves: dict[str, Points] = {}
     for stage in stages:
-        for name, value in sorted(stage.facts.items()):
+        for name, value in sorted(stage.metadata.items()):
             points = [] if stage.kind in DATA_STAGES else read_series(value)
             if len(points) < 2:
                 continue

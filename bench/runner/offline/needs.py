@@ -15,7 +15,7 @@ from bench.config.plugins import encoder_card
 from bench.data import assets
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.plan import Stage
+from bench.plan.stage import Stage
 from bench.runner.loop import READS_RAW_FILES
 
 AssetKind: TypeAlias = Literal["data", "encoder", "backbone"]
