@@ -347,7 +347,7 @@ def test_gguf_files_that_cannot_be_read(
     file = tmp_path / "files" / "mine.gguf"
     file.parent.mkdir()
     for architecture, message in (
-        ("qwen2", "holds a model of the kind 'qwen2'; only llama is read"),
+        ("qwen2", "holds a 'qwen2' model; only llama is supported"),
         ("heron", "no GGUF file that transformers reads"),
         ("", "is damaged"),
     ):
