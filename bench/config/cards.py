@@ -76,10 +76,10 @@ class Titles(Card):
 
 
 class Filters(Card):
-    """Interaction filters; the user and item minima are applied repeatedly until both hold (k-core).
+    """Interaction filters; user and item minima are applied until both hold (k-core).
 
     Attributes:
-        min_user_interactions: Minimum number of interactions per user, independent of the samples (A-1).
+        min_user_interactions: Minimum number of interactions per user before sampling (A-1).
         min_item_interactions: Minimum number of interactions per item.
         min_rating: Minimum rating.
         start: First day of the time window, from 00:00 UTC.
