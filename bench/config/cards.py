@@ -13,12 +13,12 @@ from bench.hashing import Plain
 
 
 class Source(Card):
-    """One place that a raw file can be had from.
+    """A source of a raw file.
 
     Attributes:
         url: Address of the file itself or, with `path`, of a zip archive that holds it.
         wheel: Requirement of a PyPI wheel that holds the file, "name==version".
-        path: Where the file is inside the archive or the wheel.
+        path: Path of the file inside the archive or the wheel.
     """
 
     url: str | None = None
@@ -39,7 +39,7 @@ class RawFile(Card):
 
     Attributes:
         name: File name, as searched in `--data-dir`.
-        sha256: Declared checksum; without one, the file's own stands in the keys.
+        sha256: Declared checksum; without one, keys hold the file's own.
         size: Bytes, shown before a download.
         sources: Where to get it, tried in order.
     """
@@ -154,11 +154,12 @@ class ListCard(Card):
     """How candidate lists are built, and what prompts contain about users and items.
 
     Attributes:
-        cap: Maximum number of a user's interactions in a prompt.
-        positive_above: Ratings above this value have label 1.
-        min_user: Minimum number of interactions per user.
-        min_item: Minimum number of interactions per item.
-        by_day: Sort by day, then by line of the file.
+        cap: Maximum number of a user's interactions in a prompt (ML-1M 30, Amazon 15).
+        positive_above: Ratings above this value have label 1 (ML-1M 3, Amazon 4; A-12 in the data
+            notes).
+        min_user: Minimum number of interactions per user (Amazon Books 60, else 0).
+        min_item: Minimum number of interactions per item (Amazon Books 40, else 0; A-13).
+        by_day: Sort by UTC day, then by line of the file, as KAR does for ML-1M (A-10).
         category_places: Positions of the categories that are attributes of an item.
         brand: Whether the brand is the first attribute.
         domain: Domain of the prompts.
