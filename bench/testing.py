@@ -37,14 +37,14 @@ ALLOWED_IMPORT = "bench.api"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One rule of the contract, and what is wrong; nothing, if it is kept."""
+    """A rule of the contract, and the problem, empty if there is none."""
 
     rule: str
     problem: str = ""
 
 
 def check_method(name: str, workspace: Path) -> list[Check]:
-    """Check a method by name; a rule that cannot be tried any more is left out.
+    """Check a method by name, up to the first broken rule.
 
     Args:
         name: The method's name, as `bench list methods` shows it.
@@ -52,16 +52,25 @@ def check_method(name: str, workspace: Path) -> list[Check]:
     """
     trials: list[Trial] = []
     rules: list[tuple[str, Callable[[], str]]] = [
-        ("it is a frozen dataclass named Method with a plan()", lambda: _loads(name)),
+        (
+            "it is a frozen dataclass named Method with a plan()",
+            lambda: _find_loading_problem(name),
+        ),
         (
             "every setting has a default, and the docstring says what it is",
-            lambda: _described(name),
+            lambda: _find_docstring_problem(name),
         ),
-        ("it imports nothing of bench but bench.api", lambda: _imports(name)),
-        ("plan() is a pure function of plain values", lambda: _plans(name, trials)),
-        ("it runs, and its ranking is whole", lambda: _runs(trials, workspace / "first")),
-        ("a second run has nothing to do", lambda: _resumes(trials, workspace / "first")),
-        ("the same seed gives the same metrics again", lambda: _repeats(trials, workspace)),
+        ("it imports nothing of bench but bench.api", lambda: _find_import_problem(name)),
+        ("plan() is a pure function of plain values", lambda: _find_plan_problem(name, trials)),
+        (
+            "it runs, and its ranking is complete",
+            lambda: _find_run_problem(trials, workspace / "first"),
+        ),
+        (
+            "a second run recomputes nothing",
+            lambda: _find_resume_problem(trials, workspace / "first"),
+        ),
+        ("the same seed gives the same metrics", lambda: _find_seed_problem(trials, workspace)),
     ]
     return _run_rules(rules)
 
@@ -70,17 +79,23 @@ def check_metric(path: Path) -> list[Check]:
     """Check a metric's module, which must be on $BENCH_PATH, on random rankings and lists."""
     return _run_rules(
         [
-            ("it defines METRIC with a name of its own", lambda: _find_metric_problem(path)),
+            ("it defines METRIC with a unique name", lambda: _find_metric_problem(path)),
             ("it imports nothing of bench but bench.api", lambda: _check_imports(path)),
-            ("it gives every case or set a finite number in its bounds", lambda: _bounds(path)),
-            ("the order of the cases does not matter", lambda: _order_of_cases(path)),
-            ("many sets of lists at once have the values of each alone", lambda: _batches(path)),
+            (
+                "it gives every case or set a finite number in its bounds",
+                lambda: _find_bound_problem(path),
+            ),
+            ("the order of the cases does not matter", lambda: _find_order_problem(path)),
+            (
+                "many sets of lists at once have the values of each alone",
+                lambda: _find_batch_problem(path),
+            ),
         ]
     )
 
 
 def _run_rules(rules: Sequence[tuple[str, Callable[[], str]]]) -> list[Check]:
-    """Check rules one after the other, up to the first that is broken."""
+    """Check rules in order, up to the first broken one."""
     checks: list[Check] = []
     for rule, find_problem in rules:
         try:
@@ -93,12 +108,12 @@ def _run_rules(rules: Sequence[tuple[str, Callable[[], str]]]) -> list[Check]:
     return checks
 
 
-def _loads(name: str) -> str:
+def _find_loading_problem(name: str) -> str:
     plugins.method_class(name)
     return ""
 
 
-def _described(name: str) -> str:
+def _find_docstring_problem(name: str) -> str:
     cls = plugins.method_class(name)
     bare = [
         field.name
@@ -107,25 +122,25 @@ def _described(name: str) -> str:
     ]
     if bare:
         return f"The setting {bare[0]!r} has no default."
-    # A dataclass without a docstring is given its signature as one.
-    written = (cls.__doc__ or "").strip()
-    return "" if written and not written.startswith("Method(") else "Method has no docstring."
+    # A dataclass without a docstring has its signature as docstring.
+    docstring = (cls.__doc__ or "").strip()
+    return "" if docstring and not docstring.startswith("Method(") else "Method has no docstring."
 
 
-def _imports(name: str) -> str:
+def _find_import_problem(name: str) -> str:
     path = plugins.method_module(name).__file__
     assert path is not None
     return _check_imports(Path(path))
 
 
 def _check_imports(path: Path) -> str:
-    for imported in _imported(ast.parse(path.read_bytes())):
+    for imported in _list_imports(ast.parse(path.read_bytes())):
         if imported.split(".")[0] == "bench" and imported != ALLOWED_IMPORT:
             return f"It imports {imported}."
     return ""
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
+def _list_imports(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -133,14 +148,14 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield node.module or ""
 
 
-def _task(name: str) -> str:
+def _get_task(name: str) -> str:
     return getattr(plugins.method_class(name), "TASK", "next-item")
 
 
-def _planned(name: str) -> list[Trial]:
+def _plan_trials(name: str) -> list[Trial]:
     card = BoardCard(
         title=name,
-        datasets=(DATASETS[_task(name)],),
+        datasets=(DATASETS[_get_task(name)],),
         rows=(BoardRow(method=name),),
         metrics=("NDCG@5",),
         seeds=2,
@@ -151,8 +166,8 @@ def _planned(name: str) -> list[Trial]:
     return [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
 
 
-def _plans(name: str, trials: list[Trial]) -> str:
-    first, second = _planned(name), _planned(name)
+def _find_plan_problem(name: str, trials: list[Trial]) -> str:
+    first, second = _plan_trials(name), _plan_trials(name)
     for trial in first:
         if trial.problem:
             return trial.problem
@@ -167,7 +182,7 @@ def _run(trials: list[Trial], folder: Path) -> RunSummary:
     return run(trials, options=options, executor=InlineExecutor)
 
 
-def _runs(trials: list[Trial], folder: Path) -> str:
+def _find_run_problem(trials: list[Trial], folder: Path) -> str:
     summary = _run(trials, folder)
     for reasons in (summary.failed, summary.skipped):
         for reason in reasons.values():
@@ -176,33 +191,33 @@ def _runs(trials: list[Trial], folder: Path) -> str:
     for trial in trials:
         inputs = trial.evaluations["final"].inputs
         if "scores" in inputs:
-            source, given = (store.open(inputs[name].kind, inputs[name].key) for name in PAIR)
-            rows, scores = prepared_lists.read_scores(given)
+            source, scored = (store.open(inputs[name].kind, inputs[name].key) for name in PAIR)
+            rows, scores = prepared_lists.read_scores(scored)
             if not np.array_equal(rows, prepared_lists.read(source).rows("test")):
                 return "It did not score every test list once."
             if not np.isfinite(scores).all():
-                return "A place of a list has no finite score."
+                return "A position of a list has no finite score."
             continue
         items = read_ranking(store.open(inputs["ranking"].kind, inputs["ranking"].key)).items
-        listed = np.sort(items, axis=1)
-        if ((listed[:, 1:] == listed[:, :-1]) & (listed[:, 1:] >= 0)).any():
+        sorted_items = np.sort(items, axis=1)
+        if ((sorted_items[:, 1:] == sorted_items[:, :-1]) & (sorted_items[:, 1:] >= 0)).any():
             return "A list holds an item twice."
     return ""
 
 
-def _resumes(trials: list[Trial], folder: Path) -> str:
+def _find_resume_problem(trials: list[Trial], folder: Path) -> str:
     ran = _run(trials, folder).stages_run
     return f"{ran} stages ran again." if ran else ""
 
 
-def _repeats(trials: list[Trial], workspace: Path) -> str:
+def _find_seed_problem(trials: list[Trial], workspace: Path) -> str:
     _run(trials, workspace / "second")
     for trial in trials:
-        once = find_result(workspace / "first" / "results", trial.id)
-        again = find_result(workspace / "second" / "results", trial.id)
-        assert once is not None
-        assert again is not None
-        if once.evaluations != again.evaluations:
+        first = find_result(workspace / "first" / "results", trial.id)
+        second = find_result(workspace / "second" / "results", trial.id)
+        assert first is not None
+        assert second is not None
+        if first.evaluations != second.evaluations:
             return f"Seed {trial.seed} gave other metrics the second time."
     return ""
 
@@ -217,7 +232,7 @@ def _find_metric_problem(path: Path) -> str:
 
 
 def _score(metric: Metric, order: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
-    """Score random rankings and lists, cases in this order; values per case or of the whole set."""
+    """Score random rankings or lists, cases in this order; return values per case or per set."""
     rng = np.random.default_rng(0)
     numbers = rng.random((NUM_CASES, NUM_ITEMS))
     if not metric.of_rankings:
@@ -239,7 +254,7 @@ def _score(metric: Metric, order: NDArray[np.intp]) -> dict[str, NDArray[np.floa
     return {name: values[name] for name in values if get_metric(name).family == metric.family}
 
 
-def _bounds(path: Path) -> str:
+def _find_bound_problem(path: Path) -> str:
     for name, values in _score(plugin_metrics()[path.stem], np.arange(NUM_CASES)).items():
         bound = get_metric(name).upper_bound
         if values.min() < 0 or values.max() > bound:
@@ -247,7 +262,7 @@ def _bounds(path: Path) -> str:
     return ""
 
 
-def _order_of_cases(path: Path) -> str:
+def _find_order_problem(path: Path) -> str:
     metric = plugin_metrics()[path.stem]
     order = np.random.default_rng(1).permutation(NUM_CASES)
     moved = _score(metric, order)
@@ -257,7 +272,7 @@ def _order_of_cases(path: Path) -> str:
     return ""
 
 
-def _batches(path: Path) -> str:
+def _find_batch_problem(path: Path) -> str:
     metric = plugin_metrics()[path.stem]
     counts = np.random.default_rng(2).integers(0, 9, size=(3, NUM_ITEMS))
 

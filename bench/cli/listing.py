@@ -82,8 +82,20 @@ def show(
         return
     for kind, content in contents.items():
         print(f"{kind} {name}")
+        notes = _describe_method(name) if kind == "method" else {}
         for key, value in content.items():
-            print(f"  {key} = {json.dumps(value, default=str)}" if key != "about" else value)
+            if key == "about":
+                print(value)
+            else:
+                print(f"  {key} = {json.dumps(value, default=str)}{notes.get(key, '')}")
+
+
+def _describe_method(name: str) -> dict[str, str]:
+    """Return type and meaning of each setting of a method, as printed after its default."""
+    from bench.config.fields import describe_settings
+
+    described = describe_settings(plugins.method_class(name)).items()
+    return {path: f"  ({declared}) {text}".rstrip() for path, (declared, text) in described}
 
 
 def _read_contents(name: str) -> dict[str, dict[str, object]]:

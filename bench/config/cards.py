@@ -13,12 +13,12 @@ from bench.hashing import Plain
 
 
 class Source(Card):
-    """One place that a raw file can be had from.
+    """A source of a raw file.
 
     Attributes:
         url: Address of the file itself or, with `path`, of a zip archive that holds it.
         wheel: Requirement of a PyPI wheel that holds the file, "name==version".
-        path: Where the file is inside the archive or the wheel.
+        path: Path of the file inside the archive or the wheel.
     """
 
     url: str | None = None
@@ -65,29 +65,29 @@ class Nouns(Card):
 
 
 class Titles(Card):
-    """How titles are cleaned before anything else is filtered (A-6 in the data notes).
+    """How titles are normalized before the filters (A-6 in the data notes).
 
     Attributes:
-        profile: "keep" leaves them as the reader gives them; "d3" does what D3's program does, its
-            gaps included, for the papers' tables; "clean" corrects and rejects more.
+        profile: "keep" leaves the reader's titles unchanged; "d3" follows D3's code, including its
+            gaps, for the papers' tables; "clean" repairs and rejects more, for new tables.
     """
 
     profile: Literal["keep", "d3", "clean"] = "keep"
 
 
 class Filters(Card):
-    """Which interactions stay; user and item minima are repeated until both hold (a k-core).
+    """Interaction filters; user and item minima are applied until both hold (k-core).
 
     Attributes:
-        min_user_interactions: Least interactions of a user, whatever a sample needs (A-1).
-        min_item_interactions: Least interactions of an item.
-        min_rating: Least rating.
-        start: First day of the window, from its midnight on, UTC.
-        end: Last instant of the window is the midnight, UTC, that begins this day.
-        min_items: `start` moves back a year at a time until this many items are left.
-        earliest_year: `start` moves no further; what is left then stays, however little.
-        catalog: "file" keeps the order of the item file; "shuffled" is D3's: the items with
-            interactions left, in order of their first one, shuffled by Python's generator, seed 42.
+        min_user_interactions: Minimum number of interactions per user before sampling (A-1).
+        min_item_interactions: Minimum number of interactions per item.
+        min_rating: Minimum rating.
+        start: First day of the time window, from 00:00 UTC.
+        end: The time window ends at 00:00 UTC of this day.
+        min_items: `start` moves back one year at a time until at least this many items remain.
+        earliest_year: Earliest year of `start`, even if fewer than `min_items` items remain.
+        catalog: "file" keeps the order of the item file; "shuffled" is D3's order: the
+            remaining items by first interaction, shuffled by Python's `random` with seed 42.
     """
 
     min_user_interactions: int = Field(0, ge=0)
@@ -104,22 +104,22 @@ class Filters(Card):
         if self.start and self.end and self.start > self.end:
             raise ValueError("start is later than end")
         if self.min_items and self.start is None:
-            raise ValueError("min_items moves the window's start, so it needs one")
+            raise ValueError("min_items requires start")
         if self.min_items and self.start and (self.start.month, self.start.day) == (2, 29):
-            raise ValueError("a start that moves by years cannot be the 29th of February")
+            raise ValueError("start cannot be 29 February with min_items, which moves it by years")
         return self
 
 
 class Split(Card):
-    """How samples are cut and split.
+    """How histories become samples, and samples become splits.
 
     Attributes:
-        history: Length of the window before the target.
-        min_history: Samples with a shorter window are left out (A-1 in the data notes: 10).
-        ratios: Shares of train, valid, test, in order of the target's time.
-        over: What the shares are of (A-2): "all" samples together, as the papers' programs do, or
-            those of each "user" alone, so that every split knows every user with enough samples,
-            but training on one user may lie after the test on another.
+        history: Maximum number of items before the target.
+        min_history: Samples with a shorter history are dropped (A-1 in the data notes: 10).
+        ratios: Ratios of train, valid and test, in order of the target's time.
+        over: What is split by time (A-2): "all" samples together, as in the papers' code, or the
+            samples of each "user" separately. Then every user with enough samples is in every
+            split, but training samples of one user may be later than test samples of another.
     """
 
     history: int = Field(10, ge=1)
@@ -132,7 +132,7 @@ class Split(Card):
         if self.min_history > self.history:
             raise ValueError("min_history is larger than history")
         if min(self.ratios) < 0 or sum(self.ratios) == 0:
-            raise ValueError("ratios are three numbers of at least 0, not all 0")
+            raise ValueError("ratios must be three non-negative numbers, not all 0")
         return self
 
 
@@ -140,9 +140,9 @@ class Categories(Card):
     """Which categories the fairness metrics track.
 
     Attributes:
-        top: How many of the most frequent ones, counted over training interactions.
-        drop: Names left out before counting (roots, "unknown").
-        remove: Names left out afterwards and not refilled (those contained in another).
+        top: Number of categories, the most frequent in the training interactions.
+        drop: Names excluded before counting (roots, "unknown").
+        remove: Names excluded from the top ones without replacement (subcategories).
     """
 
     top: int = Field(10, ge=0)
@@ -151,22 +151,23 @@ class Categories(Card):
 
 
 class ListCard(Card):
-    """How lists for re-ranking are made, and what a language model is told of users and items.
+    """How candidate lists are built, and what prompts contain about users and items.
 
     Attributes:
-        cap: Maximum interactions of a user that a language model reads (ML-1M 30, Amazon 15).
-        positive_above: Label 1 for ratings above it (ML-1M 3, Amazon 4; A-12 in the data notes).
-        min_user: Minimum interactions of a user (Amazon Books 60, else 0).
-        min_item: Minimum interactions of an item (Amazon Books 40, else 0; A-13).
-        by_day: Sort by day, UTC, and within it by line of the file, as KAR does for ML-1M (A-10).
-        category_places: Which categories of an item are its attributes, by place in its list.
-        brand: Whether the brand is an attribute, too, the first one.
-        domain: What prompts are about.
-        titles: How prompts write titles: as the reader gives them, with articles "fronted" (as
-            MovieLens needs), or "cleaned" (as Amazon does).
-        files: Raw files by role that the lists alone need.
-        optional: Roles of files to leave out if only they are missing locally: "users", then no
-            profile is told; "items", then there are neither titles nor attributes.
+        cap: Maximum number of a user's interactions in a prompt (ML-1M 30, Amazon 15).
+        positive_above: Ratings above this value have label 1 (ML-1M 3, Amazon 4; A-12 in the data
+            notes).
+        min_user: Minimum number of interactions per user (Amazon Books 60, else 0).
+        min_item: Minimum number of interactions per item (Amazon Books 40, else 0; A-13).
+        by_day: Sort by UTC day, then by line of the file, as KAR does for ML-1M (A-10).
+        category_places: Positions of the categories that are attributes of an item.
+        brand: Whether the brand is the first attribute.
+        domain: Domain of the prompts.
+        titles: How prompts write titles: "keep" as read, "fronted" with leading articles (for
+            MovieLens), or "cleaned" (for Amazon).
+        files: Raw files by role that only the candidate lists need.
+        optional: Roles of files that may be missing locally: without "users" prompts have no
+            profiles, without "items" there are neither titles nor attributes.
     """
 
     cap: int = Field(ge=1)
@@ -202,16 +203,16 @@ class DatasetCard(Card):
     expected: dict[str, int] = {}
 
     def preparation(self) -> dict[str, Plain]:
-        """Return what decides the prepared data, and nothing else; it enters the data's key."""
+        """Return the fields that determine the prepared data; they enter the data's key."""
         return self.model_dump(
             mode="json", include={"reader", "fields", "titles", "filters", "split", "categories"}
         )
 
 
 class Rows(Card):
-    """How many samples of each split a trial uses; an upper bound, None for all of them.
+    """Maximum number of samples per split, None for all.
 
-    For methods that re-rank lists, the bound is on the users of each part; all their lists count.
+    For methods that re-rank lists: maximum number of users per split, with all their lists.
     """
 
     train: int | None = Field(None, ge=1)
@@ -220,13 +221,13 @@ class Rows(Card):
 
 
 class Budget(Card):
-    """How much a trial may spend: rows, and settings.
+    """The size of a trial: number of samples, and settings.
 
     Attributes:
-        model: The backbone that it is meant for, which `--budget` selects with it.
-        every: Settings of all methods that have them.
-        tuning: The same for backbones tuned in "full" or by "lora" alone; learning rates differ.
-        methods: Settings by method, over both.
+        model: Its backbone; `--budget` selects it, too.
+        every: Settings of all methods that declare them.
+        tuning: Settings for backbones with "full" or "lora" tuning only, such as learning rates.
+        methods: Settings by method; they override both.
     """
 
     description: str
@@ -238,14 +239,14 @@ class Budget(Card):
 
 
 class BoardRow(Card):
-    """One line of a board: a method with settings.
+    """A row of a board: a method with settings.
 
     Attributes:
         method: Name of a module in `methods/`.
-        label: What the page calls it; the method's name by default.
-        settings: Over the budget's, under `--set`.
-        ranked: False for a line that is shown but never best, second or tied.
-        model: Its own language model, where that is not the board's.
+        label: Displayed name; the method's name by default.
+        settings: Override the budget's; `--set` overrides them.
+        ranked: False for a row that is never marked as best, second or tied.
+        model: Its language model, if it differs from the board's.
     """
 
     method: str
@@ -256,17 +257,17 @@ class BoardRow(Card):
 
     @property
     def name(self) -> str:
-        """The label, or the method's name where no label is given."""
+        """The label, or the method's name if there is none."""
         return self.label or self.method
 
 
 class BoardCard(Card):
-    """A leaderboard: rows × data sets × seeds, and the metrics that become its columns.
+    """A leaderboard: rows × data sets × seeds, with metrics as columns.
 
     Attributes:
-        reference: Name of the row that the others are tested against; the first by default.
-        strict: Refuse a data set with fewer rows than the budget asks for.
-        data_seed: Seed of the draws; apart from the trials' seeds.
+        reference: Name of the row that the others are compared with; the first by default.
+        strict: Refuse a data set with fewer samples than the budget's `rows`.
+        data_seed: Seed of the sampled rows, independent of the trials' seeds.
     """
 
     title: str
@@ -293,16 +294,16 @@ class BoardCard(Card):
     @model_validator(mode="after")
     def _names_fit(self) -> BoardCard:
         names = [row.name for row in self.rows]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two rows are called {twice[0]!r}; give one of them another label")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"two rows have the name {duplicates[0]!r}; change one label")
         if self.reference and self.reference not in names:
             raise ValueError(f"the reference {self.reference!r} is not among the rows {names}")
         return self
 
     @property
     def reference_row(self) -> str:
-        """Name of the row that the others are tested against."""
+        """Name of the row that the others are compared with."""
         return self.reference or self.rows[0].name
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from bench.config import plugins, search_path
 from bench.config.cards import BoardCard, BoardRow
-from bench.config.fields import default_settings
+from bench.config.fields import default_settings, describe_settings
 from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.testing import BUDGET, DATASETS, MODEL
 
 from . import register
 from .markdown import about, arxiv_links, code, document, helps, paragraphs, prose, table
-from .settings import describe_settings
 
 TASKS = {"next-item": "ranks the catalog", "rerank": "re-ranks lists"}
 STAGES = Path(search_path.PACKAGE) / "stages"
