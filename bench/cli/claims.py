@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.report.claims.cards import Claim, PaperClaims
     from bench.report.claims.published_values import PublishedCheck, PublishedClaim
     from bench.report.claims.reproduced import ReproducedClaim
-    from bench.report.claims.runs import Comparisons
+    from bench.report.claims.runs import Runs
 
 WIDTH = 100
 NUM_REASONS = 2
@@ -44,12 +44,12 @@ def claims(
     papers = {name: load_claims(name) for name in names}
     selected = _select(papers, board)
     numbers = published.load_published()
-    tests = _make_tests([claim.boards for _, claim in selected], results)
+    runs = _read_runs([claim.boards for _, claim in selected], results)
     judged = [
         (
             name,
             judge_published(claim, papers[name], numbers),
-            judge_reproduced(claim, papers[name], tests[claim.boards]),
+            judge_reproduced(claim, papers[name], runs[claim.boards]),
         )
         for name, claim in selected
     ]
@@ -76,13 +76,12 @@ def _select(papers: dict[str, PaperClaims], board: str | None) -> list[tuple[str
     return [(name, claim) for name, claim in every if board in (None, claim.boards[0])]
 
 
-def _make_tests(
+def _read_runs(
     board_names: Sequence[tuple[str, ...]], results: Path
-) -> dict[tuple[str, ...], Comparisons]:
+) -> dict[tuple[str, ...], Runs]:
     """Read the results of each set of boards; boards that were never run have none."""
     from bench.cli.selection import RECORDS, cells, recall
-    from bench.report.claims.board_runs import read_runs
-    from bench.report.claims.runs import Comparisons
+    from bench.report.claims.runs import read_runs
     from bench.results.load import load_results
 
     stored = load_results(results)
@@ -93,9 +92,7 @@ def _make_tests(
             if selection.boards[0].name in names:
                 planned |= {board.name: (board, row) for board, row in cells(selection)}
     return {
-        boards: Comparisons(
-            read_runs([planned[name] for name in boards if name in planned], stored)
-        )
+        boards: read_runs([planned[name] for name in boards if name in planned], stored)
         for boards in dict.fromkeys(board_names)
     }
 

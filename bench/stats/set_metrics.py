@@ -75,11 +75,6 @@ class UnitSums:
         return np.asarray(self.score_seeds(weights).mean(axis=0))
 
 
-def subtract(other: UnitSums, reference: UnitSums) -> Statistic:
-    """Return other - reference, mean over seeds, as a function of the weights."""
-    return lambda weights: other.mean(weights) - reference.mean(weights)
-
-
 def sum_units(samples: Sequence[Sample], metric: Metric, units: Units) -> tuple[UnitSums, ...]:
     """Sum up the lists of methods that are compared on a set-level metric.
 

@@ -8,11 +8,10 @@ from bench.hashing import checksum, digest
 from bench.plan.trials import Board
 from bench.report import published
 from bench.report.assemble import RowTrials
-from bench.report.claims.board_runs import read_runs
 from bench.report.claims.cards import Claim, PaperClaims, find_claim_files, load_claims
 from bench.report.claims.published_values import judge_published
 from bench.report.claims.reproduced import judge_reproduced
-from bench.report.claims.runs import Comparisons
+from bench.report.claims.runs import Runs, read_runs
 from bench.report.significance import StatisticsCache
 from bench.report.table import BoardTable, ClaimLine
 from bench.results.load import ResultSet
@@ -59,13 +58,12 @@ def claim_lines(
         _file_checksums([planned[name] for name in boards], results),
     )
     if key not in cache:
-        tests: dict[tuple[str, ...], Comparisons] = {}  # claims on the same boards share them
-        for _, claim in claims:
-            if claim.boards not in tests:
-                runs = read_runs([planned[b] for b in claim.boards if b in planned], results)
-                tests[claim.boards] = Comparisons(runs)
+        runs = {  # claims on the same boards share their comparisons
+            names: read_runs([planned[name] for name in names if name in planned], results)
+            for names in {claim.boards: None for _, claim in claims}
+        }
         cache[key] = tuple(
-            _claim_line(claim, paper, tests[claim.boards], numbers) for paper, claim in claims
+            _claim_line(claim, paper, runs[claim.boards], numbers) for paper, claim in claims
         )
     lines: tuple[ClaimLine, ...] = cache[key]
     return lines
@@ -85,17 +83,17 @@ def _file_checksums(
 
 
 def _claim_line(
-    claim: Claim, paper: PaperClaims, tests: Comparisons, numbers: published.Published
+    claim: Claim, paper: PaperClaims, runs: Runs, numbers: published.Published
 ) -> ClaimLine:
-    in_paper = judge_published(claim, paper, numbers)
-    reproduced = judge_reproduced(claim, paper, tests)
+    published_claim = judge_published(claim, paper, numbers)
+    reproduced = judge_reproduced(claim, paper, runs)
     return ClaimLine(
         id=claim.id,
         section=claim.section,
         sentence=claim.sentence,
         implied=claim.implied,
-        published_verdict=in_paper.verdict,
-        published_count=in_paper.count,
+        published_verdict=published_claim.verdict,
+        published_count=published_claim.count,
         verdict=reproduced.verdict,
         count=reproduced.count,
         note=claim.note,
