@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from bench.report.claims.runs import read_runs
 from board_results import Line, assemble_from, make
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from bench.cli.selection import cells as planned_cells
 from bench.cli.selection import select
 from bench.config.cards import BoardRow
 from bench.plan.trials import Board, Trial
+from bench.report.claims.runs import read_runs
 from bench.report.claims.section import claim_lines
 from bench.report.render import pages
 from bench.report.render.charts import Line as ChartLine

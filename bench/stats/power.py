@@ -149,14 +149,14 @@ def _mean_variance(aligned: AlignedSamples, num_seeds: int | None, seed: int) ->
     for sample in aligned.samples:
         values = get_case_values(sample, aligned.metric.name)
         centered = values - values.mean(axis=1, keepdims=True)
-        sums = np.stack([np.bincount(units.of_case, weights=row) for row in centered])
-        residuals.append(sums * (units.num / len(units.of_case)))
+        sums = [np.bincount(units.of_case, weights=row) for row in centered]
+        residuals.append(np.stack(sums).astype(np.float64) * (units.num / len(units.of_case)))
     change = residuals[1].mean(axis=0) - residuals[0].mean(axis=0)
     variance = float(np.square(change).sum() / (units.num - 1))
     if num_seeds is not None:
-        for sample, sums in zip(aligned.samples, residuals, strict=True):
-            within = _seed_variance(sample, sums, num_seeds)
-            variance += within * (1 / num_seeds - 1 / len(sums))
+        for sample, values in zip(aligned.samples, residuals, strict=True):
+            within = _seed_variance(sample, values, num_seeds)
+            variance += within * (1 / num_seeds - 1 / len(values))
     return max(variance, 0.0)
 
 
