@@ -5,57 +5,55 @@ from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
 from bench.metrics.metric import CategoryMass, ItemCounts, Metric, RankedCases
-from bench.plan import (
-    Data,
-    DecodingConfig,
-    GenerationConfig,
-    GroundingConfig,
+from bench.plan.config import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from bench.plan.decoding_stages import DecodingConfig, beam_search_rank
+from bench.plan.grounding_stages import GroundingConfig, embed_titles, ground
+from bench.plan.item_stages import (
     GRU4RecConfig,
-    KnowledgeConfig,
-    ListOrderConfig,
-    Lists,
-    Model,
-    PairConfig,
-    Pairs,
-    Plan,
-    Policy,
-    PreferenceConfig,
-    RerankerConfig,
-    RewardPairsConfig,
-    Rows,
     SASRecConfig,
-    SFTConfig,
-    Stage,
+    rank,
+    sample_rows,
+    train_gru4rec,
+    train_sasrec,
+)
+from bench.plan.knowledge_stages import (
+    KnowledgeConfig,
+    RewardPairsConfig,
     TextVectorsConfig,
     ask_about_users,
-    beam_search_rank,
     collect_external_answers,
     describe_externally,
     describe_items,
     describe_users,
-    embed_titles,
     encode_answer_vectors,
     extend_context,
-    generate,
-    generate_and_ground,
-    ground,
-    optimize_preferences,
-    order_lists,
-    rank,
-    require_lists,
-    require_model,
-    rerank_lists,
-    sample_pairs,
     sample_reward_pairs,
-    sample_rows,
-    select_on_validation,
-    select_ranking,
-    sft,
-    train_gru4rec,
-    train_sasrec,
     write_questions,
 )
-from bench.plan.config import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from bench.plan.language_stages import (
+    GenerationConfig,
+    SFTConfig,
+    generate,
+    generate_and_ground,
+    sft,
+)
+from bench.plan.policy import require_model
+from bench.plan.preference_stages import (
+    PairConfig,
+    PreferenceConfig,
+    optimize_preferences,
+    sample_pairs,
+)
+from bench.plan.rerank_stages import (
+    ListOrderConfig,
+    RerankerConfig,
+    order_lists,
+    require_lists,
+    rerank_lists,
+)
+from bench.plan.selection import select_on_validation, select_ranking
+from bench.plan.stage import Stage
+from bench.plan.types import Data, ListData, Model, Pairs, Plan, Policy, Rows
 
 __all__ = [
     "BenchError",
@@ -69,8 +67,8 @@ __all__ = [
     "GroundingConfig",
     "ItemCounts",
     "KnowledgeConfig",
+    "ListData",
     "ListOrderConfig",
-    "Lists",
     "Metric",
     "Model",
     "NonNegativeFloat",

@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.cli.plan import stored_keys
 from bench.config.cards import BoardCard, BoardRow
-from bench.plan import Stage
 from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, board_trials, collect_ks
 from bench.runner.estimate import Timings, forecast_run
+from bench.runner.run_plan import stored_keys
 from bench.runner.store import Store
 
 DATASETS = ("ml-100k", "ml-1m", "amazon-2018-gift-cards", "steam", "goodreads-poetry")

@@ -1,83 +1,94 @@
-"""How long it takes to train the re-rankers: 25,000 lists, 20 epochs, 2 threads; and the metrics.
+"""Training time of the re-rankers (25,000 lists, 20 epochs, 2 threads), and time of the metrics.
 
-Made-up lists of ML-1M's shape: 3,416 items, 18 genres, 10 places; with knowledge, vectors of width
-384 (all-MiniLM-L6-v2) for 772 users with 5 texts each and for all items, 2 shared and 5 dedicated
-experts. Patience is as long as the training, so no epoch is saved. Prints a line for each: seconds,
-and seconds of computing, which is what counts where others compute at the same time.
+Random lists of ML-1M's shape: 3,416 items, 18 genres, 10 positions; with knowledge, vectors of
+width 384 (all-MiniLM-L6-v2) for 772 users with 5 texts each and for all items. Patience is as long
+as the training, so no epoch is skipped. Prints one line per re-ranker: wall-clock seconds and CPU
+seconds, which are what counts on a shared machine.
 """
 
 from __future__ import annotations
 
 import time
+from typing import get_args
 
 import numpy as np
 import torch
 
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.lm.threads import compute_threads
-from bench.models.rerank.model import BACKBONES, Sizes
-from bench.models.rerank.scoring import Rows
-from bench.models.rerank.training import Recipe, fit
+from bench.models.rerank.model import FeatureSizes
+from bench.models.rerank.scoring import ListTensors
+from bench.models.rerank.training import train_reranker
+from bench.plan.rerank_stages import Backbone, RerankerConfig
 
-LISTS, CHOOSING, ITEMS, GENRES, USERS, TEXTS, WIDTH = 25_000, 2_500, 3_416, 18, 772, 5, 384
-RECIPE = Recipe(learning_rate=1e-3, weight_decay=0.0, batch=256, epochs=20, patience=20)
+NUM_TRAIN, NUM_VALID = 25_000, 2_500
+NUM_ITEMS, NUM_GENRES, NUM_USERS, NUM_TEXTS, TEXT_WIDTH = 3_416, 18, 772, 5, 384
+NUM_EPOCHS = 20
 
 
-def made_up(num: int, texts: torch.Tensor | None, rng: np.random.Generator) -> Rows:
-    popular = (rng.pareto(1, (num, 4)) * 50).astype(np.int64) % ITEMS
-    items = np.concatenate([popular, rng.integers(ITEMS, size=(num, 6))], axis=1) + 1
+def random_lists(
+    num: int, texts: torch.Tensor | None, generator: np.random.Generator
+) -> ListTensors:
+    popular = (generator.pareto(1, (num, 4)) * 50).astype(np.int64) % NUM_ITEMS
+    items = np.concatenate([popular, generator.integers(NUM_ITEMS, size=(num, 6))], axis=1) + 1
     labels = np.zeros((num, 10), dtype=np.float32)
-    labels[:, :4] = rng.random((num, 4)) < 0.57
-    order = rng.permuted(np.tile(np.arange(10), (num, 1)), axis=1)
-    return Rows(
+    labels[:, :4] = generator.random((num, 4)) < 0.57
+    order = generator.permuted(np.tile(np.arange(10), (num, 1)), axis=1)
+    return ListTensors(
         items=torch.from_numpy(np.take_along_axis(items, order, axis=1)),
         labels=torch.from_numpy(np.take_along_axis(labels, order, axis=1)),
-        users=torch.from_numpy(rng.integers(USERS, size=num)),
+        users=torch.from_numpy(generator.integers(NUM_USERS, size=num)),
         user_texts=texts,
     )
 
 
+def random_vectors(*shape: int, generator: np.random.Generator) -> torch.Tensor:
+    return torch.from_numpy(generator.standard_normal((*shape, TEXT_WIDTH), dtype=np.float32))
+
+
 def main() -> None:
-    rng = np.random.default_rng(0)
-    attributes = torch.from_numpy(rng.integers(1, GENRES + 1, size=(ITEMS + 1, 1)))
-    user_texts = torch.from_numpy(rng.standard_normal((USERS, TEXTS, WIDTH), dtype=np.float32))
-    item_texts = torch.from_numpy(rng.standard_normal((ITEMS + 1, WIDTH), dtype=np.float32))
-    for backbone in BACKBONES:
-        for knows in (False, True):
-            sizes = Sizes(
-                backbone=backbone,
-                num_items=ITEMS,
-                num_attributes=GENRES,
-                fields=1,
-                text_width=WIDTH if knows else 0,
-                user_texts=knows,
-                item_texts=knows,
+    generator = np.random.default_rng(0)
+    attributes = torch.from_numpy(generator.integers(1, NUM_GENRES + 1, size=(NUM_ITEMS + 1, 1)))
+    user_texts = random_vectors(NUM_USERS, NUM_TEXTS, generator=generator)
+    item_texts = random_vectors(NUM_ITEMS + 1, generator=generator)
+    for backbone in get_args(Backbone):
+        for texts in (False, True):
+            sizes = FeatureSizes(
+                num_items=NUM_ITEMS,
+                num_attributes=NUM_GENRES,
+                attributes_per_item=1,
+                text_width=TEXT_WIDTH if texts else 0,
+                user_texts=texts,
+                item_texts=texts,
             )
-            rows = made_up(LISTS, user_texts if knows else None, rng)
-            chooser = made_up(CHOOSING, user_texts if knows else None, rng)
+            config = RerankerConfig(
+                backbone=backbone, num_train_epochs=NUM_EPOCHS, patience=NUM_EPOCHS
+            )
+            train, valid = (
+                random_lists(num, user_texts if texts else None, generator)
+                for num in (NUM_TRAIN, NUM_VALID)
+            )
             started, computed = time.perf_counter(), time.process_time()
             with compute_threads(2):
-                fitted = fit(
-                    rows,
-                    chooser,
+                trained = train_reranker(
+                    train,
+                    valid,
                     sizes,
-                    RECIPE,
+                    config,
                     attributes_IF=attributes,
-                    texts_IT=item_texts if knows else None,
-                    seed=0,
+                    texts_IT=item_texts if texts else None,
                 )
-            seconds, computing = time.perf_counter() - started, time.process_time() - computed
-            assert fitted.facts["epochs"] == RECIPE.epochs
-            kind = "with knowledge" if knows else "alone"
+            seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - computed
+            assert trained.metadata["epochs"] == NUM_EPOCHS
             print(
-                f"{backbone} {kind}, {LISTS:,} lists x {RECIPE.epochs} epochs: {seconds:.1f} s "
-                f"({computing:.1f} s of computing)",
+                f"{backbone} {'with' if texts else 'without'} knowledge, {NUM_TRAIN:,} lists x "
+                f"{NUM_EPOCHS} epochs: {seconds:.1f} s ({cpu_seconds:.1f} CPU s)",
                 flush=True,
             )
-    labels = rows.labels.numpy().astype(np.int8)
+    labels = train.labels.numpy().astype(np.int8)
     started = time.perf_counter()
-    evaluate_lists(rng.random(labels.shape), labels, ks=(1, 3, 5, 7))
-    print(f"metrics of {LISTS:,} lists at four k: {time.perf_counter() - started:.3f} s")
+    evaluate_lists(generator.random(labels.shape), labels, ks=(1, 3, 5, 7))
+    print(f"metrics of {NUM_TRAIN:,} lists at four k: {time.perf_counter() - started:.3f} s")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ BENCH = (sys.executable, "-m", "bench.cli")
 def command(trials: int, *more: str) -> list[str]:
     chosen = [word for method in METHODS for word in ("--method", method)]
     seeds = str(max(1, trials // len(METHODS)))
-    scale = ("--dataset", "synthetic", "--scale", "smoke", "--seeds", seeds)
+    scale = ("--dataset", "synthetic", "--budget", "smoke", "--seeds", seeds)
     return [*BENCH, "run", *chosen, *scale, "--json", *more]
 
 

@@ -1,9 +1,9 @@
 """Build the documentation: python docs/make.py [FOLDER], by default `build/docs`.
 
-Pages written by hand are the Markdown files beside this one; the others are written from code,
-cards and the command tree (`docs/pages/`), so whatever `bench list` knows has its page. Zensical
-makes the site, `FOLDER/site/index.html`, which loads nothing from a network; its search needs a
-server, such as `python -m http.server -d build/docs/site`. A link that leads nowhere is an error.
+The Markdown files in this folder are written by hand; the other pages are generated from code,
+cards and the command tree (`docs/pages/`), so that everything in `bench list` has a page. Zensical
+builds the site, `FOLDER/site/index.html`, which loads nothing from a network; its search needs a
+server, such as `python -m http.server -d build/docs/site`. A broken link is an error.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ HERE = Path(__file__).parent
 COPIED = {".md", ".css", ".png"}
 
 
-def written() -> dict[str, str]:
-    """Write all pages that are not written by hand, by file name."""
+def generate_pages() -> dict[str, str]:
+    """Generate all pages that are not written by hand, by file name."""
     root = HERE.parent
     return {
         **dict(methods.pages()),
@@ -35,16 +35,16 @@ def written() -> dict[str, str]:
     }
 
 
-def opened(entry: Any, names: list[str]) -> Any:
-    """Let a folder's page in the menu open into the pages of the folder."""
+def expand_entry(entry: Any, names: list[str]) -> Any:
+    """Expand the menu entry of a folder's index page to all pages of the folder."""
     ((title, content),) = entry.items()
     if isinstance(content, list):
-        return {title: [opened(one, names) for one in content]}
+        return {title: [expand_entry(each, names) for each in content]}
     folder, _, _ = content.rpartition("/")
     if not folder:
         return entry
-    inside = [name for name in names if name.startswith(f"{folder}/") and name != content]
-    return {title: [content, *({Path(name).stem: name} for name in inside)]}
+    pages = [name for name in names if name.startswith(f"{folder}/") and name != content]
+    return {title: [content, *({Path(name).stem: name} for name in pages)]}
 
 
 def menu_files(entries: list[Any]) -> list[str]:
@@ -56,20 +56,20 @@ def menu_files(entries: list[Any]) -> list[str]:
     return files
 
 
-def lay_out(folder: Path) -> Path:
-    """Put all pages and the site's configuration into a folder; return the configuration's path."""
+def write_sources(folder: Path) -> Path:
+    """Write all pages and the site's configuration to a folder; return the configuration's path."""
     pages = folder / "pages"
     shutil.rmtree(pages, ignore_errors=True)
     pages.mkdir(parents=True)
     for file in HERE.iterdir():
         if file.suffix in COPIED:
             shutil.copy(file, pages)
-    generated = written()
+    generated = generate_pages()
     for name, content in generated.items():
         (pages / name).parent.mkdir(exist_ok=True)
         (pages / name).write_text(content, encoding="utf-8")
     site = yaml.safe_load((HERE / "site.yml").read_text(encoding="utf-8"))
-    site["nav"] = [opened(entry, list(generated)) for entry in site["nav"]]
+    site["nav"] = [expand_entry(entry, list(generated)) for entry in site["nav"]]
     missing = [name for name in menu_files(site["nav"]) if not (pages / name).is_file()]
     if missing:
         raise SystemExit(f"docs/site.yml names pages that do not exist: {', '.join(missing)}.")
@@ -81,7 +81,7 @@ def lay_out(folder: Path) -> Path:
 def main() -> int:
     """Build the site."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE.parent / "build" / "docs"
-    config = lay_out(folder.resolve())
+    config = write_sources(folder.resolve())
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", str(config)]
     return subprocess.run(command, check=False).returncode  # noqa: S603 (our own command)
 

@@ -8,6 +8,7 @@ import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pooch
@@ -59,14 +60,8 @@ def member(name: str, *, sha256: str | None = None, path: str = "") -> RawFile:
 
 
 def fetch(file: RawFile, data_dir: Path | None = None, *, offline: bool = False) -> Path:
-    return assets.fetch(
-        file,
-        data_dir=data_dir,
-        offline=offline,
-        card_name="toy",
-        license=LICENSE,
-        homepage="https://example.org",
-    )
+    card = SimpleNamespace(license=LICENSE, homepage="https://example.org")
+    return assets.fetch(file, card, "toy", data_dir=data_dir, offline=offline)
 
 
 def refusal(file: RawFile, data_dir: Path | None = None, *, offline: bool = False) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pooch
@@ -46,14 +47,8 @@ def raw_file(*sources: Source, sha256: str | None = SUM) -> RawFile:
 
 
 def fetch(file: RawFile, data_dir: Path | None = None, *, offline: bool = False) -> Path:
-    return assets.fetch(
-        file,
-        data_dir=data_dir,
-        offline=offline,
-        card_name="toy",
-        license="Research only.",
-        homepage="https://example.org",
-    )
+    card = SimpleNamespace(license="Research only.", homepage="https://example.org")
+    return assets.fetch(file, card, "toy", data_dir=data_dir, offline=offline)
 
 
 def refusal(file: RawFile, data_dir: Path | None = None, *, offline: bool = False) -> BenchError:

@@ -16,12 +16,19 @@ import typer
 from board_results import Line, assemble_from, make, row, write
 from typer.testing import CliRunner
 
-from bench.cli import options, report, serve, status
-from bench.cli.selection import Selection, remember, select
+from bench.cli import status
+from bench.config.request import STORE, RunRequest
 from bench.errors import BenchError
+from bench.plan.board_selection import (
+    BoardSelection,
+    plan_boards,
+    select_boards,
+)
 from bench.plan.trials import Board
 from bench.report.format import format_seconds
+from bench.report.page_server import LivePages, make_server
 from bench.report.significance import StatisticsCache
+from bench.results.run_records import record_boards
 from bench.results.schema import find_result, write_result
 
 
@@ -35,10 +42,9 @@ def failed(folder: Path, trial: str) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> SimpleNamespace:
     """The smoke board: Random and Popularity done, SASRec not; one seed of Random failed."""
-    asked = options.Asked(board="smoke")
-    selection = select(asked)
-    remember(selection, tmp_path)
-    ((board, cells),) = report.plan_leniently(selection)
+    selection = select_boards(RunRequest(board="smoke"))
+    record_boards(selection, tmp_path)
+    ((board, cells),) = plan_boards(selection, lenient=True)
     lines = {"Random": Line("Random", 0.1), "Popularity": Line("Popularity", 0.6)}
     for line, trial in cells:
         if line.name in lines:
@@ -75,9 +81,9 @@ def test_status_of_a_board_that_never_ran(tmp_path):
 
 @pytest.fixture
 def served(run: SimpleNamespace) -> Iterator[SimpleNamespace]:
-    pages = serve.Pages(options.Asked(), run.folder)
+    pages = LivePages(RunRequest(), run.folder, STORE)
     assert pages.refresh()
-    server = serve.make_server(pages, 0)
+    server = make_server(pages, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     run.pages, run.port = pages, server.server_address[1]
     run.host = server.server_address[0]
@@ -130,15 +136,15 @@ def test_another_name_for_this_machine_is_refused(served):
 
 def test_a_taken_port_is_a_sentence(served):
     with pytest.raises(BenchError, match="cannot be used"):
-        serve.make_server(served.pages, served.port)
+        make_server(served.pages, served.port)
 
 
 def test_an_empty_folder_cannot_be_served(tmp_path):
     with pytest.raises(BenchError, match="There are no results"):
-        serve.Pages(options.Asked(), tmp_path).refresh()
+        LivePages(RunRequest(), tmp_path, STORE).refresh()
 
 
-def gone(selection: Selection) -> Selection:
+def gone(selection: BoardSelection) -> BoardSelection:
     (board,) = selection.boards
     lost = board.card.rows[2].model_copy(update={"method": "sasrek"})
     card = board.card.model_copy(update={"rows": (*board.card.rows[:2], lost)})
@@ -146,7 +152,7 @@ def gone(selection: Selection) -> Selection:
 
 
 def test_a_method_that_is_gone_costs_its_row_only(run):
-    ((board, cells),) = report.plan_leniently(gone(run.selection))
+    ((board, cells),) = plan_boards(gone(run.selection), lenient=True)
     table = assemble_from(board, cells, run.folder)
     cell = row(table, "SASRec").cell("HR@5")
     assert (cell.status, cell.mean) == ("failed", None)
@@ -160,10 +166,8 @@ def test_a_method_that_is_gone_costs_its_row_only(run):
 def test_settings_for_other_methods_do_not_cost_a_row(run):
     chosen = dataclasses.replace(gone(run.selection), settings=("popularity.nothing=1",))
     with pytest.raises(BenchError):
-        from bench.cli.selection import cells
-
-        cells(chosen)
-    ((_, planned),) = report.plan_leniently(chosen)
+        plan_boards(chosen)
+    ((_, planned),) = plan_boards(chosen, lenient=True)
     problems = {line.name: trial.problem for line, trial in planned}
     assert not problems["Random"]
     assert "nothing" in problems["Popularity"]
@@ -174,7 +178,7 @@ def test_a_mistake_in_the_selection_itself_is_raised(run):
     card = board.card.model_copy(update={"budget": "nanno"})
     chosen = dataclasses.replace(run.selection, boards=(Board(name=board.name, card=card),))
     with pytest.raises(BenchError, match="nanno"):
-        report.plan_leniently(chosen)
+        plan_boards(chosen, lenient=True)
 
 
 def test_a_result_in_the_wrong_place_is_refused(tmp_path):

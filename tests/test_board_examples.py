@@ -11,19 +11,21 @@ import typer
 from board_results import assemble_from
 from typer.testing import CliRunner
 
-from bench.cli import report, serve
-from bench.cli.options import Asked
+from bench.cli import report
 from bench.cli.run import run as run_command
+from bench.config.request import RunRequest
 from bench.data import prepared
 from bench.errors import BenchError
+from bench.plan.board_selection import plan_boards, select_boards
 from bench.report.examples import Example, board_examples, read_examples
+from bench.report.page_server import LivePages
 from bench.report.render import pages
 from bench.results.load import load_results
 from bench.results.schema import find_result
 from bench.runner.store import Store
 
 COMMITTED = Path(__file__).parents[1] / "leaderboards"
-ASKED = Asked(board="smoke", method=["Popularity"], seeds=2)
+REQUEST = RunRequest(board="smoke", methods=("Popularity",), seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         app, [*words.split(), *(word for one in places.items() for word in ("--" + one[0], one[1]))]
     )
     assert told.exit_code == 0, told.output
-    ((board, cells),) = report.planned_boards(ASKED, places["results"])
+    ((board, cells),) = plan_boards(select_boards(REQUEST))
     return SimpleNamespace(**places, board=board, cells=cells)
 
 
@@ -49,7 +51,7 @@ def test_examples_are_the_first_cases_of_the_test_in_titles(done):
     kinds = {stage.kind: stage.key for stage in result.stages}
     data = prepared.read(done.store / "prepare" / kinds["prepare"])
     final = trial.evaluations["final"]
-    samples = prepared.shared_rows(done.store / "draw" / final.inputs["cases"].key)
+    samples = prepared.load_rows(done.store / "draw" / final.inputs["cases"].key)
     titles = data.catalog.titles
     assert [one.case for one in found] == [str(sample) for sample in samples[:3]]
     for one, sample in zip(found, samples, strict=False):
@@ -78,7 +80,7 @@ def test_pages_that_a_run_writes_have_none_and_served_ones_have(done):
     written = (done.out / "smoke" / "index.html").read_text()
     assert '"examples"' not in written
     assert "<dt>Recommended first</dt>" not in written
-    shown = serve.Pages(ASKED, done.results, done.store)
+    shown = LivePages(REQUEST, done.results, done.store)
     assert shown.refresh()
     page = shown.content["smoke/index.html"].decode()
     assert page.count("<dt>Recommended first</dt>") == 3

@@ -11,10 +11,9 @@ from board_results import Line, assemble_from, make
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli.options import Asked
-from bench.cli.selection import cells as planned_cells
-from bench.cli.selection import select
 from bench.config.cards import BoardRow
+from bench.config.request import RunRequest
+from bench.plan.board_selection import plan_boards, select_boards
 from bench.plan.trials import Board, Trial
 from bench.report.claims.runs import read_runs
 from bench.report.claims.section import claim_lines
@@ -42,7 +41,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
     ],
 )
 def test_the_figures_of_the_papers_are_sweeps(name, found):
-    ((board, cells),) = planned_cells(select(Asked(board=name, seeds=1)))
+    ((board, cells),) = plan_boards(select_boards(RunRequest(board=name, seeds=1)))
     steps = {
         (one.row, one.x): [value for value, _ in one.steps] for one in find_sweeps(board, cells)
     }

@@ -177,7 +177,7 @@ def test_a_killed_run_is_recognized(tmp_path: Path) -> None:
 
 def test_the_command_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BenchError, match="No run goes on"):
+    with pytest.raises(BenchError, match="No active run"):
         CliRunner().invoke(app, ["cancel"], catch_exceptions=False)
     with run_directory.open_run_directory(
         Path(".bench/store").absolute(), Path("results"), ["d/m/h/seed-0"]
@@ -199,7 +199,7 @@ def test_retry_needs_no_options(
         CliRunner().invoke(app, ["retry"], catch_exceptions=False)
     (commands / "1").write_text("error")
     words = ["--method", "scripted", "--method", "popularity", "--dataset", "synthetic"]
-    more = ["--seeds", "2", "--scale", "smoke", "--set", f"scripted.folder={commands}", "--json"]
+    more = ["--seeds", "2", "--budget", "smoke", "--set", f"scripted.folder={commands}", "--json"]
     ran = CliRunner().invoke(app, ["run", *words, *more, "--executor", "inline"])
     assert ran.exit_code == 1, ran.output
     (lost,) = json.loads(ran.stdout)["lost"]

@@ -15,13 +15,15 @@ from board_results import Line, make
 from numpy.typing import NDArray
 
 from bench.cli.claims import claims
-from bench.cli.selection import Selection, remember
 from bench.config.toml import check_card
 from bench.errors import BenchError
+from bench.plan.board_selection import BoardSelection
 from bench.report.claims.cards import PaperClaims, load_claims
 from bench.report.claims.reproduced import ReproducedClaim, judge_reproduced
 from bench.report.claims.runs import Runs, read_runs
+from bench.results import run_records
 from bench.results.load import load_results
+from bench.results.run_records import record_boards
 from bench.stats.contrasts import difference_of_differences, estimate_relative
 from bench.stats.samples import Sample
 
@@ -496,7 +498,7 @@ def test_the_command_judges_boards_that_were_run(
     )
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "path"))
     made = make(tmp_path, [Line("Good", skill=0.9), Line("Bad", skill=0.1)])
-    remember(Selection(boards=(made[0],)), tmp_path)
-    monkeypatch.setattr("bench.cli.selection.cells", lambda selection: [made])
+    record_boards(BoardSelection(boards=(made[0],)), tmp_path)
+    monkeypatch.setattr(run_records, "plan_boards", lambda selection, lenient: [made])
     shown = command(capsys, "--paper", "mine", "--results", str(tmp_path))
     assert "published: run; reproduced: holds (1 holds)" in shown

@@ -14,7 +14,7 @@ from bench.results.schema import Result
 SMOKE = ("--suite", "smoke", "--executor", "inline")
 
 
-def test_list_shows_every_room(bench: Callable[..., SimpleNamespace]) -> None:
+def test_list_shows_every_kind(bench: Callable[..., SimpleNamespace]) -> None:
     done = bench("list", "--json")
     content = json.loads(done.out)
     assert set(content) == {
@@ -25,9 +25,9 @@ def test_list_shows_every_room(bench: Callable[..., SimpleNamespace]) -> None:
 
 
 def test_show_gives_settings_and_cards(bench: Callable[..., SimpleNamespace]) -> None:
-    assert "hidden = 64" in bench("show", "sasrec").out
-    shown = json.loads(bench("show", "quick", "--json").out)
-    assert set(shown) == {"board", "suite"}
+    assert "hidden_size = 64" in bench("show", "sasrec").out
+    content = json.loads(bench("show", "quick", "--json").out)
+    assert set(content) == {"board", "suite"}
     wrong = bench("show", "sasrek")
     assert (wrong.code, "Did you mean 'sasrec'?" in wrong.err) == (2, True)
 
@@ -98,11 +98,12 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("run", *SMOKE, "--set", "sasrec.hiden_size=3"), "Did you mean hidden_size?"),
         (("run", *SMOKE, "--set", "sasrec.hidden_size=x"), "hidden_size = 'x' is not valid"),
         (("run", *SMOKE, "--set", "hidden_size=3"), "does not say which method"),
-        (("run", *SMOKE, "--rows", "train=many"), "no number of rows"),
-        (("run", *SMOKE, "--scale", "nanno"), "Did you mean 'nano'?"),
+        (("run", *SMOKE, "--rows", "train=many"), "not a number of rows"),
+        (("run", *SMOKE, "--budget", "nanno"), "Did you mean 'nano'?"),
+        (("run", *SMOKE, "--scale", "nano"), "--budget"),
         (("run", *SMOKE, "--model", "llama"), "There is no model named"),
         (("run", "--suite", "smoke", "--board", "smoke"), "cannot be given together"),
-        (("run", *SMOKE, "--cpus", "2"), "--address and --cpus are Ray's"),
+        (("run", *SMOKE, "--cpus", "2"), "--address and --cpus"),
         (("run", "--suite", "smoke", "--cpus", "2", "--address", "x"), "has its own CPUs"),
         (("report",), "There are no results"),
         (("report", "--seeds", "2"), "need to know which"),
@@ -131,16 +132,16 @@ def test_more_rows_than_there_are_is_refused_only_by_a_strict_board(
         'title = "T"\ndatasets = ["synthetic"]\nmetrics = ["HR@5"]\nseeds = 1\nbudget = "smoke"\n'
         'strict = true\nrows = [{ method = "popularity" }]\n'
     )
-    asked = ("run", "--board", "exact", "--executor", "inline")
-    assert bench(*asked).code == 0
-    done = bench(*asked, "--rows", "train=1000000")
+    options = ("run", "--board", "exact", "--executor", "inline")
+    assert bench(*options).code == 0
+    done = bench(*options, "--rows", "train=1000000")
     assert done.code == 1
     assert "1,000,000" in done.out.replace("1000000", "1,000,000")
 
 
 def test_data_stats_and_cache(bench: Callable[..., SimpleNamespace]) -> None:
-    facts = json.loads(bench("data", "stats", "synthetic", "--json").out)["synthetic"]
-    assert facts["counts"]["users"] > 0
+    contents = json.loads(bench("data", "stats", "synthetic", "--json").out)["synthetic"]
+    assert contents["counts"]["users"] > 0
     (entry,) = json.loads(bench("cache", "ls", "--json").out)
     assert entry["kind"] == "prepare"
     assert "Deleted 1 artifacts" in bench("cache", "rm", entry["key"][:8]).out
@@ -178,7 +179,7 @@ def test_a_method_in_40_lines_appears_passes_and_runs(
     assert (checked.code, "FAIL" in checked.out) == (0, False)
     monkeypatch.setenv("BENCH_PATH", "plug")
     assert "follower" in bench("list", "methods").out
-    done = bench("run", "--method", "follower", "--dataset", "synthetic", "--scale", "smoke",
+    done = bench("run", "--method", "follower", "--dataset", "synthetic", "--budget", "smoke",
                  "--seeds", "1")  # fmt: skip
     assert done.code == 0, done.err
     assert "follower" in done.out

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from bench.cli.app import app
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.plan import Stage
 from bench.plan.graph import Unit, build_graph
+from bench.plan.stage import Stage
 from bench.results.schema import find_result
 from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor

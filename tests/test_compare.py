@@ -305,7 +305,7 @@ def test_rows_of_a_board_that_was_run(smoke):
         (("SASRec", "Popularity", "--dataset", "ml-1m"), "There is no data set in"),
         (("SASRec", "Popularity", "--metric", "HR@3"), "There is no metric of SASRec"),
         (("SASRec", "Popularity", "--metric", "HR"), "does not say how long"),
-        (("SASRec", "Popularity", "--catalog", "c.csv"), "belong to ranking files"),
+        (("SASRec", "Popularity", "--catalog", "c.csv"), "are for ranking files"),
         (("./a.jsonl", "./b.jsonl", "--board", "smoke"), "two paths were given"),
         (("a.jsonl", "b.jsonl", "--category", "x"), "--category needs --catalog"),
         (("./nothing", "SASRec"), "nothing has no results"),

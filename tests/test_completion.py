@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import completion
+from bench.cli.completion import complete_cards, complete_methods, complete_trackers
 from bench.config import plugins
 from bench.results.trackers.hook import TRACKERS
 
@@ -19,25 +19,25 @@ COLOR = re.compile(rb"\x1b\[[0-9;]*(3|4|9|10)[0-9][;m]")
 
 
 @pytest.mark.parametrize(
-    ("complete", "start", "one"),
+    ("complete", "start", "name"),
     [
-        (completion.methods, "sas", "sasrec"),
-        (completion.datasets, "ml-100", "ml-100k"),
-        (completion.models, "na", "nano"),
-        (completion.boards, "qu", "quick"),
-        (completion.suites, "smo", "smoke"),
-        (completion.budgets, "pap", "paper"),
+        (complete_methods, "sas", "sasrec"),
+        (complete_cards("datasets"), "ml-100", "ml-100k"),
+        (complete_cards("models"), "na", "nano"),
+        (complete_cards("leaderboards"), "qu", "quick"),
+        (complete_cards("suites"), "smo", "smoke"),
+        (complete_cards("budgets"), "pap", "paper"),
     ],
 )
-def test_names_are_completed(complete: Callable[[str], list[str]], start: str, one: str) -> None:
-    assert complete(start) == [one]
-    assert one in complete("")
+def test_names_are_completed(complete: Callable[[str], list[str]], start: str, name: str) -> None:
+    assert complete(start) == [name]
+    assert name in complete("")
     assert complete("no such thing") == []
 
 
 def test_methods_and_trackers_are_those_there_are() -> None:
-    assert completion.methods("") == plugins.method_names()
-    assert completion.trackers("") == list(TRACKERS)
+    assert complete_methods("") == plugins.method_names()
+    assert complete_trackers("") == list(TRACKERS)
 
 
 def test_own_folders_count_and_a_broken_one_is_silent(
@@ -45,15 +45,15 @@ def test_own_folders_count_and_a_broken_one_is_silent(
 ) -> None:
     (tmp_path / "zz.py").write_text("class Method: ...\n")
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    assert completion.methods("zz") == ["zz"]
+    assert complete_methods("zz") == ["zz"]
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "gone"))
-    assert completion.methods("sas") == completion.datasets("ml") == []
+    assert complete_methods("sas") == complete_cards("datasets")("ml") == []
 
 
 def test_completing_imports_nothing_heavy() -> None:
     script = (
         "import sys; from bench.cli import app, completion as c\n"
-        "assert c.methods('') and c.datasets('') and c.models('') and c.boards('')\n"
+        "assert c.complete_methods('') and c.complete_cards('datasets')('')\n"
         "heavy = {'torch', 'pandas', 'scipy', 'ray', 'pyarrow', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
@@ -72,7 +72,7 @@ def test_completing_imports_nothing_heavy() -> None:
 def test_the_shell_is_answered(words: str, expected: set[str]) -> None:
     import resource
 
-    asked = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    variables = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": words}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [
@@ -80,7 +80,7 @@ def test_the_shell_is_answered(words: str, expected: set[str]) -> None:
             "-c",
             "import sys; sys.argv[0] = 'bench'; from bench.cli import main; main()",
         ],
-        env=os.environ | asked | {"COMP_CWORD": str(words.count(" "))},
+        env=os.environ | variables | {"COMP_CWORD": str(words.count(" "))},
         capture_output=True,
         text=True,
     )
@@ -94,7 +94,7 @@ def test_the_shell_is_answered(words: str, expected: set[str]) -> None:
 
 
 PROGRESS = """
-from bench.runner.progress import RunProgress
+from bench.runner.loop import RunProgress
 with RunProgress(2) as progress:
     progress.stages(1, "a stage")
     progress.note("a note")
@@ -106,12 +106,16 @@ def on_a_terminal(*command: str, no_color: bool) -> bytes:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     clean = {key: value for key, value in os.environ.items() if "COLOR" not in key}
-    given = {"TERM": "xterm-256color", **({"NO_COLOR": "1"} if no_color else {})}
+    variables = {"TERM": "xterm-256color", **({"NO_COLOR": "1"} if no_color else {})}
     process = subprocess.Popen(
-        [sys.executable, *command], stdin=theirs, stdout=theirs, stderr=theirs, env=clean | given
+        [sys.executable, *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=clean | variables,
     )
     os.close(theirs)
-    found = b""
+    output = b""
     while True:
         try:
             some = os.read(ours, 4096)
@@ -119,10 +123,10 @@ def on_a_terminal(*command: str, no_color: bool) -> bytes:
             some = b""
         if not some:
             break
-        found += some
+        output += some
     os.close(ours)
     process.wait(60)
-    return found
+    return output
 
 
 @pytest.mark.parametrize(

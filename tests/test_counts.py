@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import datapage
+from bench.cli import data_pages
 from bench.config.plugins import dataset_card
+from bench.config.request import DataOptions
 from bench.errors import BenchError
 from bench.report.data_pages.count_page import (
     counts_markdown,
@@ -19,6 +20,7 @@ from bench.report.data_pages.count_page import (
 )
 from bench.report.data_pages.counts import CountCard, compare, compare_count, load, paths
 from bench.report.published import Number, Place, Published, load_published
+from bench.runner.prepared_data import count_dataset
 
 
 def meaning(count: str, rule: str, explanation: str = "Because.") -> dict[str, str]:
@@ -209,14 +211,14 @@ def test_the_command_tells_what_is_not_at_hand(tmp_path, monkeypatch, capsys):
         "offline": True,
         "out": tmp_path / "pages",
     }
-    datapage.counts("igd-table4", **options, as_json=True)
+    data_pages.counts("igd-table4", **options, as_json=True)
     content = json.loads(capsys.readouterr().out)
     assert content["board"] == "igd-table4"
     books = content["rows"][0]
     assert books["missing"].startswith("file Books_5.json.gz, https://")
     assert books["cells"][0]["published"] == 41722
     assert books["cells"][0]["ours"] is None
-    datapage.counts("igd-table4", **options)
+    data_pages.counts("igd-table4", **options)
     assert "Books: not run: file Books_5.json.gz, https://" in capsys.readouterr().out
     assert (tmp_path / "pages" / "igd-table4" / "README.md").is_file()
 
@@ -227,18 +229,19 @@ def test_files_at_hand_that_are_no_good_stay_an_error(tmp_path, monkeypatch):
     raw.mkdir()
     for file in dataset_card("amazon-2018-books").files.values():
         Path(raw / file.name).write_bytes(b"no gzip")
+    options = DataOptions(store=tmp_path / "store", data_dir=raw, offline=True)
     with pytest.raises(BenchError):
-        datapage.counts_of("amazon-2018-books", tmp_path / "store", raw, offline=True)
+        count_dataset("amazon-2018-books", options)
 
 
 def test_a_set_that_needs_no_file_is_counted(tmp_path):
-    found = datapage.counts_of("synthetic", tmp_path, None, offline=True)
+    found = count_dataset("synthetic", DataOptions(store=tmp_path, offline=True))
     assert not isinstance(found, str)
     assert found["samples"] == 2400
 
 
 def test_tokens_are_counted_where_a_model_is_named(tmp_path):
-    found = datapage.counts_of("synthetic", tmp_path, None, offline=True, model="tiny")
+    found = count_dataset("synthetic", DataOptions(store=tmp_path, offline=True), "tiny")
     assert not isinstance(found, str)
     share = 100 * found["zero-gain tokens"] / found["target tokens"]
     assert found["zero-gain tokens, %"] == pytest.approx(share, abs=0.005)

@@ -50,8 +50,8 @@ def small() -> Prepared:
 
 
 def test_description_of_a_set_counted_by_hand(small: Prepared) -> None:
-    found = describe(small)
-    assert found.sequences == {
+    result = describe(small)
+    assert result.sequences == {
         "users": 2,
         "users with a sample": 2,
         "windows": 4,
@@ -59,18 +59,18 @@ def test_description_of_a_set_counted_by_hand(small: Prepared) -> None:
         "windows, valid": 1,
         "windows, test": 1,
     }
-    assert found.density == 6 / (2 * 3)
-    assert found.repeats == 0.25  # only u's third item, a, stands in its history
-    assert found.sequence_lengths["mean"] == 3.0
-    assert found.history_lengths["max"] == 3.0
-    assert found.item_popularity["min"] == 0.0
+    assert result.density == 6 / (2 * 3)
+    assert result.repeats == 0.25  # only u's third item, a, stands in its history
+    assert result.sequence_lengths["mean"] == 3.0
+    assert result.history_lengths["max"] == 3.0
+    assert result.item_popularity["min"] == 0.0
     # Popularity 0, 2, 2, 2 over four items: (−1·2 + 1·2 + 3·2) / (4·6).
-    assert found.popularity_gini == pytest.approx(6 / 24)
-    assert found.top_tenth == pytest.approx(2 / 6)
+    assert result.popularity_gini == pytest.approx(6 / 24)
+    assert result.top_tenth == pytest.approx(2 / 6)
     # Training windows cover a, b, a: x gets 1 + .5 + 1, y gets .5.
-    assert found.categories == pytest.approx({"x": 2.5 / 3, "y y": 0.5 / 3})
-    assert found.title_words["max"] == 3.0
-    json.dumps(found.as_dict())
+    assert result.categories == pytest.approx({"x": 2.5 / 3, "y y": 0.5 / 3})
+    assert result.title_words["max"] == 3.0
+    json.dumps(result.as_dict())
 
 
 def test_a_good_set_passes_and_says_what_to_know(small: Prepared) -> None:
@@ -89,8 +89,8 @@ def test_a_good_set_passes_and_says_what_to_know(small: Prepared) -> None:
     ],
 )
 def test_a_bad_set_fails_its_check(small: Prepared, change: dict, check: str) -> None:
-    found = [f for f in verify(replace(small, **change), CARD) if f.check.startswith(check)]
-    assert [finding.verdict for finding in found] == ["fails"]
+    result = [f for f in verify(replace(small, **change), CARD) if f.check.startswith(check)]
+    assert [finding.verdict for finding in result] == ["fails"]
 
 
 def test_unexpected_counts_fail(small: Prepared) -> None:
@@ -189,10 +189,10 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_named_files_are_prepared_and_the_difference_is_told(movielens: list[str]) -> None:
     code, said = run("data", "prepare", "ml-1m", *movielens, "--json")
     assert code == 0, said
-    found = json.loads(said)["ml-1m"]
-    assert (found["counts"]["lines"], found["counts"]["samples"]) == (12, 2)
-    assert any("movies.dat is another version than the card's" in note for note in found["notes"])
-    assert any("12 lines, the card expects 1,000,209" in note for note in found["notes"])
+    result = json.loads(said)["ml-1m"]
+    assert (result["counts"]["lines"], result["counts"]["samples"]) == (12, 2)
+    assert any("movies.dat is another version than the card's" in note for note in result["notes"])
+    assert any("12 lines, the card expects 1,000,209" in note for note in result["notes"])
     assert "Note: movies.dat is another version" in run("data", "prepare", "ml-1m", *movielens)[1]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.cli import datapage
+from bench.cli import data_pages
 from bench.config.cards import DatasetCard
 from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
@@ -192,10 +192,11 @@ def test_numbers_in_words() -> None:
 
 
 def test_the_command_renders_each_set_once(tmp_path, capsys) -> None:
-    datapage.page(
-        ["synthetic", "synthetic"],
+    data_pages.page(
+        names=["synthetic", "synthetic"],
         store=tmp_path / "store",
         data_dir=None,
+        files=None,
         offline=True,
         out=tmp_path / "pages",
     )

@@ -101,14 +101,7 @@ def test_a_missing_file_is_named_with_its_address_and_license(
     card = plugins.dataset_card(name)
     for file in card.files.values():
         with pytest.raises(BenchError) as caught:
-            assets.fetch(
-                file,
-                data_dir=None,
-                offline=True,
-                card_name=name,
-                license=card.license,
-                homepage=card.homepage,
-            )
+            assets.fetch(file, card, name, data_dir=None, offline=True)
         message = caught.value.message
         for part in (file.name, name, "https://", card.license.rstrip(".")):
             assert part in message
@@ -127,14 +120,7 @@ def at_hand(name: str, shared_data: Path) -> tuple[DatasetCard, dict[str, Path]]
     return card, {
         role: shared_data / folder / renamed[role]
         if role in renamed
-        else assets.fetch(
-            file,
-            data_dir=shared_data / folder,
-            offline=True,
-            card_name=name,
-            license=card.license,
-            homepage=card.homepage,
-        )
+        else assets.fetch(file, card, name, data_dir=shared_data / folder, offline=True)
         for role, file in card.files.items()
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib.util
 import re
 import shlex
@@ -48,9 +49,9 @@ def commands(text: str) -> Iterator[tuple[str, bool]]:
             command = re.sub(r"^(\s*\w+=\S+)*\s*\$?\s*", "", part)
             if command.startswith("bench "):
                 several = list(alternatives(command))
-                yield from ((one, len(several) == 1) for one in several)
+                yield from ((each, len(several) == 1) for each in several)
     for inline in re.findall(r"`(bench [^`]+)`", outside.replace("\n", " ")):
-        yield from ((one, False) for one in alternatives(inline))
+        yield from ((each, False) for each in alternatives(inline))
 
 
 def alternatives(command: str) -> Iterator[str]:
@@ -64,7 +65,7 @@ def alternatives(command: str) -> Iterator[str]:
     if choice is None:
         yield first
     else:
-        yield from (first.replace(choice[0], one) for one in choice[1].split("|"))
+        yield from (first.replace(choice[0], each) for each in choice[1].split("|"))
 
 
 def parsed(line: str, *, whole: bool) -> dict[str, Any]:
@@ -93,27 +94,28 @@ def check_names(options: dict[str, Any]) -> None:
         room: set(plugins.card_paths(room)) for room in (*plugins.MARKS, "budgets", "encoders")
     }
     known = {
-        "method": methods | {row.name for name in boards for row in plugins.board_card(name).rows},
+        "methods": methods | {row.name for name in boards for row in plugins.board_card(name).rows},
+        "datasets": cards["datasets"],
         "dataset": cards["datasets"],
         "board": boards,
         "suite": cards["suites"],
         "model": cards["models"],
-        "scale": cards["budgets"],
+        "budget": cards["budgets"],
         "encoder": cards["encoders"],
         "paper": set(plugins.board_files("claims")),
         "names": cards["datasets"] | boards,
         "name": methods.union(*cards.values()),
     }
     for option, names in known.items():
-        given = options.get(option) or ()
-        for name in [given] if isinstance(given, str) else given:
+        values = options.get(option) or ()
+        for name in [values] if isinstance(values, str) else values:
             placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name
             assert placeholder or name in names, f"there is no {option} {name!r}"
-    named = [name for name in options.get("method") or () if name in methods]
-    for setting in options.get("set_") or ():
+    named = [name for name in options.get("methods") or () if name in methods]
+    for setting in options.get("settings") or ():
         path = setting.partition("=")[0]
         key = path.partition(".")[2] if path.partition(".")[0] in methods else path
-        of = {one for name in named for one in setting_paths(plugins.method_class(name))}
+        of = {each for name in named for each in setting_paths(plugins.method_class(name))}
         assert key.isupper() or not named or key in {*of, "as_published"}, f"no setting {key!r}"
 
 
@@ -173,6 +175,19 @@ def test_examples_are_well_formed(
                 assert not planned(body, Path(title).stem, tmp_path, monkeypatch)
 
 
+def test_the_example_of_the_python_api_gives_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    example = "\n".join(body for language, _, body in FENCE.findall(text) if language == "pycon")
+    test = doctest.DocTestParser().get_doctest(example, {}, "python-api.md", "python-api.md", 0)
+    assert len(test.examples) > 10
+    output: list[str] = []
+    result = doctest.DocTestRunner().run(test, out=output.append)
+    assert result.failed == 0, "".join(output)
+
+
 def test_the_register_speaks_of_what_there_is() -> None:
     text = (ROOT / "docs" / "pages" / "register.toml").read_text(encoding="utf-8")
     entries = [entry for group in tomllib.loads(text)["groups"] for entry in group["entries"]]
@@ -183,7 +198,7 @@ def test_the_register_speaks_of_what_there_is() -> None:
         assert entry["about"], entry["title"]
         assert set(entry["about"]) <= known, entry["title"]
         named = [name for name in entry["about"] if name in methods]
-        settings = {one for name in named for one in setting_paths(plugins.method_class(name))}
+        settings = {each for name in named for each in setting_paths(plugins.method_class(name))}
         for name in re.findall(r"`([\w.]+) = ", entry["here"]) if named else ():
             assert name in settings, f"{entry['title']}: {name}"
 

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from bench import cli
-from bench.cli.doctor_checks import files, machine
+from bench.cli import doctor_checks as checks
 from bench.config.plugins import encoder_card
 from bench.data.assets import cached_path
 
@@ -51,26 +51,25 @@ def test_a_fail_is_exit_code_1(
 def test_libraries_are_compared_with_their_requirements() -> None:
     required = [Requirement("torch>=2.11"), Requirement("ray[tune]>=2.50")]
     assert (
-        machine._check_requirements(required, {"torch": "2.11.0+cpu", "ray": "2.60.0"}).state
-        == "ok"
+        checks._check_requirements(required, {"torch": "2.11.0+cpu", "ray": "2.60.0"}).state == "ok"
     )
-    old = machine._check_requirements(required, {"torch": "2.9.1", "ray": None})
+    old = checks._check_requirements(required, {"torch": "2.9.1", "ray": None})
     assert (old.state, old.message) == ("fail", "torch 2.9.1 (>=2.11), ray is missing (>=2.50)")
-    assert machine._check_python("3.10.2", ">=3.11").state == "fail"
-    assert machine._check_python("3.13.0", ">=3.11").state == "ok"
+    assert checks._check_python("3.10.2", ">=3.11").state == "fail"
+    assert checks._check_python("3.13.0", ">=3.11").state == "ok"
 
 
 def test_untested_versions_are_a_warning(tmp_path: Path) -> None:
     tested = tmp_path / "constraints.txt"
-    assert machine._check_tested_versions({"torch": "2.13.0"}, tested).state == "ok"
+    assert checks._check_tested_versions({"torch": "2.13.0"}, tested).state == "ok"
     tested.write_text("# tested\ntorch==2.13.0\nHugging_Face.hub==1.0\n")
     assert (
-        machine._check_tested_versions(
+        checks._check_tested_versions(
             {"torch": "2.13.0+cpu", "hugging-face-hub": "1.0"}, tested
         ).state
         == "ok"
     )
-    other = machine._check_tested_versions({"torch": "2.12.0", "unlisted": "9"}, tested)
+    other = checks._check_tested_versions({"torch": "2.12.0", "unlisted": "9"}, tested)
     assert (other.state, other.message) == ("warn", "torch 2.12.0 (tested: 2.13.0)")
 
 
@@ -78,8 +77,8 @@ def test_untested_versions_are_a_warning(tmp_path: Path) -> None:
 def test_free_space_on_disks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
 ) -> None:
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: Usage(0, 0, free * 2**30))
-    findings = files.check_disks({"store": tmp_path / "not" / "yet"})
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: Usage(0, 0, free * 2**30))
+    findings = checks.check_disks({"store": tmp_path / "not" / "yet"})
     assert [finding.state for finding in findings] == [state, state]
 
 
@@ -87,7 +86,7 @@ def test_a_store_that_cannot_be_written_renamed_or_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "not" / "yet"
-    assert files.check_store(store).state == "ok"
+    assert checks.check_store(store).state == "ok"
 
     class Unlocked:
         def __init__(self, path: Path) -> None:
@@ -102,52 +101,52 @@ def test_a_store_that_cannot_be_written_renamed_or_locked(
         def __exit__(self, *_: object) -> None: ...
 
     with monkeypatch.context() as patched:
-        patched.setattr(files, "FileLock", Unlocked)
-        assert "acquired twice" in files.check_store(store).message
+        patched.setattr(checks, "FileLock", Unlocked)
+        assert "acquired twice" in checks.check_store(store).message
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(files.os, "fsync", refuse)
-        finding = files.check_store(store)
+        patched.setattr(checks.os, "fsync", refuse)
+        finding = checks.check_store(store)
     assert (finding.state, finding.message) == ("fail", f"{store}: Permission denied")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_cached_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    assert files.check_cached_files().message.startswith("0 of ")
+    assert checks.check_cached_files().message.startswith("0 of ")
     file = encoder_card("all-minilm-l6-v2").files["config"]
     path = cached_path(file)
     path.parent.mkdir(parents=True)
     path.write_text("something else")
-    finding = files.check_cached_files()
+    finding = checks.check_cached_files()
     assert (finding.state, str(path) in finding.message) == ("fail", True)
 
 
 def test_broken_plug_ins_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
-    assert [finding.state for finding in files.check_plugins()] == ["ok"]
+    assert [finding.state for finding in checks.check_plugins()] == ["ok"]
     (tmp_path / "wrong.py").write_text("class Method:\n    pass\n")
-    assert [finding.state for finding in files.check_plugins()] == ["warn"]
+    assert [finding.state for finding in checks.check_plugins()] == ["warn"]
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "nowhere"))
-    assert [finding.state for finding in files.check_plugins()] == ["fail"]
+    assert [finding.state for finding in checks.check_plugins()] == ["fail"]
 
 
 def test_silent_hosts_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_answers", lambda host: host != machine.HUB)
-    (finding,) = machine.check_network()
-    assert (finding.state, finding.message.endswith(f": {machine.HUB}")) == ("warn", True)
-    monkeypatch.setattr(machine, "_answers", lambda host: True)
-    assert machine.check_network()[0].state == "ok"
+    monkeypatch.setattr(checks, "_answers", lambda host: host != checks.HUB)
+    (finding,) = checks.check_network()
+    assert (finding.state, finding.message.endswith(f": {checks.HUB}")) == ("warn", True)
+    monkeypatch.setattr(checks, "_answers", lambda host: True)
+    assert checks.check_network()[0].state == "ok"
 
 
 def test_locally_available_data_sets(tmp_path: Path) -> None:
-    assert "synthetic" in files.check_datasets(None).message
-    assert files.check_datasets(tmp_path / "nowhere").state == "warn"
+    assert "synthetic" in checks.check_datasets(None).message
+    assert checks.check_datasets(tmp_path / "nowhere").state == "warn"
 
 
 @pytest.mark.slow
 def test_ray_starts_here() -> None:
-    assert machine.check_ray().state == "ok"
+    assert checks.check_ray().state == "ok"

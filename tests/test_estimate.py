@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stage_runs import make_config
 
 from bench.config.cards import Rows
-from bench.plan import Stage
 from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
+from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan

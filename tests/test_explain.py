@@ -11,9 +11,9 @@ from stage_runs import make_config
 from test_estimate import commit_under, plan_graph
 
 from bench import cli
-from bench.plan import Stage
 from bench.plan.item_stages import RankConfig
-from bench.runner.explain import StageExplanation, explain
+from bench.plan.stage import Stage
+from bench.runner.explain import StageExplanation, explain_graph
 from bench.runner.store import Store
 
 
@@ -40,12 +40,12 @@ def keep(store: Store, *stages: Stage, key: str = "", code: bool = True, **more:
 
 
 def last(store: Store, stage: Stage) -> StageExplanation:
-    return explain(plan_graph(stage), store)[-1]
+    return explain_graph(plan_graph(stage), store)[-1]
 
 
 def test_what_is_stored_and_what_it_needs(store: Store) -> None:
     keep(store, draw(prepare()))
-    states = [(one.kind, one.state) for one in explain(plan_graph(draw(prepare())), store)]
+    states = [(one.kind, one.state) for one in explain_graph(plan_graph(draw(prepare())), store)]
     assert states == [("prepare", "not needed"), ("draw", "stored")]
 
 
@@ -74,7 +74,7 @@ def test_an_argument_is_new_or_gone(store: Store) -> None:
 def test_data_differ_and_what_stands_on_them(store: Store) -> None:
     keep(store, prepare(), draw(prepare()))
     other = prepare(checksums={"ratings": "b"}, card={"filters": {"min_rating": 4}})
-    first, second = explain(plan_graph(draw(other)), store)
+    first, second = explain_graph(plan_graph(draw(other)), store)
     assert first.reasons == (
         "The data set's card differs in filters.min_rating: 3 → 4",
         "The raw file 'ratings' differs, sha256: a → b",
@@ -158,9 +158,9 @@ def test_the_command_explains_one_trial(
     assert "would run itself" in rank["reasons"][0]
 
     assert call(monkeypatch, "explain", *smoke) == 2
-    assert "2 trials fit" in capsys.readouterr().err
+    assert "2 trials match" in capsys.readouterr().err
     assert call(monkeypatch, "explain", *smoke, "--seed", "7") == 2
-    assert "No trial of these has the seed 7" in capsys.readouterr().err
+    assert "None of these trials has the seed 7" in capsys.readouterr().err
     assert call(monkeypatch, "explain", trial["id"] + "0", *smoke) == 2
     assert "Did you mean" in capsys.readouterr().err
 

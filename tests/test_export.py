@@ -23,6 +23,8 @@ from bench.data.ranking import Ranking
 from bench.data.readers import read
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
+from bench.plan.board_selection import BoardSelection
+from bench.report import export as exports
 from bench.results.formats.every_eval_ever import VERSION, Source, build_record
 from bench.results.formats.prepared_data import export_data
 from bench.results.formats.trec import (
@@ -32,6 +34,7 @@ from bench.results.formats.trec import (
     format_qrels,
     format_run,
 )
+from bench.results.run_records import record_boards
 from bench.results.schema import CaseTable, DataFacts, Evaluation, Result, find_result, read_cases
 from bench.results.score_file import read_ranking, score_ranking
 
@@ -272,19 +275,15 @@ def test_a_record_says_what_was_measured(data: Prepared) -> None:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Results of a board with one row and two seeds, one of which failed; and its record."""
-    from bench.cli.selection import Selection, remember
-
     folder = tmp_path / "results"
     board, _ = make(folder, [Line("Base", 0.5, reasons={1: "lost"})], seeds=2, budget="nano")
-    remember(Selection(boards=(board,)), folder)
+    record_boards(BoardSelection(boards=(board,)), folder)
     return folder
 
 
 def test_records_of_a_board(results: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    from bench.cli import report
-
     board, cells = make(results, [Line("Base", 0.5, reasons={1: "lost"})], seeds=2, budget="nano")
-    monkeypatch.setattr(report, "plan_leniently", lambda selection: [(board, cells)])
+    monkeypatch.setattr(exports, "plan_boards", lambda selection, lenient: [(board, cells)])
     who = ("--by", "Some Lab", "--relationship", "third_party")
     code, said = run("every-eval-ever", "demo", "--into", tmp_path, "--results", results, *who)
     assert code == 0, said
@@ -303,13 +302,16 @@ def test_records_of_a_board(results: Path, tmp_path: Path, monkeypatch: Any) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["d3", "synthetic"], "needs a place"),
+        (["d3", "synthetic"], "needs a folder"),
         (["d3", "--into", "x"], "needs a data set"),
-        (["every-eval-ever", "--into", "x"], "says who evaluated"),
-        (["every-eval-ever", "--into", "x", "--by", "…"], "says who evaluated"),
-        (["trec", "--into", "x", "--by", "me"], "are every-eval-ever's"),
-        (["mlflow", "--file", "items=x"], "do not go with mlflow"),
-        (["trec", "a.jsonl", "--into", "x", "--file", "items=x"], "do not go with ranking files"),
+        (["every-eval-ever", "--into", "x"], "names the evaluator"),
+        (["every-eval-ever", "--into", "x", "--by", "…"], "names the evaluator"),
+        (["trec", "--into", "x", "--by", "me"], "are for every-eval-ever"),
+        (["mlflow", "--file", "items=x"], "cannot be used with mlflow"),
+        (
+            ["trec", "a.jsonl", "--into", "x", "--file", "items=x"],
+            "cannot be used with ranking files",
+        ),
         (["tensorboard", "dem", "--into", "x"], "Did you mean 'demo'"),
     ],
 )
@@ -323,10 +325,8 @@ def test_what_does_not_go_together_is_refused(
 
 @pytest.mark.slow
 def test_results_to_tensorboard(results: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    from bench.cli import report
-
     board, cells = make(results, [Line("Base", 0.5, reasons={1: "lost"})], seeds=2, budget="nano")
-    monkeypatch.setattr(report, "plan_leniently", lambda selection: [(board, cells)])
+    monkeypatch.setattr(exports, "plan_boards", lambda selection, lenient: [(board, cells)])
     code, said = run("tensorboard", "--into", tmp_path / "runs", "--results", results)
     assert (code, said) == (0, "2 trials are in tensorboard.\n")
     for _, trial in cells:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 BENCH = (sys.executable, "-m", "bench.cli")
 RUN = (
     *(*BENCH, "run", "--method", "popularity", "--method", "random", "--dataset", "synthetic"),
-    *("--scale", "smoke", "--seeds", "3", "--executor", "inline", "--json"),
+    *("--budget", "smoke", "--seeds", "3", "--executor", "inline", "--json"),
 )
 
 
@@ -222,7 +222,7 @@ def test_a_hung_process_is_killed_and_its_trial_reports_it(
 def test_a_missing_model_fails_only_its_own_trial(tmp_path: Path) -> None:
     done = run_command(
         *(*BENCH, "run", "--method", "zeroshot", "--method", "popularity", "--model"),
-        *("llama-3.2-1b-instruct", "--dataset", "synthetic", "--scale", "smoke", "--seeds", "1"),
+        *("llama-3.2-1b-instruct", "--dataset", "synthetic", "--budget", "smoke", "--seeds", "1"),
         *("--offline", "--executor", "inline"),
         folder=tmp_path,
         HF_HOME=str(tmp_path / "hub"),

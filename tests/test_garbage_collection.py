@@ -238,7 +238,7 @@ def test_nothing_goes_where_nobody_knows_what_is_needed(bench: Bench, tmp_path: 
     other = record.with_name("other.json")
     other.write_text(text[:50])
     damaged = bench(*gc)
-    assert (damaged.code, "so nobody knows what it needs" in damaged.err) == (2, True)
+    assert (damaged.code, "artifacts it needs are unknown" in damaged.err) == (2, True)
     other.write_text(text.replace('"method": "popularity"', '"method": "gone"'))
     gone = bench(*gc)
     assert (gone.code, "other that was run can no longer be planned" in gone.err) == (2, True)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from stage_runs import make_config
 
 from bench.config.cards import Rows
-from bench.plan import Stage
 from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
+from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 
 

@@ -139,10 +139,10 @@ def test_a_written_title_is_at_distance_zero() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(BenchError, match=r"^The nearest 4 of 3 items were asked\.$"):
+    with pytest.raises(BenchError, match="nearest 4 of 3 items"):
         ground(['"A"'], ("A", "B", "C"), LINE, 4)
     broken = Table({"A": [0], "B": [1], "x": [np.nan]})
-    with pytest.raises(BenchError, match="has a distance that is not a number"):
+    with pytest.raises(BenchError, match="distance that is NaN"):
         ground(["x"], ("A", "B"), broken, 1)
 
 
@@ -222,7 +222,7 @@ def test_marks_do_not_hide_a_place_without_an_item() -> None:
 
 @pytest.mark.parametrize("marks", [np.array([True]), np.array([1, 0]), np.array([[True], [True]])])
 def test_marks_that_do_not_fit(marks: NDArray[np.bool_]) -> None:
-    with pytest.raises(BenchError, match=r"^The ranking has 2 cases and marks of shape"):
+    with pytest.raises(BenchError, match="has 2 cases, but `valid` has shape"):
         Ranking(items=np.zeros((2, 1), dtype=np.int32), valid=marks)
 
 

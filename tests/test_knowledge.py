@@ -39,7 +39,6 @@ from bench.models.rerank.rewards import Rewards, TextPair, compute_rewards, sele
 from bench.models.rerank.scoring import ListTensors
 from bench.models.rerank.titles import clean_title, move_article_to_front
 from bench.models.rerank.vectors import shuffle_user_texts
-from bench.plan import Stage
 from bench.plan.config import Config
 from bench.plan.rerank_stages import (
     CandidateListsConfig,
@@ -49,7 +48,8 @@ from bench.plan.rerank_stages import (
     order_lists,
     rerank_lists,
 )
-from bench.plan.types import Lists
+from bench.plan.stage import Stage
+from bench.plan.types import ListData
 from bench.stages import lists as lists_stage
 from bench.stages import order_lists as order_lists_stage
 from bench.stages import rerank as rerank_stage
@@ -351,7 +351,7 @@ def run_stage(stage: Stage, folder: Path, **inputs: Path) -> Job:
     return job
 
 
-def plan_lists(name: str, checksums: dict[str, str | None]) -> Lists:
+def plan_lists(name: str, checksums: dict[str, str | None]) -> ListData:
     card = dataset_card(name)
     config = CandidateListsConfig(
         name=name,
@@ -362,20 +362,20 @@ def plan_lists(name: str, checksums: dict[str, str | None]) -> Lists:
         max_users=dict.fromkeys(prepared_lists.PARTS),
         valid_fraction=0.2,
     )
-    return Lists(stage=make_candidate_lists(config))
+    return ListData(stage=make_candidate_lists(config))
 
 
 @pytest.fixture
-def lists(data_dir: Path) -> Lists:
+def lists(data_dir: Path) -> ListData:
     return plan_lists("made-up", checksums(dataset_card("made-up"), data_dir))
 
 
 @pytest.fixture
-def made(lists: Lists, data_dir: Path) -> Job:
+def made(lists: ListData, data_dir: Path) -> Job:
     return run_stage(lists.stage, data_dir)
 
 
-def map_at_5(source: prepared_lists.Lists, folder: Path) -> float:
+def map_at_5(source: prepared_lists.PreparedLists, folder: Path) -> float:
     rows, scores = prepared_lists.read_scores(folder)
     assert rows.tolist() == source.rows("test").tolist()
     return evaluate_lists(scores, source.labels[rows], ks=[5]).metrics["MAP@5"]
@@ -385,9 +385,9 @@ VECTORS = Stage(kind="embed", config=Config())
 CONFIG = RerankerConfig(learning_rate=0.005, batch_size=20, num_train_epochs=12, patience=12)
 
 
-def test_from_raw_files_to_scores(data_dir: Path, lists: Lists, made: Job) -> None:
+def test_from_raw_files_to_scores(data_dir: Path, lists: ListData, made: Job) -> None:
     source = prepared_lists.read(made.out)
-    assert made.facts["fingerprint"] == source.fingerprint
+    assert made.metadata["fingerprint"] == source.fingerprint
     assert source.attribute_names == ("Drama", "Comedy", "War", "Crime")
     num_users = [source.counts[f"{part} users"] for part in prepared_lists.PARTS]
     assert num_users == [43, 11, 6]
@@ -415,24 +415,24 @@ def test_from_raw_files_to_scores(data_dir: Path, lists: Lists, made: Job) -> No
         inputs = {"lists": made.out, "users": folder} if users else {"lists": made.out}
         job = run_stage(stage, data_dir, **inputs)
         reached[name] = map_at_5(source, job.out)
-        assert job.facts["as_published"] is False
-        assert job.facts["train_lists"] == len(source.rows("train"))
-        assert job.facts["valid_lists"] == len(source.rows("valid"))
+        assert job.metadata["as_published"] is False
+        assert job.metadata["train_lists"] == len(source.rows("train"))
+        assert job.metadata["valid_lists"] == len(source.rows("valid"))
         assert (job.out / "model.safetensors").is_file()
     assert reached["own"] > reached["none"] + 0.2
     assert reached["own"] > reached["shuffled"] + 0.2
 
 
 def test_as_published_trains_on_all_and_selects_on_test(
-    data_dir: Path, lists: Lists, made: Job
+    data_dir: Path, lists: ListData, made: Job
 ) -> None:
     source = prepared_lists.read(made.out)
     config = replace(CONFIG, num_train_epochs=3, backbone="dlcm", select_on="test")
     job = run_stage(rerank_lists(lists, config, seed=0), data_dir, lists=made.out)
-    assert job.facts["as_published"] is True
-    assert job.facts["train_lists"] == len(source.rows("train", "valid"))
-    assert job.facts["valid_lists"] == job.facts["test_lists"] == len(source.rows("test"))
-    assert map_at_5(source, job.out) == pytest.approx(job.facts["best_map@5"], abs=1e-6)
+    assert job.metadata["as_published"] is True
+    assert job.metadata["train_lists"] == len(source.rows("train", "valid"))
+    assert job.metadata["valid_lists"] == job.metadata["test_lists"] == len(source.rows("test"))
+    assert map_at_5(source, job.out) == pytest.approx(job.metadata["best_map@5"], abs=1e-6)
 
 
 def test_vectors_that_do_not_fit_are_refused(data_dir: Path, made: Job) -> None:
@@ -467,10 +467,10 @@ def test_texts_are_shuffled_within_parts(made: Job) -> None:
 )
 def test_settings_of_texts_are_refused_without_texts(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BenchError, match=message):
-        rerank_lists(Lists(stage=VECTORS), replace(CONFIG, **change), seed=0)
+        rerank_lists(ListData(stage=VECTORS), replace(CONFIG, **change), seed=0)
 
 
-def test_a_card_that_changed_is_refused(data_dir: Path, lists: Lists) -> None:
+def test_a_card_that_changed_is_refused(data_dir: Path, lists: ListData) -> None:
     config = lists.stage.config
     assert isinstance(config, CandidateListsConfig)
     config = replace(config, fields={**config.fields, "encoding": "iso-8859-1"})

@@ -318,7 +318,7 @@ def test_folders_that_are_no_model(backbone: Path, tmp_path: Path) -> None:
     state = load_file(folder / "model.safetensors")
     torch.save(state, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    assert refusal(folder).endswith("holds no weights as safetensors.")
+    assert refusal(folder).endswith("contains no weights as safetensors.")
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     full(folder)
     (folder / "config.json").write_text('{"model_type": "heron"}')

@@ -11,9 +11,11 @@ from bench.config.cards import Rows
 from bench.config.fields import check_setting, default_settings
 from bench.config.settings import build_method
 from bench.errors import BenchError
-from bench.plan import Data, Model, Nouns, Plan, Stage, language_model
+from bench.plan.backbones import language_model
 from bench.plan.graph import build_graph
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks, compose_data
+from bench.plan.types import Data, Model, Nouns, Plan
 
 ROWS = Rows(train=64, valid=16, test=16)
 

@@ -123,6 +123,25 @@ def test_modules_are_short_and_documented(name: str) -> None:
     assert ast.get_docstring(ast.parse(text)) or not text.strip(), f"{name} has no docstring"
 
 
+def test_only_the_command_line_imports_from_it() -> None:
+    for name, path in MODULES.items():
+        if not name.startswith("bench.cli"):
+            users = [each for each in imports(path) if each.startswith("bench.cli")]
+            assert not users, f"{name} imports {users}"
+
+
+def test_importing_bench_loads_nothing_and_its_names_exist() -> None:
+    script = (
+        "import sys, bench\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'ray', 'pyarrow', 'numpy', 'pydantic', 'typer'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert bench.RunRequest(suite='smoke').names_boards\n"
+        "assert all(callable(getattr(bench, name)) for name in bench.MODULE_OF)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_torch_stays_in_models_and_stages() -> None:
     for name, path in LEVELED.items():
         if name.split(".")[1] not in {"models", "stages"}:

@@ -14,7 +14,7 @@ import pytest
 
 from bench.data import kar, prepared_lists
 from bench.data.candidate_lists import make_lists, number_attributes, select_category
-from bench.data.prepared_lists import Lists
+from bench.data.prepared_lists import PreparedLists
 from bench.data.raw import Collector, RawData
 from bench.data.readers import read
 from bench.errors import BenchError
@@ -38,21 +38,21 @@ def raw_data(num_users: int = 40, num_items: int = 20, length: int = 13) -> RawD
     return collector.finish()
 
 
-def make_prepared(raw: RawData | None = None, share: float = 0.25, seed: int = 0) -> Lists:
+def make_prepared(raw: RawData | None = None, share: float = 0.25, seed: int = 0) -> PreparedLists:
     raw = raw or raw_data()
     genres = select_category(raw.categories, 0)
     return make_lists(raw, RULES, fields=[genres], valid_share=share, seed=seed)
 
 
 @pytest.fixture(scope="module")
-def prepared() -> Lists:
+def prepared() -> PreparedLists:
     return make_prepared()
 
 
 # --- what lists hold ------------------------------------------------------------------------------
 
 
-def test_parts_are_disjoint_and_cover_all_lists(prepared: Lists) -> None:
+def test_parts_are_disjoint_and_cover_all_lists(prepared: PreparedLists) -> None:
     by_part = {part: prepared.rows(part) for part in prepared_lists.PARTS}
     assert sorted(np.concatenate(list(by_part.values()))) == list(range(len(prepared.users)))
     users = [set(prepared.users[rows].tolist()) for rows in by_part.values()]
@@ -62,7 +62,7 @@ def test_parts_are_disjoint_and_cover_all_lists(prepared: Lists) -> None:
     assert both.tolist() == sorted([*by_part["train"], *by_part["valid"]])
 
 
-def test_validation_users_depend_on_the_seed_and_lists_do_not(prepared: Lists) -> None:
+def test_validation_users_depend_on_the_seed_and_lists_do_not(prepared: PreparedLists) -> None:
     other = make_prepared(seed=1)
     assert (other.parts != prepared.parts).any()
     assert (other.parts == 2).tolist() == (prepared.parts == 2).tolist()
@@ -77,7 +77,7 @@ def test_without_a_share_there_is_no_validation() -> None:
     assert len(whole.rows("train")) == 36 * 3
 
 
-def test_histories_end_before_the_lists(prepared: Lists) -> None:
+def test_histories_end_before_the_lists(prepared: PreparedLists) -> None:
     for user in range(len(prepared.user_ids)):
         seen, ratings = prepared.history(user)
         assert len(seen) == len(ratings) == 4
@@ -85,14 +85,14 @@ def test_histories_end_before_the_lists(prepared: Lists) -> None:
         assert not set(seen.tolist()) & set(real_items.tolist())
 
 
-def test_a_history_may_be_shorter_than_its_start(prepared: Lists) -> None:
+def test_a_history_may_be_shorter_than_its_start(prepared: PreparedLists) -> None:
     """Where items went after the start was counted."""
     short = dataclasses.replace(prepared, starts=np.full_like(prepared.starts, 50))
     assert len(short.history(0)[0]) == 13
     assert len(short.history(39)[0]) == 13
 
 
-def test_popularity_never_counts_test_users(prepared: Lists) -> None:
+def test_popularity_never_counts_test_users(prepared: PreparedLists) -> None:
     assert prepared.popularity.sum() == 36 * 13
     expected = np.zeros(20, dtype=int)
     for user in np.flatnonzero(prepared.parts != 2):
@@ -100,7 +100,7 @@ def test_popularity_never_counts_test_users(prepared: Lists) -> None:
     assert prepared.popularity.tolist() == expected.tolist()
 
 
-def test_counts(prepared: Lists) -> None:
+def test_counts(prepared: PreparedLists) -> None:
     counts = prepared.counts
     assert (counts["users"], counts["items"], counts["lists"]) == (40, 20, 120)
     assert [counts[f"{part} users"] for part in prepared_lists.PARTS] == [27, 9, 4]
@@ -110,7 +110,7 @@ def test_counts(prepared: Lists) -> None:
     assert counts["lists without positives"] == (prepared.labels.sum(axis=1) == 0).sum()
 
 
-def test_attributes_are_numbered_in_the_order_of_the_item_file(prepared: Lists) -> None:
+def test_attributes_are_numbered_in_the_order_of_the_item_file(prepared: PreparedLists) -> None:
     """Item i0 has no genre; i1 brings genre 1, i2 genre 2, i3 genre 0."""
     assert prepared.attribute_names == ("unknown", "genre 1", "genre 2", "genre 0")
     for item_id, numbers in zip(prepared.item_ids, prepared.attributes.tolist(), strict=True):
@@ -148,11 +148,11 @@ def test_data_without_lists_are_refused(raw: RawData, share: float, message: str
 # --- in a folder ----------------------------------------------------------------------------------
 
 
-def test_what_was_written_is_read_back(prepared: Lists, tmp_path: Path) -> None:
+def test_what_was_written_is_read_back(prepared: PreparedLists, tmp_path: Path) -> None:
     prepared_lists.write(prepared, tmp_path)
     again = prepared_lists.read(tmp_path)
     assert again.fingerprint == prepared.fingerprint
-    for part in dataclasses.fields(Lists):
+    for part in dataclasses.fields(PreparedLists):
         one, other = getattr(prepared, part.name), getattr(again, part.name)
         if isinstance(one, np.ndarray):
             assert one.dtype == other.dtype
@@ -161,7 +161,7 @@ def test_what_was_written_is_read_back(prepared: Lists, tmp_path: Path) -> None:
             assert one == other
 
 
-def test_changed_or_foreign_folders_are_refused(prepared: Lists, tmp_path: Path) -> None:
+def test_changed_or_foreign_folders_are_refused(prepared: PreparedLists, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="does not contain re-ranking lists"):
         prepared_lists.read(tmp_path)
     prepared_lists.write(prepared, tmp_path)
@@ -178,7 +178,7 @@ def test_changed_or_foreign_folders_are_refused(prepared: Lists, tmp_path: Path)
 # --- rows to print beside the methods -------------------------------------------------------------
 
 
-def test_orders(prepared: Lists) -> None:
+def test_orders(prepared: PreparedLists) -> None:
     rows = prepared.rows("test")
     labels = prepared.labels[rows]
     given = score_by_order("given", prepared, rows)

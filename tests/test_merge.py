@@ -14,9 +14,8 @@ from test_compare import change, made, restate, trial
 from typer.testing import CliRunner
 
 from bench.cli import merge as command
-from bench.cli.selection import RECORDS
 from bench.errors import BenchError
-from bench.results.merge import BOARDS, merge_folders
+from bench.results.merge import BOARDS, merge
 from bench.results.schema import find_result, read_cases
 
 CARD = {
@@ -51,13 +50,13 @@ def record(folder: Path, card: dict[str, object], **more: object) -> None:
 
 def refused(tmp_path: Path, *sources: Path, match: str) -> None:
     with pytest.raises(BenchError, match=match):
-        merge_folders(sources, tmp_path / "into")
+        merge(sources, tmp_path / "into")
     assert not (tmp_path / "into").exists(), "nothing is written when something is refused"
 
 
 def test_trials_of_two_machines(tmp_path, one, two):
     into = tmp_path / "into"
-    done = merge_folders([one, two], into)
+    done = merge([one, two], into)
     assert (done.num_trials, done.num_copied, done.num_duplicates, done.unassigned) == (4, 4, 0, ())
     for name, folder in (("Good", one), ("Base", two)):
         for suffix in (".json", ".cases.parquet", ".ranking.parquet"):
@@ -69,9 +68,9 @@ def test_trials_of_two_machines(tmp_path, one, two):
 
 def test_merging_again_changes_nothing(tmp_path, one, two):
     into = tmp_path / "into"
-    merge_folders([one, two], into)
+    merge([one, two], into)
     before = {path: path.stat().st_mtime_ns for path in into.rglob("*")}
-    done = merge_folders([one, two, into], into)
+    done = merge([one, two, into], into)
     assert (done.num_trials, done.num_copied, done.num_duplicates) == (4, 0, 4)
     assert {path: path.stat().st_mtime_ns for path in into.rglob("*")} == before
 
@@ -85,7 +84,7 @@ def test_the_same_trial_twice_is_one(tmp_path, one):
     # Other bytes, the same table.
     cases = path_of(again).with_name("seed-0.cases.parquet")
     pq.write_table(pq.read_table(cases), cases, compression="gzip")
-    done = merge_folders([one, again], tmp_path / "into")
+    done = merge([one, again], tmp_path / "into")
     assert (done.num_trials, done.num_duplicates) == (2, 2)
     kept = find_result(tmp_path / "into", trial("Good", 0).id)
     assert kept.provenance == {"host": "a-machine"}
@@ -96,9 +95,9 @@ def test_a_trial_that_ended_well_replaces_a_failure(tmp_path, one, turned):
     failed = tmp_path / "failed"
     made(failed, Line("Good", 0.6, reasons={0: "CUDA out of memory"}, unrun=[1]), seeds=2)
     sources = [failed, one] if turned else [one, failed]
-    merge_folders(sources, tmp_path / "into")
+    merge(sources, tmp_path / "into")
     assert find_result(tmp_path / "into", trial("Good", 0).id).status == "ok"
-    merge_folders([one], failed)
+    merge([one], failed)
     assert find_result(failed, trial("Good", 0).id).status == "ok"
     assert len(read_cases(failed, trial("Good", 0).id).cases) == 60
 
@@ -180,7 +179,7 @@ def test_folders_without_results_are_refused(tmp_path, one):
 def test_what_belongs_to_no_result_stays(tmp_path, one):
     loose = path_of(one).with_name("seed-9.cases.parquet")
     loose.write_bytes(b"a run was killed here")
-    done = merge_folders([one], tmp_path / "into")
+    done = merge([one], tmp_path / "into")
     assert done.unassigned == (loose,)
     assert not list((tmp_path / "into").rglob("seed-9*"))
 
@@ -188,22 +187,18 @@ def test_what_belongs_to_no_result_stays(tmp_path, one):
 # Records of boards
 
 
-def test_the_folder_of_records_is_the_command_lines():
-    assert BOARDS == RECORDS
-
-
 def test_equal_records_are_one_and_parts_are_joined(tmp_path, one, two):
     popularity, random = CARD["rows"]
     record(one, CARD | {"rows": [popularity], "reference": "popularity", "seeds": 2})
     record(two, CARD | {"rows": [random], "datasets": ["synthetic", "ml-100k"], "seeds": 5})
     into = tmp_path / "into"
-    assert merge_folders([one, two], into).boards == ("b",)
+    assert merge([one, two], into).boards == ("b",)
     card = json.loads((into / BOARDS / "b.json").read_text())["card"]
     assert [row["method"] for row in card["rows"]] == ["popularity", "random"]
     assert (card["datasets"], card["seeds"]) == (["synthetic", "ml-100k"], 5)
     assert card["reference"] == "popularity"
     before = (into / BOARDS / "b.json").read_bytes()
-    merge_folders([one, two], into)
+    merge([one, two], into)
     assert (into / BOARDS / "b.json").read_bytes() == before
 
 

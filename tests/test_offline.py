@@ -14,15 +14,15 @@ import pytest
 from huggingface_hub import constants
 
 from bench.config.cards import RawFile
+from bench.config.plugins import encoder_card
 from bench.data import assets, sources
-from bench.data.encoders import encoder_files
+from bench.data.assets import local_file
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.plan.backbones import HubConfig
-from bench.runner.offline import wheels
 from bench.runner.offline.manifest import MANIFEST, Manifest, read_manifest
 from bench.runner.offline.needs import Asset, fetch_asset, find_local_files, get_cache_path
-from bench.runner.offline.pack import write_bundle
+from bench.runner.offline.pack import build_wheels, get_install_command, write_bundle
 from bench.runner.offline.unpack import Destination, unpack
 from bench.runner.store import Store
 from bench.stages import hub
@@ -89,7 +89,7 @@ def test_generated_data_are_taken_along_prepared(bench: Bench, cache: Path, tmp_
     assert done.code == 0, done.err
     manifest = read_manifest(tmp_path / "pack")
     assert {file.section for file in manifest.files} == {"store"}
-    assert manifest.options == {"suite": "smoke", "method": ["popularity"], "seeds": "1"}
+    assert manifest.options == {"suite": "smoke", "methods": ["popularity"], "seeds": "1"}
     assert "1 artifacts into there" in bench("assets", "unpack", "pack", "--store", "there").out
     assert (
         "0 artifacts into there; 1 were already there"
@@ -125,8 +125,8 @@ def test_quick_goes_into_an_empty_cache_and_is_prepared_there(
     plan = json.loads(bench("plan", "--suite", "quick", "--json").out)
     hits = {stage["kind"] for stage in plan["stages"] if stage["state"] == "hit"}
     assert hits == {"prepare"}
-    _, files = encoder_files("all-minilm-l6-v2", offline=True)
-    assert all((tmp_path / "other") in path.parents for path in files.values())
+    files = encoder_card("all-minilm-l6-v2").files.values()
+    assert all((tmp_path / "other") in (local_file(file, None) or Path()).parents for file in files)
 
 
 def test_what_is_not_at_hand_is_not_packed_offline(
@@ -269,7 +269,7 @@ def test_wheels_are_bundled_with_the_command_that_installs_them(
         folder = Path(command[command.index("--wheel-dir") + 1])
         (folder / "small-1.0-py3-none-any.whl").write_bytes(b"small")
 
-    monkeypatch.setattr(wheels.subprocess, "run", pip)
+    monkeypatch.setattr(sources.subprocess, "run", pip)
     pins = tmp_path / "pins.txt"
     pins.write_text("numpy==2.4.6\n")
     options = ("--wheels", "--constraints", str(pins), "--into", "a pack")
@@ -277,7 +277,7 @@ def test_wheels_are_bundled_with_the_command_that_installs_them(
     assert str(pins) in commands[0]
     (file,) = read_manifest(tmp_path / "a pack").select("wheels")
     assert (file.path, file.owner) == ("small-1.0-py3-none-any.whl", "small")
-    install = wheels.get_install_command("wheels")
+    install = get_install_command("wheels")
     assert "--no-index" in install
     assert install in (tmp_path / "a pack" / "README.txt").read_text()
 
@@ -286,10 +286,10 @@ def test_the_reason_of_pip_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     def pip(command: list[str], **options: Any) -> None:
         raise subprocess.CalledProcessError(1, command, stderr="x\nERROR: No matching y.\nnote\n")
 
-    monkeypatch.setattr(wheels.subprocess, "run", pip)
+    monkeypatch.setattr(sources.subprocess, "run", pip)
     pins = tmp_path / "pins.txt"
     with pytest.raises(BenchError, match="does not exist"):
-        wheels.build_wheels(tmp_path, pins)
+        build_wheels(tmp_path, pins)
     pins.touch()
-    with pytest.raises(BenchError, match=r"could not collect the wheels: No matching y\."):
-        wheels.build_wheels(tmp_path, pins)
+    with pytest.raises(BenchError, match=r"could not be collected: pip: No matching y\."):
+        build_wheels(tmp_path, pins)

@@ -14,7 +14,7 @@ import pytest
 from test_lists import RULES, make_prepared, raw_data
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Lists, Rows
+from bench.config.cards import BoardCard, BoardRow, ListCard, Rows
 from bench.config.toml import check_card
 from bench.data import prepared_lists
 from bench.data.candidate_lists import limit_users, make_lists
@@ -23,10 +23,10 @@ from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.vectors import VECTORS_FILE, read_text_vectors
-from bench.plan import Stage
 from bench.plan.graph import build_graph
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
@@ -69,10 +69,10 @@ def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:
 
 
 def test_pretraining_leaves_the_users_of_valid_and_test_lists_out(tmp_path: Path) -> None:
-    known = make_prepared()
-    prepared_lists.write(known, tmp_path)
+    lists = make_prepared()
+    prepared_lists.write(lists, tmp_path)
     held_out = pretrain._held_out_users(tmp_path)
-    parts = dict(zip(known.user_ids, known.parts, strict=True))
+    parts = dict(zip(lists.user_ids, lists.parts, strict=True))
     assert held_out == {
         name for name, part in parts.items() if prepared_lists.PARTS[part] != "train"
     }
@@ -125,7 +125,7 @@ def test_lists_are_no_part_of_the_prepared_datas_key() -> None:
     without = card.model_copy(update={"lists": None})
     assert card.preparation() == without.preparation()
     with pytest.raises(BenchError, match="cap"):
-        check_card({"cap": 0, "positive_above": 3}, Lists, "the card")
+        check_card({"cap": 0, "positive_above": 3}, ListCard, "the card")
 
 
 def test_brands_come_with_the_metadata_and_asins_stand_in_for_it(tmp_path: Path) -> None:
@@ -180,10 +180,10 @@ def test_an_optional_file_is_left_out_if_only_it_is_missing(
     card = plugins.dataset_card(name)
 
     def compose() -> tuple[CandidateListsConfig, bool, tuple[str, ...]]:
-        found, notes = list_data(name, card, rows=rows, data_seed=0, data_dir=tmp_path)
-        assert found is not None
-        assert isinstance(found.stage.config, CandidateListsConfig)
-        return found.stage.config, found.described, notes
+        lists, notes = list_data(name, card, rows=rows, data_seed=0, data_dir=tmp_path)
+        assert lists is not None
+        assert isinstance(lists.stage.config, CandidateListsConfig)
+        return lists.stage.config, lists.described, notes
 
     config, described, notes = compose()  # both files are missing and will be downloaded
     assert (described, notes) == (True, ())
@@ -202,23 +202,23 @@ def test_an_optional_file_is_left_out_if_only_it_is_missing(
 
 
 def test_a_part_of_the_users_keeps_all_of_their_lists() -> None:
-    whole = make_prepared()
-    assert limit_users(whole, dict.fromkeys(prepared_lists.PARTS), seed=0) is whole
+    complete = make_prepared()
+    assert limit_users(complete, dict.fromkeys(prepared_lists.PARTS), seed=0) is complete
     most = {"train": 5, "valid": 2, "test": 100}
-    part = limit_users(whole, most, seed=0)
+    part = limit_users(complete, most, seed=0)
     assert [int((part.parts == n).sum()) for n in range(3)] == [5, 2, 4]
-    place = {name: number for number, name in enumerate(whole.user_ids)}
-    rows = np.flatnonzero(np.isin(whole.users, [place[name] for name in part.user_ids]))
-    assert np.array_equal(part.items, whole.items[rows])
-    assert np.array_equal(part.labels, whole.labels[rows])
+    index_of = {name: number for number, name in enumerate(complete.user_ids)}
+    rows = np.flatnonzero(np.isin(complete.users, [index_of[name] for name in part.user_ids]))
+    assert np.array_equal(part.items, complete.items[rows])
+    assert np.array_equal(part.labels, complete.labels[rows])
     for user, name in enumerate(part.user_ids):
-        for one, other in zip(part.history(user), whole.history(place[name]), strict=True):
+        for one, other in zip(part.history(user), complete.history(index_of[name]), strict=True):
             assert np.array_equal(one, other)
     assert [part.user_ids[user] for user in part.users] == [
-        whole.user_ids[user] for user in whole.users[rows]
+        complete.user_ids[user] for user in complete.users[rows]
     ]
     assert part.counts["kept train users"] == 5
-    fewer = limit_users(whole, {**most, "train": 3}, seed=0)
+    fewer = limit_users(complete, {**most, "train": 3}, seed=0)
     assert set(fewer.user_ids) < set(part.user_ids)
 
 
@@ -229,8 +229,8 @@ def test_brands_and_profiles_are_kept_in_files(tmp_path: Path) -> None:
         brands=tuple(f"brand {n}" for n in range(len(raw.item_ids))),
         profiles={user: ("F", 25, n % 21) for n, user in enumerate(raw.user_ids)},
     )
-    whole = make_lists(raw, RULES, fields=[raw.brands], valid_share=0.25, seed=0)
-    some = limit_users(whole, {"train": 5, "valid": 2, "test": 2}, seed=0)
+    complete = make_lists(raw, RULES, fields=[raw.brands], valid_share=0.25, seed=0)
+    some = limit_users(complete, {"train": 5, "valid": 2, "test": 2}, seed=0)
     prepared_lists.write(some, tmp_path)
     again = prepared_lists.read(tmp_path)
     assert (again.brands, again.profiles) == (some.brands, some.profiles)
@@ -464,8 +464,10 @@ def test_plain_rows_run_from_cards_to_results(tmp_path: Path) -> None:
     trials = plan(board(*orders, BoardRow(method="prm")))
     options = RunOptions(store=Store(tmp_path / "store"), results=tmp_path / "results", quiet=True)
     assert len(run(list(trials.values()), options=options, executor=InlineExecutor).ok) == 4
-    found = {name: find_result(tmp_path / "results", one.id) for name, one in trials.items()}
-    metrics = {name: one.evaluations["final"].metrics for name, one in found.items() if one}
+    results = {name: find_result(tmp_path / "results", trial.id) for name, trial in trials.items()}
+    metrics = {
+        name: result.evaluations["final"].metrics for name, result in results.items() if result
+    }
     assert metrics["given"]["MAP@5"] < metrics["oracle"]["MAP@5"]
     assert metrics["oracle"]["MAP@5"] == metrics["oracle"]["ListCap"] == metrics["prm"]["ListCap"]
     tables = [read_cases(tmp_path / "results", one.id) for one in trials.values()]

@@ -78,7 +78,7 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Path]:
         command = [
             *(sys.executable, "-m", "bench.cli", "run", "--method", "popularity"),
             *("--method", "failing", "--dataset", "own", "--data-dir", place, "--seeds", "1"),
-            *("--scale", "smoke", "--executor", request.param),
+            *("--budget", "smoke", "--executor", request.param),
         ]
         environment = os.environ | SECRETS | {"BENCH_PATH": place, "RAY_TMPDIR": place}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

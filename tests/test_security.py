@@ -198,14 +198,8 @@ def test_the_declared_size_holds_for_wheels_and_archives(
     for source in (wheel, archive):
         file = RawFile(name="x.dat", size=4000, sources=(source,))
         with pytest.raises(BenchError, match="has 5,000 bytes, not 4,000"):
-            assets.fetch(
-                file,
-                data_dir=tmp_path,
-                offline=source is archive,
-                card_name="toy",
-                license="L",
-                homepage=None,
-            )
+            card = SimpleNamespace(license="L", homepage=None)
+            assets.fetch(file, card, "toy", data_dir=tmp_path, offline=source is archive)
 
 
 # --- downloads --------------------------------------------------------------------------------
@@ -297,7 +291,7 @@ def test_a_pickle_is_no_weights(model: Path, tmp_path: Path) -> None:
     torch.save({"w": Evil(proof)}, model / "pytorch_model.bin")
     shutil.copy(model / "pytorch_model.bin", tmp_path / "evil.pt")
     (model / "model.safetensors").unlink()
-    assert refused(model).endswith("holds no weights as safetensors.")
+    assert refused(model).endswith("contains no weights as safetensors.")
     shutil.copy(tmp_path / "evil.pt", model / "model.safetensors")
     assert "cannot be loaded" in refused(model)
     with pytest.raises(BenchError, match="cannot be read"):
@@ -309,7 +303,7 @@ def test_a_pickle_is_no_weights(model: Path, tmp_path: Path) -> None:
 
 def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
     proof = tmp_path / "unpickled"
-    path = tmp_path / vectors.FILE
+    path = tmp_path / vectors.VECTORS_FILE
     np.save(path, np.array([Evil(proof)], dtype=object), allow_pickle=True)
     with pytest.raises((BenchError, ValueError)):
         vectors._read(tmp_path, 1, "users")

@@ -1,29 +1,29 @@
-"""What the options choose: boards, narrowed and with other budgets and models."""
+"""Which boards a request selects: narrowed, and with other budgets and models."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.cli.options import Asked
-from bench.cli.selection import select
+from bench.config.request import RunRequest
+from bench.plan.board_selection import select_boards
 
 
 @pytest.mark.parametrize(
-    ("asked", "model"),
+    ("changes", "model"),
     [
         ({}, "qwen2.5-1.5b"),
-        ({"scale": "nano"}, "nano"),
-        ({"scale": "135m"}, "smollm2-135m"),
-        ({"scale": "paper"}, "qwen2.5-1.5b"),
-        ({"scale": "nano", "model": "tiny"}, "tiny"),
+        ({"budget": "nano"}, "nano"),
+        ({"budget": "135m"}, "smollm2-135m"),
+        ({"budget": "paper"}, "qwen2.5-1.5b"),
+        ({"budget": "nano", "model": "tiny"}, "tiny"),
     ],
 )
-def test_a_scale_brings_its_backbone(asked: dict[str, str], model: str) -> None:
-    (board,) = select(Asked(board="igd-table1", **asked)).boards
+def test_a_budget_brings_its_backbone(changes: dict[str, str], model: str) -> None:
+    (board,) = select_boards(RunRequest(board="igd-table1", **changes)).boards
     assert board.card.model == model
-    assert board.card.budget == asked.get("scale", "igd")
+    assert board.card.budget == changes.get("budget", "igd")
 
 
 def test_a_board_without_a_backbone_gets_none() -> None:
-    (board,) = select(Asked(board="smoke", scale="nano")).boards
+    (board,) = select_boards(RunRequest(board="smoke", budget="nano")).boards
     assert (board.card.model, board.card.budget) == (None, "nano")

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from tiny_encoder import MAX_LENGTH, WIDTH, WORDS, tiny_bert, write_encoder
 
 from bench.config.plugins import card_paths, encoder_card
-from bench.data.encoders import encoder_checksums
+from bench.data.assets import encoder_checksums
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.models.lm.encode.sentence_encoder import (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROUNDS = [
-    *("run", "--method", "sprec", "--dataset", "synthetic", "--model", "tiny", "--scale", "smoke"),
+    *("run", "--method", "sprec", "--dataset", "synthetic", "--model", "tiny", "--budget", "smoke"),
     *("--seeds", "1", "--set", "rounds=2", "--executor", "inline", "--json"),
 ]
 

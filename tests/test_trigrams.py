@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.config.encoder_card import EncoderCard
-from bench.data.encoders import encoder_checksums
+from bench.config.backbone_card import EncoderCard
+from bench.data.assets import encoder_checksums
 from bench.models.lm.encode.grounding import compute_distances
 from bench.models.lm.encode.sentence_encoder import Trigrams, load_encoder
 

@@ -81,7 +81,7 @@ class Method:
 '''
 
 
-OPTIONS = ["peak", "--dataset", "synthetic", "--scale", "smoke", "--set", "peak.rounds=4"]
+OPTIONS = ["peak", "--dataset", "synthetic", "--budget", "smoke", "--set", "peak.rounds=4"]
 OPTIONS += ["--cpus", "1"]
 
 

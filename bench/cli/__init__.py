@@ -1,4 +1,4 @@
-"""The command line: one function a command, each importing what it needs when it runs."""
+"""The command line: one function per command, each importing what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 from bench.errors import BenchError
 
-# Full, read-only, forbidden, or a file where a folder must be: the user's to mend, so no traceback.
-OF_THE_MACHINE = {
+# Disk full, read-only, no permission, a file where a folder must be: for the user to fix.
+MACHINE_ERRORS = {
     *(errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT),
     *(errno.ENOTDIR, errno.EEXIST),
 }
@@ -26,7 +26,7 @@ def main() -> None:
             print(f"Hint: {error.hint}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in OF_THE_MACHINE:
+        if error.errno not in MACHINE_ERRORS:
             raise
         print(f"Error: {error.strerror}: {error.filename or 'no file named'}.", file=sys.stderr)
         print("Hint: Name other folders with --store, --results and --out.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`python -m bench` is the command `bench`."""
+"""`python -m bench.cli` is the command `bench`."""
 
 from bench.cli import main
 

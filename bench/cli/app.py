@@ -1,6 +1,8 @@
-"""The command tree; each command lives in the module of its name."""
+"""The command tree; each command is in the module of its name."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import typer
 
@@ -12,7 +14,7 @@ from bench.cli import (
     claims,
     compare,
     data,
-    datapage,
+    data_pages,
     doctor,
     explain,
     export,
@@ -22,9 +24,7 @@ from bench.cli import (
     plan,
     power,
     report,
-    retry,
     run,
-    schema,
     score,
     serve,
     status,
@@ -33,34 +33,36 @@ from bench.cli import (
 
 app = typer.Typer(
     name="bench",
-    help="Benchmark LLM-based recommenders: same data, same budget, same metrics, with tests.",
+    help="Run and compare LLM-based recommenders under one protocol.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("list")(listing.list_things)
-app.command("show")(listing.show)
-app.command("plan")(plan.plan)
-app.command("explain")(explain.explain)
-app.command("doctor")(doctor.doctor)
-app.command("run")(run.run)
-app.command("retry")(retry.retry)
-app.command("cancel")(cancel.cancel)
-app.command("report")(report.report)
-app.command("tune")(tune.tune)
-app.command("status")(status.status)
-app.command("serve")(serve.serve)
-app.command("score")(score.score)
-app.command("claims")(claims.claims)
-app.command("compare")(compare.compare)
-app.command("power")(power.power)
-app.command("merge")(merge.merge)
-app.command("export")(export.export)
-data.app.command("page")(datapage.page)
-data.app.command("counts")(datapage.counts)
-app.add_typer(data.app, name="data")
-app.add_typer(cache.app, name="cache")
-app.add_typer(assets.app, name="assets")
-app.add_typer(new.app, name="new")
-app.command("check")(check.check)
-app.command("schema")(schema.schema)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "list": listing.list_names,
+    "show": listing.show,
+    "plan": plan.plan,
+    "explain": explain.explain,
+    "doctor": doctor.doctor,
+    "run": run.run,
+    "retry": run.retry,
+    "cancel": cancel.cancel,
+    "report": report.report,
+    "tune": tune.tune,
+    "status": status.status,
+    "serve": serve.serve,
+    "score": score.score,
+    "claims": claims.claims,
+    "compare": compare.compare,
+    "power": power.power,
+    "merge": merge.merge,
+    "export": export.export,
+    "check": check.check,
+    "schema": listing.schema,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+data.app.command("page")(data_pages.page)
+data.app.command("counts")(data_pages.counts)
+for name, group in {"data": data, "cache": cache, "assets": assets, "new": new}.items():
+    app.add_typer(group.app, name=name)

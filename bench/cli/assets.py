@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import tempfile
@@ -15,13 +14,12 @@ from bench.cli import options as o
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.plan import Stage
-    from bench.plan.trials import Trial
+    from bench.plan.stage import Stage
     from bench.runner.offline.needs import Asset
     from bench.runner.offline.pack import BundleWriter
 
 app = typer.Typer(
-    help="List a run's assets, and bundle them for a machine without a network.",
+    help="List the assets of a run, and bundle them for a machine without a network.",
     no_args_is_help=True,
 )
 
@@ -29,14 +27,16 @@ MIB = 2**20
 
 
 @app.command("ls")
-@o.asking
-def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None:
-    """List the assets of a run (raw files, encoders, backbones): available locally? size?"""
+@o.expand_groups
+def list_assets(
+    request: o.RunRequest, data_dir: o.DataDir = None, as_json: o.AsJson = False
+) -> None:
+    """List the raw files, encoders and backbones of a run, with size and whether they are local."""
     from tabulate import tabulate
 
     from bench.runner.offline.needs import find_local_files, list_assets
 
-    stages, notes = _planned(asked, data_dir)
+    stages, notes = _plan_stages(request, data_dir)
     lines: list[dict[str, Any]] = []
     for asset in list_assets(stages):
         paths = find_local_files(asset, data_dir).values()
@@ -52,7 +52,7 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
             }
         )
     if as_json:
-        print(json.dumps({"assets": lines, "notes": notes}, indent=2))
+        o.print_json({"assets": lines, "notes": notes})
         return
     table = [
         (
@@ -67,9 +67,9 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
         headers = ("kind", "of", "name", "local", "bytes", "license")
         print(tabulate(table, headers=headers, intfmt=",", maxcolwidths=[None] * 5 + [60]))
         absent = sum(not line["local"] for line in lines)
-        known = sum(line["bytes"] or 0 for line in lines) / MIB
+        total = sum(line["bytes"] or 0 for line in lines) / MIB
         print(
-            f"\n{len(lines)} assets, {absent} not available locally; {known:.1f} MiB of known size."
+            f"\n{len(lines)} assets, {absent} not available locally; {total:.1f} MiB of known size."
         )
     else:
         print("The run needs no assets.")
@@ -77,31 +77,34 @@ def list_assets(asked: o.Asked, data_dir: o.DataDir = None, as_json: o.AsJson = 
 
 
 @app.command("pack")
-@o.asking
+@o.expand_groups
 def pack(
-    asked: o.Asked,
-    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="A new folder: the bundle.")],
+    request: o.RunRequest,
+    into: Annotated[Path, o.option("--into", "DIR", "New folder for the bundle.")],
     wheels: Annotated[
-        bool, typer.Option("--wheels/--no-wheels", help="Also this project and its dependencies.")
+        bool,
+        typer.Option(
+            "--wheels/--no-wheels", help="Include wheels of this project and its dependencies."
+        ),
     ] = False,
     constraints: Annotated[
         Path | None,
-        typer.Option("--constraints", metavar="FILE", help="Versions of the wheels, as for pip."),
+        o.option("--constraints", "FILE", "Versions of the wheels, a pip constraints file."),
     ] = None,
     prepared: Annotated[
-        bool, typer.Option("--prepared", help="Also the prepared data, from the store.")
+        bool, typer.Option("--prepared", help="Include the prepared data from the store.")
     ] = False,
     store: o.StoreFolder = o.STORE,
     data_dir: o.DataDir = None,
     offline: o.Offline = False,
 ) -> None:
-    """Write an offline bundle: a folder with all assets of a run; missing ones are fetched."""
+    """Write an offline bundle: a folder with all assets of a run; download missing ones."""
     from bench.runner.offline.needs import list_assets
     from bench.runner.offline.pack import write_bundle
 
     if constraints is not None and not wheels:
         raise BenchError("--constraints needs --wheels.", "Add --wheels, or omit it.")
-    stages, notes = _planned(asked, data_dir)
+    stages, notes = _plan_stages(request, data_dir)
     with write_bundle(into) as bundle:
         for asset in list_assets(stages):
             _add_asset(bundle, asset, data_dir, offline)
@@ -109,7 +112,7 @@ def pack(
             _add_prepared(bundle, stage, store, data_dir, offline)
         if wheels:
             _add_wheels(bundle, constraints)
-        manifest = bundle.finish(_list_options(asked), notes)
+        manifest = bundle.finish(_list_options(request), notes)
     print(f"\n{len(manifest.files)} files, {manifest.size / MIB:.1f} MiB in {into}.")
     restricted = sorted(
         {file.owner for file in manifest.files if file.redistribution == "forbidden"}
@@ -125,18 +128,18 @@ def pack(
 
 @app.command("unpack")
 def unpack(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A bundle.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle.")],
     into: Annotated[
         Path | None,
-        typer.Option("--into", metavar="CACHE", help="Folder of the files; your cache by default."),
+        o.option("--into", "DIR", "Folder for the files (default: your cache)."),
     ] = None,
     store: o.StoreFolder = o.STORE,
 ) -> None:
     """Verify a bundle's checksums, then copy its files to where `bench run --offline` looks."""
     from bench.data.assets import cache_folder
     from bench.runner.offline.manifest import read_manifest
+    from bench.runner.offline.pack import get_install_command
     from bench.runner.offline.unpack import Destination, unpack
-    from bench.runner.offline.wheels import get_install_command
     from bench.runner.store import Store
 
     manifest = read_manifest(folder)
@@ -166,15 +169,15 @@ def _hub_cache(into: Path | None) -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _planned(asked: o.Asked, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
+def _plan_stages(request: o.RunRequest, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
     """Return the stages of a run, and one sentence per thing that a bundle cannot contain."""
-    from bench.cli.selection import cells, distinct, select
+    from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
     from bench.plan.graph import build_graph
     from bench.runner.offline.needs import list_user_files
 
-    trials: list[Trial] = distinct(cells(select(asked), data_dir=data_dir))
+    trials = distinct_trials(plan_boards(select_boards(request), data_dir=data_dir))
     stages = list(build_graph(trial for trial in trials if not trial.problem).stages.values())
-    problems = [f"{one.id} cannot be planned: {one.problem}" for one in trials if one.problem]
+    problems = [f"{each.id} cannot be planned: {each.problem}" for each in trials if each.problem]
     return stages, [*list_user_files(stages), *problems]
 
 
@@ -208,7 +211,7 @@ def _add_prepared(
 
 
 def _add_wheels(bundle: BundleWriter, constraints: Path | None) -> None:
-    from bench.runner.offline.wheels import build_wheels
+    from bench.runner.offline.pack import build_wheels
 
     print("wheels: pip collects them, which takes minutes …", file=sys.stderr)
     size = 0
@@ -221,11 +224,11 @@ def _add_wheels(bundle: BundleWriter, constraints: Path | None) -> None:
     print(f"wheels: {size:,} bytes")
 
 
-def _list_options(asked: o.Asked) -> dict[str, str | list[str]]:
-    options: dict[str, Any] = {name: value for name, value in vars(asked).items() if value}
+def _list_options(request: o.RunRequest) -> dict[str, str | list[str]]:
     return {
-        name: [str(item) for item in value] if isinstance(value, list) else str(value)
-        for name, value in options.items()
+        name: [str(item) for item in value] if isinstance(value, tuple) else str(value)
+        for name, value in vars(request).items()
+        if value
     }
 
 

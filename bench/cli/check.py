@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 def check(
     path: Annotated[
-        Path, typer.Argument(help="Module of a method or metric (.py), or a card (.toml).")
+        Path,
+        typer.Argument(metavar="FILE", help="Module of a method or metric (.py), or card (.toml)."),
     ],
 ) -> None:
-    """Check a method or metric on generated data (seconds), or a card against its schema."""
+    """Test a method or metric on generated data (seconds), or check a card against its schema."""
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
     if path.suffix == ".toml":
@@ -32,8 +33,8 @@ def check(
     from bench.testing import check_method, check_metric
 
     folder = path.resolve().parent
-    known = [*map(Path, search_path.folders("methods"))]
-    if folder not in known:
+    searched = [*map(Path, search_path.folders("methods"))]
+    if folder not in searched:
         extended = [str(folder), os.environ.get("BENCH_PATH", "")]
         os.environ["BENCH_PATH"] = os.pathsep.join(filter(None, extended))
     if is_metric_file(path):
@@ -70,10 +71,10 @@ def _card_kind(path: Path) -> str:
         "models": ("model", ModelCard),
         "suites": ("suite", SuiteCard),
     }
-    for room, mark in MARKS.items():
+    for folder, mark in MARKS.items():
         if mark in content:
-            kind, schema = schemas[room]
+            kind, schema = schemas[folder]
             check_card(content, schema, str(path))
             return kind
     marks = ", ".join(f"{mark!r}" for mark in MARKS.values())
-    raise BenchError(f"{path} is no card: it has none of the keys {marks}.")
+    raise BenchError(f"{path} is not a card: it has none of the keys {marks}.")

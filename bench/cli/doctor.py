@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import Annotated
 
@@ -17,7 +16,7 @@ MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 def doctor(
     ray: Annotated[bool, typer.Option("--ray", help="Also start Ray and run one task.")] = False,
     network: Annotated[
-        bool, typer.Option("--network", help="Also contact the hosts of files.")
+        bool, typer.Option("--network", help="Also contact the hosts of raw files.")
     ] = False,
     store: o.StoreFolder = o.STORE,
     results: o.ResultsFolder = o.RESULTS,
@@ -25,23 +24,23 @@ def doctor(
     as_json: o.AsJson = False,
 ) -> None:
     """Check Python, libraries, CPUs, GPUs, disks, store, local files; exit code 1 on a FAIL."""
-    from bench.cli.doctor_checks import files, machine
+    from bench.cli import doctor_checks as checks
 
     findings = [
-        *machine.check_software(),
-        *machine.check_processors(),
-        *files.check_disks({"store": store, "results": results}),
-        files.check_store(store),
-        *files.check_plugins(),
-        files.check_cached_files(),
-        files.check_datasets(data_dir),
+        *checks.check_software(),
+        *checks.check_processors(),
+        *checks.check_disks({"store": store, "results": results}),
+        checks.check_store(store),
+        *checks.check_plugins(),
+        checks.check_cached_files(),
+        checks.check_datasets(data_dir),
     ]
     if ray:
-        findings.append(machine.check_ray())
+        findings.append(checks.check_ray())
     if network:
-        findings += machine.check_network()
+        findings += checks.check_network()
     if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        o.print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         for finding in findings:
             print(f"{MARKS[finding.state]}  {finding.name}: {finding.message}")

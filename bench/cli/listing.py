@@ -1,4 +1,4 @@
-"""`bench list` and `bench show`."""
+"""`bench list`, `bench show` and `bench schema`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import AsJson
+import bench
+from bench.cli import options as o
 from bench.config import plugins
 from bench.errors import BenchError, unknown
 
 
-class Room(StrEnum):
+class Kind(StrEnum):
     """What can be listed."""
 
     methods = "methods"
@@ -25,89 +26,85 @@ class Room(StrEnum):
     metrics = "metrics"
 
 
-def list_things(
-    what: Annotated[Room | None, typer.Argument(help="One kind; all of them by default.")] = None,
-    as_json: AsJson = False,
+def list_names(
+    what: Annotated[Kind | None, typer.Argument(help="What to list (default: everything).")] = None,
+    as_json: o.AsJson = False,
 ) -> None:
-    """List methods, data sets, models, boards, suites, encoders, metrics; errors of broken ones."""
-    rooms = [what] if what else list(Room)
-    found = {room: _listed(room) for room in rooms}
+    """List methods, data sets, models, boards, suites, encoders and metrics, with errors."""
+    kinds = [what] if what else list(Kind)
+    entries = {kind: getattr(bench, f"list_{kind.value}")() for kind in kinds}
     if as_json:
-        content = {
-            room.value: [
-                {"name": line.name, "summary": line.summary, "error": line.error or None}
-                for line in lines
-            ]
-            for room, lines in found.items()
-        }
-        print(json.dumps(content, indent=2))
+        o.print_json(
+            {
+                kind.value: [
+                    {"name": entry.name, "summary": entry.summary, "error": entry.error or None}
+                    for entry in kind_entries
+                ]
+                for kind, kind_entries in entries.items()
+            }
+        )
         return
-    for room, lines in found.items():
-        if len(rooms) > 1:
-            print(f"{room.value}:")
-        width = max((len(line.name) for line in lines), default=0)
-        for line in lines:
-            text = f"BROKEN: {line.error}" if line.error else line.summary
-            print(f"  {line.name:<{width}}  {text}".rstrip())
-        if not lines:
+    for kind, kind_entries in entries.items():
+        if len(kinds) > 1:
+            print(f"{kind.value}:")
+        width = max((len(entry.name) for entry in kind_entries), default=0)
+        for entry in kind_entries:
+            text = f"BROKEN: {entry.error}" if entry.error else entry.summary
+            print(f"  {entry.name:<{width}}  {text}".rstrip())
+        if not kind_entries:
             print("  (none)")
 
 
-def _listed(room: Room) -> list[plugins.Listed]:
-    if room is Room.methods:
-        return plugins.list_methods()
-    if room is Room.metrics:
-        from bench.metrics.registry import list_metrics
-
-        return [
-            plugins.Listed(name=metric.pattern, summary=metric.title) for metric in list_metrics()
-        ]
-    return plugins.list_cards("leaderboards" if room is Room.boards else room.value)
+CARD_KINDS = {
+    "datasets": "dataset",
+    "models": "model",
+    "leaderboards": "board",
+    "suites": "suite",
+    "budgets": "budget",
+    "encoders": "encoder",
+}
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A method, data set, model, board or suite.")],
-    as_json: AsJson = False,
+    name: Annotated[
+        str, typer.Argument(help="A method, data set, model, board, suite, budget or encoder.")
+    ],
+    as_json: o.AsJson = False,
 ) -> None:
-    """Show one thing whole: a method's settings, or a card; by name, in all rooms that have it."""
-    found = dict(_shown(name))
-    if not found:
-        names = [*plugins.method_names(), *(n for room in _CARDS for n in plugins.card_paths(room))]
-        raise unknown("method, data set, model, board or suite", name, set(names))
+    """Show everything with this name: a method's settings, or the content of a card."""
+    contents = _read_contents(name)
+    if not contents:
+        cards = [card for folder in CARD_KINDS for card in plugins.card_paths(folder)]
+        names = {*plugins.method_names(), *cards}
+        raise unknown("method, data set, model, board or suite", name, names)
     if as_json:
-        print(json.dumps(found, indent=2, default=str))
+        print(json.dumps(contents, indent=2, default=str))
         return
-    for kind, content in found.items():
+    for kind, content in contents.items():
         print(f"{kind} {name}")
         for key, value in content.items():
             print(f"  {key} = {json.dumps(value, default=str)}" if key != "about" else value)
 
 
-_CARDS = ("datasets", "models", "leaderboards", "suites", "budgets", "encoders")
+def _read_contents(name: str) -> dict[str, dict[str, object]]:
+    from bench.config.fields import default_settings
 
-
-def _shown(name: str) -> list[tuple[str, dict[str, object]]]:
-    from bench.config.plugins import encoder_card
-    from bench.config.settings import settings_table
-
-    found: list[tuple[str, dict[str, object]]] = []
+    contents: dict[str, dict[str, object]] = {}
     if name in plugins.method_names():
         doc = (plugins.method_class(name).__doc__ or "").strip()
-        found.append(("method", {"about": f"  {doc}", **dict(settings_table(name))}))
-    loaders = {
-        "datasets": plugins.dataset_card,
-        "models": plugins.model_card,
-        "leaderboards": plugins.board_card,
-        "suites": plugins.suite_card,
-        "budgets": plugins.budget_card,
-        "encoders": encoder_card,
-    }
-    for room in _CARDS:
-        if name in plugins.card_paths(room):
+        contents["method"] = {"about": f"  {doc}", **default_settings(plugins.method_class(name))}
+    for folder, kind in CARD_KINDS.items():
+        if name in plugins.card_paths(folder):
+            load = getattr(plugins, f"{kind}_card")
             try:
-                content = loaders[room](name).model_dump(mode="json")
+                contents[kind] = load(name).model_dump(mode="json")
             except BenchError as error:
-                content = {"error": error.message}
-            kind = {"leaderboards": "board"}.get(room, room.removesuffix("s"))
-            found.append((kind, content))
-    return found
+                contents[kind] = {"error": error.message}
+    return contents
+
+
+def schema() -> None:
+    """Print the JSON Schema of result files."""
+    from bench.results.schema import json_schema
+
+    o.print_json(json_schema())

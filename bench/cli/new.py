@@ -1,4 +1,4 @@
-"""`bench new`: start a plug-in from a working example."""
+"""`bench new`: write a working example of a plug-in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from bench.errors import BenchError
 
-app = typer.Typer(help="Start a new plug-in.", no_args_is_help=True)
+app = typer.Typer(help="Write a working example of a plug-in.", no_args_is_help=True)
 
 
 METHOD_TEMPLATE = '''"""{name}: items that often follow the last item of the history."""
@@ -83,17 +83,19 @@ METRIC = Metric(
 )
 '''
 
-Name = Annotated[str, typer.Argument(help="Name of the module: lower case, digits, _.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the module: lower case letters, digits, _.")
+]
+
+Folder = Annotated[Path, typer.Option("--into", metavar="DIR", help="Folder of the new module.")]
 
 
 @app.command("method")
 def method(
     name: Name,
-    folder: Annotated[
-        Path, typer.Option("--into", metavar="DIR", help="Folder of the new module.")
-    ] = Path("methods"),
+    folder: Folder = Path("methods"),
 ) -> None:
-    """Write a working method of 40 lines to change into yours."""
+    """Write a working method of 40 lines, to be changed into yours."""
     path = _write(name, folder, METHOD_TEMPLATE.format(name=name))
     print(f"Next: bench check {path}")
     print(f"Then: BENCH_PATH={folder} bench run --method {name} --method popularity "
@@ -103,11 +105,9 @@ def method(
 @app.command("metric")
 def metric(
     name: Name,
-    folder: Annotated[
-        Path, typer.Option("--into", metavar="DIR", help="Folder of the new module.")
-    ] = Path("metrics"),
+    folder: Folder = Path("metrics"),
 ) -> None:
-    """Write a working metric of 25 lines to change into yours."""
+    """Write a working metric of 25 lines, to be changed into yours."""
     family = "".join(part.capitalize() for part in name.split("_"))
     path = _write(name, folder, METRIC_TEMPLATE.format(family=family))
     print(f"Next: bench check {path}")

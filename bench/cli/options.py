@@ -2,189 +2,263 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import typing
+import json
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bench.cli import completion
-from bench.errors import BenchError
+from bench.cli.completion import complete_cards, complete_methods, complete_trackers
+from bench.config.request import PAGES as PAGES
+from bench.config.request import RESULTS as RESULTS
+from bench.config.request import STORE as STORE
+from bench.config.request import DataOptions as DataOptions
+from bench.config.request import ExecutionOptions as ExecutionOptions
+from bench.config.request import RunRequest as RunRequest
+from bench.errors import BenchError, unknown
+
+SPLITS = ("train", "valid", "test")
 
 
-def folder(text: str | Path) -> Path:
-    """Take a folder of this machine, or of a file system that it shares with others.
+class ExecutorName(StrEnum):
+    """Where units of work run."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+def parse_folder(text: str | Path) -> Path:
+    """Parse a folder of this machine, or of a file system that it shares with others.
 
     Raises:
-        BenchError: It is a URL.
+        BenchError: If it is a URL.
     """
     if "://" in str(text):
         raise BenchError(
             f"{text} is a URL, and folders must be paths.",
-            "Mount it, under the same path on all nodes, and give that path.",
+            "Mount it at the same path on all nodes, and give that path.",
         )
     return Path(text)
 
 
-Suite = Annotated[
-    str | None,
-    typer.Option(
-        "--suite",
-        metavar="S",
-        help="All boards of a suite (bench list suites).",
-        autocompletion=completion.suites,
-    ),
-]
+def parse_rows(text: str) -> dict[str, int]:
+    """Parse `train=32,valid=8,test=16`; any part may be left out.
+
+    Raises:
+        BenchError: If there is no such split, or a number is not a positive integer.
+    """
+    counts: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = part.partition("=")
+        if name not in SPLITS:
+            raise unknown("split in --rows", name, SPLITS)
+        if not number.isdigit() or int(number) < 1:
+            raise BenchError(
+                f"--rows {part!r} is not a number of rows.",
+                "Example: --rows train=512,valid=64,test=100",
+            )
+        counts[name] = int(number)
+    return counts
+
+
+def refuse_scale(text: str) -> str:
+    """Refuse the former name of `--budget`.
+
+    Raises:
+        BenchError: Always.
+    """
+    raise BenchError("--scale is now called --budget.", f"Write --budget {text}.")
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(content, indent=2))
+
+
+def option(flag: str, metavar: str, help_: str, **more: Any) -> Any:
+    """Return an option that takes a value."""
+    return typer.Option(flag, metavar=metavar, help=help_, **more)
+
+
+def folder_option(flag: str, help_: str) -> Any:
+    """Return an option whose value is a folder."""
+    return typer.Option(flag, metavar="DIR", parser=parse_folder, help=help_)
+
+
+def card_option(flag: str, kind: str, help_: str, metavar: str = "NAME") -> Any:
+    """Return an option whose value is the name of a card, which the shell completes."""
+    return option(flag, metavar, help_, autocompletion=complete_cards(kind))
+
+
+Text = str | None
+Texts = list[str] | None
+
 BoardName = Annotated[
-    str | None,
-    typer.Option(
-        "--board",
-        metavar="B",
-        help="One board (bench list boards).",
-        autocompletion=completion.boards,
-    ),
-]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--method",
-        metavar="M",
-        help="Narrow a board to this row, or add one. Repeatable.",
-        autocompletion=completion.methods,
-    ),
-]
-Datasets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--dataset",
-        metavar="D",
-        help="Run on this data set instead. Repeatable.",
-        autocompletion=completion.datasets,
-    ),
+    Text, card_option("--board", "leaderboards", "Board (see bench list boards).")
 ]
 Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="CARD",
-        help="Backbone (bench list models).",
-        autocompletion=completion.models,
-    ),
+    Text, card_option("--model", "models", "Backbone (see bench list models).", "CARD")
 ]
 ModelPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--model-path", metavar="DIR", parser=folder, help="Your own folder of the backbone."
-    ),
+    Path | None, folder_option("--model-path", "Folder with the weights of the backbone.")
 ]
-Files = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--file",
-        metavar="[DATASET:]ROLE=PATH",
-        help="Your own file in a role of the card, another version or a part. Repeatable.",
-    ),
-]
-Seeds = Annotated[
-    int | None, typer.Option("--seeds", min=1, metavar="N", help="Number of seeds: 0 to N-1.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="[METHOD.]KEY=VALUE", help="Change a setting. Repeatable."),
-]
+Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
 RowCounts = Annotated[
-    str | None,
-    typer.Option(
-        "--rows", metavar="train=…,valid=…,test=…", help="Samples of each split, at most."
+    dict,
+    option(
+        "--rows",
+        "train=N,valid=N,test=N",
+        "Maximum number of samples per split.",
+        parser=parse_rows,
+        show_default=False,
     ),
 ]
-Scale = Annotated[
-    str | None,
-    typer.Option(
-        "--scale",
-        metavar="BUDGET",
-        autocompletion=completion.budgets,
-        help="Budget, and its backbone, instead of the board's: smoke, nano, …",
+Budget = Annotated[
+    Text,
+    card_option(
+        "--budget", "budgets", "Budget and its backbone instead of the board's: smoke, nano, …"
     ),
 ]
-StoreFolder = Annotated[
-    Path, typer.Option("--store", metavar="DIR", parser=folder, help="Artifacts of stages.")
+FormerScale = Annotated[Text, typer.Option("--scale", parser=refuse_scale, hidden=True)]
+Files = Annotated[
+    Texts,
+    option(
+        "--file",
+        "[DATASET:]ROLE=PATH",
+        "Use your own raw file for this role of a data set. Repeatable.",
+    ),
 ]
+StoreFolder = Annotated[Path, folder_option("--store", "Folder of the artifacts (stage outputs).")]
 ResultsFolder = Annotated[
-    Path, typer.Option("--results", metavar="DIR", parser=folder, help="Results, one JSON a trial.")
+    Path, folder_option("--results", "Folder of the results, one JSON file per trial.")
 ]
-PagesFolder = Annotated[
-    Path, typer.Option("--out", metavar="DIR", parser=folder, help="Rendered pages.")
-]
+PagesFolder = Annotated[Path, folder_option("--out", "Folder of the rendered pages.")]
 DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir", metavar="DIR", parser=folder, help="Your own raw files, looked at first."
-    ),
+    Path | None, folder_option("--data-dir", "Folder of raw files, searched first.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+Executor = Annotated[
+    ExecutorName, typer.Option("--executor", help="Run on Ray, or in this process (inline).")
+]
+Address = Annotated[Text, option("--address", "HOST:PORT", "Use a running Ray cluster.")]
+NumCpus = Annotated[
+    int | None, option("--cpus", "N", "CPUs that Ray may use (default: all).", min=1)
+]
+TimeLimit = Annotated[
+    float | None, option("--time-limit", "SECONDS", "Time limit per unit of work.", min=0.1)
 ]
 LogTo = Annotated[
-    list[str] | None,
-    typer.Option(
+    Texts,
+    option(
         "--log-to",
-        metavar="TRACKER[=WHERE]",
-        help="Also tell mlflow[=URI], tensorboard[=DIR] or wandb[=PROJECT]. Repeatable.",
-        autocompletion=completion.trackers,
+        "TRACKER[=TARGET]",
+        "Report to mlflow[=URI], tensorboard[=DIR] or wandb[=PROJECT]. Repeatable.",
+        autocompletion=complete_trackers,
     ),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Metrics = Annotated[
+    Texts, option("--metric", "NAME", "Metric, e.g. NDCG@5 (default: the board's). Repeatable.")
+]
+OneDataset = Annotated[Text, option("--dataset", "NAME", "Data set, if several were run.")]
+Categories = Annotated[
+    Texts,
+    option(
+        "--category",
+        "NAME",
+        "Category that fairness metrics track (default: all). Repeatable.",
+    ),
+]
 
-STORE = Path(".bench/store")
-RESULTS = Path("results")
-PAGES = Path("leaderboards")
+GROUPS: dict[type, dict[str, Any]] = {
+    RunRequest: {
+        "suite": Annotated[
+            Text, card_option("--suite", "suites", "All boards of a suite (see bench list suites).")
+        ],
+        "board": BoardName,
+        "methods": Annotated[
+            Texts,
+            option(
+                "--method",
+                "NAME",
+                "Run only this row or method of the board, or add a method. Repeatable.",
+                autocompletion=complete_methods,
+            ),
+        ],
+        "datasets": Annotated[
+            Texts,
+            card_option(
+                "--dataset",
+                "datasets",
+                "Use this data set instead of the board's. Repeatable.",
+            ),
+        ],
+        "model": Model,
+        "model_path": ModelPath,
+        "seeds": Annotated[int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1)],
+        "settings": Settings,
+        "rows": RowCounts,
+        "budget": Budget,
+        "scale": FormerScale,
+        "files": Files,
+    },
+    ExecutionOptions: {
+        "executor": Executor,
+        "address": Address,
+        "num_cpus": NumCpus,
+        "time_limit": TimeLimit,
+        "store": StoreFolder,
+        "results": ResultsFolder,
+        "pages": PagesFolder,
+        "data_dir": DataDir,
+        "offline": Offline,
+    },
+    DataOptions: {
+        "store": StoreFolder,
+        "data_dir": DataDir,
+        "files": Files,
+        "offline": Offline,
+    },
+}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Asked:
-    """The options that say what to run."""
-
-    suite: Suite = None
-    board: BoardName = None
-    method: Methods = None
-    dataset: Datasets = None
-    model: Model = None
-    model_path: ModelPath = None
-    seeds: Seeds = None
-    set_: Settings = None
-    rows: RowCounts = None
-    scale: Scale = None
-    file: Files = None
-
-    @property
-    def names_something(self) -> bool:
-        """Whether a suite, a board, a method or a data set was named."""
-        return any((self.suite, self.board, self.method, self.dataset))
-
-
-def asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Asked`, and hand them to it as its argument `asked`."""
-    hints = typing.get_type_hints(Asked, include_extras=True)
+def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter whose type is a key of `GROUPS` by the options of that group."""
     keyword = inspect.Parameter.KEYWORD_ONLY
-    shared = [
-        inspect.Parameter(field.name, keyword, default=field.default, annotation=hints[field.name])
-        for field in dataclasses.fields(Asked)
-    ]
-    own = [
-        parameter.replace(kind=keyword)
-        for parameter in inspect.signature(command, eval_str=True).parameters.values()
-        if parameter.name != "asked"
-    ]
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        if parameter.annotation not in GROUPS:
+            parameters.append(parameter.replace(kind=keyword))
+            continue
+        groups[name] = parameter.annotation
+        defaults = vars(parameter.annotation())
+        for option, annotation in GROUPS[parameter.annotation].items():
+            default = defaults.get(option) or None
+            parameters.append(
+                inspect.Parameter(option, keyword, default=default, annotation=annotation)
+            )
 
-    def wrapped(**options: Any) -> None:
-        asked = Asked(**{parameter.name: options.pop(parameter.name) for parameter in shared})
-        command(asked=asked, **options)
+    def wrapped(**values: Any) -> None:
+        for name, group in groups.items():
+            options = {option: values.pop(option) for option in GROUPS[group]}
+            values[name] = build_group(group, options)
+        command(**values)
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {
-        parameter.name: parameter.annotation for parameter in [*shared, *own]
-    }
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
     return wrapped
+
+
+def build_group(group: type, options: dict[str, Any]) -> Any:
+    """Build a group from the values of its options; one that was not given keeps its default."""
+    values = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+        if value is not None and name != "scale"
+    }
+    return group(**values)

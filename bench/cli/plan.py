@@ -1,202 +1,165 @@
-"""`bench plan`: the graph before anything runs, and how long it will take on which machine."""
+"""`bench plan`: the stages of a run, which are stored, and how long the others will take."""
 
 from __future__ import annotations
 
 import gc
-import json
-import os
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import bench
 from bench.cli import options as o
-from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.plan.graph import Graph, Unit
+    from bench.plan.graph import Unit
     from bench.plan.trials import Trial
-    from bench.runner.estimate import Forecast, Timings
-    from bench.runner.store import Store
+    from bench.runner.run_plan import RunPlan
 
-LONGEST_CHAIN = 8
+MAX_PATH_UNITS = 8
 
 
-@o.asking
+@o.expand_groups
 def plan(
-    asked: o.Asked,
+    request: o.RunRequest,
     gpus: Annotated[
-        int | None, typer.Option("--gpus", min=0, metavar="N", help="Predict for so many GPUs.")
+        int | None,
+        o.option("--gpus", "N", "GPUs of the machine to estimate for.", min=0),
     ] = None,
     cpus: Annotated[
         int | None,
-        typer.Option("--cpus", min=1, metavar="M", help="Predict for so many CPUs in all."),
+        o.option("--cpus", "N", "CPUs of the machine to estimate for.", min=1),
     ] = None,
     timings: Annotated[
         list[Path] | None,
-        typer.Option("--timings", metavar="DIR", help="Another store to judge by. Repeatable."),
+        o.option("--timings", "DIR", "Use timings of this store. Repeatable."),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Predict as if nothing were stored yet.")
+        bool, typer.Option("--fresh", help="Estimate as if nothing were stored.")
     ] = False,
     store: o.StoreFolder = o.STORE,
     data_dir: o.DataDir = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Show the stages of a run: which are stored, which are missing, what is shared, how long.
+    """Show the stages of a run: which are stored, shared or missing, and the estimated time.
 
-    How long is what the same or similar stages took before, worked off as a run would on the given
-    CPUs and GPUs; with --gpus also what fewer or more of them would do.
+    The estimate is based on recorded timings of the same or similar stages, scheduled on the given
+    CPUs and GPUs; with --gpus, also on fewer and more of them.
     """
-    from bench.cli.selection import cells, distinct, select
-
-    gc.disable()  # a plan makes many objects and no cycles; to look for some takes a third longer
-    selection = select(asked)
-    trials = distinct(cells(selection, data_dir=data_dir))
-    show_plan(
-        trials, store, gpus=gpus, cpus=cpus, timings=timings or (), fresh=fresh, as_json=as_json
+    gc.disable()  # a plan creates many objects and no cycles; searching for them costs a third
+    run_plan = bench.plan_run(
+        request,
+        store=store,
+        data_dir=data_dir,
+        gpus=gpus,
+        cpus=cpus,
+        timings=timings or (),
+        fresh=fresh,
     )
+    print_plan(run_plan, as_json=as_json)
 
 
-def show_plan(
-    trials: list[Trial],
-    store_folder: Path,
-    *,
-    gpus: int | None = None,
-    cpus: int | None = None,
-    timings: Sequence[Path] = (),
-    fresh: bool = False,
-    as_json: bool,
-) -> None:
-    """Print the plan of trials: as a table for people, or as JSON."""
-    from bench.plan.graph import build_graph, divide_into_units, find_missing
-    from bench.runner.estimate import CPUS_PER_GPU, Timings, forecast_run
-    from bench.runner.resources import ResourceEstimator
-    from bench.runner.store import Store
-
-    store = Store(store_folder)
-    graph = build_graph(trial for trial in trials if not trial.problem)
-    stored = stored_keys(graph, store)
-    here = set() if fresh else stored
-    todo = find_missing(graph, lambda stage: stage.key in here)
-    work = divide_into_units(graph, todo)
-    known = Timings([*map(_timed, timings), store], graph)
-    # As the loop does it: by what was measured on a GPU, else by the cards.
-    measured = None
-    if not known.is_cpu_only():
-        timed = _timed(timings[0]) if timings else store
-        measured = ResourceEstimator(timed, graph).estimate
-    ahead = forecast_run(work, known, measured)
-    own = len(os.sched_getaffinity(0))
-    machine = (cpus or max(own, CPUS_PER_GPU * (gpus or 0)), gpus or 0)
+def print_plan(run_plan: RunPlan, *, as_json: bool) -> None:
+    """Print a plan as text or as JSON."""
     if as_json:
-        content = _as_json(trials, graph, stored)
-        print(json.dumps({**content, "forecast": _forecast_json(ahead, machine)}, indent=2))
+        o.print_json(run_plan.to_json())
         return
-    _print_stages(graph, stored, set(todo))
-    asked = sum(len(names) for names in graph.needed_by.values())
-    print(f"\n{len(graph.needs)} trials ask for {asked} stages; {len(graph.stages)} are distinct, "
-          f"{len(todo)} must run, as {len(work)} units of work.")  # fmt: skip
-    if todo:
-        _print_forecast(ahead, known, machine)
-    _print_notes(trials)
+    graph = run_plan.graph
+    _print_stages(run_plan)
+    requested = sum(len(trials) for trials in graph.needed_by.values())
+    print(
+        f"\n{len(graph.needs)} trials request {requested} stages; {len(graph.stages)} are "
+        f"distinct, {len(run_plan.missing)} must run, as {run_plan.num_units} units of work."
+    )
+    if run_plan.missing:
+        _print_forecast(run_plan)
+    _print_notes(run_plan.trials)
 
 
-def stored_keys(graph: Graph, store: Store) -> set[str]:
-    """Return the keys of a graph that are stored; the folder is listed once, not asked for each."""
-    there = {path.name for path in store.root.glob("*/*")}
-    return {
-        key for key, stage in graph.stages.items() if key in there and store.has(stage.kind, key)
-    }
-
-
-def _timed(folder: Path) -> Store:
-    from bench.runner.store import Store
-
-    if not folder.is_dir():
-        raise BenchError(
-            f"There is no store {folder} to take timings from.", "Name a folder like .bench/store."
-        )
-    return Store(folder)
-
-
-def _print_stages(graph: Graph, stored: set[str], todo: set[str]) -> None:
+def _print_stages(run_plan: RunPlan) -> None:
     from tabulate import tabulate
 
-    asked: Counter[str] = Counter()
+    graph = run_plan.graph
+    requested: Counter[str] = Counter()
     columns: tuple[Counter[str], ...] = (Counter(), Counter(), Counter())
     for key, stage in graph.stages.items():
-        asked[stage.kind] += len(graph.needed_by[key])
-        for column, counts in zip(columns, (True, key in stored, key in todo), strict=True):
-            column[stage.kind] += counts
-    lines = [(kind, number, *(one[kind] for one in columns)) for kind, number in asked.items()]
-    headers = ("stage", "asked for", "distinct", "stored", "to run")
+        requested[stage.kind] += len(graph.needed_by[key])
+        flags = (True, key in run_plan.stored, key in run_plan.missing)
+        for column, flag in zip(columns, flags, strict=True):
+            column[stage.kind] += flag
+    lines = [
+        (kind, number, *(column[kind] for column in columns)) for kind, number in requested.items()
+    ]
+    headers = ("stage", "requested", "distinct", "stored", "to run")
     print(tabulate(lines, headers=headers, tablefmt="simple"))
 
 
-def _print_forecast(ahead: Forecast, known: Timings, machine: tuple[int, int]) -> None:
+def _print_forecast(run_plan: RunPlan) -> None:
     from tabulate import tabulate
 
     from bench.report.format import format_seconds
 
-    cpus, gpus = machine
-    if not ahead.work_seconds:
-        print("Estimate: none, as no stage of these kinds was timed; --timings DIR reads another "
-              "store.")  # fmt: skip
+    forecast, timings = run_plan.forecast, run_plan.timings
+    if not forecast.work_seconds:
+        print(
+            "Estimate: none, because no stage of these kinds was timed; --timings DIR reads "
+            "another store."
+        )
         return
-    total = ahead.predict_seconds(cpus=cpus, gpus=gpus)
-    chain = ahead.find_critical_path()
-    work = format_seconds(ahead.work_seconds)
-    critical = format_seconds(sum(one for _, one in chain))
-    print(f"Estimate: about {format_seconds(total)} on {_machine(cpus, gpus)}, for {work} of work; "
-          f"never under {critical}.")  # fmt: skip
+    total = forecast.predict_seconds(cpus=run_plan.cpus, gpus=run_plan.gpus)
+    path = forecast.find_critical_path()
+    print(
+        f"Estimate: about {format_seconds(total)} on {_describe_machine(run_plan)}, for "
+        f"{format_seconds(forecast.work_seconds)} of work; at least "
+        f"{format_seconds(sum(seconds for _, seconds in path))} on any machine."
+    )
     shares = [
-        f"{name} {100 * part / ahead.work_seconds:.0f} % ({ahead.stages_by_basis[name]} stages)"
-        for name, part in ahead.seconds_by_basis.items()
-        if name != "never"
+        f"{basis} {100 * part / forecast.work_seconds:.0f} % "
+        f"({forecast.stages_by_basis[basis]} stages)"
+        for basis, part in forecast.seconds_by_basis.items()
+        if basis != "never"
     ]
-    print(f"It stands on {len(known)} timings from {', '.join(known.list_hosts())}: "
-          f"{', '.join(shares)}.")  # fmt: skip
-    if ahead.never_timed:
-        counted = ", ".join(f"{kind} ({number})" for kind, number in ahead.never_timed.items())
-        print(f"Never timed, and counted as nothing: {counted}.")
-    longest = sorted(chain, key=lambda one: -one[1])[:LONGEST_CHAIN]
-    print("The longest chain, its longest units first:")
-    for unit, one in longest:
-        print(f"  {format_seconds(one)}: {_described(unit)}")
-    if gpus:
-        if known.is_cpu_only():
-            print("All timings were taken without a GPU: shapes hold, seconds do not.")
+    hosts = ", ".join(timings.list_hosts())
+    print(f"Based on {len(timings)} timings from {hosts}: {', '.join(shares)}.")
+    if forecast.never_timed:
+        counts = ", ".join(f"{kind} ({number})" for kind, number in forecast.never_timed.items())
+        print(f"Never timed, and counted as zero: {counts}.")
+    print("Critical path, its longest units first:")
+    for unit, seconds in sorted(path, key=lambda item: -item[1])[:MAX_PATH_UNITS]:
+        print(f"  {format_seconds(seconds)}: {_describe_unit(unit)}")
+    if run_plan.gpus:
+        if timings.is_cpu_only():
+            print("All timings are from CPUs: proportions hold, seconds do not.")
         lines = [
             (
-                number,
-                with_cpus,
-                format_seconds(one),
-                f"{100 * ahead.compute_gpu_utilization(one, number):.0f} %",
+                gpus,
+                cpus,
+                format_seconds(seconds),
+                f"{100 * forecast.compute_gpu_utilization(seconds, gpus):.0f} %",
             )
-            for number, with_cpus, one in ahead.predict_scaling(gpus=gpus, cpus_per_gpu=cpus / gpus)
+            for gpus, cpus, seconds in run_plan.predict_scaling()
         ]
         headers = ("GPUs", "CPUs", "time", "GPUs busy")
         print("\n" + tabulate(lines, headers=headers, disable_numparse=True))
 
 
-def _machine(cpus: int, gpus: int) -> str:
+def _describe_machine(run_plan: RunPlan) -> str:
+    cpus, gpus = run_plan.cpus, run_plan.gpus
     cards = f"{gpus:,} GPU{'s' if gpus > 1 else ''}" if gpus else "no GPU"
     return f"{cpus:,} CPU{'s' if cpus > 1 else ''} and {cards}"
 
 
-def _described(unit: Unit) -> str:
-    """Name a unit by its kinds and by the trial it belongs to, or how many share it."""
+def _describe_unit(unit: Unit) -> str:
+    """Name a unit by its kinds and by its trial, or the number of trials that share it."""
     counts = Counter(stage.kind for stage in unit.stages)
     kinds = ", ".join(f"{number} {kind}" if number > 1 else kind for kind, number in counts.items())
     owner = min(unit.trials) if len(unit.trials) == 1 else f"{len(unit.trials)} trials"
     return f"{kinds}, for {owner}"
 
 
-def _print_notes(trials: list[Trial]) -> None:
-    """Print a line a note and a line a reason, however many trials it holds for."""
+def _print_notes(trials: tuple[Trial, ...]) -> None:
+    """Print each note and each problem once, however many trials it holds for."""
     for note in dict.fromkeys(note for trial in trials for note in trial.notes):
         print(f"Note: {note}")
     problems: dict[str, list[str]] = {}
@@ -206,53 +169,3 @@ def _print_notes(trials: list[Trial]) -> None:
     for problem, names in problems.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         print(f"Cannot run {names[0]}{more}: {problem}")
-
-
-def _forecast_json(ahead: Forecast, machine: tuple[int, int]) -> dict[str, Any]:
-    cpus, gpus = machine
-    scaling = ahead.predict_scaling(gpus=gpus, cpus_per_gpu=cpus / gpus) if gpus else []
-    return {
-        "cpus": cpus,
-        "gpus": gpus,
-        "seconds": ahead.predict_seconds(cpus=cpus, gpus=gpus),
-        "work_seconds": ahead.work_seconds,
-        "seconds_by_basis": dict(ahead.seconds_by_basis),
-        "stages_by_basis": dict(ahead.stages_by_basis),
-        "never_timed": dict(ahead.never_timed),
-        "critical_path": [
-            {"unit": unit.id, "stages": [stage.kind for stage in unit.stages],
-             "trials": sorted(unit.trials), "seconds": seconds}
-            for unit, seconds in ahead.find_critical_path()
-        ],
-        "scaling": [
-            {"gpus": number, "cpus": with_cpus, "seconds": seconds}
-            for number, with_cpus, seconds in scaling
-        ],
-    }  # fmt: skip
-
-
-def _as_json(trials: list[Trial], graph: Graph, stored: set[str]) -> dict[str, object]:
-    return {
-        "trials": [
-            {
-                "id": trial.id,
-                "method": trial.method,
-                "dataset": trial.dataset,
-                "seed": trial.seed,
-                "stages": list(graph.needs.get(trial.id, ())),
-                **({"notes": list(trial.notes)} if trial.notes else {}),
-                **({"problem": trial.problem} if trial.problem else {}),
-            }
-            for trial in trials
-        ],
-        "stages": [
-            {
-                "key": key,
-                "kind": stage.kind,
-                "args": stage.args,
-                "inputs": graph.inputs(key),
-                "state": "hit" if key in stored else "miss",
-            }
-            for key, stage in graph.stages.items()
-        ],
-    }

@@ -1,92 +1,74 @@
-"""`bench status`: how far the boards are, from results, and what runs now, from the store."""
+"""`bench status`: progress of boards from results, and what is running now."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import bench
 from bench.cli import options as o
 
 if TYPE_CHECKING:
-    from bench.report.table import Block, BoardTable, Row
-    from bench.results.outcomes import Outcome
+    from bench.report.table import BoardTable
 
 WIDTH = 100
 
 
-@o.asking
+@o.expand_groups
 def status(
-    asked: o.Asked,
+    request: o.RunRequest,
     store: o.StoreFolder = o.STORE,
     results: o.ResultsFolder = o.RESULTS,
     as_json: o.AsJson = False,
 ) -> None:
-    """Say which trials are done, failed or missing; without a selection, of all boards that ran.
-
-    Then what runs now into these results, and when it last gave a sign of life.
-    """
-    from bench.cli.report import planned_boards
-    from bench.report.assemble import assemble
-    from bench.results.load import load_results
+    """Show which trials succeeded, failed or are missing, and what is running now."""
     from bench.runner.run_directory import find_active_runs
 
-    stored = load_results(results)
-    tables = [assemble(*one, stored, tested=False) for one in planned_boards(asked, results)]
-    running = [unit for run in find_active_runs(store, results) for unit in run.list_units()]
+    tables = bench.report_boards(request, results=results, store=store, with_statistics=False)
+    units = [unit for run in find_active_runs(store, results) for unit in run.list_units()]
     if as_json:
-        boards = [_content(one) for one in tables]
-        print(json.dumps({"boards": boards, "running": running}, indent=2))
+        o.print_json({"boards": [_to_json(table) for table in tables], "running": units})
         return
-    print("\n\n".join([*(_text(one) for one in tables), *_now(running)]))
+    parts = [_format_board(table) for table in tables]
+    if units:
+        parts.append("\n".join(["Now:", *map(_format_unit, units)]))
+    print("\n\n".join(parts))
 
 
-def _now(running: Sequence[dict[str, Any]]) -> list[str]:
-    """Write what runs now, a line a unit of work."""
-    lines = [
-        f"  {one['description']}: running {one['stage']}, {one['seconds']:.0f} s, last heartbeat "
-        f"{one['seconds_since_heartbeat']:.0f} s ago (process {one['pid']} on {one['host']}"
-        + (f", attempt {one['attempt']})" if one["attempt"] > 1 else ")")
-        for one in running
-    ]
-    return ["\n".join(["Now:", *lines])] if lines else []
+def _format_unit(unit: Mapping[str, Any]) -> str:
+    attempt = f", attempt {unit['attempt']}" if unit["attempt"] > 1 else ""
+    return (
+        f"  {unit['description']}: running {unit['stage']}, {unit['seconds']:.0f} s, last "
+        f"heartbeat {unit['seconds_since_heartbeat']:.0f} s ago "
+        f"(process {unit['pid']} on {unit['host']}{attempt})"
+    )
 
 
-def _text(table: BoardTable) -> str:
-    """Write a board: a line a row and data set, then what failed and why."""
+def _format_board(table: BoardTable) -> str:
+    """Format a board: one line per row and data set, then failures with their reasons."""
     from tabulate import tabulate
 
     from bench.report.format import format_completeness, group_missing, single_line
 
     lines, reasons = [], []
-    for block in table.datasets:
-        for row in block.rows:
-            name, dataset = single_line(row.name), single_line(block.title)
-            lines.append([dataset, name, _done(row), _rest(row)])
-            reasons += [
-                f"  ! {name} on {dataset}, {what}: {single_line(why, 2 * WIDTH)}"
-                for what, why in group_missing(_troubled(row))
-            ]
+    for block, row in table.rows:
+        name, dataset = single_line(row.name), single_line(block.title)
+        num_ok = sum(outcome.status == "ok" for outcome in row.outcomes)
+        others = Counter(outcome.status for outcome in row.outcomes if outcome.status != "ok")
+        rest = ", ".join(f"{number} {status}" for status, number in others.items())
+        lines.append([dataset, name, f"{num_ok}/{len(row.outcomes)}", rest])
+        tried = [outcome for outcome in row.outcomes if outcome.status != "not run"]
+        reasons += [
+            f"  ! {name} on {dataset}, {what}: {single_line(why, 2 * WIDTH)}"
+            for what, why in group_missing(tried)
+        ]
     head = f"{single_line(table.title)} · {format_completeness(table.completeness)}"
-    shown = tabulate(lines, headers=["data set", "row", "done", ""], disable_numparse=True)
-    return "\n".join([head, shown, *reasons])
+    rows = tabulate(lines, headers=["data set", "row", "done", ""], disable_numparse=True)
+    return "\n".join([head, rows, *reasons])
 
 
-def _done(row: Row) -> str:
-    return f"{len(row.successful)}/{len(row.outcomes)}"
-
-
-def _rest(row: Row) -> str:
-    words = [one.status for one in row.outcomes if one.status != "ok"]
-    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
-
-
-def _troubled(row: Row) -> list[Outcome]:
-    """Leave out trials that simply wait: there is nothing to say about them."""
-    return [one for one in row.outcomes if one.status != "not run"]
-
-
-def _content(table: BoardTable) -> dict[str, Any]:
+def _to_json(table: BoardTable) -> dict[str, Any]:
     done = table.completeness
     return {
         "name": table.name,
@@ -97,16 +79,20 @@ def _content(table: BoardTable) -> dict[str, Any]:
             "skipped": done.skipped,
             "not_run": done.not_run,
         },
-        "rows": [_row(block, row) for block in table.datasets for row in block.rows],
-    }
-
-
-def _row(block: Block, row: Row) -> dict[str, Any]:
-    return {
-        "dataset": block.dataset,
-        "row": row.name,
-        "trials": [
-            {"seed": one.seed, "trial": one.trial, "status": one.status, "reason": one.reason}
-            for one in row.outcomes
+        "rows": [
+            {
+                "dataset": block.dataset,
+                "row": row.name,
+                "trials": [
+                    {
+                        "seed": outcome.seed,
+                        "trial": outcome.trial,
+                        "status": outcome.status,
+                        "reason": outcome.reason,
+                    }
+                    for outcome in row.outcomes
+                ],
+            }
+            for block, row in table.rows
         ],
     }

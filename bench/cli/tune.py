@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import sys
 from enum import StrEnum
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import bench
 from bench.cli import options as o
-from bench.errors import BenchError
+from bench.config.request import SEARCHES
 
 if TYPE_CHECKING:
     from bench.tuning.report import TuneResult
 
-SEARCHES = Path(".bench/tuning")
 BUDGET = "nano"
 
 
@@ -36,65 +35,45 @@ class SchedulerName(StrEnum):
     none = "none"
 
 
-MethodName = Annotated[str, typer.Argument(metavar="METHOD", help="Method to tune.")]
-DatasetName = Annotated[str, typer.Option("--dataset", metavar="D", help="Data set.")]
-NumTrials = Annotated[
-    int,
-    typer.Option(
-        "--trials", metavar="N", help="Number of configurations; the first is the present one."
-    ),
-]
-MetricName = Annotated[
-    str, typer.Option("--metric", metavar="M", help="Metric on validation that decides.")
-]
-SpaceFile = Annotated[
-    Path | None,
-    typer.Option("--space", metavar="FILE", help="TOML file in place of the method's own space."),
-]
-Algorithm = Annotated[
-    AlgorithmName, typer.Option("--search", help="How configurations are sampled.")
-]
-Scheduler = Annotated[
-    SchedulerName | None,
-    typer.Option("--scheduler", help="Early stopping; asha if the method declares a resource."),
-]
-SearchSeed = Annotated[
-    int, typer.Option("--seed", min=0, help="Decides which configurations are sampled.")
-]
-BestFile = Annotated[
-    Path | None,
-    typer.Option("--best", metavar="FILE", help="Board of the best settings; next to the page."),
-]
 SearchesFolder = Annotated[
-    Path, typer.Option("--searches", metavar="DIR", help="Results on validation, Tune's state.")
-]
-Address = Annotated[str | None, typer.Option("--address", help="Join a running Ray cluster.")]
-Cpus = Annotated[
-    int | None, typer.Option("--cpus", min=1, help="CPUs that Ray may use; all by default.")
-]
-TimeLimit = Annotated[
-    float | None, typer.Option("--time-limit", min=0.1, help="Seconds per unit of work.")
+    Path, o.folder_option("--searches", "Folder of results on validation and of Tune's state.")
 ]
 
 
 def tune(
-    method: MethodName,
-    dataset: DatasetName,
-    num_trials: NumTrials,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="Method to tune.")],
+    dataset: Annotated[str, o.option("--dataset", "NAME", "Data set.")],
+    num_trials: Annotated[
+        int, o.option("--trials", "N", "Number of configurations; the first is the present one.")
+    ],
     model: o.Model = None,
     model_path: o.ModelPath = None,
-    scale: o.Scale = None,
+    budget: o.Budget = BUDGET,
+    scale: o.FormerScale = None,
     rows: o.RowCounts = None,
     settings: o.Settings = None,
-    metric: MetricName = "NDCG@5",
-    space: SpaceFile = None,
-    algorithm: Algorithm = AlgorithmName.random,
-    scheduler: Scheduler = None,
-    seed: SearchSeed = 0,
-    address: Address = None,
-    num_cpus: Cpus = None,
-    time_limit: TimeLimit = None,
-    best: BestFile = None,
+    metric: Annotated[
+        str, o.option("--metric", "NAME", "Metric on validation that decides.")
+    ] = "NDCG@5",
+    space: Annotated[
+        Path | None,
+        o.option("--space", "FILE", "TOML file of the search space (default: the method's own)."),
+    ] = None,
+    algorithm: Annotated[
+        AlgorithmName, typer.Option("--search", help="How configurations are sampled.")
+    ] = AlgorithmName.random,
+    scheduler: Annotated[
+        SchedulerName | None,
+        typer.Option("--scheduler", help="Early stopping (default: asha if there is a resource)."),
+    ] = None,
+    seed: Annotated[int, o.option("--seed", "N", "Seed for sampling configurations.", min=0)] = 0,
+    address: o.Address = None,
+    num_cpus: o.NumCpus = None,
+    time_limit: o.TimeLimit = None,
+    best: Annotated[
+        Path | None,
+        o.option("--best", "FILE", "Board of the best settings (default: next to the page)."),
+    ] = None,
     store: o.StoreFolder = o.STORE,
     searches: SearchesFolder = SEARCHES,
     out: o.PagesFolder = o.PAGES,
@@ -104,53 +83,33 @@ def tune(
 ) -> None:
     """Tune hyper-parameters on the validation split. Re-run the same command to resume.
 
-    Exit code: 0 all fine, 1 some configuration failed, 2 wrong use, 130 interrupted.
+    Exit code: 0 success, 1 a configuration failed, 2 wrong use, 130 interrupted.
     """
-    from bench.cli.selection import parse_rows
+    from bench.config.cards import Rows
     from bench.config.toml import parse_override
-    from bench.runner.loop import RunOptions
-    from bench.runner.store import Store
-    from bench.tuning.search import SearchSetup, plan_search
-    from bench.tuning.space import load_space
+    from bench.tuning.search import SearchSetup
 
-    if address is not None and num_cpus is not None:
-        raise BenchError("A running cluster has its own CPUs.", "Leave out --cpus or --address.")
     setup = SearchSetup(
         method=method,
         dataset=dataset,
         model=model,
-        budget=scale or BUDGET,
+        budget=budget or BUDGET,
         metric=metric,
         num_trials=num_trials,
         algorithm=algorithm.value,
         scheduler=None if scheduler is None else scheduler.value,
         seed=seed,
-        rows=parse_rows(rows or ""),
+        rows=Rows(**(rows or {})),
         overrides=tuple(parse_override(text) for text in settings or ()),
         data_dir=data_dir,
         model_path=None if model_path is None else model_path.absolute(),
     )
-    search = plan_search(setup, load_space(method, space))
-    folder = searches / search.id
-    options = RunOptions(
-        store=Store(store.absolute()),
-        results=(folder / "results").absolute(),
-        data_dir=None if data_dir is None else data_dir.absolute(),
-        model_path=setup.model_path,
-        offline=offline,
+    execution = o.ExecutionOptions(
+        address=address, num_cpus=num_cpus, time_limit=time_limit, store=store, offline=offline
     )
     # Ray's daemons report lost workers on standard output, which is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        from bench.tuning.run import run_search
-
-        result = run_search(
-            search,
-            options,
-            folder=folder,
-            time_limit=time_limit,
-            address=address,
-            num_cpus=num_cpus,
-        )
+        result = bench.tune(setup, execution, space=space, searches=searches)
     _print_result(result, best=best, out=out, as_json=as_json)
     sys.exit(130 if result.interrupted else int(result.num_failed > 0))
 
@@ -170,7 +129,7 @@ def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: 
         if result.best is not None:
             pages.write_best(result, board, command)
     if as_json:
-        print(json.dumps({**result.to_json(), "stages_run": result.stages_run}, indent=2))
+        o.print_json({**result.to_json(), "stages_run": result.stages_run})
         return
     headers, lines = pages.make_table(result)
     print(describe_search(result) + "\n")

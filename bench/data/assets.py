@@ -12,12 +12,14 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 import platformdirs
 
 from bench.config.cards import DatasetCard, RawFile, Source
-from bench.config.plugins import dataset_card
+from bench.config.plugins import dataset_card, encoder_card
+from bench.config.scoped_cache import once
 from bench.data import sources
 from bench.data.sources import SourceError
 from bench.errors import BenchError
@@ -115,36 +117,20 @@ def fetch_raw(
     """
     card = dataset_card(name)
     return {
-        role: fetch(
-            raw_file(card, role, sha256),
-            data_dir=data_dir,
-            offline=offline,
-            card_name=name,
-            license=card.license,
-            homepage=card.homepage,
-        )
+        role: fetch(raw_file(card, role, sha256), card, name, data_dir=data_dir, offline=offline)
         for role, sha256 in checksums.items()
     }
 
 
-def fetch(
-    file: RawFile,
-    *,
-    data_dir: Path | None,
-    offline: bool,
-    card_name: str,
-    license: str,
-    homepage: str | None,
-) -> Path:
+def fetch(file: RawFile, card: Any, name: str, *, data_dir: Path | None, offline: bool) -> Path:
     """Return a checked raw file, downloaded if it is not available locally.
 
     Args:
         file: What the card says about it; without a checksum any content is accepted.
+        card: Has the license and the homepage, for messages.
+        name: What the file belongs to, for messages.
         data_dir: The user's own folder, searched first.
         offline: Whether the network must not be used.
-        card_name: Name of the data set, for messages.
-        license: For messages.
-        homepage: For messages.
 
     Raises:
         BenchError: The local file has another checksum, or no source gave the right one.
@@ -152,9 +138,9 @@ def fetch(
     path = _find_checked(file, data_dir)
     if path is not None:
         return path
-    addresses = ", ".join(map(_describe, file.sources)) or homepage or "no known address"
-    hint = f"Download it from {homepage or addresses} and name its folder with --data-dir."
-    title = f"{file.name} of {card_name} ({addresses}; license: {license.rstrip('.')})"
+    addresses = ", ".join(map(_describe, file.sources)) or card.homepage or "no known address"
+    hint = f"Download it from {card.homepage or addresses} and name its folder with --data-dir."
+    title = f"{file.name} of {name} ({addresses}; license: {card.license.rstrip('.')})"
     local = [source for source in file.sources if _find_archive(source, data_dir)]
     if offline and not local:
         raise BenchError(f"{title} is not available locally, and --offline is set.", hint)
@@ -170,6 +156,27 @@ def fetch(
     only = len(reasons) == 1
     reason = "; ".join(why if only else f"{address}: {why}" for address, why in reasons)
     raise BenchError(f"{title} could not be fetched: {reason}.", hint)
+
+
+@once
+def encoder_checksums(name: str) -> dict[str, str]:
+    """Return what decides an encoder's vectors, for keys; files and network are not used.
+
+    Returns:
+        The sha256 of each file by role, and under "settings" that of the card's own settings.
+    """
+    card = encoder_card(name)
+    settings = card.model_dump(mode="json", include={"kind", "max_length", "config"})
+    return {
+        **{role: str(file.sha256) for role, file in card.files.items()},
+        "settings": digest(settings),
+    }
+
+
+def encoder_folder(name: str, data_dir: Path | None) -> Path | None:
+    """Return the user's subfolder of an encoder: every other model has a `config.json`, too."""
+    folder = data_dir and data_dir / name
+    return folder if folder and folder.is_dir() else None
 
 
 def _describe(source: Source) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import kar
-from bench.data.prepared_lists import PARTS, Lists
+from bench.data.prepared_lists import PARTS, PreparedLists
 from bench.data.raw import RawData
 from bench.errors import BenchError
 from bench.hashing import derive_seed
@@ -28,7 +28,7 @@ def make_lists(
     fields: Sequence[Sequence[str]],
     valid_share: float,
     seed: int,
-) -> Lists:
+) -> PreparedLists:
     """Build the users and lists of a data set.
 
     Args:
@@ -51,7 +51,7 @@ def make_lists(
     table, names = number_attributes([[column[item] for item in file_order] for column in fields])
     user_ids = tuple(raw.user_ids[user] for user in data.users)
     parts = _assign_parts(data, valid_share, seed)
-    prepared = Lists(
+    prepared = PreparedLists(
         user_ids=user_ids,
         item_ids=tuple(raw.item_ids[item] for item in data.items),
         titles=tuple(raw.titles[item] for item in data.items),
@@ -84,7 +84,9 @@ def make_lists(
     return prepared
 
 
-def limit_users(lists: Lists, limits: Mapping[str, int | None], *, seed: int) -> Lists:
+def limit_users(
+    lists: PreparedLists, limits: Mapping[str, int | None], *, seed: int
+) -> PreparedLists:
     """Keep a random subset of the users with lists, and their lists.
 
     Items that are in no list any more stay numbered. With the same seed, a smaller limit keeps a

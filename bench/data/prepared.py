@@ -91,9 +91,9 @@ class Prepared:
         indices = np.asarray(samples, dtype=np.int64)
         start, target = self.start[indices], self.target[indices]
         offsets = start[:, None] + np.arange(self.history)
-        inside = offsets < target[:, None]
-        items = self.items[np.where(inside, offsets, 0)]
-        histories = np.where(inside, items, PADDING).astype(np.int32, copy=False)
+        in_history = offsets < target[:, None]
+        items = self.items[np.where(in_history, offsets, 0)]
+        histories = np.where(in_history, items, PADDING).astype(np.int32, copy=False)
         return Windows(users=self.users[target], histories=histories, targets=self.items[target])
 
     def train_interactions(self) -> NDArray[np.int64]:
@@ -194,12 +194,6 @@ def write(prepared: Prepared, folder: Path) -> None:
     LAYOUT.write(folder, prepared.fingerprint, values, content)
 
 
-@lru_cache(maxsize=2)
-def shared(folder: Path) -> Prepared:
-    """Read prepared data once per process: every stage of a trial needs them."""
-    return read(folder)
-
-
 def read(folder: Path) -> Prepared:
     """Read prepared data back.
 
@@ -208,6 +202,10 @@ def read(folder: Path) -> Prepared:
     """
     prepared: Prepared = LAYOUT.read(folder, _build)
     return prepared
+
+
+load = lru_cache(maxsize=2)(read)
+"""Read prepared data once per process: every stage of a trial needs them."""
 
 
 def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Prepared:
@@ -229,18 +227,12 @@ def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
 
 
 @lru_cache(maxsize=8)
-def shared_rows(folder: Path) -> NDArray[np.int64]:
-    """Read sampled rows once per process, as a read-only array."""
-    rows = read_rows(folder)
-    rows.flags.writeable = False
-    return rows
-
-
-def read_rows(folder: Path) -> NDArray[np.int64]:
-    """Read sampled rows in the order in which they were written, shape (N,).
+def load_rows(folder: Path) -> NDArray[np.int64]:
+    """Read sampled rows once per process, as a read-only array in the order written, shape (N,).
 
     Raises:
         BenchError: The folder contains none.
     """
     rows: NDArray[np.int64] = read_table(folder, "rows", ["sample"], "sampled rows")["sample"]
+    rows.flags.writeable = False
     return rows

@@ -38,13 +38,12 @@ LAYOUT = FolderLayout(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lists:
+class PreparedLists:
     """R lists of L items over U users and I items.
 
     Attributes:
         user_ids: Source ids of the users, in KAR's order.
         item_ids: Source ids of the items, by first appearance in that order.
-        titles: Their titles.
         attributes: Attribute numbers of each item, from 1; 0 for none, shape (I, F).
         attribute_names: Names of the attributes; number 1 is the first one.
         parts: Part of each user, an index into `PARTS`, shape (U,).
@@ -59,7 +58,6 @@ class Lists:
         labels: 1 for a real item rated above the threshold, shape (R, L).
         real: Whether the item is from the user's interactions and not sampled, shape (R, L).
         rules: The rules that the lists were built by.
-        counts: Sizes by name.
         brands: Brand of each item, empty where unknown; () where no item has one.
         profiles: Gender, age and occupation of each user by MovieLens' codes, or ().
     """
@@ -130,7 +128,7 @@ class Lists:
         )
 
 
-def write(lists: Lists, folder: Path) -> None:
+def write(lists: PreparedLists, folder: Path) -> None:
     """Write lists into an existing folder."""
     content = {
         "rules": asdict(lists.rules),
@@ -142,24 +140,22 @@ def write(lists: Lists, folder: Path) -> None:
     LAYOUT.write(folder, lists.fingerprint, values, content)
 
 
-@lru_cache(maxsize=2)
-def shared(folder: Path) -> Lists:
-    """Read lists once per process."""
-    return read(folder)
-
-
-def read(folder: Path) -> Lists:
+def read(folder: Path) -> PreparedLists:
     """Read lists back.
 
     Raises:
         BenchError: The folder contains something else, or was changed since.
     """
-    lists: Lists = LAYOUT.read(folder, _build)
+    lists: PreparedLists = LAYOUT.read(folder, _build)
     return lists
 
 
-def _build(values: dict[str, Any], content: Mapping[str, Any]) -> Lists:
-    return Lists(
+load = lru_cache(maxsize=2)(read)
+"""Read lists once per process."""
+
+
+def _build(values: dict[str, Any], content: Mapping[str, Any]) -> PreparedLists:
+    return PreparedLists(
         ends=np.concatenate(([0], np.cumsum(values.pop("lengths")))).astype(np.int64),
         **values,
         rules=kar.Rules(**content["rules"]),

@@ -54,23 +54,32 @@ def require_https(response: Any, **_options: Any) -> None:
 
 
 def download_wheel(requirement: str, folder: Path) -> None:
-    """Download a wheel with pip, so that mirrors, proxies and credentials are the user's own."""
-    options = ("--no-deps", "--only-binary=:all:", "--quiet", "--no-input")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *options]
+    """Download a wheel with pip; the card's schema bounds the requirement."""
+    options = ("--no-deps", "--only-binary=:all:", "--dest", str(folder), "--", requirement)
+    run_pip("download", *options, seconds=PIP_TIMEOUT_SECONDS)
+
+
+def run_pip(command: str, *options: str, seconds: float) -> None:
+    """Run a pip command, so that mirrors, proxies and credentials are the user's own.
+
+    Raises:
+        SourceError: It fails, with pip's own reason, or takes too long.
+    """
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", command)
     try:
-        subprocess.run(  # noqa: S603  a list without a shell; the card's schema bounds the name
-            [*command, "--dest", str(folder), "--", requirement],
+        subprocess.run(  # noqa: S603  a list without a shell
+            [*pip, "--quiet", "--no-input", *options],
             check=True,
             capture_output=True,
             text=True,
-            timeout=PIP_TIMEOUT_SECONDS,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired as error:
-        raise SourceError(f"pip took longer than {PIP_TIMEOUT_SECONDS} s") from error
+        raise SourceError(f"pip took longer than {seconds} s") from error
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it failed"]
-        raise SourceError(f"pip: {errors[-1].removeprefix('ERROR: ')}") from error
+        raise SourceError(f"pip: {errors[-1].removeprefix('ERROR: ').rstrip('.')}") from error
 
 
 def extract(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -113,7 +114,7 @@ def accumulate_gradients(
 ) -> float:
     """Add the gradients of a batch's mean loss, one micro-batch at a time; return that loss."""
     size, loss = len(batch[0]), 0.0
-    parts = (tensor.split(math.ceil(size / micro_batch_divisor)) for tensor in batch)
+    parts = (torch.split(tensor, math.ceil(size / micro_batch_divisor)) for tensor in batch)
     for part in zip(*parts, strict=True):
         part_loss = mean_loss(*part) * (len(part[0]) / size)
         part_loss.backward()  # type: ignore[no-untyped-call]

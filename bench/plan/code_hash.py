@@ -41,7 +41,6 @@ PLUMBING = (
     "bench.config",
     "bench.data.sources",
     "bench.data.assets",
-    "bench.data.encoders",
     "bench.plan",
     "bench.metrics.plugins",
 )

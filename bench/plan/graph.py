@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.plan import Stage
+from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 
 

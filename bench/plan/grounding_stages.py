@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bench.data.encoders import encoder_checksums
+from bench.data.assets import encoder_checksums
 from bench.errors import BenchError
 from bench.plan.config import Config, NonNegativeFloat, PositiveInt, plan_field
 from bench.plan.item_stages import DEPTH

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from bench.data.encoders import encoder_checksums
+from bench.data.assets import encoder_checksums
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.plan.config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, plan_field
@@ -23,7 +23,7 @@ from bench.plan.rerank_stages import (
     reset_fields,
 )
 from bench.plan.stage import Stage
-from bench.plan.types import Data, Lists, Model, Pairs, Policy
+from bench.plan.types import Data, ListData, Model, Pairs, Policy
 
 ITEM_SEED = 0
 
@@ -44,7 +44,7 @@ class QuestionsConfig(Config):
     """How titles are written, see `bench.models.rerank.titles`."""
 
 
-def write_questions(lists: Lists, about: Subject, parts: tuple[str, ...] = PARTS) -> Stage:
+def write_questions(lists: ListData, about: Subject, parts: tuple[str, ...] = PARTS) -> Stage:
     """Write a question about each user, or each item, of the lists of some parts."""
     config = QuestionsConfig(
         about=about,
@@ -76,7 +76,7 @@ class ExternalAnswersConfig(Config):
 
 
 def collect_external_answers(
-    lists: Lists,
+    lists: ListData,
     questions: Stage,
     about: Subject,
     *,
@@ -139,7 +139,7 @@ class TextVectorsConfig(Config):
 
 
 def encode_answer_vectors(
-    lists: Lists, questions: Stage, answers: Stage, about: Subject, config: TextVectorsConfig
+    lists: ListData, questions: Stage, answers: Stage, about: Subject, config: TextVectorsConfig
 ) -> Stage:
     """Encode answers about users or items."""
     config = replace(
@@ -175,7 +175,7 @@ class RewardPairsConfig(Config):
 
 
 def sample_reward_pairs(
-    lists: Lists,
+    lists: ListData,
     questions: Stage,
     answers: Stage,
     users: Stage,
@@ -241,13 +241,13 @@ def extend_context(model: Model | None, knowledge: KnowledgeConfig) -> Model:
     Raises:
         BenchError: No language model is set.
     """
-    found = require_model(model)
-    return replace(found, context=knowledge.context or found.context)
+    model = require_model(model)
+    return replace(model, context=knowledge.context or model.context)
 
 
 def ask_about_users(
     policy: Model | Policy,
-    lists: Lists,
+    lists: ListData,
     generation: GenerationConfig,
     *,
     seed: int,
@@ -259,7 +259,7 @@ def ask_about_users(
 
 
 def describe_users(
-    policy: Model | Policy, lists: Lists, knowledge: KnowledgeConfig, *, seed: int
+    policy: Model | Policy, lists: ListData, knowledge: KnowledgeConfig, *, seed: int
 ) -> Stage | None:
     """Generate and encode a text about each user, unless the texts are about items only."""
     if knowledge.texts == "items":
@@ -268,7 +268,7 @@ def describe_users(
     return encode_answer_vectors(lists, questions, answers, "users", knowledge.encoding)
 
 
-def describe_items(model: Model, lists: Lists, knowledge: KnowledgeConfig) -> Stage | None:
+def describe_items(model: Model, lists: ListData, knowledge: KnowledgeConfig) -> Stage | None:
     """Generate and encode a text about each item, unless the texts are about users only.
 
     All seeds share these texts.
@@ -281,7 +281,7 @@ def describe_items(model: Model, lists: Lists, knowledge: KnowledgeConfig) -> St
 
 
 def describe_externally(
-    data: Data, lists: Lists, about: Subject, knowledge: KnowledgeConfig, writer: str
+    data: Data, lists: ListData, about: Subject, knowledge: KnowledgeConfig, writer: str
 ) -> Stage | None:
     """Encode an external model's texts about users or items, if `knowledge.texts` includes them."""
     if knowledge.texts not in ("both", about):

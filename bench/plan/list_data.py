@@ -10,7 +10,7 @@ from bench.config.cards import DatasetCard, Rows
 from bench.data.assets import checksums, local_file
 from bench.data.kar import Rules
 from bench.plan.rerank_stages import CandidateListsConfig, make_candidate_lists
-from bench.plan.types import Lists
+from bench.plan.types import ListData
 
 CONSEQUENCES = {
     "users": "prompts contain no user profiles",
@@ -26,7 +26,7 @@ def list_data(
     data_seed: int,
     data_dir: Path | None,
     files: Mapping[str, str] | None = None,
-) -> tuple[Lists | None, tuple[str, ...]]:
+) -> tuple[ListData | None, tuple[str, ...]]:
     """Compose the candidate lists of a data set, with notes on missing optional files.
 
     A file that the card calls optional is left out if only such files are missing locally; if
@@ -68,7 +68,7 @@ def list_data(
         f"{name}: {with_list_files.files[role].name} not found locally; {CONSEQUENCES[role]}."
         for role in left_out
     )
-    lists = Lists(
+    lists = ListData(
         stage=make_candidate_lists(config),
         domain=rules.domain,
         titles=rules.titles,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.data.encoders import encoder_checksums
+from bench.data.assets import encoder_checksums
 from bench.errors import BenchError
 from bench.plan.config import (
     Config,

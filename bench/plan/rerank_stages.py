@@ -22,7 +22,7 @@ from bench.plan.config import (
     plan_field,
 )
 from bench.plan.stage import Stage
-from bench.plan.types import Data, Lists
+from bench.plan.types import Data, ListData
 
 PARTS = ("train", "valid", "test")
 LIST_KS = (1, 3, 5, 7, 10)
@@ -75,7 +75,7 @@ class ListOrderConfig(Config):
     outside the test part; "oracle" puts the positives first."""
 
 
-def order_lists(lists: Lists, config: ListOrderConfig) -> Stage:
+def order_lists(lists: ListData, config: ListOrderConfig) -> Stage:
     """Score the test lists without training."""
     return Stage(kind="order_lists", config=config, inputs={"lists": lists.stage})
 
@@ -141,13 +141,13 @@ TEXT_FIELDS = (
 
 def reset_fields(config: RerankerConfig, names: Sequence[str]) -> RerankerConfig:
     """Return the config with some fields at their defaults."""
-    defaults = {field.name: field.default for field in fields(config)}
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(config)}
     changes = {name: defaults[name] for name in names if getattr(config, name) != defaults[name]}
     return replace(config, **changes) if changes else config
 
 
 def rerank_lists(
-    lists: Lists,
+    lists: ListData,
     config: RerankerConfig,
     *,
     seed: int,
@@ -209,7 +209,7 @@ def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
     )
 
 
-def require_lists(data: Data, *, described: bool = False) -> Lists:
+def require_lists(data: Data, *, described: bool = False) -> ListData:
     """Return the candidate lists of a data set.
 
     Args:

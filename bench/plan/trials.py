@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.fields import flatten
 from bench.config.scoped_cache import one_state
 from bench.config.settings import (
     Layer,
@@ -25,21 +26,12 @@ from bench.data.assets import checksums
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
-from bench.plan import (
-    Data,
-    DrawConfig,
-    Model,
-    Nouns,
-    Plan,
-    PrepareConfig,
-    Stage,
-    draw_rows,
-    evaluate,
-    evaluate_lists,
-    language_model,
-    prepare_data,
-)
+from bench.plan.backbones import language_model
+from bench.plan.item_stages import DrawConfig, PrepareConfig, draw_rows, evaluate, prepare_data
 from bench.plan.list_data import list_data
+from bench.plan.rerank_stages import evaluate_lists
+from bench.plan.stage import Stage
+from bench.plan.types import Data, Model, Nouns, Plan
 
 DEFAULT_KS = (1, 5, 10, 20)
 OTHER_MODEL = "Skipped: this row needs {own}, but the run replaced the board's {board} by {model}."
@@ -173,6 +165,7 @@ def board_trials(
     model_path: Path | None = None,
     files: Mapping[str, Mapping[str, str]] | None = None,
     methods_in_run: Iterable[str] = (),
+    lenient: bool = False,
 ) -> list[tuple[BoardRow, Trial]]:
     """Plan every trial of a board, by row, data set and seed.
 
@@ -188,6 +181,7 @@ def board_trials(
         model_path: The user's own folder of the backbone.
         files: Checksums of the user's own raw files, by data set and role.
         methods_in_run: Methods of other boards of the run, which overrides may name as well.
+        lenient: Whether a mistake in the settings of a row becomes the problem of its trials.
     """
     card = board.card
     budget = plugins.budget_card(card.budget)
@@ -196,10 +190,9 @@ def board_trials(
     methods = {*methods_in_run, *(row.method for row in card.rows)}
 
     @cache
-    def layers_of(model: str | None) -> list[Layer]:
+    def layers_of(method: str, model: str | None) -> list[Layer]:
         model_card = None if model is None else (model, plugins.model_card(model))
-        names = [row.method for row in card.rows]
-        return setting_layers(names, model=model_card, budget=(card.budget, budget))
+        return setting_layers([method], model=model_card, budget=(card.budget, budget))
 
     @cache
     def inputs_of(name: str, model: str | None, task: str) -> Inputs:
@@ -225,10 +218,16 @@ def board_trials(
 
     planned: list[tuple[BoardRow, Trial]] = []
     for row in card.rows:
-        options = overrides_for(row.method, overrides, methods)
-        model = row.model or card.model
-        settings = resolve_settings(row, layers=layers_of(model), overrides=options)
-        method = build_method(row.method, settings)
+        model, problem = row.model or card.model, _why_skipped(board, row)
+        try:
+            options = overrides_for(row.method, overrides, methods)
+            layers = layers_of(row.method, model)
+            settings = resolve_settings(row, layers=layers, overrides=options)
+            method = build_method(row.method, settings)
+        except BenchError as error:
+            if not lenient:
+                raise
+            settings, problem = flatten(row.settings), f"{error.message} {error.hint}".strip()
         for name, seed in itertools.product(card.datasets, range(card.seeds)):
             trial = Trial(
                 method=row.method,
@@ -238,11 +237,9 @@ def board_trials(
                 rows=trial_rows,
                 data_seed=card.data_seed,
                 settings=settings,
+                problem=problem,
             )
-            if problem := _why_skipped(board, row):
-                planned.append((row, dataclasses.replace(trial, problem=problem)))
-            else:
-                planned.append((row, _plan_trial(trial, method, inputs_of, ks)))
+            planned.append((row, trial if problem else _plan_trial(trial, method, inputs_of, ks)))
     return planned
 
 

@@ -35,7 +35,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lists:
+class ListData:
     """Candidate lists to re-rank.
 
     Attributes:
@@ -59,7 +59,7 @@ class Data:
     train: Rows
     valid: Rows
     test: Rows
-    lists: Lists | None = None
+    lists: ListData | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,8 +71,8 @@ def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
     if folders is None:
         return ()
     data, cases, ranking = folders
-    source = prepared.shared(data)
-    samples = prepared.shared_rows(cases)[:NUM_EXAMPLES]
+    source = prepared.load(data)
+    samples = prepared.load_rows(cases)[:NUM_EXAMPLES]
     windows, lists = source.windows(samples), read_ranking(ranking)
     catalog = source.catalog
 

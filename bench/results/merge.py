@@ -26,9 +26,9 @@ from bench.config.toml import check_card
 from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.results.load import load_results
+from bench.results.run_records import BOARDS
 from bench.results.schema import TABLES, Result, is_intact, table_path
 
-BOARDS = "boards"
 NUM_HASH_DIGITS = 12
 STATUS_ORDER = ("skipped", "failed", "ok")
 COPY_HINT = "Copy the whole folder, or run this trial again."
@@ -74,7 +74,7 @@ class _Source:
         return [*tables, self.path]
 
 
-def merge_folders(sources: Sequence[Path], into: Path) -> MergeSummary:
+def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
     """Merge folders of results.
 
     Args:

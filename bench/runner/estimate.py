@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal, TypeAlias
 
-from bench.plan import Stage
 from bench.plan.graph import Graph, Unit
+from bench.plan.stage import Stage
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.resources import ResourceRequest
 from bench.runner.similarity import StageHistory, describe_stage
@@ -93,7 +93,6 @@ class Forecast:
     """What a run will take.
 
     Attributes:
-        units: Its units of work.
         tasks: The same with their seconds and requests.
         seconds_by_basis: Seconds of work by the basis of their estimate.
         stages_by_basis: Stages by the basis of their estimate.

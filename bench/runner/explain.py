@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from bench.config.request import RESULTS, STORE, RunRequest
 from bench.config.scoped_cache import one_state
+from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.plan import Stage
-from bench.plan.graph import Graph, find_missing
+from bench.plan.board_selection import distinct_trials, find_trial
+from bench.plan.graph import Graph, build_graph, find_missing
+from bench.plan.stage import Stage
+from bench.plan.trials import Trial
+from bench.results.run_records import plan_requested
 from bench.runner.store import Store
 
 State: TypeAlias = Literal["stored", "would run", "not needed"]
@@ -22,8 +28,6 @@ class StageExplanation:
     """Whether a stage would run, and why.
 
     Attributes:
-        kind: Its kind.
-        key: Its key.
         state: "not needed" if all stages that use it are stored.
         nearest: Key of the artifact that it is compared with, if it would run and there is one.
         reasons: Differences from that artifact, one sentence each.
@@ -36,8 +40,37 @@ class StageExplanation:
     reasons: tuple[str, ...] = ()
 
 
+def explain(
+    request: RunRequest | None = None,
+    *,
+    trial: str | None = None,
+    seed: int | None = None,
+    store: Path | str = STORE,
+    results: Path | str = RESULTS,
+    data_dir: Path | None = None,
+) -> tuple[Trial, list[StageExplanation]]:
+    """Explain for each stage of one trial whether it is stored and, if not, what differs.
+
+    Args:
+        request: Where to look for the trial; None for the boards that were run into `results`.
+        trial: Its id; may be omitted if only one trial matches.
+        seed: Its seed.
+        store: Folder of the artifacts.
+        results: Folder of the results.
+        data_dir: Folder of raw files, searched first.
+
+    Raises:
+        BenchError: If no trial matches, several do, or the trial cannot run.
+    """
+    planned = plan_requested(request or RunRequest(), Path(results), data_dir=data_dir)
+    match = find_trial(distinct_trials(planned), trial, seed)
+    if match.problem:
+        raise BenchError(f"{match.id} cannot run: {match.problem}")
+    return match, explain_graph(build_graph([match]), Store(Path(store)))
+
+
 @one_state()
-def explain(graph: Graph, store: Store) -> list[StageExplanation]:
+def explain_graph(graph: Graph, store: Store) -> list[StageExplanation]:
     """Explain every stage of a graph, inputs first."""
     stored = {key for key, stage in graph.stages.items() if store.has(stage.kind, key)}
     todo = set(find_missing(graph, lambda stage: stage.key in stored))

@@ -10,8 +10,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from bench.hashing import Plain
-from bench.plan import Stage
 from bench.plan.graph import Graph
+from bench.plan.stage import Stage
 from bench.runner.store import Store
 
 ROW_INPUTS = ("cases", "rows", "pairs", "train", "lists", "questions", "generated")

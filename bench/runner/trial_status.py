@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Literal
 from bench.plan.graph import Unit, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
-from bench.runner.run_directory import Event, make_event, write_events
+from bench.runner.run_directory import make_event, write_events
 from bench.runner.store import Store
 from bench.runner.write_results import record_failure, record_success
 
@@ -23,14 +24,12 @@ class TrialStatus:
 
     Attributes:
         trials: All trials; one with a `problem` is recorded as skipped.
-        store: The store.
-        results: Folder of the results.
         on_result: Called with a trial's id when its result is written or up to date.
         recorded: Ids of the trials whose result is written.
         failed: Reasons by id of failed trials.
         cancelled: Ids of cancelled trials.
+        attempts: Failed attempts by unit.
         planned: Trials without a problem by id.
-        graph: Their stages.
         missing: Keys of the stages that were not in the store at the start.
         units: Units of those stages by id.
         unfinished: Keys of the stages that are still missing.
@@ -43,7 +42,7 @@ class TrialStatus:
     recorded: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
-    _attempts: dict[str, list[Attempt]] = field(default_factory=dict)  # by unit
+    attempts: dict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
     _abandoned: dict[str, str] = field(default_factory=dict)  # unit -> reason
 
     def __post_init__(self) -> None:
@@ -61,20 +60,6 @@ class TrialStatus:
             stored = [stage for stage in stages if stage.key not in self.unfinished]
             events = [make_event("reused", stage=stage.kind, key=stage.key) for stage in stored]
             write_events(self.results, [name], events)
-
-    def log_events(self, unit: Unit, events: Sequence[Event]) -> None:
-        """Write events of a unit into the logs of its trials."""
-        write_events(self.results, sorted(unit.trials), events)
-
-    def add_failed_attempt(self, unit: Unit, attempt: Attempt) -> list[Attempt]:
-        """Record a failed attempt; return all of the unit."""
-        attempts = self._attempts.setdefault(unit.id, [])
-        attempts.append(attempt)
-        return attempts
-
-    def count_failed_attempts(self, unit: Unit) -> int:
-        """Return the number of failed attempts of a unit."""
-        return len(self._attempts.get(unit.id, ()))
 
     def finish_unit(self, unit: Unit) -> None:
         """Record the trials that a unit completes."""
@@ -144,7 +129,7 @@ class TrialStatus:
     def _list_attempts(self, name: str) -> list[Attempt]:
         return [
             attempt
-            for unit, attempts in self._attempts.items()
+            for unit, attempts in self.attempts.items()
             if name in self.units[unit].trials
             for attempt in attempts
         ]

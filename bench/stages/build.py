@@ -13,10 +13,10 @@ from bench.plan.backbones import BuildConfig
 
 def run(job: Job, config: BuildConfig, inputs: Mapping[str, Path]) -> None:
     """Train the tokenizer and draw the weights."""
-    job.facts.update(
+    job.metadata.update(
         build_model(
             job.out,
-            titles=prepared.shared(inputs["data"]).catalog.titles,
+            titles=prepared.load(inputs["data"]).catalog.titles,
             nouns=config.nouns,
             architecture=config.architecture,
             context=config.context,

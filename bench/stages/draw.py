@@ -13,10 +13,10 @@ from bench.plan.item_stages import DrawConfig
 
 def run(job: Job, config: DrawConfig, inputs: Mapping[str, Path]) -> None:
     """Write the numbers of the drawn samples; see `bench.data.split.sample_rows`."""
-    samples = prepared.shared(inputs["data"]).sample_range(config.split)
+    samples = prepared.load(inputs["data"]).sample_range(config.split)
     rows = sample_rows(
         samples, split=config.split, num=config.num, seed=config.seed, strict=config.strict
     )
     prepared.write_rows(rows, job.out)
-    job.facts["rows"] = len(rows)
-    job.facts["available"] = len(samples)
+    job.metadata["rows"] = len(rows)
+    job.metadata["available"] = len(samples)

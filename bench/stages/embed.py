@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import prepared
-from bench.data.encoders import encoder_checksums as current_checksums
+from bench.data.assets import encoder_checksums as current_checksums
 from bench.data.prompts import quotable
 from bench.errors import BenchError
 from bench.hashing import Job
@@ -27,12 +27,12 @@ def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
     Raises:
         BenchError: The encoder's card has changed since the plan, or its files are missing.
     """
-    titles = [quotable(title) for title in prepared.shared(inputs["data"]).catalog.titles]
+    titles = [quotable(title) for title in prepared.load(inputs["data"]).catalog.titles]
     encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
     vectors_ID = encoder.encode(titles)
     np.save(job.out / FILE, vectors_ID)
-    job.facts["titles"] = len(set(titles))
-    job.facts["width"] = vectors_ID.shape[1]
+    job.metadata["titles"] = len(set(titles))
+    job.metadata["width"] = vectors_ID.shape[1]
 
 
 def planned_encoder(job: Job, name: str, checksums: Mapping[str, str]) -> TextEncoder:

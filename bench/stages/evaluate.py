@@ -28,8 +28,8 @@ from bench.results.ranking_file import read_ranking
 
 def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     """Evaluate a ranking at every k that its lists, and the catalog, are long enough for."""
-    source = prepared.shared(inputs["data"])
-    samples = prepared.shared_rows(inputs["cases"])
+    source = prepared.load(inputs["data"])
+    samples = prepared.load_rows(inputs["cases"])
     windows = source.windows(samples)
     lists = read_ranking(inputs["ranking"])
     shortest = int((lists.items != LIST_ENDS).sum(axis=1).min())

@@ -25,12 +25,6 @@ def run(job: Job, config: GGUFConfig, inputs: Mapping[str, Path]) -> None:
     file = card.files.get("gguf")
     if file is None or file.sha256 != config.sha256:
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
-    path = assets.fetch(
-        file,
-        data_dir=job.data_dir,
-        offline=job.offline,
-        card_name=f"the model {name}",
-        license=card.license,
-        homepage=card.homepage or None,
-    )
-    job.facts.update(convert_gguf(path, job.out))
+    owner = f"the model {name}"
+    path = assets.fetch(file, card, owner, data_dir=job.data_dir, offline=job.offline)
+    job.metadata.update(convert_gguf(path, job.out))

@@ -55,9 +55,9 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
         BenchError: Texts or vectors are not those of the test cases or the catalog, or the
             encoder's card has changed since the plan.
     """
-    source = prepared.shared(inputs["data"])
+    source = prepared.load(inputs["data"])
     titles = [quotable(title) for title in source.catalog.titles]
-    rows = prepared.shared_rows(inputs["cases"])
+    rows = prepared.load_rows(inputs["cases"])
     texts = [row[0] for row in read_texts(inputs["generated"], rows=rows).texts]
     vectors_ID = read_vectors(inputs["vectors"])
     if len(vectors_ID) != len(titles):
@@ -73,7 +73,7 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
         encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
     adjust = None
     if "train" in inputs:
-        targets = source.windows(prepared.shared_rows(inputs["train"])).targets
+        targets = source.windows(prepared.load_rows(inputs["train"])).targets
         adjust = _by_popularity(targets, len(titles), config.gamma)
     elif "oracle" in inputs:
         windows = source.windows(rows)
@@ -82,9 +82,9 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
     write_ranking(ranking, job.out)
     assert ranking.valid is not None, "grounding tells which texts are titles"
     if texts:
-        job.facts["valid"] = round(float(ranking.valid.mean()), DECIMALS)
-    job.facts["cases"] = len(texts)
-    job.facts["distinct_titles"] = len({extract_title(text) for text in texts})
+        job.metadata["valid"] = round(float(ranking.valid.mean()), DECIMALS)
+    job.metadata["cases"] = len(texts)
+    job.metadata["distinct_titles"] = len({extract_title(text) for text in texts})
 
 
 def _by_popularity(targets: NDArray[np.integer], num_items: int, gamma: float) -> Adjust:

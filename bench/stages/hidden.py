@@ -26,14 +26,14 @@ from bench.stages.embed import FILE
 def run(job: Job, config: HiddenConfig, inputs: Mapping[str, Path]) -> None:
     """Write the vectors in float32, whatever the arithmetic; equal texts have equal vectors."""
     if "generated" in inputs:
-        cases = prepared.shared_rows(inputs["cases"])
+        cases = prepared.load_rows(inputs["cases"])
         texts = [extract_title(row[0]) for row in read_texts(inputs["generated"], rows=cases).texts]
     else:
-        texts = [quotable(title) for title in prepared.shared(inputs["data"]).catalog.titles]
+        texts = [quotable(title) for title in prepared.load(inputs["data"]).catalog.titles]
     model = load(inputs["backbone"], **config.model.weights)
     encoder = HiddenStates(model=model, divisor=job.micro_batch_divisor)
     with compute_threads(config.model.threads):
         vectors_ND = encoder.encode(texts)
     np.save(job.out / FILE, vectors_ND)
-    job.facts["texts"] = len(set(texts))
-    job.facts["width"] = vectors_ND.shape[1]
+    job.metadata["texts"] = len(set(texts))
+    job.metadata["width"] = vectors_ND.shape[1]

@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import prepared_lists
-from bench.data.prepared_lists import Lists
+from bench.data.prepared_lists import PreparedLists
 from bench.hashing import Job
 from bench.plan.rerank_stages import ListOrderConfig
 
 
 def run(job: Job, config: ListOrderConfig, inputs: Mapping[str, Path]) -> None:
     """Write the scores of the test lists."""
-    lists = prepared_lists.shared(inputs["lists"])
+    lists = prepared_lists.load(inputs["lists"])
     rows = lists.rows("test")
     prepared_lists.write_scores(rows, score_by_order(config.by, lists, rows), job.out)
-    job.facts["test_lists"] = len(rows)
+    job.metadata["test_lists"] = len(rows)
 
 
 def score_by_order(
-    by: Literal["given", "popularity", "oracle"], lists: Lists, rows: NDArray[np.int64]
+    by: Literal["given", "popularity", "oracle"], lists: PreparedLists, rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Score some lists by a `ListOrderConfig.by`, shape (N, L)."""
     if by == "given":

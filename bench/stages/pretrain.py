@@ -27,8 +27,8 @@ def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
     """
     model = load(inputs["backbone"], tuning={"kind": "full"}, dtype="float32")
     held_out = _held_out_users(inputs.get("lists"))
-    histories = list(training_histories(prepared.shared(inputs["data"]), held_out))
-    facts = pretrain(
+    histories = list(training_histories(prepared.load(inputs["data"]), held_out))
+    metadata = pretrain(
         model,
         encode_histories(model.tokenizer, histories, max_tokens=config.max_length),
         config,
@@ -37,14 +37,14 @@ def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
     model.save(job.out)
     for name in UNCHANGED:
         shutil.copyfile(inputs["backbone"] / name, job.out / name)
-    job.facts.update(facts)
-    job.facts["users_left_out"] = len(held_out)
+    job.metadata.update(metadata)
+    job.metadata["users_left_out"] = len(held_out)
 
 
 def _held_out_users(lists: Path | None) -> frozenset[str]:
     if lists is None:
         return frozenset()
-    candidate_lists = list_data.shared(lists)
+    candidate_lists = list_data.load(lists)
     return frozenset(
         name
         for name, part in zip(candidate_lists.user_ids, candidate_lists.parts, strict=True)

@@ -31,7 +31,7 @@ def run(job: Job, config: QuestionsConfig, inputs: Mapping[str, Path]) -> None:
     Raises:
         BenchError: A user has no interactions before the lists.
     """
-    lists = list_files.shared(inputs["lists"])
+    lists = list_files.load(inputs["lists"])
     rows = lists.rows(*config.parts)
     domain = DOMAINS[config.domain]
     titles = [TITLES[config.titles](title) or UNKNOWN_TITLE for title in lists.titles]
@@ -46,7 +46,7 @@ def run(job: Job, config: QuestionsConfig, inputs: Mapping[str, Path]) -> None:
         ]
     questions = Questions(indices=indices.astype(np.int64), prompts=tuple(prompts))
     save_questions(questions, job.out)
-    job.facts.update(
+    job.metadata.update(
         questions=len(questions),
         distinct=len(set(questions.hashes)),
         unknown_titles=titles.count(UNKNOWN_TITLE),
@@ -54,7 +54,7 @@ def run(job: Job, config: QuestionsConfig, inputs: Mapping[str, Path]) -> None:
 
 
 def _ask_about_user(
-    lists: list_files.Lists, user: int, domain: Domain, titles: Sequence[str]
+    lists: list_files.PreparedLists, user: int, domain: Domain, titles: Sequence[str]
 ) -> Prompt:
     items, ratings = lists.history(user)
     if not len(items):

@@ -28,9 +28,9 @@ def run(job: Job, config: RankConfig, inputs: Mapping[str, Path]) -> None:
     Raises:
         BenchError: The scorer returned another shape, or a score that is not finite.
     """
-    source = prepared.shared(inputs["data"])
-    windows = source.windows(prepared.shared_rows(inputs["cases"]))
-    fitted_on: Any = inputs.get("model") or source.windows(prepared.shared_rows(inputs["train"]))
+    source = prepared.load(inputs["data"])
+    windows = source.windows(prepared.load_rows(inputs["cases"]))
+    fitted_on: Any = inputs.get("model") or source.windows(prepared.load_rows(inputs["train"]))
     score = plugins.function(config.scorer)(fitted_on, source.catalog, **config.settings)
     num_items = len(source.catalog)
     items, scores = [], []

@@ -30,11 +30,11 @@ def run(job: Job, config: RerankerConfig, inputs: Mapping[str, Path]) -> None:
         BenchError: Vectors do not fit the lists, no list is left to select the epoch, or training
             failed.
     """
-    lists = list_files.shared(inputs["lists"])
+    lists = list_files.load(inputs["lists"])
     test = lists.rows("test")
     texts = read_text_vectors(
         lists,
-        job.facts,
+        job.metadata,
         users=inputs.get("users"),
         items=inputs.get("items"),
         max_empty_fraction=config.max_empty_fraction,
@@ -56,4 +56,4 @@ def run(job: Job, config: RerankerConfig, inputs: Mapping[str, Path]) -> None:
         scores = score_lists(model, tensors).numpy().astype(np.float64)
     save(model, job.out)
     list_files.write_scores(test, scores, job.out)
-    job.facts.update(metadata, as_published=as_published, test_lists=len(test))
+    job.metadata.update(metadata, as_published=as_published, test_lists=len(test))

@@ -29,7 +29,7 @@ def run(job: Job, config: ExternalAnswersConfig, inputs: Mapping[str, Path]) -> 
     Raises:
         BenchError: Too many questions have no answer, or the file changed after planning.
     """
-    lists, questions = list_files.shared(inputs["lists"]), load_questions(inputs["prompts"])
+    lists, questions = list_files.load(inputs["lists"]), load_questions(inputs["prompts"])
     all_ids = lists.user_ids if config.about == "users" else lists.item_ids
     ids = [all_ids[index] for index in questions.indices]
     prompts = dict(zip(ids, questions.prompts, strict=True))
@@ -37,8 +37,8 @@ def run(job: Job, config: ExternalAnswersConfig, inputs: Mapping[str, Path]) -> 
     if planned is not None and (not path.is_file() or checksum(path) != planned):
         raise BenchError(f"{path} changed during the run.", "Run again.")
     subject = {"dataset": config.dataset, "kind": config.about.removesuffix("s")}
-    found = find_answers(path, prompts, model=config.writer, **subject)
-    missing = {name: prompt for name, prompt in prompts.items() if name not in found.answers}
+    matches = find_answers(path, prompts, model=config.writer, **subject)
+    missing = {name: prompt for name, prompt in prompts.items() if name not in matches.answers}
     failures: Counter[str] = Counter()
     endpoint = find_endpoint() if planned is None else None
     if endpoint is not None and missing:
@@ -48,20 +48,20 @@ def run(job: Job, config: ExternalAnswersConfig, inputs: Mapping[str, Path]) -> 
             file=sys.stderr,
         )
         failures = _ask_endpoint(endpoint, missing, path, config, subject)
-        found = find_answers(path, prompts, model=config.writer, **subject)
-    answers = found.answers
-    job.facts.update(
+        matches = find_answers(path, prompts, model=config.writer, **subject)
+    answers = matches.answers
+    job.metadata.update(
         {
             "questions": len(prompts),
             "answered": len(answers),
             "models": sorted({answer.model for answer in answers.values()}),
-            **found.rejected,
+            **matches.rejected,
             **{f"failed: {reason}": num for reason, num in failures.items()},
         }
     )
     fraction = len(answers) / max(len(prompts), 1)
     if fraction < MIN_ANSWERED:
-        reasons = {**found.rejected, **failures}
+        reasons = {**matches.rejected, **failures}
         details = ", ".join(f"{reason}: {num}" for reason, num in reasons.items() if num)
         raise BenchError(
             f"partial ({100 * fraction:.1f} %): {len(answers)} of {len(prompts)} questions about "

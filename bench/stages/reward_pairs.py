@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared_lists as list_files
-from bench.data.prepared_lists import PARTS, Lists
+from bench.data.prepared_lists import PARTS, PreparedLists
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
 from bench.models.lm.threads import compute_threads
@@ -38,13 +38,13 @@ def run(job: Job, config: RewardPairsConfig, inputs: Mapping[str, Path]) -> None
     Raises:
         BenchError: Artifacts do not fit each other, or there are more folds than training users.
     """
-    lists, questions = list_files.shared(inputs["lists"]), load_questions(inputs["prompts"])
+    lists, questions = list_files.load(inputs["lists"]), load_questions(inputs["prompts"])
     answers = load_answers(inputs["answers"], questions)
     parts = np.array([PARTS[part] for part in lists.parts[questions.indices]])
     assert "test" not in parts, "preferences must not use test users"
     texts = read_text_vectors(
         lists,
-        job.facts,
+        job.metadata,
         users=inputs["users"],
         items=inputs.get("items"),
         max_empty_fraction=config.reranker.max_empty_fraction,
@@ -59,10 +59,12 @@ def run(job: Job, config: RewardPairsConfig, inputs: Mapping[str, Path]) -> None
         rewards, [answers.texts[row] for row in rows], tie=config.tie, margin=config.margin
     )
     _write_pairs(selection, rows, questions, answers, job.out)
-    job.facts.update(_describe(selection, rewards))
+    job.metadata.update(_describe(selection, rewards))
 
 
-def _reward_texts(job: Job, lists: Lists, texts: TextVectors, config: RewardPairsConfig) -> Rewards:
+def _reward_texts(
+    job: Job, lists: PreparedLists, texts: TextVectors, config: RewardPairsConfig
+) -> Rewards:
     """Reward every text of the training users; NaN for other users, shape (U, J)."""
     train, num_folds = lists.rows("train"), config.num_folds
     fold_of_list = _assign_folds(lists.users[train], num_folds, config.seed)
@@ -82,7 +84,7 @@ def _reward_texts(job: Job, lists: Lists, texts: TextVectors, config: RewardPair
         rewards = compute_rewards(model, tensors)
         has_reward = ~np.isnan(rewards.ndcg)
         ndcg[has_reward], losses[has_reward] = rewards.ndcg[has_reward], rewards.losses[has_reward]
-        job.facts[f"reward_model_{fold}"] = metadata
+        job.metadata[f"reward_model_{fold}"] = metadata
     return Rewards(ndcg=ndcg, losses=losses)
 
 

@@ -14,9 +14,9 @@ from bench.plan.item_stages import SampleConfig
 
 def run(job: Job, config: SampleConfig, inputs: Mapping[str, Path]) -> None:
     """Write the drawn rows; a smaller number gives the first rows of a larger sample."""
-    available = prepared.shared_rows(inputs["rows"])
+    available = prepared.load_rows(inputs["rows"])
     order = np.random.default_rng(derive_seed("sample", config.seed)).permutation(len(available))
     drawn = available[order[: config.num]]
     prepared.write_rows(drawn, job.out)
-    job.facts["rows"] = len(drawn)
-    job.facts["available"] = len(available)
+    job.metadata["rows"] = len(drawn)
+    job.metadata["available"] = len(available)

@@ -37,7 +37,7 @@ def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
     chosen = best(values, higher_is_better=metric.higher_is_better)
     shutil.copyfile(inputs[f"test_{config.names.index(chosen)}"] / FILE, job.out / FILE)
     content: dict[str, Plain] = {"metric": config.metric, "chosen": chosen, "validation": values}
-    job.facts.update(content)
+    job.metadata.update(content)
     (job.out / "choice.json").write_text(json.dumps(content, indent=1, allow_nan=False))
 
 
@@ -51,8 +51,8 @@ def _compute(
     config: SelectConfig, inputs: Mapping[str, Path], candidate: str, ranking: Path
 ) -> float:
     metric = get_metric(config.metric)
-    source = prepared.shared(inputs["data"])
-    windows = source.windows(prepared.shared_rows(inputs["cases"]))
+    source = prepared.load(inputs["data"])
+    windows = source.windows(prepared.load_rows(inputs["cases"]))
     values = evaluate(
         read_ranking(ranking),
         targets=windows.targets,

@@ -35,12 +35,12 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             unusable, or the loss is not finite.
     """
     _check(config)
-    source = prepared.shared(inputs["data"])
-    rows = prepared.shared_rows(inputs["rows"])
+    source = prepared.load(inputs["data"])
+    rows = prepared.load_rows(inputs["rows"])
     train = _with_known_target(source.windows(rows), "training")
     valid = None
     if "valid" in inputs:
-        valid_rows = prepared.shared_rows(inputs["valid"])
+        valid_rows = prepared.load_rows(inputs["valid"])
         valid = _with_known_target(source.windows(valid_rows), "validation")
     with isolated(config.seed, config.model.threads):
         model = load(
@@ -59,7 +59,7 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             checked = check_weights(weights, responses, config.weighting)
             samples = replace(samples, weights=checked)
         groups = token_groups(responses, train, catalog, tokenizer)
-        facts = fine_tune(
+        metadata = fine_tune(
             model.model,
             tokenizer,
             replace(samples, groups=groups),
@@ -68,10 +68,10 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             divisor=job.micro_batch_divisor,
         )
     model.save(job.out)
-    job.facts["rows"] = len(train)
-    job.facts["unknown_targets"] = len(rows) - len(train)
-    job.facts["truncated_prompts"] = num_truncated
-    job.facts.update(facts)
+    job.metadata["rows"] = len(train)
+    job.metadata["unknown_targets"] = len(rows) - len(train)
+    job.metadata["truncated_prompts"] = num_truncated
+    job.metadata.update(metadata)
 
 
 def _check(config: SFTConfig) -> None:

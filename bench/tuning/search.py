@@ -21,8 +21,10 @@ from bench.config.toml import Override
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
-from bench.plan import Data, Model, evaluate, language_model
+from bench.plan.backbones import language_model
+from bench.plan.item_stages import evaluate
 from bench.plan.trials import DEFAULT_KS, Trial, compose_data
+from bench.plan.types import Data, Model
 from bench.tuning.space import Space, round_settings
 
 TRIAL_SEED = 0

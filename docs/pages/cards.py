@@ -47,9 +47,9 @@ def _sets(sets: Mapping[str, DatasetCard]) -> str:
     ]
     return document(
         "Data sets",
-        "Cards say where raw files come from and how they are prepared; none is shipped."
-        " [Add a data set](../add-data-set.md) shows how to write one. Counts are those that a card"
-        " expects; `bench data stats NAME` counts what is there.",
+        "Cards describe sources and preparation of raw files; no data are shipped."
+        " [Add a data set](../add-data-set.md) shows how to write one. Counts are the expected"
+        " ones; `bench data stats NAME` counts the actual data.",
         table(("name", "title", "items", "interactions", "lists", "license"), rows),
     )
 
@@ -70,8 +70,8 @@ def _set(name: str, card: DatasetCard, boards: Mapping[str, BoardCard]) -> str:
     if card.homepage:
         parts.append(f"- **Home page:** <{card.homepage}>")
     if printed:
-        parts.append(f"- **In print:** {', '.join(printed)}")
-    parts += ["## Raw files", _files(card.files) or "None: it is generated."]
+        parts.append(f"- **In papers:** {', '.join(printed)}")
+    parts += ["## Raw files", _files(card.files) or "None, the data are generated."]
     if card.lists and card.lists.files:
         parts += ["For its lists:", _files(card.lists.files)]
     parts += [f"## Reader `{card.reader}`", about(reader), f"Fields: {code(card.fields)}"]
@@ -85,7 +85,7 @@ def _set(name: str, card: DatasetCard, boards: Mapping[str, BoardCard]) -> str:
         counts = [(key, f"{value:,}") for key, value in card.expected.items()]
         parts += [
             "## Expected counts",
-            f"`bench data verify {name}` compares them with what is there.",
+            f"`bench data verify {name}` compares them with the actual data.",
             table(("count", "number"), counts),
         ]
     if used:
@@ -111,7 +111,7 @@ def _files(files: Mapping[str, RawFile]) -> str:
         rows.append((code(role), code(file.name), size, checksum, "<br>".join(places)))
     if not rows:
         return ""
-    return table(("role", "file", "bytes", "SHA-256", "tried in this order"), rows)
+    return table(("role", "file", "bytes", "SHA-256", "sources, in order"), rows)
 
 
 def _books() -> list[PaperClaims]:
@@ -135,7 +135,7 @@ def _boards(boards: Mapping[str, BoardCard]) -> str:
         table(("name", "title", "rows", "data sets"), rows),
         "## Suites",
         "A suite is a named set of boards: `bench run --suite quick`.",
-        table(("name", "what it is", "boards"), suites),
+        table(("name", "description", "boards"), suites),
     )
 
 
@@ -150,26 +150,26 @@ def _board(name: str, card: BoardCard) -> str:
             f"[`{row.method}`](../methods/{row.method}.md)",
             code(row.settings) if row.settings else "",
             _model_link(row.model) if row.model else "",
-            "" if row.ranked else "shown, never best",
+            "" if row.ranked else "not ranked",
         )
         for row in card.rows
     ]
-    facts = [
+    properties = [
         ("data sets", _set_links(card)),
         ("backbone", _model_link(card.model) if card.model else "none"),
         ("budget", f"[`{card.budget}`](../models.md#{anchor(card.budget)})"),
         ("seeds", str(card.seeds)),
-        ("seed of the drawn rows", str(card.data_seed)),
+        ("seed of the sampled rows", str(card.data_seed)),
         ("columns", ", ".join(f"[`{one}`](../metrics.md)" for one in card.metrics)),
     ]
     return document(
         prose(card.title),
         prose(card.description),
         f"    bench plan --board {name}\n    bench run --board {name}",
-        table(("what", "value"), facts),
+        table(("property", "value"), properties),
         "## Rows",
-        table(("row", "method", "settings", "its own model", ""), rows),
-        *_in_print(name),
+        table(("row", "method", "settings", "backbone", ""), rows),
+        *_describe_paper(name),
     )
 
 
@@ -177,8 +177,8 @@ def _model_link(name: str) -> str:
     return f"[`{name}`](../models.md#{anchor(name)})"
 
 
-def _in_print(name: str) -> list[str]:
-    """Say which paper a board mirrors: tables whose numbers stand beside ours, and claims."""
+def _describe_paper(name: str) -> list[str]:
+    """Describe the paper that a board mirrors: published tables, and claims."""
     published = load_published().numbers
     for book in _books():
         claims = [claim for claim in book.claims if name in claim.boards]
@@ -199,20 +199,20 @@ def _in_print(name: str) -> list[str]:
             (claim.id, claim.section, prose(claim.sentence), claim.verdict) for claim in claims
         ]
         return [
-            "## In print",
-            f"It mirrors *{prose(book.title)}*. Printed numbers of its rows: "
+            "## The paper",
+            f"It mirrors *{prose(book.title)}*. Published numbers of its rows: "
             + (", ".join(sources) if sources else "none")
             + ".",
             "### Claims",
-            f"What the paper says of these rows, and what its own numbers say of that;"
-            f" `bench claims --board {name}` adds what ours say.",
-            table(("claim", "section", "sentence", "in print"), lines),
+            f"Statements of the paper about these rows, judged by the published numbers;"
+            f" `bench claims --board {name}` adds the verdict by our results.",
+            table(("claim", "section", "sentence", "published"), lines),
         ]
-    return ["It mirrors no table of a paper."]
+    return ["This board mirrors no table of a paper."]
 
 
 def _models() -> str:
-    parts: list[str] = ["What rows run on, what grounds titles, and how much is spent."]
+    parts: list[str] = ["Backbones of rows, sentence encoders that ground titles, and budgets."]
     parts.append("## Backbones")
     for name in sorted(plugins.card_paths("models")):
         model = plugins.model_card(name)

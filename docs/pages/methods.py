@@ -1,4 +1,4 @@
-"""A page a method: what it is, its settings, its plan at the smallest budget, what is disputed."""
+"""One page per method: description, settings, plan at the smallest budget, disagreements."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 from bench.config import plugins, search_path
 from bench.config.cards import BoardCard, BoardRow
-from bench.config.fields import default_settings, describe_settings, setting_type
-from bench.plan import Stage
+from bench.config.fields import default_settings
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.testing import BUDGET, DATASETS, MODEL
 
 from . import register
 from .markdown import about, arxiv_links, code, document, helps, paragraphs, prose, table
+from .settings import describe_settings
 
 TASKS = {"next-item": "ranks the catalog", "rerank": "re-ranks lists"}
 STAGES = Path(search_path.PACKAGE) / "stages"
@@ -38,9 +39,9 @@ def _index(names: list[str]) -> str:
     return document(
         "Methods",
         "A method is a plan: a frozen dataclass of settings, and a function that composes stages."
-        " [Concepts](../concepts.md) says what that means; [Add a method](../add-method.md) how to"
+        " [Concepts](../concepts.md) explains this; [Add a method](../add-method.md) shows how to"
         " write one.",
-        table(("name", "task", "what it is"), rows),
+        table(("name", "task", "description"), rows),
     )
 
 
@@ -59,7 +60,7 @@ def _page(name: str) -> str:
         f"Paper: {links}." if links else "",
         f"It {TASKS[_task(cls)]}.",
         f"    bench run --method {name} --dataset {DATASETS[_task(cls)]}"
-        f" --model {MODEL} --scale {BUDGET}",
+        f" --model {MODEL} --budget {BUDGET}",
         "## Settings",
         _settings(cls),
         _published(cls),
@@ -75,22 +76,23 @@ def _page(name: str) -> str:
 def _settings(cls: type[Any]) -> str:
     defaults = default_settings(cls)
     if not defaults:
-        return "It has none."
+        return "None."
     described = describe_settings(cls)
     space: Mapping[str, Any] = getattr(cls, "SPACE", {})
     published: Mapping[str, Any] = getattr(cls, "AS_PUBLISHED", {})
     rows = []
     for name, default in defaults.items():
         # Methods that are no compositions of configs describe settings in their docstring.
-        notes = [prose(described[name]) or helps(cls).get(name, ("", ""))[0]]
+        declared, sentence = described[name]
+        notes = [prose(sentence) or helps(cls).get(name, ("", ""))[0]]
         if name in published:
             notes.append(f"*As published:* {code(published[name])}.")
         if name in space:
-            notes.append(f"*Searched:* {code(space[name])}.")
-        rows.append((code(name), code(setting_type(cls, name)), code(default), " ".join(notes)))
-    return table(("setting", "type", "default", "what it is"), rows) + (
-        "\nSet one with `--set`, or on a board's row. The model card, the budget and the board come"
-        " over these defaults ([who sets what](../concepts.md#who-sets-a-setting))."
+            notes.append(f"*Search space:* {code(space[name])}.")
+        rows.append((code(name), code(declared), code(default), " ".join(notes)))
+    return table(("setting", "type", "default", "meaning"), rows) + (
+        "\nChange a setting with `--set`, or in a board's row. The model card, the budget and the"
+        " board override these defaults ([settings](../concepts.md#how-settings-are-resolved))."
     )
 
 
@@ -98,27 +100,27 @@ def _published(cls: type[Any]) -> str:
     if getattr(cls, "AS_PUBLISHED", None) is None:
         return "It has no `as_published`."
     return (
-        "`--set as_published=true` takes what stands there as published: what the authors' program"
-        " does where that is not the default here."
+        "`--set as_published=true` uses the values marked *as published*: those of the authors'"
+        " program that differ from the defaults here."
     )
 
 
 def _sketch(name: str, task: str) -> str:
     trial = _trial(name, task)
     order = _ordered(trial.evaluations["final"])
-    number = {stage.key: place for place, stage in enumerate(order, start=1)}
+    number = {stage.key: index for index, stage in enumerate(order, start=1)}
     rows = []
     for stage in order:
-        reads = ", ".join(f"{name} {number[one.key]}" for name, one in stage.inputs.items())
+        reads = ", ".join(f"{name} {number[source.key]}" for name, source in stage.inputs.items())
         split = stage.args.get("split", "")
         kind = code(stage.kind) + (f" {split}" if split else "")
         rows.append((str(number[stage.key]), kind, reads, prose(_first_line(stage.kind))))
-    shown = [key for key in trial.evaluations if key != "final"]
-    also = f" Evaluated beside it: {', '.join(map(code, shown))}." if shown else ""
+    checkpoints = [key for key in trial.evaluations if key != "final"]
+    also = f" Also evaluated: {', '.join(map(code, checkpoints))}." if checkpoints else ""
     return (
         f"Its stages on `{trial.dataset}` with the budget `{BUDGET}` and the model `{MODEL}`, each"
-        f" with the stages that it reads. Equal stages of several methods run once.{also}\n\n"
-        + table(("", "stage", "reads", "what it does"), rows)
+        f" with its input stages. Equal stages of several methods run once.{also}\n\n"
+        + table(("", "stage", "inputs", "description"), rows)
     )
 
 
@@ -139,13 +141,13 @@ def _trial(name: str, task: str) -> Trial:
 
 
 def _ordered(final: Stage) -> list[Stage]:
-    """List a stage and all it needs, each after what it reads; equal keys are one stage."""
+    """List a stage and all its inputs in topological order; equal keys are one stage."""
     order: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:
         if stage.key not in order:
-            for one in stage.inputs.values():
-                visit(one)
+            for source in stage.inputs.values():
+                visit(source)
             order[stage.key] = stage
 
     visit(final)

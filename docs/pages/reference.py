@@ -1,4 +1,4 @@
-"""The reference: every metric from its function's docstring, every command from the real tree."""
+"""Reference pages: metrics from docstrings, commands from the command tree."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bench.metrics.metric import Metric
 
 from .markdown import about, code, docstring, document, paragraphs, prose, table
 
-EXIT = "Exit code: 0 all fine, 1 some cell failed, 2 wrong use, 130 interrupted."
-ROOMS = (accuracy, diversity, fairness, rerank, writing)
+EXIT = "Exit code: 0 success, 1 a trial failed, 2 wrong use, 130 interrupted."
+MODULES = (accuracy, diversity, fairness, rerank, writing)
 
 
 def metrics_page() -> str:
@@ -32,17 +32,17 @@ def metrics_page() -> str:
     ]
     parts = [
         about(registry),
-        table(("metric", "name", "meaning", "of", "better", "computed"), rows),
-        "A board's column, `--metric` and result files use these names. Metrics that are computed"
-        " case by case keep the value of every case; those of a whole set keep what a test needs to"
-        " compute them anew ([Statistics](statistics.md)).",
-        "## All at once",
+        table(("metric", "name", "meaning", "task", "better", "computed"), rows),
+        "Columns of boards, `--metric` and result files use these names. Results store the value of"
+        " every case of per-case metrics, and for list-level metrics what tests need to recompute"
+        " them ([Statistics](statistics.md)).",
+        "## All metrics of a ranking",
         about(evaluate),
-        _function(evaluate.evaluate),
+        _describe_function(evaluate.evaluate),
     ]
-    for room in ROOMS:
-        parts += [f"## {room.__name__.rpartition('.')[2].capitalize()}", about(room)]
-        parts += [_function(one) for one in _public(room)]
+    for module in MODULES:
+        parts += [f"## {module.__name__.rpartition('.')[2].capitalize()}", about(module)]
+        parts += [_describe_function(function) for function in _list_functions(module)]
     return document("Metrics", *parts)
 
 
@@ -51,11 +51,12 @@ def _tasks(metric: Metric) -> str:
     return ", ".join(name for name, defined in tasks.items() if defined)
 
 
-def _public(room: Any) -> list[Callable[..., Any]]:
+def _list_functions(module: Any) -> list[Callable[..., Any]]:
     return [
-        one
-        for name, one in vars(room).items()
-        if callable(one) and not isinstance(one, type) and one.__module__ == room.__name__
+        member
+        for name, member in vars(module).items()
+        if callable(member) and not isinstance(member, type)
+        if member.__module__ == module.__name__
         if not name.startswith("_")
     ]
 
@@ -64,36 +65,33 @@ def _title(function: Callable[..., Any]) -> str:
     return f"{function.__module__.removeprefix('bench.metrics.')}.{function.__name__}"
 
 
-def _function(function: Callable[..., Any]) -> str:
-    read = docstring(function)
+def _describe_function(function: Callable[..., Any]) -> str:
+    parsed = docstring(function)
     parts = [f"### {_title(function)}", about(function)]
-    rows = [(code(one.arg_name), prose(one.description or "")) for one in read.params]
+    rows = [(code(each.arg_name), prose(each.description or "")) for each in parsed.params]
     if rows:
-        parts.append(table(("argument", "what it is"), rows))
-    if read.returns:
-        parts.append(f"Returns: {paragraphs(read.returns.description or '')}")
+        parts.append(table(("argument", "meaning"), rows))
+    if parsed.returns:
+        parts.append(f"Returns: {paragraphs(parsed.returns.description or '')}")
     return "\n\n".join(parts)
 
 
 def commands_page() -> str:
     """Write the page of the commands, from the tree that `bench` runs."""
     tree = typer.main.get_command(app)
-    parts = [
-        prose(tree.help or ""),
-        "Exit code: 0 all fine, 1 some cell failed, 2 wrong use, 130 interrupted.",
-    ]
-    for name, command in leaves(tree, "bench"):
+    parts = [prose(tree.help or ""), EXIT]
+    for name, command in list_commands(tree, "bench"):
         parts += [f"## {name}", paragraphs(command.help or ""), _usage(name, command)]
     return document("Commands", *parts)
 
 
-def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the whole names of all commands that are no groups, with the commands."""
-    inside = getattr(command, "commands", None)
-    if inside is None:
+def list_commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield full names and commands, without groups."""
+    subcommands = getattr(command, "commands", None)
+    if subcommands is None:
         yield name, command
-    for word, one in (inside or {}).items():
-        yield from leaves(one, f"{name} {word}")
+    for word, subcommand in (subcommands or {}).items():
+        yield from list_commands(subcommand, f"{name} {word}")
 
 
 def _usage(name: str, command: Any) -> str:
@@ -101,4 +99,4 @@ def _usage(name: str, command: Any) -> str:
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     records = [parameter.get_help_record(context) for parameter in command.params]
     rows = [(code(record[0]), prose(record[1])) for record in records if record]
-    return f"    {usage}\n\n" + table(("argument or option", "what it is"), rows)
+    return f"    {usage}\n\n" + table(("argument or option", "meaning"), rows)

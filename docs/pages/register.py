@@ -1,4 +1,4 @@
-"""The register of disagreements, from `register.toml`: its page, and each method's part of it."""
+"""Disagreements between papers and programs, from `register.toml`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from .markdown import document, prose
 
 FILE = Path(__file__).with_name("register.toml")
-OPENING = """What a paper says and what its program does are not always the same, and some things
-neither of them says. Each entry names both and what is done here. Papers' programs were read;
-where only a paper, or only a program, could be read, the entry says so."""
+OPENING = """Papers and their released programs do not always agree, and some details are in
+neither. Each entry states both and what is done here. Where only the paper or only the program was
+available, the entry says so."""
 
 
 class Entry(BaseModel):

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.errors import BenchError
 from bench.hashing import digest
-from bench.models.lm.tokenization import Tokenizer
+from bench.models.lm.tokenization import Tokenizer, fit_to_context
 
 VERSION = 1
 MARKER = "\n\n### Response:\n"
@@ -47,10 +46,6 @@ class Prompt:
         """The sha256 under which answers are stored."""
         return digest([VERSION, self.known, self.request])
 
-    def without(self, num: int) -> Prompt:
-        """Leave out the `num` oldest entries."""
-        return replace(self, entries=self.entries[num:])
-
 
 def encode_questions(
     tokenizer: Tokenizer, prompts: Sequence[Prompt], *, max_lengths: Sequence[int]
@@ -68,25 +63,12 @@ def encode_questions(
     Raises:
         BenchError: A question does not fit even without any entry.
     """
-    shortened = list(prompts)
-    encoded = _tokenize(tokenizer, [prompt.text for prompt in shortened])
-    while long := [row for row, ids in enumerate(encoded) if len(ids) > max_lengths[row]]:
-        for row in long:
-            if not shortened[row].entries:
-                raise BenchError(
-                    f"A question of {len(encoded[row])} tokens does not fit into "
-                    f"{max_lengths[row]}.",
-                    "Set max_new_tokens lower or the context higher, or use another model.",
-                )
-            # An eighth at a time: one by one, each step would tokenize the whole question again.
-            shortened[row] = shortened[row].without(max(1, len(shortened[row].entries) // 8))
-        texts = [shortened[row].text for row in long]
-        for row, ids in zip(long, _tokenize(tokenizer, texts), strict=True):
-            encoded[row] = ids
-    num_truncated = sum(
-        short.entries != whole.entries for short, whole in zip(shortened, prompts, strict=True)
-    )
-    return encoded, num_truncated
+
+    def tokenize(rows: Sequence[int], entries: Sequence[Sequence[str]]) -> list[list[int]]:
+        pairs = zip(rows, map(tuple, entries), strict=True)
+        return _tokenize(tokenizer, [replace(prompts[row], entries=own).text for row, own in pairs])
+
+    return fit_to_context([prompt.entries for prompt in prompts], tokenize, max_lengths)
 
 
 def encode_answers(

@@ -5,14 +5,16 @@ A prompt that is too long loses its oldest titles; a response is never truncated
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from bench.data.catalog import Catalog
 from bench.data.prompts import Style, prompt, response
 from bench.data.windows import Windows
 from bench.errors import BenchError
 
+Entry = TypeVar("Entry")
 Tokenizer: TypeAlias = Any  # transformers' fast tokenizers have no useful type of their own
 
 
@@ -55,19 +57,46 @@ def encode_prompts(
         ids: list[list[int]] = tokenizer(texts)["input_ids"] if texts else []
         return [_strip_end(tokens, tokenizer) for tokens in ids]
 
-    titles = [list(history) for history in histories]
-    prompts = tokenize(titles)
-    num_truncated = sum(len(tokens) > max_length for tokens in prompts)
-    while long := [row for row, tokens in enumerate(prompts) if len(tokens) > max_length]:
-        if not all(titles[row] for row in long):
-            raise BenchError(
-                f"A prompt without any history has more than {max_length} tokens.",
-                "Raise `context` in the model's card.",
-            )
+    return fit_to_context(
+        histories, lambda rows, titles: tokenize(titles), [max_length] * len(histories)
+    )
+
+
+def fit_to_context(
+    histories: Sequence[Sequence[Entry]],
+    tokenize: Callable[[Sequence[int], Sequence[Sequence[Entry]]], list[list[int]]],
+    max_lengths: Sequence[int],
+) -> tuple[list[list[int]], int]:
+    """Tokenize prompts, dropping the oldest entries of the histories of those that are too long.
+
+    An eighth of the entries, at least one, is dropped at a time, for each step tokenizes the whole
+    prompt again.
+
+    Args:
+        histories: Entries of each prompt, oldest first, N lists.
+        tokenize: Writes and tokenizes some prompts, given by row, with shortened histories.
+        max_lengths: Maximum number of tokens of each prompt.
+
+    Returns:
+        Token ids, N lists; and the number of prompts that lost entries.
+
+    Raises:
+        BenchError: A prompt without any history is too long.
+    """
+    shortened = list(histories)
+    prompts = tokenize(range(len(shortened)), shortened)
+    num_truncated = sum(map(operator.gt, map(len, prompts), max_lengths))
+    while long := [row for row, ids in enumerate(prompts) if len(ids) > max_lengths[row]]:
         for row in long:
-            del titles[row][0]
-        for row, tokens in zip(long, tokenize([titles[row] for row in long]), strict=True):
-            prompts[row] = tokens
+            if not shortened[row]:
+                raise BenchError(
+                    f"A prompt without any history has {len(prompts[row])} tokens, and "
+                    f"{max_lengths[row]} fit.",
+                    "Set a higher context, or lower max_new_tokens.",
+                )
+            shortened[row] = shortened[row][max(1, len(shortened[row]) // 8) :]
+        for row, ids in zip(long, tokenize(long, [shortened[row] for row in long]), strict=True):
+            prompts[row] = ids
     return prompts, num_truncated
 
 

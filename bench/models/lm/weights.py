@@ -23,7 +23,7 @@ def weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         raise BenchError(
-            f"{folder} holds no weights as safetensors.",
+            f"{folder} contains no weights as safetensors.",
             "Save the model with save_pretrained(); pickled weights are never read.",
         )
     return files

@@ -1,1 +1,1 @@
-"""Re-rankers of short lists, and the knowledge in words that they can be given."""
+"""Re-rankers of candidate lists, and the generated texts that they can read."""

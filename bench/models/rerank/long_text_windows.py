@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,8 +51,8 @@ def encode_long_texts(
     """
     distinct = list(dict.fromkeys(texts))
     index_of = {text: index for index, text in enumerate(distinct)}
-    split = _split_letters if isinstance(encoder, Trigrams) else _split_tokens
-    windows_of = [split(encoder, text) if text.strip() else [] for text in distinct]  # type: ignore[arg-type]
+    split: Any = _split_letters if isinstance(encoder, Trigrams) else _split_tokens
+    windows_of = [split(encoder, text) if text.strip() else [] for text in distinct]
     is_long = np.array([len(windows) > 1 for windows in windows_of], dtype=bool)
     if long_text == "truncate":
         windows_of = [windows[:1] for windows in windows_of]

@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.errors import BenchError
@@ -162,20 +161,3 @@ def save(model: Reranker, folder: Path) -> None:
     save_file(model.state_dict(), folder / WEIGHTS_FILE)
     content = {"config": asdict(model.config), "sizes": asdict(model.sizes)}
     (folder / CONFIG_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def load(folder: Path, attributes_IF: Tensor, texts_IT: Tensor | None = None) -> Reranker:
-    """Load a saved re-ranker in evaluation mode; arguments are those of `Reranker`.
-
-    Raises:
-        BenchError: The folder has no re-ranker.
-    """
-    try:
-        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        config, sizes = RerankerConfig(**content["config"]), FeatureSizes(**content["sizes"])
-        with torch.random.fork_rng(devices=[]):
-            model = Reranker(config, sizes, attributes_IF, texts_IT)
-        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BenchError(f"{folder} has no re-ranker: {error}.", "Train it again.") from error
-    return model.eval()

@@ -59,7 +59,7 @@ def score_lists(model: Reranker, lists: ListTensors, text: int = 0) -> Tensor:
     with torch.inference_mode():
         scores = [
             model(lists.items[rows], lists.text_vectors(rows, text))
-            for rows in torch.arange(len(lists)).split(EVALUATION_BATCH_SIZE)
+            for rows in torch.split(torch.arange(len(lists)), EVALUATION_BATCH_SIZE)
         ]
     return torch.cat(scores) if len(lists) else torch.empty(lists.items.shape)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Adam
 
-from bench.data.prepared_lists import Lists
+from bench.data.prepared_lists import PreparedLists
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
 from bench.models.epoch_loop import DECIMALS, train_epochs
@@ -51,7 +51,7 @@ class TrainedReranker(NamedTuple):
 
 
 def train_on_lists(
-    source: Lists,
+    source: PreparedLists,
     train: NDArray[np.int64],
     valid: NDArray[np.int64],
     texts: TextVectors,

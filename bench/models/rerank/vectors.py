@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.prepared_lists import PARTS, Lists
+from bench.data.prepared_lists import PARTS, PreparedLists
 from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.models.rerank.scoring import ListTensors
@@ -76,7 +76,7 @@ class TextVectors:
 
 
 def read_text_vectors(
-    lists: Lists,
+    lists: PreparedLists,
     metadata: MutableMapping[str, Plain],
     *,
     users: Path | None,
@@ -145,7 +145,7 @@ def _check_missing(
         )
 
 
-def shuffle_user_texts(vectors: Vectors, lists: Lists, seed: int) -> Vectors:
+def shuffle_user_texts(vectors: Vectors, lists: PreparedLists, seed: int) -> Vectors:
     """Give every user the texts of another user of the same part, shape (U, J, T)."""
     generator = np.random.default_rng(seed)
     sources = np.arange(len(vectors))
@@ -156,13 +156,13 @@ def shuffle_user_texts(vectors: Vectors, lists: Lists, seed: int) -> Vectors:
     return vectors[sources]
 
 
-def attribute_table(lists: Lists) -> Tensor:
+def attribute_table(lists: PreparedLists) -> Tensor:
     """Return the attributes of each item after a row of zeros for no item, shape (I + 1, F)."""
     return torch.from_numpy(np.pad(lists.attributes.astype(np.int64), ((1, 0), (0, 0))))
 
 
 def list_tensors(
-    lists: Lists, rows: NDArray[np.int64], user_texts: Tensor | None = None
+    lists: PreparedLists, rows: NDArray[np.int64], user_texts: Tensor | None = None
 ) -> ListTensors:
     """Return some lists as tensors, in which items are numbered from 1."""
     return ListTensors(

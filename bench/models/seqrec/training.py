@@ -62,18 +62,18 @@ def train_and_save(
         config: Its hyperparameters.
         inputs: The prepared data, the training rows and rows for early stopping.
     """
-    source = prepared.shared(inputs["data"])
+    source = prepared.load(inputs["data"])
     with compute_threads(config.threads):
         model, metadata = train_item_model(
             network_class,
             config,
-            source.windows(prepared.shared_rows(inputs["train"])),
-            source.windows(prepared.shared_rows(inputs["valid"])),
+            source.windows(prepared.load_rows(inputs["train"])),
+            source.windows(prepared.load_rows(inputs["valid"])),
             num_items=len(source.catalog),
             micro_batch_divisor=job.micro_batch_divisor,
         )
     save(model, job.out)
-    job.facts.update(metadata)
+    job.metadata.update(metadata)
 
 
 def train_item_model(
@@ -117,7 +117,7 @@ def train_item_model(
             targets = rows.targets.numpy()
             negatives_N = torch.from_numpy(sample_negatives(targets, num_items, generator))
             order_N = torch.from_numpy(generator.permutation(len(targets)))
-            for rows_B in order_N.split(config.batch_size):
+            for rows_B in torch.split(order_N, config.batch_size):
                 yield rows_B, negatives_N[rows_B]
 
         def mean_loss(rows_B: Tensor, negatives_B: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ def mean_ndcg(model: RowNetwork, valid: Windows) -> float:
     gain = 0.0
     with torch.inference_mode():
         for items, lengths, targets in zip(
-            *(tensor.split(EVALUATION_BATCH_SIZE) for tensor in rows), strict=True
+            *(torch.split(tensor, EVALUATION_BATCH_SIZE) for tensor in rows), strict=True
         ):
             scores_BI = model.output(model(items, lengths))
             own_B1 = scores_BI.gather(1, targets[:, None])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -140,7 +140,6 @@ class CountLine:
 
     label: str
     dataset: str
-    scope: str
     missing: str
     cells: tuple[CountCell, ...]
 
@@ -152,6 +151,31 @@ class CountTable:
     name: str
     card: CountCard
     lines: tuple[CountLine, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return rows and cells as plain values."""
+        return {
+            "board": self.name,
+            "rows": [
+                {
+                    "label": line.label,
+                    "dataset": line.dataset,
+                    "missing": line.missing,
+                    "cells": [
+                        {
+                            "column": cell.column,
+                            "published": cell.published and cell.published.value,
+                            "ours": cell.ours,
+                            "count": cell.counted,
+                            "verdict": cell.verdict,
+                            "explanation": cell.explanation,
+                        }
+                        for cell in line.cells
+                    ],
+                }
+                for line in self.lines
+            ],
+        }
 
 
 def paths() -> dict[str, Path]:
@@ -226,7 +250,6 @@ def _line(
     return CountLine(
         label=row.label,
         dataset=row.dataset,
-        scope=row.scope,
         missing=missing,
         cells=tuple(cells),
     )

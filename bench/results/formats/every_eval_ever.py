@@ -26,7 +26,6 @@ from bench.results.schema import CaseTable, Result
 
 VERSION = "0.3.0"
 COLLECTION = "llmrec-bench"
-RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,8 @@ class Source:
 
     Attributes:
         developer: Organization or person that ran the trials.
-        relationship: Of the developer to the methods, one of `RELATIONSHIPS`.
+        relationship: Of the developer to the methods: "first_party", "third_party",
+            "collaborative" or "other".
         homepage: Address of the data set, if its card has one.
     """
 

@@ -15,7 +15,7 @@ from bench.config.plugins import encoder_card
 from bench.data import assets
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.plan import Stage
+from bench.plan.stage import Stage
 from bench.runner.loop import READS_RAW_FILES
 
 AssetKind: TypeAlias = Literal["data", "encoder", "backbone"]
@@ -27,7 +27,6 @@ class Asset:
 
     Attributes:
         kind: What it is for.
-        owner: Name of the card.
         license: The card's license note.
         homepage: Where a person can find it.
         file: The card's entry of the file; None for a folder of the hub.
@@ -117,14 +116,9 @@ def fetch_asset(asset: Asset, *, data_dir: Path | None, offline: bool) -> dict[s
     """
     if asset.file is None:
         return _fetch_from_hub(asset, offline=offline)
-    path = assets.fetch(
-        asset.file,
-        data_dir=_get_user_folder(asset, data_dir),
-        offline=offline,
-        card_name=asset.owner if asset.kind == "data" else f"the {asset.kind} {asset.owner}",
-        license=asset.license,
-        homepage=asset.homepage,
-    )
+    owner = asset.owner if asset.kind == "data" else f"the {asset.kind} {asset.owner}"
+    folder = _get_user_folder(asset, data_dir)
+    path = assets.fetch(asset.file, asset, owner, data_dir=folder, offline=offline)
     return {get_cache_path(asset.file): path}
 
 
@@ -134,11 +128,8 @@ def get_cache_path(file: RawFile) -> str:
 
 
 def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
-    """Return where the user's own copy may be: an encoder's in a subfolder of its name."""
-    if asset.kind != "encoder" or data_dir is None:
-        return data_dir
-    folder = data_dir / asset.owner
-    return folder if folder.is_dir() else None
+    is_encoder = asset.kind == "encoder"
+    return assets.encoder_folder(asset.owner, data_dir) if is_encoder else data_dir
 
 
 def _fetch_from_hub(asset: Asset, *, offline: bool) -> dict[str, Path]:

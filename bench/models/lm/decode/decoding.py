@@ -148,8 +148,8 @@ def cut_after_quotes(text: str) -> str:
         >>> cut_after_quotes('try "Emma", or'), cut_after_quotes('"Emma')
         ('try "Emma"', '"Emma')
     """
-    before, *inside = text.split(QUOTE, 2)
-    return f"{before}{QUOTE}{inside[0]}{QUOTE}" if len(inside) == 2 else text
+    before, *parts = text.split(QUOTE, 2)
+    return f"{before}{QUOTE}{parts[0]}{QUOTE}" if len(parts) == 2 else text
 
 
 def _generate_batch(
@@ -184,12 +184,12 @@ def _decode(
             "The model's probabilities are not finite.",
             "Its training diverged: lower the learning rate.",
         )
-    decoded = tokenizer.batch_decode(
+    all_texts = tokenizer.batch_decode(
         [[token for token in tokens.ids if token not in stops] for tokens in flat],
         skip_special_tokens=True,
         clean_up_tokenization_spaces=False,
     )
-    texts = iter(cut_after_quotes(text) if titles else text.strip() for text in decoded)
+    texts = iter(cut_after_quotes(text) if titles else text.strip() for text in all_texts)
     return [
         Generated(
             texts=tuple(next(texts) for _ in row),

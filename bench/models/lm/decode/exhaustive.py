@@ -53,8 +53,8 @@ def split_tree(trie: Trie, size: int = PIECE_SIZE) -> list[Tensor]:
 def on_path(trie: Trie, nodes_E: Tensor) -> Tensor:
     """Return which of the nodes lie on the path to each of them, itself included, (E, E)."""
     low_E, high_E, depths_E = trie.low[nodes_E], trie.high[nodes_E], trie.depths[nodes_E]
-    inside = (low_E[None] <= low_E[:, None]) & (high_E[:, None] <= high_E[None])
-    return inside & (depths_E[None] <= depths_E[:, None])
+    is_above = (low_E[None] <= low_E[:, None]) & (high_E[:, None] <= high_E[None])
+    return is_above & (depths_E[None] <= depths_E[:, None])
 
 
 def score_titles(

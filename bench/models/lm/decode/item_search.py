@@ -63,10 +63,10 @@ def search_titles(
         for rows in split_by_length(prompts, open_rows, max(max_sequences // num_beams, 1)):
             state = GenerationState(model, [prompts[row] for row in rows])
             guidance = guide(rows).to(device)
-            found = constrained_beam_search(
+            new_lists = constrained_beam_search(
                 state, len(rows), device_trie, guidance, wider, num_titles=config.num_beams
             )
-            for values, new_values in zip(lists, found, strict=True):
+            for values, new_values in zip(lists, new_lists, strict=True):
                 values[rows] = new_values
         if num_beams >= max_num_beams:
             break
@@ -142,7 +142,7 @@ def rank_items(lists: TitleLists, trie: Trie, *, num_items: int, num_ranks: int)
         counts = starts[leaves + 1] - starts[leaves]
         length = min(num_items, num_ranks, int(counts.sum()))
         if length:
-            listed = [items_of_leaves[starts[leaf] : starts[leaf + 1]] for leaf in leaves]
-            items[row, :length] = np.concatenate(listed)[:length]
+            items_of_titles = [items_of_leaves[starts[leaf] : starts[leaf + 1]] for leaf in leaves]
+            items[row, :length] = np.concatenate(items_of_titles)[:length]
             scores[row, :length] = np.repeat(lists.scores[row, : len(leaves)], counts)[:length]
     return Ranking(items=items, scores=scores)

@@ -26,7 +26,7 @@ from transformers.cache_utils import DynamicLayer
 
 NAME = "bench_tree"
 STEPS_AHEAD = 16
-"""A copy leaves room for this many further tokens per text, or for half of the slots in use."""
+"""A copy adds empty slots for this many further tokens per text, or half of the slots in use."""
 COPY_AT = 0.75
 """The cache is also copied once this fraction of its prompts, or less, has texts."""
 
@@ -104,7 +104,7 @@ class Tree:
         return bias_P1WL.repeat(1, self._group_size, 1, 1)
 
     def _copy(self) -> None:
-        """Keep the slots that some text attends to, with room for further ones."""
+        """Keep the slots that some text attends to, and add empty ones."""
         kept_P, self.prompts = torch.unique(self.prompts, return_inverse=True)
         self._num_prompts, self._bias = len(kept_P), None
         counts_PL = self._visible_BL.new_zeros(
@@ -114,16 +114,16 @@ class Tree:
         self.num_slots = int(used_PL.sum(dim=1).amax())
         slots_PL = used_PL.byte().argsort(dim=1, stable=True, descending=True)
         slots_PL = slots_PL[:, : self.num_slots]
-        room = max(STEPS_AHEAD * self._width, self.num_slots // 2)
-        self._visible_BL = pad(self._visible_BL.gather(1, slots_PL[self.prompts]), (0, room))
+        num_empty = max(STEPS_AHEAD * self._width, self.num_slots // 2)
+        self._visible_BL = pad(self._visible_BL.gather(1, slots_PL[self.prompts]), (0, num_empty))
         for layer in self._layers:
-            layer.copy(kept_P, slots_PL, room=room)
+            layer.copy(kept_P, slots_PL, num_empty=num_empty)
 
 
 class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer's keys and values.
 
-    It holds no reference to its tree: a cycle would be freed late.
+    It does not refer to its tree: a cycle would be freed late.
 
     Attributes:
         newest: Row and slot of the newest token of each text, shape (B,) each.
@@ -149,16 +149,16 @@ class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.values[rows_B, :, slots_B] = value_states[:, :, 0]
         return self.keys[:, :, : self.num_slots], self.values[:, :, : self.num_slots]
 
-    def copy(self, prompts: Tensor, slots_PL: Tensor, *, room: int) -> None:
-        """Keep these prompts and slots, with `room` empty ones after them."""
-        self.keys = _copy_slots(self.keys, prompts, slots_PL, room)
-        self.values = _copy_slots(self.values, prompts, slots_PL, room)
+    def copy(self, prompts: Tensor, slots_PL: Tensor, *, num_empty: int) -> None:
+        """Keep these prompts and slots, with `num_empty` empty ones after them."""
+        self.keys = _copy_slots(self.keys, prompts, slots_PL, num_empty)
+        self.values = _copy_slots(self.values, prompts, slots_PL, num_empty)
 
 
-def _copy_slots(states: Tensor, prompts: Tensor, slots_PL: Tensor, room: int) -> Tensor:
+def _copy_slots(states: Tensor, prompts: Tensor, slots_PL: Tensor, num_empty: int) -> Tensor:
     # Zeros: a slot without a token is masked, but must hold finite numbers.
     heads, num, size = states.shape[1], slots_PL.shape[1], states.shape[3]
-    copied = states.new_zeros(len(prompts), heads, num + room, size)
+    copied = states.new_zeros(len(prompts), heads, num + num_empty, size)
     copied[:, :, :num] = states[prompts[:, None], :, slots_PL].transpose(1, 2)
     return copied
 

@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from bench.data.encoders import encoder_checksums as encoder_checksums
-from bench.data.encoders import encoder_files
+from bench.config.plugins import encoder_card
+from bench.data.assets import encoder_checksums as encoder_checksums
+from bench.data.assets import encoder_folder, fetch
 from bench.errors import BenchError
 
 # Tensors in an encoder's file that the mean over tokens does not need.
@@ -150,7 +151,11 @@ def load_encoder(
     Raises:
         BenchError: There is no such card, or its files are not available or do not fit together.
     """
-    card, files = encoder_files(name, offline=offline, data_dir=data_dir)
+    card, folder = encoder_card(name), encoder_folder(name, data_dir)
+    files = {
+        role: fetch(file, card, f"the encoder {name}", data_dir=folder, offline=offline)
+        for role, file in card.files.items()
+    }
     if card.kind == "trigrams":
         return Trigrams(max_length=card.max_length)
     path = files["weights"]

@@ -64,16 +64,16 @@ def encode_histories(
     """
     begin = [token for token in tokenizer("")["input_ids"] if token != tokenizer.eos_token_id]
     separator = tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"]
-    room = max_tokens - len(begin) - 1
-    assert room > 0, "a text must have room for a token of a title"
+    max_length = max_tokens - len(begin) - 1
+    assert max_length > 0, "a text must fit a token of a title"
     bodies = []
     for titles in histories:
         body: list[int] = []
         for ids in encode_responses(tokenizer, titles, eos=False):
-            if body and len(body) + len(separator) + len(ids) > room:
+            if body and len(body) + len(separator) + len(ids) > max_length:
                 bodies.append(body)
                 body = []
-            body = [*body, *separator, *ids] if body else ids[:room]
+            body = [*body, *separator, *ids] if body else ids[:max_length]
         if body:
             bodies.append(body)
     return [[*begin, *body, tokenizer.eos_token_id] for body in bodies]

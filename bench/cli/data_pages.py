@@ -1,0 +1,57 @@
+"""`bench data page` and `bench data counts`: pages about data sets, and the papers' data tables."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import bench
+from bench.cli import options as o
+from bench.cli.data import Names
+
+
+@o.expand_groups
+def page(names: Names, options: o.DataOptions, out: o.PagesFolder = o.PAGES) -> None:
+    """Render one page about data sets: counts, checks and plots of their distributions."""
+    from bench.config import plugins
+    from bench.report.data_pages.page import render_data
+
+    prepared = bench.prepare(names, options)
+    items = [(name, plugins.dataset_card(name), data) for name, data in prepared.items()]
+    for path in render_data(items, out):
+        print(path)
+
+
+def counts(
+    name: Annotated[
+        str, typer.Argument(metavar="TABLE", help="Table of a paper: sprec-table3 or igd-table4.")
+    ],
+    store: o.StoreFolder = o.STORE,
+    data_dir: o.DataDir = None,
+    model: o.Model = None,
+    offline: o.Offline = False,
+    out: o.PagesFolder = o.PAGES,
+    as_json: o.AsJson = False,
+) -> None:
+    """Compare our counts of a paper's data sets with the published ones, and render them.
+
+    Tokens are counted with the tokenizer of --model.
+    """
+    from bench.report.data_pages.count_page import counts_text, render_counts
+    from bench.report.data_pages.counts import compare, load
+    from bench.report.published import load_published
+    from bench.runner.prepared_data import count_dataset
+
+    card = load(name)
+    options = o.DataOptions(store=store, data_dir=data_dir, offline=offline)
+    datasets = dict.fromkeys(row.dataset for row in card.rows)
+    counted = {dataset: count_dataset(dataset, options, model) for dataset in datasets}
+    table = compare(name, card, load_published(), counted)
+    written = render_counts(table, out)
+    if as_json:
+        o.print_json(table.to_json())
+        return
+    print(counts_text(table))
+    for path in written:
+        print(path)

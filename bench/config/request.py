@@ -1,0 +1,94 @@
+"""What to run and how, as plain values: what a command line or a script asks for.
+
+Importing this module costs nothing, so that the command line and `import bench` stay fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+STORE = Path(".bench/store")
+RESULTS = Path("results")
+PAGES = Path("leaderboards")
+SEARCHES = Path(".bench/tuning")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """Which boards to run, and what to change about them.
+
+    One of `suite`, `board`, or `methods` with `datasets` is required; the rest changes boards.
+
+    Attributes:
+        suite: Name of a suite; all its boards.
+        board: Name of a board.
+        methods: Rows or methods; only these rows of a board, or a new row for a method that the
+            board does not have.
+        datasets: Names of data sets, instead of the board's.
+        model: Card of the backbone, or a Hugging Face id, instead of the board's.
+        model_path: Folder with the weights of the backbone.
+        seeds: Number of seeds, from 0.
+        settings: `[METHOD.]PATH=VALUE`, over all other settings.
+        rows: Maximum number of samples per split (`train`, `valid`, `test`), over the budget's.
+        budget: Name of a budget, with its backbone, instead of the board's.
+        files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
+    """
+
+    suite: str | None = None
+    board: str | None = None
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    model: str | None = None
+    model_path: Path | None = None
+    seeds: int | None = None
+    settings: tuple[str, ...] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
+    budget: str | None = None
+    files: tuple[str, ...] = ()
+
+    @property
+    def names_boards(self) -> bool:
+        """Whether it names a suite, a board, a method or a data set."""
+        return any((self.suite, self.board, self.methods, self.datasets))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """Where a run computes, reads and writes.
+
+    Attributes:
+        executor: "ray", or "inline" for this process.
+        address: Address of a running Ray cluster; None starts Ray on this machine.
+        num_cpus: CPUs that Ray may use; None for all.
+        time_limit: Maximum seconds per unit of work; None for no limit.
+        pages: Folder of the rendered pages.
+        offline: Whether to never use the network.
+    """
+
+    executor: Literal["ray", "inline"] = "ray"
+    address: str | None = None
+    num_cpus: int | None = None
+    time_limit: float | None = None
+    store: Path = STORE
+    results: Path = RESULTS
+    pages: Path = PAGES
+    data_dir: Path | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where prepared data are stored, and where their raw files come from.
+
+    Attributes:
+        files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
+        offline: Whether to never use the network.
+    """
+
+    store: Path = STORE
+    data_dir: Path | None = None
+    files: tuple[str, ...] = ()
+    offline: bool = False

@@ -1,0 +1,198 @@
+"""From a request to boards and their planned trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.config import plugins
+from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.request import RunRequest
+from bench.config.toml import check_card, parse_override
+from bench.data.user_files import link_files, parse_files
+from bench.errors import BenchError, unknown
+from bench.metrics.registry import DEFAULT_METRICS
+from bench.plan.trials import Board, Trial, board_trials, collect_ks
+
+CUSTOM = "custom"
+CUSTOM_BUDGET = "nano"
+MAX_EXAMPLES = 5
+
+RowTrials = list[tuple[BoardRow, Trial]]
+PlannedBoards = list[tuple[Board, RowTrials]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardSelection:
+    """Boards as they are to be run, with what applies to all of them.
+
+    Attributes:
+        boards: The boards, changed as requested.
+        settings: `[METHOD.]PATH=VALUE`, over all other settings.
+        rows: Maximum number of samples per split, over the budgets'.
+        model_path: Folder with the weights of the backbone.
+        files: Checksums of the user's own raw files, by data set and role.
+    """
+
+    boards: tuple[Board, ...]
+    settings: tuple[str, ...] = ()
+    rows: Rows = field(default_factory=Rows)
+    model_path: Path | None = None
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def select_boards(request: RunRequest) -> BoardSelection:
+    """Find the boards that a request names, and change them as it says.
+
+    Raises:
+        BenchError: If the request names nothing, or something that does not exist.
+    """
+    if request.suite is not None and request.board is not None:
+        raise BenchError("--suite and --board cannot be given together.", "Leave one out.")
+    if request.suite is not None:
+        names: Sequence[str] = plugins.suite_card(request.suite).boards
+    else:
+        names = [request.board] if request.board is not None else []
+    boards = [Board(name=name, card=plugins.board_card(name)) for name in names]
+    if not boards and request.methods and request.datasets:
+        boards = [_custom_board(request)]
+    if not boards:
+        raise BenchError(
+            "Nothing was named to run.",
+            "Give --suite S, --board B, or --method M … --dataset D …",
+        )
+    for name in request.datasets:
+        plugins.dataset_card(name)
+    boards = [_change_board(board, request) for board in boards]
+    return BoardSelection(
+        boards=tuple(boards),
+        files=_store_user_files(request.files, boards),
+        settings=request.settings,
+        rows=check_card(request.rows, Rows, "--rows"),
+        model_path=None if request.model_path is None else request.model_path.absolute(),
+    )
+
+
+def _store_user_files(texts: Sequence[str], boards: Sequence[Board]) -> dict[str, dict[str, str]]:
+    """Copy the user's own raw files into the cache; return checksums by data set and role."""
+    if not texts:
+        return {}
+    names = list(dict.fromkeys(name for board in boards for name in board.card.datasets))
+    paths = parse_files(texts, names)
+    return {
+        name: link_files(files, plugins.dataset_card(name))
+        for name, files in paths.items()
+        if files
+    }
+
+
+def _custom_board(request: RunRequest) -> Board:
+    card = BoardCard(
+        title=f"{', '.join(request.methods)} on {', '.join(request.datasets)}",
+        datasets=request.datasets,
+        rows=tuple(BoardRow(method=name) for name in request.methods),
+        metrics=DEFAULT_METRICS,
+        budget=CUSTOM_BUDGET,
+    )
+    return Board(name=CUSTOM, card=card)
+
+
+def _change_board(board: Board, request: RunRequest) -> Board:
+    """Apply a request to a board; the title says what changed."""
+    budget_model = request.budget and plugins.budget_card(request.budget).model
+    requested = {
+        "datasets": request.datasets or None,
+        "model": request.model or (budget_model if board.card.model else None),
+        "seeds": request.seeds,
+        "budget": request.budget,
+    }
+    update: dict[str, Any] = {key: value for key, value in requested.items() if value is not None}
+    if request.methods:
+        rows = [row for name in request.methods for row in _find_rows(board.card, name)]
+        update["rows"] = tuple(rows)
+        if board.card.reference not in [row.name for row in rows]:
+            update["reference"] = ""
+    if not update:
+        return board
+    if board.name != CUSTOM:
+        changes = [f"{key} {_format(value)}" for key, value in update.items() if key != "reference"]
+        update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
+    content = board.card.model_dump() | update
+    return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(item.name if isinstance(item, BoardRow) else item for item in value)
+    return str(value)
+
+
+def _find_rows(card: BoardCard, name: str) -> list[BoardRow]:
+    """Return the rows of this name or method, or a new row of the method."""
+    rows = [row for row in card.rows if name in (row.method, row.name)]
+    if not rows:
+        plugins.method_class(name)
+    return rows or [BoardRow(method=name)]
+
+
+def plan_boards(
+    selection: BoardSelection, *, data_dir: Path | None = None, lenient: bool = False
+) -> PlannedBoards:
+    """Plan every trial of a selection.
+
+    Args:
+        selection: The boards.
+        data_dir: Folder of raw files, searched first.
+        lenient: Whether a row that can no longer be planned has trials with the reason as their
+            problem: a method of an earlier run may be gone, or have lost a setting.
+
+    Raises:
+        BenchError: If a setting does not exist or is not valid.
+    """
+    methods = {row.method for board in selection.boards for row in board.card.rows}
+    overrides = [parse_override(text) for text in selection.settings]
+    ks = collect_ks(selection.boards)
+    return [
+        (
+            board,
+            board_trials(
+                board,
+                ks=ks,
+                overrides=overrides,
+                rows=selection.rows,
+                data_dir=data_dir,
+                model_path=selection.model_path,
+                files=selection.files,
+                methods_in_run=methods,
+                lenient=lenient,
+            ),
+        )
+        for board in selection.boards
+    ]
+
+
+def distinct_trials(planned: PlannedBoards) -> list[Trial]:
+    """Return every trial once, in order."""
+    return list({trial.id: trial for _, rows in planned for _, trial in rows}.values())
+
+
+def find_trial(trials: Sequence[Trial], name: str | None, seed: int | None) -> Trial:
+    """Find the only trial with this id and seed; None for any.
+
+    Raises:
+        BenchError: If there is none, or there are several.
+    """
+    if name is not None and name not in (ids := [trial.id for trial in trials]):
+        raise unknown("trial", name, ids)
+    named = [trial for trial in trials if name in (None, trial.id)]
+    matches = [trial for trial in named if seed in (None, trial.seed)]
+    if not matches:
+        seeds = ", ".join(map(str, sorted({trial.seed for trial in named})))
+        raise BenchError(f"None of these trials has the seed {seed}.", f"Seeds: {seeds}.")
+    if len(matches) > 1:
+        examples = ", ".join(trial.id for trial in matches[:MAX_EXAMPLES])
+        more = ", …" if len(matches) > MAX_EXAMPLES else ""
+        raise BenchError(f"{len(matches)} trials match.", f"Name one of them: {examples}{more}")
+    return matches[0]

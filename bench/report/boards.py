@@ -1,0 +1,115 @@
+"""Boards from results: tables with statistics and claims, and their pages."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from bench.config.request import RESULTS, STORE, RunRequest
+from bench.errors import BenchError
+from bench.plan.board_selection import PlannedBoards
+from bench.report.assemble import assemble
+from bench.report.claims.section import boards_needed, claim_lines
+from bench.report.examples import board_examples
+from bench.report.render import pages as page_files
+from bench.report.significance import StatisticsCache
+from bench.report.stats_cache import StoredStatistics
+from bench.report.table import BoardTable
+from bench.results.load import ResultSet, load_results
+from bench.results.run_records import plan_recorded, plan_requested
+from bench.runner.store import Store
+
+
+def report_boards(
+    request: RunRequest | None = None,
+    *,
+    results: Path | str = RESULTS,
+    store: Path | str = STORE,
+    pages: Path | str | None = None,
+    examples: bool = False,
+    with_statistics: bool = True,
+) -> list[BoardTable]:
+    """Assemble boards from stored results, and render their pages.
+
+    Args:
+        request: The boards; None for all that were run into `results`.
+        results: Folder of the results.
+        store: Folder of the artifacts, where statistics are cached.
+        pages: Folder to write Markdown, HTML, LaTeX and CSV to; None writes nothing.
+        examples: Whether pages show a few test cases with titles; not to be published.
+        with_statistics: Whether to compute tests and claims; False gives values only.
+
+    Raises:
+        BenchError: If nothing was run, or pages with titles would be written into a git repository.
+    """
+    if examples and pages is not None:
+        _refuse_repository(Path(pages))
+    planned = plan_requested(request or RunRequest(), Path(results))
+    if pages is not None:
+        return render_boards(
+            planned, Path(results), Path(pages), store=Path(store), examples=examples
+        )[0]
+    stored = load_results(results)
+    if with_statistics:
+        return assemble_boards(planned, stored, StoredStatistics(Path(store)))
+    return [assemble(board, row_trials, stored, tested=False) for board, row_trials in planned]
+
+
+def render_boards(
+    planned: PlannedBoards, results: Path, out: Path, *, store: Path, examples: bool = False
+) -> tuple[list[BoardTable], list[Path]]:
+    """Render boards and the index of boards.
+
+    Args:
+        planned: The boards.
+        results: Folder of the results.
+        out: Folder of the pages.
+        store: Folder of the artifacts, where statistics are cached and examples are read.
+        examples: Whether pages show test cases with titles.
+
+    Returns:
+        Tables, and paths of the pages.
+    """
+    stored = load_results(results)
+    tables = assemble_boards(planned, stored, StoredStatistics(store))
+    written = []
+    for table in tables:
+        cases = board_examples(table, stored, Store(store)) if examples else {}
+        written += page_files.render(table, out, stored, cases)
+    page_files.render_index(tables, out)
+    return tables, written
+
+
+def assemble_boards(
+    planned: PlannedBoards, results: ResultSet, cache: StatisticsCache
+) -> list[BoardTable]:
+    """Assemble boards with their statistics and claims.
+
+    Args:
+        planned: The boards.
+        results: The results.
+        cache: Statistics of equal files, see `bench.report.significance`.
+    """
+    available = {board.name: (board, row_trials) for board, row_trials in planned}
+    others = boards_needed(available) - available.keys()
+    available |= {board[0].name: board for board in plan_recorded(others, results.folder)}
+    tables = []
+    for board, row_trials in planned:
+        table = assemble(board, row_trials, results, cache=cache)
+        claims = claim_lines(table, available, results, cache)
+        tables.append(dataclasses.replace(table, claims=claims))
+    return tables
+
+
+def _refuse_repository(folder: Path) -> None:
+    """Refuse to write titles to where they would be committed with the pages.
+
+    Raises:
+        BenchError: If the folder is in a git repository.
+    """
+    absolute = folder.resolve()
+    if any((parent / ".git").exists() for parent in (absolute, *absolute.parents)):
+        raise BenchError(
+            f"Examples contain titles, and {folder} is in a git repository.",
+            "Give a folder elsewhere with --out, or view them with `bench serve`.",
+        )

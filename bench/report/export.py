@@ -1,0 +1,207 @@
+"""Data sets, rankings and results written in the formats of other projects."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.config import plugins
+from bench.config.request import RESULTS, DataOptions
+from bench.errors import BenchError, unknown
+from bench.files import write_atomic
+from bench.plan.board_selection import PlannedBoards, plan_boards
+from bench.results.formats import every_eval_ever, prepared_data, trec
+from bench.results.load import load_results
+from bench.results.run_records import read_boards
+from bench.results.schema import Result, read_cases
+from bench.results.score_file import read_ranking
+from bench.results.trackers.hook import TRACKERS, Trackers, collect_tags, parse_targets
+from bench.runner.prepared_data import prepare_datasets
+
+DATA_FORMATS = ("recbole", "d3", "sprec")
+TREC, EVERY_EVAL_EVER = "trec", "every-eval-ever"
+FORMATS = (*DATA_FORMATS, TREC, EVERY_EVAL_EVER, *TRACKERS)
+RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
+RANKING_ENDINGS = (".jsonl", ".gz", ".parquet")
+
+
+def export(
+    format_: str,
+    names: Sequence[str] = (),
+    *,
+    into: str | None = None,
+    results: Path | str = RESULTS,
+    data: DataOptions | None = None,
+    evaluator: str | None = None,
+    relationship: str | None = None,
+) -> list[str]:
+    """Write data sets, rankings or results in the format of another project.
+
+    Args:
+        format_: For data sets: recbole, d3, sprec. For results: trec, every-eval-ever, mlflow,
+            tensorboard, wandb.
+        names: Data sets, or boards that were run (all by default); for trec also ranking files.
+        into: Folder; for mlflow the tracking URI, for wandb the project. Required except for
+            trackers.
+        results: Folder of the results.
+        data: Where prepared data and their raw files are.
+        evaluator: For every-eval-ever: who evaluated.
+        relationship: For every-eval-ever: of the evaluator to the methods; first_party,
+            third_party, collaborative or other.
+
+    Returns:
+        Paths of the files written; for trackers, ids of the trials reported.
+
+    Raises:
+        BenchError: If an option is missing or would have no effect, or a name does not exist.
+    """
+    data = data or DataOptions()
+    source = Path(results)
+    _check(format_, into, evaluator, relationship, data)
+    if format_ in TRACKERS:
+        planned = _plan_named(names, source)
+        return _send_to_tracker(format_, planned, into, source, data.offline)
+    folder = Path(into or "")
+    if format_ in DATA_FORMATS:
+        written = _export_data(format_, names, folder, data)
+    elif format_ == TREC:
+        written = _export_trec(names, folder, source, data)
+    else:
+        written = _export_every_eval_ever(
+            _plan_named(names, source), folder, source, str(evaluator), str(relationship)
+        )
+    return [str(path) for path in written]
+
+
+def _check(
+    format_: str,
+    target: str | None,
+    evaluator: str | None,
+    relationship: str | None,
+    data: DataOptions,
+) -> None:
+    """Refuse a missing option, or one that would have no effect."""
+    if format_ not in FORMATS:
+        raise unknown("format", format_, FORMATS)
+    if format_ not in TRACKERS and not target:
+        raise BenchError(f"{format_} needs a folder to write to.", "Name it with --into DIR.")
+    if format_ == EVERY_EVAL_EVER:
+        if not (evaluator and any(map(str.isalnum, evaluator)) and relationship in RELATIONSHIPS):
+            raise BenchError(
+                "A record of Every Eval Ever names the evaluator and their relationship to the "
+                "methods.",
+                "Add --by NAME and --relationship first_party, third_party, collaborative or "
+                "other.",
+            )
+    elif evaluator is not None or relationship is not None:
+        raise BenchError("--by and --relationship are for every-eval-ever.", "Leave them out.")
+    if format_ not in (*DATA_FORMATS, TREC) and (data.data_dir is not None or data.files):
+        raise BenchError(
+            f"--data-dir and --file cannot be used with {format_}.", "It is written from results."
+        )
+
+
+def _plan_named(names: Sequence[str], results: Path) -> PlannedBoards:
+    """Plan boards that were run; all of them if none is named."""
+    selections = {selection.boards[0].name: selection for selection in read_boards(results)}
+    for name in names:
+        if name not in selections:
+            raise unknown(f"board in {results}", name, selections)
+    return [
+        board
+        for name in names or selections
+        for board in plan_boards(selections[name], lenient=True)
+    ]
+
+
+def _read_results(planned: PlannedBoards, results: Path, *, only_ok: bool) -> list[Result]:
+    """Read the results of boards; print to standard error how many trials have none."""
+    trials = dict.fromkeys(trial.id for _, row_trials in planned for _, trial in row_trials)
+    stored = load_results(results)
+    for error in (stored.unreadable[trial] for trial in trials if trial in stored.unreadable):
+        raise error
+    present = filter(None, map(stored.get, trials))
+    usable = [result for result in present if result.status == "ok" or not only_ok]
+    if len(usable) < len(trials):
+        number = len(trials) - len(usable)
+        print(f"{number} of {len(trials)} trials have no values yet.", file=sys.stderr)
+    return usable
+
+
+def _send_to_tracker(
+    tracker: str, planned: PlannedBoards, target: str | None, results: Path, offline: bool
+) -> list[str]:
+    targets = parse_targets([f"{tracker}={target}" if target else tracker], offline=offline)
+    stored = _read_results(planned, results, only_ok=False)
+    problems: list[str] = []
+    with Trackers(targets, results, collect_tags(planned), warn=problems.append) as trackers:
+        for result in stored:
+            trackers.report(result.trial)
+    if problems:
+        raise BenchError(problems[0])
+    return [result.trial for result in stored]
+
+
+def _export_data(
+    format_: str, names: Sequence[str], folder: Path, options: DataOptions
+) -> list[Path]:
+    if not names:
+        raise BenchError(f"{format_} needs a data set.", "See: bench list datasets")
+    written = []
+    for name, (_, prepared) in prepare_datasets(names, options).items():
+        nouns = plugins.dataset_card(name).nouns
+        written += prepared_data.export_data(prepared, format_, folder, name=name, nouns=nouns)
+    return written
+
+
+def _export_trec(
+    names: Sequence[str], folder: Path, results: Path, options: DataOptions
+) -> list[Path]:
+    files = [Path(name) for name in names if name.lower().endswith(RANKING_ENDINGS)]
+    boards = [name for name in names if not name.lower().endswith(RANKING_ENDINGS)]
+    if files and not boards and (options.files or options.data_dir is not None):
+        raise BenchError(
+            "--data-dir and --file cannot be used with ranking files.",
+            "These files contain the targets.",
+        )
+    written = []
+    for path in files:
+        stem = path.name.split(".")[0]
+        written += _write_trec(folder / stem, trec.convert_file(read_ranking(path), stem))
+    if boards or not files:
+        stored = _read_results(_plan_named(boards, results), results, only_ok=True)
+        data = prepare_datasets(sorted({result.dataset for result in stored}), options)
+        for result in stored:
+            table = read_cases(results, result.trial)
+            texts = trec.convert_result(result, table, data[result.dataset][1])
+            written += _write_trec(folder / result.trial, texts)
+    return written
+
+
+def _write_trec(path: Path, texts: Iterable[str]) -> list[Path]:
+    paths = [path.with_name(f"{path.name}.{ending}") for ending in ("run", "qrels")]
+    for file, text in zip(paths, texts, strict=True):
+        write_atomic(file, text.encode())
+    return paths
+
+
+def _export_every_eval_ever(
+    planned: PlannedBoards, folder: Path, results: Path, evaluator: str, relationship: str
+) -> list[Path]:
+    cards = plugins.card_paths("datasets")
+    written = []
+    for result in _read_results(planned, results, only_ok=True):
+        has_card = result.dataset in cards
+        source = every_eval_ever.Source(
+            developer=evaluator,
+            relationship=relationship,
+            homepage=plugins.dataset_card(result.dataset).homepage if has_card else None,
+        )
+        when = (results / f"{result.trial}.json").stat().st_mtime
+        cases = read_cases(results, result.trial)
+        path, content = every_eval_ever.build_record(result, cases, source, when)
+        write_atomic(folder / path, (json.dumps(content, indent=1) + "\n").encode())
+        written.append(folder / path)
+    return written

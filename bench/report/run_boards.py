@@ -1,0 +1,155 @@
+"""A whole run: plan boards, run what is missing, assemble and render the boards."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.config.request import RESULTS, ExecutionOptions, RunRequest
+from bench.errors import BenchError
+from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
+from bench.report.boards import render_boards
+from bench.report.table import BoardTable
+from bench.results.run_records import read_last_run, record_boards, record_run
+from bench.results.trackers.hook import Trackers, collect_tags, parse_targets
+from bench.runner.executors import Executor, InlineExecutor, set_thread_environment
+from bench.runner.loop import RunOptions, RunSummary
+from bench.runner.loop import run as run_trials
+from bench.runner.run_directory import get_log_path
+from bench.runner.store import Store
+from bench.runner.write_results import needs_retry
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a run did, and the boards as they are now.
+
+    Attributes:
+        summary: Which trials succeeded, failed and were skipped.
+        tables: The boards.
+        pages: Paths of the rendered files.
+        lost: Per trial without metrics: "status", "trial" (its id), "why", and "log" (the path of
+            its log, or "").
+    """
+
+    summary: RunSummary
+    tables: tuple[BoardTable, ...]
+    pages: tuple[Path, ...]
+    lost: tuple[dict[str, str], ...]
+
+
+def run(
+    request: RunRequest,
+    options: ExecutionOptions | None = None,
+    *,
+    trackers: Sequence[str] = (),
+    only_failed: bool = False,
+    quiet: bool = False,
+) -> RunReport:
+    """Run what is missing of every method × data set × seed, then test and render the boards.
+
+    Re-running recomputes nothing: finished stages are read from the store. Standard output is
+    redirected to standard error meanwhile, because Ray's daemons report lost workers there.
+
+    Args:
+        request: What to run.
+        options: Where to compute, read and write.
+        trackers: `TRACKER[=TARGET]`, where the tracker is mlflow, tensorboard or wandb.
+        only_failed: Whether to run only trials recorded as failed or skipped; the boards are
+            rendered completely.
+        quiet: Whether to print no progress.
+
+    Returns:
+        Which trials succeeded, the boards' tables and the paths of their pages.
+
+    Raises:
+        BenchError: If the request or the options are not valid. A trial that fails raises nothing.
+    """
+    options = options or ExecutionOptions()
+    make_executor = choose_executor(options)
+    environments = parse_targets(trackers, offline=options.offline)
+    selection = select_boards(request)
+    planned = plan_boards(selection, data_dir=options.data_dir)
+    trials = distinct_trials(planned)
+    if only_failed:
+        trials = [trial for trial in trials if needs_retry(trial, options.results)]
+    set_thread_environment()
+    record_boards(selection, options.results)
+    record_run(request, options, options.results)  # without trackers: a URL may hold a password
+    reporter = Trackers(environments, options.results, collect_tags(planned))
+    run_options = RunOptions(
+        store=Store(options.store),
+        results=options.results,
+        data_dir=options.data_dir,
+        model_path=selection.model_path,
+        offline=options.offline,
+        quiet=quiet,
+        trackers=environments,
+        on_result=reporter.report,
+    )
+    with contextlib.redirect_stdout(sys.stderr), reporter:
+        summary = run_trials(trials, options=run_options, executor=make_executor)
+        tables, pages = render_boards(planned, options.results, options.pages, store=options.store)
+    return RunReport(
+        summary=summary,
+        tables=tuple(tables),
+        pages=tuple(pages),
+        lost=tuple(_list_lost(summary, options.results)),
+    )
+
+
+def _list_lost(summary: RunSummary, results: Path) -> Iterator[dict[str, str]]:
+    for status, reasons in (("failed", summary.failed), ("skipped", summary.skipped)):
+        for trial, why in reasons.items():
+            log = get_log_path(results, trial)
+            text = str(log) if log.is_file() else ""
+            yield {"status": status, "trial": trial, "why": why, "log": text}
+
+
+def retry(
+    results: Path | str = RESULTS, *, only_failed: bool = False, quiet: bool = False
+) -> RunReport:
+    """Repeat the last run into a results folder, with its request, options and working directory.
+
+    Args:
+        results: Folder of the results.
+        only_failed: Whether to run only trials recorded as failed or skipped.
+        quiet: Whether to print no progress.
+
+    Raises:
+        BenchError: If there was no run, or its record or working directory is gone.
+    """
+    last = read_last_run(Path(results))
+    with contextlib.chdir(last.folder):
+        return run(last.request, last.execution, only_failed=only_failed, quiet=quiet)
+
+
+def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
+    """Return a function that creates the executor; it is called only if something must run.
+
+    Raises:
+        BenchError: If options exclude each other.
+    """
+    if options.executor == "inline":
+        if options.address is not None or options.num_cpus is not None:
+            raise BenchError(
+                "--address and --cpus are for the Ray executor.", "Leave out --executor inline."
+            )
+        return lambda: InlineExecutor(time_limit=options.time_limit)
+    if options.address is not None and options.num_cpus is not None:
+        raise BenchError(
+            "A running cluster has its own CPUs, so --cpus cannot be given with --address.",
+            "Leave out --cpus or --address.",
+        )
+
+    def make() -> Executor:
+        from bench.runner.ray_executor import RayExecutor
+
+        return RayExecutor(
+            address=options.address, time_limit=options.time_limit, num_cpus=options.num_cpus
+        )
+
+    return make
