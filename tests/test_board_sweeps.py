@@ -15,7 +15,7 @@ from bench.config.cards import BoardRow
 from bench.config.request import RunRequest
 from bench.plan.board_selection import plan_boards, select_boards
 from bench.plan.trials import Board, Trial
-from bench.report.claims.board_runs import read_runs
+from bench.report.claims.runs import read_runs
 from bench.report.claims.section import claim_lines
 from bench.report.render import pages
 from bench.report.render.charts import Line as ChartLine

@@ -11,10 +11,14 @@ import pytest
 from bench.config.toml import check_card
 from bench.errors import BenchError
 from bench.report import published
-from bench.report.claims import predicates
 from bench.report.claims.cards import PaperClaims, load_claims
 from bench.report.claims.claim_types import Check, Rank, expand_braces, is_higher_better
-from bench.report.claims.published_values import judge_published, judge_published_check
+from bench.report.claims.published_values import (
+    is_consistent,
+    judge_published,
+    judge_published_check,
+)
+from bench.report.claims.sweep_tests import rank_correlation
 from bench.report.claims.verdict import (
     combine_published,
     combine_reproduced,
@@ -69,9 +73,8 @@ def ranks(row: str, **names: Any) -> list[int]:
         values = [
             TABLES.get(book.find_place(one, cell.dataset, cell.metric)).value for one in cell.rows
         ]
-        result.append(
-            predicates.best_rank(values[0], values[1:], higher=is_higher_better(cell.metric))
-        )
+        sign = 1 if is_higher_better(cell.metric) else -1
+        result.append(1 + sum(sign * value > sign * values[0] for value in values))
     return result
 
 
@@ -95,7 +98,7 @@ def test_shares_of_zero_information_against_the_printed_counts() -> None:
         num = tokens(dataset, "n_tokens").value
         share = 100 * num_zero / num
         printed_share = tokens(dataset, "zero_ig_tokens_pct")
-        if not predicates.is_consistent(printed_share, share, share):
+        if not is_consistent(printed_share, share, share):
             off.append((dataset, printed_share.value, round(share, 3)))
         zero, every = zero + num_zero, every + num
     assert round(100 * zero / every, 1) == 69.4
@@ -278,8 +281,8 @@ def test_rivals_count_as_one_cell() -> None:
 
 
 def test_one_difference_refutes_what_is_claimed_as_a_whole() -> None:
-    assert judge_published_cells(3, 4, "all", whole=False) == "partly"
-    assert judge_published_cells(3, 4, "all", whole=True) == "no"
+    assert judge_published_cells(3, 4, "all", all_or_nothing=False) == "partly"
+    assert judge_published_cells(3, 4, "all", all_or_nothing=True) == "no"
 
 
 def test_cells_that_are_not_printed_are_no_failures() -> None:
@@ -308,12 +311,10 @@ def test_flipping_two_rows_flips_the_printed_verdict() -> None:
         assert result.checks[0].num_holding == 0
 
 
-def test_sweeps_in_plain_numbers() -> None:
-    assert predicates.rank_correlation([1, 2, 3], [0.1, 0.2, 0.9]) == pytest.approx(1)
-    assert predicates.rank_correlation([1, 2, 3], [0.9, 0.2, 0.1]) == pytest.approx(-1)
-    assert predicates.rank_correlation([1, 2, 3], [0.1, 0.1, 0.1]) == 0
-    assert predicates.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=True)
-    assert not predicates.peaks_at({1: 0.1, 2: 0.3, 3: 0.2}, 2, higher=False)
+def test_rank_correlation() -> None:
+    assert rank_correlation([1, 2, 3], [0.1, 0.2, 0.9]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3], [0.9, 0.2, 0.1]) == pytest.approx(-1)
+    assert rank_correlation([1, 2, 3], [0.1, 0.1, 0.1]) == 0
 
 
 def test_verdicts_join() -> None:

@@ -18,14 +18,13 @@ from bench.cli.claims import claims
 from bench.config.toml import check_card
 from bench.errors import BenchError
 from bench.plan.board_selection import BoardSelection
-from bench.report.claims.board_runs import read_runs
 from bench.report.claims.cards import PaperClaims, load_claims
-from bench.report.claims.change_intervals import difference_of_differences, estimate_relative
 from bench.report.claims.reproduced import ReproducedClaim, judge_reproduced
-from bench.report.claims.runs import Comparisons, Runs
+from bench.report.claims.runs import Runs, read_runs
 from bench.results import run_records
 from bench.results.load import load_results
 from bench.results.run_records import record_boards
+from bench.stats.contrasts import difference_of_differences, estimate_relative
 from bench.stats.samples import Sample
 
 NUM_CASES, NUM_ITEMS = 300, 60
@@ -85,9 +84,8 @@ def book(*checks: dict[str, Any]) -> PaperClaims:
 
 
 def judge(runs: Runs, *checks: dict[str, Any]) -> ReproducedClaim:
-    whole = [{"datasets": "X", "metrics": "NDCG@5"} | one for one in checks]
-    made = book(*whole)
-    return judge_reproduced(made.claims[0], made, Comparisons(runs, num_resamples=999))
+    paper = book(*({"datasets": "X", "metrics": "NDCG@5"} | check for check in checks))
+    return judge_reproduced(paper.claims[0], paper, replace(runs, num_resamples=999))
 
 
 def runs(**rows: Sample) -> Runs:
@@ -200,10 +198,10 @@ def test_relative_intervals_scale_with_the_metric(metric: str) -> None:
     a, b = row("a", 0.6, shown=40), row("b", 0.5, shown=20)
     found = estimate_relative(b, a, metric)
     assert found is not None
-    assert found.low < found.change < found.high
+    assert found.low < found.value < found.high
     if metric == "NDCG@5":
         ratio = a.values[metric].mean() / b.values[metric].mean()
-        assert found.change == pytest.approx(ratio - 1)
+        assert found.value == pytest.approx(ratio - 1)
 
 
 def test_relative_intervals_cover() -> None:
@@ -325,10 +323,10 @@ def test_larger(metric: str) -> None:
     assert judge(runs(**rows), turned).verdict == "fails"
     none = check | {"c": "a", "d": "b"}
     assert judge(runs(**rows), none).verdict == "undecided"
-    estimate, low, high = difference_of_differences([rows[name] for name in "abcd"], metric)
-    assert low is not None
-    assert high is not None
-    assert low < estimate < high
+    estimate = difference_of_differences([rows[name] for name in "abcd"], metric)
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert estimate.low < estimate.value < estimate.high
 
 
 def test_larger_across_data_sets() -> None:
@@ -423,9 +421,8 @@ def test_unknown_rows_are_refused_before_anything_is_judged() -> None:
 @pytest.mark.parametrize("paper", ["sprec", "igd", "dpo4rec"])
 def test_without_any_run_no_claim_is_decided(paper: str) -> None:
     made = load_claims(paper)
-    tests = Comparisons(Runs())
     for claim in made.claims:
-        found = judge_reproduced(claim, made, tests)
+        found = judge_reproduced(claim, made, Runs())
         assert found.verdict == "not run"
         assert found.reasons
 
@@ -438,9 +435,8 @@ def test_a_real_claim_on_made_up_runs() -> None:
         for card in made.datasets.values()
         for name, level in (("SPRec", 0.6), ("BIGRec", 0.5))
     }
-    found = judge_reproduced(
-        made.get_claim("S-15a"), made, Comparisons(Runs(samples=samples), num_resamples=999)
-    )
+    runs = Runs(samples=samples, num_resamples=999)
+    found = judge_reproduced(made.get_claim("S-15a"), made, runs)
     assert found.verdict == "not run"
     assert found.count == "4 holds, 4 not run"
 

@@ -41,9 +41,10 @@ def test_cells():
         [sample("a", [0.3, 0.5, 0.5, 0.7]), sample("b", [0.3, 0.5, 0.5, 0.7]), sample("c", [0.1])],
     )
     a, b, gone, lacking = found.cells
-    assert (a.published, a.difference, a.inside) == (0.6, pytest.approx(-0.1), True)
-    assert (b.difference, b.inside) == (pytest.approx(-0.4), False)
-    assert (gone.ours, gone.inside, gone.reason) == (None, None, "There is no result of gone.")
+    assert (a.published, a.difference, a.in_interval) == (0.6, pytest.approx(-0.1), True)
+    assert (b.difference, b.in_interval) == (pytest.approx(-0.4), False)
+    assert (gone.reproduced, gone.in_interval) == (None, None)
+    assert gone.reason == "There is no result of gone."
     assert "no per-case metric" in lacking.reason
     assert (found.num_inside, found.num_judged) == (1, 2)
     assert [column.metric for column in found.columns] == ["NDCG@5", "HR@5"]
@@ -52,7 +53,7 @@ def test_cells():
 
 def test_one_case_has_a_value_but_no_verdict():
     (cell,) = reproduce({("a", "NDCG@5"): 0.4}, [sample("a", [0.4])]).cells
-    assert (cell.difference, cell.inside) == (0, None)
+    assert (cell.difference, cell.in_interval) == (0, None)
 
 
 @pytest.mark.parametrize("metric", ["DivRatio@2", "ORRatio@2", "MGU@2", "Coverage@2", "Gini@2"])

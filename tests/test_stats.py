@@ -105,6 +105,6 @@ def test_users_of_unequal_size():
     # Users with 1, 2 and 3 cases: mean 6/6, residuals -1, -1 and 2 of the sums 0, 1 and 5.
     result = paired_t(np.array([0.0, 1.0, 5.0]), np.array([1, 2, 3]))
     error = np.sqrt(3 / 2 * 6) / 6
-    assert result.difference == 1
+    assert result.value == 1
     assert result.high - 1 == pytest.approx(scipy_stats.t.ppf(0.975, 2) * error)
     assert result.d_z == pytest.approx(1 / error / np.sqrt(3))

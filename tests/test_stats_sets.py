@@ -20,7 +20,7 @@ from bench.stats.intervals import bootstrap, jackknife, set_interval
 from bench.stats.label_swap import label_swap
 from bench.stats.samples import Sample, align_lists
 from bench.stats.seed_variance import compute_seed_values
-from bench.stats.set_metrics import subtract, sum_units
+from bench.stats.set_metrics import sum_units
 
 NUM_ITEMS = 60
 GENRES = ("crime", "drama", "war")
@@ -87,8 +87,12 @@ def weighted(first, second, metric):
     return one, two, units
 
 
+def subtract(other, reference):
+    return lambda weights: other.mean(weights) - reference.mean(weights)
+
+
 def brute_force(first, second, users, metric):
-    """Swap every subset of users and score each set of lists with the metrics room."""
+    """Swap every subset of users and score each set of lists with the metrics module."""
 
     def difference(swapped):
         mask = np.isin(users, swapped)[None, :, None]

@@ -7,7 +7,7 @@ the histories of all n cases make up the histories' category mass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +73,7 @@ def evaluate(
         BenchError: If there are no cases or no known targets, a list is shorter than a k, the
             ranking does not fit the cases or the catalog, or a plug-in returns invalid values.
     """
-    lengths = sorted(set(ks))
+    lengths = _sort_lengths(ks)
     _check_cases(ranking, targets, histories)
     _check_lists(ranking, len(catalog), lengths)
     known = targets >= 0
@@ -97,7 +97,7 @@ def evaluate(
     }
     masses = _sum_masses(ranking.items, known, catalog.shares, lengths)
     history_mass = _count_items(histories, len(catalog)) @ catalog.shares
-    metrics = {name: float(values.mean()) for name, values in cases.items()}
+    metrics = _average(cases)
     for k in lengths:
         lists = ItemCounts(
             counts=_count_items(ranking.items[known, :k], len(catalog)),
@@ -147,20 +147,28 @@ def evaluate_lists(
     Raises:
         BenchError: If there is no list, a k is below 1, or a score is not finite.
     """
-    if not ks or min(ks) < 1:
-        raise BenchError(f"Metrics at k = {list(ks)} are not defined.", "Give at least one k >= 1.")
+    lengths = _sort_lengths(ks)
     if not len(labels):
         raise BenchError("There are no lists to score.", "Check the split and the labels.")
     ordered = sort_labels(scores, labels)
     families = [metric for metric in (*BUILT_IN, *plugins) if metric.of_lists]
     lists = {
         metric.name: _checked(metric, metric.score_labels(ordered, metric.k or 1), (len(labels),))
-        for metric in _at_each_k(families, sorted(set(ks)))
+        for metric in _at_each_k(families, lengths)
         if metric.score_labels
     }
-    return ListScores(
-        metrics={name: float(values.mean()) for name, values in lists.items()}, lists=lists
-    )
+    return ListScores(metrics=_average(lists), lists=lists)
+
+
+def _average(values: Mapping[str, Values]) -> dict[str, float]:
+    return {name: float(value.mean()) for name, value in values.items()}
+
+
+def _sort_lengths(ks: Sequence[int]) -> list[int]:
+    lengths = sorted(set(ks))
+    if not lengths or lengths[0] < 1:
+        raise BenchError(f"Metrics at k = {lengths} are not defined.", "Give at least one k >= 1.")
+    return lengths
 
 
 def _at_each_k(families: Sequence[Metric], lengths: Sequence[int]) -> list[Metric]:
@@ -219,8 +227,6 @@ def _check_cases(
 
 
 def _check_lists(ranking: Ranking, num_items: int, lengths: list[int]) -> None:
-    if not lengths or lengths[0] < 1:
-        raise BenchError(f"Metrics at k = {lengths} are not defined.", "Give at least one k >= 1.")
     items = ranking.items
     invalid = ((items < LIST_ENDS) | (items >= num_items)).any(axis=1)
     if invalid.any():

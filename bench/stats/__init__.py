@@ -1,6 +1,7 @@
 """Statistics of comparisons: paired tests, label swaps, intervals, corrections and power.
 
-`samples` holds one method's results; `paired` tests means over cases, `set_metrics`, `label_swap`
-and `intervals` set-level metrics; `compare` corrects families of tests; `seed_variance` reports the
-variance between seeds; `descriptions` has the sentence for each of these facts.
+`samples` holds one method's results; `contrasts` combines several with an interval, by `paired` for
+means over cases, by `set_metrics` and `intervals` for set-level metrics; `compare` tests them and
+corrects families; `seed_variance` reports the variance between seeds; `descriptions` has the
+sentences that say which method was used.
 """

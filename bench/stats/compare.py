@@ -12,16 +12,14 @@ from typing import Literal
 
 import numpy as np
 
-from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
+from bench.stats.contrasts import DIFFERENCE, AlignedSamples
 from bench.stats.corrections import ALPHA, holm
-from bench.stats.intervals import set_interval
 from bench.stats.label_swap import label_swap
 from bench.stats.paired import paired_t, sign_flip
 from bench.stats.randomization import NUM_RESAMPLES, ROUNDING
-from bench.stats.samples import Sample, align_cases, align_lists, get_case_values
+from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
-from bench.stats.set_metrics import subtract, sum_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +87,34 @@ def compare(
     Raises:
         BenchError: If the cases differ, values are missing, or no seed is common.
     """
-    family = get_metric(metric)
-    compare_values = _compare_means if family.per_case else _compare_sets
-    return compare_values(reference, other, family, num_resamples, seed)
+    aligned = AlignedSamples.align([reference, other], metric)
+    units, family = aligned.units, aligned.metric
+    if family.per_case:
+        changes = aligned.sum_changes(DIFFERENCE)
+        estimate = paired_t(changes, units.sizes)
+        p = sign_flip(changes, num_resamples=num_resamples, seed=seed)
+    else:
+        estimate = aligned.estimate(DIFFERENCE, seed=seed)
+        p = label_swap(*aligned.sums, num_resamples=num_resamples, seed=seed)
+    difference, base = estimate.value, aligned.means[0]
+    is_better = (difference > 0) == family.higher_is_better
+    return Comparison(
+        metric=metric,
+        reference=reference.name,
+        other=other.name,
+        difference=difference,
+        low=estimate.low,
+        high=estimate.high,
+        relative=difference / base if base else None,
+        d_z=estimate.d_z,
+        p=p,
+        p_adjusted=None,
+        family_size=1,
+        test="sign-flip" if family.per_case else "label swap",
+        unit=units.kind,
+        num_units=units.num,
+        better=is_better if abs(difference) > ROUNDING else None,
+    )
 
 
 def compare_with_reference(
@@ -137,74 +160,11 @@ def find_ties_with_best(
     if not samples:
         return ()
     sign = 1 if get_metric(metric).higher_is_better else -1
-    means = [sign * np.mean(list(compute_seed_values(one, metric).values())) for one in samples]
+    means = [
+        sign * np.mean(list(compute_seed_values(sample, metric).values())) for sample in samples
+    ]
     best = samples[int(np.argmax(means))]
     rivals = [sample for sample in samples if sample is not best]
     family = compare_with_reference(best, rivals, metric, num_resamples=num_resamples, seed=seed)
     worse = {id(rival) for rival, test in zip(rivals, family, strict=True) if test.significant}
     return tuple(sample.name for sample in samples if id(sample) not in worse)
-
-
-def _compare_means(
-    reference: Sample, other: Sample, metric: Metric, num_resamples: int, seed: int
-) -> Comparison:
-    reference, other = align_cases(reference, other)
-    base = get_case_values(reference, metric.name).mean(axis=0)
-    # Seeds are averaged first: the cases of different seeds are not independent repetitions.
-    change = get_case_values(other, metric.name).mean(axis=0) - base
-    units = reference.units
-    sums = np.bincount(units.of_case, weights=change).astype(np.float64)
-    estimate = paired_t(sums, units.sizes)
-    return Comparison(
-        metric=metric.name,
-        reference=reference.name,
-        other=other.name,
-        difference=estimate.difference,
-        low=estimate.low,
-        high=estimate.high,
-        relative=_relative(estimate.difference, float(base.mean())),
-        d_z=estimate.d_z,
-        p=sign_flip(sums, num_resamples=num_resamples, seed=seed),
-        p_adjusted=None,
-        family_size=1,
-        test="sign-flip",
-        unit=units.kind,
-        num_units=units.num,
-        better=_is_better(estimate.difference, metric),
-    )
-
-
-def _compare_sets(
-    reference: Sample, other: Sample, metric: Metric, num_resamples: int, seed: int
-) -> Comparison:
-    reference, other = align_lists(reference, other)
-    units = reference.units
-    base, changed = sum_units([reference, other], metric, units)
-    value = float(base.mean(units.equal_weights)[0])
-    difference = float(changed.mean(units.equal_weights)[0]) - value
-    low, high = set_interval(metric, subtract(changed, base), base, seed=seed)
-    return Comparison(
-        metric=metric.name,
-        reference=reference.name,
-        other=other.name,
-        difference=difference,
-        low=low,
-        high=high,
-        relative=_relative(difference, value),
-        d_z=None,
-        p=label_swap(base, changed, num_resamples=num_resamples, seed=seed),
-        p_adjusted=None,
-        family_size=1,
-        test="label swap",
-        unit=units.kind,
-        num_units=units.num,
-        better=_is_better(difference, metric),
-    )
-
-
-def _relative(difference: float, reference: float) -> float | None:
-    return difference / reference if reference else None
-
-
-def _is_better(difference: float, metric: Metric) -> bool | None:
-    return None if abs(difference) <= ROUNDING else (difference > 0) == metric.higher_is_better

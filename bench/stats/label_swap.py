@@ -8,7 +8,7 @@ independent units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,18 +32,12 @@ def label_swap(
     Returns:
         Two-sided p in (0, 1]; exact where there are at most `num_resamples` swaps.
     """
-    exchanges = [
-        _Exchange.between(a, b) for a, b in zip(first.amounts, second.amounts, strict=True)
-    ]
+    sums = [_sum_swapped(a, b) for a, b in zip(first.amounts, second.amounts, strict=True)]
     num_lists = np.array([first.sizes.sum()], dtype=np.float64)
 
     def compute_difference(flips: NDArray[np.bool_]) -> NDArray[np.float64]:
-        differences = []
-        for exchange in exchanges:
-            first_sums, second_sums = exchange.swap(flips)
-            differences.append(
-                second.score(second_sums, num_lists) - first.score(first_sums, num_lists)
-            )
+        swapped = [sum_seed(flips) for sum_seed in sums]
+        differences = [second.score(b, num_lists) - first.score(a, num_lists) for a, b in swapped]
         return np.asarray(np.mean(differences, axis=0))
 
     return randomization_p(
@@ -56,39 +50,27 @@ def label_swap(
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Exchange:
-    """What a swap changes within one seed: one matrix product serves both methods.
+def _sum_swapped(
+    first: sparse.csr_array, second: sparse.csr_array
+) -> Callable[[NDArray[np.bool_]], tuple[Sums, Sums]]:
+    """Return both methods' sums after each pattern of swaps, shape (R, X) each, as a function.
 
-    Attributes:
-        first: Observed sums of one method, shape (X,).
-        second: Observed sums of the other, shape (X,).
-        change: What a swap of each unit adds to the first and takes from the second, shape (X, U);
-            dense for the few categories, where BLAS is several times faster.
+    One matrix product serves both methods: what a swap adds to the first it takes from the second.
     """
-
-    first: Sums
-    second: Sums
-    change: sparse.csr_array | Sums
-
-    @classmethod
-    def between(cls, first: sparse.csr_array, second: sparse.csr_array) -> _Exchange:
-        first_sums, second_sums = first.sum(axis=1), second.sum(axis=1)
-        change = second - first
-        if np.issubdtype(change.dtype, np.floating):
-            return cls(first=first_sums, second=second_sums, change=change.toarray())
+    first_sums, second_sums = first.sum(axis=1), second.sum(axis=1)
+    change = second - first
+    if np.issubdtype(change.dtype, np.floating):
+        change = change.toarray()  # of the few categories, where BLAS is several times faster
+    else:
         # No pattern of swaps counts an item more often than both methods together.
         largest = int((first_sums + second_sums).max(initial=0))
         dtype = np.int16 if largest <= np.iinfo(np.int16).max else np.int32
-        return cls(
-            first=first_sums.astype(dtype),
-            second=second_sums.astype(dtype),
-            change=change.astype(dtype),
-        )
+        first_sums, second_sums = first_sums.astype(dtype), second_sums.astype(dtype)
+        change = change.astype(dtype)
 
-    def swap(self, flips: NDArray[np.bool_]) -> tuple[Sums, Sums]:
-        """Sum up both methods' lists after each pattern of swaps, shape (R, X) each."""
+    def swap(flips: NDArray[np.bool_]) -> tuple[Sums, Sums]:
         # scipy's product is several times slower on another layout or with another type.
-        weights = np.ascontiguousarray(flips.T, dtype=self.change.dtype)
-        change = self.change @ weights
-        return (self.first[:, None] + change).T, (self.second[:, None] - change).T
+        moved = change @ np.ascontiguousarray(flips.T, dtype=change.dtype)
+        return (first_sums[:, None] + moved).T, (second_sums[:, None] - moved).T
+
+    return swap

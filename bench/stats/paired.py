@@ -13,30 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from bench.stats.corrections import ALPHA
 from bench.stats.randomization import ROUNDING, randomization_p
 
 MAX_BATCH_ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedT:
-    """The paired t-test of a mean over cases.
+class Estimate:
+    """A value or a difference with its 95 % interval over units.
 
     Attributes:
-        difference: Mean over all cases, in the metric's unit.
-        low: Lower end of the 95 % interval; None with a single unit.
+        value: In the metric's unit, mean over seeds.
+        low: Lower end of the interval; None with a single unit.
         high: Upper end of it; None with a single unit.
-        d_z: Standardized effect, t / sqrt(U); with cases as units the mean over the standard
-            deviation of the differences (Cohen 1988). None with a single unit, or where the
-            differences do not vary although they are not 0.
-        p: Two-sided, in [0, 1]; None where d_z is None.
+        d_z: Standardized effect of a mean over cases, t / sqrt(U); with cases as units the mean
+            over the standard deviation (Cohen 1988). None for set-level metrics, with a single
+            unit, or where the differences do not vary although they are not 0.
+        p: Of the paired t-test, two-sided, in [0, 1]; None where d_z is None.
     """
 
-    difference: float
+    value: float
     low: float | None
     high: float | None
-    d_z: float | None
-    p: float | None
+    d_z: float | None = None
+    p: float | None = None
 
 
 def sign_flip(sums: NDArray[np.float64], *, num_resamples: int = 9999, seed: int = 0) -> float:
@@ -72,9 +73,7 @@ def sign_flip(sums: NDArray[np.float64], *, num_resamples: int = 9999, seed: int
     )
 
 
-def paired_t(
-    sums: NDArray[np.float64], sizes: NDArray[np.intp], *, confidence: float = 0.95
-) -> PairedT:
+def paired_t(sums: NDArray[np.float64], sizes: NDArray[np.intp]) -> Estimate:
     """Estimate the mean difference over cases, with the standard error between units.
 
     With cases nested in users the mean over cases is a ratio of user sums to user sizes; its
@@ -84,29 +83,23 @@ def paired_t(
     Args:
         sums: The differences summed within each unit, shape (U,).
         sizes: The number of cases of each unit, shape (U,), at least 1 each.
-        confidence: Of the interval, in (0, 1).
     """
     sums = np.where(np.abs(sums) > ROUNDING, sums, 0.0)
     num_units, num_cases = len(sums), int(sizes.sum())
-    difference = float(sums.sum() / num_cases)
+    mean = float(sums.sum() / num_cases)
     if num_units < 2:
-        return PairedT(difference=difference, low=None, high=None, d_z=None, p=None)
-    residuals = sums - difference * sizes
+        return Estimate(value=mean, low=None, high=None)
+    residuals = sums - mean * sizes
     error = float(np.sqrt(num_units / (num_units - 1) * np.square(residuals).sum()) / num_cases)
-    if error <= ROUNDING * abs(difference):
-        return PairedT(
-            difference=difference,
-            low=difference,
-            high=difference,
-            d_z=None if difference else 0.0,
-            p=None if difference else 1.0,
-        )
-    t = difference / error
-    margin = float(stats.t.ppf((1 + confidence) / 2, num_units - 1)) * error
-    return PairedT(
-        difference=difference,
-        low=difference - margin,
-        high=difference + margin,
+    if error <= ROUNDING * abs(mean):
+        d_z, p = (None, None) if mean else (0.0, 1.0)
+        return Estimate(value=mean, low=mean, high=mean, d_z=d_z, p=p)
+    t = mean / error
+    margin = float(stats.t.ppf(1 - ALPHA / 2, num_units - 1)) * error
+    return Estimate(
+        value=mean,
+        low=mean - margin,
+        high=mean + margin,
         d_z=t / float(np.sqrt(num_units)),
         p=float(2 * stats.t.sf(abs(t), num_units - 1)),
     )

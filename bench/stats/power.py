@@ -15,8 +15,8 @@ v(S) the variance of a unit's difference over S seeds, v(S) = between units + wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,12 +25,10 @@ from scipy import stats
 
 from bench.errors import BenchError
 from bench.metrics.metric import IntervalMethod, Metric
-from bench.metrics.registry import get_metric
+from bench.stats.contrasts import DIFFERENCE, AlignedSamples
 from bench.stats.corrections import ALPHA
-from bench.stats.intervals import set_interval
 from bench.stats.randomization import ROUNDING
-from bench.stats.samples import Sample, Units, align_cases, align_lists, get_case_values
-from bench.stats.set_metrics import subtract, sum_units
+from bench.stats.samples import Sample, get_case_values
 
 POWER = 0.8
 
@@ -70,18 +68,6 @@ class DetectableDifference:
     approximations: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Variance:
-    """How much a difference varies at the requested number of seeds."""
-
-    per_unit: float  # of one unit; the squared standard error over U units is 1/U of it
-    reference_value: float
-    units: Units  # in the results, as is num_cases
-    num_cases: int
-    num_seeds: int | None  # requested, or in the results if both methods have the same number
-    extrapolates_seeds: bool  # whether that number differs from what was run
-
-
 def detectable_difference(
     reference: Sample,
     other: Sample,
@@ -105,34 +91,48 @@ def detectable_difference(
         BenchError: If the two cannot be compared or have a single unit, or another number of seeds
             is requested where a single one was run, so that the variance of seeds is unknown.
     """
-    family = get_metric(metric)
-    measure = _measure_means if family.per_case else _measure_sets
-    variance = measure(reference, other, family, num_seeds, seed)
-    num_cases = variance.num_cases if num_cases is None else num_cases
-    num_units = _scale_units(variance, num_cases)
-    error = float(np.sqrt(variance.per_unit / num_units))
-    difference = _sum_quantiles(family, num_units) * error if error > ROUNDING else None
-    value = variance.reference_value
+    aligned = AlignedSamples.align([reference, other], metric)
+    family, units, cases_run = aligned.metric, aligned.units, len(aligned.samples[0].cases)
+    if units.num < 2:
+        raise BenchError(
+            f"{reference.name} and {other.name} share a single {units.kind}: nothing varies in it.",
+            "Power needs results over two or more.",
+        )
+    num_cases = cases_run if num_cases is None else num_cases
+    num_units = _scale_units(units.num, cases_run, num_cases)
+    seeds_run = {len(sample.seeds) for sample in aligned.samples}
+    estimate_variance = _mean_variance if family.per_case else _set_variance
+    error = float(np.sqrt(estimate_variance(aligned, num_seeds, seed) / num_units))
+    # The quantiles of the test and of the power; a set-level interval is a normal one.
+    distribution = stats.t(num_units - 1) if family.per_case else stats.norm()
+    quantiles = float(distribution.ppf(1 - ALPHA / 2) + distribution.ppf(POWER))
+    difference = quantiles * error if error > ROUNDING else None
+    value = aligned.means[0]
+    approximations = _list_approximations(
+        family,
+        other_cases=num_cases != cases_run,
+        other_seeds=num_seeds is not None and seeds_run != {num_seeds},
+    )
     return DetectableDifference(
-        metric=family.name,
+        metric=metric,
         reference=reference.name,
         other=other.name,
         num_cases=num_cases,
         num_units=num_units,
-        unit=variance.units.kind,
-        num_seeds=variance.num_seeds,
+        unit=units.kind,
+        num_seeds=num_seeds or (min(seeds_run) if len(seeds_run) == 1 else None),
         error=error,
         difference=difference,
         relative=difference / value if difference is not None and value else None,
         basis=family.interval,
-        approximations=tuple(_list_approximations(family, variance, num_cases)),
+        approximations=tuple(approximations),
     )
 
 
-def _scale_units(variance: _Variance, num_cases: int) -> float:
+def _scale_units(units_run: int, cases_run: int, num_cases: int) -> float:
     if num_cases < 2:
         raise BenchError("Power needs at least two test cases.")
-    num_units = variance.units.num * num_cases / variance.num_cases
+    num_units = units_run * num_cases / cases_run
     if num_units < 2:
         raise BenchError(
             f"{num_cases} cases are those of {num_units:.2g} users here, and users are the unit.",
@@ -141,43 +141,23 @@ def _scale_units(variance: _Variance, num_cases: int) -> float:
     return num_units
 
 
-def _sum_quantiles(metric: Metric, num_units: float) -> float:
-    """Sum the quantiles of the test and of the power; a set-level interval is a normal one."""
-    distribution = stats.t(num_units - 1) if metric.per_case else stats.norm()
-    return float(distribution.ppf(1 - ALPHA / 2) + distribution.ppf(POWER))
-
-
-def _measure_means(
-    reference: Sample, other: Sample, metric: Metric, num_seeds: int | None, seed: int
-) -> _Variance:
-    del seed  # no random numbers; the signature is that of `_measure_sets`
-    reference, other = align_cases(reference, other)
-    units = _require_units(reference, other)
-    residuals = [
-        _sum_residuals(get_case_values(sample, metric.name), units) for sample in (reference, other)
-    ]
+def _mean_variance(aligned: AlignedSamples, num_seeds: int | None, seed: int) -> float:
+    """Compute the variance of one unit's difference in a mean over cases."""
+    del seed  # no random numbers; the signature is that of `_set_variance`
+    units = aligned.units
+    residuals = []  # summed within units, per mean size: the linearized mean over cases, (S, U)
+    for sample in aligned.samples:
+        values = get_case_values(sample, aligned.metric.name)
+        centered = values - values.mean(axis=1, keepdims=True)
+        sums = [np.bincount(units.of_case, weights=row) for row in centered]
+        residuals.append(np.stack(sums).astype(np.float64) * (units.num / len(units.of_case)))
     change = residuals[1].mean(axis=0) - residuals[0].mean(axis=0)
     variance = float(np.square(change).sum() / (units.num - 1))
     if num_seeds is not None:
-        for sample, values in zip((reference, other), residuals, strict=True):
+        for sample, values in zip(aligned.samples, residuals, strict=True):
             within = _seed_variance(sample, values, num_seeds)
             variance += within * (1 / num_seeds - 1 / len(values))
-    counts = {len(reference.seeds), len(other.seeds)}
-    return _Variance(
-        per_unit=max(variance, 0.0),
-        reference_value=float(get_case_values(reference, metric.name).mean()),
-        units=units,
-        num_cases=len(reference.cases),
-        num_seeds=num_seeds or (min(counts) if len(counts) == 1 else None),
-        extrapolates_seeds=num_seeds is not None and counts != {num_seeds},
-    )
-
-
-def _sum_residuals(values: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
-    """Sum residuals within units, per mean size: the linearized mean over cases, (S, U)."""
-    residuals = values - values.mean(axis=1, keepdims=True)
-    sums = [np.bincount(units.of_case, weights=row, minlength=units.num) for row in residuals]
-    return np.asarray(np.stack(sums) * (units.num / len(units.of_case)))
+    return max(variance, 0.0)
 
 
 def _seed_variance(sample: Sample, values: NDArray[np.float64], num_seeds: int) -> float:
@@ -191,51 +171,27 @@ def _seed_variance(sample: Sample, values: NDArray[np.float64], num_seeds: int) 
     return float(np.square(residuals).sum() / degrees)
 
 
-def _measure_sets(
-    reference: Sample, other: Sample, metric: Metric, num_seeds: int | None, seed: int
-) -> _Variance:
-    reference, other = align_lists(reference, other)
-    units = _require_units(reference, other)
-    num_run = len(reference.seeds)
-    variance = _interval_variance(reference, other, metric, seed)
-    if num_seeds is not None and num_seeds != num_run:
-        if num_run == 1:
-            raise _single_seed(f"{reference.name} and {other.name} in common")
-        single = [
-            _interval_variance(
-                reference.select_seeds([number]), other.select_seeds([number]), metric, seed
+def _set_variance(aligned: AlignedSamples, num_seeds: int | None, seed: int) -> float:
+    """Compute the variance of one unit's difference in a set-level metric, from the interval."""
+    seeds = aligned.samples[0].seeds
+    variance = _interval_variance(aligned, seeds, seed)
+    if num_seeds is not None and num_seeds != len(seeds):
+        if len(seeds) == 1:
+            raise _single_seed(
+                " and ".join(sample.name for sample in aligned.samples) + " in common"
             )
-            for number in reference.seeds
-        ]
-        within = max(0.0, float(np.mean(single) - variance) / (1 - 1 / num_run))
-        variance = max(0.0, variance - within / num_run) + within / num_seeds
-    (base,) = sum_units([reference], metric, units)
-    return _Variance(
-        per_unit=variance * units.num,
-        reference_value=float(base.mean(units.equal_weights)[0]),
-        units=units,
-        num_cases=len(reference.cases),
-        num_seeds=num_seeds or num_run,
-        extrapolates_seeds=num_seeds not in (None, num_run),
-    )
+        single = [_interval_variance(aligned, [number], seed) for number in seeds]
+        within = max(0.0, float(np.mean(single) - variance) / (1 - 1 / len(seeds)))
+        variance = max(0.0, variance - within / len(seeds)) + within / num_seeds
+    return variance * aligned.units.num
 
 
-def _interval_variance(reference: Sample, other: Sample, metric: Metric, seed: int) -> float:
-    base, changed = sum_units([reference, other], metric, reference.units)
-    low, high = set_interval(metric, subtract(changed, base), base, seed=seed)
-    assert low is not None
-    assert high is not None
-    return float(((high - low) / (2 * stats.norm.ppf(1 - ALPHA / 2))) ** 2)
-
-
-def _require_units(reference: Sample, other: Sample) -> Units:
-    units = reference.units
-    if units.num < 2:
-        raise BenchError(
-            f"{reference.name} and {other.name} share a single {units.kind}: nothing varies in it.",
-            "Power needs results over two or more.",
-        )
-    return units
+def _interval_variance(aligned: AlignedSamples, seeds: Sequence[int], seed: int) -> float:
+    samples = [sample.select_seeds(seeds) for sample in aligned.samples]
+    estimate = replace(aligned, samples=samples).estimate(DIFFERENCE, seed=seed)
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return float(((estimate.high - estimate.low) / (2 * stats.norm.ppf(1 - ALPHA / 2))) ** 2)
 
 
 def _single_seed(name: str) -> BenchError:
@@ -245,7 +201,7 @@ def _single_seed(name: str) -> BenchError:
     )
 
 
-def _list_approximations(metric: Metric, variance: _Variance, num_cases: int) -> Iterator[str]:
+def _list_approximations(metric: Metric, *, other_cases: bool, other_seeds: bool) -> Iterator[str]:
     jackknife = metric.interval == "jackknife"
     if not metric.per_case:
         yield (
@@ -258,14 +214,14 @@ def _list_approximations(metric: Metric, variance: _Variance, num_cases: int) ->
                 "the jackknife is conservative: in simulations the label swap detected differences "
                 "a quarter smaller than this with 80 % power."
             )
-    if num_cases != variance.num_cases:
+    if other_cases:
         yield (
             "other cases are assumed to vary as the available ones do, and the standard error to "
             "change with the root of their number."
         )
         if jackknife:
             yield "the value itself depends on the number of cases, so this is a rough guess."
-    if variance.extrapolates_seeds:
+    if other_seeds:
         yield (
             "the variance between seeds is estimated from the few that were run; what a seed does "
             "to all cases alike is left out, since no number of cases averages it out."

@@ -18,49 +18,33 @@ from scipy import stats
 from bench.errors import BenchError
 from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
-from bench.stats.intervals import set_interval
-from bench.stats.paired import paired_t
-from bench.stats.samples import Sample, get_case_values, select_known
-from bench.stats.set_metrics import sum_units
+from bench.stats.contrasts import AlignedSamples
+from bench.stats.paired import Estimate
+from bench.stats.samples import Sample
 
 MIN_ROWS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """Our value of one cell.
-
-    Attributes:
-        value: Mean over seeds.
-        low: Lower end of its 95 % interval over users; None with a single unit.
-        high: Upper end of it; None likewise.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
+class PublishedComparison:
     """One published number and ours.
 
     Attributes:
         row: Name of the row.
         metric: Name of the metric.
         published: The paper's number, in the unit of ours.
-        ours: Our estimate; None if we have none.
-        difference: Ours - published; None likewise.
-        inside: Whether the published number lies inside our interval; None if there is none.
+        reproduced: Our estimate, a mean over seeds; None if we have none.
+        difference: Reproduced - published; None likewise.
+        in_interval: Whether the published number lies in our interval; None if there is none.
         reason: Why there is no estimate; empty otherwise.
     """
 
     row: str
     metric: str
     published: float
-    ours: Estimate | None
+    reproduced: Estimate | None
     difference: float | None
-    inside: bool | None
+    in_interval: bool | None
     reason: str
 
 
@@ -94,19 +78,19 @@ class Reproduction:
         table: The same over all metrics.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[PublishedComparison, ...]
     columns: tuple[Order, ...]
     table: Order
 
     @property
     def num_inside(self) -> int:
         """How many published numbers lie inside our intervals."""
-        return sum(cell.inside is True for cell in self.cells)
+        return sum(cell.in_interval is True for cell in self.cells)
 
     @property
     def num_judged(self) -> int:
         """How many cells have an interval."""
-        return sum(cell.inside is not None for cell in self.cells)
+        return sum(cell.in_interval is not None for cell in self.cells)
 
 
 def reproduce(
@@ -128,18 +112,18 @@ def reproduce(
         get_metric(metric)
         if not math.isfinite(value):
             raise BenchError(f"The published {metric} of {row} is not a finite number.")
-    ours = {sample.name: sample for sample in samples}
-    if len(ours) < len(samples):
+    by_name = {sample.name: sample for sample in samples}
+    if len(by_name) < len(samples):
         raise BenchError("Two of our rows have one name.", "Give each row a label of its own.")
     cells = tuple(
-        _compare_cell(row, metric, value, ours.get(row), seed)
+        _compare_cell(row, metric, value, by_name.get(row), seed)
         for (row, metric), value in published.items()
     )
     pairs = {
         metric: {
-            cell.row: (cell.published, cell.ours.value)
+            cell.row: (cell.published, cell.reproduced.value)
             for cell in cells
-            if cell.metric == metric and cell.ours is not None
+            if cell.metric == metric and cell.reproduced is not None
         }
         for metric in dict.fromkeys(metric for _, metric in published)
     }
@@ -152,23 +136,10 @@ def reproduce(
 def estimate(sample: Sample, metric: str, *, seed: int = 0) -> Estimate:
     """Estimate a metric of one method, mean over seeds, with its 95 % interval over users.
 
-    Means over cases get a t interval over units (cases, or users where cases are nested); set-level
-    metrics the interval of their difference from 0 (`bench.stats.intervals`).
-
     Raises:
         BenchError: If the sample lacks the metric, or a value is not a finite number.
     """
-    family = get_metric(metric)
-    if family.per_case:
-        units = sample.units
-        values = get_case_values(sample, metric).mean(axis=0)
-        sums = np.bincount(units.of_case, weights=values).astype(np.float64)
-        mean = paired_t(sums, units.sizes)
-        return Estimate(value=mean.difference, low=mean.low, high=mean.high)
-    sample = select_known(sample)
-    (lists,) = sum_units([sample], family, sample.units)
-    low, high = set_interval(family, lists.mean, lists, seed=seed)
-    return Estimate(value=float(lists.mean(sample.units.equal_weights)[0]), low=low, high=high)
+    return AlignedSamples.align([sample], metric).estimate([1], seed=seed)
 
 
 def compare_orders(pairs: Sequence[tuple[float, float]], *, metric: str = "") -> Order:
@@ -184,34 +155,35 @@ def compare_orders(pairs: Sequence[tuple[float, float]], *, metric: str = "") ->
     if num < MIN_ROWS:
         rows = f"{num} row{'' if num == 1 else 's'}"
         return Order(metric=metric, tau=None, p=None, num_rows=num, text=f"not defined: {rows}")
-    published, ours = np.array(pairs, dtype=np.float64).T
-    if np.ptp(published) == 0 or np.ptp(ours) == 0:
+    published, reproduced = np.array(pairs, dtype=np.float64).T
+    if np.ptp(published) == 0 or np.ptp(reproduced) == 0:
         text = "not defined: all rows are tied in one of the two"
         return Order(metric=metric, tau=None, p=None, num_rows=num, text=text)
-    result = stats.kendalltau(published, ours)
+    result = stats.kendalltau(published, reproduced)
     tau, p = float(result.statistic), float(result.pvalue)
     text = f"tau-b = {tau:.2f}, p = {f'{p:.2g}'.removeprefix('0')}, {num} rows"
     return Order(metric=metric, tau=tau, p=p, num_rows=num, text=text)
 
 
-def _compare_cell(row: str, metric: str, value: float, sample: Sample | None, seed: int) -> Cell:
-    ours, inside, reason = None, None, ""
-    if sample is None:
-        reason = f"There is no result of {row}."
-    else:
-        try:
-            ours = estimate(sample, metric, seed=seed)
-        except BenchError as error:
-            reason = error.message
-    if ours is not None and ours.low is not None and ours.high is not None:
-        inside = ours.low <= value <= ours.high
-    return Cell(
+def _compare_cell(
+    row: str, metric: str, value: float, sample: Sample | None, seed: int
+) -> PublishedComparison:
+    reproduced, in_interval, reason = None, None, ""
+    try:
+        if sample is None:
+            raise BenchError(f"There is no result of {row}.")
+        reproduced = estimate(sample, metric, seed=seed)
+        if reproduced.low is not None and reproduced.high is not None:
+            in_interval = reproduced.low <= value <= reproduced.high
+    except BenchError as error:
+        reason = error.message
+    return PublishedComparison(
         row=row,
         metric=metric,
         published=value,
-        ours=ours,
-        difference=None if ours is None else ours.value - value,
-        inside=inside,
+        reproduced=reproduced,
+        difference=reproduced.value - value if reproduced else None,
+        in_interval=in_interval,
         reason=reason,
     )
 
@@ -229,7 +201,7 @@ def _compare_table_order(pairs: Mapping[str, Mapping[str, tuple[float, float]]])
         ],
         axis=0,
     )
-    return compare_orders([(float(published), float(ours)) for published, ours in ranks])
+    return compare_orders([(float(first), float(second)) for first, second in ranks])
 
 
 def _rank(values: Sequence[tuple[float, float]], metric: Metric) -> NDArray[np.float64]:

@@ -165,12 +165,16 @@ def require_finite(sample: Sample, label: str, values: NDArray[np.float64]) -> N
     )
 
 
-def align_cases(a: Sample, b: Sample) -> tuple[Sample, Sample]:
-    """Bring b's cases into a's order.
+def align_cases(first: Sample, *others: Sample) -> list[Sample]:
+    """Bring the cases of all methods into the order of the first.
 
     Raises:
-        BenchError: If the two do not have the same cases, or a case has another user.
+        BenchError: If two methods do not have the same cases, or a case has another user.
     """
+    return [first, *(_reorder_cases(first, other) for other in others)]
+
+
+def _reorder_cases(a: Sample, b: Sample) -> Sample:
     problems = [
         f"{shorter.name} lacks {len(missing)} of {len(longer.cases)} cases of {longer.name}: "
         f"{_join(missing)}."
@@ -187,32 +191,36 @@ def align_cases(a: Sample, b: Sample) -> tuple[Sample, Sample]:
     differing = [a.cases[row] for row, user in enumerate(a.users) if b.users[row] != user]
     if differing:
         raise BenchError(f"{a.name} and {b.name} disagree about the user of {_join(differing)}.")
-    return a, b
+    return b
 
 
-def align_lists(a: Sample, b: Sample) -> tuple[Sample, Sample]:
+def align_lists(*samples: Sample) -> list[Sample]:
     """Align for set-level metrics: same cases in the same order, known targets, common seeds.
 
     A set-level metric has no value per case that could be averaged over seeds first, so the lists
-    of the two methods are paired within each seed.
+    of the methods are paired within each seed.
 
     Raises:
-        BenchError: If `align_cases` refuses, the two were measured with different catalogs,
+        BenchError: If `align_cases` refuses, two methods were measured with different catalogs,
             categories or histories, no seed is common, or no target is known.
     """
-    a, b = align_cases(a, b)
-    if a.num_items != b.num_items or not np.array_equal(a.known, b.known):
-        raise BenchError(f"{a.name} and {b.name} were measured with different catalogs.")
-    if a.tracked != b.tracked or not np.allclose(a.history_mass, b.history_mass):
-        raise BenchError(f"{a.name} and {b.name} differ in tracked categories or histories.")
-    seeds = [seed for seed in a.seeds if seed in b.seeds]
+    first, *others = aligned = align_cases(*samples)
+    for other in others:
+        names = f"{first.name} and {other.name}"
+        if first.num_items != other.num_items or not np.array_equal(first.known, other.known):
+            raise BenchError(f"{names} were measured with different catalogs.")
+        if first.tracked != other.tracked or not np.allclose(
+            first.history_mass, other.history_mass
+        ):
+            raise BenchError(f"{names} differ in tracked categories or histories.")
+    seeds = [seed for seed in first.seeds if all(seed in other.seeds for other in others)]
     if not seeds:
+        names = " and ".join(f"{sample.name} (seeds {_join(sample.seeds)})" for sample in aligned)
         raise BenchError(
-            f"{a.name} (seeds {_join(a.seeds)}) and {b.name} (seeds {_join(b.seeds)}) "
-            "have no seed in common.",
+            f"{names} have no seed in common.",
             "Set-level metrics are compared within each seed: run both with the same seeds.",
         )
-    return select_known(a.select_seeds(seeds)), select_known(b.select_seeds(seeds))
+    return [select_known(sample.select_seeds(seeds)) for sample in aligned]
 
 
 def select_known(sample: Sample) -> Sample:

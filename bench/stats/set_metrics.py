@@ -75,11 +75,6 @@ class UnitSums:
         return np.asarray(self.score_seeds(weights).mean(axis=0))
 
 
-def subtract(other: UnitSums, reference: UnitSums) -> Statistic:
-    """Return other - reference, mean over seeds, as a function of the weights."""
-    return lambda weights: other.mean(weights) - reference.mean(weights)
-
-
 def sum_units(samples: Sequence[Sample], metric: Metric, units: Units) -> tuple[UnitSums, ...]:
     """Sum up the lists of methods that are compared on a set-level metric.
 
@@ -110,8 +105,8 @@ def _count_items(
 ) -> list[sparse.csr_array]:
     """Count items by unit; only items in some list get a row, since X decides the cost."""
     lists = [_top_k(sample, seed, k) for sample in samples]
-    listed, rows = np.unique(np.stack(lists), return_inverse=True)
-    num_invalid = int(np.searchsorted(listed, 0))
+    distinct, rows = np.unique(np.stack(lists), return_inverse=True)
+    num_invalid = int(np.searchsorted(distinct, 0))
     columns = np.repeat(units.of_case, k)
     counts = []
     for item_rows in rows.reshape(len(lists), -1):
@@ -120,7 +115,7 @@ def _count_items(
         counts.append(
             sparse.csr_array(
                 (np.ones(len(entries[0]), dtype=np.int32), entries),
-                shape=(len(listed) - num_invalid, units.num),
+                shape=(len(distinct) - num_invalid, units.num),
             )
         )
     return counts

@@ -2,7 +2,6 @@
 
 `claim_types` has one class per claim type, `cards` reads a paper's claims from
 `leaderboards/claims/*.toml` and expands each check into cells. `published_values` judges the
-paper's own numbers with the predicates of `predicates`; `reproduced` judges our results with tests
-(`row_tests`, `sweep_tests`, `change_intervals`). A claim has both verdicts, in the words of
-`verdict`.
+paper's own numbers, `reproduced` our results (`runs`) with tests (`row_tests`, `sweep_tests`). A
+claim has both verdicts, in the words of `verdict`.
 """

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, model_validator
 
@@ -17,6 +18,7 @@ from bench.report.claims.verdict import PublishedVerdict
 from bench.report.published import Place
 
 FOLDER = "claims"
+T = TypeVar("T")
 
 
 class Claim(Card):
@@ -71,23 +73,34 @@ class Cell:
     """One comparison of a check.
 
     Attributes:
-        dataset: As the paper prints it.
+        dataset: As the paper prints it; "" if it names none.
         metric: Name of the metric.
         rows: Names of the rows, in the roles of the claim type.
+        row_datasets: Of each row; the second of two differences may be on another data set.
+        row_cards: Names of our cards of these data sets; "" likewise.
         host: What `{host}` stands for.
-        other_dataset: Of the second of two differences.
     """
 
     dataset: str
     metric: str
     rows: tuple[str, ...]
+    row_datasets: tuple[str, ...] = ()
+    row_cards: tuple[str, ...] = ()
     host: str = ""
-    other_dataset: str = ""
 
     @property
-    def group(self) -> tuple[str, str, str, str]:
-        """What the pairs have in common that a check counts as one cell (`Check.rivals`)."""
-        return self.dataset, self.metric, self.host, self.rows[0]
+    def card(self) -> str:
+        """Name of our card of the data set."""
+        return self.row_cards[0]
+
+
+def group_rivals(check: Check, results: Sequence[tuple[Cell, T]]) -> list[list[T]]:
+    """Group the results of pairs that the check counts as one cell (`Check.rivals`)."""
+    groups: dict[object, list[T]] = {}
+    for index, (cell, result) in enumerate(results):
+        pair = (cell.dataset, cell.metric, cell.host, cell.rows[:1])
+        groups.setdefault(pair if check.rivals else index, []).append(result)
+    return list(groups.values())
 
 
 class SweptSetting(Card):
@@ -137,20 +150,11 @@ class PaperClaims(Card):
         for claim in self.claims:
             for check in (*claim.checks, *claim.also):
                 try:
-                    self._check_names(check)
+                    self.expand_cells(check)
                 except BenchError as error:
                     message = f"{claim.id}: {error.message} {error.hint}"
                     raise ValueError(message.rstrip(".")) from error
         return self
-
-    def _check_names(self, check: Check) -> None:
-        for cell in self.expand_cells(check):
-            for row in cell.rows:
-                if row not in self.rows:
-                    raise unknown("row", row, self.rows)
-            for dataset in filter(None, (cell.dataset, cell.other_dataset)):
-                if dataset not in self.datasets:
-                    raise unknown("data set", dataset, self.datasets)
 
     def get_claim(self, name: str) -> Claim:
         """Return a claim by its id.
@@ -164,23 +168,43 @@ class PaperClaims(Card):
         return claims[name]
 
     def expand_cells(self, check: Check) -> list[Cell]:
-        """Expand a check into its cells: data sets × metrics × hosts × rows."""
+        """Expand a check into its cells: data sets × metrics × hosts × rows.
+
+        Raises:
+            BenchError: If a row or a data set does not exist.
+        """
         others: Sequence[str] = check.than_on if isinstance(check, Larger) else ()
         return [
-            Cell(
-                dataset=dataset,
-                metric=metric,
-                rows=tuple(row.replace("{host}", host) for row in rows),
-                host=host,
-                other_dataset=other,
-            )
+            self._make_cell(dataset, metric, host, rows, other)
             for dataset in check.datasets or tuple(self.datasets)
             for metric in check.metrics
             for host in check.hosts
             for rows in check.list_rows(lambda name: self.groups.get(name, (name,)))
-            for other in others or ("",)
-            if not other or other != dataset
+            for other in others or (dataset,)
+            if not others or other != dataset
         ]
+
+    def _make_cell(
+        self, dataset: str, metric: str, host: str, templates: Sequence[str], other: str
+    ) -> Cell:
+        rows = tuple(row.replace("{host}", host) for row in templates)
+        for row in rows:
+            if row not in self.rows:
+                raise unknown("row", row, self.rows)
+        row_datasets = [dataset] * len(rows)
+        if other != dataset:
+            row_datasets[2:] = [other, other]
+        for name in row_datasets:
+            if name and name not in self.datasets:
+                raise unknown("data set", name, self.datasets)
+        return Cell(
+            dataset=dataset,
+            metric=metric,
+            rows=rows,
+            row_datasets=tuple(row_datasets),
+            row_cards=tuple(self.datasets.get(name, "") for name in row_datasets),
+            host=host,
+        )
 
     def find_place(self, row: str, dataset: str, metric: str) -> Place | None:
         """Return where a number is printed; None if the row is in no table."""

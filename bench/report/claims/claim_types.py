@@ -13,12 +13,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, FiniteFloat, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
 
 from bench.config.toml import Card
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
-from bench.report.claims.verdict import check_quantifier
+from bench.report.claims.verdict import Quantifier
 
 # From the name of a row or a group to the rows that it stands for.
 ExpandGroup = Callable[[str], tuple[str, ...]]
@@ -65,6 +65,14 @@ def expand_braces(value: Any) -> Any:
     return names
 
 
+def _require_metric(name: str) -> str:
+    try:
+        is_higher_better(name)
+    except BenchError as error:
+        raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from error
+    return name
+
+
 def _make_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -74,7 +82,8 @@ def _expand(names: Iterable[str], expand_group: ExpandGroup) -> list[str]:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_make_list)]
-Metrics = Annotated[tuple[str, ...], BeforeValidator(expand_braces)]
+MetricName = Annotated[str, AfterValidator(_require_metric)]
+Metrics = Annotated[tuple[MetricName, ...], BeforeValidator(expand_braces)]
 
 
 class Check(Card):
@@ -87,7 +96,7 @@ class Check(Card):
         quantifier: How many cells must hold: all, most, any, "n of N".
         rivals: How many pairs of the same data set, metric and first row must hold, so that they
             count as one cell that holds.
-        whole: A single cell refutes the check; by published numbers it is never "partly".
+        all_or_nothing: A single cell refutes the check; by published numbers it is never "partly".
         about: What this check adds, where a claim has several.
         printed: Cells that hold in the paper's tables, "6 of 8"; empty if none is printed.
         ties: Cells of the paper's tables where the two values are equal.
@@ -97,31 +106,13 @@ class Check(Card):
     metrics: Metrics = ()
     datasets: Names = ()
     hosts: Names = ("",)
-    quantifier: str = "all"
-    rivals: str = ""
-    whole: bool = False
+    quantifier: Quantifier = "all"
+    rivals: Quantifier | None = None
+    all_or_nothing: bool = False
     about: str = ""
     printed: str = Field("", pattern=r"^([0-9]+ of [1-9][0-9]*)?$")
     ties: int = 0
     unreadable: int = 0
-
-    @field_validator("quantifier", "rivals")
-    @classmethod
-    def _is_quantifier(cls, text: str) -> str:
-        try:
-            return text and check_quantifier(text)
-        except BenchError as error:
-            raise ValueError(error.message.rstrip(".")) from error
-
-    @field_validator("metrics")
-    @classmethod
-    def _metrics_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            try:
-                is_higher_better(name)
-            except BenchError as error:
-                raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from error
-        return names
 
     @abstractmethod
     def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:

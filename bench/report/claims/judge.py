@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.config.request import RESULTS
 from bench.errors import unknown
+from bench.plan.trials import Board
 from bench.report import published
-from bench.report.claims.board_runs import read_runs
-from bench.report.claims.cards import find_claim_files, load_claims
+from bench.report.assemble import RowTrials
+from bench.report.claims.cards import Claim, PaperClaims, find_claim_files, load_claims
 from bench.report.claims.published_values import PublishedCheck, PublishedClaim, judge_published
 from bench.report.claims.reproduced import ReproducedClaim, judge_reproduced
-from bench.report.claims.runs import Comparisons
-from bench.results.load import load_results
+from bench.report.claims.runs import read_runs
+from bench.results.load import ResultSet, load_results
 from bench.results.run_records import plan_recorded
+
+# Name of the paper's file of claims, the paper, and one of its claims.
+SelectedClaim = tuple[str, PaperClaims, Claim]
+PlannedBoards = Mapping[str, tuple[Board, RowTrials]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,26 +90,47 @@ def claims(
     Raises:
         BenchError: If there is no such paper or board.
     """
-    names = [paper] if paper is not None else sorted(find_claim_files())
-    papers = {name: load_claims(name) for name in names}
-    pairs = [(name, claim) for name, card in papers.items() for claim in card.claims]
-    boards = {claim.boards[0] for _, claim in pairs}  # a claim is listed on its first board
+    selected = select_claims([paper] if paper is not None else sorted(find_claim_files()))
+    boards = {claim.boards[0] for *_, claim in selected}  # a claim is listed on its first board
     if board is not None and board not in boards:
         raise unknown("board with claims", board, boards)
-    pairs = [(name, claim) for name, claim in pairs if board in (None, claim.boards[0])]
-    used = {name for _, claim in pairs for name in claim.boards}
+    selected = [entry for entry in selected if board in (None, entry[2].boards[0])]
+    used = {name for *_, claim in selected for name in claim.boards}
     planned = {each[0].name: each for each in plan_recorded(used, Path(results))}
-    stored, numbers = load_results(results), published.load_published()
-    comparisons = {
-        names: Comparisons(read_runs([planned[name] for name in names if name in planned], stored))
-        for names in {claim.boards for _, claim in pairs}
+    return judge_claims(selected, planned, load_results(results))
+
+
+def select_claims(papers: Sequence[str]) -> list[SelectedClaim]:
+    """List the claims of papers, named by their files of claims.
+
+    Raises:
+        BenchError: If there is no such paper.
+    """
+    cards = {name: load_claims(name) for name in papers}
+    return [(name, card, claim) for name, card in cards.items() for claim in card.claims]
+
+
+def judge_claims(
+    selected: Sequence[SelectedClaim], planned: PlannedBoards, results: ResultSet
+) -> list[JudgedClaim]:
+    """Judge claims by the published numbers and by our results.
+
+    Args:
+        selected: The claims.
+        planned: The boards whose rows they name, as far as they were run.
+        results: The results.
+    """
+    numbers = published.load_published()
+    runs = {  # claims on the same boards share their comparisons
+        boards: read_runs([planned[name] for name in boards if name in planned], results)
+        for boards in {claim.boards for *_, claim in selected}
     }
     return [
         JudgedClaim(
             paper=name,
-            title=papers[name].title,
-            published=judge_published(claim, papers[name], numbers),
-            reproduced=judge_reproduced(claim, papers[name], comparisons[claim.boards]),
+            title=paper.title,
+            published=judge_published(claim, paper, numbers),
+            reproduced=judge_reproduced(claim, paper, runs[claim.boards]),
         )
-        for name, claim in pairs
+        for name, paper, claim in selected
     ]

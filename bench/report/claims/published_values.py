@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench.errors import BenchError
-from bench.report.claims import predicates
-from bench.report.claims.cards import Cell, Claim, PaperClaims
+from bench.report.claims.cards import Cell, Claim, PaperClaims, group_rivals
 from bench.report.claims.claim_types import (
     Better,
     Check,
@@ -22,31 +23,13 @@ from bench.report.claims.claim_types import (
     is_higher_better,
 )
 from bench.report.claims.verdict import (
+    ROUNDING,
     PublishedVerdict,
     combine_published,
     count_required,
     judge_published_cells,
 )
 from bench.report.published import Number, Published
-
-SIGNIFICANT_DIGITS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedCell:
-    """What the published numbers say about one cell.
-
-    Attributes:
-        cell: The comparison.
-        holds: None if the paper does not print all numbers of it.
-        tie: Whether the two values of a pair are equal.
-        text: The numbers.
-    """
-
-    cell: Cell
-    holds: bool | None
-    tie: bool = False
-    text: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +43,6 @@ class PublishedCheck:
         num_cells: Cells that are printed.
         num_ties: Cells where the two values are equal, before rivals are grouped.
         num_unreadable: Cells that lack a number, likewise.
-        cells: All of them, likewise.
     """
 
     check: Check
@@ -69,12 +51,11 @@ class PublishedCheck:
     num_cells: int
     num_ties: int
     num_unreadable: int
-    cells: tuple[PublishedCell, ...]
 
     @property
     def count(self) -> str:
         """E.g. "6 of 8"; empty if no cell is printed."""
-        return f"{self.num_holding} of {self.num_cells}" if self.num_cells else ""
+        return format_count(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +70,13 @@ class PublishedClaim:
     @property
     def count(self) -> str:
         """The cells of all deciding checks together; empty if none is printed."""
-        num_cells = sum(check.num_cells for check in self.checks)
-        num_holding = sum(check.num_holding for check in self.checks)
-        return f"{num_holding} of {num_cells}" if num_cells else ""
+        return format_count(*self.checks)
+
+
+def format_count(*checks: PublishedCheck) -> str:
+    """Format how many cells of these checks hold, e.g. "6 of 8"; empty if none is printed."""
+    num_cells = sum(check.num_cells for check in checks)
+    return f"{sum(check.num_holding for check in checks)} of {num_cells}" if num_cells else ""
 
 
 def judge_published(claim: Claim, paper: PaperClaims, published: Published) -> PublishedClaim:
@@ -103,107 +88,116 @@ def judge_published(claim: Claim, paper: PaperClaims, published: Published) -> P
     """
     checks = tuple(judge_published_check(check, paper, published) for check in claim.checks)
     verdicts = [check.verdict for check in checks if check.verdict is not None]
-    if claim.verdict in ("figure", "run"):
-        if len(verdicts) == len(checks):
+    all_printed = len(verdicts) == len(checks)
+    if all_printed == (claim.verdict in ("figure", "run")):
+        if all_printed:
             raise BenchError(
                 f"{claim.id}: all its numbers are printed, but its verdict is {claim.verdict!r}.",
                 "Make it yes, partly or no, with counts.",
             )
-        verdict: PublishedVerdict = claim.verdict
-    elif len(verdicts) < len(checks):
         raise BenchError(f"{claim.id}: a check has no printed number.", "Make it figure or run.")
-    else:
-        verdict = combine_published(verdicts)
-    also = tuple(judge_published_check(check, paper, published) for check in claim.also)
-    return PublishedClaim(claim=claim, verdict=verdict, checks=checks, also=also)
+    return PublishedClaim(
+        claim=claim,
+        verdict=combine_published(verdicts) if all_printed else claim.verdict,
+        checks=checks,
+        also=tuple(judge_published_check(check, paper, published) for check in claim.also),
+    )
 
 
 def judge_published_check(check: Check, paper: PaperClaims, published: Published) -> PublishedCheck:
     """Judge one check; cells that are not printed are counted separately, never as failures."""
-    cells = tuple(_judge_cell(check, cell, paper, published) for cell in paper.expand_cells(check))
-    printed = [cell for cell in cells if cell.holds is not None]
-    held = _group_rivals(printed, check.rivals)
+    cells = paper.expand_cells(check)
+    printed: list[tuple[Cell, bool]] = []
+    num_ties = 0
+    for cell in cells:
+        numbers = _find_numbers(cell, paper, published)
+        holds = _holds(check, numbers, is_higher_better(cell.metric)) if numbers else None
+        if holds is not None:
+            printed.append((cell, holds))
+            num_ties += isinstance(check, Pair) and numbers[0].value == numbers[1].value
+    holding = [
+        sum(group) >= count_required(check.rivals or "all", len(group))
+        for group in group_rivals(check, printed)
+    ]
+    num_holding, num_cells = sum(holding), len(holding)
     verdict = None
-    if held:
-        verdict = judge_published_cells(sum(held), len(held), check.quantifier, whole=check.whole)
+    if holding:
+        verdict = judge_published_cells(
+            num_holding, num_cells, check.quantifier, all_or_nothing=check.all_or_nothing
+        )
     return PublishedCheck(
         check=check,
         verdict=verdict,
-        num_holding=sum(held),
-        num_cells=len(held),
-        num_ties=sum(cell.tie for cell in printed),
+        num_holding=num_holding,
+        num_cells=num_cells,
+        num_ties=num_ties,
         num_unreadable=len(cells) - len(printed),
-        cells=cells,
     )
 
 
-def _group_rivals(cells: Sequence[PublishedCell], rivals: str) -> list[bool]:
-    """Return which cells hold; pairs count as one cell if the check says so."""
-    if not rivals:
-        return [bool(cell.holds) for cell in cells]
-    groups: dict[tuple[str, ...], list[bool]] = {}
-    for cell in cells:
-        groups.setdefault(cell.cell.group, []).append(bool(cell.holds))
-    return [sum(group) >= count_required(rivals, len(group)) for group in groups.values()]
-
-
-def _judge_cell(
-    check: Check, cell: Cell, paper: PaperClaims, published: Published
-) -> PublishedCell:
-    datasets = [cell.dataset] * len(cell.rows)
-    if cell.other_dataset:
-        datasets[2:] = [cell.other_dataset] * 2
+def _find_numbers(cell: Cell, paper: PaperClaims, published: Published) -> list[Number]:
+    """Return the published numbers of a cell's rows; none if one of them is not printed."""
     numbers = []
-    for row, dataset in zip(cell.rows, datasets, strict=True):
-        place = paper.find_place(row, dataset, cell.metric)
-        number = published.find(place) if place else None
+    for row, dataset in zip(cell.rows, cell.row_datasets, strict=True):
+        printed_at = paper.find_place(row, dataset, cell.metric)
+        number = published.find(printed_at) if printed_at else None
         if number is None:
-            return PublishedCell(cell=cell, holds=None)
+            return []
         numbers.append(number)
-    return PublishedCell(
-        cell=cell,
-        holds=_holds(check, numbers, is_higher_better(cell.metric)),
-        tie=isinstance(check, Pair) and numbers[0].value == numbers[1].value,
-        text=" / ".join(f"{number.value:.{SIGNIFICANT_DIGITS}g}" for number in numbers),
-    )
+    return numbers
 
 
 def _holds(check: Check, numbers: Sequence[Number], higher: bool) -> bool | None:
     """Apply the predicate; None for the claim types that need more than a table prints."""
-    values = [number.value for number in numbers]
+    values = [number.value if higher else -number.value for number in numbers]
     match check:
         case Better():
-            return predicates.is_better(values[0], values[1], higher=higher)
+            return values[0] > values[1]
         case NotBetter():
-            return predicates.is_not_better(values[0], values[1], higher=higher, tau=check.tau)
+            return relative_change(values[0], values[1]) <= check.tau + ROUNDING
         case Close():
-            return predicates.is_close(values[0], values[1], tau=check.tau)
+            return abs(relative_change(values[0], values[1])) <= check.tau + ROUNDING
         case Gain():
             return _gain_holds(check, numbers)
         case Position():
             # Tied rows share the claimed rank: the first for "best", the last for "worst".
             best, worst = get_rank_range(check, len(values))
-            return (
-                predicates.best_rank(values[0], values[1:], higher=higher) <= worst
-                and predicates.worst_rank(values[0], values[1:], higher=higher) >= best
-            )
+            first = 1 + sum(other > values[0] for other in values)
+            last = len(values) - sum(other < values[0] for other in values)
+            return first <= worst and last >= best
         case Value():
             return _value_holds(check, numbers[0])
         case Larger():
             a, b, c, d = values
-            first, second = a - b, c - d
             if check.relative:
-                first, second = predicates.relative_change(a, b), predicates.relative_change(c, d)
-            return predicates.is_better(first, second, higher=higher)
+                return relative_change(a, b) > relative_change(c, d)
+            return a - b > c - d
         case _:
             return None
 
 
+def relative_change(a: float, b: float) -> float:
+    """Compute the relative change from b to a; 0 for equal numbers, infinite if only b is 0."""
+    if a == b:
+        return 0.0
+    return (a - b) / abs(b) if b else float(np.copysign(np.inf, a - b))
+
+
+def is_consistent(published: Number, low: float, high: float) -> bool:
+    """Return whether a published number, before rounding, can lie between low and high."""
+    margin = published.half_unit + ROUNDING
+    return low - margin <= published.value <= high + margin
+
+
 def _gain_holds(check: Gain, numbers: Sequence[Number]) -> bool:
+    a, b = numbers[:2]
     if check.above is not None:
-        return 100 * predicates.relative_change(numbers[0].value, numbers[1].value) > check.above
+        return 100 * relative_change(a.value, b.value) > check.above
     claimed = numbers[2] if check.row else Number.read(repr(check.value))
-    return predicates.is_consistent(claimed, *predicates.gain_range(numbers[0], numbers[1]))
+    # The smallest and the largest ratio that rounded numbers allow.
+    low = (a.value - a.half_unit) / (b.value + b.half_unit)
+    high = (a.value + a.half_unit) / (b.value - b.half_unit)
+    return is_consistent(claimed, 100 * (low - 1), 100 * (high - 1))
 
 
 def _value_holds(check: Value, number: Number) -> bool:
@@ -212,7 +206,7 @@ def _value_holds(check: Value, number: Number) -> bool:
         if check.within is not None:
             return abs(value - check.value) <= check.within
         claimed = Number.read(repr(check.value))
-        return predicates.is_consistent(claimed, value - number.half_unit, value + number.half_unit)
+        return is_consistent(claimed, value - number.half_unit, value + number.half_unit)
     return (
         (check.above is None or value > check.above)
         and (check.at_least is None or value >= check.at_least)

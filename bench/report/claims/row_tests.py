@@ -1,110 +1,132 @@
-"""Verdicts on claims about rows: paired tests, corrected by Holm within a data set and metric."""
+"""Verdicts on claims about rows, each with the numbers behind it: paired tests and intervals."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from bench.report.claims.cards import Cell
-from bench.report.claims.change_intervals import RelativeDifference, estimate_relative
 from bench.report.claims.claim_types import (
     Better,
     Close,
     Gain,
+    Larger,
     NotBetter,
-    Pair,
     Position,
     Value,
     get_rank_range,
     is_higher_better,
 )
-from bench.report.claims.runs import Comparisons, ReproducedCell, format_comparison
-from bench.report.claims.verdict import ReproducedVerdict
+from bench.report.claims.runs import Runs
+from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
 from bench.stats.compare import Comparison, correct_family
+from bench.stats.contrasts import difference_of_differences, estimate_relative
+from bench.stats.paired import Estimate
 from bench.stats.seed_variance import compute_seed_values
 
-
-def judge_pairs(
-    check: Pair, cells: Sequence[Cell], tests: Comparisons, dataset: str
-) -> list[ReproducedCell]:
-    """Judge the pairs of one data set, metric and host; they are one family of tests.
-
-    Args:
-        check: better, not_better, close or gain.
-        cells: Its cells, all rows with results.
-        tests: Of our results.
-        dataset: Name of the data set's card.
-    """
-    if isinstance(check, Close):
-        return [_judge_close(check, cell, tests, dataset) for cell in cells]
-    family = [tests.compare(dataset, cell.rows[1], cell.rows[0], cell.metric) for cell in cells]
-    judged = []
-    for cell, test, raw in zip(cells, correct_family(family), family, strict=True):
-        text = format_comparison(test)
-        if isinstance(check, NotBetter):
-            judged.append(_judge_not_better(check, cell, test, tests, dataset))
-        elif isinstance(check, Gain):
-            text = f"{format_comparison(raw)}; shown, not tested"
-            judged.append(ReproducedCell(cell=cell, verdict="shown", text=text))
-        else:
-            assert isinstance(check, Better)
-            judged.append(ReproducedCell(cell=cell, verdict=_judge_better(test), text=text))
-    return judged
+RowCheck = Close | Gain | Position | Value | Larger
 
 
-def _judge_better(test: Comparison) -> ReproducedVerdict:
-    if not test.significant or test.better is None:
-        return "undecided"
-    return "holds" if test.better else "fails"
+def judge_row(check: RowCheck, cell: Cell, runs: Runs) -> Judgment:
+    """Judge a cell that is no member of a family of tests; all its rows have results."""
+    match check:
+        case Close():
+            return _judge_close(check, cell, runs)
+        case Gain():
+            test = runs.compare(cell.card, cell.rows[1], cell.rows[0], cell.metric)
+            return "shown", f"{format_comparison(test)}; shown, not tested"
+        case Position():
+            return _judge_position(check, cell, runs)
+        case Value():
+            return _show_value(check, cell, runs)
+        case Larger():
+            return _judge_larger(check, cell, runs)
 
 
-def _judge_not_better(
-    check: NotBetter, cell: Cell, test: Comparison, tests: Comparisons, dataset: str
-) -> ReproducedCell:
-    """Only a significant improvement refutes the claim; one of up to tau is allowed."""
+def judge_pair(check: Better | NotBetter, cell: Cell, test: Comparison, runs: Runs) -> Judgment:
+    """Judge a pair by its test, corrected by Holm within its data set, metric and host."""
     text = format_comparison(test)
+    if isinstance(check, Better):
+        if not test.significant or test.better is None:
+            return "undecided", text
+        return ("holds" if test.better else "fails"), text
+    # Only a significant improvement refutes "not better"; one of up to tau is allowed.
     if not (test.significant and test.better):
-        return ReproducedCell(cell=cell, verdict="holds", text=text)
+        return "holds", text
     if not check.tau:
-        return ReproducedCell(cell=cell, verdict="fails", text=text)
-    change = _estimate_change(cell, tests, dataset)
+        return "fails", text
+    change = _estimate_change(cell, runs)
     if change is None:
-        return ReproducedCell(cell=cell, verdict="undecided", text=text)
-    low, high = change.low, change.high
-    if not is_higher_better(cell.metric):
-        low, high = -high, -low
+        return "undecided", text
+    low, high = _orient(change, cell.metric)
     verdict: ReproducedVerdict = (
         "holds" if high <= check.tau else "fails" if low > check.tau else "undecided"
     )
-    return ReproducedCell(cell=cell, verdict=verdict, text=f"{text}; {change.text}")
+    return verdict, f"{text}; {format_change(change)}"
 
 
-def _judge_close(check: Close, cell: Cell, tests: Comparisons, dataset: str) -> ReproducedCell:
-    """Test equivalence by the interval; a test without a significant difference shows none."""
-    change = _estimate_change(cell, tests, dataset)
-    if change is None:
-        return ReproducedCell(cell=cell, verdict="undecided", text="no relative difference")
-    return ReproducedCell(
-        cell=cell,
-        verdict=judge_equivalence(change, check.tau),
-        text=f"{cell.rows[0]} against {cell.rows[1]}: {change.text}, bounds ±{100 * check.tau:g} %",
+def judge_equivalence(change: Estimate | None, tau: float) -> tuple[ReproducedVerdict, str]:
+    """Judge a relative difference by its interval: inside ± tau, outside, or across a bound.
+
+    A test without a significant difference would not show equivalence.
+    """
+    if change is None or change.low is None or change.high is None:
+        return "undecided", "no relative difference"
+    bound = tau + ROUNDING
+    verdict: ReproducedVerdict = "undecided"
+    if -bound <= change.low and change.high <= bound:
+        verdict = "holds"
+    elif change.low > bound or change.high < -bound:
+        verdict = "fails"
+    return verdict, format_change(change)
+
+
+def format_change(change: Estimate) -> str:
+    """Format a relative difference and its interval, in percent."""
+    return (
+        f"{100 * change.value:+.1f} %, 95 % interval "
+        f"[{100 * (change.low or 0):+.1f} %, {100 * (change.high or 0):+.1f} %]"
     )
 
 
-def judge_equivalence(change: RelativeDifference, tau: float) -> ReproducedVerdict:
-    """Judge an interval against the bounds ± tau: inside, outside, or across one of them."""
-    if change.is_within(tau):
-        return "holds"
-    return "fails" if change.is_beyond(tau) else "undecided"
+def format_comparison(test: Comparison) -> str:
+    """Format difference, relative difference, interval and corrected p in one line."""
+    relative = "" if test.relative is None else f" ({100 * test.relative:+.1f} %)"
+    interval = ""
+    if test.low is not None and test.high is not None:
+        interval = f", 95 % interval [{test.low:+.4f}, {test.high:+.4f}]"
+    p = test.p if test.p_adjusted is None else test.p_adjusted
+    family = f" (Holm over {test.family_size})" if test.family_size > 1 else ""
+    return (
+        f"{test.other} against {test.reference}: {test.difference:+.4f}{relative}{interval}, "
+        f"p = {p:.2g}{family}"
+    )
 
 
-def _estimate_change(cell: Cell, tests: Comparisons, dataset: str) -> RelativeDifference | None:
-    row, reference = (tests.get_sample(dataset, name) for name in cell.rows[:2])
-    return estimate_relative(reference, row, cell.metric, seed=tests.seed)
+def _estimate_change(cell: Cell, runs: Runs) -> Estimate | None:
+    row, reference = (runs.samples[cell.card, name] for name in cell.rows[:2])
+    return estimate_relative(reference, row, cell.metric)
 
 
-def judge_position(check: Position, cell: Cell, tests: Comparisons, dataset: str) -> ReproducedCell:
+def _orient(estimate: Estimate, metric: str) -> tuple[float, float]:
+    """Return the ends of an interval in the metric's better direction."""
+    assert estimate.low is not None
+    assert estimate.high is not None
+    if is_higher_better(metric):
+        return estimate.low, estimate.high
+    return -estimate.high, -estimate.low
+
+
+def _judge_close(check: Close, cell: Cell, runs: Runs) -> Judgment:
+    change = _estimate_change(cell, runs)
+    verdict, text = judge_equivalence(change, check.tau)
+    if change is None:
+        return verdict, text
+    return verdict, (
+        f"{cell.rows[0]} against {cell.rows[1]}: {text}, bounds ±{100 * check.tau:g} %"
+    )
+
+
+def _judge_position(check: Position, cell: Cell, runs: Runs) -> Judgment:
     """Judge a row's rank: by point values, and refuted only by tests.
 
     Rows that do not differ significantly are named as tied; one of exactly the same value leaves
@@ -113,7 +135,7 @@ def judge_position(check: Position, cell: Cell, tests: Comparisons, dataset: str
     """
     row, *others = cell.rows
     num_rows = len(cell.rows)
-    family = correct_family([tests.compare(dataset, row, other, cell.metric) for other in others])
+    family = correct_family([runs.compare(cell.card, row, other, cell.metric) for other in others])
     num_better = sum(test.better is True for test in family)
     num_worse = sum(test.better is False for test in family)
     best, worst = get_rank_range(check, num_rows)
@@ -128,13 +150,12 @@ def judge_position(check: Position, cell: Cell, tests: Comparisons, dataset: str
     text = f"{row} has rank {1 + num_better} of {num_rows}"
     if tied:
         text += f", tied with {', '.join(tied)}"
-    tested = "; ".join(map(format_comparison, family))
-    return ReproducedCell(cell=cell, verdict=verdict, text=f"{text}; {tested}")
+    return verdict, f"{text}; {'; '.join(map(format_comparison, family))}"
 
 
-def show_value(check: Value, cell: Cell, tests: Comparisons, dataset: str) -> ReproducedCell:
+def _show_value(check: Value, cell: Cell, runs: Runs) -> Judgment:
     """Show a value; with other data or another backbone a test of it would be meaningless."""
-    sample = tests.get_sample(dataset, cell.rows[0])
+    sample = runs.samples[cell.card, cell.rows[0]]
     mean = float(np.mean(list(compute_seed_values(sample, cell.metric).values())))
     bounds = {
         "about": check.value,
@@ -143,5 +164,40 @@ def show_value(check: Value, cell: Cell, tests: Comparisons, dataset: str) -> Re
         "at most": check.at_most,
     }
     claimed = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
-    text = f"{cell.rows[0]}: {mean:.4f}, claimed {' and '.join(claimed)}; shown, not tested"
-    return ReproducedCell(cell=cell, verdict="shown", text=text)
+    return "shown", (
+        f"{cell.rows[0]}: {mean:.4f}, claimed {' and '.join(claimed)}; shown, not tested"
+    )
+
+
+def _judge_larger(check: Larger, cell: Cell, runs: Runs) -> Judgment:
+    """Judge whether a - b exceeds c - d in the metric's better direction."""
+    if check.relative:
+        return "shown", "relative changes are not tested"
+    a, b, c, d = cell.rows
+    card, other = cell.card, cell.row_cards[2]
+    if other == card:
+        samples = [runs.samples[card, row] for row in cell.rows]
+        estimate = difference_of_differences(samples, cell.metric)
+    else:
+        estimate = _subtract_comparisons(
+            runs.compare(card, b, a, cell.metric), runs.compare(other, d, c, cell.metric)
+        )
+    if estimate.low is None:
+        return "undecided", f"{estimate.value:+.4f}, no interval"
+    low, high = _orient(estimate, cell.metric)
+    value = estimate.value if is_higher_better(cell.metric) else -estimate.value
+    verdict: ReproducedVerdict = "holds" if low > 0 else "fails" if high < 0 else "undecided"
+    where = "" if other == card else f" on {other}"
+    return verdict, (
+        f"({a} - {b}) against ({c} - {d}){where}, in the better direction: "
+        f"{value:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}]"
+    )
+
+
+def _subtract_comparisons(first: Comparison, second: Comparison) -> Estimate:
+    """Subtract differences on two data sets; they share no users, so their variances add."""
+    value = first.difference - second.difference
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Estimate(value=value, low=None, high=None)
+    margin = float(np.hypot(first.high - first.low, second.high - second.low)) / 2
+    return Estimate(value=value, low=value - margin, high=value + margin)

@@ -1,12 +1,16 @@
-"""Our results as claims need them: samples by data set and row, and sweeps over a setting."""
+"""Our results as claims need them: samples by data set and row, sweeps, and tests between rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.report.claims.cards import Cell
-from bench.report.claims.verdict import ReproducedVerdict
+from bench.config.cards import BoardRow
+from bench.errors import BenchError
+from bench.plan.trials import Board, Trial
+from bench.report.assemble import RowTrials, outcomes_by_row
+from bench.report.sweeps import find_sweeps
+from bench.results.load import ResultSet
 from bench.stats.compare import Comparison, compare
 from bench.stats.randomization import NUM_RESAMPLES
 from bench.stats.samples import Sample
@@ -24,12 +28,15 @@ class Runs:
         samples: By the data set's card and the row's name on its board.
         sweeps: By data set, row and the name of the swept setting: its values with their samples,
             in any order.
-        reasons: Why a row has no sample on a data set, where that is known.
+        reasons: Why a row has no sample on a data set, where a reason was recorded.
+        num_resamples: Of each test.
     """
 
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
     sweeps: Mapping[tuple[str, str, str], Steps] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    num_resamples: int = NUM_RESAMPLES
+    _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
 
     def explain_missing(self, dataset: str, row: str) -> str:
         """Return why a row has no sample; "" if it has one."""
@@ -38,66 +45,50 @@ class Runs:
         reason = self.reasons.get((dataset, row), NO_RESULT).rstrip(".")
         return f"{row} on {dataset}: {reason}" if dataset else f"{row}: {reason}"
 
-
-@dataclass(frozen=True, kw_only=True)
-class ReproducedCell:
-    """What our results say about one cell.
-
-    Attributes:
-        cell: The comparison; its metric names one category if the check covers all.
-        verdict: See `ReproducedVerdict`.
-        text: The numbers.
-        missing: Why there are none, if it is "not run".
-    """
-
-    cell: Cell
-    verdict: ReproducedVerdict
-    text: str = ""
-    missing: tuple[str, ...] = ()
+    def compare(self, dataset: str, reference: str, other: str, metric: str) -> Comparison:
+        """Compare two rows, uncorrected; claims share many comparisons, so they are cached."""
+        key = (dataset, reference, other, metric)
+        if key not in self._comparisons:
+            samples = self.samples[dataset, reference], self.samples[dataset, other]
+            test = compare(*samples, metric, num_resamples=self.num_resamples)
+            self._comparisons[key] = test
+        return self._comparisons[key]
 
 
-class Comparisons:
-    """Paired tests between rows, cached, since claims share many of them.
+def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) -> Runs:
+    """Read the rows of boards that a claim names; of rows with equal names the first board's count.
+
+    Rows are compared only where they were measured on equal data, across boards too.
 
     Args:
-        runs: The results.
-        num_resamples: Of each test.
-        seed: Of each test.
+        planned: Boards with their planned trials.
+        results: The results.
     """
-
-    def __init__(self, runs: Runs, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> None:
-        self.runs = runs
-        self.num_resamples = num_resamples
-        self.seed = seed
-        self._cache: dict[tuple[str, str, str, str], Comparison] = {}
-
-    def get_sample(self, dataset: str, row: str) -> Sample:
-        """Return the sample of a row that has results."""
-        return self.runs.samples[dataset, row]
-
-    def compare(self, dataset: str, reference: str, other: str, metric: str) -> Comparison:
-        """Compare two rows, uncorrected."""
-        key = (dataset, reference, other, metric)
-        if key not in self._cache:
-            self._cache[key] = compare(
-                self.get_sample(dataset, reference),
-                self.get_sample(dataset, other),
-                metric,
-                num_resamples=self.num_resamples,
-                seed=self.seed,
-            )
-        return self._cache[key]
-
-
-def format_comparison(test: Comparison) -> str:
-    """Format difference, relative difference, interval and corrected p in one line."""
-    relative = "" if test.relative is None else f" ({100 * test.relative:+.1f} %)"
-    interval = ""
-    if test.low is not None and test.high is not None:
-        interval = f", 95 % interval [{test.low:+.4f}, {test.high:+.4f}]"
-    p = test.p if test.p_adjusted is None else test.p_adjusted
-    family = f" (Holm over {test.family_size})" if test.family_size > 1 else ""
-    return (
-        f"{test.other} against {test.reference}: {test.difference:+.4f}{relative}{interval}, "
-        f"p = {p:.2g}{family}"
-    )
+    owners: dict[tuple[str, str], str] = {}
+    by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
+    for board, row_trials in planned:
+        for row, trial in row_trials:
+            if owners.setdefault((trial.dataset, row.name), board.name) == board.name:
+                by_dataset.setdefault(trial.dataset, []).append((row, trial))
+    samples: dict[tuple[str, str], Sample] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    for dataset, row_trials in by_dataset.items():
+        for name, outcomes in outcomes_by_row(row_trials, results).items():
+            trials = [outcome.trial for outcome in outcomes if outcome.status == "ok"]
+            try:
+                if trials:
+                    samples[dataset, name] = results.sample(name, trials)
+                else:
+                    reasons[dataset, name] = " ".join(dict.fromkeys(o.reason for o in outcomes))
+            except BenchError as error:
+                reasons[dataset, name] = error.message
+    # A sweep needs a result at each step; a row of an earlier board is no step.
+    sweeps: dict[tuple[str, str, str], Steps] = {}
+    for board, row_trials in planned:
+        for sweep in find_sweeps(board, row_trials):
+            for dataset in board.card.datasets:
+                rows = [(dataset, name) for _, name in sweep.steps]
+                if all(owners.get(row) == board.name and row in samples for row in rows):
+                    steps = [(value, samples[dataset, name]) for value, name in sweep.steps]
+                    sweeps.setdefault((dataset, sweep.row, sweep.x), steps)
+    return Runs(samples=samples, reasons=reasons, sweeps=sweeps)

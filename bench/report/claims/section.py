@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.hashing import checksum, digest
 from bench.plan.trials import Board
-from bench.report import published
 from bench.report.assemble import RowTrials
-from bench.report.claims.board_runs import read_runs
-from bench.report.claims.cards import Claim, PaperClaims, find_claim_files, load_claims
-from bench.report.claims.published_values import judge_published
-from bench.report.claims.reproduced import judge_reproduced
-from bench.report.claims.runs import Comparisons
+from bench.report.claims.cards import find_claim_files
+from bench.report.claims.judge import (
+    JudgedClaim,
+    PlannedBoards,
+    SelectedClaim,
+    judge_claims,
+    select_claims,
+)
+from bench.report.published import load_published
 from bench.report.significance import StatisticsCache
 from bench.report.table import BoardTable, ClaimLine
 from bench.results.load import ResultSet
 
-PlannedBoards = Mapping[str, tuple[Board, RowTrials]]
 
-
-def claims_of(board: str) -> list[tuple[PaperClaims, Claim]]:
+def _select_claims(board: str) -> list[SelectedClaim]:
     """Return the claims that a board shows: those that name it first."""
-    return [
-        (paper, claim)
-        for paper in map(load_claims, sorted(find_claim_files()))
-        for claim in paper.claims
-        if claim.boards[0] == board
-    ]
+    selected = select_claims(sorted(find_claim_files()))
+    return [entry for entry in selected if entry[2].boards[0] == board]
 
 
 def boards_needed(names: Iterable[str]) -> set[str]:
     """Return all boards whose rows the claims of these boards name."""
-    return {board for name in names for _, claim in claims_of(name) for board in claim.boards}
+    return {board for name in names for *_, claim in _select_claims(name) for board in claim.boards}
 
 
 def claim_lines(
@@ -46,27 +43,19 @@ def claim_lines(
         results: The results.
         cache: What was computed from equal files before; see `bench.report.significance`.
     """
-    claims = claims_of(table.name)
+    claims = _select_claims(table.name)
     if not claims:
         return ()
-    boards = sorted({name for _, claim in claims for name in claim.boards if name in planned})
-    numbers = published.load_published()
+    boards = sorted({name for *_, claim in claims for name in claim.boards if name in planned})
     key = (
         "claims",
         table.name,
-        digest([[paper.model_dump(mode="json"), claim.id] for paper, claim in claims]),
-        digest([repr(entry) for entry in numbers.numbers.items()]),
+        digest([[paper.model_dump(mode="json"), claim.id] for _, paper, claim in claims]),
+        digest([repr(entry) for entry in load_published().numbers.items()]),
         _file_checksums([planned[name] for name in boards], results),
     )
     if key not in cache:
-        tests: dict[tuple[str, ...], Comparisons] = {}  # claims on the same boards share them
-        for _, claim in claims:
-            if claim.boards not in tests:
-                runs = read_runs([planned[b] for b in claim.boards if b in planned], results)
-                tests[claim.boards] = Comparisons(runs)
-        cache[key] = tuple(
-            _claim_line(claim, paper, tests[claim.boards], numbers) for paper, claim in claims
-        )
+        cache[key] = tuple(map(_describe_claim, judge_claims(claims, planned, results)))
     lines: tuple[ClaimLine, ...] = cache[key]
     return lines
 
@@ -84,18 +73,15 @@ def _file_checksums(
     return tuple(states)
 
 
-def _claim_line(
-    claim: Claim, paper: PaperClaims, tests: Comparisons, numbers: published.Published
-) -> ClaimLine:
-    in_paper = judge_published(claim, paper, numbers)
-    reproduced = judge_reproduced(claim, paper, tests)
+def _describe_claim(judged: JudgedClaim) -> ClaimLine:
+    claim, reproduced = judged.published.claim, judged.reproduced
     return ClaimLine(
         id=claim.id,
         section=claim.section,
         sentence=claim.sentence,
         implied=claim.implied,
-        published_verdict=in_paper.verdict,
-        published_count=in_paper.count,
+        published_verdict=judged.published.verdict,
+        published_count=judged.published.count,
         verdict=reproduced.verdict,
         count=reproduced.count,
         note=claim.note,

@@ -4,38 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from scipy.stats import rankdata
+
 from bench.errors import BenchError
-from bench.report.claims import predicates
 from bench.report.claims.cards import Cell
-from bench.report.claims.change_intervals import estimate_relative
-from bench.report.claims.claim_types import Level, Peak, Range, Trend, is_higher_better
-from bench.report.claims.row_tests import judge_equivalence
-from bench.report.claims.runs import Comparisons, ReproducedCell, Steps, format_comparison
-from bench.report.claims.verdict import ReproducedVerdict
+from bench.report.claims.claim_types import (
+    Level,
+    Peak,
+    Range,
+    SweepCheck,
+    Trend,
+    is_higher_better,
+)
+from bench.report.claims.row_tests import format_comparison, judge_equivalence
+from bench.report.claims.runs import Runs, Steps
+from bench.report.claims.verdict import Judgment, ReproducedVerdict, judge_reproduced_cells
 from bench.stats.compare import compare, compare_with_reference
+from bench.stats.contrasts import estimate_relative
 from bench.stats.corrections import ALPHA
 from bench.stats.seed_variance import compute_seed_values
 
 
-def judge_trend(check: Trend, cell: Cell, tests: Comparisons, steps: Steps) -> ReproducedCell:
-    """Judge a trend by Spearman's ρ within every seed, and by a test of the last against the first.
+def judge_sweep(check: SweepCheck, cell: Cell, runs: Runs) -> Judgment:
+    """Judge a cell whose rows have a result at each step of the sweep.
 
-    The test compares the largest with the smallest x, uncorrected.
+    Raises:
+        BenchError: If there is a single step, a claimed one is missing, or no seed has all steps.
     """
-    steps = _sort_steps(steps, check.x)
+    sweeps = [_sort_steps(runs.sweeps[cell.card, row, check.x], check.x) for row in cell.rows]
+    match check:
+        case Trend():
+            return _judge_trend(check, cell, runs, sweeps[0])
+        case Peak():
+            return _judge_peak(check, cell, runs, sweeps[0])
+        case Level():
+            return _judge_level(check, cell, sweeps[0])
+        case Range():
+            return _show_range(check, cell, sweeps)
+
+
+def _judge_trend(check: Trend, cell: Cell, runs: Runs, steps: Steps) -> Judgment:
+    """Judge by Spearman's ρ within every seed, and by a test of the largest x with the smallest."""
     xs = [x for x, _ in steps]
     sign = 1 if check.direction == "up" else -1
-    rhos = [
-        sign * predicates.rank_correlation(xs, values)
-        for values in _values_by_seed(steps, cell.metric)
-    ]
-    test = compare(
-        steps[0][1],
-        steps[-1][1],
-        cell.metric,
-        num_resamples=tests.num_resamples,
-        seed=tests.seed,
-    )
+    rhos = [sign * rank_correlation(xs, values) for values in _values_by_seed(steps, cell.metric)]
+    test = compare(steps[0][1], steps[-1][1], cell.metric, num_resamples=runs.num_resamples)
     significant, change = test.p <= ALPHA, sign * test.difference
     verdict: ReproducedVerdict = "undecided"
     if significant and change > 0 and all(rho > 0 for rho in rhos):
@@ -43,30 +57,20 @@ def judge_trend(check: Trend, cell: Cell, tests: Comparisons, steps: Steps) -> R
     elif significant and change < 0 and all(rho < 0 for rho in rhos):
         verdict = "fails"
     correlations = ", ".join(f"{sign * rho:+.2f}" for rho in rhos)
-    text = (
+    return verdict, (
         f"ρ over {check.x} by seed: {correlations}; from {xs[0]:g} to {xs[-1]:g}, "
         f"{format_comparison(test)}"
     )
-    return ReproducedCell(cell=cell, verdict=verdict, text=text)
 
 
-def judge_peak(check: Peak, cell: Cell, tests: Comparisons, steps: Steps) -> ReproducedCell:
+def _judge_peak(check: Peak, cell: Cell, runs: Runs, steps: Steps) -> Judgment:
     """Judge a peak: best in most seeds, and significantly better than both neighbors."""
-    steps = _sort_steps(steps, check.x)
-    xs = [x for x, _ in steps]
-    index = _find_step(xs, check.at, check.x)
-    higher = is_higher_better(cell.metric)
-    is_best = [
-        predicates.peaks_at(dict(zip(xs, values, strict=True)), check.at, higher=higher)
-        for values in _values_by_seed(steps, cell.metric)
-    ]
+    index = _find_step(steps, check.at, check.x)
+    best = max if is_higher_better(cell.metric) else min
+    is_best = [values[index] == best(values) for values in _values_by_seed(steps, cell.metric)]
     neighbors = [steps[near][1] for near in (index - 1, index + 1) if 0 <= near < len(steps)]
     family = compare_with_reference(
-        steps[index][1],
-        neighbors,
-        cell.metric,
-        num_resamples=tests.num_resamples,
-        seed=tests.seed,
+        steps[index][1], neighbors, cell.metric, num_resamples=runs.num_resamples
     )
     verdict: ReproducedVerdict = "undecided"
     if any(test.significant and test.better for test in family):
@@ -76,41 +80,42 @@ def judge_peak(check: Peak, cell: Cell, tests: Comparisons, steps: Steps) -> Rep
     ):
         verdict = "holds"
     tested = "; ".join(map(format_comparison, family))
-    text = f"best at {check.x} = {check.at:g} in {sum(is_best)} of {len(is_best)} seeds; {tested}"
-    return ReproducedCell(cell=cell, verdict=verdict, text=text)
+    return verdict, (
+        f"best at {check.x} = {check.at:g} in {sum(is_best)} of {len(is_best)} seeds; {tested}"
+    )
 
 
-def judge_level(check: Level, cell: Cell, tests: Comparisons, steps: Steps) -> ReproducedCell:
+def _judge_level(check: Level, cell: Cell, steps: Steps) -> Judgment:
     """Judge whether every step stays close to one of them."""
-    steps = _sort_steps(steps, check.x)
-    base = steps[_find_step([x for x, _ in steps], check.at, check.x)][1]
-    verdicts: list[ReproducedVerdict] = []
-    texts = []
+    base = steps[_find_step(steps, check.at, check.x)][1]
+    verdicts, texts = [], []
     for x, sample in steps:
-        if x == check.at:
-            continue
-        change = estimate_relative(base, sample, cell.metric, seed=tests.seed)
-        verdicts.append("undecided" if change is None else judge_equivalence(change, check.tau))
-        texts.append(f"{check.x} = {x:g}: {change.text if change else 'no relative difference'}")
-    verdict: ReproducedVerdict = "undecided"
-    if "fails" in verdicts:
-        verdict = "fails"
-    elif set(verdicts) == {"holds"}:
-        verdict = "holds"
-    return ReproducedCell(cell=cell, verdict=verdict, text="; ".join(texts))
+        if x != check.at:
+            change = estimate_relative(base, sample, cell.metric)
+            verdict, text = judge_equivalence(change, check.tau)
+            verdicts.append(verdict)
+            texts.append(f"{check.x} = {x:g}: {text}")
+    return judge_reproduced_cells(verdicts, "all"), "; ".join(texts)
 
 
-def show_range(check: Range, cell: Cell, first: Steps, second: Steps) -> ReproducedCell:
+def _show_range(check: Range, cell: Cell, sweeps: Sequence[Steps]) -> Judgment:
     """Show the range of two rows' metrics over the steps; seeds are too few for a test."""
     ranges = []
-    for steps in (first, second):
-        values = _values_by_seed(_sort_steps(steps, check.x), cell.metric)
+    for steps in sweeps:
+        values = _values_by_seed(steps, cell.metric)
         ranges.append(sum(max(row) - min(row) for row in values) / len(values))
-    text = (
+    return "shown", (
         f"range over {check.x}, mean over seeds: {cell.rows[0]} {ranges[0]:.4f}, "
         f"{cell.rows[1]} {ranges[1]:.4f}; shown, not tested"
     )
-    return ReproducedCell(cell=cell, verdict="shown", text=text)
+
+
+def rank_correlation(xs: Sequence[float], values: Sequence[float]) -> float:
+    """Compute Spearman's ρ in [-1, 1]; 0 if the values do not vary."""
+    ranks = [rankdata(xs), rankdata(values)]
+    if any(len(set(column)) == 1 for column in ranks):
+        return 0.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _sort_steps(steps: Steps, name: str) -> Steps:
@@ -123,11 +128,12 @@ def _sort_steps(steps: Steps, name: str) -> Steps:
     return ordered
 
 
-def _find_step(xs: Sequence[float], at: float, name: str) -> int:
+def _find_step(steps: Steps, at: float, name: str) -> int:
+    xs = [x for x, _ in steps]
     if at not in xs:
         available = ", ".join(f"{x:g}" for x in xs)
         raise BenchError(f"The sweep over {name} has no step {at:g}.", f"It has {available}.")
-    return list(xs).index(at)
+    return xs.index(at)
 
 
 def _values_by_seed(steps: Steps, metric: str) -> list[list[float]]:

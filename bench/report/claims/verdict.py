@@ -6,9 +6,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from bench.errors import BenchError
+from pydantic import AfterValidator
 
 PublishedVerdict = Literal["yes", "partly", "no", "figure", "run"]
 """In the paper's numbers; "figure": only plotted, "run": the paper has no numbers for it."""
@@ -16,21 +16,28 @@ PublishedVerdict = Literal["yes", "partly", "no", "figure", "run"]
 ReproducedVerdict = Literal["holds", "fails", "undecided", "shown", "not run"]
 """In our results; "shown": numbers without a test, "not run": the missing results could decide."""
 
+Judgment = tuple[ReproducedVerdict, str]
+"""A verdict on one cell of our results, and the numbers behind it."""
+
+# Printed decimals are not exact in binary: .11 - .10 must still be within 10 % of .10.
+ROUNDING = 1e-9
+
 _FRACTION = re.compile(r"([1-9][0-9]*) of ([1-9][0-9]*)")
 
 
 def check_quantifier(text: str) -> str:
-    """Return the quantifier if it is valid.
+    """Return the quantifier: all, most, any, or "n of N" with n at most N.
 
     Raises:
-        BenchError: If it is none of all, most, any, "n of N".
+        ValueError: If it is none of them.
     """
     fraction = _FRACTION.fullmatch(text)
-    if text not in ("all", "most", "any") and not (
-        fraction and int(fraction[1]) <= int(fraction[2])
-    ):
-        raise BenchError(f"{text!r} is not a quantifier.", "Write all, most, any, or e.g. 7 of 8.")
-    return text
+    if text in ("all", "most", "any") or (fraction and int(fraction[1]) <= int(fraction[2])):
+        return text
+    raise ValueError(f"{text!r} is not a quantifier")
+
+
+Quantifier = Annotated[str, AfterValidator(check_quantifier)]
 
 
 def count_required(quantifier: str, num_cells: int) -> int:
@@ -45,13 +52,13 @@ def count_required(quantifier: str, num_cells: int) -> int:
         >>> [count_required(text, 16) for text in ("all", "most", "any", "7 of 8")]
         [16, 9, 1, 14]
     """
-    if fraction := _FRACTION.fullmatch(check_quantifier(quantifier)):
+    if fraction := _FRACTION.fullmatch(quantifier):
         return math.ceil(num_cells * int(fraction[1]) / int(fraction[2]))
     return {"all": num_cells, "most": num_cells // 2 + 1, "any": 1}[quantifier]
 
 
 def judge_published_cells(
-    num_holding: int, num_cells: int, quantifier: str, *, whole: bool
+    num_holding: int, num_cells: int, quantifier: str, *, all_or_nothing: bool
 ) -> PublishedVerdict:
     """Judge a check by published numbers: "partly" if at least half of the cells hold, but too few.
 
@@ -59,11 +66,11 @@ def judge_published_cells(
         num_holding: Cells that hold.
         num_cells: Cells that the paper prints.
         quantifier: How many must hold.
-        whole: Whether a single cell refutes the check, so that it is never "partly".
+        all_or_nothing: Whether a single cell refutes the check, so that it is never "partly".
     """
     if num_holding >= count_required(quantifier, num_cells):
         return "yes"
-    return "no" if whole or 2 * num_holding < num_cells else "partly"
+    return "no" if all_or_nothing or 2 * num_holding < num_cells else "partly"
 
 
 def combine_published(verdicts: Sequence[PublishedVerdict]) -> PublishedVerdict:

@@ -122,14 +122,11 @@ def _interval_facts(block: Block, row: str, metric: str) -> Pairs:
     """Say whether the published number is inside our interval of the mean."""
     if block.reproduction is None:
         return []
-    for reproduced in block.reproduction.cells:
-        if (
-            (reproduced.row, reproduced.metric) == (row, metric)
-            and reproduced.ours
-            and reproduced.inside is not None
-        ):
-            interval = w.format_range(reproduced.ours.low, reproduced.ours.high)
-            side = "inside" if reproduced.inside else "outside"
+    for cell in block.reproduction.cells:
+        if (cell.row, cell.metric) == (row, metric) and cell.in_interval is not None:
+            assert cell.reproduced is not None
+            interval = w.format_range(cell.reproduced.low, cell.reproduced.high)
+            side = "inside" if cell.in_interval else "outside"
             return [("Our 95 % interval", f"{interval}: the published value is {side}")]
     return []
 
