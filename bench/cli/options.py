@@ -107,7 +107,7 @@ ModelPath = Annotated[
 ]
 Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
 RowCounts = Annotated[
-    dict,
+    dict[str, int] | None,
     option(
         "--rows",
         "train=N,valid=N,test=N",
