@@ -24,7 +24,7 @@ class Job:
         offline: Whether the network must not be touched.
         micro_batch_divisor: 1, or a power of two after an out-of-memory: the same global batch is
             worked off in micro-batches smaller by this factor.
-        facts: What the stage wants recorded beside its artifact (counts, losses by epoch).
+        metadata: What the stage records next to its artifact (counts, loss per epoch).
     """
 
     out: Path
@@ -32,7 +32,7 @@ class Job:
     model_path: Path | None = None
     offline: bool = False
     micro_batch_divisor: int = 1
-    facts: dict[str, Plain] = field(default_factory=dict)
+    metadata: dict[str, Plain] = field(default_factory=dict)
 
 
 def canonical_json(value: Plain) -> str:

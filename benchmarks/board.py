@@ -202,14 +202,14 @@ def write(folder: Path, row: BoardRow, trial: Trial, place: int) -> None:
 def works(trial: Trial, row: str, rng: np.random.Generator) -> list[StageRecord]:
     """Make up stages: the data and the first fine-tuning are shared, preferences are not."""
 
-    def work(kind: str, *key: str, facts: dict[str, Any], seconds: float) -> StageRecord:
+    def work(kind: str, *key: str, metadata: dict[str, Any], seconds: float) -> StageRecord:
         return StageRecord(
             key=digest([kind, trial.dataset, *key]),
             kind=kind,
             seconds=seconds,
             peak_memory_mib=2500.0 if kind == "preference" else 1400.0,
             shared=len(key) < 2,
-            facts=facts,
+            metadata=metadata,
         )
 
     falling = 2.5 * np.exp(-np.arange(NUM_STEPS) / 90)
@@ -217,17 +217,17 @@ def works(trial: Trial, row: str, rng: np.random.Generator) -> list[StageRecord]
     def curve(base: np.ndarray) -> list[float]:
         return [round(float(value), 6) for value in base + rng.normal(0, 0.06, NUM_STEPS)]
 
-    stages = [work("prepare", facts={"counts": 3}, seconds=40.0)]
+    stages = [work("prepare", metadata={"counts": 3}, seconds=40.0)]
     if not row:
         return [
             *stages,
-            work("sasrec", str(trial.seed), facts={"losses": curve(falling)}, seconds=90),
+            work("sasrec", str(trial.seed), metadata={"losses": curve(falling)}, seconds=90),
         ]
     sft = {"loss_by_step": curve(falling + 1), "steps": NUM_STEPS}
-    stages.append(work("sft", str(trial.seed), facts=sft, seconds=700.0))
+    stages.append(work("sft", str(trial.seed), metadata=sft, seconds=700.0))
     for number in range({"SPRec": 5, "DMPO": 1, "SDPO": 1, "RosePO": 1}.get(row, 0)):
         rising = np.linspace(0, 2, NUM_STEPS)
-        facts = {
+        metadata = {
             "loss_by_step": curve(0.7 - rising / 5),
             "chosen_by_step": curve(-9 - rising / 2),
             "rejected_by_step": curve(-9 - 4 * rising),
@@ -235,9 +235,9 @@ def works(trial: Trial, row: str, rng: np.random.Generator) -> list[StageRecord]
             "accuracy_by_step": curve(0.5 + rising / 6),
         }
         key = (str(trial.seed), row, str(number))
-        stages.append(work("preference", *key, facts=facts, seconds=300.0))
+        stages.append(work("preference", *key, metadata=metadata, seconds=300.0))
     generated = {"tokens_per_second": 812.5}
-    return [*stages, work("generate", str(trial.seed), row, facts=generated, seconds=60.0)]
+    return [*stages, work("generate", str(trial.seed), row, metadata=generated, seconds=60.0)]
 
 
 def render(planned: list[Any], results: Path, out: Path, cache: StoredStatistics) -> float:

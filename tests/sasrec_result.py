@@ -16,9 +16,9 @@ def evaluation(**metrics: float) -> Evaluation:
     )
 
 
-def stage(kind: str, **facts: Any) -> StageRecord:
+def stage(kind: str, **metadata: Any) -> StageRecord:
     return StageRecord(
-        key=f"{kind}-key", kind=kind, seconds=2, peak_memory_mib=7, shared=False, facts=facts
+        key=f"{kind}-key", kind=kind, seconds=2, peak_memory_mib=7, shared=False, metadata=metadata
     )
 
 

@@ -259,8 +259,8 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
     drawn = generate(long, prompts, config, seed=1)
     given = {"prompts": asked_job.out, "backbone": world / "writer"}
     written = done(drawn, world, **given)
-    assert written.facts["questions"] == len(found)
-    assert written.facts["histories_cut"] == 0
+    assert written.metadata["questions"] == len(found)
+    assert written.metadata["histories_cut"] == 0
     texts = load_answers(written.out, found).texts
     assert {len(own) for own in texts} == {3}
     encoding = TextVectorsConfig(encoder="trigrams", user_text="answer")
@@ -284,7 +284,7 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
         )
         pairs = done(preferences.stage, world, users=vectors.out, **inputs)
         rows = pq.read_table(pairs.out / "pairs.parquet").to_pydict()
-        assert len(rows["prompt"]) == pairs.facts["pairs"] > 5
+        assert len(rows["prompt"]) == pairs.metadata["pairs"] > 5
         # No validation or test user is ever among those who prefer.
         assert {int(source.parts[found.indices[row]]) for row in rows["prompt"]} == {0}
         for row, chosen, (rejected,) in zip(
@@ -292,15 +292,15 @@ def test_from_questions_to_a_tuned_model(world: Path) -> None:
         ):
             assert chosen != rejected
             assert {chosen, rejected} <= set(texts[row])
-        assert pairs.facts["worst_reward"] < pairs.facts["best_reward"]
-        assert len([name for name in pairs.facts if name.startswith("reward_model")]) == folds
+        assert pairs.metadata["worst_reward"] < pairs.metadata["best_reward"]
+        assert len([name for name in pairs.metadata if name.startswith("reward_model")]) == folds
 
     config = PreferenceConfig(num_train_epochs=2, learning_rate=1e-3, warmup_steps=0)
     tuned = optimize_preferences(long, preferences, config, seed=0).weights
     assert tuned is not None
     trained = done(tuned, world, pairs=pairs.out, **given)
-    assert trained.facts["pairs"] == pairs.facts["pairs"]
-    losses = trained.facts["loss_by_step"]
+    assert trained.metadata["pairs"] == pairs.metadata["pairs"]
+    losses = trained.metadata["loss_by_step"]
     assert losses[0] == pytest.approx(0.693147, abs=1e-5)  # type: ignore[index]
     assert losses[-1] < 0.69  # type: ignore[index,operator]
     before = load_file(world / "writer" / "model.safetensors")
@@ -350,7 +350,7 @@ def test_pairs_that_cannot_be_learned_from_are_left_out(world: Path) -> None:
     assert tuned is not None
     given = {"prompts": world, "pairs": world, "backbone": world / "writer"}
     job = done(tuned, world, **given)
-    assert (job.facts["pairs"], job.facts["pairs_left_out"]) == (1, 2)
+    assert (job.metadata["pairs"], job.metadata["pairs_left_out"]) == (1, 2)
     rows["hash"][0] = "0"
     pq.write_table(pa.table(rows), world / "pairs.parquet")
     with pytest.raises(AssertionError, match="pairs of other questions"):

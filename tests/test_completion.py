@@ -94,7 +94,7 @@ def test_the_shell_is_answered(words: str, expected: set[str]) -> None:
 
 
 PROGRESS = """
-from bench.runner.progress import RunProgress
+from bench.runner.loop import RunProgress
 with RunProgress(2) as progress:
     progress.stages(1, "a stage")
     progress.note("a note")

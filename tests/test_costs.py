@@ -24,10 +24,10 @@ def change(folder: Path, trial: str, **content: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | content))
 
 
-def stage(kind: str, key: str, seconds: float, memory: float = 100.0, **facts: Any) -> dict:
+def stage(kind: str, key: str, seconds: float, memory: float = 100.0, **metadata: Any) -> dict:
     return {
         "key": key, "kind": kind, "seconds": seconds, "peak_memory_mib": memory, "shared": False,
-        "facts": facts,
+        "metadata": metadata,
     }  # fmt: skip
 
 
@@ -39,8 +39,10 @@ def board(tmp_path: Path) -> tuple[Any, Any, Path]:
         stages = [stage("prepare", "data", 10.0), stage("sft", f"sft-{trial.seed}", 20.0)]
         if line.name == "Tuned":
             rising = [float(step) for step in range(200)]
-            facts = {"chosen_by_step": rising, "rejected_by_step": rising[::-1], "pairs": 7}
-            stages += [stage("preference", f"p{n}-{trial.seed}", 5.0, 900.0, **facts) for n in "12"]
+            metadata = {"chosen_by_step": rising, "rejected_by_step": rising[::-1], "pairs": 7}
+            stages += [
+                stage("preference", f"p{n}-{trial.seed}", 5.0, 900.0, **metadata) for n in "12"
+            ]
         change(tmp_path, trial.id, stages=stages)
     return planned, cells, tmp_path
 
@@ -87,7 +89,7 @@ def test_charts_share_an_axis_by_measure_and_have_their_numbers(board):
 
 
 @pytest.mark.parametrize(
-    ("fact", "points"),
+    ("value", "points"),
     [
         ([0.5, 0.25], [(1.0, 0.5), (2.0, 0.25)]),
         ([[10, 0.5], [20, 1]], [(10.0, 0.5), (20.0, 1.0)]),
@@ -102,8 +104,8 @@ def test_charts_share_an_axis_by_measure_and_have_their_numbers(board):
         ({"rows": 3}, []),
     ],
 )
-def test_what_is_a_series(fact, points):
-    assert read_series(fact) == points
+def test_what_is_a_series(value, points):
+    assert read_series(value) == points
 
 
 def test_names_of_facts_in_split_name():
@@ -114,7 +116,9 @@ def test_names_of_facts_in_split_name():
 
 
 def test_long_curves_are_thinned_within_each_run():
-    runs = [SimpleNamespace(kind="sft", facts={"loss_by_step": [float(n)] * 999}) for n in (1, 2)]
+    runs = [
+        SimpleNamespace(kind="sft", metadata={"loss_by_step": [float(n)] * 999}) for n in (1, 2)
+    ]
     (curve,) = read_curves(runs)
     assert len(curve.points) <= MAX_POINTS
     assert (curve.num_values, curve.ends) == (1998, (999.0,))
@@ -124,7 +128,7 @@ def test_long_curves_are_thinned_within_each_run():
 
 
 def test_lists_about_data_are_no_training():
-    assert read_curves([SimpleNamespace(kind="prepare", facts={"sizes": [1, 2, 3]})]) == ()
+    assert read_curves([SimpleNamespace(kind="prepare", metadata={"sizes": [1, 2, 3]})]) == ()
 
 
 def test_metrics_at_checkpoints(tmp_path):

@@ -123,8 +123,8 @@ class World:
         out = self.folder / f"out{len(list(self.folder.iterdir()))}"
         inputs = {name: self.folder / name for name in ("data", "cases", "train", "backbone")}
         job = run_stage("decode", DecodingConfig, out, **{**SETTINGS, **inputs, **changed})
-        json.dumps(job.facts, allow_nan=False)
-        return read_ranking(out), dict(job.facts)
+        json.dumps(job.metadata, allow_nan=False)
+        return read_ranking(out), dict(job.metadata)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def brute(world: World) -> np.ndarray:
 
 
 def test_the_ranking_is_that_of_brute_force(world: World, brute: np.ndarray) -> None:
-    found, facts = world.decoded()
+    found, metadata = world.decoded()
     assert found.items.shape == (6, NUM_ITEMS)
     assert (found.items[:, 4:] == LIST_ENDS).all()
     expected = np.argsort(-brute.round(3), axis=1, kind="stable")[:, :4]
@@ -157,8 +157,8 @@ def test_the_ranking_is_that_of_brute_force(world: World, brute: np.ndarray) -> 
     assert found.scores is not None
     rows = np.arange(6)[:, None]
     np.testing.assert_allclose(found.scores[:, :4], brute[rows, expected], atol=1e-3)
-    assert (facts["cases"], facts["titles"], facts["certified"]) == (6, 7, 1)
-    assert sum(facts["widths"].values()) == 6
+    assert (metadata["cases"], metadata["titles"], metadata["certified"]) == (6, 7, 1)
+    assert sum(metadata["widths"].values()) == 6
 
 
 def test_items_of_one_title_follow_each_other(world: World) -> None:
@@ -182,12 +182,12 @@ def test_items_of_one_title_follow_each_other(world: World) -> None:
     ],
 )
 def test_certified_beams_equal_all_items(world: World, changed: dict[str, Any]) -> None:
-    beams, facts = world.decoded(**changed)
+    beams, metadata = world.decoded(**changed)
     everything, audit = world.decoded(**changed, search="exhaustive")
-    assert facts["certified"] == audit["certified"] == 1
+    assert metadata["certified"] == audit["certified"] == 1
     assert (beams.items == everything.items).all()
     np.testing.assert_allclose(beams.scores, everything.scores, atol=1e-3)
-    assert facts["entropy_by_step_found"] == audit["entropy_by_step_found"]
+    assert metadata["entropy_by_step_found"] == audit["entropy_by_step_found"]
 
 
 def test_settings_matter(world: World) -> None:
@@ -197,18 +197,18 @@ def test_settings_matter(world: World) -> None:
 
 
 def test_one_search_reports_how_sure_it_is(world: World) -> None:
-    _, facts = world.decoded(num_beams=1, max_num_beams=1)
-    assert facts["certified"] < 1
-    assert facts["widths"] == {"1": 6}
+    _, metadata = world.decoded(num_beams=1, max_num_beams=1)
+    assert metadata["certified"] < 1
+    assert metadata["widths"] == {"1": 6}
 
 
 def test_trained_only_leaves_other_items_out(world: World) -> None:
     trained = set(world.source.windows(np.arange(5)).targets.tolist())
     assert len(trained) < NUM_ITEMS - 1
-    found, facts = world.decoded(num_beams=8, trained_only=True)
+    found, metadata = world.decoded(num_beams=8, trained_only=True)
     expected = {item for item in range(NUM_ITEMS) if item in trained}
     assert set(found.items[found.items >= 0].tolist()) == expected
-    assert facts["titles"] == len({TITLES[item] for item in trained})
+    assert metadata["titles"] == len({TITLES[item] for item in trained})
 
 
 def test_the_assistant_is_mixed_in(world: World, brute: np.ndarray) -> None:
@@ -265,14 +265,14 @@ def test_an_adapter_is_used_and_taken_off_again(world: World, brute: np.ndarray)
 
 
 def test_facts_of_the_titles(world: World) -> None:
-    _, facts = world.decoded(num_beams=8)
+    _, metadata = world.decoded(num_beams=8)
     # All eight items are listed for everyone: three begin with "red", as does "red tree".
-    assert facts["first_word_top"] == pytest.approx(4 / 8)
-    assert facts["first_word_repeated"] == pytest.approx(1 - 3 / 48)
-    assert 0 < facts["zero_gain_share"] < 1
+    assert metadata["first_word_top"] == pytest.approx(4 / 8)
+    assert metadata["first_word_repeated"] == pytest.approx(1 - 3 / 48)
+    assert 0 < metadata["zero_gain_share"] < 1
     longest = max(map(len, TITLES)) + 3
-    assert len(facts["entropy_by_step_found"]) == longest
-    assert facts["entropy_by_step_found"][0] == facts["entropy_by_step_true"][0]
+    assert len(metadata["entropy_by_step_found"]) == longest
+    assert metadata["entropy_by_step_found"][0] == metadata["entropy_by_step_true"][0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The stage that writes: order, adapters, memory, facts, refusals; diagnostics."""
+"""The stage that writes: order, adapters, memory, metadata, refusals; diagnostics."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_short_memory_changes_nothing(root: Path, tmp_path: Path, how: dict[str,
 
 def test_histories_are_cut_to_leave_room(root: Path, tmp_path: Path) -> None:
     whole = run(root, tmp_path / "whole")
-    assert whole.facts["histories_cut"] == 0
+    assert whole.metadata["histories_cut"] == 0
     policy = load(root / "backbone", tuning=FULL, dtype="float32")
     source = prepared.read(root / "data")
     titles = history_titles(source.windows(ROWS), source.catalog)
@@ -157,38 +157,38 @@ def test_histories_are_cut_to_leave_room(root: Path, tmp_path: Path) -> None:
     context = max(lengths) + 6 - 1
     assert min(lengths) < max(lengths)
     cut = run(root, tmp_path / "cut", context=context)
-    assert cut.facts["histories_cut"] == lengths.count(max(lengths))
+    assert cut.metadata["histories_cut"] == lengths.count(max(lengths))
     prompts, num_truncated = encode_prompts(
         policy.tokenizer, titles, nouns=NOUNS, max_length=context - 6
     )
-    assert num_truncated == cut.facts["histories_cut"]
+    assert num_truncated == cut.metadata["histories_cut"]
     assert max(map(len, prompts)) <= context - 6
 
 
-def test_facts(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_metadata(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def written(texts: list[str]) -> list[SimpleNamespace]:
         return [SimpleNamespace(texts=(text,), scores=(-1.0,), num_tokens=(3,)) for text in texts]
 
     texts = ['"a b"', '"A c', "", '"d"', '"a b"', '""', "e", '"d e f"']
     monkeypatch.setattr(stage, "generate_texts", lambda *given, **how: written(texts))
-    facts = run(root, tmp_path / "out").facts
-    assert (facts["rows"], facts["tokens"]) == (8, 24)
+    metadata = run(root, tmp_path / "out").metadata
+    assert (metadata["rows"], metadata["tokens"]) == (8, 24)
     # First words: a a nan d a "" e d.
-    assert {name: facts[name] for name in ("closed", "empty", "first_word_top")} == {
+    assert {name: metadata[name] for name in ("closed", "empty", "first_word_top")} == {
         "closed": 5 / 8,
         "empty": 1 / 8,
         "first_word_top": 3 / 8,
     }
-    assert facts["first_word_repeated"] == 1 - 5 / 8
-    assert facts["first_token_top"] == 2 / 8  # a ? ? d a - e d
-    assert facts["tokens_per_second"] > 0
+    assert metadata["first_word_repeated"] == 1 - 5 / 8
+    assert metadata["first_token_top"] == 2 / 8  # a ? ? d a - e d
+    assert metadata["tokens_per_second"] > 0
 
 
 def test_no_rows(root: Path, tmp_path: Path) -> None:
     (root / "none").mkdir(exist_ok=True)
     prepared.write_rows(np.empty(0, dtype=np.int64), root / "none")
     job = run(root, tmp_path / "out", rows="none")
-    assert (job.facts["rows"], job.facts["tokens"]) == (0, 0)
+    assert (job.metadata["rows"], job.metadata["tokens"]) == (0, 0)
     assert len(read_texts(tmp_path / "out", rows=[])) == 0
 
 

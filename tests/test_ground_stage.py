@@ -84,7 +84,7 @@ def test_titles_are_encoded_as_prompts_write_them(root: Path) -> None:
     assert (vectors.dtype, vectors.shape) == (np.float32, (5, encoder.width))
     assert vectors.tolist() == encoder.encode(titles).tolist()
     assert vectors[1].tolist() == vectors[4].tolist()
-    assert job.facts == {"titles": 4, "width": encoder.width}
+    assert job.metadata == {"titles": 4, "width": encoder.width}
 
 
 def test_every_title_as_prompts_write_it_is_found_at_distance_zero(root: Path) -> None:
@@ -98,7 +98,7 @@ def test_every_title_as_prompts_write_it_is_found_at_distance_zero(root: Path) -
     assert ranking.valid is not None
     assert ranking.scores[:, 0] == pytest.approx(np.zeros(6), abs=1e-3)
     assert ranking.valid.all()
-    assert job.facts == {"valid": 1.0, "cases": 6, "distinct_titles": 4}
+    assert job.metadata == {"valid": 1.0, "cases": 6, "distinct_titles": 4}
 
 
 def test_the_best_text_alone_counts_and_the_nearest_titles_follow(root: Path) -> None:
@@ -123,7 +123,7 @@ def test_the_best_text_alone_counts_and_the_nearest_titles_follow(root: Path) ->
     assert -ranking.scores == pytest.approx(np.take_along_axis(far, nearest, 1), abs=1e-3)
     assert ranking.valid.tolist() == [False, False, False, True, False, True]
     assert ranking.texts == tuple(row[0] for row in texts)
-    assert job.facts == {"valid": 0.333333, "cases": 6, "distinct_titles": 5}
+    assert job.metadata == {"valid": 0.333333, "cases": 6, "distinct_titles": 5}
 
 
 def test_a_list_is_no_longer_than_the_catalog(root: Path) -> None:
@@ -137,7 +137,7 @@ def test_no_cases(root: Path) -> None:
     (root / "none").mkdir()
     prepared.write_rows(np.empty(0, dtype=np.int64), root / "none")
     job = grounded(root, [], cases=root / "none")
-    assert job.facts == {"cases": 0, "distinct_titles": 0}
+    assert job.metadata == {"cases": 0, "distinct_titles": 0}
 
 
 def test_a_card_that_changed_is_refused(root: Path) -> None:

@@ -94,7 +94,7 @@ def test_titles_and_what_was_written(world: Path, tmp_path: Path) -> None:
     job = encoded(world, tmp_path / "titles")
     titles = read_vectors(tmp_path / "titles")
     assert titles == pytest.approx(HiddenStates(model=model(world)).encode(TITLES), abs=1e-4)
-    assert job.facts == {"texts": len(TITLES), "width": titles.shape[1]}
+    assert job.metadata == {"texts": len(TITLES), "width": titles.shape[1]}
     of_cases = {"cases": world / "cases", "generated": world / "generated"}
     encoded(world, tmp_path / "written", **of_cases)
     written = read_vectors(tmp_path / "written")
@@ -151,7 +151,7 @@ def test_the_whole_of_it_with_gamma_chosen_on_validation(tmp_path: Path) -> None
     assert run(trials, options=options, executor=InlineExecutor).exit_code == 0
     found = [find_result(tmp_path / "r", trial.id) for trial in trials]
     choices = [
-        [stage.facts["validation"] for stage in result.stages if stage.kind == "select"]
+        [stage.metadata["validation"] for stage in result.stages if stage.kind == "select"]
         for result in found
         if result is not None
     ]

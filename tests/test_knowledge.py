@@ -387,7 +387,7 @@ CONFIG = RerankerConfig(learning_rate=0.005, batch_size=20, num_train_epochs=12,
 
 def test_from_raw_files_to_scores(data_dir: Path, lists: ListData, made: Job) -> None:
     source = prepared_lists.read(made.out)
-    assert made.facts["fingerprint"] == source.fingerprint
+    assert made.metadata["fingerprint"] == source.fingerprint
     assert source.attribute_names == ("Drama", "Comedy", "War", "Crime")
     num_users = [source.counts[f"{part} users"] for part in prepared_lists.PARTS]
     assert num_users == [43, 11, 6]
@@ -415,9 +415,9 @@ def test_from_raw_files_to_scores(data_dir: Path, lists: ListData, made: Job) ->
         inputs = {"lists": made.out, "users": folder} if users else {"lists": made.out}
         job = run_stage(stage, data_dir, **inputs)
         reached[name] = map_at_5(source, job.out)
-        assert job.facts["as_published"] is False
-        assert job.facts["train_lists"] == len(source.rows("train"))
-        assert job.facts["valid_lists"] == len(source.rows("valid"))
+        assert job.metadata["as_published"] is False
+        assert job.metadata["train_lists"] == len(source.rows("train"))
+        assert job.metadata["valid_lists"] == len(source.rows("valid"))
         assert (job.out / "model.safetensors").is_file()
     assert reached["own"] > reached["none"] + 0.2
     assert reached["own"] > reached["shuffled"] + 0.2
@@ -429,10 +429,10 @@ def test_as_published_trains_on_all_and_selects_on_test(
     source = prepared_lists.read(made.out)
     config = replace(CONFIG, num_train_epochs=3, backbone="dlcm", select_on="test")
     job = run_stage(rerank_lists(lists, config, seed=0), data_dir, lists=made.out)
-    assert job.facts["as_published"] is True
-    assert job.facts["train_lists"] == len(source.rows("train", "valid"))
-    assert job.facts["valid_lists"] == job.facts["test_lists"] == len(source.rows("test"))
-    assert map_at_5(source, job.out) == pytest.approx(job.facts["best_map@5"], abs=1e-6)
+    assert job.metadata["as_published"] is True
+    assert job.metadata["train_lists"] == len(source.rows("train", "valid"))
+    assert job.metadata["valid_lists"] == job.metadata["test_lists"] == len(source.rows("test"))
+    assert map_at_5(source, job.out) == pytest.approx(job.metadata["best_map@5"], abs=1e-6)
 
 
 def test_vectors_that_do_not_fit_are_refused(data_dir: Path, made: Job) -> None:

@@ -141,7 +141,7 @@ def test_own_texts_help_and_texts_of_other_users_do_not(data_dir: Path) -> None:
     for method in ("kar", "dpo4rec"):
         assert reached[method] > reached["prm"] + 0.15, reached
         assert reached[f"{method}, shuffled"] < reached["prm"] + 0.05, reached
-    stages = {stage.kind: stage.facts for stage in results["dpo4rec"].stages}  # type: ignore[union-attr]
+    stages = {stage.kind: stage.metadata for stage in results["dpo4rec"].stages}  # type: ignore[union-attr]
     pairs = stages["reward_pairs"]
     assert pairs["pairs"] > 0
     assert pairs["worst_reward"] < pairs["best_reward"]

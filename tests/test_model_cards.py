@@ -169,7 +169,7 @@ def test_the_hub_is_asked_for_one_commit_and_no_pickles(
     for name in (*files, *others):
         assert any(fnmatch(name, pattern) for pattern in patterns) == (name in files), name
     assert json.loads((done.out / "backbone.json").read_text()) == {"folder": str(folder)}
-    assert done.facts["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
+    assert done.metadata["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
     assert load(done.out, tuning={"kind": "full"}, dtype="float32").folder == folder
 
 
@@ -336,7 +336,7 @@ def test_a_gguf_file_becomes_the_model_it_was_made_of(
     assert after.tokenizer.eos_token_id == before.tokenizer.eos_token_id
     assert after.tokenizer.decode(text) == '"Red", "Zürich"'
     parameters = sum(value.numel() for value in after.model.parameters())
-    assert given.facts == {"parameters": parameters, "vocabulary": 300}
+    assert given.metadata == {"parameters": parameters, "vocabulary": 300}
     with pytest.raises(BenchError, match="The card of mine changed during the run"):
         gguf_stage.run(given, GGUFConfig(name="mine", sha256="0" * 64), {})
 
@@ -372,7 +372,7 @@ def test_the_real_one_speaks_english(tmp_path: Path) -> None:
         gguf_stage.run(given, GGUFConfig(name="smollm2-135m", sha256=sha256), {})
     except BenchError as error:
         pytest.skip(f"SmolLM2 is not to be had: {error.message}")
-    assert given.facts == {"parameters": 134_515_008, "vocabulary": 49_152}
+    assert given.metadata == {"parameters": 134_515_008, "vocabulary": 49_152}
     model = load(given.out, tuning={"kind": "full"}, dtype="float32")
     ids = torch.tensor([model.tokenizer("The capital of France is")["input_ids"]])
     with torch.no_grad():

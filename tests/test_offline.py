@@ -20,10 +20,9 @@ from bench.data.assets import local_file
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.plan.backbones import HubConfig
-from bench.runner.offline import wheels
 from bench.runner.offline.manifest import MANIFEST, Manifest, read_manifest
 from bench.runner.offline.needs import Asset, fetch_asset, find_local_files, get_cache_path
-from bench.runner.offline.pack import write_bundle
+from bench.runner.offline.pack import build_wheels, get_install_command, write_bundle
 from bench.runner.offline.unpack import Destination, unpack
 from bench.runner.store import Store
 from bench.stages import hub
@@ -278,7 +277,7 @@ def test_wheels_are_bundled_with_the_command_that_installs_them(
     assert str(pins) in commands[0]
     (file,) = read_manifest(tmp_path / "a pack").select("wheels")
     assert (file.path, file.owner) == ("small-1.0-py3-none-any.whl", "small")
-    install = wheels.get_install_command("wheels")
+    install = get_install_command("wheels")
     assert "--no-index" in install
     assert install in (tmp_path / "a pack" / "README.txt").read_text()
 
@@ -290,7 +289,7 @@ def test_the_reason_of_pip_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(sources.subprocess, "run", pip)
     pins = tmp_path / "pins.txt"
     with pytest.raises(BenchError, match="does not exist"):
-        wheels.build_wheels(tmp_path, pins)
+        build_wheels(tmp_path, pins)
     pins.touch()
     with pytest.raises(BenchError, match=r"could not be collected: pip: No matching y\."):
-        wheels.build_wheels(tmp_path, pins)
+        build_wheels(tmp_path, pins)

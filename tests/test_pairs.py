@@ -224,7 +224,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 def staged(folders: dict[str, Path], out: Path, **changes) -> tuple[dict, dict]:
     inputs = {name: folders[name] for name in ("data", "rows")}
     job = run_stage("pairs", PairConfig, out, **{"max_pairs": 16, "seed": 3, **inputs, **changes})
-    return pq.read_table(out / "pairs.parquet").to_pydict(), dict(job.facts)
+    return pq.read_table(out / "pairs.parquet").to_pydict(), dict(job.metadata)
 
 
 def grounding(folders: dict[str, Path]) -> dict:
@@ -248,7 +248,7 @@ def test_what_was_written_is_rejected(tmp_path, folders) -> None:
     rows, _ = of_rows(folders)
     texts = [[f'"text {row}"'] for row in rows]
     texts[0], texts[5] = ["no quotes"], ['"never closed']
-    found, facts = staged(folders, tmp_path / "out", generated=generated(tmp_path / "g", texts))
+    found, metadata = staged(folders, tmp_path / "out", generated=generated(tmp_path / "g", texts))
     assert found["rejected"] == [[f"text {sample}"] for sample in found["sample"]]
     assert found["smoothing"] == [0] * 16
     # 16 of the first 18 survivors, in another order.
@@ -257,7 +257,7 @@ def test_what_was_written_is_rejected(tmp_path, folders) -> None:
     assert set(found["sample"]) < set(survivors)
     assert set(found["sample"]) & set(survivors[16:])
     assert found["sample"] != [row for row in survivors if row in found["sample"]]
-    assert facts == {
+    assert metadata == {
         "rows": NUM_ROWS,
         "unknown_targets": 0,
         "random_rows": 0,
@@ -278,21 +278,21 @@ def test_what_was_written_is_rejected(tmp_path, folders) -> None:
 def test_fewer_where_there_are_no_more(tmp_path, folders) -> None:
     texts = [["nothing"]] * (NUM_ROWS - 5) + [['"Walden"']] * 5
     given = generated(tmp_path / "g", texts)
-    found, facts = staged(folders, tmp_path / "out", generated=given)
-    assert (len(found["sample"]), facts["in_catalog"], facts["kept"]) == (5, 5, 5)
+    found, metadata = staged(folders, tmp_path / "out", generated=given)
+    assert (len(found["sample"]), metadata["in_catalog"], metadata["kept"]) == (5, 5, 5)
     every, _ = staged(folders, tmp_path / "all", generated=given, max_pairs=None)
     assert sorted(every["sample"]) == sorted(found["sample"])
-    none, facts = staged(
+    none, metadata = staged(
         folders, tmp_path / "none", generated=generated(tmp_path / "h", [[""]] * NUM_ROWS)
     )
-    assert (none["sample"], facts["unparseable"]) == ([], NUM_ROWS)
+    assert (none["sample"], metadata["unparseable"]) == ([], NUM_ROWS)
 
 
 def test_one_negative_may_be_the_target(tmp_path, folders) -> None:
     _, targets = of_rows(folders)
     given = generated(tmp_path / "g", [[f'"{target}"'] for target in targets])
-    _, facts = staged(folders, tmp_path / "out", generated=given)
-    assert (facts["same_as_target"], facts["in_catalog"], facts["kept"]) == (16, 16, 16)
+    _, metadata = staged(folders, tmp_path / "out", generated=given)
+    assert (metadata["same_as_target"], metadata["in_catalog"], metadata["kept"]) == (16, 16, 16)
 
 
 def test_shares_of_random_items(tmp_path, folders) -> None:
@@ -350,7 +350,7 @@ def test_several_are_distinct_and_never_the_target(tmp_path, folders) -> None:
     texts[1] = [quoted[1], quoted[1]]
     texts[2] = ['"one"', quoted[2]]
     given = generated(tmp_path / "g", texts)
-    found, facts = staged(
+    found, metadata = staged(
         folders, tmp_path / "out", generated=given, num_negatives=3, max_pairs=None
     )
     rejected = dict(zip(found["sample"], found["rejected"], strict=True))
@@ -360,8 +360,8 @@ def test_several_are_distinct_and_never_the_target(tmp_path, folders) -> None:
     assert all(len(set(rejected[row])) == 3 for row in rows[1:])
     assert all(targets[place] not in rejected[rows[place]] for place in (1, 2))
     assert rejected[rows[2]][0] == "one"
-    assert (facts["padded"], facts["unparseable"], facts["same_as_target"]) == (5, 1, 0)
-    assert facts["rejected"] == 3 * (NUM_ROWS - 1)
+    assert (metadata["padded"], metadata["unparseable"], metadata["same_as_target"]) == (5, 1, 0)
+    assert metadata["rejected"] == 3 * (NUM_ROWS - 1)
 
 
 def test_padding_never_repeats_what_was_written(tmp_path, folders) -> None:
@@ -375,14 +375,14 @@ def test_written_titles_become_items(tmp_path, folders) -> None:
     _, targets = of_rows(folders)
     texts = [['"the moonstones\'"'] for _ in targets]
     given = generated(tmp_path / "g", texts)
-    found, facts = staged(
+    found, metadata = staged(
         folders, tmp_path / "out", generated=given, max_pairs=None, **grounding(folders)
     )
     dropped = targets.count("The 'Moonstone'")
     assert dropped > 0
     assert found["rejected"] == [["The 'Moonstone'"]] * (NUM_ROWS - dropped)
-    assert (facts["dropped_as_target"], facts["same_as_target"]) == (dropped, 0)
-    assert facts["in_catalog"] == NUM_ROWS - dropped
+    assert (metadata["dropped_as_target"], metadata["same_as_target"]) == (dropped, 0)
+    assert metadata["in_catalog"] == NUM_ROWS - dropped
 
 
 def test_popular_items_by_training_counts(tmp_path, folders) -> None:
@@ -408,19 +408,19 @@ def test_popular_items_by_training_counts(tmp_path, folders) -> None:
 
 
 def test_similar_items(tmp_path, folders) -> None:
-    found, facts = staged(
+    found, metadata = staged(
         folders, tmp_path / "out", negatives="similar", max_pairs=None, **grounding(folders)
     )
     vectors = np.load(folders["vectors"] / "vectors.npy")
     source = prepared.read(folders["data"])
     expected = select_similar(source.windows(found["sample"]), vectors, TITLES, 1)[:, 0]
     assert found["rejected"] == [[TITLES[item].replace('"', "'")] for item in expected]
-    assert (facts["in_catalog"], facts["same_as_target"]) == (NUM_ROWS, 0)
+    assert (metadata["in_catalog"], metadata["same_as_target"]) == (NUM_ROWS, 0)
 
 
 def test_an_oracle_doubts(tmp_path, folders) -> None:
     texts = [['"Walden"'] if place % 2 else ['"no such book"'] for place in range(NUM_ROWS)]
-    found, facts = staged(
+    found, metadata = staged(
         folders,
         tmp_path / "out",
         generated=generated(tmp_path / "g", texts),
@@ -435,9 +435,9 @@ def test_an_oracle_doubts(tmp_path, folders) -> None:
         gap = float(scores[row, 6]) - float(scores[row, seen.targets[row]])
         expected = 1 / (1 + np.exp(-gap)) if text == "Walden" else 0
         assert found["smoothing"][row] == pytest.approx(expected, abs=1e-6)
-    assert facts["unsmoothed"] == NUM_ROWS / 2
-    assert facts["mean_smoothing"] == pytest.approx(np.mean(found["smoothing"]), abs=1e-6)
-    assert 0.1 < facts["mean_smoothing"] < 0.9
+    assert metadata["unsmoothed"] == NUM_ROWS / 2
+    assert metadata["mean_smoothing"] == pytest.approx(np.mean(found["smoothing"]), abs=1e-6)
+    assert 0.1 < metadata["mean_smoothing"] < 0.9
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_rows_with_an_unknown_target_are_left_out(tmp_path, folders, monkeypatch
 
     monkeypatch.setattr(prepared.Prepared, "windows", without)
     given = generated(tmp_path / "g", [[f'"text {row}"'] for row in rows])
-    found, facts = staged(folders, tmp_path / "out", generated=given, max_pairs=None)
+    found, metadata = staged(folders, tmp_path / "out", generated=given, max_pairs=None)
     assert sorted(found["sample"]) == sorted(rows[4:])
     assert found["rejected"] == [[f"text {sample}"] for sample in found["sample"]]
-    assert (facts["unknown_targets"], facts["kept"]) == (4, NUM_ROWS - 4)
+    assert (metadata["unknown_targets"], metadata["kept"]) == (4, NUM_ROWS - 4)

@@ -1,4 +1,4 @@
-"""Training on preference pairs: first losses, TRL's own DPO, micro-batches, references, facts."""
+"""Training on preference pairs: first losses, TRL's DPO, micro-batches, references, metadata."""
 
 from __future__ import annotations
 
@@ -105,11 +105,13 @@ def logps(model: SimpleNamespace, some: Sequence[Pair]) -> Tensor:
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_first_loss_is_that_of_equal_policies(name: str, shared: bool) -> None:
     num = 3 if "mpo" in name or name == "sdpo" else 1
-    _, facts = trained(pairs(num_rejected=num), replace(CONFIG, beta=1.0), loss=name, shared=shared)
+    _, metadata = trained(
+        pairs(num_rejected=num), replace(CONFIG, beta=1.0), loss=name, shared=shared
+    )
     expected = math.log(4) if name == "sdpo" else math.log(2)
-    assert facts["loss_by_step"][0] == pytest.approx(expected, abs=2e-6)
-    assert facts["margin_by_step"][0] == pytest.approx(0, abs=2e-6)
-    assert abs(facts["loss_by_step"][1] - expected) > 1e-4
+    assert metadata["loss_by_step"][0] == pytest.approx(expected, abs=2e-6)
+    assert metadata["margin_by_step"][0] == pytest.approx(0, abs=2e-6)
+    assert abs(metadata["loss_by_step"][1] - expected) > 1e-4
 
 
 TEXTS = [
@@ -174,8 +176,8 @@ def test_trl_finds_the_same_loss_and_gradients(tmp_path: Path) -> None:
 def test_a_step_widens_the_margin() -> None:
     some = pairs(4)
     before = logps(policy(), some)
-    model, facts = trained(some)
-    assert facts["steps"] == 1
+    model, metadata = trained(some)
+    assert metadata["steps"] == 1
     deltas = logps(model, some) - before
     assert float((deltas[:, 0] - deltas[:, 1]).mean()) > 1e-3
 
@@ -183,10 +185,10 @@ def test_a_step_widens_the_margin() -> None:
 def test_rejecting_what_is_chosen_changes_nothing() -> None:
     same = [replace(pair, rejected=[pair.chosen]) for pair in pairs()]
     for name in ("dpo", "rosepo"):
-        model, facts = trained(same, loss=name)
+        model, metadata = trained(same, loss=name)
         assert difference(model, policy()) == 0
-        assert facts["loss_by_step"] == pytest.approx([math.log(2)] * 3, abs=1e-6)
-        assert facts["accuracy_by_step"] == [0, 0, 0]
+        assert metadata["loss_by_step"] == pytest.approx([math.log(2)] * 3, abs=1e-6)
+        assert metadata["accuracy_by_step"] == [0, 0, 0]
 
 
 # --- the trainer ---------------------------------------------------------------------------------
@@ -196,13 +198,17 @@ def test_rejecting_what_is_chosen_changes_nothing() -> None:
 def test_micro_batches_are_the_batch(divisor: int, micro_batch: int) -> None:
     some = pairs(10, num_rejected=3)  # the last step has 2 pairs
     config = replace(CONFIG, num_train_epochs=2)
-    whole, facts = trained(some, config, loss="sdpo")
+    whole, metadata = trained(some, config, loss="sdpo")
     parts, others = trained(some, config, loss="sdpo", divisor=divisor)
-    assert (facts["steps"], facts["micro_batch"], others["micro_batch"]) == (6, 4, micro_batch)
+    assert (metadata["steps"], metadata["micro_batch"], others["micro_batch"]) == (
+        6,
+        4,
+        micro_batch,
+    )
     assert difference(whole, policy()) > 1e-3
     assert difference(whole, parts) < 1e-4
     for name in ("loss", "margin", "chosen", "rejected", "accuracy"):
-        one, other = facts[f"{name}_by_step"], others[f"{name}_by_step"]
+        one, other = metadata[f"{name}_by_step"], others[f"{name}_by_step"]
         assert len(one) == 6
         np.testing.assert_allclose(one, other, atol=1e-4)
 
@@ -217,14 +223,14 @@ def test_sequences_apart_train_the_same() -> None:
 def test_a_seed_gives_the_same_bits_and_the_caller_keeps_its_random_numbers() -> None:
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
-    first, facts = trained(pairs())
+    first, metadata = trained(pairs())
     assert random.getstate() == before[0]
     assert (np.random.get_state()[1] == before[1]).all()
     assert torch.equal(torch.get_rng_state(), before[2])
     torch.manual_seed(2)
     second, others = trained(pairs())
     assert difference(first, second) == 0
-    assert facts == others
+    assert metadata == others
     assert not first.model.training
     other, _ = trained(pairs(), replace(CONFIG, seed=6))
     assert difference(first, other) > 0
@@ -241,7 +247,7 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 def test_what_a_record_says() -> None:
     some = [replace(pair, reference=[-1.0, -2.0]) for pair in pairs(4)]
     found = logps(policy(), some).double()
-    facts = optimize(policy(), some, replace(CONFIG, beta=0.5), loss=dpo, divisor=2, shared=True)
+    metadata = optimize(policy(), some, replace(CONFIG, beta=0.5), loss=dpo, divisor=2, shared=True)
     gaps = (found[:, 0] + 1) - (found[:, 1] + 2)
     expected = {
         "chosen": found[:, 0].mean(),
@@ -251,7 +257,7 @@ def test_what_a_record_says() -> None:
         "loss": -torch.nn.functional.logsigmoid(0.5 * gaps).mean(),
     }
     for name, value in expected.items():
-        assert facts[f"{name}_by_step"] == pytest.approx([float(value)], abs=1e-4)
+        assert metadata[f"{name}_by_step"] == pytest.approx([float(value)], abs=1e-4)
 
 
 def test_pairs_with_fewer_rejected_ones() -> None:
@@ -260,9 +266,9 @@ def test_pairs_with_fewer_rejected_ones() -> None:
         [replace(pair, reference=[0] * (1 + len(pair.rejected))) for pair in some], shared=True
     )
     assert batch["mask"].sum(1).tolist() == [4, 4, 4, 2, 2]
-    _, facts = trained(some, replace(CONFIG, batch_size=5), loss="sdpo")
+    _, metadata = trained(some, replace(CONFIG, batch_size=5), loss="sdpo")
     expected = (3 * math.log(4) + 2 * math.log(2)) / 5
-    assert facts["loss_by_step"] == pytest.approx([expected], abs=1e-6)
+    assert metadata["loss_by_step"] == pytest.approx([expected], abs=1e-6)
 
 
 def wide(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK):
@@ -330,18 +336,20 @@ def staged(out: Path, folders: dict[str, Path], divisor: int = 1, **changes) -> 
         **folders,
         **changes,
     }
-    return dict(run_stage("preference", PreferenceConfig, out, divisor=divisor, **settings).facts)
+    return dict(
+        run_stage("preference", PreferenceConfig, out, divisor=divisor, **settings).metadata
+    )
 
 
 def test_the_stage_leaves_weights_and_a_record(tmp_path, folders) -> None:
-    facts = staged(tmp_path / "out", folders)
-    assert facts["loss_by_step"][0] == pytest.approx(math.log(2), abs=2e-6)
-    assert (facts["pairs"], facts["rejected"], facts["steps"]) == (8, 8, 2)
-    assert (facts["rejected_is_chosen"], facts["rejected_in_catalog"]) == (0, 1)
-    assert facts["mean_smoothing"] == 0
-    assert facts["layout"] == "shared prompts"
+    metadata = staged(tmp_path / "out", folders)
+    assert metadata["loss_by_step"][0] == pytest.approx(math.log(2), abs=2e-6)
+    assert (metadata["pairs"], metadata["rejected"], metadata["steps"]) == (8, 8, 2)
+    assert (metadata["rejected_is_chosen"], metadata["rejected_in_catalog"]) == (0, 1)
+    assert metadata["mean_smoothing"] == 0
+    assert metadata["layout"] == "shared prompts"
     again = staged(tmp_path / "again", folders)
-    assert again == facts
+    assert again == metadata
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("out", "again")]
     assert weights[0] == weights[1]
     kept = load_file(folders["backbone"] / "model.safetensors")
@@ -366,7 +374,7 @@ def run_with_reference(
     out.mkdir()
     job = Job(out=out)
     preference.run(job, config, inputs)
-    return dict(job.facts)
+    return dict(job.metadata)
 
 
 @pytest.mark.parametrize("tuning", [FULL, LORA], ids=["full", "lora"])
@@ -396,8 +404,8 @@ def test_adapters_train_without_dropout(tmp_path, folders) -> None:
 
 def test_without_pairs_the_weights_stay(tmp_path, folders) -> None:
     write_pairs(tmp_path, [])
-    facts = staged(tmp_path / "out", folders, pairs=tmp_path)
-    assert (facts["pairs"], facts["mean_smoothing"]) == (0, None)
+    metadata = staged(tmp_path / "out", folders, pairs=tmp_path)
+    assert (metadata["pairs"], metadata["mean_smoothing"]) == (0, None)
     kept = load_file(folders["backbone"] / "model.safetensors")
     left = load_file(tmp_path / "out" / "model.safetensors")
     assert all(torch.equal(kept[name], left[name]) for name in left)
@@ -405,9 +413,9 @@ def test_without_pairs_the_weights_stay(tmp_path, folders) -> None:
 
 def test_fractions_of_the_pairs(tmp_path, folders) -> None:
     write_pairs(tmp_path, [[TITLES[1]], ["no such book"], [TITLES[0]], [TITLES[1]]], [0.5, 0, 0, 0])
-    facts = staged(tmp_path / "out", folders, pairs=tmp_path, loss="rosepo")
-    assert (facts["rejected_is_chosen"], facts["rejected_in_catalog"]) == (0.25, 0.75)
-    assert facts["mean_smoothing"] == 0.125
+    metadata = staged(tmp_path / "out", folders, pairs=tmp_path, loss="rosepo")
+    assert (metadata["rejected_is_chosen"], metadata["rejected_in_catalog"]) == (0.25, 0.75)
+    assert metadata["mean_smoothing"] == 0.125
     with pytest.raises(BenchError, match="dpo takes no label smoothing"):
         staged(tmp_path / "refused", folders, pairs=tmp_path)
     write_pairs(tmp_path, [[TITLES[1]]], [1.5])

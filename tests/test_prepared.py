@@ -267,23 +267,23 @@ def prepare_job(name: str, out: Path, data_dir: Path | None = None) -> Job:
 
 def test_the_stages_of_a_data_set_without_files(synthetic: Prepared, tmp_path: Path) -> None:
     job = prepare_job("synthetic", tmp_path / "data")
-    assert job.facts["fingerprint"] == synthetic.fingerprint
-    assert job.facts["notes"] == []
-    json.dumps(job.facts, allow_nan=False)
+    assert job.metadata["fingerprint"] == synthetic.fingerprint
+    assert job.metadata["notes"] == []
+    json.dumps(job.metadata, allow_nan=False)
     rows = tmp_path / "rows"
     rows.mkdir()
     draw_job = Job(out=rows)
     config = DrawConfig(split="test", num=50, seed=0)
     draw_stage.run(draw_job, config, {"data": tmp_path / "data"})
     samples = prepared.load_rows(rows)
-    assert draw_job.facts == {"rows": 50, "available": 240}
+    assert draw_job.metadata == {"rows": 50, "available": 240}
     assert set(samples.tolist()) <= set(synthetic.sample_range("test"))
 
 
 def test_the_stage_finds_real_files(ml_100k: Prepared, shared_data: Path, tmp_path: Path) -> None:
     job = prepare_job("ml-100k", tmp_path / "data", shared_data)
-    assert job.facts["fingerprint"] == ml_100k.fingerprint
-    assert job.facts["notes"] == []
+    assert job.metadata["fingerprint"] == ml_100k.fingerprint
+    assert job.metadata["notes"] == []
 
 
 def test_the_stage_refuses_a_damaged_file(shared_data: Path, tmp_path: Path) -> None:

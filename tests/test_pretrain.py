@@ -51,10 +51,10 @@ def make(
 ) -> tuple[dict[str, Plain], dict[str, str]]:
     folder.mkdir(parents=True)
     architecture = {**ARCHITECTURE, **changes}
-    facts = build_model(
+    metadata = build_model(
         folder, titles=titles, nouns=nouns, architecture=architecture, context=96, seed=seed
     )
-    return facts, {path.name: checksum(path) for path in folder.iterdir()}
+    return metadata, {path.name: checksum(path) for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +74,10 @@ def tokenizer(backbone: Path) -> Tokenizer:
 
 def test_same_arguments_same_bytes(tmp_path: Path) -> None:
     state = torch.get_rng_state()
-    facts, first = make(tmp_path / "first")
+    metadata, first = make(tmp_path / "first")
     assert torch.equal(torch.get_rng_state(), state)
     assert first.keys() == FILES
-    assert make(tmp_path / "second") == (facts, first)
+    assert make(tmp_path / "second") == (metadata, first)
 
     def differing(**changes: int | Sequence[str]) -> set[str]:
         _, files = make(tmp_path / str(changes), **changes)  # type: ignore[arg-type]
@@ -89,14 +89,14 @@ def test_same_arguments_same_bytes(tmp_path: Path) -> None:
 
 
 def test_sizes_by_hand(tmp_path: Path) -> None:
-    facts, _ = make(tmp_path / "a")
+    metadata, _ = make(tmp_path / "a")
     layer = 4 * 16 * 16 + 3 * 16 * 24 + 2 * 16
-    assert facts == {"vocabulary": 330, "parameters": 330 * 16 + 2 * layer + 16}
+    assert metadata == {"vocabulary": 330, "parameters": 330 * 16 + 2 * layer + 16}
     # 256 bytes, 3 special tokens, and what little two titles give.
-    facts, _ = make(tmp_path / "b", titles=("A", "B"), vocabulary=4096)
-    assert 259 < facts["vocabulary"] < 500
+    metadata, _ = make(tmp_path / "b", titles=("A", "B"), vocabulary=4096)
+    assert 259 < metadata["vocabulary"] < 500
     model = load(tmp_path / "b", tuning={"kind": "full"}, dtype="float32").model
-    assert model.config.vocab_size == facts["vocabulary"]
+    assert model.config.vocab_size == metadata["vocabulary"]
 
 
 def test_the_tokenizer_knows_the_titles_and_the_template(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def run(
     )
     job = Job(out=folder / "out", micro_batch_divisor=divisor)
     pretrain_stage.run(job, config, {"backbone": backbone, "data": folder / "data"})
-    return dict(job.facts)
+    return dict(job.metadata)
 
 
 def test_validation_and_test_leave_no_trace(backbone: Path, tmp_path: Path) -> None:
@@ -238,23 +238,23 @@ def test_the_stage_leaves_a_backbone(backbone: Path, tmp_path: Path) -> None:
     build_stage.run(built, config, {"data": tmp_path / "data"})
     for name in FILES:
         assert checksum(built.out / name) == checksum(backbone / name)
-    facts = run(tmp_path / "a", data(), backbone)
+    metadata = run(tmp_path / "a", data(), backbone)
     out = tmp_path / "a" / "out"
     assert {path.name for path in out.iterdir()} == FILES
     same = {name for name in FILES if checksum(out / name) == checksum(backbone / name)}
     assert same == FILES - {"model.safetensors"}
     written = encode_histories(read_tokenizer(out), list(training_histories(data())), max_tokens=20)
-    assert facts["rows"] == len(written)
-    assert facts["tokens"] == sum(map(len, written))
-    assert facts["steps"] == 2 * -(-len(written) // 4)
-    assert len(facts["loss_by_epoch"]) == 2
+    assert metadata["rows"] == len(written)
+    assert metadata["tokens"] == sum(map(len, written))
+    assert metadata["steps"] == 2 * -(-len(written) // 4)
+    assert len(metadata["loss_by_epoch"]) == 2
     load(out, tuning={"kind": "full"}, dtype="float32")
 
 
 def test_pretraining_is_repeatable_and_seeded(backbone: Path, tmp_path: Path) -> None:
     state = torch.get_rng_state()
-    facts = run(tmp_path / "a", data(), backbone)
-    assert run(tmp_path / "b", data(), backbone) == facts
+    metadata = run(tmp_path / "a", data(), backbone)
+    assert run(tmp_path / "b", data(), backbone) == metadata
     run(tmp_path / "c", data(), backbone, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
     first, again, other = (
@@ -280,8 +280,8 @@ def test_the_loss_is_the_mean_over_predicted_tokens(backbone: Path) -> None:
             scores_LV = model.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
         log_likelihoods += [scores_LV[place, ids[place + 1]] for place in range(len(ids) - 1)]
     config = PretrainConfig(num_train_epochs=60, learning_rate=0.01, batch_size=8, warmup_steps=0)
-    facts = pretrain(model, written, config)
-    losses = facts["loss_by_epoch"]
+    metadata = pretrain(model, written, config)
+    losses = metadata["loss_by_epoch"]
     assert losses[0] == pytest.approx(-float(torch.stack(log_likelihoods).mean()), abs=1e-4)
     assert losses[-1] < 0.3 * losses[0]
     assert not model.model.training

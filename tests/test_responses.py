@@ -279,8 +279,8 @@ def test_an_endpoint_is_asked_once_and_the_file_serves_later(
     server: Server, artifacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = run_stage(artifacts, plan_answers())
-    assert len(server.seen) == job.facts["answered"] == 40
-    assert job.facts["models"] == ["gpt-x-2024"]
+    assert len(server.seen) == job.metadata["answered"] == 40
+    assert job.metadata["models"] == ["gpt-x-2024"]
     questions = load_questions(artifacts)
     assert set(load_answers(artifacts, questions).texts) == {("likes 1",)}
     assert set(load_answers(artifacts, questions).finished) == {(True,)}
@@ -292,7 +292,7 @@ def test_an_endpoint_is_asked_once_and_the_file_serves_later(
     assert from_file.args["file_checksum"]
     run_stage(artifacts, from_file)
     written = (artifacts / "answers.jsonl").read_text()
-    for text in (written, json.dumps(job.facts), json.dumps(from_file.args)):
+    for text in (written, json.dumps(job.metadata), json.dumps(from_file.args)):
         assert KEY not in text
         assert server.url not in text
     (artifacts / "answers.jsonl").write_text(written + "\n")

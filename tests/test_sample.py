@@ -24,13 +24,13 @@ def drawn(folder: Path, num: int, seed: int) -> tuple[NDArray[np.int64], dict[st
     out.mkdir()
     job = Job(out=out)
     sample.run(job, SampleConfig(num=num, seed=seed), {"rows": source})
-    return prepared.load_rows(out), dict(job.facts)
+    return prepared.load_rows(out), dict(job.metadata)
 
 
 def test_a_smaller_draw_begins_a_larger_one(tmp_path: Path) -> None:
-    few, facts = drawn(tmp_path, 10, seed=0)
+    few, metadata = drawn(tmp_path, 10, seed=0)
     many, _ = drawn(tmp_path, 64, seed=0)
-    assert facts == {"rows": 10, "available": 100}
+    assert metadata == {"rows": 10, "available": 100}
     np.testing.assert_array_equal(few, many[:10])
     assert len(set(many.tolist())) == 64
     assert set(many.tolist()) <= set(ROWS.tolist())
@@ -38,8 +38,8 @@ def test_a_smaller_draw_begins_a_larger_one(tmp_path: Path) -> None:
 
 
 def test_more_than_there_are_is_all(tmp_path: Path) -> None:
-    rows, facts = drawn(tmp_path, 101, seed=0)
-    assert facts == {"rows": 100, "available": 100}
+    rows, metadata = drawn(tmp_path, 101, seed=0)
+    assert metadata == {"rows": 100, "available": 100}
     assert sorted(rows.tolist()) == ROWS.tolist()
 
 

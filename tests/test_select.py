@@ -80,23 +80,23 @@ def test_the_best_on_validation_gives_its_test_ranking(root: Path) -> None:
     # Targets 3 and 4: "one" has one first; "both" has one first and one second.
     job = chosen(root, "NDCG@2", {"one": [[3, 0], [0, 1]], "both": [[3, 0], [0, 4]]})
     content = json.loads((root / "out" / "choice.json").read_text())
-    assert content["chosen"] == job.facts["chosen"] == "both"
+    assert content["chosen"] == job.metadata["chosen"] == "both"
     assert content["validation"] == pytest.approx({"one": 0.5, "both": (1 + 0.63093) / 2}, abs=1e-5)
     assert read_ranking(root / "out").items.tolist() == [[1, 4]]
-    assert job.facts["validation"] == content["validation"]
+    assert job.metadata["validation"] == content["validation"]
 
 
 def test_of_equal_candidates_the_first_is_taken(root: Path) -> None:
     equal = [[3, 0], [0, 4]]
     job = chosen(root, "HR@2", {"b": equal, "a": equal})
-    assert job.facts["chosen"] == "b"
+    assert job.metadata["chosen"] == "b"
 
 
 def test_where_lower_is_better_the_lowest_is_taken(root: Path) -> None:
     # One item for both cases is as unequal as can be; two items are less so.
     job = chosen(root, "Gini@1", {"same": [[3, 0], [3, 1]], "spread": [[3, 0], [1, 4]]})
-    assert job.facts["chosen"] == "spread"
-    values = job.facts["validation"]
+    assert job.metadata["chosen"] == "spread"
+    values = job.metadata["validation"]
     assert isinstance(values, dict)
     assert values["spread"] < values["same"]
 
@@ -182,7 +182,7 @@ def test_a_plan_that_chooses_equals_the_plan_of_what_it_chose(
     chosen, popular, unpopular = (result.evaluations["final"].metrics for result in found if result)
     assert chosen == popular != unpopular
     (choice,) = [
-        stage.facts for stage in (found[0].stages if found[0] else []) if stage.kind == "select"
+        stage.metadata for stage in (found[0].stages if found[0] else []) if stage.kind == "select"
     ]
     assert choice["chosen"] == "1"
     # The choice reads validation cases; test cases enter by the candidates' rankings alone.

@@ -282,7 +282,7 @@ def test_a_stage_saves_what_the_scorer_loads(
     config = replace(config, hidden_size=8, batch_size=32, num_train_epochs=2)
     stage.run(job, config, {name: tmp_path / name for name in ("data", "train", "valid")})
     assert torch.get_num_threads() == before
-    assert job.facts["train_rows"] == 60
-    assert job.facts["valid_rows"] == 15
+    assert job.metadata["train_rows"] == 60
+    assert job.metadata["valid_rows"] == 15
     histories = histories_of_all_lengths(90)
     assert load_scorer(job.out, catalog())(histories).shape == (90, NUM_ITEMS)

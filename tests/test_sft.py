@@ -335,7 +335,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ran(world: Path, out: Path, **changes: Any) -> dict[str, Any]:
     inputs = {name: world / name for name in ("backbone", "data", "rows")}
-    return dict(run_stage("sft", SFTConfig, out, **{**SETTINGS, **inputs, **changes}).facts)
+    return dict(run_stage("sft", SFTConfig, out, **{**SETTINGS, **inputs, **changes}).metadata)
 
 
 def weights_of(out: Path) -> bytes:
@@ -356,44 +356,44 @@ def greedy(world: Path, out: Path, sample: int) -> list[int]:
 
 
 def test_a_single_row_is_learned_by_heart(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", rows=world / "one", num_train_epochs=15)
+    metadata = ran(world, tmp_path / "out", rows=world / "one", num_train_epochs=15)
     source = prepared.load(world / "data")
     title = source.catalog.titles[source.windows(np.array([5])).targets[0]]
     (expected,) = encode_responses(tiny_tokenizer(), [title], eos=True)
     assert greedy(world, tmp_path / "out", 5)[: len(expected)] == expected
-    assert facts["loss_by_step"][0] > 3
-    assert facts["loss_by_step"][-1] < 0.5
+    assert metadata["loss_by_step"][0] > 3
+    assert metadata["loss_by_step"][-1] < 0.5
 
 
 def test_an_adapter_learns_and_its_base_does_not(world: Path, tmp_path: Path) -> None:
     settings = {"dtype": "float32", "tuning": LORA}
     before = load(world / "backbone", **settings).model.state_dict()
     before = {name: weight.clone() for name, weight in before.items()}
-    facts = ran(world, tmp_path / "out", rows=world / "one", num_train_epochs=8, tuning=LORA)
-    assert facts["loss_by_step"][-1] < facts["loss_by_step"][0] - 2
+    metadata = ran(world, tmp_path / "out", rows=world / "one", num_train_epochs=8, tuning=LORA)
+    assert metadata["loss_by_step"][-1] < metadata["loss_by_step"][0] - 2
     after = load(world / "backbone", **settings).model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_facts(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", num_train_epochs=2)
-    assert {name: facts[name] for name in ("rows", "unknown_targets", "truncated_prompts")} == {
+def test_stage_metadata(world: Path, tmp_path: Path) -> None:
+    metadata = ran(world, tmp_path / "out", num_train_epochs=2)
+    assert {name: metadata[name] for name in ("rows", "unknown_targets", "truncated_prompts")} == {
         "rows": 10,
         "unknown_targets": 0,
         "truncated_prompts": 0,
     }
-    assert (facts["steps"], facts["micro_batch"]) == (6, 4)
-    assert len(facts["loss_by_step"]) == 6
+    assert (metadata["steps"], metadata["micro_batch"]) == (6, 4)
+    assert len(metadata["loss_by_step"]) == 6
     source = prepared.load(world / "data")
     targets = source.windows(np.arange(10)).targets
     responses = encode_responses(tiny_tokenizer(), [TITLES[item] for item in targets], eos=True)
-    assert facts["supervised_tokens"] == sum(map(len, responses))
-    assert "best_epoch" not in facts
+    assert metadata["supervised_tokens"] == sum(map(len, responses))
+    assert "best_epoch" not in metadata
 
 
 def test_the_loss_of_tokens_that_gain_and_of_those_that_do_not(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", num_train_epochs=2, batch_size=10)
+    metadata = ran(world, tmp_path / "out", num_train_epochs=2, batch_size=10)
     source = prepared.load(world / "data")
     seen = source.windows(np.arange(10))
     tokenizer = tiny_tokenizer()
@@ -403,8 +403,8 @@ def test_the_loss_of_tokens_that_gain_and_of_those_that_do_not(world: Path, tmp_
     assert min(sizes.values()) > 0
     assert sum(sizes.values()) == len(groups)
     # One step an epoch: its loss is the mean over all tokens.
-    for epoch, loss in enumerate(facts["loss_by_step"]):
-        parts = [facts[f"loss_{name}_by_epoch"][epoch] * size for name, size in sizes.items()]
+    for epoch, loss in enumerate(metadata["loss_by_step"]):
+        parts = [metadata[f"loss_{name}_by_epoch"][epoch] * size for name, size in sizes.items()]
         assert sum(parts) / len(groups) == pytest.approx(loss, abs=5e-5)
 
 
@@ -427,8 +427,8 @@ def test_training_goes_on_from_a_start(world: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_targets_are_left_out(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", rows=world / "unknown")
-    assert (facts["rows"], facts["unknown_targets"]) == (2, 1)
+    metadata = ran(world, tmp_path / "out", rows=world / "unknown")
+    assert (metadata["rows"], metadata["unknown_targets"]) == (2, 1)
 
 
 def test_prompts_lose_titles_before_responses_lose_tokens(world: Path, tmp_path: Path) -> None:
@@ -445,11 +445,11 @@ def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
     """Learned far too fast, the training rows teach nothing about others after a while."""
     settings = {"valid": world / "valid", "learning_rate": 0.02, "num_train_epochs": 30}
     settings["early_stopping_patience"] = 2
-    facts = ran(world, tmp_path / "out", **settings)
-    by_epoch = facts["valid_loss_by_epoch"]
-    assert facts["best_epoch"] == int(np.argmin(by_epoch)) + 1
-    assert len(by_epoch) == facts["best_epoch"] + 2 < 30
-    assert facts["steps"] == 3 * len(by_epoch)
+    metadata = ran(world, tmp_path / "out", **settings)
+    by_epoch = metadata["valid_loss_by_epoch"]
+    assert metadata["best_epoch"] == int(np.argmin(by_epoch)) + 1
+    assert len(by_epoch) == metadata["best_epoch"] + 2 < 30
+    assert metadata["steps"] == 3 * len(by_epoch)
     model = load(
         world / "backbone", start=tmp_path / "out", tuning={"kind": "full"}, dtype="float32"
     )
@@ -462,8 +462,8 @@ def test_the_best_epoch_is_kept(world: Path, tmp_path: Path) -> None:
 
 
 def test_the_loss_on_the_sequence_supervises_prompts(world: Path, tmp_path: Path) -> None:
-    facts = ran(world, tmp_path / "out", completion_only_loss=False, append_eos=False)
-    assert facts["supervised_tokens"] == facts["tokens"] - facts["rows"]
+    metadata = ran(world, tmp_path / "out", completion_only_loss=False, append_eos=False)
+    assert metadata["supervised_tokens"] == metadata["tokens"] - metadata["rows"]
 
 
 def with_function(monkeypatch: pytest.MonkeyPatch, function: Any) -> str:
@@ -504,7 +504,7 @@ def test_weights_reach_the_loss(
         return [first * (np.arange(len(response)) == 0) for response in responses]
 
     reference = with_function(monkeypatch, weigh)
-    facts = ran(
+    metadata = ran(
         world,
         tmp_path / "out",
         rows=world / "unknown",
@@ -513,9 +513,9 @@ def test_weights_reach_the_loss(
         num_train_epochs=20,
     )
     assert seen == [(2, 2, 6, tiny_tokenizer().eos_token_id)]
-    assert facts["loss_by_step"][-1] < 0.1
+    assert metadata["loss_by_step"][-1] < 0.1
     plain = ran(world, tmp_path / "plain", rows=world / "unknown")
-    assert facts["loss_by_step"][0] != pytest.approx(plain["loss_by_step"][0], abs=1e-3)
+    assert metadata["loss_by_step"][0] != pytest.approx(plain["loss_by_step"][0], abs=1e-3)
 
 
 def test_rw_as_a_stage(world: Path, tmp_path: Path) -> None:

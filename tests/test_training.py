@@ -95,8 +95,8 @@ def test_every_epoch_takes_its_rest(
 ) -> None:
     config = sft_config(batch_size=batch, num_train_epochs=epochs)
     assert num_steps(config, rows) == steps
-    _, facts = tuned(make_samples(rows), config, divisor=divisor)
-    assert facts["steps"] == steps == len(facts["loss_by_step"])
+    _, metadata = tuned(make_samples(rows), config, divisor=divisor)
+    assert metadata["steps"] == steps == len(metadata["loss_by_step"])
 
 
 def test_the_papers_steps() -> None:
@@ -145,7 +145,7 @@ def test_the_rate_rises_and_falls_linearly(monkeypatch: pytest.MonkeyPatch) -> N
 def test_training_is_adamw_by_hand() -> None:
     """One batch holds all rows, so that the order is no matter; losses are transformers' own."""
     rows, config = make_samples(6), sft_config(batch_size=6, num_train_epochs=4)
-    model, facts = tuned(rows, config)
+    model, metadata = tuned(rows, config)
 
     by_hand = tiny_llama(VOCABULARY)
     optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.01, weight_decay=0.0)
@@ -166,7 +166,7 @@ def test_training_is_adamw_by_hand() -> None:
         optimizer.param_groups[0]["lr"] = 0.01 * (4 - step) / 4
         optimizer.step()
     # float32 sums of about 20 cross-entropies near 3.7; a wrong rate or mean moves them by 1e-2.
-    np.testing.assert_allclose(facts["loss_by_step"], losses, atol=2e-5)
+    np.testing.assert_allclose(metadata["loss_by_step"], losses, atol=2e-5)
     assert losses[-1] < losses[0] - 0.5
     assert difference(model, by_hand) < 5e-4 < difference(model, tiny_llama(VOCABULARY))
 
@@ -180,9 +180,9 @@ def test_micro_batches_are_the_batch(mean_over: str, divisor: int) -> None:
     samples = make_samples(38, weighted=True)
     config = sft_config(batch_size=16, mean_over=mean_over)
     whole, expected = tuned(samples, config)
-    parted, facts = tuned(samples, config, divisor=divisor)
-    assert facts["micro_batch"] == 16 // divisor
-    np.testing.assert_allclose(facts["loss_by_step"], expected["loss_by_step"], atol=5e-5)
+    parted, metadata = tuned(samples, config, divisor=divisor)
+    assert metadata["micro_batch"] == 16 // divisor
+    np.testing.assert_allclose(metadata["loss_by_step"], expected["loss_by_step"], atol=5e-5)
     assert difference(whole, tiny_llama(VOCABULARY)) > 1e-2
     assert difference(whole, parted) < 1e-3
 
@@ -191,10 +191,10 @@ def test_micro_batches_are_the_batch(mean_over: str, divisor: int) -> None:
 
 
 def test_a_seed_gives_the_same_bits_and_another_seed_others() -> None:
-    (first, facts), (second, again), (other, _) = (
+    (first, metadata), (second, again), (other, _) = (
         tuned(make_samples(), sft_config(seed=seed)) for seed in (3, 3, 4)
     )
-    assert facts == again
+    assert metadata == again
     assert difference(first, second) == 0
     assert difference(first, other) > 0
 

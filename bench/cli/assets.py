@@ -138,8 +138,8 @@ def unpack(
     """Verify a bundle's checksums, then copy its files to where `bench run --offline` looks."""
     from bench.data.assets import cache_folder
     from bench.runner.offline.manifest import read_manifest
+    from bench.runner.offline.pack import get_install_command
     from bench.runner.offline.unpack import Destination, unpack
-    from bench.runner.offline.wheels import get_install_command
     from bench.runner.store import Store
 
     manifest = read_manifest(folder)
@@ -211,7 +211,7 @@ def _add_prepared(
 
 
 def _add_wheels(bundle: BundleWriter, constraints: Path | None) -> None:
-    from bench.runner.offline.wheels import build_wheels
+    from bench.runner.offline.pack import build_wheels
 
     print("wheels: pip collects them, which takes minutes …", file=sys.stderr)
     size = 0

@@ -99,11 +99,11 @@ def collect_garbage(
     from bench.runner.store import Store
 
     opened = Store(store)
-    needed = find_needed(results or [o.RESULTS], searches, data_dir)
-    survey = survey_store(opened, needed.keys, keep_days=keep_days)
+    kept = find_needed(results or [o.RESULTS], searches, data_dir)
+    survey = survey_store(opened, kept.keys, keep_days=keep_days)
     garbage = list(survey.garbage)
     if with_assets:
-        garbage += find_unused_assets(cache_folder(), needed.assets, keep_days=keep_days)
+        garbage += find_unused_assets(cache_folder(), kept.assets, keep_days=keep_days)
     in_use = [item for item in garbage if not remove_garbage(opened, item)] if yes else []
     garbage = [item for item in garbage if item not in in_use]
     if as_json:
@@ -115,11 +115,11 @@ def collect_garbage(
             "bytes": sum(item.size for item in garbage),
             "held": [item.key for item in in_use],
             "kept": {"count": survey.num_kept, "bytes": survey.kept_bytes},
-            "notes": needed.notes,
+            "notes": kept.notes,
         }
         o.print_json(content)
     else:
-        _print_garbage(survey, garbage, in_use, needed.notes, deleted=yes)
+        _print_garbage(survey, garbage, in_use, kept.notes, deleted=yes)
 
 
 def _sum_kinds(garbage: Sequence[Garbage]) -> list[tuple[str, int, int]]:

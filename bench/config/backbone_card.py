@@ -93,27 +93,22 @@ class ModelCard(Card):
     methods: dict[str, dict[str, Any]] = {}
 
     @model_validator(mode="after")
-    def _whole(self) -> ModelCard:
-        given = {
-            "architecture": self.architecture is not None,
-            "files.gguf": "gguf" in self.files,
-            "repository": bool(self.repository),
-            "revision": self.revision is not None,
-            "pretraining": self.pretraining is not None,
+    def _check_weights(self) -> ModelCard:
+        fields = {
+            "architecture": (self.architecture, "built"),
+            "files.gguf": (self.files, "gguf"),
+            "repository": (self.repository, "hub"),
+            "revision": (self.revision, "hub"),
         }
-        asked = {
-            "built": {"architecture"},
-            "gguf": {"files.gguf"},
-            "hub": {"repository", "revision"},
-        }
-        allowed = asked[self.weights] | ({"pretraining"} if self.weights == "built" else set())
-        for name, there in given.items():
-            if name in asked[self.weights] and not there:
+        for name, (value, weights) in fields.items():
+            if weights == self.weights and not value:
                 raise ValueError(f"weights = {self.weights!r} needs `{name}`")
-            if there and name not in allowed:
+            if weights != self.weights and value:
                 raise ValueError(f"`{name}` does not go with weights = {self.weights!r}")
+        if self.pretraining and self.weights != "built":
+            raise ValueError(f"`pretraining` does not go with weights = {self.weights!r}")
         if self.weights == "gguf" and self.files["gguf"].sha256 is None:
-            raise ValueError("files.gguf needs its sha256, for it stands in the keys")
+            raise ValueError("files.gguf needs its sha256, which is part of the keys")
         if self.quantization != "none" and self.tuning != "lora":
             raise ValueError("weights in 4 bits cannot be trained in full; tuning must be lora")
         if self.dtype == "bfloat16" and self.tuning == "full":
@@ -157,7 +152,7 @@ class EncoderCard(Card):
     files: dict[Role, RawFile] = {}
 
     @model_validator(mode="after")
-    def _whole(self) -> EncoderCard:
+    def _check_files(self) -> EncoderCard:
         if self.kind == "trigrams":
             if self.files or self.config:
                 raise ValueError("trigrams have neither files nor a config")
@@ -166,5 +161,5 @@ class EncoderCard(Card):
         if missing:
             raise ValueError(f"files.{missing[0]} is missing")
         if any(file.sha256 is None for file in self.files.values()):
-            raise ValueError("every file of an encoder needs its sha256, for it stands in the keys")
+            raise ValueError("every file of an encoder needs its sha256, which is part of the keys")
         return self

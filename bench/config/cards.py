@@ -39,7 +39,7 @@ class RawFile(Card):
 
     Attributes:
         name: File name, as searched in `--data-dir`.
-        sha256: Declared checksum; without one, the file's own stands in the keys.
+        sha256: Declared checksum; without one, keys hold the file's own.
         size: Bytes, shown before a download.
         sources: Where to get it, tried in order.
     """
@@ -65,11 +65,11 @@ class Nouns(Card):
 
 
 class Titles(Card):
-    """What becomes of the titles before anything else is filtered (A-6 in the data notes).
+    """How titles are cleaned before anything else is filtered (A-6 in the data notes).
 
     Attributes:
         profile: "keep" leaves them as the reader gives them; "d3" does what D3's program does, its
-            gaps included, for the papers' tables; "clean" mends and rejects more, for own tables.
+            gaps included, for the papers' tables; "clean" corrects and rejects more.
     """
 
     profile: Literal["keep", "d3", "clean"] = "keep"
@@ -154,18 +154,18 @@ class ListCard(Card):
     """How lists for re-ranking are made, and what a language model is told of users and items.
 
     Attributes:
-        cap: Most interactions of a user that a language model reads.
-        positive_above: Label 1 for ratings above it.
-        min_user: Least interactions of a user.
-        min_item: Least interactions of an item.
-        by_day: Sort by day, and within it by line of the file.
+        cap: Maximum interactions of a user that a language model reads (ML-1M 30, Amazon 15).
+        positive_above: Label 1 for ratings above it (ML-1M 3, Amazon 4; A-12 in the data notes).
+        min_user: Minimum interactions of a user (Amazon Books 60, else 0).
+        min_item: Minimum interactions of an item (Amazon Books 40, else 0; A-13).
+        by_day: Sort by day, UTC, and within it by line of the file, as KAR does for ML-1M (A-10).
         category_places: Which categories of an item are its attributes, by place in its list.
         brand: Whether the brand is an attribute, too, the first one.
         domain: What prompts are about.
         titles: How prompts write titles: as the reader gives them, with articles "fronted" (as
             MovieLens needs), or "cleaned" (as Amazon does).
         files: Raw files by role that the lists alone need.
-        optional: Roles of files to do without where only they are not at hand: "users", then no
+        optional: Roles of files to leave out if only they are missing locally: "users", then no
             profile is told; "items", then there are neither titles nor attributes.
     """
 
@@ -211,7 +211,7 @@ class DatasetCard(Card):
 class Rows(Card):
     """How many samples of each split a trial uses; an upper bound, None for all of them.
 
-    Methods that re-rank lists use at most so many users of each part, with all their lists.
+    For methods that re-rank lists, the bound is on the users of each part; all their lists count.
     """
 
     train: int | None = Field(None, ge=1)

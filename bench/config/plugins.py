@@ -12,7 +12,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -141,11 +141,11 @@ def card_paths(kind: str) -> dict[str, Path]:
     return paths
 
 
-def board_files(inside: str) -> dict[str, Path]:
+def board_files(subfolder: str) -> dict[str, Path]:
     """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
     paths: dict[str, Path] = {}
     for folder in folders("leaderboards"):
-        for path in sorted((Path(folder) / inside).glob("*.toml")):
+        for path in sorted((Path(folder) / subfolder).glob("*.toml")):
             paths.setdefault(path.stem, path)
     return paths
 
@@ -200,23 +200,29 @@ def encoder_card(name: str) -> EncoderCard:
 
 def list_methods() -> list[Listed]:
     """List all methods with the first line of their docstrings; a broken one with its error."""
-    lines = []
-    for name in method_names():
-        try:
-            summary = (method_class(name).__doc__ or "").strip().split("\n")[0]
-            lines.append(Listed(name=name, summary=summary))
-        except BenchError as error:
-            lines.append(Listed(name=name, error=error.message))
-    return lines
+
+    def summarize(name: str) -> str:
+        return (method_class(name).__doc__ or "").strip().split("\n")[0]
+
+    return _list_names(method_names(), summarize)
 
 
 def list_cards(kind: str) -> list[Listed]:
-    """List all cards of a kind ("datasets", "models", "leaderboards", "suites", …)."""
+    """List all cards of a kind, one of `CARDS`; a broken one with its error."""
+    paths = card_paths(kind)
+
+    def summarize(name: str) -> str:
+        card = check_card(read_toml(paths[name]), CARDS[kind], str(paths[name]))
+        return str(getattr(card, "title", "") or card.description)
+
+    return _list_names(sorted(paths), summarize)
+
+
+def _list_names(names: Sequence[str], summarize: Callable[[str], str]) -> list[Listed]:
     lines = []
-    for name, path in sorted(card_paths(kind).items()):
+    for name in names:
         try:
-            card = check_card(read_toml(path), CARDS[kind], str(path))
-            lines.append(Listed(name=name, summary=getattr(card, "title", "") or card.description))
+            lines.append(Listed(name=name, summary=summarize(name)))
         except BenchError as error:
             lines.append(Listed(name=name, error=error.message))
     return lines

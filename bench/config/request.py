@@ -64,10 +64,7 @@ class ExecutionOptions:
         address: Address of a running Ray cluster; None starts Ray on this machine.
         num_cpus: CPUs that Ray may use; None for all.
         time_limit: Maximum seconds per unit of work; None for no limit.
-        store: Folder of the artifacts.
-        results: Folder of the results.
         pages: Folder of the rendered pages.
-        data_dir: Folder of raw files, searched first.
         offline: Whether to never use the network.
     """
 
@@ -87,8 +84,6 @@ class DataOptions:
     """Where prepared data are stored, and where their raw files come from.
 
     Attributes:
-        store: Folder of the artifacts.
-        data_dir: Folder of raw files, searched first.
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
         offline: Whether to never use the network.
     """

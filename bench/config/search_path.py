@@ -34,12 +34,12 @@ def user_folders() -> list[Path]:
 
 def folders(kind: str) -> list[str]:
     """Return the existing folders of one kind of plug-in ("methods", "datasets", …)."""
-    inside = "leaderboards/suites" if kind == "suites" else kind
-    paths = [PACKAGE / PRESETS.get(kind, inside)]
+    subfolder = "leaderboards/suites" if kind == "suites" else kind
+    paths = [PACKAGE / PRESETS.get(kind, subfolder)]
     if _is_checkout(PACKAGE.parent):
-        paths.append(PACKAGE.parent / inside)
+        paths.append(PACKAGE.parent / subfolder)
     for folder in user_folders():
-        paths += [folder / inside, folder]
+        paths += [folder / subfolder, folder]
     return [str(path) for path in paths if path.is_dir()]
 
 

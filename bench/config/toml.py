@@ -28,7 +28,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not valid TOML: {error}.", "Mend the file.") from error
+        raise BenchError(f"{path} is not valid TOML: {error}.", "Fix the file.") from error
 
 
 def check_card(content: Mapping[str, Any], schema: type[CardType], where: str) -> CardType:
@@ -44,8 +44,8 @@ def _first_mistake(error: ValidationError, schema: type[Card], where: str) -> Be
     path = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] == "extra_forbidden":
         name = str(mistake["loc"][-1])
-        known = _fields_at(schema, mistake["loc"][:-1])
-        return BenchError(f"{where}: unknown key {path!r}.", unknown("key", name, known).hint)
+        names = _fields_at(schema, mistake["loc"][:-1])
+        return BenchError(f"{where}: unknown key {path!r}.", unknown("key", name, names).hint)
     if mistake["type"] == "missing":
         return BenchError(f"{where}: the key {path!r} is missing.", "Add it.")
     reason = mistake["msg"].removeprefix("Value error, ")

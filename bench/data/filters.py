@@ -57,12 +57,12 @@ def iterate_window_starts(filters: Filters) -> Iterator[date | None]:
 
 def mask_window(times: NDArray[np.int64], start: date | None, end: date | None) -> Mask:
     """Return which times are between two midnights, UTC, both included (D3); None is no bound."""
-    inside = np.ones(len(times), dtype=bool)
+    mask = np.ones(len(times), dtype=bool)
     if start is not None:
-        inside &= times >= to_midnight(start)
+        mask &= times >= to_midnight(start)
     if end is not None:
-        inside &= times <= to_midnight(end)
-    return inside
+        mask &= times <= to_midnight(end)
+    return mask
 
 
 def to_midnight(day: date) -> int:

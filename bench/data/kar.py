@@ -34,15 +34,7 @@ TOO_SMALL = "Relax the minima of users and items, or use a larger data set."
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What differs between KAR's data sets.
-
-    Attributes:
-        cap: Maximum interactions of a user that a language model reads (ML-1M 30, Amazon 15).
-        positive_above: Label 1 for ratings above it (ML-1M 3, Amazon 4; A-12 in the data notes).
-        min_user: Minimum interactions of a user (Amazon Books 60, else 0).
-        min_item: Minimum interactions of an item (Amazon Books 40, else 0; A-13).
-        by_day: Sort by day, UTC, and within it by line of the file, as KAR does for ML-1M (A-10).
-    """
+    """What differs between KAR's data sets; see `bench.config.cards.ListCard`."""
 
     cap: int
     positive_above: float

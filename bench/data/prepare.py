@@ -33,10 +33,6 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
     condition on items and removes the others from the catalog, too (D3, IGD). Items that the title
     rule rejects are in no catalog. Other projects' ready samples are only read.
 
-    Args:
-        card: The data set's card.
-        paths: Its raw files by role.
-
     Raises:
         BenchError: A file is malformed, or no sample is left.
     """
@@ -71,9 +67,7 @@ def prepare(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
         items=index_of[raw.items[keep]][order],
         ratings=raw.ratings[keep][order],
         times=times,
-        start=samples.start,
-        target=samples.target,
-        boundaries=samples.boundaries,
+        **vars(samples),
         history=card.split.history,
     )
     counts = {
@@ -96,7 +90,6 @@ class Survivors:
         titles: Title of each raw item after the rule; empty where it has no usable one.
         keep: True for the remaining interactions, shape (L,).
         start: First day of the window, after moving; None for no bound.
-        num_items: Items with remaining interactions.
     """
 
     titles: tuple[str, ...]
@@ -117,8 +110,8 @@ def filter_raw(raw: RawData, card: DatasetCard) -> Survivors:
     survivors = None
     for start, titles in zip(iterate_window_starts(filters), passes, strict=False):
         titled = np.array([bool(title) for title in titles], dtype=bool)
-        inside = mask_window(raw.times, start, filters.end) & titled[raw.items]
-        keep = filter_interactions(raw.users, raw.items, raw.ratings, filters, keep=inside)
+        in_window = mask_window(raw.times, start, filters.end) & titled[raw.items]
+        keep = filter_interactions(raw.users, raw.items, raw.ratings, filters, keep=in_window)
         num_items = len(np.unique(raw.items[keep]))
         survivors = Survivors(titles=titles, keep=keep, start=start, num_items=num_items)
         if num_items >= filters.min_items:

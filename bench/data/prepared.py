@@ -91,9 +91,9 @@ class Prepared:
         indices = np.asarray(samples, dtype=np.int64)
         start, target = self.start[indices], self.target[indices]
         offsets = start[:, None] + np.arange(self.history)
-        inside = offsets < target[:, None]
-        items = self.items[np.where(inside, offsets, 0)]
-        histories = np.where(inside, items, PADDING).astype(np.int32, copy=False)
+        in_history = offsets < target[:, None]
+        items = self.items[np.where(in_history, offsets, 0)]
+        histories = np.where(in_history, items, PADDING).astype(np.int32, copy=False)
         return Windows(users=self.users[target], histories=histories, targets=self.items[target])
 
     def train_interactions(self) -> NDArray[np.int64]:

@@ -44,7 +44,6 @@ class PreparedLists:
     Attributes:
         user_ids: Source ids of the users, in KAR's order.
         item_ids: Source ids of the items, by first appearance in that order.
-        titles: Their titles.
         attributes: Attribute numbers of each item, from 1; 0 for none, shape (I, F).
         attribute_names: Names of the attributes; number 1 is the first one.
         parts: Part of each user, an index into `PARTS`, shape (U,).
@@ -59,7 +58,6 @@ class PreparedLists:
         labels: 1 for a real item rated above the threshold, shape (R, L).
         real: Whether the item is from the user's interactions and not sampled, shape (R, L).
         rules: The rules that the lists were built by.
-        counts: Sizes by name.
         brands: Brand of each item, empty where unknown; () where no item has one.
         profiles: Gender, age and occupation of each user by MovieLens' codes, or ().
     """

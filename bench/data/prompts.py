@@ -36,8 +36,8 @@ def prompt(titles: Sequence[str], *, singular: str, plural: str, style: Style = 
             SPRec's program does for preference training.
     """
     instruction = f"Given the {plural} that a person enjoyed lately, recommend a new {singular}."
-    quoted = ", ".join(f'"{quotable(title)}"' for title in titles) or "unknown"
-    context = f"The person enjoyed these {plural}, oldest first: {quoted}. Name one new {singular}."
+    names = ", ".join(f'"{quotable(title)}"' for title in titles) or "unknown"
+    context = f"The person enjoyed these {plural}, oldest first: {names}. Name one new {singular}."
     if style == "bare":
         return f"{instruction}{context}"
     return (

@@ -24,7 +24,6 @@ class FolderLayout:
     """How one kind of data is stored.
 
     Attributes:
-        what: What it is, for messages.
         format: Name and version of the format.
         json_name: Name of the JSON file, for the values that are in no table.
         tables: Names of the columns by table; each is stored as NAME.parquet.

@@ -54,25 +54,23 @@ def link_files(files: Mapping[str, Path], card: DatasetCard) -> dict[str, str]:
     Raises:
         BenchError: One is not a file.
     """
-    return {role: _link(path, role, card) for role, path in files.items()}
-
-
-def _link(path: Path, role: str, card: DatasetCard) -> str:
-    if not path.is_file():
-        raise BenchError(f"--file {role}={path} is not a file.", "Check its spelling.")
-    sha256 = checksum(path)
-    cached = cached_path(raw_file(card, role, sha256))
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    if cached.is_file() and not cached.is_symlink():
-        return sha256
-    partial = cached.with_name(f".partial-{os.getpid()}-{cached.name}")
-    partial.unlink(missing_ok=True)
-    try:
-        partial.symlink_to(path.resolve())
-    except OSError:
-        shutil.copyfile(path, partial)
-    partial.replace(cached)
-    return sha256
+    checksums = {}
+    for role, path in files.items():
+        if not path.is_file():
+            raise BenchError(f"--file {role}={path} is not a file.", "Check its spelling.")
+        checksums[role] = checksum(path)
+        cached = cached_path(raw_file(card, role, checksums[role]))
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        if cached.is_file() and not cached.is_symlink():
+            continue
+        partial = cached.with_name(f".partial-{os.getpid()}-{cached.name}")
+        partial.unlink(missing_ok=True)
+        try:
+            partial.symlink_to(path.resolve())
+        except OSError:
+            shutil.copyfile(path, partial)
+        partial.replace(cached)
+    return checksums
 
 
 def describe_other_versions(card: DatasetCard, checksums: Mapping[str, str | None]) -> list[str]:

@@ -3,7 +3,7 @@
 A config is declared next to the function that composes its stage, is a field of the methods that
 use it, and is what the worker's `run(job, config, inputs)` receives. Ordinary fields are settings
 (`--set sprec.sft.learning_rate=1e-4`). Fields declared by `plan_field` are filled in by plans:
-seeds, checksums, facts about the data and the backbone, and what is the idea of one method only.
+seeds, checksums, properties of the data and the backbone, and what is the idea of one method only.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def model_stage(
     Args:
         kind: The stage's kind.
         start: The policy that it computes with or starts from.
-        config: Its config, in which the facts about the model are filled in here.
+        config: Its config, in which the properties of the model are filled in here.
         inputs: Its inputs besides the model.
         nouns: What prompts call the items.
     """

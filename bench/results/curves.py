@@ -53,7 +53,7 @@ def read_curves(stages: Iterable[StageRecord]) -> tuple[Curve, ...]:
     for stage in stages:
         if stage.kind in DATA_STAGES:
             continue
-        for name, value in sorted(stage.facts.items()):
+        for name, value in sorted(stage.metadata.items()):
             points = read_series(value)
             if len(points) > 1:
                 series.setdefault((stage.kind, name), []).append(points)

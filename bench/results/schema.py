@@ -65,7 +65,7 @@ class StageRecord(_Record):
     version: int | None = Field(
         None, ge=1, description="Of its kind; null where its code is not recorded as any version's"
     )
-    facts: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
 
 
 class Cost(_Record):

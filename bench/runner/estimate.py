@@ -93,7 +93,6 @@ class Forecast:
     """What a run will take.
 
     Attributes:
-        units: Its units of work.
         tasks: The same with their seconds and requests.
         seconds_by_basis: Seconds of work by the basis of their estimate.
         stages_by_basis: Stages by the basis of their estimate.

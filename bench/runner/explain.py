@@ -28,8 +28,6 @@ class StageExplanation:
     """Whether a stage would run, and why.
 
     Attributes:
-        kind: Its kind.
-        key: Its key.
         state: "not needed" if all stages that use it are stored.
         nearest: Key of the artifact that it is compared with, if it would run and there is one.
         reasons: Differences from that artifact, one sentence each.

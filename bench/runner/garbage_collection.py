@@ -31,8 +31,6 @@ class Garbage:
     Attributes:
         kind: Kind of the artifact, or one of `INCOMPLETE`, `SET_ASIDE` and `ASSET`.
         key: Key of the artifact, else a name.
-        path: Its path.
-        size: Bytes.
     """
 
     kind: str
@@ -50,33 +48,33 @@ class StoreSurvey:
     kept_bytes: int
 
 
-def survey_store(store: Store, needed: Collection[str], *, keep_days: float) -> StoreSurvey:
+def survey_store(store: Store, required: Collection[str], *, keep_days: float) -> StoreSurvey:
     """Find garbage; nothing is changed.
 
     Args:
         store: The store.
-        needed: Keys that plans and results name.
+        required: Keys that plans and results name.
         keep_days: Artifacts used within this many days are kept, with those they came from.
     """
     since = time.time() - keep_days * DAY
     metas = {meta["key"]: meta for meta in store.entries()}
     folders = {key: store.folder(meta["kind"], key) for key, meta in metas.items()}
-    kept = {key for key in metas if key in needed or get_last_use(folders[key]) >= since}
-    stack = list(kept)
+    retained = {key for key in metas if key in required or get_last_use(folders[key]) >= since}
+    stack = list(retained)
     while stack:
         inputs = metas[stack.pop()].get("inputs", {}).values()
-        new = {key for key in inputs if key in metas} - kept
-        kept |= new
+        new = {key for key in inputs if key in metas} - retained
+        retained |= new
         stack += new
     artifacts = [
         Garbage(kind=meta["kind"], key=key, path=folders[key], size=_count_bytes(meta))
         for key, meta in metas.items()
-        if key not in kept
+        if key not in retained
     ]
     return StoreSurvey(
         garbage=(*artifacts, *_find_leftovers(store, since)),
-        num_kept=len(kept),
-        kept_bytes=sum(_count_bytes(metas[key]) for key in kept),
+        num_kept=len(retained),
+        kept_bytes=sum(_count_bytes(metas[key]) for key in retained),
     )
 
 
@@ -104,7 +102,7 @@ def _find_leftovers(store: Store, since: float) -> Iterator[Garbage]:
 
 
 def find_unused_assets(
-    cache: Path, needed: Collection[str], *, keep_days: float
+    cache: Path, required: Collection[str], *, keep_days: float
 ) -> Iterator[Garbage]:
     """Yield fetched files of the asset cache that no plan needs and nobody used recently.
 
@@ -113,13 +111,13 @@ def find_unused_assets(
 
     Args:
         cache: The cache.
-        needed: Paths in it that plans name.
+        required: Paths in it that plans name.
         keep_days: Files used within this many days are kept.
     """
     since = time.time() - keep_days * DAY
     for path in sorted(cache.glob("*/*")):
         name = f"{path.parent.name}/{path.name}"
-        if not ASSET_FOLDER.fullmatch(path.parent.name) or name in needed:
+        if not ASSET_FOLDER.fullmatch(path.parent.name) or name in required:
             continue
         stat = path.lstat()
         if max(stat.st_atime, stat.st_mtime) < since:

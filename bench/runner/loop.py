@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.config.scoped_cache import one_state
 from bench.errors import BenchError
@@ -26,7 +29,6 @@ from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner import run_directory
 from bench.runner.executors import Executor
-from bench.runner.progress import RunProgress
 from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.retry_policy import decide_retry
 from bench.runner.store import Store
@@ -51,7 +53,6 @@ class RunSummary:
         stages_run: Distinct stages computed now.
         stages_reused: Distinct stages that did not have to run, or that another driver or a worker
             of a killed one computed meanwhile.
-        seconds: Wall-clock time.
         interrupted: Whether Ctrl-C or `bench cancel` ended it.
     """
 
@@ -76,12 +77,7 @@ class RunOptions:
     """Where a run reads and writes.
 
     Attributes:
-        store: The store of artifacts.
-        results: Folder of the results.
-        data_dir: Folder of the user's own raw files.
         model_path: The user's own folder of the backbone.
-        offline: Never use the network.
-        quiet: Print no progress.
         trackers: Environment variables of trackers that receive live training curves.
         on_result: Called with a trial's id when its result is written or up to date.
     """
@@ -160,6 +156,49 @@ def fetch_raw_files(stages: Iterable[Stage], options: RunOptions) -> None:
                     data_dir=options.data_dir,
                     offline=options.offline,
                 )
+
+
+class RunProgress:
+    """Counts stages as they end, used in a `with` block.
+
+    Args:
+        total: Stages that will run.
+        quiet: Print nothing.
+    """
+
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
+        self._total = total
+        self._done = 0
+        self._started = time.monotonic()
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("stages", total=total)
+
+    def __enter__(self) -> RunProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def add_stages(self, num: int, description: str) -> None:
+        """Count stages that succeeded."""
+        self._done += num
+        self._bar.update(self._task, completed=self._done, description=description)
+        if self._bar.disable:
+            seconds = time.monotonic() - self._started
+            self.print_line(f"[{self._done}/{self._total}] {seconds:6.1f} s  {description}")
+
+    def print_line(self, text: str) -> None:
+        """Print a line of its own, e.g. about a retry or a failure."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass

@@ -20,7 +20,6 @@ class SimulatedTask:
     """A unit of work.
 
     Attributes:
-        seconds: Its duration.
         threads: CPUs that it requests; reduced to those there are.
         gpus: Fraction of a GPU that it requests; reduced likewise.
         parents: Indices of the tasks that must end first.

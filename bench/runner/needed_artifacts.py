@@ -41,24 +41,24 @@ def find_needed(results: Sequence[Path], searches: Path, data_dir: Path | None) 
     Raises:
         BenchError: If a board or a result cannot be read, so that its needs are unknown.
     """
-    needed = NeededArtifacts()
+    artifacts = NeededArtifacts()
     for selection in (board for folder in results for board in _read_all_boards(folder)):
         trials = _plan(selection, data_dir)
         stages = build_graph(trial for trial in trials if not trial.problem).stages
-        needed.keys.update(stages)
-        needed.assets.update(
+        artifacts.keys.update(stages)
+        artifacts.assets.update(
             get_cache_path(asset.file) for asset in list_assets(stages.values()) if asset.file
         )
         if problems := sum(bool(trial.problem) for trial in trials):
-            needed.notes.append(
+            artifacts.notes.append(
                 f"{problems} trials of the board {selection.boards[0].name} can no longer be "
                 "planned; their artifacts are kept only if a result names them or they were used "
                 "recently."
             )
     for folder in (*results, searches):
         for path in sorted(folder.rglob("seed-*.json")):
-            needed.keys.update(stage.key for stage in read_result(path).stages)
-    return needed
+            artifacts.keys.update(stage.key for stage in read_result(path).stages)
+    return artifacts
 
 
 def _read_all_boards(results: Path) -> list[BoardSelection]:

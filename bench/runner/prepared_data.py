@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 def prepare(names: Sequence[str], options: DataOptions | None = None) -> dict[str, Prepared]:
     """Read, filter and split data sets; what is stored is not computed again.
 
-    Args:
-        names: Names of data sets.
-        options: Store and raw files.
-
     Raises:
         BenchError: If raw files are missing or do not contain such data.
     """
@@ -42,10 +38,6 @@ def prepare(names: Sequence[str], options: DataOptions | None = None) -> dict[st
 
 def verify(names: Sequence[str], options: DataOptions | None = None) -> dict[str, list[DataCheck]]:
     """Check prepared data sets against their expected counts and for leaks.
-
-    Args:
-        names: Names of data sets.
-        options: Store and raw files.
 
     Raises:
         BenchError: If raw files are missing or do not contain such data.

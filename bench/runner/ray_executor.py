@@ -20,7 +20,8 @@ from bench.config.search_path import user_folders
 from bench.errors import BenchError
 from bench.runner.executors import THREAD_ENVIRONMENT
 from bench.runner.resources import ResourceRequest
-from bench.runner.worker import Failure, TaskResult, TaskSpec, has_started, run_task
+from bench.runner.run_directory import get_events_path
+from bench.runner.worker import Failure, TaskResult, TaskSpec, run_task
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values are sent
 ROUNDING = 1e-6  # GPU fractions are summed
@@ -151,7 +152,11 @@ class RayExecutor:
             return []
         now = time.monotonic()
         for task in self._running.values():
-            if task.started is None and has_started(task.spec):
+            directory = task.spec.run_directory
+            # A submitted task may wait for a node; a worker that has begun writes events.
+            if task.started is None and (
+                directory is None or get_events_path(directory, task.spec.unit).is_file()
+            ):
                 task.started = now
         limit = now - self._time_limit
         return [key for key, task in self._running.items() if (task.started or now) < limit]

@@ -32,12 +32,7 @@ class ResourceRequest:
 
 
 class ResourceEstimator:
-    """Derives requests from the measured peaks of a store's artifacts.
-
-    Args:
-        store: The store.
-        graph: The plan whose units are estimated.
-    """
+    """Derives requests from the measured peaks of a store's artifacts."""
 
     def __init__(self, store: Store, graph: Graph) -> None:
         self._history = StageHistory([store], graph)

@@ -29,7 +29,6 @@ class RunPlan:
         missing: Keys of the stages that must run.
         num_units: Number of units of work that they form.
         timings: What the forecast is based on.
-        forecast: Estimated seconds.
         cpus: CPUs of the machine that the forecast is for; gpus: its GPUs.
     """
 

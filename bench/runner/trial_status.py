@@ -24,15 +24,12 @@ class TrialStatus:
 
     Attributes:
         trials: All trials; one with a `problem` is recorded as skipped.
-        store: The store.
-        results: Folder of the results.
         on_result: Called with a trial's id when its result is written or up to date.
         recorded: Ids of the trials whose result is written.
         failed: Reasons by id of failed trials.
         cancelled: Ids of cancelled trials.
         attempts: Failed attempts by unit.
         planned: Trials without a problem by id.
-        graph: Their stages.
         missing: Keys of the stages that were not in the store at the start.
         units: Units of those stages by id.
         unfinished: Keys of the stages that are still missing.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import importlib.metadata
 import os
 import platform
 import resource
@@ -18,7 +19,6 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -31,7 +31,7 @@ from bench.plan.graph import Unit
 from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
 from bench.runner.resources import ResourceRequest
-from bench.runner.run_directory import LogEvent, get_events_path, is_visible, send_heartbeats
+from bench.runner.run_directory import LogEvent, is_visible, send_heartbeats
 from bench.runner.store import Store
 
 Failure: TypeAlias = Literal["error", "worker died", "out of memory", "timeout"]
@@ -56,15 +56,11 @@ class TaskSpec:
     """One unit of work as plain values: all that is sent to a worker.
 
     Attributes:
-        unit: Id of the unit.
-        stages: Its stages in order.
         resources: What it occupies.
-        store: Folder of the store.
         job: What stages receive; `out` is set for each.
         trackers: Environment variables of trackers that receive live training curves.
         run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
             computing ends the task; without one the worker waits for that stage, and logs nothing.
-        description: The unit in words.
         attempt: Number of this attempt, from 1.
     """
 
@@ -84,7 +80,6 @@ class TaskResult:
     """How a unit ended.
 
     Attributes:
-        unit: Id of the unit.
         computed: Keys of the stages that this worker computed; the others were in the store.
         failure: None if the unit succeeded.
         stage: Kind of the stage that failed.
@@ -134,12 +129,6 @@ def make_task(
     return TaskSpec(
         unit=unit.id, stages=stages, resources=resources, store=store, job=job, **fields
     )
-
-
-def has_started(task: TaskSpec) -> bool:
-    """Return whether a worker has begun; a submitted task may wait for a node."""
-    directory = task.run_directory
-    return directory is None or get_events_path(directory, task.unit).is_file()
 
 
 def run_task(task: TaskSpec) -> TaskResult:
@@ -210,7 +199,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
     module = importlib.import_module(f"bench.stages.{stage.kind}")
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
-        job = dataclasses.replace(task.job, out=folder, facts={})
+        job = dataclasses.replace(task.job, out=folder, metadata={})
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"):
@@ -224,7 +213,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             "code": stage.code,
             **_measure_peak_memory(),
             "micro_batch_divisor": job.micro_batch_divisor,
-            "facts": job.facts,
+            "metadata": job.metadata,
             "provenance": dict(describe_environment()),
         }
         store.commit(stage.kind, stage.key, folder, meta)
@@ -263,8 +252,8 @@ def describe_environment() -> dict[str, str]:
     """Return versions and machine by an allow-list, so that no environment variable leaks."""
     versions = {}
     for name in RECORDED_PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     return {
         **versions,
         "python": platform.python_version(),

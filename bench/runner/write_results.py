@@ -45,7 +45,7 @@ def record_success(
             peak_memory_mib=meta["peak_memory_mib"],
             shared=len(graph.needed_by[key]) > 1,
             version=version_of(graph.stages[key].kind),
-            facts=meta["facts"],
+            metadata=meta["metadata"],
         )
         for key in keys
         if (meta := store.meta(graph.stages[key].kind, key)) is not None

@@ -13,7 +13,7 @@ from bench.plan.backbones import BuildConfig
 
 def run(job: Job, config: BuildConfig, inputs: Mapping[str, Path]) -> None:
     """Train the tokenizer and draw the weights."""
-    job.facts.update(
+    job.metadata.update(
         build_model(
             job.out,
             titles=prepared.load(inputs["data"]).catalog.titles,

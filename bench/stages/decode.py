@@ -80,10 +80,10 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
     num_ranks = min(config.depth, len(catalog))
     ranking = rank_items(lists, trie, num_items=config.num_beams, num_ranks=num_ranks)
     write_ranking(ranking, job.out)
-    job.facts.update(_search_facts(lists, trie))
-    job.facts["zero_gain_share"] = round(zero_gain_fraction(trie, counts_I), DECIMALS)
-    job.facts.update(_entropy_facts(trie, entropies_N, lists, windows))
-    job.facts.update(_first_word_facts(ranking, catalog))
+    job.metadata.update(_search_metadata(lists, trie))
+    job.metadata["zero_gain_share"] = round(zero_gain_fraction(trie, counts_I), DECIMALS)
+    job.metadata.update(_entropy_metadata(trie, entropies_N, lists, windows))
+    job.metadata.update(_first_word_metadata(ranking, catalog))
 
 
 def _build_trie(
@@ -129,7 +129,7 @@ def _prompt_length(context: int, trie: Trie) -> int:
     return context - trie.depth
 
 
-def _search_facts(lists: TitleLists, trie: Trie) -> dict[str, Plain]:
+def _search_metadata(lists: TitleLists, trie: Trie) -> dict[str, Plain]:
     widths = Counter(lists.widths.tolist())
     return {
         "cases": len(lists.leaves),
@@ -140,7 +140,7 @@ def _search_facts(lists: TitleLists, trie: Trie) -> dict[str, Plain]:
     }
 
 
-def _entropy_facts(
+def _entropy_metadata(
     trie: Trie, entropies_N: NDArray[np.float64], lists: TitleLists, windows: Windows
 ) -> dict[str, Plain]:
     """Return the mean entropy after each token of the listed titles and of the targets."""
@@ -153,7 +153,7 @@ def _entropy_facts(
     }
 
 
-def _first_word_facts(ranking: Ranking, catalog: Catalog) -> dict[str, Plain]:
+def _first_word_metadata(ranking: Ranking, catalog: Catalog) -> dict[str, Plain]:
     """Return how often listed titles share their first word."""
     words = [first_word(catalog.titles[item]) for item in ranking.items[ranking.items >= 0]]
     if not words:

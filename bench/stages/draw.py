@@ -18,5 +18,5 @@ def run(job: Job, config: DrawConfig, inputs: Mapping[str, Path]) -> None:
         samples, split=config.split, num=config.num, seed=config.seed, strict=config.strict
     )
     prepared.write_rows(rows, job.out)
-    job.facts["rows"] = len(rows)
-    job.facts["available"] = len(samples)
+    job.metadata["rows"] = len(rows)
+    job.metadata["available"] = len(samples)

@@ -31,8 +31,8 @@ def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
     encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
     vectors_ID = encoder.encode(titles)
     np.save(job.out / FILE, vectors_ID)
-    job.facts["titles"] = len(set(titles))
-    job.facts["width"] = vectors_ID.shape[1]
+    job.metadata["titles"] = len(set(titles))
+    job.metadata["width"] = vectors_ID.shape[1]
 
 
 def planned_encoder(job: Job, name: str, checksums: Mapping[str, str]) -> TextEncoder:

@@ -59,8 +59,8 @@ def _generate_titles(
         texts=tuple(row.texts for row in generated), scores=tuple(row.scores for row in generated)
     )
     write_texts(texts, job.out)
-    job.facts.update({"rows": len(prompts), "histories_cut": num_truncated})
-    job.facts.update(_title_facts(generated, policy.tokenizer))
+    job.metadata.update({"rows": len(prompts), "histories_cut": num_truncated})
+    job.metadata.update(_title_metadata(generated, policy.tokenizer))
 
 
 def _generate_answers(
@@ -89,7 +89,7 @@ def _generate_answers(
     )
     save_answers(questions, answers, job.out)
     finished = [each for row in generated for each in row.finished]
-    job.facts.update(
+    job.metadata.update(
         {
             "questions": len(questions),
             "distinct": len(distinct),
@@ -123,7 +123,7 @@ def _generate(
         )
     seconds = time.perf_counter() - started
     num_tokens = sum(sum(row.num_tokens) for row in generated)
-    job.facts.update(
+    job.metadata.update(
         {
             "tokens": num_tokens,
             "seconds": round(seconds, 3),
@@ -144,7 +144,7 @@ def _max_prompt_length(config: GenerationConfig) -> int:
     return context - config.max_new_tokens
 
 
-def _title_facts(generated: Sequence[Generated], tokenizer: Tokenizer) -> dict[str, Plain]:
+def _title_metadata(generated: Sequence[Generated], tokenizer: Tokenizer) -> dict[str, Plain]:
     """Describe the form of all texts, and how much the best ones repeat each other."""
     texts = [text for row in generated for text in row.texts]
     if not texts:

@@ -27,4 +27,4 @@ def run(job: Job, config: GGUFConfig, inputs: Mapping[str, Path]) -> None:
         raise BenchError(f"The card of {name} changed during the run.", "Start the run again.")
     owner = f"the model {name}"
     path = assets.fetch(file, card, owner, data_dir=job.data_dir, offline=job.offline)
-    job.facts.update(convert_gguf(path, job.out))
+    job.metadata.update(convert_gguf(path, job.out))

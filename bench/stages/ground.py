@@ -82,9 +82,9 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
     write_ranking(ranking, job.out)
     assert ranking.valid is not None, "grounding tells which texts are titles"
     if texts:
-        job.facts["valid"] = round(float(ranking.valid.mean()), DECIMALS)
-    job.facts["cases"] = len(texts)
-    job.facts["distinct_titles"] = len({extract_title(text) for text in texts})
+        job.metadata["valid"] = round(float(ranking.valid.mean()), DECIMALS)
+    job.metadata["cases"] = len(texts)
+    job.metadata["distinct_titles"] = len({extract_title(text) for text in texts})
 
 
 def _by_popularity(targets: NDArray[np.integer], num_items: int, gamma: float) -> Adjust:

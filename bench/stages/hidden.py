@@ -35,5 +35,5 @@ def run(job: Job, config: HiddenConfig, inputs: Mapping[str, Path]) -> None:
     with compute_threads(config.model.threads):
         vectors_ND = encoder.encode(texts)
     np.save(job.out / FILE, vectors_ND)
-    job.facts["texts"] = len(set(texts))
-    job.facts["width"] = vectors_ND.shape[1]
+    job.metadata["texts"] = len(set(texts))
+    job.metadata["width"] = vectors_ND.shape[1]

@@ -47,7 +47,7 @@ def run(job: Job, config: HubConfig, inputs: Mapping[str, Path]) -> None:
         folder = _fetch(config.repository, config.revision, config.name, offline=job.offline)
     (job.out / POINTER).write_text(json.dumps({"folder": str(folder.resolve())}))
     files = [path for path in folder.iterdir() if path.is_file()]
-    job.facts["bytes"] = sum(path.stat().st_size for path in files)
+    job.metadata["bytes"] = sum(path.stat().st_size for path in files)
 
 
 def _check_folder(folder: Path | None, name: str, checksum: str) -> Path:

@@ -49,4 +49,4 @@ def run(job: Job, config: CandidateListsConfig, inputs: Mapping[str, Path]) -> N
     )
     lists = limit_users(lists, config.max_users, seed=config.seed)
     prepared_lists.write(lists, job.out)
-    job.facts.update(counts=dict(lists.counts), fingerprint=lists.fingerprint)
+    job.metadata.update(counts=dict(lists.counts), fingerprint=lists.fingerprint)

@@ -23,7 +23,7 @@ def run(job: Job, config: ListOrderConfig, inputs: Mapping[str, Path]) -> None:
     lists = prepared_lists.load(inputs["lists"])
     rows = lists.rows("test")
     prepared_lists.write_scores(rows, score_by_order(config.by, lists, rows), job.out)
-    job.facts["test_lists"] = len(rows)
+    job.metadata["test_lists"] = len(rows)
 
 
 def score_by_order(

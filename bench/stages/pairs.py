@@ -87,7 +87,7 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
     _check(config, inputs)
     known = _known_rows(inputs["data"], inputs["rows"])
     num_rows = len(prepared.load_rows(inputs["rows"]))
-    job.facts.update({"rows": num_rows, "unknown_targets": num_rows - len(known.samples)})
+    job.metadata.update({"rows": num_rows, "unknown_targets": num_rows - len(known.samples)})
     if config.negatives == "generated":
         rejected = _self_play(job, known, _generated_titles(job, known, config, inputs), config)
     else:
@@ -103,8 +103,8 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
     if config.smooth:
         first = [texts[0] for texts in rejected]
         smoothing = _smoothing(job, known, chosen, first, inputs["oracle"])
-    job.facts["kept"] = len(chosen)
-    job.facts.update(_rejected_facts(known, chosen, rejected))
+    job.metadata["kept"] = len(chosen)
+    job.metadata.update(_rejected_metadata(known, chosen, rejected))
     columns = {
         "sample": known.samples[chosen],
         "rejected": pa.array(rejected, pa.list_(pa.string())),
@@ -212,7 +212,7 @@ def _self_play(
             counts["dropped_as_target"] += bool(titles) and not others
             titles = others
         rejected.append(titles[:num])
-    job.facts.update({"random_rows": int(is_random.sum()), **counts})
+    job.metadata.update({"random_rows": int(is_random.sum()), **counts})
     return rejected
 
 
@@ -237,12 +237,14 @@ def _smoothing(
             here = np.arange(len(scores))
             gaps[part] = scores[here, items[part]] - scores[here, targets[part]]
     smoothing = np.where(items >= 0, 1 / (1 + np.exp(-gaps)), 0.0)
-    job.facts["unsmoothed"] = int((items < 0).sum())
-    job.facts["mean_smoothing"] = round(float(smoothing.mean()), DECIMALS) if len(chosen) else None
+    job.metadata["unsmoothed"] = int((items < 0).sum())
+    job.metadata["mean_smoothing"] = (
+        round(float(smoothing.mean()), DECIMALS) if len(chosen) else None
+    )
     return smoothing
 
 
-def _rejected_facts(
+def _rejected_metadata(
     known: _Rows, chosen: NDArray[np.int64], rejected: Sequence[Sequence[str]]
 ) -> dict[str, int]:
     """Count the rejected responses that name the target, and those that name an item at all."""

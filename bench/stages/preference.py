@@ -52,17 +52,17 @@ def run(job: Job, config: PreferenceConfig, inputs: Mapping[str, Path]) -> None:
         pairs = _encode_answers(job, model.tokenizer, config, table, inputs["prompts"])
     else:
         source = prepared.load(inputs["data"])
-        job.facts.update(_title_facts(source, table))
+        job.metadata.update(_title_metadata(source, table))
         pairs = encode_titles(model.tokenizer, config, table, source)
     if pairs:
         shared = takes_branches(model.model.config, max_length(pairs))
-        job.facts["layout"] = "shared prompts" if shared else "a sequence an answer"
+        job.metadata["layout"] = "shared prompts" if shared else "a sequence an answer"
         options: dict[str, Any] = {"divisor": job.micro_batch_divisor, "shared": shared}
         pairs = add_reference(model, pairs, config, **options)
     if not is_start:
         model = load_weights("start", config.seed)
     if pairs:
-        job.facts.update(optimize(model, pairs, config, loss=loss, **options))
+        job.metadata.update(optimize(model, pairs, config, loss=loss, **options))
     model.save(job.out)
 
 
@@ -145,7 +145,7 @@ def _encode_answers(
         [questions[index] for index in fitting],
         max_lengths=[context - lengths[index] for index in fitting],
     )
-    job.facts.update(
+    job.metadata.update(
         {
             "pairs": len(fitting),
             "pairs_left_out": len(questions) - len(fitting),
@@ -160,7 +160,9 @@ def _encode_answers(
     ]
 
 
-def _title_facts(source: prepared.Prepared, table: Mapping[str, Sequence[Any]]) -> dict[str, Plain]:
+def _title_metadata(
+    source: prepared.Prepared, table: Mapping[str, Sequence[Any]]
+) -> dict[str, Plain]:
     """Describe the pairs: their number, and fractions of rejected responses by what they are."""
     titles = {quotable(title) for title in source.catalog.titles}
     windows = source.windows(np.array(table["sample"], dtype=np.int64))

@@ -39,13 +39,13 @@ def run(job: Job, config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
     data = prepare(current, paths)
     data = replace(data, notes=(*describe_other_versions(current, checksums), *data.notes))
     prepared.write(data, job.out)
-    job.facts.update(_facts(current, data))
-    job.facts["checksums"] = {
+    job.metadata.update(_stage_metadata(current, data))
+    job.metadata["checksums"] = {
         role: checksums[role] or checksum(path) for role, path in paths.items()
     }
 
 
-def _facts(card: DatasetCard, data: prepared.Prepared) -> dict[str, Any]:
+def _stage_metadata(card: DatasetCard, data: prepared.Prepared) -> dict[str, Any]:
     return {
         "counts": dict(data.counts),
         "fingerprint": data.fingerprint,

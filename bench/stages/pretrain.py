@@ -28,7 +28,7 @@ def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
     model = load(inputs["backbone"], tuning={"kind": "full"}, dtype="float32")
     held_out = _held_out_users(inputs.get("lists"))
     histories = list(training_histories(prepared.load(inputs["data"]), held_out))
-    facts = pretrain(
+    metadata = pretrain(
         model,
         encode_histories(model.tokenizer, histories, max_tokens=config.max_length),
         config,
@@ -37,8 +37,8 @@ def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
     model.save(job.out)
     for name in UNCHANGED:
         shutil.copyfile(inputs["backbone"] / name, job.out / name)
-    job.facts.update(facts)
-    job.facts["users_left_out"] = len(held_out)
+    job.metadata.update(metadata)
+    job.metadata["users_left_out"] = len(held_out)
 
 
 def _held_out_users(lists: Path | None) -> frozenset[str]:

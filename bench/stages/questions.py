@@ -46,7 +46,7 @@ def run(job: Job, config: QuestionsConfig, inputs: Mapping[str, Path]) -> None:
         ]
     questions = Questions(indices=indices.astype(np.int64), prompts=tuple(prompts))
     save_questions(questions, job.out)
-    job.facts.update(
+    job.metadata.update(
         questions=len(questions),
         distinct=len(set(questions.hashes)),
         unknown_titles=titles.count(UNKNOWN_TITLE),

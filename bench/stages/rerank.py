@@ -34,7 +34,7 @@ def run(job: Job, config: RerankerConfig, inputs: Mapping[str, Path]) -> None:
     test = lists.rows("test")
     texts = read_text_vectors(
         lists,
-        job.facts,
+        job.metadata,
         users=inputs.get("users"),
         items=inputs.get("items"),
         max_empty_fraction=config.max_empty_fraction,
@@ -56,4 +56,4 @@ def run(job: Job, config: RerankerConfig, inputs: Mapping[str, Path]) -> None:
         scores = score_lists(model, tensors).numpy().astype(np.float64)
     save(model, job.out)
     list_files.write_scores(test, scores, job.out)
-    job.facts.update(metadata, as_published=as_published, test_lists=len(test))
+    job.metadata.update(metadata, as_published=as_published, test_lists=len(test))

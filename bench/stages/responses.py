@@ -50,7 +50,7 @@ def run(job: Job, config: ExternalAnswersConfig, inputs: Mapping[str, Path]) -> 
         failures = _ask_endpoint(endpoint, missing, path, config, subject)
         matches = find_answers(path, prompts, model=config.writer, **subject)
     answers = matches.answers
-    job.facts.update(
+    job.metadata.update(
         {
             "questions": len(prompts),
             "answered": len(answers),

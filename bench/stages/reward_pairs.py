@@ -44,7 +44,7 @@ def run(job: Job, config: RewardPairsConfig, inputs: Mapping[str, Path]) -> None
     assert "test" not in parts, "preferences must not use test users"
     texts = read_text_vectors(
         lists,
-        job.facts,
+        job.metadata,
         users=inputs["users"],
         items=inputs.get("items"),
         max_empty_fraction=config.reranker.max_empty_fraction,
@@ -59,7 +59,7 @@ def run(job: Job, config: RewardPairsConfig, inputs: Mapping[str, Path]) -> None
         rewards, [answers.texts[row] for row in rows], tie=config.tie, margin=config.margin
     )
     _write_pairs(selection, rows, questions, answers, job.out)
-    job.facts.update(_describe(selection, rewards))
+    job.metadata.update(_describe(selection, rewards))
 
 
 def _reward_texts(
@@ -84,7 +84,7 @@ def _reward_texts(
         rewards = compute_rewards(model, tensors)
         has_reward = ~np.isnan(rewards.ndcg)
         ndcg[has_reward], losses[has_reward] = rewards.ndcg[has_reward], rewards.losses[has_reward]
-        job.facts[f"reward_model_{fold}"] = metadata
+        job.metadata[f"reward_model_{fold}"] = metadata
     return Rewards(ndcg=ndcg, losses=losses)
 
 

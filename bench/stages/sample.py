@@ -18,5 +18,5 @@ def run(job: Job, config: SampleConfig, inputs: Mapping[str, Path]) -> None:
     order = np.random.default_rng(derive_seed("sample", config.seed)).permutation(len(available))
     drawn = available[order[: config.num]]
     prepared.write_rows(drawn, job.out)
-    job.facts["rows"] = len(drawn)
-    job.facts["available"] = len(available)
+    job.metadata["rows"] = len(drawn)
+    job.metadata["available"] = len(available)

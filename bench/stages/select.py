@@ -37,7 +37,7 @@ def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
     chosen = best(values, higher_is_better=metric.higher_is_better)
     shutil.copyfile(inputs[f"test_{config.names.index(chosen)}"] / FILE, job.out / FILE)
     content: dict[str, Plain] = {"metric": config.metric, "chosen": chosen, "validation": values}
-    job.facts.update(content)
+    job.metadata.update(content)
     (job.out / "choice.json").write_text(json.dumps(content, indent=1, allow_nan=False))
 
 

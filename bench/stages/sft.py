@@ -59,7 +59,7 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             checked = check_weights(weights, responses, config.weighting)
             samples = replace(samples, weights=checked)
         groups = token_groups(responses, train, catalog, tokenizer)
-        facts = fine_tune(
+        metadata = fine_tune(
             model.model,
             tokenizer,
             replace(samples, groups=groups),
@@ -68,10 +68,10 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             divisor=job.micro_batch_divisor,
         )
     model.save(job.out)
-    job.facts["rows"] = len(train)
-    job.facts["unknown_targets"] = len(rows) - len(train)
-    job.facts["truncated_prompts"] = num_truncated
-    job.facts.update(facts)
+    job.metadata["rows"] = len(train)
+    job.metadata["unknown_targets"] = len(rows) - len(train)
+    job.metadata["truncated_prompts"] = num_truncated
+    job.metadata.update(metadata)
 
 
 def _check(config: SFTConfig) -> None:

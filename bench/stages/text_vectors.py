@@ -45,7 +45,7 @@ def run(job: Job, config: TextVectorsConfig, inputs: Mapping[str, Path]) -> None
     vectors_NJT[questions.indices] = encoded.vectors.reshape(len(questions), num_answers, -1)
     vectors = vectors_NJT if config.about == "users" else vectors_NJT[:, 0]
     np.save(job.out / VECTORS_FILE, vectors)
-    job.facts.update(
+    job.metadata.update(
         texts=len(texts),
         fraction_longer_than_a_window=round(encoded.num_long / max(len(texts), 1), DECIMALS),
         empty=encoded.num_empty,

@@ -154,7 +154,7 @@ def _board(name: str, card: BoardCard) -> str:
         )
         for row in card.rows
     ]
-    facts = [
+    properties = [
         ("data sets", _set_links(card)),
         ("backbone", _model_link(card.model) if card.model else "none"),
         ("budget", f"[`{card.budget}`](../models.md#{anchor(card.budget)})"),
@@ -166,7 +166,7 @@ def _board(name: str, card: BoardCard) -> str:
         prose(card.title),
         prose(card.description),
         f"    bench plan --board {name}\n    bench run --board {name}",
-        table(("property", "value"), facts),
+        table(("property", "value"), properties),
         "## Rows",
         table(("row", "method", "settings", "backbone", ""), rows),
         *_describe_paper(name),

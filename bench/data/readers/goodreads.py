@@ -53,7 +53,7 @@ def read(paths: Mapping[str, Path], fields: Fields) -> RawData:
     collector = Collector()
     _read_books(paths, fields.title, collector)
     for where, number, entry in read_objects(paths["interactions"]):
-        user, book = require_text(entry, "user_id", where), require_text(entry, "book_id", where)
+        user, book_id = require_text(entry, "user_id", where), require_text(entry, "book_id", where)
         was_read = entry.get("is_read")
         if not isinstance(was_read, bool):
             raise BenchError(f"{where} does not say whether the book was read.", FETCH_AGAIN)
@@ -62,15 +62,15 @@ def read(paths: Mapping[str, Path], fields: Fields) -> RawData:
             continue
         rating = parse_number(entry.get("rating"), "rating", where) or math.nan
         added = _parse_time(require_text(entry, "date_added", where), where)
-        collector.add_interaction(user, book, rating, added, number)
+        collector.add_interaction(user, book_id, rating, added, number)
     return collector.finish()
 
 
 def _read_books(paths: Mapping[str, Path], title: str, collector: Collector) -> None:
     """Collect the books; of the genres of two million books, only theirs are kept in memory."""
     books = [
-        (require_text(book, "book_id", where), as_text(book.get(title)))
-        for where, _, book in read_objects(paths["items"])
+        (require_text(record, "book_id", where), as_text(record.get(title)))
+        for where, _, record in read_objects(paths["items"])
     ]
     genres: dict[str, tuple[str, ...]] = {}
     if "genres" in paths:

@@ -73,7 +73,7 @@ def train_and_save(
             micro_batch_divisor=job.micro_batch_divisor,
         )
     save(model, job.out)
-    job.facts.update(metadata)
+    job.metadata.update(metadata)
 
 
 def train_item_model(

@@ -97,15 +97,15 @@ def _collect_curves(stages: Sequence[StageRecord]) -> dict[str, Points]:
     """
     curves: dict[str, Points] = {}
     for stage in stages:
-        for name, value in sorted(stage.facts.items()):
+        for name, value in sorted(stage.metadata.items()):
             points = [] if stage.kind in DATA_STAGES else read_series(value)
             if len(points) < 2:
                 continue
             curve = curves.setdefault(f"{stage.kind}/{name}", [])
             start = curve[-1][0] if curve else 0
-            whole = all(position.is_integer() for position, _ in points)
+            are_steps = all(position.is_integer() for position, _ in points)
             curve += [
-                (start + (int(position) if whole else number), value)
+                (start + (int(position) if are_steps else number), value)
                 for number, (position, value) in enumerate(points, start=1)
             ]
     return curves
@@ -121,9 +121,9 @@ def spell_names(names: Iterable[str]) -> dict[str, str]:
     Raises:
         BenchError: Two names become equal.
     """
-    spelled = {
+    allowed = {
         name: _FORBIDDEN.sub("_", name.replace("]@", "_at_").replace("@", "_at_")) for name in names
     }
-    if len(set(spelled.values())) < len(spelled):
+    if len(set(allowed.values())) < len(allowed):
         raise BenchError("Two metrics differ only in characters that the tracker does not allow.")
-    return spelled
+    return allowed

@@ -44,11 +44,7 @@ def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
 
 
 class Tracker:
-    """Writes runs to a tracking server, a database or a folder.
-
-    Args:
-        library: The module `mlflow`.
-    """
+    """Writes runs to a tracking server, a database or a folder."""
 
     def __init__(self, library: Any) -> None:
         self._client = library.MlflowClient()

@@ -29,11 +29,7 @@ def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
 
 
 class Tracker:
-    """Writes event files.
-
-    Args:
-        library: The module `tensorboardX`.
-    """
+    """Writes event files."""
 
     def __init__(self, library: Any) -> None:
         self._library = library

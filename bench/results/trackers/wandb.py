@@ -45,11 +45,7 @@ def make_environment(target: str | None, *, offline: bool) -> dict[str, str]:
 
 
 class Tracker:
-    """Writes runs to the service, or into `wandb/` if $WANDB_MODE is offline.
-
-    Args:
-        library: The module `wandb`.
-    """
+    """Writes runs to the service, or into `wandb/` if $WANDB_MODE is offline."""
 
     def __init__(self, library: Any) -> None:
         self._library = library

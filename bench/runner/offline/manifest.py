@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from bench.config.toml import Card
 from bench.errors import BenchError
 
 MANIFEST = "manifest.json"
@@ -19,11 +20,7 @@ MANIFEST = "manifest.json"
 Section = Literal["assets", "hub", "store", "wheels"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BundledFile(_Record):
+class BundledFile(Card):
     """One file of a bundle."""
 
     section: Section
@@ -48,7 +45,7 @@ class BundledFile(_Record):
         return f"{self.section}/{self.path}"
 
 
-class Manifest(_Record):
+class Manifest(Card):
     """All files of a bundle."""
 
     version: Literal[2] = 2

@@ -27,7 +27,6 @@ class Asset:
 
     Attributes:
         kind: What it is for.
-        owner: Name of the card.
         license: The card's license note.
         homepage: Where a person can find it.
         file: The card's entry of the file; None for a folder of the hub.

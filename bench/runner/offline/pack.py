@@ -1,7 +1,8 @@
-"""Writes a bundle. It is built under a temporary name and renamed when complete."""
+"""Writes a bundle under a temporary name and renames it when complete; collects wheels for it."""
 
 from __future__ import annotations
 
+import json
 import platform
 import secrets
 import shutil
@@ -9,23 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from bench.data.sources import SourceError, run_pip
 from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.hashing import checksum
 from bench.runner.offline.manifest import MANIFEST, BundledFile, Manifest, Section
 from bench.runner.offline.needs import Asset
-from bench.runner.offline.wheels import get_install_command
 
 README = "README.txt"
+PROJECT = "llmrec-bench"
+CONSTRAINTS = "constraints.txt"
+PIP_SECONDS = 3600
 
 
 class BundleWriter:
-    """Copies files into a bundle and lists them in its manifest.
-
-    Args:
-        folder: The bundle's folder.
-    """
+    """Copies files into a bundle and lists them in its manifest."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,7 +65,7 @@ class BundleWriter:
     def finish(self, options: Mapping[str, str | list[str]], notes: Sequence[str]) -> Manifest:
         """Write the manifest and a README with the commands that unpack the bundle."""
         manifest = Manifest(
-            created_by=f"llmrec-bench {metadata.version('llmrec-bench')}",
+            created_by=f"llmrec-bench {metadata.version(PROJECT)}",
             python=".".join(platform.python_version_tuple()[:2]),
             system=f"{platform.system()} {platform.machine()}",
             options=dict(options),
@@ -102,3 +104,45 @@ def write_bundle(into: Path) -> Iterator[BundleWriter]:
         building.rename(into)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def build_wheels(into: Path, constraints: Path | None) -> None:
+    """Fill a folder with wheels for this Python version and platform.
+
+    Mirrors, proxies and local folders of wheels are configured in pip.
+
+    Args:
+        into: The folder.
+        constraints: A file for `pip install -c`; the checkout's by default.
+
+    Raises:
+        BenchError: There are no constraints, or pip fails.
+    """
+    source = _find_source()
+    path = constraints or Path(source) / CONSTRAINTS
+    if not path.is_file():
+        raise BenchError(
+            f"The constraints file {path} does not exist.",
+            "Name one with --constraints (pip freeze writes one).",
+        )
+    options = ("--wheel-dir", str(into), "--constraint", str(path), "--", source)
+    try:
+        run_pip("wheel", *options, seconds=PIP_SECONDS)
+    except SourceError as error:
+        message = f"The wheels could not be collected: {error}."
+        raise BenchError(message, "Fix pip's configuration, or pack without --wheels.") from error
+
+
+def _find_source() -> str:
+    """Return what pip builds this project from: its checkout, else its name and version."""
+    installed = metadata.distribution(PROJECT)
+    direct_url = installed.read_text("direct_url.json")
+    url = urlsplit(json.loads(direct_url)["url"]) if direct_url else None
+    if url is not None and url.scheme == "file":
+        return url2pathname(url.path)
+    return f"{PROJECT}=={installed.version}"
+
+
+def get_install_command(folder: str) -> str:
+    """Return the shell command that installs this project from a folder of wheels."""
+    return f"python -m pip install --no-index --find-links {folder} {PROJECT}"
