@@ -94,7 +94,7 @@ def test_a_lock_ends_with_its_owner(tmp_path: Path) -> None:
 def test_removing_frees_what_the_files_took(tmp_path: Path) -> None:
     store = Store(tmp_path)
     make(store)
-    store.remove("sft", "k1")
+    assert store.remove("sft", "k1") == len("weights")
     assert not store.has("sft", "k1")
 
 

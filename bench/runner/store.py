@@ -131,11 +131,13 @@ class Store:
             if meta is not None:
                 yield meta
 
-    def remove(self, kind: str, key: str) -> None:
-        """Delete an artifact. A kill leaves no half of it under its key."""
+    def remove(self, kind: str, key: str) -> int:
+        """Delete an artifact; return its bytes. A kill leaves no half of it under its key."""
+        meta = self.meta(kind, key)
         trash = self._make_name(BUILDING, f"removed-{key}")
         self.folder(kind, key).rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
+        return sum(entry["size"] for entry in (meta or {"files": {}})["files"].values())
 
     def _set_aside(self, kind: str, key: str, reason: str) -> None:
         target = self._make_name(ASIDE, f"{kind}-{key}")
