@@ -215,10 +215,10 @@ def test_a_loss_of_ones_own(monkeypatch) -> None:
     ("name", "settings", "num", "smoothed", "sentence"),
     [
         ("dop", {}, 1, False, "no loss named 'dop'"),
-        ("dpo", {"floor": 1}, 1, False, "no setting 'floor'"),
+        ("dpo", {"floor": 1}, 1, False, "no argument 'floor'"),
         ("dpo", {}, 3, False, "one rejected response, not with 3"),
         ("rosepo", {}, 2, False, "one rejected response"),
-        ("dpo", {}, 1, True, "knows no smoothing"),
+        ("dpo", {}, 1, True, "takes no label smoothing"),
     ],
 )
 def test_what_a_loss_cannot_use_is_refused(name, settings, num, smoothed, sentence) -> None:
