@@ -181,7 +181,7 @@ def test_the_start_moves_only_as_far_as_needed_and_says_so(made: Made) -> None:
     ("filters", "message"),
     [
         ({"start": date(2018, 1, 2), "end": date(2018, 1, 1)}, "start is later than end"),
-        ({"min_items": 5}, "so it needs one"),
+        ({"min_items": 5}, "requires start"),
         ({"min_items": 5, "start": date(2016, 2, 29)}, "29 February"),
     ],
 )

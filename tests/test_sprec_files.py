@@ -245,8 +245,11 @@ def test_a_title_with_categories_and_no_id(tmp_path: Path) -> None:
     [
         (("--format", "sprec"), "--format sprec needs the items."),
         (("--format", "sprec", "--catalog", "items"), "--format sprec needs a sentence encoder."),
-        (("--format", "sprec", "--category", "g1"), "--category does not go with --format sprec."),
-        (("--encoder", ENCODER), "--encoder and --data-dir do not go with --format ranking."),
+        (
+            ("--format", "sprec", "--category", "g1"),
+            "--category cannot be used with --format sprec.",
+        ),
+        (("--encoder", ENCODER), "--encoder and --data-dir cannot be used with --format ranking."),
         (
             ("--format", "sprec", "--catalog", "items", "--encoder", "all-minilm-l6-v3"),
             f"Did you mean '{ENCODER}'?",

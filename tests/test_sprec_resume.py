@@ -12,7 +12,7 @@ from typing import Any
 
 ROUNDS = [
     *("run", "--method", "sprec", "--dataset", "synthetic", "--model", "tiny", "--budget", "smoke"),
-    *("--seeds", "1", "--set", "rounds=2", "--executor", "inline", "--json"),
+    *("--seeds", "1", "--set", "num_rounds=2", "--executor", "inline", "--json"),
 ]
 
 
