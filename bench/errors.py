@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """A mistake that the user can mend; shown without a traceback.
+    """A mistake that the user can fix; shown without a traceback.
 
     Attributes:
         message: One clear sentence that says what is wrong.

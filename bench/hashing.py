@@ -1,4 +1,4 @@
-"""Small frozen records that cross module borders."""
+"""Hashes of plain values and files, and the job that a stage's `run` receives."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Plain: TypeAlias = bool | int | float | str | Sequence["Plain"] | Mapping[str, "
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a stage's `run` is handed beside its own arguments; nothing here enters a key.
+    """What a stage's `run` receives in addition to config and inputs; not part of any key.
 
     Attributes:
         out: Empty folder that becomes the artifact when `run` returns.
         data_dir: Folder of the user's own raw files, searched before anything is fetched.
         model_path: The user's own folder of the backbone, instead of the hub.
-        offline: Whether the network must not be touched.
+        offline: Whether the network must not be used.
         micro_batch_divisor: 1, or a power of two after an out-of-memory: the same global batch is
-            worked off in micro-batches smaller by this factor.
+            processed in micro-batches smaller by this factor.
         metadata: What the stage records next to its artifact (counts, loss per epoch).
     """
 
@@ -46,13 +46,13 @@ def digest(value: Plain) -> str:
 
 
 def checksum(path: Path) -> str:
-    """Return a file's sha256 as 64 hexadecimal digits; the file is never held whole."""
+    """Return a file's sha256 as 64 hexadecimal digits; the file is read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def derive_seed(*parts: Plain) -> int:
-    """Derive a seed below 2**31 from names and numbers, so that no two uses share one.
+    """Derive a seed below 2**31 from names and numbers, a different one for each use.
 
     Example:
         >>> derive_seed("dropout", 0) != derive_seed("negatives", 0)

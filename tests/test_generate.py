@@ -215,7 +215,7 @@ def test_texts_come_back_as_written(tmp_path: Path) -> None:
     assert read_texts(tmp_path, rows=[0, 1]) == written
     with pytest.raises(BenchError, match="texts of 2 rows, and 3 are ranked"):
         read_texts(tmp_path, rows=[0, 1, 2])
-    with pytest.raises(BenchError, match="holds no generated texts"):
+    with pytest.raises(BenchError, match="no readable generated texts"):
         read_texts(tmp_path / "nowhere", rows=[])
 
 

@@ -153,7 +153,7 @@ def test_a_card_that_changed_is_refused(root: Path) -> None:
 
 
 def test_inputs_that_do_not_fit_are_refused(root: Path) -> None:
-    with pytest.raises(BenchError, match="holds no vectors"):
+    with pytest.raises(BenchError, match="no readable vectors"):
         grounded(root, [('"a tree"',)] * 6)
     embedded(root)
     with pytest.raises(BenchError, match="texts of 5 rows, and 6 are ranked"):

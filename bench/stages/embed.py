@@ -52,7 +52,7 @@ def read_vectors(folder: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float3
     """Read the vectors that this stage wrote, shape (I, D).
 
     Raises:
-        BenchError: The folder holds none.
+        BenchError: The folder has no vectors.
     """
     try:
         vectors_ID: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = np.load(
@@ -60,6 +60,6 @@ def read_vectors(folder: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float3
         )
     except (OSError, ValueError) as error:
         raise BenchError(
-            f"{folder} holds no vectors: {error}.", "Remove that folder from the store."
+            f"{folder} has no readable vectors: {error}.", "Remove that folder from the store."
         ) from error
     return vectors_ID

@@ -1,8 +1,8 @@
 """Compute the metrics of a ranking; the artifact is what a result is made of.
 
 evaluation.json   metric values, sizes, tracked categories, the data's fingerprint
-cases.parquet     a line a test case: user, rank, per-case metrics, category masses
-ranking.parquet   a line a test case: item ids, as many as the largest k
+cases.parquet     one row per test case: user, rank, per-case metrics, category masses
+ranking.parquet   one row per test case: item ids, as many as the largest k
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ def run(job: Job, config: GGUFConfig, inputs: Mapping[str, Path]) -> None:
     """Write configuration, weights and tokenizer.
 
     Raises:
-        BenchError: The card has changed since the plan, or the file cannot be fetched or holds no
-            Llama.
+        BenchError: The card has changed since the plan, or the file cannot be fetched or is not
+            a Llama model.
     """
     name = config.name
     card = model_card(name)

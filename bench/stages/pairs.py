@@ -1,6 +1,6 @@
-"""Put preference pairs together: what is rejected beside each row's target.
+"""Build preference pairs: the rejected responses of each row, whose target is chosen.
 
-pairs.parquet   a line a pair: `sample`, the rejected titles or texts, best first, and `smoothing`
+pairs.parquet   one row per pair: `sample`, rejected titles or texts (best first), `smoothing`
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bench.plan.preference_stages import PairConfig
 from bench.stages.embed import planned_encoder, read_vectors
 
 SPARE = 8
-"""One survivor more than is taken in so many, as in SPRec's program: it keeps 2,304 for 2,048."""
+"""One spare pair per this many, as in SPRec's program, which keeps 2,304 for 2,048."""
 SCORED_AT_ONCE = 512
 DECIMALS = 6
 
@@ -42,7 +42,7 @@ class _Rows:
         source: The prepared data.
         indices: Their indices among all rows, shape (N,).
         samples: Their numbers, shape (N,).
-        windows: What they are.
+        windows: Their histories and targets.
         titles: Of all items, as prompts show them.
     """
 
@@ -53,7 +53,7 @@ class _Rows:
     titles: Sequence[str]
 
     def items(self, kind: str, num: int, seed: int, vectors: Path | None) -> list[list[str]]:
-        """Choose the titles of `num` items a row: "random", "popular" or "similar" ones."""
+        """Choose the titles of `num` items per row: "random", "popular" or "similar" ones."""
         if kind == "similar":
             assert vectors is not None
             chosen = select_similar(self.windows, read_vectors(vectors), self.titles, num)

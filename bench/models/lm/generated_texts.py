@@ -53,13 +53,13 @@ def read_texts(folder: Path, *, rows: Sized) -> Texts:
         rows: The rows that the texts were generated for; the numbers must match.
 
     Raises:
-        BenchError: The folder holds no texts, or texts of another number of rows.
+        BenchError: The folder has no texts, or texts of another number of rows.
     """
     try:
         table = pq.read_table(folder / FILE, columns=["texts", "scores"])
     except (OSError, ValueError) as error:
         raise BenchError(
-            f"{folder} holds no generated texts: {error}.",
+            f"{folder} has no readable generated texts: {error}.",
             "Remove that folder from the store and run again.",
         ) from error
     if table.num_rows != len(rows):
