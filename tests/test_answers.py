@@ -153,7 +153,7 @@ def test_the_nucleus_by_hand() -> None:
         return torch.isfinite(cut).tolist()
 
     assert kept(top_k=2) == [True, False, True, False]
-    assert kept(top_p=0.5) == [True, False, False, False]
+    assert kept(top_p=0.49) == [True, False, False, False]
     assert kept(top_p=0.51) == [True, False, True, False]
     assert kept(top_k=3) in ([True, True, True, False], [True, False, True, True])
     # Of the two likeliest the first has 5/8; at a temperature of 0.1 nearly everything.
