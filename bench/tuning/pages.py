@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from bench.files import write_atomic
+from bench.report.render.html import fill_template
 from bench.report.render.markdown import escape, markdown_table
 from bench.report.render.pages import write_pages
 from bench.tuning.report import Configuration, TuneResult, describe_search
@@ -145,20 +141,9 @@ def render_markdown(result: TuneResult, command: str) -> str:
 
 def render_html(result: TuneResult, command: str) -> str:
     """Render the page of a search as one self-contained file."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("bench.tuning"), PackageLoader("bench.report.render")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = environment.get_template("board.css").render()
     headers, lines = make_table(result)
-    return environment.get_template("tuning.html.j2").render(
-        style=Markup(style),  # noqa: S704 (our own file, without a variable)
-        script="",
-        style_sha256=_checksum(style),
-        script_sha256=_checksum(""),
+    return fill_template(
+        "tuning.html.j2",
         title=_title(result),
         search=result.search,
         description=describe_search(result),
@@ -180,7 +165,3 @@ def _cost(result: TuneResult) -> str:
         f"Computing every configuration from scratch takes {result.seconds:.0f} s in all; shared "
         "stages are computed once. “–”: not evaluated at this amount."
     )
-
-
-def _checksum(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
