@@ -115,13 +115,34 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         update["rows"] = tuple(rows)
         if board.card.reference not in [row.name for row in rows]:
             update["reference"] = ""
+        update["groups"] = _remaining_groups(board.card, rows)
     if not update:
         return board
     if board.name != CUSTOM:
-        changes = [f"{key} {_format(value)}" for key, value in update.items() if key != "reference"]
+        hidden = ("reference", "groups")
+        changes = [f"{key} {_format(value)}" for key, value in update.items() if key not in hidden]
         update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _remaining_groups(card: BoardCard, rows: Sequence[BoardRow]) -> dict[str, Any]:
+    """Reduce groups to these rows; the first row left replaces a reference that is left out."""
+    names = [row.name for row in rows]
+    groups = {}
+    for heading, group in card.groups.items():
+        left = [name for name in names if name in group.rows]
+        if left:
+            is_left = group.reference in ("", *names)
+            first = next(
+                name for name in names if card.reference_of(name) == card.reference_of(left[0])
+            )
+            groups[heading] = {
+                "rows": left,
+                "reference": group.reference if is_left else first,
+                "gain": group.gain if is_left and group.gain in names else "",
+            }
+    return groups
 
 
 def _format(value: Any) -> str:
