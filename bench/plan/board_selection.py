@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, RowCounts
 from bench.config.request import RunRequest
 from bench.config.toml import check_card, parse_override
 from bench.data.user_files import link_files, parse_files
@@ -38,7 +38,7 @@ class BoardSelection:
 
     boards: tuple[Board, ...]
     settings: tuple[str, ...] = ()
-    rows: Rows = field(default_factory=Rows)
+    rows: RowCounts = field(default_factory=RowCounts)
     model_path: Path | None = None
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ def select_boards(request: RunRequest) -> BoardSelection:
         boards=tuple(boards),
         files=_store_user_files(request.files, boards),
         settings=request.settings,
-        rows=check_card(request.rows, Rows, "--rows"),
+        rows=check_card(request.rows, RowCounts, "--rows"),
         model_path=None if request.model_path is None else request.model_path.absolute(),
     )
 
@@ -115,6 +115,7 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         "model": model,
         "seeds": request.seeds,
         "budget": request.budget,
+        "exclude_seen": request.exclude_seen or None,
     }
     update: dict[str, Any] = {key: value for key, value in requested.items() if value is not None}
     if request.methods:
