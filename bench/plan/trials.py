@@ -28,6 +28,7 @@ from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
 from bench.plan.item_stages import DrawConfig, PrepareConfig, draw_rows, evaluate, prepare_data
+from bench.plan.leaks import LeakError, check_leaks
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import evaluate_lists
 from bench.plan.stage import Stage
@@ -169,8 +170,9 @@ def board_trials(
 ) -> list[tuple[BoardRow, Trial]]:
     """Plan every trial of a board, by row, data set and seed.
 
-    A mistake in settings is raised. A plan that cannot be made (an unknown data set, a plug-in that
-    fails) becomes the `problem` of its trial, and the rest of the board is planned.
+    A mistake in settings is raised, and so is a plan that learns from its test cases. A plan that
+    cannot be made (an unknown data set, a plug-in that fails) becomes the `problem` of its trial,
+    and the rest of the board is planned.
 
     Args:
         board: The board.
@@ -181,7 +183,8 @@ def board_trials(
         model_path: The user's own folder of the backbone.
         files: Checksums of the user's own raw files, by data set and role.
         methods_in_run: Methods of other boards of the run, which overrides may name as well.
-        lenient: Whether a mistake in the settings of a row becomes the problem of its trials.
+        lenient: Whether a mistake in the settings of a row, or a leak, becomes the problem of its
+            trials.
     """
     card = board.card
     budget = plugins.budget_card(card.budget)
@@ -239,7 +242,9 @@ def board_trials(
                 settings=settings,
                 problem=problem,
             )
-            planned.append((row, trial if problem else _plan_trial(trial, method, inputs_of, ks)))
+            if not problem:
+                trial = _plan_trial(trial, method, inputs_of, ks, lenient=lenient)
+            planned.append((row, trial))
     return planned
 
 
@@ -258,26 +263,34 @@ def _plan_trial(
     method: Any,
     inputs_of: Callable[[str, str | None, str], Inputs],
     ks: Sequence[int],
+    *,
+    lenient: bool,
 ) -> Trial:
     try:
         inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
         plan = method.plan(inputs.data, inputs.model, trial.seed)
-        evaluations = _compose_evaluations(plan, inputs.data, ks)
+        evaluations = compose_evaluations(trial.method, plan, inputs.data, ks)
         return dataclasses.replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
+        if isinstance(error, LeakError) and not lenient:
+            raise
         return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
     except Exception as error:  # a plug-in's plan may fail in any way
         problem = f"plan() failed: {type(error).__name__}: {error}"
         return dataclasses.replace(trial, problem=problem)
 
 
-def _compose_evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
+def compose_evaluations(method: str, plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
+    """Compose the evaluations of a plan's rankings by name.
+
+    Raises:
+        BenchError: The plan is none, has no key, or learns from the cases that it is evaluated on.
+    """
     if not isinstance(plan, Plan):
         raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
     rankings = {"final": plan.ranking, **plan.checkpoints}
     stages = {name: _compose_evaluation(ranking, data, ks) for name, ranking in rankings.items()}
-    for stage in stages.values():
-        stage.key  # noqa: B018 (a plan without a key is this trial's problem)
+    check_leaks(stages.values(), data, method=method, cls=plugins.method_class(method))
     return stages
 
 
