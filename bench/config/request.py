@@ -32,7 +32,9 @@ class RunRequest:
         model_path: Folder with the weights of the backbone.
         seeds: Number of seeds, from 0.
         settings: `[METHOD.]PATH=VALUE`, over all other settings.
-        rows: Maximum number of samples per split (`train`, `valid`, `test`), over the budget's.
+        rows: Maximum number of samples per split (`train`, `valid`, `test`), or "all", over the
+            budget's.
+        exclude_seen: Whether to remove the items of a test case's own history from its list.
         budget: Name of a budget, with its backbone, instead of the board's.
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
     """
@@ -45,7 +47,8 @@ class RunRequest:
     model_path: Path | None = None
     seeds: int | None = None
     settings: tuple[str, ...] = ()
-    rows: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int | Literal["all"]] = field(default_factory=dict)
+    exclude_seen: bool = False
     budget: str | None = None
     files: tuple[str, ...] = ()
 

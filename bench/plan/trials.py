@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, RowCounts, Rows
 from bench.config.fields import flatten
 from bench.config.scoped_cache import one_state
 from bench.config.settings import (
@@ -58,6 +58,7 @@ class Trial:
 
     Attributes:
         settings: Resolved settings by dotted path.
+        exclude_seen: Whether lists are evaluated without the items of the case's own history.
         evaluations: The stages whose artifacts become the result: "final", then checkpoints.
         notes: Remarks on the plan, for example that raw files were not found locally.
         problem: Why the trial cannot be planned; then there are no evaluations.
@@ -70,6 +71,7 @@ class Trial:
     rows: Rows
     data_seed: int
     settings: Mapping[str, Plain]
+    exclude_seen: bool = False
     evaluations: Mapping[str, Stage] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problem: str = ""
@@ -83,6 +85,7 @@ class Trial:
                 "model": self.model,
                 "rows": self.rows.model_dump(),
                 "data_seed": self.data_seed,
+                **({"exclude_seen": True} if self.exclude_seen else {}),
             }
         )[:12]
 
@@ -161,7 +164,7 @@ def board_trials(
     *,
     ks: Sequence[int],
     overrides: Sequence[Override] = (),
-    rows: Rows | None = None,
+    rows: RowCounts | None = None,
     data_dir: Path | None = None,
     model_path: Path | None = None,
     files: Mapping[str, Mapping[str, str]] | None = None,
@@ -188,8 +191,7 @@ def board_trials(
     """
     card = board.card
     budget = plugins.budget_card(card.budget)
-    changed_rows = (rows or Rows()).model_dump(exclude_none=True)
-    trial_rows = budget.rows.model_copy(update=changed_rows)
+    trial_rows = (rows or RowCounts()).apply(budget.rows)
     methods = {*methods_in_run, *(row.method for row in card.rows)}
 
     @cache
@@ -240,6 +242,7 @@ def board_trials(
                 rows=trial_rows,
                 data_seed=card.data_seed,
                 settings=settings,
+                exclude_seen=card.exclude_seen,
                 problem=problem,
             )
             if not problem:
@@ -269,7 +272,9 @@ def _plan_trial(
     try:
         inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
         plan = method.plan(inputs.data, inputs.model, trial.seed)
-        evaluations = compose_evaluations(trial.method, plan, inputs.data, ks)
+        evaluations = compose_evaluations(
+            trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
+        )
         return dataclasses.replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
         if isinstance(error, LeakError) and not lenient:
@@ -280,7 +285,9 @@ def _plan_trial(
         return dataclasses.replace(trial, problem=problem)
 
 
-def compose_evaluations(method: str, plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
+def compose_evaluations(
+    method: str, plan: Plan, data: Data, ks: Sequence[int], *, exclude_seen: bool
+) -> dict[str, Stage]:
     """Compose the evaluations of a plan's rankings by name.
 
     Raises:
@@ -289,12 +296,20 @@ def compose_evaluations(method: str, plan: Plan, data: Data, ks: Sequence[int]) 
     if not isinstance(plan, Plan):
         raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
     rankings = {"final": plan.ranking, **plan.checkpoints}
-    stages = {name: _compose_evaluation(ranking, data, ks) for name, ranking in rankings.items()}
+    stages = {
+        name: _compose_evaluation(ranking, data, ks, exclude_seen)
+        for name, ranking in rankings.items()
+    }
     check_leaks(stages.values(), data, method=method, cls=plugins.method_class(method))
     return stages
 
 
-def _compose_evaluation(ranking: Stage, data: Data, ks: Sequence[int]) -> Stage:
+def _compose_evaluation(ranking: Stage, data: Data, ks: Sequence[int], exclude_seen: bool) -> Stage:
     if "lists" in ranking.inputs:
+        if exclude_seen:
+            raise BenchError(
+                "Candidate lists are re-ranked as they are, so exclude_seen does not apply.",
+                "Remove exclude_seen from the board.",
+            )
         return evaluate_lists(ranking, ranking.inputs["lists"], ks=ks)
-    return evaluate(ranking, data.test, ks=ks)
+    return evaluate(ranking, data.test, ks=ks, exclude_seen=exclude_seen)
