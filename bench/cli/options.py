@@ -203,6 +203,10 @@ GROUPS: dict[type, dict[str, Any]] = {
         ],
         "model": Model,
         "model_path": ModelPath,
+        "model_settings": Annotated[
+            Texts,
+            option("--model-set", "FIELD=VALUE", "Change a backbone's dtype or quantization."),
+        ],
         "seeds": Annotated[int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1)],
         "settings": Settings,
         "rows": RowCounts,

@@ -30,6 +30,7 @@ class RunRequest:
         datasets: Names of data sets, instead of the board's.
         model: Card of the backbone, or a Hugging Face id, instead of the board's.
         model_path: Folder with the weights of the backbone.
+        model_settings: FIELD=VALUE for `dtype` or `quantization` of the backbones.
         seeds: Number of seeds, from 0.
         settings: `[METHOD.]PATH=VALUE`, over all other settings.
         rows: Maximum number of samples per split (`train`, `valid`, `test`), or "all", over the
@@ -45,6 +46,7 @@ class RunRequest:
     datasets: tuple[str, ...] = ()
     model: str | None = None
     model_path: Path | None = None
+    model_settings: tuple[str, ...] = ()
     seeds: int | None = None
     settings: tuple[str, ...] = ()
     rows: Mapping[str, int | Literal["all"]] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +102,17 @@ def _custom_board(request: RunRequest) -> Board:
 def _change_board(board: Board, request: RunRequest) -> Board:
     """Apply a request to a board; the title says what changed."""
     budget_model = request.budget and plugins.budget_card(request.budget).model
+    model = request.model or (budget_model if board.card.model else None)
+    if request.model_settings:
+        model = _change_model(model or board.card.model, request.model_settings)
+        rows = [
+            row.model_copy(update={"model": _change_model(row.model, request.model_settings)})
+            for row in board.card.rows
+        ]
+        board = replace(board, card=board.card.model_copy(update={"rows": tuple(rows)}))
     requested = {
         "datasets": request.datasets or None,
-        "model": request.model or (budget_model if board.card.model else None),
+        "model": model,
         "seeds": request.seeds,
         "budget": request.budget,
         "exclude_seen": request.exclude_seen or None,
@@ -124,6 +132,11 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _change_model(name: str | None, settings: Sequence[str]) -> str | None:
+    """Add `--model-set` options to the name of a backbone, if there is one."""
+    return name and ",".join((name, *settings)).replace(",", "," if ":" in name else ":", 1)
 
 
 def _remaining_groups(card: BoardCard, rows: Sequence[BoardRow]) -> dict[str, Any]:

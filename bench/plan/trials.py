@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.config.scoped_cache import one_state
 from bench.config.settings import (
     Layer,
     build_method,
+    follows_published,
     overrides_for,
     resolve_settings,
     setting_layers,
@@ -35,6 +37,10 @@ from bench.plan.stage import Stage
 from bench.plan.types import Data, Model, Nouns, Plan
 
 DEFAULT_KS = (1, 5, 10, 20)
+NO_BITSANDBYTES = (
+    "{} needs the package bitsandbytes, which is not installed here "
+    "(pip install 'llmrec-bench[nf4]')."
+)
 OTHER_MODEL = "Skipped: this row needs {own}, but the run replaced the board's {board} by {model}."
 
 
@@ -211,9 +217,12 @@ def board_trials(
         )
         if model is None:
             return Inputs(data=data, model=None, notes=notes)
+        model_card = plugins.model_card(model)
+        if model_card.quantization != "none" and find_spec("bitsandbytes") is None:
+            notes = (*notes, NO_BITSANDBYTES.format(model))
         backbone = language_model(
             model,
-            plugins.model_card(model),
+            model_card,
             data=data.train.data,
             nouns=data.train.nouns,
             lists=data.lists.stage if task == "rerank" and data.lists else None,
@@ -226,6 +235,9 @@ def board_trials(
         model, problem = row.model or card.model, _why_skipped(board, row)
         try:
             options = overrides_for(row.method, overrides, methods)
+            if model is not None and ":" not in model and follows_published(row, options):
+                variant = plugins.model_card(model).as_published
+                model = f"{model}:{variant}" if variant else model
             layers = layers_of(row.method, model)
             settings = resolve_settings(row, layers=layers, overrides=options)
             method = build_method(row.method, settings)
@@ -256,7 +268,7 @@ def _why_skipped(board: Board, row: BoardRow) -> str:
     if row.model is None or board.name not in plugins.card_paths("leaderboards"):
         return ""
     declared = plugins.board_card(board.name).model
-    if declared == board.card.model:
+    if declared == (board.card.model or "").partition(":")[0]:
         return ""
     return OTHER_MODEL.format(own=row.model, model=board.card.model, board=declared)
 
