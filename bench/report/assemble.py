@@ -57,6 +57,7 @@ def assemble(
         blocks = [add_statistics(block, card.metrics, results, cache) for block in blocks]
     return BoardTable(
         name=board.name,
+        page=board.page,
         title=card.title,
         description=card.description,
         reference=captions.reference(card),

@@ -261,6 +261,7 @@ class BoardTable:
     """A board with its values, tests and captions.
 
     Attributes:
+        page: Name of the folder of its pages.
         reference: What rows are tested against: a row's name, or "the reference of its group".
         scope: Says where rows ran on less than the papers' budget; empty where they did not.
         protocol: Cases, candidates, k and seeds in one sentence.
@@ -285,6 +286,7 @@ class BoardTable:
     source: Source | None = None
     claims: tuple[ClaimLine, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
+    page: str = ""
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:
