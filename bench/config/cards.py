@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -238,6 +238,9 @@ class Budget(Card):
     methods: dict[str, dict[str, Any]] = {}
 
 
+Candidates: TypeAlias = Literal["catalog", "trained"]
+
+
 class BoardRow(Card):
     """A row of a board: a method with settings.
 
@@ -268,6 +271,10 @@ class BoardCard(Card):
         reference: Name of the row that the others are compared with; the first by default.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
+        candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
+            do, or "trained" targets only, as IGD's.
+        group_titles: Whether items of one title count as one in metrics and lists, as in the
+            papers' programs (A-7 in the data notes).
     """
 
     title: str
@@ -281,6 +288,8 @@ class BoardCard(Card):
     reference: str = ""
     strict: bool = False
     data_seed: int = 0
+    candidates: Candidates = "catalog"
+    group_titles: bool = True
 
     @field_validator("metrics")
     @classmethod

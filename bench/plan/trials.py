@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, Candidates, Rows
 from bench.config.fields import flatten
 from bench.config.scoped_cache import one_state
 from bench.config.settings import (
@@ -57,6 +56,7 @@ class Trial:
 
     Attributes:
         settings: Resolved settings by dotted path.
+        candidates: See `BoardCard`, like `group_titles`.
         evaluations: The stages whose artifacts become the result: "final", then checkpoints.
         notes: Remarks on the plan, for example that raw files were not found locally.
         problem: Why the trial cannot be planned; then there are no evaluations.
@@ -69,6 +69,8 @@ class Trial:
     rows: Rows
     data_seed: int
     settings: Mapping[str, Plain]
+    candidates: Candidates = "catalog"
+    group_titles: bool = True
     evaluations: Mapping[str, Stage] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problem: str = ""
@@ -76,14 +78,17 @@ class Trial:
     @cached_property
     def setting_hash(self) -> str:
         """Hash of everything that distinguishes trials of one method, data set and seed."""
-        return digest(
-            {
-                "settings": self.settings,
-                "model": self.model,
-                "rows": self.rows.model_dump(),
-                "data_seed": self.data_seed,
-            }
-        )[:12]
+        content = {
+            "settings": self.settings,
+            "model": self.model,
+            "rows": self.rows.model_dump(),
+            "data_seed": self.data_seed,
+        }
+        if self.candidates != "catalog":
+            content["candidates"] = self.candidates
+        if not self.group_titles:
+            content["group_titles"] = False
+        return digest(content)[:12]
 
     @cached_property
     def id(self) -> str:
@@ -125,6 +130,8 @@ def compose_data(
     strict: bool,
     data_dir: Path | None,
     files: Mapping[str, str] | None = None,
+    candidates: Candidates = "catalog",
+    group_titles: bool = True,
 ) -> tuple[Data, tuple[str, ...]]:
     """Compose the data of a trial, and notes on what its key lacks."""
     card = plugins.dataset_card(name)
@@ -145,9 +152,13 @@ def compose_data(
             prepared,
             DrawConfig(split=split, num=num, seed=data_seed, strict=strict),  # type: ignore[arg-type]
             nouns=nouns,
+            group_titles=group_titles,
         )
         for split, num in rows.model_dump().items()
     }
+    if candidates == "trained":
+        trained = splits["train"].stage
+        splits = {name: replace(each, candidates=trained) for name, each in splits.items()}
     lists, list_notes = list_data(
         name, card, rows=rows, data_seed=data_seed, data_dir=data_dir, files=files
     )
@@ -203,6 +214,8 @@ def board_trials(
             strict=card.strict,
             data_dir=data_dir,
             files=(files or {}).get(name),
+            candidates=card.candidates,
+            group_titles=card.group_titles,
         )
         if model is None:
             return Inputs(data=data, model=None, notes=notes)
@@ -237,6 +250,8 @@ def board_trials(
                 rows=trial_rows,
                 data_seed=card.data_seed,
                 settings=settings,
+                candidates=card.candidates,
+                group_titles=card.group_titles,
                 problem=problem,
             )
             planned.append((row, trial if problem else _plan_trial(trial, method, inputs_of, ks)))
@@ -263,12 +278,12 @@ def _plan_trial(
         inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
         plan = method.plan(inputs.data, inputs.model, trial.seed)
         evaluations = _compose_evaluations(plan, inputs.data, ks)
-        return dataclasses.replace(trial, evaluations=evaluations, notes=inputs.notes)
+        return replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
-        return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
+        return replace(trial, problem=f"{error.message} {error.hint}".strip())
     except Exception as error:  # a plug-in's plan may fail in any way
         problem = f"plan() failed: {type(error).__name__}: {error}"
-        return dataclasses.replace(trial, problem=problem)
+        return replace(trial, problem=problem)
 
 
 def _compose_evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:

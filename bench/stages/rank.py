@@ -1,4 +1,4 @@
-"""Rank the whole catalog for every test case by a scorer; ties are broken by item index."""
+"""Rank the candidates for every test case by a scorer; ties are broken by item index."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def run(job: Job, config: RankConfig, inputs: Mapping[str, Path]) -> None:
     windows = source.windows(prepared.load_rows(inputs["cases"]))
     fitted_on: Any = inputs.get("model") or source.windows(prepared.load_rows(inputs["train"]))
     score = plugins.function(config.scorer)(fitted_on, source.catalog, **config.settings)
-    num_items = len(source.catalog)
+    is_candidate = source.candidates(inputs)
+    num_items, depth = len(is_candidate), min(config.depth, int(is_candidate.sum()))
     items, scores = [], []
     with _limit_threads(config.threads):
         for start in range(0, len(windows), CHUNK_SIZE):
             histories = windows.histories[start : start + CHUNK_SIZE]
             chunk = _check_scores(score, histories, num_items, config.scorer)
-            best = top_items(-chunk, min(config.depth, num_items))
+            best = top_items(np.where(is_candidate, -chunk, np.inf), depth)
             items.append(best)
             scores.append(np.take_along_axis(chunk, best, axis=1))
     write_ranking(Ranking(items=np.concatenate(items), scores=np.concatenate(scores)), job.out)

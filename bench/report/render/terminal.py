@@ -11,6 +11,7 @@ from bench.report.format import (
     STALE_LEGEND,
     cell_seeds,
     direction_arrow,
+    format_catalog,
     format_completeness,
     format_value,
     list_problems,
@@ -43,7 +44,7 @@ def render_table(table: BoardTable) -> str:
 
 def _render_block(table: BoardTable, block: Block) -> str:
     sizes = (
-        f" · {block.num_cases:,} cases · {block.num_items:,} items"
+        f" · {block.num_cases:,} cases · {format_catalog(block.num_items, block.num_ids)}"
         if block.num_cases is not None and block.num_items is not None
         else ""
     )
