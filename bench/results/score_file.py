@@ -183,12 +183,14 @@ def evaluate_file(
     )
     if group_titles:
         cases = merge_titles(cases)
-        lengths = (cases.ranking.items != LIST_ENDS).sum(axis=1)
-        shortest = int(lengths.argmin())
-        if lengths[shortest] < max(ks):
+        num_items, num_titles = (
+            (lists != LIST_ENDS).sum(axis=1) for lists in (items, cases.ranking.items)
+        )
+        if (short := (num_titles < max(ks)) & (num_items >= max(ks))).any():
+            row = int(short.argmax())
             raise BenchError(
-                f"{file.locations[shortest]}: the items of case {file.cases[shortest].case!r} have "
-                f"{lengths[shortest]} titles, but k is {max(ks)}.",
+                f"{file.locations[row]}: the items of case {file.cases[row].case!r} have "
+                f"{num_titles[row]} titles, but k is {max(ks)}.",
                 "Rank more items, choose a smaller k, or score by item.",
             )
     return cases, evaluate(**cases._asdict(), ks=ks, plugins=plugin_metrics().values())
