@@ -6,6 +6,7 @@ titles are one item of the catalog, take one place of a list, and are hit by one
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.data.catalog import Catalog
 from bench.data.prompts import quotable
-from bench.data.ranking import LIST_ENDS, Ranking
+from bench.data.ranking import LIST_ENDS, Ranking, keep_positions
 
 
 class Cases(NamedTuple):
@@ -75,15 +76,8 @@ def _merge_catalog(
 
 def _merge_lists(ranking: Ranking, title_of_I: NDArray[np.int32]) -> Ranking:
     titles = title_of_I[ranking.items]
-    scores = None if ranking.scores is None else ranking.scores.copy()
+    stays = np.ones(titles.shape, dtype=np.bool_)
     for row, (items, titles_of_row) in enumerate(zip(ranking.items, titles, strict=True)):
-        unique, first, inverse = np.unique(titles_of_row, return_index=True, return_inverse=True)
-        is_kept = (titles_of_row < 0) | (items == items[first[inverse]])
-        if len(unique) == len(items) or is_kept.all():
-            continue
-        num_kept = int(is_kept.sum())
-        titles[row] = np.append(titles_of_row[is_kept], [LIST_ENDS] * (len(items) - num_kept))
-        if scores is not None:
-            scores[row, :num_kept] = scores[row, is_kept]
-            scores[row, num_kept:] = np.nan
-    return Ranking(items=titles, scores=scores, texts=ranking.texts, valid=ranking.valid)
+        _, first, inverse = np.unique(titles_of_row, return_index=True, return_inverse=True)
+        stays[row] = (titles_of_row < 0) | (items == items[first[inverse]])
+    return keep_positions(replace(ranking, items=titles), stays)

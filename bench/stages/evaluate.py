@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.ranking import LIST_ENDS
+from bench.data.ranking import LIST_ENDS, remove_items
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
@@ -37,6 +37,8 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     )
     if config.group_titles:
         cases = merge_titles(cases)
+    if config.exclude_seen:
+        cases = cases._replace(ranking=remove_items(cases.ranking, cases.histories))
     lists, catalog = cases.ranking, cases.catalog
     shortest = int((lists.items != LIST_ENDS).sum(axis=1).min())
     fitting = [k for k in config.ks if k <= min(len(catalog), shortest)]
