@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -220,6 +220,21 @@ class Rows(Card):
     test: int | None = Field(None, ge=1)
 
 
+class RowCounts(Card):
+    """Changes to the rows of a budget: a number or "all" per split; None changes nothing."""
+
+    train: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+    valid: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+    test: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+
+    def apply(self, rows: Rows) -> Rows:
+        """Return the rows with these changes."""
+        changes = self.model_dump(exclude_none=True)
+        return rows.model_copy(
+            update={split: None if num == "all" else num for split, num in changes.items()}
+        )
+
+
 class Budget(Card):
     """The size of a trial: number of samples, and settings.
 
@@ -285,6 +300,7 @@ class BoardCard(Card):
         groups: Groups of rows by heading.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
+        exclude_seen: Remove the items of a test case's own history from its list, for all rows.
     """
 
     title: str
@@ -299,6 +315,7 @@ class BoardCard(Card):
     groups: dict[str, RowGroup] = {}
     strict: bool = False
     data_seed: int = 0
+    exclude_seen: bool = False
 
     @field_validator("metrics")
     @classmethod

@@ -21,6 +21,10 @@ from bench.stats.descriptions import (
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
+SEEN = {
+    False: "Items of the user's history stay in the lists. ",
+    True: "Items of the user's history are removed from every list. ",
+}
 
 
 def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
@@ -82,6 +86,7 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
     return (
         task
         + (f": {'; '.join(sizes)}. " if sizes else ". ")
+        + ("" if _reranks(card) else SEEN[card.exclude_seen])
         + cut
         + f"{format_count(card.seeds, 'seed')} per row."
         + (f" Backbone of the language models: {card.model}." if card.model else "")
