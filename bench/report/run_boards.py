@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.config.request import RESULTS, ExecutionOptions, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
+from bench.plan.device import Device, plan_for
 from bench.report.boards import render_boards
 from bench.report.table import BoardTable
 from bench.results.run_records import read_last_run, record_boards, record_run
@@ -72,7 +73,8 @@ def run(
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
     selection = select_boards(request)
-    planned = plan_boards(selection, data_dir=options.data_dir)
+    with plan_for(_find_device(options)):
+        planned = plan_boards(selection, data_dir=options.data_dir)
     trials = distinct_trials(planned)
     if only_failed:
         trials = [trial for trial in trials if needs_retry(trial, options.results)]
@@ -87,6 +89,7 @@ def run(
         model_path=selection.model_path,
         offline=options.offline,
         quiet=quiet,
+        time_limit=options.time_limit,
         trackers=environments,
         on_result=reporter.report,
     )
@@ -99,6 +102,19 @@ def run(
         pages=tuple(pages),
         lost=tuple(_list_lost(summary, options.results)),
     )
+
+
+def _find_device(options: ExecutionOptions) -> Device | None:
+    """Return the device class of the cluster; None for this machine's."""
+    if options.address is None:
+        return None
+    from bench.runner.ray_session import RaySession
+
+    session = RaySession(address=options.address)
+    try:
+        return session.device
+    finally:
+        session.close()
 
 
 def _list_lost(summary: RunSummary, results: Path) -> Iterator[dict[str, str]]:
@@ -138,7 +154,7 @@ def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
             raise BenchError(
                 "--address and --cpus are for the Ray executor.", "Leave out --executor inline."
             )
-        return lambda: InlineExecutor(time_limit=options.time_limit)
+        return InlineExecutor
     if options.address is not None and options.num_cpus is not None:
         raise BenchError(
             "A running cluster has its own CPUs, so --cpus cannot be given with --address.",
@@ -148,8 +164,6 @@ def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
     def make() -> Executor:
         from bench.runner.ray_executor import RayExecutor
 
-        return RayExecutor(
-            address=options.address, time_limit=options.time_limit, num_cpus=options.num_cpus
-        )
+        return RayExecutor(address=options.address, num_cpus=options.num_cpus)
 
     return make
