@@ -30,9 +30,12 @@ class RunRequest:
         datasets: Names of data sets, instead of the board's.
         model: Card of the backbone, or a Hugging Face id, instead of the board's.
         model_path: Folder with the weights of the backbone.
+        model_settings: FIELD=VALUE for `dtype` or `quantization` of the backbones.
         seeds: Number of seeds, from 0.
         settings: `[METHOD.]PATH=VALUE`, over all other settings.
-        rows: Maximum number of samples per split (`train`, `valid`, `test`), over the budget's.
+        rows: Maximum number of samples per split (`train`, `valid`, `test`), or "all", over the
+            budget's.
+        exclude_seen: Whether to remove the items of a test case's own history from its list.
         budget: Name of a budget, with its backbone, instead of the board's.
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
     """
@@ -43,9 +46,11 @@ class RunRequest:
     datasets: tuple[str, ...] = ()
     model: str | None = None
     model_path: Path | None = None
+    model_settings: tuple[str, ...] = ()
     seeds: int | None = None
     settings: tuple[str, ...] = ()
-    rows: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int | Literal["all"]] = field(default_factory=dict)
+    exclude_seen: bool = False
     budget: str | None = None
     files: tuple[str, ...] = ()
 

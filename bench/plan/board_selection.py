@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, RowCounts
 from bench.config.request import RunRequest
 from bench.config.toml import check_card, parse_override
 from bench.data.user_files import link_files, parse_files
@@ -38,7 +38,7 @@ class BoardSelection:
 
     boards: tuple[Board, ...]
     settings: tuple[str, ...] = ()
-    rows: Rows = field(default_factory=Rows)
+    rows: RowCounts = field(default_factory=RowCounts)
     model_path: Path | None = None
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ def select_boards(request: RunRequest) -> BoardSelection:
         boards=tuple(boards),
         files=_store_user_files(request.files, boards),
         settings=request.settings,
-        rows=check_card(request.rows, Rows, "--rows"),
+        rows=check_card(request.rows, RowCounts, "--rows"),
         model_path=None if request.model_path is None else request.model_path.absolute(),
     )
 
@@ -102,11 +102,20 @@ def _custom_board(request: RunRequest) -> Board:
 def _change_board(board: Board, request: RunRequest) -> Board:
     """Apply a request to a board; the title says what changed."""
     budget_model = request.budget and plugins.budget_card(request.budget).model
+    model = request.model or (budget_model if board.card.model else None)
+    if request.model_settings:
+        model = _change_model(model or board.card.model, request.model_settings)
+        rows = [
+            row.model_copy(update={"model": _change_model(row.model, request.model_settings)})
+            for row in board.card.rows
+        ]
+        board = replace(board, card=board.card.model_copy(update={"rows": tuple(rows)}))
     requested = {
         "datasets": request.datasets or None,
-        "model": request.model or (budget_model if board.card.model else None),
+        "model": model,
         "seeds": request.seeds,
         "budget": request.budget,
+        "exclude_seen": request.exclude_seen or None,
     }
     update: dict[str, Any] = {key: value for key, value in requested.items() if value is not None}
     if request.methods:
@@ -114,13 +123,39 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         update["rows"] = tuple(rows)
         if board.card.reference not in [row.name for row in rows]:
             update["reference"] = ""
+        update["groups"] = _remaining_groups(board.card, rows)
     if not update:
         return board
     if board.name != CUSTOM:
-        changes = [f"{key} {_format(value)}" for key, value in update.items() if key != "reference"]
+        hidden = ("reference", "groups")
+        changes = [f"{key} {_format(value)}" for key, value in update.items() if key not in hidden]
         update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _change_model(name: str | None, settings: Sequence[str]) -> str | None:
+    """Add `--model-set` options to the name of a backbone, if there is one."""
+    return name and ",".join((name, *settings)).replace(",", "," if ":" in name else ":", 1)
+
+
+def _remaining_groups(card: BoardCard, rows: Sequence[BoardRow]) -> dict[str, Any]:
+    """Reduce groups to these rows; the first row left replaces a reference that is left out."""
+    names = [row.name for row in rows]
+    groups = {}
+    for heading, group in card.groups.items():
+        left = [name for name in names if name in group.rows]
+        if left:
+            is_left = group.reference in ("", *names)
+            first = next(
+                name for name in names if card.reference_of(name) == card.reference_of(left[0])
+            )
+            groups[heading] = {
+                "rows": left,
+                "reference": group.reference if is_left else first,
+                "gain": group.gain if is_left and group.gain in names else "",
+            }
+    return groups
 
 
 def _format(value: Any) -> str:

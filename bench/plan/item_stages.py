@@ -221,14 +221,22 @@ class EvaluateConfig(Config):
 
     ks: tuple[PositiveInt, ...]
     """Cut-offs at which every metric is computed."""
+    exclude_seen: bool = plan_field(False)
+    """Whether the items of a case's own history are removed from its list first."""
     plugins: tuple[str, ...] = function_field((), setting=False)
     """References to plug-in metrics."""
 
 
-def evaluate(ranking: Stage, cases: Rows, *, ks: Sequence[int]) -> Stage:
+def evaluate(
+    ranking: Stage, cases: Rows, *, ks: Sequence[int], exclude_seen: bool = False
+) -> Stage:
     """Compute every metric of a ranking at every k, and its value per test case."""
     return Stage(
         kind="evaluate",
-        config=EvaluateConfig(ks=tuple(ks), plugins=plugin_references(plugin_metrics())),
+        config=EvaluateConfig(
+            ks=tuple(ks),
+            exclude_seen=exclude_seen,
+            plugins=plugin_references(plugin_metrics()),
+        ),
         inputs={"data": cases.data, "cases": cases.stage, "ranking": ranking},
     )

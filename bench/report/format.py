@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.metrics.registry import get_metric
-from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Row
+from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Gain, Row
 from bench.results.outcomes import Outcome
 from bench.stats.descriptions import join_words
 
@@ -157,6 +157,21 @@ def format_published(cell: Cell) -> str:
     difference = cell.difference_from_published
     text = f"paper {format_value(cell.published.value)}"
     return text if difference is None else f"{text} ({format_signed(difference)})"
+
+
+def format_gain(gain: Gain) -> str:
+    """Write a relative change with its interval: "+41.3 % [+30.0 %, +52.1 %]"."""
+    if gain.change is None:
+        return NO_VALUE
+    interval = f"[{format_percent(gain.low)}, {format_percent(gain.high)}]"
+    return f"{format_percent(gain.change)} {interval}"
+
+
+def format_published_gain(gain: Gain) -> str:
+    """Write the paper's relative change: "paper +41.3 %", or "" where it prints none."""
+    if gain.published is None:
+        return ""
+    return f"paper {format_percent(gain.published.value / 100)}"
 
 
 def format_seconds(value: float) -> str:

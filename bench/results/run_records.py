@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.config.cards import BoardCard, Rows
+from bench.config.cards import BoardCard, RowCounts
 from bench.config.request import ExecutionOptions, RunRequest
 from bench.config.toml import Card
 from bench.errors import BenchError
@@ -31,7 +31,7 @@ class BoardRecord(Card):
 
     card: BoardCard
     settings: tuple[str, ...]
-    rows: Rows
+    rows: RowCounts
     files: dict[str, dict[str, str]] = {}
     model_path: Path | None = None
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.ranking import LIST_ENDS
+from bench.data.ranking import LIST_ENDS, remove_items
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
@@ -32,6 +32,8 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     samples = prepared.load_rows(inputs["cases"])
     windows = source.windows(samples)
     lists = read_ranking(inputs["ranking"])
+    if config.exclude_seen:
+        lists = remove_items(lists, windows.histories)
     shortest = int((lists.items != LIST_ENDS).sum(axis=1).min())
     fitting = [k for k in config.ks if k <= min(len(source.catalog), shortest)]
     if not fitting:
