@@ -25,13 +25,19 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[None]:
-    """Raise `Stopped` for SIGINT, SIGTERM and SIGHUP; a signal that is ignored stays ignored."""
+def stop_on_signals() -> Iterator[list[int]]:
+    """Raise `Stopped` for SIGINT, SIGTERM and SIGHUP; a signal that is ignored stays ignored.
+
+    Yields:
+        Numbers of the signals that have come.
+    """
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield received
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         raise Stopped(number)
 
     previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -39,7 +45,7 @@ def stop_on_signals() -> Iterator[None]:
         for number, handler in previous.items():
             if handler != signal.SIG_IGN:
                 signal.signal(number, stop)
-        yield
+        yield received
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,15 @@ def run(
     Raises:
         BenchError: If the request or the options are not valid. A trial that fails raises nothing.
     """
-    options = options or ExecutionOptions()
+    relative = options or ExecutionOptions()
+    home = Path.cwd()
+    options = dataclasses.replace(  # a plug-in may change the working directory
+        relative,
+        store=home / relative.store,
+        results=home / relative.results,
+        pages=home / relative.pages,
+        data_dir=relative.data_dir and home / relative.data_dir,
+    )
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
     selection = select_boards(request)
@@ -80,7 +89,8 @@ def run(
         trials = [trial for trial in trials if needs_retry(trial, options.results)]
     set_thread_environment()
     record_boards(selection, options.results)
-    record_run(request, options, options.results)  # without trackers: a URL may hold a password
+    # Without trackers: a URL may hold a password.
+    record_run(request, relative, options.results, folder=home)
     reporter = Trackers(environments, options.results, collect_tags(planned))
     run_options = RunOptions(
         store=Store(options.store),
@@ -99,8 +109,8 @@ def run(
     return RunReport(
         summary=summary,
         tables=tuple(tables),
-        pages=tuple(pages),
-        lost=tuple(_list_lost(summary, options.results)),
+        pages=tuple(relative.pages / path.relative_to(options.pages) for path in pages),
+        lost=tuple(_list_lost(summary, options.results, relative.results)),
     )
 
 
@@ -117,11 +127,11 @@ def _find_device(options: ExecutionOptions) -> Device | None:
         session.close()
 
 
-def _list_lost(summary: RunSummary, results: Path) -> Iterator[dict[str, str]]:
+def _list_lost(summary: RunSummary, results: Path, shown: Path) -> Iterator[dict[str, str]]:
     for status, reasons in (("failed", summary.failed), ("skipped", summary.skipped)):
         for trial, why in reasons.items():
             log = get_log_path(results, trial)
-            text = str(log) if log.is_file() else ""
+            text = str(shown / log.relative_to(results)) if log.is_file() else ""
             yield {"status": status, "trial": trial, "why": why, "log": text}
 
 

@@ -373,7 +373,10 @@ class _Loop:
         assert result.failure is not None
         if result.failure in ("worker died", "timeout", "out of memory"):
             self.computed |= self._find_stored(unit)  # the worker could not report them
-        fields = {"failure": result.failure, "stage": result.stage, "error": result.message}
+        events = run_directory.read_events(run_directory.get_events_path(self.folder, unit.id))
+        begun = [event["stage"] for event in events if event["event"] == "started"]
+        stage = result.stage or (begun[-1] if begun else "")
+        fields = {"failure": result.failure, "stage": stage, "error": result.message}
         self._log_worker_events(
             unit, run_directory.make_event("failed", **fields, trace=result.trace)
         )
@@ -381,12 +384,12 @@ class _Loop:
         attempt = Attempt(
             failure=result.failure,
             message=result.message,
-            stage=result.stage,
+            stage=stage,
             micro_batch_divisor=divisor,
         )
         attempts = self.status.attempts[unit.id]
         attempts.append(attempt)
-        next_divisor = decide_retry([attempt.failure for attempt in attempts], divisor)
+        next_divisor = decide_retry(attempts)
         message = f"{_describe(unit)}: {result.failure}: {result.message}"
         if next_divisor is not None:
             self.divisors[unit.id] = next_divisor
@@ -395,7 +398,7 @@ class _Loop:
             return
         log = run_directory.get_log_path(self.options.results, min(unit.trials))
         self.progress.print_line(f"{message} (log: {log})")
-        self.status.abandon_unit(unit, f"{result.stage or 'the unit'}: {result.message}")
+        self.status.abandon_unit(unit, f"{stage or 'the unit'}: {result.message}")
 
     def _log_worker_events(self, unit: Unit, *more: run_directory.Event) -> None:
         """Move the events of a worker, and further ones about it, into the logs of its trials."""
