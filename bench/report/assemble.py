@@ -57,6 +57,7 @@ def assemble(
         blocks = [add_statistics(block, card.metrics, results, cache) for block in blocks]
     return BoardTable(
         name=board.name,
+        page=board.page,
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
@@ -156,6 +157,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         title=card.title if card else dataset,
         num_cases=first.num_cases if first else None,
         num_items=first.num_items if first else None,
+        num_ids=first.num_ids if first else None,
         fingerprint=fingerprint,
         license=card.license if card else "",
         citation=card.citation if card else "",
