@@ -31,6 +31,7 @@ ROUNDING = 1e-3  # GPU fractions are summed
 POLL_SECONDS = 0.5
 NODE_POLL_SECONDS = 2.0
 MAX_RESTARTS = 1
+MAX_PENDING_SECONDS = 10.0
 MIB = 2**20
 
 Capacity: TypeAlias = np.ndarray
@@ -62,6 +63,7 @@ class Slot:
         size: What it occupies for as long as it lives.
         backbone: Key of the backbone that its last task used; "" for none.
         reference: Ray's reference to the result of its task.
+        submitted: When it got the task.
         started: When its worker was first seen to work on the task.
         num_ended: Tasks that it has ended.
     """
@@ -71,12 +73,14 @@ class Slot:
     backbone: str = ""
     task: TaskSpec | None = None
     reference: Any = None
+    submitted: float = 0.0
     started: float | None = None
     num_ended: int = 0
 
     def run(self, task: TaskSpec) -> None:
         """Start a task."""
-        self.task, self.backbone, self.started = task, task.backbone, None
+        self.task, self.backbone = task, task.backbone
+        self.submitted, self.started = time.monotonic(), None
         self.reference = self.actor.run.remote(task)
 
     def fits(self, size: Capacity) -> bool:
@@ -203,7 +207,25 @@ class RayExecutor:
                 message = f"It ran longer than the limit of {slot.task.time_limit:g} s."
                 results.append(slot.task.fail("timeout", message))
                 self._end(slot)
+        self._use_idle_slots()
         return results
+
+    def _use_idle_slots(self) -> None:
+        """Let idle slots help tasks that no node can start, since one has left the cluster."""
+        if self._session.is_local:
+            return
+        earliest = time.monotonic() - MAX_PENDING_SECONDS
+        for slot in list(self._slots):
+            idle = [other for other in self._slots if other.task is None]
+            task = slot.task
+            if not idle or task is None or slot.submitted > earliest or slot.has_started():
+                continue
+            fitting = [other for other in idle if other.fits(slot.size)]
+            if fitting:
+                self._end(slot)
+                fitting[0].run(task)
+            else:
+                self._end(idle[0])
 
     def cancel(self, unit: str) -> None:
         """Kill the slot that works on a unit."""
