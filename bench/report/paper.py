@@ -1,6 +1,6 @@
 """The paper whose table a board reproduces: its numbers, and what differs from it.
 
-A board reproduces a table where the paper's claim file (`leaderboards/claims/`) names the board;
+A board reproduces a table where a claim of the paper (`leaderboards/claims/`) names it first;
 the file says which data set and which row of ours stands for which of the paper's.
 """
 
@@ -32,7 +32,7 @@ class Paper:
         """Return the paper that a board reproduces; None for a board of our own."""
         for paper in sorted(find_claim_files()):
             claims = load_claims(paper)
-            if any(name in claim.boards for claim in claims.claims):
+            if any(name == claim.boards[0] for claim in claims.claims):
                 return cls(board=name, claims=claims, numbers=load_published())
         return None
 
