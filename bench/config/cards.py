@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -253,6 +253,9 @@ class Budget(Card):
     methods: dict[str, dict[str, Any]] = {}
 
 
+Candidates: TypeAlias = Literal["catalog", "trained"]
+
+
 class BoardRow(Card):
     """A row of a board: a method with settings.
 
@@ -335,6 +338,10 @@ class BoardCard(Card):
         figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
+        candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
+            do, or "trained" targets only, as IGD's.
+        group_titles: Whether items of one title count as one in metrics and lists, as in the
+            papers' programs (A-7 in the data notes).
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
     """
 
@@ -351,6 +358,8 @@ class BoardCard(Card):
     figures: tuple[FigureCard, ...] = ()
     strict: bool = False
     data_seed: int = 0
+    candidates: Candidates = "catalog"
+    group_titles: bool = True
     exclude_seen: bool = False
 
     @field_validator("metrics")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, RowCounts, Rows
+from bench.config.cards import BoardCard, BoardRow, Candidates, RowCounts, Rows
 from bench.config.fields import flatten
 from bench.config.scoped_cache import one_state
 from bench.config.settings import (
@@ -46,10 +45,18 @@ OTHER_MODEL = "Skipped: this row needs {own}, but the run replaced the board's {
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board with its name, after the replacements of the command line."""
+    """A board with its name, after the replacements of the command line.
+
+    Attributes:
+        page: Name of its pages and of the record of its run: its own, unless it was changed.
+    """
 
     name: str
     card: BoardCard
+    page: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "page", self.page or self.name)
 
 
 def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:
@@ -64,6 +71,7 @@ class Trial:
 
     Attributes:
         settings: Resolved settings by dotted path.
+        candidates: See `BoardCard`, like `group_titles`.
         exclude_seen: Whether lists are evaluated without the items of the case's own history.
         evaluations: The stages whose artifacts become the result: "final", then checkpoints.
         notes: Remarks on the plan, for example that raw files were not found locally.
@@ -77,6 +85,8 @@ class Trial:
     rows: Rows
     data_seed: int
     settings: Mapping[str, Plain]
+    candidates: Candidates = "catalog"
+    group_titles: bool = True
     exclude_seen: bool = False
     evaluations: Mapping[str, Stage] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -92,6 +102,8 @@ class Trial:
                 "rows": self.rows.model_dump(),
                 "data_seed": self.data_seed,
                 **({"exclude_seen": True} if self.exclude_seen else {}),
+                **({} if self.candidates == "catalog" else {"candidates": self.candidates}),
+                **({} if self.group_titles else {"group_titles": False}),
             }
         )[:12]
 
@@ -135,6 +147,8 @@ def compose_data(
     strict: bool,
     data_dir: Path | None,
     files: Mapping[str, str] | None = None,
+    candidates: Candidates = "catalog",
+    group_titles: bool = True,
 ) -> tuple[Data, tuple[str, ...]]:
     """Compose the data of a trial, and notes on what its key lacks."""
     card = plugins.dataset_card(name)
@@ -155,9 +169,13 @@ def compose_data(
             prepared,
             DrawConfig(split=split, num=num, seed=data_seed, strict=strict),  # type: ignore[arg-type]
             nouns=nouns,
+            group_titles=group_titles,
         )
         for split, num in rows.model_dump().items()
     }
+    if candidates == "trained":
+        trained = splits["train"].stage
+        splits = {name: replace(each, candidates=trained) for name, each in splits.items()}
     lists, list_notes = list_data(
         name, card, rows=rows, data_seed=data_seed, data_dir=data_dir, files=files
     )
@@ -214,6 +232,8 @@ def board_trials(
             strict=card.strict,
             data_dir=data_dir,
             files=(files or {}).get(name),
+            candidates=card.candidates,
+            group_titles=card.group_titles,
         )
         if model is None:
             return Inputs(data=data, model=None, notes=notes)
@@ -254,6 +274,8 @@ def board_trials(
                 rows=trial_rows,
                 data_seed=card.data_seed,
                 settings=settings,
+                candidates=card.candidates,
+                group_titles=card.group_titles,
                 exclude_seen=card.exclude_seen,
                 problem=problem,
             )
@@ -287,14 +309,14 @@ def _plan_trial(
         evaluations = compose_evaluations(
             trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
         )
-        return dataclasses.replace(trial, evaluations=evaluations, notes=inputs.notes)
+        return replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
         if isinstance(error, LeakError) and not lenient:
             raise
-        return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
+        return replace(trial, problem=f"{error.message} {error.hint}".strip())
     except Exception as error:  # a plug-in's plan may fail in any way
         problem = f"plan() failed: {type(error).__name__}: {error}"
-        return dataclasses.replace(trial, problem=problem)
+        return replace(trial, problem=problem)
 
 
 def compose_evaluations(

@@ -61,6 +61,7 @@ def assemble(
         ]
     return BoardTable(
         name=board.name,
+        page=board.page,
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
@@ -164,6 +165,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         title=card.title if card else dataset,
         num_cases=first.num_cases if first else None,
         num_items=first.num_items if first else None,
+        num_ids=first.num_ids if first else None,
         fingerprint=fingerprint,
         license=card.license if card else "",
         citation=card.citation if card else "",

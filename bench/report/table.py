@@ -167,7 +167,8 @@ class Block:
     Attributes:
         dataset: Name of its card; title: what the page calls it.
         num_cases: Number of test cases; None as long as there is no result.
-        num_items: Size of the catalog; None likewise.
+        num_items: Size of the catalog, in titles if scored by title; None likewise.
+        num_ids: Its size in items, where several share a title.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
     """
@@ -176,6 +177,7 @@ class Block:
     title: str
     num_cases: int | None
     num_items: int | None
+    num_ids: int | None
     fingerprint: str
     license: str
     citation: str
@@ -280,6 +282,7 @@ class BoardTable:
     """A board with its values, tests and captions.
 
     Attributes:
+        page: Name of the folder of its pages.
         reference: What rows are tested against: a row's name, or "the reference of its group".
         scope: Says where rows ran on less than the papers' budget; empty where they did not.
         protocol: Cases, candidates, k and seeds in one sentence.
@@ -306,6 +309,7 @@ class BoardTable:
     claims: tuple[ClaimLine, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     figures: tuple[Figure, ...] = ()
+    page: str = ""
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:

@@ -1,4 +1,4 @@
-"""Rank the whole catalog for every test case by a scorer; ties are broken by item index."""
+"""Rank the candidates for every test case by a scorer; ties are broken by item index."""
 
 from __future__ import annotations
 
@@ -32,26 +32,28 @@ def run(
         BenchError: The scorer returned another shape, or a score that is not finite, or wrote into
             the histories.
     """
-    all_histories, fitted_on, catalog = _load_inputs(inputs)
+    all_histories, fitted_on, catalog, is_candidate = _load_inputs(inputs)
     score = plugins.function(config.scorer)(fitted_on, catalog, **config.settings)
-    num_items = len(catalog)
+    num_items, depth = len(is_candidate), min(config.depth, int(is_candidate.sum()))
     items, scores = [], []
     with _limit_threads(config.threads):
         for start in range(0, len(all_histories), chunk_size):
             histories = all_histories[start : start + chunk_size]
             chunk = _check_scores(score, histories, num_items, config.scorer)
-            best = top_items(-chunk, min(config.depth, num_items))
+            best = top_items(np.where(is_candidate, -chunk, np.inf), depth)
             items.append(best)
             scores.append(np.take_along_axis(chunk, best, axis=1))
     write_ranking(Ranking(items=np.concatenate(items), scores=np.concatenate(scores)), job.out)
 
 
-def _load_inputs(inputs: Mapping[str, Path]) -> tuple[NDArray[np.int32], Any, Catalog]:
-    """Return the test histories, what the scorer is fitted on, and the catalog; no test targets."""
+def _load_inputs(
+    inputs: Mapping[str, Path],
+) -> tuple[NDArray[np.int32], Any, Catalog, NDArray[np.bool_]]:
+    """Return test histories (no targets), what to fit on, the catalog, and its candidates."""
     source = prepared.load(inputs["data"])
     histories = source.windows(prepared.load_rows(inputs["cases"])).histories
     fitted_on = inputs.get("model") or source.windows(prepared.load_rows(inputs["train"]))
-    return histories, fitted_on, source.catalog
+    return histories, fitted_on, source.catalog, source.candidates(inputs)
 
 
 def _limit_threads(threads: int) -> AbstractContextManager[None]:
