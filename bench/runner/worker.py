@@ -221,7 +221,8 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         _require_gpu(stage.kind)
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
-        job = dataclasses.replace(task.job, out=folder, metadata={})
+        checkpoints = store.checkpoints(stage.kind, stage.key)
+        job = dataclasses.replace(task.job, out=folder, checkpoints=checkpoints, metadata={})
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"):
@@ -235,6 +236,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             "code": stage.code,
             **_measure_peak_memory(),
             "micro_batch_divisor": job.micro_batch_divisor,
+            "recompute_activations": job.recompute_activations,
             "metadata": job.metadata,
             "provenance": {**describe_environment(), **describe_processors(on_gpu=stage.on_gpu)},
         }
