@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from bench.config.request import RESULTS, DataOptions, ExecutionOptions, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
+from bench.plan.device import Device, plan_for
 from bench.report.boards import render_boards
 from bench.report.data_pages.count_page import render_tables, requested_tables
 from bench.report.render.pages import render_index
@@ -70,28 +72,39 @@ def run(
     Raises:
         BenchError: If the request or the options are not valid. A trial that fails raises nothing.
     """
-    options = options or ExecutionOptions()
+    relative = options or ExecutionOptions()
+    home = Path.cwd()
+    options = dataclasses.replace(  # a plug-in may change the working directory
+        relative,
+        store=home / relative.store,
+        results=home / relative.results,
+        pages=home / relative.pages,
+        data_dir=relative.data_dir and home / relative.data_dir,
+    )
     data_tables = requested_tables(request)
     data_options = DataOptions(
         store=options.store, data_dir=options.data_dir, offline=options.offline
     )
     if request.board in data_tables:
-        _, pages = render_tables(data_tables, data_options, options.pages)
+        pages = render_tables(data_tables, data_options, options.pages)[1]
         render_index(options.pages)
         nothing = RunSummary(
             ok=(), failed={}, skipped={}, stages_run=0, stages_reused=0, seconds=0.0
         )
-        return RunReport(summary=nothing, tables=(), pages=tuple(pages), lost=())
+        paths = tuple(relative.pages / path.relative_to(options.pages) for path in pages)
+        return RunReport(summary=nothing, tables=(), pages=paths, lost=())
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
     selection = select_boards(request)
-    planned = plan_boards(selection, data_dir=options.data_dir)
+    with plan_for(_find_device(options)):
+        planned = plan_boards(selection, data_dir=options.data_dir)
     trials = distinct_trials(planned)
     if only_failed:
         trials = [trial for trial in trials if needs_retry(trial, options.results)]
     set_thread_environment()
     record_boards(selection, options.results)
-    record_run(request, options, options.results)  # without trackers: a URL may hold a password
+    # Without trackers: a URL may hold a password.
+    record_run(request, relative, options.results, folder=home)
     reporter = Trackers(environments, options.results, collect_tags(planned))
     run_options = RunOptions(
         store=Store(options.store),
@@ -100,28 +113,41 @@ def run(
         model_path=selection.model_path,
         offline=options.offline,
         quiet=quiet,
+        time_limit=options.time_limit,
         trackers=environments,
         on_result=reporter.report,
     )
     with contextlib.redirect_stdout(sys.stderr), reporter:
         summary = run_trials(trials, options=run_options, executor=make_executor)
-        pages = render_tables(data_tables, data_options, options.pages)[1]
-        tables, board_pages = render_boards(
-            planned, options.results, options.pages, store=options.store
-        )
+        table_pages = render_tables(data_tables, data_options, options.pages)[1]
+        tables, pages = render_boards(planned, options.results, options.pages, store=options.store)
+        pages += table_pages
     return RunReport(
         summary=summary,
         tables=tuple(tables),
-        pages=(*board_pages, *pages),
-        lost=tuple(_list_lost(summary, options.results)),
+        pages=tuple(relative.pages / path.relative_to(options.pages) for path in pages),
+        lost=tuple(_list_lost(summary, options.results, relative.results)),
     )
 
 
-def _list_lost(summary: RunSummary, results: Path) -> Iterator[dict[str, str]]:
+def _find_device(options: ExecutionOptions) -> Device | None:
+    """Return the device class of the cluster; None for this machine's."""
+    if options.address is None:
+        return None
+    from bench.runner.ray_session import RaySession
+
+    session = RaySession(address=options.address)
+    try:
+        return session.device
+    finally:
+        session.close()
+
+
+def _list_lost(summary: RunSummary, results: Path, shown: Path) -> Iterator[dict[str, str]]:
     for status, reasons in (("failed", summary.failed), ("skipped", summary.skipped)):
         for trial, why in reasons.items():
             log = get_log_path(results, trial)
-            text = str(log) if log.is_file() else ""
+            text = str(shown / log.relative_to(results)) if log.is_file() else ""
             yield {"status": status, "trial": trial, "why": why, "log": text}
 
 
@@ -154,7 +180,7 @@ def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
             raise BenchError(
                 "--address and --cpus are for the Ray executor.", "Leave out --executor inline."
             )
-        return lambda: InlineExecutor(time_limit=options.time_limit)
+        return InlineExecutor
     if options.address is not None and options.num_cpus is not None:
         raise BenchError(
             "A running cluster has its own CPUs, so --cpus cannot be given with --address.",
@@ -164,8 +190,6 @@ def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
     def make() -> Executor:
         from bench.runner.ray_executor import RayExecutor
 
-        return RayExecutor(
-            address=options.address, time_limit=options.time_limit, num_cpus=options.num_cpus
-        )
+        return RayExecutor(address=options.address, num_cpus=options.num_cpus)
 
     return make
