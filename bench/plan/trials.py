@@ -23,7 +23,8 @@ from bench.config.settings import (
 )
 from bench.config.toml import Override
 from bench.data.assets import checksums
-from bench.errors import BenchError
+from bench.errors import BenchError, printable
+from bench.foreign_code import foreign_code
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
@@ -261,13 +262,12 @@ def _plan_trial(
 ) -> Trial:
     try:
         inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
-        plan = method.plan(inputs.data, inputs.model, trial.seed)
-        evaluations = _compose_evaluations(plan, inputs.data, ks)
+        with foreign_code("plan()", "plan() failed"):
+            plan = method.plan(inputs.data, inputs.model, trial.seed)
+            evaluations = _compose_evaluations(plan, inputs.data, ks)
         return dataclasses.replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
-        return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
-    except Exception as error:  # a plug-in's plan may fail in any way
-        problem = f"plan() failed: {type(error).__name__}: {error}"
+        problem = printable(f"{error.message} {error.hint}".strip())
         return dataclasses.replace(trial, problem=problem)
 
 
