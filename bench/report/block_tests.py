@@ -1,12 +1,15 @@
-"""The tests of one block: every row against the reference, and which rows tie with the best."""
+"""The tests of rows with one reference: each row against it, and which tie with the best."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import BenchError
 from bench.stats.compare import Comparison, compare_with_reference, find_ties_with_best
+from bench.stats.contrasts import estimate_relative
+from bench.stats.paired import Estimate
 from bench.stats.samples import Sample
 
 
@@ -32,7 +35,7 @@ def compare_block(
     samples: Mapping[str, Sample | BenchError],
     ranked: Collection[str],
 ) -> dict[str, RowTest]:
-    """Test the rows of one data set on one metric.
+    """Test the rows of one data set that share a reference, on one metric.
 
     Args:
         metric: Its name.
@@ -68,6 +71,22 @@ def compare_block(
     for comparison in family:
         tests[comparison.other] = replace(tests[comparison.other], comparison=comparison)
     return tests
+
+
+def estimate_gains(
+    samples: Mapping[str, Sample | BenchError], reference: str, row: str, metrics: Sequence[str]
+) -> dict[str, Estimate]:
+    """Estimate a row's relative change from its reference, by metric, as far as it can be."""
+    gains = {}
+    base, other = samples.get(reference), samples.get(row)
+    if not (isinstance(base, Sample) and isinstance(other, Sample)):
+        return {}
+    for metric in metrics:
+        with contextlib.suppress(BenchError):  # the cell says why
+            estimate = estimate_relative(base, other, metric)
+            if estimate is not None:
+                gains[metric] = estimate
+    return gains
 
 
 def _compare_family(

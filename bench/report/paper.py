@@ -46,7 +46,15 @@ class Paper:
             replace(
                 row,
                 cells=tuple(
-                    replace(cell, published=self._number(row.name, dataset, cell.metric))
+                    replace(
+                        cell,
+                        published=self._number(row.name, dataset, cell.metric),
+                        gain=cell.gain
+                        and replace(
+                            cell.gain,
+                            published=self._number(row.gain_name, dataset, cell.metric),
+                        ),
+                    )
                     for cell in row.cells
                 ),
             )

@@ -24,6 +24,7 @@ from bench.report.table import ClaimLine
 FOLDER = ".statistics"
 CODE = {
     "verdicts": "bench.report.block_tests",
+    "gains": "bench.report.block_tests",
     "reproduction": "bench.stats.reproduction",
     "claims": "bench.report.claims.section",
 }
@@ -77,10 +78,12 @@ def _code_and_libraries(kind: str) -> tuple[str, ...]:
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
     from bench.report.block_tests import RowTest  # scipy: a report of values does not wait for it
+    from bench.stats.paired import Estimate
     from bench.stats.reproduction import Reproduction
 
     types: dict[str, Any] = {
         "verdicts": dict[str, RowTest],
+        "gains": dict[str, Estimate],
         "reproduction": Reproduction,
         "claims": tuple[ClaimLine, ...],
     }

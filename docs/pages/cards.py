@@ -146,7 +146,7 @@ def _set_links(card: BoardCard) -> str:
 def _board(name: str, card: BoardCard) -> str:
     rows = [
         (
-            prose(row.name) + (" (reference)" if row.name == card.reference_row else ""),
+            prose(row.name) + (" (reference)" if row.name in card.references else ""),
             f"[`{row.method}`](../methods/{row.method}.md)",
             code(row.settings) if row.settings else "",
             _model_link(row.model) if row.model else "",
