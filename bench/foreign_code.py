@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from bench.errors import BenchError, describe_exception
 
+MAX_IMPORT_SECONDS = 120.0
+"""Time limit of importing a plug-in; torch and transformers take some 10 s the first time."""
 LIBRARY_VARIABLES = re.compile(r"(ACCELERATE|CUDA|HF|RAY|TOKENIZERS|TORCHINDUCTOR|TRITON|WANDB)_")
 """Environment variables that libraries set by themselves: restored, but no reason to fail."""
 

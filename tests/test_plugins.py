@@ -100,6 +100,15 @@ def test_one_bad_entry_stops_no_listing(folder: Path, entry: str, subfolder: str
     assert get_metric("HR@5").family == "HR"
 
 
+def test_an_import_that_never_ends_is_refused_after_a_limit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "MAX_IMPORT_SECONDS", 0.2)
+    ENTRIES["an import that never ends"](folder / "endless.py")
+    with pytest.raises(BenchError, match="longer than the limit"):
+        plugins.method_class("endless")
+
+
 def test_a_failing_entry_point_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def load() -> None:
         raise SystemExit(4)

@@ -25,7 +25,8 @@ from bench.config.cards import BoardCard, Budget, DatasetCard, SuiteCard
 from bench.config.search_path import PRESETS, folders
 from bench.config.toml import MAX_CARD_BYTES, check_card, read_toml
 from bench.errors import BenchError, describe_exception, unknown
-from bench.foreign_code import foreign_code
+from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
+from bench.signals import limit_time
 
 ENTRY_POINTS = "bench.methods"
 
@@ -93,10 +94,13 @@ def method_module(name: str) -> ModuleType:
     module_name = f"bench.methods.{name}"
     if module_name not in sys.modules:
         try:
-            with foreign_code(
-                f"Importing the method {name!r}",
-                f"The method {name!r} cannot be imported",
-                "Fix its module in methods/ or on $BENCH_PATH.",
+            with (
+                foreign_code(
+                    f"Importing the method {name!r}",
+                    f"The method {name!r} cannot be imported",
+                    "Fix its module in methods/ or on $BENCH_PATH.",
+                ),
+                limit_time(MAX_IMPORT_SECONDS),
             ):
                 return importlib.import_module(module_name)
         except BenchError:
