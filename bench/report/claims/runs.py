@@ -127,8 +127,9 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
             if owners.setdefault((trial.dataset, row.name), board.name) != board.name:
                 row = row.model_copy(update={"label": f"{board.name}: {row.name}"})
             by_dataset.setdefault(trial.dataset, []).append((row, trial))
-            key = (trial.dataset, row.name)
-            differences[key] = differences.get(key) or find_difference(board, row, trial, results)
+            place = (trial.dataset, row.name)
+            if not differences.get(place):
+                differences[place] = find_difference(board, row, trial, results)
     samples: dict[tuple[str, str], Sample] = {}
     stored: dict[tuple[str, str], Sequence[Result]] = {}
     reasons: dict[tuple[str, str], str] = {}
