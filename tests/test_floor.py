@@ -10,12 +10,16 @@ from conftest import Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config.plugins import method_module
 from bench.data.catalog import Catalog
 from bench.data.ranking import LIST_ENDS, Ranking, remove_items
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.methods import ease, itemknn, markov, transitiongraph
 from bench.results.load import load_results
+
+ease, itemknn, markov, transitiongraph = map(
+    method_module, ("ease", "itemknn", "markov", "transitiongraph")
+)
 
 CATALOG = Catalog(
     ids=tuple("abcd"), titles=("x one", "x two", "y", "z"), categories=(("k",), ("k",), (), ())
