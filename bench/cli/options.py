@@ -180,6 +180,9 @@ Categories = Annotated[
 
 GROUPS: dict[type, dict[str, Any]] = {
     RunRequest: {
+        "name": Annotated[
+            Text, option("--name", "NAME", "Name of the pages (default: by what is run).")
+        ],
         "suite": Annotated[
             Text, card_option("--suite", "suites", "All boards of a suite (see bench list suites).")
         ],
@@ -203,6 +206,10 @@ GROUPS: dict[type, dict[str, Any]] = {
         ],
         "model": Model,
         "model_path": ModelPath,
+        "model_settings": Annotated[
+            Texts,
+            option("--model-set", "FIELD=VALUE", "Change a backbone's dtype or quantization."),
+        ],
         "seeds": Annotated[int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1)],
         "settings": Settings,
         "rows": RowCounts,

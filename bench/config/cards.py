@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -253,6 +253,9 @@ class Budget(Card):
     methods: dict[str, dict[str, Any]] = {}
 
 
+Candidates: TypeAlias = Literal["catalog", "trained"]
+
+
 class BoardRow(Card):
     """A row of a board: a method with settings.
 
@@ -292,14 +295,53 @@ class RowGroup(Card):
     gain: str = ""
 
 
+class FigureCard(Card):
+    """A figure on a board's page: bars of metrics, logged curves, or a measure.
+
+    Attributes:
+        title: Its heading.
+        rows: Names of the rows that it draws; all by default.
+        metrics: Groups of bars, one bar per row.
+        stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
+        curves: Name of the logged curve by its name in the legend.
+        over: What the curves run over, where their names do not say.
+        difference: Whether to draw the difference of the two curves, too.
+        measure: A measure of the paper's claim file: bars by row, or a line along `x`.
+        x: Swept setting, as the claim file calls it.
+    """
+
+    title: str
+    rows: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    stages: str = ""
+    curves: dict[str, str] = {}
+    over: str = ""
+    difference: bool = False
+    measure: str = ""
+    x: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FigureCard:
+        if bool(self.metrics) + bool(self.curves) + bool(self.measure) != 1:
+            raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
+        if bool(self.curves) != bool(self.stages):
+            raise ValueError("`curves` and `stages` belong together")
+        return self
+
+
 class BoardCard(Card):
     """A leaderboard: rows × data sets × seeds, with metrics as columns.
 
     Attributes:
         reference: Name of the row that the others are compared with; the first by default.
         groups: Groups of rows by heading.
+        figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
+        candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
+            do, or "trained" targets only, as IGD's.
+        group_titles: Whether items of one title count as one in metrics and lists, as in the
+            papers' programs (A-7 in the data notes).
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
     """
 
@@ -313,8 +355,11 @@ class BoardCard(Card):
     budget: str = "paper"
     reference: str = ""
     groups: dict[str, RowGroup] = {}
+    figures: tuple[FigureCard, ...] = ()
     strict: bool = False
     data_seed: int = 0
+    candidates: Candidates = "catalog"
+    group_titles: bool = True
     exclude_seen: bool = False
 
     @field_validator("metrics")

@@ -12,7 +12,8 @@ from typing import Literal
 
 STORE = Path(".bench/store")
 RESULTS = Path("results")
-PAGES = Path("leaderboards")
+PAGES = Path(".bench/pages")
+PUBLISHED = Path("leaderboards")
 SEARCHES = Path(".bench/tuning")
 
 
@@ -23,6 +24,7 @@ class RunRequest:
     One of `suite`, `board`, or `methods` with `datasets` is required; the rest changes boards.
 
     Attributes:
+        name: Name of the pages of a board that is changed or put together here.
         suite: Name of a suite; all its boards.
         board: Name of a board.
         methods: Rows or methods; only these rows of a board, or a new row for a method that the
@@ -30,6 +32,7 @@ class RunRequest:
         datasets: Names of data sets, instead of the board's.
         model: Card of the backbone, or a Hugging Face id, instead of the board's.
         model_path: Folder with the weights of the backbone.
+        model_settings: FIELD=VALUE for `dtype` or `quantization` of the backbones.
         seeds: Number of seeds, from 0.
         settings: `[METHOD.]PATH=VALUE`, over all other settings.
         rows: Maximum number of samples per split (`train`, `valid`, `test`), or "all", over the
@@ -39,12 +42,14 @@ class RunRequest:
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
     """
 
+    name: str | None = None
     suite: str | None = None
     board: str | None = None
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     model: str | None = None
     model_path: Path | None = None
+    model_settings: tuple[str, ...] = ()
     seeds: int | None = None
     settings: tuple[str, ...] = ()
     rows: Mapping[str, int | Literal["all"]] = field(default_factory=dict)

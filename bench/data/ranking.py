@@ -92,12 +92,15 @@ def remove_items(ranking: Ranking, excluded: NDArray[np.integer]) -> Ranking:
         ranking: The lists of C cases.
         excluded: Items to remove from each list, shape (C, H); negative values remove nothing.
     """
-    items = ranking.items
-    equal = items[:, :, None] == excluded[:, None]
-    stays = ~(equal & (excluded >= 0)[:, None]).any(axis=2)
+    equal = ranking.items[:, :, None] == excluded[:, None]
+    return keep_positions(ranking, ~(equal & (excluded >= 0)[:, None]).any(axis=2))
+
+
+def keep_positions(ranking: Ranking, stays: NDArray[np.bool_]) -> Ranking:
+    """Keep some positions of each list, shape (C, D); the lists end earlier."""
     order = np.argsort(~stays, axis=1, kind="stable")
     moved = np.where(
-        np.sort(stays, axis=1)[:, ::-1], np.take_along_axis(items, order, 1), LIST_ENDS
+        np.sort(stays, axis=1)[:, ::-1], np.take_along_axis(ranking.items, order, 1), LIST_ENDS
     )
     scores = ranking.scores
     if scores is not None:

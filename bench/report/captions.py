@@ -9,7 +9,7 @@ from bench.config import plugins
 from bench.config.cards import BoardCard, Rows
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
-from bench.report.format import format_count
+from bench.report.format import format_catalog, format_count
 from bench.report.table import Block
 from bench.stats.descriptions import (
     RESAMPLING,
@@ -21,6 +21,11 @@ from bench.stats.descriptions import (
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
+CANDIDATES = {
+    "catalog": "of the whole catalog, no sampled candidates",
+    "trained": "of the items that are a training target, for every row",
+}
+BY_ITEM = " Items of one title count separately."
 SEEN = {
     False: "Items of the user's history stay in the lists. ",
     True: "Items of the user's history are removed from every list. ",
@@ -71,7 +76,8 @@ def _rows_text(rows: Rows, what: str) -> str:
 def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
     """Say what all rows have in common: cases, candidates, list lengths, seeds, backbone."""
     sizes = [
-        f"{format_count(block.num_cases, 'test case')} over {block.num_items:,} items "
+        f"{format_count(block.num_cases, 'test case')} over "
+        f"{format_catalog(block.num_items, block.num_ids)} "
         f"({block.title})"
         for block in blocks
         if block.num_cases is not None and block.num_items is not None
@@ -81,7 +87,7 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
     task = (
         "Re-ranking of each test case's candidate list"
         if _reranks(card)
-        else "Next-item recommendation by full ranking, no sampled candidates"
+        else f"Next-item recommendation by full ranking {CANDIDATES[card.candidates]}"
     )
     return (
         task
@@ -89,6 +95,7 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
         + ("" if _reranks(card) else SEEN[card.exclude_seen])
         + cut
         + f"{format_count(card.seeds, 'seed')} per row."
+        + ("" if _reranks(card) or card.group_titles else BY_ITEM)
         + (f" Backbone of the language models: {card.model}." if card.model else "")
     )
 

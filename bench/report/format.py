@@ -73,6 +73,13 @@ def format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def format_catalog(num_items: int, num_ids: int | None) -> str:
+    """Write the size of a catalog: "40 items", or "38 titles of 40 items" if some share a title."""
+    if num_ids in (None, num_items):
+        return format_count(num_items, "item")
+    return f"{format_count(num_items, 'title')} of {format_count(num_ids or 0, 'item')}"
+
+
 def single_line(text: str, limit: int = 0) -> str:
     """Put a foreign text on one line without control characters; cut it at `limit` if given."""
     visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)

@@ -22,9 +22,8 @@ from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
-from bench.plan.item_stages import evaluate
-from bench.plan.trials import DEFAULT_KS, Trial, compose_data
-from bench.plan.types import Data, Model
+from bench.plan.trials import DEFAULT_KS, Trial, compose_data, compose_evaluations
+from bench.plan.types import Data, Model, Plan
 from bench.tuning.space import Space, round_settings
 
 TRIAL_SEED = 0
@@ -152,8 +151,9 @@ class Search:
             }
             plan = build_method(setup.method, settings).plan(self.data, self.model, TRIAL_SEED)
             ks = sorted({*DEFAULT_KS, *([k] if k else [])})
-            evaluations = {"final": evaluate(plan.ranking, self.data.test, ks=ks)}
-            evaluations["final"].key  # noqa: B018 (a plan without a key is a problem of this trial)
+            evaluations = compose_evaluations(
+                setup.method, Plan(ranking=plan.ranking), self.data, ks, exclude_seen=False
+            )
         except BenchError as error:
             problem = f"{error.message} {error.hint}".strip()
         except Exception as error:  # a plug-in's plan may fail in any way

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.metrics.registry import get_metric
 from bench.report.claims.cards import Cell
 from bench.report.claims.claim_types import (
     Better,
@@ -14,7 +15,6 @@ from bench.report.claims.claim_types import (
     Position,
     Value,
     get_rank_range,
-    is_higher_better,
 )
 from bench.report.claims.runs import Runs
 from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
@@ -111,7 +111,7 @@ def _orient(estimate: Estimate, metric: str) -> tuple[float, float]:
     """Return the ends of an interval in the metric's better direction."""
     assert estimate.low is not None
     assert estimate.high is not None
-    if is_higher_better(metric):
+    if get_metric(metric).higher_is_better:
         return estimate.low, estimate.high
     return -estimate.high, -estimate.low
 
@@ -185,7 +185,7 @@ def _judge_larger(check: Larger, cell: Cell, runs: Runs) -> Judgment:
     if estimate.low is None:
         return "undecided", f"{estimate.value:+.4f}, no interval"
     low, high = _orient(estimate, cell.metric)
-    value = estimate.value if is_higher_better(cell.metric) else -estimate.value
+    value = estimate.value if get_metric(cell.metric).higher_is_better else -estimate.value
     verdict: ReproducedVerdict = "holds" if low > 0 else "fails" if high < 0 else "undecided"
     where = "" if other == card else f" on {other}"
     return verdict, (

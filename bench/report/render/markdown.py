@@ -13,6 +13,7 @@ from bench.report.format import (
     STALE_LEGEND,
     cell_seeds,
     direction_arrow,
+    format_catalog,
     format_completeness,
     format_gain,
     format_interval,
@@ -102,7 +103,8 @@ def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
 def _data_facts(block: Block) -> str:
     parts = []
     if block.num_cases is not None and block.num_items is not None:
-        parts += [f"{block.num_cases:,} test cases", f"{block.num_items:,} items"]
+        size = format_catalog(block.num_items, block.num_ids)
+        parts += [f"{block.num_cases:,} test cases", size]
     if block.fingerprint:
         parts.append(f"data fingerprint `{block.fingerprint[:12]}`")
     if block.license:

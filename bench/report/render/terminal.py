@@ -12,6 +12,7 @@ from bench.report.format import (
     STALE_LEGEND,
     cell_seeds,
     direction_arrow,
+    format_catalog,
     format_completeness,
     format_percent,
     format_value,
@@ -45,7 +46,7 @@ def render_table(table: BoardTable) -> str:
 
 def _render_block(table: BoardTable, block: Block) -> str:
     sizes = (
-        f" · {block.num_cases:,} cases · {block.num_items:,} items"
+        f" · {block.num_cases:,} cases · {format_catalog(block.num_items, block.num_ids)}"
         if block.num_cases is not None and block.num_items is not None
         else ""
     )
