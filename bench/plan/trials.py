@@ -34,7 +34,9 @@ from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import evaluate_lists
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Model, Nouns, Plan
+from bench.signals import limit_time
 
+MAX_PLAN_SECONDS = 60.0
 DEFAULT_KS = (1, 5, 10, 20)
 NO_BITSANDBYTES = (
     "{} needs the package bitsandbytes, which is not installed here "
@@ -305,7 +307,8 @@ def _plan_trial(
 ) -> Trial:
     try:
         inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
-        plan = method.plan(inputs.data, inputs.model, trial.seed)
+        with limit_time(MAX_PLAN_SECONDS):
+            plan = method.plan(inputs.data, inputs.model, trial.seed)
         evaluations = compose_evaluations(
             trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
         )
