@@ -24,7 +24,8 @@ from bench.config.settings import (
 )
 from bench.config.toml import Override
 from bench.data.assets import checksums
-from bench.errors import BenchError
+from bench.errors import BenchError, printable
+from bench.foreign_code import foreign_code
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
@@ -307,19 +308,16 @@ def _plan_trial(
 ) -> Trial:
     try:
         inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
-        with limit_time(MAX_PLAN_SECONDS):
+        with foreign_code("plan()", "plan() failed"), limit_time(MAX_PLAN_SECONDS):
             plan = method.plan(inputs.data, inputs.model, trial.seed)
-        evaluations = compose_evaluations(
-            trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
-        )
+            evaluations = compose_evaluations(
+                trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
+            )
         return replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
         if isinstance(error, LeakError) and not lenient:
             raise
-        return replace(trial, problem=f"{error.message} {error.hint}".strip())
-    except Exception as error:  # a plug-in's plan may fail in any way
-        problem = f"plan() failed: {type(error).__name__}: {error}"
-        return replace(trial, problem=problem)
+        return replace(trial, problem=printable(f"{error.message} {error.hint}".strip()))
 
 
 def compose_evaluations(
