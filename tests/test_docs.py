@@ -19,7 +19,6 @@ import typer
 
 from bench.cli.app import app
 from bench.config import plugins
-from bench.config.cards import BoardCard
 from bench.config.cards import BoardCard, BoardRow, DatasetCard
 from bench.config.fields import setting_paths
 from bench.config.toml import check_card
