@@ -90,7 +90,7 @@ def test_a_full_disk_is_a_clear_error_and_the_next_run_resumes(
     assert not list(mounts.rglob(ASIDE))
 
 
-@pytest.mark.parametrize("place", ["results", "leaderboards", ".bench/store"])
+@pytest.mark.parametrize("place", ["results", ".bench/pages", ".bench/store"])
 def test_a_read_only_folder_is_a_clear_error(mounts: Path, place: str) -> None:
     done = mounted(
         mounts,

@@ -125,7 +125,7 @@ def test_a_board_without_seen_items_has_its_own_results(bench: Bench) -> None:
     seen = run_on(bench, "--dataset", "synthetic")
     assert run_on(bench, "--dataset", "synthetic", "--exclude-seen") != seen
     assert len(load_results("results")) == 2 * len(METHODS), "results of both protocols coexist"
-    page = Path("leaderboards/custom/README.md").read_text()
+    page = next(Path(".bench/pages").glob("*-exclude-seen-*/README.md")).read_text()
     assert "removed from every list" in page
 
 

@@ -180,6 +180,9 @@ Categories = Annotated[
 
 GROUPS: dict[type, dict[str, Any]] = {
     RunRequest: {
+        "name": Annotated[
+            Text, option("--name", "NAME", "Name of the pages (default: by what is run).")
+        ],
         "suite": Annotated[
             Text, card_option("--suite", "suites", "All boards of a suite (see bench list suites).")
         ],

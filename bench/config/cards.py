@@ -299,12 +299,47 @@ class RowGroup(Card):
     gain: str = ""
 
 
+class FigureCard(Card):
+    """A figure on a board's page: bars of metrics, logged curves, or a measure.
+
+    Attributes:
+        title: Its heading.
+        rows: Names of the rows that it draws; all by default.
+        metrics: Groups of bars, one bar per row.
+        stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
+        curves: Name of the logged curve by its name in the legend.
+        over: What the curves run over, where their names do not say.
+        difference: Whether to draw the difference of the two curves, too.
+        measure: A measure of the paper's claim file: bars by row, or a line along `x`.
+        x: Swept setting, as the claim file calls it.
+    """
+
+    title: str
+    rows: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    stages: str = ""
+    curves: dict[str, str] = {}
+    over: str = ""
+    difference: bool = False
+    measure: str = ""
+    x: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FigureCard:
+        if bool(self.metrics) + bool(self.curves) + bool(self.measure) != 1:
+            raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
+        if bool(self.curves) != bool(self.stages):
+            raise ValueError("`curves` and `stages` belong together")
+        return self
+
+
 class BoardCard(Card):
     """A leaderboard: rows × data sets × seeds, with metrics as columns.
 
     Attributes:
         reference: Name of the row that the others are compared with; the first by default.
         groups: Groups of rows by heading.
+        figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
@@ -326,6 +361,7 @@ class BoardCard(Card):
     budget: str = "paper"
     reference: str = ""
     groups: dict[str, RowGroup] = {}
+    figures: tuple[FigureCard, ...] = ()
     strict: bool = False
     data_seed: int = 0
     select: dict[str, Any] = {}

@@ -12,7 +12,8 @@ from typing import Literal
 
 STORE = Path(".bench/store")
 RESULTS = Path("results")
-PAGES = Path("leaderboards")
+PAGES = Path(".bench/pages")
+PUBLISHED = Path("leaderboards")
 SEARCHES = Path(".bench/tuning")
 
 
@@ -23,6 +24,7 @@ class RunRequest:
     One of `suite`, `board`, or `methods` with `datasets` is required; the rest changes boards.
 
     Attributes:
+        name: Name of the pages of a board that is changed or put together here.
         suite: Name of a suite; all its boards.
         board: Name of a board.
         methods: Rows or methods; only these rows of a board, or a new row for a method that the
@@ -40,6 +42,7 @@ class RunRequest:
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
     """
 
+    name: str | None = None
     suite: str | None = None
     board: str | None = None
     methods: tuple[str, ...] = ()

@@ -46,10 +46,18 @@ OTHER_MODEL = "Skipped: this row needs {own}, but the run replaced the board's {
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board with its name, after the replacements of the command line."""
+    """A board with its name, after the replacements of the command line.
+
+    Attributes:
+        page: Name of its pages and of the record of its run: its own, unless it was changed.
+    """
 
     name: str
     card: BoardCard
+    page: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "page", self.page or self.name)
 
 
 def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:

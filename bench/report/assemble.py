@@ -20,7 +20,7 @@ from bench.report.cells import aggregate_seeds, mark_best, plain_cells
 from bench.report.paper import Paper
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
-from bench.report.table import Block, BoardTable, Completeness, Gain, Row
+from bench.report.table import Block, BoardTable, Completeness, Figure, Gain, Row
 from bench.results.load import FINAL, ResultSet, most_common_fingerprint
 from bench.results.outcomes import Outcome, ambiguous_outcome, trial_outcome
 
@@ -53,10 +53,15 @@ def assemble(
     blocks = _blocks(board, row_trials, results)
     if paper is not None:
         blocks = [paper.add_published_values(block) for block in blocks]
+    sweeps = find_sweeps(board, row_trials)
+    steps = {name for sweep in sweeps for _, name in sweep.steps}
     if tested:
-        blocks = [add_statistics(block, card.metrics, results, cache) for block in blocks]
+        blocks = [
+            add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
+        ]
     return BoardTable(
         name=board.name,
+        page=board.page,
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
@@ -68,7 +73,11 @@ def assemble(
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
         source=None if paper is None else paper.source(card, blocks),
-        sweeps=find_sweeps(board, row_trials),
+        sweeps=sweeps,
+        figures=tuple(
+            Figure(card=figure) if paper is None else paper.resolve_figure(figure)
+            for figure in card.figures
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from bench.errors import BenchError
 from bench.stats.compare import Comparison, compare_with_reference, find_ties_with_best
 from bench.stats.contrasts import estimate_relative
 from bench.stats.paired import Estimate
+from bench.stats.reproduction import estimate
 from bench.stats.samples import Sample
 
 
@@ -83,10 +84,21 @@ def estimate_gains(
         return {}
     for metric in metrics:
         with contextlib.suppress(BenchError):  # the cell says why
-            estimate = estimate_relative(base, other, metric)
-            if estimate is not None:
-                gains[metric] = estimate
+            change = estimate_relative(base, other, metric)
+            if change is not None:
+                gains[metric] = change
     return gains
+
+
+def estimate_means(sample: Sample | BenchError, metrics: Sequence[str]) -> dict[str, Estimate]:
+    """Estimate a row's means with their intervals, by metric, as far as they can be."""
+    means: dict[str, Estimate] = {}
+    if isinstance(sample, BenchError):
+        return means
+    for metric in metrics:
+        with contextlib.suppress(BenchError):  # the cell says why
+            means[metric] = estimate(sample, metric)
+    return means
 
 
 def _compare_family(

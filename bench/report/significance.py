@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, TypeAlias
@@ -23,6 +23,8 @@ def add_statistics(
     metrics: Sequence[str],
     results: ResultSet,
     cache: StatisticsCache | None = None,
+    *,
+    intervals: Collection[str] = (),
 ) -> Block:
     """Add comparisons with references, ties with the best, gains, and the reproduction of a paper.
 
@@ -31,9 +33,10 @@ def add_statistics(
         metrics: Its columns.
         results: The results behind the block.
         cache: Kept between calls, so that only what changed is tested again.
+        intervals: Rows whose means get an interval.
     """
     # Imported here: a report of values does not wait for scipy.
-    from bench.report.block_tests import compare_block, estimate_gains
+    from bench.report.block_tests import compare_block, estimate_gains, estimate_means
     from bench.stats.reproduction import reproduce
 
     def compute(key: tuple[Any, ...], rows: Sequence[Row], function: Any) -> Any:
@@ -81,6 +84,14 @@ def add_statistics(
                 ),
             )
             rows = tuple(_add_gains(row, gains) if each is row else each for each in rows)
+    for row in rows:
+        if row.name in intervals and row.successful:
+            means = compute(
+                ("means", row.name, tuple(metrics)),
+                [row],
+                lambda samples, row=row: estimate_means(samples[row.name], metrics),
+            )
+            rows = tuple(_add_intervals(row, means) if each is row else each for each in rows)
     return replace(block, rows=rows, reproduction=reproduction)
 
 
@@ -109,6 +120,12 @@ def _add_gains(row: Row, gains: Mapping[str, Any]) -> Row:
         else cell
         for cell in row.cells
     ]
+    return replace(row, cells=tuple(cells))
+
+
+def _add_intervals(row: Row, means: Mapping[str, Any]) -> Row:
+    ends = {metric: (mean.low, mean.high) for metric, mean in means.items() if mean.low is not None}
+    cells = [replace(cell, interval=ends.get(cell.metric)) for cell in row.cells]
     return replace(row, cells=tuple(cells))
 
 

@@ -25,6 +25,7 @@ FOLDER = ".statistics"
 CODE = {
     "verdicts": "bench.report.block_tests",
     "gains": "bench.report.block_tests",
+    "means": "bench.report.block_tests",
     "reproduction": "bench.stats.reproduction",
     "claims": "bench.report.claims.section",
 }
@@ -84,6 +85,7 @@ def _adapter(kind: str) -> TypeAdapter[Any]:
     types: dict[str, Any] = {
         "verdicts": dict[str, RowTest],
         "gains": dict[str, Estimate],
+        "means": dict[str, Estimate],
         "reproduction": Reproduction,
         "claims": tuple[ClaimLine, ...],
     }

@@ -6,8 +6,8 @@ bytes. Costs and training curves come from the results themselves; see `costs`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,8 @@ from bench.results.outcomes import Outcome, SeedStatus
 
 if TYPE_CHECKING:
     # Only for annotations: a report of bare values must not wait for scipy.
+    from bench.config.cards import FigureCard
+    from bench.report.claims.measures import Measure
     from bench.report.published import Number
     from bench.stats.compare import Comparison
     from bench.stats.reproduction import Reproduction
@@ -56,6 +58,7 @@ class Cell:
         published: The paper's number; None where it prints none.
         stale: Why values do not match the current code; empty where they do.
         gain: In rows whose relative change is shown as a line of its own.
+        interval: 95 % interval of the mean, in rows that are steps of a sweep.
     """
 
     metric: str
@@ -73,6 +76,7 @@ class Cell:
     published: Number | None = None
     stale: str = ""
     gain: Gain | None = None
+    interval: tuple[float, float] | None = None
 
     @property
     def difference_from_published(self) -> float | None:
@@ -259,10 +263,26 @@ class Sweep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure that a board declares.
+
+    Attributes:
+        card: As declared.
+        measure: The measure that it names; None without one.
+        published: The paper's numbers of that measure, by row.
+    """
+
+    card: FigureCard
+    measure: Measure | None = None
+    published: Mapping[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BoardTable:
     """A board with its values, tests and captions.
 
     Attributes:
+        page: Name of the folder of its pages.
         reference: What rows are tested against: a row's name, or "the reference of its group".
         scope: Says where rows ran on less than the papers' budget; empty where they did not.
         protocol: Cases, candidates, k and seeds in one sentence.
@@ -271,6 +291,7 @@ class BoardTable:
         source: The paper whose table this one reproduces; None for a board of our own.
         claims: What that paper claims about these rows.
         sweeps: Settings that its rows sweep.
+        figures: Figures to draw from the results.
     """
 
     name: str
@@ -287,6 +308,8 @@ class BoardTable:
     source: Source | None = None
     claims: tuple[ClaimLine, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    page: str = ""
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:
