@@ -22,7 +22,7 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import evaluate, evaluate_lists
 from bench.metrics.metric import CategoryMass, ItemCounts, Metric
-from bench.metrics.registry import get_metric, plugin_metrics
+from bench.metrics.registry import broken_plugins, get_metric, plugin_metrics
 from bench.plan.graph import build_graph
 from bench.plan.item_stages import RankConfig
 from bench.plan.stage import Stage
@@ -316,6 +316,8 @@ NUM_CASES, NUM_ITEMS, K = 40, 12, 5
 
 
 def _find_metric_problem(path: Path) -> str:
+    if path.stem in broken_plugins():
+        return broken_plugins()[path.stem].message
     return "" if path.stem in plugin_metrics() else f"{path} is not in a folder of $BENCH_PATH."
 
 

@@ -27,6 +27,7 @@ from bench.config.cards import DatasetCard
 from bench.data.assets import cache_folder, cached_path, local_file
 from bench.errors import BenchError
 from bench.hashing import checksum
+from bench.runner.resources import count_cpus
 
 NAME = "llmrec-bench"
 CONSTRAINTS = Path(plugins.__file__).parents[2] / "constraints.txt"
@@ -130,7 +131,7 @@ def check_processors() -> list[Finding]:
     """Describe CPUs and GPUs as PyTorch sees them."""
     from bench.models.lm import devices
 
-    cpus, threads = len(os.sched_getaffinity(0)), devices.count_threads()
+    cpus, threads = count_cpus(), devices.count_threads()
     hint = f"Set OMP_NUM_THREADS to {cpus} or less: more threads than CPUs slow each other down."
     message = f"{cpus} available of {os.cpu_count()}; PyTorch would use {threads} threads"
     if threads <= cpus:

@@ -71,7 +71,7 @@ class ExecutionOptions:
         executor: "ray", or "inline" for this process.
         address: Address of a running Ray cluster; None starts Ray on this machine.
         num_cpus: CPUs that Ray may use; None for all.
-        time_limit: Maximum seconds per unit of work; None for no limit.
+        time_limit: Maximum seconds per unit of work; None for limits from estimates.
         pages: Folder of the rendered pages.
         offline: Whether to never use the network.
     """

@@ -24,7 +24,8 @@ from bench.config.settings import (
 )
 from bench.config.toml import Override
 from bench.data.assets import checksums
-from bench.errors import BenchError
+from bench.errors import BenchError, printable
+from bench.foreign_code import foreign_code
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
@@ -35,7 +36,9 @@ from bench.plan.rerank_stages import evaluate_lists
 from bench.plan.selection import describe_selection, list_candidates, select_on_validation
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Model, Nouns, Plan
+from bench.signals import limit_time
 
+MAX_PLAN_SECONDS = 60.0
 DEFAULT_KS = (1, 5, 10, 20)
 NO_BITSANDBYTES = (
     "{} needs the package bitsandbytes, which is not installed here "
@@ -336,22 +339,20 @@ def _plan_trial(
             ranking: Stage = methods[name].plan(data, inputs.model, trial.seed).ranking
             return ranking
 
-        if others:
-            ranking = select_on_validation(list(methods), rank, inputs.data, metric=select_by)
-            plan = Plan(ranking=ranking)
-        else:
-            plan = method.plan(inputs.data, inputs.model, trial.seed)
-        evaluations = compose_evaluations(
-            trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
-        )
+        with foreign_code("plan()", "plan() failed"), limit_time(MAX_PLAN_SECONDS):
+            if others:
+                ranking = select_on_validation(list(methods), rank, inputs.data, metric=select_by)
+                plan = Plan(ranking=ranking)
+            else:
+                plan = method.plan(inputs.data, inputs.model, trial.seed)
+            evaluations = compose_evaluations(
+                trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
+            )
         return replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
         if isinstance(error, LeakError) and not lenient:
             raise
-        return replace(trial, problem=f"{error.message} {error.hint}".strip())
-    except Exception as error:  # a plug-in's plan may fail in any way
-        problem = f"plan() failed: {type(error).__name__}: {error}"
-        return replace(trial, problem=problem)
+        return replace(trial, problem=printable(f"{error.message} {error.hint}".strip()))
 
 
 def compose_evaluations(

@@ -73,7 +73,7 @@ def _rows_text(rows: Rows, what: str) -> str:
     return f"at most {join_words(sizes)} {what}" if sizes else ""
 
 
-def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
+def protocol(card: BoardCard, blocks: Sequence[Block], *, backbone: str = "") -> str:
     """Say what all rows have in common: cases, candidates, list lengths, seeds, backbone."""
     sizes = [
         f"{format_count(block.num_cases, 'test case')} over "
@@ -96,7 +96,7 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
         + cut
         + f"{format_count(card.seeds, 'seed')} per row."
         + ("" if _reranks(card) or card.group_titles else BY_ITEM)
-        + (f" Backbone of the language models: {card.model}." if card.model else "")
+        + (f" Backbone of the language models: {backbone}." if backbone else "")
     )
 
 

@@ -80,12 +80,12 @@ class Paper:
         measure = self.claims.measures[card.measure]
         return Figure(card=card, measure=measure, published=numbers)
 
-    def source(self, card: BoardCard, blocks: Sequence[Block]) -> Source:
-        """Say which paper it is and what differs from it here."""
+    def source(self, card: BoardCard, blocks: Sequence[Block], used: Sequence[str] = ()) -> Source:
+        """Say which paper it is and what differs from it here, `used` included."""
         return Source(
             paper=self.claims.paper,
             title=self.claims.title,
-            differences=tuple(self._differences(card, blocks)),
+            differences=(*used, *self._differences(card, blocks)),
         )
 
     def _number(self, row: str, dataset: str, metric: str) -> Number | None:

@@ -8,6 +8,7 @@ libraries it computes with, so that no stored answer is ever wrong, and all may 
 
 from __future__ import annotations
 
+import contextlib
 from collections import UserDict
 from functools import cache
 from importlib.metadata import version
@@ -61,7 +62,8 @@ class StoredStatistics(UserDict[Any, Any]):
             adapter = _adapter(path.parent.name)
             text = adapter.dump_json(value)
             if adapter.validate_json(text) == value:
-                write_atomic(path, text)
+                with contextlib.suppress(OSError):  # a read-only or full store keeps nothing
+                    write_atomic(path, text)
 
     def _path(self, key: Any) -> Path | None:
         kind: str = key[0]

@@ -116,9 +116,11 @@ def read_board(path: Path) -> BoardSelection:
     )
 
 
-def record_run(request: RunRequest, execution: ExecutionOptions, results: Path) -> None:
-    """Write down the run that starts now, so that `bench retry` can repeat it."""
-    last = LastRun(folder=Path.cwd(), request=request, execution=execution)
+def record_run(
+    request: RunRequest, execution: ExecutionOptions, results: Path, *, folder: Path
+) -> None:
+    """Write down the run that starts now in a folder, so that `bench retry` can repeat it."""
+    last = LastRun(folder=folder, request=request, execution=execution)
     text = TypeAdapter(LastRun).dump_json(last, indent=1)
     write_atomic(results / LAST_RUN, text + b"\n")
 
