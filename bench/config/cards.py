@@ -239,6 +239,7 @@ class Budget(Card):
     """The size of a trial: number of samples, and settings.
 
     Attributes:
+        paper: Name of the paper whose setting it is; empty for one of our own.
         model: Its backbone; `--budget` selects it, too.
         select: Whether rows select settings on validation; otherwise they keep their defaults.
         every: Settings of all methods that declare them.
@@ -247,6 +248,7 @@ class Budget(Card):
     """
 
     description: str
+    paper: str = ""
     model: str | None = None
     select: bool = True
     rows: Rows = Rows()
@@ -430,7 +432,12 @@ class BoardCard(Card):
 
 
 class SuiteCard(Card):
-    """A named set of boards."""
+    """A named set of boards.
+
+    Attributes:
+        data_tables: Papers' tables of data set statistics, which need no run.
+    """
 
     description: str
     boards: tuple[str, ...] = Field(min_length=1)
+    data_tables: tuple[str, ...] = ()
