@@ -16,8 +16,8 @@ class RowTest:
 
     Attributes:
         comparison: With the reference; None for the reference itself and after a refusal.
-        tied: Whether the row is the best or not significantly different from it.
-        refusal: Why the statistics refused; empty otherwise.
+        tied: Whether the row is the best, or was tested and is not significantly different.
+        refusal: Why nothing could be tested; empty otherwise.
     """
 
     comparison: Comparison | None = None
@@ -66,7 +66,10 @@ def compare_block(
         for name in samples
     }
     for comparison in family:
-        tests[comparison.other] = replace(tests[comparison.other], comparison=comparison)
+        refusal = "" if comparison.question else comparison.refusal
+        tests[comparison.other] = replace(
+            tests[comparison.other], comparison=comparison, refusal=refusal
+        )
     return tests
 
 

@@ -12,7 +12,6 @@ from bench.report.assemble import RowTrials, outcomes_by_row
 from bench.report.sweeps import find_sweeps
 from bench.results.load import ResultSet
 from bench.stats.compare import Comparison, compare
-from bench.stats.randomization import NUM_RESAMPLES
 from bench.stats.samples import Sample
 
 NO_RESULT = "no result yet"
@@ -29,13 +28,11 @@ class Runs:
         sweeps: By data set, row and the name of the swept setting: its values with their samples,
             in any order.
         reasons: Why a row has no sample on a data set, where a reason was recorded.
-        num_resamples: Of each test.
     """
 
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
     sweeps: Mapping[tuple[str, str, str], Steps] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    num_resamples: int = NUM_RESAMPLES
     _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
 
     def explain_missing(self, dataset: str, row: str) -> str:
@@ -50,8 +47,7 @@ class Runs:
         key = (dataset, reference, other, metric)
         if key not in self._comparisons:
             samples = self.samples[dataset, reference], self.samples[dataset, other]
-            test = compare(*samples, metric, num_resamples=self.num_resamples)
-            self._comparisons[key] = test
+            self._comparisons[key] = compare(*samples, metric)
         return self._comparisons[key]
 
 

@@ -12,8 +12,8 @@ from bench.report.table import Block, BoardTable, Cell, Row
 
 COLUMNS = (
     "board", "dataset", "row", "method", "metric", "mean", "sd", "n_seeds", "expected_seeds",
-    "difference", "low", "high", "p", "p_adjusted", "published", "from_published", "status",
-    "reason", "stale",
+    "difference", "low", "high", "p", "p_adjusted", "question", "published", "from_published",
+    "status", "reason", "stale",
 )  # fmt: skip
 COST_COLUMNS = (
     "board", "dataset", "row", "num_trials", "seconds_standalone", "seconds_amortized",
@@ -67,12 +67,13 @@ def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
         test and test.high,
         test and test.p,
         test and test.p_adjusted,
+        test and test.question,
         cell.published and cell.published.value,
         cell.difference_from_published,
     )
     return [
         *(table.name, block.dataset, neutralize(row.name), row.method, cell.metric),
-        *("" if value is None else repr(value) for value in numbers),
+        *("" if value is None else str(value) for value in numbers),
         cell.status,
         neutralize(cell.reason or cell.refusal),
         neutralize(cell.stale),
