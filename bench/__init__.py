@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.config.request import ExecutionOptions as ExecutionOptions
     from bench.config.request import RunRequest as RunRequest
     from bench.errors import BenchError as BenchError
+    from bench.report.boards import publish as publish
     from bench.report.boards import report_boards as report_boards
     from bench.report.claims.judge import claims as claims
     from bench.report.compare.operands import compare as compare
@@ -44,7 +45,7 @@ MODULES = {
     "bench.config.plugins": ("list_methods",),
     "bench.config.request": ("DataOptions", "ExecutionOptions", "RunRequest"),
     "bench.errors": ("BenchError",),
-    "bench.report.boards": ("report_boards",),
+    "bench.report.boards": ("publish", "report_boards"),
     "bench.report.claims.judge": ("claims",),
     "bench.report.compare.operands": ("compare",),
     "bench.report.compare.power": ("power",),

@@ -1,6 +1,13 @@
 """All that a plug-in may import."""
 
 from bench.data.catalog import Catalog
+from bench.data.sessions import (
+    count_transitions,
+    feature_vectors,
+    last_items,
+    recency_weights,
+    session_matrix,
+)
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
@@ -93,6 +100,7 @@ __all__ = [
     "ask_about_users",
     "beam_search_rank",
     "collect_external_answers",
+    "count_transitions",
     "derive_seed",
     "describe_externally",
     "describe_items",
@@ -100,12 +108,15 @@ __all__ = [
     "embed_titles",
     "encode_answer_vectors",
     "extend_context",
+    "feature_vectors",
     "generate",
     "generate_and_ground",
     "ground",
+    "last_items",
     "optimize_preferences",
     "order_lists",
     "rank",
+    "recency_weights",
     "require_lists",
     "require_model",
     "rerank_lists",
@@ -114,6 +125,7 @@ __all__ = [
     "sample_rows",
     "select_on_validation",
     "select_ranking",
+    "session_matrix",
     "sft",
     "train_gru4rec",
     "train_sasrec",

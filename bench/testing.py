@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow
-from bench.data import prepared_lists
+from bench.data import prepared, prepared_lists
 from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking
 from bench.errors import BenchError
+from bench.hashing import Job
 from bench.metrics.evaluate import evaluate, evaluate_lists
 from bench.metrics.metric import CategoryMass, ItemCounts, Metric
 from bench.metrics.registry import get_metric, plugin_metrics
 from bench.plan.graph import build_graph
+from bench.plan.item_stages import RankConfig
+from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.results.ranking_file import read_ranking
-from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, RunSummary, run
 from bench.runner.store import Store
+from bench.stages import rank as rank_stage
 
 DATASETS = {"next-item": "synthetic", "rerank": "synthetic-rated"}
-PAIR = ("lists", "scores")
 BUDGET = "smoke"
 MODEL = "tiny"
 ALLOWED_IMPORT = "bench.api"
+PAUSE_SECONDS = 1.1
+"""So that noise seeded by the time in seconds differs between the runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +76,14 @@ def check_method(name: str, workspace: Path) -> list[Check]:
             "a second run recomputes nothing",
             lambda: _find_resume_problem(trials, workspace / "first"),
         ),
-        ("the same seed gives the same metrics", lambda: _find_seed_problem(trials, workspace)),
+        (
+            "the same seed gives the same ranking, whatever the test targets are",
+            lambda: _find_seed_problem(trials, workspace),
+        ),
+        (
+            "a case's scores do not depend on the other cases",
+            lambda: _find_case_problem(trials, workspace),
+        ),
     ]
     return _run_rules(rules)
 
@@ -152,7 +165,8 @@ def _get_task(name: str) -> str:
     return getattr(plugins.method_class(name), "TASK", "next-item")
 
 
-def _plan_trials(name: str) -> list[Trial]:
+def plan_trials(name: str) -> list[Trial]:
+    """Plan two seeds of a method on the generated data set of its task."""
     card = BoardCard(
         title=name,
         datasets=(DATASETS[_get_task(name)],),
@@ -167,7 +181,7 @@ def _plan_trials(name: str) -> list[Trial]:
 
 
 def _find_plan_problem(name: str, trials: list[Trial]) -> str:
-    first, second = _plan_trials(name), _plan_trials(name)
+    first, second = plan_trials(name), plan_trials(name)
     for trial in first:
         if trial.problem:
             return trial.problem
@@ -190,19 +204,34 @@ def _find_run_problem(trials: list[Trial], folder: Path) -> str:
     store = Store(folder / "store")
     for trial in trials:
         inputs = trial.evaluations["final"].inputs
+        output = _read_output(store, trial.evaluations["final"])
         if "scores" in inputs:
-            source, scored = (store.open(inputs[name].kind, inputs[name].key) for name in PAIR)
-            rows, scores = prepared_lists.read_scores(scored)
-            if not np.array_equal(rows, prepared_lists.read(source).rows("test")):
+            rows, _ = prepared_lists.read_scores(_open(store, inputs["scores"]))
+            if not np.array_equal(rows, _load_lists(store, inputs["lists"]).rows("test")):
                 return "It did not score every test list once."
-            if not np.isfinite(scores).all():
+            if not np.isfinite(output).all():
                 return "A position of a list has no finite score."
             continue
-        items = read_ranking(store.open(inputs["ranking"].kind, inputs["ranking"].key)).items
-        sorted_items = np.sort(items, axis=1)
+        sorted_items = np.sort(output, axis=1)
         if ((sorted_items[:, 1:] == sorted_items[:, :-1]) & (sorted_items[:, 1:] >= 0)).any():
             return "A list holds an item twice."
     return ""
+
+
+def _open(store: Store, stage: Stage) -> Path:
+    return store.open(stage.kind, stage.key)
+
+
+def _load_lists(store: Store, stage: Stage) -> prepared_lists.PreparedLists:
+    return prepared_lists.read(_open(store, stage))
+
+
+def _read_output(store: Store, evaluation: Stage) -> NDArray[Any]:
+    """Read what is evaluated: the items of a ranking, or the scores of lists."""
+    inputs = evaluation.inputs
+    if "scores" in inputs:
+        return prepared_lists.read_scores(_open(store, inputs["scores"]))[1]
+    return read_ranking(_open(store, inputs["ranking"])).items
 
 
 def _find_resume_problem(trials: list[Trial], folder: Path) -> str:
@@ -210,16 +239,73 @@ def _find_resume_problem(trials: list[Trial], folder: Path) -> str:
     return f"{ran} stages ran again." if ran else ""
 
 
-def _find_seed_problem(trials: list[Trial], workspace: Path) -> str:
-    _run(trials, workspace / "second")
-    for trial in trials:
-        first = find_result(workspace / "first" / "results", trial.id)
-        second = find_result(workspace / "second" / "results", trial.id)
-        assert first is not None
-        assert second is not None
-        if first.evaluations != second.evaluations:
-            return f"Seed {trial.seed} gave other metrics the second time."
+def _find_case_problem(trials: list[Trial], workspace: Path) -> str:
+    """Rank the cases one by one: the history of a later case may hold an earlier one's target."""
+    store, stages = Store(workspace / "first" / "store"), build_graph(trials).stages.values()
+    for stage in (stage for stage in stages if stage.kind == "rank"):
+        assert isinstance(stage.config, RankConfig)
+        job = Job(out=workspace / f"one-by-one-{stage.key}")
+        job.out.mkdir()
+        inputs = {name: _open(store, source) for name, source in stage.inputs.items()}
+        rank_stage.run(job, stage.config, inputs, chunk_size=1)
+        alone, together = (read_ranking(path).scores for path in (job.out, _open(store, stage)))
+        assert alone is not None
+        assert together is not None
+        if not np.allclose(alone, together, rtol=1e-3, atol=1e-5):
+            return "Scored one by one, the cases have other scores than scored together."
     return ""
+
+
+def _find_seed_problem(trials: list[Trial], workspace: Path) -> str:
+    """Run again, seconds later and with other test targets, and compare the rankings."""
+    time.sleep(PAUSE_SECONDS)
+    _change_targets(trials, Store(workspace / "first" / "store"), Store(workspace / "other/store"))
+    changed = _find_other_seed(trials, workspace, "other")
+    if changed is None:
+        return ""
+    repeated = _find_other_seed(trials, workspace, "second")
+    if repeated is not None:
+        return f"Seed {repeated} gave another ranking the second time."
+    return f"With other test targets, seed {changed} gave another ranking: the method sees them."
+
+
+def _find_other_seed(trials: list[Trial], workspace: Path, folder: str) -> int | None:
+    """Run in a folder; return the seed of the first trial whose rankings differ from the first."""
+    _run(trials, workspace / folder)
+    first, second = (Store(workspace / name / "store") for name in ("first", folder))
+    for trial in trials:
+        for evaluation in trial.evaluations.values():
+            if not np.array_equal(
+                _read_output(first, evaluation), _read_output(second, evaluation)
+            ):
+                return trial.seed
+    return None
+
+
+def _change_targets(trials: list[Trial], source: Store, target: Store) -> None:
+    """Copy the prepared data, with other targets of test cases and other labels of test lists."""
+    for stage in build_graph(trials).stages.values():
+        if stage.kind not in ("prepare", "lists"):
+            continue
+        meta = source.meta(stage.kind, stage.key)
+        assert meta is not None
+        with target.building(stage.kind, stage.key) as folder:
+            if stage.kind == "lists":
+                lists = _load_lists(source, stage)
+                labels = lists.labels.copy()
+                labels[lists.rows("test")] ^= 1
+                prepared_lists.write(dataclasses.replace(lists, labels=labels), folder)
+            else:
+                data = prepared.read(_open(source, stage))
+                seen = np.zeros(len(data.items), dtype=bool)
+                for start, end in zip(data.start, data.target, strict=True):
+                    seen[start:end] = True
+                seen[data.target[: data.boundaries[1]]] = True
+                items = np.where(seen, data.items, (data.items + 1) % len(data.catalog))
+                changed = dataclasses.replace(data, items=items.astype(data.items.dtype))
+                prepared.write(changed, folder)
+            kept = {name: meta[name] for name in meta.keys() - {"kind", "key", "files"}}
+            target.commit(stage.kind, stage.key, folder, kept)
 
 
 # --- metrics ------------------------------------------------------------------------------------

@@ -247,7 +247,7 @@ def render(planned: list[Any], results: Path, out: Path, cache: StoredStatistics
     tables = assemble_boards(planned, stored, cache)
     for table in tables:
         pages.render(table, out, stored)
-    pages.render_index(tables, out)
+    pages.render_index(out)
     return time.perf_counter() - start
 
 

@@ -52,8 +52,6 @@ class Method:
     """Entropy of the information gain: as in the program, or conditional on the prefix."""
     prior: Literal["popularity", "uniform"] = "popularity"
     """Probabilities of the titles: of the training targets, or uniform."""
-    trained_only: bool = True
-    """Whether only training targets can be recommended, as in the program."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune on weighted tokens, then decode with weights."""
@@ -65,7 +63,6 @@ class Method:
                 igd_alpha=alpha,
                 entropy=self.entropy,
                 prior=self.prior,
-                trained_only=self.trained_only,
             )
             policy = self._fine_tune(data, require_model(model), beta, seed)
             return beam_search_rank(policy, split.test, split.train, decoding)
@@ -79,6 +76,6 @@ class Method:
             config = replace(
                 config,
                 weighting="bench.models.lm.train.information_gain:igd_weights",
-                weighting_arguments={"beta": beta, "trained_only": self.trained_only},
+                weighting_arguments={"beta": beta},
             )
         return sft(model, data.train, config, seed=seed, valid=data.valid)

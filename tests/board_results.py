@@ -57,6 +57,7 @@ def make(
     reference: str = "",
     seeds: int = 3,
     budget: str = "paper",
+    groups: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
     rows = tuple(
         BoardRow(method=line.method, label=line.name, ranked=line.ranked) for line in lines
@@ -69,6 +70,7 @@ def make(
         seeds=seeds,
         budget=budget,
         reference=reference,
+        groups=groups or {},
     )
     cells = []
     for line, row in zip(lines, rows, strict=True):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from bench.api import rank, Plan
 
@@ -33,6 +34,18 @@ def fit(train, catalog, *, folder, seed):
         commands.unlink()
         raise MemoryError("instructed to run out of memory")
     if what == "hang":
+        time.sleep(60)
+    if what == "name the device":
+        with open(Path(folder) / "devices", "a") as file:
+            file.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')}\\n")
+    if what.startswith("kill"):
+        commands.unlink() if "once" in what else None
+        raylet = psutil.Process().parent()
+        names = {"raylet": [raylet], "gcs_server": raylet.parent().children()}
+        for process in names.get(what.split()[1], raylet.children()):
+            words = " ".join([process.name(), *process.cmdline()])
+            if what.split()[1] in words.lower() and process.pid != os.getpid():
+                process.kill()
         time.sleep(60)
     if what == "nan":
         return lambda histories: np.full((len(histories), len(catalog)), np.nan)
@@ -81,6 +94,16 @@ def plan_trials(
     return [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
 
 
-def run_trials(folder: Path, todo: list[Trial], executor: Callable[[], Executor]) -> RunSummary:
-    options = RunOptions(store=Store(folder / "store"), results=folder / "results", quiet=True)
+def run_trials(
+    folder: Path,
+    todo: list[Trial],
+    executor: Callable[[], Executor],
+    time_limit: float | None = None,
+) -> RunSummary:
+    options = RunOptions(
+        store=Store(folder / "store"),
+        results=folder / "results",
+        quiet=True,
+        time_limit=time_limit,
+    )
     return run(todo, options=options, executor=executor)

@@ -103,6 +103,15 @@ def test_a_sweep_with_a_step_missing_is_drawn_with_a_gap_and_not_judged(tmp_path
     assert 'href="#sweeps"' in html
 
 
+def test_a_sweep_has_an_interval_at_each_step(tmp_path):
+    table = assemble_from(*swept(tmp_path, dict.fromkeys(SHARES, 0.5)), tmp_path)
+    for chart in sweep_charts(table.datasets[0], table.sweeps[0], ["HR@5", "DivRatio@1"]):
+        assert chart.svg.count('class="whisker"') == len(SHARES)
+        assert chart.rows[-1][0] == "95 % interval"
+    cell = table.datasets[0].rows[0].cell("HR@5")
+    assert cell.interval[0] < cell.mean < cell.interval[1]
+
+
 def test_rows_that_differ_in_more_than_the_setting_are_no_steps(tmp_path):
     board, cells = swept(tmp_path, dict.fromkeys(SHARES, 0.5))
     changed = [

@@ -55,7 +55,7 @@ def test_a_cancelled_trial_stops_alone(tmp_path: Path) -> None:
     last = todo[-1].id
     summary = run_trials(tmp_path, todo, lambda: Asking(tmp_path, last))
     assert summary.skipped == {last: "cancelled with `bench cancel`"}
-    assert (len(summary.ok), summary.exit_code, summary.interrupted) == (3, 1, False)
+    assert (len(summary.ok), summary.exit_code, summary.stopped_by) == (3, 1, 0)
     result = find_result(tmp_path / "results", last)
     assert result is not None
     assert result.status == "skipped"
@@ -73,7 +73,7 @@ def test_a_cancelled_run_records_what_has_ended_and_the_next_resumes(tmp_path: P
         summary = run_trials(tmp_path, todo, lambda: Asking(tmp_path, run_directory.ALL_TRIALS))
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (summary.interrupted, summary.exit_code) == (True, 130)
+    assert summary.exit_code == 130
     assert 0 < len(summary.ok) < 4
     assert not list((tmp_path / "store" / run_directory.RUNS).iterdir())
     again = run_trials(tmp_path, todo, InlineExecutor)

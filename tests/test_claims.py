@@ -12,7 +12,7 @@ from bench.config.toml import check_card
 from bench.errors import BenchError
 from bench.report import published
 from bench.report.claims.cards import PaperClaims, load_claims
-from bench.report.claims.claim_types import Check, Rank, expand_braces, is_higher_better
+from bench.report.claims.claim_types import Check, Rank, expand_braces
 from bench.report.claims.published_values import (
     is_consistent,
     judge_published,
@@ -73,7 +73,7 @@ def ranks(row: str, **names: Any) -> list[int]:
         values = [
             TABLES.get(book.find_place(one, cell.dataset, cell.metric)).value for one in cell.rows
         ]
-        sign = 1 if is_higher_better(cell.metric) else -1
+        sign = 1 if book.is_higher_better(cell.metric) else -1
         result.append(1 + sum(sign * value > sign * values[0] for value in values))
     return result
 
@@ -119,7 +119,7 @@ def tiny(
         "sentence": "One.",
         "boards": "a-board",
         "verdict": "run",
-        "checks": [{"form": "evidence", "needs": "nothing"}],
+        "checks": [{"form": "proof", "tests": "nothing"}],
     }
     content = {
         "paper": "P",
@@ -410,7 +410,7 @@ def test_users_may_bring_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (folder / "mine.toml").write_text(
         'paper = "Mine"\ntitle = "Mine"\n[datasets]\nx = "ml-100k"\n[rows]\na = {}\n[[claims]]\n'
         'id = "S-01"\nsection = "1"\nsentence = "A."\nboards = "quick"\nverdict = "run"\n'
-        'checks = [{ form = "evidence", needs = "a log" }]\n'
+        'checks = [{ form = "proof", tests = "a test" }]\n'
     )
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
     assert load_claims("mine").claims[0].sentence == "A."

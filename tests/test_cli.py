@@ -39,7 +39,7 @@ def test_run_report_and_run_again(bench: Callable[..., SimpleNamespace], tmp_pat
     assert first.code == 0, first.err
     assert "SASRec" in first.out
     assert "6 trials ok, 0 failed" in first.out
-    assert {path.name for path in (tmp_path / "leaderboards" / "smoke").iterdir()} >= {
+    assert {path.name for path in (tmp_path / ".bench" / "pages" / "smoke").iterdir()} >= {
         "README.md",
         "index.html",
     }

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from bench.cli.app import app
 from bench.errors import BenchError
 from bench.hashing import Job
+from bench.plan.device import plan_for
 from bench.plan.graph import Unit, build_graph
 from bench.plan.stage import Stage
 from bench.results.schema import find_result
@@ -129,6 +130,11 @@ class TestTwoDrivers:
 
 
 class TestResourceRequests:
+    @pytest.fixture(autouse=True)
+    def gpu(self) -> Iterator[None]:
+        with plan_for("cuda"):
+            yield
+
     def stage(self, seed: int, gpus: float = 1.0) -> Stage:
         args = {"recipe": {"seed": seed, "epochs": 2}}
         base = Stage(kind="draw", config=make_config(seed=0))
@@ -155,8 +161,8 @@ class TestResourceRequests:
         gpu = {"peak_gpu_memory_mib": 20000.0, "gpu_memory_mib": 80000.0}
         self.keep(store, self.stage(0), peak_memory_mib=900.0, **gpu)
         request = self.estimate(store, self.stage(1))
-        # 1.1 × 20,000 MiB and 600 for CUDA itself are 28.25 % of 80,000.
-        assert (request.gpus, request.memory_mib) == (0.29, 900.0)
+        # 1.1 × 20,000 MiB and 600 for CUDA itself are 28.25 % of 80,000: three fit.
+        assert (request.gpus, request.memory_mib) == (0.3333, 900.0)
         other = Stage(kind="sasrec", config=make_config(recipe={"seed": 1, "epochs": 3}), gpus=1.0)
         assert self.estimate(store, other).gpus == 1.0
         assert self.estimate(store, self.stage(1), other).gpus == 1.0
@@ -190,12 +196,12 @@ def test_the_time_limit_counts_from_the_start_of_the_worker(tmp_path: Path, clus
         def others_work() -> None:
             time.sleep(1.5 * limit)
 
-        made = RayExecutor(address=cluster.address, time_limit=limit)
+        made = RayExecutor(address=cluster.address)
         for _ in range(2):
             ray.remote(others_work).remote()  # which the tasks of the run queue behind
         return made
 
-    summary = run_trials(tmp_path, todo, busy)
+    summary = run_trials(tmp_path, todo, busy, time_limit=limit)
     assert summary.exit_code == 0
     assert summary.seconds > limit  # it did wait
 
@@ -209,7 +215,7 @@ def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> N
         request = ResourceRequest(threads=8, gpus=1.0, memory_mib=10.0**9)
         assert executor.has_capacity(ResourceRequest(threads=8))  # two nodes with one CPU each
         cpus, gpus, memory_mib = executor._fit_to_node(request)
-        assert (cpus, gpus) == (1.0, 0.0)
+        assert (cpus, gpus) == (1.0, 1.0)  # it waits for a node with a GPU
         assert 0 < memory_mib < 10.0**9
     finally:
         executor.close()

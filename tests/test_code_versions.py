@@ -183,7 +183,7 @@ def test_a_stale_value_is_kept_marked_and_explained_in_every_rendering(old):
     rows = {one["method"]: one["metrics"]["HR@5"] for one in old.json["boards"][0]["rows"]}
     assert old.text in rows["Old"]["stale"]
     assert set(rows["Base"]) == {"mean", "sd", "n_seeds"}
-    assert json.loads(files["table.json"]) == old.json
+    assert json.loads(files["table.json"])["boards"] == old.json["boards"]
 
 
 def test_results_without_versions_are_shown_and_said_to_be_of_unknown_age(old):

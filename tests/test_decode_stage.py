@@ -22,6 +22,8 @@ from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.ranking import LIST_ENDS, Ranking
 from bench.errors import BenchError
+from bench.metrics.evaluate import evaluate
+from bench.metrics.titles import Cases, merge_titles
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
 from bench.models.lm.tuned_model import load
@@ -122,6 +124,8 @@ class World:
     def decoded(self, **changed: Any) -> tuple[Ranking, dict[str, Any]]:
         out = self.folder / f"out{len(list(self.folder.iterdir()))}"
         inputs = {name: self.folder / name for name in ("data", "cases", "train", "backbone")}
+        if "candidates" in changed:
+            changed["candidates"] = self.folder / changed["candidates"]
         job = run_stage("decode", DecodingConfig, out, **{**SETTINGS, **inputs, **changed})
         json.dumps(job.metadata, allow_nan=False)
         return read_ranking(out), dict(job.metadata)
@@ -176,7 +180,7 @@ def test_items_of_one_title_follow_each_other(world: World) -> None:
         {"temperature": 2.0},
         {"igd_alpha": 0.4},
         {"igd_alpha": 0.4, "entropy": "conditional", "prior": "uniform"},
-        {"trained_only": True},
+        {"candidates": "train"},
         {"append_eos": False},
         {"divisor": 512},
     ],
@@ -202,10 +206,24 @@ def test_one_search_reports_how_sure_it_is(world: World) -> None:
     assert metadata["widths"] == {"1": 6}
 
 
-def test_trained_only_leaves_other_items_out(world: World) -> None:
+def test_a_hit_is_a_title_though_the_target_is_its_other_item(world: World) -> None:
+    """A decoder writes "Red Tree"; of its two items, 0 comes first and 4 is the target."""
+    found, _ = world.decoded(num_beams=1, max_num_beams=1)
+    first = found.items[:, 0]
+    targets = np.where(first == 0, 4, first)
+    histories = np.array([[0, 4, 1]] * 6)
+    cases = Cases(found, targets, histories, world.source.catalog)
+    by_title = evaluate(**merge_titles(cases)._asdict(), ks=[1])
+    assert by_title.metrics["HR@1"] == 1
+    assert (first == 0).any()
+    by_item = evaluate(**cases._asdict(), ks=[1]).metrics["HR@1"]
+    assert by_item == (first != 0).mean() < 1
+
+
+def test_only_candidates_are_decoded(world: World) -> None:
     trained = set(world.source.windows(np.arange(5)).targets.tolist())
     assert len(trained) < NUM_ITEMS - 1
-    found, metadata = world.decoded(num_beams=8, trained_only=True)
+    found, metadata = world.decoded(num_beams=8, candidates="train")
     expected = {item for item in range(NUM_ITEMS) if item in trained}
     assert set(found.items[found.items >= 0].tolist()) == expected
     assert metadata["titles"] == len({TITLES[item] for item in trained})

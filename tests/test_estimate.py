@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stage_runs import make_config
 
 from bench.config.cards import Rows
+from bench.plan.device import plan_for
 from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.stage import Stage
 from bench.plan.trials import Trial
@@ -22,6 +23,12 @@ from bench.runner.store import Store
 
 MODEL = Stage(kind="hub", config=make_config(name="small"))
 LARGE = Stage(kind="hub", config=make_config(name="large"))
+
+
+@pytest.fixture(autouse=True)
+def gpu() -> Iterator[None]:
+    with plan_for("cuda"):
+        yield
 
 
 def draw(num: int | None, seed: int = 0) -> Stage:

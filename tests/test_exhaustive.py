@@ -155,8 +155,10 @@ def test_ties_go_to_the_smaller_item_position(decode: Callable[..., TitleLists])
     trie = build_trie(titles)
     arguments = (model, PROMPTS, trie, lambda rows: Guidance(), DecodingConfig(num_beams=4))
     found = decode(*arguments)
-    ranking = rank_items(found, trie, num_items=4, num_ranks=5)
-    assert ranking.items.tolist() == [[0, 1, 5, 3, LIST_ENDS]] * len(PROMPTS)
+    ranking = rank_items(found, trie, num_ranks=6)
+    # Four titles, of which the second has two items.
+    assert ranking.items[:, :4].tolist() == [[0, 1, 5, 3]] * len(PROMPTS)
+    assert ((ranking.items != LIST_ENDS).sum(axis=1) == 5).all()
     assert decode(*arguments, divisor=64).leaves.tolist() == found.leaves.tolist()
 
 

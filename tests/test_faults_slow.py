@@ -90,7 +90,7 @@ def test_a_full_disk_is_a_clear_error_and_the_next_run_resumes(
     assert not list(mounts.rglob(ASIDE))
 
 
-@pytest.mark.parametrize("place", ["results", "leaderboards", ".bench/store"])
+@pytest.mark.parametrize("place", ["results", ".bench/pages", ".bench/store"])
 def test_a_read_only_folder_is_a_clear_error(mounts: Path, place: str) -> None:
     done = mounted(
         mounts,
@@ -195,12 +195,12 @@ def test_a_hung_process_is_killed_and_its_trial_reports_it(
     (tmp_path / "plugins" / "scripted.py").write_text(HANGING)
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "plugins"))
     monkeypatch.delitem(sys.modules, "bench.methods.scripted", raising=False)
-    executor = RayExecutor(time_limit=30.0, num_cpus=2)
+    executor = RayExecutor(num_cpus=2)
     close = executor.close
     monkeypatch.setattr(executor, "close", list)  # which ends every process
     try:
         todo = plan_trials(tmp_path, seeds=1, rows=("popularity",))
-        summary = run_trials(tmp_path, todo, lambda: executor)
+        summary = run_trials(tmp_path, todo, lambda: executor, time_limit=30.0)
         hung = int((tmp_path / "pid").read_text())
         until = time.monotonic() + 20
         while psutil.pid_exists(hung) and time.monotonic() < until:

@@ -60,7 +60,7 @@ def lora(backbone: Path, dtype: str = "float32", **options: Any) -> LanguageMode
 
 
 def logits(language_model: LanguageModel) -> torch.Tensor:
-    with torch.no_grad():
+    with torch.no_grad(), language_model.autocast():
         return language_model.model(input_ids=IDS_BL).logits
 
 
@@ -71,7 +71,9 @@ def train(language_model: LanguageModel, steps: int = 3) -> None:
     model.train()
     for _ in range(steps):
         optimizer.zero_grad()
-        model(input_ids=IDS_BL, labels=IDS_BL).loss.backward()
+        with language_model.autocast():
+            loss = model(input_ids=IDS_BL, labels=IDS_BL).loss
+        loss.backward()
         optimizer.step()
     model.eval()
 
@@ -200,6 +202,58 @@ def test_an_adapter_is_float32_over_bfloat16(backbone: Path) -> None:
     assert {kind for name, kind in types.items() if "lora_" not in name} == {torch.bfloat16}
 
 
+def test_the_same_adapter_is_not_wrapped_again(backbone: Path, tmp_path: Path) -> None:
+    first = lora(backbone, seed=0)
+    train(first)
+    first.save(tmp_path)
+    expected = logits(first)
+    again = lora(backbone, start=tmp_path)
+    assert again.model is first.model
+    assert torch.equal(logits(again), expected)
+    other = {**LORA, "rank": LORA["rank"] + 1}
+    assert load(backbone, tuning=other, dtype="float32", seed=0).model is not first.model
+
+
+# --- precision -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tuning", [FULL, LORA])
+def test_bfloat16_trains_float32_weights(
+    backbone: Path, tuning: Mapping[str, Any], tmp_path: Path
+) -> None:
+    def trained(dtype: str) -> LanguageModel:
+        model = load(backbone, tuning=tuning, dtype=dtype, seed=0)
+        train(model)
+        return model
+
+    exact = logits(trained("float32")).clone()
+    model = trained("bfloat16")
+    types = {value.dtype for value in model.model.parameters() if value.requires_grad}
+    assert types == {torch.float32}
+    outputs = []
+    for name, module in model.model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda *arguments: outputs.append(arguments[2].dtype))
+        if "lora_A" in name and isinstance(module, torch.nn.Linear):  # nothing casts it back
+            module.register_forward_pre_hook(lambda _, x: outputs.append(x[0].dtype))
+    rounded = logits(model)
+    assert set(outputs) == {torch.bfloat16}
+    assert not torch.equal(rounded, exact)
+    assert rounded.float() == pytest.approx(exact, abs=0.05)
+    before = weights(model)
+    with model.merged(), torch.no_grad():
+        stored = {
+            value.dtype for name, value in model.model.named_parameters() if "lora_" not in name
+        }
+        assert stored == {torch.bfloat16}
+        assert model.model(input_ids=IDS_BL).logits.float() == pytest.approx(exact, abs=0.1)
+    assert changed(before, weights(model)) == set()
+    model.save(tmp_path)
+    assert torch.equal(
+        logits(load(backbone, tuning=tuning, dtype="bfloat16", start=tmp_path)), rounded
+    )
+
+
 # --- merging -------------------------------------------------------------------------------------
 
 
@@ -214,7 +268,7 @@ def test_merged_and_restored_bit_for_bit(backbone: Path, dtype: str) -> None:
     assert together.float() == pytest.approx(apart.float(), abs=1e-4 if dtype == "float32" else 0.1)
     assert changed(before, weights(model)) == set()
     assert torch.equal(logits(model), apart)
-    # Taking the same amount off again is not enough, which is why the files are read.
+    # Taking the same amount off again is not enough, which is why copies are merged.
     model.model.merge_adapter()
     model.model.unmerge_adapter()
     assert changed(before, weights(model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from bench.cli import merge as command
 from bench.errors import BenchError
+from bench.files import write_atomic
 from bench.results.merge import BOARDS, merge
 from bench.results.schema import find_result, read_cases
 
@@ -241,3 +243,26 @@ def test_command(tmp_path, one, two):
     assert "5 copied, 0 duplicates. Boards: b." in done.stdout.replace("\n", " ")
     content = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert content == {"trials": 5, "copied": 0, "twice": 5, "boards": ["b"], "left_aside": []}
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_merge_that_is_stopped_half_way_leaves_nothing(
+    tmp_path: Path, one: Path, two: Path, monkeypatch: pytest.MonkeyPatch, existing: bool
+) -> None:
+    into = tmp_path / "into"
+    if existing:
+        merge([one], into)
+    before = {path: path.read_bytes() for path in into.rglob("*") if path.is_file()}
+    num_files = itertools.count()
+
+    def write_some(path: Path, content: bytes) -> None:
+        if next(num_files) == 3:
+            raise KeyboardInterrupt
+        write_atomic(path, content)
+
+    monkeypatch.setattr("bench.results.merge.write_atomic", write_some)
+    with pytest.raises(KeyboardInterrupt):
+        merge([one, two], into)
+    assert {path: path.read_bytes() for path in into.rglob("*") if path.is_file()} == before
+    assert into.exists() == existing
+    assert not (tmp_path / ".into.merging").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from huggingface_hub.errors import (
 
 from bench.config.backbone_card import ModelCard
 from bench.config.plugins import card_paths, list_cards, model_card
+from bench.config.request import RunRequest
 from bench.config.toml import check_card
 from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
+from bench.models.lm.backbone import model_folder
 from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import load
 from bench.plan.backbones import GGUFConfig, HubConfig, language_model
+from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
 from bench.plan.stage import Stage
 from bench.plan.types import Nouns
 from bench.stages import gguf as gguf_stage
@@ -88,7 +92,7 @@ def test_a_card_becomes_stages(name: str) -> None:
         (HUB, {"revision": None}, "needs `revision`"),
         (HUB, {"revision": "main"}, "revision"),
         (HUB, {"tuning": "full", "quantization": "nf4"}, "in 4 bits cannot be trained in full"),
-        (HUB, {"tuning": "full", "dtype": "bfloat16"}, "in bfloat16 cannot be trained in full"),
+        (HUB, {"as_published": "nf4"}, "there is no variant 'nf4'"),
         (HUB, {"architecture": BUILT["architecture"]}, "`architecture` does not go with"),
         (BUILT, {"repository": "some/model"}, "`repository` does not go with"),
         (BUILT, {"context": 32, "pretraining": PRETRAINING}, "pretraining.max_length"),
@@ -101,6 +105,59 @@ def test_cards_that_make_no_sense(card: Any, changes: Any, reason: str) -> None:
     with pytest.raises(BenchError) as caught:
         check_card(content, ModelCard, "a card")
     assert reason in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "dtype", "quantization"),
+    [
+        ("", "bfloat16", "none"),
+        (":nf4", "bfloat16", "nf4"),
+        (":nf4,dtype=float32", "float32", "nf4"),
+        (":dtype=float32", "float32", "none"),
+    ],
+)
+def test_a_variant_changes_the_card_but_not_its_files(
+    changes: str, dtype: str, quantization: str
+) -> None:
+    name, data = "llama-3.2-1b-instruct", Stage(kind="draw")
+    model = language_model(name + changes, model_card(name + changes), data=data, nouns=Nouns())
+    assert (model.dtype, model.quantization) == (dtype, quantization)
+    plain = language_model(name, model_card(name), data=data, nouns=Nouns())
+    assert model.backbone.key == plain.backbone.key
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nano:nf4", "There is no variant of nano named 'nf4'."),
+        ("nano:context=3", "unknown key 'context'"),
+        ("nano:dtype=int8", "dtype: Input should be 'float32' or 'bfloat16'"),
+        ("nano:quantization=nf4", "cannot be trained in full"),
+    ],
+)
+def test_variants_that_make_no_sense(name: str, reason: str) -> None:
+    with pytest.raises(BenchError) as caught:
+        model_card(name)
+    assert reason in caught.value.message
+
+
+def test_published_settings_take_the_published_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.plan.trials.find_spec", lambda name: None)
+    request = RunRequest(
+        methods=("sprec",),
+        datasets=("synthetic",),
+        model="llama-3.2-1b-instruct",
+        model_settings=("dtype=float32",),
+        seeds=1,
+    )
+    named = "llama-3.2-1b-instruct:dtype=float32"
+    (plain,) = distinct_trials(plan_boards(select_boards(request)))
+    assert plain.model == named
+    assert "bitsandbytes" not in " ".join(plain.notes)
+    request = replace(request, settings=("as_published=true",), model_settings=())
+    (published,) = distinct_trials(plan_boards(select_boards(request)))
+    assert published.model == "llama-3.2-1b-instruct:nf4"
+    assert "pip install 'llmrec-bench[nf4]'" in " ".join(published.notes)
 
 
 def test_a_good_card_is_good() -> None:
@@ -170,7 +227,8 @@ def test_the_hub_is_asked_for_one_commit_and_no_pickles(
         assert any(fnmatch(name, pattern) for pattern in patterns) == (name in files), name
     assert json.loads((done.out / "backbone.json").read_text()) == {"folder": str(folder)}
     assert done.metadata["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
-    assert load(done.out, tuning={"kind": "full"}, dtype="float32").folder == folder
+    assert model_folder(done.out) == folder
+    load(done.out, tuning={"kind": "full"}, dtype="float32")
 
 
 class Response:

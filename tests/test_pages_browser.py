@@ -235,7 +235,7 @@ def test_the_exported_view_follows_filters_columns_parts_and_order(page):
     lines = exported(page)
     assert [line["row"] for line in lines] == rows(page, 2)
     assert list(lines[0]) == [
-        "data set", "row", "DivRatio@1", "DivRatio@5", "ORRatio@1", "MGU@5", "NDCG@5",
+        "data set", "group", "row", "DivRatio@1", "DivRatio@5", "ORRatio@1", "MGU@5", "NDCG@5",
     ]  # fmt: skip
     page.fill("#find", "good")
     assert [line["row"] for line in exported(page)] == ["Good"]

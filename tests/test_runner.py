@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from scripted_runs import install_method, plan_trials, run_trials
 
+from bench import stages
 from bench.config.cards import BoardCard, BoardRow
 from bench.hashing import Job
+from bench.plan import trials
 from bench.plan.graph import Unit, build_graph
 from bench.plan.trials import Board, board_trials, collect_ks
-from bench.results.schema import find_result, read_cases, read_result
+from bench.results.schema import Attempt, find_result, read_cases, read_result
+from bench.runner import retry_policy
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.loop import RunOptions, run
-from bench.runner.retry_policy import decide_retry
+from bench.runner.retry_policy import SPLITTING, decide_retry
 from bench.runner.store import Store
 from bench.runner.worker import TaskResult, TaskSpec, make_task
 
@@ -45,10 +51,7 @@ def cluster() -> Iterator[str]:
 def ray_executor(cluster: str) -> Callable[..., Executor]:
     from bench.runner.ray_executor import RayExecutor
 
-    def make(time_limit: float | None = None) -> Executor:
-        return RayExecutor(address=cluster, time_limit=time_limit)
-
-    return make
+    return lambda: RayExecutor(address=cluster)
 
 
 @pytest.fixture(params=["inline", "ray"])
@@ -132,8 +135,12 @@ def test_nan_scores_are_an_error_with_the_case_named(
 
 
 def test_out_of_memory_is_retried_with_half_the_micro_batch(
-    tmp_path: Path, commands: Path, executor: Callable[..., Executor]
+    tmp_path: Path,
+    commands: Path,
+    executor: Callable[..., Executor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(retry_policy, "SPLITTING", {"rank"})
     (commands / "0").write_text("memory once")
     todo = plan_trials(commands, seeds=1)
     assert run_trials(tmp_path, todo, executor).exit_code == 0
@@ -151,7 +158,7 @@ def test_a_hang_is_stopped_at_the_limit(
 ) -> None:
     (commands / "0").write_text("hang")
     todo = plan_trials(commands, seeds=1, rows=("popularity",))
-    summary = run_trials(tmp_path, todo, lambda: executor(time_limit=15.0))
+    summary = run_trials(tmp_path, todo, executor, time_limit=15.0)
     assert len(summary.ok) == 1
     assert "longer than the limit" in next(iter(summary.failed.values()))
 
@@ -226,7 +233,7 @@ def test_ctrl_c_records_what_has_ended_and_the_next_run_resumes(
         summary = run_trials(tmp_path, todo, Interrupting)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (summary.interrupted, summary.exit_code) == (True, 130)
+    assert summary.exit_code == 130
     assert 0 < len(summary.ok) < 4
     again = run_trials(tmp_path, todo, InlineExecutor)
     assert (len(again.ok), again.stages_reused) == (4, summary.stages_run)
@@ -247,19 +254,49 @@ def test_both_executors_give_equal_metrics(
 
 
 @pytest.mark.parametrize(
-    ("failures", "divisor", "expected"),
+    ("failures", "stage", "divisor", "expected"),
     [
-        (["error"], 1, None),
-        (["timeout"], 1, None),
-        (["worker died"], 1, 1),
-        (["worker died"] * 3, 1, None),
-        (["out of memory"], 1, 2),
-        (["out of memory"] * 7, 64, None),
-        (["worker died", "out of memory"], 2, 4),
+        (["error"], "sft", 1, None),
+        (["timeout"], "sft", 1, None),
+        (["worker died"], "sft", 1, 1),
+        (["worker died"] * 3, "sft", 1, None),
+        (["out of memory"], "sft", 1, 2),
+        (["out of memory"] * 7, "sft", 64, None),
+        (["worker died", "out of memory"], "sft", 2, 4),
+        (["out of memory"], "rank", 1, 1),
+        (["out of memory"] * 2, "rank", 1, None),
     ],
 )
-def test_retry_policy(failures: list, divisor: int, expected: int | None) -> None:
-    assert decide_retry(failures, divisor) == expected
+def test_retry_policy(failures: list, stage: str, divisor: int, expected: int | None) -> None:
+    attempts = [
+        Attempt(failure=failure, message="", stage=stage, micro_batch_divisor=divisor)
+        for failure in failures
+    ]
+    assert decide_retry(attempts) == expected
+
+
+def test_stages_that_split_batches_are_listed() -> None:
+    """A stage that reads the divisor, itself or in the training function that it passes the job."""
+    kinds = set()
+    for path in Path(stages.__path__[0]).glob("[a-z]*.py"):
+        source = path.read_text()
+        for name in re.findall(r"from (bench\.models\.seqrec\S*) import", source):
+            source += Path(importlib.import_module(name).__file__ or "").read_text()
+        if "job.micro_batch_divisor" in source:
+            kinds.add(path.stem)
+    assert kinds == SPLITTING
+
+
+def test_a_plan_that_does_not_end_is_stopped(
+    tmp_path: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "MAX_PLAN_SECONDS", 0.2)
+    endless = "def plan(self, data, model, seed):\n        while True: pass\n"
+    path = tmp_path / "plugins" / "scripted.py"
+    path.write_text(path.read_text().replace("def plan(self, data, model, seed):\n", endless))
+    monkeypatch.delitem(sys.modules, "bench.methods.scripted", raising=False)
+    (trial,) = plan_trials(commands, seeds=1)
+    assert "longer than the limit of 0.2 s" in trial.problem
 
 
 def test_a_changed_data_file_changes_all_keys(

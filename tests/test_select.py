@@ -72,7 +72,7 @@ def chosen(root: Path, metric: str, candidates: dict[str, list[list[int]]]) -> J
         folders[f"valid_{place}"] = ranking(root, f"valid {name}", lists)
         folders[f"test_{place}"] = ranking(root, f"test {name}", [[place, 4]])
     inputs = {"data": root / "data", "cases": root / "cases", **folders}
-    select.run(job, SelectConfig(names=tuple(candidates), metric=metric), inputs)
+    select.run(job, SelectConfig(names=tuple(candidates), metric=metric, group_titles=True), inputs)
     return job
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +95,15 @@ def test_without_a_store_nothing_is_written(board, tmp_path):
     table = assemble_from(board.board, board.cells, board.results, cache=StoredStatistics(absent))
     assert table == board.first
     assert not absent.exists()
+
+
+def test_a_read_only_store_keeps_nothing_and_costs_nothing(board, monkeypatch):
+    def refuse(path: object, content: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    shutil.rmtree(board.store / ".statistics")
+    monkeypatch.setattr(stats_cache, "write_atomic", refuse)
+    assert again(board) == board.first
 
 
 def test_claims_are_kept_too_and_follow_the_results(board):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, RowCounts
 from bench.config.settings import overrides_for, resolve_settings
 from bench.config.toml import parse_override
 from bench.errors import BenchError
@@ -24,7 +24,7 @@ def board(*rows: BoardRow, **changes: object) -> Board:
     return Board(name="t", card=BoardCard(**content | changes))
 
 
-def plan(one: Board, *settings: str, rows: Rows | None = None) -> list[Trial]:
+def plan(one: Board, *settings: str, rows: RowCounts | None = None) -> list[Trial]:
     overrides = [parse_override(text) for text in settings]
     return [t for _, t in board_trials(one, ks=collect_ks([one]), overrides=overrides, rows=rows)]
 
@@ -96,7 +96,7 @@ def test_set_for_a_method_that_is_not_in_the_run_is_refused() -> None:
 
 
 def test_rows_go_over_the_budgets_one_by_one() -> None:
-    (trial,) = plan(board(BoardRow(method="popularity")), rows=Rows(test=7))
+    (trial,) = plan(board(BoardRow(method="popularity")), rows=RowCounts(test=7))
     assert trial.rows.model_dump() == {"train": 256, "valid": 64, "test": 7}
 
 
@@ -105,7 +105,7 @@ def test_settings_rows_and_data_seed_tell_trials_apart() -> None:
     ids = {
         plan(board(row))[0].id,
         plan(board(row), "hidden_size=3")[0].id,
-        plan(board(row), rows=Rows(test=7))[0].id,
+        plan(board(row), rows=RowCounts(test=7))[0].id,
         plan(board(row, data_seed=1))[0].id,
     }
     assert len(ids) == 4

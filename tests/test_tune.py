@@ -308,7 +308,7 @@ def test_the_best_is_found_written_and_can_be_run_again(here: Path) -> None:
     words += ["--set", f"folder={here / 'orders'}"]
     done = tune(*words)
     assert not list((here / "orders").iterdir()), "the worker died and ran out of memory once"
-    (folder,) = (here / "leaderboards" / "tuning").iterdir()
+    (folder,) = (here / ".bench" / "pages" / "tuning").iterdir()
     assert {path.name for path in folder.iterdir()} == {
         "README.md", "index.html", "best.toml", "trials.json",
     }  # fmt: skip
@@ -381,7 +381,7 @@ def test_a_metric_that_evaluations_lack_fails_every_configuration(here: Path) ->
     assert done.code == 1
     assert "has no GU[nothing]@5" in done.out
     assert "no best settings" in done.out
-    assert not list((here / "leaderboards").rglob("best.toml"))
+    assert not list((here / ".bench" / "pages").rglob("best.toml"))
 
 
 def test_toml_is_read_as_it_was_meant() -> None:

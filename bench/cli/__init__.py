@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
+import signal
 import sys
 
 from bench.errors import BenchError
+from bench.signals import stop_on_signals
 
 # Disk full, read-only, no permission, a file where a folder must be: for the user to fix.
 MACHINE_ERRORS = {
@@ -14,12 +18,61 @@ MACHINE_ERRORS = {
 }
 
 
+class _SteadyStream(io.TextIOWrapper):
+    """Standard error that outlives its reader: what cannot be written is dropped."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            self._drop()
+
+    def _drop(self) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+
+
+def _keep_streams() -> None:
+    """Open the standard streams that are closed, since files would get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    elif sys.stderr is sys.__stderr__ and sys.stderr is not None:
+        sys.stderr = _SteadyStream(
+            sys.stderr.buffer,
+            encoding=sys.stderr.encoding,
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+
+
 def main() -> None:
     """Run the command line; a user's mistake becomes one sentence and exit code 2."""
     from bench.cli.app import app
 
+    _keep_streams()
     try:
-        app()
+        with stop_on_signals() as received:
+            try:
+                app()
+            except SystemExit as end:
+                if received and end.code == 128 + signal.SIGINT:  # typer's, whatever the signal
+                    sys.exit(128 + received[0])
+                raise
     except BenchError as error:
         print(f"Error: {error.message}", file=sys.stderr)
         if error.hint:

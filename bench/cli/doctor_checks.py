@@ -27,6 +27,7 @@ from bench.config.cards import DatasetCard
 from bench.data.assets import cache_folder, cached_path, local_file
 from bench.errors import BenchError
 from bench.hashing import checksum
+from bench.runner.resources import count_cpus
 
 NAME = "llmrec-bench"
 CONSTRAINTS = Path(plugins.__file__).parents[2] / "constraints.txt"
@@ -130,12 +131,19 @@ def check_processors() -> list[Finding]:
     """Describe CPUs and GPUs as PyTorch sees them."""
     from bench.models.lm import devices
 
-    cpus, threads = len(os.sched_getaffinity(0)), devices.count_threads()
+    cpus, threads = count_cpus(), devices.count_threads()
     hint = f"Set OMP_NUM_THREADS to {cpus} or less: more threads than CPUs slow each other down."
     message = f"{cpus} available of {os.cpu_count()}; PyTorch would use {threads} threads"
     if threads <= cpus:
-        return [Finding(name="CPUs", message=message), _check_gpus()]
-    return [Finding(name="CPUs", state="warn", message=message, hint=hint), _check_gpus()]
+        return [Finding(name="CPUs", message=message), _check_gpus(), _check_four_bits()]
+    processors = Finding(name="CPUs", state="warn", message=message, hint=hint)
+    return [processors, _check_gpus(), _check_four_bits()]
+
+
+def _check_four_bits() -> Finding:
+    version = _find_version("bitsandbytes")
+    missing = "bitsandbytes is missing, which the backbones' variants nf4 need (extra nf4)"
+    return Finding(name="4-bit weights", message=f"bitsandbytes {version}" if version else missing)
 
 
 def _check_gpus() -> Finding:
@@ -146,7 +154,7 @@ def _check_gpus() -> Finding:
         message = ", ".join(f"{gpu.name} ({gpu.memory_gib:.0f} GiB)" for gpu in gpus)
         if all(gpu.bfloat16 for gpu in gpus):
             return Finding(name="GPUs", message=f"{message}; bfloat16")
-        hint = "Models whose card says bfloat16 will be slow or wrong here."
+        hint = "Backbones in bfloat16 do not run here: use --model-set dtype=float32."
         return Finding(name="GPUs", state="warn", message=f"{message}; no bfloat16", hint=hint)
     if not DRIVER.exists():
         return Finding(name="GPUs", message="none; models compute on the CPU")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -44,21 +44,26 @@ def parse_folder(text: str | Path) -> Path:
     return Path(text)
 
 
-def parse_rows(text: str) -> dict[str, int]:
-    """Parse `train=32,valid=8,test=16`; any part may be left out.
+def parse_rows(text: str) -> dict[str, int | Literal["all"]]:
+    """Parse `train=32,valid=8,test=all`, of which any part may be left out, or `all`.
 
     Raises:
         BenchError: If there is no such split, or a number is not a positive integer.
     """
-    counts: dict[str, int] = {}
+    if text.strip() == "all":
+        return dict.fromkeys(SPLITS, "all")
+    counts: dict[str, int | Literal["all"]] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, number = part.partition("=")
         if name not in SPLITS:
             raise unknown("split in --rows", name, SPLITS)
+        if number == "all":
+            counts[name] = "all"
+            continue
         if not number.isdigit() or int(number) < 1:
             raise BenchError(
                 f"--rows {part!r} is not a number of rows.",
-                "Example: --rows train=512,valid=64,test=100",
+                "Example: --rows train=512,valid=64,test=all, or --rows all",
             )
         counts[name] = int(number)
     return counts
@@ -107,11 +112,11 @@ ModelPath = Annotated[
 ]
 Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
 RowCounts = Annotated[
-    dict[str, int] | None,
+    dict[str, Any] | None,
     option(
         "--rows",
         "train=N,valid=N,test=N",
-        "Maximum number of samples per split.",
+        'Maximum number of samples per split, or "all" for any or every split.',
         parser=parse_rows,
         show_default=False,
     ),
@@ -175,6 +180,9 @@ Categories = Annotated[
 
 GROUPS: dict[type, dict[str, Any]] = {
     RunRequest: {
+        "name": Annotated[
+            Text, option("--name", "NAME", "Name of the pages (default: by what is run).")
+        ],
         "suite": Annotated[
             Text, card_option("--suite", "suites", "All boards of a suite (see bench list suites).")
         ],
@@ -198,9 +206,17 @@ GROUPS: dict[type, dict[str, Any]] = {
         ],
         "model": Model,
         "model_path": ModelPath,
+        "model_settings": Annotated[
+            Texts,
+            option("--model-set", "FIELD=VALUE", "Change a backbone's dtype or quantization."),
+        ],
         "seeds": Annotated[int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1)],
         "settings": Settings,
         "rows": RowCounts,
+        "exclude_seen": Annotated[
+            bool,
+            typer.Option("--exclude-seen", help="Recommend no item of the case's own history."),
+        ],
         "budget": Budget,
         "scale": FormerScale,
         "files": Files,

@@ -28,7 +28,8 @@ def run(
 ) -> None:
     """Run what is missing of every method × data set × seed, then test and render the boards.
 
-    Exit code: 0 success, 1 a trial failed, 2 wrong use, 130 interrupted.
+    Exit code: 0 success, 1 a trial failed, 2 wrong use; 130, 143 or 129 after
+    Ctrl-C, SIGTERM or SIGHUP.
     """
     if dry_run:
         _print_dry_run(request, execution, as_json=as_json)
@@ -101,7 +102,7 @@ def _print_report(finished: RunReport, *, as_json: bool) -> None:
     for path in finished.pages:
         if path.suffix == ".html":
             print(f"Page: {path}")
-    if summary.interrupted:
+    if summary.stopped_by:
         print("Interrupted. To continue, repeat the command or use `bench retry`.")
     elif lost:
         print("To retry only the trials above: bench retry --failed")

@@ -53,6 +53,10 @@ def score(
         o.option("--k", "N", "Length of lists (default: 1 and 5). Repeatable.", min=1),
     ] = None,
     category: o.Categories = None,
+    by_item: Annotated[
+        bool,
+        typer.Option("--by-item", help="ranking: count catalog items of one title separately."),
+    ] = False,
     data_dir: o.DataDir = None,
     offline: o.Offline = False,
     as_json: o.AsJson = False,
@@ -67,6 +71,7 @@ def score(
         encoder=encoder,
         ks=k or (1, 5),
         categories=category,
+        group_titles=not by_item,
         data_dir=data_dir,
         offline=offline,
     )

@@ -71,7 +71,7 @@ def _format_board(table: BoardTable) -> str:
 def _to_json(table: BoardTable) -> dict[str, Any]:
     done = table.completeness
     return {
-        "name": table.name,
+        "name": table.page,
         "title": table.title,
         "trials": {
             "ok": done.ok,

@@ -85,7 +85,7 @@ def tune(
 
     Exit code: 0 success, 1 a configuration failed, 2 wrong use, 130 interrupted.
     """
-    from bench.config.cards import Rows
+    from bench.config.cards import RowCounts
     from bench.config.toml import parse_override
     from bench.tuning.search import SearchSetup
 
@@ -99,7 +99,7 @@ def tune(
         algorithm=algorithm.value,
         scheduler=None if scheduler is None else scheduler.value,
         seed=seed,
-        rows=Rows(**(rows or {})),
+        rows=RowCounts(**(rows or {})),
         overrides=tuple(parse_override(text) for text in settings or ()),
         data_dir=data_dir,
         model_path=None if model_path is None else model_path.absolute(),

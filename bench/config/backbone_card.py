@@ -52,6 +52,13 @@ class Lora(Card):
     targets: tuple[str, ...] = LINEAR_LAYERS
 
 
+class Variant(Card):
+    """What a variant of a backbone changes; also what `--model-set` may change."""
+
+    quantization: Literal["none", "nf4"] | None = None
+    dtype: Literal["float32", "bfloat16"] | None = None
+
+
 class ModelCard(Card):
     """A backbone language model.
 
@@ -64,6 +71,9 @@ class ModelCard(Card):
         gated: Whether the hub asks to accept a license first.
         tuning: All weights, or adapters.
         quantization: "nf4" keeps the base weights in 4 bits while training (needs the extra `nf4`).
+        dtype: Of the arithmetic, and of frozen weights; trained ones are float32.
+        variants: Changes by name: `--model CARD:NAME`.
+        as_published: The variant of rows with `as_published = true`.
         context: Most tokens of prompt and response together.
         threads: CPU threads of each of its stages.
         gpus: Share of a GPU that a stage asks for, where there is one.
@@ -86,6 +96,8 @@ class ModelCard(Card):
     lora: Lora = Lora()
     quantization: Literal["none", "nf4"] = "none"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    variants: dict[str, Variant] = {}
+    as_published: str = ""
     context: int = Field(512, ge=32)
     threads: int = Field(2, ge=1)
     gpus: float = Field(1.0, gt=0)
@@ -111,9 +123,8 @@ class ModelCard(Card):
             raise ValueError("files.gguf needs its sha256, which is part of the keys")
         if self.quantization != "none" and self.tuning != "lora":
             raise ValueError("weights in 4 bits cannot be trained in full; tuning must be lora")
-        if self.dtype == "bfloat16" and self.tuning == "full":
-            # A step is smaller than the distance between two numbers, and so is lost.
-            raise ValueError("weights in bfloat16 cannot be trained in full; tuning must be lora")
+        if self.as_published and self.as_published not in self.variants:
+            raise ValueError(f"as_published: there is no variant {self.as_published!r}")
         if self.pretraining is not None and self.pretraining.max_length > self.context:
             raise ValueError("pretraining.max_length must not be more than context")
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -220,6 +220,21 @@ class Rows(Card):
     test: int | None = Field(None, ge=1)
 
 
+class RowCounts(Card):
+    """Changes to the rows of a budget: a number or "all" per split; None changes nothing."""
+
+    train: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+    valid: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+    test: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
+
+    def apply(self, rows: Rows) -> Rows:
+        """Return the rows with these changes."""
+        changes = self.model_dump(exclude_none=True)
+        return rows.model_copy(
+            update={split: None if num == "all" else num for split, num in changes.items()}
+        )
+
+
 class Budget(Card):
     """The size of a trial: number of samples, and settings.
 
@@ -236,6 +251,9 @@ class Budget(Card):
     every: dict[str, Any] = {}
     tuning: dict[Literal["full", "lora"], dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}
+
+
+Candidates: TypeAlias = Literal["catalog", "trained"]
 
 
 class BoardRow(Card):
@@ -261,13 +279,70 @@ class BoardRow(Card):
         return self.label or self.method
 
 
+class RowGroup(Card):
+    """Rows under a heading, such as the block of one host in a paper's table.
+
+    Groups with the same reference are compared as one: best, second, ties, correction.
+
+    Attributes:
+        rows: Names of its rows, neighbors on the board.
+        reference: Name of the row that they are compared with; the board's by default.
+        gain: Name of the row whose relative change from the reference is shown as a line.
+    """
+
+    rows: tuple[str, ...] = Field(min_length=1)
+    reference: str = ""
+    gain: str = ""
+
+
+class FigureCard(Card):
+    """A figure on a board's page: bars of metrics, logged curves, or a measure.
+
+    Attributes:
+        title: Its heading.
+        rows: Names of the rows that it draws; all by default.
+        metrics: Groups of bars, one bar per row.
+        stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
+        curves: Name of the logged curve by its name in the legend.
+        over: What the curves run over, where their names do not say.
+        difference: Whether to draw the difference of the two curves, too.
+        measure: A measure of the paper's claim file: bars by row, or a line along `x`.
+        x: Swept setting, as the claim file calls it.
+    """
+
+    title: str
+    rows: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    stages: str = ""
+    curves: dict[str, str] = {}
+    over: str = ""
+    difference: bool = False
+    measure: str = ""
+    x: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FigureCard:
+        if bool(self.metrics) + bool(self.curves) + bool(self.measure) != 1:
+            raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
+        if bool(self.curves) != bool(self.stages):
+            raise ValueError("`curves` and `stages` belong together")
+        return self
+
+
 class BoardCard(Card):
     """A leaderboard: rows × data sets × seeds, with metrics as columns.
 
     Attributes:
         reference: Name of the row that the others are compared with; the first by default.
+        groups: Groups of rows by heading.
+        figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
+        candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
+            do, or "trained" targets only, as IGD's.
+        group_titles: Whether items of one title count as one in metrics and lists, as in the
+            papers' programs (A-7 in the data notes).
+        exclude_seen: Remove the items of a test case's own history from its list, for all rows.
     """
 
     title: str
@@ -279,8 +354,13 @@ class BoardCard(Card):
     model: str | None = None
     budget: str = "paper"
     reference: str = ""
+    groups: dict[str, RowGroup] = {}
+    figures: tuple[FigureCard, ...] = ()
     strict: bool = False
     data_seed: int = 0
+    candidates: Candidates = "catalog"
+    group_titles: bool = True
+    exclude_seen: bool = False
 
     @field_validator("metrics")
     @classmethod
@@ -301,10 +381,44 @@ class BoardCard(Card):
             raise ValueError(f"the reference {self.reference!r} is not among the rows {names}")
         return self
 
+    @model_validator(mode="after")
+    def _groups_fit(self) -> BoardCard:
+        names = [row.name for row in self.rows]
+        grouped = [name for group in self.groups.values() for name in group.rows]
+        for heading, group in self.groups.items():
+            reference = group.reference or self.reference_row
+            for name in filter(None, (*group.rows, reference, group.gain)):
+                if name not in names:
+                    raise ValueError(f"the group {heading!r} names {name!r}, which is no row")
+                if grouped.count(name) > 1:
+                    raise ValueError(f"two groups have the row {name!r}")
+            for name in filter(None, (reference, group.gain)):
+                if self.reference_of(name) != reference:
+                    raise ValueError(
+                        f"the group {heading!r} is compared with {reference!r}, "
+                        f"but {name!r} with {self.reference_of(name)!r}"
+                    )
+        return self
+
     @property
     def reference_row(self) -> str:
-        """Name of the row that the others are compared with."""
+        """Name of the row that rows are compared with where their group names no other."""
         return self.reference or self.rows[0].name
+
+    def group_of(self, row: str) -> str:
+        """Return the heading of a row's group; "" without one."""
+        headings = (heading for heading, group in self.groups.items() if row in group.rows)
+        return next(headings, "")
+
+    def reference_of(self, row: str) -> str:
+        """Return the name of the row that a row is compared with."""
+        group = self.groups.get(self.group_of(row))
+        return (group.reference if group else "") or self.reference_row
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names of all references, in the order of the rows that are compared with them."""
+        return tuple(dict.fromkeys(self.reference_of(row.name) for row in self.rows))
 
 
 class SuiteCard(Card):

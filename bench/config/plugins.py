@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.metadata
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from bench.config.backbone_card import EncoderCard, ModelCard
+from bench.config.backbone_card import EncoderCard, ModelCard, Variant
 from bench.config.cards import BoardCard, Budget, DatasetCard, SuiteCard
 from bench.config.search_path import PRESETS, folders
 from bench.config.toml import check_card, read_toml
@@ -171,8 +172,27 @@ def dataset_card(name: str) -> DatasetCard:
 
 
 def model_card(name: str) -> ModelCard:
-    """Load and check the card of a backbone model."""
-    return cast("ModelCard", _load_card("models", "model", name))
+    """Load and check the card of a backbone model: `CARD`, or with changes `CARD:CHANGE,…`.
+
+    A change is the name of a variant, or FIELD=VALUE for a field of `Variant`.
+
+    Raises:
+        BenchError: There is no such card or variant, or a value is not valid for it.
+    """
+    base, *changes = re.split("[:,]", name)
+    card: ModelCard = _load_card("models", "model", base)
+    content = card.model_dump()
+    for change in changes:
+        field, equals, value = change.partition("=")
+        if not equals and change not in card.variants:
+            raise unknown(f"variant of {base}", change, card.variants)
+        variant = (
+            check_card({field: value}, Variant, f"model {name}")
+            if equals
+            else card.variants[change]
+        )
+        content |= variant.model_dump(exclude_none=True)
+    return check_card(content, ModelCard, f"model {name}")
 
 
 def board_card(name: str) -> BoardCard:

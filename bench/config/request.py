@@ -12,7 +12,8 @@ from typing import Literal
 
 STORE = Path(".bench/store")
 RESULTS = Path("results")
-PAGES = Path("leaderboards")
+PAGES = Path(".bench/pages")
+PUBLISHED = Path("leaderboards")
 SEARCHES = Path(".bench/tuning")
 
 
@@ -23,6 +24,7 @@ class RunRequest:
     One of `suite`, `board`, or `methods` with `datasets` is required; the rest changes boards.
 
     Attributes:
+        name: Name of the pages of a board that is changed or put together here.
         suite: Name of a suite; all its boards.
         board: Name of a board.
         methods: Rows or methods; only these rows of a board, or a new row for a method that the
@@ -30,22 +32,28 @@ class RunRequest:
         datasets: Names of data sets, instead of the board's.
         model: Card of the backbone, or a Hugging Face id, instead of the board's.
         model_path: Folder with the weights of the backbone.
+        model_settings: FIELD=VALUE for `dtype` or `quantization` of the backbones.
         seeds: Number of seeds, from 0.
         settings: `[METHOD.]PATH=VALUE`, over all other settings.
-        rows: Maximum number of samples per split (`train`, `valid`, `test`), over the budget's.
+        rows: Maximum number of samples per split (`train`, `valid`, `test`), or "all", over the
+            budget's.
+        exclude_seen: Whether to remove the items of a test case's own history from its list.
         budget: Name of a budget, with its backbone, instead of the board's.
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
     """
 
+    name: str | None = None
     suite: str | None = None
     board: str | None = None
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     model: str | None = None
     model_path: Path | None = None
+    model_settings: tuple[str, ...] = ()
     seeds: int | None = None
     settings: tuple[str, ...] = ()
-    rows: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int | Literal["all"]] = field(default_factory=dict)
+    exclude_seen: bool = False
     budget: str | None = None
     files: tuple[str, ...] = ()
 
@@ -63,7 +71,7 @@ class ExecutionOptions:
         executor: "ray", or "inline" for this process.
         address: Address of a running Ray cluster; None starts Ray on this machine.
         num_cpus: CPUs that Ray may use; None for all.
-        time_limit: Maximum seconds per unit of work; None for no limit.
+        time_limit: Maximum seconds per unit of work; None for limits from estimates.
         pages: Folder of the rendered pages.
         offline: Whether to never use the network.
     """

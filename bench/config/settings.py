@@ -95,6 +95,14 @@ def _require_somewhere(path: str, where: str) -> None:
     )
 
 
+def follows_published(row: BoardRow, overrides: Mapping[str, Any]) -> bool:
+    """Return whether a row takes its method's published settings; see `resolve_settings`."""
+    published = overrides.get(AS_PUBLISHED, row.settings.get(AS_PUBLISHED, False))
+    if not isinstance(published, bool):
+        raise BenchError(f"{row.method}: as_published is true or false, not {published!r}.")
+    return published
+
+
 def resolve_settings(
     row: BoardRow,
     *,
@@ -116,16 +124,14 @@ def resolve_settings(
     """
     method = plugins.method_class(row.method)
     board, options = flatten(row.settings), dict(overrides)
-    published = board.pop(AS_PUBLISHED, False)
-    published = options.pop(AS_PUBLISHED, published)
-    if not isinstance(published, bool):
-        raise BenchError(f"{row.method}: as_published is true or false, not {published!r}.")
     sources: list[tuple[str, Mapping[str, Any]]] = []
-    if published:
+    if follows_published(row, overrides):
         released = getattr(method, "AS_PUBLISHED", None)
         if released is None:
             raise BenchError(f"{row.method} has no published settings.", "Leave out as_published.")
         sources.append((f"{row.method}.AS_PUBLISHED", released))
+    board.pop(AS_PUBLISHED, None)
+    options.pop(AS_PUBLISHED, None)
     sources += [(where, settings.get(row.method, {})) for where, settings in layers]
     sources += [(f"row {row.name!r}", board), ("--set", options)]
     resolved = default_settings(method)

@@ -20,7 +20,7 @@ from bench.config.cards import Categories
 from bench.data.catalog import Catalog
 from bench.data.tables import FolderLayout, hash_content, read_table, write_table
 from bench.data.windows import PADDING, Windows, find_covered_interactions
-from bench.errors import unknown
+from bench.errors import BenchError, unknown
 
 SPLITS = ("train", "valid", "test")
 LAYOUT = FolderLayout(
@@ -95,6 +95,26 @@ class Prepared:
         items = self.items[np.where(in_history, offsets, 0)]
         histories = np.where(in_history, items, PADDING).astype(np.int32, copy=False)
         return Windows(users=self.users[target], histories=histories, targets=self.items[target])
+
+    def candidates(self, inputs: Mapping[str, Path]) -> NDArray[np.bool_]:
+        """Return which items a stage may recommend, shape (items,).
+
+        Args:
+            inputs: The stage's; with "candidates", rows whose targets alone can be recommended.
+
+        Raises:
+            BenchError: No item can.
+        """
+        if "candidates" not in inputs:
+            return np.ones(len(self.catalog), dtype=np.bool_)
+        targets = self.windows(load_rows(inputs["candidates"])).targets
+        is_candidate = np.bincount(targets, minlength=len(self.catalog)) > 0
+        if not is_candidate.any():
+            raise BenchError(
+                "No item can be recommended: there are no training rows.",
+                'Use more training rows, or candidates = "catalog".',
+            )
+        return is_candidate
 
     def train_interactions(self) -> NDArray[np.int64]:
         """Return the indices of the interactions in training samples, each once, ascending."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,29 @@ class Ranking:
                 f"Case {_first_case(broken)} has a score that is not a finite number.",
                 "Look for an overflow or a division by zero where the method scores its items.",
             )
+
+
+def remove_items(ranking: Ranking, excluded: NDArray[np.integer]) -> Ranking:
+    """Remove items from lists; what follows moves up, and the lists end earlier.
+
+    Args:
+        ranking: The lists of C cases.
+        excluded: Items to remove from each list, shape (C, H); negative values remove nothing.
+    """
+    equal = ranking.items[:, :, None] == excluded[:, None]
+    return keep_positions(ranking, ~(equal & (excluded >= 0)[:, None]).any(axis=2))
+
+
+def keep_positions(ranking: Ranking, stays: NDArray[np.bool_]) -> Ranking:
+    """Keep some positions of each list, shape (C, D); the lists end earlier."""
+    order = np.argsort(~stays, axis=1, kind="stable")
+    moved = np.where(
+        np.sort(stays, axis=1)[:, ::-1], np.take_along_axis(ranking.items, order, 1), LIST_ENDS
+    )
+    scores = ranking.scores
+    if scores is not None:
+        scores = np.take_along_axis(scores, order, 1)
+    return replace(ranking, items=moved.astype(np.int32), scores=scores)
 
 
 def top_items(distances: NDArray[np.floating], depth: int) -> NDArray[np.int32]:

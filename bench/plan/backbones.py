@@ -93,7 +93,7 @@ def language_model(
         )
     return Model(
         name=name,
-        backbone=_backbone(name, card, data, nouns, lists, model_path),
+        backbone=_backbone(name.partition(":")[0], card, data, nouns, lists, model_path),
         tuning=card.tuning_arguments,
         dtype=card.dtype,
         quantization=card.quantization,

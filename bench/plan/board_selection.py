@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, RowCounts
 from bench.config.request import RunRequest
 from bench.config.toml import check_card, parse_override
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
+from bench.hashing import digest
 from bench.metrics.registry import DEFAULT_METRICS
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
-CUSTOM = "custom"
+MAX_NAME = 60
 CUSTOM_BUDGET = "nano"
 MAX_EXAMPLES = 5
 
@@ -38,7 +40,7 @@ class BoardSelection:
 
     boards: tuple[Board, ...]
     settings: tuple[str, ...] = ()
-    rows: Rows = field(default_factory=Rows)
+    rows: RowCounts = field(default_factory=RowCounts)
     model_path: Path | None = None
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -65,12 +67,14 @@ def select_boards(request: RunRequest) -> BoardSelection:
         )
     for name in request.datasets:
         plugins.dataset_card(name)
-    boards = [_change_board(board, request) for board in boards]
+    boards = [_name_page(_change_board(board, request), request) for board in boards]
+    if request.name and len(boards) > 1:
+        raise BenchError("--name is for the pages of one board.", "Leave it out, or --suite.")
     return BoardSelection(
         boards=tuple(boards),
         files=_store_user_files(request.files, boards),
         settings=request.settings,
-        rows=check_card(request.rows, Rows, "--rows"),
+        rows=check_card(request.rows, RowCounts, "--rows"),
         model_path=None if request.model_path is None else request.model_path.absolute(),
     )
 
@@ -96,31 +100,112 @@ def _custom_board(request: RunRequest) -> Board:
         metrics=DEFAULT_METRICS,
         budget=CUSTOM_BUDGET,
     )
-    return Board(name=CUSTOM, card=card)
+    return Board(name=_slug(card.title), card=card)
 
 
 def _change_board(board: Board, request: RunRequest) -> Board:
     """Apply a request to a board; the title says what changed."""
     budget_model = request.budget and plugins.budget_card(request.budget).model
+    model = request.model or (budget_model if board.card.model else None)
+    if request.model_settings:
+        model = _change_model(model or board.card.model, request.model_settings)
+        rows = [
+            row.model_copy(update={"model": _change_model(row.model, request.model_settings)})
+            for row in board.card.rows
+        ]
+        board = replace(board, card=board.card.model_copy(update={"rows": tuple(rows)}))
     requested = {
         "datasets": request.datasets or None,
-        "model": request.model or (budget_model if board.card.model else None),
+        "model": model,
         "seeds": request.seeds,
         "budget": request.budget,
+        "exclude_seen": request.exclude_seen or None,
     }
-    update: dict[str, Any] = {key: value for key, value in requested.items() if value is not None}
+    update: dict[str, Any] = {
+        key: value
+        for key, value in requested.items()
+        if value is not None and value != getattr(board.card, key)
+    }
     if request.methods:
         rows = [row for name in request.methods for row in _find_rows(board.card, name)]
         update["rows"] = tuple(rows)
         if board.card.reference not in [row.name for row in rows]:
             update["reference"] = ""
+        update["groups"] = _remaining_groups(board.card, rows)
     if not update:
         return board
-    if board.name != CUSTOM:
-        changes = [f"{key} {_format(value)}" for key, value in update.items() if key != "reference"]
+    if request.board or request.suite:
+        hidden = ("reference", "groups")
+        changes = [f"{key} {_format(value)}" for key, value in update.items() if key not in hidden]
         update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _name_page(board: Board, request: RunRequest) -> Board:
+    """Name the pages of a changed board by its changes, so that they replace no other pages."""
+    declared = board.name in plugins.card_paths("leaderboards")
+    others = ("settings", "rows", "files", "model_path")
+    same_card = not declared or board.card == plugins.board_card(board.name)
+    if same_card and declared and not any(getattr(request, name) for name in others):
+        return board
+    if request.name:
+        if _slug(request.name) != request.name or request.name in plugins.card_paths(
+            "leaderboards"
+        ):
+            raise BenchError(
+                f"--name {request.name} is the name of a board, or not a name of a folder.",
+                "Use other lower-case letters, digits and hyphens.",
+            )
+        return replace(board, page=request.name)
+    words = [board.name]
+    for field_name, value in vars(request).items():
+        if (
+            not value
+            or field_name in ("suite", "board")
+            or (not declared and field_name in ("methods", "datasets"))
+        ):
+            continue
+        values = value.items() if isinstance(value, Mapping) else value
+        if isinstance(value, tuple | Mapping):
+            words += [
+                "-".join(map(str, each)) if isinstance(each, tuple) else each for each in values
+            ]
+        else:
+            words.append(str(value) if isinstance(value, str) else f"{field_name}-{value}")
+    return replace(board, page=_slug(" ".join(words)))
+
+
+def _slug(text: str) -> str:
+    """Write a text as the name of a folder; a long one ends in a hash of what is left out."""
+    slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return (
+        slug if len(slug) <= MAX_NAME else f"{slug[: MAX_NAME - 7].strip('-')}-{digest(text)[:6]}"
+    )
+
+
+def _change_model(name: str | None, settings: Sequence[str]) -> str | None:
+    """Add `--model-set` options to the name of a backbone, if there is one."""
+    return name and ",".join((name, *settings)).replace(",", "," if ":" in name else ":", 1)
+
+
+def _remaining_groups(card: BoardCard, rows: Sequence[BoardRow]) -> dict[str, Any]:
+    """Reduce groups to these rows; the first row left replaces a reference that is left out."""
+    names = [row.name for row in rows]
+    groups = {}
+    for heading, group in card.groups.items():
+        left = [name for name in names if name in group.rows]
+        if left:
+            is_left = group.reference in ("", *names)
+            first = next(
+                name for name in names if card.reference_of(name) == card.reference_of(left[0])
+            )
+            groups[heading] = {
+                "rows": left,
+                "reference": group.reference if is_left else first,
+                "gain": group.gain if is_left and group.gain in names else "",
+            }
+    return groups
 
 
 def _format(value: Any) -> str:

@@ -39,8 +39,6 @@ class DecodingConfig(ModelConfig):
     """Entropy of the information gain: as in IGD's program, or conditional on the prefix."""
     prior: Literal["popularity", "uniform"] = plan_field("popularity")
     """Probabilities of the titles in that entropy."""
-    trained_only: bool = plan_field(False)
-    """Whether only training targets can be recommended (IGD); otherwise the whole catalog (D3)."""
 
 
 def beam_search_rank(
@@ -67,7 +65,7 @@ def beam_search_rank(
     if config.search == "exhaustive" and config.max_num_beams is not None:
         raise BenchError("An exhaustive search widens no beams.", "Leave out max_num_beams.")
     policy = as_policy(start)
-    inputs = {"data": cases.data, "cases": cases.stage, "train": train.stage}
+    inputs = {**cases.ranking_inputs, "train": train.stage}
     # The policy alone needs no SASRec, and then none is trained.
     if oracle is not None and config.model_weight < 1:
         inputs["oracle"] = oracle

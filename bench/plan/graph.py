@@ -63,6 +63,17 @@ class Unit:
         """The largest share of a GPU that any of its stages asks for."""
         return max(stage.gpus for stage in self.stages)
 
+    @property
+    def backbone(self) -> str:
+        """Key of the untuned backbone that its last such stage uses; "" for none."""
+        for stage in reversed(self.stages):
+            root = stage
+            while "backbone" in root.inputs:
+                root = root.inputs["backbone"]
+            if root is not stage:
+                return root.key
+        return ""
+
 
 def build_graph(trials: Iterable[Trial]) -> Graph:
     """Merge the stages of all trials by key."""

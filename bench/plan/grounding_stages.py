@@ -83,7 +83,7 @@ def ground(
     Raises:
         BenchError: `gamma` is set, and nothing tells which items are preferred.
     """
-    inputs = {"data": cases.data, "cases": cases.stage, "generated": generated}
+    inputs = {**cases.ranking_inputs, "generated": generated}
     if config.encoder == BACKBONE:
         inputs["vectors"] = hidden_states(model, cases)
         inputs["text_vectors"] = hidden_states(model, cases, generated)

@@ -61,11 +61,12 @@ class DrawConfig(Config):
     """Whether a split with fewer samples is refused."""
 
 
-def draw_rows(data: Stage, config: DrawConfig, *, nouns: Nouns = ITEMS) -> Rows:
+def draw_rows(
+    data: Stage, config: DrawConfig, *, nouns: Nouns = ITEMS, group_titles: bool = True
+) -> Rows:
     """Draw samples of a split without replacement."""
-    return Rows(
-        data=data, stage=Stage(kind="draw", config=config, inputs={"data": data}), nouns=nouns
-    )
+    stage = Stage(kind="draw", config=config, inputs={"data": data})
+    return Rows(data=data, stage=stage, nouns=nouns, group_titles=group_titles)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def sample_rows(rows: Rows, num: int, *, seed: int) -> Rows:
     """
     config = SampleConfig(num=num, seed=seed)
     stage = Stage(kind="sample", config=config, inputs={"rows": rows.stage})
-    return Rows(data=rows.data, stage=stage, nouns=rows.nouns)
+    return replace(rows, stage=stage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +207,7 @@ def rank(
         threads: CPU threads of the scorer.
     """
     assert (train is None) != (model is None), "rank() takes either train or model"
-    inputs = {"data": cases.data, "cases": cases.stage}
+    inputs = cases.ranking_inputs
     if train is not None:
         inputs["train"] = train.stage
     if model is not None:
@@ -221,14 +222,25 @@ class EvaluateConfig(Config):
 
     ks: tuple[PositiveInt, ...]
     """Cut-offs at which every metric is computed."""
+    group_titles: bool
+    """Whether items of one title count as one."""
+    exclude_seen: bool = plan_field(False)
+    """Whether the items of a case's own history are removed from its list first."""
     plugins: tuple[str, ...] = function_field((), setting=False)
     """References to plug-in metrics."""
 
 
-def evaluate(ranking: Stage, cases: Rows, *, ks: Sequence[int]) -> Stage:
+def evaluate(
+    ranking: Stage, cases: Rows, *, ks: Sequence[int], exclude_seen: bool = False
+) -> Stage:
     """Compute every metric of a ranking at every k, and its value per test case."""
     return Stage(
         kind="evaluate",
-        config=EvaluateConfig(ks=tuple(ks), plugins=plugin_references(plugin_metrics())),
+        config=EvaluateConfig(
+            ks=tuple(ks),
+            group_titles=cases.group_titles,
+            exclude_seen=exclude_seen,
+            plugins=plugin_references(plugin_metrics()),
+        ),
         inputs={"data": cases.data, "cases": cases.stage, "ranking": ranking},
     )

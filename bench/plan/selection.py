@@ -23,6 +23,8 @@ class SelectConfig(Config):
     """Candidates, in the order that decides ties."""
     metric: str
     """Metric that is compared, for example "NDCG@5"."""
+    group_titles: bool
+    """Whether the metric counts items of one title as one."""
     plugins: tuple[str, ...] = function_field((), setting=False)
     """Reference to the metric if it is a plug-in."""
 
@@ -76,7 +78,10 @@ def select_ranking(
         if plugin.family == compared.family
     }
     config = SelectConfig(
-        names=tuple(validation), metric=compared.name, plugins=plugin_references(plugins)
+        names=tuple(validation),
+        metric=compared.name,
+        group_titles=valid.group_titles,
+        plugins=plugin_references(plugins),
     )
     inputs = {"data": valid.data, "cases": valid.stage}
     for index, name in enumerate(validation):

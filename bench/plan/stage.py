@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.plan.code_hash import code_parts, function_hash, module_hash
 from bench.plan.config import Config, to_plain
+from bench.plan.device import planned_device
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,13 +27,18 @@ class Stage:
             artifact.
         config: Everything but the inputs that decides the artifact.
         inputs: Other stages by name; `run` receives the folders of their artifacts.
-        gpus: GPUs, or the fraction of one, requested where there is one; no part of the key.
+        gpus: GPU, or the fraction of one, that it requests; 0 in a plan for a CPU. Only whether it
+            computes on a GPU is part of its key.
     """
 
     kind: str
     config: Config = Config()
     inputs: Mapping[str, Stage] = field(default_factory=dict)
     gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.gpus and planned_device() == "cpu":
+            object.__setattr__(self, "gpus", 0.0)
 
     @cached_property
     def args(self) -> Mapping[str, Plain]:
@@ -53,6 +59,7 @@ class Stage:
             "config": self._with_code(self.args),
             "inputs": {name: stage.key for name, stage in self.inputs.items()},
             "code": module_hash(f"bench.stages.{self.kind}"),
+            **({"device": "cuda"} if self.gpus else {}),
         }
         try:
             return digest(content)[:32]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, Candidates, RowCounts, Rows
 from bench.config.fields import flatten
 from bench.config.scoped_cache import one_state
 from bench.config.settings import (
     Layer,
     build_method,
+    follows_published,
     overrides_for,
     resolve_settings,
     setting_layers,
@@ -28,21 +29,36 @@ from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
 from bench.plan.item_stages import DrawConfig, PrepareConfig, draw_rows, evaluate, prepare_data
+from bench.plan.leaks import LeakError, check_leaks
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import evaluate_lists
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Model, Nouns, Plan
+from bench.signals import limit_time
 
+MAX_PLAN_SECONDS = 60.0
 DEFAULT_KS = (1, 5, 10, 20)
+NO_BITSANDBYTES = (
+    "{} needs the package bitsandbytes, which is not installed here "
+    "(pip install 'llmrec-bench[nf4]')."
+)
 OTHER_MODEL = "Skipped: this row needs {own}, but the run replaced the board's {board} by {model}."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board with its name, after the replacements of the command line."""
+    """A board with its name, after the replacements of the command line.
+
+    Attributes:
+        page: Name of its pages and of the record of its run: its own, unless it was changed.
+    """
 
     name: str
     card: BoardCard
+    page: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "page", self.page or self.name)
 
 
 def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:
@@ -57,6 +73,8 @@ class Trial:
 
     Attributes:
         settings: Resolved settings by dotted path.
+        candidates: See `BoardCard`, like `group_titles`.
+        exclude_seen: Whether lists are evaluated without the items of the case's own history.
         evaluations: The stages whose artifacts become the result: "final", then checkpoints.
         notes: Remarks on the plan, for example that raw files were not found locally.
         problem: Why the trial cannot be planned; then there are no evaluations.
@@ -69,6 +87,9 @@ class Trial:
     rows: Rows
     data_seed: int
     settings: Mapping[str, Plain]
+    candidates: Candidates = "catalog"
+    group_titles: bool = True
+    exclude_seen: bool = False
     evaluations: Mapping[str, Stage] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problem: str = ""
@@ -82,6 +103,9 @@ class Trial:
                 "model": self.model,
                 "rows": self.rows.model_dump(),
                 "data_seed": self.data_seed,
+                **({"exclude_seen": True} if self.exclude_seen else {}),
+                **({} if self.candidates == "catalog" else {"candidates": self.candidates}),
+                **({} if self.group_titles else {"group_titles": False}),
             }
         )[:12]
 
@@ -125,6 +149,8 @@ def compose_data(
     strict: bool,
     data_dir: Path | None,
     files: Mapping[str, str] | None = None,
+    candidates: Candidates = "catalog",
+    group_titles: bool = True,
 ) -> tuple[Data, tuple[str, ...]]:
     """Compose the data of a trial, and notes on what its key lacks."""
     card = plugins.dataset_card(name)
@@ -145,9 +171,13 @@ def compose_data(
             prepared,
             DrawConfig(split=split, num=num, seed=data_seed, strict=strict),  # type: ignore[arg-type]
             nouns=nouns,
+            group_titles=group_titles,
         )
         for split, num in rows.model_dump().items()
     }
+    if candidates == "trained":
+        trained = splits["train"].stage
+        splits = {name: replace(each, candidates=trained) for name, each in splits.items()}
     lists, list_notes = list_data(
         name, card, rows=rows, data_seed=data_seed, data_dir=data_dir, files=files
     )
@@ -160,7 +190,7 @@ def board_trials(
     *,
     ks: Sequence[int],
     overrides: Sequence[Override] = (),
-    rows: Rows | None = None,
+    rows: RowCounts | None = None,
     data_dir: Path | None = None,
     model_path: Path | None = None,
     files: Mapping[str, Mapping[str, str]] | None = None,
@@ -169,8 +199,9 @@ def board_trials(
 ) -> list[tuple[BoardRow, Trial]]:
     """Plan every trial of a board, by row, data set and seed.
 
-    A mistake in settings is raised. A plan that cannot be made (an unknown data set, a plug-in that
-    fails) becomes the `problem` of its trial, and the rest of the board is planned.
+    A mistake in settings is raised, and so is a plan that learns from its test cases. A plan that
+    cannot be made (an unknown data set, a plug-in that fails) becomes the `problem` of its trial,
+    and the rest of the board is planned.
 
     Args:
         board: The board.
@@ -181,12 +212,12 @@ def board_trials(
         model_path: The user's own folder of the backbone.
         files: Checksums of the user's own raw files, by data set and role.
         methods_in_run: Methods of other boards of the run, which overrides may name as well.
-        lenient: Whether a mistake in the settings of a row becomes the problem of its trials.
+        lenient: Whether a mistake in the settings of a row, or a leak, becomes the problem of its
+            trials.
     """
     card = board.card
     budget = plugins.budget_card(card.budget)
-    changed_rows = (rows or Rows()).model_dump(exclude_none=True)
-    trial_rows = budget.rows.model_copy(update=changed_rows)
+    trial_rows = (rows or RowCounts()).apply(budget.rows)
     methods = {*methods_in_run, *(row.method for row in card.rows)}
 
     @cache
@@ -203,12 +234,17 @@ def board_trials(
             strict=card.strict,
             data_dir=data_dir,
             files=(files or {}).get(name),
+            candidates=card.candidates,
+            group_titles=card.group_titles,
         )
         if model is None:
             return Inputs(data=data, model=None, notes=notes)
+        model_card = plugins.model_card(model)
+        if model_card.quantization != "none" and find_spec("bitsandbytes") is None:
+            notes = (*notes, NO_BITSANDBYTES.format(model))
         backbone = language_model(
             model,
-            plugins.model_card(model),
+            model_card,
             data=data.train.data,
             nouns=data.train.nouns,
             lists=data.lists.stage if task == "rerank" and data.lists else None,
@@ -221,6 +257,9 @@ def board_trials(
         model, problem = row.model or card.model, _why_skipped(board, row)
         try:
             options = overrides_for(row.method, overrides, methods)
+            if model is not None and ":" not in model and follows_published(row, options):
+                variant = plugins.model_card(model).as_published
+                model = f"{model}:{variant}" if variant else model
             layers = layers_of(row.method, model)
             settings = resolve_settings(row, layers=layers, overrides=options)
             method = build_method(row.method, settings)
@@ -237,9 +276,14 @@ def board_trials(
                 rows=trial_rows,
                 data_seed=card.data_seed,
                 settings=settings,
+                candidates=card.candidates,
+                group_titles=card.group_titles,
+                exclude_seen=card.exclude_seen,
                 problem=problem,
             )
-            planned.append((row, trial if problem else _plan_trial(trial, method, inputs_of, ks)))
+            if not problem:
+                trial = _plan_trial(trial, method, inputs_of, ks, lenient=lenient)
+            planned.append((row, trial))
     return planned
 
 
@@ -248,7 +292,7 @@ def _why_skipped(board: Board, row: BoardRow) -> str:
     if row.model is None or board.name not in plugins.card_paths("leaderboards"):
         return ""
     declared = plugins.board_card(board.name).model
-    if declared == board.card.model:
+    if declared == (board.card.model or "").partition(":")[0]:
         return ""
     return OTHER_MODEL.format(own=row.model, model=board.card.model, board=declared)
 
@@ -258,30 +302,51 @@ def _plan_trial(
     method: Any,
     inputs_of: Callable[[str, str | None, str], Inputs],
     ks: Sequence[int],
+    *,
+    lenient: bool,
 ) -> Trial:
     try:
         inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
-        plan = method.plan(inputs.data, inputs.model, trial.seed)
-        evaluations = _compose_evaluations(plan, inputs.data, ks)
-        return dataclasses.replace(trial, evaluations=evaluations, notes=inputs.notes)
+        with limit_time(MAX_PLAN_SECONDS):
+            plan = method.plan(inputs.data, inputs.model, trial.seed)
+        evaluations = compose_evaluations(
+            trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
+        )
+        return replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
-        return dataclasses.replace(trial, problem=f"{error.message} {error.hint}".strip())
+        if isinstance(error, LeakError) and not lenient:
+            raise
+        return replace(trial, problem=f"{error.message} {error.hint}".strip())
     except Exception as error:  # a plug-in's plan may fail in any way
         problem = f"plan() failed: {type(error).__name__}: {error}"
-        return dataclasses.replace(trial, problem=problem)
+        return replace(trial, problem=problem)
 
 
-def _compose_evaluations(plan: Plan, data: Data, ks: Sequence[int]) -> dict[str, Stage]:
+def compose_evaluations(
+    method: str, plan: Plan, data: Data, ks: Sequence[int], *, exclude_seen: bool
+) -> dict[str, Stage]:
+    """Compose the evaluations of a plan's rankings by name.
+
+    Raises:
+        BenchError: The plan is none, has no key, or learns from the cases that it is evaluated on.
+    """
     if not isinstance(plan, Plan):
         raise BenchError(f"plan() returned {type(plan).__name__}, not a Plan.")
     rankings = {"final": plan.ranking, **plan.checkpoints}
-    stages = {name: _compose_evaluation(ranking, data, ks) for name, ranking in rankings.items()}
-    for stage in stages.values():
-        stage.key  # noqa: B018 (a plan without a key is this trial's problem)
+    stages = {
+        name: _compose_evaluation(ranking, data, ks, exclude_seen)
+        for name, ranking in rankings.items()
+    }
+    check_leaks(stages.values(), data, method=method, cls=plugins.method_class(method))
     return stages
 
 
-def _compose_evaluation(ranking: Stage, data: Data, ks: Sequence[int]) -> Stage:
+def _compose_evaluation(ranking: Stage, data: Data, ks: Sequence[int], exclude_seen: bool) -> Stage:
     if "lists" in ranking.inputs:
+        if exclude_seen:
+            raise BenchError(
+                "Candidate lists are re-ranked as they are, so exclude_seen does not apply.",
+                "Remove exclude_seen from the board.",
+            )
         return evaluate_lists(ranking, ranking.inputs["lists"], ks=ks)
-    return evaluate(ranking, data.test, ks=ks)
+    return evaluate(ranking, data.test, ks=ks, exclude_seen=exclude_seen)

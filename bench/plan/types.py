@@ -27,11 +27,22 @@ class Rows:
         data: The prepared data.
         stage: The stage that draws the samples.
         nouns: What prompts call the items.
+        candidates: The stage that draws the training samples, if only their targets can be
+            recommended; None if the whole catalog can.
+        group_titles: Whether metrics count items of one title as one.
     """
 
     data: Stage
     stage: Stage
     nouns: Nouns = ITEMS
+    candidates: Stage | None = None
+    group_titles: bool = True
+
+    @property
+    def ranking_inputs(self) -> dict[str, Stage]:
+        """Inputs of every stage that ranks the catalog for these samples."""
+        inputs = {"data": self.data, "cases": self.stage}
+        return inputs if self.candidates is None else inputs | {"candidates": self.candidates}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.config import plugins
@@ -19,7 +20,7 @@ from bench.report.cells import aggregate_seeds, mark_best, plain_cells
 from bench.report.paper import Paper
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
-from bench.report.table import Block, BoardTable, Completeness, Row
+from bench.report.table import Block, BoardTable, Completeness, Figure, Gain, Row
 from bench.results.load import FINAL, ResultSet, most_common_fingerprint
 from bench.results.outcomes import Outcome, ambiguous_outcome, trial_outcome
 
@@ -52,16 +53,18 @@ def assemble(
     blocks = _blocks(board, row_trials, results)
     if paper is not None:
         blocks = [paper.add_published_values(block) for block in blocks]
+    sweeps = find_sweeps(board, row_trials)
+    steps = {name for sweep in sweeps for _, name in sweep.steps}
     if tested:
         blocks = [
-            add_statistics(block, card.metrics, card.reference_row, results, cache)
-            for block in blocks
+            add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
         ]
     return BoardTable(
         name=board.name,
+        page=board.page,
         title=card.title,
         description=card.description,
-        reference=card.reference_row,
+        reference=captions.reference(card),
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),
@@ -70,7 +73,11 @@ def assemble(
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
         source=None if paper is None else paper.source(card, blocks),
-        sweeps=find_sweeps(board, row_trials),
+        sweeps=sweeps,
+        figures=tuple(
+            Figure(card=figure) if paper is None else paper.resolve_figure(figure)
+            for figure in card.figures
+        ),
     )
 
 
@@ -82,7 +89,8 @@ def report_json(
     Returns:
         `{"boards": [{"name", "rows": [{"method", "dataset", "metrics": {name: {"mean", "sd",
         "n_seeds"}}}]}]}`; "method" is the row's name, "sd" is None with one seed, a metric without
-        any value is left out, and one whose values are stale has a fourth field, "stale".
+        any value is left out, and one whose values are stale has a fourth field, "stale". Rows of
+        a group have its heading as "group".
     """
     return {
         "boards": [
@@ -98,6 +106,7 @@ def values_json(name: str, blocks: Sequence[Block]) -> dict[str, Any]:
         "name": name,
         "rows": [
             {"method": row.name, "dataset": block.dataset, "metrics": plain_cells(row)}
+            | ({"group": row.group} if row.group else {})
             for block in blocks
             for row in block.rows
         ],
@@ -127,6 +136,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         None,
     )
     rows = []
+    gains = {group.gain for group in board.card.groups.values()}
     for board_row in {row.name: row for row, _ in row_trials}.values():
         trial = next(trial for row, trial in row_trials if row.name == board_row.name)
         rows.append(
@@ -134,9 +144,13 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                 name=board_row.name,
                 method=board_row.method,
                 ranked=board_row.ranked,
-                reference=board_row.name == board.card.reference_row,
+                compared_with=board.card.reference_of(board_row.name),
+                group=board.card.group_of(board_row.name),
                 cells=tuple(
-                    aggregate_seeds(metric, outcomes[board_row.name])
+                    replace(
+                        aggregate_seeds(metric, outcomes[board_row.name]),
+                        gain=Gain() if board_row.name in gains else None,
+                    )
                     for metric in board.card.metrics
                 ),
                 settings=tuple(
@@ -151,6 +165,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         title=card.title if card else dataset,
         num_cases=first.num_cases if first else None,
         num_items=first.num_items if first else None,
+        num_ids=first.num_ids if first else None,
         fingerprint=fingerprint,
         license=card.license if card else "",
         citation=card.citation if card else "",

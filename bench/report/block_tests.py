@@ -1,12 +1,15 @@
-"""The tests of one block: every row against the reference, and which rows tie with the best."""
+"""The tests of rows with one reference: each row against it, and which tie with the best."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import BenchError
 from bench.stats.compare import Comparison, compare_with_reference, find_ties_with_best
+from bench.stats.contrasts import Estimate, estimate_relative
+from bench.stats.reproduction import estimate
 from bench.stats.samples import Sample
 
 
@@ -32,7 +35,7 @@ def compare_block(
     samples: Mapping[str, Sample | BenchError],
     ranked: Collection[str],
 ) -> dict[str, RowTest]:
-    """Test the rows of one data set on one metric.
+    """Test the rows of one data set that share a reference, on one metric.
 
     Args:
         metric: Its name.
@@ -71,6 +74,33 @@ def compare_block(
             tests[comparison.other], comparison=comparison, refusal=refusal
         )
     return tests
+
+
+def estimate_gains(
+    samples: Mapping[str, Sample | BenchError], reference: str, row: str, metrics: Sequence[str]
+) -> dict[str, Estimate]:
+    """Estimate a row's relative change from its reference, by metric, as far as it can be."""
+    gains = {}
+    base, other = samples.get(reference), samples.get(row)
+    if not (isinstance(base, Sample) and isinstance(other, Sample)):
+        return {}
+    for metric in metrics:
+        with contextlib.suppress(BenchError):  # the cell says why
+            change = estimate_relative(base, other, metric)
+            if change is not None:
+                gains[metric] = change
+    return gains
+
+
+def estimate_means(sample: Sample | BenchError, metrics: Sequence[str]) -> dict[str, Estimate]:
+    """Estimate a row's means with their intervals, by metric, as far as they can be."""
+    means: dict[str, Estimate] = {}
+    if isinstance(sample, BenchError):
+        return means
+    for metric in metrics:
+        with contextlib.suppress(BenchError):  # the cell says why
+            means[metric] = estimate(sample, metric)
+    return means
 
 
 def _compare_family(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from bench.config.request import RESULTS, STORE, RunRequest
+from bench.config import plugins
+from bench.config.request import PUBLISHED, RESULTS, STORE, RunRequest
 from bench.errors import BenchError
-from bench.plan.board_selection import PlannedBoards
+from bench.files import write_atomic
+from bench.plan.board_selection import PlannedBoards, plan_boards
 from bench.report.assemble import assemble
 from bench.report.claims.section import boards_needed, claim_lines
 from bench.report.examples import board_examples
@@ -16,7 +18,12 @@ from bench.report.significance import StatisticsCache
 from bench.report.stats_cache import StoredStatistics
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet, load_results
-from bench.results.run_records import plan_recorded, plan_requested
+from bench.results.run_records import (
+    list_recorded,
+    plan_recorded,
+    plan_requested,
+    read_board,
+)
 from bench.runner.store import Store
 
 
@@ -55,6 +62,47 @@ def report_boards(
     return [assemble(board, row_trials, stored, tested=False) for board, row_trials in planned]
 
 
+def publish(
+    board: str,
+    *,
+    results: Path | str = RESULTS,
+    store: Path | str = STORE,
+    pages: Path | str = PUBLISHED,
+) -> list[Path]:
+    """Render a board that was run unchanged to a folder that is committed, with its results.
+
+    Args:
+        board: Name of the board.
+        results: Folder of the results.
+        store: Folder of the artifacts, where statistics are cached.
+        pages: The folder.
+
+    Returns:
+        The paths of the board's pages, and of results.csv: every metric of the board per seed.
+
+    Raises:
+        BenchError: If the board was not run, or only with other rows, settings or data.
+    """
+    plugins.board_card(board)
+    record = list_recorded(Path(results)).get(board)
+    if record is None:
+        raise BenchError(
+            f"{board} was not run into {results} as its card says.", f"bench run --board {board}"
+        )
+    planned = plan_boards(read_board(record), lenient=True)
+    values = load_results(results).to_pandas()
+    trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
+    values = values[values.trial.isin(trials) & (values.status == "ok")]
+    if values.empty:
+        raise BenchError(f"No trial of {board} has a result.", f"bench run --board {board}")
+    (table,), paths = render_boards(planned, Path(results), Path(pages), store=Path(store))
+    values = values[values.metric.isin(table.metrics)]
+    columns = ["trial", "dataset", "method", "model", "seed", "ranking", "metric", "value"]
+    path = Path(pages) / board / "results.csv"
+    write_atomic(path, values[columns].to_csv(index=False, lineterminator="\n").encode())
+    return [*paths, path]
+
+
 def render_boards(
     planned: PlannedBoards, results: Path, out: Path, *, store: Path, examples: bool = False
 ) -> tuple[list[BoardTable], list[Path]]:
@@ -76,7 +124,7 @@ def render_boards(
     for table in tables:
         cases = board_examples(table, stored, Store(store)) if examples else {}
         written += page_files.render(table, out, stored, cases)
-    page_files.render_index(tables, out)
+    page_files.render_index(out)
     return tables, written
 
 
@@ -96,7 +144,8 @@ def assemble_boards(
     tables = []
     for board, row_trials in planned:
         table = assemble(board, row_trials, results, cache=cache)
-        claims = claim_lines(table, available, results, cache)
+        boards = available | {board.name: (board, row_trials)}
+        claims = claim_lines(table, boards, results, cache)
         tables.append(dataclasses.replace(table, claims=claims))
     return tables
 

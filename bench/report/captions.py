@@ -9,12 +9,21 @@ from bench.config import plugins
 from bench.config.cards import BoardCard, Rows
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
-from bench.report.format import format_count
+from bench.report.format import format_catalog, format_count
 from bench.report.table import Block
 from bench.stats.descriptions import ONE_RUN, describe_correction, describe_tests, join_words
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
+CANDIDATES = {
+    "catalog": "of the whole catalog, no sampled candidates",
+    "trained": "of the items that are a training target, for every row",
+}
+BY_ITEM = " Items of one title count separately."
+SEEN = {
+    False: "Items of the user's history stay in the lists. ",
+    True: "Items of the user's history are removed from every list. ",
+}
 
 
 def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
@@ -61,7 +70,8 @@ def _rows_text(rows: Rows, what: str) -> str:
 def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
     """Say what all rows have in common: cases, candidates, list lengths, seeds, backbone."""
     sizes = [
-        f"{format_count(block.num_cases, 'test case')} over {block.num_items:,} items "
+        f"{format_count(block.num_cases, 'test case')} over "
+        f"{format_catalog(block.num_items, block.num_ids)} "
         f"({block.title})"
         for block in blocks
         if block.num_cases is not None and block.num_items is not None
@@ -71,13 +81,15 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
     task = (
         "Re-ranking of each test case's candidate list"
         if _reranks(card)
-        else "Next-item recommendation by full ranking, no sampled candidates"
+        else f"Next-item recommendation by full ranking {CANDIDATES[card.candidates]}"
     )
     return (
         task
         + (f": {'; '.join(sizes)}. " if sizes else ". ")
+        + ("" if _reranks(card) else SEEN[card.exclude_seen])
         + cut
         + f"{format_count(card.seeds, 'seed')} per row."
+        + ("" if _reranks(card) or card.group_titles else BY_ITEM)
         + (f" Backbone of the language models: {card.model}." if card.model else "")
     )
 
@@ -91,6 +103,12 @@ def _reranks(card: BoardCard) -> bool:
     return tasks == {RERANKING}
 
 
+def reference(card: BoardCard) -> str:
+    """Name what rows are compared with: one row, or the reference of each group."""
+    names = card.references
+    return names[0] if len(names) == 1 else "the reference of its group"
+
+
 def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
     """Describe tests, correction and intervals of the comparisons that were made."""
     tests = [test for block in blocks for row in block.rows for test in row.comparisons]
@@ -101,11 +119,11 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
         else "Values are of a single seed, so the variance between seeds is unknown."
     )
     if not tests:
-        return f"{values} No row could be compared with {card.reference_row}."
+        return f"{values} No row could be compared with {reference(card)}."
     return " ".join(
         [
             values,
-            f"Each row was compared with {card.reference_row} on the same test cases: "
+            f"Each row was compared with {_references(card)} on the same test cases: "
             f"{describe_tests(tests)}.",
             f"p-values, not intervals, are "
             f"{describe_correction(test.family_size for test in tests if test.question)}.",
@@ -115,6 +133,11 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
             *_units(blocks),
         ]
     )
+
+
+def _references(card: BoardCard) -> str:
+    names = card.references
+    return reference(card) + (f" ({', '.join(names)})" if len(names) > 1 else "")
 
 
 def _units(blocks: Sequence[Block]) -> list[str]:
@@ -133,22 +156,28 @@ def _units(blocks: Sequence[Block]) -> list[str]:
 
 
 def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
-    """Rank the ranked rows over the data sets with all values, one sentence per metric.
+    """Rank the ranked rows of each reference over the data sets with all values, by metric.
 
     A metric with such values on fewer than two data sets has none.
     """
     from bench.stats.ranks import rank_across_datasets  # a report of values does not wait for scipy
 
     sentences = []
-    for column, metric in enumerate(card.metrics if len(blocks) > 1 else ()):
-        values: dict[str, dict[str, float]] = {}
-        for block in blocks:
-            for row in block.rows:
+    for reference in card.references:
+        rows = [
+            (block.dataset, row)
+            for block in blocks
+            for row in block.families.get(reference, ())
+            if row.ranked
+        ]
+        for column, metric in enumerate(card.metrics if len(blocks) > 1 else ()):
+            values: dict[str, dict[str, float]] = {}
+            for dataset, row in rows:
                 mean = row.cells[column].mean
-                if row.ranked and mean is not None:
-                    values.setdefault(row.name, {})[block.dataset] = mean
-        with contextlib.suppress(BenchError):  # nothing to rank: the cells say why
-            ranking = rank_across_datasets(metric, values)
-            if ranking.num_datasets > 1:
-                sentences.append(ranking.sentence)
+                if mean is not None:
+                    values.setdefault(row.name, {})[dataset] = mean
+            with contextlib.suppress(BenchError):  # nothing to rank: the cells say why
+                ranking = rank_across_datasets(metric, values)
+                if ranking.num_datasets > 1:
+                    sentences.append(ranking.sentence)
     return tuple(sentences)

@@ -7,19 +7,20 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from bench.metrics.registry import get_metric
-from bench.report.table import Cell, Row, combined_status
+from bench.report.table import Cell, Row, combined_status, split_families
 from bench.results.outcomes import Outcome
 from bench.stats.seed_variance import summarize_seeds
 
 # Means that are closer than this differ only by the order of a sum.
 ROUNDING = 1e-12
 
+Marks: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""The rows with the best and the second-best value."""
+
 PlainCell: TypeAlias = dict[str, float | int | str | None]
 
 
-def best_and_second(
-    values: Mapping[str, float], *, higher_is_better: bool
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> Marks:
     """Return the rows with the best and the second-best value; a single row gets no mark.
 
     Args:
@@ -44,25 +45,25 @@ def best_and_second(
 
 
 def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
-    """Mark best and second of the ranked rows in every column."""
-    columns = []
-    for column, metric in enumerate(metrics):
-        means = {
-            row.name: mean
-            for row in rows
-            if row.ranked and (mean := row.cells[column].mean) is not None
-        }
-        columns.append(best_and_second(means, higher_is_better=get_metric(metric).higher_is_better))
+    """Mark best and second of the ranked rows with the same reference, in every column."""
+    marks = {}
+    for reference, family in split_families(rows).items():
+        for column, metric in enumerate(metrics):
+            means = {
+                row.name: mean
+                for row in family
+                if row.ranked and (mean := row.cells[column].mean) is not None
+            }
+            higher = get_metric(metric).higher_is_better
+            marks[reference, metric] = best_and_second(means, higher_is_better=higher)
     return tuple(
-        replace(
-            row,
-            cells=tuple(
-                replace(cell, best=row.name in best, second=row.name in second)
-                for cell, (best, second) in zip(row.cells, columns, strict=True)
-            ),
-        )
-        for row in rows
+        replace(row, cells=tuple(_mark(row, cell, marks) for cell in row.cells)) for row in rows
     )
+
+
+def _mark(row: Row, cell: Cell, marks: Mapping[tuple[str, str], Marks]) -> Cell:
+    best, second = marks[row.compared_with, cell.metric]
+    return replace(cell, best=row.name in best, second=row.name in second)
 
 
 def aggregate_seeds(metric: str, outcomes: Sequence[Outcome]) -> Cell:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.metrics.registry import get_metric
-from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Row
+from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Gain, Row
 from bench.results.outcomes import Outcome
 from bench.stats.corrections import ALPHA
 from bench.stats.descriptions import QUESTIONS, join_words
@@ -82,6 +82,13 @@ def format_range(low: float | None, high: float | None) -> str:
 def format_count(number: int, noun: str) -> str:
     """Write a number with its noun: "1 seed", "1,000 test cases"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def format_catalog(num_items: int, num_ids: int | None) -> str:
+    """Write the size of a catalog: "40 items", or "38 titles of 40 items" if some share a title."""
+    if num_ids in (None, num_items):
+        return format_count(num_items, "item")
+    return f"{format_count(num_items, 'title')} of {format_count(num_ids or 0, 'item')}"
 
 
 def single_line(text: str, limit: int = 0) -> str:
@@ -168,6 +175,21 @@ def format_published(cell: Cell) -> str:
     difference = cell.difference_from_published
     text = f"paper {format_value(cell.published.value)}"
     return text if difference is None else f"{text} ({format_signed(difference)})"
+
+
+def format_gain(gain: Gain) -> str:
+    """Write a relative change with its interval: "+41.3 % [+30.0 %, +52.1 %]"."""
+    if gain.change is None:
+        return NO_VALUE
+    interval = f"[{format_percent(gain.low)}, {format_percent(gain.high)}]"
+    return f"{format_percent(gain.change)} {interval}"
+
+
+def format_published_gain(gain: Gain) -> str:
+    """Write the paper's relative change: "paper +41.3 %", or "" where it prints none."""
+    if gain.published is None:
+        return ""
+    return f"paper {format_percent(gain.published.value / 100)}"
 
 
 def format_seconds(value: float) -> str:

@@ -69,7 +69,7 @@ class LivePages:
         for table in tables:
             examples = board_examples(table, stored, Store(self.store))
             for name, page in pages.board_pages(table, stored, examples).items():
-                content[f"{table.name}/{name}"] = page
+                content[f"{table.page}/{name}"] = page
         return {
             path: add_reload_script(page) if path.endswith(".html") else page
             for path, page in content.items()

@@ -1,6 +1,6 @@
 """The paper whose table a board reproduces: its numbers, and what differs from it.
 
-A board reproduces a table where the paper's claim file (`leaderboards/claims/`) names the board;
+A board reproduces a table where a claim of the paper (`leaderboards/claims/`) names it first;
 the file says which data set and which row of ours stands for which of the paper's.
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.config import plugins
-from bench.config.cards import BoardCard
-from bench.errors import BenchError
+from bench.config.cards import BoardCard, FigureCard
+from bench.errors import BenchError, unknown
 from bench.report.captions import FULL_BUDGET
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
 from bench.report.published import Number, Published, load_published
-from bench.report.table import Block, Source
+from bench.report.table import Block, Figure, Source
 from bench.stats.descriptions import join_words
 
 
@@ -32,7 +32,7 @@ class Paper:
         """Return the paper that a board reproduces; None for a board of our own."""
         for paper in sorted(find_claim_files()):
             claims = load_claims(paper)
-            if any(name in claim.boards for claim in claims.claims):
+            if any(name == claim.boards[0] for claim in claims.claims):
                 return cls(board=name, claims=claims, numbers=load_published())
         return None
 
@@ -46,13 +46,39 @@ class Paper:
             replace(
                 row,
                 cells=tuple(
-                    replace(cell, published=self._number(row.name, dataset, cell.metric))
+                    replace(
+                        cell,
+                        published=self._number(row.name, dataset, cell.metric),
+                        gain=cell.gain
+                        and replace(
+                            cell.gain,
+                            published=self._number(row.gain_name, dataset, cell.metric),
+                        ),
+                    )
                     for cell in row.cells
                 ),
             )
             for row in block.rows
         )
         return replace(block, rows=rows)
+
+    def resolve_figure(self, card: FigureCard) -> Figure:
+        """Find the measure of a figure, and its published values by the name of our row.
+
+        Raises:
+            BenchError: If the paper's claim file declares no such measure.
+        """
+        if not card.measure:
+            return Figure(card=card)
+        if card.measure not in self.claims.measures:
+            raise unknown("measure", card.measure, self.claims.measures)
+        numbers = {
+            self.claims.rows[row].row or row: number
+            for row in self.claims.rows
+            if (number := self._number(row, "", card.measure)) is not None
+        }
+        measure = self.claims.measures[card.measure]
+        return Figure(card=card, measure=measure, published=numbers)
 
     def source(self, card: BoardCard, blocks: Sequence[Block]) -> Source:
         """Say which paper it is and what differs from it here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from bench.config.request import RESULTS, ExecutionOptions, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
+from bench.plan.device import Device, plan_for
 from bench.report.boards import render_boards
 from bench.report.table import BoardTable
 from bench.results.run_records import read_last_run, record_boards, record_run
@@ -68,17 +70,27 @@ def run(
     Raises:
         BenchError: If the request or the options are not valid. A trial that fails raises nothing.
     """
-    options = options or ExecutionOptions()
+    relative = options or ExecutionOptions()
+    home = Path.cwd()
+    options = dataclasses.replace(  # a plug-in may change the working directory
+        relative,
+        store=home / relative.store,
+        results=home / relative.results,
+        pages=home / relative.pages,
+        data_dir=relative.data_dir and home / relative.data_dir,
+    )
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
     selection = select_boards(request)
-    planned = plan_boards(selection, data_dir=options.data_dir)
+    with plan_for(_find_device(options)):
+        planned = plan_boards(selection, data_dir=options.data_dir)
     trials = distinct_trials(planned)
     if only_failed:
         trials = [trial for trial in trials if needs_retry(trial, options.results)]
     set_thread_environment()
     record_boards(selection, options.results)
-    record_run(request, options, options.results)  # without trackers: a URL may hold a password
+    # Without trackers: a URL may hold a password.
+    record_run(request, relative, options.results, folder=home)
     reporter = Trackers(environments, options.results, collect_tags(planned))
     run_options = RunOptions(
         store=Store(options.store),
@@ -87,6 +99,7 @@ def run(
         model_path=selection.model_path,
         offline=options.offline,
         quiet=quiet,
+        time_limit=options.time_limit,
         trackers=environments,
         on_result=reporter.report,
     )
@@ -96,16 +109,29 @@ def run(
     return RunReport(
         summary=summary,
         tables=tuple(tables),
-        pages=tuple(pages),
-        lost=tuple(_list_lost(summary, options.results)),
+        pages=tuple(relative.pages / path.relative_to(options.pages) for path in pages),
+        lost=tuple(_list_lost(summary, options.results, relative.results)),
     )
 
 
-def _list_lost(summary: RunSummary, results: Path) -> Iterator[dict[str, str]]:
+def _find_device(options: ExecutionOptions) -> Device | None:
+    """Return the device class of the cluster; None for this machine's."""
+    if options.address is None:
+        return None
+    from bench.runner.ray_session import RaySession
+
+    session = RaySession(address=options.address)
+    try:
+        return session.device
+    finally:
+        session.close()
+
+
+def _list_lost(summary: RunSummary, results: Path, shown: Path) -> Iterator[dict[str, str]]:
     for status, reasons in (("failed", summary.failed), ("skipped", summary.skipped)):
         for trial, why in reasons.items():
             log = get_log_path(results, trial)
-            text = str(log) if log.is_file() else ""
+            text = str(shown / log.relative_to(results)) if log.is_file() else ""
             yield {"status": status, "trial": trial, "why": why, "log": text}
 
 
@@ -138,7 +164,7 @@ def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
             raise BenchError(
                 "--address and --cpus are for the Ray executor.", "Leave out --executor inline."
             )
-        return lambda: InlineExecutor(time_limit=options.time_limit)
+        return InlineExecutor
     if options.address is not None and options.num_cpus is not None:
         raise BenchError(
             "A running cluster has its own CPUs, so --cpus cannot be given with --address.",
@@ -148,8 +174,6 @@ def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
     def make() -> Executor:
         from bench.runner.ray_executor import RayExecutor
 
-        return RayExecutor(
-            address=options.address, time_limit=options.time_limit, num_cpus=options.num_cpus
-        )
+        return RayExecutor(address=options.address, num_cpus=options.num_cpus)
 
     return make

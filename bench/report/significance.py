@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, TypeAlias
 
 from bench.errors import BenchError
@@ -20,37 +21,40 @@ Samples: TypeAlias = Mapping[str, Sample | BenchError]
 def add_statistics(
     block: Block,
     metrics: Sequence[str],
-    reference: str,
     results: ResultSet,
     cache: StatisticsCache | None = None,
+    *,
+    intervals: Collection[str] = (),
 ) -> Block:
-    """Add comparisons with the reference, ties with the best, and the reproduction of a paper.
+    """Add comparisons with references, ties with the best, gains, and the reproduction of a paper.
 
     Args:
         block: With values, marks and published numbers.
         metrics: Its columns.
-        reference: Name of the row that the others are tested against.
         results: The results behind the block.
         cache: Kept between calls, so that only what changed is tested again.
+        intervals: Rows whose means get an interval.
     """
     # Imported here: a report of values does not wait for scipy.
-    from bench.report.block_tests import compare_block
+    from bench.report.block_tests import compare_block, estimate_gains, estimate_means
     from bench.stats.reproduction import reproduce
 
     def compute(key: tuple[Any, ...], rows: Sequence[Row], function: Any) -> Any:
         return _compute_once((*key, block.fingerprint), rows, function, results, cache)
 
-    ranked = tuple(sorted(row.name for row in block.rows if row.ranked))
-    tests = [
-        compute(
+    tests: dict[tuple[str, str], Any] = {}
+    for (reference, family), (column, metric) in product(
+        block.families.items(), enumerate(metrics)
+    ):
+        ranked = tuple(sorted(row.name for row in family if row.ranked))
+        verdicts = compute(
             ("verdicts", metric, reference, ranked),
-            [row for row in block.rows if row.cells[column].mean is not None],
-            lambda samples, metric=metric: compare_block(
+            [row for row in family if row.cells[column].mean is not None],
+            lambda samples, metric=metric, reference=reference, ranked=ranked: compare_block(
                 metric, reference=reference, samples=samples, ranked=ranked
             ),
         )
-        for column, metric in enumerate(metrics)
-    ]
+        tests |= {(name, metric): test for name, test in verdicts.items()}
     published = {
         (row.name, cell.metric): cell.published.value
         for row in block.rows
@@ -66,7 +70,28 @@ def add_statistics(
                 published, [sample for sample in samples.values() if isinstance(sample, Sample)]
             ),
         )
-    rows = tuple(_add_tests(row, [column.get(row.name) for column in tests]) for row in block.rows)
+    rows = tuple(
+        _add_tests(row, [tests.get((row.name, metric)) for metric in metrics]) for row in block.rows
+    )
+    for row in rows:
+        if row.gain_name:
+            pair = [each for each in rows if each.name in (row.compared_with, row.name)]
+            gains = compute(
+                ("gains", row.name, row.compared_with, tuple(metrics)),
+                [each for each in pair if each.successful],
+                lambda samples, row=row: estimate_gains(
+                    samples, row.compared_with, row.name, metrics
+                ),
+            )
+            rows = tuple(_add_gains(row, gains) if each is row else each for each in rows)
+    for row in rows:
+        if row.name in intervals and row.successful:
+            means = compute(
+                ("means", row.name, tuple(metrics)),
+                [row],
+                lambda samples, row=row: estimate_means(samples[row.name], metrics),
+            )
+            rows = tuple(_add_intervals(row, means) if each is row else each for each in rows)
     return replace(block, rows=rows, reproduction=reproduction)
 
 
@@ -82,6 +107,24 @@ def _add_tests(row: Row, tests: Sequence[Any]) -> Row:
         )
         for cell, test in zip(row.cells, tests, strict=True)
     ]
+    return replace(row, cells=tuple(cells))
+
+
+def _add_gains(row: Row, gains: Mapping[str, Any]) -> Row:
+    cells = []
+    for cell in row.cells:
+        estimate = gains.get(cell.metric)
+        if cell.gain is not None and estimate is not None:
+            low, high = estimate.ends or (None, None)
+            gain = replace(cell.gain, change=estimate.value, low=low, high=high)
+            cell = replace(cell, gain=gain)
+        cells.append(cell)
+    return replace(row, cells=tuple(cells))
+
+
+def _add_intervals(row: Row, means: Mapping[str, Any]) -> Row:
+    ends = {metric: mean.ends for metric, mean in means.items()}
+    cells = [replace(cell, interval=ends.get(cell.metric)) for cell in row.cells]
     return replace(row, cells=tuple(cells))
 
 

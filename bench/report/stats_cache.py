@@ -8,6 +8,7 @@ libraries it computes with, so that no stored answer is ever wrong, and all may 
 
 from __future__ import annotations
 
+import contextlib
 from collections import UserDict
 from functools import cache
 from importlib.metadata import version
@@ -24,6 +25,8 @@ from bench.report.table import ClaimLine
 FOLDER = ".statistics"
 CODE = {
     "verdicts": "bench.report.block_tests",
+    "gains": "bench.report.block_tests",
+    "means": "bench.report.block_tests",
     "reproduction": "bench.stats.reproduction",
     "claims": "bench.report.claims.section",
 }
@@ -59,7 +62,8 @@ class StoredStatistics(UserDict[Any, Any]):
             adapter = _adapter(path.parent.name)
             text = adapter.dump_json(value)
             if adapter.validate_json(text) == value:
-                write_atomic(path, text)
+                with contextlib.suppress(OSError):  # a read-only or full store keeps nothing
+                    write_atomic(path, text)
 
     def _path(self, key: Any) -> Path | None:
         kind: str = key[0]
@@ -77,10 +81,13 @@ def _code_and_libraries(kind: str) -> tuple[str, ...]:
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
     from bench.report.block_tests import RowTest  # scipy: a report of values does not wait for it
+    from bench.stats.contrasts import Estimate
     from bench.stats.reproduction import Reproduction
 
     types: dict[str, Any] = {
         "verdicts": dict[str, RowTest],
+        "gains": dict[str, Estimate],
+        "means": dict[str, Estimate],
         "reproduction": Reproduction,
         "claims": tuple[ClaimLine, ...],
     }

@@ -6,8 +6,9 @@ bytes. Costs and training curves come from the results themselves; see `costs`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
@@ -15,11 +16,29 @@ from bench.results.outcomes import Outcome, SeedStatus
 
 if TYPE_CHECKING:
     # Only for annotations: a report of bare values must not wait for scipy.
+    from bench.config.cards import FigureCard
+    from bench.report.claims.measures import Measure
     from bench.report.published import Number
     from bench.stats.compare import Comparison
     from bench.stats.reproduction import Reproduction
 
 Status = Literal["ok", "partial", "failed", "skipped", "not run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Relative change of a row from its reference on one metric, as papers print it.
+
+    Attributes:
+        change: As a fraction of the reference; None without results.
+        low: Lower end of its 95 % interval; high: upper end; None without results.
+        published: The paper's number, in percent; None where it prints none.
+    """
+
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    published: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +53,12 @@ class Cell:
         best: Best mean of the ranked rows; rows with equal means share the mark.
         second: Second-best mean of the ranked rows.
         tied: Ranked, not the best, and not significantly different from the best.
-        comparison: With the block's reference, Holm-corrected within data set and metric.
+        comparison: With the row's reference, Holm-corrected within data set, metric and reference.
         refusal: Why there is no comparison although there are values.
         published: The paper's number; None where it prints none.
         stale: Why values do not match the current code; empty where they do.
+        gain: In rows whose relative change is shown as a line of its own.
+        interval: 95 % interval of the mean, in rows that are steps of a sweep.
     """
 
     metric: str
@@ -54,6 +75,8 @@ class Cell:
     refusal: str = ""
     published: Number | None = None
     stale: str = ""
+    gain: Gain | None = None
+    interval: tuple[float, float] | None = None
 
     @property
     def difference_from_published(self) -> float | None:
@@ -81,7 +104,8 @@ class Row:
         name: What the page calls it.
         method: The module in `methods/`.
         ranked: False for a row that is shown but never best, second or tied.
-        reference: Whether the other rows are tested against this one.
+        compared_with: Name of the row that it is tested against; its own for a reference.
+        group: Heading of its group; empty without one.
         cells: One per metric, in the board's order.
         settings: Resolved settings, dotted path and value as text.
         outcomes: One per seed.
@@ -90,10 +114,21 @@ class Row:
     name: str
     method: str
     ranked: bool
-    reference: bool
+    compared_with: str
     cells: tuple[Cell, ...]
     settings: tuple[tuple[str, str], ...]
     outcomes: tuple[Outcome, ...]
+    group: str = ""
+
+    @property
+    def reference(self) -> bool:
+        """Whether other rows are tested against this one."""
+        return self.name == self.compared_with
+
+    @property
+    def gain_name(self) -> str:
+        """Name of the line of its relative changes, empty without one."""
+        return f"{self.name} over {self.compared_with}" if self.cells[0].gain else ""
 
     @property
     def status(self) -> Status:
@@ -132,7 +167,8 @@ class Block:
     Attributes:
         dataset: Name of its card; title: what the page calls it.
         num_cases: Number of test cases; None as long as there is no result.
-        num_items: Size of the catalog; None likewise.
+        num_items: Size of the catalog, in titles if scored by title; None likewise.
+        num_ids: Its size in items, where several share a title.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
     """
@@ -141,6 +177,7 @@ class Block:
     title: str
     num_cases: int | None
     num_items: int | None
+    num_ids: int | None
     fingerprint: str
     license: str
     citation: str
@@ -149,9 +186,14 @@ class Block:
     reproduction: Reproduction | None = None
 
     @property
-    def reference(self) -> Row | None:
-        """The row that the others are tested against."""
-        return next((row for row in self.rows if row.reference), None)
+    def groups(self) -> list[tuple[str, list[Row]]]:
+        """Neighboring rows with their heading, which is empty without one."""
+        return [(name, list(rows)) for name, rows in groupby(self.rows, lambda row: row.group)]
+
+    @property
+    def families(self) -> dict[str, list[Row]]:
+        """Rows that are compared with each other, by the name of their reference."""
+        return split_families(self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,11 +263,27 @@ class Sweep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure that a board declares.
+
+    Attributes:
+        card: As declared.
+        measure: The measure that it names; None without one.
+        published: The paper's numbers of that measure, by row.
+    """
+
+    card: FigureCard
+    measure: Measure | None = None
+    published: Mapping[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BoardTable:
     """A board with its values, tests and captions.
 
     Attributes:
-        reference: Name of the row that the others are tested against.
+        page: Name of the folder of its pages.
+        reference: What rows are tested against: a row's name, or "the reference of its group".
         scope: Says where rows ran on less than the papers' budget; empty where they did not.
         protocol: Cases, candidates, k and seeds in one sentence.
         statistics: Tests, correction and intervals, fit for a paper.
@@ -233,6 +291,7 @@ class BoardTable:
         source: The paper whose table this one reproduces; None for a board of our own.
         claims: What that paper claims about these rows.
         sweeps: Settings that its rows sweep.
+        figures: Figures to draw from the results.
     """
 
     name: str
@@ -249,6 +308,8 @@ class BoardTable:
     source: Source | None = None
     claims: tuple[ClaimLine, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    page: str = ""
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:
@@ -264,6 +325,14 @@ class BoardTable:
     def any_published(self) -> bool:
         """Whether the paper prints a number of any of its cells."""
         return any(cell.published for _, row in self.rows for cell in row.cells)
+
+
+def split_families(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Split rows by their reference: marks, tests and corrections are within a family."""
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row.compared_with, []).append(row)
+    return families
 
 
 def combined_status(statuses: Iterable[SeedStatus]) -> Status:

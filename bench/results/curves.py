@@ -57,7 +57,7 @@ def read_curves(stages: Iterable[StageRecord]) -> tuple[Curve, ...]:
             points = read_series(value)
             if len(points) > 1:
                 series.setdefault((stage.kind, name), []).append(points)
-    return tuple(_curve(kind, name, parts) for (kind, name), parts in series.items())
+    return tuple(join_curve(kind, name, parts) for (kind, name), parts in series.items())
 
 
 def read_series(value: Any) -> list[tuple[float, float]]:
@@ -96,7 +96,8 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _curve(kind: str, name: str, parts: Sequence[Sequence[tuple[float, float]]]) -> Curve:
+def join_curve(kind: str, name: str, parts: Sequence[Sequence[tuple[float, float]]]) -> Curve:
+    """Join what the stages of a kind logged under a name, one after another."""
     measure, part, over = split_name(name)
     points: list[tuple[float, float]] = []
     ends: list[float] = []

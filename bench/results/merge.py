@@ -13,6 +13,7 @@ refused, because a page has one budget and one list of metrics.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,14 +104,12 @@ def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
     _require_equal_data(merged.values())
     records = _join_records(folders)
     new = [source for source in merged.values() if source.folder.resolve() != into.resolve()]
-    for source in new:
-        for path in source.files:
-            write_atomic(into / path.relative_to(source.folder), path.read_bytes())
-    for name, content in records.items():
-        path = into / BOARDS / f"{name}.json"
-        data = (json.dumps(content, indent=1) + "\n").encode()
-        if not path.is_file() or path.read_bytes() != data:
-            write_atomic(path, data)
+    copies = [(path.relative_to(source.folder), path) for source in new for path in source.files]
+    contents = {
+        Path(BOARDS, f"{name}.json"): (json.dumps(content, indent=1) + "\n").encode()
+        for name, content in records.items()
+    }
+    _write(into, copies, contents)
     return MergeSummary(
         num_trials=len(merged),
         num_copied=len(new),
@@ -118,6 +117,32 @@ def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
         boards=tuple(records),
         unassigned=tuple(unassigned),
     )
+
+
+def _write(into: Path, files: Sequence[tuple[Path, Path]], contents: Mapping[Path, bytes]) -> None:
+    """Write everything into a folder next to the merged one, then move it there.
+
+    Args:
+        into: The merged folder.
+        files: Relative paths, and the files to copy there, a result's JSON after its tables.
+        contents: Contents by relative path.
+    """
+    staged = into.with_name(f".{into.name}.merging")
+    shutil.rmtree(staged, ignore_errors=True)  # of a merge that was killed
+    try:
+        for relative, source in files:
+            write_atomic(staged / relative, source.read_bytes())
+        for relative, content in contents.items():
+            write_atomic(staged / relative, content)
+        if not into.exists():
+            into.parent.mkdir(parents=True, exist_ok=True)
+            staged.rename(into)
+            return
+        for relative in (*(relative for relative, _ in files), *contents):
+            (into / relative).parent.mkdir(parents=True, exist_ok=True)
+            (staged / relative).replace(into / relative)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _read_folder(folder: Path) -> list[_Source]:

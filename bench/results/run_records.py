@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.config.cards import BoardCard, Rows
+from bench.config.cards import BoardCard, RowCounts
 from bench.config.request import ExecutionOptions, RunRequest
 from bench.config.toml import Card
 from bench.errors import BenchError
@@ -27,11 +27,12 @@ LAST_RUN = "last-run.json"
 
 
 class BoardRecord(Card):
-    """A board as it was run; the file's name is the board's."""
+    """A board as it was run; the file's name is that of its pages."""
 
+    name: str
     card: BoardCard
     settings: tuple[str, ...]
-    rows: Rows
+    rows: RowCounts
     files: dict[str, dict[str, str]] = {}
     model_path: Path | None = None
 
@@ -55,18 +56,19 @@ def record_boards(selection: BoardSelection, results: Path) -> None:
     """Write down the boards that are run, so that later reports can show them."""
     for board in selection.boards:
         record = BoardRecord(
+            name=board.name,
             card=board.card,
             settings=selection.settings,
             rows=selection.rows,
             files={name: dict(files) for name, files in selection.files.items()},
             model_path=selection.model_path,
         )
-        path = results / BOARDS / f"{board.name}.json"
+        path = results / BOARDS / f"{board.page}.json"
         write_atomic(path, (record.model_dump_json(indent=1) + "\n").encode())
 
 
 def list_recorded(results: Path) -> dict[str, Path]:
-    """List the records of boards in a results folder by name; it may have none."""
+    """List the records of boards in a results folder by page; it may have none."""
     return {path.stem: path for path in sorted((results / BOARDS).glob("*.json"))}
 
 
@@ -106,7 +108,7 @@ def read_board(path: Path) -> BoardSelection:
     except ValidationError as error:
         raise _damaged(path, error, "Run again.") from error
     return BoardSelection(
-        boards=(Board(name=path.stem, card=record.card),),
+        boards=(Board(name=record.name, card=record.card, page=path.stem),),
         settings=record.settings,
         rows=record.rows,
         model_path=record.model_path,
@@ -114,9 +116,11 @@ def read_board(path: Path) -> BoardSelection:
     )
 
 
-def record_run(request: RunRequest, execution: ExecutionOptions, results: Path) -> None:
-    """Write down the run that starts now, so that `bench retry` can repeat it."""
-    last = LastRun(folder=Path.cwd(), request=request, execution=execution)
+def record_run(
+    request: RunRequest, execution: ExecutionOptions, results: Path, *, folder: Path
+) -> None:
+    """Write down the run that starts now in a folder, so that `bench retry` can repeat it."""
+    last = LastRun(folder=folder, request=request, execution=execution)
     text = TypeAdapter(LastRun).dump_json(last, indent=1)
     write_atomic(results / LAST_RUN, text + b"\n")
 

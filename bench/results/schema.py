@@ -82,7 +82,10 @@ class Evaluation(_Record):
     ks: list[int]
     num_cases: int = Field(ge=1, description="n: all test cases")
     num_known: int = Field(ge=0, description="m: cases whose target is in the catalog")
-    num_items: int = Field(ge=1, description="Size of the catalog")
+    num_items: int = Field(ge=1, description="Size of the catalog, in titles if scored by title")
+    num_ids: int | None = Field(
+        None, ge=1, description="Its size in items, of which several may share a title"
+    )
     tracked: list[str] = Field(description="Category names of the mass vectors")
 
 

@@ -19,6 +19,7 @@ def score(
     encoder: str | None = None,
     ks: Sequence[int] = (1, 5),
     categories: Sequence[str] | None = None,
+    group_titles: bool = True,
     data_dir: Path | None = None,
     offline: bool = False,
 ) -> dict[str, float]:
@@ -33,6 +34,7 @@ def score(
         encoder: For "sprec", card of the sentence encoder that grounds the texts.
         ks: Lengths of lists.
         categories: For "ranking", categories that fairness metrics track; all by default.
+        group_titles: For "ranking", whether catalog items of one title count as one item.
         data_dir: For "sprec", folder of the encoder's files, searched first.
         offline: Whether to never use the network.
 
@@ -71,4 +73,10 @@ def score(
             "Its items are ids, so no text is grounded.",
         )
     items = None if catalog is None else read_catalog(catalog)
-    return score_ranking(read_ranking(Path(file)), items, ks=list(ks), tracked=categories)
+    return score_ranking(
+        read_ranking(Path(file)),
+        items,
+        ks=list(ks),
+        tracked=categories,
+        group_titles=group_titles,
+    )

@@ -25,6 +25,7 @@ from bench.errors import BenchError, unknown
 from bench.files import SEPARATORS, Id, Row, file_kind, read_rows
 from bench.metrics.evaluate import Scores, evaluate
 from bench.metrics.registry import get_metric, plugin_metrics
+from bench.metrics.titles import Cases, merge_titles
 
 
 class RankedCase(BaseModel):
@@ -117,6 +118,8 @@ def score_ranking(
     catalog: Catalog | None,
     ks: Sequence[int],
     tracked: Sequence[str] | None = None,
+    *,
+    group_titles: bool = True,
 ) -> dict[str, float]:
     """Compute every metric that the files allow.
 
@@ -129,6 +132,7 @@ def score_ranking(
         catalog: The items, or None.
         ks: Lengths of the lists, from 1.
         tracked: The categories to track, in this order; all of the catalog's if None.
+        group_titles: Whether items of one title in the catalog count as one.
 
     Returns:
         Value of each metric by its name.
@@ -155,28 +159,41 @@ def score_ranking(
         }
     if tracked is not None:
         catalog = replace(catalog, tracked=_check_categories(tracked, catalog))
-    return evaluate_file(file, catalog, ks)[1].metrics
+    return evaluate_file(file, catalog, ks, group_titles=group_titles)[1].metrics
 
 
 def evaluate_file(
-    file: RankingFile, catalog: Catalog, ks: Sequence[int]
-) -> tuple[NDArray[np.int32], Scores]:
+    file: RankingFile, catalog: Catalog, ks: Sequence[int], *, group_titles: bool = True
+) -> tuple[Cases, Scores]:
     """Evaluate a ranking file against a catalog.
 
     Returns:
-        Item indices, shape (C, D), -1 for ids that are not in the catalog; and the scores.
+        The cases as they were scored, -1 for ids that are not in the catalog; and the scores.
+
+    Raises:
+        BenchError: Items of one title leave a list too short.
     """
     index_of = {id_: index for index, id_ in enumerate(catalog.ids)}
     items = _item_indices([case.items for case in file.cases], index_of, LIST_ENDS)
-    scores = evaluate(
+    cases = Cases(
         Ranking(items=items),
-        targets=_item_indices([(case.target,) for case in file.cases], index_of, PADDING)[:, 0],
-        histories=_item_indices([case.history for case in file.cases], index_of, PADDING),
-        catalog=catalog,
-        ks=ks,
-        plugins=plugin_metrics().values(),
+        _item_indices([(case.target,) for case in file.cases], index_of, PADDING)[:, 0],
+        _item_indices([case.history for case in file.cases], index_of, PADDING),
+        catalog,
     )
-    return items, scores
+    if group_titles:
+        cases = merge_titles(cases)
+        num_items, num_titles = (
+            (lists != LIST_ENDS).sum(axis=1) for lists in (items, cases.ranking.items)
+        )
+        if (short := (num_titles < max(ks)) & (num_items >= max(ks))).any():
+            row = int(short.argmax())
+            raise BenchError(
+                f"{file.locations[row]}: the items of case {file.cases[row].case!r} have "
+                f"{num_titles[row]} titles, but k is {max(ks)}.",
+                "Rank more items, choose a smaller k, or score by item.",
+            )
+    return cases, evaluate(**cases._asdict(), ks=ks, plugins=plugin_metrics().values())
 
 
 def _item_indices(
@@ -193,7 +210,7 @@ def collect_items(files: Sequence[RankingFile]) -> Catalog:
     ids: dict[str, None] = {}
     for case in (case for file in files for case in file.cases):
         ids.update(dict.fromkeys((*case.history, case.target, *case.items)))
-    return Catalog(ids=tuple(ids), titles=tuple(ids), categories=((),) * len(ids))
+    return Catalog(ids=tuple(ids), titles=("",) * len(ids), categories=((),) * len(ids))
 
 
 def _check_categories(tracked: Sequence[str], catalog: Catalog) -> tuple[str, ...]:

@@ -10,19 +10,21 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Protocol
 
+from bench.errors import BenchError
 from bench.runner.resources import ResourceRequest
 from bench.runner.worker import TaskResult, TaskSpec, run_task
+from bench.signals import limit_time
 
-THREAD_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
-"""Makes waiting threads sleep early. By default they spin, which slows other processes down where
-cores are shared: two on two cores took 16.6 s each, and 5.7 s with this; one alone 2.0 s."""
+THREAD_ENVIRONMENT = {
+    "GOMP_SPINCOUNT": "1000",
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",
+}
+"""GOMP_SPINCOUNT makes waiting threads sleep early. By default they spin, which slows other
+processes down where cores are shared: two on two cores took 16.6 s each, and 5.7 s with this; one
+alone 2.0 s. PYTORCH_ALLOC_CONF lets segments of GPU memory grow, so that batches of changing shapes
+leave no gaps."""
 
 
 def set_thread_environment() -> None:
@@ -31,8 +33,12 @@ def set_thread_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+class ExecutorLostError(BenchError):
+    """What the tasks ran on has died, so that none can start."""
+
+
 class Executor(Protocol):
-    """Runs tasks."""
+    """Runs tasks; every function raises `ExecutorLostError` if that has become impossible."""
 
     def has_capacity(self, request: ResourceRequest) -> bool:
         """Return whether a task with this request would start now."""
@@ -53,12 +59,10 @@ class Executor(Protocol):
 class InlineExecutor:
     """Runs one task at a time in this process, for debugging and tests.
 
-    Args:
-        time_limit: Seconds that a task may take; None for no limit.
+    Its time limits cannot stop C code.
     """
 
-    def __init__(self, time_limit: float | None = None) -> None:
-        self._time_limit = time_limit
+    def __init__(self) -> None:
         self._task: TaskSpec | None = None
 
     def has_capacity(self, request: ResourceRequest) -> bool:
@@ -75,7 +79,7 @@ class InlineExecutor:
         """Run the submitted task."""
         task, self._task = self._task, None
         assert task is not None, "wait() without a submitted task"
-        with _time_limit(self._time_limit):
+        with limit_time(task.time_limit):
             return [run_task(task)]
 
     def cancel(self, unit: str) -> None:
@@ -87,22 +91,3 @@ class InlineExecutor:
         """Drop the task that has not started."""
         self._task = None
         return []
-
-
-@contextmanager
-def _time_limit(seconds: float | None) -> Iterator[None]:
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def expire(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise TimeoutError(f"It ran longer than the limit of {seconds:g} s.")
-
-    previous = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)

@@ -7,7 +7,6 @@ no executor.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -28,15 +27,20 @@ from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner import run_directory
-from bench.runner.executors import Executor
+from bench.runner.executors import Executor, ExecutorLostError
 from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.retry_policy import decide_retry
 from bench.runner.store import Store
+from bench.runner.time_limits import TimeLimits
 from bench.runner.trial_status import TrialStatus
 from bench.runner.worker import TaskResult, make_task
+from bench.signals import Stopped, exit_on_next_signal, stop_on_signals
 
 POLL_SECONDS = 0.5
 """Seconds between checks of other runs' locks and of cancel requests."""
+
+MAX_IDLE_SECONDS = 600.0
+"""A run ends if no node of its cluster could take a task for that long, and none is running."""
 
 READS_RAW_FILES = ("prepare", "lists")
 """Kinds of stages that read a data set's raw files."""
@@ -53,7 +57,7 @@ class RunSummary:
         stages_run: Distinct stages computed now.
         stages_reused: Distinct stages that did not have to run, or that another driver or a worker
             of a killed one computed meanwhile.
-        interrupted: Whether Ctrl-C or `bench cancel` ended it.
+        stopped_by: Number of the signal that ended it, or 0; Ctrl-C and `bench cancel` are SIGINT.
     """
 
     ok: tuple[str, ...]
@@ -62,13 +66,18 @@ class RunSummary:
     stages_run: int
     stages_reused: int
     seconds: float
-    interrupted: bool = False
+    stopped_by: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal or `bench cancel` ended it."""
+        return self.stopped_by > 0
 
     @property
     def exit_code(self) -> int:
-        """0 if all trials succeeded, 1 if one failed or was skipped, 130 if interrupted."""
-        if self.interrupted:
-            return 130
+        """0 if all trials succeeded, 1 if one failed or was skipped, 128 + the signal's number."""
+        if self.stopped_by:
+            return 128 + self.stopped_by
         return 1 if self.failed or self.skipped else 0
 
 
@@ -78,6 +87,7 @@ class RunOptions:
 
     Attributes:
         model_path: The user's own folder of the backbone.
+        time_limit: Maximum seconds per unit; None for limits from estimates.
         trackers: Environment variables of trackers that receive live training curves.
         on_result: Called with a trial's id when its result is written or up to date.
     """
@@ -88,6 +98,7 @@ class RunOptions:
     model_path: Path | None = None
     offline: bool = False
     quiet: bool = False
+    time_limit: float | None = None
     trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     on_result: Callable[[str], None] = lambda trial: None
 
@@ -116,7 +127,7 @@ def run(
     started = time.monotonic()
     status = TrialStatus(trials, options.store, options.results, options.on_result)
     computed: set[str] = set()
-    interrupted = False
+    stopped_by, lost = 0, ""
     if status.units:
         run_directory.remove_stale(options.store)
         fetch_raw_files((status.graph.stages[key] for key in status.missing), options)
@@ -128,9 +139,13 @@ def run(
             RunProgress(len(status.missing), quiet=options.quiet) as progress,
         ):
             loop = _Loop(status, options, folder, progress)
-            interrupted = loop.run_units(executor())
+            try:
+                stopped_by = loop.run_units(executor())
+            except ExecutorLostError as error:
+                lost = f"{error.message} {error.hint}".strip()
+                progress.print_line(lost)
             computed = loop.computed
-    skipped = status.record_skipped(interrupted=interrupted)
+    skipped = status.record_skipped(interrupted=stopped_by > 0, lost=lost)
     return RunSummary(
         ok=tuple(sorted(status.recorded)),
         failed=status.failed,
@@ -138,7 +153,7 @@ def run(
         stages_run=len(computed),
         stages_reused=len(status.graph.stages.keys() - status.unfinished - computed),
         seconds=round(time.monotonic() - started, 3),
-        interrupted=interrupted,
+        stopped_by=stopped_by,
     )
 
 
@@ -213,65 +228,95 @@ class _Loop:
     blocked: dict[str, str] = field(default_factory=dict)  # unit -> key that another run computes
     divisors: dict[str, int] = field(default_factory=dict)
     computed: set[str] = field(default_factory=set)
+    warm: list[str] = field(default_factory=list)  # backbones in slots that have become free
     polled: float = 0.0
-    warned: bool = False
+    idle_since: float | None = None
 
     def __post_init__(self) -> None:
         # GPU units first: they take longest, and no GPU should wait for CPUs.
         self.waiting = sorted(self.status.units.values(), key=lambda unit: unit.gpus == 0)
-        self.resources = ResourceEstimator(self.options.store, self.status.graph)
+        store, graph = self.options.store, self.status.graph
+        self.resources = ResourceEstimator(store, graph)
+        self.limits = TimeLimits(store, graph, self.options.time_limit)
+        self.progress.print_line(self.limits.describe(self.waiting))
         self.status.log_reused_stages()
 
-    def run_units(self, executor: Executor) -> bool:
-        """Run all units that can run; return whether Ctrl-C or a request ended it early."""
-        try:
-            while self._submit_ready(executor):
-                if not self.running:
-                    time.sleep(POLL_SECONDS)
-                for result in executor.wait() if self.running else ():
+    def run_units(self, executor: Executor) -> int:
+        """Run all units that can run; return the number of the signal that ended it early, or 0.
+
+        Raises:
+            ExecutorLostError: What they ran on has died.
+        """
+        with stop_on_signals():  # which starting Ray has changed
+            try:
+                while self._submit_ready(executor):
+                    if not self.running:
+                        time.sleep(POLL_SECONDS)
+                    for result in executor.wait() if self.running else ():
+                        self._handle_result(result)
+                    self._poll(executor)
+            except KeyboardInterrupt as stop:
+                exit_on_next_signal()
+                self.progress.print_line(
+                    "Stopping after recording what has ended. Press Ctrl-C again to stop at once."
+                )
+                for result in executor.close():
                     self._handle_result(result)
-                self._poll(executor)
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-            self.progress.print_line(
-                "Stopping after recording what has ended. Press Ctrl-C again to stop at once."
-            )
-            for result in executor.close():
-                self._handle_result(result)
-            for unit in self.running.values():
-                self._log_worker_events(unit, run_directory.make_event("interrupted"))
-            return True
-        finally:
-            executor.close()
-        return False
+                for unit in self.running.values():
+                    self._log_worker_events(unit, run_directory.make_event("interrupted"))
+                return getattr(stop, "number", signal.SIGINT)
+            finally:
+                executor.close()
+        return 0
 
     def _submit_ready(self, executor: Executor) -> bool:
         """Submit the units that can start; return whether there is anything to wait for."""
-        for unit in list(self.waiting):
+        ready = False
+        for unit in sorted(self.waiting, key=lambda unit: unit.backbone not in self.warm):
             if not executor.has_capacity(ResourceRequest(threads=1)):
-                if not self.running and not self.warned:
-                    self.progress.print_line("No cluster node has free capacity; waiting for one.")
-                    self.warned = True
-                return True
+                ready = True
+                break
             if unit.parents & self.status.unfinished or unit.id in self.blocked:
                 continue
             request = self.resources.estimate(unit)
             if not executor.has_capacity(request):
+                ready = True
                 continue
-            self.waiting.remove(unit)
-            self.running[unit.id] = unit
-            task = make_task(
-                unit,
-                store=self.options.store.root,
-                job=self.options.make_job(self.divisors.get(unit.id, 1)),
-                resources=request,
-                run_directory=self.folder,
-                trackers=self.options.trackers,
-                description=_describe(unit),
-                attempt=len(self.status.attempts[unit.id]) + 1,
+            self._submit(unit, request, executor)
+        if ready and not self.running:
+            self._await_capacity()
+        else:
+            self.idle_since = None
+        return bool(ready or self.running or self.blocked)
+
+    def _await_capacity(self) -> None:
+        now = time.monotonic()
+        if self.idle_since is None:
+            self.idle_since = now
+            self.progress.print_line("No cluster node has free capacity; waiting for one.")
+        if now - self.idle_since > MAX_IDLE_SECONDS:
+            raise ExecutorLostError(
+                f"No node of the cluster could take a task for {MAX_IDLE_SECONDS:g} s.",
+                "See `ray status`; repeat the command when nodes have joined.",
             )
-            executor.submit(task)
-        return bool(self.running or self.blocked)
+
+    def _submit(self, unit: Unit, request: ResourceRequest, executor: Executor) -> None:
+        self.waiting.remove(unit)
+        self.running[unit.id] = unit
+        with contextlib.suppress(ValueError):
+            self.warm.remove(unit.backbone)
+        task = make_task(
+            unit,
+            store=self.options.store.root,
+            job=self.options.make_job(self.divisors.get(unit.id, 1)),
+            resources=request,
+            run_directory=self.folder,
+            trackers=self.options.trackers,
+            description=_describe(unit),
+            attempt=len(self.status.attempts[unit.id]) + 1,
+            time_limit=self.limits.limit(unit),
+        )
+        executor.submit(task)
 
     def _poll(self, executor: Executor) -> None:
         """Every `POLL_SECONDS`, check what other runs have finished, and cancel requests."""
@@ -281,7 +326,7 @@ class _Loop:
         self.blocked = {unit: key for unit, key in self.blocked.items() if self._is_locked(key)}
         requests = run_directory.read_cancel_requests(self.folder)
         if run_directory.ALL_TRIALS in requests:
-            raise KeyboardInterrupt  # the same as Ctrl-C
+            raise Stopped  # the same as Ctrl-C
         stopped = self.status.cancel_trials(requests)
         for unit in [*self.running.values(), *self.waiting] if stopped else ():
             if not self.status.is_needed(unit):
@@ -310,6 +355,8 @@ class _Loop:
 
     def _handle_result(self, result: TaskResult) -> None:
         unit = self.running.pop(result.unit)
+        if unit.backbone:
+            self.warm.append(unit.backbone)
         self.computed |= set(result.computed)
         if result.waiting_for:
             self._log_worker_events(unit)
@@ -324,9 +371,12 @@ class _Loop:
 
     def _handle_failure(self, unit: Unit, result: TaskResult) -> None:
         assert result.failure is not None
-        if result.failure in ("worker died", "timeout"):
+        if result.failure in ("worker died", "timeout", "out of memory"):
             self.computed |= self._find_stored(unit)  # the worker could not report them
-        fields = {"failure": result.failure, "stage": result.stage, "error": result.message}
+        events = run_directory.read_events(run_directory.get_events_path(self.folder, unit.id))
+        begun = [event["stage"] for event in events if event["event"] == "started"]
+        stage = result.stage or (begun[-1] if begun else "")
+        fields = {"failure": result.failure, "stage": stage, "error": result.message}
         self._log_worker_events(
             unit, run_directory.make_event("failed", **fields, trace=result.trace)
         )
@@ -334,12 +384,12 @@ class _Loop:
         attempt = Attempt(
             failure=result.failure,
             message=result.message,
-            stage=result.stage,
+            stage=stage,
             micro_batch_divisor=divisor,
         )
         attempts = self.status.attempts[unit.id]
         attempts.append(attempt)
-        next_divisor = decide_retry([attempt.failure for attempt in attempts], divisor)
+        next_divisor = decide_retry(attempts)
         message = f"{_describe(unit)}: {result.failure}: {result.message}"
         if next_divisor is not None:
             self.divisors[unit.id] = next_divisor
@@ -348,7 +398,7 @@ class _Loop:
             return
         log = run_directory.get_log_path(self.options.results, min(unit.trials))
         self.progress.print_line(f"{message} (log: {log})")
-        self.status.abandon_unit(unit, f"{result.stage or 'the unit'}: {result.message}")
+        self.status.abandon_unit(unit, f"{stage or 'the unit'}: {result.message}")
 
     def _log_worker_events(self, unit: Unit, *more: run_directory.Event) -> None:
         """Move the events of a worker, and further ones about it, into the logs of its trials."""

@@ -8,6 +8,7 @@ GPU fraction is the model card's, and no memory is requested.
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,8 +55,19 @@ class ResourceEstimator:
         return ResourceRequest(threads=unit.threads, gpus=max(gpus), memory_mib=max(memory_mib))
 
 
+def count_cpus() -> int:
+    """Return the CPUs that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity
+        return os.cpu_count() or 1
+
+
 def _gpu_fraction(meta: Mapping[str, Any]) -> float:
-    """Return the fraction of its GPU that a stage needed, rounded up to hundredths."""
+    """Return the fraction of its GPU that a stage needed, rounded up to 1/n, so that few occur.
+
+    Rounded down to the ten-thousandths that Ray counts in, so that n of them fit.
+    """
     needed_mib = GPU_MEMORY_MARGIN * meta["peak_gpu_memory_mib"] + CUDA_CONTEXT_MIB
-    fraction: float = math.ceil(100 * needed_mib / meta["gpu_memory_mib"]) / 100
-    return min(1.0, max(1 / MAX_TASKS_PER_GPU, fraction))
+    num_tasks = min(MAX_TASKS_PER_GPU, max(1, int(meta["gpu_memory_mib"] / needed_mib)))
+    return math.floor(10_000 / num_tasks) / 10_000

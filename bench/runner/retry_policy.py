@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.runner.worker import Failure
+from bench.results.schema import Attempt
 
 MAX_WORKER_DEATHS = 2
 MAX_DIVISOR = 64
+SPLITTING = {
+    *("decode", "generate", "gru4rec", "hidden", "preference", "pretrain", "rerank"),
+    *("reward_pairs", "sasrec", "sft"),
+}
+"""Kinds of stages that can process a batch in smaller parts."""
 
 
-def decide_retry(failures: Sequence[Failure], divisor: int) -> int | None:
+def decide_retry(attempts: Sequence[Attempt]) -> int | None:
     """Return the micro-batch divisor of the next attempt of a unit, or None to give it up.
 
     A dead worker may be the machine's fault: the unit is retried unchanged, twice. Out of memory
-    halves the micro-batch at the same global batch. An error or a timeout would occur again.
+    halves the micro-batch at the same global batch; a stage without micro-batches is retried once,
+    since another process may have used the memory. An error or a timeout would occur again.
 
     Args:
-        failures: All failures of the unit so far, the latest last.
-        divisor: The divisor of the latest attempt.
+        attempts: All failed attempts of the unit so far, the latest last.
     """
-    latest = failures[-1]
-    if latest == "worker died" and failures.count("worker died") <= MAX_WORKER_DEATHS:
+    latest, failures = attempts[-1], [attempt.failure for attempt in attempts]
+    divisor = latest.micro_batch_divisor
+    if latest.failure == "worker died" and failures.count("worker died") <= MAX_WORKER_DEATHS:
         return divisor
-    if latest == "out of memory" and divisor < MAX_DIVISOR:
-        return divisor * 2
+    if latest.failure == "out of memory":
+        if latest.stage not in SPLITTING:
+            return divisor if failures.count("out of memory") == 1 else None
+        return divisor * 2 if divisor < MAX_DIVISOR else None
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 from bench.config.request import STORE, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
+from bench.plan.device import count_gpus, plan_for
 from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 from bench.runner.estimate import CPUS_PER_GPU, Forecast, Timings, forecast_run
-from bench.runner.resources import ResourceEstimator
+from bench.runner.resources import ResourceEstimator, count_cpus
 from bench.runner.store import Store
 
 
@@ -118,7 +118,7 @@ def plan_run(
         request: What to run.
         store: Folder of the artifacts.
         data_dir: Folder of raw files, searched first.
-        gpus: GPUs of the machine that the time is estimated for.
+        gpus: GPUs of the machine that the time is estimated for; None for this machine's.
         cpus: CPUs of that machine; None for this machine's, and at least 8 per GPU.
         timings: Other stores whose recorded timings are used.
         fresh: Whether to estimate as if nothing were stored.
@@ -126,7 +126,8 @@ def plan_run(
     Raises:
         BenchError: If the request is not valid or a store of `timings` does not exist.
     """
-    trials = distinct_trials(plan_boards(select_boards(request), data_dir=data_dir))
+    with plan_for(None if gpus is None else "cuda" if gpus else "cpu"):
+        trials = distinct_trials(plan_boards(select_boards(request), data_dir=data_dir))
     return plan_trials(trials, Path(store), gpus=gpus, cpus=cpus, timings=timings, fresh=fresh)
 
 
@@ -140,6 +141,7 @@ def plan_trials(
     fresh: bool = False,
 ) -> RunPlan:
     """Plan a run of trials; see `plan_run` for the other arguments."""
+    gpus = count_gpus() if gpus is None else gpus
     store = Store(store_folder)
     graph = build_graph(trial for trial in trials if not trial.problem)
     stored = stored_keys(graph, store)
@@ -162,8 +164,8 @@ def plan_trials(
         num_units=len(work),
         timings=measured_timings,
         forecast=forecast_run(work, measured_timings, measured),
-        cpus=cpus or max(len(os.sched_getaffinity(0)), CPUS_PER_GPU * (gpus or 0)),
-        gpus=gpus or 0,
+        cpus=cpus or max(count_cpus(), CPUS_PER_GPU * gpus),
+        gpus=gpus,
     )
 
 

@@ -87,8 +87,13 @@ class TrialStatus:
         """Return whether any trial that is not cancelled needs the unit."""
         return not unit.trials <= self.cancelled
 
-    def record_skipped(self, *, interrupted: bool) -> dict[str, str]:
-        """Record the trials without a result as skipped; return their reasons."""
+    def record_skipped(self, *, interrupted: bool, lost: str = "") -> dict[str, str]:
+        """Record the trials without a result as skipped; return their reasons.
+
+        Args:
+            interrupted: Whether a signal ended the run: trials that have not ended are unrecorded.
+            lost: Why the run could not go on; "" if it could.
+        """
         skipped = {trial.id: trial.problem for trial in self.trials if trial.problem}
         for name in self.planned.keys() - self.recorded - self.failed.keys():
             abandoned = [unit for unit in self._abandoned if name in self.units[unit].trials]
@@ -96,6 +101,8 @@ class TrialStatus:
                 skipped[name] = CANCELLED
             elif abandoned:
                 skipped[name] = f"needs a stage that failed: {self._abandoned[abandoned[0]]}"
+            elif lost:
+                skipped[name] = lost
             else:
                 assert interrupted, "a trial was neither recorded, failed nor skipped"
         by_id = {trial.id: trial for trial in self.trials}

@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import sys
 import time
@@ -37,18 +38,23 @@ from bench.runner.store import Store
 Failure: TypeAlias = Literal["error", "worker died", "out of memory", "timeout"]
 
 FRAMEWORKS = ("peft", "ray", "torch", "transformers", "trl")
+DRIVER = Path("/proc/driver/nvidia/version")
 RECORDED_PACKAGES = ("llmrec-bench", "numpy", "pyarrow", *FRAMEWORKS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
-    """One stage as plain values; `inputs` by argument name as (kind, key), `code` by part."""
+    """One stage as plain values; `inputs` by argument name as (kind, key), `code` by part.
+
+    `on_gpu` tells whether its key is that of a GPU's output.
+    """
 
     kind: str
     key: str
     config: Config
     inputs: Mapping[str, tuple[str, str]]
     code: Mapping[str, str] = field(default_factory=dict)
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,8 @@ class TaskSpec:
         run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
             computing ends the task; without one the worker waits for that stage, and logs nothing.
         attempt: Number of this attempt, from 1.
+        time_limit: Seconds that it may take; None for no limit.
+        backbone: Key of the untuned backbone that its stages use; "" for none.
     """
 
     unit: str
@@ -73,6 +81,12 @@ class TaskSpec:
     run_directory: Path | None = None
     description: str = ""
     attempt: int = 1
+    time_limit: float | None = None
+    backbone: str = ""
+
+    def fail(self, failure: Failure, message: str) -> TaskResult:
+        """Return the result of an attempt that its worker could not report."""
+        return TaskResult(unit=self.unit, failure=failure, message=message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +136,18 @@ def make_task(
             config=stage.config,
             inputs={name: (source.kind, source.key) for name, source in stage.inputs.items()},
             code=stage.code,
+            on_gpu=stage.gpus > 0,
         )
         for stage in unit.stages
     )
-    resources = resources or ResourceRequest(threads=unit.threads, gpus=unit.gpus)
     return TaskSpec(
-        unit=unit.id, stages=stages, resources=resources, store=store, job=job, **fields
+        unit=unit.id,
+        stages=stages,
+        resources=resources or ResourceRequest(threads=unit.threads, gpus=unit.gpus),
+        store=store,
+        job=job,
+        backbone=unit.backbone,
+        **fields,
     )
 
 
@@ -197,6 +217,8 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
     """Run a stage and commit what it wrote; return its seconds without loading."""
     loading_started = time.perf_counter()
     module = importlib.import_module(f"bench.stages.{stage.kind}")
+    if stage.on_gpu:
+        _require_gpu(stage.kind)
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
         job = dataclasses.replace(task.job, out=folder, metadata={})
@@ -214,14 +236,23 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             **_measure_peak_memory(),
             "micro_batch_divisor": job.micro_batch_divisor,
             "metadata": job.metadata,
-            "provenance": dict(describe_environment()),
+            "provenance": {**describe_environment(), **describe_processors(on_gpu=stage.on_gpu)},
         }
         store.commit(stage.kind, stage.key, folder, meta)
     return seconds
 
 
+def _require_gpu(kind: str) -> None:
+    torch: Any = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        raise BenchError(
+            f"The stage {kind} was planned for a GPU, and PyTorch finds none on {platform.node()}.",
+            "Run `bench doctor` there. To compute on CPUs, set CUDA_VISIBLE_DEVICES to nothing.",
+        )
+
+
 def _prepare_memory(gpus: float) -> None:
-    """Reset the peaks, and keep a stage that shares a GPU within its fraction of the memory.
+    """Reset the peaks, and keep a stage within its fraction of the GPU's memory.
 
     PyTorch is used only if the stage's module has imported it.
     """
@@ -230,8 +261,8 @@ def _prepare_memory(gpus: float) -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
-    if 0 < gpus < 1 and torch is not None and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(gpus)
+    if gpus and torch is not None and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gpus))
 
 
 def _measure_peak_memory() -> dict[str, Plain]:
@@ -261,6 +292,37 @@ def describe_environment() -> dict[str, str]:
         "host": platform.node(),
         "cpus": str(os.cpu_count()),
     }
+
+
+def describe_processors(*, on_gpu: bool) -> dict[str, str]:
+    """Return the CPU's model and instruction set, and the GPU with the software that drives it.
+
+    Args:
+        on_gpu: Whether to describe the GPU of this process.
+    """
+    described = {"cpu": _read_cpu_model()}
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        described["instruction_set"] = torch.backends.cpu.get_cpu_capability()
+    if on_gpu:
+        described |= {
+            "gpu": torch.cuda.get_device_name(0),
+            "cuda": torch.version.cuda,
+            "cudnn": str(torch.backends.cudnn.version()),
+        }
+        with contextlib.suppress(OSError, AttributeError):
+            driver = re.search(r"  (\d+[.\d]+)  ", DRIVER.read_text(encoding="utf-8"))
+            described["gpu_driver"] = driver.group(1)  # type: ignore[union-attr]
+    return described
+
+
+@lru_cache(maxsize=1)
+def _read_cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offline: bool) -> Path:

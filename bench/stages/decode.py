@@ -60,7 +60,7 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
     train_targets = source.windows(prepared.load_rows(inputs["train"])).targets
     counts_I = count_targets(train_targets, len(catalog))
     policy = load(inputs["backbone"], start=inputs.get("start"), **config.model.weights)
-    trie = _build_trie(policy.tokenizer, catalog, config, counts_I)
+    trie = _build_trie(policy.tokenizer, catalog, config, source.candidates(inputs))
     probabilities_U = compute_probabilities(trie, counts_I, prior=config.prior)
     entropies_N = compute_entropies(trie, probabilities_U, entropy=config.entropy)
     if "oracle" in inputs:
@@ -78,7 +78,7 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
     with compute_threads(config.model.threads), policy.merged():
         lists = search(policy.model, prompts, trie, guidance, config, divisor=divisor)
     num_ranks = min(config.depth, len(catalog))
-    ranking = rank_items(lists, trie, num_items=config.num_beams, num_ranks=num_ranks)
+    ranking = rank_items(lists, trie, num_ranks=num_ranks)
     write_ranking(ranking, job.out)
     job.metadata.update(_search_metadata(lists, trie))
     job.metadata["zero_gain_share"] = round(zero_gain_fraction(trie, counts_I), DECIMALS)
@@ -87,15 +87,10 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
 
 
 def _build_trie(
-    tokenizer: Any, catalog: Catalog, config: DecodingConfig, counts_I: NDArray[np.int64]
+    tokenizer: Any, catalog: Catalog, config: DecodingConfig, candidates_I: NDArray[np.bool_]
 ) -> Trie:
     responses = encode_responses(tokenizer, catalog.titles, eos=config.append_eos)
-    trie = build_trie(responses, counts_I > 0 if config.trained_only else None)
-    if not trie.num_leaves:
-        raise BenchError(
-            "No title can be recommended.", "Set trained_only = false, or use more training rows."
-        )
-    return trie
+    return build_trie(responses, candidates_I)
 
 
 def _guide_by_information_gain(

@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
-from bench.data.ranking import LIST_ENDS
+from bench.data.ranking import LIST_ENDS, remove_items
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
 from bench.metrics.registry import select_plugins
+from bench.metrics.titles import Cases, merge_titles
 from bench.plan.item_stages import EvaluateConfig
 from bench.results.ranking_file import read_ranking
 
@@ -32,29 +33,30 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     source = prepared.load(inputs["data"])
     samples = prepared.load_rows(inputs["cases"])
     windows = source.windows(samples)
-    lists = read_ranking(inputs["ranking"])
+    cases = Cases(
+        read_ranking(inputs["ranking"]), windows.targets, windows.histories, source.catalog
+    )
+    if config.group_titles:
+        cases = merge_titles(cases)
+    if config.exclude_seen:
+        cases = cases._replace(ranking=remove_items(cases.ranking, cases.histories))
+    lists, catalog = cases.ranking, cases.catalog
     shortest = int((lists.items != LIST_ENDS).sum(axis=1).min())
-    fitting = [k for k in config.ks if k <= min(len(source.catalog), shortest)]
+    fitting = [k for k in config.ks if k <= min(len(catalog), shortest)]
     if not fitting:
         raise BenchError(
             f"The shortest list has {shortest} items, fewer than every requested k.",
             "Rank more items per test case, or request a smaller k.",
         )
-    scores = evaluate(
-        lists,
-        targets=windows.targets,
-        histories=windows.histories,
-        catalog=source.catalog,
-        ks=fitting,
-        plugins=select_plugins(config.plugins),
-    )
+    scores = evaluate(**cases._asdict(), ks=fitting, plugins=select_plugins(config.plugins))
     content = {
         "evaluation": {
             "metrics": scores.metrics,
             "ks": fitting,
             "num_cases": len(windows),
             "num_known": int(scores.known.sum()),
-            "num_items": len(source.catalog),
+            "num_items": len(catalog),
+            "num_ids": len(source.catalog),
             "tracked": list(source.catalog.tracked),
         },
         "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
@@ -62,7 +64,7 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     users = [source.user_ids[user] for user in windows.users]
     pq.write_table(_case_table(samples, users, scores), job.out / "cases.parquet")
-    ids = np.array([*source.catalog.ids, None], dtype=object)  # position -1 picks the None
+    ids = np.array([*catalog.ids, None], dtype=object)  # position -1 picks the None
     items = [ids[np.maximum(row, -1)].tolist() for row in lists.items[:, : max(fitting)]]
     table = pa.table(
         {

@@ -78,7 +78,9 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
     elif "oracle" in inputs:
         windows = source.windows(rows)
         adjust = _by_oracle(inputs["oracle"], source.catalog, windows, config.gamma)
-    ranking = ground(texts, titles, encoder, min(config.depth, len(titles)), vectors_ID, adjust)
+    is_candidate = source.candidates(inputs)
+    depth = min(config.depth, int(is_candidate.sum()))
+    ranking = ground(texts, titles, encoder, depth, vectors_ID, adjust, is_candidate)
     write_ranking(ranking, job.out)
     assert ranking.valid is not None, "grounding tells which texts are titles"
     if texts:

@@ -32,7 +32,7 @@ def run(job: Job, config: HiddenConfig, inputs: Mapping[str, Path]) -> None:
         texts = [quotable(title) for title in prepared.load(inputs["data"]).catalog.titles]
     model = load(inputs["backbone"], **config.model.weights)
     encoder = HiddenStates(model=model, divisor=job.micro_batch_divisor)
-    with compute_threads(config.model.threads):
+    with compute_threads(config.model.threads), model.merged():
         vectors_ND = encoder.encode(texts)
     np.save(job.out / FILE, vectors_ND)
     job.metadata["texts"] = len(set(texts))

@@ -1,4 +1,4 @@
-"""Rank the whole catalog for every test case by a scorer; ties are broken by item index."""
+"""Rank the candidates for every test case by a scorer; ties are broken by item index."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.config import plugins
 from bench.data import prepared
+from bench.data.catalog import Catalog
 from bench.data.ranking import Ranking, top_items
 from bench.errors import BenchError
 from bench.hashing import Job
@@ -22,26 +23,37 @@ from bench.results.ranking_file import write_ranking
 CHUNK_SIZE = 1024
 
 
-def run(job: Job, config: RankConfig, inputs: Mapping[str, Path]) -> None:
-    """Write the ranking of the test cases.
+def run(
+    job: Job, config: RankConfig, inputs: Mapping[str, Path], *, chunk_size: int = CHUNK_SIZE
+) -> None:
+    """Write the ranking of the test cases, scored `chunk_size` at once.
 
     Raises:
-        BenchError: The scorer returned another shape, or a score that is not finite.
+        BenchError: The scorer returned another shape, or a score that is not finite, or wrote into
+            the histories.
     """
-    source = prepared.load(inputs["data"])
-    windows = source.windows(prepared.load_rows(inputs["cases"]))
-    fitted_on: Any = inputs.get("model") or source.windows(prepared.load_rows(inputs["train"]))
-    score = plugins.function(config.scorer)(fitted_on, source.catalog, **config.settings)
-    num_items = len(source.catalog)
+    all_histories, fitted_on, catalog, is_candidate = _load_inputs(inputs)
+    score = plugins.function(config.scorer)(fitted_on, catalog, **config.settings)
+    num_items, depth = len(is_candidate), min(config.depth, int(is_candidate.sum()))
     items, scores = [], []
     with _limit_threads(config.threads):
-        for start in range(0, len(windows), CHUNK_SIZE):
-            histories = windows.histories[start : start + CHUNK_SIZE]
+        for start in range(0, len(all_histories), chunk_size):
+            histories = all_histories[start : start + chunk_size]
             chunk = _check_scores(score, histories, num_items, config.scorer)
-            best = top_items(-chunk, min(config.depth, num_items))
+            best = top_items(np.where(is_candidate, -chunk, np.inf), depth)
             items.append(best)
             scores.append(np.take_along_axis(chunk, best, axis=1))
     write_ranking(Ranking(items=np.concatenate(items), scores=np.concatenate(scores)), job.out)
+
+
+def _load_inputs(
+    inputs: Mapping[str, Path],
+) -> tuple[NDArray[np.int32], Any, Catalog, NDArray[np.bool_]]:
+    """Return test histories (no targets), what to fit on, the catalog, and its candidates."""
+    source = prepared.load(inputs["data"])
+    histories = source.windows(prepared.load_rows(inputs["cases"])).histories
+    fitted_on = inputs.get("model") or source.windows(prepared.load_rows(inputs["train"]))
+    return histories, fitted_on, source.catalog, source.candidates(inputs)
 
 
 def _limit_threads(threads: int) -> AbstractContextManager[None]:
@@ -59,7 +71,9 @@ def _check_scores(
     num_items: int,
     scorer: str,
 ) -> NDArray[np.float64]:
-    scores = np.asarray(score(histories), dtype=np.float64)
+    scores = np.asarray(score(passed := histories.copy()), dtype=np.float64)
+    if not np.array_equal(passed, histories):
+        raise BenchError(f"The scorer {scorer} writes into the histories.", "Copy them first.")
     if scores.shape != (len(histories), num_items):
         raise BenchError(
             f"The scorer {scorer} returned shape {scores.shape}.",

@@ -17,6 +17,7 @@ from bench.errors import BenchError, unknown
 from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate
 from bench.metrics.registry import get_metric, select_plugins
+from bench.metrics.titles import Cases, merge_titles
 from bench.plan.selection import SelectConfig
 from bench.results.ranking_file import FILE, read_ranking
 
@@ -53,13 +54,11 @@ def _compute(
     metric = get_metric(config.metric)
     source = prepared.load(inputs["data"])
     windows = source.windows(prepared.load_rows(inputs["cases"]))
+    cases = Cases(read_ranking(ranking), windows.targets, windows.histories, source.catalog)
+    if config.group_titles:
+        cases = merge_titles(cases)
     values = evaluate(
-        read_ranking(ranking),
-        targets=windows.targets,
-        histories=windows.histories,
-        catalog=source.catalog,
-        ks=[metric.k or 1],
-        plugins=select_plugins(config.plugins),
+        **cases._asdict(), ks=[metric.k or 1], plugins=select_plugins(config.plugins)
     ).metrics
     if metric.name not in values:
         raise unknown("metric of this data set", metric.name, values)

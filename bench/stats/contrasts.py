@@ -51,6 +51,11 @@ class Estimate:
         """The answer to (b) where it exists, otherwise to (a)."""
         return self.methods or self.models
 
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The interval of that answer."""
+        return (self.answer.low, self.answer.high) if self.answer else None
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AlignedSamples:

@@ -149,7 +149,7 @@ class Variance:
             seeds: True for question (b), False for (a).
         """
         squared = self.users * special.stdtrit(self.num_parts - 1, alpha / 2) ** 2
-        between = np.array(self.between) / self.num_seeds
+        between = np.divide(self.between, self.num_seeds)
         total = float(between.sum())
         if seeds and total > ROUNDING**2:
             shares = between / total

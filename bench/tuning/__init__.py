@@ -47,6 +47,7 @@ def tune(
         data_dir=setup.data_dir and setup.data_dir.absolute(),
         model_path=setup.model_path,
         offline=options.offline,
+        time_limit=options.time_limit,
     )
     from bench.tuning.run import run_search  # Ray Tune, seconds that a mistake should not cost
 
@@ -54,7 +55,6 @@ def tune(
         search,
         run_options,
         folder=folder,
-        time_limit=options.time_limit,
         address=options.address,
         num_cpus=options.num_cpus,
     )

@@ -22,6 +22,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
+from bench.plan.device import Device, detect_device, plan_for
 from bench.plan.graph import build_graph
 from bench.plan.trials import Trial
 from bench.results.schema import find_result
@@ -42,7 +43,6 @@ def run_search(
     options: RunOptions,
     *,
     folder: Path,
-    time_limit: float | None = None,
     address: str | None = None,
     num_cpus: int | None = None,
 ) -> TuneResult:
@@ -53,7 +53,6 @@ def run_search(
         options: Where trials read and write; their results are of validation cases and are kept
             apart from those of boards.
         folder: Folder of the search, in which Tune keeps its state.
-        time_limit: Seconds that one unit of a trial may take.
         address: A running Ray cluster; None starts Ray here.
         num_cpus: CPUs that Ray may use here; None for all.
 
@@ -66,15 +65,17 @@ def run_search(
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the search, not only Tune
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # failed trials report no metric
     options = dataclasses.replace(options, quiet=True)
-    present = search.plan_trial({}, search.amounts[-1])
-    stages = list(build_graph([present]).stages.values())
-    fetch_raw_files(stages, options)
     executor = RayExecutor(address=address, num_cpus=num_cpus)  # starts Ray as every run does
     started, interrupted = time.time(), False
+    device = detect_device() if address is None else executor.device
     try:
+        with plan_for(device):
+            present = search.plan_trial({}, search.amounts[-1])
+        stages = list(build_graph([present]).stages.values())
+        fetch_raw_files(stages, options)
         trainable = tune.with_resources(
             tune.with_parameters(
-                ConfigurationTrainable, search=search, options=options, time_limit=time_limit
+                ConfigurationTrainable, search=search, options=options, device=device
             ),
             _request_resources(stages),
         )
@@ -165,14 +166,10 @@ class ConfigurationTrainable(tune.Trainable):
     """Evaluates one configuration, one amount of the resource per step."""
 
     def setup(  # type: ignore[override]
-        self,
-        config: dict[str, Any],
-        search: Search,
-        options: RunOptions,
-        time_limit: float | None,
+        self, config: dict[str, Any], search: Search, options: RunOptions, device: Device
     ) -> None:
         """Keep what the evaluations need; `tune.with_parameters` passes it."""
-        self.search, self.options, self.time_limit = search, options, time_limit
+        self.search, self.options, self.device = search, options, device
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -184,10 +181,9 @@ class ConfigurationTrainable(tune.Trainable):
         """Evaluate at the next amount; a failure is a result, since retrying it is not Tune's."""
         amount = self.search.amounts[self.num_steps]
         self.num_steps += 1
-        trial = self.search.plan_trial(self.configuration, amount)
-        summary = run(
-            [trial], options=self.options, executor=lambda: InlineExecutor(self.time_limit)
-        )
+        with plan_for(self.device):
+            trial = self.search.plan_trial(self.configuration, amount)
+        summary = run([trial], options=self.options, executor=InlineExecutor)
         report: dict[str, Any] = {AMOUNT: amount, "stages_run": summary.stages_run}
         reason = {**summary.failed, **summary.skipped}.get(trial.id, "")
         value, seconds, num_cases = (None, 0.0, None) if reason else self._read_value(trial)

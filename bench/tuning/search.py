@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from bench.config import plugins
-from bench.config.cards import BoardRow, Rows
+from bench.config.cards import BoardRow, RowCounts, Rows
 from bench.config.fields import check_setting
 from bench.config.settings import build_method, overrides_for, resolve_settings, setting_layers
 from bench.config.toml import Override
@@ -22,9 +22,8 @@ from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
-from bench.plan.item_stages import evaluate
-from bench.plan.trials import DEFAULT_KS, Trial, compose_data
-from bench.plan.types import Data, Model
+from bench.plan.trials import DEFAULT_KS, Trial, compose_data, compose_evaluations
+from bench.plan.types import Data, Model, Plan
 from bench.tuning.space import Space, round_settings
 
 TRIAL_SEED = 0
@@ -66,7 +65,7 @@ class SearchSetup:
     algorithm: Algorithm = "random"
     scheduler: Scheduler | None = None
     seed: int = 0
-    rows: Rows = dataclasses.field(default_factory=Rows)
+    rows: RowCounts = dataclasses.field(default_factory=RowCounts)
     overrides: tuple[Override, ...] = ()
     data_dir: Path | None = None
     model_path: Path | None = None
@@ -152,8 +151,9 @@ class Search:
             }
             plan = build_method(setup.method, settings).plan(self.data, self.model, TRIAL_SEED)
             ks = sorted({*DEFAULT_KS, *([k] if k else [])})
-            evaluations = {"final": evaluate(plan.ranking, self.data.test, ks=ks)}
-            evaluations["final"].key  # noqa: B018 (a plan without a key is a problem of this trial)
+            evaluations = compose_evaluations(
+                setup.method, Plan(ranking=plan.ranking), self.data, ks, exclude_seen=False
+            )
         except BenchError as error:
             problem = f"{error.message} {error.hint}".strip()
         except Exception as error:  # a plug-in's plan may fail in any way
@@ -248,9 +248,8 @@ def _list_amounts(
 
 
 def _resolve_rows(setup: SearchSetup) -> Rows:
-    rows = setup.rows.model_dump(exclude_none=True)
-    if "test" in rows:
+    if setup.rows.test is not None:
         raise BenchError(
             "A search uses no test rows.", "Leave test=… out of --rows; valid=… sets the cases."
         )
-    return plugins.budget_card(setup.budget).rows.model_copy(update=rows)
+    return setup.rows.apply(plugins.budget_card(setup.budget).rows)

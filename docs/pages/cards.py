@@ -146,7 +146,7 @@ def _set_links(card: BoardCard) -> str:
 def _board(name: str, card: BoardCard) -> str:
     rows = [
         (
-            prose(row.name) + (" (reference)" if row.name == card.reference_row else ""),
+            prose(row.name) + (" (reference)" if row.name in card.references else ""),
             f"[`{row.method}`](../methods/{row.method}.md)",
             code(row.settings) if row.settings else "",
             _model_link(row.model) if row.model else "",
@@ -181,7 +181,7 @@ def _describe_paper(name: str) -> list[str]:
     """Describe the paper that a board mirrors: published tables, and claims."""
     published = load_published().numbers
     for book in _books():
-        claims = [claim for claim in book.claims if name in claim.boards]
+        claims = [claim for claim in book.claims if name == claim.boards[0]]
         if not claims:
             continue
         rows = {row.name for row in plugins.board_card(name).rows} & set(book.rows)

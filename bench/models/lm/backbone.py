@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from bench.errors import BenchError
 from bench.models.lm import weights
+from bench.models.lm.devices import select_device
 from bench.models.lm.tokenization import Tokenizer
 
 POINTER = "backbone.json"
@@ -54,10 +55,11 @@ def read_model(folder: Path, dtype: str, quantization: str) -> PreTrainedModel:
         BenchError: The folder contains no causal language model, or weights that do not fit.
     """
     classes: Any = AutoModelForCausalLM
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    options: dict[str, Any] = {}
+    device, options = select_device(), dict[str, Any]()
+    if device.type == "cuda":  # straight to the GPU
+        options["device_map"] = {"": device.index}
     if quantization != "none":
-        options = {"quantization_config": _four_bits(DTYPES[dtype]), "device_map": {"": device}}
+        options["quantization_config"] = _four_bits(DTYPES[dtype])
     try:
         config: Any = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -85,7 +87,7 @@ def read_model(folder: Path, dtype: str, quantization: str) -> PreTrainedModel:
         differing += [name for name in weights.own_tensors(model) if name not in names]
     if differing:
         raise _unreadable(folder, f"weights and configuration differ in {min(differing)}")
-    loaded: PreTrainedModel = model.to(device) if not options else model
+    loaded: PreTrainedModel = model
     return loaded
 
 
@@ -105,7 +107,7 @@ def _four_bits(dtype: torch.dtype) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise BenchError(
             "Weights in 4 bits (nf4) need the package bitsandbytes.",
-            "pip install 'llmrec-bench[nf4]', or set quantization = \"none\" in the model's card.",
+            "pip install 'llmrec-bench[nf4]', or --model-set quantization=none.",
         )
     from transformers import BitsAndBytesConfig
 

@@ -51,7 +51,7 @@ def fill_tensors(
 ) -> None:
     """Copy weights into tensors of the same names, whatever their devices and dtypes.
 
-    Each file is opened once, and one tensor at a time is in memory.
+    Each file is opened once, and one tensor at a time is in memory, on the first one's device.
 
     Args:
         tensors: Destinations, by the names that the files use.
@@ -62,9 +62,10 @@ def fill_tensors(
         BenchError: A name is missing or unknown, a shape differs, or a file is damaged.
     """
     missing = dict(tensors)
+    device = str(next(iter(tensors.values())).device)
     for path in files:
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="pt", device=device) as file:
                 names = set(file.keys())
                 if exactly and (unknown := names - missing.keys()):
                     raise _misfit(path, f"{min(unknown)} is not known there")

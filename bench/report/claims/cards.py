@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,10 @@ from pydantic import Field, model_validator
 from bench.config import plugins
 from bench.config.toml import Card, check_card, read_toml
 from bench.errors import BenchError, unknown
-from bench.report.claims.claim_types import AnyCheck, Check, Larger, Names
+from bench.metrics.registry import get_metric
+from bench.report.claims.claim_types import AnyCheck, Check, Diminishing, Gain, Larger
+from bench.report.claims.measures import Measure
+from bench.report.claims.names import Names
 from bench.report.claims.verdict import PublishedVerdict
 from bench.report.published import Place
 
@@ -61,11 +64,18 @@ class PublishedRow(Card):
         table: Number of the table.
         method: As in the file of published numbers.
         variant: Likewise.
+        row: Name of our row, if it differs; "BOARD: ROW" for a row of another board than the first
+            with that name.
     """
 
     table: str = ""
     method: str = ""
     variant: str = ""
+    row: str = ""
+
+
+def _divisors(check: Check) -> tuple[str, ...]:
+    return (check.per,) if isinstance(check, Diminishing) else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +138,7 @@ class PaperClaims(Card):
         datasets: Name of our card by the printed name of each data set.
         rows: By the row's name on its board.
         groups: Names for several rows.
+        measures: Numbers that stages log, by the name that checks give as a metric.
         backbone: The language model that the paper uses; empty where it does not say.
         sweeps: Settings that the paper sweeps.
         claims: In the paper's order.
@@ -138,6 +149,7 @@ class PaperClaims(Card):
     datasets: dict[str, str] = Field(min_length=1)
     rows: dict[str, PublishedRow]
     groups: dict[str, Names] = {}
+    measures: dict[str, Measure] = {}
     backbone: str = ""
     sweeps: tuple[SweptSetting, ...] = ()
     claims: tuple[Claim, ...] = Field(min_length=1)
@@ -151,10 +163,26 @@ class PaperClaims(Card):
             for check in (*claim.checks, *claim.also):
                 try:
                     self.expand_cells(check)
+                    for metric in (*check.metrics, *_divisors(check)):
+                        self.is_higher_better(metric)
                 except BenchError as error:
                     message = f"{claim.id}: {error.message} {error.hint}"
                     raise ValueError(message.rstrip(".")) from error
         return self
+
+    def is_higher_better(self, metric: str) -> bool:
+        """Return whether a larger value of a metric or measure is better.
+
+        Raises:
+            BenchError: If there is no such metric or measure.
+        """
+        if metric in self.measures:
+            return self.measures[metric].higher_is_better
+        try:
+            return get_metric(metric).higher_is_better
+        except BenchError as error:
+            hint = error.hint or unknown("", metric, self.measures).hint
+            raise BenchError(error.message, hint) from error
 
     def get_claim(self, name: str) -> Claim:
         """Return a claim by its id.
@@ -182,6 +210,14 @@ class PaperClaims(Card):
             for rows in check.list_rows(lambda name: self.groups.get(name, (name,)))
             for other in others or (dataset,)
             if not others or other != dataset
+        ]
+
+    def expand_our_cells(self, check: Check) -> list[Cell]:
+        """Expand a check into its cells with the names of our rows, without printed gains."""
+        num_rows = 2 if isinstance(check, Gain) else None
+        return [
+            replace(cell, rows=tuple(self.rows[row].row or row for row in cell.rows[:num_rows]))
+            for cell in self.expand_cells(check)
         ]
 
     def _make_cell(

@@ -13,39 +13,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from bench.config.toml import Card
-from bench.errors import BenchError, unknown
-from bench.metrics.registry import get_metric
+from bench.report.claims.names import Names
 from bench.report.claims.verdict import Quantifier
 
 # From the name of a row or a group to the rows that it stands for.
 ExpandGroup = Callable[[str], tuple[str, ...]]
 
-# What the papers print that is not one of our metrics; less of it is better.
-PUBLISHED_ONLY = (
-    "seconds",
-    "training_time_relative_to_default",
-    "zero_ig_tokens_pct",
-    "first_word_share",
-)
 _BRACES = re.compile(r"\{([^{}]*)\}")
-
-
-def is_higher_better(metric: str) -> bool:
-    """Return whether a larger value is better, for our metrics and those only papers print.
-
-    Raises:
-        BenchError: If there is no such metric.
-    """
-    if metric in PUBLISHED_ONLY:
-        return False
-    try:
-        return get_metric(metric).higher_is_better
-    except BenchError as error:
-        hint = error.hint or unknown("", metric, PUBLISHED_ONLY).hint
-        raise BenchError(error.message, hint) from error
 
 
 def expand_braces(value: Any) -> Any:
@@ -65,25 +42,11 @@ def expand_braces(value: Any) -> Any:
     return names
 
 
-def _require_metric(name: str) -> str:
-    try:
-        is_higher_better(name)
-    except BenchError as error:
-        raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from error
-    return name
-
-
-def _make_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 def _expand(names: Iterable[str], expand_group: ExpandGroup) -> list[str]:
     return [row for name in names for row in expand_group(name)]
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_make_list)]
-MetricName = Annotated[str, AfterValidator(_require_metric)]
-Metrics = Annotated[tuple[MetricName, ...], BeforeValidator(expand_braces)]
+Metrics = Annotated[tuple[str, ...], BeforeValidator(expand_braces)]
 
 
 class Check(Card):
@@ -312,20 +275,45 @@ class Larger(Check):
         return [(self.a, self.b, self.c or self.a, self.d or self.b)]
 
 
-class Evidence(Check):
-    """What no table of results can show: a proof, a training log, another measurement."""
+class Show(Single):
+    """The values of rows, where the claim names no threshold."""
 
-    form: Literal["evidence"]
-    needs: str
+    form: Literal["show"]
+
+
+class Diminishing(Single):
+    """Beyond `at` the metric gains less per unit of the measure `per` than up to it.
+
+    Attributes:
+        x: The swept setting.
+        at: One of its values, neither the first nor the last.
+        per: Name of a measure, for example of seconds.
+    """
+
+    form: Literal["diminishing"]
+    x: str
+    at: FiniteFloat
+    per: str
+
+
+class Proof(Check):
+    """A theorem: no run can show it, a test of this project proves it.
+
+    Attributes:
+        tests: The tests, "tests/FILE.py::NAME".
+    """
+
+    form: Literal["proof"]
+    tests: Names = Field(min_length=1)
 
     def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
         """List no rows."""
         return []
 
 
-SweepCheck = Trend | Peak | Level | Range
+SweepCheck = Trend | Peak | Level | Range | Diminishing
 AnyCheck = Annotated[
     Better | NotBetter | Close | Gain | Range | Best | Worst | Rank | Value | Trend | Peak | Level
-    | Larger | Evidence,
+    | Larger | Show | Diminishing | Proof,
     Field(discriminator="form"),
 ]  # fmt: skip

@@ -20,7 +20,6 @@ from bench.report.claims.claim_types import (
     Position,
     Value,
     get_rank_range,
-    is_higher_better,
 )
 from bench.report.claims.verdict import (
     ROUNDING,
@@ -111,7 +110,7 @@ def judge_published_check(check: Check, paper: PaperClaims, published: Published
     num_ties = 0
     for cell in cells:
         numbers = _find_numbers(cell, paper, published)
-        holds = _holds(check, numbers, is_higher_better(cell.metric)) if numbers else None
+        holds = _holds(check, numbers, paper.is_higher_better(cell.metric)) if numbers else None
         if holds is not None:
             printed.append((cell, holds))
             num_ties += isinstance(check, Pair) and numbers[0].value == numbers[1].value

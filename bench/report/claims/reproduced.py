@@ -13,10 +13,11 @@ from typing import get_args
 
 from bench.errors import BenchError
 from bench.report.claims.cards import Cell, Claim, PaperClaims, group_rivals
-from bench.report.claims.claim_types import Better, Check, Evidence, NotBetter, SweepCheck
+from bench.report.claims.claim_types import Better, Check, NotBetter, Proof, SweepCheck
 from bench.report.claims.row_tests import RowCheck, judge_pair, judge_row
 from bench.report.claims.runs import NO_RESULT, Runs
-from bench.report.claims.sweep_tests import judge_sweep
+from bench.report.claims.seed_tests import judge_by_seed
+from bench.report.claims.sweep_tests import CaseSweep, judge_sweep
 from bench.report.claims.verdict import (
     Judgment,
     ReproducedVerdict,
@@ -80,20 +81,34 @@ def judge_reproduced(claim: Claim, paper: PaperClaims, runs: Runs) -> Reproduced
 
 def _judge_cells(check: Check, paper: PaperClaims, runs: Runs) -> list[ReproducedCell]:
     """Judge a check's cells; those of one data set, metric and host are one family of tests."""
-    if isinstance(check, Evidence):
-        return [_not_run(Cell(dataset="", metric="", rows=()), f"needs {check.needs}")]
+    if isinstance(check, Proof):
+        proof = Cell(dataset="", metric="", rows=())
+        return [_describe(proof, ("holds", f"proven by {' and '.join(check.tests)}"))]
+    runs = replace(runs, measures=paper.measures)
     families: dict[tuple[str, str, str], list[Cell]] = {}
-    for template in paper.expand_cells(check):
-        for cell in _expand_categories(template, runs):
-            families.setdefault((cell.dataset, cell.metric, cell.host), []).append(cell)
-    return [judged for cells in families.values() for judged in _judge_family(check, cells, runs)]
+    for template in paper.expand_our_cells(check):
+        for placed in _expand_datasets(template, runs):
+            for cell in _expand_categories(placed, runs):
+                families.setdefault((cell.dataset, cell.metric, cell.host), []).append(cell)
+    return [
+        judged for cells in families.values() for judged in _judge_family(check, cells, paper, runs)
+    ]
 
 
-def _judge_cell(check: Check, cell: Cell, runs: Runs) -> Judgment:
-    if isinstance(check, SweepCheck):
+def _judge_cell(check: Check, cell: Cell, paper: PaperClaims, runs: Runs) -> Judgment:
+    if _is_by_seed(check, cell, runs) or not isinstance(check, CaseSweep | RowCheck):
+        higher = paper.is_higher_better(cell.metric)
+        return judge_by_seed(check, cell, runs, higher_is_better=higher)
+    if isinstance(check, CaseSweep):
         return judge_sweep(check, cell, runs)
-    assert isinstance(check, RowCheck), f"{check} has no verdict by our results"
     return judge_row(check, cell, runs)
+
+
+def _is_by_seed(check: Check, cell: Cell, runs: Runs) -> bool:
+    """Tell whether a cell has one value per seed only: a measure, or a metric at checkpoints."""
+    return cell.metric in runs.measures or (
+        isinstance(check, SweepCheck) and (cell.card, cell.rows[0], check.x) not in runs.sweeps
+    )
 
 
 def _describe(cell: Cell, judgment: Judgment) -> ReproducedCell:
@@ -102,6 +117,16 @@ def _describe(cell: Cell, judgment: Judgment) -> ReproducedCell:
 
 def _not_run(cell: Cell, *reasons: str) -> ReproducedCell:
     return ReproducedCell(cell=cell, verdict="not run", missing=reasons)
+
+
+def _expand_datasets(cell: Cell, runs: Runs) -> list[Cell]:
+    """Make one cell per data set that was run, where the paper's table names none."""
+    if cell.dataset:
+        return [cell]
+    cards = sorted({card for card, row in runs.results if row in cell.rows})
+    return [replace(cell, dataset=card, row_cards=(card,) * len(cell.rows)) for card in cards] or [
+        cell
+    ]
 
 
 def _expand_categories(cell: Cell, runs: Runs) -> list[Cell]:
@@ -116,7 +141,9 @@ def _expand_categories(cell: Cell, runs: Runs) -> list[Cell]:
     ]
 
 
-def _judge_family(check: Check, cells: Sequence[Cell], runs: Runs) -> list[ReproducedCell]:
+def _judge_family(
+    check: Check, cells: Sequence[Cell], paper: PaperClaims, runs: Runs
+) -> list[ReproducedCell]:
     """Judge cells; one that the statistics refuse does not prevent the verdicts of the others."""
     judged: list[ReproducedCell] = []
     compared: list[tuple[Cell, Comparison]] = []
@@ -124,11 +151,11 @@ def _judge_family(check: Check, cells: Sequence[Cell], runs: Runs) -> list[Repro
         try:
             if reasons := _explain_missing(check, cell, runs):
                 judged.append(_not_run(cell, *reasons))
-            elif isinstance(check, Better | NotBetter):
+            elif isinstance(check, Better | NotBetter) and not _is_by_seed(check, cell, runs):
                 test = runs.compare(cell.card, cell.rows[1], cell.rows[0], cell.metric)
                 compared.append((cell, test))
             else:
-                judged.append(_describe(cell, _judge_cell(check, cell, runs)))
+                judged.append(_describe(cell, _judge_cell(check, cell, paper, runs)))
         except BenchError as error:
             judged.append(_not_run(cell, error.message))
     if isinstance(check, Better | NotBetter):
@@ -144,7 +171,9 @@ def _explain_missing(check: Check, cell: Cell, runs: Runs) -> list[str]:
         return [
             f"{row} over {check.x} on {cell.card}: {NO_RESULT}"
             for row in cell.rows
-            if (cell.card, row, check.x) not in runs.sweeps
+            if (cell.card, row, check.x) not in {*runs.sweeps, *runs.sweep_rows}
         ]
-    rows = zip(cell.row_cards, cell.rows, strict=True)
-    return list(filter(None, (runs.explain_missing(*key) for key in dict.fromkeys(rows))))
+    names = list(zip(cell.row_cards, cell.rows, strict=False))
+    if base := cell.metric in runs.measures and runs.measures[cell.metric].relative_to:
+        names.append((cell.card, base))
+    return list(filter(None, (runs.explain_missing(*key) for key in dict.fromkeys(names))))

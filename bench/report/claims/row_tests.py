@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.metrics.registry import get_metric
 from bench.report.claims.cards import Cell
 from bench.report.claims.claim_types import (
     Better,
@@ -14,7 +15,6 @@ from bench.report.claims.claim_types import (
     Position,
     Value,
     get_rank_range,
-    is_higher_better,
 )
 from bench.report.claims.runs import Runs
 from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
@@ -117,7 +117,7 @@ def _estimate_change(cell: Cell, runs: Runs) -> Estimate | None:
 
 def _orient(ends: tuple[float, float], metric: str) -> tuple[float, float]:
     """Return the ends of an interval in the metric's better direction."""
-    return ends if is_higher_better(metric) else (-ends[1], -ends[0])
+    return ends if get_metric(metric).higher_is_better else (-ends[1], -ends[0])
 
 
 def _judge_close(check: Close, cell: Cell, runs: Runs) -> Judgment:
@@ -192,7 +192,7 @@ def _judge_larger(check: Larger, cell: Cell, runs: Runs) -> Judgment:
     if ends is None:
         return "undecided", f"{value:+.4f}; {refusal}"
     low, high = _orient(ends, cell.metric)
-    value = value if is_higher_better(cell.metric) else -value
+    value = value if get_metric(cell.metric).higher_is_better else -value
     verdict: ReproducedVerdict = "holds" if low > 0 else "fails" if high < 0 else "undecided"
     where = "" if other == card else f" on {other}"
     return verdict, (

@@ -9,14 +9,23 @@ from bench.config.cards import BoardRow
 from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report.assemble import RowTrials, outcomes_by_row
+from bench.report.claims.measures import Measure, measure_seeds
 from bench.report.sweeps import find_sweeps
 from bench.results.load import ResultSet
+from bench.results.outcomes import Outcome
+from bench.results.schema import Result
 from bench.stats.compare import Comparison, compare
 from bench.stats.samples import Sample
+from bench.stats.seed_variance import compute_seed_values
 
 NO_RESULT = "no result yet"
 
+CHECKPOINTS = "step"
+"""Name of the sweep over the rankings after each training stage."""
+
 Steps = Sequence[tuple[float, Sample]]
+SeedValues = Mapping[int, float]
+SweepRows = Sequence[tuple[float, str | Mapping[str, SeedValues]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +37,18 @@ class Runs:
         sweeps: By data set, row and the name of the swept setting: its values with their samples,
             in any order.
         reasons: Why a row has no sample on a data set, where a reason was recorded.
+        results: Of a row's seeds on a data set, in which measures are read.
+        sweep_rows: Of each sweep: the values of the setting with the names of the rows, or for
+            checkpoints with their metrics by seed.
+        measures: That the claims name, by name.
     """
 
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
     sweeps: Mapping[tuple[str, str, str], Steps] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    results: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
+    sweep_rows: Mapping[tuple[str, str, str], SweepRows] = field(default_factory=dict)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
     _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
 
     def explain_missing(self, dataset: str, row: str) -> str:
@@ -41,6 +57,39 @@ class Runs:
             return ""
         reason = self.reasons.get((dataset, row), NO_RESULT).rstrip(".")
         return f"{row} on {dataset}: {reason}" if dataset else f"{row}: {reason}"
+
+    def seed_values(self, dataset: str, row: str, metric: str) -> SeedValues:
+        """Return a metric or measure of a row by seed.
+
+        Raises:
+            BenchError: If it was not measured.
+        """
+        measure = self.measures.get(metric)
+        if measure is None:
+            return compute_seed_values(self.samples[dataset, row], metric)
+        base = self.results.get((dataset, measure.relative_to), ())
+        return measure_seeds(measure, self.results[dataset, row], base)
+
+    def sweep_values(
+        self, dataset: str, row: str, x: str, metric: str
+    ) -> list[tuple[float, SeedValues]]:
+        """Return a metric or measure over the steps of a sweep, by seed."""
+        key = (dataset, row, x)
+        steps = self.sweep_rows.get(key) or self.sweeps[key]
+        return [
+            (value, self._step_values(dataset, step, metric))
+            for value, step in sorted(steps, key=lambda pair: pair[0])
+        ]
+
+    def _step_values(
+        self, dataset: str, step: str | Sample | Mapping[str, SeedValues], metric: str
+    ) -> SeedValues:
+        match step:
+            case str():
+                return self.seed_values(dataset, step, metric)
+            case Sample():
+                return compute_seed_values(step, metric)
+        return step.get(metric, {})
 
     def compare(self, dataset: str, reference: str, other: str, metric: str) -> Comparison:
         """Compare two rows, uncorrected; claims share many comparisons, so they are cached."""
@@ -52,7 +101,9 @@ class Runs:
 
 
 def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) -> Runs:
-    """Read the rows of boards that a claim names; of rows with equal names the first board's count.
+    """Read the rows of boards that a claim names.
+
+    Of rows with equal names the first board's has the name, another's is called "BOARD: ROW".
 
     Rows are compared only where they were measured on equal data, across boards too.
 
@@ -64,13 +115,18 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
-            if owners.setdefault((trial.dataset, row.name), board.name) == board.name:
-                by_dataset.setdefault(trial.dataset, []).append((row, trial))
+            if owners.setdefault((trial.dataset, row.name), board.name) != board.name:
+                row = row.model_copy(update={"label": f"{board.name}: {row.name}"})
+            by_dataset.setdefault(trial.dataset, []).append((row, trial))
     samples: dict[tuple[str, str], Sample] = {}
+    stored: dict[tuple[str, str], Sequence[Result]] = {}
     reasons: dict[tuple[str, str], str] = {}
+    sweep_rows: dict[tuple[str, str, str], SweepRows] = {}
     for dataset, row_trials in by_dataset.items():
         for name, outcomes in outcomes_by_row(row_trials, results).items():
-            trials = [outcome.trial for outcome in outcomes if outcome.status == "ok"]
+            successful = [outcome for outcome in outcomes if outcome.status == "ok"]
+            trials = [outcome.trial for outcome in successful]
+            stored[dataset, name] = [results.results[trial] for trial in trials]
             try:
                 if trials:
                     samples[dataset, name] = results.sample(name, trials)
@@ -78,13 +134,35 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
                     reasons[dataset, name] = " ".join(dict.fromkeys(o.reason for o in outcomes))
             except BenchError as error:
                 reasons[dataset, name] = error.message
+            if steps := _checkpoints(successful):
+                sweep_rows[dataset, name, CHECKPOINTS] = steps
     # A sweep needs a result at each step; a row of an earlier board is no step.
     sweeps: dict[tuple[str, str, str], Steps] = {}
     for board, row_trials in planned:
         for sweep in find_sweeps(board, row_trials):
             for dataset in board.card.datasets:
                 rows = [(dataset, name) for _, name in sweep.steps]
-                if all(owners.get(row) == board.name and row in samples for row in rows):
-                    steps = [(value, samples[dataset, name]) for value, name in sweep.steps]
-                    sweeps.setdefault((dataset, sweep.row, sweep.x), steps)
-    return Runs(samples=samples, reasons=reasons, sweeps=sweeps)
+                key = (dataset, sweep.row, sweep.x)
+                if key not in sweeps and all(
+                    owners.get(row) == board.name and row in samples for row in rows
+                ):
+                    sweeps[key] = [(value, samples[dataset, name]) for value, name in sweep.steps]
+                    sweep_rows[key] = sweep.steps
+    return Runs(
+        samples=samples, reasons=reasons, sweeps=sweeps, results=stored, sweep_rows=sweep_rows
+    )
+
+
+def _checkpoints(outcomes: Sequence[Outcome]) -> SweepRows:
+    """List the metrics by seed at the checkpoints that all seeds have, numbered from 0."""
+    names = [[name for name, _ in outcome.checkpoints] for outcome in outcomes]
+    if not names or any(other != names[0] for other in names):
+        return ()
+    steps: list[tuple[float, str | Mapping[str, SeedValues]]] = []
+    for index in range(len(names[0])):
+        values: dict[str, dict[int, float]] = {}
+        for outcome in outcomes:
+            for metric, value in outcome.checkpoints[index][1]:
+                values.setdefault(metric, {})[outcome.seed] = value
+        steps.append((float(index), values))
+    return steps

@@ -1,4 +1,4 @@
-"""Verdicts on claims about a swept setting: trends, peaks, levels, ranges."""
+"""Verdicts on claims about a swept setting by per-case values: trends, peaks, levels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import numpy as np
 from scipy.stats import rankdata
 
 from bench.errors import BenchError
+from bench.metrics.registry import get_metric
 from bench.report.claims.cards import Cell
 from bench.report.claims.claim_types import (
     Level,
     Peak,
-    Range,
-    SweepCheck,
     Trend,
-    is_higher_better,
 )
 from bench.report.claims.row_tests import format_comparison, judge_equivalence
 from bench.report.claims.runs import Runs, Steps
@@ -25,23 +23,23 @@ from bench.stats.contrasts import estimate_relative
 from bench.stats.corrections import ALPHA
 from bench.stats.seed_variance import compute_seed_values
 
+CaseSweep = Trend | Peak | Level
 
-def judge_sweep(check: SweepCheck, cell: Cell, runs: Runs) -> Judgment:
+
+def judge_sweep(check: CaseSweep, cell: Cell, runs: Runs) -> Judgment:
     """Judge a cell whose rows have a result at each step of the sweep.
 
     Raises:
         BenchError: If there is a single step, a claimed one is missing, or no seed has all steps.
     """
-    sweeps = [_sort_steps(runs.sweeps[cell.card, row, check.x], check.x) for row in cell.rows]
+    steps = _sort_steps(runs.sweeps[cell.card, cell.rows[0], check.x], check.x)
     match check:
         case Trend():
-            return _judge_trend(check, cell, sweeps[0])
+            return _judge_trend(check, cell, steps)
         case Peak():
-            return _judge_peak(check, cell, sweeps[0])
+            return _judge_peak(check, cell, steps)
         case Level():
-            return _judge_level(check, cell, sweeps[0])
-        case Range():
-            return _show_range(check, cell, sweeps)
+            return _judge_level(check, cell, steps)
 
 
 def _judge_trend(check: Trend, cell: Cell, steps: Steps) -> Judgment:
@@ -67,7 +65,7 @@ def _judge_trend(check: Trend, cell: Cell, steps: Steps) -> Judgment:
 def _judge_peak(check: Peak, cell: Cell, steps: Steps) -> Judgment:
     """Judge a peak: best in most seeds, and significantly better than both neighbors."""
     index = _find_step(steps, check.at, check.x)
-    best = max if is_higher_better(cell.metric) else min
+    best = max if get_metric(cell.metric).higher_is_better else min
     is_best = [values[index] == best(values) for values in _values_by_seed(steps, cell.metric)]
     neighbors = [steps[near][1] for near in (index - 1, index + 1) if 0 <= near < len(steps)]
     family = compare_with_reference(steps[index][1], neighbors, cell.metric)
@@ -95,18 +93,6 @@ def _judge_level(check: Level, cell: Cell, steps: Steps) -> Judgment:
             verdicts.append(verdict)
             texts.append(f"{check.x} = {x:g}: {text}")
     return judge_reproduced_cells(verdicts, "all"), "; ".join(texts)
-
-
-def _show_range(check: Range, cell: Cell, sweeps: Sequence[Steps]) -> Judgment:
-    """Show the range of two rows' metrics over the steps; seeds are too few for a test."""
-    ranges = []
-    for steps in sweeps:
-        values = _values_by_seed(steps, cell.metric)
-        ranges.append(sum(max(row) - min(row) for row in values) / len(values))
-    return "shown", (
-        f"range over {check.x}, mean over seeds: {cell.rows[0]} {ranges[0]:.4f}, "
-        f"{cell.rows[1]} {ranges[1]:.4f}; shown, not tested"
-    )
 
 
 def rank_correlation(xs: Sequence[float], values: Sequence[float]) -> float:

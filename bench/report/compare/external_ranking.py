@@ -60,9 +60,10 @@ def read_system_file(
         BenchError: If a list is shorter than k or no target is in the catalog.
     """
     try:
-        items, scores = evaluate_file(file, catalog, ks)
+        (ranking, _, _, catalog), scores = evaluate_file(file, catalog, ks)
     except BenchError as error:
         raise BenchError(f"{path.name}: {error.message}", error.hint) from error
+    items = ranking.items
     shared = np.array([positions.setdefault(id_, len(positions)) for id_ in catalog.ids])
     sample = Sample(
         name=name,

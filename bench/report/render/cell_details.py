@@ -56,6 +56,7 @@ def _row(
     return {
         "name": w.single_line(row.name),
         "method": row.method,
+        "group": row.group,
         "status": "out of memory" if row.out_of_memory else row.status,
         "stale": row.stale,
         "about": _row_facts(row, results_of(row, results), cost),

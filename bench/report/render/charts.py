@@ -10,7 +10,13 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from bench.report.costs import results_of
-from bench.report.format import direction_arrow, format_count, format_value, single_line
+from bench.report.format import (
+    direction_arrow,
+    format_count,
+    format_range,
+    format_value,
+    single_line,
+)
 from bench.report.render.figures import Scale, fit_scale, horizontal_grid, svg, svg_line, svg_text
 from bench.report.table import Block, Row, Sweep
 from bench.results.curves import Curve, read_curves
@@ -19,7 +25,7 @@ from bench.stats.descriptions import join_words
 
 WIDTH, HEIGHT = 300, 196
 LEFT, RIGHT, TOP, BOTTOM = 56, WIDTH - 20, 14, 150
-NUM_STYLES = 6
+NUM_STYLES = 8
 MAX_MARKERS = 12
 
 
@@ -31,11 +37,13 @@ class Line:
         name: Its tooltip.
         style: 0 to `NUM_STYLES` - 1; color and dashes together.
         points: Position and value, from left to right.
+        ranges: Position, lower and upper end of intervals.
     """
 
     name: str
     style: int
     points: Sequence[tuple[float, float]]
+    ranges: Sequence[tuple[float, float, float]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,7 @@ class Chart:
     Attributes:
         legend: Style and name of each kind of line; empty where there is one kind only.
         heads: Of the table; rows: of the table, as text.
+        bars: Whether it has bars, not lines; wide: whether it takes the width of the page.
     """
 
     heading: str
@@ -53,6 +62,8 @@ class Chart:
     legend: tuple[tuple[int, str], ...]
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    bars: bool = False
+    wide: bool = False
 
 
 def training_charts(row: Row, results: ResultSet) -> list[Chart]:
@@ -62,12 +73,20 @@ def training_charts(row: Row, results: ResultSet) -> list[Chart]:
         for curve in read_curves(result.stages):
             key = (curve.kind, curve.measure, curve.over)
             groups.setdefault(key, []).append((result.seed, curve))
-    return [_training_chart(*key, curves) for key, curves in groups.items()]
+    return [
+        curve_chart(f"{kind}: {measure}", curves, over=over)
+        for (kind, measure, over), curves in groups.items()
+    ]
 
 
-def _training_chart(
-    kind: str, measure: str, over: str, curves: Sequence[tuple[int, Curve]]
-) -> Chart:
+def curve_chart(name: str, curves: Sequence[tuple[int, Curve]], *, over: str) -> Chart:
+    """Draw curves over each other, one line per seed and part.
+
+    Args:
+        name: Of the chart; the names of its parts are added.
+        curves: Seed and curve.
+        over: What the horizontal axis counts.
+    """
     parts = list(dict.fromkeys(curve.part for _, curve in curves))
     has_parts = any(parts)
     lines = [
@@ -80,7 +99,7 @@ def _training_chart(
     ]
     ends = curves[0][1].ends
     runs = f"{format_count(len(ends) + 1, 'run')} one after another. " if ends else ""
-    heading = f"{kind}: {measure}" + (f", {join_words(parts)}" if has_parts else "")
+    heading = name + (f", {join_words(parts)}" if has_parts else "")
     num_seeds = len({seed for seed, _ in curves})
     return Chart(
         heading=heading,
@@ -170,8 +189,21 @@ def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Cha
         means = [cell.mean for cell in cells]
         if all(mean is None for mean in means):
             continue
+        ranges = {
+            float(at): (float(at), cell.interval[0], cell.interval[1])
+            for at, cell in enumerate(cells)
+            if cell.interval is not None
+        }
         chart = line_chart(
-            [Line(name=sweep.row, style=0, points=run) for run in _split_at_gaps(means)],
+            [
+                Line(
+                    name=sweep.row,
+                    style=0,
+                    points=run,
+                    ranges=[ranges[at] for at, _ in run if at in ranges],
+                )
+                for run in _split_at_gaps(means)
+            ],
             title=f"{metric} by {sweep.x} on {block.title}",
             x_label=sweep.x,
             names=names,
@@ -180,8 +212,10 @@ def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Cha
             ("row", *(single_line(name) for _, name in sweep.steps)),
             ("mean", *map(format_value, means)),
             ("deviation between seeds", *(format_value(cell.sd) for cell in cells)),
+            ("95 % interval", *(format_range(*(cell.interval or (None, None))) for cell in cells)),
         ]
-        charts.append(_metric_chart(metric, chart, (sweep.x, *names), rows_text))
+        heads = (sweep.x, *names)
+        charts.append(_metric_chart(metric, chart, heads, rows_text, interval=bool(ranges)))
     return charts
 
 
@@ -191,11 +225,13 @@ def _metric_chart(
     heads: Sequence[str],
     rows: Sequence[tuple[str, ...]],
     lines: Sequence[Line] = (),
+    *,
+    interval: bool = False,
 ) -> Chart:
     legend = [(line.style, line.name) for line in lines]
     return Chart(
         heading=f"{metric} {direction_arrow(metric)}",
-        text="Mean over seeds.",
+        text="Mean over seeds" + ("; 95 % intervals over users." if interval else "."),
         svg=chart,
         legend=tuple(legend) if len(legend) > 1 else (),
         heads=tuple(heads),
@@ -232,7 +268,10 @@ def line_chart(
         names: Names of the positions 0, 1, …; otherwise positions are numbers.
     """
     positions = [x for line in lines for x, _ in line.points]
-    y = _fit_vertical([value for line in lines for _, value in line.points])
+    y = _fit_vertical(
+        [value for line in lines for _, value in line.points]
+        + [end for line in lines for _, *ends in line.ranges for end in ends]
+    )
     low, high = min(positions), max(positions)
     width = high - low or 1.0
 
@@ -241,6 +280,11 @@ def line_chart(
 
     parts = [horizontal_grid(y, LEFT, RIGHT)]
     parts += [svg_line(x(end), TOP, x(end), BOTTOM, "end") for end in ends]
+    parts += [
+        svg_line(x(at), y(low_end), x(at), y(high_end), "whisker")
+        for line in lines
+        for at, low_end, high_end in line.ranges
+    ]
     parts += [
         _draw_line(line, [[(x(at), y(v)) for at, v in run] for run in _runs(line.points, ends)])
         for line in lines

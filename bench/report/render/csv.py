@@ -11,8 +11,9 @@ from bench.report.format import single_line
 from bench.report.table import Block, BoardTable, Cell, Row
 
 COLUMNS = (
-    "board", "dataset", "row", "method", "metric", "mean", "sd", "n_seeds", "expected_seeds",
-    "difference", "low", "high", "p", "p_adjusted", "question", "published", "from_published",
+    "board", "dataset", "group", "row", "method", "metric", "mean", "sd", "n_seeds",
+    "expected_seeds", "reference", "difference", "low", "high", "relative", "p", "p_adjusted",
+    "question", "published", "from_published", "gain", "gain_low", "gain_high", "published_gain",
     "status", "reason", "stale",
 )  # fmt: skip
 COST_COLUMNS = (
@@ -57,27 +58,37 @@ def _write(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
     test = cell.comparison
+    gain = cell.gain
     numbers = (
-        cell.mean,
-        cell.sd,
-        cell.num_seeds,
-        cell.expected_seeds,
         test and test.difference,
         test and test.low,
         test and test.high,
+        test and test.relative,
         test and test.p,
         test and test.p_adjusted,
         test and test.question,
         cell.published and cell.published.value,
         cell.difference_from_published,
+        gain and gain.change,
+        gain and gain.low,
+        gain and gain.high,
+        gain and gain.published and gain.published.value / 100,
     )
+    values = (cell.mean, cell.sd, cell.num_seeds, cell.expected_seeds)
     return [
-        *(table.name, block.dataset, neutralize(row.name), row.method, cell.metric),
-        *("" if value is None else str(value) for value in numbers),
+        *(table.name, block.dataset, neutralize(row.group), neutralize(row.name)),
+        *(row.method, cell.metric),
+        *map(_number, values),
+        neutralize(row.compared_with),
+        *map(_number, numbers),
         cell.status,
         neutralize(cell.reason or cell.refusal),
         neutralize(cell.stale),
     ]
+
+
+def _number(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def neutralize(value: str) -> str:

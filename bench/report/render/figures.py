@@ -77,22 +77,27 @@ def fit_scale(
     return Scale(low=low, high=high, start=start, end=end, ticks=ticks)
 
 
-def forest_plot(block: Block, metric: str) -> Markup | None:
-    """Draw each row's difference from the reference with its 95 % interval.
+def forest_plot(block: Block, reference: str, metric: str) -> Markup | None:
+    """Draw each row's difference from its reference with its 95 % interval.
 
     A filled mark is significant after Holm, a hollow one is not; zero is the reference.
+
+    Args:
+        block: Rows of a data set.
+        reference: Name of the reference; only rows that are compared with it are drawn.
+        metric: Name of the metric.
 
     Returns:
         The SVG, or None where there is nothing to compare.
     """
     tests = [
         (row, test, test.low, test.high)
-        for row in block.rows
+        for row in block.families[reference]
         if (test := row.cell(metric).comparison) is not None
         and test.low is not None
         and test.high is not None
     ]
-    if not tests or block.reference is None:
+    if not tests:
         return None
     left, right = 152, WIDTH - 178
     x = fit_scale([0.0, *(end for *_, low, high in tests for end in (low, high))], left, right)
@@ -120,11 +125,11 @@ def forest_plot(block: Block, metric: str) -> Markup | None:
             )
         )
     better = "right" if get_metric(metric).higher_is_better else "left"
-    caption = f"{metric}: difference from {block.reference.name}; better to the {better}"
+    caption = f"{metric}: difference from {reference}; better to the {better}"
     parts.append(
         svg_text((left + right) / 2, bottom + 40, single_line(caption), "middle", "axis")
     )  # fmt: skip
-    title = f"Differences in {metric} from {block.reference.name} on {block.title}"
+    title = f"Differences in {metric} from {reference} on {block.title}"
     return svg(WIDTH, bottom + 52, single_line(title), parts)
 
 

@@ -23,6 +23,7 @@ from bench.report import format as wording
 from bench.report.costs import results_of, row_costs
 from bench.report.render import charts, figures
 from bench.report.render.cell_details import Examples, example_facts, page_data
+from bench.report.render.paper_figures import figure_charts
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet
 from bench.stats import descriptions
@@ -64,6 +65,7 @@ def render_html(
             math.fsum(cost.standalone for cost in costs),
             math.fsum(cost.amortized for cost in costs),
         ),
+        figures=figure_charts(table, results),
         checkpoints=[
             (block.title, plots)
             for block in table.datasets

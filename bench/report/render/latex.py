@@ -1,4 +1,4 @@
-"""A board as a LaTeX table (booktabs): one block per data set, one row per method."""
+"""A board as a LaTeX table (booktabs): one part per data set, with its groups of rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from bench.metrics.registry import get_metric
 from bench.report.format import (
     STALE,
     STALE_LEGEND,
+    format_gain,
+    format_published_gain,
     format_signed,
     format_value,
     missing_row,
@@ -67,7 +69,16 @@ def render_latex(table: BoardTable) -> str:
         lines.append("\\midrule")
         title = f"\\textit{{{escape(block.title)}}}"
         lines.append(_line([f"\\multicolumn{{{num_metrics + 1}}}{{l}}{{{title}}}"]))
-        lines += [_line([_row_name(row), *map(_value, row.cells)]) for row in block.rows]
+        for heading, rows in block.groups:
+            if heading:
+                text = f"\\textbf{{{escape(heading)}}}"
+                lines.append(_line([f"\\multicolumn{{{num_metrics + 1}}}{{l}}{{{text}}}"]))
+            lines += [_line([_row_name(row), *map(_value, row.cells)]) for row in rows]
+            lines += [
+                _line([f"\\emph{{{escape(row.gain_name)}}}", *map(_gain, row.cells)])
+                for row in rows
+                if row.gain_name
+            ]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
 
 
@@ -120,6 +131,11 @@ def _value(cell: Cell) -> str:
         value += _small(f"{cell.num_seeds}/{cell.expected_seeds} seeds")
     sd = "" if cell.sd is None else f" {{\\scriptsize$\\pm${format_value(cell.sd)}}}"
     return value + sd + published
+
+
+def _gain(cell: Cell) -> str:
+    assert cell.gain is not None
+    return _small(f"{format_gain(cell.gain)} {format_published_gain(cell.gain)}").strip()
 
 
 def _published(cell: Cell) -> str:

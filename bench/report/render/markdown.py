@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from bench.report.format import (
     NO_VALUE,
@@ -12,11 +13,14 @@ from bench.report.format import (
     STALE_LEGEND,
     cell_seeds,
     direction_arrow,
+    format_catalog,
     format_completeness,
+    format_gain,
     format_interval,
     format_p,
     format_percent,
     format_published,
+    format_published_gain,
     format_signed,
     format_value,
     list_problems,
@@ -27,6 +31,10 @@ from bench.report.format import (
 from bench.report.table import Block, BoardTable, Cell, Row
 from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 
+if TYPE_CHECKING:
+    from bench.stats.compare import Comparison
+
+HEADS = ("metric", "row", "difference", "95 % interval", "relative", "d_z", "p", "p (Holm)")
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 
 
@@ -56,7 +64,7 @@ def escape(text: str) -> str:
 
 def _render_block(table: BoardTable, block: Block) -> list[str]:
     heads = [f"{escape(metric)}&nbsp;{direction_arrow(metric)}" for metric in table.metrics]
-    rows = [[_row_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows]
+    rows = [line for heading, group in block.groups for line in _group_lines(heading, group)]
     parts = [
         f"## {escape(block.title)}",
         _data_facts(block),
@@ -74,10 +82,29 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
     return parts + _comparisons(block, table.metrics)
 
 
+def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
+    """Write a group's heading, its rows, and the relative changes that it shows."""
+    lines = [[f"**{escape(heading)}**", *([""] * len(rows[0].cells))]] if heading else []
+    lines += [[_row_name(row), *(_value(row, cell) for cell in row.cells)] for row in rows]
+    return lines + [
+        [
+            f"*{escape(row.gain_name)}*",
+            *(
+                format_gain(cell.gain) + _small(format_published_gain(cell.gain))
+                for cell in row.cells
+                if cell.gain
+            ),
+        ]
+        for row in rows
+        if row.gain_name
+    ]
+
+
 def _data_facts(block: Block) -> str:
     parts = []
     if block.num_cases is not None and block.num_items is not None:
-        parts += [f"{block.num_cases:,} test cases", f"{block.num_items:,} items"]
+        size = format_catalog(block.num_items, block.num_ids)
+        parts += [f"{block.num_cases:,} test cases", size]
     if block.fingerprint:
         parts.append(f"data fingerprint `{block.fingerprint[:12]}`")
     if block.license:
@@ -118,33 +145,35 @@ def _legend(table: BoardTable) -> str:
 
 
 def _comparisons(block: Block, metrics: Sequence[str]) -> list[str]:
-    lines = []
-    for column, metric in enumerate(metrics):
-        for row in block.rows:
-            test = row.cells[column].comparison
-            if test is None:
-                continue
-            adjusted = escape(format_p(test.p_adjusted))
-            lines.append(
-                [
-                    escape(metric),
-                    escape(row.name),
-                    format_signed(test.difference),
-                    format_interval(test.low, test.high),
-                    format_percent(test.relative),
-                    NO_VALUE if test.d_z is None else f"{test.d_z:.2f}",
-                    escape(format_p(test.p)),
-                    f"**{adjusted}**" if test.significant else adjusted,
-                ]
-            )
-    if not lines or block.reference is None:
-        return []
-    heads = ["metric", "row", "difference", "95 % interval", "relative", "d_z", "p", "p (Holm)"]
+    parts = []
+    for reference, rows in block.families.items():
+        lines = [
+            _comparison_line(test)
+            for column in range(len(metrics))
+            for row in rows
+            if (test := row.cells[column].comparison) is not None
+        ]
+        if lines:
+            parts += [
+                f"<details><summary>Differences from {escape(reference)} on "
+                f"{escape(block.title)}</summary>",
+                markdown_table([escape(head) for head in HEADS], lines),
+                "</details>",
+            ]
+    return parts
+
+
+def _comparison_line(test: Comparison) -> list[str]:
+    adjusted = escape(format_p(test.p_adjusted))
     return [
-        f"<details><summary>Differences from {escape(block.reference.name)} on "
-        f"{escape(block.title)}</summary>",
-        markdown_table([escape(head) for head in heads], lines),
-        "</details>",
+        escape(test.metric),
+        escape(test.other),
+        format_signed(test.difference),
+        format_interval(test.low, test.high),
+        format_percent(test.relative),
+        NO_VALUE if test.d_z is None else f"{test.d_z:.2f}",
+        escape(format_p(test.p)),
+        f"**{adjusted}**" if test.significant else adjusted,
     ]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from bench.files import write_atomic
 from bench.report.assemble import values_json
@@ -21,14 +22,14 @@ from bench.report.table import BoardTable
 from bench.results.load import ResultSet
 from bench.stats.descriptions import join_words
 
-INDEX = "index.json"
+TABLE = "table.json"
 
 
 class IndexEntry(BaseModel):
-    """A board in the index of boards, as it was when it was last rendered.
+    """A board in the index of boards, as its table.json tells it.
 
     Attributes:
-        name: Of the board, also its folder; title: as on its page.
+        name: Of its folder; title: as on its page.
         scope: "Small budget …", or empty.
         datasets: Titles of its data sets; num_rows: of its table; status: completeness in words.
     """
@@ -46,7 +47,7 @@ class IndexEntry(BaseModel):
     def of_table(cls, table: BoardTable) -> IndexEntry:
         """Summarize a board."""
         return cls(
-            name=table.name,
+            name=table.page,
             title=table.title,
             scope=table.scope.partition(":")[0],
             datasets=join_words([single_line(block.title) for block in table.datasets]),
@@ -61,12 +62,12 @@ def render(
     results: ResultSet | None = None,
     examples: Examples | None = None,
 ) -> list[Path]:
-    """Write a board's pages to `<folder>/<board>/`; see `board_pages`.
+    """Write a board's pages to `<folder>/<page>/`; see `board_pages`.
 
     Returns:
         The paths of README.md, index.html, table.csv, .tex, .json and, with costs, costs.csv.
     """
-    return write_pages(board_pages(table, results, examples), folder / table.name)
+    return write_pages(board_pages(table, results, examples), folder / table.page)
 
 
 def board_pages(
@@ -80,45 +81,42 @@ def board_pages(
             all other files are equal where metrics are.
         examples: Test cases in titles, by trial, for index.html.
     """
-    values = {"boards": [values_json(table.name, table.datasets)]}
+    values = {
+        "page": IndexEntry.of_table(table).model_dump(),
+        "boards": [values_json(table.name, table.datasets)],
+    }
     pages = {
         "README.md": render_markdown(table),
         "index.html": render_html(table, results, examples),
         "table.csv": render_csv(table),
         "table.tex": render_latex(table),
-        "table.json": json.dumps(values, indent=2) + "\n",
+        TABLE: json.dumps(values, indent=2) + "\n",
     }
     if results is not None and (costs := row_costs(table, results)):
         pages["costs.csv"] = render_costs_csv(table, costs)
     return {name: text.encode() for name, text in pages.items()}
 
 
-def render_index(tables: Iterable[BoardTable], folder: Path) -> list[Path]:
-    """Write the index of boards: these, and those that were rendered to the folder before.
+def render_index(folder: Path) -> list[Path]:
+    """Write the index of the boards that are rendered in a folder.
 
     Returns:
-        The paths of README.md, index.html and index.json.
+        The paths of README.md and index.html.
     """
-    path = folder / INDEX
-    entries = {entry.name: entry for entry in _read_index(path)}
-    entries = {
-        name: entry for name, entry in entries.items() if (folder / name / "index.html").is_file()
-    } | {table.name: IndexEntry.of_table(table) for table in tables}
-    ordered = [entries[name] for name in sorted(entries)]
-    content = json.dumps([entry.model_dump() for entry in ordered], indent=1) + "\n"
+    entries = list(_read_entries(folder))
     pages = {
-        "README.md": index_markdown(ordered).encode(),
-        "index.html": index_html(ordered).encode(),
-        INDEX: content.encode(),
+        "README.md": index_markdown(entries).encode(),
+        "index.html": index_html(entries).encode(),
     }
     return write_pages(pages, folder)
 
 
-def _read_index(path: Path) -> list[IndexEntry]:
-    try:
-        return TypeAdapter(list[IndexEntry]).validate_json(path.read_bytes())
-    except (OSError, ValidationError):  # it only lists what is rendered again anyway
-        return []
+def _read_entries(folder: Path) -> Iterator[IndexEntry]:
+    for path in sorted(folder.glob(f"*/{TABLE}")):
+        try:
+            yield IndexEntry.model_validate(json.loads(path.read_bytes())["page"])
+        except (OSError, ValueError, KeyError, TypeError):
+            print(f"Not in the index: {path} is not a table of a board.", file=sys.stderr)
 
 
 def index_html(entries: Sequence[IndexEntry]) -> str:

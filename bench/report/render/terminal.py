@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
@@ -11,7 +12,9 @@ from bench.report.format import (
     STALE_LEGEND,
     cell_seeds,
     direction_arrow,
+    format_catalog,
     format_completeness,
+    format_percent,
     format_value,
     list_problems,
     mark_symbols,
@@ -43,12 +46,12 @@ def render_table(table: BoardTable) -> str:
 
 def _render_block(table: BoardTable, block: Block) -> str:
     sizes = (
-        f" · {block.num_cases:,} cases · {block.num_items:,} items"
+        f" · {block.num_cases:,} cases · {format_catalog(block.num_items, block.num_ids)}"
         if block.num_cases is not None and block.num_items is not None
         else ""
     )
     lines = tabulate(
-        [[_row_name(row), *(_value(row, cell) for cell in row.cells)] for row in block.rows],
+        [line for heading, rows in block.groups for line in _group_lines(heading, rows)],
         headers=["", *map(_heading, table.metrics)],
         tablefmt="simple",
         disable_numparse=True,
@@ -59,6 +62,19 @@ def _render_block(table: BoardTable, block: Block) -> str:
         for name, what, why in list_problems(block)
     ]
     return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons])
+
+
+def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
+    lines = [[f"{single_line(heading)}:"]] if heading else []
+    lines += [[_row_name(row), *(_value(row, cell) for cell in row.cells)] for row in rows]
+    return lines + [
+        [
+            single_line(row.gain_name),
+            *(format_percent(cell.gain.change) for cell in row.cells if cell.gain),
+        ]
+        for row in rows
+        if row.gain_name
+    ]
 
 
 def _heading(metric: str) -> str:

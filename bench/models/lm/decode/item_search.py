@@ -125,13 +125,12 @@ def split_by_length(
     return [ordered[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
-def rank_items(lists: TitleLists, trie: Trie, *, num_items: int, num_ranks: int) -> Ranking:
-    """Turn lists of titles into a ranking of items; items of one title are in item order.
+def rank_items(lists: TitleLists, trie: Trie, *, num_ranks: int) -> Ranking:
+    """Turn lists of titles into a ranking of all their items, those of one title in item order.
 
     Args:
         lists: The titles.
         trie: On the CPU.
-        num_items: Maximum items per list.
         num_ranks: Ranks to store; those after the items mark the end of the list.
     """
     items = np.full((len(lists.leaves), num_ranks), LIST_ENDS, dtype=np.int32)
@@ -140,7 +139,7 @@ def rank_items(lists: TitleLists, trie: Trie, *, num_items: int, num_ranks: int)
     for row, leaves in enumerate(lists.leaves):
         leaves = leaves[leaves >= 0]
         counts = starts[leaves + 1] - starts[leaves]
-        length = min(num_items, num_ranks, int(counts.sum()))
+        length = min(num_ranks, int(counts.sum()))
         if length:
             items_of_titles = [items_of_leaves[starts[leaf] : starts[leaf + 1]] for leaf in leaves]
             items[row, :length] = np.concatenate(items_of_titles)[:length]

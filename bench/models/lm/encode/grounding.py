@@ -107,6 +107,7 @@ def ground(
     depth: int,
     title_vectors_ID: NDArray[np.float32] | None = None,
     adjust: Adjust | None = None,
+    candidates_I: NDArray[np.bool_] | None = None,
 ) -> Ranking:
     """Rank the catalog for each text.
 
@@ -120,6 +121,7 @@ def ground(
         depth: Number of ranks, from 1 to I.
         title_vectors_ID: The titles' vectors, if they are already computed.
         adjust: Turns the distances of texts, given by their indices, into others.
+        candidates_I: Which items can be recommended, at least `depth`; None for all.
 
     Returns:
         The nearest items of each text, scored by minus their distance, with the texts. `valid` says
@@ -137,12 +139,18 @@ def ground(
         titles_TD = title_vectors_ID[np.unique(title_of_item_I, return_index=True)[1]]
     names_WD = _encode_names(row_of_name, row_of_title, titles_TD, encoder)
     rows_Q = np.array([row_of_name[name] for name in names], dtype=np.int64)
+    excluded_I = np.array([], np.int64) if candidates_I is None else np.flatnonzero(~candidates_I)
+
+    def find_nearest(
+        queries_WD: NDArray[np.float32], adjust: Adjust
+    ) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+        return _find_nearest(queries_WD, titles_TD, title_of_item_I, depth, adjust, excluded_I)
+
     if adjust is None:  # each distinct text once
-        items_WK, distances_WK = _find_nearest(names_WD, titles_TD, title_of_item_I, depth)
+        items_WK, distances_WK = find_nearest(names_WD, lambda rows, distances: distances)
         items_QK, distances_QK = items_WK[rows_Q], distances_WK[rows_Q]
     else:
-        names_QD = names_WD[rows_Q]
-        items_QK, distances_QK = _find_nearest(names_QD, titles_TD, title_of_item_I, depth, adjust)
+        items_QK, distances_QK = find_nearest(names_WD[rows_Q], adjust)
     return Ranking(
         items=items_QK,
         scores=-distances_QK.astype(np.float64),
@@ -180,7 +188,8 @@ def _find_nearest(
     titles_TD: NDArray[np.float32],
     title_of_item_I: NDArray[np.int64],
     depth: int,
-    adjust: Adjust = lambda rows, distances: distances,
+    adjust: Adjust,
+    excluded_I: NDArray[np.int64],
 ) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
     """Return the nearest items of each query and their distances, shape (W, K) each."""
     items, nearest = [], []
@@ -188,6 +197,7 @@ def _find_nearest(
         distances_BT = compute_distances(queries_WD[start : start + BATCH_SIZE], titles_TD)
         rows_B = np.arange(start, start + len(distances_BT))
         distances_BI = adjust(rows_B, distances_BT[:, title_of_item_I])
+        distances_BI[:, excluded_I] = np.inf
         items_BK = top_items(distances_BI, depth)
         items.append(items_BK)
         nearest.append(np.take_along_axis(distances_BI, items_BK, axis=1))

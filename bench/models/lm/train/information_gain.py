@@ -139,9 +139,10 @@ def igd_weights(
     tokenizer: Tokenizer,
     *,
     beta: float,
-    trained_only: bool = True,
 ) -> list[NDArray[np.float64]]:
     """Weight the tokens of training rows by IGD; popularity and entropy cannot change them.
+
+    The trie holds the titles of the rows' targets, as the paper's program builds it.
 
     Args:
         responses: Token ids of each row's target.
@@ -149,8 +150,6 @@ def igd_weights(
         catalog: The items.
         tokenizer: The responses' tokenizer.
         beta: Weight of a token without any gain, from 0 to 1; 1 is plain fine-tuning.
-        trained_only: Build the trie from the items that are targets of the rows, as the paper's
-            program does; False for the whole catalog.
 
     Returns:
         One array per row, of its response's length.
@@ -160,7 +159,7 @@ def igd_weights(
     """
     if not 0 <= beta <= 1:
         raise BenchError(f"IGD's beta is {beta}.", "Set a weight from 0 to 1.")
-    trie = _build_trie(responses, windows, catalog, tokenizer, trained_only=trained_only)
+    trie = _build_trie(responses, windows, catalog, tokenizer)
     distinct, indices = _find_distinct(responses)
     weights = weight_tokens(trie, distinct, beta=beta)
     return [weights[index] for index in indices]
@@ -180,7 +179,7 @@ def token_groups(
         Groups of `bench.models.lm.train.loss_by_group`, one array per row, of its response's
         length; a response that leaves the trie is in neither group.
     """
-    trie = _build_trie(responses, windows, catalog, tokenizer, trained_only=True)
+    trie = _build_trie(responses, windows, catalog, tokenizer)
     distinct, indices = _find_distinct(responses)
     is_only_N, groups = find_zero_gain(trie), []
     for nodes_T, response in zip(trie.follow(distinct), distinct, strict=True):
@@ -195,11 +194,9 @@ def _build_trie(
     windows: Windows,
     catalog: Catalog,
     tokenizer: Tokenizer,
-    *,
-    trained_only: bool,
 ) -> Trie:
-    """Build the trie of titles that end as the responses do."""
-    allowed_I = count_targets(windows.targets, len(catalog)) > 0 if trained_only else None
+    """Build the trie of the rows' targets, which end as the responses do."""
+    allowed_I = count_targets(windows.targets, len(catalog)) > 0
     eos = all(tokens[-1] == tokenizer.eos_token_id for tokens in responses)
     return build_trie(encode_responses(tokenizer, catalog.titles, eos=eos), allowed_I)
 

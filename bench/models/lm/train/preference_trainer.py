@@ -86,7 +86,7 @@ def add_reference(
     order = list(EpochOrder(len(pairs), config.seed))
     size = micro_batch_size(config, divisor)
     with_reference = list(pairs)
-    with isolated(config.seed, config.model.threads), torch.no_grad():
+    with isolated(config.seed, config.model.threads), torch.no_grad(), model.autocast():
         for start in range(0, len(pairs), size):
             rows = order[start : start + size]
             layout = lay_out([pairs[row].row for row in rows], shared=shared)

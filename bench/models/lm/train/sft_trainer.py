@@ -17,6 +17,7 @@ from trl.trainer.sft_config import SFTConfig as SFTArguments
 from trl.trainer.sft_trainer import SFTTrainer
 
 from bench.hashing import Plain, derive_seed
+from bench.models.lm.devices import autocast
 from bench.models.lm.tokenization import Tokenizer
 from bench.models.lm.train.collate import Example, SFTCollator, SFTSamples
 from bench.models.lm.train.loss_by_group import GroupLoss
@@ -109,8 +110,8 @@ class EarlyStopping(TrainerCallback):
         model: The model in training.
         examples: Validation examples.
         collator: Pads them.
+        config: How the model is trained.
         batch_size: Examples per forward pass.
-        patience: Epochs without a lower loss before training stops.
         losses: One per epoch.
         weights: Of the epoch with the lowest loss, on the CPU.
     """
@@ -118,8 +119,8 @@ class EarlyStopping(TrainerCallback):
     model: Any
     examples: list[Example]
     collator: SFTCollator
+    config: SFTConfig
     batch_size: int
-    patience: int
     losses: list[float] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
 
@@ -130,14 +131,16 @@ class EarlyStopping(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Measure the loss, copy the weights if it is the lowest, and stop after `patience`."""
-        self.losses.append(mean_loss(self.model, self.examples, self.collator, self.batch_size))
+        with autocast(self.model.device, self.config.model.dtype):
+            loss = mean_loss(self.model, self.examples, self.collator, self.batch_size)
+        self.losses.append(loss)
         if self.best_epoch == len(self.losses):
             self.weights = {
                 name: weight.detach().to("cpu", copy=True)
                 for name, weight in self.model.named_parameters()
                 if weight.requires_grad
             }
-        elif len(self.losses) - self.best_epoch >= self.patience:
+        elif len(self.losses) - self.best_epoch >= self.config.early_stopping_patience:
             control.should_training_stop = True
 
     @torch.no_grad()
@@ -203,8 +206,8 @@ def fine_tune(
                 supervise_prompts=supervise_prompts
             ),
             collator=collator,
+            config=config,
             batch_size=batch_size,
-            patience=config.early_stopping_patience,
         )
     _, log = run_trainer(
         partial(WeightedSFTTrainer, config=config, groups=groups, tokenizer=tokenizer),

@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bench.errors import BenchError, unknown
+from bench.models.lm.devices import autocast
 from bench.models.lm.threads import compute_threads
 from bench.plan.language_stages import TrainingConfig
 
@@ -110,7 +112,7 @@ def training_arguments(
         "report_to": os.environ.get("BENCH_REPORT_TO", "none").split(","),  # live curves
         "disable_tqdm": True,
         _CHECKPOINTING: False,
-        # Weights are loaded in the dtype of the model's card; autocast would change it again.
+        # `run_trainer` sets the precision.
         "bf16": False,
         "fp16": False,
         "use_cpu": not torch.cuda.is_available(),
@@ -196,6 +198,8 @@ def run_trainer(
             callbacks=[log, *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
+        precision = partial(autocast, model.device, config.model.dtype)
+        vars(trainer)["autocast_smart_context_manager"] = precision
         try:
             trainer.train()
         finally:

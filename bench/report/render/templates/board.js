@@ -15,7 +15,8 @@
     table,
     block: board.blocks[index],
     section: table.closest("section"),
-    rows: [...table.tBodies[0].rows],
+    rows: [...table.querySelectorAll("tr.row")],
+    groups: [...table.tBodies],
     families: [...table.tHead.rows[0].cells].slice(1),
     heads: [...table.tHead.rows[1].cells],
   }));

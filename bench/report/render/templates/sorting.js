@@ -24,8 +24,10 @@ const NAME = "row";
   };
 
   const sortTables = () => {
-    for (const { table, block, rows } of tables) {
-      table.tBodies[0].append(...rowOrder(block).map((index) => rows[index]));
+    for (const { table, block, rows, groups } of tables) {
+      // Rows are sorted within their group, whose gains stay last.
+      for (const index of rowOrder(block)) rows[index].parentElement.append(rows[index]);
+      for (const group of groups) group.append(...group.querySelectorAll("tr.gain"));
       for (const button of table.querySelectorAll("button.sort")) {
         const by = button.dataset.by;
         const order = currentOrder(block, by);

@@ -32,7 +32,7 @@
       root.classList.toggle(`no-${box.value}`, !box.checked);
     }
     let numRows = 0;
-    for (const { block, section, families, heads, rows } of tables) {
+    for (const { block, section, families, heads, rows, groups } of tables) {
       section.hidden = Boolean(valueOf("data")) && valueOf("data") !== block.dataset;
       let column = 0;
       for (const family of families) {
@@ -55,6 +55,13 @@
           cells[0].hidden = !columns.size;
         }
       });
+      for (const group of groups) {
+        group.hidden = ![...group.querySelectorAll("tr.row")].some((line) => !line.hidden);
+        for (const line of group.querySelectorAll("tr.gain")) {
+          [...line.cells].slice(1).forEach((cell, each) => (cell.hidden = !columns.has(each)));
+        }
+        for (const line of group.querySelectorAll("tr.group")) line.cells[0].colSpan = columns.size + 1;
+      }
     }
     const total = board.blocks.reduce((sum, block) => sum + block.rows.length, 0);
     field("count").value = `${numRows} of ${total} rows, ${columns.size} of ${board.metrics.length} columns`;
@@ -104,7 +111,7 @@
     const columns = visibleColumns();
     const parts = visibleParts();
     const heads = columns.flatMap((column) => ["", ...parts].map((part) => `${board.metrics[column]} ${part}`.trim()));
-    const lines = [["data set", "row", ...heads]];
+    const lines = [["data set", "group", "row", ...heads]];
     for (const { block, section, rows } of tables) {
       if (section.hidden) continue;
       for (const index of rowOrder(block).filter((each) => !rows[each].hidden)) {
@@ -114,7 +121,7 @@
           const shown = parts.map((part) => cell?.querySelector(`.${part}`)?.innerText.replace(/\s+/g, " ") ?? "");
           return [mean === null ? "" : String(mean), ...shown];
         });
-        lines.push([block.title, block.rows[index].name, ...cells]);
+        lines.push([block.title, block.rows[index].group, block.rows[index].name, ...cells]);
       }
     }
     const text = lines.map((line) => `${line.map(csvField).join(",")}\n`).join("");

@@ -1,0 +1,186 @@
+"""The figures that a board declares, as charts: bars, logged curves, and measures of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bench.errors import BenchError
+from bench.metrics.registry import get_metric
+from bench.report.claims.measures import measure_seeds
+from bench.report.costs import results_of
+from bench.report.format import direction_arrow, format_value, single_line
+from bench.report.render.bars import MIN_WIDTH, Bars, bar_chart
+from bench.report.render.charts import NUM_STYLES, Chart, Line, curve_chart, line_chart
+from bench.report.table import Block, BoardTable, Figure, Row, Sweep
+from bench.results.curves import Curve, join_curve, read_series
+from bench.results.load import ResultSet
+
+
+def figure_charts(table: BoardTable, results: ResultSet) -> list[tuple[str, list[Chart]]]:
+    """Draw the figures of a board; one without any result has no chart.
+
+    Returns:
+        Title and charts of each figure, one chart or more per data set.
+    """
+    figures = []
+    for figure in table.figures:
+        charts = []
+        for block in table.datasets:
+            rows = [row for row in block.rows if row.name in (figure.card.rows or [row.name])]
+            if figure.card.metrics:
+                charts += _metric_bars(figure, block, rows)
+            elif figure.card.curves:
+                charts += [
+                    chart for row in rows for chart in _curve_charts(figure, block, row, results)
+                ]
+            elif figure.card.x:
+                for sweep in table.sweeps:
+                    if sweep.x == figure.card.x:
+                        charts += _measure_line(figure, block, sweep, results)
+            else:
+                charts += _measure_bars(figure, block, rows, results)
+        if charts:
+            figures.append((figure.card.title, charts))
+    return figures
+
+
+def _metric_bars(figure: Figure, block: Block, rows: Sequence[Row]) -> list[Chart]:
+    """Draw one group per metric and one bar per row."""
+    metrics = [get_metric(name) for name in figure.card.metrics]
+    cells = {row.name: [row.cell(metric.name) for metric in metrics] for row in rows}
+    labels = [metric.category or metric.name for metric in metrics]
+    arrow = direction_arrow(metrics[0].name)
+    series = [
+        Bars(
+            name=name,
+            style=index % NUM_STYLES,
+            values=[cell.mean for cell in row_cells],
+            deviations=[cell.sd for cell in row_cells],
+        )
+        for index, (name, row_cells) in enumerate(cells.items())
+    ]
+    words = metrics[0].title
+    text = f"{words[:1].upper()}{words[1:]} {arrow}. Mean and deviation over seeds."
+    return _bar_charts(block, labels, series, text)
+
+
+def _measure_bars(
+    figure: Figure, block: Block, rows: Sequence[Row], results: ResultSet
+) -> list[Chart]:
+    """Draw one group per row: reproduced, and published where the paper prints a value."""
+    values = [_measure(figure, block, row.name, results) for row in rows]
+    published = [figure.published.get(row.name) for row in rows]
+    series = [_seed_bars("reproduced", 0, values)]
+    if any(number is not None for number in published):
+        printed = [None if number is None else number.value for number in published]
+        none = [None] * len(rows)
+        series.append(Bars(name="published", style=1, values=printed, deviations=none))
+    text = "Mean and deviation over seeds."
+    return _bar_charts(block, [row.name for row in rows], series, text)
+
+
+def _seed_bars(name: str, style: int, values: Sequence[Sequence[float]]) -> Bars:
+    return Bars(
+        name=name,
+        style=style,
+        values=[float(np.mean(seeds)) if seeds else None for seeds in values],
+        deviations=[float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None for seeds in values],
+    )
+
+
+def _bar_charts(
+    block: Block, labels: Sequence[str], series: Sequence[Bars], text: str
+) -> list[Chart]:
+    picture = bar_chart(labels, series, title=f"{text} {block.title}")
+    if picture is None:
+        return []
+    return [
+        Chart(
+            heading=block.title,
+            text=text,
+            svg=picture,
+            legend=tuple((bars.style, bars.name) for bars in series) if len(series) > 1 else (),
+            heads=("", *labels),
+            rows=tuple(
+                (bars.name, *map(_with_deviation, bars.values, bars.deviations)) for bars in series
+            ),
+            bars=True,
+            wide=len(labels) * len(series) * 11 + 18 * len(labels) > MIN_WIDTH,
+        )
+    ]
+
+
+def _with_deviation(value: float | None, deviation: float | None) -> str:
+    return format_value(value) + ("" if deviation is None else f" ± {format_value(deviation)}")
+
+
+def _measure(figure: Figure, block: Block, name: str, results: ResultSet) -> list[float]:
+    """Read a measure of a row, one value per seed; empty where it has none."""
+    assert figure.measure is not None
+    rows = {row.name: results_of(row, results) for row in block.rows if row.successful}
+    try:
+        base = rows.get(figure.measure.relative_to, [])
+        return [*measure_seeds(figure.measure, rows.get(name, []), base).values()]
+    except BenchError:  # a row without this measure leaves a gap
+        return []
+
+
+def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet) -> list[Chart]:
+    """Draw a measure along a sweep."""
+    steps = [(value, _measure(figure, block, name, results)) for value, name in sweep.steps]
+    bars = _seed_bars("", 0, [values for _, values in steps])
+    points = [(float(index), mean) for index, mean in enumerate(bars.values) if mean is not None]
+    if not points:
+        return []
+    ranges = [
+        (float(index), mean - deviation, mean + deviation)
+        for index, (mean, deviation) in enumerate(zip(bars.values, bars.deviations, strict=True))
+        if mean is not None and deviation is not None
+    ]
+    names = [f"{value:g}" for value, _ in sweep.steps]
+    title = f"{figure.card.measure} by {sweep.x} on {block.title}"
+    return [
+        Chart(
+            heading=block.title,
+            text=f"{figure.card.measure} by {sweep.x}. Mean and deviation over seeds.",
+            svg=line_chart(
+                [Line(name=sweep.row, style=0, points=points, ranges=ranges)],
+                title=title,
+                x_label=sweep.x,
+                names=names,
+            ),
+            legend=(),
+            heads=(sweep.x, *names),
+            rows=(("mean", *map(_with_deviation, bars.values, bars.deviations)),),
+        )
+    ]
+
+
+def _curve_charts(figure: Figure, block: Block, row: Row, results: ResultSet) -> list[Chart]:
+    """Draw logged curves of a row over each other, one line per seed, and their difference."""
+    card = figure.card
+    drawn: list[tuple[int, Curve]] = []
+    differences: list[tuple[int, Curve]] = []
+    for result in results_of(row, results):
+        joined = []
+        for label, field in card.curves.items():
+            logged = [
+                read_series(stage.metadata.get(field))
+                for stage in result.stages
+                if stage.kind == card.stages
+            ]
+            parts = [series for series in logged if series]
+            if parts:
+                joined.append(replace(join_curve(card.stages, field, parts), part=label))
+        drawn += [(result.seed, curve) for curve in joined]
+        if card.difference and len(joined) == 2:
+            pairs = zip(joined[0].points, joined[1].points, strict=False)
+            points = tuple((at, first - second) for (at, first), (_, second) in pairs)
+            label = f"{joined[0].part} − {joined[1].part}"
+            differences.append((result.seed, replace(joined[0], part=label, points=points)))
+    name = f"{single_line(row.name)} on {block.title}"
+    over = card.over or (drawn[0][1].over if drawn else "")
+    return [curve_chart(name, curves, over=over) for curves in (drawn, differences) if curves]

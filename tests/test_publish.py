@@ -1,0 +1,79 @@
+"""Running replaces nothing that is committed; `bench publish` writes what is to be committed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from test_explain import call
+
+from bench.config.request import RunRequest
+from bench.plan.board_selection import select_boards
+from bench.report.render.pages import render_index
+
+RUN = ("run", "--board", "smoke", "--executor", "inline", "--method", "popularity")
+OWN = ("--method", "popularity", "--method", "random", "--dataset", "synthetic")
+
+
+def page(**changes: object) -> str:
+    (board,) = select_boards(RunRequest(**changes)).boards  # type: ignore[arg-type]
+    return board.page
+
+
+def test_pages_are_named_by_their_selection() -> None:
+    smoke = {"board": "smoke"}
+    assert page(**smoke) == page(**smoke, seeds=2) == "smoke"
+    assert page(**smoke, seeds=1) == "smoke-seeds-1"
+    assert page(**smoke, settings=("sasrec.hidden_size=8",)) == "smoke-sasrec-hidden-size-8"
+    assert page(**smoke, rows={"train": 9}) == "smoke-train-9"
+    assert page(methods=("random",), datasets=("synthetic",)) == "random-on-synthetic"
+    assert page(methods=("random",), datasets=("synthetic",), name="mine") == "mine"
+    long = [page(**smoke, settings=(f"sasrec.hidden_size={8 * n}",) * 9) for n in (1, 2)]
+    assert len({*long}) == 2
+    assert max(map(len, long)) <= 60
+
+
+@pytest.mark.parametrize("name", ["quick", "../up", "A b"])
+def test_a_name_of_pages_is_no_board_and_a_plain_folder(name: str) -> None:
+    from bench.errors import BenchError
+
+    with pytest.raises(BenchError, match="--name"):
+        page(methods=("random",), datasets=("synthetic",), name=name)
+
+
+def test_only_publish_writes_to_leaderboards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *RUN, "--seeds", "1") == 0
+    assert call(monkeypatch, "publish", "smoke") == 2
+    assert "was not run" in capsys.readouterr().err
+    assert not Path("leaderboards").exists()
+    assert call(monkeypatch, "run", *OWN, "--seeds", "1", "--executor", "inline") == 0
+    index = Path(".bench/pages/README.md").read_text()
+    assert "smoke-popularity-seeds-1" in index
+    assert "popularity-random-on-synthetic" in index
+    (tmp_path / "leaderboards" / "old").mkdir(parents=True)
+    (tmp_path / "leaderboards" / "old" / "table.json").write_text("{}")
+    assert call(monkeypatch, "run", "--board", "smoke", "--executor", "inline") == 0
+    capsys.readouterr()
+    assert call(monkeypatch, "publish", "smoke") == 0
+    assert "old" in capsys.readouterr().err
+    rows = list(csv.DictReader(Path("leaderboards/smoke/results.csv").read_text().splitlines()))
+    assert {(row["method"], row["seed"]) for row in rows} == {
+        (name, seed) for name in ("random", "popularity", "sasrec") for seed in "01"
+    }
+    assert "smoke/README.md" in Path("leaderboards/README.md").read_text()
+
+
+def test_the_committed_index_lists_every_committed_board(tmp_path: Path) -> None:
+    committed = Path(__file__).parents[1] / "leaderboards"
+    folders = [path.parent.name for path in committed.glob("*/table.json")]
+    for name in folders:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.json").write_bytes((committed / name / "table.json").read_bytes())
+    render_index(tmp_path)
+    assert (tmp_path / "README.md").read_bytes() == (committed / "README.md").read_bytes()
+    for name in ("README.md", "index.html"):
+        assert all(f"{folder}/" in (committed / name).read_text() for folder in folders)
