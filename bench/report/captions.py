@@ -124,7 +124,7 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
         [
             values,
             f"Each row was compared with {_references(card)} on the same test cases: "
-            f"{describe_tests(tests)}.",
+            f"{describe_tests((test.metric, test.question) for test in tests)}.",
             f"p-values, not intervals, are "
             f"{describe_correction(test.family_size for test in tests if test.question)}.",
             "† marks methods with an adjusted p ≤ .05."

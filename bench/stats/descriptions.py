@@ -6,13 +6,9 @@ Importing this module loads no scipy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from bench.metrics.registry import get_metric
 from bench.stats.corrections import ALPHA
-
-if TYPE_CHECKING:
-    from bench.stats.compare import Comparison
 
 NOT_EVIDENCE = "No significant difference is not evidence of equality."
 TIED_WITH_BEST = "not significantly different from the best (not evidence of equality)"
@@ -32,11 +28,11 @@ CLAIM_TESTS = (
 )
 
 
-def describe_tests(tests: Iterable[Comparison]) -> str:
-    """Say how p-values and intervals of these tests were computed, and for which question."""
-    tests = [test for test in tests if test.question]
+def describe_tests(questions: Iterable[tuple[str, str | None]]) -> str:
+    """Say how p-values and intervals were computed, from the metric and question of each test."""
+    answered = [(get_metric(name), question) for name, question in questions if question]
     families: dict[bool, dict[str, None]] = {True: {}, False: {}}
-    for metric in (get_metric(test.metric) for test in tests):
+    for metric, _ in answered:
         families[metric.per_case][metric.family] = None
     sources = {
         True: "paired differences of per-case values",
@@ -45,8 +41,9 @@ def describe_tests(tests: Iterable[Comparison]) -> str:
     variances = [
         f"{sources[per_case]} ({', '.join(names)})" for per_case, names in families.items() if names
     ]
-    questions = {test.question for test in tests}
-    about = [text for question, text in QUESTIONS.items() if question in questions]
+    about = [
+        text for question, text in QUESTIONS.items() if question in {asked for _, asked in answered}
+    ]
     if not about:
         return "no test has enough users or hits"
     return (

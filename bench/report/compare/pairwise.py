@@ -213,7 +213,7 @@ def _describe_methods(report: PairwiseReport) -> str:
     correction = "a single test"
     if len(tests) > 1:
         correction = f"Holm: p corrected over {format_count(tests[0].family_size, 'metric')}"
-    return f"{describe_tests(tests)}; {correction}"
+    return f"{describe_tests((test.metric, test.question) for test in tests)}; {correction}"
 
 
 def _count_users(report: PairwiseReport) -> str:
