@@ -351,6 +351,16 @@ def test_larger_across_data_sets() -> None:
     assert judge(Runs(samples=samples), other).verdict == "fails"
 
 
+def test_other_setups_than_the_papers_have_numbers_and_no_verdict() -> None:
+    both = {("x-card", name): row(name, level) for name, level in (("a", 0.6), ("b", 0.5))}
+    other = Runs(samples=both, differences={("x-card", "a"): "backbone nano instead of big"})
+    assert judge(Runs(samples=both), BETTER).verdict == "holds"
+    judged = judge(other, BETTER)
+    assert judged.verdict == "not comparable"
+    assert judged.difference == "backbone nano instead of big"
+    assert judged.cells[0].text == judge(Runs(samples=both), BETTER).cells[0].text
+
+
 # --- what is missing ----------------------------------------------------------------------------
 
 

@@ -36,8 +36,9 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     Returns:
         A sentence, or "" where the board ran on the papers' budget.
     """
-    fewer = _fewer_rows(rows)
-    if card.budget == FULL_BUDGET and not fewer:
+    of_paper = budget_paper(card.budget)
+    fewer = _fewer_rows(rows, card.budget if of_paper else FULL_BUDGET)
+    if of_paper and not fewer:
         return ""
     what = "users" if _reranks(card) else "samples"
     sizes = [
@@ -50,9 +51,17 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     )
 
 
-def _fewer_rows(rows: Sequence[Rows]) -> bool:
+def budget_paper(name: str) -> str:
+    """Return the paper whose setting a budget is; "" for none."""
     try:
-        full = plugins.budget_card(FULL_BUDGET).rows.model_dump()
+        return plugins.budget_card(name).paper
+    except BenchError:  # results outlive budgets
+        return ""
+
+
+def _fewer_rows(rows: Sequence[Rows], budget: str) -> bool:
+    try:
+        full = plugins.budget_card(budget).rows.model_dump()
     except BenchError:
         return False
     for sizes in rows:
@@ -67,7 +76,7 @@ def _rows_text(rows: Rows, what: str) -> str:
     return f"at most {join_words(sizes)} {what}" if sizes else ""
 
 
-def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
+def protocol(card: BoardCard, blocks: Sequence[Block], *, backbone: str = "") -> str:
     """Say what all rows have in common: cases, candidates, list lengths, seeds, backbone."""
     sizes = [
         f"{format_count(block.num_cases, 'test case')} over "
@@ -90,7 +99,7 @@ def protocol(card: BoardCard, blocks: Sequence[Block]) -> str:
         + cut
         + f"{format_count(card.seeds, 'seed')} per row."
         + ("" if _reranks(card) or card.group_titles else BY_ITEM)
-        + (f" Backbone of the language models: {card.model}." if card.model else "")
+        + (f" Backbone of the language models: {backbone}." if backbone else "")
     )
 
 

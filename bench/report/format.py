@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from bench.metrics.registry import get_metric
+from bench.report.claims.verdict import ReproducedVerdict
 from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Gain, Row
 from bench.results.outcomes import Outcome
 from bench.stats.corrections import ALPHA
@@ -284,7 +285,7 @@ def count_tests(tests: Sequence[Comparison]) -> str:
 def count_claims(claims: Sequence[ClaimLine]) -> str:
     """Count our verdicts on claims: "3 holds, 1 undecided, 20 not run"."""
     verdicts = [line.verdict for line in claims]
-    return count_words(verdicts, ("holds", "fails", "undecided", "shown", "not run"))
+    return count_words(verdicts, get_args(ReproducedVerdict))
 
 
 def published_verdict(claim: ClaimLine) -> str:

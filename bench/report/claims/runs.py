@@ -10,6 +10,7 @@ from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report.assemble import RowTrials, outcomes_by_row
 from bench.report.claims.measures import Measure, measure_seeds
+from bench.report.setups import find_difference
 from bench.report.sweeps import find_sweeps
 from bench.results.load import ResultSet
 from bench.results.outcomes import Outcome
@@ -41,6 +42,8 @@ class Runs:
         sweep_rows: Of each sweep: the values of the setting with the names of the rows, or for
             checkpoints with their metrics by seed.
         measures: That the claims name, by name.
+        differences: Of a row on a data set from what its board declares, which is what the paper
+            ran: backbone, budget and data; "" or absent where there is none.
     """
 
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Runs:
     results: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
     sweep_rows: Mapping[tuple[str, str, str], SweepRows] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    differences: Mapping[tuple[str, str], str] = field(default_factory=dict)
     _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
 
     def explain_missing(self, dataset: str, row: str) -> str:
@@ -112,12 +116,16 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
         results: The results.
     """
     owners: dict[tuple[str, str], str] = {}
+    differences: dict[tuple[str, str], str] = {}
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
             if owners.setdefault((trial.dataset, row.name), board.name) != board.name:
                 row = row.model_copy(update={"label": f"{board.name}: {row.name}"})
             by_dataset.setdefault(trial.dataset, []).append((row, trial))
+            place = (trial.dataset, row.name)
+            if not differences.get(place):
+                differences[place] = find_difference(board, row, trial, results)
     samples: dict[tuple[str, str], Sample] = {}
     stored: dict[tuple[str, str], Sequence[Result]] = {}
     reasons: dict[tuple[str, str], str] = {}
@@ -149,7 +157,12 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
                     sweeps[key] = [(value, samples[dataset, name]) for value, name in sweep.steps]
                     sweep_rows[key] = sweep.steps
     return Runs(
-        samples=samples, reasons=reasons, sweeps=sweeps, results=stored, sweep_rows=sweep_rows
+        samples=samples,
+        reasons=reasons,
+        sweeps=sweeps,
+        results=stored,
+        sweep_rows=sweep_rows,
+        differences=differences,
     )
 
 

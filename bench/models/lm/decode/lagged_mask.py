@@ -35,7 +35,7 @@ class LaggedMask:
         if unfinished.is_cuda:
             host = torch.empty(unfinished.shape, dtype=torch.bool, pin_memory=True)
             host.copy_(unfinished, non_blocking=True)
-            event = torch.cuda.Event()
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record()
         else:
             host, event = unfinished.clone(), None
