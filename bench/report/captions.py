@@ -42,8 +42,9 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     Returns:
         A sentence, or "" where the board ran on the papers' budget.
     """
-    fewer = _fewer_rows(rows)
-    if card.budget == FULL_BUDGET and not fewer:
+    of_paper = budget_paper(card.budget)
+    fewer = _fewer_rows(rows, card.budget if of_paper else FULL_BUDGET)
+    if of_paper and not fewer:
         return ""
     what = "users" if _reranks(card) else "samples"
     sizes = [
@@ -56,9 +57,17 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     )
 
 
-def _fewer_rows(rows: Sequence[Rows]) -> bool:
+def budget_paper(name: str) -> str:
+    """Return the paper whose setting a budget is; "" for none."""
     try:
-        full = plugins.budget_card(FULL_BUDGET).rows.model_dump()
+        return plugins.budget_card(name).paper
+    except BenchError:  # results outlive budgets
+        return ""
+
+
+def _fewer_rows(rows: Sequence[Rows], budget: str) -> bool:
+    try:
+        full = plugins.budget_card(budget).rows.model_dump()
     except BenchError:
         return False
     for sizes in rows:

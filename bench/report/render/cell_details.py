@@ -138,6 +138,7 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
         ("Method", row.method),
         ("Settings", w.single_line(settings, 2000) or "none"),
     ]
+    pairs += _selections(results)
     if hashes := dict.fromkeys(result.settings_hash for result in results):
         pairs.append(("Settings hash", join_words([*hashes])))
     if cost is not None:
@@ -146,6 +147,19 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
     if results:
         provenance = sorted(results[0].provenance.items())
         pairs += [(name, w.single_line(value, 200)) for name, value in provenance]
+    return pairs
+
+
+def _selections(results: Sequence[Result]) -> Pairs:
+    """Say which settings validation selected, and by which value, per seed."""
+    pairs = []
+    for result in results:
+        for stage in result.stages:
+            if stage.kind == "select":
+                chosen, values = stage.metadata["chosen"], stage.metadata["validation"]
+                value = w.format_value(values[chosen])
+                text = f"{chosen} ({stage.metadata['metric']} {value}, best of {len(values)})"
+                pairs.append((f"Selected on validation, seed {result.seed}", text))
     return pairs
 
 
