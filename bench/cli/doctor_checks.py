@@ -325,9 +325,14 @@ def check_datasets(data_dir: Path | None) -> Finding:
 
 def measure_throughput(store: Path) -> list[Finding]:
     """Measure every class of device of this machine, and keep the numbers in the store."""
+    from bench.models.lm.throughput import measure
+
     findings = []
     for device in dict.fromkeys(("cpu", planned_device())):
-        measured = cost_model.measure(device)
+        name, flops, bandwidth = measure(device)
+        measured = cost_model.Throughput(
+            device=device, name=name, flops=flops, bytes_per_second=bandwidth
+        )
         cost_model.write_throughput(measured, store)
         message = (
             f"{measured.flops / 1e9:,.0f} GFLOP/s in matrix products, "

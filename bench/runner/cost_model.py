@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,8 +29,6 @@ FORWARD = 2.0
 """Multiply-adds per parameter and token count as two operations (Kaplan et al., 2020)."""
 BACKWARD = {"full": 4.0, "lora": 2.0}
 """Of activations and weights, or, for adapters, of activations only."""
-SIZE = 4096
-SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,46 +45,6 @@ class Throughput:
     name: str
     flops: float
     bytes_per_second: float
-
-
-def measure(device: str) -> Throughput:
-    """Time matrix products and copies on a device, about a second each."""
-    import torch
-
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    size = SIZE if device == "cuda" else SIZE // 4
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    source = torch.zeros(2**28 if device == "cuda" else 2**24, device=device)
-    target = torch.empty_like(source)
-    products = _time(lambda: torch.mm(left, right), device)
-    copies = _time(lambda: target.copy_(source), device)
-    name = (
-        torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
-    )
-    return Throughput(
-        device=device,
-        name=name,
-        flops=2 * size**3 / products,
-        bytes_per_second=2 * source.numel() * source.element_size() / copies,
-    )
-
-
-def _time(work: Any, device: str) -> float:
-    """Return the seconds of one call, over at least `SECONDS`, after a first one."""
-    import torch
-
-    def synchronize() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    work()
-    synchronize()
-    start, calls = time.perf_counter(), 0
-    while time.perf_counter() - start < SECONDS:
-        work()
-        synchronize()
-        calls += 1
-    return (time.perf_counter() - start) / calls
 
 
 def write_throughput(throughput: Throughput, store: Path) -> Path:
