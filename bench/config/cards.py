@@ -258,6 +258,10 @@ class Budget(Card):
 Candidates: TypeAlias = Literal["catalog", "trained"]
 
 
+FLOOR = "Item-ID models, all training rows"
+"""Heading of the rows of the floor where their group has no other."""
+
+
 class BoardRow(Card):
     """A row of a board: a method with settings.
 
@@ -267,6 +271,8 @@ class BoardRow(Card):
         settings: Override the budget's; `--set` overrides them.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
+        floor: An item-ID model that uses all training and validation rows, whatever the budget; it
+            is never ranked, and the page says whether the best ranked row beats it.
     """
 
     method: str
@@ -274,6 +280,7 @@ class BoardRow(Card):
     settings: dict[str, Any] = {}
     ranked: bool = True
     model: str | None = None
+    floor: bool = False
 
     @property
     def name(self) -> str:
@@ -410,7 +417,7 @@ class BoardCard(Card):
     def group_of(self, row: str) -> str:
         """Return the heading of a row's group; "" without one."""
         headings = (heading for heading, group in self.groups.items() if row in group.rows)
-        return next(headings, "")
+        return next(headings, FLOOR if any(r.floor for r in self.rows if r.name == row) else "")
 
     def reference_of(self, row: str) -> str:
         """Return the name of the row that a row is compared with."""

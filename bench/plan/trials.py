@@ -219,6 +219,7 @@ def board_trials(
     card = board.card
     budget = plugins.budget_card(card.budget)
     trial_rows = (rows or RowCounts()).apply(budget.rows)
+    all_rows = RowCounts(train="all", valid="all").apply(trial_rows)
     methods = {*methods_in_run, *(row.method for row in card.rows)}
 
     @cache
@@ -227,10 +228,10 @@ def board_trials(
         return setting_layers([method], model=model_card, budget=(card.budget, budget))
 
     @cache
-    def inputs_of(name: str, model: str | None, task: str) -> Inputs:
+    def inputs_of(name: str, model: str | None, task: str, rows: Rows) -> Inputs:
         data, notes = compose_data(
             name,
-            rows=trial_rows,
+            rows=rows,
             data_seed=card.data_seed,
             strict=card.strict,
             data_dir=data_dir,
@@ -274,7 +275,7 @@ def board_trials(
                 dataset=name,
                 seed=seed,
                 model=model,
-                rows=trial_rows,
+                rows=all_rows if row.floor else trial_rows,
                 data_seed=card.data_seed,
                 settings=settings,
                 candidates=card.candidates,
@@ -301,13 +302,14 @@ def _why_skipped(board: Board, row: BoardRow) -> str:
 def _plan_trial(
     trial: Trial,
     method: Any,
-    inputs_of: Callable[[str, str | None, str], Inputs],
+    inputs_of: Callable[[str, str | None, str, Rows], Inputs],
     ks: Sequence[int],
     *,
     lenient: bool,
 ) -> Trial:
     try:
-        inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
+        task = getattr(method, "TASK", "next-item")
+        inputs = inputs_of(trial.dataset, trial.model, task, trial.rows)
         with foreign_code("plan()", "plan() failed"), limit_time(MAX_PLAN_SECONDS):
             plan = method.plan(inputs.data, inputs.model, trial.seed)
             evaluations = compose_evaluations(

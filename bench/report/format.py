@@ -14,6 +14,7 @@ from bench.results.outcomes import Outcome
 from bench.stats.descriptions import join_words
 
 if TYPE_CHECKING:
+    from bench.report.checks import Stratification
     from bench.stats.compare import Comparison
 
 DIGITS = 4
@@ -287,6 +288,24 @@ def describe_test(test: Comparison) -> str:
     """Say how p was obtained, over how many units."""
     name = test.test.replace(" ", "-")
     return f"Two-sided {name} randomization test over {format_count(test.num_units, test.unit)}."
+
+
+def format_strata(table: Stratification) -> list[list[str]]:
+    """Format a stratification: a line of headings with numbers of cases, then one per row."""
+    heads = [f"{label} ({format_count(num, 'case')})" for label, num in table.counts.items()]
+    return [
+        [table.metric, *heads],
+        *(
+            [
+                single_line(name),
+                *(
+                    f"{format_value(v.value)} [{format_value(v.low)}, {format_value(v.high)}]"
+                    for v in values
+                ),
+            ]
+            for name, values in table.rows
+        ),
+    ]
 
 
 def choose_main_metric(table: BoardTable) -> str:

@@ -28,6 +28,7 @@ CODE = {
     "gains": "bench.report.block_tests",
     "means": "bench.report.block_tests",
     "reproduction": "bench.stats.reproduction",
+    "checks": "bench.report.checks",
     "claims": "bench.report.claims.section",
 }
 LIBRARIES = ("numpy", "scipy")
@@ -81,6 +82,7 @@ def _code_and_libraries(kind: str) -> tuple[str, ...]:
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
     from bench.report.block_tests import RowTest  # scipy: a report of values does not wait for it
+    from bench.report.checks import Stratification
     from bench.stats.paired import Estimate
     from bench.stats.reproduction import Reproduction
 
@@ -89,6 +91,7 @@ def _adapter(kind: str) -> TypeAdapter[Any]:
         "gains": dict[str, Estimate],
         "means": dict[str, Estimate],
         "reproduction": Reproduction,
+        "checks": tuple[str, tuple[Stratification, ...]],
         "claims": tuple[ClaimLine, ...],
     }
     return TypeAdapter(types[kind])

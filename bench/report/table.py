@@ -17,6 +17,7 @@ from bench.results.outcomes import Outcome, SeedStatus
 if TYPE_CHECKING:
     # Only for annotations: a report of bare values must not wait for scipy.
     from bench.config.cards import FigureCard
+    from bench.report.checks import Stratification
     from bench.report.claims.measures import Measure
     from bench.report.published import Number
     from bench.stats.compare import Comparison
@@ -114,6 +115,7 @@ class Row:
     name: str
     method: str
     ranked: bool
+    floor: bool = False
     compared_with: str
     cells: tuple[Cell, ...]
     settings: tuple[tuple[str, str], ...]
@@ -171,6 +173,8 @@ class Block:
         num_ids: Its size in items, where several share a title.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
+        floor: Whether the best ranked row beats the floor, in one sentence; empty before testing.
+        strata: The main metric per stratum of the test cases; empty likewise.
     """
 
     dataset: str
@@ -184,6 +188,8 @@ class Block:
     homepage: str
     rows: tuple[Row, ...]
     reproduction: Reproduction | None = None
+    floor: str = ""
+    strata: tuple[Stratification, ...] = ()
 
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:

@@ -200,6 +200,7 @@ def stack_seeds(
         history_mass=np.array(evaluations[0].history_mass, dtype=np.float64),
         tracked=tuple(evaluations[0].tracked),
         num_items=evaluations[0].num_items,
+        strata=first.strata,
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,6 +134,7 @@ class CaseTable:
         values: Per-case metrics by name, each of shape (C,).
         masses: Category mass of each case's top-k list by k, each of shape (C, tracked).
         items: Item ids, best first, shape (C, D); None where a text matches no item.
+        strata: Stratum of each case, shape (C,), by what divides them; see `bench.data.strata`.
     """
 
     cases: tuple[str, ...]
@@ -142,6 +143,7 @@ class CaseTable:
     values: Mapping[str, NDArray[np.float64]]
     masses: Mapping[int, NDArray[np.float64]]
     items: NDArray[np.object_]
+    strata: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
 
 def write_result(result: Result, folder: Path) -> Path:
@@ -215,7 +217,7 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
         values = {
             name: cases[name].to_numpy().astype(np.float64)
             for name in names
-            if name not in fixed and not name.startswith("mass@")
+            if name not in fixed and not name.startswith(("mass@", "stratum:"))
         }
         return CaseTable(
             cases=tuple(cases["case"].to_pylist()),
@@ -224,6 +226,11 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
             values=values,
             masses=masses,
             items=np.array(ranking["items"].to_pylist(), dtype=object),
+            strata={
+                name.removeprefix("stratum:"): np.array(cases[name].to_pylist(), dtype=np.str_)
+                for name in names
+                if name.startswith("stratum:")
+            },
         )
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise BenchError(
