@@ -46,7 +46,7 @@ def test_strata_of_cases_counted_by_hand(prepared: Prepared) -> None:
     assert labels["popularity"] == ["cold", "cold", "middle", "tail"]
     assert labels["transition"] == ["unseen", "unseen", "seen", "unseen"]
     assert labels["history"] == ["5-9 items", "5-9 items", "1-4 items", "1-4 items"]
-    assert labels["activity"] == ["high", "high", "low", "middle"]
+    assert labels["activity"] == ["middle", "high", "low", "low"]
 
 
 # --- made-up samples ------------------------------------------------------------------------------
@@ -108,9 +108,7 @@ def test_the_best_row_is_compared_with_the_floor(tmp_path: Path, hits: float, wo
     block = dataclasses.replace(block, rows=rows)
     num = 200
     samples = {
-        name: make_sample(
-            name, [1.0] * int(share * num) + [0.0] * (num - int(share * num)), [""] * num
-        )
+        name: make_sample(name, [float(case < share * num) for case in range(num)], [""] * num)
         for name, share in (("A", hits), ("F", 0.3))
     }
     sentence = compare_with_floor(block, "HR@5", samples)

@@ -31,8 +31,8 @@ def check(
         print(f"ok    {kind} card {path.stem}")
         if kind == "board" and not any(row.floor for row in getattr(card, "rows", ())):
             print(
-                "warn  no row is a floor, so the board cannot show that its rows beat item-ID models "
-                'on all training rows: add { method = "itemknn", floor = true }'
+                "warn  no row is a floor, so the board cannot show that its rows beat item-ID "
+                'models on all training rows: add { method = "itemknn", floor = true }'
             )
         return
     from bench.config import plugins

@@ -70,18 +70,16 @@ def stratify(
     Returns:
         One stratification per kind that divides the cases into at least two strata.
     """
-    usable = {
-        name: sample
-        for name, sample in samples.items()
-        if isinstance(sample, Sample) and metric in sample.values and sample.strata
-    }
-    if not usable:
-        return ()
-    return tuple(
-        table
-        for kind in kinds or STRATA
-        if (table := _stratify_by(kind, block, metric, usable)) is not None
-    )
+    tables = []
+    for kind in kinds or STRATA:
+        usable = {
+            name: sample
+            for name, sample in samples.items()
+            if isinstance(sample, Sample) and metric in sample.values and kind in sample.strata
+        }
+        table = _stratify_by(kind, block, metric, usable)
+        tables += [table] if table else []
+    return tuple(tables)
 
 
 def _stratify_by(

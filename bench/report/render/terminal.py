@@ -57,9 +57,7 @@ def render_strata(table: BoardTable, kind: str) -> str:
         for strata in (each for each in block.strata if each.kind == kind):
             heads, *lines = format_strata(strata)
             parts += [
-                _wrap(
-                    f"{single_line(table.title)} · {block.title} by {kind}: {strata.definition}."
-                ),
+                _wrap(f"{single_line(table.title)}, {block.title} by {kind}: {strata.definition}"),
                 tabulate(lines, headers=heads, tablefmt="simple", disable_numparse=True),
                 *map(_wrap, strata.reversals),
             ]
@@ -88,9 +86,8 @@ def _render_block(table: BoardTable, block: Block) -> str:
         _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
         for name, what, why in list_problems(block)
     ]
-    return "\n".join(
-        [f"{single_line(block.title)}{sizes}", lines, *reasons, *filter(None, [_wrap(block.floor)])]
-    )
+    floor = [_wrap(block.floor)] if block.floor else []
+    return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons, *floor])
 
 
 def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
