@@ -66,16 +66,8 @@ def make_sample(name: str, hits: list[float], strata: list[str]) -> Sample:
         tracked=(),
         num_items=9,
         strata={"transition": np.array(strata)},
-        **histories(num),
+        histories=np.zeros((num, 0)),
     )
-
-
-def histories(num: int) -> dict[str, np.ndarray]:
-    """Histories of cases without categories, in the form that samples have."""
-    fields = {field.name for field in dataclasses.fields(Sample)}
-    if "histories" in fields:
-        return {"histories": np.zeros((num, 0))}
-    return {"history_mass": np.zeros(0)}
 
 
 def test_a_reversal_between_strata_is_named(tmp_path: Path) -> None:

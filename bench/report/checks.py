@@ -22,12 +22,16 @@ MIN_CASES = 10
 
 
 class Interval(NamedTuple):
-    """A value with its 95 % interval over users, and the p of its difference from 0."""
+    """A value with its 95 % interval and the p of its difference from 0, or why it has none.
+
+    They are over users and training seeds, or over users alone where a row has one seed.
+    """
 
     value: float
     low: float | None
     high: float | None
     p: float | None
+    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +143,7 @@ def _find_reversals(
             if sign * change.value > 0 and p is not None and p <= ALPHA:
                 sentences.append(
                     f"{best.name} has the best {metric} over all cases, but {other} is better on "
-                    f"the {label} ones: {_describe(change)}, p = {format_p(p)} after Bonferroni "
+                    f"the {label} ones: {_describe(change)}, or {format_p(p)} after Bonferroni "
                     f"over {num_tests} tests."
                 )
     return tuple(sentences)
@@ -171,11 +175,10 @@ def compare_with_floor(
     if change.p is not None and change.p <= ALPHA:
         verdict = "beats" if is_better else "does not reach"
     values = [format_value(row.cell(metric).mean) for row in (best, floor)]
-    p = "" if change.p is None else f", p = {format_p(change.p)}"
     return (
         f"{best.name}, the best ranked row ({metric} {values[0]}), {verdict} the floor, "
-        f"{floor.name} on all training rows ({values[1]}): {_describe(change)}{p}; not corrected "
-        "for the choice of the two rows."
+        f"{floor.name} on all training rows ({values[1]}): {_describe(change).rstrip('.')}. The "
+        "choice of the two rows is not corrected for."
     )
 
 
@@ -188,10 +191,18 @@ def _find_best(rows: Sequence[Row], metric: str) -> Row | None:
 def _estimate(samples: Sequence[Sample], metric: str, coefficients: Sequence[int]) -> Interval:
     """Estimate a value or a difference over users."""
     estimate = AlignedSamples.align(samples, metric).estimate(coefficients)
-    return Interval(estimate.value, estimate.low, estimate.high, estimate.p)
+    if estimate.answer is None:
+        return Interval(estimate.value, None, None, None, estimate.refusal)
+    note = "over users and seeds" if estimate.methods else "over users, for these models"
+    answer = estimate.answer
+    return Interval(estimate.value, answer.low, answer.high, answer.p, note)
 
 
 def _describe(change: Interval) -> str:
+    if change.p is None:
+        return f"{format_signed(change.value)}. {change.note}"
+    interval = format_interval(change.low, change.high)
     return (
-        f"{format_signed(change.value)}, 95 % interval {format_interval(change.low, change.high)}"
+        f"{format_signed(change.value)}, 95 % interval {interval} {change.note}, "
+        f"p = {format_p(change.p)}"
     )
