@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,45 +10,13 @@ from bench.data.strata import DEFINITIONS, STRATA
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.format import format_interval, format_p, format_signed, format_value
-from bench.report.table import Block, Row
+from bench.report.table import Block, Interval, Row, Stratification
 from bench.stats.contrasts import DIFFERENCE, AlignedSamples
 from bench.stats.corrections import ALPHA
 from bench.stats.samples import Sample
 
 MIN_CASES = 10
 """Strata with fewer test cases are left out of tests."""
-
-
-class Interval(NamedTuple):
-    """A value with its 95 % interval and the p of its difference from 0, or why it has none.
-
-    They are over users and training seeds, or over users alone where a row has one seed.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    p: float | None
-    note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stratification:
-    """One metric of all rows, separately on each stratum of the test cases.
-
-    Attributes:
-        kind: What divides the cases; definition: in words.
-        counts: Number of test cases by stratum; empty strata are left out.
-        rows: Name of each row, and its value per stratum.
-        reversals: Sentences that name rows whose order in a stratum is not that of all cases.
-    """
-
-    kind: str
-    definition: str
-    metric: str
-    counts: dict[str, int]
-    rows: tuple[tuple[str, tuple[Interval, ...]], ...]
-    reversals: tuple[str, ...]
 
 
 def choose_metric(metrics: Sequence[str]) -> str | None:

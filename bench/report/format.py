@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, get_args
 
 from bench.metrics.registry import get_metric
 from bench.report.claims.verdict import ReproducedVerdict
-from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Gain, Row
+from bench.report.table import (
+    Block,
+    BoardTable,
+    Cell,
+    ClaimLine,
+    Completeness,
+    Gain,
+    Row,
+    Stratification,
+)
 from bench.results.outcomes import Outcome
 from bench.stats.corrections import ALPHA
 from bench.stats.descriptions import QUESTIONS, join_words
 
 if TYPE_CHECKING:
-    from bench.report.checks import Stratification
     from bench.stats.compare import Comparison
 
 DIGITS = 4

@@ -94,16 +94,16 @@ def add_statistics(
             )
             rows = tuple(_add_intervals(row, means) if each is row else each for each in rows)
     block = replace(block, rows=rows, reproduction=reproduction)
-    metric = choose_metric(metrics)
+    main = choose_metric(metrics)
     successful = [row for row in rows if row.successful]
-    if metric is None or not successful:
+    if main is None or not successful:
         return block
     floor, strata = compute(
-        ("checks", metric, tuple((row.name, row.ranked, row.floor) for row in rows)),
+        ("checks", main, tuple((row.name, row.ranked, row.floor) for row in rows)),
         successful,
         lambda samples: (
-            compare_with_floor(block, metric, samples),
-            stratify(block, metric, samples),
+            compare_with_floor(block, main, samples),
+            stratify(block, main, samples),
         ),
     )
     return replace(block, floor=floor, strata=strata)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
@@ -17,7 +17,6 @@ from bench.results.outcomes import Outcome, SeedStatus
 if TYPE_CHECKING:
     # Only for annotations: a report of bare values must not wait for scipy.
     from bench.config.cards import FigureCard
-    from bench.report.checks import Stratification
     from bench.report.claims.measures import Measure
     from bench.report.published import Number
     from bench.stats.compare import Comparison
@@ -160,6 +159,38 @@ class Row:
     def cell(self, metric: str) -> Cell:
         """Return the row's cell of a metric."""
         return next(cell for cell in self.cells if cell.metric == metric)
+
+
+class Interval(NamedTuple):
+    """A value with its 95 % interval and the p of its difference from 0, or why it has none.
+
+    They are over users and training seeds, or over users alone where a row has one seed.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratification:
+    """One metric of all rows, separately on each stratum of the test cases.
+
+    Attributes:
+        kind: What divides the cases; definition: in words.
+        counts: Number of test cases by stratum; empty strata are left out.
+        rows: Name of each row, and its value per stratum.
+        reversals: Sentences that name rows whose order in a stratum is not that of all cases.
+    """
+
+    kind: str
+    definition: str
+    metric: str
+    counts: dict[str, int]
+    rows: tuple[tuple[str, tuple[Interval, ...]], ...]
+    reversals: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
