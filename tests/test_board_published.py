@@ -65,7 +65,7 @@ def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
             values = {metric: numbers.get(place).value for metric, place in places.items()}
             evaluation = Evaluation(
                 metrics=values, ks=[1, 5], num_cases=1000, num_known=1000, num_items=4000,
-                tracked=[], history_mass=[],
+                tracked=[],
             )  # fmt: skip
             result = Result(
                 trial=trial.id, method=trial.method, dataset=dataset, seed=0, model=card.model,

@@ -41,7 +41,6 @@ def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> No
             "num_known": len(rows),
             "num_items": len(source.item_ids),
             "tracked": [],
-            "history_mass": [],
         },
         "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
     }

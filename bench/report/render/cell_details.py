@@ -16,7 +16,7 @@ from bench.report.table import Block, BoardTable, Cell, Row
 from bench.results.load import ResultSet
 from bench.results.outcomes import Outcome
 from bench.results.schema import Attempt, Result
-from bench.stats.descriptions import join_words
+from bench.stats.descriptions import QUESTIONS, join_words
 
 KEY_DIGITS = 12
 TITLE_CHARS = 100
@@ -104,6 +104,8 @@ def _cell_facts(cell: Cell, interval: Pairs) -> Pairs:
             ("p", f"{w.format_p(test.p)} (Holm: {w.format_p(test.p_adjusted)})"),
             ("Test", w.describe_test(test)),
         ]
+        if test.question == "methods":
+            pairs.append((QUESTIONS["models"].capitalize(), w.format_models(test)))
     if cell.refusal:
         pairs.append(("Not tested", w.single_line(cell.refusal, REASON_CHARS)))
     return pairs
@@ -126,7 +128,9 @@ def _interval_facts(block: Block, row: str, metric: str) -> Pairs:
     for cell in block.reproduction.cells:
         if (cell.row, cell.metric) == (row, metric) and cell.in_interval is not None:
             assert cell.reproduced is not None
-            interval = w.format_range(cell.reproduced.low, cell.reproduced.high)
+            answer = cell.reproduced.answer
+            assert answer is not None
+            interval = w.format_range(answer.low, answer.high)
             side = "inside" if cell.in_interval else "outside"
             return [("Our 95 % interval", f"{interval}: the published value is {side}")]
     return []
