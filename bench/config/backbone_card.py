@@ -67,6 +67,7 @@ class ModelCard(Card):
         architecture: Of a built model.
         pretraining: Of a built model; without it the weights stay random.
         files: "gguf" for the weights.
+        shape: Fields of its config.json, which a folder of `--model-path` must have, too.
         repository: On the hub, with `revision`, the full hash of a commit.
         gated: Whether the hub asks to accept a license first.
         tuning: All weights, or adapters.
@@ -89,6 +90,7 @@ class ModelCard(Card):
     architecture: Architecture | None = None
     pretraining: Pretraining | None = None
     files: dict[Literal["gguf"], RawFile] = {}
+    shape: dict[str, str | int] = {}
     repository: str = ""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     gated: bool = False
@@ -117,6 +119,8 @@ class ModelCard(Card):
                 raise ValueError(f"weights = {self.weights!r} needs `{name}`")
             if weights != self.weights and value:
                 raise ValueError(f"`{name}` does not go with weights = {self.weights!r}")
+        if self.shape and self.weights != "hub":
+            raise ValueError(f"`shape` does not go with weights = {self.weights!r}")
         if self.pretraining and self.weights != "built":
             raise ValueError(f"`pretraining` does not go with weights = {self.weights!r}")
         if self.weights == "gguf" and self.files["gguf"].sha256 is None:
