@@ -146,6 +146,18 @@ def test_loading_is_added_on_average(store: Store) -> None:
     assert estimate(store, sft(draw(10), seed=2))[0] == 43.0
 
 
+def test_another_device_or_card_tells_nothing(store: Store) -> None:
+    commit(store, sft(draw(10)), 900.0)  # on a CPU
+    assert estimate(store, sft(draw(10), gpus=1.0)) == (0.0, "never")
+    cards = [("H100", 40.0), ("H100", 42.0), ("A100", 90.0)]
+    for seed, (card, seconds) in enumerate(cards, start=1):
+        provenance = {"host": "h", "gpu": card}
+        commit(
+            store, sft(draw(10), seed=seed, gpus=1.0), seconds, device="cuda", provenance=provenance
+        )
+    assert estimate(store, sft(draw(10), gpus=1.0)) == (41.0, "other seed or code")
+
+
 def test_stored_stages_take_no_time(store: Store) -> None:
     commit(store, sft(draw(10)), 40.0)
     graph = plan_graph(sft(draw(10)))

@@ -77,7 +77,7 @@ class ModelCard(Card):
         as_published: The variant of rows with `as_published = true`.
         context: Most tokens of prompt and response together.
         threads: CPU threads of each of its stages.
-        gpus: Share of a GPU that a stage asks for, where there is one.
+        gpus: Share of a GPU that a stage asks for, at most 1, where there is one.
         every: Settings of all methods that have them; learning rates differ between models.
         methods: Settings by method, over those.
     """
@@ -119,6 +119,8 @@ class ModelCard(Card):
                 raise ValueError(f"weights = {self.weights!r} needs `{name}`")
             if weights != self.weights and value:
                 raise ValueError(f"`{name}` does not go with weights = {self.weights!r}")
+        if self.gpus > 1:
+            raise ValueError("gpus > 1: one trial cannot use several GPUs yet, at most 1")
         if self.shape and self.weights != "hub":
             raise ValueError(f"`shape` does not go with weights = {self.weights!r}")
         if self.pretraining and self.weights != "built":

@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from bench.plan.graph import Graph, Unit
 from bench.plan.stage import Stage
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.resources import ResourceRequest
-from bench.runner.similarity import StageHistory, describe_stage
+from bench.runner.similarity import StageHistory, describe_stage, get_device
 from bench.runner.store import Store
 
 Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "kind's median", "never"]
@@ -24,26 +24,40 @@ SATURATION = 1.02  # within 2 % of the critical path, more machines gain nothing
 MAX_DOUBLINGS = 16
 
 
+def get_card(meta: Mapping[str, Any]) -> str:
+    """Return the name of the GPU that an artifact was computed on; "" for none."""
+    name: str = meta.get("provenance", {}).get("gpu", "")
+    return name
+
+
 class Timings:
     """Measured seconds of stages.
 
     Args:
         stores: Stores whose artifacts are used; an earlier store hides equal keys of a later one.
         graph: The plan to estimate.
+
+    Attributes:
+        card: The GPU that most timed artifacts were computed on; timings of others are left out.
     """
 
     def __init__(self, stores: Iterable[Store], graph: Graph) -> None:
         self._history = history = StageHistory(stores, graph)
         self._by_configuration: dict[int, list[float]] = defaultdict(list)
         self._by_structure: dict[Hashable, list[tuple[float, float | None]]] = defaultdict(list)
-        self._by_kind: dict[str, list[float]] = defaultdict(list)
+        self._by_kind: dict[tuple[str, str], list[float]] = defaultdict(list)
+        cards = Counter(map(get_card, history.metas.values()))
+        cards.pop("", None)
+        self.card = cards.most_common(1)[0][0] if cards else ""
         loading: dict[str, list[float]] = defaultdict(list)
         for key, meta in history.metas.items():
+            if get_card(meta) not in ("", self.card):
+                continue
             kind, seconds = meta["kind"], meta["seconds"]
             self._by_configuration[history.number_configuration(key)].append(seconds)
             timing = (seconds, history.estimate_workload(meta))
             self._by_structure[history.describe_structure(meta)].append(timing)
-            self._by_kind[kind].append(seconds)
+            self._by_kind[kind, get_device(meta)].append(seconds)
             loading[kind].append(meta.get("loading_seconds", 0.0))
         self._loading = {kind: fmean(seconds) for kind, seconds in loading.items()}
         self._estimates: dict[int, tuple[float, Basis]] = {}  # by configuration
@@ -83,8 +97,9 @@ class Timings:
         rates = [seconds / timed_workload for seconds, timed_workload in timings if timed_workload]
         if workload and rates:
             return median(rates) * workload, "scaled"
-        if stage.kind in self._by_kind:
-            return median(self._by_kind[stage.kind]), "kind's median"
+        similar = self._by_kind.get((stage.kind, get_device(info)))
+        if similar:
+            return median(similar), "kind's median"
         return 0.0, "never"
 
 

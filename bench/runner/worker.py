@@ -232,6 +232,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         seconds = round(time.perf_counter() - started, 6)
         meta: dict[str, Plain] = {
             "args": to_plain(stage.config),
+            "device": "cuda" if stage.on_gpu else "cpu",
             "inputs": {name: key for name, (_, key) in stage.inputs.items()},
             "seconds": seconds,
             "loading_seconds": round(started - loading_started, 6),
