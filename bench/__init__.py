@@ -105,7 +105,11 @@ def list_metrics() -> list[Listed]:
     from bench.config.plugins import Listed
     from bench.metrics import registry
 
-    return [Listed(name=each.pattern, summary=each.title) for each in registry.list_metrics()]
+    broken = registry.broken_plugins().items()
+    return [
+        *(Listed(name=each.pattern, summary=each.title) for each in registry.list_metrics()),
+        *(Listed(name=module, error=error.message) for module, error in broken),
+    ]
 
 
 def _list_cards(kind: str) -> list[Listed]:

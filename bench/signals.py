@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -73,9 +74,11 @@ def limit_time(seconds: float | None) -> Iterator[None]:
         raise TimeoutError(f"It ran longer than the limit of {seconds:g} s.")
 
     previous = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    started = time.monotonic()
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        elapsed = time.monotonic() - started
+        signal.setitimer(signal.ITIMER_REAL, outer and max(outer - elapsed, 0.001))
         signal.signal(signal.SIGALRM, previous)

@@ -22,7 +22,7 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import evaluate, evaluate_lists
 from bench.metrics.metric import CategoryMass, ItemCounts, Metric
-from bench.metrics.registry import get_metric, plugin_metrics
+from bench.metrics.registry import broken_plugins, get_metric, plugin_metrics
 from bench.plan.graph import build_graph
 from bench.plan.item_stages import RankConfig
 from bench.plan.stage import Stage
@@ -206,8 +206,9 @@ def _find_run_problem(trials: list[Trial], folder: Path) -> str:
         inputs = trial.evaluations["final"].inputs
         output = _read_output(store, trial.evaluations["final"])
         if "scores" in inputs:
-            rows, _ = prepared_lists.read_scores(_open(store, inputs["scores"]))
-            if not np.array_equal(rows, _load_lists(store, inputs["lists"]).rows("test")):
+            lists = _load_lists(store, inputs["lists"])
+            rows, _ = lists.read_scores(_open(store, inputs["scores"]), "test")
+            if not np.array_equal(rows, lists.rows("test")):
                 return "It did not score every test list once."
             if not np.isfinite(output).all():
                 return "A position of a list has no finite score."
@@ -230,7 +231,8 @@ def _read_output(store: Store, evaluation: Stage) -> NDArray[Any]:
     """Read what is evaluated: the items of a ranking, or the scores of lists."""
     inputs = evaluation.inputs
     if "scores" in inputs:
-        return prepared_lists.read_scores(_open(store, inputs["scores"]))[1]
+        lists = _load_lists(store, inputs["lists"])
+        return lists.read_scores(_open(store, inputs["scores"]), "test")[1]
     return read_ranking(_open(store, inputs["ranking"])).items
 
 
@@ -314,6 +316,8 @@ NUM_CASES, NUM_ITEMS, K = 40, 12, 5
 
 
 def _find_metric_problem(path: Path) -> str:
+    if path.stem in broken_plugins():
+        return broken_plugins()[path.stem].message
     return "" if path.stem in plugin_metrics() else f"{path} is not in a folder of $BENCH_PATH."
 
 

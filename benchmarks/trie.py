@@ -43,10 +43,16 @@ def allowed_after(titles: list[list[int]]) -> dict[tuple[int, ...], list[int]]:
     return {prefix: sorted(tokens) for prefix, tokens in found.items()}
 
 
-def constrained(trie: Trie, nodes_M: Tensor, scores_MV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    beams_C, children_C = trie.children(nodes_M)
-    tokens_C = trie.tokens[children_C]
-    return beams_C, tokens_C, gather_scores(scores_MV, beams_C, tokens_C)
+def constrained(
+    trie: Trie, nodes_BM: Tensor, depth: int, scores_MV: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return which candidates exist, and each one's beam, token and score."""
+    num_rows, num_beams = nodes_BM.shape
+    beams_BC, children_BC = trie.children(nodes_BM, trie.max_children(depth, num_beams))
+    beams_BC = beams_BC + num_beams * torch.arange(num_rows)[:, None]
+    tokens_BC = trie.tokens[children_BC]
+    scores_C = gather_scores(scores_MV, beams_BC.flatten(), tokens_BC.flatten())
+    return children_BC >= 0, beams_BC, tokens_BC, scores_C.view(beams_BC.shape)
 
 
 def fastest(compute: Callable[[], Result], repeats: int) -> tuple[float, Result]:
@@ -70,21 +76,31 @@ def main() -> None:
     scores_MV = torch.randn(num_beams, VOCABULARY, generator=torch.Generator().manual_seed(0))
     ours, theirs = [], []
     for length in range(8):
-        long = [title for title in titles if len(title) > length]
-        chosen = [long[number][:length] for number in numbers.integers(len(long), size=num_beams)]
+        # The beams of a row differ; without a token there is one, here as many rows.
+        long = [tuple(title[:length]) for title in titles if len(title) > length]
+        rows = NUM_ROWS if length else num_beams
+        chosen = [
+            prefix
+            for _ in range(rows)
+            for prefix in list(dict.fromkeys(long[i] for i in numbers.permutation(len(long))))[
+                : num_beams // rows
+            ]
+        ]
         ids_ML = torch.tensor(chosen, dtype=torch.int64).reshape(num_beams, length)
-        nodes_M = torch.from_numpy(
+        nodes_BM = torch.from_numpy(
             trie.follow(chosen)[:, length - 1] if length else np.zeros(num_beams, int)
-        )
-        seconds, (beams_C, tokens_C, found_C) = fastest(
-            lambda nodes_M=nodes_M: constrained(trie, nodes_M, scores_MV), 20
+        ).view(rows, -1)
+        seconds, (exists_BC, beams_BC, tokens_BC, scores_BC) = fastest(
+            lambda nodes_BM=nodes_BM, length=length: constrained(trie, nodes_BM, length, scores_MV),
+            20,
         )
         ours.append(seconds)
         seconds, masked_MV = fastest(lambda ids_ML=ids_ML: processor(ids_ML, scores_MV), 3)
         theirs.append(seconds)
         there_MV = masked_MV.isfinite()
+        beams_C, tokens_C = beams_BC[exists_BC], tokens_BC[exists_BC]
         assert torch.equal(there_MV.nonzero(), torch.stack([beams_C, tokens_C], dim=1))
-        assert torch.equal(masked_MV[there_MV], found_C)
+        assert torch.equal(masked_MV[there_MV], scores_BC[exists_BC])
     our_ms, their_ms = 1000 * np.mean(ours), 1000 * np.mean(theirs)
     print(
         f"trie constraint, {num_beams} beams x {VOCABULARY:,} tokens, {NUM_TITLES:,} titles: "

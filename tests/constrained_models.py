@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -24,12 +25,13 @@ class Tables:
         ]
         self.widths: list[int] = []
 
-    def extend(self, rows: Tensor, tokens: Tensor) -> None:
+    def extend(self, rows: Tensor, tokens: Tensor, owners: NDArray[np.int64]) -> None:
         before = [self.sequences[row] for row in rows.tolist()]
         self.sequences = [
             (row, (*prefix, token))
             for (row, prefix), token in zip(before, tokens.tolist(), strict=True)
         ]
+        assert [row for row, _ in self.sequences] == owners.tolist()
         self.widths.append(len(self.sequences))
 
     @property

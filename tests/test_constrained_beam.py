@@ -126,7 +126,7 @@ def test_the_assistants_steps_telescope(weight: float) -> None:
 
 def test_an_assistant_that_knows_nothing_below_a_node_is_undecided_there() -> None:
     trie = build_trie(TITLES)
-    children = trie.children(torch.from_numpy(trie.follow([[A]])[0]))[1]
+    children = trie.children(torch.from_numpy(trie.follow([[A]])[:1]), 2)[1][0]
     lost = mix_with_assistant(trie, np.array([[0, 0, 0, 1.0]]), 0)
     steps = lost.steps(trie, torch.zeros_like(children), children, torch.zeros(2))
     assert steps.tolist() == pytest.approx([math.log(0.5)] * 2)

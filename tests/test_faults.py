@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -19,6 +21,7 @@ from test_runner import commands, plan_trials, refuse, run_trials  # noqa: F401
 
 from bench.errors import BenchError
 from bench.files import write_atomic
+from bench.foreign_code import unchanged_process_state
 from bench.plan import code_hash
 from bench.plan.trials import Trial
 from bench.results.schema import Evaluation, find_result, read_result
@@ -83,6 +86,114 @@ def stage_folder(folder: Path, trial: Trial, kind: str) -> Path:
 def values(folder: Path, todo: list[Trial]) -> list[Any]:
     results = [find_result(folder / "results", trial.id) for trial in todo]
     return [(result.status, result.evaluations) if result else None for result in results]
+
+
+# --- foreign code ---------------------------------------------------------------------------------
+
+RAISES = {
+    "sys.exit": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "GeneratorExit": ("raise GeneratorExit", "GeneratorExit"),
+    "a panic": ("raise type('PanicException', (BaseException,), {})('rust')", "PanicException"),
+    "a surrogate": ("raise ValueError('a\\ud83dz')", "ValueError: a\\ud83dz"),
+    "an escape": ("raise ValueError('\\x1b[31mred\\x1b]0;title\\x07')", "ValueError: red"),
+    "no text": (
+        "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()",
+        "Mute: its text raises ZeroDivisionError",
+    ),
+    "a long text": ("raise ValueError('x' * 5_000_000)", "xxx …"),
+    "a BenchError": ("raise bench.api.BenchError('\\ud83d' * 10**6)", "\\ud83d"),
+}
+
+
+@pytest.mark.parametrize("stage", ["fit", "plan"])
+@pytest.mark.parametrize("error", RAISES)
+def test_whatever_foreign_code_raises_costs_its_trial_only(
+    tmp_path: Path, plugin: Path, error: str, stage: str
+) -> None:
+    line, message = RAISES[error]
+    line = f"import bench.api; {line}"
+    if stage == "fit":
+        rewrite(plugin, "# A comment.", line)
+    else:
+        rewrite(plugin, "seed):\n", f"seed):\n        {line}\n")
+    todo = [plan_one_trial(tmp_path), *plan_trials(rows=("random",), seeds=1)]
+    summary = run_trials(tmp_path, todo, InlineExecutor)
+    assert (summary.exit_code, summary.ok) == (1, (todo[1].id,))
+    result = find_result(tmp_path / "results", todo[0].id)
+    assert result is not None
+    assert message in result.reason
+    logs = [path.stat().st_size for path in (tmp_path / "results").rglob("*.json*")]
+    assert max(logs) < 100_000
+
+
+CHANGES = {
+    "import torch; torch.set_default_dtype(torch.float64)": "dtype of torch is torch.float64",
+    "import torch; torch.use_deterministic_algorithms(True)": "deterministic mode is 2",
+    "import torch; torch.set_num_threads(7)": "number of threads is 7",
+    "import torch; torch.set_grad_enabled(False)": "gradient mode is False",
+    "import torch; torch.set_default_device('meta')": "default device of torch is meta",
+    "import torch; torch.set_float32_matmul_precision('medium')": "float32 precision is medium",
+    "np.seterr(all='raise')": "numpy's error state",
+    "import os; os.chdir('/')": "the working folder",
+    "import os; os.environ['OMP_NUM_THREADS'] = '3'": "environment variable OMP_NUM_THREADS",
+    "import os; del os.environ['PATH']": "environment variable PATH",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_unit_that_changes_the_process_fails_and_changes_nothing(change: str) -> None:
+    def state() -> list[Any]:
+        modes = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+        more = torch.get_num_threads(), torch.is_grad_enabled(), torch.zeros(1).device.type
+        return [*modes, *more, np.geterr(), os.getcwd(), dict(os.environ)]
+
+    before = state()
+    with (
+        pytest.raises(BenchError, match="The stage rank changed the process") as caught,
+        unchanged_process_state("The stage rank"),
+    ):
+        exec(change)
+    assert CHANGES[change] in caught.value.message
+    assert state() == before
+    with pytest.raises(ZeroDivisionError), unchanged_process_state("The stage rank"):
+        exec(change)
+        1 / 0  # noqa: B018
+    assert state() == before
+
+
+def test_random_states_are_restored() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3), np.random.random(), random.random()
+    torch.manual_seed(0)
+    with unchanged_process_state("It"):
+        torch.manual_seed(1)
+        np.random.seed(1)
+        random.seed(1)
+    assert torch.equal(torch.rand(3), expected[0])
+
+
+@pytest.mark.parametrize("place", ["scorer", "plan", "module"])
+def test_a_plug_in_that_changes_torch_fails_and_other_trials_keep_their_numbers(
+    tmp_path: Path, plugin: Path, place: str
+) -> None:
+    others = plan_trials(rows=("sasrec",), seeds=1)
+    run_trials(tmp_path / "alone", others, InlineExecutor)
+    change = "import torch; torch.set_default_dtype(torch.float64)"
+    places = {
+        "scorer": ("# A comment.", change),
+        "plan": ("seed):\n", f"seed):\n        {change}\n"),
+        "module": ("import numpy as np\n", f"import numpy as np\n{change}\n"),
+    }
+    rewrite(plugin, *places[place])
+    if place == "module":
+        for _ in range(2):
+            with pytest.raises(BenchError, match="changed the process"):
+                plan_one_trial(tmp_path)
+        return
+    todo = [plan_one_trial(tmp_path), *others]
+    summary = run_trials(tmp_path / "together", todo, InlineExecutor)
+    assert "default dtype of torch" in str([*summary.failed.values(), *summary.skipped.values()])
+    assert values(tmp_path / "together", others) == values(tmp_path / "alone", others)
 
 
 # --- the disk -----------------------------------------------------------------------------------
@@ -179,9 +290,6 @@ def test_damaged_weights_are_computed_again(
         key = stage_folder(tmp_path, todo[0], kind).name
         Store(tmp_path / "store").remove(kind, key)
     summary = run_trials(tmp_path, todo, InlineExecutor)
-    if damage is flip:  # of the right size: found when the next stage opens it
-        assert summary.exit_code == 1
-        summary = run_trials(tmp_path, todo, InlineExecutor)
     assert (summary.exit_code, values(tmp_path, todo)) == (0, before)
     assert weights.read_bytes() == sound
     assert "moved to" in capsys.readouterr().err
@@ -202,6 +310,24 @@ def test_a_damaged_result_is_moved_aside_and_written_again(tmp_path: Path, conte
     assert path.read_bytes() == sound
     (aside,) = (tmp_path / "results" / ".aside").iterdir()
     assert aside.read_bytes() == content
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty])
+def test_one_command_repairs_all_damage(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    """Every file of every artifact of two trials; then what is needed of them."""
+    todo = plan_trials(rows=("popularity", "sasrec"), seeds=1)
+    run_trials(tmp_path, todo, InlineExecutor)
+    before = values(tmp_path, todo)
+    store = Store(tmp_path / "store")
+    payloads = [path for path in store.root.glob("[a-z]*/*/*") if path.name != META]
+    for path in payloads:
+        damage(path)
+    for path in (tmp_path / "results").rglob("seed-*.json"):
+        path.unlink()
+    assert run_trials(tmp_path, todo, InlineExecutor).exit_code == 0
+    assert values(tmp_path, todo) == before
+    for entry in store.entries():
+        store.open(entry["kind"], entry["key"])
 
 
 def test_a_foreign_folder_under_a_key_is_moved_aside(tmp_path: Path) -> None:
@@ -264,7 +390,6 @@ def test_a_nan_metric_fails_its_trial_and_is_never_written(
 def test_a_result_with_non_finite_metrics_cannot_be_created(value: float) -> None:
     rest: dict[str, Any] = {
         "ks": [1], "num_cases": 1, "num_known": 1, "num_items": 1, "tracked": [],
-        "history_mass": [],
     }  # fmt: skip
     assert Evaluation(metrics={"HR@1": 0.5}, **rest)
     with pytest.raises(ValidationError, match="finite number"):

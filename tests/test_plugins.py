@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bench.config import plugins, search_path
 from bench.errors import BenchError
+from bench.metrics.registry import get_metric
 
 GOOD = '''
 from dataclasses import dataclass
@@ -52,13 +57,66 @@ def test_a_methods_folder_inside_a_users_folder_counts(folder: Path) -> None:
         ("import sys\nsys.exit(3)", "SystemExit"),
     ],
 )
-def test_a_broken_plugin_is_listed_with_its_error(folder: Path, text: str, reason: str) -> None:
+def test_a_broken_plugin_is_refused(folder: Path, text: str, reason: str) -> None:
     name = f"broken_{abs(hash(text))}"
     (folder / "methods").mkdir()
     (folder / "methods" / f"{name}.py").write_text(text)
-    lines = {line.name: line for line in plugins.list_methods()}
-    assert reason in lines[name].error
-    assert lines["sasrec"].error == ""
+    for _ in range(2):  # a failed import leaves nothing behind that a second one would find
+        with pytest.raises(BenchError, match=re.escape(reason)):
+            plugins.method_class(name)
+
+
+def deep_toml(path: Path) -> None:
+    path.write_text("rows = " + "[" * 100_000)
+
+
+ENTRIES: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a dangling link": lambda path: path.symlink_to("gone"),
+    "a link to itself": lambda path: path.symlink_to(path),
+    "noise": lambda path: path.write_bytes(b"\xff\x00 class Method METRIC = 1"),
+    "deep lists": deep_toml,
+    "a huge number": lambda path: path.write_text("rows = " + "9" * 10_000),
+    "an import that exits": lambda path: path.write_text("raise SystemExit(3)\nclass Method: 1"),
+    "an import that never ends": lambda path: path.write_text("while True:\n  class Method: x = 1"),
+}
+
+
+@pytest.mark.parametrize("subfolder", ["", "methods", "datasets", "leaderboards"])
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_one_bad_entry_stops_no_listing(folder: Path, entry: str, subfolder: str) -> None:
+    (folder / subfolder).mkdir(exist_ok=True)
+    suffix = ".py" if subfolder in ("", "methods") else ".toml"
+    ENTRIES[entry](folder / subfolder / f"bad{suffix}")
+    methods = {line.name: line for line in plugins.list_methods()}
+    cards = {line.name: line for kind in plugins.CARDS for line in plugins.list_cards(kind)}
+    assert methods["sasrec"].error == cards["ml-100k"].error == cards["quick"].error == ""
+    if subfolder:  # a module that imports badly is found out when it is asked for
+        line = (methods if suffix == ".py" else cards)["bad"]
+        assert line.error or entry.startswith("an import")
+    assert plugins.method_class("sasrec").__doc__
+    assert plugins.dataset_card("ml-100k").title
+    assert get_metric("HR@5").family == "HR"
+
+
+def test_an_import_that_never_ends_is_refused_after_a_limit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "MAX_IMPORT_SECONDS", 0.2)
+    ENTRIES["an import that never ends"](folder / "endless.py")
+    with pytest.raises(BenchError, match="longer than the limit"):
+        plugins.method_class("endless")
+
+
+def test_a_failing_entry_point_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> None:
+        raise SystemExit(4)
+
+    point = SimpleNamespace(name="installed", load=load)
+    monkeypatch.setattr(plugins.importlib.metadata, "entry_points", lambda group: [point])
+    with pytest.raises(BenchError, match="'installed' cannot be imported: SystemExit: 4"):
+        plugins.method_class("installed")
 
 
 def test_a_broken_card_is_listed_with_its_error(folder: Path) -> None:

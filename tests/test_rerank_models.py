@@ -15,6 +15,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
@@ -112,7 +114,46 @@ def test_scores_of_0_or_less_have_no_gradient() -> None:
     assert scores.grad.tolist() == [[0.0, 0.0, 0.0]]
     other = attention_rank_loss(torch.tensor([[-0.1, 2, -0.3]]), labels, temperature=0.5)
     assert other.item() == pytest.approx(66.666667)
-    assert have_zero_gradient(torch.tensor([[-1.0, 0.0], [-1.0, 0.1]])).tolist() == [True, False]
+    assert have_zero_gradient(torch.tensor([[-1, 0], [-1, 0.1], [1, 2]])).tolist() == [1, 1, 0]
+
+
+ADVERSARIAL_SCORES = st.one_of(
+    st.floats(-30, 30, width=32),
+    st.sampled_from([-1.0, 0.0, 1e-30, 1e-7, 9.0, 12.0, 24.0, 29.9]),
+)
+
+
+@given(
+    scores=st.lists(ADVERSARIAL_SCORES, min_size=2, max_size=8),
+    labels=st.integers(0, 255),
+)
+@example(scores=[1.0, -1.0, -1.0], labels=0b011)  # only one score above 0, two positives
+@example(scores=[24.0, 9.0, 1e-30, -3.0], labels=0b1111)  # p rounds to 1 in float32
+def test_the_gradient_of_attention_rank_is_exact_in_float32(
+    scores: list[float], labels: int
+) -> None:
+    """Against sums of exponentials in float64, where nothing cancels."""
+    temperature = 0.5
+    q_L = torch.tensor([float(labels >> index & 1) for index in range(len(scores))])
+    actual_L = torch.tensor(scores, requires_grad=True)
+    attention_rank_loss(actual_L[None], q_L[None], temperature=temperature).sum().backward()
+    exact_L = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
+    targets_L = q_L.double() / q_L.double().sum().clamp(min=1)
+    weights = {i: torch.exp(exact_L[i] / temperature) for i in range(len(scores)) if scores[i] > 0}
+    loss = exact_L.sum() * 0
+    for index, weight in weights.items():
+        others = [other for position, other in weights.items() if position != index]
+        total = torch.stack([*others, weight]).sum()
+        log_rest = torch.log(torch.stack(others).sum() / total) if others else torch.tensor(-100.0)
+        log_p = torch.log(weight / total) if others else torch.tensor(0.0)
+        loss = loss - targets_L[index] * log_p
+        loss = loss - (1 - targets_L[index]) * log_rest.clamp(min=-100)
+    (loss / len(scores)).backward()
+    assert actual_L.grad is not None
+    assert exact_L.grad is not None
+    torch.testing.assert_close(actual_L.grad.double(), exact_L.grad, rtol=1e-4, atol=1e-5)
+    if len(weights) == 1:
+        assert actual_L.grad.tolist() == [0.0] * len(scores)
 
 
 def test_labels_without_a_positive_have_no_attention() -> None:

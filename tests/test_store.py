@@ -4,7 +4,9 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from filelock import Timeout
 
 from bench.errors import BenchError
 from bench.files import write_atomic
-from bench.runner.store import ASIDE, BUILDING, META, Store
+from bench.runner.store import ASIDE, BUILDING, META, DamagedArtifactError, Store
 
 
 def make(store: Store, kind: str = "sft", key: str = "k1", content: str = "weights") -> Path:
@@ -40,34 +42,79 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / BUILDING).iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "damage", ["truncate payload", "empty record", "damaged record", "no file"]
-)
-def test_an_incomplete_artifact_is_moved_aside(
+def replace_by(folder: Path, create: Callable[[Path], object]) -> None:
+    shutil.rmtree(folder)
+    create(folder)
+
+
+def copy_from(folder: Path, kind: str, key: str) -> None:
+    """Put the artifact of another kind or key in its place."""
+    replace_by(folder, lambda path: shutil.copytree(make(Store(path.parents[1]), kind, key), path))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a truncated payload": lambda folder: (folder / "payload.txt").write_text("wei"),
+    "an empty record": lambda folder: (folder / META).write_text(""),
+    "a truncated record": lambda folder: (folder / META).write_text("{"),
+    "a deep record": lambda folder: (folder / META).write_text("[" * 100_000),
+    "a changed digit in the record": lambda folder: edit(folder / META, "1.0", "9.0"),
+    "a missing file": lambda folder: (folder / "payload.txt").unlink(),
+    "an artifact of another key": lambda folder: copy_from(folder, "sft", "k2"),
+    "an artifact of another kind": lambda folder: copy_from(folder, "rank", "k1"),
+    "a dangling link": lambda folder: replace_by(folder, lambda path: path.symlink_to("gone")),
+    "a link to itself": lambda folder: replace_by(folder, lambda path: path.symlink_to(path)),
+    "a file": lambda folder: replace_by(folder, lambda path: path.write_text("x")),
+    "an empty folder": lambda folder: replace_by(folder, lambda path: path.mkdir()),
+    "a kind that is a dangling link": lambda folder: replace_by(
+        folder.parent, lambda path: path.symlink_to("gone")
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_no_artifact_is_moved_aside_when_the_artifact_is_computed(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(tmp_path)
-    folder = make(store)
-    if damage == "truncate payload":
-        (folder / "payload.txt").write_text("wei")
-    elif damage == "empty record":
-        (folder / META).write_text("")
-    elif damage == "damaged record":
-        (folder / META).write_text((folder / META).read_text()[:40])
-    else:
-        (folder / "payload.txt").unlink()
-    assert not store.has("sft", "k1")
+    DAMAGES[damage](make(store))
+    for _ in range(2):  # looking changes nothing
+        assert not store.has("sft", "k1")
+        assert not (tmp_path / ASIDE).exists()
+    make(store)
+    assert Store(tmp_path).open("sft", "k1")
     assert len(list((tmp_path / ASIDE).iterdir())) == 1
     assert "moved to" in capsys.readouterr().err
-    make(store)
+
+
+def test_an_artifact_that_is_committed_meanwhile_is_not_taken_for_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It appears right after the look that did not find it."""
+    store, read_bytes = Store(tmp_path), Path.read_bytes
+
+    def commit_after_reading(path: Path) -> bytes:
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        try:
+            return path.read_bytes()
+        finally:
+            make(Store(tmp_path))
+
+    monkeypatch.setattr(Path, "read_bytes", commit_after_reading)
+    assert not store.has("sft", "k1")
     assert store.has("sft", "k1")
+    assert not (tmp_path / ASIDE).exists()
 
 
 def test_a_changed_byte_is_detected_when_the_artifact_is_opened(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = make(store)
     (folder / "payload.txt").write_text("Weights")
-    with pytest.raises(BenchError, match="missing or damaged"):
+    with pytest.raises(DamagedArtifactError, match="missing or damaged"):
         Store(tmp_path).open("sft", "k1")
     assert not store.has("sft", "k1")
 

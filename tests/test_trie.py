@@ -48,9 +48,19 @@ def test_nodes_are_the_prefixes_each_once(titles: list[list[int]]) -> None:
 @given(responses)
 def test_children_are_sorted_and_complete(titles: list[list[int]]) -> None:
     trie = build_trie(titles)
-    beams, children = trie.children(torch.arange(trie.num_nodes))
-    assert torch.equal(trie.parents[children], beams)
+    nodes, num = torch.arange(trie.num_nodes), trie.num_nodes + 2
+    beams_2C, children_2C = trie.children(
+        torch.stack([nodes, torch.full_like(nodes, NO_NODE)]), num
+    )
+    children = children_2C[0, : trie.num_nodes - 1]
+    assert torch.equal(trie.parents[children], beams_2C[0, : len(children)])
     assert children.tolist() == list(range(1, trie.num_nodes))
+    assert (children_2C[0, len(children) :] == NO_NODE).all()
+    assert (children_2C[1] == NO_NODE).all()
+    for depth in range(trie.depth):
+        counts = sorted(trie.first_child.diff()[trie.depths == depth].tolist(), reverse=True)
+        for num in range(1, 4):
+            assert trie.max_children(depth, num) == sum(counts[:num])
     for node in range(trie.num_nodes):
         tokens = trie.tokens[trie.parents == node].tolist()
         assert tokens == sorted(set(tokens))
@@ -117,7 +127,7 @@ def test_items_left_out_are_nowhere() -> None:
 def test_a_tree_of_nothing(kept: np.ndarray | None) -> None:
     trie = build_trie([] if kept is None else TITLES, kept)
     assert (trie.num_nodes, trie.num_leaves, trie.depth) == (1, 0, 0)
-    assert trie.children(torch.tensor([ROOT]))[1].tolist() == []
+    assert trie.children(torch.tensor([[ROOT]]), 1)[1].tolist() == [[NO_NODE]]
     assert trie.follow([[A]]).tolist() == [[NO_NODE]]
 
 

@@ -47,6 +47,8 @@ def _format(judged: JudgedClaim) -> str:
     verdicts = f"published: {published.verdict}{count}; reproduced: {reproduced.verdict}"
     if reproduced.verdict != "not run":
         verdicts += f" ({reproduced.count})"
+    if reproduced.difference:
+        verdicts += f": {reproduced.difference}"
     if reproduced.reasons:
         num_more = len(reproduced.reasons) - MAX_REASONS
         verdicts += f": {'; '.join(reproduced.reasons[:MAX_REASONS])}"

@@ -239,14 +239,18 @@ class Budget(Card):
     """The size of a trial: number of samples, and settings.
 
     Attributes:
+        paper: Name of the paper whose setting it is; empty for one of our own.
         model: Its backbone; `--budget` selects it, too.
+        select: Whether rows select settings on validation; otherwise they keep their defaults.
         every: Settings of all methods that declare them.
         tuning: Settings for backbones with "full" or "lora" tuning only, such as learning rates.
         methods: Settings by method; they override both.
     """
 
     description: str
+    paper: str = ""
     model: str | None = None
+    select: bool = True
     rows: Rows = Rows()
     every: dict[str, Any] = {}
     tuning: dict[Literal["full", "lora"], dict[str, Any]] = {}
@@ -263,6 +267,7 @@ class BoardRow(Card):
         method: Name of a module in `methods/`.
         label: Displayed name; the method's name by default.
         settings: Override the budget's; `--set` overrides them.
+        select: Lists of values by setting; validation selects the combination that is used.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
     """
@@ -270,6 +275,7 @@ class BoardRow(Card):
     method: str
     label: str = ""
     settings: dict[str, Any] = {}
+    select: dict[str, Any] = {}
     ranked: bool = True
     model: str | None = None
 
@@ -338,6 +344,8 @@ class BoardCard(Card):
         figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
+        select: Like a row's, for all rows that have these settings and do not set them.
+        select_by: Metric on validation that selects.
         candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
             do, or "trained" targets only, as IGD's.
         group_titles: Whether items of one title count as one in metrics and lists, as in the
@@ -358,6 +366,8 @@ class BoardCard(Card):
     figures: tuple[FigureCard, ...] = ()
     strict: bool = False
     data_seed: int = 0
+    select: dict[str, Any] = {}
+    select_by: str = "NDCG@5"
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
@@ -422,7 +432,12 @@ class BoardCard(Card):
 
 
 class SuiteCard(Card):
-    """A named set of boards."""
+    """A named set of boards.
+
+    Attributes:
+        data_tables: Papers' tables of data set statistics, which need no run.
+    """
 
     description: str
     boards: tuple[str, ...] = Field(min_length=1)
+    data_tables: tuple[str, ...] = ()

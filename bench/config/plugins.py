@@ -8,11 +8,12 @@ content: a method's module defines a class Method, a card has the key that only 
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import importlib.metadata
 import re
-import tomllib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,10 @@ from typing import Any, cast
 from bench.config.backbone_card import EncoderCard, ModelCard, Variant
 from bench.config.cards import BoardCard, Budget, DatasetCard, SuiteCard
 from bench.config.search_path import PRESETS, folders
-from bench.config.toml import check_card, read_toml
-from bench.errors import BenchError, unknown
+from bench.config.toml import MAX_CARD_BYTES, check_card, read_toml
+from bench.errors import BenchError, describe_exception, unknown
+from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
+from bench.signals import limit_time
 
 ENTRY_POINTS = "bench.methods"
 
@@ -54,19 +57,27 @@ class Listed:
 
 def method_names() -> list[str]:
     """List the names of all method modules; nothing is imported."""
-    return sorted(
-        {
-            file.stem
-            for folder in folders("methods")
-            for file in Path(folder).glob("*.py")
-            if not file.stem.startswith("_")
-            and (Path(folder).name == "methods" or _defines_method(file))
-        }
-    )
+    return sorted(_method_files())
 
 
-def _defines_method(file: Path) -> bool:
-    return "class Method" in file.read_text(encoding="utf-8", errors="replace")
+def _method_files() -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for folder in map(Path, folders("methods")):
+        for file in sorted(folder.glob("*.py")):
+            if not file.stem.startswith("_") and (
+                folder.name == "methods" or "class Method" in _read_start(file)
+            ):
+                files.setdefault(file.stem, file)
+    return files
+
+
+def _read_start(file: Path) -> str:
+    """Return the text of a plug-in's file; "" for a pipe, a dangling link or a folder."""
+    try:
+        text = file.read_bytes() if file.is_file() else b""
+    except OSError:
+        text = b""
+    return text[:MAX_CARD_BYTES].decode(errors="replace")
 
 
 def method_module(name: str) -> ModuleType:
@@ -80,20 +91,32 @@ def method_module(name: str) -> ModuleType:
     importlib.invalidate_caches()
     if name not in method_names():
         return _entry_point(name)
-    try:
-        return importlib.import_module(f"bench.methods.{name}")
-    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
-        raise BenchError(
-            f"The method {name!r} cannot be imported: {type(error).__name__}: {error}.",
-            "Fix its module in methods/ or on $BENCH_PATH.",
-        ) from error
+    module_name = f"bench.methods.{name}"
+    if module_name not in sys.modules:
+        try:
+            with (
+                foreign_code(
+                    f"Importing the method {name!r}",
+                    f"The method {name!r} cannot be imported",
+                    "Fix its module in methods/ or on $BENCH_PATH.",
+                ),
+                limit_time(MAX_IMPORT_SECONDS),
+            ):
+                return importlib.import_module(module_name)
+        except BenchError:
+            sys.modules.pop(module_name, None)  # so that it is refused again
+            raise
+    return sys.modules[module_name]
 
 
 def _entry_point(name: str) -> ModuleType:
     points = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     if name not in points:
         raise unknown("method", name, {*method_names(), *points})
-    module = points[name].load()
+    with foreign_code(
+        f"Importing the entry point {name!r}", f"The entry point {name!r} cannot be imported"
+    ):
+        module = points[name].load()
     if not isinstance(module, ModuleType):
         raise BenchError(f"The entry point {name!r} is not a module.", "Name the module itself.")
     return module
@@ -154,8 +177,8 @@ def board_files(subfolder: str) -> dict[str, Path]:
 def _has_key(file: Path, key: str | None) -> bool:
     """Tell whether a TOML file has a key; a broken file counts, so that it is listed as broken."""
     try:
-        return key in tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return key in read_toml(file)
+    except BenchError:
         return key is not None
 
 
@@ -219,12 +242,26 @@ def encoder_card(name: str) -> EncoderCard:
 
 
 def list_methods() -> list[Listed]:
-    """List all methods with the first line of their docstrings; a broken one with its error."""
+    """List all methods with the first line of their docstrings; a broken one with its error.
+
+    Nothing is imported: one that never ends would end the listing.
+    """
+    files = _method_files()
 
     def summarize(name: str) -> str:
-        return (method_class(name).__doc__ or "").strip().split("\n")[0]
+        path = files[name]
+        if not path.is_file():
+            raise BenchError(f"{path} is no file that can be read.")
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise BenchError(f"{path} does not parse: {describe_exception(error)}.") from error
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and node.name == "Method":
+                return (ast.get_docstring(node) or "").split("\n")[0]
+        raise BenchError(f"{path} has no dataclass named Method.")
 
-    return _list_names(method_names(), summarize)
+    return _list_names(sorted(files), summarize)
 
 
 def list_cards(kind: str) -> list[Listed]:

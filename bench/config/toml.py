@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError, describe_exception, unknown
+
+MAX_CARD_BYTES = 4 * 2**20
 
 
 class Card(BaseModel):
@@ -26,9 +28,14 @@ CardType = TypeVar("CardType", bound=Card)
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file, or say in one sentence what is wrong with it."""
     try:
+        if not path.is_file():  # a pipe would never end
+            raise BenchError(f"{path} is no file that can be read.", "Remove it, or write a file.")
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise BenchError(f"{path} is too large for a card.", "Shorten it.")
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not valid TOML: {error}.", "Fix the file.") from error
+    except (ValueError, RecursionError, OSError) as error:
+        reason = describe_exception(error)
+        raise BenchError(f"{path} is not valid TOML: {reason}.", "Fix the file.") from error
 
 
 def check_card(content: Mapping[str, Any], schema: type[CardType], where: str) -> CardType:
@@ -107,5 +114,5 @@ def parse_value(text: str) -> Any:
     """
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from bench.config.search_path import user_folders
 from bench.errors import BenchError, unknown
+from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
 from bench.metrics.metric import Metric
+from bench.signals import limit_time
 
 FOLDER = "metrics"
 ATTRIBUTE = "METRIC"
@@ -47,32 +49,43 @@ def find_plugin(module: str) -> Path:
 
 def is_metric_file(path: Path) -> bool:
     """Return whether a Python file defines `METRIC` at its top level."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError:
+        text = ""
     return re.search(rf"^{ATTRIBUTE}\b.*=", text, flags=re.MULTILINE) is not None
 
 
-def load_plugins(built_in: Iterable[str]) -> Mapping[str, Metric]:
+def load_plugins(
+    built_in: Iterable[str],
+) -> tuple[Mapping[str, Metric], Mapping[str, BenchError]]:
     """Load all plug-in metrics, by the name of their module.
 
     Args:
         built_in: Families that are taken by built-in metrics.
 
-    Raises:
-        BenchError: If one cannot be loaded or has the name of another metric.
+    Returns:
+        The metrics, and why a module has none: it cannot be loaded, or another metric has its name.
     """
     metrics: dict[str, Metric] = {}
+    broken: dict[str, BenchError] = {}
     owners = dict.fromkeys(built_in, "a built-in metric")
     for module, path in sorted(plugin_paths().items()):
         state = path.stat()
-        metric = _load(path, state.st_mtime_ns, state.st_size)
+        try:
+            metric = _load(path, state.st_mtime_ns, state.st_size)
+        except BenchError as error:
+            broken[module] = error
+            continue
         if metric.family in owners:
-            raise BenchError(
+            broken[module] = BenchError(
                 f"{path}: the metric name {metric.family!r} is taken by {owners[metric.family]}.",
                 "Choose another family name.",
             )
+            continue
         owners[metric.family] = str(path)
         metrics[module] = metric
-    return metrics
+    return metrics, broken
 
 
 def plugin_references(metrics: Mapping[str, Metric]) -> tuple[str, ...]:
@@ -86,13 +99,15 @@ def _load(path: Path, *_file_state: int) -> Metric:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
-        raise BenchError(
-            f"The metric module {path} cannot be imported: {type(error).__name__}: {error}.",
+    with (
+        foreign_code(
+            f"Importing the metric module {path}",
+            f"The metric module {path} cannot be imported",
             "Fix the module, or remove it from $BENCH_PATH.",
-        ) from error
+        ),
+        limit_time(MAX_IMPORT_SECONDS),
+    ):
+        spec.loader.exec_module(module)
     metric = getattr(module, ATTRIBUTE, None)
     if not isinstance(metric, Metric):
         raise BenchError(

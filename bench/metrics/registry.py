@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from bench.errors import BenchError, unknown
 from bench.metrics.accuracy import HALLUCINATION, HR, NDCG
@@ -29,21 +31,30 @@ _POSITIVE_INTEGER = re.compile(r"[1-9][0-9]*")
 
 
 def list_metrics() -> tuple[Metric, ...]:
-    """Return all metric families: the built-in ones, then plug-ins by name.
-
-    Raises:
-        BenchError: If a plug-in cannot be loaded or has the name of another metric.
-    """
+    """Return all metric families: the built-in ones, then plug-ins by name."""
     return (*BUILT_IN, *plugin_metrics().values())
 
 
 def plugin_metrics() -> Mapping[str, Metric]:
-    """Load all plug-in metrics, by the name of their module.
+    """Load all plug-in metrics, by the name of their module; standard error names broken ones."""
+    metrics, broken = _load()
+    for error in broken.values():
+        _print_once(f"Left out: {error.message} {error.hint}")
+    return metrics
 
-    Raises:
-        BenchError: If one cannot be loaded or has the name of another metric.
-    """
+
+def broken_plugins() -> Mapping[str, BenchError]:
+    """Return why plug-in modules have no metric, by the name of the module."""
+    return _load()[1]
+
+
+def _load() -> tuple[Mapping[str, Metric], Mapping[str, BenchError]]:
     return load_plugins(built_in=[metric.family for metric in BUILT_IN])
+
+
+@cache
+def _print_once(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def select_plugins(references: Sequence[str]) -> list[Metric]:
@@ -63,7 +74,8 @@ def get_metric(name: str) -> Metric:
         name: As on a board, e.g. `HR@5`, `GU[drama]@1` or `Hallucination`.
 
     Raises:
-        BenchError: If there is no such metric; the hint suggests the nearest name.
+        BenchError: If there is no such metric; the hint suggests the nearest name. If a plug-in is
+            broken, it may be the one that was meant, and its error is raised instead.
     """
     match = _NAME.fullmatch(name)
     family = match["family"] if match else ""
@@ -71,6 +83,8 @@ def get_metric(name: str) -> Metric:
     if family not in families:
         families = {metric.family: metric for metric in list_metrics()}
     if match is None or family not in families:
+        for error in broken_plugins().values():
+            raise error
         raise _unknown_metric(name, families.values())
     k = match["k"]
     if k is not None and not _POSITIVE_INTEGER.fullmatch(k):

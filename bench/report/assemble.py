@@ -18,11 +18,14 @@ from bench.plan.trials import Board, Trial
 from bench.report import captions
 from bench.report.cells import aggregate_seeds, mark_best, plain_cells
 from bench.report.paper import Paper
+from bench.report.setups import describe_data, describe_used, describe_weights
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
 from bench.report.table import Block, BoardTable, Completeness, Figure, Gain, Row
 from bench.results.load import FINAL, ResultSet, most_common_fingerprint
 from bench.results.outcomes import Outcome, ambiguous_outcome, trial_outcome
+
+OTHER_DATA = " (not the card’s data)"
 
 RowTrials = Sequence[tuple[BoardRow, Trial]]
 """A board's planned trials, each with its row."""
@@ -50,6 +53,7 @@ def assemble(
     """
     card = board.card
     paper = Paper.of_board(board.name)
+    used = describe_used([trial for _, trial in row_trials], results)
     blocks = _blocks(board, row_trials, results)
     if paper is not None:
         blocks = [paper.add_published_values(block) for block in blocks]
@@ -68,11 +72,15 @@ def assemble(
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),
-        scope=captions.scope(card, [trial.rows for _, trial in row_trials]),
-        protocol=captions.protocol(card, blocks),
+        scope=" ".join(
+            filter(None, (captions.scope(card, [trial.rows for _, trial in row_trials]), *used))
+        ),
+        protocol=captions.protocol(
+            card, blocks, backbone=_name_backbone(board, row_trials, results)
+        ),
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
-        source=None if paper is None else paper.source(card, blocks),
+        source=None if paper is None else paper.source(card, blocks, used),
         sweeps=sweeps,
         figures=tuple(
             Figure(card=figure) if paper is None else paper.resolve_figure(figure)
@@ -135,6 +143,11 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         ),
         None,
     )
+    other_data = any(
+        result is not None and result.status == "ok" and describe_data(result)
+        for _, trial in row_trials
+        for result in (results.get(trial.id),)
+    )
     rows = []
     gains = {group.gain for group in board.card.groups.values()}
     for board_row in {row.name: row for row, _ in row_trials}.values():
@@ -162,7 +175,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
     card = _card(dataset)
     return Block(
         dataset=dataset,
-        title=card.title if card else dataset,
+        title=(card.title if card else dataset) + (OTHER_DATA if other_data else ""),
         num_cases=first.num_cases if first else None,
         num_items=first.num_items if first else None,
         num_ids=first.num_ids if first else None,
@@ -197,6 +210,13 @@ def block_fingerprint(trials: Sequence[Trial], results: ResultSet) -> str:
     return most_common_fingerprint(
         result for result in unique.values() if result is not None and result.status == "ok"
     )
+
+
+def _name_backbone(board: Board, row_trials: RowTrials, results: ResultSet) -> str:
+    """Name the backbone by its card, or by its weights if those are not the card's."""
+    stored = (results.get(trial.id) for _, trial in row_trials if trial.model == board.card.model)
+    weights = (describe_weights(result) for result in stored if result is not None)
+    return next(filter(None, weights), board.card.model or "")
 
 
 def _card(dataset: str) -> DatasetCard | None:

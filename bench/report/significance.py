@@ -111,20 +111,19 @@ def _add_tests(row: Row, tests: Sequence[Any]) -> Row:
 
 
 def _add_gains(row: Row, gains: Mapping[str, Any]) -> Row:
-    cells = [
-        replace(
-            cell,
-            gain=replace(cell.gain, change=estimate.value, low=estimate.low, high=estimate.high),
-        )
-        if cell.gain is not None and (estimate := gains.get(cell.metric)) is not None
-        else cell
-        for cell in row.cells
-    ]
+    cells = []
+    for cell in row.cells:
+        estimate = gains.get(cell.metric)
+        if cell.gain is not None and estimate is not None:
+            low, high = estimate.ends or (None, None)
+            gain = replace(cell.gain, change=estimate.value, low=low, high=high)
+            cell = replace(cell, gain=gain)
+        cells.append(cell)
     return replace(row, cells=tuple(cells))
 
 
 def _add_intervals(row: Row, means: Mapping[str, Any]) -> Row:
-    ends = {metric: (mean.low, mean.high) for metric, mean in means.items() if mean.low is not None}
+    ends = {metric: mean.ends for metric, mean in means.items()}
     cells = [replace(cell, interval=ends.get(cell.metric)) for cell in row.cells]
     return replace(row, cells=tuple(cells))
 

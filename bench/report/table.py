@@ -224,6 +224,7 @@ class ClaimLine:
         note: What a reader should know about the printed numbers.
         cells: Data set, metric, verdict and numbers of each comparison that was made.
         missing: Why others were not.
+        difference: What ran here and not in the paper, where that makes them not comparable.
     """
 
     id: str
@@ -237,6 +238,7 @@ class ClaimLine:
     note: str
     cells: tuple[tuple[str, str, str, str], ...]
     missing: tuple[str, ...]
+    difference: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

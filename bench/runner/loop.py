@@ -7,6 +7,7 @@ no executor.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import sys
 import time
@@ -39,6 +40,9 @@ from bench.signals import Stopped, exit_on_next_signal, stop_on_signals
 POLL_SECONDS = 0.5
 """Seconds between checks of other runs' locks and of cancel requests."""
 
+MAX_REPAIRS = 20
+"""Times that a run starts over because artifacts were damaged; a chain of stages is shorter."""
+
 MAX_IDLE_SECONDS = 600.0
 """A run ends if no node of its cluster could take a task for that long, and none is running."""
 
@@ -58,6 +62,7 @@ class RunSummary:
         stages_reused: Distinct stages that did not have to run, or that another driver or a worker
             of a killed one computed meanwhile.
         stopped_by: Number of the signal that ended it, or 0; Ctrl-C and `bench cancel` are SIGINT.
+        num_damaged: Stored artifacts that were found damaged and moved aside.
     """
 
     ok: tuple[str, ...]
@@ -67,6 +72,7 @@ class RunSummary:
     stages_reused: int
     seconds: float
     stopped_by: int = 0
+    num_damaged: int = 0
 
     @property
     def interrupted(self) -> bool:
@@ -118,11 +124,30 @@ def run(
 ) -> RunSummary:
     """Run what is missing for the trials and write their results.
 
+    A damaged artifact is noticed when it is opened and moved aside; what needs it then runs again.
+
     Args:
         trials: Planned trials; one with a `problem` is recorded as skipped.
         options: Where to read and write.
         executor: Creates the executor; called only if a stage is missing.
     """
+    summary = _run_missing(trials, options, executor)
+    for _ in range(MAX_REPAIRS):
+        if summary.interrupted or not summary.num_damaged:
+            break
+        repaired = _run_missing(trials, options, executor)
+        summary = dataclasses.replace(
+            repaired,
+            stages_run=summary.stages_run + repaired.stages_run,
+            stages_reused=max(0, repaired.stages_reused - summary.stages_run),
+            seconds=round(summary.seconds + repaired.seconds, 3),
+        )
+    return summary
+
+
+def _run_missing(
+    trials: Sequence[Trial], options: RunOptions, executor: Callable[[], Executor]
+) -> RunSummary:
     started = time.monotonic()
     status = TrialStatus(trials, options.store, options.results, options.on_result)
     computed: set[str] = set()
@@ -153,6 +178,7 @@ def run(
         stages_reused=len(status.graph.stages.keys() - status.unfinished - computed),
         seconds=round(time.monotonic() - started, 3),
         stopped_by=stopped_by,
+        num_damaged=status.num_damaged,
     )
 
 
@@ -371,6 +397,7 @@ class _Loop:
 
     def _handle_failure(self, unit: Unit, result: TaskResult) -> None:
         assert result.failure is not None
+        self.status.num_damaged += result.damaged_input
         if result.failure in ("worker died", "timeout", "out of memory"):
             self.computed |= self._find_stored(unit)  # the worker could not report them
         events = run_directory.read_events(run_directory.get_events_path(self.folder, unit.id))

@@ -1,15 +1,18 @@
 """The store: a content-addressed cache of stage outputs (artifacts), never changed once written.
 
     <store>/<kind>/<key>/          the payload
-    <store>/<kind>/<key>/meta.json arguments, versions, seconds, peak memory, checksum of each file
+    <store>/<kind>/<key>/meta.json kind, key, arguments, versions, seconds, peak memory, checksum of
+                                   each file and of meta.json itself
 
 A folder is built under a temporary name, flushed to disk and renamed, so that an artifact is either
-complete or absent. One that does not match its own checksums is moved aside and computed again.
-Locks are the operating system's and end with their owner.
+complete or absent. Whatever is under a key and is no artifact of that key is moved aside when the
+artifact is computed, and one that does not match its checksums when it is opened; looking changes
+nothing. Locks are the operating system's and end with their owner.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -23,12 +26,17 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import BenchError
-from bench.hashing import Plain, checksum
+from bench.hashing import Plain, checksum, digest
 
 META = "meta.json"
 ASIDE = ".aside"
 BUILDING = ".building"
 LOCKS = ".locks"
+CHECKSUM = "checksum"
+
+
+class DamagedArtifactError(BenchError):
+    """An artifact that is missing, or is not what was written; it has to be computed again."""
 
 
 class Store:
@@ -52,42 +60,55 @@ class Store:
         return self.root / kind / key
 
     def meta(self, kind: str, key: str) -> dict[str, Any] | None:
-        """Return the metadata of an artifact, or None if it is missing or incomplete."""
+        """Return the metadata of an artifact, or None if it is missing, incomplete or another's."""
         folder = self.folder(kind, key)
         try:
-            meta = json.loads((folder / META).read_bytes())
+            meta: dict[str, Any] = json.loads((folder / META).read_bytes())
             sizes = {name: entry["size"] for name, entry in meta["files"].items()}
             complete = all((folder / name).stat().st_size == size for name, size in sizes.items())
-            return meta if complete and meta["key"] == key else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # Artifacts written before meta.json had a checksum have none to compare.
+            sealed = meta.pop(CHECKSUM, None) or digest(meta)
+            own = (meta["kind"], meta["key"], sealed) == (kind, key, digest(meta))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
+        return meta if complete and own else None
 
     def has(self, kind: str, key: str) -> bool:
-        """Return whether a complete artifact exists; an incomplete one is moved aside."""
-        if self.meta(kind, key) is not None:
-            return True
-        if self.folder(kind, key).exists():
-            self._set_aside(kind, key, "is incomplete or belongs to another key")
-        return False
+        """Return whether a complete artifact exists; its files are verified by `open`."""
+        return self.meta(kind, key) is not None
 
     def open(self, kind: str, key: str) -> Path:
         """Return an artifact's folder; its files are verified once per store object.
 
         Raises:
-            BenchError: It is missing, or differs from what was written.
+            DamagedArtifactError: It is missing, or differs from what was written; then it is moved
+                aside.
         """
         folder = self.folder(kind, key)
-        meta = self.meta(kind, key)
         if folder not in self._verified:
-            for name, entry in (meta or {"files": {}})["files"].items():
-                if checksum(folder / name) != entry["sha256"]:
-                    self._set_aside(kind, key, f"was changed after it was written ({name})")
-                    meta = None
-                    break
-        if meta is None:
-            raise BenchError(f"The artifact {kind}/{key} is missing or damaged.", "Run again.")
-        self._verified.add(folder)
+            if self._find_change(kind, key) is not None:
+                with contextlib.suppress(OSError), self.lock(kind, key):  # or it is read-only
+                    if change := self._find_change(kind, key):  # nobody has replaced it meanwhile
+                        self._set_aside(folder, f"{kind}-{key}", change)
+                raise DamagedArtifactError(
+                    f"The artifact {kind}/{key} is missing or damaged.", "Run again."
+                )
+            self._verified.add(folder)
         return folder
+
+    def _find_change(self, kind: str, key: str) -> str | None:
+        """Say how an artifact differs from what was written; None if it does not."""
+        meta = self.meta(kind, key)
+        if meta is None:
+            return "is incomplete or belongs to another key"
+        folder = self.folder(kind, key)
+        for name, entry in meta["files"].items():
+            try:
+                if checksum(folder / name) != entry["sha256"]:
+                    return f"was changed after it was written ({name})"
+            except OSError as error:
+                return f"cannot be read ({name}: {error.strerror})"
+        return None
 
     @contextmanager
     def building(self, kind: str, key: str) -> Iterator[Path]:
@@ -106,14 +127,16 @@ class Store:
             for path in sorted(built.rglob("*"))
             if path.is_file()
         }
-        record = {"kind": kind, "key": key, "files": files, **meta}
+        record: dict[str, Any] = {"kind": kind, "key": key, "files": files, **meta}
+        record[CHECKSUM] = digest(json.loads(json.dumps(record)))  # of what will be read
         (built / META).write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
         for path in (*built.rglob("*"), built):
             _flush(path)
         target = self.folder(kind, key)
+        for path, name in ((target.parent, kind), (target, f"{kind}-{key}")):
+            if os.path.lexists(path) and (path == target or not path.is_dir()):
+                self._set_aside(path, name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            self._set_aside(kind, key, "was in the way of a new one")
         built.rename(target)
         _flush(target.parent)
         return target
@@ -139,10 +162,11 @@ class Store:
         shutil.rmtree(trash, ignore_errors=True)
         return sum(entry["size"] for entry in (meta or {"files": {}})["files"].values())
 
-    def _set_aside(self, kind: str, key: str, reason: str) -> None:
-        target = self._make_name(ASIDE, f"{kind}-{key}")
-        self.folder(kind, key).rename(target)
-        print(f"The artifact {kind}/{key} {reason}; moved to {target}.", file=sys.stderr)
+    def _set_aside(self, path: Path, name: str, reason: str = "is no artifact of its key") -> None:
+        """Move whatever is at a path out of the way: a folder, a file or a link."""
+        target = self._make_name(ASIDE, name)
+        path.rename(target)
+        print(f"{path} {reason}; moved to {target}.", file=sys.stderr)
 
     def _make_name(self, parent: str, name: str) -> Path:
         folder = self.root / parent

@@ -12,7 +12,7 @@ from bench.plan.graph import Unit, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner.run_directory import make_event, write_events
-from bench.runner.store import Store
+from bench.runner.store import DamagedArtifactError, Store
 from bench.runner.write_results import record_failure, record_success
 
 CANCELLED = "cancelled with `bench cancel`"
@@ -33,6 +33,7 @@ class TrialStatus:
         missing: Keys of the stages that were not in the store at the start.
         units: Units of those stages by id.
         unfinished: Keys of the stages that are still missing.
+        num_damaged: Stored artifacts that were damaged when they were opened.
     """
 
     trials: Sequence[Trial]
@@ -43,6 +44,7 @@ class TrialStatus:
     failed: dict[str, str] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     attempts: dict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
+    num_damaged: int = 0
     _abandoned: dict[str, str] = field(default_factory=dict)  # unit -> reason
 
     def __post_init__(self) -> None:
@@ -104,7 +106,8 @@ class TrialStatus:
             elif lost:
                 skipped[name] = lost
             else:
-                assert interrupted, "a trial was neither recorded, failed nor skipped"
+                ended = interrupted or self.num_damaged > 0
+                assert ended, "a trial was neither recorded, failed nor skipped"
         by_id = {trial.id: trial for trial in self.trials}
         for name, reason in sorted(skipped.items()):
             self._record_failure(by_id[name], "skipped", reason)
@@ -115,13 +118,17 @@ class TrialStatus:
             trial = self.planned[name]
             if any(stage.key in self.unfinished for stage in trial.evaluations.values()):
                 continue
-            record_success(
-                trial,
-                self.graph,
-                store=self.store,
-                results=self.results,
-                attempts=self._list_attempts(name),
-            )
+            try:
+                record_success(
+                    trial,
+                    self.graph,
+                    store=self.store,
+                    results=self.results,
+                    attempts=self._list_attempts(name),
+                )
+            except DamagedArtifactError:
+                self.num_damaged += 1
+                continue
             self.recorded.add(name)
             self.cancelled.discard(name)
             self.on_result(name)

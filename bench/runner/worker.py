@@ -25,7 +25,8 @@ from typing import Any, Literal, TypeAlias
 
 from filelock import Timeout
 
-from bench.errors import BenchError
+from bench.errors import BenchError, describe_exception, printable
+from bench.foreign_code import unchanged_process_state
 from bench.hashing import Job, Plain
 from bench.plan.config import Config, to_plain
 from bench.plan.graph import Unit
@@ -33,11 +34,13 @@ from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
 from bench.runner.resources import ResourceRequest
 from bench.runner.run_directory import LogEvent, is_visible, send_heartbeats
-from bench.runner.store import Store
+from bench.runner.store import DamagedArtifactError, Store
 
 Failure: TypeAlias = Literal["error", "worker died", "out of memory", "timeout"]
 
 FRAMEWORKS = ("peft", "ray", "torch", "transformers", "trl")
+MAX_TRACE = 20_000
+"""Characters of a traceback that are kept."""
 DRIVER = Path("/proc/driver/nvidia/version")
 RECORDED_PACKAGES = ("llmrec-bench", "numpy", "pyarrow", *FRAMEWORKS)
 
@@ -103,6 +106,7 @@ class TaskResult:
         trace: The traceback, unless the failure is the user's mistake.
         waiting_for: Key of a stage that another run is computing. The unit is to be submitted again
             when that ends; this is no failure.
+        damaged_input: Whether it failed because an input was damaged, which is now moved aside.
     """
 
     unit: str
@@ -112,6 +116,7 @@ class TaskResult:
     message: str = ""
     trace: str = ""
     waiting_for: str = ""
+    damaged_input: bool = False
 
 
 def make_task(
@@ -174,23 +179,27 @@ def run_task(task: TaskSpec) -> TaskResult:
                     return TaskResult(
                         unit=task.unit, computed=tuple(computed), waiting_for=stage.key
                     )
-            except Exception as error:  # whatever a stage raises fails its trials, not the run
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a stage raises fails its trials, not the run
                 failure, keys = _describe_failure(error), tuple(computed)
                 return TaskResult(unit=task.unit, computed=keys, stage=stage.kind, **failure)
     return TaskResult(unit=task.unit, computed=tuple(computed))
 
 
-def _describe_failure(error: Exception) -> dict[str, Any]:
+def _describe_failure(error: BaseException) -> dict[str, Any]:
     """Return failure, message and, unless it is the user's mistake, trace of a `TaskResult`."""
     if isinstance(error, BenchError):
-        return {"failure": "error", "message": f"{error.message} {error.hint}".strip()}
+        message = printable(f"{error.message} {error.hint}".strip())
+        damaged = isinstance(error, DamagedArtifactError)
+        return {"failure": "error", "message": message, "damaged_input": damaged}
     if isinstance(error, TimeoutError):
-        return {"failure": "timeout", "message": str(error)}
+        return {"failure": "timeout", "message": printable(error)}
     out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
     return {
         "failure": "out of memory" if out_of_memory else "error",
-        "message": f"{type(error).__name__}: {error}",
-        "trace": traceback.format_exc(),
+        "message": describe_exception(error),
+        "trace": printable(traceback.format_exc(), limit=MAX_TRACE),
     }
 
 
@@ -227,7 +236,10 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         job = dataclasses.replace(task.job, out=folder, model_path=model_path, metadata={})
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
-        with report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"):
+        with (
+            report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"),
+            unchanged_process_state(f"The stage {stage.kind}"),
+        ):
             module.run(job, stage.config, inputs)
         seconds = round(time.perf_counter() - started, 6)
         meta: dict[str, Plain] = {

@@ -9,6 +9,7 @@ other programs use them, too.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from safetensors import safe_open
 
 from bench.data.assets import folder_checksum
 from bench.errors import BenchError
-from bench.hashing import Job
+from bench.hashing import Job, Plain, checksum
 from bench.plan.backbones import HubConfig
 
 # Never pickles, and none of the copies in other formats that some repositories hold.
@@ -48,15 +50,34 @@ def run(job: Job, config: HubConfig, inputs: Mapping[str, Path]) -> None:
     (job.out / POINTER).write_text(json.dumps({"folder": str(folder.resolve())}))
     files = [path for path in folder.iterdir() if path.is_file()]
     job.metadata["bytes"] = sum(path.stat().st_size for path in files)
+    job.metadata.update(describe_model(folder))
+    if config.checksum is not None:
+        job.metadata["folder_checksum"] = config.checksum
 
 
-def _check_folder(folder: Path | None, name: str, checksum: str) -> Path:
+def describe_model(folder: Path) -> dict[str, Plain]:
+    """Return the architecture, the number of parameters and the checksum of config.json."""
+    path = folder / "config.json"
+    content = json.loads(path.read_bytes())
+    parameters = 0
+    for weights in folder.glob("*.safetensors"):
+        with safe_open(weights, "np") as tensors:
+            shapes = (tensors.get_slice(name).get_shape() for name in tensors.keys())  # noqa: SIM118
+            parameters += sum(math.prod(shape) for shape in shapes)
+    return {
+        "architecture": next(iter(content.get("architectures") or ()), "unknown"),
+        "parameters": parameters,
+        "config_checksum": checksum(path),
+    }
+
+
+def _check_folder(folder: Path | None, name: str, expected: str) -> Path:
     if folder is None:
         raise BenchError(
             f"{name} was planned with your own folder, and none is given.",
             f"Name it again with --model-path {name}=DIR.",
         )
-    if folder_checksum(folder) != checksum:
+    if folder_checksum(folder) != expected:
         raise BenchError(
             f"The files of {name} in {folder} changed during the run.", "Start the run again."
         )

@@ -2,8 +2,8 @@
 
 Pang et al., "SetRank: Learning a Permutation-Invariant Ranking Model for Information Retrieval",
 SIGIR 2020, which stacks blocks and trains by softmax. KAR trains by attention rank, which gives no
-gradient for lists whose scores are all 0 or less: "kar" is exactly that, "kar_offset" starts all
-scores near 1 and clips them before they overflow, "softmax" is the paper's own loss.
+gradient for lists with fewer than two scores above 0: "kar" is exactly that, "kar_offset" starts
+all scores near 1 and clips them before they overflow, "softmax" is the paper's own loss.
 
 Tensor names end in their shape: B batch, L list length, D feature width.
 """
@@ -56,5 +56,5 @@ class SetRank(AttentionScorer):
 
 
 def have_zero_gradient(scores_BL: Tensor) -> Tensor:
-    """Tell which lists have no gradient under attention rank: those without a score above 0."""
-    return (scores_BL <= 0).all(dim=1)
+    """Tell which lists have no gradient under attention rank: fewer than two scores above 0."""
+    return (scores_BL > 0).sum(dim=1) < 2

@@ -38,12 +38,14 @@ class ReproducedCell:
         verdict: See `ReproducedVerdict`.
         text: The numbers.
         missing: Why there are none, if it is "not run".
+        difference: From what the paper ran, if it is "not comparable".
     """
 
     cell: Cell
     verdict: ReproducedVerdict
     text: str = ""
     missing: tuple[str, ...] = ()
+    difference: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,11 @@ class ReproducedClaim:
     def reasons(self) -> list[str]:
         """Why cells were not run, without repetitions."""
         return list(dict.fromkeys(reason for cell in self.cells for reason in cell.missing))
+
+    @property
+    def difference(self) -> str:
+        """What was run that the paper did not run, without repetitions."""
+        return "; ".join(dict.fromkeys(cell.difference for cell in self.cells if cell.difference))
 
 
 def judge_reproduced(claim: Claim, paper: PaperClaims, runs: Runs) -> ReproducedClaim:
@@ -91,8 +98,20 @@ def _judge_cells(check: Check, paper: PaperClaims, runs: Runs) -> list[Reproduce
             for cell in _expand_categories(placed, runs):
                 families.setdefault((cell.dataset, cell.metric, cell.host), []).append(cell)
     return [
-        judged for cells in families.values() for judged in _judge_family(check, cells, paper, runs)
+        _compare_setup(judged, runs)
+        for cells in families.values()
+        for judged in _judge_family(check, cells, paper, runs)
     ]
+
+
+def _compare_setup(judged: ReproducedCell, runs: Runs) -> ReproducedCell:
+    """Take back the verdict of rows that ran on another backbone, budget or data."""
+    if judged.verdict == "not run":
+        return judged
+    names = zip(judged.cell.row_cards, judged.cell.rows, strict=False)
+    differences = dict.fromkeys(runs.differences.get(name, "") for name in names)
+    text = "; ".join(filter(None, differences))
+    return replace(judged, verdict="not comparable", difference=text) if text else judged
 
 
 def _judge_cell(check: Check, cell: Cell, paper: PaperClaims, runs: Runs) -> Judgment:

@@ -10,12 +10,12 @@ from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report.assemble import RowTrials, outcomes_by_row
 from bench.report.claims.measures import Measure, measure_seeds
+from bench.report.setups import find_difference
 from bench.report.sweeps import find_sweeps
 from bench.results.load import ResultSet
 from bench.results.outcomes import Outcome
 from bench.results.schema import Result
 from bench.stats.compare import Comparison, compare
-from bench.stats.randomization import NUM_RESAMPLES
 from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
 
@@ -42,7 +42,8 @@ class Runs:
         sweep_rows: Of each sweep: the values of the setting with the names of the rows, or for
             checkpoints with their metrics by seed.
         measures: That the claims name, by name.
-        num_resamples: Of each test.
+        differences: Of a row on a data set from what its board declares, which is what the paper
+            ran: backbone, budget and data; "" or absent where there is none.
     """
 
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
@@ -51,7 +52,7 @@ class Runs:
     results: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
     sweep_rows: Mapping[tuple[str, str, str], SweepRows] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
-    num_resamples: int = NUM_RESAMPLES
+    differences: Mapping[tuple[str, str], str] = field(default_factory=dict)
     _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
 
     def explain_missing(self, dataset: str, row: str) -> str:
@@ -99,8 +100,7 @@ class Runs:
         key = (dataset, reference, other, metric)
         if key not in self._comparisons:
             samples = self.samples[dataset, reference], self.samples[dataset, other]
-            test = compare(*samples, metric, num_resamples=self.num_resamples)
-            self._comparisons[key] = test
+            self._comparisons[key] = compare(*samples, metric)
         return self._comparisons[key]
 
 
@@ -116,12 +116,16 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
         results: The results.
     """
     owners: dict[tuple[str, str], str] = {}
+    differences: dict[tuple[str, str], str] = {}
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
             if owners.setdefault((trial.dataset, row.name), board.name) != board.name:
                 row = row.model_copy(update={"label": f"{board.name}: {row.name}"})
             by_dataset.setdefault(trial.dataset, []).append((row, trial))
+            place = (trial.dataset, row.name)
+            if not differences.get(place):
+                differences[place] = find_difference(board, row, trial, results)
     samples: dict[tuple[str, str], Sample] = {}
     stored: dict[tuple[str, str], Sequence[Result]] = {}
     reasons: dict[tuple[str, str], str] = {}
@@ -153,7 +157,12 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
                     sweeps[key] = [(value, samples[dataset, name]) for value, name in sweep.steps]
                     sweep_rows[key] = sweep.steps
     return Runs(
-        samples=samples, reasons=reasons, sweeps=sweeps, results=stored, sweep_rows=sweep_rows
+        samples=samples,
+        reasons=reasons,
+        sweeps=sweeps,
+        results=stored,
+        sweep_rows=sweep_rows,
+        differences=differences,
     )
 
 

@@ -66,7 +66,8 @@ def _file_checksums(
     """List the results behind boards with their checksums: another file, another answer."""
     states: list[tuple[str, str, str]] = []
     for board, row_trials in planned:
-        states.append((board.name, board.card.reference_row, ""))  # sweeps go through it
+        setup = f"{board.card.reference_row}, {board.card.budget}, {board.card.model}"
+        states.append((board.name, setup, ""))  # sweeps go through it
         for row, trial in row_trials:
             path = results.folder / f"{trial.id}.json"
             states.append((row.name, trial.id, checksum(path) if path.is_file() else trial.problem))
@@ -91,4 +92,5 @@ def _describe_claim(judged: JudgedClaim) -> ClaimLine:
             if cell.text
         ),
         missing=tuple(reproduced.reasons),
+        difference=reproduced.difference,
     )

@@ -13,8 +13,9 @@ from pydantic import AfterValidator
 PublishedVerdict = Literal["yes", "partly", "no", "figure", "run"]
 """In the paper's numbers; "figure": only plotted, "run": the paper has no numbers for it."""
 
-ReproducedVerdict = Literal["holds", "fails", "undecided", "shown", "not run"]
-"""In our results; "shown": numbers without a test, "not run": the missing results could decide."""
+ReproducedVerdict = Literal["holds", "fails", "undecided", "shown", "not comparable", "not run"]
+"""In our results; "shown": numbers without a test; "not comparable": numbers of another backbone,
+budget or data than the paper's; "not run": the missing results could decide."""
 
 Judgment = tuple[ReproducedVerdict, str]
 """A verdict on one cell of our results, and the numbers behind it."""
@@ -91,12 +92,13 @@ def judge_reproduced_cells(
         return "holds"
     if num_tested - counts["fails"] < num_required:
         return "fails"
-    return "not run" if counts["not run"] else "undecided"
+    open_verdicts: tuple[ReproducedVerdict, ...] = ("not comparable", "not run")
+    return next((verdict for verdict in open_verdicts if counts[verdict]), "undecided")
 
 
 def combine_reproduced(verdicts: Sequence[ReproducedVerdict]) -> ReproducedVerdict:
     """Combine the verdicts of checks that must all hold; "shown" decides only if all are shown."""
-    for verdict in ("fails", "not run", "undecided", "holds"):
+    for verdict in ("fails", "not comparable", "not run", "undecided", "holds"):
         if verdict in verdicts:
             return verdict
     return "shown"

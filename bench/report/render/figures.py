@@ -112,7 +112,10 @@ def forest_plot(block: Block, reference: str, metric: str) -> Markup | None:
         )
         parts.append(
             Markup("<g><title>{}</title>{}{}{}{}</g>").format(
-                single_line(f"{row.name}: {difference}, adjusted p {format_p(test.p_adjusted)}"),
+                single_line(
+                    f"{row.name}: {difference}, p {format_p(test.p)} "
+                    f"(Holm: {format_p(test.p_adjusted)})"
+                ),
                 svg_text(left - 14, y + 4, single_line(row.name, LABEL_CHARS), "end"),
                 svg_line(x(low), y, x(high), y, "bar"),
                 _circle(x(test.difference), y, style),

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.runner.offline.manifest import BundledFile, Manifest
-from bench.runner.store import META, Store
+from bench.runner.store import CHECKSUM, META, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def _commit_artifact(
                 raise BenchError(
                     f"The bundle's {kind}/{key} is another artifact.", "Pack it again."
                 )
-            del meta["files"]
+            del meta["files"], meta[CHECKSUM]
             (building / META).unlink()
             store.commit(kind, key, building, meta)
     return True

@@ -11,12 +11,15 @@ Shapes: R rows, K beams, W prefixes of a row (1, then up to K), V vocabulary, T 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.models.lm.decode.generation_state import Endings, GenerationState, Tokens
+from bench.models.lm.decode.lagged_mask import LaggedMask, to_device
 from bench.plan.language_stages import GenerationConfig
 
 
@@ -39,6 +42,10 @@ class Prefixes:
     def take(self, rows: Tensor) -> Prefixes:
         """Return some rows."""
         return Prefixes(*(values[rows] for values in vars(self).values()))
+
+    def only(self, rows_R: Tensor) -> Prefixes:
+        """Return the same without those of other rows, whose scores are then -inf."""
+        return replace(self, scores=self.scores.masked_fill(~rows_R[:, None], -torch.inf))
 
     def gather(self, indices_RK: Tensor, scores_RK: Tensor) -> Prefixes:
         """Return K of the W prefixes of each row, with other scores."""
@@ -85,25 +92,37 @@ def beam_search(
     num_steps, num_texts = config.max_new_tokens, config.num_return_sequences
     live = _empty(state, 1, num_steps, 0.0)
     complete = _empty(state, config.num_beams, num_steps, -torch.inf)
-    rows = list(range(len(state)))
-    results: list[list[Tokens]] = [[] for _ in rows]
+    device = state.logits.device
+    open_B, mask = torch.ones(len(state), dtype=torch.bool, device=device), LaggedMask(device)
+    rows, rows_R = np.arange(len(state)), torch.arange(len(state), device=device)
+    left: list[tuple[NDArray[np.int64], Prefixes]] = []
     for step in range(num_steps):
         is_last = step == num_steps - 1
         ended, extended, parents_RK = _extend(
             state, live, endings, config.num_beams, all_end=is_last
         )
-        complete = complete.merge(ended)
-        done_R = (complete.scores[:, num_texts - 1] >= extended.scores.amax(1)) | is_last
-        for index in done_R.nonzero()[:, 0].tolist():
-            results[rows[index]] = complete.best(index, num_texts)
-        open_R = (~done_R).nonzero()[:, 0]
-        if not len(open_R):
+        complete = complete.merge(ended.only(open_B[rows_R]))
+        # What is no number is never done, so that the last step reports it.
+        open_B[rows_R] &= ~(complete.scores[:, num_texts - 1] >= extended.scores.amax(1))
+        is_open = mask.push(open_B)[rows] & (not is_last)
+        if not is_open.all():
+            left.append((rows[~is_open], complete.take(_indices(~is_open, device))))
+        if not is_open.any():
             break
-        rows = [rows[index] for index in open_R.tolist()]
+        open_R, rows = _indices(is_open, device), rows[is_open]
         parents = (open_R[:, None] * live.scores.shape[1] + parents_RK[open_R]).flatten()
-        live, complete = extended.take(open_R), complete.take(open_R)
-        state.extend(parents, live.tokens[:, :, step].flatten())
+        live, complete, rows_R = extended.take(open_R), complete.take(open_R), rows_R[open_R]
+        owners = rows.repeat(live.scores.shape[1])
+        state.extend(parents, live.tokens[:, :, step].flatten(), owners)
+    results: list[list[Tokens]] = [[] for _ in open_B]
+    for rows, prefixes in left:
+        for index, row in enumerate(rows):
+            results[row] = prefixes.best(index, num_texts)
     return results
+
+
+def _indices(selected: NDArray[np.bool_], device: torch.device) -> Tensor:
+    return to_device(np.flatnonzero(selected), device)
 
 
 def _extend(

@@ -4,13 +4,14 @@ A token's log-probability is taken over the whole vocabulary, and only then the 
 node are considered (De Cao et al., "Autoregressive Entity Retrieval", ICLR 2021): the probability
 of impossible tokens is lost. Tokens are gathered, so nothing is masked.
 
-Beams are one flat list. A title is a result as soon as it ends, at any rank, and the search goes on
-until no prefix can improve the results. Each list comes with a certificate. As steps are at most 0,
-a prefix of score s bounds all its titles by s / l ** penalty, l the tokens of the longest; if the
-score at the last rank is above the bounds of all prefixes that were dropped, no wider search could
-change the list. It holds for the scores as computed, in the model's own precision.
+Shapes depend on the trie alone, so that the host never waits for the device. A title is a result as
+soon as it ends, at any rank, and the search goes on until no prefix can improve the results. Each
+list comes with a certificate. As steps are at most 0, a prefix of score s bounds all its titles by
+s / l ** penalty, l the tokens of the longest; if the score at the last rank is above the bounds of
+all prefixes that were dropped, no wider search could change the list. It holds for the scores as
+computed, in the model's own precision.
 
-Shapes: B rows, M beams, C candidates, V vocabulary, K ranks.
+Shapes: B rows, M beams of a row, C candidates of a row, V vocabulary, K ranks.
 """
 
 from __future__ import annotations
@@ -23,25 +24,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.models.lm.decode.guidance import Guidance
+from bench.models.lm.decode.lagged_mask import LaggedMask, to_device
 from bench.models.lm.decode.trie import NO_NODE, ROOT, Trie
 from bench.plan.decoding_stages import DecodingConfig
 
 IMPOSSIBLE = float("-inf")
+LAST = torch.iinfo(torch.int64).max
 
 
 class State(Protocol):
-    """A language model after B prompts.
+    """A language model after B prompts: S sequences that continue them.
 
     See `bench.models.lm.decode.generation_state.GenerationState`.
     """
 
     @property
     def logits(self) -> Tensor:
-        """Logits of the next token of each sequence, shape (M, V)."""
+        """Logits of the next token of each sequence, shape (S, V)."""
         ...
 
-    def extend(self, rows: Tensor, tokens: Tensor) -> None:
-        """Append tokens to these sequences, which are then the M sequences."""
+    def extend(self, rows: Tensor, tokens: Tensor, owners: NDArray[np.int64]) -> None:
+        """Append tokens to these sequences, which are then all, of the prompts `owners`."""
         ...
 
 
@@ -69,18 +72,6 @@ def empty_lists(num_rows: int, num_titles: int) -> TitleLists:
         certified=np.zeros(num_rows, dtype=np.bool_),
         widths=np.zeros(num_rows, dtype=np.int64),
     )
-
-
-class _Results(NamedTuple):
-    """The titles found so far: rows ascending, best first in each."""
-
-    rows: Tensor
-    leaves: Tensor
-    scores: Tensor
-
-    def ranks(self) -> Tensor:
-        """Return the rank of each title within its row, from 0."""
-        return _ranks_within_rows(self.rows)
 
 
 def gather_scores(scores_MV: Tensor, beams_C: Tensor, tokens_C: Tensor) -> Tensor:
@@ -122,74 +113,90 @@ def constrained_beam_search(
         num_titles: K; `config.num_beams` if None.
     """
     device, num_titles = trie.tokens.device, num_titles or config.num_beams
-    rows_M = torch.arange(num_rows, device=device)
-    nodes_M = torch.full_like(rows_M, ROOT)
-    sums_M = torch.zeros(num_rows, dtype=torch.float64, device=device)
-    dropped_B = torch.full((num_rows,), IMPOSSIBLE, dtype=torch.float64, device=device)
-    results = _Results(rows_M[:0], rows_M[:0], sums_M[:0])
-    last_B = dropped_B
+    rows_B1 = torch.arange(num_rows, device=device)[:, None]
+    nodes_BM, sequences_BM = torch.full_like(rows_B1, ROOT), rows_B1
+    sums_BM = torch.zeros(num_rows, 1, dtype=torch.float64, device=device)
+    leaves_BK = torch.full((num_rows, num_titles), NO_NODE, device=device)
+    scores_BK = torch.full(leaves_BK.shape, IMPOSSIBLE, dtype=torch.float64, device=device)
+    dropped_B, mask = scores_BK.new_full((num_rows,), IMPOSSIBLE), LaggedMask(device)
+    is_open = np.ones((num_rows, 1), dtype=np.bool_)
     for length in range(1, trie.depth + 1):
-        beams_C, nodes_C = trie.children(nodes_M)
-        rows_C, tokens_C = rows_M[beams_C], trie.tokens[nodes_C]
-        logps_C = token_log_probabilities(state.logits, beams_C, tokens_C, config.temperature)
-        sums_C = sums_M[beams_C] + guidance.steps(trie, rows_C, nodes_C, logps_C)
-        leaves_C = trie.ends[nodes_C]
-        ended_C = ((leaves_C >= 0) & (sums_C > IMPOSSIBLE)).nonzero().squeeze(1)
-        scores_C = sums_C[ended_C] / length**config.length_penalty
-        ended = _Results(rows_C[ended_C], leaves_C[ended_C], scores_C)
-        results = _merge(results, ended, trie, num_titles)
-        last_B = _last_scores(results, num_rows, num_titles)
-        bounds_C = sums_C / trie.deepest[nodes_C].double() ** config.length_penalty
-        has_children_C = trie.first_child[nodes_C + 1] > trie.first_child[nodes_C]
-        # A prefix that cannot even reach a row's last rank is dropped without loss.
-        open_C = has_children_C & (bounds_C >= last_B[rows_C]) & (bounds_C > IMPOSSIBLE)
-        kept_C, dropped_C = _best_of_rows(
-            open_C.nonzero().squeeze(1), rows_C, sums_C, trie.first_item[nodes_C], config.num_beams
+        num_children = trie.max_children(length - 1, nodes_BM.shape[1])
+        beams_BC, nodes_BC = trie.children(nodes_BM, num_children)
+        tokens_BC = trie.tokens[nodes_BC]
+        logps_C = token_log_probabilities(
+            state.logits,
+            sequences_BM.gather(1, beams_BC).flatten(),
+            tokens_BC.flatten(),
+            config.temperature,
         )
-        dropped_B = dropped_B.scatter_reduce(0, rows_C[dropped_C], bounds_C[dropped_C], "amax")
-        if not len(kept_C):
+        rows_C = rows_B1.expand_as(nodes_BC).flatten()
+        steps_BC = guidance.steps(trie, rows_C, nodes_BC.flatten(), logps_C).view(nodes_BC.shape)
+        sums_BC = sums_BM.gather(1, beams_BC) + steps_BC
+        # No child, or no number: such a candidate neither ends nor continues a title.
+        sums_BC = sums_BC.where((nodes_BC >= 0) & (sums_BC > IMPOSSIBLE), IMPOSSIBLE)
+        new_BC = trie.ends[nodes_BC]
+        ended_BC = (sums_BC / length**config.length_penalty).where(new_BC >= 0, IMPOSSIBLE)
+        leaves_BK, scores_BK = _merge(
+            torch.cat([leaves_BK, new_BC], 1), torch.cat([scores_BK, ended_BC], 1), trie, num_titles
+        )
+        last_B1 = scores_BK[:, -1:]
+        bounds_BC = sums_BC / trie.deepest[nodes_BC].double() ** config.length_penalty
+        has_children_BC = trie.first_child[nodes_BC + 1] > trie.first_child[nodes_BC]
+        # A prefix that cannot even reach a row's last rank is dropped without loss.
+        is_open_BC = has_children_BC & (bounds_BC >= last_B1) & (bounds_BC > IMPOSSIBLE)
+        sums_BC = sums_BC.where(is_open_BC, IMPOSSIBLE)
+        best_BM = select_best(sums_BC, trie.first_item[nodes_BC], config.num_beams)
+        bounds_BC = bounds_BC.where(is_open_BC, IMPOSSIBLE).scatter(1, best_BM, IMPOSSIBLE)
+        dropped_B = torch.maximum(dropped_B, bounds_BC.amax(1))
+        sums_BM = sums_BC.gather(1, best_BM)
+        nodes_BM = nodes_BC.gather(1, best_BM).where(sums_BM > IMPOSSIBLE, NO_NODE)
+        # Beams that were open some steps ago, and all beams of their rows: the host knows no more.
+        previous, is_open = is_open, mask.push(sums_BM > IMPOSSIBLE)
+        if mask.lag:
+            is_open = np.repeat(is_open.any(1, keepdims=True), best_BM.shape[1], axis=1)
+        if not is_open.any():
             break
-        rows_M, nodes_M, sums_M = rows_C[kept_C], nodes_C[kept_C], sums_C[kept_C]
-        state.extend(beams_C[kept_C], tokens_C[kept_C])
-    lists = empty_lists(num_rows, num_titles)
-    indices = results.rows.cpu().numpy(), results.ranks().cpu().numpy()
-    lists.leaves[indices] = results.leaves.cpu().numpy()
-    lists.scores[indices] = results.scores.cpu().numpy()
-    lists.certified[:] = ((last_B > dropped_B) | dropped_B.isneginf()).cpu().numpy()
-    lists.widths[:] = config.num_beams
-    return lists
+        rows, indices = np.nonzero(is_open)
+        flat_M = to_device(rows * is_open.shape[1] + indices, device)
+        parents_BM = sequences_BM.gather(1, beams_BC.gather(1, best_BM))
+        tokens_M = tokens_BC.gather(1, best_BM).flatten()[flat_M]
+        state.extend(parents_BM.flatten()[flat_M], tokens_M, rows)
+        if not np.array_equal(is_open, previous):
+            sequences = np.maximum(is_open.cumsum().reshape(is_open.shape) - 1, 0)
+            sequences_BM = to_device(sequences, device)
+    is_certified_B = (scores_BK[:, -1] > dropped_B) | dropped_B.isneginf()
+    return TitleLists(
+        leaves=leaves_BK.cpu().numpy(),
+        scores=scores_BK.cpu().numpy(),
+        certified=is_certified_B.cpu().numpy(),
+        widths=np.full(num_rows, config.num_beams),
+    )
 
 
-def _best_of_rows(
-    among_C: Tensor, rows_C: Tensor, scores_C: Tensor, ties_C: Tensor, num: int
+def select_best(scores_BC: Tensor, ties_BC: Tensor, num: int) -> Tensor:
+    """Return the indices of the best `num` of each row, best first; fewer if there are no more.
+
+    Args:
+        scores_BC: Scores.
+        ties_BC: Of equal scores the one with the smaller number is better; from 0.
+        num: At least 1.
+    """
+    num = min(num, scores_BC.shape[1])
+    last_B1 = scores_BC.topk(num).values[:, -1:]
+    # All above the last score, and of those equal to it the first ones.
+    order_BC = ties_BC.where(scores_BC == last_B1, LAST).masked_fill(scores_BC > last_B1, -1)
+    best_BM = order_BC.topk(num, largest=False).indices
+    best_BM = best_BM.gather(1, ties_BC.gather(1, best_BM).argsort(stable=True))
+    order_BM = scores_BC.gather(1, best_BM).argsort(stable=True, descending=True)
+    return best_BM.gather(1, order_BM)
+
+
+def _merge(
+    leaves_BC: Tensor, scores_BC: Tensor, trie: Trie, num_titles: int
 ) -> tuple[Tensor, Tensor]:
-    """Split candidates into the best `num` of each row, sorted by row and score, and the others."""
-    order = among_C[ties_C[among_C].argsort(stable=True)]
-    order = order[scores_C[order].argsort(stable=True, descending=True)]
-    order = order[rows_C[order].argsort(stable=True)]
-    is_best = _ranks_within_rows(rows_C[order]) < num
-    return order[is_best], order[~is_best]
-
-
-def _ranks_within_rows(sorted_rows_C: Tensor) -> Tensor:
-    indices_C = torch.arange(len(sorted_rows_C), device=sorted_rows_C.device)
-    return indices_C - torch.searchsorted(sorted_rows_C, sorted_rows_C)
-
-
-def _merge(results: _Results, new: _Results, trie: Trie, num_titles: int) -> _Results:
-    """Add titles to the results and keep each row's best."""
-    if not len(new.rows):
-        return results
-    rows_C, leaves_C, scores_C = (torch.cat(pair) for pair in zip(results, new, strict=True))
-    indices_C = torch.arange(len(rows_C), device=rows_C.device)
-    items_C = trie.first_item[trie.leaf_nodes[leaves_C]]
-    best_C, _ = _best_of_rows(indices_C, rows_C, scores_C, items_C, num_titles)
-    return _Results(rows_C[best_C], leaves_C[best_C], scores_C[best_C])
-
-
-def _last_scores(results: _Results, num_rows: int, num_titles: int) -> Tensor:
-    """Return the score at each row's last rank, shape (B,); -inf while it is empty."""
-    is_last_C = results.ranks() == num_titles - 1
-    last_B = results.scores.new_full((num_rows,), IMPOSSIBLE)
-    last_B[results.rows[is_last_C]] = results.scores[is_last_C]
-    return last_B
+    """Return the best titles of each row and their scores, shape (B, K) each."""
+    best_BK = select_best(scores_BC, trie.first_item[trie.leaf_nodes[leaves_BC]], num_titles)
+    scores_BK = scores_BC.gather(1, best_BK)
+    leaves_BK = leaves_BC.gather(1, best_BK).where(scores_BK > IMPOSSIBLE, NO_NODE)
+    return leaves_BK, scores_BK

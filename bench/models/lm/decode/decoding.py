@@ -163,7 +163,7 @@ def _generate_batch(
     if not config.temperature:
         return [[text] for text in sample_texts(state, endings, config)]
     num, device = config.num_return_sequences, state.logits.device
-    state.take(torch.arange(len(streams), device=device).repeat_interleave(num))
+    state.take(torch.arange(len(streams)).repeat_interleave(num))
     uniforms_BT = np.stack(
         [
             np.random.default_rng((*stream, sample)).random(config.max_new_tokens)

@@ -91,7 +91,8 @@ def score_titles(
     steps_BN = torch.zeros(len(prompts), trie.num_nodes, dtype=torch.float64, device=device)
 
     def store_steps(nodes_E: Tensor, logits_BEV: Tensor) -> None:
-        parents_C, children_C = trie.children(nodes_E)
+        num = int((trie.first_child[nodes_E + 1] - trie.first_child[nodes_E]).sum())
+        parents_C, children_C = (values_1C[0] for values_1C in trie.children(nodes_E[None], num))
         nodes_BC = children_C.repeat(len(prompts))
         beams_BC = (prompts_B[:, None] * len(nodes_E) + parents_C).flatten()
         logps_BC = token_log_probabilities(

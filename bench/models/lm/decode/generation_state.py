@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache
@@ -76,13 +78,16 @@ class GenerationState:
 
     Attributes:
         logits: In float32, or float64 where the model is, shape (B, V).
+        owners: Index of the prompt that each sequence continues, shape (B,).
     """
 
     logits: Tensor
+    owners: NDArray[np.int64]
 
     def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> None:
         """Read the prompts, none of them empty, in one pass."""
         self._model = model
+        self.owners = np.arange(len(prompts))
         config: Any = model.config
         prompt_cache = DynamicCache(config=config)
         self._cache: Cache = prompt_cache
@@ -93,16 +98,15 @@ class GenerationState:
         self._tree: Tree | None = None
         if shares_prompts(model):
             group_size = config.num_attention_heads // config.num_key_value_heads
-            self._tree = Tree(prompt_cache, self._mask_BL, group_size=group_size)
+            self._tree = Tree(prompt_cache, self._mask_BL, self.owners, group_size=group_size)
             self._cache = self._tree.cache
 
     def __len__(self) -> int:
         return len(self.logits)
 
-    def extend(self, rows: Tensor, tokens: Tensor) -> None:
-        """Append a token to these rows: some left out, some several times, in any order."""
-        if not torch.equal(rows, torch.arange(len(self), device=rows.device)):
-            self.take(rows)
+    def extend(self, rows: Tensor, tokens: Tensor, owners: NDArray[np.int64]) -> None:
+        """Append a token to these rows, see `take`."""
+        self.take(rows, owners)
         self.append(tokens)
 
     def append(self, tokens_B: Tensor) -> None:
@@ -117,10 +121,17 @@ class GenerationState:
             self._forward(ids_B1, self._next_B1, self._mask_BL)
         self._next_B1 = self._next_B1 + 1
 
-    def take(self, rows: Tensor) -> None:
-        """Keep these rows: some left out, some several times, in any order."""
+    def take(self, rows: Tensor, owners: NDArray[np.int64] | None = None) -> None:
+        """Keep these rows: some left out, some several times, in any order.
+
+        Args:
+            rows: Their indices, on the CPU; on any device with `owners`.
+            owners: The prompts of the new rows; by default those of `rows`.
+        """
+        self.owners = self.owners[rows.numpy()] if owners is None else owners
+        rows = rows.to(self.logits.device, non_blocking=True)
         if self._tree is not None:
-            self._tree.take(rows)
+            self._tree.take(rows, self.owners)
         else:
             self._cache.batch_select_indices(rows)
             self._mask_BL = self._mask_BL[rows]

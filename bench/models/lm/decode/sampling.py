@@ -9,10 +9,12 @@ vocabulary.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.models.lm.decode.generation_state import Endings, GenerationState, Tokens
+from bench.models.lm.decode.lagged_mask import LaggedMask, to_device
 from bench.plan.language_stages import GenerationConfig
 
 SHRINK_AT = 0.75
@@ -42,7 +44,8 @@ def sample_texts(
     scores_B = torch.zeros(size, dtype=torch.float64, device=device)
     lengths_B, quotes_B = torch.zeros_like(tokens_BT[:, 0]), torch.zeros_like(tokens_BT[:, 0])
     finished_B = torch.zeros(size, dtype=torch.bool, device=device)
-    rows_A = torch.arange(size, device=device)
+    rows, rows_A = np.arange(size), torch.arange(size, device=device)
+    mask = LaggedMask(device)
     for step in range(config.max_new_tokens):
         logps_AV = state.logits.log_softmax(-1)
         if uniforms_BT is None:
@@ -57,14 +60,13 @@ def sample_texts(
         lengths_B[rows_A] += counted_A
         quotes_B[rows_A] += endings.quotes[tokens_A] * counted_A
         finished_B[rows_A] |= endings.stops[tokens_A] | (quotes_B[rows_A] >= 2)
-        unfinished_A = ~finished_B[rows_A]
-        num_unfinished = int(unfinished_A.sum())
-        if num_unfinished == 0 or step == config.max_new_tokens - 1:
+        positions = np.flatnonzero(mask.push(~finished_B)[rows])
+        if not len(positions) or step == config.max_new_tokens - 1:
             break
-        if num_unfinished <= SHRINK_AT * len(rows_A):
-            positions = unfinished_A.nonzero()[:, 0]
-            state.take(positions)
-            rows_A, tokens_A = rows_A[positions], tokens_A[positions]
+        if len(positions) <= SHRINK_AT * len(rows):
+            state.take(torch.from_numpy(positions))
+            rows, positions_A = rows[positions], to_device(positions, device)
+            rows_A, tokens_A = rows_A[positions_A], tokens_A[positions_A]
         state.append(tokens_A)
     lengths, scores = lengths_B.tolist(), scores_B.tolist()
     return [

@@ -18,11 +18,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface, Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+from bench.models.lm.decode.lagged_mask import to_device
 
 NAME = "bench_tree"
 STEPS_AHEAD = 16
@@ -36,34 +40,42 @@ class Tree:
 
     Attributes:
         cache: The cache that the model's layers write to.
-        prompts: The prompt of each text, shape (B,).
+        prompts: Row in the cache of each text's prompt, shape (B,).
         num_slots: Slots in use, L.
         queries: Index of each text among W texts of P prompts, shape (B,).
         mask: Bias of the attention scores, shape (P, 1, H / G * W, L).
     """
 
-    def __init__(self, cache: DynamicCache, mask_PL: Tensor, *, group_size: int) -> None:
+    def __init__(
+        self, cache: DynamicCache, mask_PL: Tensor, owners: NDArray[np.int64], *, group_size: int
+    ) -> None:
         """Begin with one text per prompt.
 
         Args:
             cache: The model's cache after the prompts.
             mask_PL: 1 where a prompt has a token.
+            owners: The prompt of each text: numbers from 0, shape (B,).
             group_size: Number of query heads that share a key head, H / G.
         """
         self._layers = [_Layer(layer) for layer in cache.layers]
         self.cache = Cache(layers=[*self._layers])
-        self._group_size, self._num_prompts = group_size, len(mask_PL)
+        self._group_size, self._cached = group_size, np.arange(len(mask_PL))
         # As wide as the cache, whose last slots may still be empty.
         self._visible_BL = mask_PL.bool()
         self._bias: Tensor | None = None
         self.num_slots = mask_PL.shape[1]
-        self.prompts = torch.arange(len(mask_PL), device=mask_PL.device)
-        self._number_texts()
+        self._number_texts(owners)
 
-    def take(self, texts: Tensor) -> None:
-        """Keep these texts: some left out, some several times, in any order."""
-        self._visible_BL, self.prompts = self._visible_BL[texts], self.prompts[texts]
-        self._number_texts()
+    def take(self, texts: Tensor, owners: NDArray[np.int64]) -> None:
+        """Keep these texts: some left out, some several times, in any order.
+
+        Args:
+            texts: Their indices.
+            owners: Their prompts; known on the host, so that it need not wait for the device.
+        """
+        self._visible_BL, self._bias = self._visible_BL[texts], None
+        if not np.array_equal(owners, self._owners):
+            self._number_texts(owners)
 
     def grow(self) -> None:
         """Reserve a slot for the next token of each text."""
@@ -79,39 +91,41 @@ class Tree:
             layer.newest, layer.num_slots = (self.prompts, slots_B), self.num_slots
         self.mask = self._bias[..., : self.num_slots].flatten(1, 2)[:, None]
 
-    def _number_texts(self) -> None:
+    def _number_texts(self, owners: NDArray[np.int64]) -> None:
         """Number the texts of each prompt; drop prompts without texts once they are many."""
-        counts_P = self.prompts.bincount(minlength=self._num_prompts)
-        self._width, num_used = torch.stack([counts_P.amax(), counts_P.count_nonzero()]).tolist()
-        order = self.prompts.argsort(stable=True)
-        sorted_B, indices_B = self.prompts[order], torch.arange(len(order), device=order.device)
-        self._rank_B = torch.empty_like(order)
-        self._rank_B[order] = indices_B - torch.searchsorted(sorted_B, sorted_B)
-        self._bias = None
-        if num_used <= COPY_AT * self._num_prompts:
+        self._owners, device = owners, self._visible_BL.device
+        order = owners.argsort(kind="stable")
+        sorted_B, ranks = owners[order], np.empty_like(order)
+        ranks[order] = np.arange(len(order)) - np.searchsorted(sorted_B, sorted_B)
+        self._width = int(ranks.max()) + 1
+        self._rank_B = to_device(ranks, device)
+        self.prompts = to_device(np.searchsorted(self._cached, owners), device)
+        if len(np.unique(owners)) <= COPY_AT * len(self._cached):
             self._copy()
 
     def _build_bias(self) -> Tensor:
         """Return the bias of what each text attends to, shape (P, H / G, W, L)."""
         self.queries = self.prompts * self._width + self._rank_B
-        size, capacity = self._num_prompts * self._width, self._visible_BL.shape[1]
+        size, capacity = len(self._cached) * self._width, self._visible_BL.shape[1]
         visible_SL = self._visible_BL.new_zeros(size, capacity)
         visible_SL[self.queries] = self._visible_BL
         keys = self._layers[0].keys
         bias_SL = keys.new_zeros(visible_SL.shape)
         bias_SL.masked_fill_(~visible_SL, torch.finfo(keys.dtype).min)
-        bias_P1WL = bias_SL.view(self._num_prompts, 1, self._width, capacity)
+        bias_P1WL = bias_SL.view(len(self._cached), 1, self._width, capacity)
         return bias_P1WL.repeat(1, self._group_size, 1, 1)
 
     def _copy(self) -> None:
         """Keep the slots that some text attends to, and add empty ones."""
-        kept_P, self.prompts = torch.unique(self.prompts, return_inverse=True)
-        self._num_prompts, self._bias = len(kept_P), None
+        remaining, device = np.unique(self._owners), self._visible_BL.device
+        kept_P = to_device(np.searchsorted(self._cached, remaining), device)
+        self.prompts = to_device(np.searchsorted(remaining, self._owners), device)
+        self._cached, self._bias = remaining, None
         counts_PL = self._visible_BL.new_zeros(
             len(kept_P), self._visible_BL.shape[1], dtype=torch.int64
         )
         used_PL = counts_PL.index_add_(0, self.prompts, self._visible_BL.long()) > 0
-        self.num_slots = int(used_PL.sum(dim=1).amax())
+        self.num_slots = int(used_PL.sum(dim=1).amax())  # waits for the device; copies are rare
         slots_PL = used_PL.byte().argsort(dim=1, stable=True, descending=True)
         slots_PL = slots_PL[:, : self.num_slots]
         num_empty = max(STEPS_AHEAD * self._width, self.num_slots // 2)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -74,7 +75,7 @@ class Trie:
         """Number of distinct responses, U."""
         return len(self.leaf_nodes)
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """Tokens of the longest response; 0 without any."""
         return int(self.deepest[ROOT])
@@ -84,18 +85,43 @@ class Trie:
         tensors = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
         return replace(self, **tensors)
 
-    def children(self, nodes_M: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the children of M nodes: the index of each one's parent among the M, and its node.
+    def children(self, nodes_BM: Tensor, num: int) -> tuple[Tensor, Tensor]:
+        """Return the children of M nodes per row, in shapes that are known without the device.
+
+        Args:
+            nodes_BM: Nodes, of which -1 have no children.
+            num: C, at least the children of each row's nodes; see `max_children`.
+
+        Returns:
+            The index of each child's parent among the M, and its node, shape (B, C) each; nodes
+            after a row's last child are -1.
 
         Example:
-            Nodes with two children and one give the indices [0, 0, 1] and three nodes.
+            A row of nodes with two children and one gives the indices [0, 0, 1] and three nodes.
         """
-        first_M = self.first_child[nodes_M]
-        counts_M = self.first_child[nodes_M + 1] - first_M
-        beams_C = torch.repeat_interleave(counts_M)
-        offsets_M = counts_M.cumsum(0) - counts_M
-        indices_C = torch.arange(len(beams_C), device=nodes_M.device)
-        return beams_C, indices_C + (first_M - offsets_M)[beams_C]
+        first_BM = self.first_child[nodes_BM]
+        counts_BM = (self.first_child[nodes_BM + 1] - first_BM).masked_fill(nodes_BM < 0, 0)
+        ends_BM = counts_BM.cumsum(1)
+        starts_BM = ends_BM - counts_BM
+        # Where children of a beam start, their beam's index goes up by 1.
+        steps_BC = nodes_BM.new_zeros(len(nodes_BM), num + 1)
+        steps_BC.scatter_add_(1, starts_BM, torch.ones_like(starts_BM))
+        beams_BC = steps_BC[:, :num].cumsum(1).sub_(1)
+        indices_C = torch.arange(num, device=nodes_BM.device)
+        children_BC = (first_BM - starts_BM).gather(1, beams_BC).add_(indices_C)
+        return beams_BC, children_BC.masked_fill_(indices_C >= ends_BM[:, -1:], NO_NODE)
+
+    def max_children(self, depth: int, num_nodes: int) -> int:
+        """Return the most children that distinct nodes of a depth have together."""
+        totals = self._most_children[depth]
+        return int(totals[min(num_nodes, len(totals)) - 1])
+
+    @cached_property
+    def _most_children(self) -> list[NDArray[np.int64]]:
+        """Per depth, the children of the nodes with the most, added up."""
+        counts_N, depths_N = np.diff(self.first_child.cpu().numpy()), self.depths.cpu().numpy()
+        starts = np.searchsorted(depths_N, np.arange(1, self.depth + 1))
+        return [np.sort(counts)[::-1].cumsum() for counts in np.split(counts_N, starts)]
 
     def follow(self, responses: Sequence[Sequence[int]]) -> NDArray[np.int64]:
         """Return the node after each token of responses, shape (R, T).
