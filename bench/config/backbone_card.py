@@ -69,6 +69,7 @@ class ModelCard(Card):
         files: "gguf" for the weights.
         shape: Fields of its config.json, which a folder of `--model-path` must have, too.
         repository: On the hub, with `revision`, the full hash of a commit.
+        parameters: Their number, for estimates of time; a built model's follow from its shape.
         gated: Whether the hub asks to accept a license first.
         tuning: All weights, or adapters.
         quantization: "nf4" keeps the base weights in 4 bits while training (needs the extra `nf4`).
@@ -93,6 +94,7 @@ class ModelCard(Card):
     shape: dict[str, str | int] = {}
     repository: str = ""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    parameters: float | None = Field(None, gt=0)
     gated: bool = False
     tuning: Literal["full", "lora"]
     lora: Lora = Lora()

@@ -294,11 +294,13 @@ class RowGroup(Card):
         rows: Names of its rows, neighbors on the board.
         reference: Name of the row that they are compared with; the board's by default.
         gain: Name of the row whose relative change from the reference is shown as a line.
+        apart: Whether its comparisons with the reference are a family of their own.
     """
 
     rows: tuple[str, ...] = Field(min_length=1)
     reference: str = ""
     gain: str = ""
+    apart: bool = False
 
 
 class FigureCard(Card):
@@ -402,6 +404,8 @@ class BoardCard(Card):
                     raise ValueError(f"the group {heading!r} names {name!r}, which is no row")
                 if grouped.count(name) > 1:
                     raise ValueError(f"two groups have the row {name!r}")
+            if group.apart and reference in group.rows:
+                raise ValueError(f"the group {heading!r} is apart, but has its own reference")
             for name in filter(None, (reference, group.gain)):
                 if self.reference_of(name) != reference:
                     raise ValueError(

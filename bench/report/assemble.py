@@ -158,7 +158,8 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                 method=board_row.method,
                 ranked=board_row.ranked,
                 compared_with=board.card.reference_of(board_row.name),
-                group=board.card.group_of(board_row.name),
+                group=(heading := board.card.group_of(board_row.name)),
+                apart=bool(heading) and board.card.groups[heading].apart,
                 cells=tuple(
                     replace(
                         aggregate_seeds(metric, outcomes[board_row.name]),

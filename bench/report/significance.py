@@ -43,10 +43,11 @@ def add_statistics(
         return _compute_once((*key, block.fingerprint), rows, function, results, cache)
 
     tests: dict[tuple[str, str], Any] = {}
-    for (reference, family), (column, metric) in product(
-        block.families.items(), enumerate(metrics)
-    ):
-        ranked = tuple(sorted(row.name for row in family if row.ranked))
+    for (reference, members), (column, metric) in product(block.families, enumerate(metrics)):
+        # A group that is apart has its reference in another group.
+        base = [row for row in block.rows if row.name == reference and row not in members]
+        family = [*base, *members]
+        ranked = tuple(sorted(row.name for row in members if row.ranked))
         verdicts = compute(
             ("verdicts", metric, reference, ranked),
             [row for row in family if row.cells[column].mean is not None],
@@ -54,12 +55,13 @@ def add_statistics(
                 metric, reference=reference, samples=samples, ranked=ranked
             ),
         )
-        tests |= {(name, metric): test for name, test in verdicts.items()}
+        names = {row.name for row in members}
+        tests |= {(name, metric): test for name, test in verdicts.items() if name in names}
     published = {
         (row.name, cell.metric): cell.published.value
         for row in block.rows
         for cell in row.cells
-        if cell.published is not None
+        if cell.published is not None and not row.apart
     }
     reproduction = None
     if published:

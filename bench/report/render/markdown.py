@@ -146,7 +146,7 @@ def _legend(table: BoardTable) -> str:
 
 def _comparisons(block: Block, metrics: Sequence[str]) -> list[str]:
     parts = []
-    for reference, rows in block.families.items():
+    for reference, rows in block.families:
         lines = [
             _comparison_line(test)
             for column in range(len(metrics))
