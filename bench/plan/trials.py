@@ -194,7 +194,7 @@ def board_trials(
     overrides: Sequence[Override] = (),
     rows: RowCounts | None = None,
     data_dir: Path | None = None,
-    model_path: Path | None = None,
+    model_paths: Mapping[str, Path] | None = None,
     files: Mapping[str, Mapping[str, str]] | None = None,
     methods_in_run: Iterable[str] = (),
     lenient: bool = False,
@@ -211,7 +211,7 @@ def board_trials(
         overrides: The `--set` options.
         rows: The `--rows` option, which takes precedence over the budget.
         data_dir: Folder of the user's own raw files.
-        model_path: The user's own folder of the backbone.
+        model_paths: The user's own folders of backbones by card.
         files: Checksums of the user's own raw files, by data set and role.
         methods_in_run: Methods of other boards of the run, which overrides may name as well.
         lenient: Whether a mistake in the settings of a row, or a leak, becomes the problem of its
@@ -251,7 +251,7 @@ def board_trials(
             data=data.train.data,
             nouns=data.train.nouns,
             lists=data.lists.stage if task == "rerank" and data.lists else None,
-            model_path=model_path,
+            model_paths=model_paths,
         )
         return Inputs(data=data, model=backbone, notes=notes)
 

@@ -111,7 +111,7 @@ def run(
         store=Store(options.store),
         results=options.results,
         data_dir=options.data_dir,
-        model_path=selection.model_path,
+        model_paths=selection.model_paths,
         offline=options.offline,
         quiet=quiet,
         time_limit=options.time_limit,

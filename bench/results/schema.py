@@ -65,6 +65,7 @@ class StageRecord(_Record):
     version: int | None = Field(
         None, ge=1, description="Of its kind; null where its code is not recorded as any version's"
     )
+    gpu: str = Field("", description="Name of the GPU that computed it; empty for a CPU")
     metadata: dict[str, Any] = {}
 
 
