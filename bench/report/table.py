@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
@@ -115,6 +115,7 @@ class Row:
     name: str
     method: str
     ranked: bool
+    floor: bool = False
     compared_with: str
     cells: tuple[Cell, ...]
     settings: tuple[tuple[str, str], ...]
@@ -162,6 +163,38 @@ class Row:
         return next(cell for cell in self.cells if cell.metric == metric)
 
 
+class Interval(NamedTuple):
+    """A value with its 95 % interval and the p of its difference from 0, or why it has none.
+
+    They are over users and training seeds, or over users alone where a row has one seed.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratification:
+    """One metric of all rows, separately on each stratum of the test cases.
+
+    Attributes:
+        kind: What divides the cases; definition: in words.
+        counts: Number of test cases by stratum; empty strata are left out.
+        rows: Name of each row, and its value per stratum.
+        reversals: Sentences that name rows whose order in a stratum is not that of all cases.
+    """
+
+    kind: str
+    definition: str
+    metric: str
+    counts: dict[str, int]
+    rows: tuple[tuple[str, tuple[Interval, ...]], ...]
+    reversals: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """All rows on one data set.
@@ -171,8 +204,11 @@ class Block:
         num_cases: Number of test cases; None as long as there is no result.
         num_items: Size of the catalog, in titles if scored by title; None likewise.
         num_ids: Its size in items, where several share a title.
+        note: How the data differ from those of a paper that uses the name.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
+        floor: Whether the best ranked row beats the floor, in one sentence; empty before testing.
+        strata: The main metric per stratum of the test cases; empty likewise.
     """
 
     dataset: str
@@ -181,11 +217,14 @@ class Block:
     num_items: int | None
     num_ids: int | None
     fingerprint: str
+    note: str
     license: str
     citation: str
     homepage: str
     rows: tuple[Row, ...]
     reproduction: Reproduction | None = None
+    floor: str = ""
+    strata: tuple[Stratification, ...] = ()
 
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:
