@@ -232,13 +232,13 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         _require_gpu(stage.kind)
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
-<<<<<<< HEAD
-        checkpoints = store.checkpoints(stage.kind, stage.key)
-        job = dataclasses.replace(task.job, out=folder, checkpoints=checkpoints, metadata={})
-=======
-        model_path = task.model_paths.get(getattr(stage.config, "name", ""))
-        job = dataclasses.replace(task.job, out=folder, model_path=model_path, metadata={})
->>>>>>> main
+        job = dataclasses.replace(
+            task.job,
+            out=folder,
+            model_path=task.model_paths.get(getattr(stage.config, "name", "")),
+            checkpoints=store.checkpoints(stage.kind, stage.key),
+            metadata={},
+        )
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with (
