@@ -14,20 +14,24 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from tiny_writer import END, WORDS, Table, writer_model, writer_tokenizer
 from torch import nn
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.errors import BenchError
 from bench.models.lm.decode.beam_search import beam_search
 from bench.models.lm.decode.decoding import (
-    CACHE_SIZE,
-    MIN_TEXT_SIZE,
     Generated,
     cut_after_quotes,
     generate_texts,
     split_into_batches,
     title_streams,
 )
-from bench.models.lm.decode.generation_state import GenerationState, find_endings
+from bench.models.lm.decode.generation_state import (
+    CPU_CACHE_TOKENS,
+    TOKENS_PER_TEXT,
+    GenerationState,
+    count_cache_tokens,
+    find_endings,
+)
 from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.threads import compute_threads
 from bench.plan.language_stages import GenerationConfig
@@ -116,8 +120,8 @@ def test_padded_rows_have_the_logits_of_rows_alone() -> None:
 def test_batches_change_nothing(config: GenerationConfig) -> None:
     together = decode(config=config)
     assert len({row.num_tokens for row in together}) > 3, "texts should end at different times"
-    assert_same(together, decode(config=config, divisor=CACHE_SIZE["cpu"]))
-    assert_same(together, decode(config=config, divisor=CACHE_SIZE["cpu"] // 700))
+    assert_same(together, decode(config=config, divisor=CPU_CACHE_TOKENS))
+    assert_same(together, decode(config=config, divisor=CPU_CACHE_TOKENS // 700))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_batches_hold_every_prompt_once_and_keep_to_the_budget(
     for part in parts:
         longest = max(lengths[row] for row in part)
         places = len(part) * (longest * (1 if shared else beams) + 5 * beams)
-        assert len(part) == 1 or max(places, len(part) * beams * MIN_TEXT_SIZE) <= budget
+        assert len(part) == 1 or max(places, len(part) * beams * TOKENS_PER_TEXT) <= budget
 
 
 def test_texts_that_share_a_prompt_leave_room_for_more() -> None:
@@ -452,6 +456,27 @@ def test_cutting_behind_the_closing_quote(text: str) -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(BenchError, match=message):
         GenerationConfig(**{"max_new_tokens": 4, **settings})
+
+
+def test_batches_fill_the_free_memory_of_a_gpu() -> None:
+    model = writer_model()
+    gib = [count_cache_tokens(model, free_bytes=number << 30) for number in (1, 8, 64)]
+    assert gib[1:] == [8 * gib[0], 64 * gib[0]]
+    assert count_cache_tokens(model, free_bytes=0) == 1
+    # Llama-3.2-1B's shape in bfloat16: 32 KiB of keys and values per token, twice; 40 KiB of
+    # states; 1.5 MB of logits per 128 tokens. Half of 64 GiB holds 289,000.
+    config = LlamaConfig(
+        vocab_size=128_256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+    )
+    with torch.device("meta"):
+        large: Any = LlamaForCausalLM(config).bfloat16()
+    assert count_cache_tokens(large, free_bytes=64 << 30) == 2**18
+    assert count_cache_tokens(large) == CPU_CACHE_TOKENS
 
 
 @pytest.mark.parametrize("beams", [1, 2])

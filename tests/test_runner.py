@@ -282,7 +282,7 @@ def test_stages_that_split_batches_are_listed() -> None:
         source = path.read_text()
         for name in re.findall(r"from (bench\.models\.seqrec\S*) import", source):
             source += Path(importlib.import_module(name).__file__ or "").read_text()
-        if "job.micro_batch_divisor" in source:
+        if re.search(r"job\.(micro_batch_divisor|training)", source):
             kinds.add(path.stem)
     assert kinds == SPLITTING
 

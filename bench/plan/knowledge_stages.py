@@ -12,6 +12,7 @@ from bench.data.assets import encoder_checksums
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.plan.config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, plan_field
+from bench.plan.grounding_stages import ENCODER_GPUS
 from bench.plan.language_stages import GenerationConfig, generate
 from bench.plan.policy import require_model
 from bench.plan.rerank_stages import (
@@ -151,7 +152,7 @@ def encode_answer_vectors(
         user_text=config.user_text if about == "users" else "answer",
     )
     inputs = {"lists": lists.stage, "prompts": questions, "answers": answers}
-    return Stage(kind="text_vectors", config=config, inputs=inputs)
+    return Stage(kind="text_vectors", config=config, inputs=inputs, gpus=ENCODER_GPUS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -230,6 +230,8 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
     module = importlib.import_module(f"bench.stages.{stage.kind}")
     if stage.on_gpu:
         _require_gpu(stage.kind)
+    if "torch" in sys.modules:
+        importlib.import_module("bench.models.lm.devices").set_up_device(on_gpu=stage.on_gpu)
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
         job = dataclasses.replace(

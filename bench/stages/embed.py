@@ -36,7 +36,7 @@ def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
 
 
 def planned_encoder(job: Job, name: str, checksums: Mapping[str, str]) -> TextEncoder:
-    """Load the encoder of the plan, on the CPU, so that vectors do not depend on the machine.
+    """Load the encoder of the plan.
 
     Raises:
         BenchError: Its card has changed since the plan, or its files cannot be fetched.

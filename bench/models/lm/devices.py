@@ -17,14 +17,40 @@ class Device:
     bfloat16: bool
 
 
-def select_device() -> torch.device:
-    """Return the GPU if there is one, set up as every stage expects it; otherwise the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.set_float32_matmul_precision("high")  # TF32 for what stays in float32
+_may_use_gpu = True
+
+
+def set_up_device(*, on_gpu: bool) -> None:
+    """Set PyTorch up for a stage that was planned for a GPU, or for the CPU of the same process."""
+    global _may_use_gpu
+    _may_use_gpu = on_gpu
+    torch.set_float32_matmul_precision("high" if on_gpu else "highest")  # "high" is TF32
     # On Hopper cuDNN plans some 30 ms for every new shape, and each decoding step has one.
-    torch.backends.cuda.enable_cudnn_sdp(False)
-    return torch.device("cuda", torch.cuda.current_device())
+    torch.backends.cuda.enable_cudnn_sdp(not on_gpu)
+
+
+def select_device() -> torch.device:
+    """Return the GPU if there is one and the stage was planned for it; otherwise the CPU."""
+    if _may_use_gpu and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def count_free_bytes() -> int:
+    """Return the bytes of the GPU that this process may still fill, rounded down to a power of two.
+
+    Batches sized by it then rarely depend on what other processes hold.
+    """
+    free, total = torch.cuda.mem_get_info()
+    allocated = torch.cuda.memory_allocated()
+    reusable = torch.cuda.memory_reserved() - allocated
+    fraction = torch.cuda.get_per_process_memory_fraction()
+    return round_down(min(free + reusable, int(total * fraction) - allocated))
+
+
+def round_down(number: int) -> int:
+    """Round down to a power of two, at least 1."""
+    return 1 << max(number.bit_length() - 1, 0)
 
 
 def autocast(device: torch.device, dtype: str) -> AbstractContextManager[object]:

@@ -201,7 +201,7 @@ def _load_base(folder: Path, dtype: str, quantization: str) -> _Base:
     global _base, _adapted, _trained
     files = [folder / "config.json", *weights.weight_files(folder)]
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    identity = (folder.resolve(), *stats, dtype, quantization, torch.cuda.is_available())
+    identity = (folder.resolve(), *stats, dtype, quantization, select_device().type)
     if _base is None or _base.identity != identity:
         # Two backbones at once might not fit into memory.
         _base = _adapted = None

@@ -27,9 +27,11 @@ from bench.hashing import derive_seed
 from bench.models.lm.decode.beam_search import beam_search
 from bench.models.lm.decode.generation_state import (
     QUOTE,
+    TOKENS_PER_TEXT,
     Endings,
     GenerationState,
     Tokens,
+    count_cache_tokens,
     find_endings,
     shares_prompts,
     stop_tokens,
@@ -42,11 +44,6 @@ Batches: TypeAlias = dict[int, list[Tokens]]
 """Texts by index of their prompt."""
 
 INTERVAL_SECONDS = 300.0
-CACHE_SIZE = {"cuda": 2**17, "cpu": 2**14}
-"""Maximum tokens in the cache of one batch, at the texts' maximum lengths."""
-
-MIN_TEXT_SIZE = 128
-"""A text counts as at least this many tokens, for its logits take memory, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +111,7 @@ def generate_texts(
     endings = find_endings(model, tokenizer)
     if not titles:
         endings = replace(endings, quotes=torch.zeros_like(endings.quotes))
-    cache_size = CACHE_SIZE[next(model.parameters()).device.type] // divisor
+    cache_size = count_cache_tokens(model) // divisor
     generated: list[list[Tokens]] = [[] for _ in prompts]
     lengths = [len(prompt) for prompt in prompts]
     finished, unsaved, saved = (
@@ -170,7 +167,7 @@ def split_into_batches(
     while start < len(order):
         longest, new_tokens = lengths[order[start]], width * config.max_new_tokens
         tokens = longest + new_tokens if shared else longest * width + new_tokens
-        batch_size = max(1, cache_size // max(tokens, MIN_TEXT_SIZE * width))
+        batch_size = max(1, cache_size // max(tokens, TOKENS_PER_TEXT * width))
         yield order[start : start + batch_size]
         start += batch_size
 

@@ -23,10 +23,14 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache
 
 from bench.models.lm.decode.tree_cache import NAME, Tree
+from bench.models.lm.devices import count_free_bytes, round_down
 from bench.models.lm.tokenization import Tokenizer
 from bench.models.lm.train.shared_prefix import takes_branches, use_attention
 
 QUOTE = '"'
+CPU_CACHE_TOKENS = 2**14
+TOKENS_PER_TEXT = 128
+"""A text counts as at least this many tokens, for its logits take memory, too."""
 
 
 class Tokens(NamedTuple):
@@ -149,6 +153,30 @@ class GenerationState:
         ).logits
         logits_BV = logits_B1V[:, -1]
         self.logits = logits_BV if logits_BV.dtype == torch.float64 else logits_BV.float()
+
+
+def count_cache_tokens(model: nn.Module, free_bytes: int | None = None) -> int:
+    """Return how many tokens of a batch fit into memory.
+
+    A token takes its keys and values, twice while a cache is copied, and its states in a layer; per
+    128 tokens of the cache there is a text with its logits, in float32 and once more as
+    probabilities. Half of the free memory stays for the rest.
+
+    Args:
+        model: A causal language model of transformers.
+        free_bytes: Free memory; None for that of its GPU, and for a constant on a CPU.
+    """
+    weight = next(model.parameters())
+    if free_bytes is None:
+        if not weight.is_cuda:
+            return CPU_CACHE_TOKENS
+        free_bytes = count_free_bytes()
+    config: Any = model.config
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    cached = 2 * config.num_hidden_layers * config.num_key_value_heads * size * weight.itemsize
+    states = 2 * (config.hidden_size + config.intermediate_size) * weight.itemsize
+    logits = 3 * 4 * config.vocab_size // TOKENS_PER_TEXT
+    return round_down(free_bytes // 2 // (2 * cached + states + logits))
 
 
 def shares_prompts(model: nn.Module) -> bool:

@@ -21,13 +21,21 @@ from bench.models.lm.decode.constrained_beam import (
     empty_lists,
 )
 from bench.models.lm.decode.exhaustive import PIECE_SIZE, score_titles, split_tree
-from bench.models.lm.decode.generation_state import GenerationState
+from bench.models.lm.decode.generation_state import (
+    TOKENS_PER_TEXT,
+    GenerationState,
+    count_cache_tokens,
+    shares_prompts,
+)
 from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.trie import NO_NODE, Trie
+from bench.models.lm.devices import count_free_bytes
 from bench.plan.decoding_stages import DecodingConfig
 
-MAX_SEQUENCES = 512
-MAX_LOGITS = 2**27
+CPU_MAX_SEQUENCES = 512
+CPU_MAX_LOGITS = 2**27
+LOGIT_BYTES = 12
+"""Bytes of a logit: in bfloat16 and float32, and once more while probabilities are summed."""
 
 Guide: TypeAlias = Callable[[NDArray[np.int64]], Guidance]
 
@@ -56,11 +64,18 @@ def search_titles(
     """
     device = next(model.parameters()).device
     device_trie, lists = trie.to(device), empty_lists(len(prompts), config.num_beams)
-    max_sequences = max(MAX_SEQUENCES // divisor, 1)
+    max_sequences = CPU_MAX_SEQUENCES
+    if device.type == "cuda":
+        sharing = config.num_beams if shares_prompts(model) else 1
+        longest = max(map(len, prompts), default=0) // sharing + trie.depth
+        max_sequences = count_cache_tokens(model) // max(longest, TOKENS_PER_TEXT)
+    max_sequences = max(max_sequences // divisor, 1)
     num_beams, max_num_beams = config.num_beams, config.max_num_beams or config.num_beams
     while len(open_rows := np.flatnonzero(~lists.certified)):
         wider = replace(config, num_beams=num_beams)
-        for rows in split_by_length(prompts, open_rows, max(max_sequences // num_beams, 1)):
+        batch_size = max(max_sequences // num_beams, 1)
+        # The longest first: memory runs out early or never.
+        for rows in reversed(split_by_length(prompts, open_rows, batch_size)):
             state = GenerationState(model, [prompts[row] for row in rows])
             guidance = guide(rows).to(device)
             new_lists = constrained_beam_search(
@@ -93,7 +108,10 @@ def score_all_titles(
     num_titles = min(config.num_beams, num_leaves)
     pieces = split_tree(device_trie, max(PIECE_SIZE // divisor, 1))
     longest = max(map(len, pieces), default=1)
-    batch_size = MAX_LOGITS // divisor // (model.config.vocab_size * longest)
+    max_logits = CPU_MAX_LOGITS
+    if device.type == "cuda":
+        max_logits = count_free_bytes() // 2 // LOGIT_BYTES
+    batch_size = max_logits // divisor // (model.config.vocab_size * longest)
     # The smaller item position wins ties, and leaves have another order.
     by_item_U = trie.first_item[trie.leaf_nodes].argsort().numpy()
     lists = empty_lists(len(prompts), config.num_beams)

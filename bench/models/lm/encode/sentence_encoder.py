@@ -30,6 +30,7 @@ from bench.config.plugins import encoder_card
 from bench.data.assets import encoder_checksums as encoder_checksums
 from bench.data.assets import encoder_folder, fetch
 from bench.errors import BenchError
+from bench.models.lm.devices import select_device
 
 # Tensors in an encoder's file that the mean over tokens does not need.
 UNUSED = ("pooler.", "embeddings.position_ids")
@@ -135,10 +136,8 @@ def mean_over_tokens(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
     return (states_BLD * weights_BL1).sum(dim=1) / weights_BL1.sum(dim=1)
 
 
-def load_encoder(
-    name: str, *, offline: bool, data_dir: Path | None = None, device: str = "cpu"
-) -> Encoder | Trigrams:
-    """Load an encoder by its card's name.
+def load_encoder(name: str, *, offline: bool, data_dir: Path | None = None) -> Encoder | Trigrams:
+    """Load an encoder by its card's name, onto the GPU if the stage was planned for it.
 
     Only checked files of weights are read: no pickles, no code from a hub.
 
@@ -146,7 +145,6 @@ def load_encoder(
         name: E.g. "all-minilm-l6-v2"; a card in `bench/presets/encoders/` or on $BENCH_PATH.
         offline: Whether network access is forbidden.
         data_dir: Folder of the user's own files, of which the subfolder `name` is searched.
-        device: Where it computes; vectors on another device differ in their last bits.
 
     Raises:
         BenchError: There is no such card, or its files are not available or do not fit together.
@@ -162,7 +160,7 @@ def load_encoder(
     weights = read_onnx_weights(path) if path.suffix == ".onnx" else load_file(path)
     model: Any = _build_model(files["config"], card.config, weights, name)
     return Encoder(
-        model=model.to(device),
+        model=model.to(select_device()),
         tokenizer=Tokenizer.from_file(str(files["tokenizer"])),
         max_length=card.max_length,
     )

@@ -94,7 +94,7 @@ def training_arguments(
                 f"The field {name} of TrainingArguments is set by the benchmark.",
                 f"Leave it out of `trainer`, which may hold: {', '.join(sorted(TUNABLE))}.",
             )
-    size = micro_batch_size(config, divisor)
+    size, on_gpu = micro_batch_size(config, divisor), select_device().type == "cuda"
     return {
         "output_dir": folder,
         "num_train_epochs": config.num_train_epochs,
@@ -125,10 +125,10 @@ def training_arguments(
         # `run_trainer` sets the precision.
         "bf16": False,
         "fp16": False,
-        "use_cpu": not torch.cuda.is_available(),
+        "use_cpu": not on_gpu,
         "dataloader_num_workers": 0,
-        "dataloader_pin_memory": torch.cuda.is_available(),
-        "accelerator_config": {"non_blocking": torch.cuda.is_available()},
+        "dataloader_pin_memory": on_gpu,
+        "accelerator_config": {"non_blocking": on_gpu},
         "average_tokens_across_devices": False,
         "remove_unused_columns": False,
         **config.trainer,
