@@ -29,8 +29,9 @@ PART_BYTES = 56 * 2**20
 LIMIT_BYTES = 60 * 2**20
 PACKAGES = (
     "annotated-types", "datasets", "dill", "filelock", "gguf", "huggingface_hub", "jsonschema",
-    "jsonschema-specifications", "multiprocess", "onnx", "peft", "platformdirs", "pooch", "pydantic",
-    "pydantic_core", "pytest", "ray", "referencing", "rpds-py", "transformers", "trl", "typing-inspection",
+    "jsonschema-specifications", "multiprocess", "onnx", "peft", "platformdirs", "pooch",
+    "pydantic", "pydantic_core", "pytest", "ray", "referencing", "rpds-py", "transformers", "trl",
+    "typing-inspection",
 )  # fmt: skip
 """Packages that an image with PyTorch usually lacks, or has in versions that are too old."""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
@@ -40,7 +41,8 @@ cp -n "$here"/*/part.* $host/parts/ 2>/dev/null
 if [ "$(ls $host/parts | wc -l)" = {num} ] && [ ! -e $host/ready ]; then
   if [ "$(cat $host/parts/part.* | sha256sum | cut -d' ' -f1)" = {sha256} ]; then
     cat $host/parts/part.* | tar -xf - -C $host
-    [ ! -d $host/wheels ] || python3 -m pip install -q --no-index --no-deps --target $host/site $host/wheels/*.whl
+    [ ! -d $host/wheels ] ||
+      python3 -m pip install -q --no-index --no-deps --target $host/site $host/wheels/*.whl
     touch $host/ready
   else echo "The parts differ from what was packed: remove $host/parts and send them again."; fi
 fi

@@ -22,7 +22,8 @@ export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"
 mkdir -p "$out"
 limit=530 seeds="1 2 3 4 5" budget=() model=smollm2-135m:dtype=bfloat16
 if [ -n "$rehearse" ]; then
-  limit=290 seeds="1" model=tiny budget=(--budget smoke)
+  limit=290 seeds="1" model=tiny budget=(--budget smoke --executor inline)
+  export OMP_NUM_THREADS=1
   python benchmarks/gpu/pack.py --out "$out/parts" || exit 1
 fi
 left() { echo $((limit - SECONDS)); }

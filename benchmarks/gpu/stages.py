@@ -2,8 +2,8 @@
 
 Llama-3.2-1B's shape with random weights, for time does not depend on their values, and SPRec's
 sizes: prompts of 235 tokens, answers of 15, batches of 16. A stage of many equal steps is measured
-on some of them and scaled; `scaled_by` says how much. `--rehearse` takes a tiny shape on a CPU. Each
-measure is written as it ends, and is not repeated by a second run.
+on some of them and scaled; `scaled_by` says how much. `--rehearse` takes a tiny shape on a CPU.
+Each measure is written as it ends, and is not repeated by a second run.
 
     python benchmarks/gpu/stages.py [--rehearse] [--out DIR]
 """
