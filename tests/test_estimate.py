@@ -14,12 +14,14 @@ from stage_runs import make_config
 
 from bench.config.cards import Rows
 from bench.plan.device import plan_for
-from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
+from bench.plan.graph import Graph, Unit, build_graph, divide_into_units, find_missing
 from bench.plan.stage import Stage
 from bench.plan.trials import Trial
+from bench.runner.cost_model import Throughput
 from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.store import Store
+from bench.runner.time_limits import TimeLimits
 
 MODEL = Stage(kind="hub", config=make_config(name="small"))
 LARGE = Stage(kind="hub", config=make_config(name="large"))
@@ -121,12 +123,30 @@ def test_a_sample_is_never_larger_than_what_it_is_drawn_from(store: Store) -> No
     assert estimate(store, sft(small(500)))[0] == 80.0
 
 
-def test_another_model_or_unknown_rows_have_only_the_kinds_median(store: Store) -> None:
-    for seconds in (10.0, 20.0, 60.0):
-        commit(store, sft(draw(10), epochs=int(seconds)), seconds)
-    assert estimate(store, sft(draw(10), model=LARGE)) == (20.0, "kind's median")
-    assert estimate(store, sft(draw(None))) == (20.0, "kind's median")
-    assert estimate(store, sft(draw(10), loss="other")) == (20.0, "kind's median")
+def test_another_model_or_unknown_rows_have_no_estimate(store: Store) -> None:
+    commit(store, sft(draw(10), epochs=10), 10.0)
+    for stage in (sft(draw(10), model=LARGE), sft(draw(None)), sft(draw(10), loss="other")):
+        assert estimate(store, stage) == (0.0, "never")
+
+
+def test_the_cost_model_grows_with_parameters_rows_and_epochs(store: Store) -> None:
+    device = Throughput(device="cpu", name="made up", flops=1e11, bytes_per_second=1e10)
+
+    def predict(name: str, num: int | None, epochs: int = 1) -> list[float]:
+        model = Stage(kind="hub", config=make_config(name=name))
+        stage = sft(draw(num), model=model, num_train_epochs=epochs)
+        graph = plan_graph(stage)
+        return [
+            Timings([store], graph, device, optimistic=optimistic).estimate(stage)[0]
+            for optimistic in (True, False)
+        ]
+
+    low, high = predict("llama-3.2-1b-instruct", 100)
+    assert low == pytest.approx(100 * 64 * 1.24e9 * 6 / 6e10)
+    assert high == pytest.approx(100 * 512 * 1.24e9 * 6 / 1e10)
+    assert predict("llama-3.2-1b-instruct", 300, 2) == pytest.approx([6 * low, 6 * high])
+    assert predict("llama-3.1-8b-instruct", 100)[0] == pytest.approx(low * 8.03 / 1.24)
+    assert predict("llama-3.2-1b-instruct", None) == predict("unknown", 100) == [0, 0]
 
 
 def test_a_kind_that_was_never_timed_is_reported(store: Store) -> None:
@@ -144,6 +164,35 @@ def test_loading_is_added_on_average(store: Store) -> None:
     commit(store, sft(draw(10), seed=1), 40.0, loading_seconds=0.0)
     assert estimate(store, sft(draw(10)))[0] == 43.0
     assert estimate(store, sft(draw(10), seed=2))[0] == 43.0
+
+
+def test_another_device_or_card_tells_nothing(store: Store) -> None:
+    commit(store, sft(draw(10)), 900.0)  # on a CPU
+    assert estimate(store, sft(draw(10), gpus=1.0)) == (0.0, "never")
+    cards = [("H100", 40.0), ("H100", 42.0), ("A100", 90.0)]
+    for seed, (card, seconds) in enumerate(cards, start=1):
+        provenance = {"host": "h", "gpu": card}
+        commit(
+            store, sft(draw(10), seed=seed, gpus=1.0), seconds, device="cuda", provenance=provenance
+        )
+    assert estimate(store, sft(draw(10), gpus=1.0)) == (41.0, "other seed or code")
+
+
+def test_a_unit_has_a_limit_from_its_estimate(store: Store) -> None:
+    stages = [sft(draw(10)), sft(draw(10), seed=1), sft(draw(10), loss="other")]
+    units = [Unit(stages=(stage,), parents=frozenset()) for stage in stages]
+    cheap, costly, unknown = units
+    graph = plan_graph(*stages)
+    limits = TimeLimits(store, graph, None)
+    assert {limits.limit(unit) for unit in units} == {48 * 3600.0}
+    commit(store, stages[0], 40.0)
+    commit(store, stages[1], 4000.0)
+    limits = TimeLimits(store, graph, None)
+    assert limits.limit(cheap) == 3600.0
+    assert limits.limit(costly) == 20 * 4000.0
+    assert "1 h to 48 h" in limits.describe(units)
+    assert "--time-limit" in limits.describe(units)
+    assert TimeLimits(store, graph, 9.0).limit(unknown) == 9.0
 
 
 def test_stored_stages_take_no_time(store: Store) -> None:

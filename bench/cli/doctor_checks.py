@@ -27,7 +27,10 @@ from bench.config.cards import DatasetCard
 from bench.data.assets import cache_folder, cached_path, local_file
 from bench.errors import BenchError
 from bench.hashing import checksum
+from bench.plan.device import planned_device
+from bench.runner import cost_model
 from bench.runner.resources import count_cpus
+from bench.runner.run_directory import require_locks
 
 NAME = "llmrec-bench"
 CONSTRAINTS = Path(plugins.__file__).parents[2] / "constraints.txt"
@@ -242,6 +245,8 @@ def check_store(store: Path) -> Finding:
             raise OSError("not a folder")
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=_find_existing(store)) as folder:
             _try_file_system(Path(folder))
+    except BenchError as error:
+        return Finding(name="store", state="fail", message=error.message, hint=error.hint)
     except (OSError, NotImplementedError) as error:
         message = f"{store}: {getattr(error, 'strerror', None) or error}"
         hint = "Name a folder on another disk with --store; several machines need a shared one."
@@ -260,6 +265,7 @@ def _try_file_system(folder: Path) -> None:
     building.rename(committed)
     if (committed / "file").read_bytes() != b"content" or building.exists():
         raise OSError("a renamed folder differs from what was written")
+    require_locks(folder)
     lock = folder / "lock"
     with contextlib.suppress(Timeout), FileLock(lock), FileLock(lock).acquire(timeout=0):
         raise OSError("a lock can be acquired twice")
@@ -319,3 +325,22 @@ def check_datasets(data_dir: Path | None) -> Finding:
         return Finding(name="data sets", state="warn", message=error.message, hint=error.hint)
     message = f"{len(available)} of {len(cards)} available locally: {_join_names(available)}"
     return Finding(name="data sets", message=message)
+
+
+def measure_throughput(store: Path) -> list[Finding]:
+    """Measure every class of device of this machine, and keep the numbers in the store."""
+    from bench.models.lm.throughput import measure
+
+    findings = []
+    for device in dict.fromkeys(("cpu", planned_device())):
+        name, flops, bandwidth = measure(device)
+        measured = cost_model.Throughput(
+            device=device, name=name, flops=flops, bytes_per_second=bandwidth
+        )
+        cost_model.write_throughput(measured, store)
+        message = (
+            f"{measured.flops / 1e9:,.0f} GFLOP/s in matrix products, "
+            f"{measured.bytes_per_second / 1e9:,.0f} GB/s of memory ({measured.name})"
+        )
+        findings.append(Finding(name=f"throughput of {device}", message=message))
+    return findings

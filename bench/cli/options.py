@@ -107,8 +107,9 @@ BoardName = Annotated[
 Model = Annotated[
     Text, card_option("--model", "models", "Backbone (see bench list models).", "CARD")
 ]
-ModelPath = Annotated[
-    Path | None, folder_option("--model-path", "Folder with the weights of the backbone.")
+ModelPaths = Annotated[
+    Texts,
+    option("--model-path", "CARD=DIR", "Folder with the weights of a backbone. Repeatable."),
 ]
 Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
 RowCounts = Annotated[
@@ -153,7 +154,13 @@ NumCpus = Annotated[
     int | None, option("--cpus", "N", "CPUs that Ray may use (default: all).", min=1)
 ]
 TimeLimit = Annotated[
-    float | None, option("--time-limit", "SECONDS", "Time limit per unit of work.", min=0.1)
+    float | None,
+    option(
+        "--time-limit",
+        "SECONDS",
+        "Time limit per unit of work (default: from its estimate). Inline, it cannot stop C code.",
+        min=0.1,
+    ),
 ]
 LogTo = Annotated[
     Texts,
@@ -205,7 +212,7 @@ GROUPS: dict[type, dict[str, Any]] = {
             ),
         ],
         "model": Model,
-        "model_path": ModelPath,
+        "model_paths": ModelPaths,
         "model_settings": Annotated[
             Texts,
             option("--model-set", "FIELD=VALUE", "Change a backbone's dtype or quantization."),

@@ -24,13 +24,21 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 StageInfo: TypeAlias = Mapping[str, Any]
-"""Kind, args and inputs (keys by role) of a planned stage, as in the metadata of an artifact."""
+"""Kind, args, inputs (keys by role) and device class of a planned stage, as in the metadata of an
+artifact. Without a device class it was computed on a CPU."""
+
+
+def get_device(info: StageInfo) -> str:
+    """Return the device class of a stage."""
+    device: str = info.get("device", "cpu")
+    return device
 
 
 def describe_stage(stage: Stage) -> StageInfo:
     """Describe a planned stage as artifacts are."""
     inputs = {role: source.key for role, source in stage.inputs.items()}
-    return {"kind": stage.kind, "args": stage.args, "inputs": inputs}
+    device = "cuda" if stage.gpus else "cpu"
+    return {"kind": stage.kind, "args": stage.args, "inputs": inputs, "device": device}
 
 
 class StageHistory:
@@ -63,18 +71,19 @@ class StageHistory:
                     (role, self.number_configuration(source))
                     for role, source in sorted(info["inputs"].items())
                 )
-                name = (info["kind"], _encode(_drop_seeds(info["args"])), inputs)
+                name = (info["kind"], get_device(info), _encode(_drop_seeds(info["args"])), inputs)
             number = self._configurations.setdefault(name, len(self._configurations))
             self._numbers[key] = number
         return self._numbers[key]
 
     def describe_structure(self, info: StageInfo) -> Hashable:
-        """Return a stage's kind, backbone, and arguments with every number replaced by 0."""
-        return info["kind"], self._describe_backbone(info), _encode(_drop_numbers(info["args"]))
+        """Return kind, device, backbone, and arguments with every number replaced by 0."""
+        arguments = _encode(_drop_numbers(info["args"]))
+        return info["kind"], get_device(info), self._describe_backbone(info), arguments
 
     def estimate_workload(self, info: StageInfo) -> float | None:
         """Return rows × repetitions; None if the plan does not state the number of rows."""
-        workload = self._count_rows(info)
+        workload = self.count_rows(info)
         if workload is None:
             return None
         for name in REPETITIONS:
@@ -91,15 +100,24 @@ class StageHistory:
         """Describe the untuned model that a stage uses; "" for none."""
         if "backbone" not in info["inputs"]:
             return ""
-        root = self._find(info["inputs"]["backbone"])
-        while root is not None and "backbone" in root["inputs"]:
-            root = self._find(root["inputs"]["backbone"])
+        root = self.find_backbone(info)
         return "?" if root is None else _encode({"kind": root["kind"], **root["args"]})
 
-    def _count_rows(self, info: StageInfo) -> float | None:
+    def find_backbone(self, info: StageInfo) -> StageInfo | None:
+        """Return the stage that makes the untuned model; None without one, or if it is unknown."""
+        root = None
+        while "backbone" in info["inputs"]:
+            root = self._find(info["inputs"]["backbone"])
+            if root is None:
+                return None
+            info = root
+        return root
+
+    def count_rows(self, info: StageInfo) -> float | None:
+        """Return the rows that a stage works on; None if the plan does not state them."""
         source = next((info["inputs"][role] for role in ROW_INPUTS if role in info["inputs"]), None)
         parent = None if source is None else self._find(source)
-        rows = None if parent is None else self._count_rows(parent)
+        rows = None if parent is None else self.count_rows(parent)
         limit = info["args"].get(NUM_ROWS.get(info["kind"], ""))
         if not isinstance(limit, int | float):
             return rows
