@@ -128,6 +128,7 @@ def test_other_numbers_of_the_same_work_are_refused(tmp_path, one):
     other = tmp_path / "other"
     shutil.copytree(one, other)
     restate(path_of(other), HR_at_5=0.75)
+    change(path_of(other).with_name("seed-0.cases.parquet"), HR_at_5=[0.75] * 60)
     refused(tmp_path, one, other, match=r"with other numbers: HR@5 is 0\.\d+ and 0\.75")
     shutil.rmtree(other)
     shutil.copytree(one, other)
