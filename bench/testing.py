@@ -206,8 +206,9 @@ def _find_run_problem(trials: list[Trial], folder: Path) -> str:
         inputs = trial.evaluations["final"].inputs
         output = _read_output(store, trial.evaluations["final"])
         if "scores" in inputs:
-            rows, _ = prepared_lists.read_scores(_open(store, inputs["scores"]))
-            if not np.array_equal(rows, _load_lists(store, inputs["lists"]).rows("test")):
+            lists = _load_lists(store, inputs["lists"])
+            rows, _ = lists.read_scores(_open(store, inputs["scores"]), "test")
+            if not np.array_equal(rows, lists.rows("test")):
                 return "It did not score every test list once."
             if not np.isfinite(output).all():
                 return "A position of a list has no finite score."
@@ -230,7 +231,8 @@ def _read_output(store: Store, evaluation: Stage) -> NDArray[Any]:
     """Read what is evaluated: the items of a ranking, or the scores of lists."""
     inputs = evaluation.inputs
     if "scores" in inputs:
-        return prepared_lists.read_scores(_open(store, inputs["scores"]))[1]
+        lists = _load_lists(store, inputs["lists"])
+        return lists.read_scores(_open(store, inputs["scores"]), "test")[1]
     return read_ranking(_open(store, inputs["ranking"])).items
 
 

@@ -141,6 +141,7 @@ def write(folder: Path, row: BoardRow, trial: Trial, place: int) -> None:
                 "rank": found.ranks,
                 **found.cases,
                 **masses,
+                "history": pa.array(found.history_masses.tolist(), pa.list_(pa.float64())),
             }
         ),
         "ranking": pa.table(
@@ -181,7 +182,6 @@ def write(folder: Path, row: BoardRow, trial: Trial, place: int) -> None:
                     num_known=NUM_CASES,
                     num_items=NUM_ITEMS,
                     tracked=list(GENRES),
-                    history_mass=found.history_mass.tolist(),
                 )
                 for name, metrics in {"final": found.metrics, **drift}.items()
             },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from bench.api import (
@@ -12,15 +12,12 @@ from bench.api import (
     GenerationConfig,
     GroundingConfig,
     Model,
-    NonNegativeFloat,
     Plain,
     Plan,
     SFTConfig,
-    Stage,
     beam_search_rank,
     generate_and_ground,
     require_model,
-    select_on_validation,
     sft,
     train_sasrec,
 )
@@ -49,16 +46,12 @@ class Method:
     decoding: DecodingConfig = DecodingConfig(length_penalty=1.0)
     constrained: bool = False
     """Decode titles of the catalog only (`decoding`) instead of generating and grounding."""
-    gammas: tuple[NonNegativeFloat, ...] = ()
-    """Values of `grounding.gamma`; the best on validation is used."""
-    selection_metric: str = "NDCG@5"
-    """Metric that selects among `gammas`."""
     preferred_by: Literal["popularity", "sasrec"] = "popularity"
     """What `grounding.gamma` prefers: frequent training targets, or SASRec's scores."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune, generate, ground."""
-        if self.constrained and (self.grounding.gamma or self.gammas):
+        if self.constrained and self.grounding.gamma:
             raise BenchError(
                 "bigrec: constrained decoding grounds nothing that gamma could act on.",
                 "Leave out gamma, or set constrained = false.",
@@ -69,12 +62,7 @@ class Method:
         by_sasrec = self.preferred_by == "sasrec"
         oracle = train_sasrec(data.train, data.valid, seed=seed) if by_sasrec else None
         train = None if by_sasrec else data.train
-
-        def rank(split: Data, gamma: float) -> Stage:
-            grounding = replace(self.grounding, gamma=gamma)
-            return generate_and_ground(
-                policy, split, self.generation, grounding, train=train, oracle=oracle
-            )
-
-        gammas = self.gammas or (self.grounding.gamma,)
-        return Plan(ranking=select_on_validation(gammas, rank, data, metric=self.selection_metric))
+        ranking = generate_and_ground(
+            policy, data, self.generation, self.grounding, train=train, oracle=oracle
+        )
+        return Plan(ranking=ranking)

@@ -12,11 +12,10 @@ from bench.api import (
     Model,
     Plain,
     Plan,
+    SASRecConfig,
     SFTConfig,
-    Stage,
     beam_search_rank,
     require_model,
-    select_on_validation,
     sft,
     train_sasrec,
 )
@@ -35,21 +34,15 @@ class Method:
 
     sft: SFTConfig = SFTConfig()
     decoding: DecodingConfig = DecodingConfig()
+    assistant: SASRecConfig = SASRecConfig()
+    """SASRec, which guides the search."""
     alpha: Fraction = 0.8
     """Weight of the language model in the mixture with SASRec."""
-    alphas: tuple[Fraction, ...] = ()
-    """Values of `alpha`; the best on validation is used."""
-    selection_metric: str = "NDCG@5"
-    """Metric that selects among `alphas`."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune as BIGRec does, then decode titles of the catalog only."""
         policy = sft(require_model(model), data.train, self.sft, seed=seed, valid=data.valid)
-        oracle = train_sasrec(data.train, data.valid, seed=seed)
-
-        def rank(split: Data, alpha: float) -> Stage:
-            decoding = replace(self.decoding, model_weight=alpha)
-            return beam_search_rank(policy, split.test, split.train, decoding, oracle=oracle)
-
-        alphas = self.alphas or (self.alpha,)
-        return Plan(ranking=select_on_validation(alphas, rank, data, metric=self.selection_metric))
+        oracle = train_sasrec(data.train, data.valid, self.assistant, seed=seed)
+        decoding = replace(self.decoding, model_weight=self.alpha)
+        ranking = beam_search_rank(policy, data.test, data.train, decoding, oracle=oracle)
+        return Plan(ranking=ranking)

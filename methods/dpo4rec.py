@@ -47,6 +47,11 @@ class Method:
         "reranker.select_on": "test",
         "knowledge.encoding.long_text": "truncate",
     }
+    SPACE: ClassVar[dict[str, Plain]] = {
+        "reranker.batch_size": {"choice": [64, 128, 256, 512]},
+        "reranker.learning_rate": {"choice": [5e-4, 1e-3]},
+        "reranker.weight_decay": {"choice": [0.0, 1e-4, 1e-3]},
+    }
 
     knowledge: KnowledgeConfig = KnowledgeConfig()
     """How texts are generated and encoded."""

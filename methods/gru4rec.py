@@ -1,4 +1,4 @@
-"""GRU4Rec in row form (Hidasi et al., ICLR 2016), as the LLM papers run it as a baseline."""
+"""GRU4Rec (Hidasi et al., ICLR 2016), in row form as the LLM papers run it, or in sequence form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.api import Data, GRU4RecConfig, Model, Plain, Plan, rank, train_gru4r
 
 @dataclass(frozen=True, kw_only=True)
 class Method(GRU4RecConfig):
-    """GRU4Rec: a recurrent network over item ids (Hidasi et al., ICLR 2016), row form.
+    """GRU4Rec: a recurrent network over item ids (Hidasi et al., ICLR 2016).
 
     Shares rows, loss and training with `sasrec`, as in the public baseline code. The IGD paper does
     not say which form it ran.

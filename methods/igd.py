@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import ClassVar, Literal
 
 from bench.api import (
@@ -13,12 +12,9 @@ from bench.api import (
     Model,
     Plain,
     Plan,
-    Policy,
     SFTConfig,
-    Stage,
     beam_search_rank,
     require_model,
-    select_on_validation,
     sft,
 )
 
@@ -42,12 +38,6 @@ class Method:
     """Weight in training of a token without information gain."""
     alpha: Fraction = 0.2
     """How much tokens with a high information gain are favored in decoding."""
-    betas: tuple[Fraction, ...] = ()
-    """Values of `beta`; the best on validation is used, together with `alphas`."""
-    alphas: tuple[Fraction, ...] = ()
-    """Values of `alpha`; the best on validation is used, together with `betas`."""
-    selection_metric: str = "NDCG@5"
-    """Metric that selects among `betas` and `alphas`."""
     entropy: Literal["partial", "conditional"] = "partial"
     """Entropy of the information gain: as in the program, or conditional on the prefix."""
     prior: Literal["popularity", "uniform"] = "popularity"
@@ -55,27 +45,15 @@ class Method:
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune on weighted tokens, then decode with weights."""
-
-        def rank(split: Data, weights: tuple[float, float]) -> Stage:
-            beta, alpha = weights
-            decoding = replace(
-                self.decoding,
-                igd_alpha=alpha,
-                entropy=self.entropy,
-                prior=self.prior,
-            )
-            policy = self._fine_tune(data, require_model(model), beta, seed)
-            return beam_search_rank(policy, split.test, split.train, decoding)
-
-        grid = tuple(product(self.betas or (self.beta,), self.alphas or (self.alpha,)))
-        return Plan(ranking=select_on_validation(grid, rank, data, metric=self.selection_metric))
-
-    def _fine_tune(self, data: Data, model: Model, beta: float, seed: int) -> Policy:
         config = self.sft
-        if beta != 1:
+        if self.beta != 1:
             config = replace(
                 config,
                 weighting="bench.models.lm.train.information_gain:igd_weights",
-                weighting_arguments={"beta": beta},
+                weighting_arguments={"beta": self.beta},
             )
-        return sft(model, data.train, config, seed=seed, valid=data.valid)
+        policy = sft(require_model(model), data.train, config, seed=seed, valid=data.valid)
+        decoding = replace(
+            self.decoding, igd_alpha=self.alpha, entropy=self.entropy, prior=self.prior
+        )
+        return Plan(ranking=beam_search_rank(policy, data.test, data.train, decoding))

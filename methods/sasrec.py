@@ -1,4 +1,4 @@
-"""SASRec in row form (Kang & McAuley, ICDM 2018), as the LLM papers run it as a baseline."""
+"""SASRec (Kang & McAuley, ICDM 2018), in row form as the LLM papers run it, or in sequence form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.api import Data, Model, Plain, Plan, SASRecConfig, rank, train_sasrec
 
 @dataclass(frozen=True, kw_only=True)
 class Method(SASRecConfig):
-    """SASRec: self-attention over item ids (Kang & McAuley, ICDM 2018), row form.
+    """SASRec: self-attention over item ids (Kang & McAuley, ICDM 2018).
 
     Defaults are those of the public baseline code; SPRec's paper states another learning rate.
     """

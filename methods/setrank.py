@@ -14,6 +14,11 @@ class Method:
 
     TASK: ClassVar[str] = "rerank"
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"reranker.select_on": "test"}
+    SPACE: ClassVar[dict[str, Plain]] = {
+        "reranker.batch_size": {"choice": [64, 128, 256, 512]},
+        "reranker.learning_rate": {"choice": [5e-4, 1e-3]},
+        "reranker.weight_decay": {"choice": [0.0, 1e-4, 1e-3]},
+    }
 
     reranker: RerankerConfig = RerankerConfig(backbone="setrank")
     """How the re-ranker is trained."""

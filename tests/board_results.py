@@ -154,7 +154,6 @@ def rankings(trial: Trial, line: Line) -> tuple[Evaluation, pa.Table, pa.Table]:
         num_known=int(scores.known.sum()),
         num_items=NUM_ITEMS,
         tracked=list(line.catalog.tracked),
-        history_mass=scores.history_mass.tolist(),
     )
     ids = [str(case) for case in range(num)]
     masses = {
@@ -169,6 +168,7 @@ def rankings(trial: Trial, line: Line) -> tuple[Evaluation, pa.Table, pa.Table]:
             "rank": scores.ranks,
             **scores.cases,
             **masses,
+            "history": pa.array(scores.history_masses.tolist(), pa.list_(pa.float64())),
         }
     )
     names = [[None if item < 0 else f"i{item}" for item in row] for row in items]

@@ -11,9 +11,7 @@ TRIAL = "synthetic/sasrec/0123456789ab/seed-1"
 
 
 def evaluation(**metrics: float) -> Evaluation:
-    return Evaluation(
-        metrics=metrics, ks=[5], num_cases=4, num_known=4, num_items=9, tracked=[], history_mass=[]
-    )
+    return Evaluation(metrics=metrics, ks=[5], num_cases=4, num_known=4, num_items=9, tracked=[])
 
 
 def stage(kind: str, **metadata: Any) -> StageRecord:

@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from board_results import Line, assemble_from, make, names, row
 
+from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Rows
 from bench.plan.trials import Board, Trial
 from bench.report import published
 from bench.report.assemble import report_json
+from bench.report.captions import scope
 from bench.report.cells import best_and_second
 from bench.report.claims.cards import load_claims
 from bench.report.claims.section import claim_lines
+from bench.report.paper import Paper
 from bench.report.render.html import render_html
 from bench.report.render.latex import escape, render_latex
 from bench.report.render.markdown import render_markdown
@@ -62,7 +65,7 @@ def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
             values = {metric: numbers.get(place).value for metric, place in places.items()}
             evaluation = Evaluation(
                 metrics=values, ks=[1, 5], num_cases=1000, num_known=1000, num_items=4000,
-                tracked=[], history_mass=[],
+                tracked=[],
             )  # fmt: skip
             result = Result(
                 trial=trial.id, method=trial.method, dataset=dataset, seed=0, model=card.model,
@@ -128,6 +131,20 @@ def test_what_differs_from_the_paper_is_said(table, tmp_path):
         "The budget is “nano”, not the paper’s.",
         "Rows of the paper that we have not run: SASRec.",
     )
+
+
+@pytest.mark.parametrize("name", ["igd-table1", "dpo4rec-table1", "sprec-table1"])
+def test_a_papers_own_budget_is_not_called_another(name):
+    card = plugins.board_card(name)
+    paper = Paper.of_board(name)
+    assert scope(card, [plugins.budget_card(card.budget).rows]) == ""
+    assert not [each for each in paper.source(card, []).differences if "budget" in each]
+    other = card.model_copy(update={"budget": "paper" if name != "sprec-table1" else "igd"})
+    (sentence,) = [each for each in paper.source(other, []).differences if "budget" in each]
+    whose = plugins.budget_card(other.budget).paper
+    assert sentence == f"The budget is “{other.budget}”, that of {whose}."
+    fewer = plugins.budget_card("nano").rows
+    assert scope(card, [fewer]).startswith(f"Small budget “{card.budget}”")
 
 
 def test_values_without_case_tables_are_no_reason_to_lose_the_box(table):

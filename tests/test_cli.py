@@ -189,4 +189,4 @@ def test_a_method_in_40_lines_appears_passes_and_runs(
 
 def test_schema_is_a_json_schema(bench: Callable[..., SimpleNamespace]) -> None:
     schema = json.loads(bench("schema").out)
-    assert schema["properties"]["schema_version"]["const"] == 2
+    assert schema["properties"]["schema_version"]["const"] == 3

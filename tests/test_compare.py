@@ -30,6 +30,7 @@ from bench.report.compare.pairwise import (
 from bench.report.compare.systems import System, list_seeds, read_system
 from bench.results.schema import find_result
 from bench.stats.corrections import holm
+from bench.stats.descriptions import ONE_RUN
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command("compare")(command.compare)
@@ -94,7 +95,7 @@ def restate(path: Path, **metrics: float) -> None:
 
 
 def test_difference_is_a_minus_b_and_the_family_is_what_is_printed(good, base):
-    report = compare_systems(*pair(good, base), ["HR@5", "NDCG@5", "DivRatio@1"], num_resamples=999)
+    report = compare_systems(*pair(good, base), ["HR@5", "NDCG@5", "DivRatio@1"])
     assert [line.test.metric for line in report.metrics] == ["HR@5", "NDCG@5", "DivRatio@1"]
     tests = [line.test for line in report.metrics]
     assert [test.p_adjusted for test in tests] == holm([test.p for test in tests])
@@ -105,7 +106,8 @@ def test_difference_is_a_minus_b_and_the_family_is_what_is_printed(good, base):
     assert hits.test.significant
     assert hits.test.better
     assert hits.a[2] == hits.b[2] == 3
-    assert hits.between_seeds.text == "not testable: smallest possible p = .25"
+    assert hits.test.question == "methods"
+    assert hits.test.models.p < 0.001
     text = format_report(report)
     assert "Differences are A − B." in text
     assert "family of this table (3 metrics)" in text
@@ -117,29 +119,32 @@ def test_difference_is_a_minus_b_and_the_family_is_what_is_printed(good, base):
 
 
 def test_the_sentence_holds_what_a_paper_needs(good, base):
-    text = write_sentence(compare_systems(*pair(good, base), ["HR@5"], num_resamples=999))
+    text = write_sentence(compare_systems(*pair(good, base), ["HR@5"]))
     assert text.startswith("On synthetic (60 test cases; 3 seeds each), A is significantly better")
     assert text.count("HR@5 (+0.") == 1
     assert "95 % CI [+0." in text
-    assert "p = .001" in text
+    assert "these methods: over users and training seeds" in text
+    assert "], p = .00" in text
     assert "a single test" in text
     assert text.endswith(").")
 
 
-def test_identical_systems_differ_by_0_with_p_1(good):
-    report = compare_systems(*pair(good, good), ["HR@5", "DivRatio@5", "MGU@5"], num_resamples=99)
+def test_identical_systems_are_not_testable(good):
+    report = compare_systems(*pair(good, good), ["HR@5", "DivRatio@5", "MGU@5"])
     for line in report.metrics:
-        assert (line.test.difference, line.test.p, line.test.p_adjusted) == (0, 1, 1)
-        assert line.test.better is None
-    assert "does not differ significantly" in write_sentence(report)
+        assert (line.test.difference, line.test.better) == (0, None)
+        assert line.test.p in (None, 1)
+    assert "HR@5 (+0.0000, not testable)" in write_sentence(report)
+    assert "HR@5: Too few for an interval: 0 of 60 cases differ" in report.notes[0]
 
 
 def test_one_seed_has_no_deviation(tmp_path):
     one = made(tmp_path, Line("Good", 0.6), seeds=1)
     two = made(tmp_path, Line("Base", 0.1), seeds=1)
-    report = compare_systems(*pair(one, two), ["HR@5"], num_resamples=99)
+    report = compare_systems(*pair(one, two), ["HR@5"])
     assert report.metrics[0].a[1] is None
-    assert report.metrics[0].between_seeds.text == "not testable: smallest possible p = 1"
+    assert report.notes == (f"HR@5: {ONE_RUN}",)
+    assert "is a significantly better model than that of B" in write_sentence(report)
     assert "; 1 seed)" in write_sentence(report)
     assert "±" not in format_report(report)
 
@@ -147,20 +152,17 @@ def test_one_seed_has_no_deviation(tmp_path):
 def test_other_numbers_of_seeds_are_said(tmp_path):
     one = made(tmp_path, Line("Good", 0.6, reasons={1: "out of memory"}))
     two = made(tmp_path, Line("Base", 0.1))
-    report = compare_systems(*pair(one, two), ["HR@5", "DivRatio@1"], num_resamples=99)
-    assert report.notes == (
-        "A: seed-1 is left out, it failed: out of memory",
-        "Set-level metrics are compared over the common seeds only: 0, 2.",
-    )
+    report = compare_systems(*pair(one, two), ["HR@5", "DivRatio@1"])
+    assert report.notes == ("A: seed-1 is left out, it failed: out of memory",)
     assert "2 seeds of A, 3 of B" in write_sentence(report)
 
 
 def test_one_case_decides_nothing():
     a, b = (_single(name, value) for name, value in (("A", 1.0), ("B", 0.0)))
-    report = compare_systems(a, b, ["HR@5"], num_resamples=99)
+    report = compare_systems(a, b, ["HR@5"])
     (line,) = report.metrics
-    assert (line.test.difference, line.test.p, line.test.low) == (1, 1, None)
-    assert "95 % CI –" in write_sentence(report)
+    assert (line.test.difference, line.test.p, line.test.low) == (1, None, None)
+    assert "HR@5 (+1.0000, not testable)" in write_sentence(report)
 
 
 def _single(name, value):
@@ -196,19 +198,19 @@ def test_missing_numbers_are_refused(good, base):
 @pytest.mark.parametrize("metric", ["HR@5", "DivRatio@1", "MGU@5"])
 def test_a_metric_edited_by_hand_is_refused(good, base, metric):
     restate(good / "seed-1.json", **{metric.replace("@", "_at_"): 0.9})
-    report = compare_systems(*pair(good, base), ["NDCG@5"], num_resamples=99)
+    report = compare_systems(*pair(good, base), ["NDCG@5"])
     assert len(report.metrics) == 1
     with pytest.raises(BenchError, match=rf"seed-1.json says {metric} = 0.9, but its cases give"):
-        compare_systems(*pair(good, base), [metric], num_resamples=99)
+        compare_systems(*pair(good, base), [metric])
     with pytest.raises(BenchError, match=r"seed-1.json says"):
-        compare_systems(*pair(base, good), [metric], num_resamples=99)
+        compare_systems(*pair(base, good), [metric])
 
 
 def test_edited_cases_are_refused(good, base):
     ones = np.ones(60)
     change(good / "seed-0.cases.parquet", HR_at_5=ones)
     with pytest.raises(BenchError, match=r"seed-0.json says HR@5"):
-        compare_systems(*pair(good, base), ["HR@5"], num_resamples=99)
+        compare_systems(*pair(good, base), ["HR@5"])
 
 
 def test_files_that_are_not_those_of_the_result_are_refused(good):
@@ -231,8 +233,8 @@ def test_cut_files_are_refused(good):
 
 def test_another_schema_version_is_refused(good):
     path = good / "seed-2.json"
-    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 9'))
-    with pytest.raises(BenchError, match=r"seed-2.json is not a result of schema version 2"):
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 9'))
+    with pytest.raises(BenchError, match=r"seed-2.json is not a result of schema version 3"):
         system(good)
 
 
@@ -358,7 +360,7 @@ def test_two_ranking_files(tmp_path, catalog):
     theirs = ranking(tmp_path / "theirs.jsonl", skill=0.1, shift=1)
     content = json.loads(call(ours, theirs, "--catalog", catalog, "--json"))
     assert (content["a"], content["b"], content["dataset"]) == ("ours", "theirs", None)
-    assert content["metrics"]["HR@5"]["verdict"] == "better"
+    assert content["metrics"]["HR@5"]["verdict"] == "better model"
     assert "MGU@5" in content["metrics"]
     without = call(ours, theirs)
     assert "left out: MGU@1, MGU@5" in without

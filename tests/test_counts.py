@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from bench.cli import data_pages
-from bench.config.plugins import dataset_card
-from bench.config.request import DataOptions
+from bench.config.plugins import dataset_card, suite_card
+from bench.config.request import DataOptions, ExecutionOptions, RunRequest
 from bench.errors import BenchError
+from bench.report.boards import report_boards
 from bench.report.data_pages.count_page import (
+    counts_html,
     counts_markdown,
     counts_text,
     format_published_count,
@@ -20,6 +22,7 @@ from bench.report.data_pages.count_page import (
 )
 from bench.report.data_pages.counts import CountCard, compare, compare_count, load, paths
 from bench.report.published import Number, Place, Published, load_published
+from bench.report.run_boards import run
 from bench.runner.prepared_data import count_dataset
 
 
@@ -156,10 +159,38 @@ def test_two_renders_are_byte_equal(table, tmp_path):
     contents = []
     for folder in ("one", "two"):
         written = render_counts(table, tmp_path / folder)
-        assert [path.name for path in written] == ["README.md"]
+        assert [path.name for path in written] == ["README.md", "index.html", "table.json"]
         assert {path.parent for path in written} == {tmp_path / folder / "own"}
         contents.append([path.read_bytes() for path in written])
     assert contents[0] == contents[1]
+
+
+def test_the_page_says_the_same_and_escapes(table):
+    page = counts_html(table)
+    assert "<b>table</b>" not in page
+    assert "<i>All</i>" not in page
+    assert page.count("not run: file x.gz, https://example.org/x.gz.") == 1
+    assert summarize_verdicts(table) in page
+
+
+def test_the_papers_data_tables_are_rendered_without_a_run(tmp_path):
+    assert suite_card("paper-tables").data_tables == ("sprec-table3", "igd-table4")
+    options = ExecutionOptions(
+        store=tmp_path / "store", results=tmp_path / "results", pages=tmp_path / "pages",
+        data_dir=tmp_path, offline=True,
+    )  # fmt: skip
+    report = run(RunRequest(board="sprec-table3"), options)
+    assert report.summary.exit_code == 0
+    assert not (tmp_path / "results").exists()
+    page = (tmp_path / "pages" / "sprec-table3" / "index.html").read_text()
+    assert "10,682" in page
+    assert "not run: file ratings.dat" in page
+    assert report_boards(
+        RunRequest(board="igd-table4"), results=tmp_path, store=tmp_path, pages=tmp_path / "pages"
+    ) == []  # fmt: skip
+    index = (tmp_path / "pages" / "README.md").read_text()
+    assert "SPRec, Table 3" in index
+    assert "IGD, Table 4" in index
 
 
 @pytest.mark.parametrize("name", ["sprec-table3", "igd-table4"])

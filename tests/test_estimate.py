@@ -17,6 +17,7 @@ from bench.plan.device import plan_for
 from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.stage import Stage
 from bench.plan.trials import Trial
+from bench.runner.cost_model import Throughput
 from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.store import Store
@@ -121,12 +122,30 @@ def test_a_sample_is_never_larger_than_what_it_is_drawn_from(store: Store) -> No
     assert estimate(store, sft(small(500)))[0] == 80.0
 
 
-def test_another_model_or_unknown_rows_have_only_the_kinds_median(store: Store) -> None:
-    for seconds in (10.0, 20.0, 60.0):
-        commit(store, sft(draw(10), epochs=int(seconds)), seconds)
-    assert estimate(store, sft(draw(10), model=LARGE)) == (20.0, "kind's median")
-    assert estimate(store, sft(draw(None))) == (20.0, "kind's median")
-    assert estimate(store, sft(draw(10), loss="other")) == (20.0, "kind's median")
+def test_another_model_or_unknown_rows_have_no_estimate(store: Store) -> None:
+    commit(store, sft(draw(10), epochs=10), 10.0)
+    for stage in (sft(draw(10), model=LARGE), sft(draw(None)), sft(draw(10), loss="other")):
+        assert estimate(store, stage) == (0.0, "never")
+
+
+def test_the_cost_model_grows_with_parameters_rows_and_epochs(store: Store) -> None:
+    device = Throughput(device="cpu", name="made up", flops=1e11, bytes_per_second=1e10)
+
+    def predict(name: str, num: int | None, epochs: int = 1) -> list[float]:
+        model = Stage(kind="hub", config=make_config(name=name))
+        stage = sft(draw(num), model=model, num_train_epochs=epochs)
+        graph = plan_graph(stage)
+        return [
+            Timings([store], graph, device, optimistic=optimistic).estimate(stage)[0]
+            for optimistic in (True, False)
+        ]
+
+    low, high = predict("llama-3.2-1b-instruct", 100)
+    assert low == pytest.approx(100 * 64 * 1.24e9 * 6 / 6e10)
+    assert high == pytest.approx(100 * 512 * 1.24e9 * 6 / 1e10)
+    assert predict("llama-3.2-1b-instruct", 300, 2) == pytest.approx([6 * low, 6 * high])
+    assert predict("llama-3.1-8b-instruct", 100)[0] == pytest.approx(low * 8.03 / 1.24)
+    assert predict("llama-3.2-1b-instruct", None) == predict("unknown", 100) == [0, 0]
 
 
 def test_a_kind_that_was_never_timed_is_reported(store: Store) -> None:

@@ -102,6 +102,7 @@ def ranked(data: Prepared) -> tuple[Result, CaseTable]:
         known=scores.known,
         values=scores.cases,
         masses=scores.masses,
+        histories=scores.history_masses,
         items=ids[items],
     )
     result = Result(
@@ -122,7 +123,6 @@ def ranked(data: Prepared) -> tuple[Result, CaseTable]:
                 num_known=int(scores.known.sum()),
                 num_items=len(data.catalog),
                 tracked=list(data.catalog.tracked),
-                history_mass=scores.history_mass.tolist(),
             )
         },
         provenance={"llmrec-bench": "0.1.0"},

@@ -482,7 +482,6 @@ def test_a_nan_metric_fails_its_trial_and_is_never_written(
 def test_a_result_with_non_finite_metrics_cannot_be_created(value: float) -> None:
     rest: dict[str, Any] = {
         "ks": [1], "num_cases": 1, "num_known": 1, "num_items": 1, "tracked": [],
-        "history_mass": [],
     }  # fmt: skip
     assert Evaluation(metrics={"HR@1": 0.5}, **rest)
     with pytest.raises(ValidationError, match="finite number"):

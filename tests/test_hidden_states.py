@@ -12,6 +12,7 @@ import torch
 from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone
 
+from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow
 from bench.data import prepared
 from bench.data.catalog import Catalog
@@ -132,14 +133,19 @@ def test_popular_items_come_nearer_but_not_before_the_nearest(
     assert [list(row).index(1) for row in plain] != popular
 
 
-def test_the_whole_of_it_with_gamma_chosen_on_validation(tmp_path: Path) -> None:
+def test_the_whole_of_it_with_settings_selected_on_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smoke = plugins.budget_card("smoke").model_copy(update={"select": True})
+    monkeypatch.setattr(plugins, "budget_card", lambda name: smoke)
     grounding = {"encoder": "backbone"}
-    settings = {"grounding": grounding, "gammas": [0.0, 2.0], "preferred_by": "sasrec"}
+    settings = {"grounding": grounding, "preferred_by": "sasrec"}
+    gammas = {"grounding": {"gamma": [0.0, 2.0]}}
     rows = [
-        BoardRow(method="bigrec", label="chosen", settings=settings),
+        BoardRow(method="bigrec", label="chosen", settings=settings, select=gammas),
         BoardRow(method="bigrec", label="plain", settings={"grounding": grounding}),
-        BoardRow(method="igd", settings={"alphas": [0.0, 0.2], "betas": [0.1, 1.0]}),
-        BoardRow(method="d3", settings={"alphas": [0.5, 1.0]}),
+        BoardRow(method="igd", select={"beta": [0.1, 1.0], "alpha": [0.0, 0.2]}),
+        BoardRow(method="d3", select={"alpha": [0.5, 1.0]}),
     ]
     card = BoardCard(
         title="T", datasets=("synthetic",), rows=tuple(rows), metrics=("NDCG@5",), seeds=1,
@@ -156,8 +162,8 @@ def test_the_whole_of_it_with_gamma_chosen_on_validation(tmp_path: Path) -> None
         if result is not None
     ]
     assert [[list(one) for one in of_trial] for of_trial in choices] == [
-        [["0.0", "2.0"]],
+        [["grounding.gamma = 0.0", "grounding.gamma = 2.0"]],
         [],
-        [["(0.1, 0.0)", "(0.1, 0.2)", "(1.0, 0.0)", "(1.0, 0.2)"]],
-        [["0.5", "1.0"]],
+        [[f"beta = {beta}, alpha = {alpha}" for beta in (0.1, 1.0) for alpha in (0.0, 0.2)]],
+        [["alpha = 0.5", "alpha = 1.0"]],
     ]

@@ -376,7 +376,7 @@ def made(lists: ListData, data_dir: Path) -> Job:
 
 
 def map_at_5(source: prepared_lists.PreparedLists, folder: Path) -> float:
-    rows, scores = prepared_lists.read_scores(folder)
+    rows, scores = source.read_scores(folder, "test")
     assert rows.tolist() == source.rows("test").tolist()
     return evaluate_lists(scores, source.labels[rows], ks=[5]).metrics["MAP@5"]
 

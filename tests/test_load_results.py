@@ -37,7 +37,7 @@ def test_one_bad_file_does_not_hide_the_others(tmp_path: Path) -> None:
 def test_a_folder_of_another_schema_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
     _, cells = make(tmp_path, [Line("A", 0.3)], seeds=1)
     path = tmp_path / f"{cells[0][1].id}.json"
-    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 1'))
     with pytest.raises(BenchError, match="another schema version") as refused:
         load_results(tmp_path)
     assert str(path) in refused.value.message

@@ -62,8 +62,6 @@ def test_what_the_objects_declare() -> None:
     assert families("of_rankings") == declared.keys() - lists
     assert families("needs_catalog") == {"Hallucination", "Coverage", "Gini"}
     assert families("needs_categories") == {"MGU", "DGU", "GU"}
-    jackknifed = {family for family, one in declared.items() if one.interval == "jackknife"}
-    assert jackknifed == {"DivRatio", "Coverage", "Gini"}
     assert [get_metric(name).upper_bound for name in ("HR@5", "DGU@5", "CLICK@5")] == [1, 2, 5]
 
 
@@ -106,9 +104,7 @@ def test_invalid_names_are_refused(name: str, sentence: str, hint: str) -> None:
         ({}, "exactly one kind of scoring function"),
         ({"family": "HR@5", "score_cases": len}, "cannot be the name"),
         ({"score_cases": len, "score_counts": len}, "exactly one kind"),
-        ({"score_counts": len}, "interval"),
-        ({"score_cases": len, "interval": "bootstrap"}, "interval"),
-        ({"score_masses": len, "interval": "bootstrap", "takes_k": False}, "must take a k"),
+        ({"score_masses": len, "takes_k": False}, "must take a k"),
     ],
 )
 def test_a_contradictory_metric_is_refused(fields: dict[str, object], message: str) -> None:
@@ -220,7 +216,7 @@ def test_a_new_metric_becomes_a_column(folder: Path, monkeypatch: pytest.MonkeyP
     compared = json.loads(
         call("compare", "random", "popularity", "--metric", "MyNovelty@5", "--json")
     )
-    assert compared["metrics"]["MyNovelty@5"]["test"] == "sign-flip"
+    assert compared["metrics"]["MyNovelty@5"]["question"] == "models"
     assert compared["metrics"]["MyNovelty@5"]["better"] is True
 
 
@@ -264,7 +260,6 @@ METRIC = Metric(
     description="Fraction of recommendations that the most frequent item takes.",
     higher_is_better=False,
     score_counts=lambda lists: lists.counts.max() / lists.num_slots,
-    interval="bootstrap",
 )
 """
     path = folder / "metrics" / "top.py"

@@ -98,7 +98,8 @@ def test_vector_r() -> None:
     mix = scores.masses[2].sum(axis=0)
     assert mix / mix.sum() == pytest.approx([0.7, 0.1, 0.2])
     assert scores.masses[2][3].tolist() == [0, 0, 0]
-    shares = scores.history_mass / scores.history_mass.sum()
+    history_mass = scores.history_masses.sum(axis=0)
+    shares = history_mass / history_mass.sum()
     assert shares == pytest.approx([0.416667, 0.416667, 0.166667], abs=1e-6)
 
 

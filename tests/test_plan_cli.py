@@ -10,6 +10,7 @@ import pytest
 from test_explain import call
 
 from bench.config.scoped_cache import once, one_state
+from bench.runner.cost_model import Throughput, write_throughput
 
 SMOKE = ("--suite", "smoke")
 
@@ -29,8 +30,17 @@ def out(
 
 def test_nothing_timed_is_said_in_a_sentence(out) -> None:
     said = out("plan", *SMOKE)
-    assert "no stage of these kinds was timed" in said
+    assert "Estimate: none" in said
     assert "0 s" not in said
+
+
+def test_paper_tables_read_like_weeks_on_a_cpu_or_like_nothing(out, tmp_path: Path) -> None:
+    said = out("plan", "--suite", "paper-tables")
+    assert "Estimate: none" in said
+    slow = Throughput(device="cpu", name="2 threads", flops=1e11, bytes_per_second=1e10)
+    write_throughput(slow, tmp_path / ".bench" / "store")
+    seconds = json.loads(out("plan", "--board", "sprec-table2", "--json"))["forecast"]["seconds"]
+    assert seconds[0] > 7 * 24 * 3600
 
 
 def test_timings_of_another_store_predict_a_fresh_run(out, tmp_path: Path) -> None:
@@ -38,7 +48,7 @@ def test_timings_of_another_store_predict_a_fresh_run(out, tmp_path: Path) -> No
     assert "0 must run" in out("plan", *SMOKE)
     assert "Estimate" not in out("plan", *SMOKE)
     here = json.loads(out("plan", *SMOKE, "--json"))["forecast"]
-    assert (here["seconds"], here["work_seconds"]) == (0, 0)
+    assert (here["seconds"], here["work_seconds"]) == ([0, 0], 0)
     moved = tmp_path / "earlier"
     os.rename(tmp_path / ".bench" / "store", moved)
     for words in (("--timings", "earlier"), ("--store", "earlier", "--fresh")):

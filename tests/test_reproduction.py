@@ -9,39 +9,44 @@ from test_stats_compare import sample
 from test_stats_sets import zipf
 
 from bench.errors import BenchError
-from bench.metrics.registry import get_metric
 from bench.stats.reproduction import compare_orders, estimate, reproduce
 from bench.stats.seed_variance import compute_seed_values
 
+FOUR = [0.3, 0.5, 0.4, 0.8]
+
 
 def test_interval_of_a_mean_by_hand():
-    # Mean .5, standard deviation .2 over 4 cases; t(3, .975) = 3.1824.
-    ours = estimate(sample("a", [0.3, 0.5, 0.5, 0.7]), "NDCG@5")
-    reach = 3.182446 * np.sqrt(0.08 / 3) / 2
-    assert (ours.value, ours.low, ours.high) == pytest.approx((0.5, 0.5 - reach, 0.5 + reach))
+    # Mean .5, variance .56 / 15 over 16 cases; t(15, .975) = 2.1314.
+    ours = estimate(sample("a", FOUR * 4), "NDCG@5")
+    reach = 2.131450 * np.sqrt(0.56 / 15) / 4
+    assert ours.value == pytest.approx(0.5)
+    assert (ours.models.low, ours.models.high) == pytest.approx((0.5 - reach, 0.5 + reach))
+    assert ours.methods is None
+    assert ours.answer == ours.models
 
 
 def test_seeds_are_averaged_first_and_users_are_the_unit():
-    values = [[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0]]
-    ours = estimate(sample("a", values, users="uuvv"), "NDCG@5")
-    # Both users have mean .5, so nothing varies between them.
-    assert (ours.value, ours.low, ours.high) == (0.5, 0.5, 0.5)
+    values = np.tile([[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0]], 10)
+    ours = estimate(sample("a", values, users=[f"u{case // 2}" for case in range(40)]), "NDCG@5")
+    # All users have mean .5, so nothing varies between them.
+    assert (ours.value, ours.answer) == (0.5, None)
+    assert "0 of 20 users differ" in ours.refusal
     single = estimate(sample("a", [0.4]), "NDCG@5")
-    assert (single.value, single.low, single.high) == (0.4, None, None)
+    assert (single.value, single.answer) == (0.4, None)
 
 
 def test_cells():
     found = reproduce(
         {
-            ("a", "NDCG@5"): 0.6,
+            ("a", "NDCG@5"): 0.55,
             ("b", "NDCG@5"): 0.9,
             ("gone", "NDCG@5"): 0.1,
             ("a", "HR@5"): 0.1,
         },
-        [sample("a", [0.3, 0.5, 0.5, 0.7]), sample("b", [0.3, 0.5, 0.5, 0.7]), sample("c", [0.1])],
+        [sample("a", FOUR * 4), sample("b", FOUR * 4), sample("c", [0.1])],
     )
     a, b, gone, lacking = found.cells
-    assert (a.published, a.difference, a.in_interval) == (0.6, pytest.approx(-0.1), True)
+    assert (a.published, a.difference, a.in_interval) == (0.55, pytest.approx(-0.05), True)
     assert (b.difference, b.in_interval) == (pytest.approx(-0.4), False)
     assert (gone.reproduced, gone.in_interval) == (None, None)
     assert gone.reason == "There is no result of gone."
@@ -61,10 +66,8 @@ def test_set_level_intervals_hold_the_value(metric):
     one = zipf("a", 1.0, 3, num_seeds=2, unknown=(4,))
     ours = estimate(one, metric)
     assert ours.value == pytest.approx(np.mean(list(compute_seed_values(one, metric).values())))
-    assert ours.low < ours.value * 1.1
-    assert ours.low < ours.high
-    if get_metric(metric).family in ("DivRatio", "Coverage", "Gini"):
-        assert (ours.low + ours.high) / 2 == pytest.approx(ours.value)
+    for interval in (ours.models, ours.methods):
+        assert interval.low < ours.value < interval.high
     assert ours == estimate(one, metric)
 
 
@@ -73,7 +76,7 @@ def test_jackknife_interval_covers_a_single_systems_expectation():
     values = [estimate(zipf("a", 1.0, seed, k=1), "DivRatio@1") for seed in range(60)]
     weights = 1 / np.arange(1, 61)
     truth = (1 - (1 - weights / weights.sum()) ** 200).sum() / 200
-    assert np.mean([one.low <= truth <= one.high for one in values]) >= 0.85
+    assert np.mean([one.models.low <= truth <= one.models.high for one in values]) >= 0.85
 
 
 def test_order_of_the_rows_by_hand():

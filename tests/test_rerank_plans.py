@@ -255,7 +255,7 @@ def test_the_result_holds_the_metrics_list_by_list(tmp_path: Path) -> None:
     prepared_lists.write_scores(rows, scores, tmp_path / "scores")
     job = Job(out=tmp_path / "out")
     inputs = {name: tmp_path / name for name in ("lists", "scores")}
-    evaluation.run(job, EvaluateListsConfig(ks=LIST_KS), inputs)
+    evaluation.run(job, EvaluateListsConfig(ks=LIST_KS, part="test"), inputs)
     content = json.loads((job.out / "evaluation.json").read_text())
     expected = evaluate_lists(scores, source.labels[rows], ks=LIST_KS)
     assert content["evaluation"]["metrics"] == expected.metrics

@@ -20,7 +20,7 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.seqrec.checkpoint import load, load_scorer, save
 from bench.models.seqrec.gru4rec import GRU4Rec
-from bench.models.seqrec.rows import RowNetwork, bce_row_loss
+from bench.models.seqrec.rows import RowNetwork, bce_losses
 from bench.models.seqrec.sasrec import SASRec
 from bench.plan.item_stages import GRU4RecConfig, ItemModelConfig, SASRecConfig
 from bench.stages import gru4rec as gru4rec_stage
@@ -65,10 +65,10 @@ def random_states(*shape: int) -> Tensor:
 
 
 def test_row_loss_is_half_the_sequence_loss() -> None:
-    loss = bce_row_loss(torch.tensor([1.0, -0.5]), torch.tensor([0.2, -1.0]))
+    loss = bce_losses(torch.tensor([1.0, -0.5]), torch.tensor([0.2, -1.0])).mean()
     assert loss.item() == pytest.approx(0.599685, abs=1e-6)
     assert 2 * loss.item() == pytest.approx(1.199370, abs=1e-6)
-    assert bce_row_loss(torch.zeros(7), torch.zeros(7)).item() == pytest.approx(math.log(2))
+    assert bce_losses(torch.zeros(7), torch.zeros(7)).tolist() == pytest.approx([math.log(2)] * 7)
 
 
 def test_histories_are_padded_with_the_id_after_the_last_item() -> None:
@@ -102,6 +102,14 @@ def test_a_state_depends_on_every_earlier_position(config: ItemModelConfig, posi
 
 
 @pytest.mark.parametrize("config", CONFIGS)
+def test_sequence_form_has_the_states_of_row_form_at_every_item(config: ItemModelConfig) -> None:
+    model = network(config)
+    items, lengths = model.encode_histories(histories_of_all_lengths(40))
+    at_last = model.encode(items)[torch.arange(40), lengths - 1]
+    torch.testing.assert_close(at_last, model(items, lengths), **EXACT)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 def test_the_order_of_a_history_matters(config: ItemModelConfig) -> None:
     model = network(config)
     forward, backward = model(*model.encode_histories(np.array([[1, 2, 3], [3, 2, 1]])))
@@ -119,7 +127,7 @@ def test_padding_changes_neither_the_loss_nor_its_gradient(config: ItemModelConf
         model.zero_grad()
         states = model(filled, lengths)
         ones = torch.ones(len(items), dtype=torch.int64)
-        loss = bce_row_loss(model.logits(states, ones), model.logits(states, 2 * ones))
+        loss = bce_losses(model.logits(states, ones), model.logits(states, 2 * ones)).mean()
         loss.backward()
         results.append((loss.detach(), model.items.weight.grad.clone()))  # type: ignore[union-attr]
     torch.testing.assert_close(results[0], results[1], **EXACT)

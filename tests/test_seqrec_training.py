@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,12 @@ from bench.models.seqrec.checkpoint import load, save
 from bench.models.seqrec.gru4rec import GRU4Rec
 from bench.models.seqrec.rows import RowNetwork
 from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.sequences import Sequences, cut, join_rows
 from bench.models.seqrec.training import (
     TrainedItemModel,
     mean_ndcg,
     sample_negatives,
+    target_losses,
     train_item_model,
 )
 from bench.plan.item_stages import GRU4RecConfig, ItemModelConfig, SASRecConfig
@@ -55,7 +58,12 @@ def one_thread() -> Iterator[None]:
 
 
 def train_model(
-    train: Windows, valid: Windows, config: ItemModelConfig = CONFIG, *, seed: int = 0, **more: Any
+    train: Windows | Sequences,
+    valid: Windows,
+    config: ItemModelConfig = CONFIG,
+    *,
+    seed: int = 0,
+    **more: Any,
 ) -> TrainedItemModel:
     network_class = SASRec if isinstance(config, SASRecConfig) else GRU4Rec
     config = replace(config, seed=seed)
@@ -278,6 +286,7 @@ def test_training_stops_and_returns_to_the_best_epoch() -> None:
         {"learning_rate": 0.02},
         {"weight_decay": 1e-2},
         {"batch_size": 32},
+        {"loss": "cross-entropy"},
         {"num_train_epochs": 5},
     ],
 )
@@ -336,3 +345,91 @@ def test_without_a_known_validation_target_every_epoch_is_trained() -> None:
     metadata = train_model(counting_rows(80), valid, replace(CONFIG, patience=1)).metadata
     assert metadata["epochs"] == metadata["best_epoch"] == 4
     assert metadata["best_valid_ndcg@20"] is None
+
+
+# --- sequence form --------------------------------------------------------------------------------
+
+
+def counting_sequences(num: int, length: int = 9) -> Sequences:
+    starts = np.random.default_rng(0).integers(NUM_ITEMS, size=(num, 1))
+    items = (starts + np.arange(length)) % NUM_ITEMS
+    return Sequences(
+        items=items.ravel(), first=np.repeat(np.arange(num) * length, length).astype(np.int64)
+    )
+
+
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    size=st.integers(1, 4),
+    seed=st.integers(0, 9),
+)
+def test_pieces_hold_every_target_once_after_the_items_before_it(
+    lengths: list[int], size: int, seed: int
+) -> None:
+    items = np.arange(sum(lengths))  # an item is its own index
+    first = np.repeat(np.cumsum([0, *lengths[:-1]]), lengths)
+    sequences = Sequences(items=items, first=first)
+    pieces = cut(sequences, size, np.random.default_rng(seed))
+    known = pieces.targets >= 0
+    assert sorted(pieces.targets[known]) == [i for i in items if first[i] < i]
+    assert (pieces.targets[known] == pieces.inputs[known] + 1).all()
+    assert (first[pieces.targets[known]] == first[pieces.inputs[known]]).all()
+    assert (known[:, :-1] >= known[:, 1:]).all(), "padding is on the right"
+    assert known.any(axis=1).all(), "no piece is empty"
+    inner = known[:, 1:]
+    assert (pieces.inputs[:, 1:][inner] == pieces.targets[:, :-1][inner]).all()
+    assert sequences.num_targets == known.sum()
+
+
+@pytest.mark.parametrize("loss", ["bce", "cross-entropy"])
+@pytest.mark.parametrize("config", [CONFIG, GRU4RecConfig(hidden_size=16, batch_size=64)])
+def test_sequence_form_learns_to_count(config: ItemModelConfig, loss: Any) -> None:
+    config = replace(
+        config, form="sequence", loss=loss, num_train_epochs=40, learning_rate=0.02, dropout=0.0
+    )
+    trained = train_model(counting_sequences(60), random_rows(0), config)
+    unseen = counting_rows(100, seed=1)
+    assert (score(trained.model, unseen.histories).argmax(axis=1) == unseen.targets).mean() > 0.98
+    assert trained.metadata["train_rows"] == 60 * 8
+
+
+def test_micro_batches_of_pieces_add_up_to_the_loss_of_the_batch() -> None:
+    config = replace(CONFIG, form="sequence", loss="cross-entropy", dropout=0.0, num_train_epochs=1)
+    sequences = counting_sequences(20, length=8)
+    runs = [
+        train_model(sequences, NO_ROWS, config, micro_batch_divisor=divisor) for divisor in (1, 3)
+    ]
+    losses = [run.metadata["loss_by_epoch"] for run in runs]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)  # type: ignore[arg-type]
+
+
+def test_the_losses_are_those_of_the_papers() -> None:
+    model = train_model(counting_rows(10), NO_ROWS).model
+    states = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
+    targets, negatives = torch.tensor([0, 4, 7]), torch.tensor([1, 2, 3])
+    scores = states @ model.output.weight.T + model.output.bias
+    rows = torch.arange(3)
+    sampled = (
+        -torch.sigmoid(scores[rows, targets]).log()
+        - (1 - torch.sigmoid(scores[rows, negatives])).log()
+    )
+    full = scores.exp().sum(dim=1).log() - scores[rows, targets]
+    torch.testing.assert_close(target_losses(model, states, targets, negatives), sampled / 2)
+    model.config = replace(model.config, loss="cross-entropy")
+    torch.testing.assert_close(target_losses(model, states, targets, negatives), full)
+
+
+def test_rows_of_a_user_join_to_sequences_and_gaps_divide_them() -> None:
+    source: Any = SimpleNamespace(
+        users=np.array([0, 0, 0, 0, 0, 0, 1, 1]),
+        items=np.array([10, 11, 12, 13, -1, 15, 20, 21]),
+        start=np.array([0, 1, 4, 6]),
+        target=np.array([2, 3, 5, 7]),
+    )
+    joined = join_rows(source, np.array([0, 1, 3]))
+    assert joined.items.tolist() == [10, 11, 12, 13, 20, 21]
+    assert joined.first.tolist() == [0, 0, 0, 0, 4, 4]
+    assert joined.num_targets == 4
+    apart = join_rows(source, np.array([0, 2]))
+    assert apart.items.tolist() == [10, 11, 12, 15], "an item that is not in the catalog is none"
+    assert apart.first.tolist() == [0, 0, 0, 3]

@@ -1,4 +1,4 @@
-"""Paired tests and corrections, against textbooks, scipy and statsmodels."""
+"""Intervals, p-values and corrections, against textbooks, scipy and statsmodels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
-from bench.stats.corrections import holm
-from bench.stats.paired import paired_t, sign_flip
+from bench.report.format import format_interval, format_p
+from bench.stats.corrections import ALPHA, holm
+from bench.stats.inference import SeedValues, Variance
 
 PS = st.lists(st.floats(0, 1), min_size=1, max_size=12)
-# Steps of 1/8 are exact in binary: sums are equal or clearly apart.
-DIFFERENCES = st.lists(st.integers(-8, 8).map(lambda eighths: eighths / 8), min_size=2, max_size=9)
 
 
-def ones(num):
-    return np.ones(num, dtype=np.intp)
+def variance(*, users=0.0, between=(0.0, 0.0), noise=(0.0, 0.0), seeds=(3, 3), parts=100):
+    return Variance(users=users, num_parts=parts, between=between, noise=noise, num_seeds=seeds)
 
 
 # Corrections
@@ -48,63 +47,72 @@ def test_no_hypotheses_need_no_correction():
     assert holm([]) == []
 
 
-# Paired tests
+# Users and seeds
 
 
-@given(DIFFERENCES)
-def test_sign_flip_equals_scipys_exact_answer(differences):
-    exact = scipy_stats.permutation_test(
-        (np.array(differences),),
-        np.sum,
-        permutation_type="samples",
-        n_resamples=np.inf,
-        vectorized=False,
-    )
-    assert sign_flip(np.array(differences)) == pytest.approx(exact.pvalue)
-
-
-def test_sign_flip_enumerates_only_what_differs():
-    differences = np.zeros(1000)
-    differences[::100] = 0.5
-    assert sign_flip(differences) == 2 / 2**10
-
-
-def test_random_flips_agree_with_all_flips():
-    differences = np.random.default_rng(3).normal(0.4, 1, size=13)
-    assert sign_flip(differences, num_resamples=8191) == pytest.approx(
-        sign_flip(differences, num_resamples=8192), abs=0.02
-    )
-
-
-def test_p_is_never_zero():
-    assert sign_flip(np.full(500, 0.7)) == 1 / 10_000
-    assert sign_flip(np.full(500, 0.7), num_resamples=99) == 1 / 100
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.05, 0.1, 0.2])
-def test_sign_flip_and_t_agree(shift):
-    differences = np.random.default_rng(11).normal(shift, 1, size=400)
-    fast = paired_t(differences, ones(400))
+def test_users_alone_give_the_paired_t_test():
+    differences = np.random.default_rng(11).normal(0.1, 1, size=400)
     expected = scipy_stats.ttest_1samp(differences, 0)
-    assert sign_flip(differences) == pytest.approx(fast.p, abs=0.02)
-    assert fast.p == pytest.approx(expected.pvalue)
-    assert (fast.low, fast.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    assert fast.d_z == pytest.approx(differences.mean() / differences.std(ddof=1))
+    users = differences.var(ddof=1) / 400
+    result = variance(users=users, parts=400).infer(differences.mean(), seeds=False)
+    assert result.p == pytest.approx(expected.pvalue)
+    assert (result.low, result.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
 
 
-def test_type_one_error_of_the_sign_flip():
-    # Hits of two equally good methods: few cases differ, and most differences are 0.
-    rng = np.random.default_rng(5)
-    hits = rng.random((2, 600, 200)) < 0.1
-    differences = hits[0].astype(float) - hits[1]
-    rejected = np.mean([sign_flip(row, num_resamples=199) <= 0.05 for row in differences])
-    assert 0.02 <= rejected <= 0.075
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 5)])
+def test_seeds_alone_give_welchs_t_test(sizes):
+    rng = np.random.default_rng(2)
+    a, b = (rng.normal(size=size) for size in sizes)
+    expected = scipy_stats.ttest_ind(b, a, equal_var=False)
+    result = variance(between=(a.var(ddof=1), b.var(ddof=1)), seeds=sizes).infer(
+        b.mean() - a.mean(), seeds=True
+    )
+    assert result.p == pytest.approx(expected.pvalue)
+    assert (result.low, result.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
 
 
-def test_users_of_unequal_size():
-    # Users with 1, 2 and 3 cases: mean 6/6, residuals -1, -1 and 2 of the sums 0, 1 and 5.
-    result = paired_t(np.array([0.0, 1.0, 5.0]), np.array([1, 2, 3]))
-    error = np.sqrt(3 / 2 * 6) / 6
-    assert result.value == 1
-    assert result.high - 1 == pytest.approx(scipy_stats.t.ppf(0.975, 2) * error)
-    assert result.d_z == pytest.approx(1 / error / np.sqrt(3))
+def test_noise_of_the_users_is_not_counted_twice():
+    """Hits that only users make random: seeds differ, but no more than the noise explains."""
+    rng = np.random.default_rng(3)
+    hits = rng.random((200, 3, 400)) < 0.1
+    for one in hits:
+        values = one.mean(axis=1)
+        method = SeedValues(values=values, deviations=(one - values[:, None]) / 400)
+        assert method.noise == pytest.approx(0.09 / 400, rel=0.35)
+        combined = Variance.combine([1], [method])
+        assert combined.users == pytest.approx(0.09 / 1200, rel=0.5)
+        assert method.between == max(0, values.var(ddof=1) - method.noise)
+
+
+@settings(max_examples=300)
+@given(
+    st.floats(-1, 1),
+    st.floats(0, 1e-2),
+    st.tuples(st.floats(0, 1e-2), st.floats(0, 1e-2)),
+    st.tuples(st.integers(2, 9), st.integers(2, 9)),
+    st.integers(10, 2000),
+    st.booleans(),
+    st.integers(3, 4),
+    st.sampled_from([None, -1e-6, -1e-14, 0, 1e-14, 1e-6, 3e-4]),
+)
+def test_p_and_interval_never_contradict_each_other(
+    value, users, between, seeds, parts, with_seeds, digits, near
+):
+    """Whatever is drawn, also at the edge and as displayed; with `near`, p is close to .05."""
+    spread = variance(users=users, between=between, seeds=seeds, parts=parts)
+    if near is not None:
+        value = spread.margin(ALPHA, seeds=with_seeds) * (1 + near)
+    result = spread.infer(value, seeds=with_seeds)
+    if result is None:
+        assert users <= 1e-20
+        return
+    assert 0 < result.p <= 1
+    excluded = result.low > 0 or result.high < 0
+    assert excluded == (result.p <= ALPHA)
+    text = format_p(result.p)
+    assert (text.startswith("<") or float(text) <= ALPHA) == excluded
+    low, high = (
+        float(end.replace("\N{MINUS SIGN}", "-"))
+        for end in format_interval(result.low, result.high, digits=digits)[1:-1].split(", ")
+    )
+    assert (low > 0 or high < 0) == excluded

@@ -242,6 +242,16 @@ def test_no_stage_draws_a_test_row_and_training_is_shared_with_boards(
     assert bool(ours) == (method != "peak")
 
 
+@pytest.mark.parametrize("method", ["dlcm", "prm", "setrank", "kar", "dpo4rec"])
+def test_re_rankers_are_searched_on_the_lists_of_validation_users(method: str) -> None:
+    model = "tiny" if method in ("kar", "dpo4rec") else None
+    setup = make_setup(method=method, model=model, dataset="synthetic-rated", metric="MAP@5")
+    search = plan_search(setup, load_space(method))
+    evaluation = search.plan_trial({"reranker.batch_size": 64}, 0).evaluations["final"]
+    assert evaluation.args["part"] == "valid"
+    assert evaluation.inputs["scores"].args["batch_size"] == 64
+
+
 def test_fewer_rounds_are_the_beginning_of_more(here: Path) -> None:
     (here / "s.toml").write_text(
         "resource = 'num_rounds'\nreduction_factor = 2\n"

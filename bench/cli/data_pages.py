@@ -38,17 +38,10 @@ def counts(
 
     Tokens are counted with the tokenizer of --model.
     """
-    from bench.report.data_pages.count_page import counts_text, render_counts
-    from bench.report.data_pages.counts import compare, load
-    from bench.report.published import load_published
-    from bench.runner.prepared_data import count_dataset
+    from bench.report.data_pages.count_page import counts_text, render_tables
 
-    card = load(name)
     options = o.DataOptions(store=store, data_dir=data_dir, offline=offline)
-    datasets = dict.fromkeys(row.dataset for row in card.rows)
-    counted = {dataset: count_dataset(dataset, options, model) for dataset in datasets}
-    table = compare(name, card, load_published(), counted)
-    written = render_counts(table, out)
+    (table,), written = render_tables([name], options, out, model)
     if as_json:
         o.print_json(table.to_json())
         return

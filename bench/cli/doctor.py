@@ -18,6 +18,9 @@ def doctor(
     network: Annotated[
         bool, typer.Option("--network", help="Also contact the hosts of raw files.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also measure throughput, for bench plan.")
+    ] = False,
     store: o.StoreFolder = o.STORE,
     results: o.ResultsFolder = o.RESULTS,
     data_dir: o.DataDir = None,
@@ -39,6 +42,8 @@ def doctor(
         findings.append(checks.check_ray())
     if network:
         findings += checks.check_network()
+    if measure:
+        findings += checks.measure_throughput(store)
     if as_json:
         o.print_json([dataclasses.asdict(finding) for finding in findings])
     else:

@@ -27,6 +27,8 @@ from bench.config.cards import DatasetCard
 from bench.data.assets import cache_folder, cached_path, local_file
 from bench.errors import BenchError
 from bench.hashing import checksum
+from bench.plan.device import planned_device
+from bench.runner import cost_model
 from bench.runner.resources import count_cpus
 
 NAME = "llmrec-bench"
@@ -319,3 +321,22 @@ def check_datasets(data_dir: Path | None) -> Finding:
         return Finding(name="data sets", state="warn", message=error.message, hint=error.hint)
     message = f"{len(available)} of {len(cards)} available locally: {_join_names(available)}"
     return Finding(name="data sets", message=message)
+
+
+def measure_throughput(store: Path) -> list[Finding]:
+    """Measure every class of device of this machine, and keep the numbers in the store."""
+    from bench.models.lm.throughput import measure
+
+    findings = []
+    for device in dict.fromkeys(("cpu", planned_device())):
+        name, flops, bandwidth = measure(device)
+        measured = cost_model.Throughput(
+            device=device, name=name, flops=flops, bytes_per_second=bandwidth
+        )
+        cost_model.write_throughput(measured, store)
+        message = (
+            f"{measured.flops / 1e9:,.0f} GFLOP/s in matrix products, "
+            f"{measured.bytes_per_second / 1e9:,.0f} GB/s of memory ({measured.name})"
+        )
+        findings.append(Finding(name=f"throughput of {device}", message=message))
+    return findings

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from bench.runner.run_plan import RunPlan
 
 MAX_PATH_UNITS = 8
+COST_MODEL = (
+    "Cost model: parameters × tokens over the measured throughput, from 64 tokens per row at 60 % "
+    "of it to a full context at 10 %."
+)
 
 
 @o.expand_groups
@@ -101,18 +105,19 @@ def _print_forecast(run_plan: RunPlan) -> None:
     from bench.report.format import format_seconds
 
     forecast, timings = run_plan.forecast, run_plan.timings
-    if not forecast.work_seconds:
+    predicted = run_plan.predict_range()
+    missing = ", ".join(f"{kind} ({number})" for kind, number in forecast.never_timed.items())
+    if predicted is None or not predicted[1]:
         print(
-            "Estimate: none, because no stage of these kinds was timed; --timings DIR reads "
-            "another store."
+            f"Estimate: none. Never timed: {missing}. For language models, `bench doctor --measure`"
+            " measures what this machine can do; --timings DIR reads another store."
         )
         return
-    total = forecast.predict_seconds(cpus=run_plan.cpus, gpus=run_plan.gpus)
+    low, high = map(format_seconds, predicted)
     path = forecast.find_critical_path()
     print(
-        f"Estimate: about {format_seconds(total)} on {_describe_machine(run_plan)}, for "
-        f"{format_seconds(forecast.work_seconds)} of work; at least "
-        f"{format_seconds(sum(seconds for _, seconds in path))} on any machine."
+        f"Estimate: {low if low == high else f'{low} to {high}'} on {_describe_machine(run_plan)}, "
+        f"for up to {format_seconds(forecast.work_seconds)} of work."
     )
     shares = [
         f"{basis} {100 * part / forecast.work_seconds:.0f} % "
@@ -122,14 +127,15 @@ def _print_forecast(run_plan: RunPlan) -> None:
     ]
     hosts = ", ".join(timings.list_hosts())
     print(f"Based on {len(timings)} timings from {hosts}: {', '.join(shares)}.")
-    if forecast.never_timed:
-        counts = ", ".join(f"{kind} ({number})" for kind, number in forecast.never_timed.items())
-        print(f"Never timed, and counted as zero: {counts}.")
+    if missing:
+        print(f"Never timed, and not included: {missing}.")
+    if "cost model" in forecast.stages_by_basis:
+        print(COST_MODEL)
     print("Critical path, its longest units first:")
     for unit, seconds in sorted(path, key=lambda item: -item[1])[:MAX_PATH_UNITS]:
         print(f"  {format_seconds(seconds)}: {_describe_unit(unit)}")
     if run_plan.gpus:
-        if timings.is_cpu_only():
+        if len(timings) and timings.is_cpu_only():
             print("All timings are from CPUs: proportions hold, seconds do not.")
         lines = [
             (

@@ -51,7 +51,7 @@ def power(
 def _format(block: BlockPower) -> str:
     from tabulate import tabulate
 
-    from bench.report.format import format_percent, format_value
+    from bench.report.format import NO_VALUE, format_percent, format_value
 
     rows = [
         (
@@ -59,17 +59,17 @@ def _format(block: BlockPower) -> str:
             line.metric,
             format_value(line.difference, digits=5),
             format_percent(line.relative).removeprefix("+"),
-            format_value(line.error, digits=5),
+            line.question,
             f"{line.num_cases:,}",
             f"{line.num_units:,.0f} {line.unit}s",
-            line.num_seeds or "as run",
-            line.basis,
+            " + ".join(map(str, line.num_seeds)),
+            line.seeds_to_halve or NO_VALUE,
         )
         for line in block.comparisons
     ]
     headers = (
-        "row", "metric", "smallest difference", "relative", "standard error", "cases", "units",
-        "seeds", "from",
+        "row", "metric", "smallest difference", "relative", "about", "cases", "units", "seeds",
+        "seeds to halve it",
     )  # fmt: skip
     notes: dict[str, dict[str, None]] = {}
     for line in block.comparisons:
@@ -79,6 +79,7 @@ def _format(block: BlockPower) -> str:
         f"{block.board} on {block.dataset}: the smallest difference from {block.reference} that a "
         "two-sided test at .05 detects with 80 % power, before any correction for the family.",
         tabulate(rows, headers=headers, disable_numparse=True) if rows else "",
+        "\n".join(block.sentences),
         "\n".join(f"Approximate ({', '.join(names)}): {text}" for text, names in notes.items()),
         "\n".join(f"Left out: {text}" for text in block.left_out),
     ]

@@ -68,6 +68,7 @@ class ModelCard(Card):
         pretraining: Of a built model; without it the weights stay random.
         files: "gguf" for the weights.
         repository: On the hub, with `revision`, the full hash of a commit.
+        parameters: Their number, for estimates of time; a built model's follow from its shape.
         gated: Whether the hub asks to accept a license first.
         tuning: All weights, or adapters.
         quantization: "nf4" keeps the base weights in 4 bits while training (needs the extra `nf4`).
@@ -91,6 +92,7 @@ class ModelCard(Card):
     files: dict[Literal["gguf"], RawFile] = {}
     repository: str = ""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    parameters: float | None = Field(None, gt=0)
     gated: bool = False
     tuning: Literal["full", "lora"]
     lora: Lora = Lora()

@@ -184,10 +184,15 @@ class ListCard(Card):
 
 
 class DatasetCard(Card):
-    """A data set: where it comes from and how it is prepared; `lists` for re-ranking."""
+    """A data set: where it comes from and how it is prepared; `lists` for re-ranking.
+
+    Attributes:
+        note: How it differs from the data of a paper that the name suggests; boards show it.
+    """
 
     title: str
     description: str
+    note: str = ""
     license: str
     citation: str
     homepage: str | None = None
@@ -239,14 +244,18 @@ class Budget(Card):
     """The size of a trial: number of samples, and settings.
 
     Attributes:
+        paper: Name of the paper whose setting it is; empty for one of our own.
         model: Its backbone; `--budget` selects it, too.
+        select: Whether rows select settings on validation; otherwise they keep their defaults.
         every: Settings of all methods that declare them.
         tuning: Settings for backbones with "full" or "lora" tuning only, such as learning rates.
         methods: Settings by method; they override both.
     """
 
     description: str
+    paper: str = ""
     model: str | None = None
+    select: bool = True
     rows: Rows = Rows()
     every: dict[str, Any] = {}
     tuning: dict[Literal["full", "lora"], dict[str, Any]] = {}
@@ -263,6 +272,8 @@ class BoardRow(Card):
         method: Name of a module in `methods/`.
         label: Displayed name; the method's name by default.
         settings: Override the budget's; `--set` overrides them.
+        select: Lists of values by setting; validation selects the combination that is used.
+        rounds: Values are means over this many last rounds of a method that has rounds.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
     """
@@ -270,6 +281,8 @@ class BoardRow(Card):
     method: str
     label: str = ""
     settings: dict[str, Any] = {}
+    select: dict[str, Any] = {}
+    rounds: int = Field(1, ge=1)
     ranked: bool = True
     model: str | None = None
 
@@ -288,11 +301,13 @@ class RowGroup(Card):
         rows: Names of its rows, neighbors on the board.
         reference: Name of the row that they are compared with; the board's by default.
         gain: Name of the row whose relative change from the reference is shown as a line.
+        apart: Whether its comparisons with the reference are a family of their own.
     """
 
     rows: tuple[str, ...] = Field(min_length=1)
     reference: str = ""
     gain: str = ""
+    apart: bool = False
 
 
 class FigureCard(Card):
@@ -338,6 +353,8 @@ class BoardCard(Card):
         figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
+        select: Like a row's, for all rows that have these settings and do not set them.
+        select_by: Metric on validation that selects.
         candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
             do, or "trained" targets only, as IGD's.
         group_titles: Whether items of one title count as one in metrics and lists, as in the
@@ -358,6 +375,8 @@ class BoardCard(Card):
     figures: tuple[FigureCard, ...] = ()
     strict: bool = False
     data_seed: int = 0
+    select: dict[str, Any] = {}
+    select_by: str = "NDCG@5"
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
@@ -392,6 +411,8 @@ class BoardCard(Card):
                     raise ValueError(f"the group {heading!r} names {name!r}, which is no row")
                 if grouped.count(name) > 1:
                     raise ValueError(f"two groups have the row {name!r}")
+            if group.apart and reference in group.rows:
+                raise ValueError(f"the group {heading!r} is apart, but has its own reference")
             for name in filter(None, (reference, group.gain)):
                 if self.reference_of(name) != reference:
                     raise ValueError(
@@ -422,7 +443,12 @@ class BoardCard(Card):
 
 
 class SuiteCard(Card):
-    """A named set of boards."""
+    """A named set of boards.
+
+    Attributes:
+        data_tables: Papers' tables of data set statistics, which need no run.
+    """
 
     description: str
     boards: tuple[str, ...] = Field(min_length=1)
+    data_tables: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from bench.data.tables import FolderLayout, hash_content, read_table, write_tabl
 from bench.errors import unknown
 
 PARTS = ("train", "valid", "test")
+SCORES = "scores.parquet"
 LAYOUT = FolderLayout(
     what="re-ranking lists",
     format="re-ranking lists 3",
@@ -93,6 +94,19 @@ class PreparedLists:
                 raise unknown("part", part, PARTS)
         numbers = [PARTS.index(part) for part in parts]
         return np.flatnonzero(np.isin(self.parts[self.users], numbers))
+
+    def read_scores(self, folder: Path, part: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Read what `write_scores` wrote of one part.
+
+        Returns:
+            Indices of lists, shape (N,), and their scores, shape (N, L).
+
+        Raises:
+            BenchError: The folder contains none.
+        """
+        columns = read_table(folder, "scores", ["list", "scores"], "scores of lists")
+        is_in_part = np.isin(columns["list"], self.rows(part))
+        return columns["list"][is_in_part], columns["scores"][is_in_part]
 
     def history(self, user: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return items and ratings before a user's lists, oldest first."""
@@ -168,13 +182,3 @@ def _build(values: dict[str, Any], content: Mapping[str, Any]) -> PreparedLists:
 def write_scores(rows: NDArray[np.int64], scores: NDArray[np.float64], folder: Path) -> None:
     """Write the scores, shape (N, L), of the lists with these indices, shape (N,)."""
     write_table(folder, "scores", {"list": rows, "scores": scores})
-
-
-def read_scores(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Read what `write_scores` wrote: indices of lists, shape (N,), and scores, shape (N, L).
-
-    Raises:
-        BenchError: The folder contains none.
-    """
-    columns = read_table(folder, "scores", ["list", "scores"], "scores of lists")
-    return columns["list"], columns["scores"]

@@ -86,7 +86,6 @@ DIV_RATIO = Metric(
     description="Number of distinct items per recommendation.",
     higher_is_better=True,
     score_counts=lambda lists: div_ratio(lists.counts, lists.num_slots),
-    interval="jackknife",
 )
 OR_RATIO = Metric(
     family="ORRatio",
@@ -94,7 +93,6 @@ OR_RATIO = Metric(
     description="Fraction of recommendations that the three most frequent items take.",
     higher_is_better=False,
     score_counts=lambda lists: or_ratio(lists.counts, lists.num_slots),
-    interval="bootstrap",
 )
 COVERAGE = Metric(
     family="Coverage",
@@ -102,7 +100,6 @@ COVERAGE = Metric(
     description="Fraction of the catalog that is recommended at least once.",
     higher_is_better=True,
     score_counts=lambda lists: coverage(lists.counts, lists.num_items),
-    interval="jackknife",
     needs_catalog=True,
 )
 GINI = Metric(
@@ -111,6 +108,5 @@ GINI = Metric(
     description="Inequality of how often catalog items are recommended; 0 if all equally often.",
     higher_is_better=False,
     score_counts=lambda lists: gini(lists.counts, lists.num_items),
-    interval="jackknife",
     needs_catalog=True,
 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.catalog import Catalog
-from bench.data.ranking import LIST_ENDS, Ranking
+from bench.data.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
 from bench.errors import BenchError
 from bench.metrics.metric import CategoryMass, ItemCounts, Labels, Metric, RankedCases, Values
 from bench.metrics.registry import BUILT_IN
@@ -32,7 +32,7 @@ class Scores:
             `metrics`.
         ranks: Rank of the target, from 0, shape (C,); see `RankedCases.ranks`.
         masses: Category mass of each top-k list by k, shape (C, G); 0 for unknown targets.
-        history_mass: Category mass of all histories, shape (G,).
+        history_masses: Category mass of each case's history, shape (C, G).
         known: Which cases have a target in the catalog, shape (C,).
     """
 
@@ -40,7 +40,7 @@ class Scores:
     cases: dict[str, Values]
     ranks: NDArray[np.int32]
     masses: dict[int, Values]
-    history_mass: Values
+    history_masses: Values
     known: NDArray[np.bool_]
 
 
@@ -95,8 +95,10 @@ def evaluate(
         for metric in _at_each_k(families, lengths)
         if metric.score_cases and (ranking.texts is not None or not metric.needs_texts)
     }
-    masses = _sum_masses(ranking.items, known, catalog.shares, lengths)
-    history_mass = _count_items(histories, len(catalog)) @ catalog.shares
+    counted = np.where(known[:, np.newaxis], ranking.items, NOT_AN_ITEM)
+    masses = _sum_masses(counted, catalog.shares, lengths)
+    (history_masses,) = _sum_masses(histories, catalog.shares, [histories.shape[1]]).values()
+    history_mass = history_masses.sum(axis=0)
     metrics = _average(cases)
     for k in lengths:
         lists = ItemCounts(
@@ -111,7 +113,7 @@ def evaluate(
         cases=cases,
         ranks=ranked.ranks,
         masses=masses,
-        history_mass=history_mass,
+        history_masses=history_masses,
         known=known,
     )
 
@@ -252,20 +254,18 @@ def _find_ranks(items: NDArray[np.int32], targets: NDArray[np.integer]) -> NDArr
 
 
 def _sum_masses(
-    items: NDArray[np.int32],
-    known: NDArray[np.bool_],
-    shares: Values,
-    lengths: list[int],
+    items: NDArray[np.integer], shares: Values, lengths: list[int]
 ) -> dict[int, Values]:
-    """Sum the category shares of each top-k list, by k, shape (C, G)."""
+    """Sum the category shares of the first items of each row, by their number, shape (C, G)."""
     # Index -1 selects the additional row of zeros.
     padded = np.vstack([shares, np.zeros((1, shares.shape[1]))])
     mass = np.zeros((len(items), shares.shape[1]))
     masses = {}
-    for position in range(lengths[-1]):
-        mass += padded[np.where(known, items[:, position], -1)]
-        if position + 1 in lengths:
-            masses[position + 1] = mass.copy()
+    for k in range(lengths[-1] + 1):
+        if k in lengths:
+            masses[k] = mass.copy()
+        if k < lengths[-1]:
+            mass += padded[items[:, k]]
     return masses
 
 

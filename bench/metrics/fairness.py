@@ -63,7 +63,6 @@ MGU = Metric(
     "histories.",
     higher_is_better=False,
     score_masses=lambda mass: mgu(mass.recommended, mass.history),
-    interval="bootstrap",
 )
 DGU = Metric(
     family="DGU",
@@ -72,7 +71,6 @@ DGU = Metric(
     "category.",
     higher_is_better=False,
     score_masses=lambda mass: dgu(mass.recommended, mass.history),
-    interval="bootstrap",
     maximum=2.0,
 )
 GU = Metric(
@@ -81,6 +79,5 @@ GU = Metric(
     description="Difference between the category's shares of recommendations and of histories.",
     higher_is_better=False,
     score_masses=lambda mass: group_unfairness(mass.recommended, mass.history)[..., mass.index],
-    interval="bootstrap",
     takes_category=True,
 )

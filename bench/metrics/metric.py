@@ -2,7 +2,7 @@
 
 Boards, statistics, exports and claims ask this object; nothing else lists metrics by name. Shapes:
 C test cases, N labeled lists, L positions, I items, G tracked categories; `...` stands for any
-number of leading axes, so that a significance test can evaluate thousands of permuted sets at once.
+number of leading axes, so that the statistics can evaluate the sets without each user at once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ from bench.errors import BenchError
 
 Values = NDArray[np.float64]
 Labels = NDArray[np.integer]
-IntervalMethod = Literal["paired t", "jackknife", "bootstrap"]
 
 _FAMILY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -76,7 +74,7 @@ class CategoryMass:
 
     Attributes:
         recommended: Mass of each category in the lists, shape (..., G).
-        history: Mass of each category in the histories of all cases, shape (G,).
+        history: Mass of each category in the histories of all cases, shape (..., G).
         index: Position of the metric's own category, as in `GU[drama]@5`; 0 for other metrics.
     """
 
@@ -102,9 +100,6 @@ class Metric:
             to one value per list, shape (N,).
         score_counts: From `ItemCounts` to one value per set of lists, shape (...).
         score_masses: From `CategoryMass` to one value per set of lists, shape (...).
-        interval: Method of the confidence interval: "paired t" for per-case metrics; for set-level
-            ones "jackknife" if the value depends on items that are recommended just once, otherwise
-            "bootstrap" (see `bench.stats.intervals`).
         takes_k: Whether a name needs the length of the lists, as in "NDCG@5".
         takes_category: Whether a name needs a tracked category, as in "GU[drama]@5".
         needs_catalog: Whether the value means something only if the catalog is complete.
@@ -125,7 +120,6 @@ class Metric:
     score_labels: Callable[[Labels, int], Values] | None = None
     score_counts: Callable[[ItemCounts], Values] | None = None
     score_masses: Callable[[CategoryMass], Values] | None = None
-    interval: IntervalMethod = "paired t"
     takes_k: bool = True
     takes_category: bool = False
     needs_catalog: bool = False
@@ -140,24 +134,18 @@ class Metric:
                 f"{self.family!r} cannot be the name of a metric.",
                 "Use a letter, then letters, digits, - and _.",
             )
-        per_case = bool(self.score_cases or self.score_labels)
-        if per_case + bool(self.score_counts) + bool(self.score_masses) != 1:
+        if self.per_case + bool(self.score_counts) + bool(self.score_masses) != 1:
             raise BenchError(
                 f"The metric {self.family} needs exactly one kind of scoring function.",
                 "Set score_cases (and score_labels), score_counts or score_masses.",
             )
-        if per_case != (self.interval == "paired t"):
-            raise BenchError(
-                f"The metric {self.family} has the interval {self.interval!r}.",
-                'Per-case metrics have "paired t", set-level ones "jackknife" or "bootstrap".',
-            )
-        if not per_case and not self.takes_k:
+        if not self.per_case and not self.takes_k:
             raise BenchError(f"The set-level metric {self.family} must take a k.")
 
     @property
     def per_case(self) -> bool:
         """Whether the value is a mean over cases; other metrics exist for sets of lists only."""
-        return self.interval == "paired t"
+        return bool(self.score_cases or self.score_labels)
 
     @property
     def needs_categories(self) -> bool:

@@ -203,6 +203,7 @@ def _remaining_groups(card: BoardCard, rows: Sequence[BoardRow]) -> dict[str, An
             groups[heading] = {
                 "rows": left,
                 "reference": group.reference if is_left else first,
+                "apart": group.apart and is_left,
                 "gain": group.gain if is_left and group.gain in names else "",
             }
     return groups

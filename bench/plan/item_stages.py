@@ -93,6 +93,11 @@ def sample_rows(rows: Rows, num: int, *, seed: int) -> Rows:
 class ItemModelConfig(Config):
     """Hyperparameters of the item-ID models; defaults are those of the public baseline code."""
 
+    form: Literal["row", "sequence"] = "row"
+    """What is trained on: the sampled rows, each with its next item, as LLMs are; or all prefixes
+    of the sequences that the rows make up, as in the models' own papers."""
+    loss: Literal["bce", "cross-entropy"] = "bce"
+    """Binary, with one uniform negative per target ("bce"), or over the whole catalog."""
     hidden_size: PositiveInt = 64
     """Width of item embeddings and hidden states."""
     num_layers: PositiveInt = 1
@@ -104,7 +109,7 @@ class ItemModelConfig(Config):
     weight_decay: NonNegativeFloat = 1e-5
     """Multiple of each weight that is added to its gradient."""
     batch_size: PositiveInt = 1024
-    """Training rows per optimizer step."""
+    """Training rows, or pieces of sequences, per optimizer step."""
     num_train_epochs: PositiveInt = 200
     """Maximum number of epochs."""
     patience: PositiveInt = 20
@@ -147,14 +152,14 @@ class GRU4RecConfig(ItemModelConfig):
 def train_sasrec(
     train: Rows, valid: Rows, config: SASRecConfig = SASRecConfig(), *, seed: int
 ) -> Stage:
-    """Train SASRec in row form; the artifact holds its weights."""
+    """Train SASRec; the artifact holds its weights."""
     return _train_item_model("sasrec", train, valid, config, seed)
 
 
 def train_gru4rec(
     train: Rows, valid: Rows, config: GRU4RecConfig = GRU4RecConfig(), *, seed: int
 ) -> Stage:
-    """Train GRU4Rec in row form; the artifact holds its weights."""
+    """Train GRU4Rec; the artifact holds its weights."""
     return _train_item_model("gru4rec", train, valid, config, seed)
 
 

@@ -15,6 +15,7 @@ from bench.plan.config import Config, NonNegativeFloat, NonNegativeInt, Positive
 from bench.plan.language_stages import GenerationConfig, generate
 from bench.plan.policy import require_model
 from bench.plan.rerank_stages import (
+    GRID_FIELDS,
     PARTS,
     SETRANK_FIELDS,
     Backbone,
@@ -169,7 +170,8 @@ class RewardPairsConfig(Config):
     tie: Literal["loss", "first"] = "loss"
     """How equal rewards are ordered: by the re-ranker's loss, or by the order of the texts."""
     reranker: RerankerConfig = plan_field(RerankerConfig())
-    """Hyperparameters of the re-ranker that gives the rewards."""
+    """Hyperparameters of the re-ranker that gives the rewards: the center of KAR's grid, so that
+    final re-rankers of other learning rates, decays and batches share the rewards."""
     seed: int = plan_field(0)
     """Decides that re-ranker and the folds."""
 
@@ -201,7 +203,9 @@ def sample_reward_pairs(
     if backbone != "setrank":
         reranker = reset_fields(reranker, SETRANK_FIELDS)
     # The fields of testing have no effect here, and equal work has equal keys.
-    reranker = reset_fields(reranker, ("select_on", "scoring_text", "shuffle_user_texts"))
+    reranker = reset_fields(
+        reranker, ("select_on", "scoring_text", "shuffle_user_texts", *GRID_FIELDS)
+    )
     reranker = replace(reranker, backbone=backbone, training_text=config.training_text)
     config = replace(config, backbone=backbone, reranker=reranker, seed=seed)
     inputs = {"lists": lists.stage, "prompts": questions, "answers": answers, "users": users}

@@ -76,7 +76,7 @@ class ListOrderConfig(Config):
 
 
 def order_lists(lists: ListData, config: ListOrderConfig) -> Stage:
-    """Score the test lists without training."""
+    """Score the validation and test lists without training."""
     return Stage(kind="order_lists", config=config, inputs={"lists": lists.stage})
 
 
@@ -133,6 +133,7 @@ class RerankerConfig(Config):
 
 
 SETRANK_FIELDS = ("setrank_loss", "setrank_temperature")
+GRID_FIELDS = ("learning_rate", "weight_decay", "batch_size")
 TEXT_FIELDS = (
     *("num_shared_experts", "num_dedicated_experts", "training_text", "scoring_text"),
     "shuffle_user_texts",
@@ -154,7 +155,9 @@ def rerank_lists(
     users: Stage | None = None,
     items: Stage | None = None,
 ) -> Stage:
-    """Train a re-ranker and score the test lists; the artifact holds scores and weights.
+    """Train a re-ranker and score validation and test lists.
+
+    The artifact holds scores and weights.
 
     Args:
         lists: The candidate lists.
@@ -189,23 +192,29 @@ class EvaluateListsConfig(Config):
 
     ks: tuple[PositiveInt, ...]
     """Cut-offs at which every metric is computed."""
+    part: Literal["valid", "test"]
+    """Users whose lists are evaluated."""
     plugins: tuple[str, ...] = function_field((), setting=False)
     """References to plug-in metrics."""
 
 
-def evaluate_lists(scores: Stage, lists: Stage, *, ks: Sequence[int]) -> Stage:
+def evaluate_lists(scores: Stage, lists: ListData, *, ks: Sequence[int]) -> Stage:
     """Compute the metrics of re-ranked lists at every k, and their values per list.
 
     Args:
         scores: The stage that scored the lists.
-        lists: The lists.
+        lists: The lists, with the part to evaluate.
         ks: Requested cut-offs; those above the list length are dropped, KAR's are always added.
     """
     valid_ks = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
     return Stage(
         kind="evaluate_lists",
-        config=EvaluateListsConfig(ks=tuple(valid_ks), plugins=plugin_references(plugin_metrics())),
-        inputs={"lists": lists, "scores": scores},
+        config=EvaluateListsConfig(
+            ks=tuple(valid_ks),
+            part=lists.part,
+            plugins=plugin_references(plugin_metrics()),
+        ),
+        inputs={"lists": lists.stage, "scores": scores},
     )
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
+from bench.config import plugins
+from bench.config.cards import BoardCard, BoardRow
+from bench.config.fields import check_setting, flatten, has_setting
+from bench.errors import BenchError
+from bench.hashing import Plain
 from bench.metrics.plugins import plugin_references
 from bench.metrics.registry import get_metric, plugin_metrics
 from bench.plan.config import Config, function_field
@@ -32,7 +38,7 @@ class SelectConfig(Config):
 def select_on_validation(
     values: Sequence[Value], rank: Callable[[Data, Value], Stage], data: Data, *, metric: str
 ) -> Stage:
-    """Rank the test cases with the value that is best on validation.
+    """Rank the test cases, or re-rank the test lists, with the value that is best on validation.
 
     Args:
         values: One or more values; the first wins a tie, and a single one needs no selection.
@@ -42,10 +48,10 @@ def select_on_validation(
     """
     if len(values) == 1:
         return rank(data, values[0])
-    on_valid, on_test = (
-        {str(value): rank(split, value) for value in values}
-        for split in (replace(data, test=data.valid), data)
-    )
+    on_test = {str(value): rank(data, value) for value in values}
+    if "lists" in next(iter(on_test.values())).inputs:
+        return select_reranking(on_test, metric=metric)
+    on_valid = {str(value): rank(data.on_validation, value) for value in values}
     return select_ranking(on_valid, on_test, data.valid, metric=metric)
 
 
@@ -71,19 +77,95 @@ def select_ranking(
     """
     assert validation, "there are no candidates"
     assert validation.keys() == test.keys(), "candidates rank both validation and test cases"
+    inputs = {"data": valid.data, "cases": valid.stage}
+    for index, name in enumerate(validation):
+        inputs |= {f"valid_{index}": validation[name], f"test_{index}": test[name]}
+    return _select(validation, metric, inputs, group_titles=valid.group_titles)
+
+
+def select_reranking(candidates: Mapping[str, Stage], *, metric: str) -> Stage:
+    """Select, of several re-rankings by name, the one that is best on the validation lists.
+
+    Args:
+        candidates: Stages that scored the validation and test lists.
+        metric: Metric whose best value wins; the first candidate wins a tie.
+    """
+    inputs = {f"test_{index}": stage for index, stage in enumerate(candidates.values())}
+    inputs["lists"] = inputs["test_0"].inputs["lists"]
+    return _select(candidates, metric, inputs)
+
+
+def _select(
+    names: Iterable[str], metric: str, inputs: Mapping[str, Stage], *, group_titles: bool = True
+) -> Stage:
     compared = get_metric(metric)
-    plugins = {
+    named = {
         name: plugin
         for name, plugin in plugin_metrics().items()
         if plugin.family == compared.family
     }
     config = SelectConfig(
-        names=tuple(validation),
+        names=tuple(names),
         metric=compared.name,
-        group_titles=valid.group_titles,
-        plugins=plugin_references(plugins),
+        group_titles=group_titles,
+        plugins=plugin_references(named),
     )
-    inputs = {"data": valid.data, "cases": valid.stage}
-    for index, name in enumerate(validation):
-        inputs |= {f"valid_{index}": validation[name], f"test_{index}": test[name]}
     return Stage(kind="select", config=config, inputs=inputs)
+
+
+def list_candidates(
+    card: BoardCard, row: BoardRow, settings: Mapping[str, Plain], fixed: Container[str]
+) -> dict[str, dict[str, Plain]]:
+    """Combine the values among which validation selects.
+
+    Args:
+        card: The board, whose own values are for all rows that have the setting.
+        row: The row.
+        settings: Its resolved settings.
+        fixed: Settings that `--set` fixes.
+
+    Returns:
+        Settings by name, e.g. "alpha = 0.8, beta = 0.1"; one with an empty name if there is
+        nothing to select.
+
+    Raises:
+        BenchError: The row both sets and selects a setting, or a value is not valid.
+    """
+    own, set_here = flatten(row.select), flatten(row.settings)
+    if both := sorted(own.keys() & set_here):
+        raise BenchError(f"Row {row.name!r} both sets and selects {both[0]}.", "Remove one.")
+    cls = plugins.method_class(row.method)
+    of_board = {
+        path: values
+        for path, values in flatten(card.select).items()
+        if has_setting(cls, path) and path not in set_here
+    }
+    grid = {path: values for path, values in (of_board | own).items() if path not in fixed}
+    for path, values in grid.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise BenchError(f"Row {row.name!r} selects {path} from {values!r}.", "Write a list.")
+    candidates = {}
+    for values in itertools.product(*grid.values()):
+        chosen = {
+            path: check_setting(cls, path, value, f"select of row {row.name!r}")
+            for path, value in zip(grid, values, strict=True)
+        }
+        name = ", ".join(f"{path} = {value}" for path, value in chosen.items())
+        candidates[name] = {**settings, **chosen}
+    return candidates
+
+
+def describe_selection(
+    candidates: Mapping[str, Mapping[str, Plain]], metric: str
+) -> dict[str, Plain]:
+    """Return a row's settings, with a sentence in the place of values that validation selects."""
+    several = list(candidates.values())
+    described: dict[str, Plain] = {}
+    for path, value in several[0].items():
+        values = list(dict.fromkeys(str(settings[path]) for settings in several))
+        described[path] = (
+            value
+            if len(values) == 1
+            else f"selected on validation by {metric} from {', '.join(values)}"
+        )
+    return described

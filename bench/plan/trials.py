@@ -34,6 +34,7 @@ from bench.plan.item_stages import DrawConfig, PrepareConfig, draw_rows, evaluat
 from bench.plan.leaks import LeakError, check_leaks
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import evaluate_lists
+from bench.plan.selection import describe_selection, list_candidates, select_on_validation
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Model, Nouns, Plan
 from bench.signals import limit_time
@@ -278,7 +279,13 @@ def board_trials(
                 model = f"{model}:{variant}" if variant else model
             layers = layers_of(row.method, model)
             settings = resolve_settings(row, layers=layers, overrides=options)
-            method = build_method(row.method, settings)
+            candidates = {"": settings}
+            if budget.select:
+                candidates = list_candidates(card, row, settings, fixed=options)
+            settings = describe_selection(candidates, card.select_by)
+            methods_by_name = {
+                name: build_method(row.method, values) for name, values in candidates.items()
+            }
         except BenchError as error:
             if not lenient:
                 raise
@@ -298,9 +305,25 @@ def board_trials(
                 problem=problem,
             )
             if not problem:
-                trial = _plan_trial(trial, method, inputs_of, ks, lenient=lenient)
+                trial = _plan_trial(
+                    trial, methods_by_name, inputs_of, ks, select_by=card.select_by, lenient=lenient
+                )
             planned.append((row, trial))
+    if not lenient:
+        _check_distinct(planned)
     return planned
+
+
+def _check_distinct(planned: Iterable[tuple[BoardRow, Trial]]) -> None:
+    """Refuse two rows of one board that are the same trial, which no page could tell apart."""
+    rows: dict[str, str] = {}
+    for row, trial in planned:
+        other = rows.setdefault(trial.id, row.name)
+        if other != row.name:
+            raise BenchError(
+                f"Rows {other!r} and {row.name!r} have the same method, model and settings.",
+                f"Remove one, or the --set of {trial.method} that makes them equal.",
+            )
 
 
 def _why_skipped(board: Board, row: BoardRow) -> str:
@@ -315,16 +338,28 @@ def _why_skipped(board: Board, row: BoardRow) -> str:
 
 def _plan_trial(
     trial: Trial,
-    method: Any,
+    methods: Mapping[str, Any],
     inputs_of: Callable[[str, str | None, str], Inputs],
     ks: Sequence[int],
     *,
+    select_by: str,
     lenient: bool,
 ) -> Trial:
+    """Plan a trial with the method, or with the one of several that validation selects."""
+    method, *others = methods.values()
     try:
         inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
+
+        def rank(data: Data, name: str) -> Stage:
+            ranking: Stage = methods[name].plan(data, inputs.model, trial.seed).ranking
+            return ranking
+
         with foreign_code("plan()", "plan() failed"), limit_time(MAX_PLAN_SECONDS):
-            plan = method.plan(inputs.data, inputs.model, trial.seed)
+            if others:
+                ranking = select_on_validation(list(methods), rank, inputs.data, metric=select_by)
+                plan = Plan(ranking=ranking)
+            else:
+                plan = method.plan(inputs.data, inputs.model, trial.seed)
             evaluations = compose_evaluations(
                 trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
             )
@@ -361,5 +396,6 @@ def _compose_evaluation(ranking: Stage, data: Data, ks: Sequence[int], exclude_s
                 "Candidate lists are re-ranked as they are, so exclude_seen does not apply.",
                 "Remove exclude_seen from the board.",
             )
-        return evaluate_lists(ranking, ranking.inputs["lists"], ks=ks)
+        assert data.lists is not None, "lists were re-ranked"
+        return evaluate_lists(ranking, data.lists, ks=ks)
     return evaluate(ranking, data.test, ks=ks, exclude_seen=exclude_seen)

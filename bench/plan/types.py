@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from bench.plan.stage import Stage
@@ -54,12 +54,14 @@ class ListData:
         domain: What prompts are about: "movie", "book" or "product".
         titles: How prompts write titles: "keep", "fronted" or "cleaned".
         described: Whether items have titles; without titles no language model can be prompted.
+        part: Users whose lists are evaluated.
     """
 
     stage: Stage
     domain: str = "product"
     titles: str = "keep"
     described: bool = True
+    part: Literal["valid", "test"] = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,12 @@ class Data:
     valid: Rows
     test: Rows
     lists: ListData | None = None
+
+    @property
+    def on_validation(self) -> Data:
+        """The same data with validation cases, and lists, in the place of test cases."""
+        lists = None if self.lists is None else replace(self.lists, part="valid")
+        return replace(self, test=self.valid, lists=lists)
 
 
 @dataclass(frozen=True, kw_only=True)

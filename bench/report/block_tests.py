@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 from bench.errors import BenchError
 from bench.stats.compare import Comparison, compare_with_reference, find_ties_with_best
-from bench.stats.contrasts import estimate_relative
-from bench.stats.paired import Estimate
+from bench.stats.contrasts import Estimate, estimate_relative
 from bench.stats.reproduction import estimate
 from bench.stats.samples import Sample
 
@@ -20,8 +19,8 @@ class RowTest:
 
     Attributes:
         comparison: With the reference; None for the reference itself and after a refusal.
-        tied: Whether the row is the best or not significantly different from it.
-        refusal: Why the statistics refused; empty otherwise.
+        tied: Whether the row is the best, or was tested and is not significantly different.
+        refusal: Why nothing could be tested; empty otherwise.
     """
 
     comparison: Comparison | None = None
@@ -70,7 +69,10 @@ def compare_block(
         for name in samples
     }
     for comparison in family:
-        tests[comparison.other] = replace(tests[comparison.other], comparison=comparison)
+        refusal = "" if comparison.question else comparison.refusal
+        tests[comparison.other] = replace(
+            tests[comparison.other], comparison=comparison, refusal=refusal
+        )
     return tests
 
 

@@ -6,14 +6,16 @@ import dataclasses
 from pathlib import Path
 
 from bench.config import plugins
-from bench.config.request import PUBLISHED, RESULTS, STORE, RunRequest
+from bench.config.request import PUBLISHED, RESULTS, STORE, DataOptions, RunRequest
 from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.plan.board_selection import PlannedBoards, plan_boards
 from bench.report.assemble import assemble
 from bench.report.claims.section import boards_needed, claim_lines
+from bench.report.data_pages.count_page import render_tables, requested_tables
 from bench.report.examples import board_examples
 from bench.report.render import pages as page_files
+from bench.report.render.pages import render_index
 from bench.report.significance import StatisticsCache
 from bench.report.stats_cache import StoredStatistics
 from bench.report.table import BoardTable
@@ -51,6 +53,11 @@ def report_boards(
     """
     if examples and pages is not None:
         _refuse_repository(Path(pages))
+    if pages is not None and request is not None and (names := requested_tables(request)):
+        render_tables(names, DataOptions(store=Path(store), offline=True), Path(pages))
+        if request.board in names:
+            render_index(Path(pages))
+            return []
     planned = plan_requested(request or RunRequest(), Path(results))
     if pages is not None:
         return render_boards(
@@ -124,7 +131,7 @@ def render_boards(
     for table in tables:
         cases = board_examples(table, stored, Store(store)) if examples else {}
         written += page_files.render(table, out, stored, cases)
-    page_files.render_index(out)
+    render_index(out)
     return tables, written
 
 

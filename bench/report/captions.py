@@ -11,13 +11,7 @@ from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.format import format_catalog, format_count
 from bench.report.table import Block
-from bench.stats.descriptions import (
-    RESAMPLING,
-    describe_correction,
-    describe_intervals,
-    describe_tests,
-    join_words,
-)
+from bench.stats.descriptions import ONE_RUN, describe_correction, describe_tests, join_words
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
@@ -42,8 +36,9 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     Returns:
         A sentence, or "" where the board ran on the papers' budget.
     """
-    fewer = _fewer_rows(rows)
-    if card.budget == FULL_BUDGET and not fewer:
+    of_paper = budget_paper(card.budget)
+    fewer = _fewer_rows(rows, card.budget if of_paper else FULL_BUDGET)
+    if of_paper and not fewer:
         return ""
     what = "users" if _reranks(card) else "samples"
     sizes = [
@@ -56,9 +51,17 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     )
 
 
-def _fewer_rows(rows: Sequence[Rows]) -> bool:
+def budget_paper(name: str) -> str:
+    """Return the paper whose setting a budget is; "" for none."""
     try:
-        full = plugins.budget_card(FULL_BUDGET).rows.model_dump()
+        return plugins.budget_card(name).paper
+    except BenchError:  # results outlive budgets
+        return ""
+
+
+def _fewer_rows(rows: Sequence[Rows], budget: str) -> bool:
+    try:
+        full = plugins.budget_card(budget).rows.model_dump()
     except BenchError:
         return False
     for sizes in rows:
@@ -126,16 +129,16 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
     )
     if not tests:
         return f"{values} No row could be compared with {reference(card)}."
-    metrics = [test.metric for test in tests]
     return " ".join(
         [
             values,
-            f"Each row was compared with {_references(card)} on the same test cases by "
-            f"{describe_tests(metrics)}; tests are {RESAMPLING}.",
-            f"p-values are {describe_correction(test.family_size for test in tests)}; "
-            "† marks adjusted p ≤ .05.",
-            f"Intervals are 95 % and not corrected: {describe_intervals(metrics)}.",
-            *_common_seeds(blocks),
+            f"Each row was compared with {_references(card)} on the same test cases: "
+            f"{describe_tests((test.metric, test.question) for test in tests)}.",
+            f"p-values, not intervals, are "
+            f"{describe_correction(test.family_size for test in tests if test.question)}.",
+            "† marks methods with an adjusted p ≤ .05."
+            if any(test.question == "methods" for test in tests)
+            else f"{ONE_RUN} There is no † or ≈.",
             *_units(blocks),
         ]
     )
@@ -144,16 +147,6 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
 def _references(card: BoardCard) -> str:
     names = card.references
     return reference(card) + (f" ({', '.join(names)})" if len(names) > 1 else "")
-
-
-def _common_seeds(blocks: Sequence[Block]) -> list[str]:
-    """Explain why a difference may not be that of the two means where seeds are missing."""
-    metrics = (cell.metric for row in blocks[0].rows for cell in row.cells)
-    set_level = any(not get_metric(metric).per_case for metric in metrics)
-    partial = any(row.status == "partial" for block in blocks for row in block.rows)
-    if not (set_level and partial):
-        return []
-    return ["Where seeds are missing, list-level metrics are compared over the common seeds only."]
 
 
 def _units(blocks: Sequence[Block]) -> list[str]:
@@ -183,8 +176,9 @@ def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
         rows = [
             (block.dataset, row)
             for block in blocks
-            for row in block.families.get(reference, ())
-            if row.ranked
+            for family, members in block.families
+            for row in members
+            if row.ranked and family == reference
         ]
         for column, metric in enumerate(card.metrics if len(blocks) > 1 else ()):
             values: dict[str, dict[str, float]] = {}

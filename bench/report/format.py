@@ -11,12 +11,14 @@ from bench.metrics.registry import get_metric
 from bench.report.claims.verdict import ReproducedVerdict
 from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Gain, Row
 from bench.results.outcomes import Outcome
-from bench.stats.descriptions import join_words
+from bench.stats.corrections import ALPHA
+from bench.stats.descriptions import QUESTIONS, join_words
 
 if TYPE_CHECKING:
     from bench.stats.compare import Comparison
 
 DIGITS = 4
+MAX_DIGITS = 17
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "–"
 STALE, STALE_LEGEND = "‡", "stale, made by another version of a stage"
@@ -47,18 +49,27 @@ def format_percent(value: float | None) -> str:
 
 
 def format_p(p: float | None) -> str:
-    """Write a p-value without its leading zero: "<.001", ".012", "1"."""
+    """Write a p-value without its leading zero: "<.001", ".012", "1".
+
+    One just above .05 gets the digits that show it: ".0503".
+    """
     if p is None:
         return NO_VALUE
     if p < 0.001:
         return "<.001"
-    return "1" if p >= 0.9995 else f"{p:.3f}".removeprefix("0")
+    if p >= 0.9995:
+        return "1"
+    digits = next(digits for digits in range(3, 20) if p <= ALPHA or round(p, digits) > ALPHA)
+    return f"{p:.{digits}f}".removeprefix("0")
 
 
 def format_interval(low: float | None, high: float | None, *, digits: int = DIGITS) -> str:
-    """Write the interval of a difference, with signs."""
+    """Write the interval of a difference, with signs; an end close to 0 gets more digits."""
     if low is None or high is None:
         return NO_VALUE
+    nearest = min(abs(low), abs(high))
+    while digits < MAX_DIGITS and 0 < nearest < 0.5 * 10**-digits:
+        digits += 1
     return f"[{format_signed(low, digits=digits)}, {format_signed(high, digits=digits)}]"
 
 
@@ -284,9 +295,18 @@ def published_verdict(claim: ClaimLine) -> str:
 
 
 def describe_test(test: Comparison) -> str:
-    """Say how p was obtained, over how many units."""
-    name = test.test.replace(" ", "-")
-    return f"Two-sided {name} randomization test over {format_count(test.num_units, test.unit)}."
+    """Say which question was answered, over how many units and training runs."""
+    about = QUESTIONS[test.question] if test.question else "not tested"
+    runs = " and ".join(f"{number}" for number in test.num_seeds)
+    units = format_count(test.num_units, test.unit)
+    return f"{about.capitalize()} ({units}; {runs} training runs)."
+
+
+def format_models(test: Comparison) -> str:
+    """Write the answer about the trained models: interval and p over users alone."""
+    if test.models is None:
+        return NO_VALUE
+    return f"{format_interval(test.models.low, test.models.high)}, p {format_p(test.models.p)}"
 
 
 def choose_main_metric(table: BoardTable) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from bench.config import plugins
 from bench.config.cards import BoardCard, FigureCard
 from bench.errors import BenchError, unknown
-from bench.report.captions import FULL_BUDGET
+from bench.report.captions import budget_paper
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
 from bench.report.published import Number, Published, load_published
 from bench.report.table import Block, Figure, Source
@@ -116,8 +116,10 @@ class Paper:
         ]
         if absent:
             sentences.append(f"Data sets of the paper that are not here: {join_words(absent)}.")
-        if card.budget != FULL_BUDGET:
-            sentences.append(f"The budget is “{card.budget}”, not the paper’s.")
+        of_paper = budget_paper(card.budget)
+        if of_paper != self.claims.paper:
+            whose = f"that of {of_paper}" if of_paper else "not the paper’s"
+            sentences.append(f"The budget is “{card.budget}”, {whose}.")
         not_run = dict.fromkeys(
             row.name
             for block in blocks

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config.request import RESULTS, ExecutionOptions, RunRequest
+from bench.config.request import RESULTS, DataOptions, ExecutionOptions, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
 from bench.plan.device import Device, plan_for
 from bench.report.boards import render_boards
+from bench.report.data_pages.count_page import render_tables, requested_tables
+from bench.report.render.pages import render_index
 from bench.report.table import BoardTable
 from bench.results.run_records import read_last_run, record_boards, record_run
 from bench.results.trackers.hook import Trackers, collect_tags, parse_targets
@@ -79,6 +81,18 @@ def run(
         pages=home / relative.pages,
         data_dir=relative.data_dir and home / relative.data_dir,
     )
+    data_tables = requested_tables(request)
+    data_options = DataOptions(
+        store=options.store, data_dir=options.data_dir, offline=options.offline
+    )
+    if request.board in data_tables:
+        pages = render_tables(data_tables, data_options, options.pages)[1]
+        render_index(options.pages)
+        nothing = RunSummary(
+            ok=(), failed={}, skipped={}, stages_run=0, stages_reused=0, seconds=0.0
+        )
+        paths = tuple(relative.pages / path.relative_to(options.pages) for path in pages)
+        return RunReport(summary=nothing, tables=(), pages=paths, lost=())
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
     selection = select_boards(request)
@@ -105,7 +119,9 @@ def run(
     )
     with contextlib.redirect_stdout(sys.stderr), reporter:
         summary = run_trials(trials, options=run_options, executor=make_executor)
+        table_pages = render_tables(data_tables, data_options, options.pages)[1]
         tables, pages = render_boards(planned, options.results, options.pages, store=options.store)
+        pages += table_pages
     return RunReport(
         summary=summary,
         tables=tuple(tables),

@@ -15,6 +15,8 @@ from bench.stats.samples import Sample
 StatisticsCache: TypeAlias = MutableMapping[Any, Any]
 """Statistics by what they were computed from; see `kept.StoredStatistics`."""
 
+AVERAGED = "Means over rounds are not tested: values per test case are those of the last round."
+
 Samples: TypeAlias = Mapping[str, Sample | BenchError]
 
 
@@ -43,10 +45,11 @@ def add_statistics(
         return _compute_once((*key, block.fingerprint), rows, function, results, cache)
 
     tests: dict[tuple[str, str], Any] = {}
-    for (reference, family), (column, metric) in product(
-        block.families.items(), enumerate(metrics)
-    ):
-        ranked = tuple(sorted(row.name for row in family if row.ranked))
+    for (reference, members), (column, metric) in product(block.families, enumerate(metrics)):
+        # A group that is apart has its reference in another group.
+        base = [row for row in block.rows if row.name == reference and row not in members]
+        family = [*base, *members]
+        ranked = tuple(sorted(row.name for row in members if row.ranked))
         verdicts = compute(
             ("verdicts", metric, reference, ranked),
             [row for row in family if row.cells[column].mean is not None],
@@ -54,12 +57,13 @@ def add_statistics(
                 metric, reference=reference, samples=samples, ranked=ranked
             ),
         )
-        tests |= {(name, metric): test for name, test in verdicts.items()}
+        names = {row.name for row in members}
+        tests |= {(name, metric): test for name, test in verdicts.items() if name in names}
     published = {
         (row.name, cell.metric): cell.published.value
         for row in block.rows
         for cell in row.cells
-        if cell.published is not None
+        if cell.published is not None and not row.apart
     }
     reproduction = None
     if published:
@@ -111,20 +115,19 @@ def _add_tests(row: Row, tests: Sequence[Any]) -> Row:
 
 
 def _add_gains(row: Row, gains: Mapping[str, Any]) -> Row:
-    cells = [
-        replace(
-            cell,
-            gain=replace(cell.gain, change=estimate.value, low=estimate.low, high=estimate.high),
-        )
-        if cell.gain is not None and (estimate := gains.get(cell.metric)) is not None
-        else cell
-        for cell in row.cells
-    ]
+    cells = []
+    for cell in row.cells:
+        estimate = gains.get(cell.metric)
+        if cell.gain is not None and estimate is not None:
+            low, high = estimate.ends or (None, None)
+            gain = replace(cell.gain, change=estimate.value, low=low, high=high)
+            cell = replace(cell, gain=gain)
+        cells.append(cell)
     return replace(row, cells=tuple(cells))
 
 
 def _add_intervals(row: Row, means: Mapping[str, Any]) -> Row:
-    ends = {metric: (mean.low, mean.high) for metric, mean in means.items() if mean.low is not None}
+    ends = {metric: mean.ends for metric, mean in means.items()}
     cells = [replace(cell, interval=ends.get(cell.metric)) for cell in row.cells]
     return replace(row, cells=tuple(cells))
 
@@ -138,7 +141,9 @@ def _compute_once(
 ) -> Any:
     """Apply a function to the samples of rows, or return what it gave for equal files."""
     files = tuple(
-        (row.name, outcome.seed, outcome.checksums) for row in rows for outcome in row.successful
+        (row.name, outcome.seed, outcome.rounds, outcome.checksums)
+        for row in rows
+        for outcome in row.successful
     )
     if cache is None or not all(checksums for *_, checksums in files):
         return function(_read_samples(rows, results))
@@ -151,6 +156,9 @@ def _read_samples(rows: Sequence[Row], results: ResultSet) -> Samples:
     """Read the sample of each row, or why there is none."""
     samples: dict[str, Sample | BenchError] = {}
     for row in rows:
+        if any(len(outcome.rounds) > 1 for outcome in row.successful):
+            samples[row.name] = BenchError(AVERAGED)
+            continue
         try:
             samples[row.name] = results.sample(
                 row.name, [outcome.trial for outcome in row.successful]

@@ -88,7 +88,7 @@ def _code_and_libraries(kind: str) -> tuple[str, ...]:
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
     from bench.report.block_tests import RowTest  # scipy: a report of values does not wait for it
-    from bench.stats.paired import Estimate
+    from bench.stats.contrasts import Estimate
     from bench.stats.reproduction import Reproduction
 
     types: dict[str, Any] = {

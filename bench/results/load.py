@@ -206,7 +206,7 @@ def stack_seeds(
         masses=_stack_arrays([table.masses for table in tables], orders),
         items=_encode_items(tables, orders, item_codes),
         known=first.known,
-        history_mass=np.array(evaluations[0].history_mass, dtype=np.float64),
+        histories=first.histories,
         tracked=tuple(evaluations[0].tracked),
         num_items=evaluations[0].num_items,
     )

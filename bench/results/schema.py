@@ -5,8 +5,8 @@
     <results>/<dataset>/<method>/<hash>/seed-<n>.ranking.parquet  case and item ids, best first
 
 They contain case numbers and item ids only, no titles and no histories, so that they may be
-published where the data may not. Set-level metrics can be resampled from the category masses of the
-cases and the items of the ranking.
+published where the data may not. Set-level metrics can be resampled from the category masses of
+lists and histories and the items of the ranking.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bench.errors import BenchError, printable
 from bench.files import write_atomic
 from bench.hashing import checksum, digest
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TABLES = ("cases", "ranking")
 FINAL = "final"
 COPY_HINT = "Copy the whole folder, or run this trial again."
@@ -92,7 +92,6 @@ class Evaluation(_Record):
         None, ge=1, description="Its size in items, of which several may share a title"
     )
     tracked: list[str] = Field(description="Category names of the mass vectors")
-    history_mass: list[float] = Field(description="Category mass of all test histories")
 
 
 class DataFacts(_Record):
@@ -105,7 +104,7 @@ class DataFacts(_Record):
 class Result(_Record):
     """One trial's result."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     trial: str
     method: str
     dataset: str
@@ -140,6 +139,7 @@ class CaseTable:
         known: Whether the target is in the catalog, shape (C,).
         values: Per-case metrics by name, each of shape (C,).
         masses: Category mass of each case's top-k list by k, each of shape (C, tracked).
+        histories: Category mass of each case's history, shape (C, tracked).
         items: Item ids, best first, shape (C, D); None where a text matches no item.
     """
 
@@ -148,6 +148,7 @@ class CaseTable:
     known: NDArray[np.bool_]
     values: Mapping[str, NDArray[np.float64]]
     masses: Mapping[int, NDArray[np.float64]]
+    histories: NDArray[np.float64]
     items: NDArray[np.object_]
 
 
@@ -277,12 +278,14 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
         cases = pq.read_table(table_path(folder, trial, "cases"))
         ranking = pq.read_table(table_path(folder, trial, "ranking"))
         names = cases.column_names
-        masses = {
-            int(name.removeprefix("mass@")): np.array(cases[name].to_pylist(), dtype=np.float64)
+        vectors = {
+            name: np.array(cases[name].to_pylist(), dtype=np.float64)
             for name in names
-            if name.startswith("mass@")
+            if name == "history" or name.startswith("mass@")
         }
-        fixed = {"case", "user", "known", "rank"}
+        histories = vectors.pop("history", np.zeros((len(cases), 0)))
+        masses = {int(name.removeprefix("mass@")): mass for name, mass in vectors.items()}
+        fixed = {"case", "user", "known", "rank", "history"}
         values = {
             name: cases[name].to_numpy().astype(np.float64)
             for name in names
@@ -294,6 +297,7 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
             known=cases["known"].to_numpy(),
             values=values,
             masses=masses,
+            histories=histories,
             items=np.array(ranking["items"].to_pylist(), dtype=object),
         )
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:

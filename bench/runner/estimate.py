@@ -10,14 +10,24 @@ from typing import Literal, TypeAlias
 
 from bench.plan.graph import Graph, Unit
 from bench.plan.stage import Stage
+from bench.runner.cost_model import Throughput, count_parameters, predict_range
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.resources import ResourceRequest
 from bench.runner.similarity import StageHistory, describe_stage
 from bench.runner.store import Store
 
-Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "kind's median", "never"]
+Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "cost model", "never"]
 """What an estimate is based on: the stage's own artifact; artifacts that differ in seeds or code;
-artifacts of the same structure, in proportion to the workload; the kind; nothing."""
+artifacts of the same structure and backbone, in proportion to the workload; parameters × tokens
+over the measured throughput of the device; nothing."""
+
+CHEAP = frozenset(
+    {
+        *("prepare", "draw", "sample", "select", "lists", "questions", "order_lists", "evaluate"),
+        *("evaluate_lists", "build", "gguf", "hub", "pairs", "embed", "ground"),
+    }
+)
+"""Kinds without which an estimate still tells something, if it says that they are not counted."""
 
 CPUS_PER_GPU = 8
 SATURATION = 1.02  # within 2 % of the critical path, more machines gain nothing
@@ -30,20 +40,28 @@ class Timings:
     Args:
         stores: Stores whose artifacts are used; an earlier store hides equal keys of a later one.
         graph: The plan to estimate.
+        throughput: Of the device that language models run on; None if it was not measured.
+        optimistic: Whether a range of the cost model counts with its lower end.
     """
 
-    def __init__(self, stores: Iterable[Store], graph: Graph) -> None:
+    def __init__(
+        self,
+        stores: Iterable[Store],
+        graph: Graph,
+        throughput: Throughput | None = None,
+        *,
+        optimistic: bool = False,
+    ) -> None:
+        self._throughput, self._optimistic = throughput, optimistic
         self._history = history = StageHistory(stores, graph)
         self._by_configuration: dict[int, list[float]] = defaultdict(list)
         self._by_structure: dict[Hashable, list[tuple[float, float | None]]] = defaultdict(list)
-        self._by_kind: dict[str, list[float]] = defaultdict(list)
         loading: dict[str, list[float]] = defaultdict(list)
         for key, meta in history.metas.items():
             kind, seconds = meta["kind"], meta["seconds"]
             self._by_configuration[history.number_configuration(key)].append(seconds)
             timing = (seconds, history.estimate_workload(meta))
             self._by_structure[history.describe_structure(meta)].append(timing)
-            self._by_kind[kind].append(seconds)
             loading[kind].append(meta.get("loading_seconds", 0.0))
         self._loading = {kind: fmean(seconds) for kind, seconds in loading.items()}
         self._estimates: dict[int, tuple[float, Basis]] = {}  # by configuration
@@ -66,8 +84,6 @@ class Timings:
         loading = self._loading.get(stage.kind, 0.0)
         if stage.key in metas:
             return metas[stage.key]["seconds"] + loading, "same stage"
-        if not metas:
-            return 0.0, "never"
         number = self._history.number_configuration(stage.key)
         if number not in self._estimates:
             self._estimates[number] = self._extrapolate(stage, number)
@@ -83,9 +99,22 @@ class Timings:
         rates = [seconds / timed_workload for seconds, timed_workload in timings if timed_workload]
         if workload and rates:
             return median(rates) * workload, "scaled"
-        if stage.kind in self._by_kind:
-            return median(self._by_kind[stage.kind]), "kind's median"
+        predicted = self._predict(stage)
+        if predicted is not None:
+            return predicted[0 if self._optimistic else 1], "cost model"
         return 0.0, "never"
+
+    def _predict(self, stage: Stage) -> tuple[float, float] | None:
+        info = describe_stage(stage)
+        rows, backbone = self._history.count_rows(info), self._history.find_backbone(info)
+        if self._throughput is None or rows is None or backbone is None:
+            return None
+        parameters = count_parameters(backbone)
+        if parameters is None:
+            return None
+        return predict_range(
+            stage.kind, stage.args, rows=rows, parameters=parameters, throughput=self._throughput
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +125,8 @@ class Forecast:
         tasks: The same with their seconds and requests.
         seconds_by_basis: Seconds of work by the basis of their estimate.
         stages_by_basis: Stages by the basis of their estimate.
-        never_timed: Stages without any estimate, by kind; they count as 0 seconds.
+        never_timed: Stages without any estimate, by kind; no number includes them.
+        models_timed: Whether every stage of a language model has one; None without such a stage.
     """
 
     units: Sequence[Unit]
@@ -104,11 +134,17 @@ class Forecast:
     seconds_by_basis: Mapping[Basis, float]
     stages_by_basis: Mapping[Basis, int]
     never_timed: Mapping[str, int]
+    models_timed: bool | None = None
 
     @property
     def work_seconds(self) -> float:
         """Seconds of all units one after another."""
         return sum(task.seconds for task in self.tasks)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all stages that decide the time have an estimate: language models, if any."""
+        return self.never_timed.keys() <= CHEAP or self.models_timed is True
 
     def predict_seconds(self, *, cpus: int, gpus: int = 0) -> float:
         """Return the makespan on a machine."""
@@ -156,12 +192,15 @@ def forecast_run(
     seconds_by_basis: dict[Basis, float] = defaultdict(float)
     stages_by_basis: Counter[Basis] = Counter()
     never_timed: Counter[str] = Counter()
+    models_timed: bool | None = None
     tasks = []
     for unit in units:
         estimates = [timings.estimate(stage) for stage in unit.stages]
         for stage, (seconds, basis) in zip(unit.stages, estimates, strict=True):
             seconds_by_basis[basis] += seconds
             stages_by_basis[basis] += 1
+            if "backbone" in stage.inputs:
+                models_timed = models_timed is not False and basis != "never"
             if basis == "never":
                 never_timed[stage.kind] += 1
         request = estimate_request(unit) if estimate_request else unit
@@ -180,4 +219,5 @@ def forecast_run(
         seconds_by_basis=seconds_by_basis,
         stages_by_basis=stages_by_basis,
         never_timed=dict(sorted(never_timed.items())),
+        models_timed=models_timed,
     )

@@ -10,9 +10,10 @@ from typing import Any
 from bench.config.request import STORE, RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
-from bench.plan.device import count_gpus, plan_for
+from bench.plan.device import count_gpus, plan_for, planned_device
 from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
+from bench.runner.cost_model import read_throughput
 from bench.runner.estimate import CPUS_PER_GPU, Forecast, Timings, forecast_run
 from bench.runner.resources import ResourceEstimator, count_cpus
 from bench.runner.store import Store
@@ -28,7 +29,7 @@ class RunPlan:
         stored: Keys of the stages that are stored.
         missing: Keys of the stages that must run.
         num_units: Number of units of work that they form.
-        timings: What the forecast is based on.
+        timings: What the forecast is based on; forecast: its upper end; lowest: its lower end.
         cpus: CPUs of the machine that the forecast is for; gpus: its GPUs.
     """
 
@@ -39,6 +40,7 @@ class RunPlan:
     num_units: int
     timings: Timings
     forecast: Forecast
+    lowest: Forecast
     cpus: int
     gpus: int
 
@@ -75,8 +77,8 @@ class RunPlan:
         return {
             "cpus": self.cpus,
             "gpus": self.gpus,
-            "seconds": forecast.predict_seconds(cpus=self.cpus, gpus=self.gpus),
-            "work_seconds": forecast.work_seconds,
+            "seconds": self.predict_range(),
+            "work_seconds": forecast.work_seconds if forecast.is_known else None,
             "seconds_by_basis": dict(forecast.seconds_by_basis),
             "stages_by_basis": dict(forecast.stages_by_basis),
             "never_timed": dict(forecast.never_timed),
@@ -95,9 +97,19 @@ class RunPlan:
             ],
         }
 
+    def predict_range(self) -> tuple[float, float] | None:
+        """Return the fewest and most seconds; None if stages that decide them have no estimate."""
+        if not self.forecast.is_known:
+            return None
+        low, high = (
+            forecast.predict_seconds(cpus=self.cpus, gpus=self.gpus)
+            for forecast in (self.lowest, self.forecast)
+        )
+        return low, high
+
     def predict_scaling(self) -> Sequence[tuple[int, int, float]]:
         """Return (GPUs, CPUs, seconds) of machines with fewer and more GPUs; none without GPUs."""
-        if not self.gpus:
+        if not self.gpus or not self.forecast.is_known:
             return []
         return self.forecast.predict_scaling(gpus=self.gpus, cpus_per_gpu=self.cpus / self.gpus)
 
@@ -149,7 +161,11 @@ def plan_trials(
     todo = find_missing(graph, lambda stage: stage.key in reused)
     work = divide_into_units(graph, todo)
     timed_stores = [*map(_open_timings, timings), store]
-    measured_timings = Timings(timed_stores, graph)
+    throughput = read_throughput(store.root, "cuda" if gpus else planned_device())
+    measured_timings, optimistic = (
+        Timings(timed_stores, graph, throughput, optimistic=optimistic)
+        for optimistic in (False, True)
+    )
     # As the run does it: by what was measured on a GPU, else by the model cards.
     measured = (
         None
@@ -164,6 +180,7 @@ def plan_trials(
         num_units=len(work),
         timings=measured_timings,
         forecast=forecast_run(work, measured_timings, measured),
+        lowest=forecast_run(work, optimistic, measured),
         cpus=cpus or max(count_cpus(), CPUS_PER_GPU * gpus),
         gpus=gpus,
     )

@@ -74,7 +74,7 @@ class StageHistory:
 
     def estimate_workload(self, info: StageInfo) -> float | None:
         """Return rows × repetitions; None if the plan does not state the number of rows."""
-        workload = self._count_rows(info)
+        workload = self.count_rows(info)
         if workload is None:
             return None
         for name in REPETITIONS:
@@ -91,15 +91,24 @@ class StageHistory:
         """Describe the untuned model that a stage uses; "" for none."""
         if "backbone" not in info["inputs"]:
             return ""
-        root = self._find(info["inputs"]["backbone"])
-        while root is not None and "backbone" in root["inputs"]:
-            root = self._find(root["inputs"]["backbone"])
+        root = self.find_backbone(info)
         return "?" if root is None else _encode({"kind": root["kind"], **root["args"]})
 
-    def _count_rows(self, info: StageInfo) -> float | None:
+    def find_backbone(self, info: StageInfo) -> StageInfo | None:
+        """Return the stage that makes the untuned model; None without one, or if it is unknown."""
+        root = None
+        while "backbone" in info["inputs"]:
+            root = self._find(info["inputs"]["backbone"])
+            if root is None:
+                return None
+            info = root
+        return root
+
+    def count_rows(self, info: StageInfo) -> float | None:
+        """Return the rows that a stage works on; None if the plan does not state them."""
         source = next((info["inputs"][role] for role in ROW_INPUTS if role in info["inputs"]), None)
         parent = None if source is None else self._find(source)
-        rows = None if parent is None else self._count_rows(parent)
+        rows = None if parent is None else self.count_rows(parent)
         limit = info["args"].get(NUM_ROWS.get(info["kind"], ""))
         if not isinstance(limit, int | float):
             return rows

@@ -2,6 +2,7 @@
 
 evaluation.json   metric values, sizes, tracked categories, the data's fingerprint
 cases.parquet     one row per test case: user, rank, per-case metrics, category masses
+                  of its history and lists
 ranking.parquet   one row per test case: item ids, as many as the largest k
 """
 
@@ -57,7 +58,6 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
             "num_items": len(catalog),
             "num_ids": len(source.catalog),
             "tracked": list(source.catalog.tracked),
-            "history_mass": scores.history_mass.tolist(),
         },
         "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
     }
@@ -83,6 +83,8 @@ def _case_table(samples: NDArray[np.int64], users: list[str], scores: Scores) ->
         "rank": scores.ranks,
         **scores.cases,
     }
+    if scores.history_masses.shape[1]:
+        columns["history"] = pa.array(scores.history_masses.tolist(), pa.list_(pa.float64()))
     for k, mass in scores.masses.items():
         columns[f"mass@{k}"] = pa.array(mass.tolist(), pa.list_(pa.float64()))
     return pa.table(columns)

@@ -29,7 +29,7 @@ def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> No
     A test case is a list, identified by its user and its first item's position in the history.
     """
     source = list_files.load(inputs["lists"])
-    rows, scores = list_files.read_scores(inputs["scores"])
+    rows, scores = source.read_scores(inputs["scores"], config.part)
     labels, users = source.labels[rows], source.users[rows]
     plugins = select_plugins(config.plugins)
     evaluation = evaluate_lists(scores, labels, ks=config.ks, plugins=plugins)
@@ -41,7 +41,6 @@ def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> No
             "num_known": len(rows),
             "num_items": len(source.item_ids),
             "tracked": [],
-            "history_mass": [],
         },
         "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
     }

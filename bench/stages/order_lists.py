@@ -1,6 +1,6 @@
-"""Score the candidate lists of the test users without training.
+"""Score the candidate lists of validation and test users without training.
 
-scores.parquet   one row per test list: its index and the scores of its positions
+scores.parquet   one row per list: its index and the scores of its positions
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bench.plan.rerank_stages import ListOrderConfig
 
 
 def run(job: Job, config: ListOrderConfig, inputs: Mapping[str, Path]) -> None:
-    """Write the scores of the test lists."""
+    """Write the scores of the validation and test lists."""
     lists = prepared_lists.load(inputs["lists"])
-    rows = lists.rows("test")
+    rows = lists.rows("valid", "test")
     prepared_lists.write_scores(rows, score_by_order(config.by, lists, rows), job.out)
-    job.metadata["test_lists"] = len(rows)
+    job.metadata["lists"] = len(rows)
 
 
 def score_by_order(

@@ -1,6 +1,6 @@
-"""Train a re-ranker and score the candidate lists of the test users.
+"""Train a re-ranker and score the candidate lists of validation and test users.
 
-scores.parquet                  one row per test list: its index and the scores of its positions
+scores.parquet                  one row per list: its index and the scores of its positions
 model.safetensors, config.json  the re-ranker
 """
 
@@ -24,7 +24,7 @@ from bench.plan.rerank_stages import RerankerConfig
 
 
 def run(job: Job, config: RerankerConfig, inputs: Mapping[str, Path]) -> None:
-    """Train, save the model, and write the scores of the test lists.
+    """Train, save the model, and write the scores of the validation and test lists.
 
     Raises:
         BenchError: Vectors do not fit the lists, no list is left to select the epoch, or training
@@ -52,8 +52,9 @@ def run(job: Job, config: RerankerConfig, inputs: Mapping[str, Path]) -> None:
         model, metadata = train_on_lists(
             lists, train, valid, texts, config, micro_batch_divisor=job.micro_batch_divisor
         )
-        tensors = list_tensors(lists, test, texts.select_for_scoring(config.scoring_text))
+        scored = lists.rows("valid", "test")
+        tensors = list_tensors(lists, scored, texts.select_for_scoring(config.scoring_text))
         scores = score_lists(model, tensors).numpy().astype(np.float64)
     save(model, job.out)
-    list_files.write_scores(test, scores, job.out)
+    list_files.write_scores(scored, scores, job.out)
     job.metadata.update(metadata, as_published=as_published, test_lists=len(test))

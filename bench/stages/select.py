@@ -1,6 +1,6 @@
 """Choose among rankings by a metric on validation; the artifact is the chosen one's test ranking.
 
-ranking.parquet  the winner's, as it was
+ranking.parquet  the winner's, as it was; scores.parquet for candidate lists
 choice.json      the metric, the chosen candidate, every candidate's value on validation
 """
 
@@ -12,10 +12,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.data import prepared
+from bench.data import prepared, prepared_lists
+from bench.data.prepared_lists import SCORES
 from bench.errors import BenchError, unknown
 from bench.hashing import Job, Plain
-from bench.metrics.evaluate import evaluate
+from bench.metrics.evaluate import evaluate, evaluate_lists
+from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric, select_plugins
 from bench.metrics.titles import Cases, merge_titles
 from bench.plan.selection import SelectConfig
@@ -25,18 +27,20 @@ from bench.results.ranking_file import FILE, read_ranking
 def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
     """Write the test ranking of the best candidate.
 
-    The rankings of the n-th candidate, from 0, are the inputs `valid_<n>` and `test_<n>`.
+    The rankings of the n-th candidate, from 0, are the inputs `valid_<n>` and `test_<n>`; where
+    there are "lists", `test_<n>` holds the scores of both.
 
     Raises:
         BenchError: A candidate has no such metric, or its value is not finite.
     """
     metric = get_metric(config.metric)
-    values = {
-        name: _compute(config, inputs, name, inputs[f"valid_{index}"])
-        for index, name in enumerate(config.names)
-    }
+    compute = _evaluate_lists if "lists" in inputs else _evaluate_ranking
+    values = {}
+    for index, name in enumerate(config.names):
+        values[name] = _check_value(name, metric, compute(config, metric, inputs, index))
     chosen = best(values, higher_is_better=metric.higher_is_better)
-    shutil.copyfile(inputs[f"test_{config.names.index(chosen)}"] / FILE, job.out / FILE)
+    file = SCORES if "lists" in inputs else FILE
+    shutil.copyfile(inputs[f"test_{config.names.index(chosen)}"] / file, job.out / file)
     content: dict[str, Plain] = {"metric": config.metric, "chosen": chosen, "validation": values}
     job.metadata.update(content)
     (job.out / "choice.json").write_text(json.dumps(content, indent=1, allow_nan=False))
@@ -48,18 +52,29 @@ def best(values: Mapping[str, float], *, higher_is_better: bool) -> str:
     return max(values, key=lambda name: sign * values[name])
 
 
-def _compute(
-    config: SelectConfig, inputs: Mapping[str, Path], candidate: str, ranking: Path
-) -> float:
-    metric = get_metric(config.metric)
+def _evaluate_ranking(
+    config: SelectConfig, metric: Metric, inputs: Mapping[str, Path], index: int
+) -> Mapping[str, float]:
     source = prepared.load(inputs["data"])
     windows = source.windows(prepared.load_rows(inputs["cases"]))
-    cases = Cases(read_ranking(ranking), windows.targets, windows.histories, source.catalog)
+    ranking = read_ranking(inputs[f"valid_{index}"])
+    cases = Cases(ranking, windows.targets, windows.histories, source.catalog)
     if config.group_titles:
         cases = merge_titles(cases)
-    values = evaluate(
-        **cases._asdict(), ks=[metric.k or 1], plugins=select_plugins(config.plugins)
-    ).metrics
+    plugins = select_plugins(config.plugins)
+    return evaluate(**cases._asdict(), ks=[metric.k or 1], plugins=plugins).metrics
+
+
+def _evaluate_lists(
+    config: SelectConfig, metric: Metric, inputs: Mapping[str, Path], index: int
+) -> Mapping[str, float]:
+    source = prepared_lists.load(inputs["lists"])
+    rows, scores = source.read_scores(inputs[f"test_{index}"], "valid")
+    plugins = select_plugins(config.plugins)
+    return evaluate_lists(scores, source.labels[rows], ks=[metric.k or 1], plugins=plugins).metrics
+
+
+def _check_value(candidate: str, metric: Metric, values: Mapping[str, float]) -> float:
     if metric.name not in values:
         raise unknown("metric of this data set", metric.name, values)
     if not math.isfinite(values[metric.name]):

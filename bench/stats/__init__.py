@@ -1,7 +1,6 @@
-"""Statistics of comparisons: paired tests, label swaps, intervals, corrections and power.
+"""Statistics of comparisons: intervals, tests, corrections and power.
 
-`samples` holds one method's results; `contrasts` combines several with an interval, by `paired` for
-means over cases, by `set_metrics` and `intervals` for set-level metrics; `compare` tests them and
-corrects families; `seed_variance` reports the variance between seeds; `descriptions` has the
-sentences that say which method was used.
+`samples` holds one method's results; `contrasts` combines several, by `set_metrics` for set-level
+metrics; `inference` turns their variance over users and seeds into intervals and p-values;
+`compare` tests rows and corrects families; `descriptions` has the sentences that say how.
 """

@@ -1,7 +1,7 @@
 """Comparisons of methods on one metric: two methods, all against a reference, ties with the best.
 
-They answer whether other users would give the same result. Whether other seeds would is a separate
-question, see `bench.stats.seed_variance`.
+They answer whether the methods differ, over users and training seeds, and where a method has one
+training run only whether the trained models do (`bench.stats.inference`).
 """
 
 from __future__ import annotations
@@ -10,38 +10,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from bench.metrics.registry import get_metric
 from bench.stats.contrasts import DIFFERENCE, AlignedSamples
 from bench.stats.corrections import ALPHA, holm
-from bench.stats.label_swap import label_swap
-from bench.stats.paired import paired_t, sign_flip
-from bench.stats.randomization import NUM_RESAMPLES, ROUNDING
+from bench.stats.inference import ROUNDING, Inference
 from bench.stats.samples import Sample
-from bench.stats.seed_variance import compute_seed_values
+from bench.stats.seed_variance import compute_seed_values, summarize_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One method against a reference on one metric of one data set.
 
+    `low`, `high`, `p` and what follows from them answer `question`; all are None without one.
+
     Attributes:
         metric: Name of the metric, e.g. "NDCG@5".
         reference: Name of the reference.
         other: Name of the method compared with it.
         difference: other - reference, in the metric's unit, mean over seeds.
-        low: Lower end of its 95 % interval; None with a single unit.
-        high: Upper end of it; None with a single unit.
         relative: The difference over the reference's value; None if that is 0.
-        d_z: Standardized effect of a per-case metric; None for set-level ones and where the
-            differences do not vary although they are not 0.
-        p: Raw two-sided p-value in (0, 1].
-        p_adjusted: Corrected within the family; None before the correction.
+        d_z: Standardized effect of a per-case metric, see `Estimate`.
+        question: "methods" for users and training seeds, "models" where a method has one training
+            run; None if `refusal` says why nothing could be tested.
+        low: Lower end of the 95 % interval of the difference.
+        high: Upper end of it.
+        p: Raw two-sided p-value in (0, 1]; at most .05 exactly if the interval excludes 0.
+        p_adjusted: Corrected within the family; None before the correction, too.
         family_size: Number of comparisons that were corrected together.
-        test: How p was obtained.
-        unit: What was flipped or swapped; "user" where cases are nested in users.
+        models: The answer about the trained models, over users alone; None if untested.
+        refusal: Why there is no answer about the methods; empty if there is one.
+        unit: What is left out and resampled; "user" where cases are nested in users.
         num_units: Number of units.
+        num_seeds: Training runs of the reference and of the other.
         better: Whether `other` has the better value, whatever p is; None for no difference.
     """
 
@@ -49,108 +50,92 @@ class Comparison:
     reference: str
     other: str
     difference: float
-    low: float | None
-    high: float | None
     relative: float | None
     d_z: float | None
-    p: float
-    p_adjusted: float | None
-    family_size: int
-    test: Literal["sign-flip", "label swap"]
+    question: Literal["methods", "models"] | None
+    low: float | None
+    high: float | None
+    p: float | None
+    p_adjusted: float | None = None
+    family_size: int = 1
+    models: Inference | None
+    refusal: str
     unit: Literal["case", "user"]
     num_units: int
+    num_seeds: tuple[int, int]
     better: bool | None
 
     @property
-    def significant(self) -> bool | None:
-        """Whether the adjusted p is at most .05; None before the correction."""
-        return None if self.p_adjusted is None else self.p_adjusted <= ALPHA
+    def differs(self) -> bool:
+        """Whether the adjusted p is at most .05, for the question that could be answered."""
+        return self.p_adjusted is not None and self.p_adjusted <= ALPHA
+
+    @property
+    def significant(self) -> bool:
+        """Whether the methods differ; never with one training run."""
+        return self.question == "methods" and self.differs
 
 
-def compare(
-    reference: Sample,
-    other: Sample,
-    metric: str,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> Comparison:
+def compare(reference: Sample, other: Sample, metric: str) -> Comparison:
     """Compare two methods on one metric, without any correction.
 
     Args:
         reference: The declared reference.
         other: The method that is compared with it.
         metric: E.g. "NDCG@5" (a mean over cases) or "DivRatio@5" (set-level).
-        num_resamples: Random sign flips or label swaps if enumeration needs more.
-        seed: Of all random numbers; the same seed gives the same result in any order of cases.
 
     Raises:
-        BenchError: If the cases differ, values are missing, or no seed is common.
+        BenchError: If the cases differ or values are missing.
     """
     aligned = AlignedSamples.align([reference, other], metric)
-    units, family = aligned.units, aligned.metric
-    if family.per_case:
-        changes = aligned.sum_changes(DIFFERENCE)
-        estimate = paired_t(changes, units.sizes)
-        p = sign_flip(changes, num_resamples=num_resamples, seed=seed)
-    else:
-        estimate = aligned.estimate(DIFFERENCE, seed=seed)
-        p = label_swap(*aligned.sums, num_resamples=num_resamples, seed=seed)
+    estimate = aligned.estimate(DIFFERENCE)
+    answer = estimate.answer
     difference, base = estimate.value, aligned.means[0]
-    is_better = (difference > 0) == family.higher_is_better
+    is_better = (difference > 0) == aligned.metric.higher_is_better
     return Comparison(
         metric=metric,
         reference=reference.name,
         other=other.name,
         difference=difference,
-        low=estimate.low,
-        high=estimate.high,
         relative=difference / base if base else None,
         d_z=estimate.d_z,
-        p=p,
-        p_adjusted=None,
-        family_size=1,
-        test="sign-flip" if family.per_case else "label swap",
-        unit=units.kind,
-        num_units=units.num,
+        question=("methods" if estimate.methods else "models") if answer else None,
+        low=answer.low if answer else None,
+        high=answer.high if answer else None,
+        p=answer.p if answer else None,
+        models=estimate.models,
+        refusal=estimate.refusal,
+        unit=aligned.units.kind,
+        num_units=aligned.units.num,
+        num_seeds=(len(reference.seeds), len(other.seeds)),
         better=is_better if abs(difference) > ROUNDING else None,
     )
 
 
 def compare_with_reference(
-    reference: Sample,
-    others: Sequence[Sample],
-    metric: str,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
+    reference: Sample, others: Sequence[Sample], metric: str
 ) -> list[Comparison]:
     """Compare every other method with the reference: one family, corrected by Holm."""
-    return correct_family(
-        [
-            compare(reference, other, metric, num_resamples=num_resamples, seed=seed)
-            for other in others
-        ]
-    )
+    return correct_family([compare(reference, other, metric) for other in others])
 
 
 def correct_family(family: Sequence[Comparison]) -> list[Comparison]:
-    """Adjust the p-values of comparisons that are made together by Holm's procedure."""
-    adjusted = holm([comparison.p for comparison in family])
+    """Adjust the p-values of comparisons that are made together by Holm's procedure.
+
+    Those without a p stay as they are and do not count.
+    """
+    ps = [comparison.p for comparison in family if comparison.p is not None]
+    adjusted = iter(holm(ps))
     return [
-        replace(comparison, p_adjusted=p, family_size=len(family))
-        for comparison, p in zip(family, adjusted, strict=True)
+        comparison
+        if comparison.p is None
+        else replace(comparison, p_adjusted=next(adjusted), family_size=len(ps))
+        for comparison in family
     ]
 
 
-def find_ties_with_best(
-    samples: Sequence[Sample],
-    metric: str,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> tuple[str, ...]:
-    """Name the best method and those that do not differ significantly from it.
+def find_ties_with_best(samples: Sequence[Sample], metric: str) -> tuple[str, ...]:
+    """Name the best method and those that were tested and do not differ significantly from it.
 
     The best one has the best mean over its own seeds; of several the first.
 
@@ -161,10 +146,14 @@ def find_ties_with_best(
         return ()
     sign = 1 if get_metric(metric).higher_is_better else -1
     means = [
-        sign * np.mean(list(compute_seed_values(sample, metric).values())) for sample in samples
+        sign * summarize_seeds([*compute_seed_values(sample, metric).values()])[0]
+        for sample in samples
     ]
-    best = samples[int(np.argmax(means))]
+    best = samples[means.index(max(means))]
     rivals = [sample for sample in samples if sample is not best]
-    family = compare_with_reference(best, rivals, metric, num_resamples=num_resamples, seed=seed)
-    worse = {id(rival) for rival, test in zip(rivals, family, strict=True) if test.significant}
-    return tuple(sample.name for sample in samples if id(sample) not in worse)
+    tied = {
+        test.other
+        for test in compare_with_reference(best, rivals, metric)
+        if test.question == "methods" and not test.significant
+    }
+    return tuple(sample.name for sample in samples if sample is best or sample.name in tied)

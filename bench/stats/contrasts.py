@@ -1,7 +1,7 @@
 """Linear combinations of one metric of several methods on the same cases, with 95 % intervals.
 
-A value has the coefficient 1, a difference -1 and 1, an interaction 1, -1, -1 and 1. Means over
-cases get a t interval over units; set-level metrics are resampled (`bench.stats.intervals`).
+A value has the coefficient 1, a difference -1 and 1, an interaction 1, -1, -1 and 1. Every metric
+takes the same way: its value per seed, and what leaving out users changes in each (`SeedValues`).
 """
 
 from __future__ import annotations
@@ -9,20 +9,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
-from bench.stats.intervals import set_interval
-from bench.stats.paired import Estimate, paired_t
+from bench.stats.descriptions import ONE_RUN
+from bench.stats.inference import ROUNDING, Inference, SeedValues, Variance
 from bench.stats.samples import Sample, Units, align_cases, align_lists, get_case_values
-from bench.stats.set_metrics import UnitSums, Weights, sum_units
+from bench.stats.set_metrics import sum_units
 
 DIFFERENCE = (-1, 1)
 """The second method minus the first, the reference."""
+MIN_UNITS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value or a combination of values with the answers to both questions.
+
+    Attributes:
+        value: In the metric's unit, mean over seeds.
+        models: (a): over users, for these trained models; None with too few users or hits.
+        methods: (b): over users and training seeds; None likewise, and with one seed.
+        refusal: Why (b) has no answer; empty if it has one.
+        d_z: Standardized effect of a mean over cases, t / sqrt(U); with cases as units the mean
+            over the standard deviation (Cohen 1988). None for set-level metrics and without
+            `models`.
+    """
+
+    value: float
+    models: Inference | None
+    methods: Inference | None
+    refusal: str = ""
+    d_z: float | None = None
+
+    @property
+    def answer(self) -> Inference | None:
+        """The answer to (b) where it exists, otherwise to (a)."""
+        return self.methods or self.models
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The interval of that answer."""
+        return (self.answer.low, self.answer.high) if self.answer else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,8 +62,7 @@ class AlignedSamples:
     """M methods on the same cases, measured by one metric.
 
     Attributes:
-        samples: The methods, cases in the same order; for a set-level metric with the seeds that
-            all of them have and the cases whose target is in the catalog.
+        samples: The methods, cases in the same order.
         metric: The metric.
     """
 
@@ -55,82 +86,97 @@ class AlignedSamples:
         return self.samples[0].units
 
     @cached_property
-    def case_means(self) -> NDArray[np.float64]:
-        """Per-case values averaged over seeds, shape (M, C).
-
-        Seeds are averaged first: the cases of different seeds are not independent repetitions.
-        """
-        values = [get_case_values(sample, self.metric.name) for sample in self.samples]
-        return np.stack([value.mean(axis=0) for value in values])
-
-    @cached_property
-    def sums(self) -> tuple[UnitSums, ...]:
-        """What each method's value is computed from when units are weighted."""
-        if not self.metric.per_case:
-            return sum_units(self.samples, self.metric, self.units)
-        return tuple(
-            UnitSums(
-                amounts=(sparse.csr_array(self._sum_within_units(means)[None, :]),),
-                sizes=self.units.sizes,
-                score=lambda sums, num_cases: sums[:, 0] / num_cases,
-            )
-            for means in self.case_means
-        )
+    def methods(self) -> tuple[SeedValues, ...]:
+        """The value of each method per seed."""
+        if self.metric.per_case:
+            return tuple(map(self._average, self._unit_sums))
+        return tuple(sum_units(sample, self.metric).jackknife() for sample in self.samples)
 
     @property
     def means(self) -> list[float]:
         """The value of each method, mean over seeds."""
-        if self.metric.per_case:
-            return [float(means.mean()) for means in self.case_means]
-        return [float(sums.mean(self.units.equal_weights)[0]) for sums in self.sums]
+        return [method.mean for method in self.methods]
 
-    def sum_changes(self, coefficients: Sequence[float]) -> NDArray[np.float64]:
-        """Combine a per-case metric's values case by case, summed within units, shape (U,)."""
-        return self._sum_within_units(_combine(coefficients, self.case_means))
-
-    def estimate(
-        self, coefficients: Sequence[float], *, seed: int = 0, resample: bool = False
-    ) -> Estimate:
+    def estimate(self, coefficients: Sequence[float], *, value: float | None = None) -> Estimate:
         """Estimate a combination of the methods' values.
 
         Args:
             coefficients: One per method.
-            seed: Of the resampling.
-            resample: Whether units are resampled for a per-case metric, too.
+            value: What the combination linearizes; its own value if None.
         """
-        if self.metric.per_case and not resample:
-            return paired_t(self.sum_changes(coefficients), self.units.sizes)
+        if value is None:
+            value = float(_combine(coefficients, self.means))
+        if refusal := self.refuse(coefficients):
+            return Estimate(value=value, models=None, methods=None, refusal=refusal)
+        variance = Variance.combine(coefficients, self.methods)
+        models = variance.infer(value, seeds=False)
+        methods = variance.infer(value, seeds=True) if variance.has_seeds else None
+        if methods is None:
+            refusal = ONE_RUN if models else f"{self.metric.name} is the same without any user."
+        d_z = None
+        if self.metric.per_case and models:
+            d_z = value / float(np.sqrt(variance.users * self.units.num))
+        return Estimate(value=value, models=models, methods=methods, refusal=refusal, d_z=d_z)
 
-        def combine(weights: Weights) -> NDArray[np.float64]:
-            return _combine(coefficients, [sums.mean(weights) for sums in self.sums])
+    @cached_property
+    def _unit_sums(self) -> list[NDArray[np.float64]]:
+        """Per-case values of each method summed within units, shape (S, U) each."""
+        of_case = self.units.of_case
+        return [
+            np.stack([np.bincount(of_case, weights=row) for row in values])
+            for values in (get_case_values(sample, self.metric.name) for sample in self.samples)
+        ]
 
-        low, high = set_interval(self.metric, combine, self.sums[0], seed=seed)
-        return Estimate(value=float(combine(self.units.equal_weights)[0]), low=low, high=high)
+    def _average(self, sums: NDArray[np.float64]) -> SeedValues:
+        """Average over cases, with the linearized errors of a ratio (Cochran 1977, chapter 6).
 
-    def _sum_within_units(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(self.units.of_case, weights=values).astype(np.float64)
+        They allow users of different size; if every unit has one case, they are the ordinary ones.
+        """
+        sizes = self.units.sizes
+        values = sums.sum(axis=1) / sizes.sum()
+        residuals = (sums - values[:, None] * sizes) / sizes.sum()
+        return SeedValues(
+            values=values,
+            deviations=residuals * np.sqrt(self.units.num / max(1, self.units.num - 1)),
+        )
+
+    def refuse(self, coefficients: Sequence[float]) -> str:
+        """Say why there are too few units for an interval; "" if there are enough.
+
+        With fewer than ten units that differ, t intervals of rare hits miss too often.
+        """
+        if self.metric.per_case:
+            sums = _combine(coefficients, [sums.mean(axis=0) for sums in self._unit_sums])
+            rates = sums / self.units.sizes
+            num = int(np.count_nonzero(np.abs(rates - np.median(rates)) > ROUNDING))
+            what = f"differ from the others in {self.metric.name}"
+        else:
+            num = len(set(self.units.of_case[self.samples[0].known]))
+            what = "have a target in the catalog"
+        if num >= MIN_UNITS:
+            return ""
+        return (
+            f"Too few for an interval: {num} of {self.units.num} {self.units.kind}s {what}; "
+            f"{MIN_UNITS} are needed."
+        )
 
 
-def _combine(
-    coefficients: Sequence[float], values: Sequence[NDArray[np.float64]] | NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _combine(coefficients: Sequence[float], values: Sequence[Any]) -> Any:
     """Combine values; those added and those subtracted are summed apart, so equal ones cancel."""
     terms = list(zip(coefficients, values, strict=True))
     added = [c * value for c, value in terms if c > 0]
     subtracted = [-c * value for c, value in terms if c < 0]
-    return np.asarray(sum(added) - sum(subtracted))
+    return sum(added) - sum(subtracted)
 
 
-def estimate_relative(
-    reference: Sample, other: Sample, metric: str, *, seed: int = 0
-) -> Estimate | None:
+def estimate_relative(reference: Sample, other: Sample, metric: str) -> Estimate | None:
     """Estimate the relative difference between two methods, as a fraction of the reference.
 
     It is ρ - 1 with ρ the ratio of the two values. Linearized at ρ, its error is that of the
     difference other - ρ reference, over the reference (Cochran 1977, chapter 6).
 
     Returns:
-        None if the reference is 0 and the other is not, or if there is a single unit.
+        None if the reference is 0.
 
     Raises:
         BenchError: If the two cannot be compared.
@@ -138,21 +184,16 @@ def estimate_relative(
     aligned = AlignedSamples.align([reference, other], metric)
     base, value = aligned.means
     if base == 0:
-        return Estimate(value=0.0, low=0.0, high=0.0) if value == 0 else None
-    error = aligned.estimate([-value / base, 1], seed=seed)
-    if error.low is None or error.high is None:
         return None
-    change = value / base - 1
-    return Estimate(value=change, low=change + error.low / base, high=change + error.high / base)
+    return aligned.estimate([-value / base**2, 1 / base], value=value / base - 1)
 
 
-def difference_of_differences(samples: Sequence[Sample], metric: str, *, seed: int = 0) -> Estimate:
+def difference_of_differences(samples: Sequence[Sample], metric: str) -> Estimate:
     """Estimate (a - b) - (c - d) for the samples a, b, c, d.
 
-    The four are resampled together, so that what they share cancels.
+    The four share their users, so that what they have in common cancels.
 
     Raises:
         BenchError: If the four cannot be compared.
     """
-    aligned = AlignedSamples.align(samples, metric)
-    return aligned.estimate([1, -1, -1, 1], seed=seed, resample=True)
+    return AlignedSamples.align(samples, metric).estimate([1, -1, -1, 1])

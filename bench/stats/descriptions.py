@@ -5,42 +5,51 @@ Importing this module loads no scipy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from bench.metrics.metric import IntervalMethod, Metric
 from bench.metrics.registry import get_metric
 from bench.stats.corrections import ALPHA
-from bench.stats.randomization import NUM_RESAMPLES
 
 NOT_EVIDENCE = "No significant difference is not evidence of equality."
 TIED_WITH_BEST = "not significantly different from the best (not evidence of equality)"
-SIGNIFICANT = f"p ≤ {f'{ALPHA:g}'.removeprefix('0')} after Holm"
-RESAMPLING = f"two-sided with {NUM_RESAMPLES:,} resamples, or all of them where fewer exist"
+SIGNIFICANT = f"p ≤ {f'{ALPHA:g}'.removeprefix('0')} after Holm, over users and training seeds"
+ONE_RUN = (
+    "One training run per row: differences are between two trained models, not between methods."
+)
+QUESTIONS = {
+    "methods": "these methods: over users and training seeds",
+    "models": "these trained models: over users only",
+}
 CLAIM_TESTS = (
     "The papers report neither seeds nor intervals, so their numbers are compared as point values. "
-    "Our results: paired tests, corrected by Holm within each data set and metric; numbers that "
-    "stages log, such as seconds, by a paired t interval over seeds."
+    "Our results: tests over users and training seeds, corrected by Holm within each data set and "
+    "metric; rows with one training run decide nothing about methods. Numbers that stages log, "
+    "such as seconds, are compared by a paired t interval over seeds."
 )
 
-_TESTS = {
-    True: "paired sign-flip randomization of per-case values averaged over seeds",
-    False: "label-swap randomization of whole lists between the two methods",
-}
-_INTERVALS: dict[IntervalMethod, str] = {
-    "paired t": "paired t",
-    "jackknife": "normal with a delete-20 % jackknife standard error",
-    "bootstrap": "normal with a bootstrap standard error",
-}
 
-
-def describe_tests(metrics: Iterable[str]) -> str:
-    """Name the significance tests of these metrics, each with the families it is used for."""
-    return join_words(_group_families(metrics, lambda metric: _TESTS[metric.per_case]))
-
-
-def describe_intervals(metrics: Iterable[str]) -> str:
-    """Name the interval methods of these metrics, each with the families it is used for."""
-    return ", ".join(_group_families(metrics, lambda metric: _INTERVALS[metric.interval]))
+def describe_tests(questions: Iterable[tuple[str, str | None]]) -> str:
+    """Say how p-values and intervals were computed, from the metric and question of each test."""
+    answered = [(get_metric(name), question) for name, question in questions if question]
+    families: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for metric, _ in answered:
+        families[metric.per_case][metric.family] = None
+    sources = {
+        True: "paired differences of per-case values",
+        False: "leaving out users with their lists and histories",
+    }
+    variances = [
+        f"{sources[per_case]} ({', '.join(names)})" for per_case, names in families.items() if names
+    ]
+    about = [
+        text for question, text in QUESTIONS.items() if question in {asked for _, asked in answered}
+    ]
+    if not about:
+        return "no test has enough users or hits"
+    return (
+        f"p-values and 95 % intervals are Student's t, for {join_words(about)}; "
+        f"the variance over users is that of {join_words(variances)}"
+    )
 
 
 def describe_correction(family_sizes: Iterable[int]) -> str:
@@ -53,10 +62,3 @@ def describe_correction(family_sizes: Iterable[int]) -> str:
 def join_words(words: Sequence[str]) -> str:
     """Join words as a sentence does: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _group_families(metrics: Iterable[str], describe: Callable[[Metric], str]) -> list[str]:
-    families: dict[str, dict[str, None]] = {}
-    for metric in map(get_metric, metrics):
-        families.setdefault(describe(metric), {})[metric.family] = None
-    return [f"{text} ({', '.join(names)})" for text, names in families.items()]

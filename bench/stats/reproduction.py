@@ -1,8 +1,8 @@
 """Our numbers against published ones: by our interval of each cell, and by the order of the rows.
 
 A paper prints one number per cell, mostly of one run and without an interval, so the question is:
-does its number lie inside *our* 95 % interval of the mean? The interval covers the sampling of test
-users only, not other seeds, data preparation or code.
+does its number lie inside *our* 95 % interval of the mean? The interval covers other users, and
+other seeds from two seeds on; it covers neither data preparation nor code.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from scipy import stats
 from bench.errors import BenchError
 from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
-from bench.stats.contrasts import AlignedSamples
-from bench.stats.paired import Estimate
+from bench.stats.contrasts import AlignedSamples, Estimate
 from bench.stats.samples import Sample
 
 MIN_ROWS = 3
@@ -94,7 +93,7 @@ class Reproduction:
 
 
 def reproduce(
-    published: Mapping[tuple[str, str], float], samples: Sequence[Sample], *, seed: int = 0
+    published: Mapping[tuple[str, str], float], samples: Sequence[Sample]
 ) -> Reproduction:
     """Compare published numbers with ours.
 
@@ -102,7 +101,6 @@ def reproduce(
         published: Value by row and metric, e.g. `{("SASRec", "NDCG@5"): 0.0352}`, in the unit of
             ours (fractions, not per cent).
         samples: Our rows of the same data set; those without a published number are ignored.
-        seed: Of the intervals of set-level metrics.
 
     Raises:
         BenchError: If a published value is not a finite number, a metric is unknown, or two samples
@@ -116,7 +114,7 @@ def reproduce(
     if len(by_name) < len(samples):
         raise BenchError("Two of our rows have one name.", "Give each row a label of its own.")
     cells = tuple(
-        _compare_cell(row, metric, value, by_name.get(row), seed)
+        _compare_cell(row, metric, value, by_name.get(row))
         for (row, metric), value in published.items()
     )
     pairs = {
@@ -133,13 +131,13 @@ def reproduce(
     return Reproduction(cells=cells, columns=columns, table=_compare_table_order(pairs))
 
 
-def estimate(sample: Sample, metric: str, *, seed: int = 0) -> Estimate:
-    """Estimate a metric of one method, mean over seeds, with its 95 % interval over users.
+def estimate(sample: Sample, metric: str) -> Estimate:
+    """Estimate a metric of one method, mean over seeds, with its 95 % intervals.
 
     Raises:
         BenchError: If the sample lacks the metric, or a value is not a finite number.
     """
-    return AlignedSamples.align([sample], metric).estimate([1], seed=seed)
+    return AlignedSamples.align([sample], metric).estimate([1])
 
 
 def compare_orders(pairs: Sequence[tuple[float, float]], *, metric: str = "") -> Order:
@@ -166,15 +164,15 @@ def compare_orders(pairs: Sequence[tuple[float, float]], *, metric: str = "") ->
 
 
 def _compare_cell(
-    row: str, metric: str, value: float, sample: Sample | None, seed: int
+    row: str, metric: str, value: float, sample: Sample | None
 ) -> PublishedComparison:
     reproduced, in_interval, reason = None, None, ""
     try:
         if sample is None:
             raise BenchError(f"There is no result of {row}.")
-        reproduced = estimate(sample, metric, seed=seed)
-        if reproduced.low is not None and reproduced.high is not None:
-            in_interval = reproduced.low <= value <= reproduced.high
+        reproduced = estimate(sample, metric)
+        if (interval := reproduced.answer) is not None:
+            in_interval = interval.low <= value <= interval.high
     except BenchError as error:
         reason = error.message
     return PublishedComparison(

@@ -22,7 +22,7 @@ MAX_NAMED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """The units of analysis, which are resampled, flipped and swapped.
+    """The units of analysis, which are left out one by one.
 
     Attributes:
         kind: "user" if some user has several cases, otherwise "case".
@@ -40,11 +40,6 @@ class Units:
         """Number of units U."""
         return len(self.sizes)
 
-    @property
-    def equal_weights(self) -> NDArray[np.int32]:
-        """Weights that count every unit once, shape (U, 1): the observed data."""
-        return np.ones((self.num, 1), dtype=np.int32)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
@@ -60,7 +55,7 @@ class Sample:
             the catalog, -2 marks the end of a list.
         known: Cases whose target is in the catalog, shape (C,); set-level metrics use only these.
         masses: Category mass of the top-k lists by k, each of shape (S, C, G).
-        history_mass: Category mass of the histories of all cases, shape (G,).
+        histories: Category mass of each case's history, shape (C, G).
         tracked: Names of the G tracked categories.
         num_items: Size of the catalog.
 
@@ -76,7 +71,7 @@ class Sample:
     items: NDArray[np.int32]
     known: NDArray[np.bool_]
     masses: Mapping[int, NDArray[np.float64]]
-    history_mass: NDArray[np.float64]
+    histories: NDArray[np.float64]
     tracked: tuple[str, ...]
     num_items: int
 
@@ -86,6 +81,7 @@ class Sample:
         assert len(self.users) == len(self.known) == shape[1], "one user and one flag per case"
         assert self.items.shape[:2] == shape, "items are (S, C, D)"
         assert all(values.shape == shape for values in self.values.values()), "values are (S, C)"
+        assert self.histories.shape == (shape[1], len(self.tracked)), "histories are (C, G)"
         for mass in self.masses.values():
             assert mass.shape == (*shape, len(self.tracked)), "masses are (S, C, G)"
         if not self.cases:
@@ -104,17 +100,7 @@ class Sample:
             items=self.items[:, indices],
             known=self.known[indices],
             masses={k: mass[:, indices] for k, mass in self.masses.items()},
-        )
-
-    def select_seeds(self, seeds: Sequence[int]) -> Sample:
-        """Return the sample with these seeds, in this order."""
-        rows = [self.seeds.index(seed) for seed in seeds]
-        return replace(
-            self,
-            seeds=tuple(seeds),
-            values={name: values[rows] for name, values in self.values.items()},
-            items=self.items[rows],
-            masses={k: mass[rows] for k, mass in self.masses.items()},
+            histories=self.histories[indices],
         )
 
     @cached_property
@@ -195,43 +181,20 @@ def _reorder_cases(a: Sample, b: Sample) -> Sample:
 
 
 def align_lists(*samples: Sample) -> list[Sample]:
-    """Align for set-level metrics: same cases in the same order, known targets, common seeds.
-
-    A set-level metric has no value per case that could be averaged over seeds first, so the lists
-    of the methods are paired within each seed.
+    """Align for set-level metrics.
 
     Raises:
-        BenchError: If `align_cases` refuses, two methods were measured with different catalogs,
-            categories or histories, no seed is common, or no target is known.
+        BenchError: If `align_cases` refuses, or two methods were measured with different catalogs,
+            categories or histories.
     """
     first, *others = aligned = align_cases(*samples)
     for other in others:
         names = f"{first.name} and {other.name}"
         if first.num_items != other.num_items or not np.array_equal(first.known, other.known):
             raise BenchError(f"{names} were measured with different catalogs.")
-        if first.tracked != other.tracked or not np.allclose(
-            first.history_mass, other.history_mass
-        ):
+        if first.tracked != other.tracked or not np.allclose(first.histories, other.histories):
             raise BenchError(f"{names} differ in tracked categories or histories.")
-    seeds = [seed for seed in first.seeds if all(seed in other.seeds for other in others)]
-    if not seeds:
-        names = " and ".join(f"{sample.name} (seeds {_join(sample.seeds)})" for sample in aligned)
-        raise BenchError(
-            f"{names} have no seed in common.",
-            "Set-level metrics are compared within each seed: run both with the same seeds.",
-        )
-    return [select_known(sample.select_seeds(seeds)) for sample in aligned]
-
-
-def select_known(sample: Sample) -> Sample:
-    """Return the sample with the cases whose target is in the catalog.
-
-    Raises:
-        BenchError: If there is none.
-    """
-    if not sample.known.any():
-        raise BenchError(f"No target of {sample.name} is in the catalog.")
-    return sample.select_cases(np.flatnonzero(sample.known))
+    return aligned
 
 
 def _join(ids: Sequence[object]) -> str:

@@ -1,16 +1,20 @@
-"""Set-level metrics as functions of sums over units, which makes them fast to resample.
+"""Set-level metrics as functions of sums over units, and their jackknife over users.
 
 Diversity metrics are functions of how often each item is recommended, fairness metrics of how much
-mass each category gets. Both are sums over lists, hence over units: swapping lists, resampling
-units and leaving units out all weight the columns of one matrix with X rows (items or categories)
-and U columns (units), and thousands of weightings are a single matrix product.
+mass each category gets in lists and histories. Both are sums over cases, hence over units: leaving
+users out subtracts columns of one matrix with X rows (items or categories).
 
-Legend: S seeds, C cases, U units, R resamples, X items or categories.
+Leaving out one user at a time gives a variance that is never too small in expectation (Efron &
+Stein, Annals of Statistics 9, 1981), for metrics that are not smooth, too. Drawing users with
+replacement repeats their lists and loses distinct items: for DivRatio its interval misses the true
+difference in up to 29 % of samples instead of 5 %. Many users are left out in `MAX_GROUPS` groups.
+
+Legend: S seeds, C cases, U units, N groups of units, X items or categories, G categories.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,18 +25,15 @@ from scipy import sparse
 from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError, unknown
 from bench.metrics.metric import CategoryMass, ItemCounts, Metric
-from bench.stats.samples import Sample, Units, require_finite
+from bench.stats.inference import SeedValues
+from bench.stats.samples import Sample, require_finite
 
 # Counts (integers) or masses (float64).
 Sums = NDArray[Any]
-# From sums (R, X) and numbers of lists (R,) to values (R,).
-Score = Callable[[Sums, NDArray[np.float64]], NDArray[np.float64]]
-# How often each unit counts, shape (U, R).
-Weights = NDArray[Any]
-# From weights (U, R) to a value or a difference of values, shape (R,).
-Statistic = Callable[[Weights], NDArray[np.float64]]
+# From sums (R, X), numbers of lists (R,) and history masses (R, G) to values (R,).
+Score = Callable[[Sums, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
-MAX_BATCH_ELEMENTS = 1 << 21
+MAX_GROUPS = 200
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,118 +43,109 @@ class UnitSums:
     Attributes:
         amounts: One matrix per seed, shape (X, U): how often each item is recommended (int32), or
             the mass of each category (float64). X may differ between seeds.
-        sizes: Number of lists of each unit, shape (U,).
+        sizes: Number of lists of each unit, shape (U,); 0 where no target is in the catalog.
+        histories: Category mass of each unit's histories, shape (G, U).
         score: The metric.
     """
 
     amounts: tuple[sparse.csr_array, ...]
-    sizes: NDArray[np.intp]
+    sizes: NDArray[np.float64]
+    histories: NDArray[np.float64]
     score: Score
 
-    @property
-    def batch_size(self) -> int:
-        """How many weightings to evaluate at once, so that the sums take some megabytes at most."""
-        width = max(len(self.sizes), *(amounts.shape[0] for amounts in self.amounts))
-        return max(1, MAX_BATCH_ELEMENTS // width)
+    def jackknife(self) -> SeedValues:
+        """Compute the metric per seed, and again without each unit or group of units."""
+        num_units = len(self.sizes)
+        num_groups = min(num_units, MAX_GROUPS)
+        # Ids may follow the time of registration: groups must not.
+        group_of = np.random.default_rng(0).permutation(num_units) % num_groups
+        membership = np.zeros((num_units, num_groups), dtype=np.int32)
+        membership[np.arange(num_units), group_of] = 1
+        values, deviations = [], []
+        for amounts in self.amounts:
+            parts: list[NDArray[Any]] = [
+                amounts @ membership,
+                self.sizes[None] @ membership,
+                self.histories @ membership,
+            ]
+            totals = [part.sum(axis=1, keepdims=True) for part in parts]
+            values.append(self._score(*totals)[0])
+            with np.errstate(divide="ignore", invalid="ignore"):  # of a single unit none is left
+                without = self._score(
+                    *(total - part for total, part in zip(totals, parts, strict=True))
+                )
+            deviations.append((without - without.mean()) * np.sqrt((num_groups - 1) / num_groups))
+        return SeedValues(values=np.array(values), deviations=np.stack(deviations))
 
-    def score_seeds(self, weights: Weights) -> NDArray[np.float64]:
-        """Evaluate the metric once per seed and weighting.
-
-        Args:
-            weights: How often each unit counts, shape (U, R), the same for all seeds.
-
-        Returns:
-            Shape (S, R).
-        """
-        num_lists = (self.sizes @ weights).astype(np.float64)
-        # scipy's product is several times slower on another layout or with another type.
-        factor = np.ascontiguousarray(weights, dtype=self.amounts[0].dtype)
-        return np.stack([self.score((amounts @ factor).T, num_lists) for amounts in self.amounts])
-
-    def mean(self, weights: Weights) -> NDArray[np.float64]:
-        """Average `score_seeds` over the seeds, shape (R,)."""
-        return np.asarray(self.score_seeds(weights).mean(axis=0))
+    def _score(
+        self, amounts: Sums, num_lists: NDArray[np.float64], histories: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return self.score(amounts.T, num_lists[0], histories.T)
 
 
-def sum_units(samples: Sequence[Sample], metric: Metric, units: Units) -> tuple[UnitSums, ...]:
-    """Sum up the lists of methods that are compared on a set-level metric.
-
-    Args:
-        samples: Methods on the same cases with the same number of seeds, known targets only.
-        metric: A set-level metric.
-        units: Of these cases.
-
-    Returns:
-        One entry per method, over the same items or categories.
+def sum_units(sample: Sample, metric: Metric) -> UnitSums:
+    """Sum up the lists of a method for a set-level metric.
 
     Raises:
-        BenchError: If a list is shorter than k, the catalog tracks no category where the metric
-            needs one, or the category masses at k were not recorded.
+        BenchError: If no target is in the catalog, a list is shorter than k, the catalog tracks no
+            category where the metric needs one, or the category masses at k were not recorded.
     """
     assert metric.k is not None, "set-level metrics take a k"
+    units = sample.units
+    if not sample.known.any():
+        raise BenchError(f"No target of {sample.name} is in the catalog.")
+    score = _score(metric, sample)
     sum_seed = _count_items if metric.score_counts else _sum_masses
-    by_seed = [sum_seed(samples, seed, metric.k, units) for seed in range(len(samples[0].seeds))]
-    score = _score(metric, samples[0])
-    return tuple(
-        UnitSums(amounts=amounts, sizes=units.sizes, score=score)
-        for amounts in zip(*by_seed, strict=True)
+    return UnitSums(
+        amounts=tuple(sum_seed(sample, seed, metric.k) for seed in range(len(sample.seeds))),
+        sizes=np.bincount(units.of_case, weights=sample.known).astype(np.float64),
+        histories=_sum_rows(sample.histories, units.of_case, units.num).T,
+        score=score,
     )
 
 
-def _count_items(
-    samples: Sequence[Sample], seed: int, k: int, units: Units
-) -> list[sparse.csr_array]:
+def _count_items(sample: Sample, seed: int, k: int) -> sparse.csr_array:
     """Count items by unit; only items in some list get a row, since X decides the cost."""
-    lists = [_top_k(sample, seed, k) for sample in samples]
-    distinct, rows = np.unique(np.stack(lists), return_inverse=True)
-    num_invalid = int(np.searchsorted(distinct, 0))
-    columns = np.repeat(units.of_case, k)
-    counts = []
-    for item_rows in rows.reshape(len(lists), -1):
-        valid = item_rows >= num_invalid
-        entries = (item_rows[valid] - num_invalid, columns[valid])
-        counts.append(
-            sparse.csr_array(
-                (np.ones(len(entries[0]), dtype=np.int32), entries),
-                shape=(len(distinct) - num_invalid, units.num),
-            )
-        )
-    return counts
-
-
-def _top_k(sample: Sample, seed: int, k: int) -> NDArray[np.int32]:
-    top = sample.items[seed, :, :k]
+    known = sample.known
+    top = sample.items[seed, known, :k]
     short = np.flatnonzero((top == LIST_ENDS).any(axis=1))
     if top.shape[1] < k or len(short):
-        case = sample.cases[short[0] if len(short) else 0]
+        case = sample.cases[np.flatnonzero(known)[short[0] if len(short) else 0]]
         raise BenchError(
             f"The list of {sample.name} for case {case} is shorter than k={k}.",
             f"Diversity is compared at equal list lengths: record at least {k} items per case.",
         )
-    return top
+    columns = np.repeat(sample.units.of_case[known], k)[(top >= 0).ravel()]
+    distinct, rows = np.unique(top[top >= 0], return_inverse=True)
+    return sparse.csr_array(
+        (np.ones(len(rows), dtype=np.int32), (rows, columns)),
+        shape=(len(distinct), sample.units.num),
+    )
 
 
-def _sum_masses(
-    samples: Sequence[Sample], seed: int, k: int, units: Units
-) -> list[sparse.csr_array]:
-    sums = []
-    for sample in samples:
-        if k not in sample.masses:
-            available = [f"@{length}" for length in sample.masses]
-            raise unknown(f"category mass of {sample.name}", f"@{k}", available)
-        mass = sample.masses[k]
-        require_finite(sample, f"The category mass @{k}", mass)
-        by_unit = np.zeros((units.num, mass.shape[2]))
-        np.add.at(by_unit, units.of_case, mass[seed])
-        sums.append(sparse.csr_array(by_unit.T))
+def _sum_masses(sample: Sample, seed: int, k: int) -> sparse.csr_array:
+    if k not in sample.masses:
+        available = [f"@{length}" for length in sample.masses]
+        raise unknown(f"category mass of {sample.name}", f"@{k}", available)
+    mass = sample.masses[k]
+    require_finite(sample, f"The category mass @{k}", mass)
+    by_unit = _sum_rows(mass[seed] * sample.known[:, None], sample.units.of_case, sample.units.num)
+    return sparse.csr_array(by_unit.T)
+
+
+def _sum_rows(
+    rows: NDArray[np.float64], of_case: NDArray[np.intp], num_units: int
+) -> NDArray[np.float64]:
+    sums = np.zeros((num_units, rows.shape[1]))
+    np.add.at(sums, of_case, rows)
     return sums
 
 
 def _score(metric: Metric, sample: Sample) -> Score:
-    k, num_items, history = metric.k or 1, sample.num_items, sample.history_mass
+    k, num_items = metric.k or 1, sample.num_items
     score_counts, score_masses = metric.score_counts, metric.score_masses
     if score_counts:
-        return lambda counts, num_lists: score_counts(
+        return lambda counts, num_lists, _: score_counts(
             ItemCounts(counts=counts, num_lists=num_lists, k=k, num_items=num_items)
         )
     assert score_masses is not None, f"{metric.name} is not a set-level metric"
@@ -162,6 +154,6 @@ def _score(metric: Metric, sample: Sample) -> Score:
     if metric.category and metric.category not in sample.tracked:
         raise unknown("tracked category", metric.category, sample.tracked)
     index = sample.tracked.index(metric.category) if metric.category else 0
-    return lambda masses, _: score_masses(
-        CategoryMass(recommended=masses, history=history, index=index)
+    return lambda masses, _, histories: score_masses(
+        CategoryMass(recommended=masses, history=histories, index=index)
     )

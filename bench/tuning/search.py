@@ -184,12 +184,14 @@ def plan_search(setup: SearchSetup, space: Space) -> Search:
         setup.dataset, rows=rows, data_seed=DATA_SEED, strict=False, data_dir=setup.data_dir
     )
     model = None
+    reranks = getattr(plugins.method_class(setup.method), "TASK", "") == "rerank"
     if setup.model is not None:
         model = language_model(
             setup.model,
             plugins.model_card(setup.model),
             data=data.train.data,
             nouns=data.train.nouns,
+            lists=data.lists.stage if data.lists and reranks else None,
             model_path=setup.model_path,
         )
     search = Search(
@@ -197,7 +199,7 @@ def plan_search(setup: SearchSetup, space: Space) -> Search:
         space=space,
         settings=settings,
         amounts=_list_amounts(setup, space, settings),
-        data=dataclasses.replace(data, test=data.valid),
+        data=data.on_validation,
         model=model,
         row_counts=rows.model_copy(update={"test": rows.valid}),
         notes=notes,

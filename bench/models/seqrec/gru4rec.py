@@ -1,6 +1,6 @@
-"""GRU4Rec in row form (Hidasi et al., ICLR 2016): a recurrent network over one history.
+"""GRU4Rec (Hidasi et al., ICLR 2016): a recurrent network over one history.
 
-Row form shares SASRec's rows, loss and training, as in the public code of the LLM papers' item-ID
+It shares SASRec's rows, losses and training, as in the public code of the LLM papers' item-ID
 baselines; the authors' own program trains on session-parallel mini-batches.
 
 Tensor names end in their shape: B batch, L length, D hidden size.
@@ -26,6 +26,10 @@ class GRU4Rec(RowNetwork):
 
     def forward(self, items_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the state after each row's last item, shape (B, D); see `RowNetwork.forward`."""
-        states_BLD, _ = self.gru(self.dropout(self.items(items_BL)))
-        states_BD: Tensor = states_BLD[torch.arange(len(lengths_B)), lengths_B - 1]
+        states_BD: Tensor = self.encode(items_BL)[torch.arange(len(lengths_B)), lengths_B - 1]
         return states_BD
+
+    def encode(self, items_BL: Tensor) -> Tensor:
+        """Return the state after each item, shape (B, L, D); see `RowNetwork.encode`."""
+        states_BLD: Tensor = self.gru(self.dropout(self.items(items_BL)))[0]
+        return states_BLD

@@ -1,8 +1,8 @@
-"""What the item-ID networks share: row form, item embeddings, output layer and loss.
+"""What the item-ID networks share: item embeddings, output layer and loss.
 
-Row form means one history, one next item and one negative per training row, as in the public code
-of the LLM papers' baselines: histories padded on the right, the state read at the last item, an
-output layer separate from the item embeddings.
+Row form means one history and one next item per training row, as in the public code of the LLM
+papers' baselines: histories padded on the right, the state read at the last item, an output layer
+separate from the item embeddings. For sequence form, see `bench.models.seqrec.sequences`.
 
 Tensor names end in their shape: B batch, L length, H history, D hidden size.
 """
@@ -63,8 +63,12 @@ class RowNetwork(nn.Module, ABC):
             lengths_B: Number of items of each history, from 1.
         """
 
+    @abstractmethod
+    def encode(self, items_BL: Tensor) -> Tensor:
+        """Return the state after each item, given it and the items before it, shape (B, L, D)."""
+
     def logits(self, states_BD: Tensor, items_B: Tensor) -> Tensor:
-        """Score one item per row, shape (B,)."""
+        """Score one item per state, shape (B,)."""
         # Indexing would add up gradients in an order that changes from run to run.
         weights_BD = functional.embedding(items_B, self.output.weight)
         biases_B1 = functional.embedding(items_B, self.output.bias.unsqueeze(1))
@@ -104,11 +108,11 @@ class RowNetwork(nn.Module, ABC):
         return torch.from_numpy(items), torch.from_numpy(lengths)
 
 
-def bce_row_loss(positive_B: Tensor, negative_B: Tensor) -> Tensor:
-    """Binary cross-entropy averaged over all 2B logits: half of the paper's per-position loss.
+def bce_losses(positive_B: Tensor, negative_B: Tensor) -> Tensor:
+    """Binary cross-entropy averaged over two logits each, (B,): half of the paper's loss.
 
     Args:
         positive_B: Logits of the targets.
-        negative_B: Logits of one non-target item per row.
+        negative_B: Logits of one other item per target.
     """
-    return (functional.softplus(-positive_B) + functional.softplus(negative_B)).mean() / 2
+    return (functional.softplus(-positive_B) + functional.softplus(negative_B)) / 2

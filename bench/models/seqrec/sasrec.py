@@ -9,6 +9,8 @@ Tensor names end in their shape: B batch, Q query positions, L length, D hidden 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -80,12 +82,8 @@ class SASRec(RowNetwork):
 
     def forward(self, items_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the state at each row's last item, shape (B, D); see `RowNetwork.forward`."""
-        length = items_BL.shape[1]
-        positions_L = torch.arange(length)
-        states_BLD = self.dropout(self.items(items_BL) + self.positions[:length])
-        earlier_LL = positions_L <= positions_L[:, None]
-        for block in self.blocks[:-1]:
-            states_BLD = block(states_BLD, states_BLD, earlier_LL)
+        positions_L = torch.arange(items_BL.shape[1])
+        states_BLD = self._apply_blocks(items_BL, self.blocks[:-1])
         # Only the last item's output of the last block is used; computing just that one makes a
         # training step more than twice as fast.
         last_B = lengths_B - 1
@@ -94,3 +92,15 @@ class SASRec(RowNetwork):
         last_B1D = self.blocks[-1](last_B1D, states_BLD, earlier_B1L)
         states_BD: Tensor = self.norm(last_B1D.squeeze(1))
         return states_BD
+
+    def encode(self, items_BL: Tensor) -> Tensor:
+        """Return the state after each item, shape (B, L, D); see `RowNetwork.encode`."""
+        states_BLD: Tensor = self.norm(self._apply_blocks(items_BL, self.blocks))
+        return states_BLD
+
+    def _apply_blocks(self, items_BL: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
+        positions_L = torch.arange(items_BL.shape[1])
+        states_BLD: Tensor = self.dropout(self.items(items_BL) + self.positions[: len(positions_L)])
+        for block in blocks:
+            states_BLD = block(states_BLD, states_BLD, positions_L <= positions_L[:, None])
+        return states_BLD

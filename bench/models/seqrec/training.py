@@ -1,4 +1,4 @@
-"""Training of item-ID models: Adam, one uniform negative per row, early stopping on NDCG@20.
+"""Training of item-ID models: Adam, in row or sequence form, early stopping on NDCG@20.
 
 Early stopping follows the public code of the LLM papers' baselines: full ranking of the validation
 rows. All randomness comes from the seed; the caller's random state and thread count are unchanged.
@@ -8,7 +8,7 @@ Tensor names end in their shape: N rows, B batch, L length, D hidden size, I ite
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from torch.optim import Adam
 
 from bench.data import prepared
@@ -26,7 +27,8 @@ from bench.metrics.accuracy import ndcg
 from bench.models.epoch_loop import train_epochs
 from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.checkpoint import save
-from bench.models.seqrec.rows import RowNetwork, bce_row_loss
+from bench.models.seqrec.rows import RowNetwork, bce_losses
+from bench.models.seqrec.sequences import Sequences, cut, join_rows
 from bench.plan.item_stages import ItemModelConfig
 
 STOPPING_K = 20
@@ -63,11 +65,12 @@ def train_and_save(
         inputs: The prepared data, the training rows and rows for early stopping.
     """
     source = prepared.load(inputs["data"])
+    rows = prepared.load_rows(inputs["train"])
     with compute_threads(config.threads):
         model, metadata = train_item_model(
             network_class,
             config,
-            source.windows(prepared.load_rows(inputs["train"])),
+            source.windows(rows) if config.form == "row" else join_rows(source, rows),
             source.windows(prepared.load_rows(inputs["valid"])),
             num_items=len(source.catalog),
             micro_batch_divisor=job.micro_batch_divisor,
@@ -79,7 +82,7 @@ def train_and_save(
 def train_item_model(
     network_class: type[RowNetwork],
     config: ItemModelConfig,
-    train: Windows,
+    train: Windows | Sequences,
     valid: Windows,
     *,
     num_items: int,
@@ -90,7 +93,8 @@ def train_item_model(
     Args:
         network_class: SASRec or GRU4Rec.
         config: Its hyperparameters.
-        train: Training rows; rows whose target is not in the catalog are dropped.
+        train: Training rows, of which those whose target is not in the catalog are dropped; or
+            sequences.
         valid: Rows for early stopping, where an unknown target counts as a miss. If no target is
             known, every epoch is trained and the last one kept.
         num_items: Items of the catalog.
@@ -104,40 +108,94 @@ def train_item_model(
     num_valid = int((valid.targets >= 0).sum())
     with torch.random.fork_rng(devices=[]):
         _seed_torch(derive_seed(name, "weights", config.seed))
-        model = network_class(config, num_items=num_items, max_length=train.histories.shape[1])
-        rows = _encode_known_rows(train, model)
-        if not len(rows.targets):
+        model = network_class(config, num_items=num_items, max_length=valid.histories.shape[1])
+        trainable = (
+            _row_form(train, model, generator)
+            if isinstance(train, Windows)
+            else _sequence_form(train, model, generator)
+        )
+        if not trainable.num_targets:
             raise BenchError(
                 f"{name} has no training row with a known target.", "Sample more rows."
             )
         _seed_torch(derive_seed(name, "dropout", config.seed))
-
-        def draw_batches() -> Iterator[tuple[Tensor, Tensor]]:
-            """Visit every row once, each with a new negative."""
-            targets = rows.targets.numpy()
-            negatives_N = torch.from_numpy(sample_negatives(targets, num_items, generator))
-            order_N = torch.from_numpy(generator.permutation(len(targets)))
-            for rows_B in torch.split(order_N, config.batch_size):
-                yield rows_B, negatives_N[rows_B]
-
-        def mean_loss(rows_B: Tensor, negatives_B: Tensor) -> Tensor:
-            states_BD = model(rows.items[rows_B], rows.lengths[rows_B])
-            positive_B = model.logits(states_BD, rows.targets[rows_B])
-            return bce_row_loss(positive_B, model.logits(states_BD, negatives_B))
-
         history = train_epochs(
             model,
             Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
-            draw_batches=draw_batches,
-            mean_loss=mean_loss,
+            draw_batches=trainable.draw_batches,
+            mean_loss=trainable.mean_loss,
             validate=lambda: mean_ndcg(model, valid) if num_valid else None,
             num_epochs=config.num_train_epochs,
             patience=config.patience,
             micro_batch_divisor=micro_batch_divisor,
         )
     metadata = history.as_metadata(f"valid_ndcg@{STOPPING_K}")
-    num_train = len(rows.targets)
+    num_train = trainable.num_targets
     return TrainedItemModel(model, {"train_rows": num_train, "valid_rows": num_valid, **metadata})
+
+
+class _Trainable(NamedTuple):
+    """What `train_epochs` needs, and the number of targets per epoch."""
+
+    draw_batches: Callable[[], Iterator[tuple[Tensor, ...]]]
+    mean_loss: Callable[..., Tensor]
+    num_targets: int
+
+
+def _row_form(train: Windows, model: RowNetwork, generator: np.random.Generator) -> _Trainable:
+    rows = _encode_known_rows(train, model)
+
+    def draw_batches() -> Iterator[tuple[Tensor, ...]]:
+        """Visit every row once, each with a new negative."""
+        targets = rows.targets.numpy()
+        negatives_N = torch.from_numpy(sample_negatives(targets, model.num_items, generator))
+        order_N = torch.from_numpy(generator.permutation(len(targets)))
+        for rows_B in torch.split(order_N, model.config.batch_size):
+            yield rows_B, negatives_N[rows_B]
+
+    def mean_loss(rows_B: Tensor, negatives_B: Tensor) -> Tensor:
+        states_BD = model(rows.items[rows_B], rows.lengths[rows_B])
+        return target_losses(model, states_BD, rows.targets[rows_B], negatives_B).mean()
+
+    return _Trainable(draw_batches, mean_loss, len(rows.targets))
+
+
+def _sequence_form(
+    train: Sequences, model: RowNetwork, generator: np.random.Generator
+) -> _Trainable:
+    def draw_batches() -> Iterator[tuple[Tensor, ...]]:
+        """Cut the sequences anew, and visit every piece once."""
+        pieces = cut(train, model.max_length, generator)
+        negatives = sample_negatives(pieces.targets, model.num_items, generator)
+        inputs_NL = torch.from_numpy(np.where(pieces.inputs < 0, model.num_items, pieces.inputs))
+        targets_NL, negatives_NL = map(torch.from_numpy, (pieces.targets, negatives))
+        order_N = torch.from_numpy(generator.permutation(len(inputs_NL)))
+        for rows_B in torch.split(order_N, model.config.batch_size):
+            # Every target of the batch counts alike, also where micro-batches split it.
+            num_targets = (targets_NL[rows_B] >= 0).sum()
+            weights_B = (len(rows_B) / num_targets).expand(len(rows_B))
+            yield inputs_NL[rows_B], targets_NL[rows_B], negatives_NL[rows_B], weights_B
+
+    def mean_loss(
+        inputs_BL: Tensor, targets_BL: Tensor, negatives_BL: Tensor, weights_B: Tensor
+    ) -> Tensor:
+        known_BL = targets_BL >= 0
+        losses = target_losses(
+            model, model.encode(inputs_BL)[known_BL], targets_BL[known_BL], negatives_BL[known_BL]
+        )
+        return losses.sum() * weights_B[0] / len(inputs_BL)
+
+    return _Trainable(draw_batches, mean_loss, train.num_targets)
+
+
+def target_losses(
+    model: RowNetwork, states_BD: Tensor, targets_B: Tensor, negatives_B: Tensor
+) -> Tensor:
+    """Return the loss of each target, shape (B,); cross-entropy needs no negatives."""
+    if model.config.loss == "cross-entropy":
+        return functional.cross_entropy(model.output(states_BD), targets_B, reduction="none")
+    positive_B = model.logits(states_BD, targets_B)
+    return bce_losses(positive_B, model.logits(states_BD, negatives_B))
 
 
 def sample_negatives(
@@ -146,14 +204,14 @@ def sample_negatives(
     """Sample for each target another item, uniformly; it may occur in the history.
 
     Args:
-        targets: Item indices, shape (N,).
+        targets: Item indices, of any shape.
         num_items: Items of the catalog, at least 2.
         generator: Random source.
 
     Returns:
-        Item indices, shape (N,).
+        Item indices, of the same shape.
     """
-    drawn = generator.integers(num_items - 1, size=len(targets), dtype=np.int64)
+    drawn = generator.integers(num_items - 1, size=targets.shape, dtype=np.int64)
     # Shifting the upper part by one skips the target without a second draw.
     return drawn + (drawn >= targets)
 

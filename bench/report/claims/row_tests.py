@@ -18,9 +18,9 @@ from bench.report.claims.claim_types import (
 )
 from bench.report.claims.runs import Runs
 from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
+from bench.report.format import format_interval, format_p
 from bench.stats.compare import Comparison, correct_family
-from bench.stats.contrasts import difference_of_differences, estimate_relative
-from bench.stats.paired import Estimate
+from bench.stats.contrasts import Estimate, difference_of_differences, estimate_relative
 from bench.stats.seed_variance import compute_seed_values
 
 RowCheck = Close | Gain | Position | Value | Larger
@@ -49,6 +49,8 @@ def judge_pair(check: Better | NotBetter, cell: Cell, test: Comparison, runs: Ru
         if not test.significant or test.better is None:
             return "undecided", text
         return ("holds" if test.better else "fails"), text
+    if test.question != "methods":
+        return "undecided", text
     # Only a significant improvement refutes "not better"; one of up to tau is allowed.
     if not (test.significant and test.better):
         return "holds", text
@@ -57,7 +59,9 @@ def judge_pair(check: Better | NotBetter, cell: Cell, test: Comparison, runs: Ru
     change = _estimate_change(cell, runs)
     if change is None:
         return "undecided", text
-    low, high = _orient(change, cell.metric)
+    if change.methods is None:
+        return "undecided", f"{text}; {change.refusal}"
+    low, high = _orient((change.methods.low, change.methods.high), cell.metric)
     verdict: ReproducedVerdict = (
         "holds" if high <= check.tau else "fails" if low > check.tau else "undecided"
     )
@@ -69,36 +73,40 @@ def judge_equivalence(change: Estimate | None, tau: float) -> tuple[ReproducedVe
 
     A test without a significant difference would not show equivalence.
     """
-    if change is None or change.low is None or change.high is None:
+    if change is None:
         return "undecided", "no relative difference"
+    if change.methods is None:
+        return "undecided", format_change(change)
     bound = tau + ROUNDING
     verdict: ReproducedVerdict = "undecided"
-    if -bound <= change.low and change.high <= bound:
+    if -bound <= change.methods.low and change.methods.high <= bound:
         verdict = "holds"
-    elif change.low > bound or change.high < -bound:
+    elif change.methods.low > bound or change.methods.high < -bound:
         verdict = "fails"
     return verdict, format_change(change)
 
 
 def format_change(change: Estimate) -> str:
     """Format a relative difference and its interval, in percent."""
-    return (
-        f"{100 * change.value:+.1f} %, 95 % interval "
-        f"[{100 * (change.low or 0):+.1f} %, {100 * (change.high or 0):+.1f} %]"
-    )
+    interval = change.answer
+    text = f"{100 * change.value:+.1f} %"
+    if interval is not None:
+        text += f", 95 % interval [{100 * interval.low:+.1f} %, {100 * interval.high:+.1f} %]"
+    return f"{text}; {change.refusal}" if change.refusal else text
 
 
 def format_comparison(test: Comparison) -> str:
-    """Format difference, relative difference, interval and corrected p in one line."""
+    """Format difference, relative difference, interval, p and corrected p in one line."""
     relative = "" if test.relative is None else f" ({100 * test.relative:+.1f} %)"
     interval = ""
-    if test.low is not None and test.high is not None:
-        interval = f", 95 % interval [{test.low:+.4f}, {test.high:+.4f}]"
-    p = test.p if test.p_adjusted is None else test.p_adjusted
-    family = f" (Holm over {test.family_size})" if test.family_size > 1 else ""
+    if test.p is not None:
+        interval = f", 95 % interval {format_interval(test.low, test.high)}, p {format_p(test.p)}"
+        if test.family_size > 1:
+            interval += f" (Holm over {test.family_size}: {format_p(test.p_adjusted)})"
+    refusal = f"; {test.refusal}" if test.refusal else ""
     return (
-        f"{test.other} against {test.reference}: {test.difference:+.4f}{relative}{interval}, "
-        f"p = {p:.2g}{family}"
+        f"{test.other} against {test.reference}: {test.difference:+.4f}{relative}{interval}"
+        f"{refusal}"
     )
 
 
@@ -107,13 +115,9 @@ def _estimate_change(cell: Cell, runs: Runs) -> Estimate | None:
     return estimate_relative(reference, row, cell.metric)
 
 
-def _orient(estimate: Estimate, metric: str) -> tuple[float, float]:
+def _orient(ends: tuple[float, float], metric: str) -> tuple[float, float]:
     """Return the ends of an interval in the metric's better direction."""
-    assert estimate.low is not None
-    assert estimate.high is not None
-    if get_metric(metric).higher_is_better:
-        return estimate.low, estimate.high
-    return -estimate.high, -estimate.low
+    return ends if get_metric(metric).higher_is_better else (-ends[1], -ends[0])
 
 
 def _judge_close(check: Close, cell: Cell, runs: Runs) -> Judgment:
@@ -178,14 +182,17 @@ def _judge_larger(check: Larger, cell: Cell, runs: Runs) -> Judgment:
     if other == card:
         samples = [runs.samples[card, row] for row in cell.rows]
         estimate = difference_of_differences(samples, cell.metric)
+        value, refusal, answer = estimate.value, estimate.refusal, estimate.methods
+        ends = (answer.low, answer.high) if answer else None
     else:
-        estimate = _subtract_comparisons(
-            runs.compare(card, b, a, cell.metric), runs.compare(other, d, c, cell.metric)
-        )
-    if estimate.low is None:
-        return "undecided", f"{estimate.value:+.4f}, no interval"
-    low, high = _orient(estimate, cell.metric)
-    value = estimate.value if get_metric(cell.metric).higher_is_better else -estimate.value
+        first = runs.compare(card, b, a, cell.metric)
+        second = runs.compare(other, d, c, cell.metric)
+        value, refusal = first.difference - second.difference, first.refusal or second.refusal
+        ends = None if refusal else _subtract_intervals(first, second)
+    if ends is None:
+        return "undecided", f"{value:+.4f}; {refusal}"
+    low, high = _orient(ends, cell.metric)
+    value = value if get_metric(cell.metric).higher_is_better else -value
     verdict: ReproducedVerdict = "holds" if low > 0 else "fails" if high < 0 else "undecided"
     where = "" if other == card else f" on {other}"
     return verdict, (
@@ -194,10 +201,10 @@ def _judge_larger(check: Larger, cell: Cell, runs: Runs) -> Judgment:
     )
 
 
-def _subtract_comparisons(first: Comparison, second: Comparison) -> Estimate:
-    """Subtract differences on two data sets; they share no users, so their variances add."""
+def _subtract_intervals(first: Comparison, second: Comparison) -> tuple[float, float]:
+    """Subtract differences on two data sets; as they share no users, squared margins add."""
+    assert first.low is not None
+    assert second.low is not None
     value = first.difference - second.difference
-    if first.low is None or first.high is None or second.low is None or second.high is None:
-        return Estimate(value=value, low=None, high=None)
-    margin = float(np.hypot(first.high - first.low, second.high - second.low)) / 2
-    return Estimate(value=value, low=value - margin, high=value + margin)
+    margin = float(np.hypot(first.difference - first.low, second.difference - second.low))
+    return value - margin, value + margin

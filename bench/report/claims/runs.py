@@ -16,7 +16,6 @@ from bench.results.load import ResultSet
 from bench.results.outcomes import Outcome
 from bench.results.schema import Result
 from bench.stats.compare import Comparison, compare
-from bench.stats.randomization import NUM_RESAMPLES
 from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
 
@@ -45,7 +44,6 @@ class Runs:
         measures: That the claims name, by name.
         differences: Of a row on a data set from what its board declares, which is what the paper
             ran: backbone, budget and data; "" or absent where there is none.
-        num_resamples: Of each test.
     """
 
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
@@ -55,7 +53,6 @@ class Runs:
     sweep_rows: Mapping[tuple[str, str, str], SweepRows] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
     differences: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    num_resamples: int = NUM_RESAMPLES
     _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
 
     def explain_missing(self, dataset: str, row: str) -> str:
@@ -103,8 +100,7 @@ class Runs:
         key = (dataset, reference, other, metric)
         if key not in self._comparisons:
             samples = self.samples[dataset, reference], self.samples[dataset, other]
-            test = compare(*samples, metric, num_resamples=self.num_resamples)
-            self._comparisons[key] = test
+            self._comparisons[key] = compare(*samples, metric)
         return self._comparisons[key]
 
 

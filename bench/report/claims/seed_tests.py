@@ -6,6 +6,7 @@ Differences are paired by seed; a verdict needs a t interval over two seeds or m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -25,12 +26,28 @@ from bench.report.claims.claim_types import (
 from bench.report.claims.runs import Runs, SeedValues
 from bench.report.claims.sweep_tests import rank_correlation
 from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
-from bench.stats.paired import Estimate, paired_t
+from bench.stats.corrections import ALPHA
+from bench.stats.inference import Variance
 
 
-def estimate_over_seeds(values: Sequence[float]) -> Estimate:
+@dataclass(frozen=True, kw_only=True)
+class SeedMean:
+    """A mean over seeds with its 95 % interval; no interval with a single seed."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def estimate_over_seeds(values: Sequence[float]) -> SeedMean:
     """Estimate a mean over seeds with its t interval; no interval with a single seed."""
-    return paired_t(np.asarray(values, dtype=np.float64), np.ones(len(values), dtype=np.intp))
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return SeedMean(value=mean, low=None, high=None)
+    error = float(np.var(values, ddof=1)) / len(values)
+    spread = Variance(users=error, num_parts=len(values), between=(), noise=(), num_seeds=())
+    margin = spread.margin(ALPHA, seeds=False)
+    return SeedMean(value=mean, low=mean - margin, high=mean + margin)
 
 
 def judge_by_seed(check: Check, cell: Cell, runs: Runs, *, higher_is_better: bool) -> Judgment:
@@ -60,7 +77,7 @@ def judge_by_seed(check: Check, cell: Cell, runs: Runs, *, higher_is_better: boo
     )
 
 
-def format_over_seeds(estimate: Estimate, num_seeds: int) -> str:
+def format_over_seeds(estimate: SeedMean, num_seeds: int) -> str:
     """Format a mean over seeds and its interval."""
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:+.4g}, a single seed"
@@ -162,7 +179,7 @@ def _judge_diminishing(check: Diminishing, cell: Cell, runs: Runs, sign: int) ->
     )
 
 
-def _verdict(estimate: Estimate, sign: int) -> ReproducedVerdict:
+def _verdict(estimate: SeedMean, sign: int) -> ReproducedVerdict:
     """Judge whether an interval is on the side of the sign, on the other, or covers 0."""
     if estimate.low is None or estimate.high is None or estimate.low <= 0 <= estimate.high:
         return "undecided"

@@ -35,20 +35,21 @@ def judge_sweep(check: CaseSweep, cell: Cell, runs: Runs) -> Judgment:
     steps = _sort_steps(runs.sweeps[cell.card, cell.rows[0], check.x], check.x)
     match check:
         case Trend():
-            return _judge_trend(check, cell, runs, steps)
+            return _judge_trend(check, cell, steps)
         case Peak():
-            return _judge_peak(check, cell, runs, steps)
+            return _judge_peak(check, cell, steps)
         case Level():
             return _judge_level(check, cell, steps)
 
 
-def _judge_trend(check: Trend, cell: Cell, runs: Runs, steps: Steps) -> Judgment:
+def _judge_trend(check: Trend, cell: Cell, steps: Steps) -> Judgment:
     """Judge by Spearman's ρ within every seed, and by a test of the largest x with the smallest."""
     xs = [x for x, _ in steps]
     sign = 1 if check.direction == "up" else -1
     rhos = [sign * rank_correlation(xs, values) for values in _values_by_seed(steps, cell.metric)]
-    test = compare(steps[0][1], steps[-1][1], cell.metric, num_resamples=runs.num_resamples)
-    significant, change = test.p <= ALPHA, sign * test.difference
+    test = compare(steps[0][1], steps[-1][1], cell.metric)
+    significant = test.question == "methods" and test.p is not None and test.p <= ALPHA
+    change = sign * test.difference
     verdict: ReproducedVerdict = "undecided"
     if significant and change > 0 and all(rho > 0 for rho in rhos):
         verdict = "holds"
@@ -61,15 +62,13 @@ def _judge_trend(check: Trend, cell: Cell, runs: Runs, steps: Steps) -> Judgment
     )
 
 
-def _judge_peak(check: Peak, cell: Cell, runs: Runs, steps: Steps) -> Judgment:
+def _judge_peak(check: Peak, cell: Cell, steps: Steps) -> Judgment:
     """Judge a peak: best in most seeds, and significantly better than both neighbors."""
     index = _find_step(steps, check.at, check.x)
     best = max if get_metric(cell.metric).higher_is_better else min
     is_best = [values[index] == best(values) for values in _values_by_seed(steps, cell.metric)]
     neighbors = [steps[near][1] for near in (index - 1, index + 1) if 0 <= near < len(steps)]
-    family = compare_with_reference(
-        steps[index][1], neighbors, cell.metric, num_resamples=runs.num_resamples
-    )
+    family = compare_with_reference(steps[index][1], neighbors, cell.metric)
     verdict: ReproducedVerdict = "undecided"
     if any(test.significant and test.better for test in family):
         verdict = "fails"

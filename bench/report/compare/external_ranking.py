@@ -74,7 +74,7 @@ def read_system_file(
         items=np.where(items >= 0, shared[np.maximum(items, 0)], items)[None].astype(np.int32),
         known=scores.known,
         masses={k: mass[None] for k, mass in scores.masses.items()},
-        history_mass=scores.history_mass,
+        histories=scores.history_masses,
         tracked=catalog.tracked,
         num_items=len(catalog),
     )

@@ -10,28 +10,21 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.errors import BenchError, unknown
-from bench.metrics.registry import get_metric
 from bench.report.compare.systems import System, require_comparable
 from bench.report.format import (
     comparison_verdict,
     direction_arrow,
     format_count,
     format_interval,
+    format_models,
     format_p,
     format_percent,
     format_signed,
     format_value,
 )
 from bench.stats.compare import Comparison, compare, correct_family
-from bench.stats.descriptions import (
-    NOT_EVIDENCE,
-    RESAMPLING,
-    describe_intervals,
-    describe_tests,
-    join_words,
-)
-from bench.stats.randomization import NUM_RESAMPLES
-from bench.stats.seed_variance import SeedTest, compare_seeds, compute_seed_values, summarize_seeds
+from bench.stats.descriptions import NOT_EVIDENCE, QUESTIONS, describe_tests, join_words
+from bench.stats.seed_variance import compute_seed_values, summarize_seeds
 
 # Mean, standard deviation (None with one seed) and number of seeds.
 MeanSd = tuple[float, float | None, int]
@@ -39,6 +32,8 @@ MeanSd = tuple[float, float | None, int]
 VERDICTS = {
     "better": "is significantly better than {} in",
     "worse": "is significantly worse than {} in",
+    "better model": "is a significantly better model than that of {} in",
+    "worse model": "is a significantly worse model than that of {} in",
     "undecided": "does not differ significantly from {} in",
 }
 
@@ -51,13 +46,11 @@ class MetricComparison:
         test: a - b, p adjusted over all metrics.
         a: Mean, standard deviation and number of all of a's seeds.
         b: The same of b.
-        between_seeds: The test between seeds, which is separate from the test above.
     """
 
     test: Comparison
     a: MeanSd
     b: MeanSd
-    between_seeds: SeedTest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +107,13 @@ def choose_metrics(
     return common, tuple(metric for metric in default if metric not in common)
 
 
-def compare_systems(
-    a: System, b: System, metrics: Sequence[str], *, num_resamples: int = NUM_RESAMPLES
-) -> PairwiseReport:
+def compare_systems(a: System, b: System, metrics: Sequence[str]) -> PairwiseReport:
     """Compare a with b on every metric.
 
     Args:
         a: The method that is compared.
         b: The reference.
         metrics: At least one, each measured on both.
-        num_resamples: Of each test.
 
     Raises:
         BenchError: If the data or cases differ (missing cases are named), values are missing, or a
@@ -133,7 +123,7 @@ def compare_systems(
     tests = []
     for metric in metrics:
         # Different cases are the more probable mistake, and the test's error names them.
-        tests.append(compare(b.sample, a.sample, metric, num_resamples=num_resamples))
+        tests.append(compare(b.sample, a.sample, metric))
         for system in (a, b):
             system.check(metric)
     return PairwiseReport(
@@ -142,17 +132,16 @@ def compare_systems(
         dataset=a.dataset or b.dataset,
         num_cases=len(a.sample.cases),
         metrics=tuple(_add_seeds(a, b, test) for test in correct_family(tests)),
-        notes=(*a.notes, *b.notes, *_note_seeds(a, b, metrics)),
+        notes=(*a.notes, *b.notes, *_note_refusals(tests)),
     )
 
 
-def _note_seeds(a: System, b: System, metrics: Sequence[str]) -> list[str]:
-    """Explain why a difference need not be that of the two means if the seeds differ."""
-    seeds, others = a.sample.seeds, b.sample.seeds
-    if set(seeds) == set(others) or all(get_metric(metric).per_case for metric in metrics):
-        return []
-    common = ", ".join(str(seed) for seed in seeds if seed in others)
-    return [f"Set-level metrics are compared over the common seeds only: {common}."]
+def _note_refusals(tests: Sequence[Comparison]) -> list[str]:
+    """Say why metrics have no answer about the methods, one note per reason."""
+    reasons: dict[str, list[str]] = {}
+    for test in tests:
+        reasons.setdefault(test.refusal, []).append(test.metric)
+    return [f"{join_words(names)}: {why}" for why, names in reasons.items() if why]
 
 
 def _add_seeds(a: System, b: System, test: Comparison) -> MetricComparison:
@@ -161,7 +150,6 @@ def _add_seeds(a: System, b: System, test: Comparison) -> MetricComparison:
         test=test,
         a=summarize_seeds(list(values[0].values())),
         b=summarize_seeds(list(values[1].values())),
-        between_seeds=compare_seeds(values[1], values[0]),
     )
 
 
@@ -208,7 +196,7 @@ def write_sentence(report: PairwiseReport) -> str:
     """Write the result, the data and the statistical methods in one sentence for a paper."""
     groups: dict[str, list[str]] = {name: [] for name in VERDICTS}
     for line in report.metrics:
-        groups[comparison_verdict(line.test)].append(_format_result(line.test))
+        groups[_verdict(line.test)].append(_format_result(line.test))
     results = [
         f"{VERDICTS[name].format(report.b)} {join_words(texts)}"
         for name, texts in groups.items()
@@ -221,15 +209,11 @@ def write_sentence(report: PairwiseReport) -> str:
 
 
 def _describe_methods(report: PairwiseReport) -> str:
-    names = [line.test.metric for line in report.metrics]
-    units = join_words(list(dict.fromkeys(f"{line.test.unit}s" for line in report.metrics)))
+    tests = [line.test for line in report.metrics]
     correction = "a single test"
-    if len(names) > 1:
-        correction = f"p-values corrected by Holm over {format_count(len(names), 'metric')}"
-    return (
-        f"{describe_tests(names)} over {units} at these seeds, {RESAMPLING}; {correction}; "
-        f"95 % intervals: {describe_intervals(names)}"
-    )
+    if len(tests) > 1:
+        correction = f"Holm: p corrected over {format_count(tests[0].family_size, 'metric')}"
+    return f"{describe_tests((test.metric, test.question) for test in tests)}; {correction}"
 
 
 def _count_users(report: PairwiseReport) -> str:
@@ -246,12 +230,25 @@ def _count_seeds(report: PairwiseReport) -> str:
 
 
 def _format_result(test: Comparison) -> str:
-    p = format_p(test.p_adjusted)
-    p = f"{p[0]} {p[1:]}" if p.startswith("<") else f"= {p}"
+    if test.p is None:
+        return f"{test.metric} ({format_signed(test.difference)}, not testable)"
+    adjusted = f", Holm {_equate(test.p_adjusted)}" if test.family_size > 1 else ""
     return (
         f"{test.metric} ({format_signed(test.difference)}, 95 % CI "
-        f"{format_interval(test.low, test.high)}, p {p})"
+        f"{format_interval(test.low, test.high)}, p {_equate(test.p)}{adjusted})"
     )
+
+
+def _equate(p: float | None) -> str:
+    text = format_p(p)
+    return f"{text[0]} {text[1:]}" if text.startswith("<") else f"= {text}"
+
+
+def _verdict(test: Comparison) -> str:
+    """Say on which side a is, and whether that holds of the two models only."""
+    if test.question == "methods" or not test.differs:
+        return comparison_verdict(test)
+    return "better model" if test.better else "worse model"
 
 
 def _format_tests(report: PairwiseReport) -> str:
@@ -264,24 +261,24 @@ def _format_tests(report: PairwiseReport) -> str:
             format_p(test.p),
             format_p(test.p_adjusted),
             format_value(test.d_z, digits=3),
-            f"{test.test}, {format_count(test.num_units, test.unit)}",
-            comparison_verdict(test),
+            f"{test.question or 'none'}, {format_count(test.num_units, test.unit)}",
+            _verdict(test),
         )
         for test in (line.test for line in report.metrics)
     ]
     headers = (
         "metric", "difference", "95 % interval", "relative", "p", "p (Holm)", "d_z",
-        "test, units", "verdict",
+        "about, units", "verdict",
     )  # fmt: skip
     return tabulate(rows, headers=headers, disable_numparse=True)
 
 
 def _format_seeds(report: PairwiseReport) -> str:
     rows = [
-        (line.test.metric, _format_mean(line.a), _format_mean(line.b), line.between_seeds.text)
+        (line.test.metric, _format_mean(line.a), _format_mean(line.b), format_models(line.test))
         for line in report.metrics
     ]
-    headers = ("mean over seeds", report.a, report.b, "between seeds")
+    headers = ("mean over seeds", report.a, report.b, QUESTIONS["models"])
     return tabulate(rows, headers=headers, disable_numparse=True)
 
 
@@ -296,10 +293,9 @@ def _metric_to_json(line: MetricComparison) -> dict[str, Any]:
     for name in ("metric", "reference", "other"):
         del content[name]
     content["significant"] = line.test.significant
-    content["verdict"] = comparison_verdict(line.test)
+    content["verdict"] = _verdict(line.test)
     content["seeds"] = {
         side: {"mean": mean, "sd": deviation, "n": num_seeds}
         for side, (mean, deviation, num_seeds) in (("a", line.a), ("b", line.b))
     }
-    content["seeds"]["test"] = dataclasses.asdict(line.between_seeds)
     return content

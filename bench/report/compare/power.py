@@ -12,6 +12,7 @@ from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
 from bench.report.compare.board_blocks import find_blocks, require_rows
 from bench.report.compare.systems import System, read_system, require_comparable
+from bench.report.format import format_count
 from bench.stats.power import DetectableDifference, detectable_difference
 
 ALPHA = 0.05
@@ -36,9 +37,39 @@ class BlockPower:
     comparisons: tuple[DetectableDifference, ...]
     left_out: tuple[str, ...]
 
+    @property
+    def sentences(self) -> list[str]:
+        """One sentence per metric for the planning of a board: the median over its rows."""
+        lines: dict[str, list[DetectableDifference]] = {}
+        for line in self.comparisons:
+            if line.difference is not None:
+                lines.setdefault(line.metric, []).append(line)
+        return [_summarize(metric, rows) for metric, rows in lines.items()]
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the power and the two-sided level of the test."""
         return {"power": POWER, "alpha": ALPHA, **dataclasses.asdict(self)}
+
+
+def _summarize(metric: str, rows: Sequence[DetectableDifference]) -> str:
+    ordered = sorted(rows, key=lambda line: line.difference or 0.0)
+    line = ordered[(len(ordered) - 1) // 2]
+    if line.question == "models":
+        return (
+            f"{metric}: with {format_count(min(line.num_seeds), 'training run')} per row this "
+            f"board can detect a difference of {line.difference:.4f} between two trained models, "
+            "and none between methods; run two seeds or more."
+        )
+    num_seeds = max(line.num_seeds)
+    if line.seeds_to_halve is None:
+        advice = "no number of seeds up to 100 would halve it; use more test cases."
+    else:
+        more = format_count(line.seeds_to_halve - num_seeds, "more seed")
+        advice = f"{more} would halve it."
+    return (
+        f"{metric}: with {format_count(num_seeds, 'seed')} this board can detect a difference of "
+        f"{line.difference:.4f} (median over rows); {advice}"
+    )
 
 
 def power(

@@ -1,16 +1,22 @@
-"""A count board as Markdown and for the terminal."""
+"""The data table of a paper as pages and for the terminal, from data alone."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.report.data_pages.counts import CountCell, CountTable
+from bench.config import plugins
+from bench.config.request import DataOptions, RunRequest
+from bench.report.data_pages.counts import CountCell, CountTable, compare, load, paths
 from bench.report.format import NO_VALUE, format_count
-from bench.report.published import Number
+from bench.report.published import Number, load_published
+from bench.report.render.html import fill_template
 from bench.report.render.markdown import escape, markdown_table
-from bench.report.render.pages import write_pages
+from bench.report.render.pages import TABLE, IndexEntry, write_pages
+from bench.runner.prepared_data import count_dataset
+from bench.stats.descriptions import join_words
 
 LEGEND = (
     "Our count in bold, published number and verdict below it. The list of what each number "
@@ -18,9 +24,78 @@ LEGEND = (
 )
 
 
+def requested_tables(request: RunRequest) -> Sequence[str]:
+    """Name the data tables of a request: those of its suite, or the one it calls a board."""
+    if request.suite is not None:
+        return plugins.suite_card(request.suite).data_tables
+    return [request.board] if request.board in paths() else []
+
+
+def render_tables(
+    names: Sequence[str], options: DataOptions, out: Path, model: str | None = None
+) -> tuple[list[CountTable], list[Path]]:
+    """Count the data sets of data tables, and write their pages.
+
+    Data sets whose raw files are missing show the published numbers and say why.
+
+    Args:
+        names: The tables.
+        options: Store and raw files.
+        out: Folder of the pages.
+        model: Card of the backbone whose tokens are counted, too.
+
+    Returns:
+        Tables, and paths of the pages.
+
+    Raises:
+        BenchError: If there is no such table.
+    """
+    cards = {name: load(name) for name in names}
+    datasets = dict.fromkeys(row.dataset for card in cards.values() for row in card.rows)
+    counted = {dataset: count_dataset(dataset, options, model) for dataset in datasets}
+    tables = [compare(name, card, load_published(), counted) for name, card in cards.items()]
+    return tables, [path for table in tables for path in render_counts(table, out)]
+
+
 def render_counts(table: CountTable, folder: Path) -> list[Path]:
-    """Write a count board to `<folder>/<board>/README.md`; returns its path."""
-    return write_pages({"README.md": counts_markdown(table).encode()}, folder / table.name)
+    """Write a data table's pages to `<folder>/<table>/`.
+
+    Returns:
+        The paths of README.md, index.html and table.json.
+    """
+    num_ours = sum(cell.ours is not None for line in table.lines for cell in line.cells)
+    num_cells = sum(len(line.cells) for line in table.lines)
+    entry = IndexEntry(
+        name=table.name,
+        title=table.card.title,
+        scope="",
+        datasets=join_words([line.label for line in table.lines]),
+        num_rows=len(table.lines),
+        status=f"{num_ours} of {num_cells} counts",
+    )
+    content = {"page": entry.model_dump(), **table.to_json()}
+    pages = {
+        "README.md": counts_markdown(table),
+        "index.html": counts_html(table),
+        TABLE: json.dumps(content, indent=2) + "\n",
+    }
+    return write_pages({name: text.encode() for name, text in pages.items()}, folder / table.name)
+
+
+def counts_html(table: CountTable) -> str:
+    """Render the table as one self-contained page."""
+    return fill_template(
+        "counts.html.j2",
+        table=table,
+        card=table.card,
+        summary=summarize_verdicts(table),
+        legend=LEGEND,
+        missing=list_missing(table),
+        meanings=list_meanings(table),
+        ours=_ours,
+        published=format_published_count,
+        verdict=short_verdict,
+    )
 
 
 def format_published_count(value: Number | None) -> str:
@@ -66,7 +141,7 @@ def list_missing(table: CountTable) -> list[tuple[str, str]]:
 
 
 def counts_markdown(table: CountTable) -> str:
-    """Render the board; the table first, then what is missing and what the numbers count."""
+    """Render the table; the table first, then what is missing and what the numbers count."""
     card = table.card
     parts = [
         f"# {escape(card.title)}",
@@ -89,22 +164,37 @@ def counts_markdown(table: CountTable) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _meanings(table: CountTable) -> list[str]:
-    """List what numbers count: what holds in all rows once, then each row's own."""
+def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
+    """List what numbers count: what holds in all rows once, then each row's own.
+
+    Returns:
+        Heading, scope, and column, name of our count and explanation of each number.
+    """
     columns = table.card.columns
     sections = [("All data sets", "", {name: column.meaning for name, column in columns.items()})]
     sections += [(row.label, row.scope, dict(row.cells)) for row in table.card.rows]
-    parts = []
+    listed = []
     for heading, scope, meanings in sections:
         entries = [
-            f"- {escape(column.title)}, our count “{escape(meaning.count)}”: "
-            f"{escape(meaning.explanation)}"
+            (column.title, meaning.count, meaning.explanation)
             for name, column in columns.items()
             if (meaning := meanings.get(name)) is not None
         ]
         if entries or scope:
-            parts.append(f"**{escape(heading)}.** {escape(scope)}".rstrip())
-            parts.append("\n".join(entries))
+            listed.append((heading, scope, entries))
+    return listed
+
+
+def _meanings(table: CountTable) -> list[str]:
+    parts = []
+    for heading, scope, entries in list_meanings(table):
+        parts.append(f"**{escape(heading)}.** {escape(scope)}".rstrip())
+        parts.append(
+            "\n".join(
+                f"- {escape(title)}, our count “{escape(count)}”: {escape(explanation)}"
+                for title, count, explanation in entries
+            )
+        )
     return parts
 
 

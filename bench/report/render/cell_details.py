@@ -16,7 +16,7 @@ from bench.report.table import Block, BoardTable, Cell, Row
 from bench.results.load import ResultSet
 from bench.results.outcomes import Outcome
 from bench.results.schema import Attempt, Result
-from bench.stats.descriptions import join_words
+from bench.stats.descriptions import QUESTIONS, join_words
 
 KEY_DIGITS = 12
 TITLE_CHARS = 100
@@ -104,6 +104,8 @@ def _cell_facts(cell: Cell, interval: Pairs) -> Pairs:
             ("p", f"{w.format_p(test.p)} (Holm: {w.format_p(test.p_adjusted)})"),
             ("Test", w.describe_test(test)),
         ]
+        if test.question == "methods":
+            pairs.append((QUESTIONS["models"].capitalize(), w.format_models(test)))
     if cell.refusal:
         pairs.append(("Not tested", w.single_line(cell.refusal, REASON_CHARS)))
     return pairs
@@ -126,7 +128,9 @@ def _interval_facts(block: Block, row: str, metric: str) -> Pairs:
     for cell in block.reproduction.cells:
         if (cell.row, cell.metric) == (row, metric) and cell.in_interval is not None:
             assert cell.reproduced is not None
-            interval = w.format_range(cell.reproduced.low, cell.reproduced.high)
+            answer = cell.reproduced.answer
+            assert answer is not None
+            interval = w.format_range(answer.low, answer.high)
             side = "inside" if cell.in_interval else "outside"
             return [("Our 95 % interval", f"{interval}: the published value is {side}")]
     return []
@@ -138,6 +142,7 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
         ("Method", row.method),
         ("Settings", w.single_line(settings, 2000) or "none"),
     ]
+    pairs += _selections(results)
     if hashes := dict.fromkeys(result.settings_hash for result in results):
         pairs.append(("Settings hash", join_words([*hashes])))
     if cost is not None:
@@ -146,6 +151,19 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
     if results:
         provenance = sorted(results[0].provenance.items())
         pairs += [(name, w.single_line(value, 200)) for name, value in provenance]
+    return pairs
+
+
+def _selections(results: Sequence[Result]) -> Pairs:
+    """Say which settings validation selected, and by which value, per seed."""
+    pairs = []
+    for result in results:
+        for stage in result.stages:
+            if stage.kind == "select":
+                chosen, values = stage.metadata["chosen"], stage.metadata["validation"]
+                value = w.format_value(values[chosen])
+                text = f"{chosen} ({stage.metadata['metric']} {value}, best of {len(values)})"
+                pairs.append((f"Selected on validation, seed {result.seed}", text))
     return pairs
 
 

@@ -13,8 +13,8 @@ from bench.report.table import Block, BoardTable, Cell, Row
 COLUMNS = (
     "board", "dataset", "group", "row", "method", "metric", "mean", "sd", "n_seeds",
     "expected_seeds", "reference", "difference", "low", "high", "relative", "p", "p_adjusted",
-    "published", "from_published", "gain", "gain_low", "gain_high", "published_gain", "status",
-    "reason", "stale",
+    "question", "published", "from_published", "gain", "gain_low", "gain_high", "published_gain",
+    "status", "reason", "stale",
 )  # fmt: skip
 COST_COLUMNS = (
     "board", "dataset", "row", "num_trials", "seconds_standalone", "seconds_amortized",
@@ -66,6 +66,7 @@ def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
         test and test.relative,
         test and test.p,
         test and test.p_adjusted,
+        test and test.question,
         cell.published and cell.published.value,
         cell.difference_from_published,
         gain and gain.change,
@@ -87,7 +88,7 @@ def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
 
 
 def _number(value: object) -> str:
-    return "" if value is None else repr(value)
+    return "" if value is None else str(value)
 
 
 def neutralize(value: str) -> str:

@@ -109,7 +109,7 @@ def _data_facts(block: Block) -> str:
         parts.append(f"data fingerprint `{block.fingerprint[:12]}`")
     if block.license:
         parts.append(f"license: {escape(block.license)}")
-    line = " · ".join(parts)
+    line = " · ".join(parts) + (f"\n\n{escape(block.note)}" if block.note else "")
     return f"{line}\n\nSource: {escape(block.citation)}" if block.citation else line
 
 
@@ -146,7 +146,7 @@ def _legend(table: BoardTable) -> str:
 
 def _comparisons(block: Block, metrics: Sequence[str]) -> list[str]:
     parts = []
-    for reference, rows in block.families.items():
+    for reference, rows in block.families:
         lines = [
             _comparison_line(test)
             for column in range(len(metrics))
