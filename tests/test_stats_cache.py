@@ -60,7 +60,7 @@ def test_what_is_kept_is_equal_to_what_was_computed(board):
 def test_what_is_kept_is_read_back(board, unreadable):
     assert again(board) == board.first, "read back, for nothing can be computed any more"
     kinds = [path.parent.name for path in sorted(board.store.rglob("*.json"))]
-    assert kinds == ["reproduction", "verdicts", "verdicts"]
+    assert kinds == ["checks", "reproduction", "verdicts", "verdicts"]
 
 
 @pytest.mark.parametrize("change", ["a table", "an evaluation"])
