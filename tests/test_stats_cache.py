@@ -73,7 +73,7 @@ def test_other_contents_are_other_answers(board, unreadable, change):
         update = {"files": result.files | {"ranking": checksum(path)}}
     else:
         final = result.evaluations["final"]
-        update = {"evaluations": {"final": final.model_copy(update={"history_mass": [1, 2, 3, 4]})}}
+        update = {"evaluations": {"final": final.model_copy(update={"num_items": 1})}}
     write_result(result.model_copy(update=update), board.results)
     assert "cannot be read" in row(again(board), "SPRec").cell("HR@5").refusal
 
