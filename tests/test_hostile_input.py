@@ -285,8 +285,9 @@ def test_any_card_is_read_or_refused(tmp_path: Path, kind: str, data: Any) -> No
 VALUES = st.one_of(
     st.sampled_from(
         ["", "-1", "0", "inf", "nan", "1e999", "9" * 30, "9" * 5000, "x" * 5000, "../x",
-         "/dev/null", "/etc/passwd", "a/b", "a=b", "a.b.c=1", "dropout=inf", "dropout=" + "[" * 5000,
-         "train=²", "train=" + "9" * 5000, "\udcff", "\x1b[31m", "\n", "é", "random", "synthetic", "tiny"]
+         "/dev/null", "/etc/passwd", "a/b", "a=b", "a.b.c=1", "dropout=inf",
+         "dropout=" + "[" * 5000, "train=²", "train=" + "9" * 5000, "\udcff", "\x1b[31m", "\n",
+         "random", "synthetic", "tiny"]
     ),
     st.text(max_size=8),
 )  # fmt: skip
