@@ -23,9 +23,8 @@ class Job:
         model_path: The user's own folder of the backbone, instead of the hub.
         offline: Whether the network must not be used.
         micro_batch_divisor: 1, or a power of two after an out-of-memory: the same global batch is
-            processed in micro-batches smaller by this factor.
-        recompute_activations: Whether training recomputes activations for the backward pass, after
-            smaller micro-batches were not enough.
+            processed in micro-batches smaller by this factor; a training whose batches have no more
+            rows than that also recomputes activations for the backward pass.
         checkpoints: Folder that outlives a killed worker, for what a long stage has done so far.
         metadata: What the stage records next to its artifact (counts, loss per epoch).
     """
@@ -35,7 +34,6 @@ class Job:
     model_path: Path | None = None
     offline: bool = False
     micro_batch_divisor: int = 1
-    recompute_activations: bool = False
     checkpoints: Path | None = None
     metadata: dict[str, Plain] = field(default_factory=dict)
 
@@ -44,7 +42,6 @@ class Job:
         """Arguments of a training that decide how it runs, but not what it computes."""
         return {
             "divisor": self.micro_batch_divisor,
-            "recompute": self.recompute_activations,
             "checkpoints": self.checkpoints,
         }
 

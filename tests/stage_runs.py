@@ -29,7 +29,6 @@ def run_stage(
     *,
     divisor: int = 1,
     data_dir: Path | None = None,
-    recompute: bool = False,
     checkpoints: str | None = None,
     **values: Any,
 ) -> Job:
@@ -40,7 +39,6 @@ def run_stage(
         data_dir=data_dir,
         offline=True,
         micro_batch_divisor=divisor,
-        recompute_activations=recompute,
         checkpoints=None if checkpoints is None else Path(checkpoints),
     )
     inputs = {name: value for name, value in values.items() if isinstance(value, Path)}

@@ -263,7 +263,7 @@ def test_both_executors_give_equal_metrics(
         (["worker died"], "sft", 1, 1),
         (["worker died"] * 3, "sft", 1, None),
         (["out of memory"], "sft", 1, 2),
-        (["out of memory"] * 7, "sft", 64, None),
+        (["out of memory"] * 9, "sft", 256, None),
         (["worker died", "out of memory"], "sft", 2, 4),
         (["out of memory"], "rank", 1, 1),
         (["out of memory"] * 2, "rank", 1, None),

@@ -17,6 +17,7 @@ from killed import kill_while_saving
 from numpy.typing import NDArray
 from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from bench.data import prepared
 from bench.data.catalog import Catalog
@@ -582,8 +583,20 @@ def test_recomputed_activations_and_the_longest_batch_change_nothing(
     assert weights_of(tmp_path / "probed") == weights_of(tmp_path / "plain")
     assert len(batches) == 1 + expected["steps"]
     assert batches[1] == max(batches)
-    recomputed = ran(world, tmp_path / "recomputed", recompute=True, **settings)
-    np.testing.assert_allclose(recomputed["loss_by_step"], expected["loss_by_step"], atol=1e-4)
+    monkeypatch.undo()
+    calls: list[None] = []
+    forward = LlamaMLP.forward
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        calls.append(None)
+        return forward(*arguments, **more)
+
+    monkeypatch.setattr(LlamaMLP, "forward", counted)
+    single = ran(world, tmp_path / "single", divisor=4, **settings)
+    num_layers = len(calls)
+    recomputed = ran(world, tmp_path / "recomputed", divisor=8, **settings)
+    assert len(calls) == 3 * num_layers
+    np.testing.assert_allclose(recomputed["loss_by_step"], single["loss_by_step"], atol=1e-5)
 
 
 def test_trainer_fields_reach_the_trainer(world: Path, tmp_path: Path) -> None:

@@ -333,7 +333,7 @@ class _Loop:
         task = make_task(
             unit,
             store=self.options.store.root,
-            job=self.options.make_job(self.divisors.get(unit.id, 1)),
+            job=self.options.make_job(self._divisor(unit)),
             resources=request,
             run_directory=self.folder,
             trackers=self.options.trackers,
@@ -395,6 +395,9 @@ class _Loop:
         else:
             self._handle_failure(unit, result)
 
+    def _divisor(self, unit: Unit) -> int:
+        return self.divisors.get(unit.id) or self.resources.find_divisor(unit)
+
     def _handle_failure(self, unit: Unit, result: TaskResult) -> None:
         assert result.failure is not None
         self.status.num_damaged += result.damaged_input
@@ -407,7 +410,7 @@ class _Loop:
         self._log_worker_events(
             unit, run_directory.make_event("failed", **fields, trace=result.trace)
         )
-        divisor = self.divisors.get(unit.id, 1)
+        divisor = self._divisor(unit)
         attempt = Attempt(
             failure=result.failure,
             message=result.message,
@@ -417,6 +420,9 @@ class _Loop:
         attempts = self.status.attempts[unit.id]
         attempts.append(attempt)
         next_divisor = decide_retry(attempts)
+        # More of a shared GPU comes first.
+        if result.failure == "out of memory" and self.resources.raise_share(unit):
+            next_divisor = divisor
         message = f"{_describe(unit)}: {result.failure}: {result.message}"
         if next_divisor is not None:
             self.divisors[unit.id] = next_divisor

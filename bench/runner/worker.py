@@ -258,7 +258,6 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             "code": stage.code,
             **_measure_peak_memory(),
             "micro_batch_divisor": job.micro_batch_divisor,
-            "recompute_activations": job.recompute_activations,
             "metadata": job.metadata,
             "provenance": {**describe_environment(), **describe_processors(on_gpu=stage.on_gpu)},
         }

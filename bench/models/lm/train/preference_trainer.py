@@ -132,7 +132,7 @@ def optimize(
         loss: The function that `config.loss` names.
         divisor: Number of micro-batches a batch is split into to save memory.
         shared: See `lay_out`.
-        execution: `recompute` and `checkpoints` of `run_trainer`.
+        execution: `checkpoints` of `run_trainer`.
 
     Returns:
         Logged metrics by step: mean log-probability of chosen and rejected answers, mean margin

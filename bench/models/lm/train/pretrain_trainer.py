@@ -95,7 +95,7 @@ def pretrain(
         token_ids: Token ids of each text.
         config: How to train.
         divisor: Number of micro-batches a batch is split into to save memory.
-        execution: `recompute` and `checkpoints` of `run_trainer`.
+        execution: `checkpoints` of `run_trainer`.
 
     Returns:
         Logged metrics: texts, their tokens, steps, and the loss by epoch, a mean over its steps.

@@ -206,7 +206,7 @@ def fine_tune(
         config: How to train.
         divisor: Number of micro-batches a batch is split into to save memory.
         valid: Validation samples for early stopping, at least one.
-        execution: `recompute` and `checkpoints` of `run_trainer`.
+        execution: `checkpoints` of `run_trainer`.
 
     Returns:
         Logged metrics: steps, tokens, loss by step, loss by epoch for the groups of tokens, and

@@ -72,7 +72,7 @@ def micro_batch_size(config: TrainingConfig, divisor: int) -> int:
 
 
 def training_arguments(
-    config: TrainingConfig, *, num_samples: int, divisor: int, folder: str, recompute: bool = False
+    config: TrainingConfig, *, num_samples: int, divisor: int, folder: str
 ) -> dict[str, Any]:
     """Return the keyword arguments of TrainingArguments, or of a class derived from it.
 
@@ -81,7 +81,6 @@ def training_arguments(
         num_samples: Size of the training data, at least 1.
         divisor: Number of micro-batches a batch is split into to save memory.
         folder: Folder of the checkpoints.
-        recompute: Whether activations are recomputed for the backward pass, to save memory.
 
     Raises:
         BenchError: `config.trainer` has a field that does not exist or cannot be set.
@@ -120,7 +119,8 @@ def training_arguments(
         "eval_strategy": "no",
         "report_to": os.environ.get("BENCH_REPORT_TO", "none").split(","),  # live curves
         "disable_tqdm": True,
-        _CHECKPOINTING: recompute,
+        # Where micro-batches of one sample were too large, activations are recomputed.
+        _CHECKPOINTING: divisor > config.batch_size,
         f"{_CHECKPOINTING}_kwargs": {"use_reentrant": False},
         # `run_trainer` sets the precision.
         "bf16": False,
@@ -248,7 +248,6 @@ def run_trainer(
     *,
     lengths: Sequence[int],
     divisor: int,
-    recompute: bool = False,
     checkpoints: Path | None = None,
     dropout: bool = True,
     make_arguments: Callable[..., TrainingArguments] = TrainingArguments,
@@ -264,7 +263,6 @@ def run_trainer(
         config: How to train.
         lengths: Tokens of each sample.
         divisor: Number of micro-batches a batch is split into to save memory.
-        recompute: Whether activations are recomputed for the backward pass, to save memory.
         checkpoints: Folder of checkpoints that a killed training continues from; None for none.
         dropout: Whether the adapter's dropout is on.
         make_arguments: TrainingArguments, or what a subclass of Trainer wants instead.
@@ -282,7 +280,6 @@ def run_trainer(
             num_samples=len(samples),
             divisor=divisor,
             folder=str(folder),
-            recompute=recompute,
         )
         trainer = make_trainer(
             model=model,
