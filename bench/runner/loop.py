@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.config.scoped_cache import one_state
-from bench.errors import BenchError
+from bench.errors import BenchError, printable
 from bench.hashing import Job
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
@@ -238,7 +238,7 @@ class RunProgress:
 
     def print_line(self, text: str) -> None:
         """Print a line of its own, e.g. about a retry or a failure."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass
