@@ -252,6 +252,7 @@ class _Loop:
     running: dict[str, Unit] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)  # unit -> key that another run computes
     divisors: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)  # of a card, by unit
     computed: set[str] = field(default_factory=set)
     warm: list[str] = field(default_factory=list)  # backbones in slots that have become free
     polled: float = 0.0
@@ -304,6 +305,8 @@ class _Loop:
             if unit.parents & self.status.unfinished or unit.id in self.blocked:
                 continue
             request = self.resources.estimate(unit)
+            gpus = self.shares.setdefault(unit.id, request.gpus)
+            request = dataclasses.replace(request, gpus=gpus)
             if not executor.has_capacity(request):
                 ready = True
                 continue
@@ -333,7 +336,11 @@ class _Loop:
         task = make_task(
             unit,
             store=self.options.store.root,
+<<<<<<< HEAD
             job=self.options.make_job(self._divisor(unit)),
+=======
+            job=self.options.make_job(self._choose_divisor(unit)),
+>>>>>>> main
             resources=request,
             run_directory=self.folder,
             trackers=self.options.trackers,
@@ -410,7 +417,11 @@ class _Loop:
         self._log_worker_events(
             unit, run_directory.make_event("failed", **fields, trace=result.trace)
         )
+<<<<<<< HEAD
         divisor = self._divisor(unit)
+=======
+        divisor = self._choose_divisor(unit)
+>>>>>>> main
         attempt = Attempt(
             failure=result.failure,
             message=result.message,
@@ -419,19 +430,31 @@ class _Loop:
         )
         attempts = self.status.attempts[unit.id]
         attempts.append(attempt)
+        share = self.shares[unit.id]
         next_divisor = decide_retry(attempts)
+<<<<<<< HEAD
         # More of a shared GPU comes first.
         if result.failure == "out of memory" and self.resources.raise_share(unit):
             next_divisor = divisor
+=======
+        if result.failure == "out of memory" and 0 < share < 1:
+            self.shares[unit.id], next_divisor = min(1.0, 2 * share), divisor
+>>>>>>> main
         message = f"{_describe(unit)}: {result.failure}: {result.message}"
         if next_divisor is not None:
             self.divisors[unit.id] = next_divisor
             self.waiting.append(unit)
-            self.progress.print_line(f"{message} Retrying (micro-batch divisor {next_divisor}).")
+            gpus = f", {self.shares[unit.id]:g} of a card" if share else ""
+            self.progress.print_line(
+                f"{message} Retrying (micro-batch divisor {next_divisor}{gpus})."
+            )
             return
         log = run_directory.get_log_path(self.options.results, min(unit.trials))
         self.progress.print_line(f"{message} (log: {log})")
         self.status.abandon_unit(unit, f"{stage or 'the unit'}: {result.message}")
+
+    def _choose_divisor(self, unit: Unit) -> int:
+        return self.divisors.get(unit.id) or self.resources.recall_divisor(unit)
 
     def _log_worker_events(self, unit: Unit, *more: run_directory.Event) -> None:
         """Move the events of a worker, and further ones about it, into the logs of its trials."""

@@ -39,11 +39,17 @@ class ResourceEstimator:
         self._history = StageHistory([store], graph)
         self._memory_mib: dict[int, float] = defaultdict(float)  # by configuration
         self._gpus: dict[int, float] = {}
+<<<<<<< HEAD
         self._divisors: dict[int, int] = {}
         self._raised: dict[str, float] = {}  # by unit
+=======
+        self._divisors: dict[int, int] = defaultdict(lambda: 1)
+>>>>>>> main
         for key, meta in self._history.metas.items():
             number = self._history.number_configuration(key)
             self._memory_mib[number] = max(self._memory_mib[number], meta["peak_memory_mib"])
+            divisor = meta.get("micro_batch_divisor", 1)
+            self._divisors[number] = max(self._divisors[number], divisor)
             if "peak_gpu_memory_mib" in meta:
                 self._gpus[number] = max(self._gpus.get(number, 0.0), _gpu_fraction(meta))
                 divisor = meta.get("micro_batch_divisor", 1)
@@ -71,6 +77,11 @@ class ResourceEstimator:
             return False
         self._raised[unit.id] = min(1.0, 2 * fraction)
         return True
+
+    def recall_divisor(self, unit: Unit) -> int:
+        """Return the micro-batch divisor that stages of the same configurations needed."""
+        numbers = [self._history.number_configuration(stage.key) for stage in unit.stages]
+        return max(self._divisors[number] for number in numbers)
 
 
 def count_cpus() -> int:
