@@ -173,16 +173,6 @@ class TestResourceRequests:
         self.keep(Store(tmp_path), self.stage(0), peak_memory_mib=900.0, **gpu)
         assert self.estimate(Store(tmp_path), self.stage(1)).gpus == 0.125
 
-    def test_out_of_memory_asks_for_more_and_is_remembered(self, tmp_path: Path) -> None:
-        store, unit = Store(tmp_path), Unit(stages=(self.stage(1, gpus=0.3),), parents=frozenset())
-        estimator = ResourceEstimator(store, plan_graph(*unit.stages))
-        shares = [(estimator.raise_share(unit), estimator.estimate(unit).gpus) for _ in range(3)]
-        assert shares == [(True, 0.6), (True, 1.0), (False, 1.0)]
-        assert estimator.find_divisor(unit) == 1
-        gpu = {"peak_gpu_memory_mib": 100.0, "gpu_memory_mib": 80000.0}
-        self.keep(store, self.stage(0), peak_memory_mib=1.0, micro_batch_divisor=4, **gpu)
-        assert ResourceEstimator(store, plan_graph(*unit.stages)).find_divisor(unit) == 4
-
     def test_a_run_measures(self, tmp_path: Path) -> None:
         (trial,) = todo = plan_trials(rows=("random",), seeds=1)
         run_trials(tmp_path, todo, InlineExecutor)

@@ -336,11 +336,7 @@ class _Loop:
         task = make_task(
             unit,
             store=self.options.store.root,
-<<<<<<< HEAD
-            job=self.options.make_job(self._divisor(unit)),
-=======
             job=self.options.make_job(self._choose_divisor(unit)),
->>>>>>> main
             resources=request,
             run_directory=self.folder,
             trackers=self.options.trackers,
@@ -402,9 +398,6 @@ class _Loop:
         else:
             self._handle_failure(unit, result)
 
-    def _divisor(self, unit: Unit) -> int:
-        return self.divisors.get(unit.id) or self.resources.find_divisor(unit)
-
     def _handle_failure(self, unit: Unit, result: TaskResult) -> None:
         assert result.failure is not None
         self.status.num_damaged += result.damaged_input
@@ -417,11 +410,7 @@ class _Loop:
         self._log_worker_events(
             unit, run_directory.make_event("failed", **fields, trace=result.trace)
         )
-<<<<<<< HEAD
-        divisor = self._divisor(unit)
-=======
         divisor = self._choose_divisor(unit)
->>>>>>> main
         attempt = Attempt(
             failure=result.failure,
             message=result.message,
@@ -432,14 +421,8 @@ class _Loop:
         attempts.append(attempt)
         share = self.shares[unit.id]
         next_divisor = decide_retry(attempts)
-<<<<<<< HEAD
-        # More of a shared GPU comes first.
-        if result.failure == "out of memory" and self.resources.raise_share(unit):
-            next_divisor = divisor
-=======
         if result.failure == "out of memory" and 0 < share < 1:
             self.shares[unit.id], next_divisor = min(1.0, 2 * share), divisor
->>>>>>> main
         message = f"{_describe(unit)}: {result.failure}: {result.message}"
         if next_divisor is not None:
             self.divisors[unit.id] = next_divisor

@@ -39,12 +39,7 @@ class ResourceEstimator:
         self._history = StageHistory([store], graph)
         self._memory_mib: dict[int, float] = defaultdict(float)  # by configuration
         self._gpus: dict[int, float] = {}
-<<<<<<< HEAD
-        self._divisors: dict[int, int] = {}
-        self._raised: dict[str, float] = {}  # by unit
-=======
         self._divisors: dict[int, int] = defaultdict(lambda: 1)
->>>>>>> main
         for key, meta in self._history.metas.items():
             number = self._history.number_configuration(key)
             self._memory_mib[number] = max(self._memory_mib[number], meta["peak_memory_mib"])
@@ -52,8 +47,6 @@ class ResourceEstimator:
             self._divisors[number] = max(self._divisors[number], divisor)
             if "peak_gpu_memory_mib" in meta:
                 self._gpus[number] = max(self._gpus.get(number, 0.0), _gpu_fraction(meta))
-                divisor = meta.get("micro_batch_divisor", 1)
-                self._divisors[number] = max(self._divisors.get(number, 1), divisor)
 
     def estimate(self, unit: Unit) -> ResourceRequest:
         """Return the request of a unit: the largest of its stages'."""
@@ -62,21 +55,7 @@ class ResourceEstimator:
             number = self._history.number_configuration(stage.key)
             gpus.append(self._gpus.get(number, stage.gpus) if stage.gpus else 0.0)
             memory_mib.append(self._memory_mib.get(number, 0.0))
-        fraction = max(*gpus, self._raised.get(unit.id, 0.0))
-        return ResourceRequest(threads=unit.threads, gpus=fraction, memory_mib=max(memory_mib))
-
-    def find_divisor(self, unit: Unit) -> int:
-        """Return the micro-batch divisor with which such stages fitted into a GPU; 1 on a CPU."""
-        numbers = [self._history.number_configuration(stage.key) for stage in unit.stages]
-        return max((self._divisors.get(number, 1) for number in numbers), default=1)
-
-    def raise_share(self, unit: Unit) -> bool:
-        """Double the fraction of a GPU that a unit requests; False if it has all of it, or none."""
-        fraction = self.estimate(unit).gpus
-        if not 0 < fraction < 1:
-            return False
-        self._raised[unit.id] = min(1.0, 2 * fraction)
-        return True
+        return ResourceRequest(threads=unit.threads, gpus=max(gpus), memory_mib=max(memory_mib))
 
     def recall_divisor(self, unit: Unit) -> int:
         """Return the micro-batch divisor that stages of the same configurations needed."""

@@ -8,6 +8,7 @@ from bench.results.schema import Attempt
 
 MAX_WORKER_DEATHS = 2
 MAX_DIVISOR = 256
+"""Beyond the batch size, trainings recompute activations."""
 SPLITTING = {
     *("decode", "generate", "gru4rec", "hidden", "preference", "pretrain", "rerank"),
     *("reward_pairs", "sasrec", "sft"),
@@ -19,9 +20,8 @@ def decide_retry(attempts: Sequence[Attempt]) -> int | None:
     """Return the micro-batch divisor of the next attempt of a unit, or None to give it up.
 
     A dead worker may be the machine's fault: the unit is retried unchanged, twice. Out of memory
-    halves the micro-batch at the same global batch, and at last recomputes activations; a stage
-    without micro-batches is retried once, since another process may have used the memory. An error
-    or a timeout would occur again.
+    halves the micro-batch at the same global batch; a stage without micro-batches is retried once,
+    since another process may have used the memory. An error or a timeout would occur again.
 
     Args:
         attempts: All failed attempts of the unit so far, the latest last.
