@@ -184,10 +184,15 @@ class ListCard(Card):
 
 
 class DatasetCard(Card):
-    """A data set: where it comes from and how it is prepared; `lists` for re-ranking."""
+    """A data set: where it comes from and how it is prepared; `lists` for re-ranking.
+
+    Attributes:
+        note: How it differs from the data of a paper that the name suggests; boards show it.
+    """
 
     title: str
     description: str
+    note: str = ""
     license: str
     citation: str
     homepage: str | None = None
@@ -268,6 +273,7 @@ class BoardRow(Card):
         label: Displayed name; the method's name by default.
         settings: Override the budget's; `--set` overrides them.
         select: Lists of values by setting; validation selects the combination that is used.
+        rounds: Values are means over this many last rounds of a method that has rounds.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
     """
@@ -276,6 +282,7 @@ class BoardRow(Card):
     label: str = ""
     settings: dict[str, Any] = {}
     select: dict[str, Any] = {}
+    rounds: int = Field(1, ge=1)
     ranked: bool = True
     model: str | None = None
 

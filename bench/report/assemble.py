@@ -181,6 +181,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         num_items=first.num_items if first else None,
         num_ids=first.num_ids if first else None,
         fingerprint=fingerprint,
+        note=card.note if card else "",
         license=card.license if card else "",
         citation=card.citation if card else "",
         homepage=(card.homepage or "") if card else "",
@@ -192,13 +193,16 @@ def outcomes_by_row(row_trials: RowTrials, results: ResultSet) -> dict[str, list
     """Return how the trials of one data set ended, by the row's name, one outcome per seed."""
     fingerprint = block_fingerprint([trial for _, trial in row_trials], results)
     rows: dict[str, dict[int, dict[str, Trial]]] = {}
+    num_rounds = {row.name: row.rounds for row, _ in row_trials}
     for row, trial in row_trials:
         rows.setdefault(row.name, {}).setdefault(trial.seed, {})[trial.id] = trial
     return {
         name: [
             ambiguous_outcome(seed, [*trials.values()])
             if len(trials) > 1
-            else trial_outcome(next(iter(trials.values())), results, fingerprint)
+            else trial_outcome(
+                next(iter(trials.values())), results, fingerprint, num_rounds=num_rounds[name]
+            )
             for seed, trials in seeds.items()
         ]
         for name, seeds in rows.items()

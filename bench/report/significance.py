@@ -15,6 +15,8 @@ from bench.stats.samples import Sample
 StatisticsCache: TypeAlias = MutableMapping[Any, Any]
 """Statistics by what they were computed from; see `kept.StoredStatistics`."""
 
+AVERAGED = "Means over rounds are not tested: values per test case are those of the last round."
+
 Samples: TypeAlias = Mapping[str, Sample | BenchError]
 
 
@@ -139,7 +141,9 @@ def _compute_once(
 ) -> Any:
     """Apply a function to the samples of rows, or return what it gave for equal files."""
     files = tuple(
-        (row.name, outcome.seed, outcome.checksums) for row in rows for outcome in row.successful
+        (row.name, outcome.seed, outcome.rounds, outcome.checksums)
+        for row in rows
+        for outcome in row.successful
     )
     if cache is None or not all(checksums for *_, checksums in files):
         return function(_read_samples(rows, results))
@@ -152,6 +156,9 @@ def _read_samples(rows: Sequence[Row], results: ResultSet) -> Samples:
     """Read the sample of each row, or why there is none."""
     samples: dict[str, Sample | BenchError] = {}
     for row in rows:
+        if any(len(outcome.rounds) > 1 for outcome in row.successful):
+            samples[row.name] = BenchError(AVERAGED)
+            continue
         try:
             samples[row.name] = results.sample(
                 row.name, [outcome.trial for outcome in row.successful]

@@ -171,6 +171,7 @@ class Block:
         num_cases: Number of test cases; None as long as there is no result.
         num_items: Size of the catalog, in titles if scored by title; None likewise.
         num_ids: Its size in items, where several share a title.
+        note: How the data differ from those of a paper that uses the name.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
     """
@@ -181,6 +182,7 @@ class Block:
     num_items: int | None
     num_ids: int | None
     fingerprint: str
+    note: str
     license: str
     citation: str
     homepage: str

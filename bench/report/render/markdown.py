@@ -109,7 +109,7 @@ def _data_facts(block: Block) -> str:
         parts.append(f"data fingerprint `{block.fingerprint[:12]}`")
     if block.license:
         parts.append(f"license: {escape(block.license)}")
-    line = " · ".join(parts)
+    line = " · ".join(parts) + (f"\n\n{escape(block.note)}" if block.note else "")
     return f"{line}\n\nSource: {escape(block.citation)}" if block.citation else line
 
 
