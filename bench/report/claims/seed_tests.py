@@ -38,6 +38,11 @@ class SeedMean:
     low: float | None
     high: float | None
 
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
 
 def estimate_over_seeds(values: Sequence[float]) -> SeedMean:
     """Estimate a mean over seeds with its t interval; no interval with a single seed."""
