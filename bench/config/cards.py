@@ -265,6 +265,10 @@ class Budget(Card):
 Candidates: TypeAlias = Literal["catalog", "trained"]
 
 
+FLOOR = "Item-ID models, all training rows"
+"""Heading of the rows of the floor where their group has no other."""
+
+
 class BoardRow(Card):
     """A row of a board: a method with settings.
 
@@ -276,6 +280,8 @@ class BoardRow(Card):
         rounds: Values are means over this many last rounds of a method that has rounds.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
+        floor: An item-ID model that uses all training and validation rows, whatever the budget; it
+            is never ranked, and the page says whether the best ranked row beats it.
     """
 
     method: str
@@ -285,6 +291,7 @@ class BoardRow(Card):
     rounds: int = Field(1, ge=1)
     ranked: bool = True
     model: str | None = None
+    floor: bool = False
 
     @property
     def name(self) -> str:
@@ -429,7 +436,7 @@ class BoardCard(Card):
     def group_of(self, row: str) -> str:
         """Return the heading of a row's group; "" without one."""
         headings = (heading for heading, group in self.groups.items() if row in group.rows)
-        return next(headings, "")
+        return next(headings, FLOOR if any(r.floor for r in self.rows if r.name == row) else "")
 
     def reference_of(self, row: str) -> str:
         """Return the name of the row that a row is compared with."""

@@ -156,7 +156,8 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
             Row(
                 name=board_row.name,
                 method=board_row.method,
-                ranked=board_row.ranked,
+                ranked=board_row.ranked and not board_row.floor,
+                floor=board_row.floor,
                 compared_with=board.card.reference_of(board_row.name),
                 group=(heading := board.card.group_of(board_row.name)),
                 apart=bool(heading) and board.card.groups[heading].apart,

@@ -39,6 +39,7 @@ def add_statistics(
     """
     # Imported here: a report of values does not wait for scipy.
     from bench.report.block_tests import compare_block, estimate_gains, estimate_means
+    from bench.report.checks import choose_metric, compare_with_floor, stratify
     from bench.stats.reproduction import reproduce
 
     def compute(key: tuple[Any, ...], rows: Sequence[Row], function: Any) -> Any:
@@ -96,7 +97,20 @@ def add_statistics(
                 lambda samples, row=row: estimate_means(samples[row.name], metrics),
             )
             rows = tuple(_add_intervals(row, means) if each is row else each for each in rows)
-    return replace(block, rows=rows, reproduction=reproduction)
+    block = replace(block, rows=rows, reproduction=reproduction)
+    main = choose_metric(metrics)
+    successful = [row for row in rows if row.successful]
+    if main is None or not successful:
+        return block
+    floor, strata = compute(
+        ("checks", main, tuple((row.name, row.ranked, row.floor) for row in rows)),
+        successful,
+        lambda samples: (
+            compare_with_floor(block, main, samples),
+            stratify(block, main, samples),
+        ),
+    )
+    return replace(block, floor=floor, strata=strata)
 
 
 def _add_tests(row: Row, tests: Sequence[Any]) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
@@ -115,6 +115,7 @@ class Row:
     name: str
     method: str
     ranked: bool
+    floor: bool = False
     compared_with: str
     cells: tuple[Cell, ...]
     settings: tuple[tuple[str, str], ...]
@@ -162,6 +163,38 @@ class Row:
         return next(cell for cell in self.cells if cell.metric == metric)
 
 
+class Interval(NamedTuple):
+    """A value with its 95 % interval and the p of its difference from 0, or why it has none.
+
+    They are over users and training seeds, or over users alone where a row has one seed.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratification:
+    """One metric of all rows, separately on each stratum of the test cases.
+
+    Attributes:
+        kind: What divides the cases; definition: in words.
+        counts: Number of test cases by stratum; empty strata are left out.
+        rows: Name of each row, and its value per stratum.
+        reversals: Sentences that name rows whose order in a stratum is not that of all cases.
+    """
+
+    kind: str
+    definition: str
+    metric: str
+    counts: dict[str, int]
+    rows: tuple[tuple[str, tuple[Interval, ...]], ...]
+    reversals: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """All rows on one data set.
@@ -174,6 +207,8 @@ class Block:
         note: How the data differ from those of a paper that uses the name.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
+        floor: Whether the best ranked row beats the floor, in one sentence; empty before testing.
+        strata: The main metric per stratum of the test cases; empty likewise.
     """
 
     dataset: str
@@ -188,6 +223,8 @@ class Block:
     homepage: str
     rows: tuple[Row, ...]
     reproduction: Reproduction | None = None
+    floor: str = ""
+    strata: tuple[Stratification, ...] = ()
 
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:
