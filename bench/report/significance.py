@@ -141,7 +141,7 @@ def _add_gains(row: Row, gains: Mapping[str, Any]) -> Row:
 
 
 def _add_intervals(row: Row, means: Mapping[str, Any]) -> Row:
-    from bench.report.claims.seed_tests import estimate_over_seeds
+    from bench.stats.seed_variance import estimate_over_seeds
 
     ends = {metric: mean.ends for metric, mean in means.items()}
     if any(len(outcome.rounds) > 1 for outcome in row.successful):  # no values per test case
