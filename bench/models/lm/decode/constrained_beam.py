@@ -7,9 +7,9 @@ of impossible tokens is lost. Tokens are gathered, so nothing is masked.
 Shapes depend on the trie alone, so that the host never waits for the device. A title is a result as
 soon as it ends, at any rank unless `ending` is "ranked", and the search goes on until no prefix can
 improve the results. Each list comes with a certificate. As steps are at most 0, a prefix of score s
-bounds all its titles by s / l ** penalty, l the tokens of the longest; if the score at the last rank
-is above the bounds of all prefixes that were dropped, no wider search could change the list. It
-holds for the scores as computed, in the model's own precision.
+bounds all its titles by s / l ** penalty, l the tokens of the longest; if the score at the last
+rank is above the bounds of all prefixes that were dropped, no wider search could change the list.
+It holds for the scores as computed, in the model's own precision.
 
 Shapes: B rows, M beams of a row, C candidates of a row, V vocabulary, K ranks.
 """
