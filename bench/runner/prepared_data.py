@@ -13,7 +13,7 @@ from bench.data import verification
 from bench.data.assets import local_file
 from bench.data.prepared import Prepared, read
 from bench.data.user_files import link_files, parse_files
-from bench.errors import BenchError
+from bench.errors import BenchError, mask_secrets
 from bench.plan import trials
 from bench.plan.backbones import language_model
 from bench.plan.stage import Stage
@@ -137,7 +137,7 @@ def count_dataset(
 def _describe_file(file: RawFile) -> str:
     source = next(iter(file.sources), None)
     address = (source.url or source.wheel) if source else "no address is known"
-    return f"file {file.name}, {address}"
+    return mask_secrets(f"file {file.name}, {address}")
 
 
 def materialize(stage: Stage, options: DataOptions) -> Path:
