@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from bench.metrics.registry import DEFAULT_METRICS
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 MAX_NAME = 60
+REHEARSAL_DATA = "synthetic-rated"
+REHEARSAL_BUDGET = "smoke"
 CUSTOM_BUDGET = "nano"
 MAX_EXAMPLES = 5
 
@@ -51,6 +54,8 @@ def select_boards(request: RunRequest) -> BoardSelection:
     Raises:
         BenchError: If the request names nothing, or something that does not exist.
     """
+    if request.rehearse:
+        request = _rehearse(request)
     if request.suite is not None and request.board is not None:
         raise BenchError("--suite and --board cannot be given together.", "Leave one out.")
     if request.suite is not None:
@@ -76,6 +81,17 @@ def select_boards(request: RunRequest) -> BoardSelection:
         settings=request.settings,
         rows=check_card(request.rows, RowCounts, "--rows"),
         model_path=None if request.model_path is None else request.model_path.absolute(),
+    )
+
+
+def _rehearse(request: RunRequest) -> RunRequest:
+    """Replace data, budget with its backbone, and seeds by the smallest."""
+    if request.datasets or request.budget or request.model or request.model_path:
+        raise BenchError(
+            "--rehearse chooses data, budget and model.", "Leave out these options, or --rehearse."
+        )
+    return dataclasses.replace(
+        request, datasets=(REHEARSAL_DATA,), budget=REHEARSAL_BUDGET, seeds=request.seeds or 1
     )
 
 
@@ -158,6 +174,8 @@ def _name_page(board: Board, request: RunRequest) -> Board:
                 "Use other lower-case letters, digits and hyphens.",
             )
         return replace(board, page=request.name)
+    if request.rehearse:
+        return replace(board, page=f"{board.name}-rehearsal")
     words = [board.name]
     for field_name, value in vars(request).items():
         if (
@@ -172,8 +190,12 @@ def _name_page(board: Board, request: RunRequest) -> Board:
                 "-".join(map(str, each)) if isinstance(each, tuple) else each for each in values
             ]
         else:
-            words.append(str(value) if isinstance(value, str) else f"{field_name}-{value}")
+            words.append(value if isinstance(value, str) else _write_change(field_name, value))
     return replace(board, page=_slug(" ".join(words)))
+
+
+def _write_change(name: str, value: object) -> str:
+    return name if value is True else f"{name}-{value}"
 
 
 def _slug(text: str) -> str:
