@@ -40,7 +40,7 @@ def describe_weights(result: Result) -> str:
         return ""
     return (
         f"own weights in place of {result.model} ({hub['architecture']}, "
-        f"{hub['parameters']:,} parameters, sha256 {hub['folder_checksum'][:DIGITS]})"
+        f"{hub['parameters'] or 0:,} parameters, sha256 {hub['folder_checksum'][:DIGITS]})"
     )
 
 
