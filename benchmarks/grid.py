@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.cards import BoardCard, BoardRow, RowCounts
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run
@@ -35,7 +35,7 @@ def grid(num_cells: int) -> list[Trial]:
         budget="smoke",
     )
     board = Board(name="grid", card=card)
-    rows = Rows(train=8, valid=8, test=8)
+    rows = RowCounts(train=8, valid=8, test=8)
     return [trial for _, trial in board_trials(board, ks=collect_ks([board]), rows=rows)]
 
 

@@ -27,6 +27,9 @@ def generate_pages() -> dict[str, str]:
     return {
         **dict(methods.pages()),
         **dict(cards.pages()),
+        "how-to-read.md": (
+            root / "bench" / "report" / "render" / "templates" / "how-to-read.md"
+        ).read_text(encoding="utf-8"),
         "metrics.md": reference.metrics_page(),
         "commands.md": reference.commands_page(),
         "register.md": register.page(),

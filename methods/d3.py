@@ -12,6 +12,7 @@ from bench.api import (
     Model,
     Plain,
     Plan,
+    SASRecConfig,
     SFTConfig,
     beam_search_rank,
     require_model,
@@ -33,13 +34,15 @@ class Method:
 
     sft: SFTConfig = SFTConfig()
     decoding: DecodingConfig = DecodingConfig()
+    assistant: SASRecConfig = SASRecConfig()
+    """SASRec, which guides the search."""
     alpha: Fraction = 0.8
     """Weight of the language model in the mixture with SASRec."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Fine-tune as BIGRec does, then decode titles of the catalog only."""
         policy = sft(require_model(model), data.train, self.sft, seed=seed, valid=data.valid)
-        oracle = train_sasrec(data.train, data.valid, seed=seed)
+        oracle = train_sasrec(data.train, data.valid, self.assistant, seed=seed)
         decoding = replace(self.decoding, model_weight=self.alpha)
         ranking = beam_search_rank(policy, data.test, data.train, decoding, oracle=oracle)
         return Plan(ranking=ranking)

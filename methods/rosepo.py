@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from bench.api import (
+    BenchError,
     Data,
     GenerationConfig,
     GroundingConfig,
@@ -16,6 +17,7 @@ from bench.api import (
     Plan,
     Policy,
     PreferenceConfig,
+    SASRecConfig,
     SFTConfig,
     generate,
     generate_and_ground,
@@ -37,7 +39,7 @@ class Method:
     """
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {
-        "strategy": "popular",
+        "strategy": ["popular"],
         "smooth": False,
         "preference.beta": 0.3,
         "preference.learning_rate": 1e-6,
@@ -51,11 +53,13 @@ class Method:
     preference: PreferenceConfig = PreferenceConfig(loss="rosepo")
     generation: GenerationConfig = GenerationConfig()
     grounding: GroundingConfig = GroundingConfig()
-    strategy: Literal["similar", "popular", "self"] = "similar"
+    strategy: tuple[Literal["similar", "popular", "self"], ...] = ("similar",)
     """Rejected items: the unseen item most similar to the history's titles, an item drawn by
-    training counts, or what BIGRec's checkpoint itself generates."""
+    training counts, or what BIGRec's checkpoint itself generates; of several, one per row."""
     smooth: bool = True
     """Whether labels are smoothed."""
+    oracle: SASRecConfig = SASRecConfig()
+    """SASRec, whose scores smooth the labels."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """From BIGRec's checkpoint on, prefer each target to one purposeful item."""
@@ -66,15 +70,22 @@ class Method:
         return Plan(ranking=ranking)
 
     def _sample_pairs(self, policy: Policy, data: Data, seed: int) -> Pairs:
-        generates = self.strategy == "self"
+        kinds = sorted(set(self.strategy), key=("self", "similar", "popular").index)
+        if not kinds:
+            raise BenchError("rosepo has no strategy.", 'Set strategy = ["similar"].')
+        generates = kinds[0] == "self"
         config = PairConfig(
-            negatives="generated" if self.strategy == "self" else self.strategy,
-            encoder="" if self.strategy == "popular" else self.grounding.encoder,
+            negatives="generated" if generates else kinds[0],
+            combined_with=tuple(kinds[1:]),
+            encoder="" if kinds == ["popular"] else self.grounding.encoder,
         )
+        oracle = None
+        if self.smooth:
+            oracle = train_sasrec(data.train, data.valid, self.oracle, seed=seed)
         return sample_pairs(
             data.train,
             config,
             generated=generate(policy, data.train, self.generation) if generates else None,
-            oracle=train_sasrec(data.train, data.valid, seed=seed) if self.smooth else None,
+            oracle=oracle,
             seed=seed,
         )

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from bench.api import (
     BenchError,
     Data,
+    DecodingConfig,
     Fraction,
     GenerationConfig,
     GroundingConfig,
@@ -23,6 +24,8 @@ from bench.api import (
     PreferenceConfig,
     Rows,
     SFTConfig,
+    Stage,
+    beam_search_rank,
     derive_seed,
     generate,
     generate_and_ground,
@@ -62,6 +65,10 @@ class Method:
     preference: PreferenceConfig = PreferenceConfig()
     generation: GenerationConfig = GenerationConfig()
     grounding: GroundingConfig = GroundingConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    constrained: bool = False
+    """Decode titles of the catalog only (`decoding`), test cases and negatives alike: self-play on
+    the host that IGD calls D3, instead of on BIGRec."""
     num_rounds: NonNegativeInt = 5
     """Rounds of self-play; with 0 the method is BIGRec."""
     round_rows: PositiveInt = 2048
@@ -91,14 +98,19 @@ class Method:
     """Reference policy: the weights after the round's fine-tuning, or those before it."""
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
-        """Play the rounds; every step of every round is a checkpoint that boards may show."""
+        """Play the rounds; BIGRec's checkpoint and every step of every round may be shown."""
         if self.num_negatives > 1 and self.negatives == "greedy" and self.random_fraction < 1:
             raise BenchError(
                 "sprec: greedy decoding generates one title only.", 'Set negatives = "beam".'
             )
+        if self.constrained and (self.negatives == "sampled" or self.ground_negatives):
+            raise BenchError(
+                "sprec: constrained decoding neither samples nor needs grounding.",
+                "Leave out negatives and ground_negatives.",
+            )
         policy = sft(require_model(model), data.train, self.sft, seed=seed, valid=data.valid)
-        ranking = generate_and_ground(policy, data, self.generation, self.grounding)
-        checkpoints = {}
+        ranking = self._rank(policy, data)
+        checkpoints = {"0": ranking} if self.num_rounds else {}
         rows = data.train
         if self.pool_rows:
             rows = sample_rows(rows, self.pool_rows, seed=derive_seed("sprec", seed, "pool"))
@@ -107,14 +119,19 @@ class Method:
             before = policy
             if self.sft_step:
                 policy = self._fine_tune(policy, rows, round_seed)
-                ranking = generate_and_ground(policy, data, self.generation, self.grounding)
+                ranking = self._rank(policy, data)
                 checkpoints[f"{number}-sft"] = ranking
             if self.dpo_step:
                 pairs = self._sample_pairs(before, rows, round_seed)
                 policy = self._optimize(policy, pairs, before, round_seed)
-                ranking = generate_and_ground(policy, data, self.generation, self.grounding)
+                ranking = self._rank(policy, data)
                 checkpoints[f"{number}-dpo"] = ranking
         return Plan(ranking=ranking, checkpoints=checkpoints)
+
+    def _rank(self, policy: Policy, data: Data) -> Stage:
+        if self.constrained:
+            return beam_search_rank(policy, data.test, data.train, self.decoding)
+        return generate_and_ground(policy, data, self.generation, self.grounding)
 
     def _fine_tune(self, policy: Policy, rows: Rows, seed: int) -> Policy:
         config = replace(
@@ -135,9 +152,12 @@ class Method:
     def _sample_pairs(self, policy: Policy, rows: Rows, seed: int) -> Pairs:
         """Generate titles for the round's rows, which come first, and for the spare rows."""
         rows = sample_rows(rows, self.round_rows + self.spare_rows, seed=seed)
-        generated = None
-        if self.random_fraction < 1:
-            num = 1 if self.negatives == "greedy" else 2 * self.num_negatives
+        generated = recommended = None
+        num = 1 if self.negatives == "greedy" else 2 * self.num_negatives
+        if self.constrained and self.random_fraction < 1:
+            decoding = replace(self.decoding, num_beams=num, depth=num)
+            recommended = beam_search_rank(policy, rows, rows, decoding)
+        elif self.random_fraction < 1:
             generation = replace(
                 self.generation,
                 max_new_tokens=self.negative_tokens,
@@ -152,4 +172,4 @@ class Method:
             random_fraction=self.random_fraction,
             encoder=self.grounding.encoder if self.ground_negatives else "",
         )
-        return sample_pairs(rows, config, seed=seed, generated=generated)
+        return sample_pairs(rows, config, seed=seed, generated=generated, recommended=recommended)

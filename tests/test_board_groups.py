@@ -16,6 +16,7 @@ from bench.config.cards import BoardCard
 from bench.config.request import RunRequest
 from bench.errors import BenchError
 from bench.plan.board_selection import select_boards
+from bench.report.paper import Paper
 from bench.report.render.pages import board_pages
 from bench.report.render.terminal import render_table
 from bench.report.table import BoardTable
@@ -90,6 +91,36 @@ def test_groups_with_the_same_reference_are_compared_as_one(tmp_path):
     assert table.reference == "BIGRec"
 
 
+def test_a_group_apart_costs_the_others_no_power(tmp_path):
+    """Rows with the programs' settings are compared with the reference, in their own family."""
+    groups = {"Published": {"rows": ["DMPO, as published"], "apart": True}}
+    lines = [
+        Line("BIGRec", 0.2), Line("DMPO", 0.3), Line("SPRec", 0.8),
+        Line("DMPO, as published", 0.9, ranked=False),
+    ]  # fmt: skip
+    table = assemble_from(*make(tmp_path, lines, metrics=("HR@5",), groups=groups), tmp_path)
+    assert row(table, "SPRec").comparisons[0].family_size == 2
+    (published,) = row(table, "DMPO, as published").comparisons
+    assert (published.reference, published.family_size) == ("BIGRec", 1)
+    assert names(table.datasets[0], "HR@5", "best") == ["SPRec"]
+    assert "Published" in board_pages(table)["index.html"].decode()
+
+
+@pytest.mark.parametrize("name", ["sprec-table1", "igd-table1"])
+def test_both_readings_of_a_paper_are_on_its_board(name):
+    card = plugins.board_card(name)
+    published = [each for each in card.rows if each.name.endswith(", as published")]
+    assert published
+    for each in published:
+        assert each.settings["as_published"]
+        assert not each.ranked
+        assert card.groups[card.group_of(each.name)].apart
+        twin = each.name.removesuffix(", as published")
+        assert card.reference_of(each.name) == card.reference_of(twin)
+        claims = Paper.of_board(name).claims
+        assert claims.rows[each.name] == claims.rows[twin]
+
+
 def test_gains_are_relative_changes_with_an_interval(made):
     folder, cells, table = made
     gain = row(table, "D3+IGD").cell("HR@5").gain
@@ -157,6 +188,7 @@ def test_selecting_rows_keeps_their_groups(methods, expected):
         ({"G": {"rows": ["random"], "reference": "nobody"}}, "no row"),
         ({"G": {"rows": ["random"]}, "H": {"rows": ["random"]}}, "two groups"),
         ({"G": {"rows": ["random"], "reference": "popularity"}}, "is compared with"),
+        ({"G": {"rows": ["sasrec", "random"], "apart": True}}, "is apart"),
     ],
 )  # fmt: skip
 def test_groups_that_do_not_fit_are_refused(groups, message):

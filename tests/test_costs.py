@@ -175,3 +175,16 @@ def test_a_torn_result_has_no_entry_and_the_rest_has(board):
     table = assemble_from(planned, cells, folder)
     assert len(load_results(folder)) == 3
     assert render_html(table, load_results(folder))
+
+
+def test_costs_of_two_cards_never_mix(board):
+    planned, cells, folder = board
+    for line, trial in cells:
+        path = folder / f"{trial.id}.json"
+        content = json.loads(path.read_text())
+        card = "H100" if line.name == "Tuned" or trial.seed == 0 else "A100"
+        stages = [{**each, "gpu": card} for each in content["stages"] if each["kind"] != "prepare"]
+        path.write_text(json.dumps(content | {"stages": stages}))
+    base, tuned = row_costs(assemble_from(planned, cells, folder), load_results(folder))
+    assert (base.gpu, base.num_trials, base.standalone) == ("H100", 1, 20.0)
+    assert (tuned.gpu, tuned.num_trials) == ("H100", 2)

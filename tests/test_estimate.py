@@ -14,13 +14,14 @@ from stage_runs import make_config
 
 from bench.config.cards import Rows
 from bench.plan.device import plan_for
-from bench.plan.graph import Graph, build_graph, divide_into_units, find_missing
+from bench.plan.graph import Graph, Unit, build_graph, divide_into_units, find_missing
 from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 from bench.runner.cost_model import Throughput
 from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.store import Store
+from bench.runner.time_limits import TimeLimits
 
 MODEL = Stage(kind="hub", config=make_config(name="small"))
 LARGE = Stage(kind="hub", config=make_config(name="large"))
@@ -163,6 +164,35 @@ def test_loading_is_added_on_average(store: Store) -> None:
     commit(store, sft(draw(10), seed=1), 40.0, loading_seconds=0.0)
     assert estimate(store, sft(draw(10)))[0] == 43.0
     assert estimate(store, sft(draw(10), seed=2))[0] == 43.0
+
+
+def test_another_device_or_card_tells_nothing(store: Store) -> None:
+    commit(store, sft(draw(10)), 900.0)  # on a CPU
+    assert estimate(store, sft(draw(10), gpus=1.0)) == (0.0, "never")
+    cards = [("H100", 40.0), ("H100", 42.0), ("A100", 90.0)]
+    for seed, (card, seconds) in enumerate(cards, start=1):
+        provenance = {"host": "h", "gpu": card}
+        commit(
+            store, sft(draw(10), seed=seed, gpus=1.0), seconds, device="cuda", provenance=provenance
+        )
+    assert estimate(store, sft(draw(10), gpus=1.0)) == (41.0, "other seed or code")
+
+
+def test_a_unit_has_a_limit_from_its_estimate(store: Store) -> None:
+    stages = [sft(draw(10)), sft(draw(10), seed=1), sft(draw(10), loss="other")]
+    units = [Unit(stages=(stage,), parents=frozenset()) for stage in stages]
+    cheap, costly, unknown = units
+    graph = plan_graph(*stages)
+    limits = TimeLimits(store, graph, None)
+    assert {limits.limit(unit) for unit in units} == {48 * 3600.0}
+    commit(store, stages[0], 40.0)
+    commit(store, stages[1], 4000.0)
+    limits = TimeLimits(store, graph, None)
+    assert limits.limit(cheap) == 3600.0
+    assert limits.limit(costly) == 20 * 4000.0
+    assert "1 h to 48 h" in limits.describe(units)
+    assert "--time-limit" in limits.describe(units)
+    assert TimeLimits(store, graph, 9.0).limit(unknown) == 9.0
 
 
 def test_stored_stages_take_no_time(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.config import plugins
 from bench.config.cards import Rows
-from bench.config.fields import check_setting, default_settings
+from bench.config.fields import check_setting, default_settings, flatten
 from bench.config.settings import build_method
 from bench.errors import BenchError
 from bench.plan.backbones import language_model
@@ -66,11 +66,49 @@ def test_no_rounds_are_bigrec(data: Data, model: Model) -> None:
 
 def test_every_step_of_every_round_is_a_checkpoint(data: Data, model: Model) -> None:
     played = plan("sprec", data, model, num_rounds=2)
-    assert list(played.checkpoints) == ["1-sft", "1-dpo", "2-sft", "2-dpo"]
+    assert list(played.checkpoints) == ["0", "1-sft", "1-dpo", "2-sft", "2-dpo"]
     assert played.ranking.key == played.checkpoints["2-dpo"].key
-    assert len({stage.key for stage in played.checkpoints.values()}) == 4
+    assert len({stage.key for stage in played.checkpoints.values()}) == 5
     assert len(kinds(played, "sft")) == 3
     assert len(kinds(played, "preference")) == 2
+
+
+def test_self_play_may_be_of_constrained_decoding(data: Data, model: Model) -> None:
+    played = plan("sprec", data, model, num_rounds=1, constrained=True)
+    base = plan("d3", data, model, alpha=1.0).ranking
+    assert played.checkpoints["0"].key == base.key
+    assert {each.kind for each in played.checkpoints.values()} == {"decode"}
+    (pairs,) = [stage for stage in stages(played).values() if stage.kind == "pairs"]
+    assert pairs.inputs["recommended"].args["num_beams"] == 1
+    with pytest.raises(BenchError, match="neither samples nor needs grounding"):
+        plan("sprec", data, model, constrained=True, negatives="sampled")
+
+
+def test_dpo_is_dmpo_with_one_negative(data: Data, model: Model) -> None:
+    card = plugins.board_card("sprec-beta")
+    betas = [row.settings["preference"]["beta"] for row in card.rows[1:]]
+    assert betas == [0.05, 0.1, 0.3, 1.0]
+    for row in card.rows[1:]:
+        dpo = plan("dmpo", data, model, **flatten(row.settings))
+        (pairs,) = [stage for stage in stages(dpo).values() if stage.kind == "pairs"]
+        assert (pairs.args["negatives"], pairs.args["num_negatives"]) == ("random", 1)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "negatives", "others"),
+    [
+        (["popular"], "popular", []),
+        (["similar", "self"], "generated", ["similar"]),
+        (["popular", "self", "similar"], "generated", ["similar", "popular"]),
+    ],
+)
+def test_rosepo_combines_strategies(
+    strategy: list[str], negatives: str, others: list[str], data: Data, model: Model
+) -> None:
+    rosepo = stages(plan("rosepo", data, model, strategy=strategy)).values()
+    (pairs,) = [stage for stage in rosepo if stage.kind == "pairs"]
+    assert (pairs.args["negatives"], list(pairs.args["combined_with"])) == (negatives, others)
+    assert ("generated" in pairs.inputs) == ("self" in strategy)
 
 
 def test_fewer_rounds_are_the_first_of_more(data: Data, model: Model) -> None:
@@ -170,3 +208,21 @@ def test_table_1_needs_one_base_and_one_sasrec_a_data_set_and_seed() -> None:
         assert sorted(len(graph.needed_by[stage.key]) for stage in untuned) == [1, 6]
         oracles = [stage for stage in graph.stages.values() if stage.kind == "sasrec"]
         assert [len(graph.needed_by[stage.key]) for stage in oracles] == [3]
+
+
+def test_sprecs_boards_share_one_sasrec_with_the_printed_rate() -> None:
+    card = plugins.board_card("sprec-table1")
+    rows = tuple(row for row in card.rows if row.method in ("sasrec", "d3", "rosepo", "bigrec"))
+    card = card.model_copy(update={"rows": rows, "datasets": card.datasets[2:3], "seeds": 1})
+    rates, encoders = {}, set()
+    for _, trial in board_trials(Board(name="sprec-table1", card=card), ks=(5,)):
+        assert not trial.problem
+        for stage in build_graph([trial]).stages.values():
+            if stage.kind == "sasrec":
+                rates.setdefault(stage.key, []).append(stage.args["learning_rate"])
+            if stage.kind == "ground":
+                encoders.add(stage.args["encoder"])
+            if stage.kind == "prepare":
+                assert stage.args["card"]["split"]["min_history"] == 10
+    assert list(rates.values()) == [[4e-3] * 3]
+    assert encoders == {"paraphrase-minilm-l3-v2"}

@@ -279,7 +279,7 @@ def test_what_the_hub_refuses(
 def test_a_folder_of_ones_own(tmp_path: Path, folder: Path) -> None:
     planned = language_model(
         "mine", ModelCard.model_validate(HUB), data=Stage(kind="draw"), nouns=Nouns(),
-        model_path=folder,
+        model_paths={"mine": folder},
     ).backbone  # fmt: skip
     assert planned.args["repository"] is None
     (folder / "notes.txt").write_text("no part of the model")
@@ -301,11 +301,36 @@ def test_folders_that_are_no_model(tmp_path: Path, folder: Path) -> None:
         (folder / name).unlink()
         with pytest.raises(BenchError, match="is not a model"):
             folder_checksum(folder)
-    with pytest.raises(BenchError, match="--model-path is for models of the hub"):
-        language_model(
-            "mine", ModelCard.model_validate(BUILT), data=Stage(kind="draw"), nouns=Nouns(),
-            model_path=folder,
-        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("/models", "does not say which backbone"),
+        ("llama-3.2-1b-instruct=", "does not say which backbone"),
+        ("nano=/models", "is for models of the hub, and nano is built"),
+        ("qwen2.5-1.5b=/models", "no backbone of these boards named 'qwen2.5-1.5b'"),
+    ],
+)
+def test_folders_are_named_by_card(text: str, message: str) -> None:
+    request = RunRequest(
+        methods=("bigrec",),
+        datasets=("synthetic",),
+        model="llama-3.2-1b-instruct",
+        model_paths=(text,),
+    )
+    with pytest.raises(BenchError, match=message):
+        select_boards(request)
+
+
+def test_a_folder_of_another_model_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    shape = {"model_type": config["model_type"], "hidden_size": config["hidden_size"]}
+    inputs: Any = {"data": Stage(kind="draw"), "nouns": Nouns(), "model_paths": {"mine": folder}}
+    language_model("mine", ModelCard.model_validate(HUB | {"shape": shape}), **inputs)
+    shape["hidden_size"] += 1
+    with pytest.raises(BenchError, match=rf"is not mine: .*hidden_size {config['hidden_size']}"):
+        language_model("mine", ModelCard.model_validate(HUB | {"shape": shape}), **inputs)
 
 
 # --- GGUF --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from bench.config.cards import RawFile
-from bench.config.plugins import encoder_card
+from bench.config.plugins import encoder_card, model_card
 from bench.data import assets, sources
 from bench.data.assets import local_file
 from bench.errors import BenchError
@@ -144,10 +144,11 @@ def test_what_is_not_at_hand_is_not_packed_offline(
 def test_what_is_the_users_own_is_named(bench: Bench, tmp_path: Path) -> None:
     own = tmp_path / "llama"
     own.mkdir()
-    (own / "config.json").write_text("{}")
+    shape = model_card("llama-3.2-1b-instruct").shape
+    (own / "config.json").write_text(json.dumps(shape))
     (own / "model.safetensors").write_bytes(b"weights")
     words = ("--method", "bigrec", "--dataset", "synthetic", "--seeds", "1")
-    model = ("--model", "llama-3.2-1b-instruct", "--model-path", str(own))
+    model = ("--model", "llama-3.2-1b-instruct", "--model-path", f"llama-3.2-1b-instruct={own}")
     listed = json.loads(bench("assets", "ls", *words, *model, "--json").out)
     assert {line["kind"] for line in listed["assets"]} == {"encoder"}
     assert "llama-3.2-1b-instruct (--model-path) is your own" in listed["notes"][0]

@@ -22,6 +22,7 @@ from bench.data.negatives import (
     sample_negatives,
     select_similar,
 )
+from bench.data.ranking import Ranking
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.generated_texts import Texts, write_texts
@@ -30,6 +31,7 @@ from bench.models.seqrec.sasrec import SASRec
 from bench.plan.grounding_stages import EmbedConfig
 from bench.plan.item_stages import SASRecConfig
 from bench.plan.preference_stages import PairConfig
+from bench.results.ranking_file import write_ranking
 from bench.stages.pairs import first_quoted
 
 TITLES = (
@@ -273,6 +275,30 @@ def test_what_was_written_is_rejected(tmp_path, folders) -> None:
     assert again == found
     other, _ = staged(folders, tmp_path / "other", generated=tmp_path / "g", seed=4)
     assert other["sample"] != found["sample"]
+
+
+def test_first_titles_of_a_ranking_are_rejected(tmp_path, folders) -> None:
+    rows, _ = of_rows(folders)
+    items = np.array([[row % NUM_ITEMS, (row + 1) % NUM_ITEMS] for row in rows], dtype=np.int32)
+    (ranking := tmp_path / "ranking").mkdir()
+    write_ranking(Ranking(items=items), ranking)
+    found, metadata = staged(folders, tmp_path / "out", recommended=ranking, max_pairs=None)
+    expected = {row: TITLES[row % NUM_ITEMS].replace('"', "'") for row in rows}
+    rejected = [first for (first,) in found["rejected"]]
+    assert dict(zip(found["sample"], rejected, strict=True)) == expected
+    assert metadata["in_catalog"] == NUM_ROWS
+
+
+def test_each_row_has_one_of_several_kinds(tmp_path, folders) -> None:
+    given = generated(tmp_path / "g", [['"self"']] * NUM_ROWS)
+    several = {"combined_with": ("similar", "random"), "generated": given, "max_pairs": None}
+    found, metadata = staged(folders, tmp_path / "out", **several, **grounding(folders))
+    kinds = metadata["rows_by_kind"]
+    assert list(kinds) == ["generated", "similar", "random"]
+    assert min(kinds.values()) > NUM_ROWS / 6
+    assert sum(kinds.values()) == NUM_ROWS == len(found["sample"]) + metadata["dropped_as_target"]
+    with pytest.raises(BenchError, match="Similar items need an encoder"):
+        staged(folders, tmp_path / "none", **several)
 
 
 def test_fewer_where_there_are_no_more(tmp_path, folders) -> None:

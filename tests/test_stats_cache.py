@@ -50,7 +50,7 @@ def test_what_is_kept_is_equal_to_what_was_computed(board):
     without_tables(board)
     assert again(board) == board.first, "read back, for nothing can be computed any more"
     kinds = [path.parent.name for path in sorted(board.store.rglob("*.json"))]
-    assert kinds == ["reproduction", "verdicts", "verdicts"]
+    assert kinds == ["checks", "reproduction", "verdicts", "verdicts"]
 
 
 def test_other_files_are_other_answers(board):

@@ -13,6 +13,7 @@ from bench.config import search_path
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.config.toml import Card
     from bench.testing import Check
 
 
@@ -26,7 +27,13 @@ def check(
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
     if path.suffix == ".toml":
-        print(f"ok    {_card_kind(path)} card {path.stem}")
+        kind, card = _check_card(path)
+        print(f"ok    {kind} card {path.stem}")
+        if kind == "board" and not any(row.floor for row in getattr(card, "rows", ())):
+            print(
+                "warn  no row is a floor, so the board cannot show that its rows beat item-ID "
+                'models on all training rows: add { method = "itemknn", floor = true }'
+            )
         return
     from bench.config import plugins
     from bench.metrics.plugins import is_metric_file
@@ -58,11 +65,11 @@ def _report(checks: list[Check]) -> NoReturn:
     raise typer.Exit(1 if any(check.problem for check in checks) else 0)
 
 
-def _card_kind(path: Path) -> str:
+def _check_card(path: Path) -> tuple[str, Card]:
     from bench.config.backbone_card import ModelCard
     from bench.config.cards import BoardCard, DatasetCard, SuiteCard
     from bench.config.plugins import MARKS
-    from bench.config.toml import Card, check_card, read_toml
+    from bench.config.toml import check_card, read_toml
 
     content = read_toml(path)
     schemas: dict[str, tuple[str, type[Card]]] = {
@@ -74,7 +81,6 @@ def _card_kind(path: Path) -> str:
     for folder, mark in MARKS.items():
         if mark in content:
             kind, schema = schemas[folder]
-            check_card(content, schema, str(path))
-            return kind
+            return kind, check_card(content, schema, str(path))
     marks = ", ".join(f"{mark!r}" for mark in MARKS.values())
     raise BenchError(f"{path} is not a card: it has none of the keys {marks}.")

@@ -107,8 +107,9 @@ BoardName = Annotated[
 Model = Annotated[
     Text, card_option("--model", "models", "Backbone (see bench list models).", "CARD")
 ]
-ModelPath = Annotated[
-    Path | None, folder_option("--model-path", "Folder with the weights of the backbone.")
+ModelPaths = Annotated[
+    Texts,
+    option("--model-path", "CARD=DIR", "Folder with the weights of a backbone. Repeatable."),
 ]
 Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
 RowCounts = Annotated[
@@ -205,7 +206,7 @@ GROUPS: dict[type, dict[str, Any]] = {
             ),
         ],
         "model": Model,
-        "model_path": ModelPath,
+        "model_paths": ModelPaths,
         "model_settings": Annotated[
             Texts,
             option("--model-set", "FIELD=VALUE", "Change a backbone's dtype or quantization."),

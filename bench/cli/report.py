@@ -8,6 +8,7 @@ import typer
 
 import bench
 from bench.cli import options as o
+from bench.errors import BenchError
 
 
 @o.expand_groups
@@ -20,19 +21,35 @@ def report(
         bool,
         typer.Option("--examples", help="Show a few test cases with titles; not to be published."),
     ] = False,
+    exclude: Annotated[
+        str,
+        o.option("--exclude", "ties|cold|seen", "Leave out these test cases."),
+    ] = "",
+    by: Annotated[
+        str | None,
+        o.option(
+            "--by",
+            "|".join(("ties", "popularity", "transition", "history", "activity")),
+            "Show every mean over cases per stratum of the test cases instead.",
+        ),
+    ] = None,
     store: o.StoreFolder = o.STORE,
 ) -> None:
     """Print and render boards from stored results; all that were run if none is named."""
     if as_json:
+        if by:
+            raise BenchError("--by and --json cannot be given together.", "Leave one out.")
         from bench.report.assemble import report_json
         from bench.results.run_records import plan_requested
+        from bench.results.subset import ResultSubset
 
-        planned = plan_requested(request, results)
-        o.print_json(report_json(planned, bench.load_results(results)))
+        stored = bench.load_results(results)
+        stored = ResultSubset(stored, exclude) if exclude else stored
+        o.print_json(report_json(plan_requested(request, results), stored))
         return
-    from bench.report.render.terminal import render_table
+    from bench.report.render.terminal import render_strata, render_table
 
     for table in bench.report_boards(
-        request, results=results, store=store, pages=out, examples=examples
+        request, results=results, store=store, pages=out, examples=examples, exclude=exclude
     ):
-        print(render_table(table))
+        print(render_strata(table, by) if by else render_table(table))

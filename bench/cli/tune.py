@@ -47,7 +47,7 @@ def tune(
         int, o.option("--trials", "N", "Number of configurations; the first is the present one.")
     ],
     model: o.Model = None,
-    model_path: o.ModelPath = None,
+    model_paths: o.ModelPaths = None,
     budget: o.Budget = BUDGET,
     scale: o.FormerScale = None,
     rows: o.RowCounts = None,
@@ -102,7 +102,7 @@ def tune(
         rows=RowCounts(**(rows or {})),
         overrides=tuple(parse_override(text) for text in settings or ()),
         data_dir=data_dir,
-        model_path=None if model_path is None else model_path.absolute(),
+        model_paths=tuple(model_paths or ()),
     )
     execution = o.ExecutionOptions(
         address=address, num_cpus=num_cpus, time_limit=time_limit, store=store, offline=offline

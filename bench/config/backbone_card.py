@@ -67,6 +67,7 @@ class ModelCard(Card):
         architecture: Of a built model.
         pretraining: Of a built model; without it the weights stay random.
         files: "gguf" for the weights.
+        shape: Fields of its config.json, which a folder of `--model-path` must have, too.
         repository: On the hub, with `revision`, the full hash of a commit.
         parameters: Their number, for estimates of time; a built model's follow from its shape.
         gated: Whether the hub asks to accept a license first.
@@ -77,7 +78,7 @@ class ModelCard(Card):
         as_published: The variant of rows with `as_published = true`.
         context: Most tokens of prompt and response together.
         threads: CPU threads of each of its stages.
-        gpus: Share of a GPU that a stage asks for, where there is one.
+        gpus: Share of a GPU that a stage asks for, at most 1, where there is one.
         every: Settings of all methods that have them; learning rates differ between models.
         methods: Settings by method, over those.
     """
@@ -90,6 +91,7 @@ class ModelCard(Card):
     architecture: Architecture | None = None
     pretraining: Pretraining | None = None
     files: dict[Literal["gguf"], RawFile] = {}
+    shape: dict[str, str | int] = {}
     repository: str = ""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     parameters: float | None = Field(None, gt=0)
@@ -119,6 +121,10 @@ class ModelCard(Card):
                 raise ValueError(f"weights = {self.weights!r} needs `{name}`")
             if weights != self.weights and value:
                 raise ValueError(f"`{name}` does not go with weights = {self.weights!r}")
+        if self.gpus > 1:
+            raise ValueError("gpus > 1: one trial cannot use several GPUs yet, at most 1")
+        if self.shape and self.weights != "hub":
+            raise ValueError(f"`shape` does not go with weights = {self.weights!r}")
         if self.pretraining and self.weights != "built":
             raise ValueError(f"`pretraining` does not go with weights = {self.weights!r}")
         if self.weights == "gguf" and self.files["gguf"].sha256 is None:

@@ -184,10 +184,15 @@ class ListCard(Card):
 
 
 class DatasetCard(Card):
-    """A data set: where it comes from and how it is prepared; `lists` for re-ranking."""
+    """A data set: where it comes from and how it is prepared; `lists` for re-ranking.
+
+    Attributes:
+        note: How it differs from the data of a paper that the name suggests; boards show it.
+    """
 
     title: str
     description: str
+    note: str = ""
     license: str
     citation: str
     homepage: str | None = None
@@ -260,6 +265,10 @@ class Budget(Card):
 Candidates: TypeAlias = Literal["catalog", "trained"]
 
 
+FLOOR = "Item-ID models, all training rows"
+"""Heading of the rows of the floor where their group has no other."""
+
+
 class BoardRow(Card):
     """A row of a board: a method with settings.
 
@@ -268,16 +277,21 @@ class BoardRow(Card):
         label: Displayed name; the method's name by default.
         settings: Override the budget's; `--set` overrides them.
         select: Lists of values by setting; validation selects the combination that is used.
+        rounds: Values are means over this many last rounds of a method that has rounds.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
+        floor: An item-ID model that uses all training and validation rows, whatever the budget; it
+            is never ranked, and the page says whether the best ranked row beats it.
     """
 
     method: str
     label: str = ""
     settings: dict[str, Any] = {}
     select: dict[str, Any] = {}
+    rounds: int = Field(1, ge=1)
     ranked: bool = True
     model: str | None = None
+    floor: bool = False
 
     @property
     def name(self) -> str:
@@ -294,11 +308,13 @@ class RowGroup(Card):
         rows: Names of its rows, neighbors on the board.
         reference: Name of the row that they are compared with; the board's by default.
         gain: Name of the row whose relative change from the reference is shown as a line.
+        apart: Whether its comparisons with the reference are a family of their own.
     """
 
     rows: tuple[str, ...] = Field(min_length=1)
     reference: str = ""
     gain: str = ""
+    apart: bool = False
 
 
 class FigureCard(Card):
@@ -402,6 +418,8 @@ class BoardCard(Card):
                     raise ValueError(f"the group {heading!r} names {name!r}, which is no row")
                 if grouped.count(name) > 1:
                     raise ValueError(f"two groups have the row {name!r}")
+            if group.apart and reference in group.rows:
+                raise ValueError(f"the group {heading!r} is apart, but has its own reference")
             for name in filter(None, (reference, group.gain)):
                 if self.reference_of(name) != reference:
                     raise ValueError(
@@ -418,7 +436,7 @@ class BoardCard(Card):
     def group_of(self, row: str) -> str:
         """Return the heading of a row's group; "" without one."""
         headings = (heading for heading, group in self.groups.items() if row in group.rows)
-        return next(headings, "")
+        return next(headings, FLOOR if any(r.floor for r in self.rows if r.name == row) else "")
 
     def reference_of(self, row: str) -> str:
         """Return the name of the row that a row is compared with."""

@@ -31,7 +31,7 @@ class RunRequest:
             board does not have.
         datasets: Names of data sets, instead of the board's.
         model: Card of the backbone, or a Hugging Face id, instead of the board's.
-        model_path: Folder with the weights of the backbone.
+        model_paths: `CARD=DIR`, folders with the weights of backbones.
         model_settings: FIELD=VALUE for `dtype` or `quantization` of the backbones.
         seeds: Number of seeds, from 0.
         settings: `[METHOD.]PATH=VALUE`, over all other settings.
@@ -49,7 +49,7 @@ class RunRequest:
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     model: str | None = None
-    model_path: Path | None = None
+    model_paths: tuple[str, ...] = ()
     model_settings: tuple[str, ...] = ()
     seeds: int | None = None
     settings: tuple[str, ...] = ()

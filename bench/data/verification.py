@@ -11,6 +11,7 @@ import numpy as np
 from bench.config.cards import DatasetCard
 from bench.data.prepare import find_mismatches
 from bench.data.prepared import Prepared
+from bench.data.strata import tied_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,13 @@ def verify(prepared: Prepared, card: DatasetCard) -> list[DataCheck]:
             check="titles are distinct",
             verdict="note" if num_repeated else "ok",
             text=f"{num_repeated:,} of {len(titles):,} items share their title with an earlier one",
+        ),
+        DataCheck(
+            check="test targets with the timestamp of the last history item",
+            verdict="note" if tied_share(prepared) else "ok",
+            text=f"{tied_share(prepared):.1%} of {prepared.num('test'):,} (share "
+            f"{tied_share(prepared):.2f}); ties are in order of the raw file's lines, so that part "
+            "of the order is not time",
         ),
         DataCheck(
             check="users of the test split that also train",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.catalog import Catalog
-from bench.data.prompts import quotable
+from bench.data.negatives import number_titles
 from bench.data.ranking import LIST_ENDS, Ranking, keep_positions
 
 
@@ -26,28 +26,14 @@ class Cases(NamedTuple):
     catalog: Catalog
 
 
-def group_titles(catalog: Catalog) -> NDArray[np.int32]:
-    """Number the titles, as prompts write them, in the order of their first items.
-
-    Returns:
-        Title of each item, shape (items,); an item without a title is alone.
-    """
-    numbers: dict[object, int] = {}
-    return np.array(
-        [
-            numbers.setdefault(quotable(title) or index, len(numbers))
-            for index, title in enumerate(catalog.titles)
-        ],
-        dtype=np.int32,
-    )
-
-
 def merge_titles(cases: Cases) -> Cases:
     """Replace items by their titles; the first item of a title lends its id, all their categories.
 
-    An item is removed from a list if another of the same title is above it.
+    An item is removed from a list if another of the same title is above it. Items without a title
+    stay apart.
     """
-    title_of_I = group_titles(cases.catalog)
+    titles = enumerate(cases.catalog.titles)
+    title_of_I = number_titles([title if title.strip() else f"\0{item}" for item, title in titles])
     first_T = np.unique(title_of_I, return_index=True)[1]
     if len(first_T) == len(title_of_I):
         return cases
@@ -61,7 +47,7 @@ def merge_titles(cases: Cases) -> Cases:
 
 
 def _merge_catalog(
-    catalog: Catalog, title_of_I: NDArray[np.int32], first_T: NDArray[np.int64]
+    catalog: Catalog, title_of_I: NDArray[np.int64], first_T: NDArray[np.int64]
 ) -> Catalog:
     categories: list[dict[str, None]] = [{} for _ in first_T]
     for title, names in zip(title_of_I, catalog.categories, strict=True):

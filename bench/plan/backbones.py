@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.config import plugins
 from bench.config.backbone_card import ModelCard
 from bench.data.assets import folder_checksum
 from bench.errors import BenchError
@@ -63,6 +65,48 @@ class PretrainConfig(TrainingConfig):
     """Maximum number of tokens per text; histories are cut into such texts."""
 
 
+def parse_model_paths(texts: Iterable[str]) -> dict[str, Path]:
+    """Parse the `--model-path CARD=DIR` options into absolute folders by card.
+
+    Raises:
+        BenchError: A text names no card, or one whose weights are not those of the hub.
+    """
+    paths = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not folder:
+            raise BenchError(
+                f"--model-path {text} does not say which backbone the folder has.",
+                "Example: --model-path llama-3.2-1b-instruct=/models/llama",
+            )
+        weights = plugins.model_card(name).weights
+        if weights != "hub":
+            raise BenchError(
+                f"--model-path is for models of the hub, and {name} is {weights}.",
+                "Leave it out, or name another card.",
+            )
+        paths[name] = Path(folder).absolute()
+    return paths
+
+
+def _check_shape(folder: Path, name: str, card: ModelCard) -> None:
+    """Refuse a folder whose config.json contradicts the card: it would be shown as the card's."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        differences = [
+            f"{field} {config.get(field)}, not {value}"
+            for field, value in card.shape.items()
+            if config.get(field) != value
+        ]
+    except (ValueError, AttributeError) as error:
+        raise BenchError(f"{folder / 'config.json'} is not a model's: {error}.") from error
+    if differences:
+        raise BenchError(
+            f"{folder} is not {name}: its config.json has {'; '.join(differences)}.",
+            "Name another folder, or give the model a card of its own.",
+        )
+
+
 def language_model(
     name: str,
     card: ModelCard,
@@ -70,7 +114,7 @@ def language_model(
     data: Stage,
     nouns: Nouns,
     lists: Stage | None = None,
-    model_path: Path | None = None,
+    model_paths: Mapping[str, Path] | None = None,
 ) -> Model:
     """Compose a backbone as plans see it.
 
@@ -81,19 +125,16 @@ def language_model(
         nouns: What prompts call the items; its tokenizer learns them, too.
         lists: What is to be re-ranked; a model built from nothing never sees the users who validate
             or test there.
-        model_path: The user's own folder of a model, instead of the hub.
+        model_paths: The user's own folders of models by card, instead of the hub.
 
     Raises:
-        BenchError: `model_path` goes with another kind of card, or is no folder of a model.
+        BenchError: The folder contains no model, or another one than the card's.
     """
-    if model_path is not None and card.weights != "hub":
-        raise BenchError(
-            f"--model-path is for models of the hub, and {name} is {card.weights}.",
-            "Leave it out, or name another --model.",
-        )
+    card_name = name.partition(":")[0]
+    folder = (model_paths or {}).get(card_name)
     return Model(
         name=name,
-        backbone=_backbone(name.partition(":")[0], card, data, nouns, lists, model_path),
+        backbone=_backbone(card_name, card, data, nouns, lists, folder),
         tuning=card.tuning_arguments,
         dtype=card.dtype,
         quantization=card.quantization,
@@ -109,15 +150,17 @@ def _backbone(
     data: Stage,
     nouns: Nouns,
     lists: Stage | None,
-    model_path: Path | None,
+    folder: Path | None,
 ) -> Stage:
     if card.weights == "gguf":
         sha256 = card.files["gguf"].sha256
         assert sha256 is not None
         return Stage(kind="gguf", config=GGUFConfig(name=name, sha256=sha256))
     if card.weights == "hub":
-        if model_path is not None:
-            hub = HubConfig(name=name, checksum=folder_checksum(model_path))
+        if folder is not None:
+            checksum = folder_checksum(folder)
+            _check_shape(folder, name, card)
+            hub = HubConfig(name=name, checksum=checksum)
         else:
             hub = HubConfig(name=name, repository=card.repository, revision=card.revision)
         return Stage(kind="hub", config=hub)

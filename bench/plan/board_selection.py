@@ -17,6 +17,7 @@ from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.hashing import digest
 from bench.metrics.registry import DEFAULT_METRICS
+from bench.plan.backbones import parse_model_paths
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 MAX_NAME = 60
@@ -37,14 +38,14 @@ class BoardSelection:
         boards: The boards, changed as requested.
         settings: `[METHOD.]PATH=VALUE`, over all other settings.
         rows: Maximum number of samples per split, over the budgets'.
-        model_path: Folder with the weights of the backbone.
+        model_paths: Folders with the weights of backbones by card.
         files: Checksums of the user's own raw files, by data set and role.
     """
 
     boards: tuple[Board, ...]
     settings: tuple[str, ...] = ()
     rows: RowCounts = field(default_factory=RowCounts)
-    model_path: Path | None = None
+    model_paths: Mapping[str, Path] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -80,19 +81,29 @@ def select_boards(request: RunRequest) -> BoardSelection:
         files=_store_user_files(request.files, boards),
         settings=request.settings,
         rows=check_card(request.rows, RowCounts, "--rows"),
-        model_path=None if request.model_path is None else request.model_path.absolute(),
+        model_paths=_find_model_paths(request.model_paths, boards),
     )
 
 
 def _rehearse(request: RunRequest) -> RunRequest:
     """Replace data, budget with its backbone, and seeds by the smallest."""
-    if request.datasets or request.budget or request.model or request.model_path:
+    if request.datasets or request.budget or request.model or request.model_paths:
         raise BenchError(
             "--rehearse chooses data, budget and model.", "Leave out these options, or --rehearse."
         )
     return dataclasses.replace(
         request, datasets=(REHEARSAL_DATA,), budget=REHEARSAL_BUDGET, seeds=request.seeds or 1
     )
+
+
+def _find_model_paths(texts: Sequence[str], boards: Sequence[Board]) -> dict[str, Path]:
+    """Return the user's own folders by card; each card must be that of some row."""
+    models = {row.model or board.card.model or "" for board in boards for row in board.card.rows}
+    cards = {model.partition(":")[0] for model in models - {""}}
+    paths = parse_model_paths(texts)
+    for name in paths.keys() - cards:
+        raise unknown("backbone of these boards", name, cards)
+    return paths
 
 
 def _store_user_files(texts: Sequence[str], boards: Sequence[Board]) -> dict[str, dict[str, str]]:
@@ -161,7 +172,7 @@ def _change_board(board: Board, request: RunRequest) -> Board:
 def _name_page(board: Board, request: RunRequest) -> Board:
     """Name the pages of a changed board by its changes, so that they replace no other pages."""
     declared = board.name in plugins.card_paths("leaderboards")
-    others = ("settings", "rows", "files", "model_path")
+    others = ("settings", "rows", "files", "model_paths")
     same_card = not declared or board.card == plugins.board_card(board.name)
     if same_card and declared and not any(getattr(request, name) for name in others):
         return board
@@ -225,6 +236,7 @@ def _remaining_groups(card: BoardCard, rows: Sequence[BoardRow]) -> dict[str, An
             groups[heading] = {
                 "rows": left,
                 "reference": group.reference if is_left else first,
+                "apart": group.apart and is_left,
                 "gain": group.gain if is_left and group.gain in names else "",
             }
     return groups
@@ -270,7 +282,7 @@ def plan_boards(
                 overrides=overrides,
                 rows=selection.rows,
                 data_dir=data_dir,
-                model_path=selection.model_path,
+                model_paths=selection.model_paths,
                 files=selection.files,
                 methods_in_run=methods,
                 lenient=lenient,

@@ -31,6 +31,8 @@ class PairConfig(Config):
     negatives: Literal["generated", "random", "popular", "similar"] = "generated"
     """Rejected responses: what a policy generated for the same rows; or titles of items drawn
     uniformly, in proportion to their training counts, or most similar to the history (RosePO)."""
+    combined_with: tuple[Literal["random", "popular", "similar"], ...] = ()
+    """Further kinds; each row has one of all kinds, drawn uniformly (RosePO)."""
     num_negatives: PositiveInt = 1
     """Rejected responses per pair, K."""
     random_fraction: Fraction = 0.0
@@ -56,6 +58,7 @@ def sample_pairs(
     *,
     seed: int,
     generated: Stage | None = None,
+    recommended: Stage | None = None,
     oracle: Stage | None = None,
 ) -> Pairs:
     """Make preference pairs: the row's target is chosen, one or more responses are rejected.
@@ -65,11 +68,14 @@ def sample_pairs(
         config: Which responses are rejected, and how many.
         seed: Decides random items and the order.
         generated: Texts generated for the same rows, for negatives "generated".
+        recommended: Or a ranking for them, by constrained decoding: its first titles.
         oracle: A trained SASRec, for label smoothing.
     """
     inputs = {"data": rows.data, "rows": rows.stage}
     if generated is not None:
         inputs["generated"] = generated
+    if recommended is not None:
+        inputs["recommended"] = recommended
     if oracle is not None:
         inputs["oracle"] = oracle
     checksums: Mapping[str, str] = {}

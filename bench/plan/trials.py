@@ -194,7 +194,7 @@ def board_trials(
     overrides: Sequence[Override] = (),
     rows: RowCounts | None = None,
     data_dir: Path | None = None,
-    model_path: Path | None = None,
+    model_paths: Mapping[str, Path] | None = None,
     files: Mapping[str, Mapping[str, str]] | None = None,
     methods_in_run: Iterable[str] = (),
     lenient: bool = False,
@@ -211,7 +211,7 @@ def board_trials(
         overrides: The `--set` options.
         rows: The `--rows` option, which takes precedence over the budget.
         data_dir: Folder of the user's own raw files.
-        model_path: The user's own folder of the backbone.
+        model_paths: The user's own folders of backbones by card.
         files: Checksums of the user's own raw files, by data set and role.
         methods_in_run: Methods of other boards of the run, which overrides may name as well.
         lenient: Whether a mistake in the settings of a row, or a leak, becomes the problem of its
@@ -220,6 +220,7 @@ def board_trials(
     card = board.card
     budget = plugins.budget_card(card.budget)
     trial_rows = (rows or RowCounts()).apply(budget.rows)
+    all_rows = RowCounts(train="all", valid="all").apply(trial_rows)
     methods = {*methods_in_run, *(row.method for row in card.rows)}
 
     @cache
@@ -228,10 +229,10 @@ def board_trials(
         return setting_layers([method], model=model_card, budget=(card.budget, budget))
 
     @cache
-    def inputs_of(name: str, model: str | None, task: str) -> Inputs:
+    def inputs_of(name: str, model: str | None, task: str, rows: Rows) -> Inputs:
         data, notes = compose_data(
             name,
-            rows=trial_rows,
+            rows=rows,
             data_seed=card.data_seed,
             strict=card.strict,
             data_dir=data_dir,
@@ -250,7 +251,7 @@ def board_trials(
             data=data.train.data,
             nouns=data.train.nouns,
             lists=data.lists.stage if task == "rerank" and data.lists else None,
-            model_path=model_path,
+            model_paths=model_paths,
         )
         return Inputs(data=data, model=backbone, notes=notes)
 
@@ -281,7 +282,7 @@ def board_trials(
                 dataset=name,
                 seed=seed,
                 model=model,
-                rows=trial_rows,
+                rows=all_rows if row.floor else trial_rows,
                 data_seed=card.data_seed,
                 settings=settings,
                 candidates=card.candidates,
@@ -324,7 +325,7 @@ def _why_skipped(board: Board, row: BoardRow) -> str:
 def _plan_trial(
     trial: Trial,
     methods: Mapping[str, Any],
-    inputs_of: Callable[[str, str | None, str], Inputs],
+    inputs_of: Callable[[str, str | None, str, Rows], Inputs],
     ks: Sequence[int],
     *,
     select_by: str,
@@ -333,7 +334,8 @@ def _plan_trial(
     """Plan a trial with the method, or with the one of several that validation selects."""
     method, *others = methods.values()
     try:
-        inputs = inputs_of(trial.dataset, trial.model, getattr(method, "TASK", "next-item"))
+        task = getattr(method, "TASK", "next-item")
+        inputs = inputs_of(trial.dataset, trial.model, task, trial.rows)
 
         def rank(data: Data, name: str) -> Stage:
             ranking: Stage = methods[name].plan(data, inputs.model, trial.seed).ranking

@@ -156,9 +156,11 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
             Row(
                 name=board_row.name,
                 method=board_row.method,
-                ranked=board_row.ranked,
+                ranked=board_row.ranked and not board_row.floor,
+                floor=board_row.floor,
                 compared_with=board.card.reference_of(board_row.name),
-                group=board.card.group_of(board_row.name),
+                group=(heading := board.card.group_of(board_row.name)),
+                apart=bool(heading) and board.card.groups[heading].apart,
                 cells=tuple(
                     replace(
                         aggregate_seeds(metric, outcomes[board_row.name]),
@@ -180,6 +182,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         num_items=first.num_items if first else None,
         num_ids=first.num_ids if first else None,
         fingerprint=fingerprint,
+        note=card.note if card else "",
         license=card.license if card else "",
         citation=card.citation if card else "",
         homepage=(card.homepage or "") if card else "",
@@ -191,13 +194,16 @@ def outcomes_by_row(row_trials: RowTrials, results: ResultSet) -> dict[str, list
     """Return how the trials of one data set ended, by the row's name, one outcome per seed."""
     fingerprint = block_fingerprint([trial for _, trial in row_trials], results)
     rows: dict[str, dict[int, dict[str, Trial]]] = {}
+    num_rounds = {row.name: row.rounds for row, _ in row_trials}
     for row, trial in row_trials:
         rows.setdefault(row.name, {}).setdefault(trial.seed, {})[trial.id] = trial
     return {
         name: [
             ambiguous_outcome(seed, [*trials.values()])
             if len(trials) > 1
-            else trial_outcome(next(iter(trials.values())), results, fingerprint)
+            else trial_outcome(
+                next(iter(trials.values())), results, fingerprint, num_rounds=num_rounds[name]
+            )
             for seed, trials in seeds.items()
         ]
         for name, seeds in rows.items()

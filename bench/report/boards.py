@@ -26,6 +26,7 @@ from bench.results.run_records import (
     plan_requested,
     read_board,
 )
+from bench.results.subset import TITLES, ResultSubset
 from bench.runner.store import Store
 
 
@@ -36,6 +37,7 @@ def report_boards(
     store: Path | str = STORE,
     pages: Path | str | None = None,
     examples: bool = False,
+    exclude: str = "",
     with_statistics: bool = True,
 ) -> list[BoardTable]:
     """Assemble boards from stored results, and render their pages.
@@ -46,6 +48,8 @@ def report_boards(
         store: Folder of the artifacts, where statistics are cached.
         pages: Folder to write Markdown, HTML, LaTeX and CSV to; None writes nothing.
         examples: Whether pages show a few test cases with titles; not to be published.
+        exclude: Test cases to leave out, a key of `bench.results.subset.EXCLUDED`; every metric is
+            recomputed from the stored rankings.
         with_statistics: Whether to compute tests and claims; False gives values only.
 
     Raises:
@@ -59,11 +63,11 @@ def report_boards(
             render_index(Path(pages))
             return []
     planned = plan_requested(request or RunRequest(), Path(results))
-    if pages is not None:
-        return render_boards(
-            planned, Path(results), Path(pages), store=Path(store), examples=examples
-        )[0]
     stored = load_results(results)
+    if exclude:
+        stored, planned = ResultSubset(stored, exclude), name_subset(planned, exclude)
+    if pages is not None:
+        return render_boards(planned, stored, Path(pages), store=Path(store), examples=examples)[0]
     if with_statistics:
         return assemble_boards(planned, stored, StoredStatistics(Path(store)))
     return [assemble(board, row_trials, stored, tested=False) for board, row_trials in planned]
@@ -102,7 +106,7 @@ def publish(
     values = values[values.trial.isin(trials) & (values.status == "ok")]
     if values.empty:
         raise BenchError(f"No trial of {board} has a result.", f"bench run --board {board}")
-    (table,), paths = render_boards(planned, Path(results), Path(pages), store=Path(store))
+    (table,), paths = render_boards(planned, load_results(results), Path(pages), store=Path(store))
     values = values[values.metric.isin(table.metrics)]
     columns = ["trial", "dataset", "method", "model", "seed", "ranking", "metric", "value"]
     path = Path(pages) / board / "results.csv"
@@ -111,13 +115,13 @@ def publish(
 
 
 def render_boards(
-    planned: PlannedBoards, results: Path, out: Path, *, store: Path, examples: bool = False
+    planned: PlannedBoards, stored: ResultSet, out: Path, *, store: Path, examples: bool = False
 ) -> tuple[list[BoardTable], list[Path]]:
     """Render boards and the index of boards.
 
     Args:
         planned: The boards.
-        results: Folder of the results.
+        stored: The results.
         out: Folder of the pages.
         store: Folder of the artifacts, where statistics are cached and examples are read.
         examples: Whether pages show test cases with titles.
@@ -125,7 +129,6 @@ def render_boards(
     Returns:
         Tables, and paths of the pages.
     """
-    stored = load_results(results)
     tables = assemble_boards(planned, stored, StoredStatistics(store))
     written = []
     for table in tables:
@@ -133,6 +136,23 @@ def render_boards(
         written += page_files.render(table, out, stored, cases)
     render_index(out)
     return tables, written
+
+
+def name_subset(planned: PlannedBoards, exclude: str) -> PlannedBoards:
+    """Name boards by the test cases that are left out, in their titles and pages."""
+    return [
+        (
+            dataclasses.replace(
+                board,
+                page=f"{board.page or board.name}-without-{exclude}",
+                card=board.card.model_copy(
+                    update={"title": f"{board.card.title}, {TITLES[exclude]}"}
+                ),
+            ),
+            row_trials,
+        )
+        for board, row_trials in planned
+    ]
 
 
 def assemble_boards(

@@ -176,8 +176,9 @@ def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
         rows = [
             (block.dataset, row)
             for block in blocks
-            for row in block.families.get(reference, ())
-            if row.ranked
+            for family, members in block.families
+            for row in members
+            if row.ranked and family == reference
         ]
         for column, metric in enumerate(card.metrics if len(blocks) > 1 else ()):
             values: dict[str, dict[str, float]] = {}

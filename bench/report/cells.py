@@ -45,9 +45,9 @@ def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> M
 
 
 def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
-    """Mark best and second of the ranked rows with the same reference, in every column."""
-    marks = {}
-    for reference, family in split_families(rows).items():
+    """Mark best and second of the ranked rows of each family, in every column."""
+    marks: dict[tuple[str, str], Marks] = {}
+    for family in split_families(rows).values():
         for column, metric in enumerate(metrics):
             means = {
                 row.name: mean
@@ -55,14 +55,15 @@ def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
                 if row.ranked and (mean := row.cells[column].mean) is not None
             }
             higher = get_metric(metric).higher_is_better
-            marks[reference, metric] = best_and_second(means, higher_is_better=higher)
+            best_second = best_and_second(means, higher_is_better=higher)
+            marks |= {(row.name, metric): best_second for row in family}
     return tuple(
         replace(row, cells=tuple(_mark(row, cell, marks) for cell in row.cells)) for row in rows
     )
 
 
 def _mark(row: Row, cell: Cell, marks: Mapping[tuple[str, str], Marks]) -> Cell:
-    best, second = marks[row.compared_with, cell.metric]
+    best, second = marks[row.name, cell.metric]
     return replace(cell, best=row.name in best, second=row.name in second)
 
 

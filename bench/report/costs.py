@@ -24,6 +24,8 @@ class RowCost:
             among them; sums to the time of computing the board once.
         exclusive: Seconds of the stages that no other row of the board needs.
         peak_memory_mib: Largest peak of a stage.
+        gpu: The GPU of the board's costs; "" if all was computed on CPUs. Trials that were computed
+            on another one are left out.
     """
 
     row: str
@@ -33,14 +35,23 @@ class RowCost:
     amortized: float
     exclusive: float
     peak_memory_mib: float
+    gpu: str = ""
 
 
 def row_costs(table: BoardTable, results: ResultSet) -> list[RowCost]:
     """Compute what each row of each data set cost, in the order of the table."""
-    rows = [
-        (block.title, row.name, measured)
+    measured_rows = [
+        (block.title, row.name, [result for result in results_of(row, results) if result.stages])
         for block, row in table.rows
-        if (measured := [result for result in results_of(row, results) if result.stages])
+    ]
+    cards = Counter(
+        card for *_, measured in measured_rows for result in measured for card in _gpus(result)
+    )
+    gpu = cards.most_common(1)[0][0] if cards else ""
+    rows = [
+        (title, name, on_one_card)
+        for title, name, measured in measured_rows
+        if (on_one_card := [result for result in measured if _gpus(result) <= {gpu}])
     ]
     stages_of = {
         result.trial: _distinct(result.stages) for *_, measured in rows for result in measured
@@ -71,6 +82,7 @@ def row_costs(table: BoardTable, results: ResultSet) -> list[RowCost]:
                 ),
                 exclusive=math.fsum(stage.seconds for stage in own),
                 peak_memory_mib=max(stage.peak_memory_mib for stage in stages),
+                gpu=gpu,
             )
         )
     return costs
@@ -80,6 +92,10 @@ def results_of(row: Row, results: ResultSet) -> list[Result]:
     """Return the readable results of a row's seeds, failed ones included."""
     stored = (results.get(outcome.trial) for outcome in row.outcomes)
     return [result for result in stored if result is not None]
+
+
+def _gpus(result: Result) -> set[str]:
+    return {stage.gpu for stage in result.stages} - {""}
 
 
 def _distinct(stages: Iterable[StageRecord]) -> Sequence[StageRecord]:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, get_args
 
 from bench.metrics.registry import get_metric
 from bench.report.claims.verdict import ReproducedVerdict
-from bench.report.table import Block, BoardTable, Cell, ClaimLine, Completeness, Gain, Row
+from bench.report.table import (
+    Block,
+    BoardTable,
+    Cell,
+    ClaimLine,
+    Completeness,
+    Gain,
+    Row,
+    Stratification,
+)
 from bench.results.outcomes import Outcome
 from bench.stats.corrections import ALPHA
 from bench.stats.descriptions import QUESTIONS, join_words
@@ -307,6 +316,24 @@ def format_models(test: Comparison) -> str:
     if test.models is None:
         return NO_VALUE
     return f"{format_interval(test.models.low, test.models.high)}, p {format_p(test.models.p)}"
+
+
+def format_strata(table: Stratification) -> list[list[str]]:
+    """Format a stratification: a line of headings with numbers of cases, then one per row."""
+    heads = [f"{label} ({format_count(num, 'case')})" for label, num in table.counts.items()]
+    return [
+        [table.metric, *heads],
+        *(
+            [
+                single_line(name),
+                *(
+                    f"{format_value(v.value)} [{format_value(v.low)}, {format_value(v.high)}]"
+                    for v in values
+                ),
+            ]
+            for name, values in table.rows
+        ),
+    ]
 
 
 def choose_main_metric(table: BoardTable) -> str:

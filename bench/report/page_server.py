@@ -65,7 +65,7 @@ class LivePages:
         stored = load_results(self.results)
         tables = assemble_boards(plan_requested(self.request, self.results), stored, self._cache)
         entries = [pages.IndexEntry.of_table(table) for table in tables]
-        content = {"index.html": pages.index_html(entries).encode()}
+        content = {"index.html": pages.index_html(entries).encode(), **pages.reading_pages()}
         for table in tables:
             examples = board_examples(table, stored, Store(self.store))
             for name, page in pages.board_pages(table, stored, examples).items():

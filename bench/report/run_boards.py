@@ -17,6 +17,7 @@ from bench.report.boards import render_boards
 from bench.report.data_pages.count_page import render_tables, requested_tables
 from bench.report.render.pages import render_index
 from bench.report.table import BoardTable
+from bench.results.load import load_results
 from bench.results.run_records import read_last_run, record_boards, record_run
 from bench.results.trackers.hook import Trackers, collect_tags, parse_targets
 from bench.runner.executors import Executor, InlineExecutor, set_thread_environment
@@ -113,7 +114,7 @@ def run(
         store=Store(options.store),
         results=options.results,
         data_dir=options.data_dir,
-        model_path=selection.model_path,
+        model_paths=selection.model_paths,
         offline=options.offline,
         quiet=quiet,
         time_limit=options.time_limit,
@@ -123,7 +124,9 @@ def run(
     with contextlib.redirect_stdout(sys.stderr), reporter:
         summary = run_trials(trials, options=run_options, executor=make_executor)
         table_pages = render_tables(data_tables, data_options, options.pages)[1]
-        tables, pages = render_boards(planned, options.results, options.pages, store=options.store)
+        tables, pages = render_boards(
+            planned, load_results(options.results), options.pages, store=options.store
+        )
         pages += table_pages
     return RunReport(
         summary=summary,

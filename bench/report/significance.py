@@ -15,6 +15,8 @@ from bench.stats.samples import Sample
 StatisticsCache: TypeAlias = MutableMapping[Any, Any]
 """Statistics by what they were computed from; see `kept.StoredStatistics`."""
 
+AVERAGED = "Means over rounds are not tested: values per test case are those of the last round."
+
 Samples: TypeAlias = Mapping[str, Sample | BenchError]
 
 
@@ -37,16 +39,18 @@ def add_statistics(
     """
     # Imported here: a report of values does not wait for scipy.
     from bench.report.block_tests import compare_block, estimate_gains, estimate_means
+    from bench.report.checks import choose_metric, compare_with_floor, stratify
     from bench.stats.reproduction import reproduce
 
     def compute(key: tuple[Any, ...], rows: Sequence[Row], function: Any) -> Any:
         return _compute_once((*key, block.fingerprint), rows, function, results, cache)
 
     tests: dict[tuple[str, str], Any] = {}
-    for (reference, family), (column, metric) in product(
-        block.families.items(), enumerate(metrics)
-    ):
-        ranked = tuple(sorted(row.name for row in family if row.ranked))
+    for (reference, members), (column, metric) in product(block.families, enumerate(metrics)):
+        # A group that is apart has its reference in another group.
+        base = [row for row in block.rows if row.name == reference and row not in members]
+        family = [*base, *members]
+        ranked = tuple(sorted(row.name for row in members if row.ranked))
         verdicts = compute(
             ("verdicts", metric, reference, ranked),
             [row for row in family if row.cells[column].mean is not None],
@@ -54,12 +58,13 @@ def add_statistics(
                 metric, reference=reference, samples=samples, ranked=ranked
             ),
         )
-        tests |= {(name, metric): test for name, test in verdicts.items()}
+        names = {row.name for row in members}
+        tests |= {(name, metric): test for name, test in verdicts.items() if name in names}
     published = {
         (row.name, cell.metric): cell.published.value
         for row in block.rows
         for cell in row.cells
-        if cell.published is not None
+        if cell.published is not None and not row.apart
     }
     reproduction = None
     if published:
@@ -92,7 +97,20 @@ def add_statistics(
                 lambda samples, row=row: estimate_means(samples[row.name], metrics),
             )
             rows = tuple(_add_intervals(row, means) if each is row else each for each in rows)
-    return replace(block, rows=rows, reproduction=reproduction)
+    block = replace(block, rows=rows, reproduction=reproduction)
+    main = choose_metric(metrics)
+    successful = [row for row in rows if row.successful]
+    if main is None or not successful:
+        return block
+    floor, strata = compute(
+        ("checks", main, tuple((row.name, row.ranked, row.floor) for row in rows)),
+        successful,
+        lambda samples: (
+            compare_with_floor(block, main, samples),
+            stratify(block, main, samples),
+        ),
+    )
+    return replace(block, floor=floor, strata=strata)
 
 
 def _add_tests(row: Row, tests: Sequence[Any]) -> Row:
@@ -137,7 +155,9 @@ def _compute_once(
 ) -> Any:
     """Apply a function to the samples of rows, or return what it gave for equal files."""
     files = tuple(
-        (row.name, outcome.seed, outcome.checksums) for row in rows for outcome in row.successful
+        (row.name, outcome.seed, outcome.rounds, outcome.checksums)
+        for row in rows
+        for outcome in row.successful
     )
     if cache is None or not all(checksums for *_, checksums in files):
         return function(_read_samples(rows, results))
@@ -150,6 +170,9 @@ def _read_samples(rows: Sequence[Row], results: ResultSet) -> Samples:
     """Read the sample of each row, or why there is none."""
     samples: dict[str, Sample | BenchError] = {}
     for row in rows:
+        if any(len(outcome.rounds) > 1 for outcome in row.successful):
+            samples[row.name] = BenchError(AVERAGED)
+            continue
         try:
             samples[row.name] = results.sample(
                 row.name, [outcome.trial for outcome in row.successful]

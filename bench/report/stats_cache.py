@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.files import write_atomic
 from bench.hashing import digest
 from bench.plan.code_hash import module_hash
-from bench.report.table import ClaimLine
+from bench.report.table import ClaimLine, Stratification
 
 FOLDER = ".statistics"
 CODE = {
@@ -28,6 +28,7 @@ CODE = {
     "gains": "bench.report.block_tests",
     "means": "bench.report.block_tests",
     "reproduction": "bench.stats.reproduction",
+    "checks": "bench.report.checks",
     "claims": "bench.report.claims.section",
 }
 LIBRARIES = ("numpy", "scipy")
@@ -89,6 +90,7 @@ def _adapter(kind: str) -> TypeAdapter[Any]:
         "gains": dict[str, Estimate],
         "means": dict[str, Estimate],
         "reproduction": Reproduction,
+        "checks": tuple[str, tuple[Stratification, ...]],
         "claims": tuple[ClaimLine, ...],
     }
     return TypeAdapter(types[kind])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
@@ -106,6 +106,7 @@ class Row:
         ranked: False for a row that is shown but never best, second or tied.
         compared_with: Name of the row that it is tested against; its own for a reference.
         group: Heading of its group; empty without one.
+        apart: Whether the comparisons of its group are a family of their own.
         cells: One per metric, in the board's order.
         settings: Resolved settings, dotted path and value as text.
         outcomes: One per seed.
@@ -114,11 +115,13 @@ class Row:
     name: str
     method: str
     ranked: bool
+    floor: bool = False
     compared_with: str
     cells: tuple[Cell, ...]
     settings: tuple[tuple[str, str], ...]
     outcomes: tuple[Outcome, ...]
     group: str = ""
+    apart: bool = False
 
     @property
     def reference(self) -> bool:
@@ -160,6 +163,38 @@ class Row:
         return next(cell for cell in self.cells if cell.metric == metric)
 
 
+class Interval(NamedTuple):
+    """A value with its 95 % interval and the p of its difference from 0, or why it has none.
+
+    They are over users and training seeds, or over users alone where a row has one seed.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratification:
+    """One metric of all rows, separately on each stratum of the test cases.
+
+    Attributes:
+        kind: What divides the cases; definition: in words.
+        counts: Number of test cases by stratum; empty strata are left out.
+        rows: Name of each row, and its value per stratum.
+        reversals: Sentences that name rows whose order in a stratum is not that of all cases.
+    """
+
+    kind: str
+    definition: str
+    metric: str
+    counts: dict[str, int]
+    rows: tuple[tuple[str, tuple[Interval, ...]], ...]
+    reversals: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """All rows on one data set.
@@ -169,8 +204,11 @@ class Block:
         num_cases: Number of test cases; None as long as there is no result.
         num_items: Size of the catalog, in titles if scored by title; None likewise.
         num_ids: Its size in items, where several share a title.
+        note: How the data differ from those of a paper that uses the name.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
+        floor: Whether the best ranked row beats the floor, in one sentence; empty before testing.
+        strata: The main metric per stratum of the test cases; empty likewise.
     """
 
     dataset: str
@@ -179,11 +217,14 @@ class Block:
     num_items: int | None
     num_ids: int | None
     fingerprint: str
+    note: str
     license: str
     citation: str
     homepage: str
     rows: tuple[Row, ...]
     reproduction: Reproduction | None = None
+    floor: str = ""
+    strata: tuple[Stratification, ...] = ()
 
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:
@@ -191,9 +232,9 @@ class Block:
         return [(name, list(rows)) for name, rows in groupby(self.rows, lambda row: row.group)]
 
     @property
-    def families(self) -> dict[str, list[Row]]:
-        """Rows that are compared with each other, by the name of their reference."""
-        return split_families(self.rows)
+    def families(self) -> list[tuple[str, list[Row]]]:
+        """Rows whose comparisons are corrected together, with the name of their reference."""
+        return [(key[0], rows) for key, rows in split_families(self.rows).items()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,11 +370,16 @@ class BoardTable:
         return any(cell.published for _, row in self.rows for cell in row.cells)
 
 
-def split_families(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Split rows by their reference: marks, tests and corrections are within a family."""
-    families: dict[str, list[Row]] = {}
+def split_families(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Split rows into families, within which marks, tests and corrections are made.
+
+    Returns:
+        By the reference, and the heading of a group that is apart; "" for all others.
+    """
+    families: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        families.setdefault(row.compared_with, []).append(row)
+        key = (row.compared_with, row.group if row.apart else "")
+        families.setdefault(key, []).append(row)
     return families
 
 

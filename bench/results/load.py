@@ -200,6 +200,7 @@ def stack_seeds(
         histories=first.histories,
         tracked=tuple(evaluations[0].tracked),
         num_items=evaluations[0].num_items,
+        strata=first.strata,
     )
 
 

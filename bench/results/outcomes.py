@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from bench.plan.code_versions import Version, recorded_versions
@@ -24,6 +25,7 @@ class Outcome:
         trial: Its id, which is also the path of its result.
         reason: Why there are no values; empty where there are.
         metrics: Name and value of each metric of the final ranking.
+        rounds: Checkpoints that `metrics` are means over instead; empty for the final ranking.
         checkpoints: Name and metrics of each earlier ranking, in training order.
         out_of_memory: Whether it has no values because memory ran out.
         checksums: Of the files that statistics read; equal checksums mean equal statistics.
@@ -36,6 +38,7 @@ class Outcome:
     status: SeedStatus
     reason: str
     metrics: tuple[tuple[str, float], ...] = ()
+    rounds: tuple[str, ...] = ()
     checkpoints: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
     out_of_memory: bool = False
     checksums: tuple[str, ...] = ()
@@ -47,13 +50,16 @@ class Outcome:
         return dict(self.metrics).get(metric)
 
 
-def trial_outcome(trial: Trial, results: ResultSet, fingerprint: str) -> Outcome:
+def trial_outcome(
+    trial: Trial, results: ResultSet, fingerprint: str, *, num_rounds: int = 1
+) -> Outcome:
     """Return how a trial ended; values measured on other data are not used.
 
     Args:
         trial: The planned trial.
         results: Results of the folder.
         fingerprint: Of the data that the block is about.
+        num_rounds: Its values are means over the last step of this many last rounds.
     """
     result = results.get(trial.id)
     status, reason = _status_and_reason(trial, results, fingerprint)
@@ -70,12 +76,23 @@ def trial_outcome(trial: Trial, results: ResultSet, fingerprint: str) -> Outcome
         ranking: tuple(sorted(evaluation.metrics.items()))
         for ranking, evaluation in result.evaluations.items()
     }
+    metrics, rounds = values.pop(FINAL), tuple[str, ...]()
+    if num_rounds > 1 and values:
+        step = [*values][-1].partition("-")[2]
+        rounds = tuple(name for name in values if name.partition("-")[2] == step)[-num_rounds:]
+        averaged = [dict(values[name]) for name in rounds]
+        metrics = tuple(
+            (name, fmean(each[name] for each in averaged))
+            for name, _ in metrics
+            if all(name in each for each in averaged)
+        )
     return Outcome(
         seed=trial.seed,
         trial=trial.id,
         status=status,
         reason=reason,
-        metrics=values.pop(FINAL),
+        metrics=metrics,
+        rounds=rounds,
         checkpoints=tuple(values.items()),
         checksums=tuple(checksum for _, checksum in sorted(result.files.items())),
         stale=staleness(result),

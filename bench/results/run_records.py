@@ -6,8 +6,9 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, model_validator
 
 from bench.config.cards import BoardCard, RowCounts
 from bench.config.request import ExecutionOptions, RunRequest
@@ -34,7 +35,13 @@ class BoardRecord(Card):
     settings: tuple[str, ...]
     rows: RowCounts
     files: dict[str, dict[str, str]] = {}
-    model_path: Path | None = None
+    model_paths: dict[str, Path] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_former_field(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Records once had one folder for every backbone, mostly none."""
+        return {name: value for name, value in content.items() if name != "model_path"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +68,7 @@ def record_boards(selection: BoardSelection, results: Path) -> None:
             settings=selection.settings,
             rows=selection.rows,
             files={name: dict(files) for name, files in selection.files.items()},
-            model_path=selection.model_path,
+            model_paths=dict(selection.model_paths),
         )
         path = results / BOARDS / f"{board.page}.json"
         write_atomic(path, (record.model_dump_json(indent=1) + "\n").encode())
@@ -111,7 +118,7 @@ def read_board(path: Path) -> BoardSelection:
         boards=(Board(name=record.name, card=record.card, page=path.stem),),
         settings=record.settings,
         rows=record.rows,
-        model_path=record.model_path,
+        model_paths=record.model_paths,
         files=record.files,
     )
 

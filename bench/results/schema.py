@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +65,7 @@ class StageRecord(_Record):
     version: int | None = Field(
         None, ge=1, description="Of its kind; null where its code is not recorded as any version's"
     )
+    gpu: str = Field("", description="Name of the GPU that computed it; empty for a CPU")
     metadata: dict[str, Any] = {}
 
 
@@ -134,6 +135,7 @@ class CaseTable:
         masses: Category mass of each case's top-k list by k, each of shape (C, tracked).
         histories: Category mass of each case's history, shape (C, tracked).
         items: Item ids, best first, shape (C, D); None where a text matches no item.
+        strata: Stratum of each case, shape (C,), by what divides them; see `bench.data.strata`.
     """
 
     cases: tuple[str, ...]
@@ -143,6 +145,7 @@ class CaseTable:
     masses: Mapping[int, NDArray[np.float64]]
     histories: NDArray[np.float64]
     items: NDArray[np.object_]
+    strata: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
 
 def write_result(result: Result, folder: Path) -> Path:
@@ -218,7 +221,7 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
         values = {
             name: cases[name].to_numpy().astype(np.float64)
             for name in names
-            if name not in fixed and not name.startswith("mass@")
+            if name not in fixed and not name.startswith(("mass@", "stratum:"))
         }
         return CaseTable(
             cases=tuple(cases["case"].to_pylist()),
@@ -228,6 +231,11 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
             masses=masses,
             histories=histories,
             items=np.array(ranking["items"].to_pylist(), dtype=object),
+            strata={
+                name.removeprefix("stratum:"): np.array(cases[name].to_pylist(), dtype=np.str_)
+                for name in names
+                if name.startswith("stratum:")
+            },
         )
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise BenchError(

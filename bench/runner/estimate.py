@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from bench.plan.graph import Graph, Unit
 from bench.plan.stage import Stage
@@ -34,6 +34,12 @@ SATURATION = 1.02  # within 2 % of the critical path, more machines gain nothing
 MAX_DOUBLINGS = 16
 
 
+def get_card(meta: Mapping[str, Any]) -> str:
+    """Return the name of the GPU that an artifact was computed on; "" for none."""
+    name: str = meta.get("provenance", {}).get("gpu", "")
+    return name
+
+
 class Timings:
     """Measured seconds of stages.
 
@@ -42,6 +48,9 @@ class Timings:
         graph: The plan to estimate.
         throughput: Of the device that language models run on; None if it was not measured.
         optimistic: Whether a range of the cost model counts with its lower end.
+
+    Attributes:
+        card: The GPU that most timed artifacts were computed on; timings of others are left out.
     """
 
     def __init__(
@@ -56,8 +65,13 @@ class Timings:
         self._history = history = StageHistory(stores, graph)
         self._by_configuration: dict[int, list[float]] = defaultdict(list)
         self._by_structure: dict[Hashable, list[tuple[float, float | None]]] = defaultdict(list)
+        cards = Counter(map(get_card, history.metas.values()))
+        cards.pop("", None)
+        self.card = cards.most_common(1)[0][0] if cards else ""
         loading: dict[str, list[float]] = defaultdict(list)
         for key, meta in history.metas.items():
+            if get_card(meta) not in ("", self.card):
+                continue
             kind, seconds = meta["kind"], meta["seconds"]
             self._by_configuration[history.number_configuration(key)].append(seconds)
             timing = (seconds, history.estimate_workload(meta))

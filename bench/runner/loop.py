@@ -92,7 +92,7 @@ class RunOptions:
     """Where a run reads and writes.
 
     Attributes:
-        model_path: The user's own folder of the backbone.
+        model_paths: The user's own folders of backbones by card.
         time_limit: Maximum seconds per unit; None for limits from estimates.
         trackers: Environment variables of trackers that receive live training curves.
         on_result: Called with a trial's id when its result is written or up to date.
@@ -101,7 +101,7 @@ class RunOptions:
     store: Store
     results: Path
     data_dir: Path | None = None
-    model_path: Path | None = None
+    model_paths: Mapping[str, Path] = field(default_factory=dict)
     offline: bool = False
     quiet: bool = False
     time_limit: float | None = None
@@ -113,7 +113,6 @@ class RunOptions:
         return Job(
             out=self.store.root,
             data_dir=self.data_dir and self.data_dir.absolute(),
-            model_path=self.model_path and self.model_path.absolute(),
             offline=self.offline,
             micro_batch_divisor=micro_batch_divisor,
         )
@@ -338,6 +337,7 @@ class _Loop:
             resources=request,
             run_directory=self.folder,
             trackers=self.options.trackers,
+            model_paths=self.options.model_paths,
             description=_describe(unit),
             attempt=len(self.status.attempts[unit.id]) + 1,
             time_limit=self.limits.limit(unit),

@@ -24,13 +24,21 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 StageInfo: TypeAlias = Mapping[str, Any]
-"""Kind, args and inputs (keys by role) of a planned stage, as in the metadata of an artifact."""
+"""Kind, args, inputs (keys by role) and device class of a planned stage, as in the metadata of an
+artifact. Without a device class it was computed on a CPU."""
+
+
+def get_device(info: StageInfo) -> str:
+    """Return the device class of a stage."""
+    device: str = info.get("device", "cpu")
+    return device
 
 
 def describe_stage(stage: Stage) -> StageInfo:
     """Describe a planned stage as artifacts are."""
     inputs = {role: source.key for role, source in stage.inputs.items()}
-    return {"kind": stage.kind, "args": stage.args, "inputs": inputs}
+    device = "cuda" if stage.gpus else "cpu"
+    return {"kind": stage.kind, "args": stage.args, "inputs": inputs, "device": device}
 
 
 class StageHistory:
@@ -63,14 +71,15 @@ class StageHistory:
                     (role, self.number_configuration(source))
                     for role, source in sorted(info["inputs"].items())
                 )
-                name = (info["kind"], _encode(_drop_seeds(info["args"])), inputs)
+                name = (info["kind"], get_device(info), _encode(_drop_seeds(info["args"])), inputs)
             number = self._configurations.setdefault(name, len(self._configurations))
             self._numbers[key] = number
         return self._numbers[key]
 
     def describe_structure(self, info: StageInfo) -> Hashable:
-        """Return a stage's kind, backbone, and arguments with every number replaced by 0."""
-        return info["kind"], self._describe_backbone(info), _encode(_drop_numbers(info["args"]))
+        """Return kind, device, backbone, and arguments with every number replaced by 0."""
+        arguments = _encode(_drop_numbers(info["args"]))
+        return info["kind"], get_device(info), self._describe_backbone(info), arguments
 
     def estimate_workload(self, info: StageInfo) -> float | None:
         """Return rows × repetitions; None if the plan does not state the number of rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bench.plan.graph import Graph, Unit
+from bench.runner.cost_model import read_throughput
 from bench.runner.estimate import Timings
 from bench.runner.store import Store
 
@@ -26,12 +27,12 @@ class TimeLimits:
 
     def __init__(self, store: Store, graph: Graph, seconds: float | None) -> None:
         self._seconds = seconds
-        self._timings = Timings([store], graph) if seconds is None else None
+        device = "cuda" if any(stage.gpus for stage in graph.stages.values()) else "cpu"
+        self._timings = Timings([store], graph, read_throughput(store.root, device))
 
     def limit(self, unit: Unit) -> float:
         """Return the maximum seconds of a unit."""
-        if self._timings is None:
-            assert self._seconds is not None
+        if self._seconds is not None:
             return self._seconds
         estimates = [self._timings.estimate(stage) for stage in unit.stages]
         if any(basis == "never" for _, basis in estimates):

@@ -68,6 +68,7 @@ class TaskSpec:
         resources: What it occupies.
         job: What stages receive; `out` is set for each.
         trackers: Environment variables of trackers that receive live training curves.
+        model_paths: The user's own folders of backbones by card.
         run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
             computing ends the task; without one the worker waits for that stage, and logs nothing.
         attempt: Number of this attempt, from 1.
@@ -81,6 +82,7 @@ class TaskSpec:
     store: Path
     job: Job
     trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    model_paths: Mapping[str, Path] = field(default_factory=dict)
     run_directory: Path | None = None
     description: str = ""
     attempt: int = 1
@@ -230,7 +232,8 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         _require_gpu(stage.kind)
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
-        job = dataclasses.replace(task.job, out=folder, metadata={})
+        model_path = task.model_paths.get(getattr(stage.config, "name", ""))
+        job = dataclasses.replace(task.job, out=folder, model_path=model_path, metadata={})
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with (
@@ -241,6 +244,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         seconds = round(time.perf_counter() - started, 6)
         meta: dict[str, Plain] = {
             "args": to_plain(stage.config),
+            "device": "cuda" if stage.on_gpu else "cpu",
             "inputs": {name: key for name, (_, key) in stage.inputs.items()},
             "seconds": seconds,
             "loading_seconds": round(started - loading_started, 6),

@@ -27,6 +27,7 @@ from bench.results.schema import (
     table_path,
     write_result,
 )
+from bench.runner.estimate import get_card
 from bench.runner.store import Store
 
 
@@ -45,6 +46,7 @@ def record_success(
             peak_memory_mib=meta["peak_memory_mib"],
             shared=len(graph.needed_by[key]) > 1,
             version=version_of(graph.stages[key].kind),
+            gpu=get_card(meta),
             metadata=meta["metadata"],
         )
         for key in keys

@@ -1,7 +1,7 @@
 """Compute the metrics of a ranking; the artifact is what a result is made of.
 
 evaluation.json   metric values, sizes, tracked categories, the data's fingerprint
-cases.parquet     one row per test case: user, rank, per-case metrics, category masses
+cases.parquet     one row per test case: user, rank, strata, per-case metrics, category masses
                   of its history and lists
 ranking.parquet   one row per test case: item ids, as many as the largest k
 """
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bench.data import prepared
 from bench.data.ranking import LIST_ENDS, remove_items
+from bench.data.strata import label_cases
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate
@@ -63,7 +64,8 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     }
     (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     users = [source.user_ids[user] for user in windows.users]
-    pq.write_table(_case_table(samples, users, scores), job.out / "cases.parquet")
+    strata = label_cases(source, samples)
+    pq.write_table(_case_table(samples, users, strata, scores), job.out / "cases.parquet")
     ids = np.array([*catalog.ids, None], dtype=object)  # position -1 picks the None
     items = [ids[np.maximum(row, -1)].tolist() for row in lists.items[:, : max(fitting)]]
     table = pa.table(
@@ -75,12 +77,15 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     pq.write_table(table, job.out / "ranking.parquet")
 
 
-def _case_table(samples: NDArray[np.int64], users: list[str], scores: Scores) -> pa.Table:
+def _case_table(
+    samples: NDArray[np.int64], users: list[str], strata: dict[str, list[str]], scores: Scores
+) -> pa.Table:
     columns: dict[str, object] = {
         "case": [str(sample) for sample in samples],
         "user": users,
         "known": scores.known,
         "rank": scores.ranks,
+        **{f"stratum:{name}": labels for name, labels in strata.items()},
         **scores.cases,
     }
     if scores.history_masses.shape[1]:

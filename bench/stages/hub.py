@@ -81,7 +81,7 @@ def _check_folder(folder: Path | None, name: str, expected: str) -> Path:
     if folder is None:
         raise BenchError(
             f"{name} was planned with your own folder, and none is given.",
-            "Name it again with --model-path.",
+            f"Name it again with --model-path {name}=DIR.",
         )
     if folder_checksum(folder) != expected:
         raise BenchError(

@@ -26,6 +26,7 @@ from bench.models.lm.generated_texts import read_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.preference_stages import PairConfig
+from bench.results.ranking_file import read_ranking
 from bench.stages.embed import planned_encoder, read_vectors
 
 SPARE = 8
@@ -88,11 +89,14 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
     known = _known_rows(inputs["data"], inputs["rows"])
     num_rows = len(prepared.load_rows(inputs["rows"]))
     job.metadata.update({"rows": num_rows, "unknown_targets": num_rows - len(known.samples)})
-    if config.negatives == "generated":
-        rejected = _self_play(job, known, _generated_titles(job, known, config, inputs), config)
-    else:
-        vectors = inputs.get("vectors")
-        rejected = known.items(config.negatives, config.num_negatives, config.seed, vectors)
+    kinds = (config.negatives, *config.combined_with)
+    of_kinds = [_reject(kind, job, known, config, inputs) for kind in kinds]
+    generator = np.random.default_rng(derive_seed("pairs", "kinds", config.seed))
+    drawn = generator.integers(len(kinds), size=len(known.samples))
+    rejected = [of_kinds[kind][row] for row, kind in enumerate(drawn)]
+    if config.combined_with:
+        counts = np.bincount(drawn, minlength=len(kinds)).tolist()
+        job.metadata["rows_by_kind"] = dict(zip(kinds, counts, strict=True))
     survivors = np.flatnonzero([bool(texts) for texts in rejected])
     if config.max_pairs is not None:
         survivors = survivors[: config.max_pairs + config.max_pairs // SPARE]
@@ -113,6 +117,15 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
     pq.write_table(pa.table(columns), job.out / "pairs.parquet")
 
 
+def _reject(
+    kind: str, job: Job, known: _Rows, config: PairConfig, inputs: Mapping[str, Path]
+) -> list[list[str]]:
+    """Return the rejected titles of each row, all of one kind."""
+    if kind == "generated":
+        return _self_play(job, known, _generated_titles(job, known, config, inputs), config)
+    return known.items(kind, config.num_negatives, config.seed, inputs.get("vectors"))
+
+
 def first_quoted(text: str) -> str | None:
     r"""Return the first complete quoted string of a text as a title on one line, or None.
 
@@ -126,16 +139,18 @@ def first_quoted(text: str) -> str | None:
 
 def _check(config: PairConfig, inputs: Mapping[str, Path]) -> None:
     generates = config.negatives == "generated"
-    if generates and "generated" not in inputs and config.random_fraction < 1:
+    passed = inputs.keys() & {"generated", "recommended"}
+    if generates and not passed and config.random_fraction < 1:
         raise BenchError('Negatives "generated" need generated texts.', "Pass `generated`.")
-    if not generates and (config.random_fraction or "generated" in inputs):
+    if not generates and (config.random_fraction or passed):
         raise BenchError(
             f"Negatives are {config.negatives} items, and generated texts were passed as well.",
             'Set negatives = "generated", or leave out `generated` and random_fraction.',
         )
-    if config.negatives == "similar" and not config.encoder:
+    kinds = {config.negatives, *config.combined_with}
+    if "similar" in kinds and not config.encoder:
         raise BenchError("Similar items need an encoder.", "Set `encoder`.")
-    if config.negatives in ("random", "popular") and config.encoder:
+    if kinds <= {"random", "popular"} and config.encoder:
         raise BenchError(
             f"Negatives that are {config.negatives} items need no encoder.", "Leave it out."
         )
@@ -160,6 +175,9 @@ def _generated_titles(
     job: Job, known: _Rows, config: PairConfig, inputs: Mapping[str, Path]
 ) -> list[list[str]] | None:
     """Read the titles generated for each row, best first; None if all negatives are random."""
+    if "recommended" in inputs:
+        items = read_ranking(inputs["recommended"]).items[known.indices]
+        return [[known.titles[item] for item in row[row >= 0]] for row in items]
     if "generated" not in inputs:
         return None
     texts = read_texts(inputs["generated"], rows=prepared.load_rows(inputs["rows"])).texts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -58,6 +58,7 @@ class Sample:
         histories: Category mass of each case's history, shape (C, G).
         tracked: Names of the G tracked categories.
         num_items: Size of the catalog.
+        strata: Stratum of each case, shape (C,), by what divides them; may be empty.
 
     Raises:
         BenchError: If there are no cases or a case id occurs twice.
@@ -74,6 +75,7 @@ class Sample:
     histories: NDArray[np.float64]
     tracked: tuple[str, ...]
     num_items: int
+    strata: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.seeds), len(self.cases))
@@ -101,6 +103,7 @@ class Sample:
             known=self.known[indices],
             masses={k: mass[:, indices] for k, mass in self.masses.items()},
             histories=self.histories[indices],
+            strata={name: labels[indices] for name, labels in self.strata.items()},
         )
 
     @cached_property

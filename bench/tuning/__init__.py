@@ -31,6 +31,7 @@ def tune(
         BenchError: If the setup or the space is not valid.
     """
     from bench.errors import BenchError
+    from bench.plan.backbones import parse_model_paths
     from bench.runner.loop import RunOptions
     from bench.runner.store import Store
     from bench.tuning.search import plan_search
@@ -45,7 +46,7 @@ def tune(
         store=Store(options.store.absolute()),
         results=(folder / "results").absolute(),
         data_dir=setup.data_dir and setup.data_dir.absolute(),
-        model_path=setup.model_path,
+        model_paths=parse_model_paths(setup.model_paths),
         offline=options.offline,
         time_limit=options.time_limit,
     )

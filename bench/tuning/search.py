@@ -21,7 +21,7 @@ from bench.config.toml import Override
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
-from bench.plan.backbones import language_model
+from bench.plan.backbones import language_model, parse_model_paths
 from bench.plan.trials import DEFAULT_KS, Trial, compose_data, compose_evaluations
 from bench.plan.types import Data, Model, Plan
 from bench.tuning.space import Space, round_settings
@@ -50,7 +50,7 @@ class SearchSetup:
         rows: Row counts over the budget's; `valid` is the number of cases.
         overrides: Settings fixed by `--set`.
         data_dir: Folder of the user's own raw files.
-        model_path: The user's own folder of the backbone.
+        model_paths: `CARD=DIR`, the user's own folders of backbones.
 
     Raises:
         BenchError: There are no trials, or there is no such metric.
@@ -68,7 +68,7 @@ class SearchSetup:
     rows: RowCounts = dataclasses.field(default_factory=RowCounts)
     overrides: tuple[Override, ...] = ()
     data_dir: Path | None = None
-    model_path: Path | None = None
+    model_paths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.num_trials < 1:
@@ -192,7 +192,7 @@ def plan_search(setup: SearchSetup, space: Space) -> Search:
             data=data.train.data,
             nouns=data.train.nouns,
             lists=data.lists.stage if data.lists and reranks else None,
-            model_path=setup.model_path,
+            model_paths=parse_model_paths(setup.model_paths),
         )
     search = Search(
         setup=setup,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.prepared import SPLITS, Prepared
+from bench.data.strata import tied_share
 from bench.metrics.diversity import gini
 
 QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
@@ -26,6 +27,8 @@ class Description:
         sequences: By definition: users with a history, users long enough for a sample, windows.
         density: Interactions over users × items with interactions.
         repeats: Share of samples whose target is in their own history.
+        ties: Share of the targets with the timestamp of the history's last item, by split; equal
+            times are in order of the raw file's lines.
         sequence_lengths: Interactions a user, by quantile.
         history_lengths: Items in a sample's history, by quantile.
         item_popularity: Interactions an item of the catalog, by quantile.
@@ -39,6 +42,7 @@ class Description:
     sequences: dict[str, int]
     density: float
     repeats: float
+    ties: dict[str, float]
     sequence_lengths: dict[str, float]
     history_lengths: dict[str, float]
     item_popularity: dict[str, float]
@@ -74,6 +78,7 @@ def describe(prepared: Prepared) -> Description:
         },
         density=len(prepared.items) / (len(lengths) * num_seen),
         repeats=float(again.mean()),
+        ties={split: tied_share(prepared, split) for split in SPLITS},
         sequence_lengths=_quantiles(lengths),
         history_lengths=_quantiles((windows.histories >= 0).sum(axis=1)),
         item_popularity=_quantiles(popularity),

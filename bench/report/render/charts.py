@@ -167,7 +167,7 @@ def checkpoint_means(row: Row) -> Mapping[str, Mapping[str, float]]:
         if not outcome.checkpoints:
             continue
         last = outcome.checkpoints[-1][1]
-        final = () if outcome.metrics == last else ((FINAL, outcome.metrics),)
+        final = () if outcome.rounds or outcome.metrics == last else ((FINAL, outcome.metrics),)
         for name, metrics in (*outcome.checkpoints, *final):
             for metric, value in metrics:
                 values.setdefault(name, {}).setdefault(metric, []).append(value)

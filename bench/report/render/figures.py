@@ -77,14 +77,15 @@ def fit_scale(
     return Scale(low=low, high=high, start=start, end=end, ticks=ticks)
 
 
-def forest_plot(block: Block, reference: str, metric: str) -> Markup | None:
+def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) -> Markup | None:
     """Draw each row's difference from its reference with its 95 % interval.
 
     A filled mark is significant after Holm, a hollow one is not; zero is the reference.
 
     Args:
-        block: Rows of a data set.
-        reference: Name of the reference; only rows that are compared with it are drawn.
+        title: Of the data set.
+        reference: Name of the reference.
+        rows: A family of rows that are compared with it.
         metric: Name of the metric.
 
     Returns:
@@ -92,7 +93,7 @@ def forest_plot(block: Block, reference: str, metric: str) -> Markup | None:
     """
     tests = [
         (row, test, test.low, test.high)
-        for row in block.families[reference]
+        for row in rows
         if (test := row.cell(metric).comparison) is not None
         and test.low is not None
         and test.high is not None
@@ -129,8 +130,8 @@ def forest_plot(block: Block, reference: str, metric: str) -> Markup | None:
     parts.append(
         svg_text((left + right) / 2, bottom + 40, single_line(caption), "middle", "axis")
     )  # fmt: skip
-    title = f"Differences in {metric} from {reference} on {block.title}"
-    return svg(WIDTH, bottom + 52, single_line(title), parts)
+    label = f"Differences in {metric} from {reference} on {title}"
+    return svg(WIDTH, bottom + 52, single_line(label), parts)
 
 
 def tradeoff_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:

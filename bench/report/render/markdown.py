@@ -22,6 +22,7 @@ from bench.report.format import (
     format_published,
     format_published_gain,
     format_signed,
+    format_strata,
     format_value,
     list_problems,
     mark_symbols,
@@ -34,6 +35,8 @@ from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 if TYPE_CHECKING:
     from bench.stats.compare import Comparison
 
+HOW_TO_READ = "how-to-read"
+"""File of the page that explains boards, next to their folders."""
 HEADS = ("metric", "row", "difference", "95 % interval", "relative", "d_z", "p", "p (Holm)")
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 
@@ -46,7 +49,8 @@ def render_markdown(table: BoardTable) -> str:
     parts.append(
         f"**{format_completeness(table.completeness)}.** {escape(table.protocol)} "
         "The same page with figures and per-seed values: [index.html](index.html); "
-        "all numbers: [table.csv](table.csv); for a paper: [table.tex](table.tex)."
+        "all numbers: [table.csv](table.csv); for a paper: [table.tex](table.tex). "
+        f"[How to read a board](../{HOW_TO_READ}.md)."
     )
     for block in table.datasets:
         parts += _render_block(table, block)
@@ -79,7 +83,23 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
                 f"- {escape(name)} ({escape(what)}): {escape(why)}" for name, what, why in problems
             )
         )
-    return parts + _comparisons(block, table.metrics)
+    parts.append(escape(block.floor))
+    return parts + _comparisons(block, table.metrics) + _strata(block)
+
+
+def _strata(block: Block) -> list[str]:
+    parts = []
+    for strata in block.strata:
+        heads, *lines = ([escape(text) for text in line] for line in format_strata(strata))
+        parts += [
+            f"**By {strata.kind}**: {escape(strata.definition)}.",
+            markdown_table(heads, lines),
+            "\n".join(f"- {escape(sentence)}" for sentence in strata.reversals),
+        ]
+    if not parts:
+        return []
+    summary = f"<details><summary>Strata of the test cases on {escape(block.title)}</summary>"
+    return [summary, *parts, "</details>"]
 
 
 def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
@@ -109,7 +129,7 @@ def _data_facts(block: Block) -> str:
         parts.append(f"data fingerprint `{block.fingerprint[:12]}`")
     if block.license:
         parts.append(f"license: {escape(block.license)}")
-    line = " · ".join(parts)
+    line = " · ".join(parts) + (f"\n\n{escape(block.note)}" if block.note else "")
     return f"{line}\n\nSource: {escape(block.citation)}" if block.citation else line
 
 
@@ -146,7 +166,7 @@ def _legend(table: BoardTable) -> str:
 
 def _comparisons(block: Block, metrics: Sequence[str]) -> list[str]:
     parts = []
-    for reference, rows in block.families.items():
+    for reference, rows in block.families:
         lines = [
             _comparison_line(test)
             for column in range(len(metrics))

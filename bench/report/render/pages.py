@@ -15,9 +15,9 @@ from bench.report.costs import row_costs
 from bench.report.format import format_completeness, single_line
 from bench.report.render.cell_details import Examples
 from bench.report.render.csv import render_costs_csv, render_csv
-from bench.report.render.html import fill_template, render_html
+from bench.report.render.html import fill_template, read_source, render_html
 from bench.report.render.latex import render_latex
-from bench.report.render.markdown import escape, markdown_table, render_markdown
+from bench.report.render.markdown import HOW_TO_READ, escape, markdown_table, render_markdown
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet
 from bench.stats.descriptions import join_words
@@ -101,12 +101,13 @@ def render_index(folder: Path) -> list[Path]:
     """Write the index of the boards that are rendered in a folder.
 
     Returns:
-        The paths of README.md and index.html.
+        The paths of README.md, index.html and the page that explains boards.
     """
     entries = list(_read_entries(folder))
     pages = {
         "README.md": index_markdown(entries).encode(),
         "index.html": index_html(entries).encode(),
+        **reading_pages(),
     }
     return write_pages(pages, folder)
 
@@ -117,6 +118,14 @@ def _read_entries(folder: Path) -> Iterator[IndexEntry]:
             yield IndexEntry.model_validate(json.loads(path.read_bytes())["page"])
         except (OSError, ValueError, KeyError, TypeError):
             print(f"Not in the index: {path} is not a table of a board.", file=sys.stderr)
+
+
+def reading_pages() -> dict[str, bytes]:
+    """Return the page that explains boards, by file name."""
+    text = read_source(f"{HOW_TO_READ}.md").strip()
+    title, *blocks = text.split("\n\n")
+    page = fill_template("reading.html.j2", title=title.removeprefix("# "), blocks=blocks)
+    return {f"{HOW_TO_READ}.md": f"{text}\n".encode(), f"{HOW_TO_READ}.html": page.encode()}
 
 
 def index_html(entries: Sequence[IndexEntry]) -> str:

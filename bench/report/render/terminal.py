@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from bench.errors import BenchError
 from bench.report.format import (
     STALE,
     STALE_LEGEND,
@@ -15,6 +16,7 @@ from bench.report.format import (
     format_catalog,
     format_completeness,
     format_percent,
+    format_strata,
     format_value,
     list_problems,
     mark_symbols,
@@ -44,6 +46,29 @@ def render_table(table: BoardTable) -> str:
     return "\n".join([*parts, "", _wrap(legend), ""])
 
 
+def render_strata(table: BoardTable, kind: str) -> str:
+    """Render the main metric per stratum of the test cases, as text.
+
+    Raises:
+        BenchError: If no result says to which stratum its cases belong, or all are in one.
+    """
+    parts = []
+    for block in table.datasets:
+        for strata in (each for each in block.strata if each.kind == kind):
+            heads, *lines = format_strata(strata)
+            parts += [
+                _wrap(f"{single_line(table.title)}, {block.title} by {kind}: {strata.definition}"),
+                tabulate(lines, headers=heads, tablefmt="simple", disable_numparse=True),
+                *map(_wrap, strata.reversals),
+            ]
+    if not parts:
+        raise BenchError(
+            f"The test cases of {table.name} are not divided by {kind}.",
+            "Results of earlier versions do not say how: run the board again.",
+        )
+    return "\n\n".join(parts) + "\n"
+
+
 def _render_block(table: BoardTable, block: Block) -> str:
     sizes = (
         f" · {block.num_cases:,} cases · {format_catalog(block.num_items, block.num_ids)}"
@@ -61,7 +86,8 @@ def _render_block(table: BoardTable, block: Block) -> str:
         _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
         for name, what, why in list_problems(block)
     ]
-    return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons])
+    floor = [_wrap(block.floor)] if block.floor else []
+    return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons, *floor])
 
 
 def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:

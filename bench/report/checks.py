@@ -1,0 +1,174 @@
+"""Checks of a board's evaluation: metrics per stratum of the test cases, and the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bench.data.strata import DEFINITIONS, STRATA
+from bench.errors import BenchError
+from bench.metrics.registry import get_metric
+from bench.report.format import format_interval, format_p, format_signed, format_value
+from bench.report.table import Block, Interval, Row, Stratification
+from bench.stats.contrasts import DIFFERENCE, AlignedSamples
+from bench.stats.corrections import ALPHA
+from bench.stats.samples import Sample
+
+MIN_CASES = 10
+"""Strata with fewer test cases are left out of tests."""
+
+
+def choose_metric(metrics: Sequence[str]) -> str | None:
+    """Choose the metric of the checks: the first NDCG, or the first mean over cases."""
+    per_case = [name for name in metrics if get_metric(name).per_case]
+    ndcg = (name for name in per_case if get_metric(name).family == "NDCG")
+    return next(ndcg, next(iter(per_case), None))
+
+
+def stratify(
+    block: Block, metric: str, samples: Mapping[str, Sample | BenchError], kinds: Sequence[str] = ()
+) -> tuple[Stratification, ...]:
+    """Compute a metric of all rows per stratum.
+
+    Args:
+        block: With values and marks.
+        metric: A mean over cases.
+        samples: Per-case results by row.
+        kinds: What divides the cases; all kinds if empty.
+
+    Returns:
+        One stratification per kind that divides the cases into at least two strata.
+    """
+    tables = []
+    for kind in kinds or STRATA:
+        usable = {
+            name: sample
+            for name, sample in samples.items()
+            if isinstance(sample, Sample) and metric in sample.values and kind in sample.strata
+        }
+        table = _stratify_by(kind, block, metric, usable)
+        tables += [table] if table else []
+    return tuple(tables)
+
+
+def _stratify_by(
+    kind: str, block: Block, metric: str, samples: Mapping[str, Sample]
+) -> Stratification | None:
+    parts: dict[str, dict[str, Sample]] = {}
+    for label in STRATA[kind]:
+        for name, sample in samples.items():
+            cases = np.flatnonzero(sample.strata[kind] == label)
+            if len(cases):
+                parts.setdefault(label, {})[name] = sample.select_cases(cases)
+    if len(parts) < 2:
+        return None
+    return Stratification(
+        kind=kind,
+        definition=DEFINITIONS[kind],
+        metric=metric,
+        counts={label: len(next(iter(part.values())).cases) for label, part in parts.items()},
+        rows=tuple(
+            (name, tuple(_estimate([part[name]], metric, (1,)) for part in parts.values()))
+            for name in samples
+        ),
+        reversals=_find_reversals(block, metric, samples, parts),
+    )
+
+
+def _find_reversals(
+    block: Block,
+    metric: str,
+    samples: Mapping[str, Sample],
+    parts: Mapping[str, Mapping[str, Sample]],
+) -> tuple[str, ...]:
+    """Name rows that beat the best row in a stratum (Bonferroni), or in all strata (Simpson)."""
+    best = _find_best([row for row in block.rows if row.ranked and row.name in samples], metric)
+    if best is None:
+        return ()
+    sign = 1 if get_metric(metric).higher_is_better else -1
+    others = [name for name in samples if name != best.name]
+    tested = [label for label, part in parts.items() if len(part[best.name].cases) >= MIN_CASES]
+    num_tests, sentences = len(others) * len(tested), []
+    for other in others:
+        overall = _estimate([samples[best.name], samples[other]], metric, DIFFERENCE)
+        if sign * overall.value >= 0:
+            continue
+        changes = {
+            label: _estimate([part[best.name], part[other]], metric, DIFFERENCE)
+            for label, part in parts.items()
+        }
+        if all(sign * change.value > 0 for change in changes.values()):
+            sentences.append(
+                f"{best.name} is better than {other} over all cases, but worse in every stratum "
+                "(Simpson's paradox)."
+            )
+        for label in tested:
+            change = changes[label]
+            p = None if change.p is None else min(1.0, change.p * num_tests)
+            if sign * change.value > 0 and p is not None and p <= ALPHA:
+                sentences.append(
+                    f"{best.name} has the best {metric} over all cases, but {other} is better on "
+                    f"the {label} ones: {_describe(change)}, or {format_p(p)} after Bonferroni "
+                    f"over {num_tests} tests."
+                )
+    return tuple(sentences)
+
+
+def compare_with_floor(
+    block: Block, metric: str, samples: Mapping[str, Sample | BenchError]
+) -> str:
+    """Say in one sentence whether the best ranked row beats the best row of the floor."""
+    floors = [row for row in block.rows if row.floor]
+    if not floors:
+        return (
+            "No row of this board is a floor, so nothing shows whether its rows beat item-ID "
+            "models on all training rows."
+        )
+    best, floor = (
+        _find_best([row for row in rows if isinstance(samples.get(row.name), Sample)], metric)
+        for rows in ([row for row in block.rows if row.ranked], floors)
+    )
+    if best is None or floor is None:
+        return "The floor cannot be compared yet: one side has no result."
+    pair = [samples[floor.name], samples[best.name]]
+    try:
+        change = _estimate([s for s in pair if isinstance(s, Sample)], metric, DIFFERENCE)
+    except BenchError as error:
+        return f"{best.name} cannot be compared with the floor: {error.message}"
+    is_better = (change.value > 0) == get_metric(metric).higher_is_better
+    verdict = "is not significantly different from"
+    if change.p is not None and change.p <= ALPHA:
+        verdict = "beats" if is_better else "does not reach"
+    values = [format_value(row.cell(metric).mean) for row in (best, floor)]
+    return (
+        f"{best.name}, the best ranked row ({metric} {values[0]}), {verdict} the floor, "
+        f"{floor.name} on all training rows ({values[1]}): {_describe(change).rstrip('.')}. The "
+        "choice of the two rows is not corrected for."
+    )
+
+
+def _find_best(rows: Sequence[Row], metric: str) -> Row | None:
+    sign = 1 if get_metric(metric).higher_is_better else -1
+    means = [(sign * mean, row) for row in rows if (mean := row.cell(metric).mean) is not None]
+    return max(means, key=lambda pair: pair[0])[1] if means else None
+
+
+def _estimate(samples: Sequence[Sample], metric: str, coefficients: Sequence[int]) -> Interval:
+    """Estimate a value or a difference over users."""
+    estimate = AlignedSamples.align(samples, metric).estimate(coefficients)
+    if estimate.answer is None:
+        return Interval(estimate.value, None, None, None, estimate.refusal)
+    note = "over users and seeds" if estimate.methods else "over users, for these models"
+    answer = estimate.answer
+    return Interval(estimate.value, answer.low, answer.high, answer.p, note)
+
+
+def _describe(change: Interval) -> str:
+    if change.p is None:
+        return f"{format_signed(change.value)}. {change.note}"
+    interval = format_interval(change.low, change.high)
+    return (
+        f"{format_signed(change.value)}, 95 % interval {interval} {change.note}, "
+        f"p = {format_p(change.p)}"
+    )

@@ -1,0 +1,150 @@
+"""Strata of test cases, boards without some of them, and the floor."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from board_results import Line, assemble_from, make
+from conftest import Bench
+
+from bench.data.catalog import Catalog
+from bench.data.prepared import Prepared
+from bench.data.strata import label_cases, tied_share
+from bench.errors import BenchError
+from bench.report.checks import compare_with_floor, stratify
+from bench.results.load import load_results
+from bench.results.subset import ResultSubset
+from bench.stats.samples import Sample
+
+
+@pytest.fixture
+def prepared() -> Prepared:
+    """Two users over items 0 to 4; training knows 0 0 0 1 1 2, item 3 is new, item 4 not listed."""
+    return Prepared(
+        catalog=Catalog(ids=tuple("abcd"), titles=tuple("abcd"), categories=((),) * 4),
+        user_ids=("u", "v"),
+        users=np.array([0] * 8 + [1] * 4, dtype=np.int32),
+        items=np.array([0, 1, 0, 1, 0, 2, 3, -1, 2, 0, 1, 2], dtype=np.int32),
+        ratings=np.zeros(12, dtype=np.float32),
+        times=np.array([1, 2, 3, 4, 5, 5, 6, 9, 1, 7, 7, 8], dtype=np.int64),
+        # Training covers the first six of u: 0 1 0 1 0 2. Tests: u's 6 and 7, v's 10 and 11.
+        start=np.array([0, 1, 0, 2, 8, 8], dtype=np.int64),
+        target=np.array([4, 5, 6, 7, 10, 11], dtype=np.int64),
+        boundaries=(2, 2),
+        history=6,
+    )
+
+
+def test_strata_of_cases_counted_by_hand(prepared: Prepared) -> None:
+    labels = label_cases(prepared, np.array([2, 3, 4, 5]))
+    assert labels["ties"] == ["later", "later", "tied", "later"]
+    assert tied_share(prepared) == 0.25
+    # Training counts 3, 2, 1: item 0 makes up the first half of six, 1 begins in the second third.
+    assert labels["popularity"] == ["cold", "cold", "middle", "tail"]
+    assert labels["transition"] == ["unseen", "unseen", "seen", "unseen"]
+    assert labels["history"] == ["5-9 items", "5-9 items", "1-4 items", "1-4 items"]
+    assert labels["activity"] == ["middle", "high", "low", "low"]
+
+
+# --- made-up samples ------------------------------------------------------------------------------
+
+
+def make_sample(name: str, hits: list[float], strata: list[str]) -> Sample:
+    num = len(hits)
+    return Sample(
+        name=name,
+        seeds=(0,),
+        cases=tuple(map(str, range(num))),
+        users=tuple(f"u{case}" for case in range(num)),
+        values={"HR@5": np.array([hits])},
+        known=np.ones(num, dtype=bool),
+        items=np.zeros((1, num, 1), dtype=np.int32),
+        masses={},
+        tracked=(),
+        num_items=9,
+        strata={"transition": np.array(strata)},
+        histories=np.zeros((num, 0)),
+    )
+
+
+def test_a_reversal_between_strata_is_named(tmp_path: Path) -> None:
+    made = make(tmp_path, [Line("A", 0.9), Line("B", 0.1)], metrics=("HR@5",))
+    (block,) = assemble_from(*made, tmp_path, tested=False).datasets
+    strata = ["seen"] * 60 + ["unseen"] * 40
+    samples = {
+        "A": make_sample("A", [1.0] * 55 + [0.0] * 45, strata),
+        "B": make_sample("B", [0.0] * 60 + [1.0] * 30 + [0.0] * 10, strata),
+    }
+    (table,) = stratify(block, "HR@5", samples)
+    assert table.counts == {"seen": 60, "unseen": 40}
+    assert [value.value for value in dict(table.rows)["B"]] == pytest.approx([0.0, 0.75])
+    (sentence,) = table.reversals
+    assert "B is better on the unseen" in sentence
+
+
+@pytest.mark.parametrize(
+    ("hits", "words"),
+    [(0.6, "beats the floor"), (0.1, "does not reach"), (0.3, "not significantly different")],
+)
+def test_the_best_row_is_compared_with_the_floor(tmp_path: Path, hits: float, words: str) -> None:
+    made = make(tmp_path, [Line("A", 0.9), Line("F", 0.1)], metrics=("HR@5",))
+    (block,) = assemble_from(*made, tmp_path, tested=False).datasets
+    assert "no row" in compare_with_floor(block, "HR@5", {}).lower()
+    rows = tuple(
+        dataclasses.replace(row, floor=row.name == "F", ranked=row.name != "F")
+        for row in block.rows
+    )
+    block = dataclasses.replace(block, rows=rows)
+    num = 200
+    samples = {
+        name: make_sample(name, [float(case < share * num) for case in range(num)], [""] * num)
+        for name, share in (("A", hits), ("F", 0.3))
+    }
+    sentence = compare_with_floor(block, "HR@5", samples)
+    assert words in sentence
+    assert sentence.startswith("A")
+
+
+# --- a board that was run -------------------------------------------------------------------------
+
+
+def test_a_board_without_a_floor_gets_a_warning(bench: Bench) -> None:
+    board = (
+        'title = "T"\ndatasets = ["synthetic"]\nmetrics = ["HR@5", "MGU@5"]\nseeds = 1\n'
+        'budget = "smoke"\nrows = [{ method = "popularity" }, '
+        '{ method = "markov", floor = true }]\n'
+    )
+    Path("mine.toml").write_text(board)
+    Path("bare.toml").write_text(board.replace(", floor = true", ""))
+    assert "warn" not in bench("check", "mine.toml").out
+    assert "no row is a floor" in bench("check", "bare.toml").out
+
+
+def test_metrics_without_tied_targets_are_those_of_the_other_cases(bench: Bench) -> None:
+    done = bench(
+        "run", "--method", "popularity", "--method", "markov", "--dataset", "synthetic",
+        "--seeds", "1", "--executor", "inline",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    results = load_results("results")
+    subset = ResultSubset(results, "seen")
+    for trial, result in results.results.items():
+        cases = results.cases(trial)
+        stays = cases.strata["transition"] != "seen"
+        final = subset.results[trial].evaluations["final"]
+        assert final.num_cases == stays.sum() < result.evaluations["final"].num_cases
+        assert final.metrics["HR@5"] == pytest.approx(cases.values["HR@5"][stays].mean())
+        listed = {item for items in cases.items[stays & cases.known] for item in items[:5]}
+        slots = 5 * (stays & cases.known).sum()
+        assert final.metrics["DivRatio@5"] == pytest.approx(len(listed) / slots)
+    assert "unseen" in bench("report", "--by", "transition").out
+    without = bench("report", "--exclude", "seen")
+    assert without.code == 0, without.err
+    assert "without transitions that are in training" in without.out
+    assert len([*Path(".bench/pages").glob("*-without-seen/index.html")]) == 1
+    assert Path(".bench/pages/how-to-read.html").is_file()
+    with pytest.raises(BenchError, match="stratum"):
+        ResultSubset(results, "nothing")
