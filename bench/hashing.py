@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Plain: TypeAlias = bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"] | None
 """What a plan may hold: values that JSON can carry without loss."""
@@ -24,6 +24,9 @@ class Job:
         offline: Whether the network must not be used.
         micro_batch_divisor: 1, or a power of two after an out-of-memory: the same global batch is
             processed in micro-batches smaller by this factor.
+        recompute_activations: Whether training recomputes activations for the backward pass, after
+            smaller micro-batches were not enough.
+        checkpoints: Folder that outlives a killed worker, for what a long stage has done so far.
         metadata: What the stage records next to its artifact (counts, loss per epoch).
     """
 
@@ -32,7 +35,18 @@ class Job:
     model_path: Path | None = None
     offline: bool = False
     micro_batch_divisor: int = 1
+    recompute_activations: bool = False
+    checkpoints: Path | None = None
     metadata: dict[str, Plain] = field(default_factory=dict)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Arguments of a training that decide how it runs, but not what it computes."""
+        return {
+            "divisor": self.micro_batch_divisor,
+            "recompute": self.recompute_activations,
+            "checkpoints": self.checkpoints,
+        }
 
 
 def canonical_json(value: Plain) -> str:

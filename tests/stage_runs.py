@@ -29,11 +29,20 @@ def run_stage(
     *,
     divisor: int = 1,
     data_dir: Path | None = None,
+    recompute: bool = False,
+    checkpoints: str | None = None,
     **values: Any,
 ) -> Job:
     """Run a stage into a folder; a `Path` among the values is an input."""
     out.mkdir(exist_ok=True)
-    job = Job(out=out, data_dir=data_dir, offline=True, micro_batch_divisor=divisor)
+    job = Job(
+        out=out,
+        data_dir=data_dir,
+        offline=True,
+        micro_batch_divisor=divisor,
+        recompute_activations=recompute,
+        checkpoints=None if checkpoints is None else Path(checkpoints),
+    )
     inputs = {name: value for name, value in values.items() if isinstance(value, Path)}
     fields = {
         name: value

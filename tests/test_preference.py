@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from killed import kill_while_saving
 from safetensors.torch import load_file
 from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
@@ -25,7 +26,7 @@ from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.prompts import prompt, response
 from bench.errors import BenchError
-from bench.hashing import Job
+from bench.hashing import Job, checksum
 from bench.models.lm.train.preference_losses import LOSSES, dpo, resolve_loss
 from bench.models.lm.train.preference_trainer import (
     EpochOrder,
@@ -392,6 +393,17 @@ def test_references(tmp_path, folders, tuning) -> None:
     name = "model.safetensors" if tuning is FULL else "adapter.safetensors"
     results = [(tmp_path / folder / name).read_bytes() for folder in ("own", "given", "untuned")]
     assert results[0] == results[1] != results[2]
+
+
+@pytest.mark.parametrize("saves", [2, 4])
+def test_a_killed_training_ends_as_one_that_was_not(tmp_path, folders, saves) -> None:
+    settings = {"num_train_epochs": 3, "divisor": 2}
+    expected = staged(tmp_path / "at once", folders, **settings)
+    settings["checkpoints"] = str(tmp_path / "checkpoints")
+    kill_while_saving(lambda: staged(tmp_path / "killed", folders, **settings), saves=saves)
+    assert staged(tmp_path / "resumed", folders, **settings) == expected
+    files = [tmp_path / name / "model.safetensors" for name in ("at once", "resumed")]
+    assert checksum(files[0]) == checksum(files[1])
 
 
 def test_adapters_train_without_dropout(tmp_path, folders) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from killed import kill_while_saving
 from numpy.typing import NDArray
 from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
@@ -23,6 +24,7 @@ from bench.data.reweighting import compute_row_weights, weight_by_category
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.tokenization import encode_prompts, encode_responses
+from bench.models.lm.train import sft_trainer, trainer_setup
 from bench.models.lm.train.collate import SFTCollator, SFTSamples, check_weights
 from bench.models.lm.train.information_gain import token_groups
 from bench.models.lm.train.loss_by_group import GAIN, NO_GAIN
@@ -196,7 +198,9 @@ def test_supervise_prompts() -> None:
 @pytest.mark.parametrize("supervise_prompts", [False, True])
 def test_logits_are_those_of_the_whole_model(supervise_prompts: bool) -> None:
     model, given_ = tiny_llama(), batch(supervise_prompts)
-    logits_NV, targets_N = token_logits(model, given_["input_ids"], given_["labels"])
+    logits_NV, targets_N = token_logits(
+        model, given_["input_ids"], given_["labels"], given_["supervised"]
+    )
     whole = model(input_ids=given_["input_ids"], labels=given_["labels"])
     chosen = given_["labels"][:, 1:] != -100
     assert targets_N.tolist() == given_["labels"][:, 1:][chosen].tolist()
@@ -530,6 +534,57 @@ def test_rw_as_a_stage(world: Path, tmp_path: Path) -> None:
     assert on_all["loss_by_step"][0] > literal["loss_by_step"][0]
 
 
+DROPPING = {
+    "kind": "lora",
+    "rank": 2,
+    "alpha": 4,
+    "dropout": 0.2,
+    "targets": ["q_proj", "down_proj"],
+}
+
+
+@pytest.mark.parametrize("saves", [2, 5, 8])
+def test_a_killed_training_ends_as_one_that_was_not(
+    world: Path, tmp_path: Path, saves: int
+) -> None:
+    settings = {
+        "tuning": DROPPING,
+        "num_train_epochs": 3,
+        "valid": world / "valid",
+        "early_stopping_patience": 2,
+        "divisor": 2,
+    }
+    expected = ran(world, tmp_path / "at once", **settings)
+    settings["checkpoints"] = str(tmp_path / "checkpoints")
+    kill_while_saving(lambda: ran(world, tmp_path / "killed", **settings), saves=saves)
+    before = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert f"checkpoint-{saves - 1}" in before
+    assert ran(world, tmp_path / "resumed", **settings) == expected
+    assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "at once")
+
+
+def test_recomputed_activations_and_the_longest_batch_change_nothing(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"tuning": DROPPING, "num_train_epochs": 2}
+    expected = ran(world, tmp_path / "plain", **settings)
+    monkeypatch.setattr(trainer_setup, "PROBED", {"cpu"})
+    batches: list[int] = []
+    compute = sft_trainer.token_logits
+
+    def recording(*arguments: Any) -> Any:
+        batches.append(arguments[1].shape[1])
+        return compute(*arguments)
+
+    monkeypatch.setattr(sft_trainer, "token_logits", recording)
+    assert ran(world, tmp_path / "probed", **settings) == expected
+    assert weights_of(tmp_path / "probed") == weights_of(tmp_path / "plain")
+    assert len(batches) == 1 + expected["steps"]
+    assert batches[1] == max(batches)
+    recomputed = ran(world, tmp_path / "recomputed", recompute=True, **settings)
+    np.testing.assert_allclose(recomputed["loss_by_step"], expected["loss_by_step"], atol=1e-4)
+
+
 def test_trainer_fields_reach_the_trainer(world: Path, tmp_path: Path) -> None:
     plain = ran(world, tmp_path / "plain")
     decayed = ran(world, tmp_path / "decayed", trainer={"weight_decay": 0.5})
@@ -540,8 +595,6 @@ def test_trainer_fields_reach_the_trainer(world: Path, tmp_path: Path) -> None:
 def test_no_counterfactual_is_no_second_pass(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.models.lm.train import sft_trainer
-
     passes = []
 
     def counting(*given_: Any) -> Any:

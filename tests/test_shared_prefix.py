@@ -106,13 +106,13 @@ def test_a_layout_in_full() -> None:
     assert found.segments.tolist() == [[0, 0, 1, 1, 2], [0, 1, -1, -1, -1]]
     assert found.predictors.tolist() == [1, 2, 1, 5]
     assert found.targets.tolist() == [7, 8, 9, 3]
-    assert found.present.tolist() == [[True, True], [True, False], [True, False]]
+    assert found.cells.tolist() == [[0, 1], [2, 4], [3, 4]]
     assert found.distinct.tolist() == [[0, 1], [2, 0]]
     assert found.mask.tolist() == [[True, True], [True, False]]
     apart = lay_out([Row([5, 6], [[7, 8], [9]]), Row([4], [[3]])], shared=False, pad=2)
     assert apart.tokens.tolist() == [[5, 6, 7, 8], [5, 6, 9, 2], [4, 3, 2, 2]]
     assert apart.predictors.tolist() == [1, 2, 5, 8]
-    for name in ("targets", "present", "distinct", "mask"):
+    for name in ("targets", "cells", "distinct", "mask"):
         assert torch.equal(getattr(apart, name), getattr(found, name))
 
 

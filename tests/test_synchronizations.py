@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,14 @@ from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.decode.trie import build_trie
 from bench.models.lm.threads import compute_threads
+from bench.models.lm.train import trainer_setup
+from bench.models.lm.train.collate import SFTSamples
+from bench.models.lm.train.preference_losses import sdpo
+from bench.models.lm.train.preference_trainer import Pair, optimize
+from bench.models.lm.train.sft_trainer import fine_tune
 from bench.plan.decoding_stages import DecodingConfig
-from bench.plan.language_stages import GenerationConfig
+from bench.plan.language_stages import GenerationConfig, SFTConfig
+from bench.plan.preference_stages import PreferenceConfig
 
 PROMPTS = [[4, 5, 6, 7, 8], [9, 10], [4], [11, 12, 13, 14]]
 
@@ -85,6 +92,63 @@ def test_generation_waits_for_nothing(
     generate_texts(model, tokenizer, PROMPTS, config, streams=streams, titles=True)
     assert len(calls_by_step) >= 3
     assert calls_by_step[1:] == [[]] * (len(calls_by_step) - 1)
+
+
+@pytest.fixture
+def calls_by_training_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
+    """What synchronizes in each optimizer step, the reading of the losses left out."""
+    monkeypatch.setitem(trainer_setup.LOGGING_STEPS, "cpu", 1000)
+    on_step_end = trainer_setup.StepLog.on_step_end
+    steps: list[list[str]] = []
+    with count_synchronizations(monkeypatch) as calls:
+
+        def counted(log: trainer_setup.StepLog, *arguments: Any, **more: Any) -> None:
+            on_step_end(log, *arguments, **more)
+            steps.append(list(calls))
+            calls.clear()
+
+        monkeypatch.setattr(trainer_setup.StepLog, "on_step_end", counted)
+        yield steps
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"mean_over": "rows"}, {"mean_over": "micro-batch"}, {"counterfactual_weight": 0.1}],
+)
+def test_fine_tuning_waits_for_nothing(
+    calls_by_training_step: list[list[str]], changes: dict[str, Any]
+) -> None:
+    bare = [[9, 8]] * 16 if changes.get("counterfactual_weight") else None
+    samples = SFTSamples(
+        prompts=made_up_prompts(16),
+        responses=[[5, 6, 7]] * 16,
+        bare_prompts=bare,
+        groups=[np.array([0, 1, 0])] * 16,
+    )
+    config = SFTConfig(num_train_epochs=1, batch_size=4, **changes)
+    metrics = fine_tune(tiny_llama(), writer_tokenizer(), samples, config, divisor=2)
+    assert len(metrics["loss_by_step"]) == 4
+    assert calls_by_training_step[1:-1] == [[], []]  # a sampler's order is read on the CPU
+
+
+@pytest.mark.parametrize("num_rejected", [1, 3])
+def test_preferences_wait_for_nothing(
+    calls_by_training_step: list[list[str]], num_rejected: int
+) -> None:
+    pairs = [
+        Pair(
+            prompt=prompt,
+            chosen=[5, 6],
+            rejected=[[7, 8 + number] for number in range(num_rejected)],
+            reference=[0.0] * (1 + num_rejected),
+        )
+        for prompt in made_up_prompts(16)
+    ]
+    config = PreferenceConfig(num_train_epochs=1, batch_size=4)
+    model: Any = SimpleNamespace(model=tiny_llama())
+    metrics = optimize(model, pairs, config, loss=sdpo, divisor=2, shared=True)
+    assert len(metrics["margin_by_step"]) == 4
+    assert calls_by_training_step[1:-1] == [[], []]  # a sampler's order is read on the CPU
 
 
 def test_late_masks_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,10 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def checkpoints(self, kind: str, key: str) -> Path:
+        """Return the folder of what a killed worker has done so far; `commit` removes it."""
+        return self.root / BUILDING / f"{kind}-{key}"
+
     def commit(self, kind: str, key: str, built: Path, meta: dict[str, Plain]) -> Path:
         """Write meta.json into a filled folder and move the folder to its key."""
         files = {
@@ -139,6 +143,7 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         built.rename(target)
         _flush(target.parent)
+        shutil.rmtree(self.checkpoints(kind, key), ignore_errors=True)
         return target
 
     def lock(self, kind: str, key: str) -> FileLock:

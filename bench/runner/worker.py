@@ -232,8 +232,13 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         _require_gpu(stage.kind)
     inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
-        model_path = task.model_paths.get(getattr(stage.config, "name", ""))
-        job = dataclasses.replace(task.job, out=folder, model_path=model_path, metadata={})
+        job = dataclasses.replace(
+            task.job,
+            out=folder,
+            model_path=task.model_paths.get(getattr(stage.config, "name", "")),
+            checkpoints=store.checkpoints(stage.kind, stage.key),
+            metadata={},
+        )
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with (
@@ -251,6 +256,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             "code": stage.code,
             **_measure_peak_memory(),
             "micro_batch_divisor": job.micro_batch_divisor,
+            "recompute_activations": job.recompute_activations,
             "metadata": job.metadata,
             "provenance": {**describe_environment(), **describe_processors(on_gpu=stage.on_gpu)},
         }

@@ -120,6 +120,7 @@ def _generate(
             streams=streams,
             titles=titles,
             divisor=job.micro_batch_divisor,
+            checkpoints=job.checkpoints,
         )
     seconds = time.perf_counter() - started
     num_tokens = sum(sum(row.num_tokens) for row in generated)

@@ -62,7 +62,8 @@ def run(job: Job, config: PreferenceConfig, inputs: Mapping[str, Path]) -> None:
     if not is_start:
         model = load_weights("start", config.seed)
     if pairs:
-        job.metadata.update(optimize(model, pairs, config, loss=loss, **options))
+        execution = {**options, **job.training}
+        job.metadata.update(optimize(model, pairs, config, loss=loss, **execution))
     model.save(job.out)
 
 

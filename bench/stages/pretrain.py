@@ -32,7 +32,7 @@ def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:
         model,
         encode_histories(model.tokenizer, histories, max_tokens=config.max_length),
         config,
-        divisor=job.micro_batch_divisor,
+        **job.training,
     )
     model.save(job.out)
     for name in UNCHANGED:

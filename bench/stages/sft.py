@@ -65,7 +65,7 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             replace(samples, groups=groups),
             config,
             valid=None if valid is None else _encode(tokenizer, catalog, config, valid)[0],
-            divisor=job.micro_batch_divisor,
+            **job.training,
         )
     model.save(job.out)
     job.metadata["rows"] = len(train)

@@ -231,14 +231,14 @@ class PaperClaims(Card):
         if other != dataset:
             row_datasets[2:] = [other, other]
         for name in row_datasets:
-            if name and name not in self.datasets:
+            if name and name not in {*self.datasets, *plugins.card_paths("datasets")}:
                 raise unknown("data set", name, self.datasets)
         return Cell(
             dataset=dataset,
             metric=metric,
             rows=rows,
             row_datasets=tuple(row_datasets),
-            row_cards=tuple(self.datasets.get(name, "") for name in row_datasets),
+            row_cards=tuple(self.datasets.get(name, name) for name in row_datasets),
             host=host,
         )
 

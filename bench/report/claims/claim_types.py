@@ -54,7 +54,7 @@ class Check(Card):
 
     Attributes:
         metrics: Names of metrics; one cell each.
-        datasets: As the paper prints them; all of the paper's by default.
+        datasets: As the paper prints them, or names of our cards; all of the paper's by default.
         hosts: Names that `{host}` in the rows stands for.
         quantifier: How many cells must hold: all, most, any, "n of N".
         rivals: How many pairs of the same data set, metric and first row must hold, so that they

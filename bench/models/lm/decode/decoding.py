@@ -9,15 +9,20 @@ Shapes: N prompts, T response tokens.
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
 
 from bench.errors import BenchError
+from bench.files import write_atomic
 from bench.hashing import derive_seed
 from bench.models.lm.decode.beam_search import beam_search
 from bench.models.lm.decode.generation_state import (
@@ -33,6 +38,10 @@ from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.tokenization import Tokenizer
 from bench.plan.language_stages import GenerationConfig
 
+Batches: TypeAlias = dict[int, list[Tokens]]
+"""Texts by index of their prompt."""
+
+INTERVAL_SECONDS = 300.0
 CACHE_SIZE = {"cuda": 2**17, "cpu": 2**14}
 """Maximum tokens in the cache of one batch, at the texts' maximum lengths."""
 
@@ -80,6 +89,7 @@ def generate_texts(
     streams: Sequence[tuple[int, int]],
     titles: bool,
     divisor: int = 1,
+    checkpoints: Path | None = None,
 ) -> list[Generated]:
     """Generate texts for all prompts.
 
@@ -94,6 +104,7 @@ def generate_texts(
         streams: Two numbers per prompt that seed what is sampled for it.
         titles: Whether texts are titles; otherwise they are answers in free text.
         divisor: Batches are smaller by it, to save memory.
+        checkpoints: Folder of the batches that a killed process has generated; None for none.
 
     Raises:
         BenchError: The model's probabilities are not finite.
@@ -106,12 +117,35 @@ def generate_texts(
     cache_size = CACHE_SIZE[next(model.parameters()).device.type] // divisor
     generated: list[list[Tokens]] = [[] for _ in prompts]
     lengths = [len(prompt) for prompt in prompts]
+    finished, unsaved, saved = (
+        _read_batches(checkpoints),
+        dict[int, list[Tokens]](),
+        time.monotonic(),
+    )
     for rows in split_into_batches(lengths, config, cache_size, shared=shares_prompts(model)):
-        state = GenerationState(model, [prompts[row] for row in rows])
-        batch = _generate_batch(state, endings, config, [streams[row] for row in rows])
-        for row, texts in zip(rows, batch, strict=True):
+        if not finished.keys() >= set(rows):
+            state = GenerationState(model, [prompts[row] for row in rows])
+            batch = _generate_batch(state, endings, config, [streams[row] for row in rows])
+            new = dict(zip(rows, batch, strict=True))
+            finished, unsaved = finished | new, unsaved | new
+        if checkpoints and unsaved and time.monotonic() > saved + INTERVAL_SECONDS:
+            path = checkpoints / f"batches-{len(finished)}.json"
+            write_atomic(path, json.dumps(unsaved).encode())
+            unsaved, saved = {}, time.monotonic()
+        for row in rows:
+            texts = finished[row]
             generated[row] = sorted(texts, key=lambda text: -text.score) if titles else texts
     return _decode(generated, tokenizer, stop_tokens(model, tokenizer), titles=titles)
+
+
+def _read_batches(folder: Path | None) -> Batches:
+    """Read what a killed process has generated."""
+    paths = () if folder is None else sorted(folder.glob("batches-*.json"))
+    return {
+        int(row): [Tokens(*text) for text in texts]
+        for path in paths
+        for row, texts in json.loads(path.read_bytes()).items()
+    }
 
 
 def split_into_batches(

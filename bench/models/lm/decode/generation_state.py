@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache
 
-from bench.models.lm.decode.tree_cache import Tree, attend_to_tree
+from bench.models.lm.decode.tree_cache import NAME, Tree
 from bench.models.lm.tokenization import Tokenizer
-from bench.models.lm.train.shared_prefix import takes_branches
+from bench.models.lm.train.shared_prefix import takes_branches, use_attention
 
 QUOTE = '"'
 
@@ -114,7 +114,7 @@ class GenerationState:
         ids_B1, tree = tokens_B[:, None], self._tree
         if tree is not None:
             tree.grow()
-            with attend_to_tree(self._model.config):
+            with use_attention(self._model.config, NAME):
                 self._forward(ids_B1, self._next_B1, tree.mask, tree=tree)
         else:
             self._mask_BL = torch.cat([self._mask_BL, torch.ones_like(ids_B1)], dim=1)

@@ -14,8 +14,6 @@ heads, D width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -177,17 +175,6 @@ def _copy_slots(states: Tensor, prompts: Tensor, slots_PL: Tensor, num_empty: in
     return copied
 
 
-@contextmanager
-def attend_to_tree(config: Any) -> Iterator[None]:
-    """Let a model of this configuration attend to the `tree` among its keyword arguments."""
-    before = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-
-
 def _attend(
     module: nn.Module,
     query: Tensor,
@@ -200,6 +187,8 @@ def _attend(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attend from the newest token of each text; see transformers' `AttentionInterface`.
+
+    The tree is a keyword argument of the model.
 
     Args:
         module: The layer's attention.

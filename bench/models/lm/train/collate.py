@@ -88,7 +88,11 @@ class SFTCollator:
     padding: int
 
     def __call__(self, rows: Sequence[Example]) -> dict[str, Tensor]:
-        """Return a tensor for each list, shape (B, L), and `lengths`, shape (B,)."""
+        """Return a tensor for each list, shape (B, L), `lengths`, shape (B,), and `supervised`.
+
+        `supervised`, and `bare_supervised`, are the indices of labels into the flattened B x L:
+        known here, so that nothing has to be selected by a mask on the device.
+        """
         fills = {"labels": IGNORED, "bare_labels": IGNORED, "weights": 0.0, "groups": NEITHER}
         batch = {
             name: pad_sequence(
@@ -99,6 +103,10 @@ class SFTCollator:
             for name in rows[0]
         }
         batch["lengths"] = torch.tensor([len(row["input_ids"]) for row in rows])
+        for prefix in ("", "bare_"):
+            if f"{prefix}labels" in batch:
+                supervised = np.flatnonzero(batch[f"{prefix}labels"].numpy() != IGNORED)
+                batch[f"{prefix}supervised"] = torch.from_numpy(supervised)
         return batch
 
 

@@ -7,6 +7,7 @@ Shapes: G groups, N supervised tokens of a micro-batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,7 +37,8 @@ class GroupLoss(TrainerCallback):
         sums_2G = torch.stack(
             [members_GN @ cross_entropies_N.detach().double(), members_GN.sum(dim=1)]
         )
-        self._sums = sums_2G if self._sums is None else self._sums + sums_2G
+        before = 0 if self._sums is None else self._sums.to(sums_2G.device)
+        self._sums = sums_2G + before
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Append the epoch's means."""
@@ -45,6 +47,16 @@ class GroupLoss(TrainerCallback):
         for group, total, count in zip(NAMES, *self._sums.tolist(), strict=True):
             self.means[group].append(total / max(count, 1))
         self._sums = None
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return the means of past epochs, and the sums of the current one."""
+        means_GE = torch.tensor([self.means[group] for group in NAMES], dtype=torch.float64)
+        return {"means": means_GE, **({} if self._sums is None else {"sums": self._sums})}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from there."""
+        self.means = dict(zip(NAMES, state["means"].tolist(), strict=True))
+        self._sums = state.get("sums")
 
     def means_by_epoch(self, decimals: int) -> dict[str, list[float]]:
         """Return the means under their names in results."""

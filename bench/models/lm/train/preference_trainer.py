@@ -9,7 +9,7 @@ Shapes: B pairs, A answers of a pair (the chosen one first), K rejected ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,12 +22,15 @@ from transformers import Trainer
 
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
+from bench.models.lm.devices import autocast
 from bench.models.lm.train.preference_losses import Loss
 from bench.models.lm.train.shared_prefix import Layout, Row, lay_out, log_probabilities
 from bench.models.lm.train.trainer_setup import DECIMALS, isolated, micro_batch_size, run_trainer
 from bench.models.lm.tuned_model import LanguageModel
 from bench.plan.preference_stages import PreferenceConfig
 
+REFERENCE_BATCHES = 8
+"""Micro-batches that fit into memory on a GPU where nothing is kept for a backward pass."""
 LOGGED = ("chosen_by_step", "rejected_by_step", "margin_by_step", "accuracy_by_step")
 
 
@@ -48,6 +51,11 @@ class Pair:
     reference: Sequence[float] = ()
 
     @property
+    def num_tokens(self) -> int:
+        """Tokens of the prompt and all answers."""
+        return len(self.prompt) + len(self.chosen) + sum(map(len, self.rejected))
+
+    @property
     def row(self) -> Row:
         """The prompt with all answers."""
         return Row(self.prompt, [self.chosen, *self.rejected])
@@ -65,6 +73,10 @@ class EpochOrder(Sampler[int]):
         rng = np.random.default_rng(derive_seed("preference order", self.seed, self.epoch))
         self.epoch += 1
         return iter(rng.permutation(self.num_pairs).tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be that of an epoch."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.num_pairs
@@ -85,8 +97,12 @@ def add_reference(
     """
     order = list(EpochOrder(len(pairs), config.seed))
     size = micro_batch_size(config, divisor)
+    if model.device.type == "cuda":  # rounding differs with every batch there
+        order.sort(key=lambda row: -pairs[row].num_tokens)
+        size *= REFERENCE_BATCHES
     with_reference = list(pairs)
-    with isolated(config.seed, config.model.threads), torch.no_grad(), model.autocast():
+    precision = autocast(model.device, config.model.dtype)
+    with isolated(config.seed, config.model.threads), torch.no_grad(), precision:
         for start in range(0, len(pairs), size):
             rows = order[start : start + size]
             layout = lay_out([pairs[row].row for row in rows], shared=shared)
@@ -105,6 +121,7 @@ def optimize(
     loss: Loss,
     divisor: int,
     shared: bool,
+    **execution: Any,
 ) -> dict[str, Plain]:
     """Train a model on pairs; the loss of a step is its mean over the step's pairs.
 
@@ -115,6 +132,7 @@ def optimize(
         loss: The function that `config.loss` names.
         divisor: Number of micro-batches a batch is split into to save memory.
         shared: See `lay_out`.
+        execution: `recompute` and `checkpoints` of `run_trainer`.
 
     Returns:
         Logged metrics by step: mean log-probability of chosen and rejected answers, mean margin
@@ -130,12 +148,15 @@ def optimize(
         list(pairs),
         partial(collate, shared=shared),
         config,
+        lengths=[pair.num_tokens for pair in pairs],
         divisor=divisor,
+        dropout=False,
+        **execution,
     )
     return {
-        "steps": len(log.steps),
+        "steps": len(log.losses),
         "micro_batch": micro_batch_size(config, divisor),
-        "loss_by_step": log.losses,
+        "loss_by_step": log.rounded,
         **trainer.logged_metrics(),
     }
 
@@ -176,7 +197,6 @@ class PreferenceTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Tensor:
         """Return a micro-batch's part of its step's loss."""
-        model.eval()
         smoothing_B, reference_BA = inputs.pop("smoothing"), inputs.pop("reference")
         layout = Layout(**inputs)
         logps_BA = log_probabilities(model, layout)
@@ -205,6 +225,16 @@ class PreferenceTrainer(Trainer):
         )
         sums = torch.stack([values_B.double().sum() / num_pairs for values_B in values])
         self._sums.setdefault(self.state.global_step, []).append(sums)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return what was logged, one row per step."""
+        rows = [torch.stack(parts).sum(0) for _, parts in sorted(self._sums.items())]
+        return {"logged": torch.stack(rows)} if rows else {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue after these rows."""
+        rows = state["logged"].to(self.args.device) if state else ()
+        self._sums = {step: [row] for step, row in enumerate(rows)}
 
     def logged_metrics(self) -> dict[str, Plain]:
         """Return what was logged, one number per step."""

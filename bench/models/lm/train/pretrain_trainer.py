@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,6 +86,7 @@ def pretrain(
     config: TrainingConfig,
     *,
     divisor: int = 1,
+    **execution: Any,
 ) -> dict[str, Plain]:
     """Train all weights to predict each next token of the texts, in place.
 
@@ -93,6 +95,7 @@ def pretrain(
         token_ids: Token ids of each text.
         config: How to train.
         divisor: Number of micro-batches a batch is split into to save memory.
+        execution: `recompute` and `checkpoints` of `run_trainer`.
 
     Returns:
         Logged metrics: texts, their tokens, steps, and the loss by epoch, a mean over its steps.
@@ -108,9 +111,11 @@ def pretrain(
         token_ids,
         partial(collate, padding=language_model.tokenizer.pad_token_id),
         config,
+        lengths=[len(ids) for ids in token_ids],
         divisor=divisor,
+        **execution,
     )
-    losses = np.array([step["loss"] for step in log.steps])
+    losses = np.array(log.losses)
     assert len(losses) == num_steps(config, len(token_ids))
     by_epoch = losses.reshape(config.num_train_epochs, -1).mean(axis=1)
     return {

@@ -5,7 +5,7 @@ Shapes: B samples of a micro-batch, L length, N supervised tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -64,18 +64,20 @@ class WeightedSFTTrainer(SFTTrainer):
     ) -> tuple[list[Any], Any]:
         """Fetch the micro-batches of one step and add each token's coefficient in the loss."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        masks = [batch["labels"] != IGNORED for batch in batches]
-        counts_B = torch.cat([mask_BL.sum(dim=1) for mask_BL in masks])
+        weights, rows, num_rows = [], [], 0
+        for batch in batches:
+            weights.append(batch.pop("weights").flatten()[batch["supervised"]])
+            size, length = batch["input_ids"].shape
+            rows.append(batch["supervised"] // length + num_rows)
+            num_rows += size
         coefficients_N = coefficients(
-            torch.cat(
-                [batch.pop("weights")[mask] for batch, mask in zip(batches, masks, strict=True)]
-            ),
-            torch.repeat_interleave(torch.arange(len(counts_B), device=counts_B.device), counts_B),
+            torch.cat(weights),
+            torch.cat(rows),
             torch.cat([batch.pop("lengths") for batch in batches]),
             self.config.mean_over,
         )
-        sizes = [int(mask_BL.sum()) for mask_BL in masks]
-        for batch, part_N in zip(batches, torch.split(coefficients_N, sizes), strict=True):
+        parts = torch.split(coefficients_N, [len(part_N) for part_N in weights])
+        for batch, part_N in zip(batches, parts, strict=True):
             batch["coefficients"] = part_N
         return batches, None
 
@@ -89,14 +91,18 @@ class WeightedSFTTrainer(SFTTrainer):
         """Return a micro-batch's part of the step's loss; the parts add up to it."""
         assert not return_outputs, "outputs are never read while training"
         coefficients_N = inputs["coefficients"]
-        logits_NV, targets_N = token_logits(model, inputs["input_ids"], inputs["labels"])
+        supervised_N = inputs["supervised"]
+        logits_NV, targets_N = token_logits(
+            model, inputs["input_ids"], inputs["labels"], supervised_N
+        )
         cross_entropies_N = cross_entropy(logits_NV, targets_N)
         loss = (coefficients_N * cross_entropies_N).sum()
         if "groups" in inputs:
-            supervised_BL = inputs["labels"][:, 1:] != IGNORED
-            self.groups.add(cross_entropies_N, inputs["groups"][:, 1:][supervised_BL])
+            self.groups.add(cross_entropies_N, inputs["groups"].flatten()[supervised_N])
         if self.config.counterfactual_weight:
-            bare_NV, _ = token_logits(model, inputs["bare_ids"], inputs["bare_labels"])
+            bare_NV, _ = token_logits(
+                model, *(inputs[f"bare_{name}"] for name in ("ids", "labels", "supervised"))
+            )
             second = counterfactual_loss(logits_NV, bare_NV, targets_N, coefficients_N)
             loss = loss + self.config.counterfactual_weight * second
         return loss
@@ -140,11 +146,20 @@ class EarlyStopping(TrainerCallback):
                 for name, weight in self.model.named_parameters()
                 if weight.requires_grad
             }
-        elif len(self.losses) - self.best_epoch >= self.config.early_stopping_patience:
+        if len(self.losses) - self.best_epoch >= self.config.early_stopping_patience:
             control.should_training_stop = True
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return the losses, and the best weights."""
+        return {"losses": torch.tensor(self.losses, dtype=torch.float64), **self.weights}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue after these losses."""
+        self.weights = dict(state)
+        self.losses = self.weights.pop("losses").tolist()
+
     @torch.no_grad()
-    def restore(self) -> None:
+    def keep_best(self) -> None:
         """Copy the best epoch's weights back into the model."""
         for name, weight in self.model.named_parameters():
             if weight.requires_grad:
@@ -153,16 +168,22 @@ class EarlyStopping(TrainerCallback):
 
 @torch.no_grad()
 def mean_loss(model: Any, examples: list[Example], collator: SFTCollator, batch_size: int) -> float:
-    """Return the mean cross-entropy over all supervised tokens, in evaluation mode."""
-    model.eval()
+    """Return the mean cross-entropy over all supervised tokens, without dropout."""
+    dropouts = [each for each in model.modules() if isinstance(each, torch.nn.Dropout)]
+    modes = [each.training for each in dropouts]
+    for each in dropouts:
+        each.eval()
     total, num_tokens = 0.0, 0
     for start in range(0, len(examples), batch_size):
         batch = collator(examples[start : start + batch_size])
+        names = ("input_ids", "labels", "supervised")
         logits_NV, targets_N = token_logits(
-            model, batch["input_ids"].to(model.device), batch["labels"].to(model.device)
+            model, *(batch[name].to(model.device) for name in names)
         )
         total += float(cross_entropy(logits_NV, targets_N).double().sum())
         num_tokens += len(targets_N)
+    for each, mode in zip(dropouts, modes, strict=True):
+        each.train(mode)
     return total / num_tokens
 
 
@@ -174,6 +195,7 @@ def fine_tune(
     *,
     divisor: int = 1,
     valid: SFTSamples | None = None,
+    **execution: Any,
 ) -> dict[str, Plain]:
     """Train a model in place.
 
@@ -184,6 +206,7 @@ def fine_tune(
         config: How to train.
         divisor: Number of micro-batches a batch is split into to save memory.
         valid: Validation samples for early stopping, at least one.
+        execution: `recompute` and `checkpoints` of `run_trainer`.
 
     Returns:
         Logged metrics: steps, tokens, loss by step, loss by epoch for the groups of tokens, and
@@ -215,22 +238,24 @@ def fine_tune(
         Dataset.from_list(examples),
         collator,
         replace(config, seed=derive_seed("sft", config.seed)),
+        lengths=[len(example["input_ids"]) for example in examples],
         divisor=divisor,
+        **execution,
         make_arguments=partial(SFTArguments, dataset_kwargs={"skip_prepare_dataset": True}),
         callbacks=[groups] if stopping is None else [groups, stopping],
     )
     metrics: dict[str, Plain] = {
-        "steps": len(log.steps),
+        "steps": len(log.losses),
         "micro_batch": batch_size,
         "tokens": sum(len(example["input_ids"]) for example in examples),
         "supervised_tokens": sum(
             len(example["labels"]) - example["labels"].count(IGNORED) for example in examples
         ),
-        "loss_by_step": log.losses,
+        "loss_by_step": log.rounded,
         **groups.means_by_epoch(DECIMALS),
     }
     if stopping is not None:
-        stopping.restore()
+        stopping.keep_best()
         metrics["valid_loss_by_epoch"] = [round(loss, DECIMALS) for loss in stopping.losses]
         metrics["best_epoch"] = stopping.best_epoch
     return metrics

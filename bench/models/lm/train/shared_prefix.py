@@ -11,8 +11,10 @@ rows, T longest answer, S sequences, L their length, N answer tokens, D width, V
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -20,10 +22,16 @@ from peft import PeftModel
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Decoders of plain attention and a plain head, which take a mask as it is."""
+
+CAUSAL = "bench_causal"
+"""Torch's own attention under a name for which transformers makes no mask: to find out whether one
+is needed, it would wait for the device."""
+_attentions: Any = AttentionInterface
+AttentionInterface.register(CAUSAL, _attentions()["sdpa"])
 
 PROMPT, PADDING = 0, -1
 
@@ -45,7 +53,8 @@ class Layout:
         segments: 0 for the prompt, the answer's number from 1, -1 for padding, shape (S, L).
         predictors: Index into the flattened S x L of what predicts each answer token, shape (N,).
         targets: The answer tokens, answer after answer, shape (N,).
-        present: Which positions of a distinct answer hold a token, shape (C, T).
+        cells: Index into the N answer tokens of each token of a distinct answer; N for padding;
+            shape (C, T).
         distinct: The distinct answer of each answer of a row, shape (B, A).
         mask: Which answers a row has, shape (B, A).
     """
@@ -55,7 +64,7 @@ class Layout:
     segments: Tensor
     predictors: Tensor
     targets: Tensor
-    present: Tensor
+    cells: Tensor
     distinct: Tensor
     mask: Tensor
 
@@ -102,6 +111,7 @@ def lay_out(rows: Sequence[Row], *, shared: bool, pad: int = 0) -> Layout:
             positions[-1].extend(range(len(prompt), len(prompt) + len(answer)))
             segments[-1].extend([segments[-1][-1] + 1] * len(answer))
         distinct.append([index_of[tuple(answer)] for answer in answers_of_row])
+    ends = [*accumulate(map(len, answers))]
     tokens_SL = _pad_right(tokens, pad)
     length = tokens_SL.shape[1]
     return Layout(
@@ -110,7 +120,10 @@ def lay_out(rows: Sequence[Row], *, shared: bool, pad: int = 0) -> Layout:
         segments=_pad_right(segments, PADDING),
         predictors=torch.tensor([row * length + offset for row, offset in predictors]),
         targets=torch.tensor([token for answer in answers for token in answer]),
-        present=_pad_right([[True] * len(answer) for answer in answers], False),
+        cells=_pad_right(
+            [[*range(end - len(answer), end)] for answer, end in zip(answers, ends, strict=True)],
+            ends[-1],
+        ),
         distinct=_pad_right(distinct, 0),
         mask=_pad_right([[True] * len(row.answers) for row in rows], False),
     )
@@ -132,9 +145,9 @@ def log_probabilities(model: PreTrainedModel | PeftModel, layout: Layout) -> Ten
     """
     logits_NV = _compute_logits(model, layout)
     logps_N = -functional.cross_entropy(logits_NV.float(), layout.targets, reduction="none")
-    logps_CT = logps_N.new_zeros(layout.present.shape)
-    logps_C1 = logps_CT.masked_scatter(layout.present, logps_N).sum(1, keepdim=True)
     # An embedding adds gradients in a fixed order; indexing does not (here and below).
+    padded_N1 = functional.pad(logps_N, (0, 1))[:, None]
+    logps_C1 = functional.embedding(layout.cells, padded_N1).squeeze(-1).sum(1, keepdim=True)
     logps_BA = functional.embedding(layout.distinct, logps_C1).squeeze(-1)
     return logps_BA.masked_fill(~layout.mask, 0)
 
@@ -168,6 +181,17 @@ def takes_branches(config: Any, max_length: int) -> bool:
     return is_plain and (window is None or window >= max_length)
 
 
+@contextmanager
+def use_attention(config: Any, name: str) -> Iterator[None]:
+    """Let a model of this configuration attend by an implementation that has been registered."""
+    before = config._attn_implementation
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
 def _compute_logits(model: PreTrainedModel | PeftModel, layout: Layout) -> Tensor:
     """Return the logits that predict each answer token, shape (N, V)."""
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
@@ -176,7 +200,7 @@ def _compute_logits(model: PreTrainedModel | PeftModel, layout: Layout) -> Tenso
         "position_ids": layout.positions,
         "use_cache": False,
     }
-    if len(layout.present) > len(layout.tokens):  # several answers in a sequence
+    if len(layout.cells) > len(layout.tokens):  # several answers in a sequence
         inputs["attention_mask"] = _build_attention_mask(layout.segments, base)
     else:
         inputs["attention_mask"] = (layout.segments != PADDING).long()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import BenchError
+from bench.models.lm.train.shared_prefix import CAUSAL, takes_branches, use_attention
 
 IGNORED = -100
 """Label of a token that is not supervised, as in transformers."""
@@ -28,7 +29,9 @@ LITERAL_MICRO_BATCH = 4
 """Micro-batch size of RW's program in SPRec's setting."""
 
 
-def token_logits(model: Any, ids_BL: Tensor, labels_BL: Tensor) -> tuple[Tensor, Tensor]:
+def token_logits(
+    model: Any, ids_BL: Tensor, labels_BL: Tensor, supervised_N: Tensor
+) -> tuple[Tensor, Tensor]:
     """Compute the logits of supervised tokens only; the rest never reaches the model's head.
 
     Rows are padded on the right and tokens attend to earlier ones only, so padding needs no mask,
@@ -39,22 +42,25 @@ def token_logits(model: Any, ids_BL: Tensor, labels_BL: Tensor) -> tuple[Tensor,
         ids_BL: Token ids.
         labels_BL: The ids of supervised tokens, IGNORED elsewhere; the first token of a row is
             never supervised.
+        supervised_N: Indices of the supervised tokens into the flattened B x L.
 
     Returns:
         Logits, shape (N, V), and the tokens that they should predict, shape (N,).
     """
-    targets_BL = labels_BL[:, 1:]
-    supervised_BL = targets_BL != IGNORED
 
     def supervised_only(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        return (inputs[0][:, :-1][supervised_BL],)
+        # An embedding adds gradients in a fixed order; indexing does not.
+        return (nn.functional.embedding(supervised_N - 1, inputs[0].flatten(0, 1)),)
 
     hook = model.get_output_embeddings().register_forward_pre_hook(supervised_only)
+    config = model.config
+    plain = config._attn_implementation == "sdpa" and takes_branches(config, ids_BL.shape[1])
     try:
-        logits_NV = model(input_ids=ids_BL, use_cache=False).logits
+        with use_attention(config, CAUSAL if plain else config._attn_implementation):
+            logits_NV = model(input_ids=ids_BL, use_cache=False).logits
     finally:
         hook.remove()
-    return logits_NV, targets_BL[supervised_BL]
+    return logits_NV, labels_BL.flatten()[supervised_N]
 
 
 def cross_entropy(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
@@ -100,7 +106,7 @@ def coefficients(
     if mean_over == "tokens":
         total = weights_N.sum()
         return weights_N / torch.where(total > 0, total, 1)
-    counts_B = torch.bincount(rows_N, minlength=num_rows)
+    counts_B = rows_N.new_zeros(num_rows).index_add(0, rows_N, torch.ones_like(rows_N))
     if mean_over == "rows":
         return weights_N / (counts_B[rows_N] * num_rows)
     assert mean_over == "micro-batch"

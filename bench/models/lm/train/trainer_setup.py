@@ -15,19 +15,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bench.errors import BenchError, unknown
-from bench.models.lm.devices import autocast
+from bench.models.lm.devices import autocast, select_device
 from bench.models.lm.threads import compute_threads
+from bench.models.lm.train.checkpoints import Checkpoints, Recorder, find_last
 from bench.plan.language_stages import TrainingConfig
 
 DECIMALS = 6
+LOGGING_STEPS = {"cuda": 10, "cpu": 1}
+"""Optimizer steps between two readings of the losses: each reading waits for the GPU."""
+PROBED = {"cuda"}
+"""Devices whose memory is probed by the longest batch."""
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 
 _FIELDS = [field.name for field in fields(TrainingArguments)]
@@ -65,7 +72,7 @@ def micro_batch_size(config: TrainingConfig, divisor: int) -> int:
 
 
 def training_arguments(
-    config: TrainingConfig, *, num_samples: int, divisor: int, folder: str
+    config: TrainingConfig, *, num_samples: int, divisor: int, folder: str, recompute: bool = False
 ) -> dict[str, Any]:
     """Return the keyword arguments of TrainingArguments, or of a class derived from it.
 
@@ -73,7 +80,8 @@ def training_arguments(
         config: How to train.
         num_samples: Size of the training data, at least 1.
         divisor: Number of micro-batches a batch is split into to save memory.
-        folder: Output folder, where nothing is written.
+        folder: Folder of the checkpoints.
+        recompute: Whether activations are recomputed for the backward pass, to save memory.
 
     Raises:
         BenchError: `config.trainer` has a field that does not exist or cannot be set.
@@ -104,20 +112,23 @@ def training_arguments(
         "seed": config.seed,
         "data_seed": config.seed,
         "logging_strategy": "steps",
-        "logging_steps": 1,
+        "logging_steps": LOGGING_STEPS[select_device().type],
         # The filter would replace a loss that is not finite by the mean of earlier ones.
         "logging_nan_inf_filter": False,
-        "save_strategy": "no",
+        "save_strategy": "no",  # `Checkpoints` decides
+        "save_total_limit": 1,
         "eval_strategy": "no",
         "report_to": os.environ.get("BENCH_REPORT_TO", "none").split(","),  # live curves
         "disable_tqdm": True,
-        _CHECKPOINTING: False,
+        _CHECKPOINTING: recompute,
+        f"{_CHECKPOINTING}_kwargs": {"use_reentrant": False},
         # `run_trainer` sets the precision.
         "bf16": False,
         "fp16": False,
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": torch.cuda.is_available(),
+        "accelerator_config": {"non_blocking": torch.cuda.is_available()},
         "average_tokens_across_devices": False,
         "remove_unused_columns": False,
         **config.trainer,
@@ -125,37 +136,107 @@ def training_arguments(
 
 
 class StepLog(TrainerCallback):
-    """Collects what is logged at each optimizer step, and stops a training that diverged.
+    """Collects the loss of each optimizer step, and stops a training that diverged.
 
     Attributes:
-        steps: One mapping per step: "loss", "learning_rate", "grad_norm".
+        steps: What the trainer logged: "loss", "learning_rate", "grad_norm".
+        losses: The loss of each optimizer step, as far as it was read from the device.
     """
 
     def __init__(self) -> None:
         self.steps: list[dict[str, float]] = []
+        self.losses: list[float] = []
+        self._unread: list[Tensor] = []
+        self._loss: Tensor | None = None
+
+    def add(self, loss: Tensor) -> None:
+        """Add a micro-batch's part of a step's loss, without waiting for the device."""
+        self._loss = loss if self._loss is None else self._loss + loss
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """End a step."""
+        if self._loss is not None:
+            self._unread.append(self._loss)
+            self._loss = None
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return the losses."""
+        self.read()
+        return {"losses": torch.tensor(self.losses, dtype=torch.float64)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue after these losses."""
+        self.losses, self._unread, self._loss = state["losses"].tolist(), [], None
+
+    def read(self) -> None:
+        """Read the losses from the device.
+
+        Raises:
+            BenchError: One is not finite.
+        """
+        if not self._unread:
+            return
+        self.losses += torch.stack(self._unread).double().tolist()
+        self._unread.clear()
+        for step, loss in enumerate(self.losses, start=1):
+            _check_finite("loss", loss, step)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any
     ) -> None:
-        """Record one step; the summary at the end has no loss and is skipped.
+        """Record what is logged; the summary at the end has no loss and is skipped.
 
         Raises:
             BenchError: The loss or the gradient is not finite.
         """
         if logs is None or "loss" not in logs:
             return
-        for name, what in (("loss", "loss"), ("grad_norm", "gradient's norm")):
-            if not math.isfinite(logs.get(name, 0.0)):
-                raise BenchError(
-                    f"In step {state.global_step} the {what} is {logs[name]}.",
-                    "Lower the learning rate.",
-                )
+        self.read()
+        _check_finite("loss", logs["loss"], state.global_step)
+        _check_finite("gradient's norm", logs.get("grad_norm", 0.0), state.global_step)
         self.steps.append({name: float(value) for name, value in logs.items()})
 
     @property
-    def losses(self) -> list[float]:
-        """The loss of each step, rounded."""
-        return [round(step["loss"], DECIMALS) for step in self.steps]
+    def rounded(self) -> list[float]:
+        """The losses, rounded."""
+        return [round(loss, DECIMALS) for loss in self.losses]
+
+
+def _check_finite(what: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise BenchError(f"In step {step} the {what} is {value}.", "Lower the learning rate.")
+
+
+class LongestFirst(TrainerCallback):
+    """Computes the longest batch after the first step: memory runs out early or never.
+
+    Its gradient is dropped, and so is what it recorded; random states are put back.
+
+    Args:
+        trainer: The trainer.
+        checkpoints: What is recorded.
+        longest: The longest samples, as many as a micro-batch has.
+    """
+
+    def __init__(self, trainer: Trainer, checkpoints: Checkpoints, longest: Sequence[Any]) -> None:
+        self._trainer: Any = trainer
+        self._checkpoints, self._longest = checkpoints, longest
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Compute the batch, once the optimizer has its state."""
+        if state.global_step != 1:
+            return
+        trainer = self._trainer
+        recorded = {name: value.clone() for name, value in self._checkpoints.record().items()}
+        with isolated(0, torch.get_num_threads()):
+            batch = {
+                name: value.to(args.device)
+                for name, value in trainer.data_collator(self._longest).items()
+            }
+            batches, num_items = trainer.get_batch_samples(iter([batch]), 1, args.device)
+            trainer.training_step(trainer.model, batches[0], num_items)
+        trainer.model.zero_grad()
+        self._checkpoints.restore(recorded)
 
 
 def run_trainer(
@@ -165,7 +246,11 @@ def run_trainer(
     collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]],
     config: TrainingConfig,
     *,
+    lengths: Sequence[int],
     divisor: int,
+    recompute: bool = False,
+    checkpoints: Path | None = None,
+    dropout: bool = True,
     make_arguments: Callable[..., TrainingArguments] = TrainingArguments,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> tuple[AnyTrainer, StepLog]:
@@ -177,7 +262,11 @@ def run_trainer(
         samples: Training data, at least one sample.
         collate: Turns the samples of a micro-batch into tensors.
         config: How to train.
+        lengths: Tokens of each sample.
         divisor: Number of micro-batches a batch is split into to save memory.
+        recompute: Whether activations are recomputed for the backward pass, to save memory.
+        checkpoints: Folder of checkpoints that a killed training continues from; None for none.
+        dropout: Whether the adapter's dropout is on.
         make_arguments: TrainingArguments, or what a subclass of Trainer wants instead.
         callbacks: Further callbacks.
 
@@ -186,9 +275,14 @@ def run_trainer(
     """
     log = StepLog()
     threads = config.model.threads
-    with isolated(config.seed, threads), unpatched(model), TemporaryDirectory() as folder:
+    with isolated(config.seed, threads), unpatched(model), TemporaryDirectory() as temporary:
+        folder = checkpoints or Path(temporary)
         settings = training_arguments(
-            config, num_samples=len(samples), divisor=divisor, folder=folder
+            config,
+            num_samples=len(samples),
+            divisor=divisor,
+            folder=str(folder),
+            recompute=recompute,
         )
         trainer = make_trainer(
             model=model,
@@ -200,12 +294,49 @@ def run_trainer(
         trainer.remove_callback(PrinterCallback)
         precision = partial(autocast, model.device, config.model.dtype)
         vars(trainer)["autocast_smart_context_manager"] = precision
+        training_step = trainer.training_step
+
+        def record_loss(*args: Any, **kwargs: Any) -> Tensor:
+            loss = training_step(*args, **kwargs)
+            log.add(loss)
+            return loss
+
+        vars(trainer)["training_step"] = record_loss
+        recorders = [each for each in (log, *callbacks, trainer) if isinstance(each, Recorder)]
+        saving = Checkpoints(trainer, recorders)
+        if checkpoints is not None:
+            trainer.add_callback(saving)
+        if model.device.type in PROBED:
+            longest = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+            rows = [samples[index] for index in longest[: micro_batch_size(config, divisor)]]
+            trainer.add_callback(LongestFirst(trainer, saving, rows))
         try:
-            trainer.train()
+            with fixed_mode(model, dropout=dropout):
+                trainer.train(resume_from_checkpoint=find_last(folder))
+            log.read()
         finally:
             model.zero_grad(set_to_none=True)
+            if getattr(trainer.args, _CHECKPOINTING):
+                getattr(model, f"{_CHECKPOINTING}_disable")()
             model.eval()
     return trainer, log
+
+
+@contextmanager
+def fixed_mode(model: Any, *, dropout: bool) -> Iterator[None]:
+    """Put a model into training mode, with or without dropout, and let nothing switch it.
+
+    A trainer would go through all modules at each step.
+    """
+    model.train()
+    for module in () if dropout else model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    vars(model)["train"] = lambda mode=True: model
+    try:
+        yield
+    finally:
+        del vars(model)["train"]
 
 
 def use_one_device(arguments: TrainingArguments) -> TrainingArguments:
