@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from collections import namedtuple
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from bench import cli
 from bench.cli import doctor_checks as checks
 from bench.config.plugins import encoder_card
 from bench.data.assets import cached_path
+from bench.errors import BenchError
+from bench.runner import run_directory
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -103,6 +107,21 @@ def test_a_store_that_cannot_be_written_renamed_or_locked(
     with monkeypatch.context() as patched:
         patched.setattr(checks, "FileLock", Unlocked)
         assert "acquired twice" in checks.check_store(store).message
+
+    def lack(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_directory.fcntl, "flock", lack)
+        finding = checks.check_store(store)
+        assert finding.state == "fail"
+        assert "has no locks (flock)" in finding.message
+        with (
+            pytest.raises(BenchError, match="has no locks"),
+            run_directory.open_run_directory(tmp_path / "s", tmp_path / "r", []),
+        ):
+            pass
+        shutil.rmtree(tmp_path / "s")
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from scripted_runs import install_method, plan_trials, run_trials
 
 from bench import stages
@@ -20,9 +21,10 @@ from bench.plan import trials
 from bench.plan.graph import Unit, build_graph
 from bench.plan.trials import Board, board_trials, collect_ks
 from bench.results.schema import Attempt, find_result, read_cases, read_result
-from bench.runner import retry_policy
+from bench.runner import retry_policy, worker
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.loop import RunOptions, run
+from bench.runner.resources import count_cpus
 from bench.runner.retry_policy import SPLITTING, decide_retry
 from bench.runner.store import Store
 from bench.runner.worker import TaskResult, TaskSpec, make_task
@@ -338,3 +340,26 @@ def test_a_changed_data_file_changes_all_keys(
     assert keys() == first
     (raw / "own.inter").write_text((raw / "own.inter").read_text().replace("0\t3\t", "0\t4\t"))
     assert set(keys()).isdisjoint(first)
+
+
+def test_provenance_names_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = worker.describe_processors(on_gpu=False)
+    assert described["cpu"]
+    assert described["instruction_set"] == torch.backends.cpu.get_cpu_capability()
+    assert "gpu" not in described
+    driver = tmp_path / "version"
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.10  Tue Jan 1\n")
+    monkeypatch.setattr(worker, "DRIVER", driver)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "NVIDIA H100")
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    described = worker.describe_processors(on_gpu=True)
+    assert (described["gpu"], described["cuda"]) == ("NVIDIA H100", "12.8")
+    assert described["gpu_driver"] == "570.86.10"
+    assert "cudnn" in described
+
+
+def test_cpus_are_counted_where_processes_have_no_affinity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert count_cpus() == os.cpu_count()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,8 +22,9 @@ from bench.plan.device import plan_for
 from bench.plan.graph import Unit, build_graph
 from bench.plan.stage import Stage
 from bench.results.schema import find_result
-from bench.runner import loop, ray_executor, worker
+from bench.runner import loop, ray_executor, ray_session, worker
 from bench.runner.ray_executor import RayExecutor
+from bench.runner.ray_session import RaySession
 from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.worker import TaskResult, TaskSpec, make_task, run_task
 
@@ -256,3 +259,33 @@ def test_waiting_for_a_node_has_a_limit(tmp_path: Path, monkeypatch: pytest.Monk
     summary = run_trials(tmp_path, plan_trials(rows=("random",), seeds=1), lambda: no_node)
     assert summary.exit_code == 1
     assert "No node of the cluster could take a task" in next(iter(summary.skipped.values()))
+
+
+def test_prints_of_stages_are_bounded_and_removed(tmp_path: Path) -> None:
+    session = RaySession(address=None, num_cpus=1)
+    folder = Path(session._node.get_session_dir_path())
+    try:
+
+        def chatter() -> None:
+            for _ in range(800):
+                print("x" * 10_000)
+
+        ray_executor.ray.get(ray_executor.ray.remote(chatter).remote())
+        logs = sum(path.stat().st_size for path in (folder / "logs").glob("worker-*"))
+        assert 0 < logs < 4 * ray_session.MAX_LOG_BYTES
+    finally:
+        session.close()
+    assert not folder.exists()
+
+
+def test_sessions_of_ended_drivers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_session.tempfile, "gettempdir", lambda: str(tmp_path))
+    parent = ray_session.remove_old_sessions()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for number in (ended.pid, os.getpid()):
+        (parent / f"session_2026-01-01_00-00-00_000000_{number}").mkdir(parents=True)
+    ray_session.remove_old_sessions()
+    assert [path.name.rpartition("_")[2] for path in parent.iterdir()] == [str(os.getpid())]

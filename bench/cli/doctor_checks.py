@@ -30,6 +30,7 @@ from bench.hashing import checksum
 from bench.plan.device import planned_device
 from bench.runner import cost_model
 from bench.runner.resources import count_cpus
+from bench.runner.run_directory import require_locks
 
 NAME = "llmrec-bench"
 CONSTRAINTS = Path(plugins.__file__).parents[2] / "constraints.txt"
@@ -244,6 +245,8 @@ def check_store(store: Path) -> Finding:
             raise OSError("not a folder")
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=_find_existing(store)) as folder:
             _try_file_system(Path(folder))
+    except BenchError as error:
+        return Finding(name="store", state="fail", message=error.message, hint=error.hint)
     except (OSError, NotImplementedError) as error:
         message = f"{store}: {getattr(error, 'strerror', None) or error}"
         hint = "Name a folder on another disk with --store; several machines need a shared one."
@@ -262,6 +265,7 @@ def _try_file_system(folder: Path) -> None:
     building.rename(committed)
     if (committed / "file").read_bytes() != b"content" or building.exists():
         raise OSError("a renamed folder differs from what was written")
+    require_locks(folder)
     lock = folder / "lock"
     with contextlib.suppress(Timeout), FileLock(lock), FileLock(lock).acquire(timeout=0):
         raise OSError("a lock can be acquired twice")

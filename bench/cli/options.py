@@ -154,7 +154,13 @@ NumCpus = Annotated[
     int | None, option("--cpus", "N", "CPUs that Ray may use (default: all).", min=1)
 ]
 TimeLimit = Annotated[
-    float | None, option("--time-limit", "SECONDS", "Time limit per unit of work.", min=0.1)
+    float | None,
+    option(
+        "--time-limit",
+        "SECONDS",
+        "Time limit per unit of work (default: from its estimate). Inline, it cannot stop C code.",
+        min=0.1,
+    ),
 ]
 LogTo = Annotated[
     Texts,

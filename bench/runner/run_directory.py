@@ -13,6 +13,8 @@ time, host, process and attempt. A shared stage is in the log of each of its tri
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import platform
@@ -37,6 +39,7 @@ from bench.runner.store import BUILDING, Store
 RUNS = ".runs"
 LOGS = "logs"
 HEARTBEAT_SECONDS = 5.0
+NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 ALL_TRIALS = ""
 """Content of a request that cancels the whole run."""
 
@@ -92,11 +95,35 @@ class ActiveRun:
         return units
 
 
+def require_locks(folder: Path) -> None:
+    """Require locks that end with their owner; filelock would silently use files that stay.
+
+    Raises:
+        BenchError: The file system of the folder has no `flock`.
+    """
+    path = folder / f".lock-{secrets.token_hex(4)}"
+    try:
+        with path.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise BenchError(
+            f"The file system of {folder} has no locks (flock), so that two runs could not share "
+            "it and a dead one would hold its stages for ever.",
+            "Name a folder on another disk with --store, or mount this one with locks (Lustre: "
+            "flock; NFS: without nolock).",
+        ) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def open_run_directory(store: Path, results: Path, trials: Sequence[str]) -> Iterator[Path]:
     """Announce a run and yield its folder, which is removed when the run ends."""
     folder = store / RUNS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     folder.mkdir(parents=True)
+    require_locks(folder)
     with FileLock(folder / "lock"):
         content = make_event("started", results=str(results.absolute()), trials=list(trials))
         write_atomic(folder / "run.json", json.dumps(content).encode())

@@ -1,0 +1,225 @@
+"""Random rounds of kills and corruptions; each must end in the report of an undisturbed run.
+
+A round runs a small grid in a new folder. While a command runs, SIGKILL hits at random times the
+driver, a worker, or a process of its Ray (raylet, agents, gcs). After each command, files of the
+store, the results and the logs are truncated, flipped, emptied, deleted, or replaced by a dangling
+link. Then the command is repeated until it succeeds. Counted, besides kills and corruptions:
+
+    unequal    rounds whose `bench report --json` differs from that of an undisturbed run
+    repeated   sealed artifacts that were intact and were computed again
+    lost       sealed artifacts that were intact and are gone
+    hangs      commands without any change in their folders for 60 s
+    unfinished rounds that did not succeed after `MAX_COMMANDS` commands
+
+    python benchmarks/torture.py [--rounds 60] [--seed 0] [--out torture.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+BENCH = (sys.executable, "-m", "bench.cli")
+GRID = (
+    *(*BENCH, "run", "--method", "random", "--method", "popularity", "--method", "sasrec"),
+    *("--dataset", "synthetic", "--budget", "smoke", "--seeds", "2", "--json"),
+)
+RUN = (*GRID, "--cpus", "2")
+MAX_KILLS = 2
+MAX_CORRUPTIONS = 5
+MAX_COMMANDS = 6
+LATEST_KILL = 20.0
+MAX_SILENCE = 60.0
+POLL_SECONDS = 0.2
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes() or b"\0")
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def detach(path: Path) -> None:
+    """Put a link to nowhere in the place of the file's folder, or of the file."""
+    target = path.parent if (path.parent / "meta.json").exists() else path
+    target.rename(target.with_name(f".{target.name}.moved"))
+    target.symlink_to("/nowhere")
+
+
+CORRUPTIONS: tuple[Callable[[Path], None], ...] = (truncate, flip, empty, delete, detach)
+
+
+def find_victims(driver: psutil.Process) -> dict[str, list[psutil.Process]]:
+    """List what can be killed, by kind."""
+    victims: dict[str, list[psutil.Process]] = {"driver": [driver]}
+    for process in driver.children(recursive=True):
+        try:
+            name = process.name()
+        except psutil.NoSuchProcess:
+            continue
+        for kind, mark in {
+            "raylet": "raylet", "gcs": "gcs_server", "worker": "ray::Worker",
+            "agent": "Agent",
+        }.items():  # fmt: skip
+            if mark in name:
+                victims.setdefault(kind, []).append(process)
+    return victims
+
+
+def read_state(folder: Path) -> dict[str, tuple[int, float]]:
+    """Return size and time of change of every file, which tell whether anything happens."""
+    state = {}
+    for path in folder.rglob("*"):
+        try:
+            info = path.lstat()
+        except FileNotFoundError:
+            continue
+        # Heartbeats only touch a file, so that its time tells nothing.
+        state[str(path)] = info.st_size, 0.0 if path.suffix == ".jsonl" else info.st_mtime
+    return state
+
+
+class Round:
+    """One disturbed run, from an empty folder to success."""
+
+    def __init__(self, folder: Path, dice: random.Random) -> None:
+        self.folder, self.dice = folder, dice
+        self.counts: Counter[str] = Counter()
+        self.sealed: dict[Path, int] = {}
+
+    def run(self) -> None:
+        """Repeat the command until it succeeds."""
+        for number in range(MAX_COMMANDS):
+            disturbed = number < MAX_COMMANDS // 2
+            code = self.run_command(MAX_KILLS if disturbed else 0)
+            self.compare_artifacts()
+            if code == 0 and (number or not disturbed):
+                return
+            if disturbed:
+                self.corrupt()
+        self.counts["unfinished"] += 1
+
+    def run_command(self, max_kills: int) -> int:
+        """Run the command once, with kills at random times; return its exit code."""
+        times = sorted(
+            self.dice.uniform(0, LATEST_KILL) for _ in range(self.dice.randint(0, max_kills))
+        )
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(RUN, cwd=self.folder, stdout=log, stderr=log)
+        started = changed = time.monotonic()
+        state: dict[str, tuple[int, float]] = {}
+        self.counts["commands"] += 1
+        while process.poll() is None:
+            time.sleep(POLL_SECONDS)
+            now = time.monotonic()
+            if times and now > started + times[0]:
+                times.pop(0)
+                self.kill(psutil.Process(process.pid))
+                changed = now
+            if (newer := read_state(self.folder)) != state:
+                state, changed = newer, now
+            if now > changed + MAX_SILENCE:
+                self.counts["hangs"] += 1
+                for victim in [*psutil.Process(process.pid).children(recursive=True), process]:
+                    victim.kill()
+        return process.wait()
+
+    def kill(self, driver: psutil.Process) -> None:
+        """Kill a process of a random kind."""
+        try:
+            victims = find_victims(driver)
+            kind = self.dice.choice(sorted(victims))
+            self.dice.choice(victims[kind]).kill()
+        except psutil.NoSuchProcess:
+            return
+        self.counts[f"killed {kind}"] += 1
+
+    def corrupt(self) -> None:
+        """Damage some files; damaged artifacts and results may be computed again."""
+        store = self.folder / ".bench" / "store"
+        files = [path for path in store.glob("[a-z]*/*/*") if path.is_file()]
+        files += [path for path in self.folder.glob("results/**/*") if path.is_file()]
+        files = [path for path in sorted(files) if path.name != "last-run.json"]
+        for _ in range(self.dice.randint(0, MAX_CORRUPTIONS)):
+            path, damage = self.dice.choice(files or [self.folder]), self.dice.choice(CORRUPTIONS)
+            if not path.is_file() or "boards" in path.parts:
+                continue
+            damage(path)
+            self.sealed.pop(path.parent, None)
+            self.counts["corruptions"] += 1
+
+    def compare_artifacts(self) -> None:
+        """Compare the artifacts with those that were sealed before."""
+        store = self.folder / ".bench" / "store"
+        artifacts = {
+            path.parent: path.parent.lstat().st_ino for path in store.glob("[a-z]*/*/meta.json")
+        }
+        for path, inode in self.sealed.items():
+            if path not in artifacts:
+                self.counts["lost"] += 1
+            elif artifacts[path] != inode:
+                self.counts["repeated"] += 1
+        self.sealed = artifacts
+
+
+def report(folder: Path) -> str:
+    done = subprocess.run([*BENCH, "report", "--json"], cwd=folder, capture_output=True, text=True)
+    return done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    options = parser.parse_args()
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    counts: Counter[str] = Counter()
+    bad = ("unequal", "repeated", "lost", "hangs", "unfinished")
+    with tempfile.TemporaryDirectory(prefix="torture-") as workspace:
+        calm = Path(workspace, "calm")
+        calm.mkdir()
+        subprocess.run([*GRID, "--executor", "inline"], cwd=calm, check=True, capture_output=True)
+        expected = report(calm)
+        for number in range(options.seed, options.seed + options.rounds):
+            folder = Path(workspace, str(number))
+            folder.mkdir()
+            started = time.monotonic()
+            played = Round(folder, random.Random(number))
+            played.run()
+            played.counts["unequal"] += report(folder) != expected
+            played.counts["rounds"] += 1
+            counts += played.counts
+            print(number, f"{time.monotonic() - started:.0f} s", dict(played.counts), flush=True)
+            if any(played.counts[name] for name in bad):
+                print((folder / "log").read_text()[-3000:], file=sys.stderr)
+            content = dict(sorted(counts.items())) | {name: counts[name] for name in bad}
+            options.out.write_text(json.dumps(content, indent=1) + "\n")
+    assert not any(counts[name] for name in bad), content
+
+
+if __name__ == "__main__":
+    main()
