@@ -106,11 +106,9 @@ def _describe_problem(text: str, number: int) -> str:
 
 
 def _describe_time(ready: Sequence[Trial], store: Path) -> str:
-    from bench.report.format import format_seconds
-
     if not ready:
         return "none"
     predicted = plan_trials(ready, store).predict_range()
     if predicted is None:
         return "no estimate (bench doctor --measure, bench plan)"
-    return " to ".join(dict.fromkeys(format_seconds(seconds) for seconds in predicted))
+    return " to ".join(dict.fromkeys(f"{seconds / 3600:,.1f} h" for seconds in predicted))
