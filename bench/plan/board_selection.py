@@ -298,14 +298,18 @@ def distinct_trials(planned: PlannedBoards) -> list[Trial]:
 
 
 def find_trial(trials: Sequence[Trial], name: str | None, seed: int | None) -> Trial:
-    """Find the only trial with this id and seed; None for any.
+    """Find the only trial with this id, or this method, and seed; None for any.
 
     Raises:
         BenchError: If there is none, or there are several.
     """
-    if name is not None and name not in (ids := [trial.id for trial in trials]):
-        raise unknown("trial", name, ids)
-    named = [trial for trial in trials if name in (None, trial.id)]
+    named = [
+        trial
+        for trial in trials
+        if name in (None, trial.id, trial.method, f"{trial.dataset}/{trial.method}")
+    ]
+    if not named:
+        raise unknown("trial", name or "", [trial.id for trial in trials])
     matches = [trial for trial in named if seed in (None, trial.seed)]
     if not matches:
         seeds = ", ".join(map(str, sorted({trial.seed for trial in named})))
