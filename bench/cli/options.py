@@ -44,18 +44,6 @@ def parse_folder(text: str | Path) -> Path:
     return Path(text)
 
 
-def parse_existing_folder(text: str | Path) -> Path:
-    """Parse a folder that exists.
-
-    Raises:
-        BenchError: If it does not.
-    """
-    path = parse_folder(text)
-    if not path.is_dir():
-        raise BenchError(f"There is no folder {path}.", "Check the spelling of --data-dir.")
-    return path
-
-
 def parse_rows(text: str) -> dict[str, int | Literal["all"]]:
     """Parse `train=32,valid=8,test=all`, of which any part may be left out, or `all`.
 
@@ -155,10 +143,7 @@ ResultsFolder = Annotated[
 ]
 PagesFolder = Annotated[Path, folder_option("--out", "Folder of the rendered pages.")]
 DataDir = Annotated[
-    Path | None,
-    option(
-        "--data-dir", "DIR", "Folder of raw files, searched first.", parser=parse_existing_folder
-    ),
+    Path | None, folder_option("--data-dir", "Folder of raw files, searched first.")
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Executor = Annotated[
