@@ -20,7 +20,10 @@ def fit(train: Windows, catalog: Catalog) -> Callable[[NDArray[np.int32]], NDArr
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Popularity: the most frequent training targets, the same list for everybody."""
+    """Popularity: the most frequent training targets, the same list for everybody.
+
+    Items of equal count are ranked in the order of the catalog.
+    """
 
     def plan(self, data: Data, model: Model | None, seed: int) -> Plan:
         """Rank by count; nothing is drawn, so all seeds share one ranking."""

@@ -55,7 +55,8 @@ class Method:
     grounding: GroundingConfig = GroundingConfig()
     strategy: tuple[Literal["similar", "popular", "self"], ...] = ("similar",)
     """Rejected items: the unseen item most similar to the history's titles, an item drawn by
-    training counts, or what BIGRec's checkpoint itself generates; of several, one per row."""
+    its count in all training interactions, or what BIGRec's checkpoint itself generates; of
+    several, one per row."""
     smooth: bool = True
     """Whether labels are smoothed."""
     oracle: SASRecConfig = SASRecConfig()

@@ -81,14 +81,15 @@ RW_WEIGHTS = [[9 / 7] * 2, [9 / 7], [3 / 7] * 2]
 
 def test_rw_by_hand() -> None:
     assert loss(RW_CE, RW_WEIGHTS, "rows") == pytest.approx(2.0, abs=1e-6)
-    assert loss(RW_CE, RW_WEIGHTS, "micro-batch", [3, 3, 3]) == pytest.approx(7 / 6, abs=1e-6)
+    # Padded to 8 tokens, of which the first is not predicted.
+    assert loss(RW_CE, RW_WEIGHTS, "micro-batch", [3, 3, 3]) == pytest.approx(1 / 3, abs=1e-6)
     assert loss(RW_CE, ones(RW_CE)) == pytest.approx(1.4, abs=1e-6)
 
 
 def test_rw_literally_takes_four_rows_at_once() -> None:
     ce = [[1.0], [2.0], [3.0], [4.0], [6.0]]
     weights = [[1.0], [1.0], [1.0], [5.0], [0.5]]
-    first, second = 2.0 * 10 / (4 * 9), 0.5 * 6 / (1 * 4)
+    first, second = 2.0 * 10 / (4 * 15), 0.5 * 6 / (1 * 7)
     expected = (first + second) / 2
     assert loss(ce, weights, "micro-batch", [4, 10, 3, 2, 5]) == pytest.approx(expected, abs=1e-6)
 

@@ -30,7 +30,8 @@ class PairConfig(Config):
 
     negatives: Literal["generated", "random", "popular", "similar"] = "generated"
     """Rejected responses: what a policy generated for the same rows; or titles of items drawn
-    uniformly, in proportion to their training counts, or most similar to the history (RosePO)."""
+    uniformly, in proportion to their counts in all training interactions (not only in the rows
+    drawn from them), or most similar to the history (RosePO)."""
     combined_with: tuple[Literal["random", "popular", "similar"], ...] = ()
     """Further kinds; each row has one of all kinds, drawn uniformly (RosePO)."""
     num_negatives: PositiveInt = 1

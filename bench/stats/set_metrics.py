@@ -59,15 +59,16 @@ class UnitSums:
         num_groups = min(num_units, MAX_GROUPS)
         # Ids may follow the time of registration: groups must not.
         group_of = np.random.default_rng(0).permutation(num_units) % num_groups
-        membership = np.zeros((num_units, num_groups), dtype=np.int32)
-        membership[np.arange(num_units), group_of] = 1
+        members = sparse.csr_array(
+            (np.ones(num_units, dtype=np.int32), (np.arange(num_units), group_of)),
+            shape=(num_units, num_groups),
+        )
+        lists = np.bincount(group_of, weights=self.sizes)[None]
+        histories = _sum_rows(self.histories.T, group_of, num_groups).T
         values, deviations = [], []
         for amounts in self.amounts:
-            parts: list[NDArray[Any]] = [
-                amounts @ membership,
-                self.sizes[None] @ membership,
-                self.histories @ membership,
-            ]
+            product: Any = amounts @ members  # scipy's types leave the kind of array open
+            parts: list[NDArray[Any]] = [product.toarray(), lists, histories]
             totals = [part.sum(axis=1, keepdims=True) for part in parts]
             values.append(self._score(*totals)[0])
             with np.errstate(divide="ignore", invalid="ignore"):  # of a single unit none is left

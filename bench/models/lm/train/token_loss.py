@@ -27,6 +27,8 @@ IGNORED = -100
 
 LITERAL_MICRO_BATCH = 4
 """Micro-batch size of RW's program in SPRec's setting."""
+LITERAL_PADDING = 8
+"""RW's program pads the rows of a micro-batch to a multiple of this length."""
 
 
 def token_logits(
@@ -99,8 +101,9 @@ def coefficients(
         mean_over: "tokens" divides by the sum of the step's weights. "rows" takes the mean over
             rows of a row's weighted sum divided by its number of tokens, so weights that are equal
             within a row weight the row. "micro-batch" is what RW's program computes: per 4 rows,
-            the mean weight times the sum of all cross-entropies, divided by rows x (longest
-            length - 1); rows are not weighted against one another.
+            the mean weight times the sum of all cross-entropies, divided by rows x (padded
+            length - 1), the longest length rounded up to a multiple of 8; rows are not weighted
+            against one another.
     """
     num_rows = len(lengths_B)
     if mean_over == "tokens":
@@ -112,11 +115,12 @@ def coefficients(
     assert mean_over == "micro-batch"
     sums_B = torch.zeros(num_rows, dtype=weights_N.dtype, device=weights_N.device)
     row_weights_B = sums_B.index_add(0, rows_N, weights_N) / counts_B
+    padded_B = (lengths_B + LITERAL_PADDING - 1) // LITERAL_PADDING * LITERAL_PADDING
     parts = [
         weights_B.mean() / (len(weights_B) * (part_lengths_B.max() - 1))
         for weights_B, part_lengths_B in zip(
             torch.split(row_weights_B, LITERAL_MICRO_BATCH),
-            torch.split(lengths_B, LITERAL_MICRO_BATCH),
+            torch.split(padded_B, LITERAL_MICRO_BATCH),
             strict=True,
         )
     ]
