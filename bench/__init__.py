@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bench.runner.explain import explain as explain
     from bench.runner.prepared_data import prepare as prepare
     from bench.runner.prepared_data import verify as verify
+    from bench.runner.probe import probe as probe
     from bench.runner.run_directory import cancel as cancel
     from bench.runner.run_plan import plan_run as plan_run
     from bench.tuning import tune as tune
@@ -57,6 +58,7 @@ MODULES = {
     "bench.runner.run_directory": ("cancel",),
     "bench.runner.explain": ("explain",),
     "bench.runner.prepared_data": ("prepare", "verify"),
+    "bench.runner.probe": ("probe",),
     "bench.runner.run_plan": ("plan_run",),
     "bench.tuning": ("tune",),
 }

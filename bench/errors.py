@@ -6,6 +6,12 @@ import difflib
 import re
 from collections.abc import Iterable
 
+USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s'\"<>]+@")
+SECRET_PARAMETER = re.compile(
+    r"([?&;#][^=&\s'\"<>]*(?:token|key|secret|sig|pass|pwd|credential|auth|policy)[^=&\s'\"<>]*=)"
+    r"[^&\s'\"<>#]+",
+    flags=re.IGNORECASE,
+)
 MAX_TEXT = 2000
 """Characters of a foreign text that are kept, such as the message of an exception."""
 UNPRINTABLE = re.compile(
@@ -18,15 +24,16 @@ UNPRINTABLE = re.compile(
 class BenchError(Exception):
     """A mistake that the user can fix; shown without a traceback.
 
+    Foreign texts in it are made printable, and secrets in addresses are masked.
+
     Attributes:
         message: One clear sentence that says what is wrong.
         hint: What to do about it; empty where there is nothing to add.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = printable(message), printable(hint)
+        super().__init__(self.message)
 
     def __reduce__(self) -> tuple[type[BenchError], tuple[str, str]]:
         """Keep the hint when the error crosses a process border."""
@@ -56,10 +63,24 @@ def describe_exception(error: BaseException) -> str:
 
 
 def printable(text: object, *, limit: int = MAX_TEXT) -> str:
-    """Remove from a foreign text what a terminal or a file could not take, and shorten it.
-
-    Escape sequences and control characters are removed, except line ends and tabs; lone surrogates
-    are written as escapes.
-    """
-    plain = UNPRINTABLE.sub("", str(text)[: 4 * limit]).encode("utf-8", "backslashreplace").decode()
+    """Shorten a foreign text, and remove what nobody should see; see `strip_controls`."""
+    plain = mask_secrets(strip_controls(str(text)[: 4 * limit]))
     return plain if len(plain) <= limit else f"{plain[:limit]} …"
+
+
+def strip_controls(text: str) -> str:
+    """Remove escape sequences and control characters; write lone surrogates as escapes.
+
+    Line ends and tabs stay.
+    """
+    return UNPRINTABLE.sub("", text).encode("utf-8", "backslashreplace").decode()
+
+
+def mask_secrets(text: str) -> str:
+    """Replace users, passwords, keys and signatures in addresses by ***.
+
+    Example:
+        >>> mask_secrets("https://me:secret@example.org/x?id=3&X-Amz-Signature=abc")
+        'https://***@example.org/x?id=3&X-Amz-Signature=***'
+    """
+    return SECRET_PARAMETER.sub(r"\1***", USER_INFO.sub(r"\1***@", text))

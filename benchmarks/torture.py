@@ -65,7 +65,7 @@ def delete(path: Path) -> None:
 def detach(path: Path) -> None:
     """Put a link to nowhere in the place of the file's folder, or of the file."""
     target = path.parent if (path.parent / "meta.json").exists() else path
-    target.rename(target.with_name(f".{target.name}.moved"))
+    target.rename(Path(tempfile.mkdtemp(dir=target.parents[1], prefix=".moved-"), "it"))
     target.symlink_to("/nowhere")
 
 
@@ -108,7 +108,8 @@ class Round:
     def __init__(self, folder: Path, dice: random.Random) -> None:
         self.folder, self.dice = folder, dice
         self.counts: Counter[str] = Counter()
-        self.sealed: dict[Path, int] = {}
+        self.sealed: dict[Path, int] = {}  # inodes by path
+        self.damaged: dict[Path, int] = {}
 
     def run(self) -> None:
         """Repeat the command until it succeeds."""
@@ -167,8 +168,9 @@ class Round:
             path, damage = self.dice.choice(files or [self.folder]), self.dice.choice(CORRUPTIONS)
             if not path.is_file() or "boards" in path.parts:
                 continue
+            if path.parent in self.sealed:
+                self.damaged[path.parent] = self.sealed.pop(path.parent)
             damage(path)
-            self.sealed.pop(path.parent, None)
             self.counts["corruptions"] += 1
 
     def compare_artifacts(self) -> None:
@@ -182,7 +184,9 @@ class Round:
                 self.counts["lost"] += 1
             elif artifacts[path] != inode:
                 self.counts["repeated"] += 1
-        self.sealed = artifacts
+        self.sealed = {
+            path: inode for path, inode in artifacts.items() if self.damaged.get(path) != inode
+        }
 
 
 def report(folder: Path) -> str:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
@@ -22,9 +25,18 @@ from test_runner import commands, plan_trials, refuse, run_trials  # noqa: F401
 from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.foreign_code import unchanged_process_state
+from bench.hashing import checksum
 from bench.plan import code_hash
 from bench.plan.trials import Trial
-from bench.results.schema import Evaluation, find_result, read_result
+from bench.results.load import load_results
+from bench.results.outcomes import trial_outcome
+from bench.results.schema import (
+    Evaluation,
+    find_result,
+    read_result,
+    table_path,
+    write_result,
+)
 from bench.runner import retry_policy
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunSummary
@@ -328,6 +340,86 @@ def test_one_command_repairs_all_damage(tmp_path: Path, damage: Callable[[Path],
     assert values(tmp_path, todo) == before
     for entry in store.entries():
         store.open(entry["kind"], entry["key"])
+
+
+def edit_digit(folder: Path, trial: str) -> None:
+    path = folder / f"{trial}.json"
+    text = path.read_text()
+    value = re.search(r'"NDCG@5": 0\.(\d)', text)
+    assert value
+    edited = text[: value.start(1)] + str((int(value[1]) + 1) % 10) + text[value.end(1) :]
+    path.write_text(edited)
+
+
+def edit_cases(folder: Path, trial: str) -> None:
+    path = table_path(folder, trial, "cases")
+    table = pq.read_table(path)
+    index = table.column_names.index("NDCG@5")
+    pq.write_table(table.set_column(index, "NDCG@5", pa.array(np.ones(len(table)))), path)
+
+
+def forge(folder: Path, trial: str) -> None:
+    """Change a metric and give the result a checksum that fits."""
+    result = find_result(folder, trial)
+    assert result is not None
+    final = result.evaluations["final"]
+    final = final.model_copy(update={"metrics": final.metrics | {"NDCG@5": 0.99}})
+    write_result(result.model_copy(update={"evaluations": {"final": final}}), folder)
+
+
+def put_text_into_cases(folder: Path, trial: str) -> None:
+    path = table_path(folder, trial, "cases")
+    table = pq.read_table(path)
+    index = table.column_names.index("NDCG@5")
+    pq.write_table(table.set_column(index, "NDCG@5", pa.array(["x"] * len(table))), path)
+    result = find_result(folder, trial)
+    assert result is not None
+    files = result.files | {"cases": checksum(path)}
+    write_result(result.model_copy(update={"files": files}), folder)
+
+
+def cut_tables(folder: Path, trial: str) -> None:
+    truncate(table_path(folder, trial, "ranking"))
+
+
+@pytest.mark.parametrize("damage", [edit_digit, edit_cases, forge, put_text_into_cases, cut_tables])
+def test_what_does_not_fit_is_named_and_left_out(
+    tmp_path: Path, damage: Callable[[Path, str], None]
+) -> None:
+    todo = plan_trials(rows=("popularity", "random"), seeds=1)
+    run_trials(tmp_path, todo, InlineExecutor)
+    folder, before = tmp_path / "results", values(tmp_path, todo)
+    assert len(load_results(folder)) == 2
+    damage(folder, todo[0].id)
+    results = load_results(folder)
+    assert [result.trial for result in results] == [todo[1].id]
+    assert results.unreadable.keys() == {todo[0].id}
+    assert todo[0].id in str(results.unreadable[todo[0].id])
+    outcome = trial_outcome(todo[0], results, "")
+    assert (outcome.status, outcome.metrics) == ("failed", ())
+    again = run_trials(tmp_path, todo, refuse)
+    assert (again.stages_run, again.exit_code) == (0, 0)
+    assert values(tmp_path, todo) == before
+    assert len(load_results(folder)) == 2
+
+
+def test_numbers_of_edited_plug_ins_are_stale(tmp_path: Path, plugin: Path) -> None:
+    run_trials(tmp_path, [plan_one_trial(tmp_path)], InlineExecutor)
+    results = load_results(tmp_path / "results")
+    (result,) = results
+    assert result.data is not None
+
+    def staleness() -> str:
+        return trial_outcome(
+            plan_one_trial(tmp_path), results, result.data.fingerprint  # type: ignore[union-attr]
+        ).stale  # fmt: skip
+
+    assert staleness() == ""
+    rewrite(plugin, "# A comment.", "# Another.")
+    assert staleness() == ""
+    for old, new in (("0.0, -1", "1.0, -1"), ("settings={}", "settings={'x': 1}")):
+        rewrite(plugin, old, new)
+        assert "other code of scripted" in staleness()
 
 
 def test_a_foreign_folder_under_a_key_is_moved_aside(tmp_path: Path) -> None:

@@ -330,6 +330,20 @@ def test_a_pointer_leads_to_the_model(backbone: Path, tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"The model folder {tmp_path / 'gone'} no longer exists."
 
 
+def test_weights_that_changed_after_they_were_fetched_are_refused(
+    backbone: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(backbone, tmp_path / "model")
+    checksums = {path.name: checksum(path) for path in folder.iterdir() if path.is_file()}
+    pointer = {"folder": str(folder), "files": checksums}
+    (tmp_path / "backbone.json").write_text(json.dumps(pointer))
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert "model.safetensors is not the file that was fetched" in refusal(tmp_path)
+
+
 def test_weights_in_several_files(backbone: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(backbone, tmp_path / "backbone")
     state = load_file(folder / "model.safetensors")

@@ -128,6 +128,7 @@ def test_other_numbers_of_the_same_work_are_refused(tmp_path, one):
     other = tmp_path / "other"
     shutil.copytree(one, other)
     restate(path_of(other), HR_at_5=0.75)
+    change(path_of(other).with_name("seed-0.cases.parquet"), HR_at_5=[0.75] * 60)
     refused(tmp_path, one, other, match=r"with other numbers: HR@5 is 0\.\d+ and 0\.75")
     shutil.rmtree(other)
     shutil.copytree(one, other)
@@ -137,8 +138,8 @@ def test_other_numbers_of_the_same_work_are_refused(tmp_path, one):
 
 def test_another_schema_version_is_refused(tmp_path, one, two):
     path = path_of(two, "Base")
-    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 9'))
-    refused(tmp_path, one, two, match=r"two/.*seed-0.json is not a result of schema version 2")
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 9'))
+    refused(tmp_path, one, two, match=r"two/.*seed-0.json is not a result of schema version 3")
 
 
 def test_torn_files_are_refused(tmp_path, one, two):

@@ -9,9 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pooch
 import pytest
 from huggingface_hub import constants
+from safetensors.numpy import save
 
 from bench.config.cards import RawFile
 from bench.config.plugins import encoder_card, model_card
@@ -217,6 +219,46 @@ def test_a_path_that_leads_out_of_the_bundle_is_refused(
         read_manifest(tmp_path / "pack")
 
 
+def forge(tmp_path: Path, section: str, kind: str = "prepare", meta_key: str = "") -> Manifest:
+    """A bundle with good checksums whose only fault is what it holds."""
+    key = "0" * 32
+    artifact, real_kind = Store(tmp_path / "forged"), kind if section == "store" else "prepare"
+    with artifact.building(real_kind, meta_key or key) as folder:
+        (folder / "evaluation.json").write_text("{}")
+        path = artifact.commit(real_kind, meta_key or key, folder, {"seconds": 0.0})
+    if meta_key:  # copied under another key
+        path = path.rename(path.with_name(key))
+    files = {f"{kind}/{key}/{each.name}": each for each in path.iterdir()}
+    if section == "unlisted":
+        files[f"{kind}/{key}/extra.json"] = path / "evaluation.json"
+    elif section != "store":
+        files = {kind: path / "evaluation.json"}
+    with write_bundle(tmp_path / "pack") as bundle:
+        name: Any = "store" if section == "unlisted" else section
+        bundle.add_files(name, files, owner="o", license_note="l")
+        return bundle.finish({}, [])
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "key"),
+    [
+        *(("store", kind, "") for kind in ("evaluate", "evaluate_lists", "rank", "sft")),
+        ("store", "prepare", "1" * 32),
+        ("unlisted", "prepare", ""),
+        ("assets", "x.dat", ""),
+        ("assets", "models/x.dat", ""),
+        ("hub", "models--a--b/snapshots/main/config.json", ""),
+        ("hub", f"models--a--b/snapshots/{'0' * 40}/code.py", ""),
+        ("wheels", "evil.tar.gz", ""),
+    ],
+)
+def test_only_what_is_packed_is_unpacked(tmp_path: Path, section: str, kind: str, key: str) -> None:
+    manifest = forge(tmp_path, section, kind, key)
+    with pytest.raises(BenchError, match=r"nothing that `bench assets pack` writes|incomplete or"):
+        unpack(tmp_path / "pack", manifest, locate(tmp_path / "there"))
+    assert not [path for path in below(tmp_path / "there") if not path.startswith("store/.")]
+
+
 def test_a_bundle_is_complete_or_absent(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), write_bundle(tmp_path / "pack") as bundle:
         bundle.add_asset(raw_asset(), find_local_files(raw_asset(), None))
@@ -238,7 +280,11 @@ def test_a_backbone_of_the_hub_is_found_where_it_was_unpack(
     )
     snapshot = tmp_path / "hf" / "models--o--m" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
-    files = {"config.json": b"{}", "model.safetensors": b"w", "tokenizer.json": b"t"}
+    files = {
+        "config.json": b"{}",
+        "model.safetensors": save({"w": np.ones(1)}),
+        "tokenizer.json": b"t",
+    }
     for name, content in {**files, "pytorch_model.bin": b"a pickle"}.items():
         (snapshot / name).write_bytes(content)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "nowhere"))

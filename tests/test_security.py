@@ -9,6 +9,7 @@ import json
 import shutil
 import stat
 import threading
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.version import Version
 from safetensors.torch import save_file
 
 from bench.config import plugins
@@ -123,6 +126,38 @@ def test_our_code_runs_nothing_foreign() -> None:
     found = {str(path): dangers(path.read_text()) for path in OURS}
     assert len(found) > 200
     assert not [f"{path}:{line}" for path, lines in found.items() for line in lines]
+
+
+# --- requirements -----------------------------------------------------------------------------
+
+# First releases without the advisories that are known for earlier ones.
+SAFE = {
+    "filelock": "3.20.3",  # CVE-2025-68146, CVE-2026-22701
+    "jinja2": "3.1.6",  # CVE-2025-27516
+    "onnx": "1.19",  # CVE-2025-51480
+    "pyarrow": "14.0.1",  # CVE-2023-47248
+    "pydantic": "2.4",  # CVE-2024-3772
+    "ray": "2.52",  # CVE-2025-62593
+    "requests": "2.32.4",  # CVE-2024-47081
+    "torch": "2.6",  # CVE-2025-32434
+}
+
+
+def test_requirements_admit_no_release_with_a_known_advisory() -> None:
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    bounds = {
+        requirement.name: min(each.version for each in requirement.specifier)
+        for requirement in map(Requirement, project["dependencies"])
+    }
+    for name, version in SAFE.items():
+        assert Version(bounds[name]) >= Version(version), name
+    lines = (root / "constraints.txt").read_text().splitlines()
+    pinned = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    for requirement in pinned:
+        (each,) = requirement.specifier
+        safe = SAFE.get(requirement.name.lower(), "0")
+        assert Version(each.version) >= Version(safe), requirement
 
 
 # --- archives ---------------------------------------------------------------------------------

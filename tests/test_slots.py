@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -23,6 +23,7 @@ from bench.plan.graph import Unit, build_graph
 from bench.plan.stage import Stage
 from bench.results.schema import find_result
 from bench.runner import loop, ray_executor, ray_session, worker
+from bench.runner.executors import InlineExecutor
 from bench.runner.ray_executor import RayExecutor
 from bench.runner.ray_session import RaySession
 from bench.runner.resources import ResourceEstimator, ResourceRequest
@@ -159,6 +160,37 @@ def test_units_of_one_backbone_follow_each_other(
     order = [name for name in slot.backbones if name]
     assert sorted(order) == ["even"] * 4 + ["odd"] * 4
     assert len(list(itertools.groupby(order))) == 2
+
+
+def test_out_of_memory_takes_more_of_the_card_before_it_halves_micro_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullCard(InlineExecutor):
+        """Fails with out of memory until a unit has a whole card and a quarter of its batch."""
+
+        requests: ClassVar[list[tuple[float, int]]] = []
+
+        def wait(self) -> list[TaskResult]:
+            task = self._task
+            assert task is not None
+            if task.stages[-1].kind == "evaluate":
+                self.requests.append((self.share, task.job.micro_batch_divisor))
+                if self.requests[-1] != (1.0, 4):
+                    self._task = None
+                    return [worker.dataclasses.replace(task.fail("out of memory", ""), stage="sft")]
+            return super().wait()
+
+        def submit(self, task: TaskSpec) -> None:
+            self.share = task.resources.gpus
+            super().submit(task)
+
+    request = ResourceRequest(threads=1, gpus=0.25)
+    monkeypatch.setattr(ResourceEstimator, "estimate", lambda self, unit: request)
+    todo = plan_trials(rows=("random",), seeds=2)
+    assert run_trials(tmp_path, todo[:1], FullCard).exit_code == 0
+    assert FullCard.requests == [(0.25, 1), (0.5, 1), (1.0, 1), (1.0, 2), (1.0, 4)]
+    assert run_trials(tmp_path, todo, FullCard).exit_code == 0  # another seed remembers
+    assert FullCard.requests[5:] == [(0.25, 4), (0.5, 4), (1.0, 4)]
 
 
 def test_the_backbone_of_a_unit_is_the_untuned_model() -> None:

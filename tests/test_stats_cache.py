@@ -7,14 +7,17 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 from board_results import Line, assemble_from, make, row
 
+from bench.errors import BenchError
+from bench.hashing import checksum
 from bench.report import stats_cache
 from bench.report.claims.section import claim_lines
 from bench.report.stats_cache import StoredStatistics
 from bench.results.load import load_results
-from bench.results.schema import find_result, write_result
+from bench.results.schema import TABLES, find_result, table_path, write_result
 
 
 @pytest.fixture
@@ -25,9 +28,9 @@ def board(tmp_path: Path) -> SimpleNamespace:
     lines = [Line("BIGRec", 0.1), Line("SPRec", 0.7), Line("DMPO", 0.4, unrun=[0])]
     board, cells = make(results, lines, metrics=["HR@5", "MGU@5"], seeds=2, datasets=["ml-10m"])
     board = type(board)(name="sprec-table1", card=board.card)
-    for number, (_, trial) in enumerate(cells):
+    for _, trial in cells:
         if (found := find_result(results, trial.id)) is not None:
-            files = {"cases": f"c{number}", "ranking": f"r{number}"}
+            files = {name: checksum(table_path(results, trial.id, name)) for name in TABLES}
             write_result(found.model_copy(update={"files": files}), results)
     first = assemble_from(board, cells, results, cache=StoredStatistics(store))
     return SimpleNamespace(results=results, store=store, board=board, cells=cells, first=first)
@@ -39,41 +42,55 @@ def again(board: SimpleNamespace) -> object:
     )
 
 
-def without_tables(board: SimpleNamespace) -> None:
-    for path in board.results.rglob("*.parquet"):
-        path.unlink()
+def refuse_to_read(folder: Path, trial: str) -> None:
+    raise BenchError("The table cannot be read.")
+
+
+@pytest.fixture
+def unreadable(board: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on nothing can be computed from the tables."""
+    monkeypatch.setattr("bench.results.load.read_cases", refuse_to_read)
 
 
 def test_what_is_kept_is_equal_to_what_was_computed(board):
     assert board.first == assemble_from(board.board, board.cells, board.results)
     assert board.first.datasets[0].reproduction is not None
-    without_tables(board)
+
+
+def test_what_is_kept_is_read_back(board, unreadable):
     assert again(board) == board.first, "read back, for nothing can be computed any more"
     kinds = [path.parent.name for path in sorted(board.store.rglob("*.json"))]
     assert kinds == ["checks", "reproduction", "verdicts", "verdicts"]
 
 
-def test_other_files_are_other_answers(board):
-    without_tables(board)
+@pytest.mark.parametrize("change", ["a table", "an evaluation"])
+def test_other_contents_are_other_answers(board, unreadable, change):
     trial = board.cells[0][1].id
     result = find_result(board.results, trial)
-    files = {"cases": "another", "ranking": "another"}
-    write_result(result.model_copy(update={"files": files}), board.results)
+    if change == "a table":
+        path = table_path(board.results, trial, "ranking")
+        pq.write_table(pq.read_table(path), path, compression="gzip")
+        update = {"files": result.files | {"ranking": checksum(path)}}
+    else:
+        final = result.evaluations["final"]
+        update = {"evaluations": {"final": final.model_copy(update={"num_items": 1})}}
+    write_result(result.model_copy(update=update), board.results)
     assert "cannot be read" in row(again(board), "SPRec").cell("HR@5").refusal
 
 
-def test_other_code_or_libraries_are_other_answers(board, monkeypatch):
-    without_tables(board)
+def test_other_code_or_libraries_are_other_answers(board, unreadable, monkeypatch):
     monkeypatch.setattr(stats_cache, "_code_and_libraries", lambda _: ("other code", "1", "2"))
     assert "cannot be read" in row(again(board), "SPRec").cell("HR@5").refusal
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"SPRec": {"tied": 3}}'])
-def test_what_is_torn_is_computed_and_kept_anew(board, content):
+@pytest.mark.parametrize("content", [b"", b"{", b'{"SPRec": {"tied": 3}}', None])
+def test_what_is_torn_or_edited_is_computed_and_kept_anew(board, content):
     paths = sorted((board.store / ".statistics").rglob("*.json"))
     before = [path.read_bytes() for path in paths]
-    for path in paths:
-        path.write_bytes(content)
+    for path, text in zip(paths, before, strict=True):
+        edited = text.replace(b"0", b"1").replace(b"false", b"true")
+        assert edited != text
+        path.write_bytes(edited if content is None else content)
     assert again(board) == board.first
     assert [path.read_bytes() for path in paths] == before
 
@@ -106,7 +123,7 @@ def test_a_read_only_store_keeps_nothing_and_costs_nothing(board, monkeypatch):
     assert again(board) == board.first
 
 
-def test_claims_are_kept_too_and_follow_the_results(board):
+def test_claims_are_kept_too_and_follow_the_results(board, monkeypatch):
     planned = {board.board.name: (board.board, board.cells)}
 
     def ask():
@@ -114,7 +131,7 @@ def test_claims_are_kept_too_and_follow_the_results(board):
 
     first = claim_lines(*ask(), StoredStatistics(board.store))
     assert any(line.cells for line in first)
-    without_tables(board)
+    monkeypatch.setattr("bench.results.load.read_cases", refuse_to_read)
     assert claim_lines(*ask(), StoredStatistics(board.store)) == first
     (board.results / f"{board.cells[2][1].id}.json").unlink()
     assert claim_lines(*ask(), StoredStatistics(board.store)) != first

@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 
-from bench.errors import BenchError
+from bench.cli.output import plain_output
+from bench.errors import BenchError, printable
 from bench.signals import stop_on_signals
 
 # Disk full, read-only, no permission, a file where a folder must be: for the user to fix.
 MACHINE_ERRORS = {
     *(errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT),
-    *(errno.ENOTDIR, errno.EEXIST),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR),
 }
 
 
@@ -60,13 +61,21 @@ def _keep_streams() -> None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
 
 
+def _is_working_folder_gone() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
 def main() -> None:
     """Run the command line; a user's mistake becomes one sentence and exit code 2."""
     from bench.cli.app import app
 
     _keep_streams()
     try:
-        with stop_on_signals() as received:
+        with stop_on_signals() as received, plain_output(only_document="--json" in sys.argv):
             try:
                 app()
             except SystemExit as end:
@@ -79,8 +88,13 @@ def main() -> None:
             print(f"Hint: {error.hint}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
+        if _is_working_folder_gone():
+            print("Error: The working folder no longer exists.", file=sys.stderr)
+            print("Hint: Change to another folder.", file=sys.stderr)
+            sys.exit(2)
         if error.errno not in MACHINE_ERRORS:
             raise
-        print(f"Error: {error.strerror}: {error.filename or 'no file named'}.", file=sys.stderr)
+        where = printable(error.filename or "no file named")
+        print(f"Error: {error.strerror}: {where}.", file=sys.stderr)
         print("Hint: Name other folders with --store, --results and --out.", file=sys.stderr)
         sys.exit(2)

@@ -195,7 +195,7 @@ def check_network() -> list[Finding]:
     names = [line.name for line in plugins.list_cards("datasets") if not line.error]
     files = [file for name in names for file in plugins.dataset_card(name).files.values()]
     urls = [source.url for file in files for source in file.sources if source.url]
-    hosts = sorted({HUB, *(urlsplit(url).netloc for url in urls)})
+    hosts = sorted({HUB, *(urlsplit(url).netloc.rpartition("@")[2] for url in urls)})
     silent = [host for host in hosts if not _answers(host)]
     if not silent:
         return [Finding(name="network", message=f"{len(hosts)} hosts answer")]

@@ -78,7 +78,7 @@ def show(
         names = {*plugins.method_names(), *cards}
         raise unknown("method, data set, model, board or suite", name, names)
     if as_json:
-        print(json.dumps(contents, indent=2, default=str))
+        o.print_json(contents)
         return
     for kind, content in contents.items():
         print(f"{kind} {name}")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from bench.cli.completion import complete_cards, complete_methods, complete_trackers
+from bench.cli.output import write_document
 from bench.config.request import PAGES as PAGES
 from bench.config.request import RESULTS as RESULTS
 from bench.config.request import STORE as STORE
@@ -80,7 +81,7 @@ def refuse_scale(text: str) -> str:
 
 def print_json(content: Any) -> None:
     """Print one JSON document."""
-    print(json.dumps(content, indent=2))
+    write_document(json.dumps(content, indent=2, default=str))
 
 
 def option(flag: str, metavar: str, help_: str, **more: Any) -> Any:
@@ -217,7 +218,9 @@ GROUPS: dict[type, dict[str, Any]] = {
             Texts,
             option("--model-set", "FIELD=VALUE", "Change a backbone's dtype or quantization."),
         ],
-        "seeds": Annotated[int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1)],
+        "seeds": Annotated[
+            int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1, max=10_000)
+        ],
         "settings": Settings,
         "rows": RowCounts,
         "exclude_seen": Annotated[

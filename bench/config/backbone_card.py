@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from bench.config.cards import RawFile
-from bench.config.toml import Card
+from bench.config.toml import Card, Homepage
 from bench.hashing import Plain
 
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -86,7 +86,7 @@ class ModelCard(Card):
     title: str
     description: str
     license: str
-    homepage: str = ""
+    homepage: Homepage = ""
     weights: Literal["built", "gguf", "hub"]
     architecture: Architecture | None = None
     pretraining: Pretraining | None = None
@@ -165,7 +165,7 @@ class EncoderCard(Card):
     title: str
     description: str
     license: str
-    homepage: str
+    homepage: Homepage
     max_length: int = Field(ge=3)
     config: dict[str, int] = {}
     files: dict[Role, RawFile] = {}

@@ -6,10 +6,14 @@ from datetime import date
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
-from bench.config.toml import Card
+from bench.config.toml import Card, Homepage
+from bench.errors import mask_secrets
 from bench.hashing import Plain
+
+MAX_SEEDS = 10_000
+"""Seeds of a board: every trial is planned, and statistics need far fewer."""
 
 
 class Source(Card):
@@ -32,6 +36,17 @@ class Source(Card):
         if self.url is not None and not self.url.startswith("https://"):
             raise ValueError("only https:// addresses are fetched")
         return self
+
+    @field_serializer("url")
+    def _mask(self, url: str | None) -> str | None:
+        """Keep secrets of the address out of everything that is written or printed."""
+        return url and mask_secrets(url)
+
+    def __repr__(self) -> str:
+        """Show it without secrets."""
+        return mask_secrets(super().__repr__())
+
+    __str__ = __repr__
 
 
 class RawFile(Card):
@@ -195,7 +210,7 @@ class DatasetCard(Card):
     note: str = ""
     license: str
     citation: str
-    homepage: str | None = None
+    homepage: Homepage | None = None
     nouns: Nouns = Nouns()
     reader: str
     files: dict[str, RawFile] = {}
@@ -374,7 +389,7 @@ class BoardCard(Card):
     datasets: tuple[str, ...] = Field(min_length=1)
     rows: tuple[BoardRow, ...] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(min_length=1)
-    seeds: int = Field(3, ge=1)
+    seeds: int = Field(3, ge=1, le=MAX_SEEDS)
     model: str | None = None
     budget: str = "paper"
     reference: str = ""

@@ -57,6 +57,11 @@ class RunRequest:
     budget: str | None = None
     files: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Drop repetitions."""
+        for name in ("methods", "datasets"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+
     @property
     def names_boards(self) -> bool:
         """Whether it names a suite, a board, a method or a data set."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BenchError, describe_exception, unknown
 
@@ -21,6 +22,15 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+def _check_homepage(address: str) -> str:
+    if address and not re.match(r"https?://[^\s/@]+(/|$)", address):
+        raise ValueError("a homepage begins with https:// and a host, without a user")
+    return address
+
+
+Homepage = Annotated[str, AfterValidator(_check_homepage)]
+"""Address that pages link to, or "": other schemes than http could run code in a browser."""
 
 CardType = TypeVar("CardType", bound=Card)
 

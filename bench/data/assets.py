@@ -22,7 +22,7 @@ from bench.config.plugins import dataset_card, encoder_card
 from bench.config.scoped_cache import once
 from bench.data import sources
 from bench.data.sources import SourceError
-from bench.errors import BenchError
+from bench.errors import BenchError, mask_secrets
 from bench.hashing import checksum, digest
 
 
@@ -181,7 +181,7 @@ def encoder_folder(name: str, data_dir: Path | None) -> Path | None:
 
 def _describe(source: Source) -> str:
     address = source.url or source.wheel or ""
-    return f"{source.path} in {address}" if source.path else address
+    return mask_secrets(f"{source.path} in {address}" if source.path else address)
 
 
 def _find_checked(file: RawFile, data_dir: Path | None) -> Path | None:

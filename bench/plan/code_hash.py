@@ -94,6 +94,18 @@ def function_hash(reference: str) -> str:
 
 
 @once
+def plugin_hash(module: str) -> str:
+    """Hash all that a plug-in's module defines, shortened; "" for a module of this project."""
+    if module.startswith("bench."):
+        return ""
+    if not module.startswith(f"{metric_plugins.FOLDER}/"):
+        source = method_module(module).__file__
+        if source and Path(source).parent in (PACKAGE / "methods", PACKAGE.parent / "methods"):
+            return ""
+    return _hash(Ref(module, WHOLE))[:SHORT]
+
+
+@once
 def code_parts(module: str, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
     """Return the hash of what is reached in each module, by module name, shortened."""
     roots = [_entry(module), *(Ref(*reference.split(":", 1)) for reference in functions)]

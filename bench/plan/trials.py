@@ -29,6 +29,7 @@ from bench.foreign_code import foreign_code
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
+from bench.plan.code_hash import plugin_hash
 from bench.plan.item_stages import DrawConfig, PrepareConfig, draw_rows, evaluate, prepare_data
 from bench.plan.leaks import LeakError, check_leaks
 from bench.plan.list_data import list_data
@@ -110,6 +111,20 @@ class Trial:
                 **({} if self.group_titles else {"group_titles": False}),
             }
         )[:12]
+
+    @cached_property
+    def plugins(self) -> Mapping[str, str]:
+        """Hash of the code of each plug-in that the trial's stages reach, by module."""
+        modules, stages = {self.method}, {id(stage): stage for stage in self.evaluations.values()}
+        waiting = [*stages.values()]
+        while waiting:
+            stage = waiting.pop()
+            modules |= {reference.partition(":")[0] for reference in stage.config.functions}
+            new = {id(each): each for each in stage.inputs.values() if id(each) not in stages}
+            stages |= new
+            waiting += new.values()
+        hashes = {module: plugin_hash(module) for module in sorted(modules)}
+        return {module: code for module, code in hashes.items() if code}
 
     @cached_property
     def id(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.config import plugins
 from bench.config.cards import BoardRow, DatasetCard
+from bench.config.scoped_cache import one_state
 from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report import captions
@@ -190,6 +191,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
     )
 
 
+@one_state()
 def outcomes_by_row(row_trials: RowTrials, results: ResultSet) -> dict[str, list[Outcome]]:
     """Return how the trials of one data set ended, by the row's name, one outcome per seed."""
     fingerprint = block_fingerprint([trial for _, trial in row_trials], results)

@@ -1,14 +1,15 @@
 """Statistics kept between reports: equal files under equal code give an equal answer.
 
-    <store>/.statistics/<kind>/<key>.json
+    <store>/.statistics/<kind>/<key>.json    checksum of the second line, and the answer
 
-A key hashes the question, the checksums of the results' files, the code that answers and the
-libraries it computes with, so that no stored answer is ever wrong, and all may be deleted.
+A key hashes the question, the contents of the results, the code that answers and the libraries it
+computes with, so that no stored answer is ever wrong, and all may be deleted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections import UserDict
 from functools import cache
 from importlib.metadata import version
@@ -50,8 +51,10 @@ class StoredStatistics(UserDict[Any, Any]):
         path = self._path(key)
         if key not in self.data and path is not None and path.is_file():
             try:
-                self.data[key] = _adapter(path.parent.name).validate_json(path.read_bytes())
-            except ValidationError:  # torn or of an older type: computed and written again
+                seal, _, text = path.read_bytes().partition(b"\n")
+                if seal == _seal(text):
+                    self.data[key] = _adapter(path.parent.name).validate_json(text)
+            except (ValidationError, OSError):  # of an older type: computed and written again
                 return False
         return key in self.data
 
@@ -64,7 +67,7 @@ class StoredStatistics(UserDict[Any, Any]):
             text = adapter.dump_json(value)
             if adapter.validate_json(text) == value:
                 with contextlib.suppress(OSError):  # a read-only or full store keeps nothing
-                    write_atomic(path, text)
+                    write_atomic(path, _seal(text) + b"\n" + text)
 
     def _path(self, key: Any) -> Path | None:
         kind: str = key[0]
@@ -72,6 +75,10 @@ class StoredStatistics(UserDict[Any, Any]):
             return None
         name = digest([*_code_and_libraries(kind), list(key)])
         return self.store / FOLDER / kind / f"{name[:32]}.json"
+
+
+def _seal(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 @cache

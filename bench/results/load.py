@@ -16,13 +16,20 @@ from numpy.typing import NDArray
 
 from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError
-from bench.results.schema import CaseTable, Result, SchemaVersionError, read_cases, read_result
+from bench.results.schema import FINAL as FINAL
+from bench.results.schema import (
+    CaseTable,
+    Result,
+    SchemaVersionError,
+    check_tables,
+    read_cases,
+    read_result,
+)
 from bench.stats.samples import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FINAL = "final"
 PATTERN = "seed-*.json"
 
 Key = TypeVar("Key")
@@ -147,6 +154,8 @@ def load_results(folder: Path | str) -> ResultSet:
                     f"{path} is the result of another trial: {result.trial}.",
                     "Results are stored at <dataset>/<method>/<hash>/seed-<n>.json: move it there.",
                 )
+            if result.status == "ok" and result.files:
+                check_tables(result, folder)
             results[trial] = result
         except SchemaVersionError as error:
             raise BenchError(

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.config.cards import BoardCard
@@ -28,11 +27,10 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.results.load import load_results
 from bench.results.run_records import BOARDS
-from bench.results.schema import TABLES, Result, is_intact, table_path
+from bench.results.schema import TABLES, Result, check_tables, table_path
 
 NUM_HASH_DIGITS = 12
 STATUS_ORDER = ("skipped", "failed", "ok")
-COPY_HINT = "Copy the whole folder, or run this trial again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,32 +151,8 @@ def _read_folder(folder: Path) -> list[_Source]:
     sources = [_Source(folder=folder, result=result) for result in results]
     for source in sources:
         if source.result.status == "ok":
-            _check_tables(source)
+            check_tables(source.result, folder)
     return sources
-
-
-def _check_tables(source: _Source) -> None:
-    result = source.result
-    for path in map(source.table, TABLES):
-        if not path.is_file():
-            raise BenchError(f"{source.path} says ok, but {path.name} is missing.", COPY_HINT)
-        try:
-            num_rows = pq.read_metadata(path).num_rows
-        except (OSError, pa.ArrowInvalid) as error:
-            raise BenchError(f"{path} is torn: {error}.", "Copy it again.") from error
-        num_cases = {evaluation.num_cases for evaluation in result.evaluations.values()}
-        if num_rows not in num_cases or result.data is None:
-            raise BenchError(
-                f"{source.path} and {path.name} do not belong together: {num_rows} rows where the "
-                f"result has {sorted(num_cases)} cases.",
-                COPY_HINT,
-            )
-    # Results written before there were checksums have none to compare.
-    if result.files and not is_intact(result, source.folder):
-        raise BenchError(
-            f"{source.path} and its tables do not belong together: their checksums differ.",
-            f"They were edited or torn. {COPY_HINT}",
-        )
 
 
 def _choose(first: _Source, second: _Source) -> _Source:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from bench.hashing import digest
 from bench.plan.code_versions import Version, recorded_versions
 from bench.plan.trials import Trial
 from bench.results.load import FINAL, ResultSet
@@ -94,10 +95,27 @@ def trial_outcome(
         metrics=metrics,
         rounds=rounds,
         checkpoints=tuple(values.items()),
-        checksums=tuple(checksum for _, checksum in sorted(result.files.items())),
-        stale=staleness(result),
+        checksums=_list_checksums(result),
+        stale=staleness(result) or _plugin_staleness(trial, result),
         version_unknown=any(stage.version is None for stage in result.stages),
     )
+
+
+def _list_checksums(result: Result) -> tuple[str, ...]:
+    """Return checksums of all that statistics read; none where the files have none."""
+    files = [checksum for _, checksum in sorted(result.files.items())]
+    evaluations = {name: each.model_dump() for name, each in result.evaluations.items()}
+    return (*files, digest(evaluations)) if files else ()
+
+
+def _plugin_staleness(trial: Trial, result: Result) -> str:
+    """Say which plug-ins of a result have other code now; "" where none has."""
+    if not trial.evaluations:  # it can no longer be planned
+        return ""
+    changed = [
+        name for name, code in trial.plugins.items() if result.plugins.get(name, code) != code
+    ]
+    return f"Made by other code of {', '.join(changed)}. Run it again." if changed else ""
 
 
 def ambiguous_outcome(seed: int, trials: Sequence[Trial]) -> Outcome:

@@ -39,8 +39,10 @@ class BoardRecord(Card):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_former_field(cls, content: dict[str, Any]) -> dict[str, Any]:
+    def _drop_former_field(cls, content: Any) -> Any:
         """Records once had one folder for every backbone, mostly none."""
+        if not isinstance(content, dict):  # which pydantic says better
+            return content
         return {name: value for name, value in content.items() if name != "model_path"}
 
 

@@ -11,9 +11,10 @@ lists and histories and the items of the ranking.
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,12 +25,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import BenchError
+from bench.errors import BenchError, printable
 from bench.files import write_atomic
-from bench.hashing import checksum
+from bench.hashing import checksum, digest
 
 SCHEMA_VERSION = 3
 TABLES = ("cases", "ranking")
+FINAL = "final"
+COPY_HINT = "Copy the whole folder, or run this trial again."
+MEAN_TOLERANCE = 1e-9
+"""Between a metric and the mean of its values per case, of which both are written in full."""
 
 
 class SchemaVersionError(BenchError):
@@ -117,6 +122,8 @@ class Result(_Record):
     files: dict[str, str] = Field({}, description="sha256 of its parquet files")
     cost: Cost | None = None
     provenance: dict[str, str] = {}
+    plugins: dict[str, str] = Field({}, description="Hash of the code of each plug-in module")
+    checksum: str = Field("", description="Hash of all other fields")
 
     @property
     def settings_hash(self) -> str:
@@ -149,27 +156,41 @@ class CaseTable:
 
 
 def write_result(result: Result, folder: Path) -> Path:
-    """Write a result's JSON atomically; returns its path."""
+    """Write a result's JSON with its checksum, atomically; returns its path."""
     path = folder / f"{result.trial}.json"
-    write_atomic(path, result.model_dump_json(indent=1).encode() + b"\n")
+    sealed = result.model_copy(update={"checksum": _digest(result.model_dump_json())})
+    write_atomic(path, sealed.model_dump_json(indent=1).encode() + b"\n")
     return path
+
+
+def _digest(content: str | bytes) -> str:
+    return digest({**json.loads(content), "checksum": ""})
 
 
 def read_result(path: Path) -> Result:
     """Read and check one result.
 
     Raises:
-        BenchError: If the file is torn, does not match the schema or is of another version.
+        BenchError: If the file is torn or was edited, does not match the schema or is of another
+            version.
     """
+    hint = "Move it away and run again; finished stages are reused."
     try:
-        return Result.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        result = Result.model_validate_json(content)
+        # Results written before there were checksums have none to compare.
+        if result.checksum and result.checksum != _digest(content):
+            raise BenchError(f"{path} is not what was written: its checksum differs.", hint)
+        return result
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror}.", hint) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         error_type = SchemaVersionError if where == "schema_version" else BenchError
         raise error_type(
             f"{path} is not a result of schema version {SCHEMA_VERSION}: {where}: {first['msg']}.",
-            "Move it away and run again; finished stages are reused.",
+            hint,
         ) from error
 
 
@@ -190,6 +211,56 @@ def is_intact(result: Result, folder: Path) -> bool:
     return all(
         path.is_file() and checksum(path) == result.files.get(name) for name, path in paths.items()
     )
+
+
+def check_tables(result: Result, folder: Path) -> None:
+    """Check the tables of a result that says ok.
+
+    Raises:
+        BenchError: One is missing or torn, is not what was written with the result, or its columns
+            do not have the metrics as their means.
+    """
+    path = folder / f"{result.trial}.json"
+    for table in (table_path(folder, result.trial, name) for name in TABLES):
+        if not table.is_file():
+            raise BenchError(f"{path} says ok, but {table.name} is missing.", COPY_HINT)
+        try:
+            num_rows = pq.read_metadata(table).num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise BenchError(f"{table} is torn: {printable(error)}.", "Copy it again.") from error
+        num_cases = {evaluation.num_cases for evaluation in result.evaluations.values()}
+        if num_rows not in num_cases or result.data is None:
+            raise BenchError(
+                f"{path} and {table.name} do not belong together: {num_rows} rows where the "
+                f"result has {sorted(num_cases)} cases.",
+                COPY_HINT,
+            )
+    # Results written before there were checksums have none to compare.
+    if result.files and not is_intact(result, folder):
+        raise BenchError(
+            f"{path} and its tables do not belong together: their checksums differ.",
+            f"They were edited or torn. {COPY_HINT}",
+        )
+    metrics = result.evaluations[FINAL].metrics if FINAL in result.evaluations else {}
+    for name, mean in _column_means(table_path(folder, result.trial, "cases"), metrics):
+        if abs(mean - metrics[name]) > MEAN_TOLERANCE:
+            raise BenchError(
+                f"{path} says {name} {metrics[name]}, but its values per case have the mean "
+                f"{mean}.",
+                "Run it again; finished stages are reused.",
+            )
+
+
+def _column_means(table: Path, names: Iterable[str]) -> Iterator[tuple[str, float]]:
+    try:
+        with pq.ParquetFile(table) as file:
+            columns = file.read([name for name in names if name in file.schema_arrow.names])
+            for name, column in zip(columns.column_names, columns.itercolumns(), strict=True):
+                yield name, float(column.to_numpy().astype(np.float64).mean())
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        raise BenchError(
+            f"{table} has no numbers per case: {printable(error)}.", COPY_HINT
+        ) from error
 
 
 def move_aside(path: Path, folder: Path, why: str) -> None:
@@ -237,9 +308,9 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
                 if name.startswith("stratum:")
             },
         )
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise BenchError(
-            f"The per-case values of {trial} cannot be read: {error}.",
+            f"The per-case values of {trial} cannot be read: {printable(error)}.",
             "Run the same command again.",
         ) from error
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.config.scoped_cache import one_state
-from bench.errors import BenchError
+from bench.errors import BenchError, printable
 from bench.hashing import Job
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
@@ -238,7 +238,7 @@ class RunProgress:
 
     def print_line(self, text: str) -> None:
         """Print a line of its own, e.g. about a retry or a failure."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass
@@ -252,6 +252,7 @@ class _Loop:
     running: dict[str, Unit] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)  # unit -> key that another run computes
     divisors: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)  # of a card, by unit
     computed: set[str] = field(default_factory=set)
     warm: list[str] = field(default_factory=list)  # backbones in slots that have become free
     polled: float = 0.0
@@ -304,6 +305,8 @@ class _Loop:
             if unit.parents & self.status.unfinished or unit.id in self.blocked:
                 continue
             request = self.resources.estimate(unit)
+            gpus = self.shares.setdefault(unit.id, request.gpus)
+            request = dataclasses.replace(request, gpus=gpus)
             if not executor.has_capacity(request):
                 ready = True
                 continue
@@ -333,7 +336,7 @@ class _Loop:
         task = make_task(
             unit,
             store=self.options.store.root,
-            job=self.options.make_job(self.divisors.get(unit.id, 1)),
+            job=self.options.make_job(self._choose_divisor(unit)),
             resources=request,
             run_directory=self.folder,
             trackers=self.options.trackers,
@@ -407,7 +410,7 @@ class _Loop:
         self._log_worker_events(
             unit, run_directory.make_event("failed", **fields, trace=result.trace)
         )
-        divisor = self.divisors.get(unit.id, 1)
+        divisor = self._choose_divisor(unit)
         attempt = Attempt(
             failure=result.failure,
             message=result.message,
@@ -416,16 +419,25 @@ class _Loop:
         )
         attempts = self.status.attempts[unit.id]
         attempts.append(attempt)
+        share = self.shares[unit.id]
         next_divisor = decide_retry(attempts)
+        if result.failure == "out of memory" and 0 < share < 1:
+            self.shares[unit.id], next_divisor = min(1.0, 2 * share), divisor
         message = f"{_describe(unit)}: {result.failure}: {result.message}"
         if next_divisor is not None:
             self.divisors[unit.id] = next_divisor
             self.waiting.append(unit)
-            self.progress.print_line(f"{message} Retrying (micro-batch divisor {next_divisor}).")
+            gpus = f", {self.shares[unit.id]:g} of a card" if share else ""
+            self.progress.print_line(
+                f"{message} Retrying (micro-batch divisor {next_divisor}{gpus})."
+            )
             return
         log = run_directory.get_log_path(self.options.results, min(unit.trials))
         self.progress.print_line(f"{message} (log: {log})")
         self.status.abandon_unit(unit, f"{stage or 'the unit'}: {result.message}")
+
+    def _choose_divisor(self, unit: Unit) -> int:
+        return self.divisors.get(unit.id) or self.resources.recall_divisor(unit)
 
     def _log_worker_events(self, unit: Unit, *more: run_directory.Event) -> None:
         """Move the events of a worker, and further ones about it, into the logs of its trials."""

@@ -13,7 +13,7 @@ from bench.data import verification
 from bench.data.assets import local_file
 from bench.data.prepared import Prepared, read
 from bench.data.user_files import link_files, parse_files
-from bench.errors import BenchError
+from bench.errors import BenchError, mask_secrets
 from bench.plan import trials
 from bench.plan.backbones import language_model
 from bench.plan.stage import Stage
@@ -59,7 +59,7 @@ def prepare_datasets(
 def _prepare(name: str, options: DataOptions, files: Mapping[str, Path]) -> tuple[Stage, Prepared]:
     checksums = link_files(files, plugins.dataset_card(name))
     stage = trials.compose_preparation(name, options.data_dir, checksums)
-    return stage, read(_materialize(stage, options))
+    return stage, read(materialize(stage, options))
 
 
 def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) -> Tokenizer:
@@ -88,7 +88,7 @@ def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) 
     ).backbone
     if stage.kind == "pretrain":
         stage = stage.inputs["backbone"]
-    return read_tokenizer(model_folder(_materialize(stage, options)))
+    return read_tokenizer(model_folder(materialize(stage, options)))
 
 
 def count_title_tokens(
@@ -137,10 +137,10 @@ def count_dataset(
 def _describe_file(file: RawFile) -> str:
     source = next(iter(file.sources), None)
     address = (source.url or source.wheel) if source else "no address is known"
-    return f"file {file.name}, {address}"
+    return mask_secrets(f"file {file.name}, {address}")
 
 
-def _materialize(stage: Stage, options: DataOptions) -> Path:
+def materialize(stage: Stage, options: DataOptions) -> Path:
     """Compute an artifact unless it is stored; its inputs must be stored."""
     return materialize_stage(
         stage, Store(options.store), data_dir=options.data_dir, offline=options.offline

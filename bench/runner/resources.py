@@ -39,9 +39,12 @@ class ResourceEstimator:
         self._history = StageHistory([store], graph)
         self._memory_mib: dict[int, float] = defaultdict(float)  # by configuration
         self._gpus: dict[int, float] = {}
+        self._divisors: dict[int, int] = defaultdict(lambda: 1)
         for key, meta in self._history.metas.items():
             number = self._history.number_configuration(key)
             self._memory_mib[number] = max(self._memory_mib[number], meta["peak_memory_mib"])
+            divisor = meta.get("micro_batch_divisor", 1)
+            self._divisors[number] = max(self._divisors[number], divisor)
             if "peak_gpu_memory_mib" in meta:
                 self._gpus[number] = max(self._gpus.get(number, 0.0), _gpu_fraction(meta))
 
@@ -53,6 +56,11 @@ class ResourceEstimator:
             gpus.append(self._gpus.get(number, stage.gpus) if stage.gpus else 0.0)
             memory_mib.append(self._memory_mib.get(number, 0.0))
         return ResourceRequest(threads=unit.threads, gpus=max(gpus), memory_mib=max(memory_mib))
+
+    def recall_divisor(self, unit: Unit) -> int:
+        """Return the micro-batch divisor that stages of the same configurations needed."""
+        numbers = [self._history.number_configuration(stage.key) for stage in unit.stages]
+        return max(self._divisors[number] for number in numbers)
 
 
 def count_cpus() -> int:

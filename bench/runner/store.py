@@ -61,17 +61,7 @@ class Store:
 
     def meta(self, kind: str, key: str) -> dict[str, Any] | None:
         """Return the metadata of an artifact, or None if it is missing, incomplete or another's."""
-        folder = self.folder(kind, key)
-        try:
-            meta: dict[str, Any] = json.loads((folder / META).read_bytes())
-            sizes = {name: entry["size"] for name, entry in meta["files"].items()}
-            complete = all((folder / name).stat().st_size == size for name, size in sizes.items())
-            # Artifacts written before meta.json had a checksum have none to compare.
-            sealed = meta.pop(CHECKSUM, None) or digest(meta)
-            own = (meta["kind"], meta["key"], sealed) == (kind, key, digest(meta))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None
-        return meta if complete and own else None
+        return read_meta(self.folder(kind, key), kind, key)
 
     def has(self, kind: str, key: str) -> bool:
         """Return whether a complete artifact exists; its files are verified by `open`."""
@@ -177,6 +167,20 @@ class Store:
         folder = self.root / parent
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{name}-{secrets.token_hex(4)}"
+
+
+def read_meta(folder: Path, kind: str, key: str) -> dict[str, Any] | None:
+    """Return the metadata in a folder, or None if it is no complete artifact of this key."""
+    try:
+        meta: dict[str, Any] = json.loads((folder / META).read_bytes())
+        sizes = {name: entry["size"] for name, entry in meta["files"].items()}
+        complete = all((folder / name).stat().st_size == size for name, size in sizes.items())
+        # Artifacts written before meta.json had a checksum have none to compare.
+        sealed = meta.pop(CHECKSUM, None) or digest(meta)
+        own = (meta["kind"], meta["key"], sealed) == (kind, key, digest(meta))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return meta if complete and own else None
 
 
 def _flush(path: Path) -> None:

@@ -21,8 +21,8 @@ from bench.results.schema import (
     Evaluation,
     Result,
     StageRecord,
+    check_tables,
     find_result,
-    is_intact,
     move_aside,
     table_path,
     write_result,
@@ -73,6 +73,7 @@ def record_success(
             seconds_from_scratch=round(sum(stage.seconds for stage in stages), 3),
             seconds_own=round(sum(stage.seconds for stage in stages if not stage.shared), 3),
         ),
+        plugins=dict(trial.plugins),
         provenance=(store.meta(final.kind, final.key) or {}).get("provenance", {}),
     )
     for name, table in tables.items():
@@ -119,6 +120,8 @@ def _is_current(trial: Trial, graph: Graph, results: Path) -> bool:
     """Return whether a complete result of exactly these stages and code versions exists."""
     try:
         result = find_result(results, trial.id)
+        if result is not None and result.status == "ok":
+            check_tables(result, results)
     except BenchError as error:
         move_aside(results / f"{trial.id}.json", results, error.message)
         return False
@@ -126,4 +129,4 @@ def _is_current(trial: Trial, graph: Graph, results: Path) -> bool:
         return False
     expected = [(key, version_of(graph.stages[key].kind)) for key in graph.needs[trial.id]]
     recorded = [(stage.key, stage.version) for stage in result.stages]
-    return recorded == expected and is_intact(result, results)
+    return recorded == expected

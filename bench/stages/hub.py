@@ -1,6 +1,6 @@
 """Find a backbone of the Hugging Face hub; the artifact is a pointer to the folder of its files.
 
-backbone.json   {"folder": where the files lie}
+backbone.json   {"folder": where the files are, "files": sha256 by name}
 
 The files stay where huggingface_hub keeps them, or in the user's own folder: they are large, and
 other programs use them, too.
@@ -47,8 +47,11 @@ def run(job: Job, config: HubConfig, inputs: Mapping[str, Path]) -> None:
         assert config.repository is not None
         assert config.revision is not None
         folder = _fetch(config.repository, config.revision, config.name, offline=job.offline)
-    (job.out / POINTER).write_text(json.dumps({"folder": str(folder.resolve())}))
     files = [path for path in folder.iterdir() if path.is_file()]
+    read = sorted({path for pattern in PATTERNS for path in folder.glob(pattern)})
+    checksums = {path.name: checksum(path) for path in read}
+    pointer = {"folder": str(folder.resolve()), "files": checksums}
+    (job.out / POINTER).write_text(json.dumps(pointer))
     job.metadata["bytes"] = sum(path.stat().st_size for path in files)
     job.metadata.update(describe_model(folder))
     if config.checksum is not None:

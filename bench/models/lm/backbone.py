@@ -9,6 +9,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging
 
 from bench.errors import BenchError
+from bench.hashing import checksum
 from bench.models.lm import weights
 from bench.models.lm.devices import select_device
 from bench.models.lm.tokenization import Tokenizer
@@ -29,11 +31,17 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def model_folder(backbone: Path) -> Path:
     """Return the folder of a model's files: the artifact, or the folder that its pointer names.
 
+    The files that a pointer names are verified once per process.
+
     Raises:
-        BenchError: There is no model.
+        BenchError: There is no model, or a file is not what the pointer was made for.
     """
     pointer = backbone / POINTER
-    folder = Path(json.loads(pointer.read_text())["folder"]) if pointer.is_file() else backbone
+    folder = backbone
+    if pointer.is_file():
+        record = json.loads(pointer.read_text())
+        folder = Path(record["folder"])
+        _verify_files(folder, tuple(record.get("files", {}).items()))
     if not (folder / "config.json").is_file():
         problem = "no longer exists" if pointer.is_file() else "has no config.json"
         raise BenchError(
@@ -41,6 +49,17 @@ def model_folder(backbone: Path) -> Path:
             f"Restore it, or remove {backbone} from the store and run again.",
         )
     return folder
+
+
+@cache
+def _verify_files(folder: Path, checksums: tuple[tuple[str, str], ...]) -> None:
+    for name, expected in checksums:
+        path = folder / name
+        if path.is_file() and checksum(path) != expected:
+            raise BenchError(
+                f"{path} is not the file that was fetched: its checksum differs.",
+                "Restore or remove it, and remove the stage hub from the store to use it as it is.",
+            )
 
 
 def read_model(folder: Path, dtype: str, quantization: str) -> PreTrainedModel:

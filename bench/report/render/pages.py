@@ -122,10 +122,14 @@ def _read_entries(folder: Path) -> Iterator[IndexEntry]:
 
 def reading_pages() -> dict[str, bytes]:
     """Return the page that explains boards, by file name."""
-    text = read_source(f"{HOW_TO_READ}.md").strip()
+    return text_pages(HOW_TO_READ, read_source(f"{HOW_TO_READ}.md").strip())
+
+
+def text_pages(name: str, text: str) -> dict[str, bytes]:
+    """Render a text of headings, paragraphs and lists as Markdown and as a page, by file name."""
     title, *blocks = text.split("\n\n")
     page = fill_template("reading.html.j2", title=title.removeprefix("# "), blocks=blocks)
-    return {f"{HOW_TO_READ}.md": f"{text}\n".encode(), f"{HOW_TO_READ}.html": page.encode()}
+    return {f"{name}.md": f"{text}\n".encode(), f"{name}.html": page.encode()}
 
 
 def index_html(entries: Sequence[IndexEntry]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -11,8 +11,18 @@ from pathlib import Path, PurePosixPath
 
 from bench.errors import BenchError
 from bench.hashing import checksum
+from bench.runner.loop import READS_RAW_FILES
 from bench.runner.offline.manifest import BundledFile, Manifest
-from bench.runner.store import CHECKSUM, META, Store
+from bench.runner.store import META, Store, read_meta
+
+PACKED_PATHS = {
+    "assets": re.compile(r"[0-9a-f]{16}/[^/]+"),
+    "hub": re.compile(r"models--[^/]+/snapshots/[0-9a-f]{40}/[^/]+\.(safetensors|json|model)"),
+    # Prepared data only: an evaluation would be believed without being computed.
+    "store": re.compile(rf"({'|'.join(READS_RAW_FILES)})/[0-9a-f]{{32}}/[^/.][^/]*(/[^/]+)*"),
+    "wheels": re.compile(r"[^/]+\.whl"),
+}
+"""What `bench assets pack` writes, by section."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +54,11 @@ def unpack(folder: Path, manifest: Manifest, destination: Destination) -> dict[s
             raise BenchError(f"{file.name} is missing in {folder}.", "Copy the bundle again.")
         if not _is_same(folder / file.name, file):
             raise BenchError(f"{file.name} in {folder} was altered.", "Copy the bundle again.")
+    for file in manifest.files:
+        if not PACKED_PATHS[file.section].fullmatch(file.path):
+            raise BenchError(
+                f"{file.name} is nothing that `bench assets pack` writes.", "Nothing was unpacked."
+            )
     artifacts = _group_artifacts(manifest)
     files = manifest.select("assets", "hub")
     missing = [file for file in files if not _is_present(file, destination.locate(file))]
@@ -89,11 +104,14 @@ def _copy(source: Path, target: Path) -> None:
 def _group_artifacts(manifest: Manifest) -> dict[tuple[str, str], list[BundledFile]]:
     artifacts: dict[tuple[str, str], list[BundledFile]] = {}
     for file in manifest.select("store"):
-        parts = PurePosixPath(file.path).parts
-        if len(parts) < 3 or any(part.startswith(".") for part in parts[:2]):
-            raise BenchError(f"The manifest has no artifact at {file.path}.", "Pack it again.")
-        artifacts.setdefault((parts[0], parts[1]), []).append(file)
+        kind, key, _ = file.path.split("/", 2)
+        artifacts.setdefault((kind, key), []).append(file)
     return artifacts
+
+
+def _list_payload(folder: Path) -> set[str]:
+    paths = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {str(path) for path in paths} - {META}
 
 
 def _commit_artifact(
@@ -107,12 +125,14 @@ def _commit_artifact(
             for file in files:
                 inner = PurePosixPath(file.path).parts[2:]
                 _copy(folder / file.name, building.joinpath(*inner))
-            meta = json.loads((building / META).read_bytes())
-            if (meta.pop("kind"), meta.pop("key")) != (kind, key):
+            meta = read_meta(building, kind, key)
+            if meta is None or meta["files"].keys() != _list_payload(building):
                 raise BenchError(
-                    f"The bundle's {kind}/{key} is another artifact.", "Pack it again."
+                    f"The bundle's {kind}/{key} is incomplete or another artifact.",
+                    "Pack it again.",
                 )
-            del meta["files"], meta[CHECKSUM]
+            for name in ("kind", "key", "files"):
+                del meta[name]
             (building / META).unlink()
             store.commit(kind, key, building, meta)
     return True
