@@ -26,10 +26,10 @@ class Method:
     """D3: BIGRec's checkpoint decoded without length normalization, guided by SASRec (Bao, 2024).
 
     The papers do not give alpha. The released commands leave it at 1, which is no guidance at all:
-    that is `as_published`, and what the IGD paper calls D3.
+    that is `as_published`, with the programs' beam search, and what the IGD paper calls D3.
     """
 
-    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"alpha": 1.0}
+    AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"alpha": 1.0, "decoding.ending": "ranked"}
     SPACE: ClassVar[dict[str, Plain]] = {"alpha": {"choice": [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]}}
 
     sft: SFTConfig = SFTConfig()

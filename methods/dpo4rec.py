@@ -60,9 +60,15 @@ class Method:
     rewards: RewardPairsConfig = RewardPairsConfig()
     """How texts are rewarded and paired."""
     dpo: PreferenceConfig = PreferenceConfig(
-        beta=0.01, num_train_epochs=3, learning_rate=5e-5, batch_size=16, warmup_steps=0
+        beta=0.01,
+        num_train_epochs=3,
+        learning_rate=5e-5,
+        batch_size=16,
+        warmup_steps=0,
+        trainer={"lr_scheduler_type": "cosine"},
     )
-    """How the language model is tuned in each round."""
+    """How the language model is tuned in each round: as LLaMA-Factory's page does by default, whose
+    values the paper states as far as it states any."""
     num_dpo_rounds: NonNegativeInt = 2
     """Rounds of DPO; 0 is KAR."""
     num_samples: Annotated[int, Field(ge=2)] = 10

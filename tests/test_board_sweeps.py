@@ -21,6 +21,7 @@ from bench.report.render import pages
 from bench.report.render.charts import Line as ChartLine
 from bench.report.render.charts import line_chart, sweep_charts
 from bench.report.render.figures import fit_scale
+from bench.report.significance import add_statistics
 from bench.report.sweeps import find_sweeps
 from bench.results.load import load_results
 
@@ -101,6 +102,22 @@ def test_a_sweep_with_a_step_missing_is_drawn_with_a_gap_and_not_judged(tmp_path
     html = pages.board_pages(table)["index.html"].decode()
     assert "SPRec by random share on" in html
     assert 'href="#sweeps"' in html
+
+
+def test_means_over_rounds_have_an_interval_over_seeds(tmp_path):
+    """They have no values per test case."""
+    (block,) = assemble_from(*swept(tmp_path, dict.fromkeys(SHARES, 0.5)), tmp_path).datasets
+    averaged = [
+        dataclasses.replace(outcome, rounds=("4", "5")) for outcome in block.rows[0].outcomes
+    ]
+    first = dataclasses.replace(block.rows[0], outcomes=tuple(averaged))
+    block = dataclasses.replace(block, rows=(first, *block.rows[1:]))
+    metrics = [cell.metric for cell in first.cells]
+    changed = add_statistics(block, metrics, load_results(tmp_path), intervals=[first.name])
+    cell = changed.rows[0].cell("HR@5")
+    low, high = cell.interval
+    assert (low + high) / 2 == pytest.approx(cell.mean)
+    assert high - cell.mean == pytest.approx(12.706 * cell.sd / 2**0.5, rel=1e-3)
 
 
 def test_a_sweep_has_an_interval_at_each_step(tmp_path):

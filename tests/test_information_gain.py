@@ -27,7 +27,7 @@ from bench.models.lm.train.information_gain import (
     weight_tokens,
     zero_gain_fraction,
 )
-from bench.models.lm.train.loss_by_group import GAIN, NEITHER, NO_GAIN
+from bench.models.lm.train.loss_by_group import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_GAIN
 
 A, B, C, D, E, F, END = range(7)
 TITLES = [[A, B, END], [A, C, END], [A, C, D, END], [E, F, END]]
@@ -235,9 +235,13 @@ def test_groups_of_training_tokens() -> None:
     names = ("ab", "ac", "ad", "zz")
     catalog = Catalog(ids=names, titles=names, categories=((),) * 4)
     responses = [[ord(letter) for letter in f'"{name}"'] for name in ("ab", "ac", "xx")]
-    found = token_groups(responses, rows([0, 1, 0]), catalog, Letters())
-    title = [NO_GAIN, NO_GAIN, GAIN, NO_GAIN]
-    assert [groups.tolist() for groups in found] == [title, title, [NEITHER] * 4]
+    found, threshold = token_groups(responses, rows([0, 1, 0]), catalog, Letters())
+    # ab is the target of two rows in three: p ln p of ac remains if b is next, and vice versa.
+    gains = [-1 / 3 * np.log(1 / 3), -2 / 3 * np.log(2 / 3)]
+    assert threshold == pytest.approx(np.mean(gains))
+    popular = [ZERO_GAIN, ZERO_GAIN, HIGH_GAIN, ZERO_GAIN]
+    other = [ZERO_GAIN, ZERO_GAIN, LOW_GAIN, ZERO_GAIN]
+    assert [groups.tolist() for groups in found] == [popular, other, [NEITHER] * 4]
 
 
 def test_weighted_means_of_the_worked_losses() -> None:

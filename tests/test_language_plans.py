@@ -163,6 +163,7 @@ def test_without_fine_tuning_the_round_and_the_step_are_one_reference(
     [
         ("sprec", {"num_negatives": 3}, "one title only"),
         ("bigrec", {"constrained": True, "grounding.gamma": 1.0}, "grounds nothing"),
+        ("d3", {"decoding.search": "exhaustive", "decoding.ending": "ranked"}, "takes all titles"),
         ("zeroshot", {"grounding.gamma": 1.0}, "needs either training rows or a trained SASRec"),
     ],
 )

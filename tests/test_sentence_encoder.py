@@ -9,7 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from safetensors.torch import save_file
 from tiny_encoder import MAX_LENGTH, WIDTH, WORDS, tiny_bert, write_encoder
+from transformers import BertConfig, BertModel
 
 from bench.config.plugins import card_paths, encoder_card
 from bench.data.assets import encoder_checksums
@@ -20,6 +22,7 @@ from bench.models.lm.encode.sentence_encoder import (
     load_encoder,
     mean_over_tokens,
     read_onnx_weights,
+    read_weights,
 )
 
 TEXTS = [
@@ -220,3 +223,29 @@ def test_the_papers_encoder_agrees_with_onnxruntime() -> None:
     for vector, (first, norm) in zip(vectors, expected.values(), strict=True):
         assert vector[:4].tolist() == pytest.approx(first, abs=2e-5)
         assert np.linalg.norm(vector) == pytest.approx(norm, rel=2e-5)
+
+
+def test_weights_of_googles_bert(root: Path) -> None:
+    model = tiny_bert()
+    weights = {
+        "bert."
+        + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): value
+        for name, value in model.state_dict().items()
+    }
+    save_file({**weights, "cls.predictions.bias": torch.zeros(3)}, root / "bert.safetensors")
+    read = read_weights(root / "bert.safetensors")
+    names = [name for name in model.state_dict() if not name.startswith("pooler.")]
+    assert sorted(read) == sorted(names)
+    assert all(torch.equal(read[name], model.state_dict()[name]) for name in names)
+
+
+def test_bert_differs_from_minilm_in_three_sizes() -> None:
+    card = encoder_card("bert-base-uncased")
+    config = BertConfig(hidden_size=384, num_hidden_layers=6, intermediate_size=1536)
+    config.update(card.config)
+    with torch.device("meta"):
+        model = BertModel(config, add_pooling_layer=False)
+    # BERT-base without its pooler: 109,482,240 - 590,592.
+    assert sum(weights.numel() for weights in model.parameters()) == 108_891_648

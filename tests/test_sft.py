@@ -27,7 +27,7 @@ from bench.models.lm.tokenization import encode_prompts, encode_responses
 from bench.models.lm.train import sft_trainer, trainer_setup
 from bench.models.lm.train.collate import SFTCollator, SFTSamples, check_weights
 from bench.models.lm.train.information_gain import token_groups
-from bench.models.lm.train.loss_by_group import GAIN, NO_GAIN
+from bench.models.lm.train.loss_by_group import NAMES
 from bench.models.lm.train.sft_trainer import mean_loss
 from bench.models.lm.train.token_loss import (
     by_position,
@@ -397,14 +397,16 @@ def test_stage_metadata(world: Path, tmp_path: Path) -> None:
     assert "best_epoch" not in metadata
 
 
-def test_the_loss_of_tokens_that_gain_and_of_those_that_do_not(world: Path, tmp_path: Path) -> None:
+def test_the_loss_of_tokens_by_information_gain(world: Path, tmp_path: Path) -> None:
     metadata = ran(world, tmp_path / "out", num_train_epochs=2, batch_size=10)
     source = prepared.load(world / "data")
     seen = source.windows(np.arange(10))
     tokenizer = tiny_tokenizer()
     responses = encode_responses(tokenizer, [TITLES[item] for item in seen.targets], eos=True)
-    groups = np.concatenate(token_groups(responses, seen, source.catalog, tokenizer))
-    sizes = {"gain": (groups == GAIN).sum(), "no_gain": (groups == NO_GAIN).sum()}
+    of_rows, threshold = token_groups(responses, seen, source.catalog, tokenizer)
+    groups = np.concatenate(of_rows)
+    assert metadata["high_gain_above"] == pytest.approx(threshold, abs=1e-6)
+    sizes = {name: (groups == group).sum() for group, name in NAMES.items()}
     assert min(sizes.values()) > 0
     assert sum(sizes.values()) == len(groups)
     # One step an epoch: its loss is the mean over all tokens.

@@ -24,6 +24,9 @@ class DecodingConfig(ModelConfig):
     many; None for a single search, as in the papers."""
     search: Literal["beam", "exhaustive"] = "beam"
     """"exhaustive" scores every title; then `num_beams` is the number of items per list only."""
+    ending: Literal["always", "ranked"] = "always"
+    """Which complete titles a beam search takes: all, or those that rank among the best `num_beams`
+    extensions of their step, as transformers' search in the papers' programs."""
     length_penalty: NonNegativeFloat = 0.0
     """A title's score is divided by its number of tokens to this power: 0 for sums of
     log-probabilities (D3), 1 for means (BIGRec)."""
@@ -64,6 +67,8 @@ def beam_search_rank(
     assert oracle is not None or config.model_weight == 1, "a mixture needs SASRec"
     if config.search == "exhaustive" and config.max_num_beams is not None:
         raise BenchError("An exhaustive search widens no beams.", "Leave out max_num_beams.")
+    if config.search == "exhaustive" and config.ending != "always":
+        raise BenchError("An exhaustive search takes all titles.", 'Set ending = "always".')
     policy = as_policy(start)
     inputs = {**cases.ranking_inputs, "train": train.stage}
     # The policy alone needs no SASRec, and then none is trained.

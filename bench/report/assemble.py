@@ -32,6 +32,9 @@ RowTrials = Sequence[tuple[BoardRow, Trial]]
 """A board's planned trials, each with its row."""
 
 
+ENCODER = "knowledge.encoding.encoder"
+
+
 def assemble(
     board: Board,
     row_trials: RowTrials,
@@ -77,7 +80,16 @@ def assemble(
             filter(None, (captions.scope(card, [trial.rows for _, trial in row_trials]), *used))
         ),
         protocol=captions.protocol(
-            card, blocks, backbone=_name_backbone(board, row_trials, results)
+            card,
+            blocks,
+            backbone=_name_backbone(board, row_trials, results),
+            encoders=sorted(
+                {
+                    str(trial.settings[ENCODER])
+                    for _, trial in row_trials
+                    if ENCODER in trial.settings
+                }
+            ),
         ),
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),

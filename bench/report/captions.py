@@ -76,8 +76,10 @@ def _rows_text(rows: Rows, what: str) -> str:
     return f"at most {join_words(sizes)} {what}" if sizes else ""
 
 
-def protocol(card: BoardCard, blocks: Sequence[Block], *, backbone: str = "") -> str:
-    """Say what all rows have in common: cases, candidates, list lengths, seeds, backbone."""
+def protocol(
+    card: BoardCard, blocks: Sequence[Block], *, backbone: str = "", encoders: Sequence[str] = ()
+) -> str:
+    """Say what all rows have in common: cases, candidates, list lengths, seeds, models."""
     sizes = [
         f"{format_count(block.num_cases, 'test case')} over "
         f"{format_catalog(block.num_items, block.num_ids)} "
@@ -100,6 +102,7 @@ def protocol(card: BoardCard, blocks: Sequence[Block], *, backbone: str = "") ->
         + f"{format_count(card.seeds, 'seed')} per row."
         + ("" if _reranks(card) or card.group_titles else BY_ITEM)
         + (f" Backbone of the language models: {backbone}." if backbone else "")
+        + (f" Their texts are encoded by {join_words(encoders)}." if encoders else "")
     )
 
 

@@ -141,7 +141,14 @@ def _add_gains(row: Row, gains: Mapping[str, Any]) -> Row:
 
 
 def _add_intervals(row: Row, means: Mapping[str, Any]) -> Row:
+    from bench.stats.seed_variance import estimate_over_seeds
+
     ends = {metric: mean.ends for metric, mean in means.items()}
+    if any(len(outcome.rounds) > 1 for outcome in row.successful):  # no values per test case
+        values = {cell.metric: [value for _, value in cell.values] for cell in row.cells}
+        ends = {
+            metric: estimate_over_seeds(seeds).ends for metric, seeds in values.items() if seeds
+        }
     cells = [replace(cell, interval=ends.get(cell.metric)) for cell in row.cells]
     return replace(row, cells=tuple(cells))
 

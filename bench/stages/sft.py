@@ -58,7 +58,7 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
             weights = function(responses, train, catalog, tokenizer, **arguments)
             checked = check_weights(weights, responses, config.weighting)
             samples = replace(samples, weights=checked)
-        groups = token_groups(responses, train, catalog, tokenizer)
+        groups, high_gain_above = token_groups(responses, train, catalog, tokenizer)
         metadata = fine_tune(
             model.model,
             tokenizer,
@@ -70,6 +70,7 @@ def run(job: Job, config: SFTConfig, inputs: Mapping[str, Path]) -> None:
     model.save(job.out)
     job.metadata["rows"] = len(train)
     job.metadata["unknown_targets"] = len(rows) - len(train)
+    job.metadata["high_gain_above"] = round(high_gain_above, 6)
     job.metadata["truncated_prompts"] = num_truncated
     job.metadata.update(metadata)
 

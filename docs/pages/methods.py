@@ -82,7 +82,8 @@ def _settings(cls: type[Any]) -> str:
     rows = []
     for name, default in defaults.items():
         # Methods that are no compositions of configs describe settings in their docstring.
-        declared, sentence = described[name]
+        # The entry of a free mapping stands for its keys.
+        declared, sentence = described.get(name) or described[name.rpartition(".")[0]]
         notes = [prose(sentence) or helps(cls).get(name, ("", ""))[0]]
         if name in published:
             notes.append(f"*As published:* {code(published[name])}.")

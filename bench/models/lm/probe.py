@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from bench.data.prepared import Prepared
 from bench.models.lm.tokenization import Tokenizer
-from bench.models.lm.train.token_loss import IGNORED, token_logits
+from bench.models.lm.train.token_loss import IGNORED, cross_entropy, token_logits
 
 BATCH_SIZE = 16
 NUM_HISTORY = 5
@@ -146,8 +145,8 @@ def score_texts(
             end = len(start) + len(rest)
             ids[index, :end] = torch.tensor(start + rest, device=model.device)
             labels[index, len(start) : end] = ids[index, len(start) : end]
-        logits_NV, targets_N = token_logits(model, ids, labels)
-        losses_N = functional.cross_entropy(logits_NV.float(), targets_N, reduction="none")
-        owners_N = (labels[:, 1:] != IGNORED).nonzero()[:, 0].cpu().numpy()
-        scores[rows] = -np.bincount(owners_N, losses_N.cpu().numpy(), minlength=len(rows))
+        supervised_N = (labels.flatten() != IGNORED).nonzero()[:, 0]
+        losses_N = cross_entropy(*token_logits(model, ids, labels, supervised_N)).cpu().numpy()
+        owners_N = (supervised_N // length).cpu().numpy()
+        scores[rows] = -np.bincount(owners_N, losses_N, minlength=len(rows))
     return scores

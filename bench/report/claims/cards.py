@@ -64,8 +64,7 @@ class PublishedRow(Card):
         table: Number of the table.
         method: As in the file of published numbers.
         variant: Likewise.
-        row: Name of our row, if it differs; "BOARD: ROW" for a row of another board than the first
-            with that name.
+        row: Name of our row, if it differs.
     """
 
     table: str = ""

@@ -139,10 +139,14 @@ def _not_run(cell: Cell, *reasons: str) -> ReproducedCell:
 
 
 def _expand_datasets(cell: Cell, runs: Runs) -> list[Cell]:
-    """Make one cell per data set that was run, where the paper's table names none."""
+    """Make one cell per data set with all rows, where the paper's table names none."""
     if cell.dataset:
         return [cell]
-    cards = sorted({card for card, row in runs.results if row in cell.rows})
+    cards = sorted(
+        set.intersection(
+            *({card for card, row in runs.results if row == name} for name in cell.rows)
+        )
+    )
     return [replace(cell, dataset=card, row_cards=(card,) * len(cell.rows)) for card in cards] or [
         cell
     ]

@@ -105,9 +105,7 @@ class Runs:
 
 
 def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) -> Runs:
-    """Read the rows of boards that a claim names.
-
-    Of rows with equal names the first board's has the name, another's is called "BOARD: ROW".
+    """Read the rows of boards that a claim names; of rows with equal names the first board's count.
 
     Rows are compared only where they were measured on equal data, across boards too.
 
@@ -120,9 +118,8 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
-            if owners.setdefault((trial.dataset, row.name), board.name) != board.name:
-                row = row.model_copy(update={"label": f"{board.name}: {row.name}"})
-            by_dataset.setdefault(trial.dataset, []).append((row, trial))
+            if owners.setdefault((trial.dataset, row.name), board.name) == board.name:
+                by_dataset.setdefault(trial.dataset, []).append((row, trial))
             place = (trial.dataset, row.name)
             if not differences.get(place):
                 differences[place] = find_difference(board, row, trial, results)

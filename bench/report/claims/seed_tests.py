@@ -6,7 +6,6 @@ Differences are paired by seed; a verdict needs a t interval over two seeds or m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -26,28 +25,7 @@ from bench.report.claims.claim_types import (
 from bench.report.claims.runs import Runs, SeedValues
 from bench.report.claims.sweep_tests import rank_correlation
 from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
-from bench.stats.corrections import ALPHA
-from bench.stats.inference import Variance
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedMean:
-    """A mean over seeds with its 95 % interval; no interval with a single seed."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
-def estimate_over_seeds(values: Sequence[float]) -> SeedMean:
-    """Estimate a mean over seeds with its t interval; no interval with a single seed."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return SeedMean(value=mean, low=None, high=None)
-    error = float(np.var(values, ddof=1)) / len(values)
-    spread = Variance(users=error, num_parts=len(values), between=(), noise=(), num_seeds=())
-    margin = spread.margin(ALPHA, seeds=False)
-    return SeedMean(value=mean, low=mean - margin, high=mean + margin)
+from bench.stats.seed_variance import SeedMean, estimate_over_seeds
 
 
 def judge_by_seed(check: Check, cell: Cell, runs: Runs, *, higher_is_better: bool) -> Judgment:

@@ -231,7 +231,7 @@ def _metric_chart(
     legend = [(line.style, line.name) for line in lines]
     return Chart(
         heading=f"{metric} {direction_arrow(metric)}",
-        text="Mean over seeds" + ("; 95 % intervals over users." if interval else "."),
+        text="Mean over seeds" + ("; 95 % intervals." if interval else "."),
         svg=chart,
         legend=tuple(legend) if len(legend) > 1 else (),
         heads=tuple(heads),

@@ -5,11 +5,11 @@ node are considered (De Cao et al., "Autoregressive Entity Retrieval", ICLR 2021
 of impossible tokens is lost. Tokens are gathered, so nothing is masked.
 
 Shapes depend on the trie alone, so that the host never waits for the device. A title is a result as
-soon as it ends, at any rank, and the search goes on until no prefix can improve the results. Each
-list comes with a certificate. As steps are at most 0, a prefix of score s bounds all its titles by
-s / l ** penalty, l the tokens of the longest; if the score at the last rank is above the bounds of
-all prefixes that were dropped, no wider search could change the list. It holds for the scores as
-computed, in the model's own precision.
+soon as it ends, at any rank unless `ending` is "ranked", and the search goes on until no prefix can
+improve the results. Each list comes with a certificate. As steps are at most 0, a prefix of score s
+bounds all its titles by s / l ** penalty, l the tokens of the longest; if the score at the last
+rank is above the bounds of all prefixes that were dropped, no wider search could change the list.
+It holds for the scores as computed, in the model's own precision.
 
 Shapes: B rows, M beams of a row, C candidates of a row, V vocabulary, K ranks.
 """
@@ -137,6 +137,11 @@ def constrained_beam_search(
         sums_BC = sums_BC.where((nodes_BC >= 0) & (sums_BC > IMPOSSIBLE), IMPOSSIBLE)
         new_BC = trie.ends[nodes_BC]
         ended_BC = (sums_BC / length**config.length_penalty).where(new_BC >= 0, IMPOSSIBLE)
+        if config.ending == "ranked":
+            best_BM = select_best(sums_BC, trie.first_item[nodes_BC], config.num_beams)
+            dropped_B = torch.maximum(dropped_B, ended_BC.scatter(1, best_BM, IMPOSSIBLE).amax(1))
+            is_ranked_BC = torch.zeros_like(new_BC, dtype=torch.bool).scatter(1, best_BM, True)
+            ended_BC = ended_BC.where(is_ranked_BC, IMPOSSIBLE)
         leaves_BK, scores_BK = _merge(
             torch.cat([leaves_BK, new_BC], 1), torch.cat([scores_BK, ended_BC], 1), trie, num_titles
         )

@@ -32,7 +32,7 @@ from bench.data.assets import encoder_folder, fetch
 from bench.errors import BenchError
 
 # Tensors in an encoder's file that the mean over tokens does not need.
-UNUSED = ("pooler.", "embeddings.position_ids")
+UNUSED = ("pooler.", "bert.pooler.", "cls.", "embeddings.position_ids")
 
 
 def encode_in_batches(
@@ -159,7 +159,7 @@ def load_encoder(
     if card.kind == "trigrams":
         return Trigrams(max_length=card.max_length)
     path = files["weights"]
-    weights = read_onnx_weights(path) if path.suffix == ".onnx" else load_file(path)
+    weights = read_onnx_weights(path) if path.suffix == ".onnx" else read_weights(path)
     model: Any = _build_model(files["config"], card.config, weights, name)
     return Encoder(
         model=model.to(device),
@@ -191,6 +191,18 @@ def _build_model(
     model.requires_grad_(False)
     model.train(False)
     return model
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; Google's BERT has other names for layer norms, and a prefix."""
+    weights = load_file(path)
+    if not any(name.startswith("bert.") for name in weights):
+        return weights
+    return {
+        name.removeprefix("bert.").replace(".gamma", ".weight").replace(".beta", ".bias"): value
+        for name, value in weights.items()
+        if not name.startswith(UNUSED)
+    }
 
 
 def read_onnx_weights(path: Path) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.decode.trie import Trie, build_trie
 from bench.models.lm.tokenization import Tokenizer, encode_responses
-from bench.models.lm.train.loss_by_group import GAIN, NEITHER, NO_GAIN
+from bench.models.lm.train.loss_by_group import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_GAIN
 
 TINY = 1e-7
 """What the paper's program adds to the span of gains before it divides by it."""
@@ -170,23 +170,39 @@ def token_groups(
     windows: Windows,
     catalog: Catalog,
     tokenizer: Tokenizer,
-) -> list[NDArray[np.int64]]:
-    """Return which tokens of training rows gain nothing; arguments are those of `igd_weights`.
+) -> tuple[list[NDArray[np.int64]], float]:
+    """Group the tokens of training rows by information gain; arguments are those of `igd_weights`.
 
-    The trie is that of the rows' targets.
+    The trie is that of the rows' targets. Tokens with a gain are high above the median gain of all
+    such tokens, and low up to it.
 
     Returns:
         Groups of `bench.models.lm.train.loss_by_group`, one array per row, of its response's
-        length; a response that leaves the trie is in neither group.
+        length; a response that leaves the trie is in no group. And the median, in nats.
     """
     trie = _build_trie(responses, windows, catalog, tokenizer)
+    counts_I = count_targets(windows.targets, len(catalog))
+    gains_N = compute_gains(trie, compute_entropies(trie, compute_probabilities(trie, counts_I)))
     distinct, indices = _find_distinct(responses)
-    is_only_N, groups = find_zero_gain(trie), []
+    is_only_N, gains, are_zero = find_zero_gain(trie), [], []
     for nodes_T, response in zip(trie.follow(distinct), distinct, strict=True):
         path = nodes_T[: len(response)]
         is_inside = bool((path >= 0).all())
-        groups.append(np.where(is_only_N[path], NO_GAIN, GAIN) if is_inside else path * 0 + NEITHER)
-    return [groups[index] for index in indices]
+        gains.append(gains_N[path] if is_inside else np.full(len(path), np.nan))
+        are_zero.append(is_only_N[path])
+    informative = [gains[index][~are_zero[index]] for index in indices]
+    values = np.concatenate([*informative, np.empty(0)])
+    values = values[np.isfinite(values)]
+    threshold = float(np.median(values)) if len(values) else 0.0
+    groups = [
+        np.where(
+            np.isnan(gain),
+            NEITHER,
+            np.where(is_zero, ZERO_GAIN, np.where(gain > threshold, HIGH_GAIN, LOW_GAIN)),
+        )
+        for gain, is_zero in zip(gains, are_zero, strict=True)
+    ]
+    return [groups[index] for index in indices], threshold
 
 
 def _build_trie(

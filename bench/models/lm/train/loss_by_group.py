@@ -1,6 +1,4 @@
-"""The training loss of two groups of tokens: those that tell items apart, and those that do not.
-
-IGD's paper (arXiv 2506.13229) plots both over the epochs of fine-tuning.
+"""The training loss of tokens with zero, low and high information gain (IGD, section 4.2.1).
 
 Shapes: G groups, N supervised tokens of a micro-batch.
 """
@@ -14,10 +12,10 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-NEITHER, GAIN, NO_GAIN = -1, 0, 1
+NEITHER, ZERO_GAIN, LOW_GAIN, HIGH_GAIN = -1, 0, 1, 2
 """Groups of tokens; NEITHER are prompts and responses that are not titles."""
 
-NAMES = {GAIN: "gain", NO_GAIN: "no_gain"}
+NAMES = {ZERO_GAIN: "zero_gain", LOW_GAIN: "low_gain", HIGH_GAIN: "high_gain"}
 
 
 class GroupLoss(TrainerCallback):
