@@ -5,9 +5,9 @@ has the same favorite items, one others), and a different one. Every training ru
 strength or taste, so runs of a method differ. Each repetition draws users, runs and lists anew and
 is judged by `bench.stats` as on a board: with one run a side about the trained models (drawn
 without differences between runs), with more about the methods. Means over cases depend on the hit
-rate, set-level metrics on the exponent of a Zipf law. Writes the table of docs/coverage.md.
+rate, set-level metrics on the exponent of a Zipf law. Prints what docs/statistics.md summarizes.
 
-    python benchmarks/coverage.py [--repetitions N] [--metrics HR@5,MGU@5] > docs/coverage.md
+    python benchmarks/coverage.py [--repetitions N] [--metrics HR@5,MGU@5]
     python benchmarks/coverage.py --runs RESULTS    # A/A test: runs of one method
 
 Legend: S seeds, C cases, U users, I items, K length of lists, G categories.
@@ -339,7 +339,7 @@ def test_runs(folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repetitions", type=int, default=2000)
+    parser.add_argument("--repetitions", type=int, default=1000)
     parser.add_argument("--metrics", default=",".join((*CASE_METRICS, *SET_METRICS)))
     parser.add_argument("--runs", type=Path)
     options = parser.parse_args()

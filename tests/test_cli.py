@@ -146,7 +146,7 @@ def test_data_stats_and_cache(bench: Callable[..., SimpleNamespace]) -> None:
     assert contents["counts"]["users"] > 0
     (entry,) = json.loads(bench("cache", "ls", "--json").out)
     assert entry["kind"] == "prepare"
-    assert "Deleted 1 artifacts" in bench("cache", "rm", entry["key"][:8]).out
+    assert "Deleted 1 artifacts" in bench("cache", "rm", entry["key"][:8], "--yes").out
     assert json.loads(bench("cache", "ls", "--json").out) == []
 
 

@@ -174,6 +174,8 @@ def test_columns_and_what_stands_behind_values_are_switched(page):
     assert page.locator("#table-1 .ci:visible").count() == 0
     page.check('#parts input[value="ci"]')
     assert "Δ" in page.locator("#table-1 .ci:visible").first.inner_text()
+    assert page.locator("#table-1 .sd:visible").count() == 0
+    page.check('#parts input[value="sd"]')
     assert page.locator("#table-1 .sd:visible").count() > 0
     page.uncheck('#parts input[value="sd"]')
     assert page.locator("#table-1 .sd:visible").count() == 0
@@ -215,6 +217,7 @@ def test_details_say_why_values_are_missing_and_run_nothing_foreign(page):
 
 
 def test_the_exported_view_has_all_values_in_full_precision(page, board):
+    page.check('#parts input[value="sd"]')
     lines = exported(page)
     assert len(lines) == 2 * 6
     with (board[1] / "table.csv").open(encoding="utf-8") as file:

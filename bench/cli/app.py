@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -64,6 +66,29 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": check.check,
     "schema": listing.schema,
 }
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"llmrec-bench {importlib.metadata.version('llmrec-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            is_eager=True,
+            callback=_print_version,
+        ),
+    ] = False,
+) -> None:
+    """Run and compare LLM-based recommenders under one protocol."""
+
+
 for name, command in COMMANDS.items():
     app.command(name)(command)
 data.app.command("page")(data_pages.page)

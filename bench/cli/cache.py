@@ -51,9 +51,10 @@ def remove(
     keys: Annotated[
         list[str], typer.Argument(metavar="KEY…", help="Keys, or their first 4 digits or more.")
     ],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     store: o.StoreFolder = o.STORE,
 ) -> None:
-    """Delete artifacts; a later run computes them again."""
+    """Delete artifacts, after asking; a later run computes them again."""
     from bench.runner.store import Store
 
     opened = Store(store)
@@ -67,6 +68,9 @@ def remove(
             number = "several artifacts" if matches else "no artifact"
             raise BenchError(f"{prefix!r} names {number}.", "To list keys: bench cache ls")
         selected += matches
+    if not yes:
+        names = ", ".join(f"{meta['kind']}/{meta['key'][:8]}" for meta in selected)
+        typer.confirm(f"Delete {names}?", abort=True)
     freed = sum(opened.remove(meta["kind"], meta["key"]) for meta in selected)
     print(f"Deleted {len(selected)} artifacts, {freed / MIB:.1f} MiB.")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import bench
 from bench.cli import options as o
+from bench.errors import BenchError
 
 app = typer.Typer(help="Fetch, prepare, describe and check data sets.", no_args_is_help=True)
 
@@ -38,6 +41,53 @@ def list_datasets(data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None
         o.print_json(lines)
     else:
         print(tabulate(lines, headers="keys", maxcolwidths=[None, None, 70]))
+
+
+def _column(meaning: str) -> Any:
+    return Annotated[str | None, o.option(f"--{meaning}", "COLUMN", f"Column of the {meaning}.")]
+
+
+@app.command("import")
+def import_own(
+    interactions: Annotated[
+        str, typer.Argument(metavar="FILE", help="CSV, TSV, parquet, or hf:ORG/NAME of the hub.")
+    ],
+    name: Annotated[str, o.option("--name", "NAME", "Name of the data set.")],
+    items: Annotated[
+        str | None, o.option("--items", "FILE", "Table with one row per item (titles, categories).")
+    ] = None,
+    user: _column("user") = None,  # type: ignore[valid-type]
+    item: _column("item") = None,  # type: ignore[valid-type]
+    time: _column("time") = None,  # type: ignore[valid-type]
+    rating: _column("rating") = None,  # type: ignore[valid-type]
+    title: _column("title") = None,  # type: ignore[valid-type]
+    categories: _column("categories") = None,  # type: ignore[valid-type]
+    out: Annotated[Path, o.folder_option("--out", "Folder of the card.")] = Path("datasets"),
+) -> None:
+    """Make a data set of your own interactions: guess the columns, write the files and a card."""
+    from bench.config import plugins, search_path
+    from bench.data.import_table import import_table
+    from bench.files import write_atomic
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise BenchError(f"{name!r} is no name.", "Use lower-case letters, digits and hyphens.")
+    path = out / f"{name}.toml"
+    if name in plugins.card_paths("datasets") or path.exists():
+        raise BenchError(f"There is a data set {name} already.", "Take another --name.")
+    options = {
+        "user": user, "item": item, "time": time,
+        "rating": rating, "title": title, "categories": categories,
+    }  # fmt: skip
+    columns = {meaning: column for meaning, column in options.items() if column is not None}
+    imported = import_table(name, interactions, items, columns)
+    write_atomic(path, imported.card.encode())
+    for meaning, column in imported.columns.items():
+        guessed = "" if meaning in columns else f"  (guessed; --{meaning} changes it)"
+        print(f"{meaning:<11} {column}{guessed}")
+    print(f"{imported.rows:,} interactions. Card: {path}")
+    if str(out.resolve()) not in search_path.folders("datasets"):
+        print(f"To find it: export BENCH_PATH={out.resolve()}")
+    print(f"Next: bench data verify {name}; bench run --method popularity --dataset {name}")
 
 
 @app.command("fetch")

@@ -230,6 +230,10 @@ GROUPS: dict[type, dict[str, Any]] = {
         "budget": Budget,
         "scale": FormerScale,
         "files": Files,
+        "rehearse": Annotated[
+            bool,
+            typer.Option("--rehearse", help="All rows in minutes: generated data, a tiny model."),
+        ],
     },
     ExecutionOptions: {
         "executor": Executor,
@@ -241,6 +245,9 @@ GROUPS: dict[type, dict[str, Any]] = {
         "pages": PagesFolder,
         "data_dir": DataDir,
         "offline": Offline,
+        "keep_going": Annotated[
+            bool, typer.Option("--keep-going", help="Run what can run if something is missing.")
+        ],
     },
     DataOptions: {
         "store": StoreFolder,

@@ -50,6 +50,9 @@ def retry(
     Set $BENCH_PATH as it was. Exit code: as for bench run.
     """
     finished = bench.retry(results, only_failed=failed, quiet=as_json)
+    if failed and not as_json and not finished.summary.num_trials:
+        print("Nothing to retry: no trial of the last run failed or was skipped.")
+        return
     _print_report(finished, as_json=as_json)
 
 

@@ -40,6 +40,7 @@ class RunRequest:
         exclude_seen: Whether to remove the items of a test case's own history from its list.
         budget: Name of a budget, with its backbone, instead of the board's.
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
+        rehearse: Whether to run everything in minutes: generated data, a tiny model, one seed.
     """
 
     name: str | None = None
@@ -56,6 +57,7 @@ class RunRequest:
     exclude_seen: bool = False
     budget: str | None = None
     files: tuple[str, ...] = ()
+    rehearse: bool = False
 
     def __post_init__(self) -> None:
         """Drop repetitions."""
@@ -79,6 +81,7 @@ class ExecutionOptions:
         time_limit: Maximum seconds per unit of work; None for limits from estimates.
         pages: Folder of the rendered pages.
         offline: Whether to never use the network.
+        keep_going: Whether to run what can run if something is missing that cannot be fetched.
     """
 
     executor: Literal["ray", "inline"] = "ray"
@@ -90,6 +93,7 @@ class ExecutionOptions:
     pages: Path = PAGES
     data_dir: Path | None = None
     offline: bool = False
+    keep_going: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from bench.plan.backbones import parse_model_paths
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 MAX_NAME = 60
+REHEARSAL_DATA = "synthetic-rated"
+REHEARSAL_BUDGET = "smoke"
 CUSTOM_BUDGET = "nano"
 MAX_EXAMPLES = 5
 
@@ -52,6 +55,8 @@ def select_boards(request: RunRequest) -> BoardSelection:
     Raises:
         BenchError: If the request names nothing, or something that does not exist.
     """
+    if request.rehearse:
+        request = _rehearse(request)
     if request.suite is not None and request.board is not None:
         raise BenchError("--suite and --board cannot be given together.", "Leave one out.")
     if request.suite is not None:
@@ -77,6 +82,17 @@ def select_boards(request: RunRequest) -> BoardSelection:
         settings=request.settings,
         rows=check_card(request.rows, RowCounts, "--rows"),
         model_paths=_find_model_paths(request.model_paths, boards),
+    )
+
+
+def _rehearse(request: RunRequest) -> RunRequest:
+    """Replace data, budget with its backbone, and seeds by the smallest."""
+    if request.datasets or request.budget or request.model or request.model_paths:
+        raise BenchError(
+            "--rehearse chooses data, budget and model.", "Leave out these options, or --rehearse."
+        )
+    return dataclasses.replace(
+        request, datasets=(REHEARSAL_DATA,), budget=REHEARSAL_BUDGET, seeds=request.seeds or 1
     )
 
 
@@ -169,6 +185,8 @@ def _name_page(board: Board, request: RunRequest) -> Board:
                 "Use other lower-case letters, digits and hyphens.",
             )
         return replace(board, page=request.name)
+    if request.rehearse:
+        return replace(board, page=f"{board.name}-rehearsal")
     words = [board.name]
     for field_name, value in vars(request).items():
         if (
@@ -183,8 +201,12 @@ def _name_page(board: Board, request: RunRequest) -> Board:
                 "-".join(map(str, each)) if isinstance(each, tuple) else each for each in values
             ]
         else:
-            words.append(str(value) if isinstance(value, str) else f"{field_name}-{value}")
+            words.append(value if isinstance(value, str) else _write_change(field_name, value))
     return replace(board, page=_slug(" ".join(words)))
+
+
+def _write_change(name: str, value: object) -> str:
+    return name if value is True else f"{name}-{value}"
 
 
 def _slug(text: str) -> str:
@@ -276,14 +298,18 @@ def distinct_trials(planned: PlannedBoards) -> list[Trial]:
 
 
 def find_trial(trials: Sequence[Trial], name: str | None, seed: int | None) -> Trial:
-    """Find the only trial with this id and seed; None for any.
+    """Find the only trial with this id, or this method, and seed; None for any.
 
     Raises:
         BenchError: If there is none, or there are several.
     """
-    if name is not None and name not in (ids := [trial.id for trial in trials]):
-        raise unknown("trial", name, ids)
-    named = [trial for trial in trials if name in (None, trial.id)]
+    named = [
+        trial
+        for trial in trials
+        if name in (None, trial.id, trial.method, f"{trial.dataset}/{trial.method}")
+    ]
+    if not named:
+        raise unknown("trial", name or "", [trial.id for trial in trials])
     matches = [trial for trial in named if seed in (None, trial.seed)]
     if not matches:
         seeds = ", ".join(map(str, sorted({trial.seed for trial in named})))

@@ -340,3 +340,8 @@ def choose_main_metric(table: BoardTable) -> str:
     """Choose the metric for the figure of differences: the first NDCG, or the first of all."""
     ndcg = (metric for metric in table.metrics if get_metric(metric).family == "NDCG")
     return next(ndcg, table.metrics[0])
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text."""
+    return re.split(r"(?<=[.!?]) ", text, maxsplit=1)[0]

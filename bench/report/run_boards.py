@@ -23,6 +23,7 @@ from bench.results.trackers.hook import Trackers, collect_tags, parse_targets
 from bench.runner.executors import Executor, InlineExecutor, set_thread_environment
 from bench.runner.loop import RunOptions, RunSummary
 from bench.runner.loop import run as run_trials
+from bench.runner.preflight import check_available
 from bench.runner.run_directory import get_log_path
 from bench.runner.store import Store
 from bench.runner.write_results import needs_retry
@@ -102,6 +103,8 @@ def run(
     trials = distinct_trials(planned)
     if only_failed:
         trials = [trial for trial in trials if needs_retry(trial, options.results)]
+    if not (options.keep_going or request.rehearse):
+        check_available(trials, options.store, data_dir=options.data_dir, offline=options.offline)
     set_thread_environment()
     record_boards(selection, options.results)
     # Without trackers: a URL may hold a password.

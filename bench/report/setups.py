@@ -40,7 +40,7 @@ def describe_weights(result: Result) -> str:
         return ""
     return (
         f"own weights in place of {result.model} ({hub['architecture']}, "
-        f"{hub['parameters']:,} parameters, sha256 {hub['folder_checksum'][:DIGITS]})"
+        f"{hub['parameters'] or 0:,} parameters, sha256 {hub['folder_checksum'][:DIGITS]})"
     )
 
 
@@ -77,9 +77,17 @@ def find_difference(board: Board, row: BoardRow, trial: Trial, results: ResultSe
         has_backbone = any(stage.kind in BACKBONES for stage in result.stages)
         if has_backbone and trial.model != backbone:
             differences.append(f"backbone {trial.model} instead of {backbone}")
-    if text := describe_weights(result):
+    if (text := describe_weights(result)) and not _has_shape(result.model):
         differences.append(text)
     return "; ".join(differences)
+
+
+def _has_shape(model: str | None) -> bool:
+    """Tell whether the card says what its config.json must say: then a plan refused other ones."""
+    try:
+        return model is not None and bool(plugins.model_card(model).shape)
+    except BenchError:
+        return False
 
 
 def _metadata(result: Result, kind: str) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class RunSummary:
         return self.stopped_by > 0
 
     @property
+    def num_trials(self) -> int:
+        """Number of trials of the run."""
+        return len(self.ok) + len(self.failed) + len(self.skipped)
+
+    @property
     def exit_code(self) -> int:
         """0 if all trials succeeded, 1 if one failed or was skipped, 128 + the signal's number."""
         if self.stopped_by:

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from bench.data.assets import folder_checksum
 from bench.errors import BenchError
@@ -62,16 +62,22 @@ def describe_model(folder: Path) -> dict[str, Plain]:
     """Return the architecture, the number of parameters and the checksum of config.json."""
     path = folder / "config.json"
     content = json.loads(path.read_bytes())
-    parameters = 0
-    for weights in folder.glob("*.safetensors"):
-        with safe_open(weights, "np") as tensors:
-            shapes = (tensors.get_slice(name).get_shape() for name in tensors.keys())  # noqa: SIM118
-            parameters += sum(math.prod(shape) for shape in shapes)
+    try:
+        parameters: int | None = sum(map(_count_parameters, folder.glob("*.safetensors")))
+    except SafetensorError:  # loading reports a damaged file
+        parameters = None
     return {
         "architecture": next(iter(content.get("architectures") or ()), "unknown"),
         "parameters": parameters,
         "config_checksum": checksum(path),
     }
+
+
+def _count_parameters(weights: Path) -> int:
+    """Count the parameters of a file, reading only its header."""
+    with safe_open(weights, "np") as tensors:
+        shapes = (tensors.get_slice(name).get_shape() for name in tensors.keys())  # noqa: SIM118
+        return sum(math.prod(shape) for shape in shapes)
 
 
 def _check_folder(folder: Path | None, name: str, expected: str) -> Path:

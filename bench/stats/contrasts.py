@@ -24,6 +24,7 @@ from bench.stats.set_metrics import sum_units
 DIFFERENCE = (-1, 1)
 """The second method minus the first, the reference."""
 MIN_UNITS = 10
+NOTHING_VARIES = "{} is the same whichever user is left out, so there is no interval."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class AlignedSamples:
         models = variance.infer(value, seeds=False)
         methods = variance.infer(value, seeds=True) if variance.has_seeds else None
         if methods is None:
-            refusal = ONE_RUN if models else f"{self.metric.name} is the same without any user."
+            refusal = ONE_RUN if models else NOTHING_VARIES.format(self.metric.name)
         d_z = None
         if self.metric.per_case and models:
             d_z = value / float(np.sqrt(variance.users * self.units.num))

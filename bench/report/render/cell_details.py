@@ -35,7 +35,7 @@ def page_data(
         "name": table.name,
         "metrics": list(table.metrics),
         "higher": [get_metric(metric).higher_is_better for metric in table.metrics],
-        "parts": ["sd", "pub"] if table.any_published else ["sd"],
+        "parts": ["pub"] if table.any_published else [],
         "blocks": [
             {
                 "title": block.title,

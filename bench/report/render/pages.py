@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.config import plugins
 from bench.files import write_atomic
 from bench.report.assemble import values_json
 from bench.report.costs import row_costs
-from bench.report.format import format_completeness, single_line
+from bench.report.format import format_completeness, format_value, single_line
 from bench.report.render.cell_details import Examples
 from bench.report.render.csv import render_costs_csv, render_csv
 from bench.report.render.html import fill_template, read_source, render_html
@@ -23,6 +24,7 @@ from bench.results.load import ResultSet
 from bench.stats.descriptions import join_words
 
 TABLE = "table.json"
+ACCURACY = ("NDCG", "HR", "MAP")
 
 
 class IndexEntry(BaseModel):
@@ -32,6 +34,8 @@ class IndexEntry(BaseModel):
         name: Of its folder; title: as on its page.
         scope: "Small budget …", or empty.
         datasets: Titles of its data sets; num_rows: of its table; status: completeness in words.
+        paper: Title of the paper whose table it mirrors; empty for a board of our own.
+        headline: Its best row by the last metric of accuracy, in words; empty without values.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +46,8 @@ class IndexEntry(BaseModel):
     datasets: str
     num_rows: int
     status: str
+    paper: str = ""
+    headline: str = ""
 
     @classmethod
     def of_table(cls, table: BoardTable) -> IndexEntry:
@@ -53,7 +59,20 @@ class IndexEntry(BaseModel):
             datasets=join_words([single_line(block.title) for block in table.datasets]),
             num_rows=len({row.name for _, row in table.rows}),
             status=format_completeness(table.completeness),
+            paper=table.source.title if table.source else "",
+            headline=_write_headline(table),
         )
+
+
+def _write_headline(table: BoardTable) -> str:
+    """Name the best row on the first data set by the last accuracy metric of the board."""
+    accuracy = [name for name in table.metrics if name.startswith(ACCURACY)]
+    for block, row in table.rows if accuracy else ():
+        cell = row.cell(accuracy[-1])
+        if cell.best and cell.mean is not None:
+            value = f"{accuracy[-1]} {format_value(cell.mean)}"
+            return f"{single_line(row.name)} is best on {single_line(block.title)}: {value}"
+    return ""
 
 
 def render(
@@ -113,7 +132,9 @@ def render_index(folder: Path) -> list[Path]:
 
 
 def _read_entries(folder: Path) -> Iterator[IndexEntry]:
-    for path in sorted(folder.glob(f"*/{TABLE}")):
+    order = {name: rank for rank, name in enumerate(plugins.card_paths("leaderboards"))}
+    paths = folder.glob(f"*/{TABLE}")
+    for path in sorted(paths, key=lambda path: (order.get(path.parent.name, len(order)), path)):
         try:
             yield IndexEntry.model_validate(json.loads(path.read_bytes())["page"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -134,7 +155,9 @@ def text_pages(name: str, text: str) -> dict[str, bytes]:
 
 def index_html(entries: Sequence[IndexEntry]) -> str:
     """Render the index of boards as a page."""
-    return fill_template("index.html.j2", entries=entries)
+    papers = dict.fromkeys(entry.paper for entry in sorted(entries, key=lambda entry: entry.paper))
+    groups = {paper: [entry for entry in entries if entry.paper == paper] for paper in papers}
+    return fill_template("index.html.j2", groups=groups)
 
 
 def index_markdown(entries: Sequence[IndexEntry]) -> str:
@@ -143,12 +166,13 @@ def index_markdown(entries: Sequence[IndexEntry]) -> str:
         [
             f"[{escape(entry.title)}]({entry.name}/README.md)",
             escape(entry.datasets),
+            escape(entry.headline),
             str(entry.num_rows),
             escape(entry.status),
         ]
         for entry in entries
     ]
-    table = markdown_table(["board", "data sets", "rows", "status"], lines)
+    table = markdown_table(["board", "data sets", "result", "rows", "status"], lines)
     return f"# Leaderboards\n\n{table}\n"
 
 
