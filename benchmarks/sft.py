@@ -95,7 +95,7 @@ def _train_trl(examples: list[dict[str, list[int]]], folder: str) -> list[float]
     config = replace(CONFIG, seed=derive_seed("sft", CONFIG.seed))
     settings = training_arguments(config, num_samples=ROWS, divisor=4, folder=folder)
     left_to_trl = ("activation_checkpointing", "gradient_checkpointing", "remove_unused_columns")
-    shared = {name: value for name, value in settings.items() if name not in left_to_trl}
+    shared = {name: value for name, value in settings.items() if not name.startswith(left_to_trl)}
     log = StepLog()
     trainer = SFTTrainer(
         model=llama(),
@@ -107,7 +107,7 @@ def _train_trl(examples: list[dict[str, list[int]]], folder: str) -> list[float]
     assert trainer.args.gradient_checkpointing
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    return log.losses
+    return [step["loss"] for step in log.steps]
 
 
 def measure(
