@@ -77,12 +77,12 @@ def test_only_the_first_seed_of_a_row_tells_them(done):
 
 
 def test_pages_that_a_run_writes_have_none_and_served_ones_have(done):
-    written = (done.out / "smoke" / "index.html").read_text()
+    written = (done.out / done.board.page / "index.html").read_text()
     assert '"examples"' not in written
     assert "<dt>Recommended first</dt>" not in written
     shown = LivePages(REQUEST, done.results, done.store)
     assert shown.refresh()
-    page = shown.content["smoke/index.html"].decode()
+    page = shown.content[f"{done.board.page}/index.html"].decode()
     assert page.count("<dt>Recommended first</dt>") == 3
     title = read_examples(find_result(done.results, done.cells[0][1].id), Store(done.store))[0]
     assert title.target in page
@@ -101,7 +101,8 @@ def test_a_report_writes_them_where_asked_but_never_into_a_repository(done, tmp_
     assert not (inside / "leaderboards").exists()
     told = CliRunner().invoke(app, [*words, *places, "--out", str(tmp_path / "pages")])
     assert told.exit_code == 0, told.output
-    assert "<dt>Recommended first</dt>" in (tmp_path / "pages" / "smoke" / "index.html").read_text()
+    page = tmp_path / "pages" / done.board.page / "index.html"
+    assert "<dt>Recommended first</dt>" in page.read_text()
 
 
 def test_titles_and_texts_are_escaped(done):

@@ -323,7 +323,8 @@ def test_a_row_on_two_boards_must_be_chosen(smoke, tmp_path):
 
     both = tmp_path / "results"
     shutil.copytree(smoke, both)
-    shutil.copy(both / "boards" / "smoke.json", both / "boards" / "again.json")
+    record = json.loads((both / "boards" / "smoke.json").read_text())
+    (both / "boards" / "again.json").write_text(json.dumps(record | {"name": "again"}))
     with pytest.raises(BenchError, match="again on synthetic, smoke on synthetic"):
         call("SASRec", "Popularity", "--results", str(both))
     assert "HR@5" in call("SASRec", "Popularity", "--results", str(both), "--board", "again",
