@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import typer
@@ -19,17 +20,20 @@ from typer.testing import CliRunner
 from bench.cli import status
 from bench.config.request import STORE, RunRequest
 from bench.errors import BenchError
+from bench.hashing import checksum
 from bench.plan.board_selection import (
     BoardSelection,
     plan_boards,
     select_boards,
 )
-from bench.plan.trials import Board
+from bench.plan.trials import Board, Trial
+from bench.report import block_tests
+from bench.report.block_tests import compare_block
 from bench.report.format import format_seconds
 from bench.report.page_server import LivePages, make_server
 from bench.report.significance import StatisticsCache
 from bench.results.run_records import record_boards
-from bench.results.schema import find_result, write_result
+from bench.results.schema import find_result, table_path, write_result
 
 
 def failed(folder: Path, trial: str) -> None:
@@ -203,22 +207,33 @@ def test_two_results_for_one_cell_are_refused_and_named(tmp_path):
     assert row(table, "Base").cell("HR@5").mean is not None
 
 
-def test_statistics_of_equal_files_are_computed_once(tmp_path):
+def test_statistics_of_equal_files_are_computed_once(tmp_path, monkeypatch):
     board, cells = make(tmp_path, [Line("Base", 0.1), Line("Good", 0.7)], metrics=["HR@5"])
-    for number, (_, trial) in enumerate(cells):
+    tests: list[str] = []
+
+    def count(metric: str, **options: Any) -> Any:
+        tests.append(metric)
+        return compare_block(metric, **options)
+
+    def seal(trial: Trial) -> None:
+        files = {
+            name: checksum(table_path(tmp_path, trial.id, name)) for name in ("cases", "ranking")
+        }
         result = find_result(tmp_path, trial.id)
-        files = {"cases": f"c{number}", "ranking": f"r{number}"}
         write_result(result.model_copy(update={"files": files}), tmp_path)
+
+    monkeypatch.setattr(block_tests, "compare_block", count)
+    for _, trial in cells:
+        seal(trial)
     memory: StatisticsCache = {}
     first = assemble_from(board, cells, tmp_path, cache=memory)
-    for path in tmp_path.rglob("*.parquet"):
-        path.unlink()
+    assert tests == ["HR@5"]
     assert assemble_from(board, cells, tmp_path, cache=memory) == first
-    changed = find_result(tmp_path, cells[0][1].id)
-    write_result(changed.model_copy(update={"files": {"cases": "x", "ranking": "y"}}), tmp_path)
-    again = row(assemble_from(board, cells, tmp_path, cache=memory), "Good").cell("HR@5")
-    assert again.comparison is None
-    assert "cannot be read" in again.refusal
+    assert tests == ["HR@5"]
+    write(tmp_path, cells[0][1], Line("Base", 0.3))
+    seal(cells[0][1])
+    assert assemble_from(board, cells, tmp_path, cache=memory) != first
+    assert tests == ["HR@5", "HR@5"]
 
 
 def test_results_without_checksums_are_never_remembered(tmp_path):

@@ -145,7 +145,8 @@ class TestResourceRequests:
             self.keep(store, source, peak_memory_mib=1.0)
         with store.building(stage.kind, stage.key) as folder:
             inputs = {name: source.key for name, source in stage.inputs.items()}
-            meta = {"args": stage.args, "inputs": inputs, "seconds": 1.0, **peaks}
+            device = "cuda" if stage.gpus else "cpu"
+            meta = {"args": stage.args, "inputs": inputs, "device": device, "seconds": 1.0, **peaks}
             store.commit(stage.kind, stage.key, folder, meta)
 
     def estimate(self, store: Store, *stages: Stage) -> ResourceRequest:

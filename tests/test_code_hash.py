@@ -157,10 +157,9 @@ def test_a_module_used_as_a_value_counts_as_a_whole(package: Path) -> None:
 
 
 def test_no_stage_depends_on_what_it_does_not_compute_with() -> None:
-    """Of the real stages: a split rule voids no preference step, a hashing helper voids nothing."""
+    """Of the real stages: a split rule voids no preference step."""
     reached = code_hash._reach(code_hash.Ref("bench.stages.preference", "run"))
     assert "bench.data.split" not in {ref.module for ref in reached}
-    assert "checksum" not in {ref.name for ref in reached if ref.module == "bench.hashing"}
 
 
 PLUGIN = """
