@@ -148,7 +148,9 @@ def test_broken_plug_ins_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
     assert [finding.state for finding in checks.check_plugins()] == ["ok"]
     (tmp_path / "wrong.py").write_text("class Method:\n    pass\n")
-    assert [finding.state for finding in checks.check_plugins()] == ["warn"]
+    (tmp_path / "ends.py").write_text("class Method:\n    raise SystemExit\n")
+    broken = [(finding.state, finding.message.split(":")[0]) for finding in checks.check_plugins()]
+    assert broken == [("warn", "ends"), ("warn", "wrong")]
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "nowhere"))
     assert [finding.state for finding in checks.check_plugins()] == ["fail"]
 

@@ -220,13 +220,15 @@ def test_a_hung_process_is_killed_and_its_trial_reports_it(
 
 
 def test_a_missing_model_fails_only_its_own_trial(tmp_path: Path) -> None:
-    done = run_command(
+    command = (
         *(*BENCH, "run", "--method", "zeroshot", "--method", "popularity", "--model"),
         *("llama-3.2-1b-instruct", "--dataset", "synthetic", "--budget", "smoke", "--seeds", "1"),
         *("--offline", "--executor", "inline"),
-        folder=tmp_path,
-        HF_HOME=str(tmp_path / "hub"),
     )
+    hub = str(tmp_path / "hub")
+    refused = run_command(*command, folder=tmp_path, HF_HOME=hub)
+    assert (refused.returncode, "Nothing was run or written." in refused.stderr) == (2, True)
+    done = run_command(*command, "--keep-going", folder=tmp_path, HF_HOME=hub)
     assert done.returncode == 1, done.stderr
     assert "1 trials ok" in done.stdout
     said = " ".join(done.stdout.split())

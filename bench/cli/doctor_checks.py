@@ -274,7 +274,7 @@ def _try_file_system(folder: Path) -> None:
 def check_plugins() -> list[Finding]:
     """List methods and cards that cannot be loaded."""
     try:
-        lines = plugins.list_methods()
+        lines = list(map(_import_method, plugins.list_methods()))
         for kind in plugins.CARDS:
             lines += plugins.list_cards(kind)
     except BenchError as error:
@@ -286,6 +286,16 @@ def check_plugins() -> list[Finding]:
         if line.error
     ]
     return broken or [Finding(name="plug-ins", message=f"{len(lines)} methods and cards load")]
+
+
+def _import_method(line: plugins.Listed) -> plugins.Listed:
+    """Import a listed method; listing only reads its file."""
+    try:
+        if not line.error:
+            plugins.method_class(line.name)
+    except BenchError as error:
+        return plugins.Listed(name=line.name, error=error.message)
+    return line
 
 
 def check_cached_files() -> Finding:

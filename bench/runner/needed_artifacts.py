@@ -51,7 +51,7 @@ def find_needed(results: Sequence[Path], searches: Path, data_dir: Path | None) 
         )
         if problems := sum(bool(trial.problem) for trial in trials):
             artifacts.notes.append(
-                f"{problems} trials of the board {selection.boards[0].name} can no longer be "
+                f"{problems} trials of the board {selection.boards[0].page} can no longer be "
                 "planned; their artifacts are kept only if a result names them or they were used "
                 "recently."
             )
@@ -76,7 +76,7 @@ def _plan(selection: BoardSelection, data_dir: Path | None) -> list[Trial]:
         return distinct_trials(plan_boards(selection, data_dir=data_dir))
     except BenchError as error:
         raise BenchError(
-            f"The board {selection.boards[0].name} that was run can no longer be planned: "
+            f"The board {selection.boards[0].page} that was run can no longer be planned: "
             f"{error.message}",
             f"{error.hint} If you no longer want it, remove its record in boards/.".strip(),
         ) from error
