@@ -18,6 +18,9 @@ settings.load_profile("untimed")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A script's background jobs ignore Ctrl-C, and so would every process that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # The same under nohup; this process goes on when its terminal is closed, its children do not.
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 Bench = Callable[..., SimpleNamespace]

@@ -165,7 +165,8 @@ def test_a_plug_in_that_prints_does_not_spoil_json(
     monkeypatch.setenv("BENCH_PATH", ".")
     Path("printing.py").write_text(PRINTING)
     run = ("--method", "printing", "--dataset", "synthetic", "--json")
-    for words in (("plan", *run), ("run", *run, "--executor", "inline"), ("list", "--json")):
+    inline = ("--executor", "inline", "--keep-going")
+    for words in (("plan", *run), ("run", *run, *inline), ("list", "--json")):
         assert json.loads(bench(*words).out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -17,6 +18,7 @@ MACHINE_ERRORS = {
     *(errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT),
     *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR),
 }
+HELP_OPTIONS = {"-h", "--help"}
 
 
 class _SteadyStream(io.TextIOWrapper):
@@ -74,8 +76,13 @@ def main() -> None:
     from bench.cli.app import app
 
     _keep_streams()
+    # A help page has colors, and no text but the command line's own.
+    is_help = not sys.argv[1:] or not HELP_OPTIONS.isdisjoint(sys.argv)
+    output = (
+        contextlib.nullcontext() if is_help else plain_output(only_document="--json" in sys.argv)
+    )
     try:
-        with stop_on_signals() as received, plain_output(only_document="--json" in sys.argv):
+        with stop_on_signals() as received, output:
             try:
                 app()
             except SystemExit as end:
