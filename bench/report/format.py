@@ -188,9 +188,9 @@ def format_published(cell: Cell) -> str:
 
 
 def format_gain(gain: Gain) -> str:
-    """Write a relative change with its interval: "+41.3 % [+30.0 %, +52.1 %]"."""
-    if gain.change is None:
-        return NO_VALUE
+    """Write a relative change, with its interval if it has one: "+41.3 % [+30.0 %, +52.1 %]"."""
+    if gain.low is None:
+        return format_percent(gain.change)
     interval = f"[{format_percent(gain.low)}, {format_percent(gain.high)}]"
     return f"{format_percent(gain.change)} {interval}"
 
