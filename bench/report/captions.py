@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, Rows
@@ -139,12 +139,17 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
             f"{describe_tests((test.metric, test.question) for test in tests)}.",
             f"p-values, not intervals, are "
             f"{describe_correction(test.family_size for test in tests if test.question)}.",
-            "† marks methods with an adjusted p ≤ .05."
-            if any(test.question == "methods" for test in tests)
-            else f"{ONE_RUN} There is no † or ≈.",
+            _marks({test.question for test in tests}),
             *_units(blocks),
         ]
     )
+
+
+def _marks(questions: Collection[str | None]) -> str:
+    """Say what † marks, or why there is none."""
+    if "methods" in questions:
+        return "† marks methods with an adjusted p ≤ .05."
+    return f"{ONE_RUN} There is no † or ≈." if "models" in questions else "There is no † or ≈."
 
 
 def _references(card: BoardCard) -> str:
