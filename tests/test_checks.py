@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board_results import Line, assemble_from, make
+from board_results import Line, assemble_from, make, row
 from conftest import Bench
 
+from bench.config.cards import FLOOR
 from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
 from bench.data.strata import label_cases, tied_share
 from bench.errors import BenchError
 from bench.report.checks import compare_with_floor, stratify
+from bench.report.render.html import render_html
 from bench.results.load import load_results
 from bench.results.subset import ResultSubset
 from bench.stats.samples import Sample
@@ -148,3 +150,23 @@ def test_metrics_without_tied_targets_are_those_of_the_other_cases(bench: Bench)
     assert Path(".bench/pages/how-to-read.html").is_file()
     with pytest.raises(BenchError, match="stratum"):
         ResultSubset(results, "nothing")
+
+
+def test_floor_rows_are_a_group_of_their_own(tmp_path: Path) -> None:
+    lines = [Line("Base", 0.1), Line("Good", 0.7), Line("Simple", 0.4)]
+    board, cells = make(tmp_path, lines, metrics=["HR@5"])
+    rows = {
+        line.name: line.model_copy(update={"floor": line.name == "Simple"})
+        for line in board.card.rows
+    }
+    card = board.card.model_copy(update={"rows": tuple(rows.values())})
+    cells = [(rows[line.name], trial) for line, trial in cells]
+    table = assemble_from(dataclasses.replace(board, card=card), cells, tmp_path)
+    assert [(heading, len(group)) for heading, group in table.datasets[0].groups] == [
+        ("", 2), (FLOOR, 1),
+    ]  # fmt: skip
+    simple, good = (row(table, name) for name in ("Simple", "Good"))
+    assert (simple.apart, simple.ranked, good.apart, good.ranked) == (True, False, False, True)
+    families = {line.name: line.cells[0].comparison.family_size for line in (simple, good)}
+    assert families == {"Simple": 1, "Good": 1}
+    assert FLOOR in render_html(table)

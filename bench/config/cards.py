@@ -453,6 +453,11 @@ class BoardCard(Card):
         headings = (heading for heading, group in self.groups.items() if row in group.rows)
         return next(headings, FLOOR if any(r.floor for r in self.rows if r.name == row) else "")
 
+    def is_apart(self, row: str) -> bool:
+        """Tell whether a row's group is a family of its own; floor rows of no group are one."""
+        heading = self.group_of(row)
+        return self.groups[heading].apart if heading in self.groups else heading == FLOOR
+
     def reference_of(self, row: str) -> str:
         """Return the name of the row that a row is compared with."""
         group = self.groups.get(self.group_of(row))

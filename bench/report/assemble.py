@@ -172,8 +172,8 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                 ranked=board_row.ranked and not board_row.floor,
                 floor=board_row.floor,
                 compared_with=board.card.reference_of(board_row.name),
-                group=(heading := board.card.group_of(board_row.name)),
-                apart=bool(heading) and board.card.groups[heading].apart,
+                group=board.card.group_of(board_row.name),
+                apart=board.card.is_apart(board_row.name),
                 cells=tuple(
                     replace(
                         aggregate_seeds(metric, outcomes[board_row.name]),
