@@ -44,6 +44,12 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     sizes = [
         text for text in dict.fromkeys(_rows_text(trial_rows, what) for trial_rows in rows) if text
     ]
+    # Floor rows have fewer limits, and a heading of their own.
+    sizes = [
+        text
+        for text in sizes
+        if not any(text.removeprefix("at most ") in other for other in sizes if other != text)
+    ]
     return (
         f"{'Small budget' if fewer else 'Not the papers’ budget, but'} “{card.budget}”: "
         f"{'; '.join(sizes) or 'all samples'}. "
