@@ -26,6 +26,7 @@ from bench.plan.stage import Stage
 from bench.plan.trials import Board, board_trials, collect_ks
 from bench.runner.estimate import Timings, forecast_run
 from bench.runner.run_plan import stored_keys
+from bench.runner.similarity import StageHistory
 from bench.runner.store import Store
 
 DATASETS = ("ml-100k", "ml-1m", "amazon-2018-gift-cards", "steam", "goodreads-poetry")
@@ -99,7 +100,7 @@ def main(num_seeds: int) -> None:
         mark("missing")
         work = divide_into_units(graph, todo)
         mark("units")
-        ahead = forecast_run(work, Timings([Invented(graph)], graph))
+        ahead = forecast_run(work, Timings(StageHistory([Invented(graph)], graph)))
         mark("timings")
     lines = ahead.predict_scaling(gpus=GPUS, cpus_per_gpu=8)
     mark(f"{len(lines)} predictions")

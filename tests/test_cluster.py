@@ -28,6 +28,7 @@ from bench.results.schema import find_result
 from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.resources import ResourceEstimator, ResourceRequest
+from bench.runner.similarity import StageHistory
 from bench.runner.store import Store
 from bench.runner.worker import make_task, run_task
 
@@ -150,7 +151,7 @@ class TestResourceRequests:
             store.commit(stage.kind, stage.key, folder, meta)
 
     def estimate(self, store: Store, *stages: Stage) -> ResourceRequest:
-        estimator = ResourceEstimator(store, plan_graph(*stages))
+        estimator = ResourceEstimator(StageHistory([store], plan_graph(*stages)))
         return estimator.estimate(Unit(stages=stages, parents=frozenset()))
 
     def test_the_card_decides_what_was_never_measured(self, tmp_path: Path) -> None:

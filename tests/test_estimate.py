@@ -20,6 +20,7 @@ from bench.plan.trials import Trial
 from bench.runner.cost_model import Throughput
 from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
+from bench.runner.similarity import StageHistory
 from bench.runner.store import Store
 from bench.runner.time_limits import TimeLimits
 
@@ -90,7 +91,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def estimate(store: Store, stage: Stage) -> tuple[float, str]:
-    return Timings([store], plan_graph(stage)).estimate(stage)
+    return Timings(StageHistory([store], plan_graph(stage))).estimate(stage)
 
 
 def test_a_stored_stage_takes_what_it_took(store: Store) -> None:
@@ -137,7 +138,7 @@ def test_the_cost_model_grows_with_parameters_rows_and_epochs(store: Store) -> N
         stage = sft(draw(num), model=model, num_train_epochs=epochs)
         graph = plan_graph(stage)
         return [
-            Timings([store], graph, device, optimistic=optimistic).estimate(stage)[0]
+            Timings(StageHistory([store], graph), device, optimistic=optimistic).estimate(stage)[0]
             for optimistic in (True, False)
         ]
 
@@ -153,7 +154,8 @@ def test_a_kind_that_was_never_timed_is_reported(store: Store) -> None:
     assert estimate(store, sft(draw(10))) == (0.0, "never")
     commit(store, draw(10), 1.0)
     forecast = forecast_run(
-        divide_into_units(graph := plan_graph(sft(draw(10))), graph.stages), Timings([store], graph)
+        divide_into_units(graph := plan_graph(sft(draw(10))), graph.stages),
+        Timings(StageHistory([store], graph)),
     )
     assert forecast.never_timed == {"hub": 1, "sft": 1}
     assert forecast.work_seconds == 1.0
@@ -183,23 +185,23 @@ def test_a_unit_has_a_limit_from_its_estimate(store: Store) -> None:
     units = [Unit(stages=(stage,), parents=frozenset()) for stage in stages]
     cheap, costly, unknown = units
     graph = plan_graph(*stages)
-    limits = TimeLimits(store, graph, None)
+    limits = TimeLimits(Timings(StageHistory([store], graph)), None)
     assert {limits.limit(unit) for unit in units} == {48 * 3600.0}
     commit(store, stages[0], 40.0)
     commit(store, stages[1], 4000.0)
-    limits = TimeLimits(store, graph, None)
+    limits = TimeLimits(Timings(StageHistory([store], graph)), None)
     assert limits.limit(cheap) == 3600.0
     assert limits.limit(costly) == 20 * 4000.0
     assert "1 h to 48 h" in limits.describe(units)
     assert "--time-limit" in limits.describe(units)
-    assert TimeLimits(store, graph, 9.0).limit(unknown) == 9.0
+    assert TimeLimits(Timings(StageHistory([store], graph)), 9.0).limit(unknown) == 9.0
 
 
 def test_stored_stages_take_no_time(store: Store) -> None:
     commit(store, sft(draw(10)), 40.0)
     graph = plan_graph(sft(draw(10)))
     todo = find_missing(graph, lambda stage: store.has(stage.kind, stage.key))
-    forecast = forecast_run(divide_into_units(graph, todo), Timings([store], graph))
+    forecast = forecast_run(divide_into_units(graph, todo), Timings(StageHistory([store], graph)))
     assert (
         forecast.work_seconds,
         forecast.predict_seconds(cpus=1),
@@ -211,7 +213,8 @@ def test_another_store_gives_timings(store: Store, tmp_path: Path) -> None:
     commit(store, sft(draw(10)), 40.0)
     graph = plan_graph(sft(draw(10)))
     here = Store(tmp_path / "empty")
-    forecast = forecast_run(divide_into_units(graph, graph.stages), Timings([store, here], graph))
+    timings = Timings(StageHistory([store, here], graph))
+    forecast = forecast_run(divide_into_units(graph, graph.stages), timings)
     assert forecast.predict_seconds(cpus=1) == 42.0
     assert forecast.seconds_by_basis == {"same stage": 42.0}
 
@@ -222,7 +225,8 @@ def plan_on_gpus(store: Store) -> Forecast:
     for final in finals:
         commit(store, final, 10.0)
     graph = plan_graph(*finals)
-    return forecast_run(divide_into_units(graph, graph.stages), Timings([store], graph))
+    timings = Timings(StageHistory([store], graph))
+    return forecast_run(divide_into_units(graph, graph.stages), timings)
 
 
 def test_more_gpus_buy_time_until_the_critical_path(store: Store) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal, TypeAlias
 
-from bench.plan.graph import Graph, Unit
+from bench.plan.graph import Unit
 from bench.plan.stage import Stage
 from bench.runner.cost_model import Throughput, count_parameters, predict_range
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.resources import ResourceRequest
 from bench.runner.similarity import StageHistory, describe_stage
-from bench.runner.store import Store
 
 Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "cost model", "never"]
 """What an estimate is based on: the stage's own artifact; artifacts that differ in seeds or code;
@@ -44,8 +43,7 @@ class Timings:
     """Measured seconds of stages.
 
     Args:
-        stores: Stores whose artifacts are used; an earlier store hides equal keys of a later one.
-        graph: The plan to estimate.
+        history: The artifacts that were timed, and the plan to estimate.
         throughput: Of the device that language models run on; None if it was not measured.
         optimistic: Whether a range of the cost model counts with its lower end.
 
@@ -55,14 +53,13 @@ class Timings:
 
     def __init__(
         self,
-        stores: Iterable[Store],
-        graph: Graph,
+        history: StageHistory,
         throughput: Throughput | None = None,
         *,
         optimistic: bool = False,
     ) -> None:
         self._throughput, self._optimistic = throughput, optimistic
-        self._history = history = StageHistory(stores, graph)
+        self._history = history
         self._by_configuration: dict[int, list[float]] = defaultdict(list)
         self._by_structure: dict[Hashable, list[tuple[float, float | None]]] = defaultdict(list)
         cards = Counter(map(get_card, history.metas.values()))

@@ -28,9 +28,12 @@ from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner import run_directory
+from bench.runner.cost_model import read_throughput
+from bench.runner.estimate import Timings
 from bench.runner.executors import Executor, ExecutorLostError
 from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.retry_policy import decide_retry
+from bench.runner.similarity import StageHistory
 from bench.runner.store import Store
 from bench.runner.time_limits import TimeLimits
 from bench.runner.trial_status import TrialStatus
@@ -267,8 +270,11 @@ class _Loop:
         # GPU units first: they take longest, and no GPU should wait for CPUs.
         self.waiting = sorted(self.status.units.values(), key=lambda unit: unit.gpus == 0)
         store, graph = self.options.store, self.status.graph
-        self.resources = ResourceEstimator(store, graph)
-        self.limits = TimeLimits(store, graph, self.options.time_limit)
+        history = StageHistory([store], graph)
+        device = "cuda" if any(stage.gpus for stage in graph.stages.values()) else "cpu"
+        timings = Timings(history, read_throughput(store.root, device))
+        self.resources = ResourceEstimator(history)
+        self.limits = TimeLimits(timings, self.options.time_limit)
         self.progress.print_line(self.limits.describe(self.waiting))
         self.status.log_reused_stages()
 

@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.plan.graph import Graph, Unit
+from bench.plan.graph import Unit
 from bench.runner.similarity import StageHistory
-from bench.runner.store import Store
 
 CUDA_CONTEXT_MIB = 600.0  # per process
 GPU_MEMORY_MARGIN = 1.1
@@ -35,12 +34,12 @@ class ResourceRequest:
 class ResourceEstimator:
     """Derives requests from the measured peaks of a store's artifacts."""
 
-    def __init__(self, store: Store, graph: Graph) -> None:
-        self._history = StageHistory([store], graph)
+    def __init__(self, history: StageHistory) -> None:
+        self._history = history
         self._memory_mib: dict[int, float] = defaultdict(float)  # by configuration
         self._gpus: dict[int, float] = {}
         self._divisors: dict[int, int] = defaultdict(lambda: 1)
-        for key, meta in self._history.metas.items():
+        for key, meta in history.metas.items():
             number = self._history.number_configuration(key)
             self._memory_mib[number] = max(self._memory_mib[number], meta["peak_memory_mib"])
             divisor = meta.get("micro_batch_divisor", 1)

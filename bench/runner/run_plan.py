@@ -16,6 +16,7 @@ from bench.plan.trials import Trial
 from bench.runner.cost_model import read_throughput
 from bench.runner.estimate import CPUS_PER_GPU, Forecast, Timings, forecast_run
 from bench.runner.resources import ResourceEstimator, count_cpus
+from bench.runner.similarity import StageHistory
 from bench.runner.store import Store
 
 
@@ -162,15 +163,17 @@ def plan_trials(
     work = divide_into_units(graph, todo)
     timed_stores = [*map(_open_timings, timings), store]
     throughput = read_throughput(store.root, "cuda" if gpus else planned_device())
+    history = StageHistory(timed_stores, graph)
     measured_timings, optimistic = (
-        Timings(timed_stores, graph, throughput, optimistic=optimistic)
-        for optimistic in (False, True)
+        Timings(history, throughput, optimistic=optimistic) for optimistic in (False, True)
     )
     # As the run does it: by what was measured on a GPU, else by the model cards.
     measured = (
         None
         if measured_timings.is_cpu_only()
-        else ResourceEstimator(timed_stores[0], graph).estimate
+        else ResourceEstimator(
+            StageHistory(timed_stores[:1], graph) if timings else history
+        ).estimate
     )
     return RunPlan(
         trials=tuple(trials),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.plan.graph import Graph, Unit
-from bench.runner.cost_model import read_throughput
+from bench.plan.graph import Unit
 from bench.runner.estimate import Timings
-from bench.runner.store import Store
 
 MARGIN = 20.0
 """A unit may take that many times its estimate: another machine, a card that is shared."""
@@ -20,15 +18,12 @@ class TimeLimits:
     """The limits of a run.
 
     Args:
-        store: Its artifacts' seconds are what estimates are based on.
-        graph: The stages.
+        timings: Estimates of the stages.
         seconds: The user's limit for every unit; None for limits from estimates.
     """
 
-    def __init__(self, store: Store, graph: Graph, seconds: float | None) -> None:
-        self._seconds = seconds
-        device = "cuda" if any(stage.gpus for stage in graph.stages.values()) else "cpu"
-        self._timings = Timings([store], graph, read_throughput(store.root, device))
+    def __init__(self, timings: Timings, seconds: float | None) -> None:
+        self._timings, self._seconds = timings, seconds
 
     def limit(self, unit: Unit) -> float:
         """Return the maximum seconds of a unit."""
