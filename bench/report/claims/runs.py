@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from bench.config.cards import BoardRow
 from bench.errors import BenchError
@@ -18,6 +19,8 @@ from bench.results.schema import Result
 from bench.stats.compare import Comparison, compare
 from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
+
+T = TypeVar("T")
 
 NO_RESULT = "no result yet"
 
@@ -102,6 +105,20 @@ class Runs:
             samples = self.samples[dataset, reference], self.samples[dataset, other]
             self._comparisons[key] = compare(*samples, metric)
         return self._comparisons[key]
+
+
+def map_common_seeds(
+    steps: Sequence[SeedValues], function: Callable[[Sequence[float]], T]
+) -> list[T]:
+    """Apply a function to the values of each seed that all rows or steps have.
+
+    Raises:
+        BenchError: If there is no such seed.
+    """
+    seeds = sorted(set.intersection(*(set(values) for values in steps)))
+    if not seeds:
+        raise BenchError("The rows or steps have no seed in common.")
+    return [function([values[seed] for values in steps]) for seed in seeds]
 
 
 def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) -> Runs:

@@ -5,7 +5,7 @@ Differences are paired by seed; a verdict needs a t interval over two seeds or m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +22,7 @@ from bench.report.claims.claim_types import (
     Trend,
     Value,
 )
-from bench.report.claims.runs import Runs, SeedValues
+from bench.report.claims.runs import Runs, map_common_seeds
 from bench.report.claims.sweep_tests import rank_correlation
 from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
 from bench.stats.seed_variance import SeedMean, estimate_over_seeds
@@ -65,7 +65,7 @@ def format_over_seeds(estimate: SeedMean, num_seeds: int) -> str:
 
 def _judge_pair(check: Better | NotBetter, cell: Cell, runs: Runs, sign: int) -> Judgment:
     row, other = (runs.seed_values(cell.card, name, cell.metric) for name in cell.rows[:2])
-    changes = _common([row, other], lambda values: values[0] - values[1])
+    changes = map_common_seeds([row, other], lambda values: values[0] - values[1])
     estimate = estimate_over_seeds(changes)
     text = f"{cell.rows[0]} against {cell.rows[1]}: {format_over_seeds(estimate, len(changes))}"
     verdict = _verdict(estimate, sign)
@@ -104,10 +104,10 @@ def _judge_trend(check: Trend, cell: Cell, runs: Runs) -> Judgment:
     if len(xs) < 2:
         raise BenchError(f"The sweep over {check.x} has {len(xs)} steps.", "It needs two or more.")
     sign = 1 if check.direction == "up" else -1
-    rhos = _common(
+    rhos = map_common_seeds(
         [values for _, values in steps], lambda values: sign * rank_correlation(xs, values)
     )
-    changes = _common([steps[0][1], steps[-1][1]], lambda values: values[1] - values[0])
+    changes = map_common_seeds([steps[0][1], steps[-1][1]], lambda values: values[1] - values[0])
     estimate = estimate_over_seeds(changes)
     verdict = _verdict(estimate, sign)
     if not (min(rhos) > 0 or max(rhos) < 0):
@@ -124,7 +124,9 @@ def _show_range(check: Range, cell: Cell, runs: Runs) -> Judgment:
     texts = []
     for row in cell.rows:
         steps = runs.sweep_values(cell.card, row, check.x, cell.metric)
-        ranges = _common([values for _, values in steps], lambda values: max(values) - min(values))
+        ranges = map_common_seeds(
+            [values for _, values in steps], lambda values: max(values) - min(values)
+        )
         texts.append(f"{row} {np.mean(ranges):.4f}")
     return "shown", (
         f"range over {check.x}, mean over seeds: {', '.join(texts)}; shown, not tested"
@@ -149,7 +151,7 @@ def _judge_diminishing(check: Diminishing, cell: Cell, runs: Runs, sign: int) ->
         )
         return before - after
 
-    changes = _common([values for pair in near for values in pair], slow_down)
+    changes = map_common_seeds([values for pair in near for values in pair], slow_down)
     estimate = estimate_over_seeds(changes)
     return _verdict(estimate, 1), (
         f"gain per {check.per} up to {check.x} = {check.at:g} less the gain beyond: "
@@ -162,17 +164,3 @@ def _verdict(estimate: SeedMean, sign: int) -> ReproducedVerdict:
     if estimate.low is None or estimate.high is None or estimate.low <= 0 <= estimate.high:
         return "undecided"
     return "holds" if (estimate.low > 0) == (sign > 0) else "fails"
-
-
-def _common(
-    steps: Sequence[SeedValues], function: Callable[[Sequence[float]], float]
-) -> list[float]:
-    """Apply a function to the values of each seed that all steps have.
-
-    Raises:
-        BenchError: If there is no such seed.
-    """
-    seeds = sorted(set.intersection(*(set(values) for values in steps)))
-    if not seeds:
-        raise BenchError("The rows or steps have no seed in common.")
-    return [function([values[seed] for values in steps]) for seed in seeds]

@@ -16,7 +16,7 @@ from bench.report.claims.claim_types import (
     Trend,
 )
 from bench.report.claims.row_tests import format_comparison, judge_equivalence
-from bench.report.claims.runs import Runs, Steps
+from bench.report.claims.runs import Runs, Steps, map_common_seeds
 from bench.report.claims.verdict import Judgment, ReproducedVerdict, judge_reproduced_cells
 from bench.stats.compare import compare, compare_with_reference
 from bench.stats.contrasts import estimate_relative
@@ -123,8 +123,4 @@ def _find_step(steps: Steps, at: float, name: str) -> int:
 
 def _values_by_seed(steps: Steps, metric: str) -> list[list[float]]:
     """Return the metric over the steps, one list per seed that all of them have."""
-    values = [compute_seed_values(sample, metric) for _, sample in steps]
-    seeds = sorted(set.intersection(*map(set, values)))
-    if not seeds:
-        raise BenchError(f"The steps of the sweep have no seed in common for {metric}.")
-    return [[step[seed] for step in values] for seed in seeds]
+    return map_common_seeds([compute_seed_values(sample, metric) for _, sample in steps], list)
