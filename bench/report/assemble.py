@@ -67,6 +67,7 @@ def assemble(
         blocks = [
             add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
         ]
+    limits = [trial.rows for row, trial in row_trials if not row.floor]
     return BoardTable(
         name=board.name,
         page=board.page,
@@ -76,9 +77,7 @@ def assemble(
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),
-        scope=" ".join(
-            filter(None, (captions.scope(card, [trial.rows for _, trial in row_trials]), *used))
-        ),
+        scope=" ".join(filter(None, (captions.scope(card, limits), *used))),
         protocol=captions.protocol(
             card,
             blocks,

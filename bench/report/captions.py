@@ -31,7 +31,7 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
 
     Args:
         card: The board's card.
-        rows: Largest number of rows per split that each trial used.
+        rows: Largest number of rows per split that each trial used, floor rows aside.
 
     Returns:
         A sentence, or "" where the board ran on the papers' budget.
@@ -43,12 +43,6 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
     what = "users" if _reranks(card) else "samples"
     sizes = [
         text for text in dict.fromkeys(_rows_text(trial_rows, what) for trial_rows in rows) if text
-    ]
-    # Floor rows have fewer limits, and a heading of their own.
-    sizes = [
-        text
-        for text in sizes
-        if not any(text.removeprefix("at most ") in other for other in sizes if other != text)
     ]
     return (
         f"{'Small budget' if fewer else 'Not the papers’ budget, but'} “{card.budget}”: "
