@@ -52,6 +52,7 @@ from bench.plan.preference_stages import (
     sample_pairs,
 )
 from bench.plan.rerank_stages import (
+    RERANKER_SPACE,
     ListOrderConfig,
     RerankerConfig,
     order_lists,
@@ -63,6 +64,7 @@ from bench.plan.stage import Stage
 from bench.plan.types import Data, ListData, Model, Pairs, Plan, Policy, Rows
 
 __all__ = [
+    "RERANKER_SPACE",
     "BenchError",
     "Catalog",
     "CategoryMass",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from bench.api import (
+    RERANKER_SPACE,
     BenchError,
     Data,
     KnowledgeConfig,
@@ -47,11 +49,7 @@ class Method:
         "reranker.select_on": "test",
         "knowledge.encoding.long_text": "truncate",
     }
-    SPACE: ClassVar[dict[str, Plain]] = {
-        "reranker.batch_size": {"choice": [64, 128, 256, 512]},
-        "reranker.learning_rate": {"choice": [5e-4, 1e-3]},
-        "reranker.weight_decay": {"choice": [0.0, 1e-4, 1e-3]},
-    }
+    SPACE: ClassVar[Mapping[str, Plain]] = RERANKER_SPACE
 
     knowledge: KnowledgeConfig = KnowledgeConfig()
     """How texts are generated and encoded."""

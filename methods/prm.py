@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.api import Data, Model, Plain, Plan, RerankerConfig, require_lists, rerank_lists
+from bench.api import (
+    RERANKER_SPACE,
+    Data,
+    Model,
+    Plain,
+    Plan,
+    RerankerConfig,
+    require_lists,
+    rerank_lists,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +27,7 @@ class Method:
 
     TASK: ClassVar[str] = "rerank"
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {"reranker.select_on": "test"}
-    SPACE: ClassVar[dict[str, Plain]] = {
-        "reranker.batch_size": {"choice": [64, 128, 256, 512]},
-        "reranker.learning_rate": {"choice": [5e-4, 1e-3]},
-        "reranker.weight_decay": {"choice": [0.0, 1e-4, 1e-3]},
-    }
+    SPACE: ClassVar[Mapping[str, Plain]] = RERANKER_SPACE
 
     reranker: RerankerConfig = RerankerConfig(backbone="prm")
     """How the re-ranker is trained."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bench.data.kar import Rules
 from bench.errors import BenchError
+from bench.hashing import Plain
 from bench.metrics.plugins import plugin_references
 from bench.metrics.registry import plugin_metrics
 from bench.plan.config import (
@@ -134,6 +135,12 @@ class RerankerConfig(Config):
 
 SETRANK_FIELDS = ("setrank_loss", "setrank_temperature")
 GRID_FIELDS = ("learning_rate", "weight_decay", "batch_size")
+RERANKER_SPACE: Mapping[str, Plain] = {
+    "reranker.batch_size": {"choice": [64, 128, 256, 512]},
+    "reranker.learning_rate": {"choice": [5e-4, 1e-3]},
+    "reranker.weight_decay": {"choice": [0.0, 1e-4, 1e-3]},
+}
+"""The search space of every method that trains a re-ranker."""
 TEXT_FIELDS = (
     *("num_shared_experts", "num_dedicated_experts", "training_text", "scoring_text"),
     "shuffle_user_texts",
