@@ -108,7 +108,7 @@ class Prepared:
         if "candidates" not in inputs:
             return np.ones(len(self.catalog), dtype=np.bool_)
         targets = self.windows(load_rows(inputs["candidates"])).targets
-        is_candidate = np.bincount(targets, minlength=len(self.catalog)) > 0
+        is_candidate = np.isin(np.arange(len(self.catalog)), targets)
         if not is_candidate.any():
             raise BenchError(
                 "No item can be recommended: there are no training rows.",

@@ -39,6 +39,7 @@ def verify(prepared: Prepared, card: DatasetCard) -> list[DataCheck]:
         for split in ("train", "test")
     )
     num_shared = len(np.intersect1d(train, test))
+    share_tied = tied_share(prepared)
     return [
         DataCheck(
             check="counts are those the card expects",
@@ -53,9 +54,9 @@ def verify(prepared: Prepared, card: DatasetCard) -> list[DataCheck]:
         ),
         DataCheck(
             check="test targets with the timestamp of the last history item",
-            verdict="note" if tied_share(prepared) else "ok",
-            text=f"{tied_share(prepared):.1%} of {prepared.num('test'):,} (share "
-            f"{tied_share(prepared):.2f}); ties are in order of the raw file's lines, so that part "
+            verdict="note" if share_tied else "ok",
+            text=f"{share_tied:.1%} of {prepared.num('test'):,} (share "
+            f"{share_tied:.2f}); ties are in order of the raw file's lines, so that part "
             "of the order is not time",
         ),
         DataCheck(

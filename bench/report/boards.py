@@ -101,12 +101,13 @@ def publish(
             f"{board} was not run into {results} as its card says.", f"bench run --board {board}"
         )
     planned = plan_boards(read_board(record), lenient=True)
-    values = load_results(results).to_pandas()
+    stored = load_results(results)
+    values = stored.to_pandas()
     trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
     values = values[values.trial.isin(trials) & (values.status == "ok")]
     if values.empty:
         raise BenchError(f"No trial of {board} has a result.", f"bench run --board {board}")
-    (table,), paths = render_boards(planned, load_results(results), Path(pages), store=Path(store))
+    (table,), paths = render_boards(planned, stored, Path(pages), store=Path(store))
     values = values[values.metric.isin(table.metrics)]
     columns = ["trial", "dataset", "method", "model", "seed", "ranking", "metric", "value"]
     path = Path(pages) / board / "results.csv"

@@ -27,7 +27,7 @@ def choose_metric(metrics: Sequence[str]) -> str | None:
 
 
 def stratify(
-    block: Block, metric: str, samples: Mapping[str, Sample | BenchError], kinds: Sequence[str] = ()
+    block: Block, metric: str, samples: Mapping[str, Sample | BenchError]
 ) -> tuple[Stratification, ...]:
     """Compute a metric of all rows per stratum.
 
@@ -35,13 +35,12 @@ def stratify(
         block: With values and marks.
         metric: A mean over cases.
         samples: Per-case results by row.
-        kinds: What divides the cases; all kinds if empty.
 
     Returns:
         One stratification per kind that divides the cases into at least two strata.
     """
     tables = []
-    for kind in kinds or STRATA:
+    for kind in STRATA:
         usable = {
             name: sample
             for name, sample in samples.items()

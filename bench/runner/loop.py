@@ -78,11 +78,6 @@ class RunSummary:
     num_damaged: int = 0
 
     @property
-    def interrupted(self) -> bool:
-        """Whether a signal or `bench cancel` ended it."""
-        return self.stopped_by > 0
-
-    @property
     def num_trials(self) -> int:
         """Number of trials of the run."""
         return len(self.ok) + len(self.failed) + len(self.skipped)
@@ -141,7 +136,7 @@ def run(
     """
     summary = _run_missing(trials, options, executor)
     for _ in range(MAX_REPAIRS):
-        if summary.interrupted or not summary.num_damaged:
+        if summary.stopped_by or not summary.num_damaged:
             break
         repaired = _run_missing(trials, options, executor)
         summary = dataclasses.replace(

@@ -141,7 +141,9 @@ def _describe_file(file: RawFile) -> str:
 
 
 def materialize(stage: Stage, options: DataOptions) -> Path:
-    """Compute an artifact unless it is stored; its inputs must be stored."""
+    """Compute an artifact and its inputs, as far as they are not stored."""
+    for needed in stage.inputs.values():
+        materialize(needed, options)
     return materialize_stage(
         stage, Store(options.store), data_dir=options.data_dir, offline=options.offline
     )

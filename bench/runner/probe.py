@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ from bench.config import plugins
 from bench.config.request import DataOptions
 from bench.errors import BenchError
 from bench.plan.backbones import language_model
-from bench.plan.stage import Stage
 from bench.plan.types import Nouns
 from bench.runner.prepared_data import materialize, prepare_datasets
 
@@ -74,7 +72,7 @@ def probe(
     backbone = language_model(
         model, plugins.model_card(model), data=stage, nouns=Nouns(nouns.singular, nouns.plural)
     )
-    policy = load(_materialize_all(backbone.backbone, options), **backbone.spec.weights)
+    policy = load(materialize(backbone.backbone, options), **backbone.spec.weights)
     right: list[dict[str, NDArray[np.float64]]] = []
     with compute_threads(backbone.threads), policy.merged():
         for names in (titles, shuffled):
@@ -88,12 +86,6 @@ def probe(
     return [
         summarize_task(task, text, *(each[task] for each in right)) for task, text in TASKS.items()
     ]
-
-
-def _materialize_all(stage: Stage, options: DataOptions) -> Path:
-    for needed in stage.inputs.values():
-        _materialize_all(needed, options)
-    return materialize(stage, options)
 
 
 def summarize_task(

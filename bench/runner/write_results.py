@@ -38,6 +38,8 @@ def record_success(
     if _is_current(trial, graph, results):
         return
     keys = graph.needs[trial.id]
+    readings = ((key, store.meta(graph.stages[key].kind, key)) for key in keys)
+    metas = {key: meta for key, meta in readings if meta is not None}
     stages = [
         StageRecord(
             key=key,
@@ -49,8 +51,7 @@ def record_success(
             gpu=get_card(meta),
             metadata=meta["metadata"],
         )
-        for key in keys
-        if (meta := store.meta(graph.stages[key].kind, key)) is not None
+        for key, meta in metas.items()
     ]
     folders = {name: store.open(stage.kind, stage.key) for name, stage in trial.evaluations.items()}
     evaluations = {
@@ -74,7 +75,7 @@ def record_success(
             seconds_own=round(sum(stage.seconds for stage in stages if not stage.shared), 3),
         ),
         plugins=dict(trial.plugins),
-        provenance=(store.meta(final.kind, final.key) or {}).get("provenance", {}),
+        provenance=metas.get(final.key, {}).get("provenance", {}),
     )
     for name, table in tables.items():
         write_atomic(table_path(results, trial.id, name), table)

@@ -46,7 +46,7 @@ def run(job: Job, config: HubConfig, inputs: Mapping[str, Path]) -> None:
     else:
         assert config.repository is not None
         assert config.revision is not None
-        folder = _fetch(config.repository, config.revision, config.name, offline=job.offline)
+        folder = fetch(config.repository, config.revision, config.name, offline=job.offline)
     files = [path for path in folder.iterdir() if path.is_file()]
     read = sorted({path for pattern in PATTERNS for path in folder.glob(pattern)})
     checksums = {path.name: checksum(path) for path in read}
@@ -93,7 +93,12 @@ def _check_folder(folder: Path | None, name: str, expected: str) -> Path:
     return folder
 
 
-def _fetch(repository: str, revision: str, name: str, *, offline: bool) -> Path:
+def fetch(repository: str, revision: str, name: str, *, offline: bool) -> Path:
+    """Fetch a repository at one commit; return its folder in the cache.
+
+    Raises:
+        BenchError: The files cannot be fetched.
+    """
     manually = (
         f"Fetch it where there is a network (hf download {repository} --revision {revision}), or "
         "name a folder of yours with --model-path."

@@ -12,7 +12,7 @@ from bench.metrics.registry import get_metric
 from bench.report.claims.measures import measure_seeds
 from bench.report.costs import results_of
 from bench.report.format import direction_arrow, format_value, single_line
-from bench.report.render.bars import MIN_WIDTH, Bars, bar_chart
+from bench.report.render.bars import BAR, GAP, MIN_WIDTH, Bars, bar_chart
 from bench.report.render.charts import NUM_STYLES, Chart, Line, curve_chart, line_chart
 from bench.report.table import Block, BoardTable, Figure, Row, Sweep
 from bench.results.curves import Curve, join_curve, read_series
@@ -108,7 +108,7 @@ def _bar_charts(
                 (bars.name, *map(_with_deviation, bars.values, bars.deviations)) for bars in series
             ),
             bars=True,
-            wide=len(labels) * len(series) * 11 + 18 * len(labels) > MIN_WIDTH,
+            wide=len(labels) * (len(series) * BAR + GAP) > MIN_WIDTH,
         )
     ]
 
@@ -120,7 +120,12 @@ def _with_deviation(value: float | None, deviation: float | None) -> str:
 def _measure(figure: Figure, block: Block, name: str, results: ResultSet) -> list[float]:
     """Read a measure of a row, one value per seed; empty where it has none."""
     assert figure.measure is not None
-    rows = {row.name: results_of(row, results) for row in block.rows if row.successful}
+    names = (name, figure.measure.relative_to)
+    rows = {
+        row.name: results_of(row, results)
+        for row in block.rows
+        if row.name in names and row.successful
+    }
     try:
         base = rows.get(figure.measure.relative_to, [])
         return [*measure_seeds(figure.measure, rows.get(name, []), base).values()]

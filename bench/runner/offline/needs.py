@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,6 @@ from bench.config.cards import RawFile
 from bench.config.plugins import encoder_card
 from bench.data import assets
 from bench.errors import BenchError
-from bench.hashing import Job
 from bench.plan.stage import Stage
 from bench.runner.loop import READS_RAW_FILES
 
@@ -135,14 +132,9 @@ def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
 def _fetch_from_hub(asset: Asset, *, offline: bool) -> dict[str, Path]:
     from huggingface_hub.file_download import repo_folder_name
 
-    from bench.plan.backbones import HubConfig
     from bench.stages import hub
 
-    with tempfile.TemporaryDirectory() as out:
-        job = Job(out=Path(out), offline=offline)
-        config = HubConfig(name=asset.owner, repository=asset.repository, revision=asset.revision)
-        hub.run(job, config, {})
-        folder = Path(json.loads((job.out / hub.POINTER).read_text())["folder"])
+    folder = hub.fetch(asset.repository, asset.revision, asset.owner, offline=offline).resolve()
     repository = repo_folder_name(repo_id=asset.repository, repo_type="model")
     files = sorted({path for pattern in hub.PATTERNS for path in folder.glob(pattern)})
     return {f"{repository}/snapshots/{asset.revision}/{path.name}": path for path in files}

@@ -114,17 +114,15 @@ def generate_texts(
     cache_size = count_cache_tokens(model) // divisor
     generated: list[list[Tokens]] = [[] for _ in prompts]
     lengths = [len(prompt) for prompt in prompts]
-    finished, unsaved, saved = (
-        _read_batches(checkpoints),
-        dict[int, list[Tokens]](),
-        time.monotonic(),
-    )
+    finished, saved = _read_batches(checkpoints), time.monotonic()
+    unsaved: Batches = {}
     for rows in split_into_batches(lengths, config, cache_size, shared=shares_prompts(model)):
         if not finished.keys() >= set(rows):
             state = GenerationState(model, [prompts[row] for row in rows])
             batch = _generate_batch(state, endings, config, [streams[row] for row in rows])
             new = dict(zip(rows, batch, strict=True))
-            finished, unsaved = finished | new, unsaved | new
+            finished.update(new)
+            unsaved.update(new)
         if checkpoints and unsaved and time.monotonic() > saved + INTERVAL_SECONDS:
             path = checkpoints / f"batches-{len(finished)}.json"
             write_atomic(path, json.dumps(unsaved).encode())

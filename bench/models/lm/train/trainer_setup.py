@@ -176,9 +176,10 @@ class StepLog(TrainerCallback):
         """
         if not self._unread:
             return
-        self.losses += torch.stack(self._unread).double().tolist()
+        first, losses = len(self.losses) + 1, torch.stack(self._unread).double().tolist()
         self._unread.clear()
-        for step, loss in enumerate(self.losses, start=1):
+        self.losses += losses
+        for step, loss in enumerate(losses, start=first):
             _check_finite("loss", loss, step)
 
     def on_log(
