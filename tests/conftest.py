@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +24,15 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 Bench = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Limit torch to one thread: more of them only wait for each other in networks this small."""
+    from bench.models.lm.threads import compute_threads  # not every test needs torch
+
+    with compute_threads(1):
+        yield
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from bench.models.lm.decode.decoding import (
 )
 from bench.models.lm.decode.sampling import truncate
 from bench.models.lm.encode.sentence_encoder import Trigrams
-from bench.models.lm.threads import compute_threads
 from bench.models.rerank.long_text_windows import encode_long_texts
 from bench.models.rerank.qa_files import (
     Answers,
@@ -53,14 +52,10 @@ from bench.plan.stage import Stage
 from bench.plan.types import ListData, Model, Pairs, Policy
 from bench.stages import text_vectors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FULL = {"kind": "full"}
 LETTERS = "abcdefghijkl"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):
-        yield
 
 
 def make_questions(num: int = 6, *, entries: int = 3) -> Questions:

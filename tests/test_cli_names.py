@@ -24,8 +24,8 @@ def test_a_trial_is_named_by_its_method_and_what_is_done_is_said(
     assert call(monkeypatch, "retry", "--failed") == 0
     assert "Nothing to retry" in capsys.readouterr().out
     key = next((tmp_path / ".bench" / "store" / "rank").iterdir())
-    asked = CliRunner().invoke(app, ["cache", "rm", key.name[:8]], input="n\n")
-    assert "Delete rank/" in asked.output
+    result = CliRunner().invoke(app, ["cache", "rm", key.name[:8]], input="n\n")
+    assert "Delete rank/" in result.output
     assert key.exists()
 
 

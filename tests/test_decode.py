@@ -33,19 +33,14 @@ from bench.models.lm.decode.generation_state import (
     find_endings,
 )
 from bench.models.lm.decode.sampling import sample_texts
-from bench.models.lm.threads import compute_threads
 from bench.plan.language_stages import GenerationConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODEL, TOKENIZER = writer_model(), writer_tokenizer()
 rng = np.random.default_rng(0)
 PROMPTS = [[0, *rng.integers(4, 16, size=length).tolist()] for length in rng.integers(1, 40, 24)]
 GREEDY = GenerationConfig(max_new_tokens=12)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):  # more of them only wait for each other on models so small
-        yield
 
 
 def generate_titles(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ from bench.plan.stage import Stage
 from bench.plan.types import Model, Nouns, Policy, Rows
 from bench.results.ranking_file import read_ranking
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TITLES = (
     "Red Tree",
     "Red Sea",
@@ -48,12 +49,6 @@ TITLES = (
 NUM_ITEMS, LENGTH = len(TITLES), 3
 NOUNS = Nouns("film", "films")
 SETTINGS: dict[str, Any] = {"num_beams": 4, "max_num_beams": 64, "nouns": NOUNS}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):
-        yield
 
 
 def letters() -> PreTrainedTokenizerFast:

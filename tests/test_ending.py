@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,31 +11,26 @@ from constrained_models import made_up_prompts, made_up_titles, tiny_llama
 from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.trie import build_trie
-from bench.models.lm.threads import compute_threads
 from bench.plan.decoding_stages import DecodingConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TITLES = made_up_titles(150)
 PROMPTS = made_up_prompts(12)
 END = TITLES[0][-1]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):
-        yield
-
-
 def search(num_beams: int, ending: Any) -> list[list[tuple[int, ...]]]:
     trie = build_trie(TITLES)
     config = DecodingConfig(num_beams=num_beams, ending=ending)
-    lists = search_titles(tiny_llama(), PROMPTS, trie, lambda rows: Guidance(), config)
+    ranked = search_titles(tiny_llama(), PROMPTS, trie, lambda rows: Guidance(), config)
     items = trie.items[trie.item_starts[:-1]]
-    return [[tuple(TITLES[items[leaf]]) for leaf in row if leaf >= 0] for row in lists.leaves]
+    return [[tuple(TITLES[items[leaf]]) for leaf in row if leaf >= 0] for row in ranked.leaves]
 
 
 def generate(num_beams: int) -> list[list[tuple[int, ...]]]:
     """The titles that transformers' beam search finds under the same constraint."""
-    model, listed = tiny_llama(), []
+    model, lists = tiny_llama(), []
     paths = {tuple(title[:length]) for title in TITLES for length in range(len(title) + 1)}
     for prompt in PROMPTS:
 
@@ -45,7 +39,7 @@ def generate(num_beams: int) -> list[list[tuple[int, ...]]]:
             tokens = [path[-1] for path in paths if path and path[:-1] == prefix]
             return tokens or [END]
 
-        found = model.generate(
+        sequences = model.generate(
             torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
             prefix_allowed_tokens_fn=allow,
@@ -58,9 +52,9 @@ def generate(num_beams: int) -> list[list[tuple[int, ...]]]:
             eos_token_id=END,
             pad_token_id=END,
         )
-        rows = [row[len(prompt) :] for row in found.tolist()]
-        listed.append([(*row[: row.index(END)], END) for row in rows])
-    return listed
+        rows = [row[len(prompt) :] for row in sequences.tolist()]
+        lists.append([(*row[: row.index(END)], END) for row in rows])
+    return lists
 
 
 @pytest.mark.parametrize("num_beams", [2, 5])

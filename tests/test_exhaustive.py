@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +19,6 @@ from bench.models.lm.decode.generation_state import GenerationState
 from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
 from bench.models.lm.decode.item_search import rank_items, score_all_titles, search_titles
 from bench.models.lm.decode.trie import ROOT, Trie, build_trie
-from bench.models.lm.threads import compute_threads
 from bench.models.lm.train.information_gain import (
     compute_entropies,
     compute_gains,
@@ -28,14 +27,10 @@ from bench.models.lm.train.information_gain import (
 )
 from bench.plan.decoding_stages import DecodingConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TITLES = made_up_titles(150)
 PROMPTS = made_up_prompts(4)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):
-        yield
 
 
 def scores(

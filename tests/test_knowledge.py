@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.lm.encode.sentence_encoder import Encoder, load_encoder
-from bench.models.lm.threads import compute_threads
 from bench.models.rerank.long_text_windows import encode_long_texts
 from bench.models.rerank.model import FeatureSizes, Reranker
 from bench.models.rerank.prompts import (
@@ -54,11 +52,7 @@ from bench.stages import lists as lists_stage
 from bench.stages import order_lists as order_lists_stage
 from bench.stages import rerank as rerank_stage
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- titles ---------------------------------------------------------------------------------------

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.config.cards import BoardCard, BoardRow
-from bench.models.lm.threads import compute_threads
 from bench.plan.trials import Board, board_trials, collect_ks
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CARD = """
 title = "Titles with genres"
@@ -63,12 +63,6 @@ SETTINGS = {
     "knowledge.texts": "users",
     "knowledge.generation.max_new_tokens": 4,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):
-        yield
 
 
 @pytest.fixture

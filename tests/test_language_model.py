@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from bench.hashing import checksum
 from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import LanguageModel, load
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TITLES = [
     f'The {word} "Sea" ({year})' for word in ("Red", "Dead", "Black") for year in range(1980, 1990)
 ]
@@ -26,15 +28,6 @@ ARCHITECTURE = {"layers": 2, "width": 32, "heads": 2, "intermediate": 48, "vocab
 FULL = {"kind": "full"}
 LORA = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.0, "targets": ["q_proj", "down_proj"]}
 IDS_BL = torch.arange(5, 65).reshape(4, 15)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Such small products are quicker on one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make(folder: Path, seed: int = 0, **changes: int) -> Path:

@@ -39,7 +39,6 @@ PREFERRED = (
     "policy = optimize_preferences(policy, pairs, PreferenceConfig(), seed=seed); "
 )
 GROUND = "GroundingConfig(encoder='trigrams')"
-ALL_PARTS = "('train', 'test')"
 LEAKS = {
     "rank": "return Plan(ranking=rank(data.test, scorer='{name}:fit', train=data.test))",
     "rank on validation": "return Plan(ranking=rank(data.test, scorer='{name}:fit', "

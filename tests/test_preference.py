@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,18 +42,12 @@ from bench.plan.types import ModelSpec
 from bench.stages import preference
 from datasets import Dataset
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VOCABULARY = 120
 CONFIG = PreferenceConfig(learning_rate=1e-3, batch_size=4, warmup_steps=0, seed=5, beta=0.1)
 FULL = {"kind": "full"}
 LORA = {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.5, "targets": ["q_proj", "down_proj"]}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pairs(num: int = 10, *, num_rejected: int = 1, seed: int = 0) -> list[Pair]:

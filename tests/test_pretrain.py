@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,19 +27,13 @@ from bench.plan.backbones import BuildConfig, PretrainConfig
 from bench.stages import build as build_stage
 from bench.stages import pretrain as pretrain_stage
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NOUNS = ("movie", "movies")
 WORDS, YEARS = ("Red", "of Ice"), (60, 71, 82)
 TITLES = (*(f"Sea {word} (19{year})" for word in WORDS for year in YEARS), 'The "Burbs"')
 ARCHITECTURE = {"layers": 2, "width": 16, "heads": 2, "intermediate": 24, "vocabulary": 330}
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -15,7 +14,6 @@ from torch import Tensor
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.epoch_loop import accumulate_gradients
-from bench.models.lm.threads import compute_threads
 from bench.models.rerank.model import FeatureSizes, Reranker
 from bench.models.rerank.scoring import ListTensors, mean_average_precision, score_lists
 from bench.models.rerank.training import (
@@ -26,18 +24,14 @@ from bench.models.rerank.training import (
 )
 from bench.plan.rerank_stages import Backbone, RerankerConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BACKBONES = get_args(Backbone)
 NUM_ITEMS, NUM_GENRES, NUM_USERS = 40, 4, 24
 GENRES = torch.arange(NUM_ITEMS + 1)[:, None] % NUM_GENRES + 1
 SIZES = FeatureSizes(num_items=NUM_ITEMS, num_attributes=NUM_GENRES, attributes_per_item=1)
 USER_SIZES = replace(SIZES, text_width=NUM_GENRES, user_texts=True)
 CONFIG = RerankerConfig(learning_rate=0.005, batch_size=16, num_train_epochs=3)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):
-        yield
 
 
 def train_model(

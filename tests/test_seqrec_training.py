@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +36,8 @@ from bench.models.seqrec.training import (
 )
 from bench.plan.item_stages import GRU4RecConfig, ItemModelConfig, SASRecConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NUM_ITEMS = 12
 LENGTH = 5
 CONFIG = SASRecConfig(
@@ -48,13 +49,6 @@ CONFIG = SASRecConfig(
     num_train_epochs=4,
     patience=4,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads only wait for each other in networks this small."""
-    with compute_threads(1):
-        yield
 
 
 def train_model(

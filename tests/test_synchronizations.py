@@ -21,7 +21,6 @@ from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.decode.trie import build_trie
-from bench.models.lm.threads import compute_threads
 from bench.models.lm.train import trainer_setup
 from bench.models.lm.train.collate import SFTSamples
 from bench.models.lm.train.preference_losses import sdpo
@@ -31,13 +30,9 @@ from bench.plan.decoding_stages import DecodingConfig
 from bench.plan.language_stages import GenerationConfig, SFTConfig
 from bench.plan.preference_stages import PreferenceConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROMPTS = [[4, 5, 6, 7, 8], [9, 10], [4], [11, 12, 13, 14]]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with compute_threads(1):
-        yield
 
 
 def test_the_counter_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,6 +145,14 @@ def test_only_candidates_are_ranked(tmp_path: Path) -> None:
         (out := tmp_path / f"out{len(more)}").mkdir()
         rank.run(Job(out=out), config, inputs | more)
         assert read_ranking(out).items.tolist() == [items]
+
+
+def test_a_target_outside_the_catalog_is_no_candidate(tmp_path: Path) -> None:
+    write_case(tmp_path)
+    source = prepared.load(tmp_path / "data")
+    source = dataclasses.replace(source, items=np.array([0, -1, 2], dtype=np.int32))
+    prepared.write_rows(np.array([0, 1]), tmp_path / "train")
+    assert source.candidates({"candidates": tmp_path / "train"}).nonzero()[0].tolist() == [2]
 
 
 def plan_rows(board: str, labels: set[str]) -> list[set[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,8 @@ from bench.models.lm.train.trainer_setup import (
     use_one_device,
 )
 from bench.plan.language_stages import SFTConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 VOCABULARY = 40
 
@@ -69,14 +70,6 @@ def difference(first: torch.nn.Module, second: torch.nn.Module) -> float:
         float((a - b).detach().abs().max())
         for a, b in zip(first.parameters(), second.parameters(), strict=True)
     )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def arguments(config: SFTConfig, *, num_samples: int = 9, divisor: int = 1) -> dict[str, Any]:
