@@ -72,12 +72,14 @@ def import_table(
     own = dict(columns or {})
     unknown_meanings = own.keys() - NAMES.keys()
     assert not unknown_meanings, unknown_meanings
-    found = {
+    interaction_columns = {
         meaning: _find_column(table, meaning, own, required=meaning in REQUIRED)
         for meaning in ("user", "item", "time", "rating")
     }
-    catalog = table[[found["item"]]].drop_duplicates() if items is None else _read(items)
-    described = {
+    catalog = (
+        table[[interaction_columns["item"]]].drop_duplicates() if items is None else _read(items)
+    )
+    item_columns = {
         "item": _find_column(catalog, "item", own, required=True),
         **{
             meaning: _find_column(catalog, meaning, own, required=False)
@@ -85,10 +87,10 @@ def import_table(
             if items is not None
         },
     }
-    used = {key: value for key, value in {**described, **found}.items() if value}
+    used = {key: value for key, value in {**item_columns, **interaction_columns}.items() if value}
     files = {
-        "interactions": _write(f"{name}.inter", _atomic_interactions(table, found)),
-        "items": _write(f"{name}.item", _atomic_items(catalog, described)),
+        "interactions": _write(f"{name}.inter", _atomic_interactions(table, interaction_columns)),
+        "items": _write(f"{name}.item", _atomic_items(catalog, item_columns)),
     }
     return Imported(card=_card(name, files, used), columns=used, rows=len(table))
 

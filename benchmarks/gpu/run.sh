@@ -4,7 +4,7 @@
 #
 #   bash benchmarks/gpu/run.sh [--rehearse] [--out DIR]
 #
-# (a) pytest -m cuda; (b) seconds of each stage beside its floor and TRL (stages.py); (c) SPRec's rows on
+# (a) pytest -m cuda; (b) seconds of each stage next to its floor and TRL (stages.py); (c) SPRec's rows on
 # SmolLM2-135M and MovieLens-100K, one more seed while time is left. Packing for a host without a network
 # is `python benchmarks/gpu/pack.py`.
 set -uo pipefail

@@ -1,4 +1,4 @@
-"""Seconds of each stage on a GPU, beside its floor and TRL's own trainers, as JSON.
+"""Seconds of each stage on a GPU, next to its floor and TRL's own trainers, as JSON.
 
 Llama-3.2-1B's shape with random weights, for time does not depend on their values, and SPRec's
 sizes: prompts of 235 tokens, answers of 15, batches of 16. A stage of many equal steps is measured
