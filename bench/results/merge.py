@@ -150,7 +150,7 @@ def _read_folder(folder: Path) -> list[_Source]:
         raise error
     sources = [_Source(folder=folder, result=result) for result in results]
     for source in sources:
-        if source.result.status == "ok":
+        if source.result.status == "ok" and not source.result.files:  # others were checked
             check_tables(source.result, folder)
     return sources
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal, TypeAlias
@@ -45,21 +46,14 @@ class Timings:
     Args:
         history: The artifacts that were timed, and the plan to estimate.
         throughput: Of the device that language models run on; None if it was not measured.
-        optimistic: Whether a range of the cost model counts with its lower end.
 
     Attributes:
         card: The GPU that most timed artifacts were computed on; timings of others are left out.
     """
 
-    def __init__(
-        self,
-        history: StageHistory,
-        throughput: Throughput | None = None,
-        *,
-        optimistic: bool = False,
-    ) -> None:
-        self._throughput, self._optimistic = throughput, optimistic
-        self._history = history
+    def __init__(self, history: StageHistory, throughput: Throughput | None = None) -> None:
+        self._throughput, self._history = throughput, history
+        self._end = 1  # of a range of the cost model
         self._by_configuration: dict[int, list[float]] = defaultdict(list)
         self._by_structure: dict[Hashable, list[tuple[float, float | None]]] = defaultdict(list)
         cards = Counter(map(get_card, history.metas.values()))
@@ -79,6 +73,12 @@ class Timings:
 
     def __len__(self) -> int:
         return len(self._history.metas)
+
+    def lower_end(self) -> Timings:
+        """Return the same with the lower ends of the cost model's ranges."""
+        lower = copy(self)
+        lower._end, lower._estimates = 0, {}
+        return lower
 
     def list_hosts(self) -> list[str]:
         """Return the names of the machines that were timed."""
@@ -112,7 +112,7 @@ class Timings:
             return median(rates) * workload, "scaled"
         predicted = self._predict(stage)
         if predicted is not None:
-            return predicted[0 if self._optimistic else 1], "cost model"
+            return predicted[self._end], "cost model"
         return 0.0, "never"
 
     def _predict(self, stage: Stage) -> tuple[float, float] | None:

@@ -164,9 +164,7 @@ def plan_trials(
     timed_stores = [*map(_open_timings, timings), store]
     throughput = read_throughput(store.root, "cuda" if gpus else planned_device())
     history = StageHistory(timed_stores, graph)
-    measured_timings, optimistic = (
-        Timings(history, throughput, optimistic=optimistic) for optimistic in (False, True)
-    )
+    measured_timings = Timings(history, throughput)
     # As the run does it: by what was measured on a GPU, else by the model cards.
     measured = (
         None
@@ -183,7 +181,7 @@ def plan_trials(
         num_units=len(work),
         timings=measured_timings,
         forecast=forecast_run(work, measured_timings, measured),
-        lowest=forecast_run(work, optimistic, measured),
+        lowest=forecast_run(work, measured_timings.lower_end(), measured),
         cpus=cpus or max(count_cpus(), CPUS_PER_GPU * gpus),
         gpus=gpus,
     )
