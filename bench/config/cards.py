@@ -356,7 +356,7 @@ class FigureCard(Card):
 
     Attributes:
         title: Its heading.
-        rows: Names of the rows that it draws; all by default.
+        rows: Names of the rows that it draws; all but those of the floor by default.
         metrics: Groups of bars, one bar per row.
         stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
         curves: Name of the logged curve by its name in the legend.
