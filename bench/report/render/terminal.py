@@ -86,8 +86,8 @@ def _render_block(table: BoardTable, block: Block) -> str:
         _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
         for name, what, why in list_problems(block)
     ]
-    floor = [_wrap(block.floor)] if block.floor else []
-    return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons, *floor])
+    checks = map(_wrap, filter(None, (block.floor, block.external)))
+    return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons, *checks])
 
 
 def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
