@@ -28,6 +28,7 @@ from filelock import Timeout
 from bench.errors import BenchError, describe_exception, printable
 from bench.foreign_code import unchanged_process_state
 from bench.hashing import Job, Plain
+from bench.models.progress import clear_progress
 from bench.plan.config import Config, to_plain
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
@@ -242,6 +243,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             metadata={},
         )
         _prepare_memory(task.resources.gpus)
+        clear_progress()
         started = time.perf_counter()
         with (
             report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"),

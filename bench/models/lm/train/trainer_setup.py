@@ -28,6 +28,7 @@ from bench.errors import BenchError, unknown
 from bench.models.lm.devices import autocast, select_device
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.train.checkpoints import Checkpoints, Recorder, find_last
+from bench.models.progress import report_progress
 from bench.plan.language_stages import TrainingConfig
 
 DECIMALS = 6
@@ -141,9 +142,11 @@ class StepLog(TrainerCallback):
     Attributes:
         steps: What the trainer logged: "loss", "learning_rate", "grad_norm".
         losses: The loss of each optimizer step, as far as it was read from the device.
+        tokens_per_step: Mean number of tokens per optimizer step, for the display.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tokens_per_step: float = 0.0) -> None:
+        self.tokens_per_step = tokens_per_step
         self.steps: list[dict[str, float]] = []
         self.losses: list[float] = []
         self._unread: list[Tensor] = []
@@ -158,6 +161,8 @@ class StepLog(TrainerCallback):
         if self._loss is not None:
             self._unread.append(self._loss)
             self._loss = None
+        step = state.global_step
+        report_progress(step, state.max_steps, "steps", tokens=step * self.tokens_per_step)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return the losses."""
@@ -272,7 +277,7 @@ def run_trainer(
     Raises:
         BenchError: `config.trainer` cannot be used, or the loss or the gradient is not finite.
     """
-    log = StepLog()
+    log = StepLog(config.batch_size * sum(lengths) / len(lengths))
     threads = config.model.threads
     with isolated(config.seed, threads), unpatched(model), TemporaryDirectory() as temporary:
         folder = checkpoints or Path(temporary)
