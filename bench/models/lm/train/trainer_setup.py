@@ -145,8 +145,8 @@ class StepLog(TrainerCallback):
         tokens_per_step: Mean number of tokens per optimizer step, for the display.
     """
 
-    def __init__(self, tokens_per_step: float = 0.0) -> None:
-        self.tokens_per_step = tokens_per_step
+    def __init__(self) -> None:
+        self.tokens_per_step = 0.0
         self.steps: list[dict[str, float]] = []
         self.losses: list[float] = []
         self._unread: list[Tensor] = []
@@ -277,7 +277,8 @@ def run_trainer(
     Raises:
         BenchError: `config.trainer` cannot be used, or the loss or the gradient is not finite.
     """
-    log = StepLog(config.batch_size * sum(lengths) / len(lengths))
+    log = StepLog()
+    log.tokens_per_step = config.batch_size * sum(lengths) / len(lengths)
     threads = config.model.threads
     with isolated(config.seed, threads), unpatched(model), TemporaryDirectory() as temporary:
         folder = checkpoints or Path(temporary)
