@@ -121,7 +121,10 @@ BoardName = Annotated[
     Text, card_option("--board", "leaderboards", "Board (see bench list boards).")
 ]
 Model = Annotated[
-    Text, card_option("--model", "models", "Backbone (see bench list models).", "CARD")
+    Text,
+    card_option(
+        "--model", "models", "Backbone: a card, ORG/NAME[@REV] of the hub, or a folder.", "MODEL"
+    ),
 ]
 ModelPaths = Annotated[
     Texts,

@@ -30,7 +30,7 @@ class RunRequest:
         methods: Rows or methods; only these rows of a board, or a new row for a method that the
             board does not have.
         datasets: Names of data sets, instead of the board's.
-        model: Card of the backbone, or a Hugging Face id, instead of the board's.
+        model: Card of the backbone, ORG/NAME[@REV] on the hub, or a folder, instead of the board's.
         model_paths: `CARD=DIR`, folders with the weights of backbones.
         model_settings: FIELD=VALUE for `dtype` or `quantization` of the backbones.
         seeds: Number of seeds, from 0.

@@ -17,7 +17,8 @@ from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.hashing import digest
 from bench.metrics.registry import DEFAULT_METRICS
-from bench.plan.backbones import parse_model_paths
+from bench.plan.backbones import find_model_paths
+from bench.plan.inferred_cards import name_model
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 MAX_NAME = 60
@@ -51,14 +52,21 @@ class BoardSelection:
     model_option: str = ""
 
 
-def select_boards(request: RunRequest) -> BoardSelection:
+def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelection:
     """Find the boards that a request names, and change them as it says.
+
+    Args:
+        request: The request.
+        offline: Whether a model of the hub that is named for the first time must not be fetched.
 
     Raises:
         BenchError: If the request names nothing, or something that does not exist.
     """
     if request.rehearse:
         request = _rehearse(request)
+    named = request
+    if request.model is not None:
+        request = dataclasses.replace(request, model=name_model(request.model, offline=offline))
     if request.suite is not None and request.board is not None:
         raise BenchError("--suite and --board cannot be given together.", "Leave one out.")
     if request.suite is not None:
@@ -75,7 +83,7 @@ def select_boards(request: RunRequest) -> BoardSelection:
         )
     for name in request.datasets:
         plugins.dataset_card(name)
-    boards = [_name_page(_change_board(board, request), request) for board in boards]
+    boards = [_name_page(_change_board(board, request), named) for board in boards]
     if request.name and len(boards) > 1:
         raise BenchError("--name is for the pages of one board.", "Leave it out, or --suite.")
     return BoardSelection(
@@ -103,7 +111,7 @@ def _find_model_paths(texts: Sequence[str], boards: Sequence[Board]) -> dict[str
     """Return the user's own folders by card; each card must be that of some row."""
     models = {row.model or board.card.model or "" for board in boards for row in board.card.rows}
     cards = {model.partition(":")[0] for model in models - {""}}
-    paths = parse_model_paths(texts)
+    paths = find_model_paths(texts, models)
     for name in paths.keys() - cards:
         raise unknown("backbone of these boards", name, cards)
     return paths
