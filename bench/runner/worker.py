@@ -14,11 +14,13 @@ import os
 import platform
 import re
 import resource
+import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -261,7 +263,12 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             **_measure_peak_memory(),
             "micro_batch_divisor": job.micro_batch_divisor,
             "metadata": job.metadata,
-            "provenance": {**describe_environment(), **describe_processors(on_gpu=stage.on_gpu)},
+            "provenance": {
+                "date": f"{datetime.now(UTC):%Y-%m-%d}",
+                **describe_environment(),
+                **describe_commit(),
+                **describe_processors(on_gpu=stage.on_gpu),
+            },
         }
         store.commit(stage.kind, stage.key, folder, meta)
     return seconds
@@ -317,6 +324,19 @@ def describe_environment() -> dict[str, str]:
         "host": platform.node(),
         "cpus": str(os.cpu_count()),
     }
+
+
+@lru_cache(maxsize=1)
+def describe_commit() -> dict[str, str]:
+    """Return the commit of this checkout, marked where files differ; nothing outside of one."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return {}
+    command = ("git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12")
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        output = subprocess.run(command, capture_output=True, check=True, timeout=10, text=True)  # noqa: S603
+        return {"commit": output.stdout.strip()}
+    return {}
 
 
 def describe_processors(*, on_gpu: bool) -> dict[str, str]:
