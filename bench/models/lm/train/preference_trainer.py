@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -154,6 +155,7 @@ class PreferenceTrainer(Trainer):
         # of micro-batches.
         self.model_accepts_loss_kwargs = True
         self.loss, self.beta = loss, beta
+        self._parameters = signature(loss).parameters
         self._sums: dict[int, list[Tensor]] = {}
 
     def get_batch_samples(
@@ -176,8 +178,13 @@ class PreferenceTrainer(Trainer):
         logps_BA = log_probabilities(model, layout)
         deltas_BA = logps_BA - reference_BA
         mask_BK = layout.mask[:, 1:]
+        optional = {"logps_BA": logps_BA, "lengths_BA": layout.lengths}
         losses_B = self.loss(
-            deltas_BA[:, 0], deltas_BA[:, 1:], smoothing_B=smoothing_B, mask_BK=mask_BK
+            deltas_BA[:, 0],
+            deltas_BA[:, 1:],
+            smoothing_B=smoothing_B,
+            mask_BK=mask_BK,
+            **{name: optional[name] for name in optional if name in self._parameters},
         )
         if losses_B.shape != smoothing_B.shape:
             raise BenchError(
