@@ -32,6 +32,7 @@ from bench.foreign_code import unchanged_process_state
 from bench.hashing import Job, Plain
 from bench.models.progress import clear_progress
 from bench.plan.config import Config, to_plain
+from bench.plan.device import plan_for
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
@@ -248,6 +249,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         clear_progress()
         started = time.perf_counter()
         with (
+            plan_for("cuda" if stage.on_gpu else "cpu"),
             report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"),
             unchanged_process_state(f"The stage {stage.kind}"),
         ):
