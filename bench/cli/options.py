@@ -230,6 +230,10 @@ GROUPS: dict[type, dict[str, Any]] = {
             bool,
             typer.Option("--exclude-seen", help="Recommend no item of the case's own history."),
         ],
+        "order_test": Annotated[
+            bool,
+            typer.Option("--order-test", help="Rank also with shuffled test histories."),
+        ],
         "budget": Budget,
         "scale": FormerScale,
         "files": Files,

@@ -38,6 +38,7 @@ class RunRequest:
         rows: Maximum number of samples per split (`train`, `valid`, `test`), or "all", over the
             budget's.
         exclude_seen: Whether to remove the items of a test case's own history from its list.
+        order_test: Whether to rank each row's test cases also with shuffled histories.
         budget: Name of a budget, with its backbone, instead of the board's.
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
         rehearse: Whether to run everything in minutes: generated data, a tiny model, one seed.
@@ -55,6 +56,7 @@ class RunRequest:
     settings: tuple[str, ...] = ()
     rows: Mapping[str, int | Literal["all"]] = field(default_factory=dict)
     exclude_seen: bool = False
+    order_test: bool = False
     budget: str | None = None
     files: tuple[str, ...] = ()
     rehearse: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -167,6 +168,8 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         if board.card.reference not in [row.name for row in rows]:
             update["reference"] = ""
         update["groups"] = _remaining_groups(board.card, rows)
+    if request.order_test:
+        update |= _test_order(update.get("rows", board.card.rows))
     if not update:
         return board
     if request.board or request.suite:
@@ -175,6 +178,28 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _test_order(rows: Sequence[BoardRow]) -> dict[str, Any]:
+    """Return rows with their variants, each in a group that is compared with the row itself."""
+    texts = {"ties": "ties shuffled", "all": "histories shuffled"}
+    groups: dict[str, Any] = {}
+    for row in rows:
+        variants = [
+            row.model_copy(
+                update={"label": f"{row.name}, {text}", "test_order": order, "ranked": False}
+            )
+            for order, text in texts.items()
+        ]
+        groups[row.name] = (row, *variants)
+    return {
+        "rows": tuple(itertools.chain(*groups.values())),
+        "reference": "",
+        "groups": {
+            name: {"reference": name, "rows": [row.name for row in members]}
+            for name, members in groups.items()
+        },
+    }
 
 
 def _name_page(board: Board, request: RunRequest) -> Board:

@@ -169,7 +169,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                 name=board_row.name,
                 method=board_row.method,
                 ranked=board_row.ranked and not board_row.floor,
-                floor=board_row.floor,
+                floor=board_row.floor and board_row.test_order == "time",
                 compared_with=board.card.reference_of(board_row.name),
                 group=board.card.group_of(board_row.name),
                 apart=board.card.is_apart(board_row.name),
