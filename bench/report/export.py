@@ -41,8 +41,8 @@ def export(
     """Write data sets, rankings or results in the format of another project.
 
     Args:
-        format_: For data sets: recbole, d3, sprec. For the test cases of boards: cases. For results: trec, every-eval-ever, mlflow,
-            tensorboard, wandb.
+        format_: For data sets: recbole, d3, sprec. For boards, their test cases: cases. For
+            results: trec, every-eval-ever, mlflow, tensorboard, wandb.
         names: Data sets, or boards that were run (all by default); for trec also ranking files.
         into: Folder; for mlflow the tracking URI, for wandb the project. Required except for
             trackers.

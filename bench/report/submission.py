@@ -343,9 +343,9 @@ def _recompute(result: Result, folder: Path, cases: BoardCases, *, leaks: bool) 
         out = Path(name)
         content = cases.evaluate(rankings, evaluation.ks, out, valid=valid)
         for each in TABLES:
-            require_equal(
-                table_path(folder, result.trial, each), out / f"{each}.parquet", f"{where}: {each}"
-            )
+            stored = table_path(folder, result.trial, each)
+            depth = max(map(len, rankings))
+            require_equal(stored, out / f"{each}.parquet", f"{where}: {each}", depth)
     if result.data is None or result.data.fingerprint != content["data"]["fingerprint"]:
         raise BenchError(
             f"{where} was measured on another edition of {result.dataset}.",
