@@ -92,6 +92,7 @@ def _print_report(finished: RunReport, *, as_json: bool) -> None:
                 "stages": {"run": summary.stages_run, "reused": summary.stages_reused},
                 "seconds": summary.seconds,
                 "lost": lost,
+                "decisions": finished.decisions,
             }
         )
         sys.exit(summary.exit_code)
@@ -99,6 +100,8 @@ def _print_report(finished: RunReport, *, as_json: bool) -> None:
         print(render_table(table))
     if lost:
         print(tabulate(lost, headers="keys", maxcolwidths=(None, None, 60, None)) + "\n")
+    if finished.decisions:
+        print("\n".join(finished.decisions) + "\n")
     print(f"{ok} trials ok, {failed} failed, {skipped} skipped.")
     stages = f"{summary.stages_run} stages run, {summary.stages_reused} reused"
     print(f"{stages}, {summary.seconds:.1f} s.")

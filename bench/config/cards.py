@@ -382,6 +382,8 @@ class BoardCard(Card):
         group_titles: Whether items of one title count as one in metrics and lists, as in the
             papers' programs (A-7 in the data notes).
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
+        equivalence: By metric, the difference from the reference up to which a row counts as
+            equivalent, in the metric's unit.
     """
 
     title: str
@@ -402,6 +404,7 @@ class BoardCard(Card):
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    equivalence: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @field_validator("metrics")
     @classmethod
@@ -420,6 +423,8 @@ class BoardCard(Card):
             raise ValueError(f"two rows have the name {duplicates[0]!r}; change one label")
         if self.reference and self.reference not in names:
             raise ValueError(f"the reference {self.reference!r} is not among the rows {names}")
+        for metric in self.equivalence.keys() - set(self.metrics):
+            raise ValueError(f"`equivalence` names {metric}, which is no metric of the board")
         return self
 
     @model_validator(mode="after")
