@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.stats.compare import Comparison
 
 DIGITS = 4
-MAX_DIGITS = 17
+MAX_DIGITS = 30  # an end of 1e-12 may be one rounding error from 0
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "–"
 STALE, STALE_LEGEND = "‡", "stale, made by another version of a stage"

@@ -91,7 +91,7 @@ def run(
         rows = list(decide_rows(report.tables, len(looks)))
         if report.summary.stopped_by or all(within is not None for _, within in rows):
             break
-    sentences = [sentence for sentence, _ in rows]
+    sentences = [text for text, _ in rows] or ["No row could be tested for equivalence."]
     sentences.append(
         f"{seeds} seeds; decisions have the level {ALPHA:g} per row over {len(looks)} possible "
         "looks, † and intervals of the page are those of a single look."
