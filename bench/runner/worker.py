@@ -29,6 +29,7 @@ from bench.errors import BenchError, describe_exception, printable
 from bench.foreign_code import unchanged_process_state
 from bench.hashing import Job, Plain
 from bench.plan.config import Config, to_plain
+from bench.plan.device import plan_for
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
@@ -244,6 +245,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with (
+            plan_for("cuda" if stage.on_gpu else "cpu"),
             report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"),
             unchanged_process_state(f"The stage {stage.kind}"),
         ):
