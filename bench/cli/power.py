@@ -49,9 +49,8 @@ def power(
 
 
 def _format(block: BlockPower) -> str:
-    from tabulate import tabulate
-
     from bench.report.format import NO_VALUE, format_percent, format_value
+    from bench.report.render.terminal import fit_table
 
     rows = [
         (
@@ -80,7 +79,7 @@ def _format(block: BlockPower) -> str:
         f"{block.board} on {block.dataset}: the smallest difference from {block.reference} that a "
         "two-sided test at .05 detects with 80 % power, before any correction for the family, and "
         "the smallest bound within which equal methods are shown to be equivalent.",
-        tabulate(rows, headers=headers, disable_numparse=True) if rows else "",
+        fit_table(rows, headers) if rows else "",
         "\n".join(block.sentences),
         _format_variances(block),
         "\n".join(f"Approximate ({', '.join(names)}): {text}" for text, names in notes.items()),
@@ -91,10 +90,9 @@ def _format(block: BlockPower) -> str:
 
 def _format_variances(block: BlockPower) -> str:
     """Format the standard deviations of one run; "" without several data seeds."""
-    from tabulate import tabulate
-
     from bench.report.compare.variance import describe_variance
     from bench.report.format import format_value
+    from bench.report.render.terminal import fit_table
 
     if not block.variances:
         return ""
@@ -109,5 +107,4 @@ def _format_variances(block: BlockPower) -> str:
         "row", "metric", "data seeds", "training seeds", "data draw ±", "training ±",
         "test users ±",
     )  # fmt: skip
-    table = tabulate(rows, headers=headers, disable_numparse=True)
-    return f"{table}\n\n{describe_variance(block.variances)}"
+    return f"{fit_table(rows, headers)}\n\n{describe_variance(block.variances)}"

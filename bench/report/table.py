@@ -286,11 +286,12 @@ class ClaimLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The paper whose table a board reproduces: short name, title, and what differs from it."""
+    """The paper whose table a board reproduces: short name, title, what differs from it, URL."""
 
     paper: str
     title: str
     differences: tuple[str, ...]
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,6 +329,7 @@ class BoardTable:
 
     Attributes:
         page: Name of the folder of its pages.
+        backbone: Name of its language model; "" without one.
         reference: What rows are tested against: a row's name, or "the reference of its group".
         equivalence: Explains the mark of equivalent rows; empty without bounds.
         scope: Says where rows ran on less than the papers' budget; empty where they did not.
@@ -357,6 +359,7 @@ class BoardTable:
     sweeps: tuple[Sweep, ...] = ()
     figures: tuple[Figure, ...] = ()
     page: str = ""
+    backbone: str = ""
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:
