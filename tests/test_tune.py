@@ -24,7 +24,9 @@ from bench.config.toml import check_card, parse_override
 from bench.errors import BenchError
 from bench.plan.graph import build_graph
 from bench.plan.trials import Board, board_trials
+from bench.tuning import board
 from bench.tuning.pages import to_toml
+from bench.tuning.report import Configuration, Evaluation, TuneResult
 from bench.tuning.search import Search, SearchSetup, plan_search
 from bench.tuning.space import Space, load_space, round_settings
 
@@ -436,3 +438,53 @@ def test_a_killed_search_resumes_and_repeats_no_finished_stage(here: Path) -> No
     assert content["stages_run"] + len(finished) == len(artifacts(here))
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert [one["status"] for one in content["configurations"]].count("completed") >= 1
+
+
+def test_a_board_is_tuned_with_one_budget_and_shows_both(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = BoardCard.model_validate(
+        {
+            "title": "B", "datasets": ["synthetic"], "metrics": ["NDCG@5"], "budget": "smoke",
+            "rows": [
+                {"method": "peak", "label": "P"},
+                {"method": "peak", "label": "Fixed", "settings": {"power": 2.0}},
+                {"method": "peak", "label": "Floor", "floor": True, "settings": {"name": "y"}},
+                {"method": "popularity", "label": "Pop"},
+            ],
+        }
+    )  # fmt: skip
+    setups = []
+
+    def fake(setup: SearchSetup, options: None, *, space: Space, searches: str) -> TuneResult:
+        setups.append(setup)
+        search = plan_search(setup, space)
+        configurations = tuple(
+            Configuration(
+                number=number,
+                settings={"power": power},
+                status="completed",
+                evaluations=(Evaluation(amount=4, value=value, seconds=1.0),),
+            )
+            for number, (power, value) in enumerate([(0.0, 0.1), (1.0, 0.2)], start=1)
+        )
+        return TuneResult(search=search, configurations=configurations)
+
+    monkeypatch.setattr(board, "tune", fake)
+    tuned = board.tune_board(card, make_setup(method="", num_trials=2))
+    assert [result is None for _, result in tuned] == [False, True, False, True]
+    assert {setup.num_trials for setup in setups} == {2}
+    assert [setup.rows.train for setup in setups] == [None, "all"], "the floor keeps all rows"
+    assert setups[1].fixed_settings == {"name": "y"}
+    written = tomllib.loads(board.board_toml(card, make_setup(num_trials=2), tuned, "bench"))
+    both = BoardCard.model_validate(written)
+    assert [row.name for row in both.rows] == [
+        "P", "P (tuned)", "Fixed", "Floor", "Floor (tuned)", "Pop",
+    ]  # fmt: skip
+    assert both.rows[4].settings == {"name": "y", "power": 1.0}
+    assert both.rows[4].floor
+    assert "Without a search space: Fixed, Pop." in both.description
+    trials = board_trials(Board(name="b", card=both), ks=(5,))
+    assert len({trial.id for _, trial in trials}) == len(trials)
+    with pytest.raises(BenchError, match="whole catalog by title"):
+        board.tune_board(card.model_copy(update={"candidates": "trained"}), make_setup())

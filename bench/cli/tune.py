@@ -14,9 +14,13 @@ import typer
 import bench
 from bench.cli import options as o
 from bench.config.request import SEARCHES
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.config.cards import BoardCard
+    from bench.tuning.board import TunedRows
     from bench.tuning.report import TuneResult
+    from bench.tuning.search import SearchSetup
 
 BUDGET = "nano"
 
@@ -41,14 +45,18 @@ SearchesFolder = Annotated[
 
 
 def tune(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="Method to tune.")],
+    method: Annotated[
+        str | None, typer.Argument(metavar="[METHOD]", help="Method to tune, or use --board.")
+    ] = None,
+    *,
+    board: o.BoardName = None,
     dataset: Annotated[str, o.option("--dataset", "NAME", "Data set.")],
     num_trials: Annotated[
         int, o.option("--trials", "N", "Number of configurations; the first is the present one.")
     ],
     model: o.Model = None,
     model_paths: o.ModelPaths = None,
-    budget: o.Budget = BUDGET,
+    budget: o.Budget = None,
     scale: o.FormerScale = None,
     rows: o.RowCounts = None,
     settings: o.Settings = None,
@@ -83,17 +91,26 @@ def tune(
 ) -> None:
     """Tune hyper-parameters on the validation split. Re-run the same command to resume.
 
+    --board tunes every row of a board with as many configurations, and writes a board with both.
+
     Exit code: 0 success, 1 a configuration failed, 2 wrong use, 130 interrupted.
     """
+    from bench.config import plugins
     from bench.config.cards import RowCounts
     from bench.config.toml import parse_override
+    from bench.tuning.board import tune_board
     from bench.tuning.search import SearchSetup
 
+    if (method is None) == (board is None):
+        raise BenchError("Name a method, or a board with --board.", "bench tune sasrec …")
+    card = None if board is None else plugins.board_card(board)
+    if card is not None and (space or best):
+        raise BenchError("--space and --best are for one method.", "Leave them out, or --board.")
     setup = SearchSetup(
-        method=method,
+        method=method or "",
         dataset=dataset,
-        model=model,
-        budget=budget or BUDGET,
+        model=model or (card.model if card else None),
+        budget=budget or (card.budget if card else BUDGET),
         metric=metric,
         num_trials=num_trials,
         algorithm=algorithm.value,
@@ -109,9 +126,44 @@ def tune(
     )
     # Ray's daemons report lost workers on standard output, which is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        result = bench.tune(setup, execution, space=space, searches=searches)
+        if card is not None:
+            tuned = tune_board(card, setup, execution, searches=searches)
+        else:
+            result = bench.tune(setup, execution, space=space, searches=searches)
+    if card is not None:
+        sys.exit(_print_board(f"{board}-tuned", card, setup, tuned, out=out, as_json=as_json))
     _print_result(result, best=best, out=out, as_json=as_json)
     sys.exit(130 if result.interrupted else int(result.num_failed > 0))
+
+
+def _print_board(
+    name: str, card: BoardCard, setup: SearchSetup, tuned: TunedRows, *, out: Path, as_json: bool
+) -> int:
+    """Write the board of all rows and their best settings, print a table; return the exit code."""
+    from tabulate import tabulate
+
+    from bench.files import write_atomic
+    from bench.tuning.board import board_toml
+
+    searched = [(row, result) for row, result in tuned if result is not None]
+    if any(result.interrupted for _, result in searched):
+        print("Interrupted. Re-run the same command to resume.")
+        return 130
+    command = shlex.join(["bench", *sys.argv[1:]])
+    path = out / "tuning" / f"{name}.toml"
+    write_atomic(path, board_toml(card, setup, tuned, command).encode())
+    if as_json:
+        o.print_json({row.name: result.to_json() for row, result in searched})
+    else:
+        lines = [
+            [row.name, len(result.configurations), result.values["present"], result.values["best"]]
+            for row, result in searched
+        ]
+        headers = ["row", "configurations", f"{setup.metric}, as it is", "best"]
+        print(tabulate(lines, headers=headers, floatfmt=".4f"))
+        folder = shlex.quote(str(path.parent))
+        print(f"Board: {path} (BENCH_PATH={folder} bench run --board {name})")
+    return int(any(result.num_failed for _, result in searched))
 
 
 def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: bool) -> None:

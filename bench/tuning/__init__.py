@@ -11,13 +11,14 @@ from bench.config.request import SEARCHES, ExecutionOptions
 if TYPE_CHECKING:
     from bench.tuning.report import TuneResult
     from bench.tuning.search import SearchSetup
+    from bench.tuning.space import Space
 
 
 def tune(
     setup: SearchSetup,
     options: ExecutionOptions | None = None,
     *,
-    space: Path | None = None,
+    space: Path | Space | None = None,
     searches: Path | str = SEARCHES,
 ) -> TuneResult:
     """Tune hyper-parameters on the validation split; calling it again resumes the search.
@@ -25,7 +26,7 @@ def tune(
     Args:
         setup: Method, data set, budget, metric and number of configurations.
         options: Where to compute, read and write; results of searches are in `searches`.
-        space: TOML file of the search space; None for the method's own space.
+        space: The search space or its TOML file; None for the method's own space.
         searches: Folder of the results on validation and of Tune's state.
 
     Raises:
@@ -37,14 +38,16 @@ def tune(
     from bench.runner.loop import RunOptions
     from bench.runner.store import Store
     from bench.tuning.search import plan_search
-    from bench.tuning.space import load_space
+    from bench.tuning.space import Space, load_space
 
     options = options or ExecutionOptions()
     if options.address is not None and options.num_cpus is not None:
         raise BenchError("A running cluster has its own CPUs.", "Leave out --cpus or --address.")
     if setup.model is not None:
         setup = replace(setup, model=name_model(setup.model, offline=options.offline))
-    search = plan_search(setup, load_space(setup.method, space))
+    if not isinstance(space, Space):
+        space = load_space(setup.method, space)
+    search = plan_search(setup, space)
     folder = Path(searches) / search.id
     run_options = RunOptions(
         store=Store(options.store.absolute()),

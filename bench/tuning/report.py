@@ -91,6 +91,15 @@ class TuneResult:
         return next((one for one in self.ranked if one.status == "completed"), None)
 
     @property
+    def values(self) -> dict[str, float | None]:
+        """Value on validation of the present settings and of the best, where they completed."""
+        present = next((each for each in self.configurations if each.number == 1), None)
+        return {
+            name: each.evaluations[-1].value if each and each.evaluations else None
+            for name, each in (("present", present), ("best", self.best))
+        }
+
+    @property
     def num_failed(self) -> int:
         """Number of configurations that failed."""
         return sum(configuration.status == "failed" for configuration in self.configurations)
