@@ -382,10 +382,13 @@ class BoardCard(Card):
         group_titles: Whether items of one title count as one in metrics and lists, as in the
             papers' programs (A-7 in the data notes).
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
+        in_place_of: Data set of the paper that a data set replaces, by the latter's name.
+        full_run: What the paper's setting takes, in one sentence; shown where less was run.
     """
 
     title: str
     description: str = ""
+    full_run: str = ""
     datasets: tuple[str, ...] = Field(min_length=1)
     rows: tuple[BoardRow, ...] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(min_length=1)
@@ -402,6 +405,7 @@ class BoardCard(Card):
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    in_place_of: dict[str, str] = {}
 
     @field_validator("metrics")
     @classmethod
@@ -442,6 +446,10 @@ class BoardCard(Card):
                         f"but {name!r} with {self.reference_of(name)!r}"
                     )
         return self
+
+    def paper_dataset(self, dataset: str) -> str:
+        """Return the data set of the paper that a data set is in place of, or itself."""
+        return self.in_place_of.get(dataset, dataset)
 
     @property
     def reference_row(self) -> str:

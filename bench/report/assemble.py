@@ -60,7 +60,9 @@ def assemble(
     used = describe_used([trial for _, trial in row_trials], results)
     blocks = _blocks(board, row_trials, results)
     if paper is not None:
-        blocks = [paper.add_published_values(block) for block in blocks]
+        blocks = [
+            paper.add_published_values(block, card.paper_dataset(block.dataset)) for block in blocks
+        ]
     sweeps = find_sweeps(board, row_trials)
     steps = {name for sweep in sweeps for _, name in sweep.steps}
     if tested:
@@ -68,6 +70,8 @@ def assemble(
             add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
         ]
     limits = [trial.rows for row, trial in row_trials if not row.floor]
+    source = None if paper is None else paper.source(card, blocks, used)
+    differences = used if source is None else source.differences
     return BoardTable(
         name=board.name,
         page=board.page,
@@ -77,7 +81,7 @@ def assemble(
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),
-        scope=" ".join(filter(None, (captions.scope(card, limits), *used))),
+        scope=" ".join(filter(None, (captions.scope(card, limits), *differences))),
         protocol=captions.protocol(
             card,
             blocks,
@@ -92,7 +96,7 @@ def assemble(
         ),
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
-        source=None if paper is None else paper.source(card, blocks, used),
+        source=source,
         sweeps=sweeps,
         figures=tuple(
             Figure(card=figure) if paper is None else paper.resolve_figure(figure)
