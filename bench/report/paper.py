@@ -6,7 +6,7 @@ the file says which data set and which row of ours stands for which of the paper
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.config import plugins
@@ -36,9 +36,10 @@ class Paper:
                 return cls(board=name, claims=claims, numbers=load_published())
         return None
 
-    def add_published_values(self, block: Block, dataset_of_paper: str) -> Block:
-        """Add the paper's numbers on a data set to the cells of a block."""
-        names = (name for name, card in self.claims.datasets.items() if card == dataset_of_paper)
+    def add_published_values(self, block: Block, in_place_of: Mapping[str, str]) -> Block:
+        """Add the paper's numbers to the cells of a block; see `BoardCard.in_place_of`."""
+        ours = in_place_of.get(block.dataset, block.dataset)
+        names = (name for name, card in self.claims.datasets.items() if card == ours)
         dataset = next(names, None)
         if dataset is None:
             return block
@@ -105,7 +106,7 @@ class Paper:
             backbone = f"the paper uses {theirs}" if theirs else "the paper does not name its own"
             sentences.append(f"The backbone here is {card.model}; {backbone}.")
         sentences += [f"{new} is in place of {old}." for new, old in card.in_place_of.items()]
-        datasets = {card.paper_dataset(block.dataset): block for block in blocks}
+        datasets = {card.in_place_of.get(block.dataset, block.dataset): block for block in blocks}
         additional = sorted(datasets.keys() - set(self.claims.datasets.values()))
         if additional:
             sentences.append(f"Not a data set of the paper: {join_words(additional)}.")

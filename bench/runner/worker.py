@@ -29,6 +29,7 @@ from bench.errors import BenchError, describe_exception, printable
 from bench.foreign_code import unchanged_process_state
 from bench.hashing import Job, Plain
 from bench.plan.config import Config, to_plain
+from bench.plan.device import plan_for
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
@@ -244,6 +245,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         _prepare_memory(task.resources.gpus)
         started = time.perf_counter()
         with (
+            plan_for("cuda" if stage.on_gpu else "cpu"),
             report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"),
             unchanged_process_state(f"The stage {stage.kind}"),
         ):
@@ -348,7 +350,14 @@ def _read_cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offline: bool) -> Path:
+def materialize_stage(
+    stage: Stage,
+    store: Store,
+    *,
+    data_dir: Path | None,
+    offline: bool,
+    model_paths: Mapping[str, Path] | None = None,
+) -> Path:
     """Return the artifact of a stage, computed in this process if it is not stored.
 
     Raises:
@@ -356,7 +365,7 @@ def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offl
     """
     unit = Unit(stages=(stage,), parents=frozenset())
     job = Job(out=store.root, data_dir=data_dir, offline=offline)
-    result = run_task(make_task(unit, store=store.root, job=job))
+    result = run_task(make_task(unit, store=store.root, job=job, model_paths=model_paths or {}))
     if result.failure is not None:
         raise BenchError(result.message)
     return store.open(stage.kind, stage.key)

@@ -136,7 +136,7 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
-            place = (board.card.paper_dataset(trial.dataset), row.name)
+            place = (board.card.in_place_of.get(trial.dataset, trial.dataset), row.name)
             if owners.setdefault(place, board.name) == board.name:
                 by_dataset.setdefault(place[0], []).append((row, trial))
             if not differences.get(place):
@@ -163,7 +163,7 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     sweeps: dict[tuple[str, str, str], Steps] = {}
     for board, row_trials in planned:
         for sweep in find_sweeps(board, row_trials):
-            for dataset in map(board.card.paper_dataset, board.card.datasets):
+            for dataset in (board.card.in_place_of.get(name, name) for name in board.card.datasets):
                 rows = [(dataset, name) for _, name in sweep.steps]
                 key = (dataset, sweep.row, sweep.x)
                 if key not in sweeps and all(

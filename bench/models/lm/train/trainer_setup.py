@@ -28,6 +28,7 @@ from bench.errors import BenchError, unknown
 from bench.models.lm.devices import autocast, select_device
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.train.checkpoints import Checkpoints, Recorder, find_last
+from bench.models.lm.train.epoch_order import EpochOrder
 from bench.plan.language_stages import TrainingConfig
 
 DECIMALS = 6
@@ -290,6 +291,7 @@ def run_trainer(
             callbacks=[log, *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
+        vars(trainer)["_get_train_sampler"] = lambda *_: EpochOrder(lengths, config)
         precision = partial(autocast, model.device, config.model.dtype)
         vars(trainer)["autocast_smart_context_manager"] = precision
         training_step = trainer.training_step
