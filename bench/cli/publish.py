@@ -1,4 +1,4 @@
-"""`bench publish`: a board's pages and its results, to be committed."""
+"""`bench publish`: a board's pages and results, to be committed."""
 
 from __future__ import annotations
 

@@ -67,12 +67,14 @@ def assemble(
         blocks = [
             add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
         ]
+    backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
     source = None if paper is None else paper.source(card, blocks, used)
     differences = used if source is None else source.differences
     return BoardTable(
         name=board.name,
         page=board.page,
+        backbone=backbone,
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
@@ -83,7 +85,7 @@ def assemble(
         protocol=captions.protocol(
             card,
             blocks,
-            backbone=_name_backbone(board, row_trials, results),
+            backbone=backbone,
             encoders=sorted(
                 {
                     str(trial.settings[ENCODER])

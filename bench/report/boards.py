@@ -19,13 +19,13 @@ from bench.report.significance import StatisticsCache
 from bench.report.stats_cache import StoredStatistics
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet, load_results
-from bench.results.merge import list_files
 from bench.results.run_records import (
     list_recorded,
     plan_recorded,
     plan_requested,
     read_board,
 )
+from bench.results.schema import copy_result
 from bench.results.subset import TITLES, ResultSubset
 from bench.runner.store import Store
 
@@ -93,7 +93,8 @@ def publish(
 
     Returns:
         The paths of the board's pages. `report_boards` on the copied results, `<pages>/results`,
-        renders equal ones. Skipped trials are not copied: the pages say "not run".
+        renders equal ones; `bench check submission` recomputes them. Skipped trials are not
+        copied: the pages say "not run".
 
     Raises:
         BenchError: If the board was not run, or has no result.
@@ -110,8 +111,9 @@ def publish(
     copies = [result for result in stored if result.trial in trials and result.status != "skipped"]
     if not any(result.status == "ok" for result in copies):
         raise BenchError(f"No trial of {board} has a result.", f"bench run --board {board}")
-    for path in (*(file for each in copies for file in list_files(each, stored.folder)), record):
-        write_atomic(copied / path.relative_to(stored.folder), path.read_bytes())
+    for result in copies:
+        copy_result(result, stored.folder, copied)
+    write_atomic(copied / record.relative_to(stored.folder), record.read_bytes())
     return render_boards(planned, load_results(copied), Path(pages), store=Path(store))[1]
 
 

@@ -68,13 +68,9 @@ class _Source:
 
     @property
     def files(self) -> list[Path]:
-        return list_files(self.result, self.folder)
-
-
-def list_files(result: Result, folder: Path) -> list[Path]:
-    """List the files of a result, the JSON last: a result that exists always has its tables."""
-    tables = [table_path(folder, result.trial, name) for name in TABLES]
-    return [*(tables if result.status == "ok" else []), folder / f"{result.trial}.json"]
+        """Its files, the JSON last: a result that exists always has its tables."""
+        tables = [self.table(name) for name in TABLES] if self.result.status == "ok" else []
+        return [*tables, self.path]
 
 
 def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
