@@ -30,17 +30,17 @@ class RowTest:
 
 def compare_block(
     metric: str,
+    samples: Mapping[str, Sample | BenchError],
     *,
     reference: str,
-    samples: Mapping[str, Sample | BenchError],
     ranked: Collection[str],
 ) -> dict[str, RowTest]:
     """Test the rows of one data set that share a reference, on one metric.
 
     Args:
         metric: Its name.
-        reference: Name of the row that the others are tested against.
         samples: By row, those with a value of the metric: the sample, or why there is none.
+        reference: Name of the row that the others are tested against.
         ranked: Rows that can be best or tied with the best.
 
     Returns:

@@ -12,6 +12,7 @@ from bench.metrics.registry import get_metric
 from bench.report.format import format_catalog, format_count
 from bench.report.table import Block
 from bench.stats.descriptions import ONE_RUN, describe_correction, describe_tests, join_words
+from bench.stats.ranks import rank_across_datasets
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
@@ -177,8 +178,6 @@ def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
 
     A metric with such values on fewer than two data sets has none.
     """
-    from bench.stats.ranks import rank_across_datasets  # a report of values does not wait for scipy
-
     sentences = []
     for reference in card.references:
         rows = [
