@@ -338,13 +338,14 @@ class FigureCard(Card):
     Attributes:
         title: Its heading.
         rows: Names of the rows that it draws; all by default.
-        metrics: Groups of bars, one bar per row.
+        metrics: Groups of bars, one bar per row; with `x` a chart with lines for each.
         stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
         curves: Name of the logged curve by its name in the legend.
         over: What the curves run over, where their names do not say.
         difference: Whether to draw the difference of the two curves, too.
         measure: A measure of the paper's claim file: bars by row, or a line along `x`.
-        x: Swept setting, as the claim file calls it.
+        x: Swept setting, as the claim file calls it; "step" for the rankings after each stage of
+            training. All its steps are drawn.
     """
 
     title: str
@@ -363,6 +364,8 @@ class FigureCard(Card):
             raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
         if bool(self.curves) != bool(self.stages):
             raise ValueError("`curves` and `stages` belong together")
+        if self.x and (self.rows or self.curves):
+            raise ValueError("`rows` and `curves` cannot be combined with `x`")
         return self
 
 
