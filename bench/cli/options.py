@@ -106,7 +106,10 @@ BoardName = Annotated[
     Text, card_option("--board", "leaderboards", "Board (see bench list boards).")
 ]
 Model = Annotated[
-    Text, card_option("--model", "models", "Backbone (see bench list models).", "CARD")
+    Text,
+    card_option(
+        "--model", "models", "Backbone: a card, ORG/NAME[@REV] of the hub, or a folder.", "MODEL"
+    ),
 ]
 ModelPaths = Annotated[
     Texts,
@@ -226,6 +229,10 @@ GROUPS: dict[type, dict[str, Any]] = {
         "exclude_seen": Annotated[
             bool,
             typer.Option("--exclude-seen", help="Recommend no item of the case's own history."),
+        ],
+        "order_test": Annotated[
+            bool,
+            typer.Option("--order-test", help="Rank also with shuffled test histories."),
         ],
         "budget": Budget,
         "scale": FormerScale,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.hashing import digest
 from bench.metrics.registry import DEFAULT_METRICS
-from bench.plan.backbones import parse_model_paths
+from bench.plan.backbones import find_model_paths
+from bench.plan.inferred_cards import name_model
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 MAX_NAME = 60
@@ -49,14 +51,21 @@ class BoardSelection:
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def select_boards(request: RunRequest) -> BoardSelection:
+def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelection:
     """Find the boards that a request names, and change them as it says.
+
+    Args:
+        request: The request.
+        offline: Whether a model of the hub that is named for the first time must not be fetched.
 
     Raises:
         BenchError: If the request names nothing, or something that does not exist.
     """
     if request.rehearse:
         request = _rehearse(request)
+    named = request
+    if request.model is not None:
+        request = dataclasses.replace(request, model=name_model(request.model, offline=offline))
     if request.suite is not None and request.board is not None:
         raise BenchError("--suite and --board cannot be given together.", "Leave one out.")
     if request.suite is not None:
@@ -73,7 +82,7 @@ def select_boards(request: RunRequest) -> BoardSelection:
         )
     for name in request.datasets:
         plugins.dataset_card(name)
-    boards = [_name_page(_change_board(board, request), request) for board in boards]
+    boards = [_name_page(_change_board(board, request), named) for board in boards]
     if request.name and len(boards) > 1:
         raise BenchError("--name is for the pages of one board.", "Leave it out, or --suite.")
     return BoardSelection(
@@ -100,7 +109,7 @@ def _find_model_paths(texts: Sequence[str], boards: Sequence[Board]) -> dict[str
     """Return the user's own folders by card; each card must be that of some row."""
     models = {row.model or board.card.model or "" for board in boards for row in board.card.rows}
     cards = {model.partition(":")[0] for model in models - {""}}
-    paths = parse_model_paths(texts)
+    paths = find_model_paths(texts, models)
     for name in paths.keys() - cards:
         raise unknown("backbone of these boards", name, cards)
     return paths
@@ -159,6 +168,8 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         if board.card.reference not in [row.name for row in rows]:
             update["reference"] = ""
         update["groups"] = _remaining_groups(board.card, rows)
+    if request.order_test:
+        update |= _test_order(update.get("rows", board.card.rows))
     if not update:
         return board
     if request.board or request.suite:
@@ -167,6 +178,28 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _test_order(rows: Sequence[BoardRow]) -> dict[str, Any]:
+    """Return rows with their variants, each in a group that is compared with the row itself."""
+    texts = {"ties": "ties shuffled", "all": "histories shuffled"}
+    groups: dict[str, Any] = {}
+    for row in rows:
+        variants = [
+            row.model_copy(
+                update={"label": f"{row.name}, {text}", "test_order": order, "ranked": False}
+            )
+            for order, text in texts.items()
+        ]
+        groups[row.name] = (row, *variants)
+    return {
+        "rows": tuple(itertools.chain(*groups.values())),
+        "reference": "",
+        "groups": {
+            name: {"reference": name, "rows": [row.name for row in members]}
+            for name, members in groups.items()
+        },
+    }
 
 
 def _name_page(board: Board, request: RunRequest) -> Board:

@@ -70,6 +70,22 @@ def draw_rows(
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReorderConfig(Config):
+    """Config of `reorder_histories`."""
+
+    within: Literal["ties", "all"]
+    """What is shuffled in a test history: items of the same timestamp, or all items."""
+    seed: int
+    """Decides the order."""
+
+
+def reorder_histories(cases: Rows, config: ReorderConfig) -> Rows:
+    """Shuffle the histories of test cases; training and validation samples stay as they are."""
+    stage = Stage(kind="reorder", config=config, inputs={"data": cases.data})
+    return replace(cases, data=stage)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SampleConfig(Config):
     """Config of `sample_rows`."""
 

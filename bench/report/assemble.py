@@ -19,7 +19,7 @@ from bench.plan.trials import Board, Trial
 from bench.report import captions
 from bench.report.cells import aggregate_seeds, mark_best, plain_cells
 from bench.report.paper import Paper
-from bench.report.setups import describe_data, describe_used, describe_weights
+from bench.report.setups import describe_data, describe_used, name_backbone
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
 from bench.report.table import Block, BoardTable, Completeness, Figure, Gain, Row
@@ -169,7 +169,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                 name=board_row.name,
                 method=board_row.method,
                 ranked=board_row.ranked and not board_row.floor,
-                floor=board_row.floor,
+                floor=board_row.floor and board_row.test_order == "time",
                 compared_with=board.card.reference_of(board_row.name),
                 group=board.card.group_of(board_row.name),
                 apart=board.card.is_apart(board_row.name),
@@ -234,8 +234,8 @@ def block_fingerprint(trials: Sequence[Trial], results: ResultSet) -> str:
 def _name_backbone(board: Board, row_trials: RowTrials, results: ResultSet) -> str:
     """Name the backbone by its card, or by its weights if those are not the card's."""
     stored = (results.get(trial.id) for _, trial in row_trials if trial.model == board.card.model)
-    weights = (describe_weights(result) for result in stored if result is not None)
-    return next(filter(None, weights), board.card.model or "")
+    names = (name_backbone(result) for result in stored if result is not None)
+    return next(filter(None, names), board.card.model or "")
 
 
 def _card(dataset: str) -> DatasetCard | None:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, Rows
+from bench.data.released_splits import RELEASED_SPLITS
+from bench.data.split import describe_split
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.format import format_catalog, format_count
@@ -20,6 +22,7 @@ CANDIDATES = {
     "catalog": "of the whole catalog, no sampled candidates",
     "trained": "of the items that are a training target, for every row",
 }
+RELEASED = "Training, validation and test samples are those that were released."
 BY_ITEM = " Items of one title count separately."
 SEEN = {
     False: "Items of the user's history stay in the lists. ",
@@ -98,13 +101,26 @@ def protocol(
     return (
         task
         + (f": {'; '.join(sizes)}. " if sizes else ". ")
-        + ("" if _reranks(card) else SEEN[card.exclude_seen])
+        + ("" if _reranks(card) else _describe_splits(blocks) + SEEN[card.exclude_seen])
         + cut
         + f"{format_count(card.seeds, 'seed')} per row."
         + ("" if _reranks(card) or card.group_titles else BY_ITEM)
         + (f" Backbone of the language models: {backbone}." if backbone else "")
         + (f" Their texts are encoded by {join_words(encoders)}." if encoders else "")
     )
+
+
+def _describe_splits(blocks: Sequence[Block]) -> str:
+    """Say how each data set is split: one sentence, or one per kind of split with its data sets."""
+    titles: dict[str, list[str]] = {}
+    for block in blocks:
+        with contextlib.suppress(BenchError):  # results outlive cards
+            data = plugins.dataset_card(block.dataset)
+            text = RELEASED if data.reader in RELEASED_SPLITS else describe_split(data.split)
+            titles.setdefault(text, []).append(block.title)
+    if len(titles) == 1:
+        return f"{next(iter(titles))} "
+    return "".join(f"{join_words(names)}: {text} " for text, names in titles.items())
 
 
 def _reranks(card: BoardCard) -> bool:

@@ -97,7 +97,7 @@ def run(
         return RunReport(summary=nothing, tables=(), pages=paths, lost=())
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
-    selection = select_boards(request)
+    selection = select_boards(request, offline=options.offline)
     with plan_for(_find_device(options)):
         planned = plan_boards(selection, data_dir=options.data_dir)
     trials = distinct_trials(planned)

@@ -348,7 +348,14 @@ def _read_cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offline: bool) -> Path:
+def materialize_stage(
+    stage: Stage,
+    store: Store,
+    *,
+    data_dir: Path | None,
+    offline: bool,
+    model_paths: Mapping[str, Path] | None = None,
+) -> Path:
     """Return the artifact of a stage, computed in this process if it is not stored.
 
     Raises:
@@ -356,7 +363,7 @@ def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offl
     """
     unit = Unit(stages=(stage,), parents=frozenset())
     job = Job(out=store.root, data_dir=data_dir, offline=offline)
-    result = run_task(make_task(unit, store=store.root, job=job))
+    result = run_task(make_task(unit, store=store.root, job=job, model_paths=model_paths or {}))
     if result.failure is not None:
         raise BenchError(result.message)
     return store.open(stage.kind, stage.key)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,7 @@ class PreferenceTrainer(Trainer):
         # of micro-batches.
         self.model_accepts_loss_kwargs = True
         self.loss, self.beta = loss, beta
+        self._parameters = signature(loss).parameters
         self._sums: dict[int, list[Tensor]] = {}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
@@ -202,8 +204,13 @@ class PreferenceTrainer(Trainer):
         logps_BA = log_probabilities(model, layout)
         deltas_BA = logps_BA - reference_BA
         mask_BK = layout.mask[:, 1:]
+        optional = {"logps_BA": logps_BA, "lengths_BA": layout.lengths}
         losses_B = self.loss(
-            deltas_BA[:, 0], deltas_BA[:, 1:], smoothing_B=smoothing_B, mask_BK=mask_BK
+            deltas_BA[:, 0],
+            deltas_BA[:, 1:],
+            smoothing_B=smoothing_B,
+            mask_BK=mask_BK,
+            **{name: optional[name] for name in optional if name in self._parameters},
         )
         if losses_B.shape != smoothing_B.shape:
             raise BenchError(
