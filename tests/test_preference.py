@@ -31,7 +31,6 @@ from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.models.lm.train.preference_losses import LOSSES, dpo, resolve_loss
 from bench.models.lm.train.preference_trainer import (
-    EpochOrder,
     Pair,
     add_reference,
     collate,
@@ -275,14 +274,6 @@ def test_a_seed_gives_the_same_bits_and_the_caller_keeps_its_random_numbers() ->
     assert not first.model.training
     other, _ = trained(pairs(), replace(CONFIG, seed=6))
     assert difference(first, other) > 0
-
-
-def test_every_epoch_has_an_order_of_its_own() -> None:
-    order = EpochOrder(20, 3)
-    first, second = list(order), list(order)
-    assert sorted(first) == sorted(second) == list(range(20))
-    assert first != second
-    assert list(EpochOrder(20, 3)) == first != list(EpochOrder(20, 4))
 
 
 def test_what_a_record_says() -> None:

@@ -61,6 +61,8 @@ class PretrainConfig(TrainingConfig):
 
     warmup_steps: NonNegativeInt = 100
     """Steps of linear warm-up; never more than a tenth of all steps."""
+    group_by_length: bool = False
+    """Whether texts of similar length share a batch; the tokens of short ones would count more."""
     max_length: PositiveInt = 256
     """Maximum number of tokens per text; histories are cut into such texts."""
 
