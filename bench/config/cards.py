@@ -363,8 +363,7 @@ class FigureCard(Card):
         over: What the curves run over, where their names do not say.
         difference: Whether to draw the difference of the two curves, too.
         measure: A measure of the paper's claim file: bars by row, or a line along `x`.
-        x: Swept setting, as the claim file calls it; "step" for the rankings after each stage of
-            training. All its steps are drawn.
+        x: Swept setting, as the claim file calls it, or "step" for checkpoints; all are drawn.
     """
 
     title: str
@@ -381,10 +380,10 @@ class FigureCard(Card):
     def _one_kind(self) -> FigureCard:
         if bool(self.metrics) + bool(self.curves) + bool(self.measure) != 1:
             raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
-        if bool(self.curves) != bool(self.stages):
-            raise ValueError("`curves` and `stages` belong together")
-        if self.x and (self.rows or self.curves):
-            raise ValueError("`rows` and `curves` cannot be combined with `x`")
+        if bool(self.curves) != bool(self.stages) or (self.x and (self.rows or self.curves)):
+            raise ValueError(
+                "`curves` and `stages` belong together; `x` excludes `rows` and `curves`"
+            )
         return self
 
 
