@@ -65,7 +65,10 @@ def assemble(
     steps = {name for sweep in sweeps for _, name in sweep.steps}
     if tested:
         blocks = [
-            add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
+            add_statistics(
+                block, card.metrics, results, cache, intervals=steps, bounds=card.equivalence
+            )
+            for block in blocks
         ]
     backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
@@ -76,6 +79,7 @@ def assemble(
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
+        equivalence=captions.equivalence(card),
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.block_tests import RowTest, compare_block, estimate_gains, estimate_means
-from bench.report.checks import compare_with_floor, stratify
+from bench.report.checks import compare_with_floor, describe_robustness, stratify
 from bench.report.format import choose_main_metric
 from bench.report.table import Block, Cell, Row
 from bench.results.load import ResultSet
@@ -37,6 +37,7 @@ def add_statistics(
     cache: StatisticsCache | None = None,
     *,
     intervals: Collection[str] = (),
+    bounds: Mapping[str, float] | None = None,
 ) -> Block:
     """Add comparisons with references, ties with the best, gains, and the reproduction of a paper.
 
@@ -46,12 +47,13 @@ def add_statistics(
         results: The results behind the block.
         cache: Kept between calls, so that only what changed is tested again.
         intervals: Rows whose means get an interval.
+        bounds: By metric, up to which difference rows count as equivalent.
     """
 
     def compute(key: tuple[Any, ...], rows: Sequence[Row], function: Any) -> Any:
         return _compute_once((*key, block.fingerprint), rows, function, results, cache)
 
-    tests = _test_families(block, metrics, compute)
+    tests = _test_families(block, metrics, bounds or {}, compute)
     rows = []
     for row in block.rows:
         gains = _estimate_gains(block, row, metrics, compute)
@@ -69,19 +71,20 @@ def add_statistics(
     successful = [row for row in rows if row.successful]
     if not get_metric(main).per_case or not successful:
         return block
-    floor, strata = compute(
+    floor, robustness, strata = compute(
         ("checks", main, tuple((row.name, row.ranked, row.floor) for row in rows)),
         successful,
         lambda samples: (
             compare_with_floor(block, main, samples),
+            describe_robustness(block, main, samples),
             stratify(block, main, samples),
         ),
     )
-    return replace(block, floor=floor, strata=strata)
+    return replace(block, floor=floor, robustness=robustness, strata=strata)
 
 
 def _test_families(
-    block: Block, metrics: Sequence[str], compute: Compute
+    block: Block, metrics: Sequence[str], bounds: Mapping[str, float], compute: Compute
 ) -> dict[tuple[str, str], RowTest]:
     """Test every row against its reference, by row and metric."""
     tests: dict[tuple[str, str], RowTest] = {}
@@ -90,9 +93,15 @@ def _test_families(
         base = [row for row in block.rows if row.name == reference and row not in members]
         ranked = tuple(sorted(row.name for row in members if row.ranked))
         verdicts = compute(
-            ("verdicts", metric, reference, ranked),
+            ("verdicts", metric, reference, ranked, bounds.get(metric)),
             [row for row in (*base, *members) if row.cells[column].mean is not None],
-            partial(compare_block, metric, reference=reference, ranked=ranked),
+            partial(
+                compare_block,
+                metric,
+                reference=reference,
+                ranked=ranked,
+                bound=bounds.get(metric),
+            ),
         )
         names = {row.name for row in members}
         tests |= {(name, metric): test for name, test in verdicts.items() if name in names}
