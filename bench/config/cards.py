@@ -358,7 +358,7 @@ class FigureCard(Card):
         metrics: Groups of bars, one bar per row; with `x` a chart with lines for each.
         stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
         curves: Name of the logged curve by its name in the legend.
-        over: What the curves run over, where their names do not say; difference: whether to draw it.
+        over: What the curves run over, if their names do not say; difference: whether to draw it.
         measure: A measure of the paper's claim file: bars by row, or a line along `x`.
         x: Swept setting, as the claim file calls it, or "step" for checkpoints; all are drawn.
     """
