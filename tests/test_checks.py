@@ -125,6 +125,35 @@ def test_a_board_without_a_floor_gets_a_warning(bench: Bench) -> None:
     assert "no row is a floor" in bench("check", "bare.toml").out
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('method = "markov"', 'method = "markow"', "Did you mean 'markov'?"),
+        (
+            'method = "markov"',
+            'method = "markov", settings = { deccay = 1 }',
+            "no setting 'deccay'",
+        ),
+        ('"synthetic"', '"synthetik"', "Did you mean 'synthetic'?"),
+        ('"smoke"', '"smokee"', "Did you mean 'smoke'?"),
+        ('"popularity"', '"bigrec"', "bigrec on synthetic: "),
+        ("HR@5", "HR@101", "k = 101 needs longer rankings than the 100 items"),
+    ],
+)
+def test_a_board_whose_rows_cannot_be_planned_fails_its_check(
+    bench: Bench, old: str, new: str, sentence: str
+) -> None:
+    board = (
+        'title = "T"\ndatasets = ["synthetic"]\nmetrics = ["HR@5", "MGU@5"]\nseeds = 1\n'
+        'budget = "smoke"\nrows = [{ method = "popularity" }, '
+        '{ method = "markov", floor = true }]\n'
+    )
+    Path("mine.toml").write_text(board.replace(old, new))
+    checked = bench("check", "mine.toml")
+    assert checked.code == 1
+    assert sentence in checked.out
+
+
 def test_metrics_without_tied_targets_are_those_of_the_other_cases(bench: Bench) -> None:
     done = bench(
         "run", "--method", "popularity", "--method", "markov", "--dataset", "synthetic",

@@ -45,18 +45,22 @@ def check(
         return
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
+    from bench.config.cards import BoardCard
+    from bench.testing import check_board, check_method, check_metric
+
     if path.suffix == ".toml":
         kind, card = _check_card(path)
         print(f"ok    {kind} card {path.stem}")
-        if kind == "board" and not any(row.floor for row in getattr(card, "rows", ())):
-            print(
-                "warn  no row is a floor, so the board cannot show that its rows beat item-ID "
-                'models on all training rows: add { method = "itemknn", floor = true }'
-            )
+        if isinstance(card, BoardCard):
+            if not any(row.floor for row in card.rows):
+                print(
+                    "warn  no row is a floor, so the board cannot show that its rows beat item-ID "
+                    'models on all training rows: add { method = "itemknn", floor = true }'
+                )
+            _report(check_board(path.stem, card))
         return
     from bench.config import plugins
     from bench.metrics.plugins import is_metric_file
-    from bench.testing import check_method, check_metric
 
     folder = path.resolve().parent
     searched = [*map(Path, search_path.folders("methods"))]

@@ -45,6 +45,21 @@ def parse_folder(text: str | Path) -> Path:
     return Path(text)
 
 
+def parse_data_folder(text: str | Path) -> Path:
+    """Parse the folder of raw files.
+
+    Raises:
+        BenchError: If there is no such folder.
+    """
+    folder = parse_folder(text)
+    if not folder.is_dir():
+        raise BenchError(
+            f"--data-dir {folder} is no folder.",
+            "Name the folder of your raw files, or leave it out.",
+        )
+    return folder
+
+
 def parse_rows(text: str) -> dict[str, int | Literal["all"]]:
     """Parse `train=32,valid=8,test=all`, of which any part may be left out, or `all`.
 
@@ -115,7 +130,14 @@ ModelPaths = Annotated[
     Texts,
     option("--model-path", "CARD=DIR", "Folder with the weights of a backbone. Repeatable."),
 ]
-Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
+Settings = Annotated[
+    Texts,
+    option(
+        "--set",
+        "[METHOD.]PATH=VALUE",
+        "Change a setting of a method, or of all that have it. Repeatable.",
+    ),
+]
 RowCounts = Annotated[
     dict[str, Any] | None,
     option(
@@ -147,7 +169,13 @@ ResultsFolder = Annotated[
 ]
 PagesFolder = Annotated[Path, folder_option("--out", "Folder of the rendered pages.")]
 DataDir = Annotated[
-    Path | None, folder_option("--data-dir", "Folder of raw files, searched first.")
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        parser=parse_data_folder,
+        help="Folder of raw files, searched first.",
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Executor = Annotated[

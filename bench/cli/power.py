@@ -49,9 +49,8 @@ def power(
 
 
 def _format(block: BlockPower) -> str:
-    from tabulate import tabulate
-
     from bench.report.format import NO_VALUE, format_percent, format_value
+    from bench.report.render.terminal import fit_table
 
     rows = [
         (
@@ -78,7 +77,7 @@ def _format(block: BlockPower) -> str:
     parts = [
         f"{block.board} on {block.dataset}: the smallest difference from {block.reference} that a "
         "two-sided test at .05 detects with 80 % power, before any correction for the family.",
-        tabulate(rows, headers=headers, disable_numparse=True) if rows else "",
+        fit_table(rows, headers) if rows else "",
         "\n".join(block.sentences),
         "\n".join(f"Approximate ({', '.join(names)}): {text}" for text, names in notes.items()),
         "\n".join(f"Left out: {text}" for text in block.left_out),

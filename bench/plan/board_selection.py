@@ -42,6 +42,7 @@ class BoardSelection:
         rows: Maximum number of samples per split, over the budgets'.
         model_paths: Folders with the weights of backbones by card.
         files: Checksums of the user's own raw files, by data set and role.
+        model_option: The option that changes backbones; "" for none.
     """
 
     boards: tuple[Board, ...]
@@ -49,6 +50,7 @@ class BoardSelection:
     rows: RowCounts = field(default_factory=RowCounts)
     model_paths: Mapping[str, Path] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    model_option: str = ""
 
 
 def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelection:
@@ -91,6 +93,7 @@ def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelecti
         settings=request.settings,
         rows=check_card(request.rows, RowCounts, "--rows"),
         model_paths=_find_model_paths(request.model_paths, boards),
+        model_option="--model" if request.model else "--model-set" * bool(request.model_settings),
     )
 
 
@@ -208,6 +211,8 @@ def _name_page(board: Board, request: RunRequest) -> Board:
     others = ("settings", "rows", "files", "model_paths")
     same_card = not declared or board.card == plugins.board_card(board.name)
     if same_card and declared and not any(getattr(request, name) for name in others):
+        if request.name:
+            raise BenchError("--name is for boards that options change.", "Leave it out.")
         return board
     if request.name:
         if _slug(request.name) != request.name or request.name in plugins.card_paths(
@@ -301,12 +306,13 @@ def plan_boards(
             problem: a method of an earlier run may be gone, or have lost a setting.
 
     Raises:
-        BenchError: If a setting does not exist or is not valid.
+        BenchError: If a setting does not exist or is not valid, or an option changes backbones
+            where no row has one.
     """
     methods = {row.method for board in selection.boards for row in board.card.rows}
     overrides = [parse_override(text) for text in selection.settings]
     ks = collect_ks(selection.boards)
-    return [
+    planned = [
         (
             board,
             board_trials(
@@ -323,6 +329,25 @@ def plan_boards(
         )
         for board in selection.boards
     ]
+    trials = distinct_trials(planned)
+    if selection.model_option and not any(map(_may_use_model, trials)):
+        raise BenchError(
+            f"{selection.model_option} is for language models, and no row uses one.",
+            "Leave it out, or name a method on a language model.",
+        )
+    return planned
+
+
+def _may_use_model(trial: Trial) -> bool:
+    """Return whether a stage of a trial has a backbone; True for a trial without a plan."""
+    waiting, visited = [*trial.evaluations.values()], set()
+    while waiting:
+        stage = waiting.pop()
+        if "backbone" in stage.inputs:
+            return True
+        visited.add(id(stage))
+        waiting += [each for each in stage.inputs.values() if id(each) not in visited]
+    return not trial.evaluations
 
 
 def distinct_trials(planned: PlannedBoards) -> list[Trial]:

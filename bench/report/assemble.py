@@ -67,10 +67,12 @@ def assemble(
         blocks = [
             add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
         ]
+    backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
     return BoardTable(
         name=board.name,
         page=board.page,
+        backbone=backbone,
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
@@ -81,7 +83,7 @@ def assemble(
         protocol=captions.protocol(
             card,
             blocks,
-            backbone=_name_backbone(board, row_trials, results),
+            backbone=backbone,
             encoders=sorted(
                 {
                     str(trial.settings[ENCODER])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from bench.metrics.registry import get_metric
+from bench.models.progress import format_seconds as format_seconds
 from bench.report.claims.verdict import ReproducedVerdict
 from bench.report.table import (
     Block,
@@ -200,20 +201,6 @@ def format_published_gain(gain: Gain) -> str:
     if gain.published is None:
         return ""
     return f"paper {format_percent(gain.published.value / 100)}"
-
-
-def format_seconds(value: float) -> str:
-    """Write a duration: "< 0.1 s", "0.4 s", "12 s", "3 min 5 s", "2 h 10 min"."""
-    if 0 < value < 0.05:
-        return "< 0.1 s"
-    if value < 10:
-        return f"{value:.1f} s"
-    seconds = round(value)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600:,} h {seconds % 3600 // 60} min"
 
 
 def format_completeness(counts: Completeness) -> str:

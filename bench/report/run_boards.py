@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.config.request import RESULTS, DataOptions, ExecutionOptions, RunRequest
 from bench.errors import BenchError
+from bench.files import require_writable
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
 from bench.plan.device import Device, plan_for
 from bench.report.boards import render_boards
@@ -27,6 +28,9 @@ from bench.runner.preflight import check_available
 from bench.runner.run_directory import get_log_path
 from bench.runner.store import Store
 from bench.runner.write_results import needs_retry
+
+FOLDERS = {"store": "--store", "results": "--results", "pages": "--out"}
+"""Options of the folders that a run writes, by field of `ExecutionOptions`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,8 @@ def run(
     """
     relative = options or ExecutionOptions()
     home = Path.cwd()
+    for field, option in FOLDERS.items():
+        require_writable(getattr(relative, field), option)
     options = dataclasses.replace(  # a plug-in may change the working directory
         relative,
         store=home / relative.store,

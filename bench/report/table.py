@@ -284,11 +284,12 @@ class ClaimLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The paper whose table a board reproduces: short name, title, and what differs from it."""
+    """The paper whose table a board reproduces: short name, title, what differs from it, URL."""
 
     paper: str
     title: str
     differences: tuple[str, ...]
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +327,7 @@ class BoardTable:
 
     Attributes:
         page: Name of the folder of its pages.
+        backbone: Name of its language model; "" without one.
         reference: What rows are tested against: a row's name, or "the reference of its group".
         scope: Says where rows ran on less than the papers' budget; empty where they did not.
         protocol: Cases, candidates, k and seeds in one sentence.
@@ -353,6 +355,7 @@ class BoardTable:
     sweeps: tuple[Sweep, ...] = ()
     figures: tuple[Figure, ...] = ()
     page: str = ""
+    backbone: str = ""
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
 from bench.errors import BenchError, unknown
 from bench.report.compare.systems import System, require_comparable
 from bench.report.format import (
@@ -22,6 +20,7 @@ from bench.report.format import (
     format_signed,
     format_value,
 )
+from bench.report.render.terminal import fit_table
 from bench.stats.compare import Comparison, compare, correct_family
 from bench.stats.descriptions import NOT_EVIDENCE, QUESTIONS, describe_tests, join_words
 from bench.stats.seed_variance import compute_seed_values, summarize_seeds
@@ -270,7 +269,7 @@ def _format_tests(report: PairwiseReport) -> str:
         "metric", "difference", "95 % interval", "relative", "p", "p (Holm)", "d_z",
         "about, units", "verdict",
     )  # fmt: skip
-    return tabulate(rows, headers=headers, disable_numparse=True)
+    return fit_table(rows, headers)
 
 
 def _format_seeds(report: PairwiseReport) -> str:
@@ -279,7 +278,7 @@ def _format_seeds(report: PairwiseReport) -> str:
         for line in report.metrics
     ]
     headers = ("mean over seeds", report.a, report.b, QUESTIONS["models"])
-    return tabulate(rows, headers=headers, disable_numparse=True)
+    return fit_table(rows, headers)
 
 
 def _format_mean(summary: MeanSd) -> str:
