@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import json
 import re
@@ -117,10 +118,9 @@ def test_the_notebook_has_the_examples_of_the_page() -> None:
     sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     examples = re.findall(r"```pycon\n(.*?)```", page, flags=re.DOTALL)
     parser = doctest.DocTestParser()
-    assert sources == [
-        "".join(example.source for example in parser.get_examples(text)).strip()
-        for text in examples
-    ]
+    expected = ["".join(each.source for each in parser.get_examples(text)) for text in examples]
+    trees = [[ast.dump(ast.parse(text)) for text in texts] for texts in (sources, expected)]
+    assert trees[0] == trees[1]
 
 
 def test_the_container_installs_what_is_there() -> None:
