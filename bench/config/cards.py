@@ -12,8 +12,7 @@ from bench.config.toml import Card, Homepage
 from bench.errors import mask_secrets
 from bench.hashing import Plain
 
-MAX_SEEDS = 10_000
-"""Seeds of a board: every trial is planned, and statistics need far fewer."""
+MAX_SEEDS = 10_000  # of a board: every trial is planned, and statistics need far fewer
 
 
 class Source(Card):
@@ -396,11 +395,10 @@ class BoardCard(Card):
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
         select_by: Metric on validation that selects.
-        candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
-            do, or "trained" targets only, as IGD's.
-        group_titles: Whether items of one title count as one in metrics and lists, as in the
-            papers' programs (A-7 in the data notes).
+        candidates: What rows may recommend: the "catalog" (D3, SPRec) or "trained" targets (IGD).
+        group_titles: Whether items of one title count as one, as in the papers' programs.
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
+        equivalence: Differences from the reference, by metric, up to which a row is equivalent.
     """
 
     title: str
@@ -421,6 +419,7 @@ class BoardCard(Card):
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    equivalence: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @field_validator("metrics")
     @classmethod
@@ -434,11 +433,12 @@ class BoardCard(Card):
     @model_validator(mode="after")
     def _names_fit(self) -> BoardCard:
         names = [row.name for row in self.rows]
-        duplicates = sorted({name for name in names if names.count(name) > 1})
-        if duplicates:
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two rows have the name {duplicates[0]!r}; change one label")
         if self.reference and self.reference not in names:
             raise ValueError(f"the reference {self.reference!r} is not among the rows {names}")
+        if others := sorted(self.equivalence.keys() - set(self.metrics)):
+            raise ValueError(f"`equivalence` names {others[0]!r}, which is no metric of the board")
         return self
 
     @model_validator(mode="after")

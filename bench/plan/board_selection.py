@@ -17,7 +17,7 @@ from bench.config.toml import check_card, parse_override
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.hashing import digest
-from bench.metrics.registry import DEFAULT_METRICS
+from bench.metrics.registry import DEFAULT_METRICS, parse_bounds
 from bench.plan.backbones import find_model_paths
 from bench.plan.inferred_cards import name_model
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
@@ -157,8 +157,10 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         "datasets": request.datasets or None,
         "model": model,
         "seeds": request.seeds,
+        "data_seed": request.data_seed,
         "budget": request.budget,
         "exclude_seen": request.exclude_seen or None,
+        "equivalence": parse_bounds([request.until_decided]) if request.until_decided else None,
     }
     update: dict[str, Any] = {
         key: value
@@ -230,6 +232,7 @@ def _name_page(board: Board, request: RunRequest) -> Board:
         if (
             not value
             or field_name in ("suite", "board")
+            or (field_name == "seeds" and request.until_decided)
             or (not declared and field_name in ("methods", "datasets"))
         ):
             continue

@@ -13,7 +13,13 @@ from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.format import format_catalog, format_count
 from bench.report.table import Block
-from bench.stats.descriptions import ONE_RUN, describe_correction, describe_tests, join_words
+from bench.stats.descriptions import (
+    EQUIVALENT,
+    ONE_RUN,
+    describe_correction,
+    describe_tests,
+    join_words,
+)
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
@@ -135,6 +141,14 @@ def reference(card: BoardCard) -> str:
     """Name what rows are compared with: one row, or the reference of each group."""
     names = card.references
     return names[0] if len(names) == 1 else "the reference of its group"
+
+
+def equivalence(card: BoardCard) -> str:
+    """Explain the mark of equivalent rows; "" on boards without bounds."""
+    if not card.equivalence:
+        return ""
+    bounds = join_words([f"±{bound:g} ({metric})" for metric, bound in card.equivalence.items()])
+    return f"≡: equivalent to {reference(card)}, the difference is within {bounds}: {EQUIVALENT}."
 
 
 def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:

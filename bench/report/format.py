@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.stats.compare import Comparison
 
 DIGITS = 4
-MAX_DIGITS = 17
+MAX_DIGITS = 30  # an end of 1e-12 may be one rounding error from 0
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "–"
 STALE, STALE_LEGEND = "‡", "stale, made by another version of a stage"
@@ -137,20 +137,28 @@ def describe_marks(cell: Cell) -> str:
     if cell.significant and cell.comparison is not None:
         side = "better" if cell.comparison.better else "worse"
         parts.append(f"significantly {side} than {cell.comparison.reference}")
+    if cell.comparison is not None and cell.comparison.equivalent:
+        parts.append(f"equivalent to {cell.comparison.reference}")
     if cell.stale:
         parts.append("stale")
     return ", ".join(parts)
 
 
 def mark_symbols(cell: Cell) -> str:
-    """Return the marks after a value: † significant, ≈ tied with the best, ‡ stale."""
-    marks = ("†" if cell.significant else "", "≈" if cell.tied else "")
+    """Return the marks after a value: † significant, ≡ equivalent, ≈ tied, ‡ stale."""
+    equivalent = cell.comparison is not None and cell.comparison.equivalent
+    marks = (
+        "†" if cell.significant else "",
+        "≡" if equivalent else "",
+        "≈" if cell.tied else "",
+    )
     return "".join(marks) + (STALE if cell.stale else "")
 
 
 def row_notes(row: Row) -> list[str]:
-    """List what a reader must know about a row: reference, not ranked, missing seeds."""
+    """List what a reader must know about a row: reference, not ranked, external data, seeds."""
     notes = ["reference" if row.reference else "", "" if row.ranked else "not ranked"]
+    notes.append("external data" if row.external else "")
     return [note for note in (*notes, row_seeds(row)) if note]
 
 
@@ -189,11 +197,16 @@ def format_published(cell: Cell) -> str:
 
 
 def format_gain(gain: Gain) -> str:
-    """Write a relative change, with its interval if it has one: "+41.3 % [+30.0 %, +52.1 %]"."""
-    if gain.low is None:
-        return format_percent(gain.change)
-    interval = f"[{format_percent(gain.low)}, {format_percent(gain.high)}]"
-    return f"{format_percent(gain.change)} {interval}"
+    """Write a relative change, with its interval if it has one: "+41.3 % [+30.0, +52.1] %"."""
+    interval = format_percent_interval(gain.low, gain.high)
+    return f"{format_percent(gain.change)} {interval}".strip()
+
+
+def format_percent_interval(low: float | None, high: float | None) -> str:
+    """Write the interval of a relative change: "[+30.0, +52.1] %"; "" without one."""
+    if low is None or high is None:
+        return ""
+    return f"{format_interval(100 * low, 100 * high, digits=1)} %"
 
 
 def format_published_gain(gain: Gain) -> str:
@@ -303,6 +316,16 @@ def format_models(test: Comparison) -> str:
     if test.models is None:
         return NO_VALUE
     return f"{format_interval(test.models.low, test.models.high)}, p {format_p(test.models.p)}"
+
+
+def format_equivalence(test: Comparison) -> str:
+    """Write the test of equivalence: "within ±0.005: p = .012 (Holm: .024)"."""
+    if test.p_equivalent is None:
+        return NO_VALUE
+    return (
+        f"within ±{test.bound:g}: p = {format_p(test.p_equivalent)} "
+        f"(Holm: {format_p(test.p_equivalent_adjusted)})"
+    )
 
 
 def format_strata(table: Stratification) -> list[list[str]]:
