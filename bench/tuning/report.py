@@ -62,12 +62,12 @@ class TuneResult:
     Attributes:
         search: The search.
         configurations: In the order in which they were sampled.
-        interrupted: Whether Ctrl-C ended it.
+        stopped_by: Number of the signal that ended it, or 0.
     """
 
     search: Search
     configurations: tuple[Configuration, ...]
-    interrupted: bool = False
+    stopped_by: int = 0
 
     @property
     def ranked(self) -> list[Configuration]:

@@ -28,7 +28,7 @@ from bench.plan.trials import Trial
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, fetch_raw_files, run
-from bench.runner.ray_executor import RayExecutor
+from bench.runner.ray_session import RaySession
 from bench.runner.retry_policy import MAX_WORKER_DEATHS
 from bench.tuning.report import Configuration, Evaluation, Status, TuneResult
 from bench.tuning.search import Search
@@ -38,37 +38,29 @@ AMOUNT = "amount"
 EXPERIMENT = "tune"
 
 
-def run_search(
-    search: Search,
-    options: RunOptions,
-    *,
-    folder: Path,
-    address: str | None = None,
-    num_cpus: int | None = None,
-) -> TuneResult:
-    """Run a search, or continue it where it was killed.
+class SearchSession(RaySession):
+    """A connection to Ray that searches run on."""
 
-    Args:
-        search: The search.
-        options: Where trials read and write; their results are of validation cases and are kept
-            apart from those of boards.
-        folder: Folder of the search, in which Tune keeps its state.
-        address: A running Ray cluster; None starts Ray here.
-        num_cpus: CPUs that Ray may use here; None for all.
+    def run_search(self, search: Search, options: RunOptions, folder: Path) -> TuneResult:
+        """Run a search, or continue it where it was killed.
 
-    Returns:
-        All configurations and their evaluations, also after Ctrl-C.
-    """
-    # Tune reads these when it starts.
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its newer display cannot be silenced
-    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the search, not only Tune
-    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # failed trials report no metric
-    options = dataclasses.replace(options, quiet=True)
-    executor = RayExecutor(address=address, num_cpus=num_cpus)  # starts Ray as every run does
-    started, interrupted = time.time(), False
-    device = detect_device() if address is None else executor.device
-    try:
+        Args:
+            search: The search.
+            options: Where trials read and write; their results are of validation cases and are
+                kept apart from those of boards.
+            folder: Folder of the search, in which Tune keeps its state.
+
+        Returns:
+            All configurations and their evaluations, also after Ctrl-C.
+        """
+        # Tune reads these when it starts.
+        os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its newer display cannot be silenced
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the search, not only Tune
+        os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # failed trials report no metric
+        options = dataclasses.replace(options, quiet=True)
+        started, interrupted = time.time(), False
+        device = detect_device() if self.is_local else self.get_device()
         with plan_for(device):
             present = search.plan_trial({}, search.amounts[-1])
         stages = list(build_graph([present]).stages.values())
@@ -79,7 +71,7 @@ def run_search(
             ),
             _request_resources(stages),
         )
-        tuner = _make_tuner(trainable, search, folder.absolute())
+        tuner = _make_tuner(trainable, search, folder)
         try:
             tuner.fit()
         except KeyboardInterrupt:
@@ -88,9 +80,7 @@ def run_search(
             _read_configuration(search, number, result, started=started, interrupted=interrupted)
             for number, result in enumerate(_sort_results(search, tuner.get_results()), start=1)
         )
-    finally:
-        executor.close()
-    return TuneResult(search=search, configurations=configurations, interrupted=interrupted)
+        return TuneResult(search=search, configurations=configurations)
 
 
 def _request_resources(stages: list[Any]) -> dict[str, float]:
