@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import signal
 import sys
@@ -88,8 +87,7 @@ def _run_search(connection: Mapping[str, Any], *args: Any) -> TuneResult:
                     result = process.receive(CALL_SECONDS)
                 except ExecutorLostError:
                     raise stop from None  # it had not begun
-                number = getattr(stop, "number", signal.SIGINT)
-                return dataclasses.replace(result, stopped_by=number)
+                return result.stop(getattr(stop, "number", signal.SIGINT))
             return result
         except ExecutorLostError as error:
             if not num_restarts:

@@ -7,6 +7,7 @@ after a crash. What a trial computed is in the store, so that evaluating it agai
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import sys
 import time
@@ -56,10 +57,10 @@ class SearchSession(RaySession):
         # Tune reads these when it starts.
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its newer display cannot be silenced
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the search, not only Tune
         os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # failed trials report no metric
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         options = dataclasses.replace(options, quiet=True)
-        started, interrupted = time.time(), False
+        started = time.time()
         device = detect_device() if self.is_local else self.get_device()
         with plan_for(device):
             present = search.plan_trial({}, search.amounts[-1])
@@ -72,13 +73,10 @@ class SearchSession(RaySession):
             _request_resources(stages),
         )
         tuner = _make_tuner(trainable, search, folder)
-        try:
-            tuner.fit()
-        except KeyboardInterrupt:
-            interrupted = True
+        results = _sort_results(search, tuner.fit())  # Tune itself handles SIGINT
         configurations = tuple(
-            _read_configuration(search, number, result, started=started, interrupted=interrupted)
-            for number, result in enumerate(_sort_results(search, tuner.get_results()), start=1)
+            _read_configuration(search, number, result, started=started)
+            for number, result in enumerate(results, start=1)
         )
         return TuneResult(search=search, configurations=configurations)
 
@@ -237,7 +235,7 @@ def _sort_results(search: Search, grid: tune.ResultGrid) -> list[tune.Result]:
 
 
 def _read_configuration(
-    search: Search, number: int, result: tune.Result, *, started: float, interrupted: bool
+    search: Search, number: int, result: tune.Result, *, started: float
 ) -> Configuration:
     history, metric = result.metrics_dataframe, search.setup.metric
     rows = [] if history is None else history.to_dict("records")
@@ -251,7 +249,7 @@ def _read_configuration(
     reason = str(last.get("reason") or "")
     if result.error is not None:
         reason = "Its worker process died."
-    status: Status = "open" if interrupted else "stopped"
+    status: Status = "stopped"
     if reason:
         status = "failed"
     elif evaluations and evaluations[-1].amount == search.amounts[-1]:
