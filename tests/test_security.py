@@ -158,6 +158,7 @@ def test_requirements_admit_no_release_with_a_known_advisory() -> None:
     for name, version in SAFE.items():
         assert Version(bounds[name]) >= Version(version), name
     lines = (root / "constraints.txt").read_text().splitlines()
+    assert any("--hash" in line or line.startswith("# No hashes: ") for line in lines)
     pinned = [Requirement(line) for line in lines if line and not line.startswith("#")]
     for requirement in pinned:
         (each,) = requirement.specifier
