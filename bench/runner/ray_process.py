@@ -141,7 +141,8 @@ def serve(descriptor: int) -> None:
     """Answer calls until the driver closes its end or dies."""
     pipe = Connection(descriptor)
     calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe, calls), daemon=True).start()
+    busy = threading.Event()
+    threading.Thread(target=_receive, args=(pipe, calls, busy), daemon=True).start()
     created: Any = None
     while call := calls.get():
         number, name, args = call
@@ -158,19 +159,23 @@ def serve(descriptor: int) -> None:
             break
         except Exception as failure:
             error = BenchError(f"Ray failed: {describe_exception(failure)}")
+        busy.clear()
         with contextlib.suppress(OSError):
             pipe.send((number, error, value))
     if created is not None:
         created.close()
 
 
-def _receive(pipe: Connection, calls: queue.SimpleQueue[Any]) -> None:
-    """Pass calls on; end this process if it does not end by itself when the driver has gone."""
+def _receive(pipe: Connection, calls: queue.SimpleQueue[Any], busy: threading.Event) -> None:
+    """Pass calls on, and end this process when the driver has gone: at once during a call."""
     with contextlib.suppress(EOFError, OSError):
         while True:
-            calls.put(pipe.recv())
+            call = pipe.recv()
+            busy.set()
+            calls.put(call)
     calls.put(None)
-    time.sleep(END_SECONDS)
+    if not busy.is_set():
+        time.sleep(END_SECONDS)
     os._exit(1)
 
 
