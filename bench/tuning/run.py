@@ -228,8 +228,9 @@ def _sort_results(search: Search, grid: tune.ResultGrid) -> list[tune.Result]:
 
     def rank(result: tune.Result) -> tuple[bool, float, str]:
         history = result.metrics_dataframe
-        is_empty = history is None or history.empty
-        started = float("inf") if is_empty else float(history["timestamp"].min())
+        started = float("inf")
+        if history is not None and not history.empty:
+            started = float(history["timestamp"].min())
         return result.config != search.present, started, str(result.path)
 
     return sorted((grid[index] for index in range(len(grid))), key=rank)
