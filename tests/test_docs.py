@@ -112,6 +112,9 @@ def check_names(options: dict[str, Any]) -> None:
             if option == "model" and not name.isupper() and "/" not in name:
                 plugins.model_card(name)  # a variant's name exists, too
                 continue
+            if option == "datasets" and ":" in name:
+                plugins.dataset_card(name)
+                continue
             placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name
             assert placeholder or name in names, f"there is no {option} {name!r}"
     named = [name for name in options.get("methods") or () if name in methods]

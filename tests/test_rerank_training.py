@@ -137,7 +137,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(backbone: Backbone, diviso
     losses, gradients = [], []
     for number in (1, divisor):
         model.zero_grad()
-        losses.append(accumulate_gradients(mean_loss, (torch.arange(16),), number))
+        losses.append(accumulate_gradients(mean_loss, (torch.arange(16),), number).item())
         gradients.append([weights.grad for weights in model.parameters()])
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)

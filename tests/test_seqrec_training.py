@@ -152,7 +152,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_batch(divisor: int) -> None
 
     expected = mean_loss(inputs, labels)
     (gradient,) = torch.autograd.grad(expected, model.weight)
-    assert accumulate_gradients(mean_loss, (inputs, labels), divisor) == pytest.approx(
+    assert accumulate_gradients(mean_loss, (inputs, labels), divisor).item() == pytest.approx(
         expected.item(), rel=1e-12
     )
     assert model.weight.grad is not None

@@ -13,7 +13,9 @@ from bench.cli import options as o
 
 @o.expand_groups
 def probe(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Backbone (bench list models).")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Backbone, as in bench run --model.")
+    ],
     dataset: Annotated[str, o.option("--dataset", "NAME", "Data set (see bench list datasets).")],
     options: o.DataOptions,
     num: Annotated[int, o.option("--comparisons", "N", "Comparisons per task.", min=10)] = 100,

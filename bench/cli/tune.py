@@ -114,8 +114,7 @@ def tune(
 
 def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: bool) -> None:
     """Write the pages unless the search was interrupted, and print the table."""
-    from tabulate import tabulate
-
+    from bench.report.render.terminal import fit_table
     from bench.tuning import pages
     from bench.tuning.report import describe_search
 
@@ -131,7 +130,7 @@ def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: 
         return
     headers, lines = pages.make_table(result)
     print(describe_search(result) + "\n")
-    print(tabulate(lines, headers=headers, disable_numparse=True))
+    print(fit_table(lines, headers))
     print(f"\n{result.stages_run} stages run.")
     if not written:
         print("Interrupted. Re-run the same command to resume.")

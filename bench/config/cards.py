@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
@@ -12,8 +12,7 @@ from bench.config.toml import Card, Homepage
 from bench.errors import mask_secrets
 from bench.hashing import Plain
 
-MAX_SEEDS = 10_000
-"""Seeds of a board: every trial is planned, and statistics need far fewer."""
+MAX_SEEDS = 10_000  # of a board: every trial is planned, and statistics need far fewer
 
 
 class Source(Card):
@@ -135,17 +134,30 @@ class Split(Card):
         over: What is split by time (A-2): "all" samples together, as in the papers' code, or the
             samples of each "user" separately. Then every user with enough samples is in every
             split, but training samples of one user may be later than test samples of another.
+            "last" is leave-last-out: each user's last sample is tested, the one before validates.
+        target: Which samples of a user remain in valid and in test: "all", or one per split, the
+            "first", the "last" or a "random" one (Gusak et al., RecSys 2025).
+        horizon: Number of days after its first target for which valid, and test, go on; None for
+            all of the period.
     """
+
+    RATIOS: ClassVar[tuple[int, int, int]] = (8, 1, 1)
 
     history: int = Field(10, ge=1)
     min_history: int = Field(10, ge=1)
-    ratios: tuple[int, int, int] = (8, 1, 1)
-    over: Literal["all", "user"] = "all"
+    ratios: tuple[int, int, int] = RATIOS
+    over: Literal["all", "user", "last"] = "all"
+    target: Literal["all", "first", "last", "random"] = "all"
+    horizon: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _fits(self) -> Split:
         if self.min_history > self.history:
             raise ValueError("min_history is larger than history")
+        if self.over == "last" and (self.target, self.ratios) != ("all", Split.RATIOS):
+            raise ValueError('over = "last" takes one sample per user, without ratios and target')
+        if self.over != "all" and self.horizon:
+            raise ValueError('a horizon requires splits in time, over = "all"')
         if min(self.ratios) < 0 or sum(self.ratios) == 0:
             raise ValueError("ratios must be three non-negative numbers, not all 0")
         return self
@@ -224,9 +236,13 @@ class DatasetCard(Card):
 
     def preparation(self) -> dict[str, Plain]:
         """Return the fields that determine the prepared data; they enter the data's key."""
-        return self.model_dump(
+        content = self.model_dump(
             mode="json", include={"reader", "fields", "titles", "filters", "split", "categories"}
         )
+        # Left out where they change nothing, so that keys from before they existed stay.
+        chosen = self.split.model_dump(include={"target", "horizon"}, exclude_defaults=True)
+        rest = self.split.model_dump(mode="json", exclude={"target", "horizon"})
+        return content | {"split": rest | chosen}
 
 
 class Rows(Card):
@@ -295,6 +311,7 @@ class BoardRow(Card):
         rounds: Values are means over this many last rounds of a method that has rounds.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
+        test_order: Order of test histories: "time", or "ties" in time or "all" items shuffled.
         floor: An item-ID model that uses all training and validation rows, whatever the budget; it
             is never ranked, and the page says whether the best ranked row beats it.
     """
@@ -306,6 +323,7 @@ class BoardRow(Card):
     rounds: int = Field(1, ge=1)
     ranked: bool = True
     model: str | None = None
+    test_order: Literal["time", "ties", "all"] = "time"
     floor: bool = False
 
     @property
@@ -337,7 +355,7 @@ class FigureCard(Card):
 
     Attributes:
         title: Its heading.
-        rows: Names of the rows that it draws; all by default.
+        rows: Names of the rows that it draws; all but those of the floor by default.
         metrics: Groups of bars, one bar per row.
         stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
         curves: Name of the logged curve by its name in the legend.
@@ -377,11 +395,10 @@ class BoardCard(Card):
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
         select_by: Metric on validation that selects.
-        candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
-            do, or "trained" targets only, as IGD's.
-        group_titles: Whether items of one title count as one in metrics and lists, as in the
-            papers' programs (A-7 in the data notes).
+        candidates: What rows may recommend: the "catalog" (D3, SPRec) or "trained" targets (IGD).
+        group_titles: Whether items of one title count as one, as in the papers' programs.
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
+        equivalence: Differences from the reference, by metric, up to which a row is equivalent.
     """
 
     title: str
@@ -402,6 +419,7 @@ class BoardCard(Card):
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    equivalence: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @field_validator("metrics")
     @classmethod
@@ -415,11 +433,12 @@ class BoardCard(Card):
     @model_validator(mode="after")
     def _names_fit(self) -> BoardCard:
         names = [row.name for row in self.rows]
-        duplicates = sorted({name for name in names if names.count(name) > 1})
-        if duplicates:
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two rows have the name {duplicates[0]!r}; change one label")
         if self.reference and self.reference not in names:
             raise ValueError(f"the reference {self.reference!r} is not among the rows {names}")
+        if others := sorted(self.equivalence.keys() - set(self.metrics)):
+            raise ValueError(f"`equivalence` names {others[0]!r}, which is no metric of the board")
         return self
 
     @model_validator(mode="after")

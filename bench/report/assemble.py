@@ -19,7 +19,7 @@ from bench.plan.trials import Board, Trial
 from bench.report import captions
 from bench.report.cells import aggregate_seeds, mark_best, plain_cells
 from bench.report.paper import Paper
-from bench.report.setups import describe_data, describe_used, describe_weights
+from bench.report.setups import describe_data, describe_used, name_backbone
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
 from bench.report.table import Block, BoardTable, Completeness, Figure, Gain, Row
@@ -65,15 +65,21 @@ def assemble(
     steps = {name for sweep in sweeps for _, name in sweep.steps}
     if tested:
         blocks = [
-            add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
+            add_statistics(
+                block, card.metrics, results, cache, intervals=steps, bounds=card.equivalence
+            )
+            for block in blocks
         ]
+    backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
     return BoardTable(
         name=board.name,
         page=board.page,
+        backbone=backbone,
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
+        equivalence=captions.equivalence(card),
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),
@@ -81,7 +87,7 @@ def assemble(
         protocol=captions.protocol(
             card,
             blocks,
-            backbone=_name_backbone(board, row_trials, results),
+            backbone=backbone,
             encoders=sorted(
                 {
                     str(trial.settings[ENCODER])
@@ -169,7 +175,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                 name=board_row.name,
                 method=board_row.method,
                 ranked=board_row.ranked and not board_row.floor,
-                floor=board_row.floor,
+                floor=board_row.floor and board_row.test_order == "time",
                 compared_with=board.card.reference_of(board_row.name),
                 group=board.card.group_of(board_row.name),
                 apart=board.card.is_apart(board_row.name),
@@ -234,8 +240,8 @@ def block_fingerprint(trials: Sequence[Trial], results: ResultSet) -> str:
 def _name_backbone(board: Board, row_trials: RowTrials, results: ResultSet) -> str:
     """Name the backbone by its card, or by its weights if those are not the card's."""
     stored = (results.get(trial.id) for _, trial in row_trials if trial.model == board.card.model)
-    weights = (describe_weights(result) for result in stored if result is not None)
-    return next(filter(None, weights), board.card.model or "")
+    names = (name_backbone(result) for result in stored if result is not None)
+    return next(filter(None, names), board.card.model or "")
 
 
 def _card(dataset: str) -> DatasetCard | None:

@@ -27,6 +27,7 @@ def add_statistics(
     cache: StatisticsCache | None = None,
     *,
     intervals: Collection[str] = (),
+    bounds: Mapping[str, float] | None = None,
 ) -> Block:
     """Add comparisons with references, ties with the best, gains, and the reproduction of a paper.
 
@@ -36,10 +37,16 @@ def add_statistics(
         results: The results behind the block.
         cache: Kept between calls, so that only what changed is tested again.
         intervals: Rows whose means get an interval.
+        bounds: By metric, up to which difference rows count as equivalent.
     """
     # Imported here: a report of values does not wait for scipy.
     from bench.report.block_tests import compare_block, estimate_gains, estimate_means
-    from bench.report.checks import choose_metric, compare_with_floor, stratify
+    from bench.report.checks import (
+        choose_metric,
+        compare_with_floor,
+        describe_robustness,
+        stratify,
+    )
     from bench.stats.reproduction import reproduce
 
     def compute(key: tuple[Any, ...], rows: Sequence[Row], function: Any) -> Any:
@@ -50,12 +57,15 @@ def add_statistics(
         # A group that is apart has its reference in another group.
         base = [row for row in block.rows if row.name == reference and row not in members]
         family = [*base, *members]
+        bound = (bounds or {}).get(metric)
         ranked = tuple(sorted(row.name for row in members if row.ranked))
         verdicts = compute(
-            ("verdicts", metric, reference, ranked),
+            ("verdicts", metric, reference, ranked, bound),
             [row for row in family if row.cells[column].mean is not None],
-            lambda samples, metric=metric, reference=reference, ranked=ranked: compare_block(
-                metric, reference=reference, samples=samples, ranked=ranked
+            lambda samples, metric=metric, reference=reference, ranked=ranked, bound=bound: (
+                compare_block(
+                    metric, reference=reference, samples=samples, ranked=ranked, bound=bound
+                )
             ),
         )
         names = {row.name for row in members}
@@ -102,15 +112,16 @@ def add_statistics(
     successful = [row for row in rows if row.successful]
     if main is None or not successful:
         return block
-    floor, strata = compute(
+    floor, robustness, strata = compute(
         ("checks", main, tuple((row.name, row.ranked, row.floor) for row in rows)),
         successful,
         lambda samples: (
             compare_with_floor(block, main, samples),
+            describe_robustness(block, main, samples),
             stratify(block, main, samples),
         ),
     )
-    return replace(block, floor=floor, strata=strata)
+    return replace(block, floor=floor, robustness=robustness, strata=strata)
 
 
 def _add_tests(row: Row, tests: Sequence[Any]) -> Row:

@@ -97,7 +97,7 @@ def _adapter(kind: str) -> TypeAdapter[Any]:
         "gains": dict[str, Estimate],
         "means": dict[str, Estimate],
         "reproduction": Reproduction,
-        "checks": tuple[str, tuple[Stratification, ...]],
+        "checks": tuple[str, str, tuple[Stratification, ...]],
         "claims": tuple[ClaimLine, ...],
     }
     return TypeAdapter(types[kind])

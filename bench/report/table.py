@@ -208,6 +208,7 @@ class Block:
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
         floor: Whether the best ranked row beats the floor, in one sentence; empty before testing.
+        robustness: How few users decide which ranked row is the best, likewise.
         strata: The main metric per stratum of the test cases; empty likewise.
     """
 
@@ -224,6 +225,7 @@ class Block:
     rows: tuple[Row, ...]
     reproduction: Reproduction | None = None
     floor: str = ""
+    robustness: str = ""
     strata: tuple[Stratification, ...] = ()
 
     @property
@@ -284,11 +286,12 @@ class ClaimLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The paper whose table a board reproduces: short name, title, and what differs from it."""
+    """The paper whose table a board reproduces: short name, title, what differs from it, URL."""
 
     paper: str
     title: str
     differences: tuple[str, ...]
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +329,9 @@ class BoardTable:
 
     Attributes:
         page: Name of the folder of its pages.
+        backbone: Name of its language model; "" without one.
         reference: What rows are tested against: a row's name, or "the reference of its group".
+        equivalence: Explains the mark of equivalent rows; empty without bounds.
         scope: Says where rows ran on less than the papers' budget; empty where they did not.
         protocol: Cases, candidates, k and seeds in one sentence.
         statistics: Tests, correction and intervals, fit for a paper.
@@ -347,12 +352,14 @@ class BoardTable:
     scope: str
     protocol: str
     statistics: str
+    equivalence: str = ""
     mean_ranks: tuple[str, ...] = ()
     source: Source | None = None
     claims: tuple[ClaimLine, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     figures: tuple[Figure, ...] = ()
     page: str = ""
+    backbone: str = ""
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:

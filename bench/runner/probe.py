@@ -11,6 +11,7 @@ from bench.config import plugins
 from bench.config.request import DataOptions
 from bench.errors import BenchError
 from bench.plan.backbones import language_model
+from bench.plan.inferred_cards import name_model
 from bench.plan.types import Nouns
 from bench.runner.prepared_data import materialize, prepare_datasets
 
@@ -63,6 +64,7 @@ def probe(
     from bench.models.lm.tuned_model import load
 
     options = options or DataOptions()
+    model = name_model(model, offline=options.offline)
     stage, data = prepare_datasets([dataset], options)[dataset]
     titles = data.catalog.titles
     if len(set(titles)) < 2:
@@ -72,7 +74,7 @@ def probe(
     backbone = language_model(
         model, plugins.model_card(model), data=stage, nouns=Nouns(nouns.singular, nouns.plural)
     )
-    policy = load(materialize(backbone.backbone, options), **backbone.spec.weights)
+    policy = load(materialize(backbone.backbone, options, model), **backbone.spec.weights)
     right: list[dict[str, NDArray[np.float64]]] = []
     with compute_threads(backbone.threads), policy.merged():
         for names in (titles, shuffled):

@@ -6,6 +6,7 @@ import math
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,8 @@ def tune(
         BenchError: If the setup or the space is not valid.
     """
     from bench.errors import BenchError
-    from bench.plan.backbones import parse_model_paths
+    from bench.plan.backbones import find_model_paths
+    from bench.plan.inferred_cards import name_model
     from bench.runner.loop import RunOptions
     from bench.runner.store import Store
     from bench.tuning.search import plan_search
@@ -44,13 +46,15 @@ def tune(
     options = options or ExecutionOptions()
     if options.address is not None and options.num_cpus is not None:
         raise BenchError("A running cluster has its own CPUs.", "Leave out --cpus or --address.")
+    if setup.model is not None:
+        setup = replace(setup, model=name_model(setup.model, offline=options.offline))
     search = plan_search(setup, load_space(setup.method, space))
     folder = Path(searches) / search.id
     run_options = RunOptions(
         store=Store(options.store.absolute()),
         results=(folder / "results").absolute(),
         data_dir=setup.data_dir and setup.data_dir.absolute(),
-        model_paths=parse_model_paths(setup.model_paths),
+        model_paths=find_model_paths(setup.model_paths, [setup.model]),
         offline=options.offline,
         time_limit=options.time_limit,
     )

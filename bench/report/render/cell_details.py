@@ -104,6 +104,8 @@ def _cell_facts(cell: Cell, interval: Pairs) -> Pairs:
             ("p", f"{w.format_p(test.p)} (Holm: {w.format_p(test.p_adjusted)})"),
             ("Test", w.describe_test(test)),
         ]
+        if test.p_equivalent is not None:
+            pairs.append(("Equivalence", w.format_equivalence(test)))
         if test.question == "methods":
             pairs.append((QUESTIONS["models"].capitalize(), w.format_models(test)))
     if cell.refusal:

@@ -53,14 +53,7 @@ def render_html(
             dict.fromkeys(k for metric in table.metrics if (k := get_metric(metric).k) is not None)
         ),
         costs=costs,
-        versions=sorted(
-            {
-                result.provenance["llmrec-bench"]
-                for _, row in table.rows
-                for result in results_of(row, results)
-                if "llmrec-bench" in result.provenance
-            }
-        ),
+        ran=describe_run(table, results),
         total=(
             math.fsum(cost.standalone for cost in costs),
             math.fsum(cost.amortized for cost in costs),
@@ -84,6 +77,31 @@ def render_html(
         ],
         data=page_data(table, results, costs, examples or {}),
     )
+
+
+def describe_run(table: BoardTable, results: ResultSet | None) -> str:
+    """Say with which backbone, when, by which code and on what a board's results were computed."""
+    provenances = [
+        result.provenance
+        for _, row in table.rows
+        for result in (results_of(row, results) if results else ())
+    ]
+
+    def collect(*fields: str) -> list[str]:
+        values = {" ".join(each[name] for name in fields if name in each) for each in provenances}
+        return sorted(values - {""})
+
+    if not provenances:
+        return ""
+    dates, commits = collect("date"), collect("commit")
+    parts = [
+        table.backbone,
+        " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "",
+        f"llmrec-bench {descriptions.join_words(collect('llmrec-bench'))}".strip(),
+        f"commit {descriptions.join_words(commits)}" if commits else "",
+        descriptions.join_words(collect("gpu") or collect("cpu", "instruction_set")),
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def group_columns(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:

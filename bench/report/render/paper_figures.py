@@ -29,7 +29,8 @@ def figure_charts(table: BoardTable, results: ResultSet) -> list[tuple[str, list
     for figure in table.figures:
         charts = []
         for block in table.datasets:
-            rows = [row for row in block.rows if row.name in (figure.card.rows or [row.name])]
+            names = figure.card.rows or [row.name for row in block.rows if not row.floor]
+            rows = [row for row in block.rows if row.name in names]
             if figure.card.metrics:
                 charts += _metric_bars(figure, block, rows)
             elif figure.card.curves:
