@@ -354,15 +354,13 @@ class FigureCard(Card):
     """A figure on a board's page: bars of metrics, logged curves, or a measure.
 
     Attributes:
-        title: Its heading.
-        rows: Names of the rows that it draws; all but those of the floor by default.
-        metrics: Groups of bars, one bar per row.
+        title: Its heading; rows: that it draws, all but those of the floor by default.
+        metrics: Groups of bars, one bar per row; with `x` a chart with lines for each.
         stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
         curves: Name of the logged curve by its name in the legend.
-        over: What the curves run over, where their names do not say.
-        difference: Whether to draw the difference of the two curves, too.
+        over: What the curves run over, if their names do not say; difference: whether to draw it.
         measure: A measure of the paper's claim file: bars by row, or a line along `x`.
-        x: Swept setting, as the claim file calls it.
+        x: Swept setting, as the claim file calls it, or "step" for checkpoints; all are drawn.
     """
 
     title: str
@@ -379,8 +377,10 @@ class FigureCard(Card):
     def _one_kind(self) -> FigureCard:
         if bool(self.metrics) + bool(self.curves) + bool(self.measure) != 1:
             raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
-        if bool(self.curves) != bool(self.stages):
-            raise ValueError("`curves` and `stages` belong together")
+        if bool(self.curves) != bool(self.stages) or (self.x and (self.rows or self.curves)):
+            raise ValueError(
+                "`curves` and `stages` belong together; `x` excludes `rows` and `curves`"
+            )
         return self
 
 

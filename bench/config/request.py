@@ -15,6 +15,9 @@ RESULTS = Path("results")
 PAGES = Path(".bench/pages")
 PUBLISHED = Path("leaderboards")
 SEARCHES = Path(".bench/tuning")
+PROBES = Path(".bench/probes")
+NUM_COMPARISONS = 50
+"""Comparisons per task of a probe."""
 
 
 @dataclass(frozen=True, kw_only=True)

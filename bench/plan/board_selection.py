@@ -227,27 +227,27 @@ def _name_page(board: Board, request: RunRequest) -> Board:
         return replace(board, page=request.name)
     if request.rehearse:
         return replace(board, page=f"{board.name}-rehearsal")
-    words = [board.name]
-    for field_name, value in vars(request).items():
-        if (
-            not value
-            or field_name in ("suite", "board")
-            or (field_name == "seeds" and request.until_decided)
-            or (not declared and field_name in ("methods", "datasets"))
-        ):
-            continue
-        values = value.items() if isinstance(value, Mapping) else value
-        if isinstance(value, tuple | Mapping):
-            words += [
-                "-".join(map(str, each)) if isinstance(each, tuple) else each for each in values
-            ]
-        else:
-            words.append(value if isinstance(value, str) else _write_change(field_name, value))
-    return replace(board, page=_slug(" ".join(words)))
+    in_name = {"suite", "board"} | ({"seeds"} if request.until_decided else set())
+    in_name |= set() if declared else {"methods", "datasets"}
+    changes = [
+        word
+        for name, value in vars(request).items()
+        if value and name not in in_name
+        for word in _write_change(name, value)
+    ]
+    return replace(board, page=_slug(" ".join([board.name, *changes])))
 
 
-def _write_change(name: str, value: object) -> str:
-    return name if value is True else f"{name}-{value}"
+def _write_change(name: str, value: object) -> Sequence[str]:
+    """Write a field of a request as words: the field's name where the value does not tell it."""
+    match value:
+        case str():
+            return [value]
+        case tuple():
+            return value
+        case Mapping():
+            return [f"{key}-{entry}" for key, entry in value.items()]
+    return [name if value is True else f"{name}-{value}"]
 
 
 def _slug(text: str) -> str:

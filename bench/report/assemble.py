@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report import captions
 from bench.report.cells import aggregate_seeds, mark_best, plain_cells
+from bench.report.external_data import describe_external, name_external
 from bench.report.paper import Paper
 from bench.report.setups import describe_data, describe_used, name_backbone
 from bench.report.significance import StatisticsCache, add_statistics
@@ -190,6 +191,13 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                     (path, _text(value)) for path, value in sorted(trial.settings.items())
                 ),
                 outcomes=tuple(outcomes[board_row.name]),
+                external=next(
+                    filter(
+                        None,
+                        (name_external(results.get(o.trial)) for o in outcomes[board_row.name]),
+                    ),
+                    "",
+                ),
             )
         )
     card = _card(dataset)
@@ -204,6 +212,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         license=card.license if card else "",
         citation=card.citation if card else "",
         homepage=(card.homepage or "") if card else "",
+        external=describe_external(dataset, rows),
         rows=mark_best(rows, board.card.metrics),
     )
 

@@ -15,7 +15,7 @@ from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
 
 if TYPE_CHECKING:
-    # Only for annotations: a report of bare values must not wait for scipy.
+    # Only for annotations, so that formatting values loads no scipy.
     from bench.config.cards import FigureCard
     from bench.report.claims.measures import Measure
     from bench.report.published import Number
@@ -110,6 +110,7 @@ class Row:
         cells: One per metric, in the board's order.
         settings: Resolved settings, dotted path and value as text.
         outcomes: One per seed.
+        external: Model trained on other text that it used; empty for none.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Row:
     outcomes: tuple[Outcome, ...]
     group: str = ""
     apart: bool = False
+    external: str = ""
 
     @property
     def reference(self) -> bool:
@@ -210,6 +212,7 @@ class Block:
         floor: Whether the best ranked row beats the floor, in one sentence; empty before testing.
         robustness: How few users decide which ranked row is the best, likewise.
         strata: The main metric per stratum of the test cases; empty likewise.
+        external: Which rows used models that may have seen the data; empty if none did.
     """
 
     dataset: str
@@ -227,6 +230,7 @@ class Block:
     floor: str = ""
     robustness: str = ""
     strata: tuple[Stratification, ...] = ()
+    external: str = ""
 
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:

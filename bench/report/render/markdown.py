@@ -83,7 +83,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
                 f"- {escape(name)} ({escape(what)}): {escape(why)}" for name, what, why in problems
             )
         )
-    parts += [escape(block.floor), escape(block.robustness)]
+    parts += map(escape, filter(None, (block.floor, block.robustness, block.external)))
     return parts + _comparisons(block, table.metrics) + _strata(block)
 
 

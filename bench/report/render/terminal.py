@@ -88,8 +88,8 @@ def _render_block(table: BoardTable, block: Block) -> str:
         _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
         for name, what, why in list_problems(block)
     ]
-    floor = [_wrap(text) for text in (block.floor, block.robustness) if text]
-    return "\n".join([_wrap(f"{single_line(block.title)}{sizes}"), lines, *reasons, *floor])
+    checks = [_wrap(text) for text in (block.floor, block.robustness, block.external) if text]
+    return "\n".join([_wrap(f"{single_line(block.title)}{sizes}"), lines, *reasons, *checks])
 
 
 def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
