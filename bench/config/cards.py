@@ -387,7 +387,6 @@ class BoardCard(Card):
     Attributes:
         reference: Name of the row that the others are compared with; the first by default.
         groups: Groups of rows by heading.
-        figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
