@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from enum import StrEnum
@@ -93,7 +92,8 @@ def tune(
 
     --board tunes every row of a board with as many configurations, and writes a board with both.
 
-    Exit code: 0 success, 1 a configuration failed, 2 wrong use, 130 interrupted.
+    Exit code: 0 success, 1 a configuration failed, 2 wrong use; 130, 143 or 129 after
+    Ctrl-C, SIGTERM or SIGHUP.
     """
     from bench.config import plugins
     from bench.config.cards import RowCounts
@@ -124,16 +124,12 @@ def tune(
     execution = o.ExecutionOptions(
         address=address, num_cpus=num_cpus, time_limit=time_limit, store=store, offline=offline
     )
-    # Ray's daemons report lost workers on standard output, which is for the result.
-    with contextlib.redirect_stdout(sys.stderr):
-        if card is not None:
-            tuned = tune_board(card, setup, execution, searches=searches)
-        else:
-            result = bench.tune(setup, execution, space=space, searches=searches)
     if card is not None:
+        tuned = tune_board(card, setup, execution, searches=searches)
         sys.exit(_print_board(f"{board}-tuned", card, setup, tuned, out=out, as_json=as_json))
+    result = bench.tune(setup, execution, space=space, searches=searches)
     _print_result(result, best=best, out=out, as_json=as_json)
-    sys.exit(130 if result.interrupted else int(result.num_failed > 0))
+    sys.exit(128 + result.stopped_by if result.stopped_by else int(result.num_failed > 0))
 
 
 def _print_board(
@@ -146,9 +142,9 @@ def _print_board(
     from bench.tuning.board import board_toml
 
     searched = [(row, result) for row, result in tuned if result is not None]
-    if any(result.interrupted for _, result in searched):
+    if stopped := next((result.stopped_by for _, result in searched if result.stopped_by), 0):
         print("Interrupted. Re-run the same command to resume.")
-        return 130
+        return 128 + stopped
     command = shlex.join(["bench", *sys.argv[1:]])
     path = out / "tuning" / f"{name}.toml"
     write_atomic(path, board_toml(card, setup, tuned, command).encode())
@@ -174,7 +170,7 @@ def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: 
 
     command = shlex.join(["bench", *sys.argv[1:]])
     written = []
-    if not result.interrupted:
+    if not result.stopped_by:
         written = pages.write_result(result, out / "tuning", command)
         board = best or written[0].with_name("best.toml")
         if result.best is not None:

@@ -19,13 +19,6 @@ MIN_CASES = 10
 """Strata with fewer test cases are left out of tests."""
 
 
-def choose_metric(metrics: Sequence[str]) -> str | None:
-    """Choose the metric of the checks: the first NDCG, or the first mean over cases."""
-    per_case = [name for name in metrics if get_metric(name).per_case]
-    ndcg = (name for name in per_case if get_metric(name).family == "NDCG")
-    return next(ndcg, next(iter(per_case), None))
-
-
 def stratify(
     block: Block, metric: str, samples: Mapping[str, Sample | BenchError]
 ) -> tuple[Stratification, ...]:

@@ -62,7 +62,7 @@ def tune_board(
         )
         result = tune(row_setup, options, space=space, searches=searches)
         tuned.append((row, result))
-        if result.interrupted:
+        if result.stopped_by:
             break
     return tuned
 
