@@ -35,6 +35,8 @@ from bench.stages import rank as rank_stage
 
 DATASETS = {"next-item": "synthetic", "rerank": "synthetic-rated"}
 BUDGET = "smoke"
+MISSING_HERE = "not run:"
+"""Begins the problem of a row that needs an endpoint or files which this machine lacks."""
 MODEL = "tiny"
 ALLOWED_IMPORT = "bench.api"
 PAUSE_SECONDS = 1.1
@@ -105,6 +107,20 @@ def check_metric(path: Path) -> list[Check]:
             ),
         ]
     )
+
+
+def check_board(name: str, card: BoardCard) -> list[Check]:
+    """Check that every trial of a board can be planned."""
+    board = Board(name=name, card=card)
+
+    def find_problem() -> str:
+        for row, trial in board_trials(board, ks=collect_ks([board])):
+            if trial.problem and not trial.problem.startswith(MISSING_HERE):
+                return f"{row.name} on {trial.dataset}: {trial.problem}"
+        return ""
+
+    rule = "methods, settings, models, data sets, budget and every k exist, and rows can be planned"
+    return _run_rules([(rule, find_problem)])
 
 
 def _run_rules(rules: Sequence[tuple[str, Callable[[], str]]]) -> list[Check]:

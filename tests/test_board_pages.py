@@ -73,7 +73,8 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
         written += pages.render_index(tmp_path / folder / "pages")
         assert [path.name for path in written] == [
             "README.md", "index.html", "table.csv", "table.tex", "table.json",
-            "README.md", "index.html", "how-to-read.md", "how-to-read.html",
+            "README.md", "index.html", "how-to-read.md", "how-to-read.html", "methods.md",
+            "methods.html",
         ]  # fmt: skip
         contents.append([path.read_bytes() for path in written])
     assert contents[0] == contents[1]

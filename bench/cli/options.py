@@ -45,6 +45,21 @@ def parse_folder(text: str | Path) -> Path:
     return Path(text)
 
 
+def parse_data_folder(text: str | Path) -> Path:
+    """Parse the folder of raw files.
+
+    Raises:
+        BenchError: If there is no such folder.
+    """
+    folder = parse_folder(text)
+    if not folder.is_dir():
+        raise BenchError(
+            f"--data-dir {folder} is no folder.",
+            "Name the folder of your raw files, or leave it out.",
+        )
+    return folder
+
+
 def parse_rows(text: str) -> dict[str, int | Literal["all"]]:
     """Parse `train=32,valid=8,test=all`, of which any part may be left out, or `all`.
 
@@ -115,7 +130,14 @@ ModelPaths = Annotated[
     Texts,
     option("--model-path", "CARD=DIR", "Folder with the weights of a backbone. Repeatable."),
 ]
-Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
+Settings = Annotated[
+    Texts,
+    option(
+        "--set",
+        "[METHOD.]PATH=VALUE",
+        "Change a setting of a method, or of all that have it. Repeatable.",
+    ),
+]
 RowCounts = Annotated[
     dict[str, Any] | None,
     option(
@@ -147,7 +169,13 @@ ResultsFolder = Annotated[
 ]
 PagesFolder = Annotated[Path, folder_option("--out", "Folder of the rendered pages.")]
 DataDir = Annotated[
-    Path | None, folder_option("--data-dir", "Folder of raw files, searched first.")
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        parser=parse_data_folder,
+        help="Folder of raw files, searched first.",
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Executor = Annotated[
@@ -180,6 +208,15 @@ Metrics = Annotated[
     Texts, option("--metric", "NAME", "Metric, e.g. NDCG@5 (default: the board's). Repeatable.")
 ]
 OneDataset = Annotated[Text, option("--dataset", "NAME", "Data set, if several were run.")]
+Equivalence = Annotated[
+    Texts,
+    option(
+        "--equivalence",
+        "METRIC=BOUND",
+        "Difference up to which the two count as equivalent, e.g. NDCG@5=0.005 (default: the "
+        "board's). Repeatable.",
+    ),
+]
 Categories = Annotated[
     Texts,
     option(
@@ -224,6 +261,10 @@ GROUPS: dict[type, dict[str, Any]] = {
         "seeds": Annotated[
             int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1, max=10_000)
         ],
+        "data_seed": Annotated[
+            int | None,
+            option("--data-seed", "N", "Seed of the sampled rows (default: the board's).", min=0),
+        ],
         "settings": Settings,
         "rows": RowCounts,
         "exclude_seen": Annotated[
@@ -240,6 +281,19 @@ GROUPS: dict[type, dict[str, Any]] = {
         "rehearse": Annotated[
             bool,
             typer.Option("--rehearse", help="All rows in minutes: generated data, a tiny model."),
+        ],
+        "until_decided": Annotated[
+            Text,
+            option(
+                "--until-decided",
+                "METRIC=BOUND",
+                "Add seeds until each row differs from its reference by less, or by more, than the "
+                "bound, e.g. NDCG@5=0.005.",
+            ),
+        ],
+        "max_seeds": Annotated[
+            int | None,
+            option("--max-seeds", "N", "At most this number of seeds (default: 10).", min=2),
         ],
     },
     ExecutionOptions: {

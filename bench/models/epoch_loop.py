@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from bench.errors import BenchError
 from bench.hashing import Plain
+from bench.models.progress import report_progress
 
 DECIMALS = 6
 
@@ -95,6 +96,7 @@ def train_epochs(
                 "Lower the learning rate.",
             )
         value = validate()
+        report_progress(epoch, num_epochs, "epochs at most")
         if value is None:
             history.best_epoch = epoch
             continue

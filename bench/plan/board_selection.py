@@ -17,7 +17,7 @@ from bench.config.toml import check_card, parse_override
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.hashing import digest
-from bench.metrics.registry import DEFAULT_METRICS
+from bench.metrics.registry import DEFAULT_METRICS, parse_bounds
 from bench.plan.backbones import find_model_paths
 from bench.plan.inferred_cards import name_model
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
@@ -42,6 +42,7 @@ class BoardSelection:
         rows: Maximum number of samples per split, over the budgets'.
         model_paths: Folders with the weights of backbones by card.
         files: Checksums of the user's own raw files, by data set and role.
+        model_option: The option that changes backbones; "" for none.
     """
 
     boards: tuple[Board, ...]
@@ -49,6 +50,7 @@ class BoardSelection:
     rows: RowCounts = field(default_factory=RowCounts)
     model_paths: Mapping[str, Path] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    model_option: str = ""
 
 
 def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelection:
@@ -91,6 +93,7 @@ def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelecti
         settings=request.settings,
         rows=check_card(request.rows, RowCounts, "--rows"),
         model_paths=_find_model_paths(request.model_paths, boards),
+        model_option="--model" if request.model else "--model-set" * bool(request.model_settings),
     )
 
 
@@ -154,8 +157,10 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         "datasets": request.datasets or None,
         "model": model,
         "seeds": request.seeds,
+        "data_seed": request.data_seed,
         "budget": request.budget,
         "exclude_seen": request.exclude_seen or None,
+        "equivalence": parse_bounds([request.until_decided]) if request.until_decided else None,
     }
     update: dict[str, Any] = {
         key: value
@@ -208,6 +213,8 @@ def _name_page(board: Board, request: RunRequest) -> Board:
     others = ("settings", "rows", "files", "model_paths")
     same_card = not declared or board.card == plugins.board_card(board.name)
     if same_card and declared and not any(getattr(request, name) for name in others):
+        if request.name:
+            raise BenchError("--name is for boards that options change.", "Leave it out.")
         return board
     if request.name:
         if _slug(request.name) != request.name or request.name in plugins.card_paths(
@@ -220,26 +227,27 @@ def _name_page(board: Board, request: RunRequest) -> Board:
         return replace(board, page=request.name)
     if request.rehearse:
         return replace(board, page=f"{board.name}-rehearsal")
-    words = [board.name]
-    for field_name, value in vars(request).items():
-        if (
-            not value
-            or field_name in ("suite", "board")
-            or (not declared and field_name in ("methods", "datasets"))
-        ):
-            continue
-        values = value.items() if isinstance(value, Mapping) else value
-        if isinstance(value, tuple | Mapping):
-            words += [
-                "-".join(map(str, each)) if isinstance(each, tuple) else each for each in values
-            ]
-        else:
-            words.append(value if isinstance(value, str) else _write_change(field_name, value))
-    return replace(board, page=_slug(" ".join(words)))
+    in_name = {"suite", "board"} | ({"seeds"} if request.until_decided else set())
+    in_name |= set() if declared else {"methods", "datasets"}
+    changes = [
+        word
+        for name, value in vars(request).items()
+        if value and name not in in_name
+        for word in _write_change(name, value)
+    ]
+    return replace(board, page=_slug(" ".join([board.name, *changes])))
 
 
-def _write_change(name: str, value: object) -> str:
-    return name if value is True else f"{name}-{value}"
+def _write_change(name: str, value: object) -> Sequence[str]:
+    """Write a field of a request as words: the field's name where the value does not tell it."""
+    match value:
+        case str():
+            return [value]
+        case tuple():
+            return value
+        case Mapping():
+            return [f"{key}-{entry}" for key, entry in value.items()]
+    return [name if value is True else f"{name}-{value}"]
 
 
 def _slug(text: str) -> str:
@@ -301,12 +309,13 @@ def plan_boards(
             problem: a method of an earlier run may be gone, or have lost a setting.
 
     Raises:
-        BenchError: If a setting does not exist or is not valid.
+        BenchError: If a setting does not exist or is not valid, or an option changes backbones
+            where no row has one.
     """
     methods = {row.method for board in selection.boards for row in board.card.rows}
     overrides = [parse_override(text) for text in selection.settings]
     ks = collect_ks(selection.boards)
-    return [
+    planned = [
         (
             board,
             board_trials(
@@ -323,6 +332,25 @@ def plan_boards(
         )
         for board in selection.boards
     ]
+    trials = distinct_trials(planned)
+    if selection.model_option and not any(map(_may_use_model, trials)):
+        raise BenchError(
+            f"{selection.model_option} is for language models, and no row uses one.",
+            "Leave it out, or name a method on a language model.",
+        )
+    return planned
+
+
+def _may_use_model(trial: Trial) -> bool:
+    """Return whether a stage of a trial has a backbone; True for a trial without a plan."""
+    waiting, visited = [*trial.evaluations.values()], set()
+    while waiting:
+        stage = waiting.pop()
+        if "backbone" in stage.inputs:
+            return True
+        visited.add(id(stage))
+        waiting += [each for each in stage.inputs.values() if id(each) not in visited]
+    return not trial.evaluations
 
 
 def distinct_trials(planned: PlannedBoards) -> list[Trial]:

@@ -31,6 +31,7 @@ from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
 from bench.plan.code_hash import plugin_hash
 from bench.plan.item_stages import (
+    DEPTH,
     DrawConfig,
     PrepareConfig,
     ReorderConfig,
@@ -73,8 +74,18 @@ class Board:
 
 
 def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:
-    """Return every k at which trials of these boards are evaluated, the default ones included."""
+    """Return every k at which trials of these boards are evaluated, the default ones included.
+
+    Raises:
+        BenchError: A k is larger than a stored ranking.
+    """
     on_boards = {get_metric(name).k for board in boards for name in board.card.metrics}
+    largest = max(filter(None, on_boards), default=0)
+    if largest > DEPTH:
+        raise BenchError(
+            f"A metric at k = {largest} needs longer rankings than the {DEPTH} items they keep.",
+            f"Use a k up to {DEPTH}.",
+        )
     return tuple(sorted({*DEFAULT_KS, *(k for k in on_boards if k is not None)}))
 
 

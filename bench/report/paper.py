@@ -85,6 +85,7 @@ class Paper:
         return Source(
             paper=self.claims.paper,
             title=self.claims.title,
+            url=self.claims.url,
             differences=(*used, *self._differences(card, blocks)),
         )
 

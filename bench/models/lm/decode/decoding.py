@@ -39,6 +39,7 @@ from bench.models.lm.decode.generation_state import (
 )
 from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.tokenization import Tokenizer
+from bench.models.progress import report_progress
 from bench.plan.language_stages import GenerationConfig
 
 Batches: TypeAlias = dict[int, list[Tokens]]
@@ -113,6 +114,7 @@ def generate_texts(
     generated: list[list[Tokens]] = [[] for _ in prompts]
     finished, saved = _read_batches(checkpoints), time.monotonic()
     unsaved: Batches = {}
+    num_tokens = 0
     cache_size = count_cache_tokens(model) // divisor
     if config.backend == "transformers":
         endings, lengths = find_endings(model, tokenizer), [*map(len, prompts)]
@@ -133,6 +135,8 @@ def generate_texts(
             new = dict(zip(rows, batch, strict=True))
             finished.update(new)
             unsaved.update(new)
+            num_tokens += sum(len(text.ids) for texts in batch for text in texts)
+            report_progress(len(finished), len(prompts), "prompts", tokens=num_tokens)
         if checkpoints and unsaved and time.monotonic() > saved + INTERVAL_SECONDS:
             path = checkpoints / f"batches-{len(finished)}.json"
             write_atomic(path, json.dumps(unsaved).encode())
