@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, TypeAlias
 
 from bench.errors import BenchError
+from bench.report.cells import clip_interval
 from bench.report.table import Block, Row
 from bench.results.load import ResultSet
 from bench.stats.samples import Sample
@@ -149,7 +150,10 @@ def _add_intervals(row: Row, means: Mapping[str, Any]) -> Row:
         ends = {
             metric: estimate_over_seeds(seeds).ends for metric, seeds in values.items() if seeds
         }
-    cells = [replace(cell, interval=ends.get(cell.metric)) for cell in row.cells]
+    clipped = {
+        metric: clip_interval(metric, *interval) for metric, interval in ends.items() if interval
+    }
+    cells = [replace(cell, interval=clipped.get(cell.metric)) for cell in row.cells]
     return replace(row, cells=tuple(cells))
 
 
