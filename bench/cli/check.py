@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from bench.cli import options as o
+from bench.cli.submit import print_check
 from bench.config import search_path
 from bench.errors import BenchError
 
@@ -21,13 +23,30 @@ CLAIMS = "claims"
 """Key of a paper's file of claims."""
 
 
+@o.expand_groups
 def check(
     path: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Module of a method or metric (.py), or card (.toml)."),
+        typer.Argument(
+            metavar="FILE",
+            help="Module of a method or metric (.py), or card (.toml); or the word submission.",
+        ),
     ],
+    data: o.DataOptions,
+    submission: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="submission: a package, or leaderboards/<board>."),
+    ] = None,
 ) -> None:
-    """Test a method or metric on generated data (seconds), or check a card against its schema."""
+    """Test a method or metric on generated data, check a card, or recompute a submission.
+
+    Options are for submissions.
+    """
+    if path == Path("submission") or submission is not None:
+        if path != Path("submission") or submission is None:
+            raise BenchError("Two arguments mean a submission.", "bench check submission DIR")
+        print_check(submission, data)
+        return
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
     from bench.config.cards import BoardCard

@@ -18,6 +18,7 @@ class Format(StrEnum):
     recbole = "recbole"
     d3 = "d3"
     sprec = "sprec"
+    cases = "cases"
     trec = "trec"
     every_eval_ever = "every-eval-ever"
     mlflow = "mlflow"
@@ -40,8 +41,8 @@ def export(
         Format,
         typer.Argument(
             metavar="FORMAT",
-            help="For data sets: recbole, d3, sprec. For results: trec, every-eval-ever, mlflow, "
-            "tensorboard, wandb.",
+            help="For data sets: recbole, d3, sprec. For boards: cases. For results: trec, "
+            "every-eval-ever, mlflow, tensorboard, wandb.",
         ),
     ],
     data: o.DataOptions,

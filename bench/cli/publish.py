@@ -1,4 +1,4 @@
-"""`bench publish`: a board's pages and a summary of its results, to be committed."""
+"""`bench publish`: a board's pages and results, to be committed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def publish(
     out: o.PagesFolder = PUBLISHED,
     store: o.StoreFolder = o.STORE,
 ) -> None:
-    """Write a board's pages and results.csv to leaderboards/, and the index of that folder."""
+    """Write a board's pages and results to leaderboards/, and the index of that folder."""
     for path in bench.publish(board, results=results, store=store, pages=out):
         print(path)

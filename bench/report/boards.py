@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 from bench.config import plugins
@@ -26,6 +27,7 @@ from bench.results.run_records import (
     plan_requested,
     read_board,
 )
+from bench.results.schema import copy_result
 from bench.results.subset import TITLES, ResultSubset
 from bench.runner.store import Store
 
@@ -89,7 +91,9 @@ def publish(
         pages: The folder.
 
     Returns:
-        The paths of the board's pages, and of results.csv: every metric of the board per seed.
+        The paths of the board's pages, of results.csv (every metric of the board per seed), and of
+        the folder results/, whose per-case values and rankings of item ids `bench check submission`
+        recomputes.
 
     Raises:
         BenchError: If the board was not run, or only with other rows, settings or data.
@@ -112,7 +116,11 @@ def publish(
     columns = ["trial", "dataset", "method", "model", "seed", "ranking", "metric", "value"]
     path = Path(pages) / board / "results.csv"
     write_atomic(path, values[columns].to_csv(index=False, lineterminator="\n").encode())
-    return [*paths, path]
+    copies = Path(pages) / board / "results"
+    shutil.rmtree(copies, ignore_errors=True)
+    for trial in sorted({*values.trial}):
+        copy_result(stored.results[trial], Path(results), copies)
+    return [*paths, path, copies]
 
 
 def render_boards(

@@ -12,6 +12,7 @@ from bench.config.request import RESULTS, DataOptions
 from bench.errors import BenchError, unknown
 from bench.files import write_atomic
 from bench.plan.board_selection import PlannedBoards, plan_boards
+from bench.report.board_cases import load_board_cases
 from bench.results.formats import every_eval_ever, prepared_data, trec
 from bench.results.load import load_results
 from bench.results.run_records import read_boards
@@ -21,8 +22,8 @@ from bench.results.trackers.hook import TRACKERS, Trackers, collect_tags, parse_
 from bench.runner.prepared_data import prepare_datasets
 
 DATA_FORMATS = ("recbole", "d3", "sprec")
-TREC, EVERY_EVAL_EVER = "trec", "every-eval-ever"
-FORMATS = (*DATA_FORMATS, TREC, EVERY_EVAL_EVER, *TRACKERS)
+TREC, EVERY_EVAL_EVER, CASES = "trec", "every-eval-ever", "cases"
+FORMATS = (*DATA_FORMATS, CASES, TREC, EVERY_EVAL_EVER, *TRACKERS)
 RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 RANKING_ENDINGS = (".jsonl", ".gz", ".parquet")
 
@@ -40,8 +41,8 @@ def export(
     """Write data sets, rankings or results in the format of another project.
 
     Args:
-        format_: For data sets: recbole, d3, sprec. For results: trec, every-eval-ever, mlflow,
-            tensorboard, wandb.
+        format_: For data sets: recbole, d3, sprec. For boards, their test cases: cases. For
+            results: trec, every-eval-ever, mlflow, tensorboard, wandb.
         names: Data sets, or boards that were run (all by default); for trec also ranking files.
         into: Folder; for mlflow the tracking URI, for wandb the project. Required except for
             trackers.
@@ -66,6 +67,8 @@ def export(
     folder = Path(into or "")
     if format_ in DATA_FORMATS:
         written = _export_data(format_, names, folder, data)
+    elif format_ == CASES:
+        written = _export_cases(names, folder, data)
     elif format_ == TREC:
         written = _export_trec(names, folder, source, data)
     else:
@@ -97,7 +100,7 @@ def _check(
             )
     elif evaluator is not None or relationship is not None:
         raise BenchError("--by and --relationship are for every-eval-ever.", "Leave them out.")
-    if format_ not in (*DATA_FORMATS, TREC) and (data.data_dir is not None or data.files):
+    if format_ not in (*DATA_FORMATS, CASES, TREC) and (data.data_dir is not None or data.files):
         raise BenchError(
             f"--data-dir and --file cannot be used with {format_}.", "It is written from results."
         )
@@ -153,6 +156,20 @@ def _export_data(
     for name, (_, prepared) in prepare_datasets(names, options).items():
         nouns = plugins.dataset_card(name).nouns
         written += prepared_data.export_data(prepared, format_, folder, name=name, nouns=nouns)
+    return written
+
+
+def _export_cases(names: Sequence[str], folder: Path, options: DataOptions) -> list[Path]:
+    """Write the test cases of boards: ranking files that lack only the items."""
+    if not names:
+        raise BenchError("cases needs a board.", "See: bench list boards")
+    written = []
+    for name in names:
+        for dataset in plugins.board_card(name).datasets:
+            cases = load_board_cases(name, dataset, options).cases
+            text = "".join(f"{json.dumps(case, ensure_ascii=False)}\n" for case in cases)
+            written.append(folder / f"{name}-{dataset}.cases.jsonl")
+            write_atomic(written[-1], text.encode())
     return written
 
 
