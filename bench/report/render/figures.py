@@ -113,7 +113,7 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
     parts = [_vertical_grid(x, 20, bottom), svg_line(x(0), 20, x(0), bottom, "zero")]
     for index, (row, test, low, high) in enumerate(tests):
         y = 25 + step / 2 + step * index
-        label = Markup("").join(
+        name = Markup("").join(
             svg_text(left - 14, y + 4 + 15 * (line - (len(labels[index]) - 1) / 2), text, "end")
             for line, text in enumerate(labels[index])
         )
@@ -128,7 +128,7 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
                     f"{row.name}: {difference}, p {format_p(test.p)} "
                     f"(Holm: {format_p(test.p_adjusted)})"
                 ),
-                label,
+                name,
                 svg_line(x(low), y, x(high), y, "bar"),
                 _circle(x(test.difference), y, style),
                 svg_text(
