@@ -187,6 +187,15 @@ Metrics = Annotated[
     Texts, option("--metric", "NAME", "Metric, e.g. NDCG@5 (default: the board's). Repeatable.")
 ]
 OneDataset = Annotated[Text, option("--dataset", "NAME", "Data set, if several were run.")]
+Equivalence = Annotated[
+    Texts,
+    option(
+        "--equivalence",
+        "METRIC=BOUND",
+        "Difference up to which the two count as equivalent, e.g. NDCG@5=0.005 (default: the "
+        "board's). Repeatable.",
+    ),
+]
 Categories = Annotated[
     Texts,
     option(
@@ -231,6 +240,10 @@ GROUPS: dict[type, dict[str, Any]] = {
         "seeds": Annotated[
             int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1, max=10_000)
         ],
+        "data_seed": Annotated[
+            int | None,
+            option("--data-seed", "N", "Seed of the sampled rows (default: the board's).", min=0),
+        ],
         "settings": Settings,
         "rows": RowCounts,
         "exclude_seen": Annotated[
@@ -247,6 +260,19 @@ GROUPS: dict[type, dict[str, Any]] = {
         "rehearse": Annotated[
             bool,
             typer.Option("--rehearse", help="All rows in minutes: generated data, a tiny model."),
+        ],
+        "until_decided": Annotated[
+            Text,
+            option(
+                "--until-decided",
+                "METRIC=BOUND",
+                "Add seeds until each row differs from its reference by less, or by more, than the "
+                "bound, e.g. NDCG@5=0.005.",
+            ),
+        ],
+        "max_seeds": Annotated[
+            int | None,
+            option("--max-seeds", "N", "At most this number of seeds (default: 10).", min=2),
         ],
     },
     ExecutionOptions: {

@@ -9,6 +9,7 @@ import typer
 
 import bench
 from bench.cli import options as o
+from bench.config.request import NUM_COMPARISONS
 
 
 @o.expand_groups
@@ -18,7 +19,9 @@ def probe(
     ],
     dataset: Annotated[str, o.option("--dataset", "NAME", "Data set (see bench list datasets).")],
     options: o.DataOptions,
-    num: Annotated[int, o.option("--comparisons", "N", "Comparisons per task.", min=10)] = 100,
+    num: Annotated[
+        int, o.option("--comparisons", "N", "Comparisons per task.", min=10)
+    ] = NUM_COMPARISONS,
     out: o.PagesFolder = o.PAGES,
     as_json: o.AsJson = False,
 ) -> None:

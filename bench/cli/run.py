@@ -112,11 +112,14 @@ def _print_report(finished: RunReport, *, as_json: bool) -> None:
                 "stages": {"run": summary.stages_run, "reused": summary.stages_reused},
                 "seconds": summary.seconds,
                 "lost": lost,
+                "decisions": finished.decisions,
             }
         )
         sys.exit(summary.exit_code)
     for table in finished.tables:
         print(render_table(table))
+    if finished.decisions:
+        print("\n".join(finished.decisions) + "\n")
     print("".join(_format_lost(lost)), end="")
     print(f"{ok} trials ok, {failed} failed, {skipped} skipped.")
     stages = f"{summary.stages_run} stages run, {summary.stages_reused} reused"

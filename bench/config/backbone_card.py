@@ -72,6 +72,8 @@ class ModelCard(Card):
         folder: Path of the user's own files, with `checksum`, of their names and contents.
         parameters: Their number, for estimates of time; a built model's follow from its shape.
         gated: Whether the hub asks to accept a license first.
+        training_cutoff: When the text that it was trained on ends, such as "2023-12"; empty if
+            its makers do not say.
         tuning: All weights, or adapters.
         quantization: "nf4" keeps the base weights in 4 bits while training (needs the extra `nf4`).
         dtype: Of the arithmetic, and of frozen weights; trained ones are float32.
@@ -99,6 +101,7 @@ class ModelCard(Card):
     checksum: str = ""
     parameters: float | None = Field(None, gt=0)
     gated: bool = False
+    training_cutoff: str = ""
     tuning: Literal["full", "lora"]
     lora: Lora = Lora()
     quantization: Literal["none", "nf4"] = "none"

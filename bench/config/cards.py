@@ -12,8 +12,7 @@ from bench.config.toml import Card, Homepage
 from bench.errors import mask_secrets
 from bench.hashing import Plain
 
-MAX_SEEDS = 10_000
-"""Seeds of a board: every trial is planned, and statistics need far fewer."""
+MAX_SEEDS = 10_000  # of a board: every trial is planned, and statistics need far fewer
 
 
 class Source(Card):
@@ -355,15 +354,13 @@ class FigureCard(Card):
     """A figure on a board's page: bars of metrics, logged curves, or a measure.
 
     Attributes:
-        title: Its heading.
-        rows: Names of the rows that it draws; all but those of the floor by default.
-        metrics: Groups of bars, one bar per row.
+        title: Its heading; rows: that it draws, all but those of the floor by default.
+        metrics: Groups of bars, one bar per row; with `x` a chart with lines for each.
         stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
         curves: Name of the logged curve by its name in the legend.
-        over: What the curves run over, where their names do not say.
-        difference: Whether to draw the difference of the two curves, too.
+        over: What the curves run over, if their names do not say; difference: whether to draw it.
         measure: A measure of the paper's claim file: bars by row, or a line along `x`.
-        x: Swept setting, as the claim file calls it.
+        x: Swept setting, as the claim file calls it, or "step" for checkpoints; all are drawn.
     """
 
     title: str
@@ -380,8 +377,10 @@ class FigureCard(Card):
     def _one_kind(self) -> FigureCard:
         if bool(self.metrics) + bool(self.curves) + bool(self.measure) != 1:
             raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
-        if bool(self.curves) != bool(self.stages):
-            raise ValueError("`curves` and `stages` belong together")
+        if bool(self.curves) != bool(self.stages) or (self.x and (self.rows or self.curves)):
+            raise ValueError(
+                "`curves` and `stages` belong together; `x` excludes `rows` and `curves`"
+            )
         return self
 
 
@@ -396,11 +395,10 @@ class BoardCard(Card):
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
         select_by: Metric on validation that selects.
-        candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
-            do, or "trained" targets only, as IGD's.
-        group_titles: Whether items of one title count as one in metrics and lists, as in the
-            papers' programs (A-7 in the data notes).
+        candidates: What rows may recommend: the "catalog" (D3, SPRec) or "trained" targets (IGD).
+        group_titles: Whether items of one title count as one, as in the papers' programs.
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
+        equivalence: Differences from the reference, by metric, up to which a row is equivalent.
     """
 
     title: str
@@ -421,6 +419,7 @@ class BoardCard(Card):
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    equivalence: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @field_validator("metrics")
     @classmethod
@@ -434,11 +433,12 @@ class BoardCard(Card):
     @model_validator(mode="after")
     def _names_fit(self) -> BoardCard:
         names = [row.name for row in self.rows]
-        duplicates = sorted({name for name in names if names.count(name) > 1})
-        if duplicates:
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two rows have the name {duplicates[0]!r}; change one label")
         if self.reference and self.reference not in names:
             raise ValueError(f"the reference {self.reference!r} is not among the rows {names}")
+        if others := sorted(self.equivalence.keys() - set(self.metrics)):
+            raise ValueError(f"`equivalence` names {others[0]!r}, which is no metric of the board")
         return self
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from bench.config.toml import check_card, parse_override
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.hashing import digest
-from bench.metrics.registry import DEFAULT_METRICS
+from bench.metrics.registry import DEFAULT_METRICS, parse_bounds
 from bench.plan.backbones import find_model_paths
 from bench.plan.inferred_cards import name_model
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
@@ -157,8 +157,10 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         "datasets": request.datasets or None,
         "model": model,
         "seeds": request.seeds,
+        "data_seed": request.data_seed,
         "budget": request.budget,
         "exclude_seen": request.exclude_seen or None,
+        "equivalence": parse_bounds([request.until_decided]) if request.until_decided else None,
     }
     update: dict[str, Any] = {
         key: value
@@ -225,26 +227,27 @@ def _name_page(board: Board, request: RunRequest) -> Board:
         return replace(board, page=request.name)
     if request.rehearse:
         return replace(board, page=f"{board.name}-rehearsal")
-    words = [board.name]
-    for field_name, value in vars(request).items():
-        if (
-            not value
-            or field_name in ("suite", "board")
-            or (not declared and field_name in ("methods", "datasets"))
-        ):
-            continue
-        values = value.items() if isinstance(value, Mapping) else value
-        if isinstance(value, tuple | Mapping):
-            words += [
-                "-".join(map(str, each)) if isinstance(each, tuple) else each for each in values
-            ]
-        else:
-            words.append(value if isinstance(value, str) else _write_change(field_name, value))
-    return replace(board, page=_slug(" ".join(words)))
+    in_name = {"suite", "board"} | ({"seeds"} if request.until_decided else set())
+    in_name |= set() if declared else {"methods", "datasets"}
+    changes = [
+        word
+        for name, value in vars(request).items()
+        if value and name not in in_name
+        for word in _write_change(name, value)
+    ]
+    return replace(board, page=_slug(" ".join([board.name, *changes])))
 
 
-def _write_change(name: str, value: object) -> str:
-    return name if value is True else f"{name}-{value}"
+def _write_change(name: str, value: object) -> Sequence[str]:
+    """Write a field of a request as words: the field's name where the value does not tell it."""
+    match value:
+        case str():
+            return [value]
+        case tuple():
+            return value
+        case Mapping():
+            return [f"{key}-{entry}" for key, entry in value.items()]
+    return [name if value is True else f"{name}-{value}"]
 
 
 def _slug(text: str) -> str:

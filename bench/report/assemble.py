@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report import captions
 from bench.report.cells import aggregate_seeds, mark_best, plain_cells
+from bench.report.external_data import describe_external, name_external
 from bench.report.paper import Paper
 from bench.report.setups import describe_data, describe_used, name_backbone
 from bench.report.significance import StatisticsCache, add_statistics
@@ -65,7 +66,10 @@ def assemble(
     steps = {name for sweep in sweeps for _, name in sweep.steps}
     if tested:
         blocks = [
-            add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
+            add_statistics(
+                block, card.metrics, results, cache, intervals=steps, bounds=card.equivalence
+            )
+            for block in blocks
         ]
     backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
@@ -76,6 +80,7 @@ def assemble(
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
+        equivalence=captions.equivalence(card),
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),
@@ -186,6 +191,13 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                     (path, _text(value)) for path, value in sorted(trial.settings.items())
                 ),
                 outcomes=tuple(outcomes[board_row.name]),
+                external=next(
+                    filter(
+                        None,
+                        (name_external(results.get(o.trial)) for o in outcomes[board_row.name]),
+                    ),
+                    "",
+                ),
             )
         )
     card = _card(dataset)
@@ -200,6 +212,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         license=card.license if card else "",
         citation=card.citation if card else "",
         homepage=(card.homepage or "") if card else "",
+        external=describe_external(dataset, rows),
         rows=mark_best(rows, board.card.metrics),
     )
 

@@ -13,7 +13,14 @@ from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.format import format_catalog, format_count
 from bench.report.table import Block
-from bench.stats.descriptions import ONE_RUN, describe_correction, describe_tests, join_words
+from bench.stats.descriptions import (
+    EQUIVALENT,
+    ONE_RUN,
+    describe_correction,
+    describe_tests,
+    join_words,
+)
+from bench.stats.ranks import rank_across_datasets
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
@@ -137,6 +144,14 @@ def reference(card: BoardCard) -> str:
     return names[0] if len(names) == 1 else "the reference of its group"
 
 
+def equivalence(card: BoardCard) -> str:
+    """Explain the mark of equivalent rows; "" on boards without bounds."""
+    if not card.equivalence:
+        return ""
+    bounds = join_words([f"±{bound:g} ({metric})" for metric, bound in card.equivalence.items()])
+    return f"≡: equivalent to {reference(card)}, the difference is within {bounds}: {EQUIVALENT}."
+
+
 def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
     """Describe tests, correction and intervals of the comparisons that were made."""
     tests = [test for block in blocks for row in block.rows for test in row.comparisons]
@@ -193,8 +208,6 @@ def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
 
     A metric with such values on fewer than two data sets has none.
     """
-    from bench.stats.ranks import rank_across_datasets  # a report of values does not wait for scipy
-
     sentences = []
     for reference in card.references:
         rows = [

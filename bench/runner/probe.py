@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import plugins
-from bench.config.request import DataOptions
+from bench.config.request import NUM_COMPARISONS, PROBES, DataOptions
 from bench.errors import BenchError
+from bench.files import write_atomic
 from bench.plan.backbones import language_model
 from bench.plan.inferred_cards import name_model
 from bench.plan.types import Nouns
 from bench.runner.prepared_data import materialize, prepare_datasets
 
-NUM_COMPARISONS = 50
 SEED = 0
 Z95 = 1.959964
 
@@ -49,6 +50,8 @@ def probe(
     model: str, dataset: str, options: DataOptions | None = None, *, num: int = NUM_COMPARISONS
 ) -> list[ProbeTask]:
     """Probe a backbone for knowledge of a data set; see `bench.models.lm.probe`.
+
+    The result is stored in `.bench/probes`, where boards find it.
 
     Args:
         model: Card of the backbone.
@@ -85,9 +88,13 @@ def probe(
                     for task, each in exchanges.items()
                 }
             )
-    return [
+    tasks = [
         summarize_task(task, text, *(each[task] for each in right)) for task, text in TASKS.items()
     ]
+    content = [asdict(each) | {"verdict": each.verdict} for each in tasks]
+    names = (name.partition(":")[0] for name in (model, dataset))
+    write_atomic(PROBES / f"{'--'.join(names)}.json", json.dumps(content, indent=1).encode())
+    return tasks
 
 
 def summarize_task(

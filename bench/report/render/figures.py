@@ -72,8 +72,8 @@ def fit_scale(
     if high - low > max(MIN_RELATIVE_RANGE * largest, MIN_VALUE):
         margin = 0.08 * (high - low)
     else:  # equal except for the order of a sum: their last digits need no ticks
-        margin = 0.1 * largest if largest > MIN_VALUE else 1.0
-    low, high = low - margin, high + margin
+        margin = 0.1 * largest
+    low, high = (low - margin, high + margin) if largest > MIN_VALUE else (low, low + 1.0)
     rough = (high - low) / num_ticks
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * (1 - 1e-9))

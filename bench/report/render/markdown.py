@@ -83,7 +83,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
                 f"- {escape(name)} ({escape(what)}): {escape(why)}" for name, what, why in problems
             )
         )
-    parts.append(escape(block.floor))
+    parts += map(escape, filter(None, (block.floor, block.robustness, block.external)))
     return parts + _comparisons(block, table.metrics) + _strata(block)
 
 
@@ -160,7 +160,8 @@ def _legend(table: BoardTable) -> str:
         "<sub>Mean over seeds ± standard deviation. **Bold**: best; <u>underlined</u>: second; "
         f"†: differs from {escape(table.reference)} ({SIGNIFICANT}); ≈: {TIED_WITH_BEST}"
         + (f"; {STALE}: {STALE_LEGEND}" if table.any_stale else "")
-        + ".</sub>"
+        + ("." if not table.equivalence else f". {escape(table.equivalence)}")
+        + "</sub>"
     )
 
 

@@ -46,6 +46,7 @@ def render_table(table: BoardTable) -> str:
         f"Means over seeds. {BEST} best  {SECOND} second  † differs from "
         f"{single_line(table.reference)} ({SIGNIFICANT})  ≈ {TIED_WITH_BEST}."
         + (f"  {STALE} {STALE_LEGEND}." if table.any_stale else "")
+        + (f"  {table.equivalence}" if table.equivalence else "")
     )
     return "\n".join([*parts, "", _wrap(legend), ""])
 
@@ -87,8 +88,8 @@ def _render_block(table: BoardTable, block: Block) -> str:
         _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
         for name, what, why in list_problems(block)
     ]
-    floor = [_wrap(block.floor)] if block.floor else []
-    return "\n".join([_wrap(f"{single_line(block.title)}{sizes}"), lines, *reasons, *floor])
+    checks = [_wrap(text) for text in (block.floor, block.robustness, block.external) if text]
+    return "\n".join([_wrap(f"{single_line(block.title)}{sizes}"), lines, *reasons, *checks])
 
 
 def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
@@ -138,8 +139,8 @@ def fit_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
     """
     lines = [[*map(str, row), *[""] * (len(headers) - len(row))] for row in rows]
     widths = [
-        max(len(part) for cell in column for part in cell.split("\n"))
-        for column in zip(headers, *lines, strict=True)
+        max(len(part) for cell in (f"{head}  ", *column) for part in cell.split("\n"))
+        for head, *column in zip(headers, *lines, strict=True)  # tabulate pads headers by two
     ]
     return "\n\n".join(
         tabulate(
