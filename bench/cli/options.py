@@ -228,7 +228,8 @@ GROUPS: dict[type, dict[str, Any]] = {
             card_option(
                 "--dataset",
                 "datasets",
-                "Use this data set instead of the board's. Repeatable.",
+                "Use this data set instead of the board's, OLD=NEW: in place of OLD. Repeatable.",
+                "[OLD=]NAME",
             ),
         ],
         "model": Model,
