@@ -318,11 +318,11 @@ def format_models(test: Comparison) -> str:
 
 
 def format_equivalence(test: Comparison) -> str:
-    """Write the test of equivalence: "within ±0.005: p = .012 (Holm: .024)"."""
+    """Write the test of equivalence: "within ±0.005: p .012 (Holm: .024)"."""
     if test.p_equivalent is None:
         return NO_VALUE
     return (
-        f"within ±{test.bound:g}: p = {format_p(test.p_equivalent)} "
+        f"within ±{test.bound:g}: p {format_p(test.p_equivalent)} "
         f"(Holm: {format_p(test.p_equivalent_adjusted)})"
     )
 

@@ -179,13 +179,14 @@ def _find_device(options: ExecutionOptions) -> Device | None:
     """Return the device class of the cluster; None for this machine's."""
     if options.address is None:
         return None
-    from bench.runner.ray_session import RaySession
+    from bench.runner.ray_process import RayProcess
 
-    session = RaySession(address=options.address)
+    process = RayProcess("bench.runner.ray_session:RaySession", address=options.address)
     try:
-        return session.device
+        device: Device = process.call("get_device")
     finally:
-        session.close()
+        process.end()
+    return device
 
 
 def _list_lost(summary: RunSummary, results: Path, shown: Path) -> Iterator[dict[str, str]]:
