@@ -111,6 +111,7 @@ def test_curves_lie_over_each_other_with_their_difference(tmp_path):
         {"title": "T"},
         {"title": "T", "metrics": ["HR@5"], "measure": "seconds"},
         {"title": "T", "curves": {"a": "b"}},
+        {"title": "T", "metrics": ["HR@5"], "x": "step", "rows": ["A"]},
     ],
 )
 def test_a_figure_is_of_one_kind(figure):
@@ -122,16 +123,19 @@ def test_a_figure_is_of_one_kind(figure):
     ("board", "kinds"),
     [
         ("sprec-fig3", ["metrics"]),
+        ("sprec-fig4", ["step"]),
+        ("sprec-fig5", ["random share"]),
+        ("sprec-fig6", ["negatives"]),
         ("igd-fig1-3", ["curves", "curves"]),
         ("igd-table3", ["measure"]),
         ("dpo4rec-fig4", ["metrics"]),
-        ("dpo4rec-fig5", ["curves", "measure"]),
+        ("dpo4rec-fig5", ["round", "curves", "samples", "samples"]),
     ],
 )
 def test_the_papers_figures_are_declared(board, kinds):
     card = plugins.board_card(board)
     declared = [
-        next(kind for kind in ("metrics", "curves", "measure") if getattr(figure, kind))
+        figure.x or next(kind for kind in ("metrics", "curves", "measure") if getattr(figure, kind))
         for figure in card.figures
     ]
     assert declared == kinds

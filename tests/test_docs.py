@@ -116,8 +116,9 @@ def check_names(options: dict[str, Any]) -> None:
             if option == "model" and not name.isupper() and "/" not in name:
                 plugins.model_card(name)  # a variant's name exists, too
                 continue
-            if option == "datasets" and ":" in name:
-                plugins.dataset_card(name)
+            if option == "datasets" and (":" in name or "=" in name):
+                for each in name.split("="):
+                    plugins.dataset_card(each)
                 continue
             placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name
             assert placeholder or name in names, f"there is no {option} {name!r}"

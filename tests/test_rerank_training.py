@@ -9,12 +9,13 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from rounding import have_equal_weights
 from torch import Tensor
 
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.epoch_loop import accumulate_gradients
-from bench.models.rerank.model import FeatureSizes, Reranker
+from bench.models.rerank.model import FeatureSizes
 from bench.models.rerank.scoring import ListTensors, mean_average_precision, score_lists
 from bench.models.rerank.training import (
     TrainedReranker,
@@ -85,11 +86,6 @@ def personal_lists(
 
 def no_lists(lists: ListTensors) -> ListTensors:
     return replace(lists, items=lists.items[:0], labels=lists.labels[:0], users=lists.users[:0])
-
-
-def have_equal_weights(first: Reranker, second: Reranker) -> bool:
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(left, right) for left, right in pairs)
 
 
 # --- seeds ----------------------------------------------------------------------------------------

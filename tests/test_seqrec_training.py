@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rounding import have_equal_weights
 from torch.optim import SGD
 
 from bench.data.ranking import top_items
@@ -97,11 +98,6 @@ def score(model: RowNetwork, histories: NDArray[np.int32]) -> NDArray[np.float32
             model(*model.encode_histories(histories))
         ).numpy()
     return scores
-
-
-def have_equal_weights(first: RowNetwork, second: RowNetwork) -> bool:
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(left, right) for left, right in pairs)
 
 
 # --- the epoch loop -------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from enum import StrEnum
@@ -83,7 +82,8 @@ def tune(
 ) -> None:
     """Tune hyper-parameters on the validation split. Re-run the same command to resume.
 
-    Exit code: 0 success, 1 a configuration failed, 2 wrong use, 130 interrupted.
+    Exit code: 0 success, 1 a configuration failed, 2 wrong use; 130, 143 or 129 after
+    Ctrl-C, SIGTERM or SIGHUP.
     """
     from bench.config.cards import RowCounts
     from bench.config.toml import parse_override
@@ -107,11 +107,9 @@ def tune(
     execution = o.ExecutionOptions(
         address=address, num_cpus=num_cpus, time_limit=time_limit, store=store, offline=offline
     )
-    # Ray's daemons report lost workers on standard output, which is for the result.
-    with contextlib.redirect_stdout(sys.stderr):
-        result = bench.tune(setup, execution, space=space, searches=searches)
+    result = bench.tune(setup, execution, space=space, searches=searches)
     _print_result(result, best=best, out=out, as_json=as_json)
-    sys.exit(130 if result.interrupted else int(result.num_failed > 0))
+    sys.exit(128 + result.stopped_by if result.stopped_by else int(result.num_failed > 0))
 
 
 def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: bool) -> None:
@@ -122,7 +120,7 @@ def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: 
 
     command = shlex.join(["bench", *sys.argv[1:]])
     written = []
-    if not result.interrupted:
+    if not result.stopped_by:
         written = pages.write_result(result, out / "tuning", command)
         board = best or written[0].with_name("best.toml")
         if result.best is not None:

@@ -294,10 +294,7 @@ class Budget(Card):
 
 
 Candidates: TypeAlias = Literal["catalog", "trained"]
-
-
-FLOOR = "Item-ID models, all training rows"
-"""Heading of the rows of the floor where their group has no other."""
+FLOOR = "Item-ID models, all training rows"  # heading of floor rows where their group has no other
 
 
 class BoardRow(Card):
@@ -354,15 +351,13 @@ class FigureCard(Card):
     """A figure on a board's page: bars of metrics, logged curves, or a measure.
 
     Attributes:
-        title: Its heading.
-        rows: Names of the rows that it draws; all but those of the floor by default.
-        metrics: Groups of bars, one bar per row.
+        title: Its heading; rows: that it draws, all but those of the floor by default.
+        metrics: Groups of bars, one bar per row; with `x` a chart with lines for each.
         stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
         curves: Name of the logged curve by its name in the legend.
-        over: What the curves run over, where their names do not say.
-        difference: Whether to draw the difference of the two curves, too.
+        over: What the curves run over, if their names do not say; difference: whether to draw it.
         measure: A measure of the paper's claim file: bars by row, or a line along `x`.
-        x: Swept setting, as the claim file calls it.
+        x: Swept setting, as the claim file calls it, or "step" for checkpoints; all are drawn.
     """
 
     title: str
@@ -379,8 +374,10 @@ class FigureCard(Card):
     def _one_kind(self) -> FigureCard:
         if bool(self.metrics) + bool(self.curves) + bool(self.measure) != 1:
             raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
-        if bool(self.curves) != bool(self.stages):
-            raise ValueError("`curves` and `stages` belong together")
+        if bool(self.curves) != bool(self.stages) or (self.x and (self.rows or self.curves)):
+            raise ValueError(
+                "`curves` and `stages` belong together; `x` excludes `rows` and `curves`"
+            )
         return self
 
 
@@ -390,7 +387,6 @@ class BoardCard(Card):
     Attributes:
         reference: Name of the row that the others are compared with; the first by default.
         groups: Groups of rows by heading.
-        figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
@@ -399,10 +395,13 @@ class BoardCard(Card):
         group_titles: Whether items of one title count as one, as in the papers' programs.
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
         equivalence: Differences from the reference, by metric, up to which a row is equivalent.
+        in_place_of: Data set of the paper that a data set replaces, by the latter's name.
+        full_run: What the paper's setting takes, in one sentence; shown where less was run.
     """
 
     title: str
     description: str = ""
+    full_run: str = ""
     datasets: tuple[str, ...] = Field(min_length=1)
     rows: tuple[BoardRow, ...] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(min_length=1)
@@ -419,6 +418,7 @@ class BoardCard(Card):
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    in_place_of: dict[str, str] = {}
     equivalence: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @field_validator("metrics")

@@ -30,9 +30,9 @@ class RowTest:
 
 def compare_block(
     metric: str,
+    samples: Mapping[str, Sample | BenchError],
     *,
     reference: str,
-    samples: Mapping[str, Sample | BenchError],
     ranked: Collection[str],
     bound: float | None = None,
 ) -> dict[str, RowTest]:
@@ -40,8 +40,8 @@ def compare_block(
 
     Args:
         metric: Its name.
-        reference: Name of the row that the others are tested against.
         samples: By row, those with a value of the metric: the sample, or why there is none.
+        reference: Name of the row that the others are tested against.
         ranked: Rows that can be best or tied with the best.
         bound: Differences up to this one are negligible.
 

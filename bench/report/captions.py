@@ -20,6 +20,7 @@ from bench.stats.descriptions import (
     describe_tests,
     join_words,
 )
+from bench.stats.ranks import rank_across_datasets
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
@@ -207,8 +208,6 @@ def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
 
     A metric with such values on fewer than two data sets has none.
     """
-    from bench.stats.ranks import rank_across_datasets  # a report of values does not wait for scipy
-
     sentences = []
     for reference in card.references:
         rows = [

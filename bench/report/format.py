@@ -12,7 +12,6 @@ from bench.models.progress import format_seconds as format_seconds
 from bench.report.claims.verdict import ReproducedVerdict
 from bench.report.table import (
     Block,
-    BoardTable,
     Cell,
     ClaimLine,
     Completeness,
@@ -319,11 +318,11 @@ def format_models(test: Comparison) -> str:
 
 
 def format_equivalence(test: Comparison) -> str:
-    """Write the test of equivalence: "within ±0.005: p = .012 (Holm: .024)"."""
+    """Write the test of equivalence: "within ±0.005: p .012 (Holm: .024)"."""
     if test.p_equivalent is None:
         return NO_VALUE
     return (
-        f"within ±{test.bound:g}: p = {format_p(test.p_equivalent)} "
+        f"within ±{test.bound:g}: p {format_p(test.p_equivalent)} "
         f"(Holm: {format_p(test.p_equivalent_adjusted)})"
     )
 
@@ -346,10 +345,15 @@ def format_strata(table: Stratification) -> list[list[str]]:
     ]
 
 
-def choose_main_metric(table: BoardTable) -> str:
-    """Choose the metric for the figure of differences: the first NDCG, or the first of all."""
-    ndcg = (metric for metric in table.metrics if get_metric(metric).family == "NDCG")
-    return next(ndcg, table.metrics[0])
+def choose_main_metric(metrics: Sequence[str]) -> str:
+    """Choose the metric of figures and checks: the first NDCG, else the first mean over cases."""
+    ndcg = [name for name in metrics if get_metric(name).family == "NDCG"]
+    return next(iter((*ndcg, *(name for name in metrics if get_metric(name).per_case), *metrics)))
+
+
+def format_mean(mean: float | None, deviation: float | None) -> str:
+    """Write a mean over seeds with its standard deviation, if it has one: "0.0413 ± 0.0012"."""
+    return format_value(mean) + ("" if deviation is None else f" ± {format_value(deviation)}")
 
 
 def first_sentence(text: str) -> str:

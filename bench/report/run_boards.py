@@ -115,6 +115,11 @@ def _run_once(
     home = Path.cwd()
     for field, option in FOLDERS.items():
         require_writable(getattr(relative, field), option)
+    if relative.data_dir is not None and not relative.data_dir.is_dir():
+        raise BenchError(
+            f"--data-dir {relative.data_dir} is no folder.",
+            "Name that of your raw files, or leave it out.",
+        )
     options = dataclasses.replace(  # a plug-in may change the working directory
         relative,
         store=home / relative.store,
@@ -179,13 +184,14 @@ def _find_device(options: ExecutionOptions) -> Device | None:
     """Return the device class of the cluster; None for this machine's."""
     if options.address is None:
         return None
-    from bench.runner.ray_session import RaySession
+    from bench.runner.ray_process import RayProcess
 
-    session = RaySession(address=options.address)
+    process = RayProcess("bench.runner.ray_session:RaySession", address=options.address)
     try:
-        return session.device
+        device: Device = process.call("get_device")
     finally:
-        session.close()
+        process.end()
+    return device
 
 
 def _list_lost(summary: RunSummary, results: Path, shown: Path) -> Iterator[dict[str, str]]:

@@ -15,7 +15,7 @@ from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
 
 if TYPE_CHECKING:
-    # Only for annotations: a report of bare values must not wait for scipy.
+    # Only for annotations, so that formatting values loads no scipy.
     from bench.config.cards import FigureCard
     from bench.report.claims.measures import Measure
     from bench.report.published import Number

@@ -110,7 +110,7 @@ class RunOptions:
     quiet: bool = False
     time_limit: float | None = None
     trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    on_result: Callable[[str], None] = lambda trial: None
+    on_result: Callable[[str], object] = str  # does nothing
 
     def make_job(self, micro_batch_divisor: int = 1) -> Job:
         """Return what stages receive; paths are absolute, since workers choose their own folder."""

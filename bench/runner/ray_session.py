@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from bench.config.search_path import user_folders
 from bench.errors import BenchError
 from bench.plan.device import Device
 from bench.runner.executors import THREAD_ENVIRONMENT
+from bench.runner.ray_process import remove_old_sessions
 from bench.runner.resources import count_cpus
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values are sent
@@ -92,10 +92,13 @@ class RaySession:
                 return f"The Ray cluster at {address} has not answered for {silence:.0f} s."
         return ""
 
-    @property
-    def device(self) -> Device:
-        """The device class of its stages: a GPU's if any node has one that Ray can assign."""
+    def get_device(self) -> Device:
+        """Return the device class of its stages: a GPU's if any node has one for Ray to assign."""
         return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"  # type: ignore[no-untyped-call]
+
+    def run_task(self) -> None:
+        """Run a task that does nothing."""
+        ray.get(ray.remote(max_retries=0)(time.monotonic).remote())
 
     def close(self) -> None:
         """Leave Ray; stop it and remove its files if it was started here."""
@@ -103,19 +106,3 @@ class RaySession:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def remove_old_sessions() -> Path:
-    """Return the folder of local sessions, without those whose drivers have ended.
-
-    Ray keeps a session's sockets and logs in `session_<date>_<time>_<pid of the driver>`, and
-    never removes them.
-    """
-    # Sockets allow some 100 characters for the whole path.
-    parent = Path(tempfile.gettempdir(), f"bench-ray-{os.getuid()}")
-    for session in parent.glob("session_2*"):
-        try:
-            os.kill(int(session.name.rpartition("_")[2]), 0)
-        except ProcessLookupError:
-            shutil.rmtree(session, ignore_errors=True)
-    return parent

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import signal
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.config.request import SEARCHES, ExecutionOptions
 
@@ -54,12 +58,46 @@ def tune(
         offline=options.offline,
         time_limit=options.time_limit,
     )
-    from bench.tuning.run import run_search  # Ray Tune, seconds that a mistake should not cost
-
-    return run_search(
-        search,
-        run_options,
-        folder=folder,
-        address=options.address,
-        num_cpus=options.num_cpus,
+    return _run_search(
+        {"address": options.address, "num_cpus": options.num_cpus},
+        *(search, run_options, folder.absolute()),
     )
+
+
+def _run_search(connection: Mapping[str, Any], *args: Any) -> TuneResult:
+    """Run a search in a process of its own; a Ray that was started here is started again once.
+
+    Args:
+        connection: Arguments of a Ray session.
+        args: Arguments of `SearchSession.run_search`.
+
+    Raises:
+        ExecutorLostError: Ray has died.
+    """
+    from bench.runner.executors import ExecutorLostError
+    from bench.runner.ray_executor import MAX_RESTARTS
+    from bench.runner.ray_process import CALL_SECONDS, RayProcess
+
+    num_restarts = MAX_RESTARTS if connection["address"] is None else 0
+    while True:
+        process = None
+        try:
+            process = RayProcess("bench.tuning.run:SearchSession", **connection)
+            try:
+                result: TuneResult = process.call("run_search", *args, seconds=math.inf)
+            except KeyboardInterrupt as stop:
+                process.interrupt()
+                try:
+                    result = process.receive(CALL_SECONDS)
+                except ExecutorLostError:
+                    raise stop from None  # it had not begun
+                return result.stop(getattr(stop, "number", signal.SIGINT))
+            return result
+        except ExecutorLostError as error:
+            if not num_restarts:
+                raise
+            num_restarts -= 1
+            print(f"{error.message} Starting it again.", file=sys.stderr)
+        finally:
+            if process is not None:
+                process.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bench.hashing import Plain
@@ -62,12 +62,20 @@ class TuneResult:
     Attributes:
         search: The search.
         configurations: In the order in which they were sampled.
-        interrupted: Whether Ctrl-C ended it.
+        stopped_by: Number of the signal that ended it, or 0.
     """
 
     search: Search
     configurations: tuple[Configuration, ...]
-    interrupted: bool = False
+    stopped_by: int = 0
+
+    def stop(self, number: int) -> TuneResult:
+        """Return the result of a search that a signal ended: what was stopped is open."""
+        configurations = tuple(
+            replace(one, status="open") if one.status == "stopped" else one
+            for one in self.configurations
+        )
+        return replace(self, configurations=configurations, stopped_by=number)
 
     @property
     def ranked(self) -> list[Configuration]:

@@ -15,6 +15,7 @@ from bench.report.format import (
     format_count,
     format_equivalence,
     format_interval,
+    format_mean,
     format_models,
     format_p,
     format_percent,
@@ -290,17 +291,21 @@ def _format_tests(report: PairwiseReport) -> str:
 
 def _format_seeds(report: PairwiseReport) -> str:
     rows = [
-        (line.test.metric, _format_mean(line.a), _format_mean(line.b), format_models(line.test))
+        (
+            line.test.metric,
+            _format_side(line.a),
+            _format_side(line.b),
+            format_models(line.test),
+        )
         for line in report.metrics
     ]
     headers = ("mean over seeds", report.a, report.b, QUESTIONS["models"])
     return fit_table(rows, headers)
 
 
-def _format_mean(summary: MeanSd) -> str:
+def _format_side(summary: MeanSd) -> str:
     mean, deviation, num_seeds = summary
-    spread = "" if deviation is None else f" ± {format_value(deviation)}"
-    return f"{format_value(mean)}{spread} ({format_count(num_seeds, 'seed')})"
+    return f"{format_mean(mean, deviation)} ({format_count(num_seeds, 'seed')})"
 
 
 def _metric_to_json(line: MetricComparison) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def decompose_block(
 
 
 def _are_draws(a: BoardBlock, b: BoardBlock) -> bool:
-    """Tell whether two blocks differ in nothing but their data seeds, titles and seeds."""
-    blank = {"data_seed": 0, "title": "", "seeds": 1}
+    """Tell whether two blocks differ in nothing but data seeds, titles, seeds and bounds."""
+    blank = {"data_seed": 0, "title": "", "seeds": 1, "equivalence": {}}
     cards = [block.board.card.model_copy(update=blank) for block in (a, b)]
     rows = [{str(t.rows) for trials in block.trials.values() for t in trials} for block in (a, b)]
     return a.board.name == b.board.name and cards[0] == cards[1] and rows[0] == rows[1]

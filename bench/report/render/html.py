@@ -24,6 +24,7 @@ from bench.report.costs import results_of, row_costs
 from bench.report.render import charts, figures
 from bench.report.render.cell_details import Examples, example_facts, page_data
 from bench.report.render.paper_figures import figure_charts
+from bench.report.sweeps import CHECKPOINTS
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet
 from bench.stats import descriptions
@@ -41,6 +42,7 @@ def render_html(
     """
     results = results or ResultSet(Path(), {}, {})
     costs = row_costs(table, results)
+    in_figures = {figure.card.x for figure in table.figures if figure.card.metrics}
     return fill_template(
         "board.html.j2",
         "board.js",
@@ -48,7 +50,7 @@ def render_html(
         results_of=lambda row: results_of(row, results),
         examples=examples or {},
         header=group_columns(table.metrics),
-        main=wording.choose_main_metric(table),
+        main=wording.choose_main_metric(table.metrics),
         ks=list(
             dict.fromkeys(k for metric in table.metrics if (k := get_metric(metric).k) is not None)
         ),
@@ -62,11 +64,13 @@ def render_html(
         checkpoints=[
             (block.title, plots)
             for block in table.datasets
-            if (plots := charts.checkpoint_charts(block, table.metrics))
+            if CHECKPOINTS not in in_figures
+            and (plots := charts.checkpoint_charts(block, table.metrics))
         ],
         sweeps=[
             (f"{sweep.row} by {sweep.x} on {block.title}", plots)
             for sweep in table.sweeps
+            if sweep.x not in in_figures
             for block in table.datasets
             if (plots := charts.sweep_charts(block, sweep, table.metrics))
         ],

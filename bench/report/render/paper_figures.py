@@ -11,9 +11,18 @@ from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.claims.measures import measure_seeds
 from bench.report.costs import results_of
-from bench.report.format import direction_arrow, format_value, single_line
+from bench.report.format import direction_arrow, format_mean, single_line
 from bench.report.render.bars import BAR, GAP, MIN_WIDTH, Bars, bar_chart
-from bench.report.render.charts import NUM_STYLES, Chart, Line, curve_chart, line_chart
+from bench.report.render.charts import (
+    NUM_STYLES,
+    Chart,
+    Line,
+    checkpoint_charts,
+    curve_chart,
+    line_chart,
+    sweep_charts,
+)
+from bench.report.sweeps import CHECKPOINTS
 from bench.report.table import Block, BoardTable, Figure, Row, Sweep
 from bench.results.curves import Curve, join_curve, read_series
 from bench.results.load import ResultSet
@@ -31,16 +40,18 @@ def figure_charts(table: BoardTable, results: ResultSet) -> list[tuple[str, list
         for block in table.datasets:
             names = figure.card.rows or [row.name for row in block.rows if not row.floor]
             rows = [row for row in block.rows if row.name in names]
-            if figure.card.metrics:
+            if figure.card.x == CHECKPOINTS:
+                charts += checkpoint_charts(block, figure.card.metrics)
+            elif figure.card.x:
+                for sweep in (each for each in table.sweeps if each.x == figure.card.x):
+                    charts += sweep_charts(block, sweep, figure.card.metrics)
+                    charts += _measure_line(figure, block, sweep, results)
+            elif figure.card.metrics:
                 charts += _metric_bars(figure, block, rows)
             elif figure.card.curves:
                 charts += [
                     chart for row in rows for chart in _curve_charts(figure, block, row, results)
                 ]
-            elif figure.card.x:
-                for sweep in table.sweeps:
-                    if sweep.x == figure.card.x:
-                        charts += _measure_line(figure, block, sweep, results)
             else:
                 charts += _measure_bars(figure, block, rows, results)
         if charts:
@@ -106,16 +117,12 @@ def _bar_charts(
             legend=tuple((bars.style, bars.name) for bars in series) if len(series) > 1 else (),
             heads=("", *labels),
             rows=tuple(
-                (bars.name, *map(_with_deviation, bars.values, bars.deviations)) for bars in series
+                (bars.name, *map(format_mean, bars.values, bars.deviations)) for bars in series
             ),
             bars=True,
             wide=len(labels) * (len(series) * BAR + GAP) > MIN_WIDTH,
         )
     ]
-
-
-def _with_deviation(value: float | None, deviation: float | None) -> str:
-    return format_value(value) + ("" if deviation is None else f" ± {format_value(deviation)}")
 
 
 def _measure(figure: Figure, block: Block, name: str, results: ResultSet) -> list[float]:
@@ -135,7 +142,9 @@ def _measure(figure: Figure, block: Block, name: str, results: ResultSet) -> lis
 
 
 def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet) -> list[Chart]:
-    """Draw a measure along a sweep."""
+    """Draw a measure along a sweep, if the figure names one."""
+    if figure.measure is None:
+        return []
     steps = [(value, _measure(figure, block, name, results)) for value, name in sweep.steps]
     bars = _seed_bars("", 0, [values for _, values in steps])
     points = [(float(index), mean) for index, mean in enumerate(bars.values) if mean is not None]
@@ -160,7 +169,7 @@ def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet
             ),
             legend=(),
             heads=(sweep.x, *names),
-            rows=(("mean", *map(_with_deviation, bars.values, bars.deviations)),),
+            rows=(("mean", *map(format_mean, bars.values, bars.deviations)),),
         )
     ]
 
