@@ -13,7 +13,7 @@ from bench.config.request import PUBLISHED
 
 def publish(
     board: Annotated[
-        str, typer.Argument(metavar="BOARD", help="A board as it was run, unchanged.")
+        str, typer.Argument(metavar="BOARD", help="Name of the board, or of its pages.")
     ],
     results: o.ResultsFolder = o.RESULTS,
     out: o.PagesFolder = PUBLISHED,

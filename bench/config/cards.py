@@ -294,10 +294,7 @@ class Budget(Card):
 
 
 Candidates: TypeAlias = Literal["catalog", "trained"]
-
-
-FLOOR = "Item-ID models, all training rows"
-"""Heading of the rows of the floor where their group has no other."""
+FLOOR = "Item-ID models, all training rows"  # heading of floor rows where their group has no other
 
 
 class BoardRow(Card):
@@ -390,7 +387,6 @@ class BoardCard(Card):
     Attributes:
         reference: Name of the row that the others are compared with; the first by default.
         groups: Groups of rows by heading.
-        figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
@@ -399,10 +395,13 @@ class BoardCard(Card):
         group_titles: Whether items of one title count as one, as in the papers' programs.
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
         equivalence: Differences from the reference, by metric, up to which a row is equivalent.
+        in_place_of: Data set of the paper that a data set replaces, by the latter's name.
+        full_run: What the paper's setting takes, in one sentence; shown where less was run.
     """
 
     title: str
     description: str = ""
+    full_run: str = ""
     datasets: tuple[str, ...] = Field(min_length=1)
     rows: tuple[BoardRow, ...] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(min_length=1)
@@ -419,6 +418,7 @@ class BoardCard(Card):
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    in_place_of: dict[str, str] = {}
     equivalence: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @field_validator("metrics")

@@ -32,7 +32,8 @@ class RunRequest:
         board: Name of a board.
         methods: Rows or methods; only these rows of a board, or a new row for a method that the
             board does not have.
-        datasets: Names of data sets, instead of the board's.
+        datasets: Names of data sets, instead of the board's; OLD=NEW says that NEW is in place of
+            the board's OLD, whose published values are shown.
         model: Card of the backbone, ORG/NAME[@REV] on the hub, or a folder, instead of the board's.
         model_paths: `CARD=DIR`, folders with the weights of backbones.
         model_settings: FIELD=VALUE for `dtype` or `quantization` of the backbones.

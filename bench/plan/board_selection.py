@@ -82,8 +82,8 @@ def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelecti
             "Nothing was named to run.",
             "Give --suite S, --board B, or --method M … --dataset D …",
         )
-    for name in request.datasets:
-        plugins.dataset_card(name)
+    for text in request.datasets:
+        plugins.dataset_card(text.rpartition("=")[2])
     boards = [_name_page(_change_board(board, request), named) for board in boards]
     if request.name and len(boards) > 1:
         raise BenchError("--name is for the pages of one board.", "Leave it out, or --suite.")
@@ -153,8 +153,10 @@ def _change_board(board: Board, request: RunRequest) -> Board:
             for row in board.card.rows
         ]
         board = replace(board, card=board.card.model_copy(update={"rows": tuple(rows)}))
+    replaced = _parse_replaced(request.datasets, board.card)
     requested = {
-        "datasets": request.datasets or None,
+        "datasets": tuple(text.rpartition("=")[2] for text in request.datasets) or None,
+        "in_place_of": replaced or None,
         "model": model,
         "seeds": request.seeds,
         "data_seed": request.data_seed,
@@ -178,11 +180,27 @@ def _change_board(board: Board, request: RunRequest) -> Board:
     if not update:
         return board
     if request.board or request.suite:
-        hidden = ("reference", "groups")
-        changes = [f"{key} {_format(value)}" for key, value in update.items() if key not in hidden]
+        hidden = {"reference", "groups", "in_place_of"}
+        if {*board.card.datasets} <= {*update.get("datasets", ()), *replaced.values()}:
+            hidden.add("datasets")
+        changes = [f"{new} in place of {old}" for new, old in replaced.items()]
+        changes += [f"{key} {_format(value)}" for key, value in update.items() if key not in hidden]
         update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _parse_replaced(texts: Sequence[str], card: BoardCard) -> dict[str, str]:
+    """Return the board's data set that another is in place of, by the other, from OLD=NEW.
+
+    Raises:
+        BenchError: If OLD is no data set of the board.
+    """
+    pairs = [text.split("=", 1) for text in texts if "=" in text]
+    for old, _ in pairs:
+        if old not in card.datasets:
+            raise unknown("data set of the board", old, card.datasets)
+    return {new: old for old, new in pairs}
 
 
 def _test_order(rows: Sequence[BoardRow]) -> dict[str, Any]:

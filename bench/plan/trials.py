@@ -72,6 +72,16 @@ class Board:
     def __post_init__(self) -> None:
         object.__setattr__(self, "page", self.page or self.name)
 
+    def completes(self, other: Board) -> bool:
+        """Tell whether claims on the other board may read this one, too.
+
+        A board as its card says is completed by such boards, a changed one by boards of its model
+        and budget.
+        """
+        if other.page == other.name:
+            return self.page == self.name
+        return (self.card.model, self.card.budget) == (other.card.model, other.card.budget)
+
 
 def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:
     """Return every k at which trials of these boards are evaluated, the default ones included.

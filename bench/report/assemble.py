@@ -61,7 +61,7 @@ def assemble(
     used = describe_used([trial for _, trial in row_trials], results)
     blocks = _blocks(board, row_trials, results)
     if paper is not None:
-        blocks = [paper.add_published_values(block) for block in blocks]
+        blocks = [paper.add_published_values(block, card.in_place_of) for block in blocks]
     sweeps = find_sweeps(board, row_trials)
     steps = {name for sweep in sweeps for _, name in sweep.steps}
     if tested:
@@ -73,6 +73,8 @@ def assemble(
         ]
     backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
+    source = None if paper is None else paper.source(card, blocks, used)
+    differences = used if source is None else source.differences
     return BoardTable(
         name=board.name,
         page=board.page,
@@ -84,7 +86,7 @@ def assemble(
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),
-        scope=" ".join(filter(None, (captions.scope(card, limits), *used))),
+        scope=" ".join(filter(None, (captions.scope(card, limits), *differences))),
         protocol=captions.protocol(
             card,
             blocks,
@@ -99,7 +101,7 @@ def assemble(
         ),
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
-        source=None if paper is None else paper.source(card, blocks, used),
+        source=source,
         sweeps=sweeps,
         figures=tuple(
             Figure(card=figure) if paper is None else paper.resolve_figure(figure)

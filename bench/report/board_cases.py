@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from bench.config import plugins
 from bench.config.cards import BoardCard
-from bench.config.request import DataOptions
+from bench.config.request import DataOptions, RunRequest
 from bench.data import prepared, prepared_lists
 from bench.data.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
 from bench.errors import BenchError, unknown
 from bench.hashing import Job
+from bench.plan.board_selection import BoardSelection, select_boards
 from bench.plan.item_stages import evaluate
 from bench.plan.rerank_stages import evaluate_lists
 from bench.plan.stage import Stage
@@ -156,22 +157,24 @@ class BoardCases:
         prepared_lists.write_scores(rows, np.array(scores), folder)
 
 
-def load_board_cases(board: str, dataset: str, options: DataOptions) -> BoardCases:
-    """Prepare the test cases of a board on one of its data sets.
+def load_board_cases(board: str | BoardSelection, dataset: str, options: DataOptions) -> BoardCases:
+    """Prepare the test cases of a board, as declared or as it was run, on one of its data sets.
 
     Raises:
         BenchError: The board does not have the data set, or its raw files are missing.
     """
-    card = plugins.board_card(board)
+    selection = select_boards(RunRequest(board=board)) if isinstance(board, str) else board
+    card = selection.boards[0].card
     if dataset not in card.datasets:
-        raise unknown(f"data set of {board}", dataset, card.datasets)
-    rows = plugins.budget_card(card.budget).rows
+        raise unknown(f"data set of {selection.boards[0].name}", dataset, card.datasets)
+    rows = selection.rows.apply(plugins.budget_card(card.budget).rows)
     data, _ = compose_data(
         dataset,
         rows=rows,
         data_seed=card.data_seed,
         strict=card.strict,
         data_dir=options.data_dir,
+        files=selection.files.get(dataset),
         candidates=card.candidates,
         group_titles=card.group_titles,
     )

@@ -84,6 +84,8 @@ def find_difference(board: Board, row: BoardRow, trial: Trial, results: ResultSe
     if result is None or result.status != "ok":
         return ""
     differences = [sentence.rstrip(".") for sentence in describe_data(result)]
+    if trial.dataset in board.card.in_place_of:
+        differences.append(f"{trial.dataset} in place of {board.card.in_place_of[trial.dataset]}")
     if board.name in plugins.card_paths("leaderboards"):
         declared = plugins.board_card(board.name)
         full = plugins.budget_card(declared.budget).rows

@@ -3,7 +3,7 @@
     submission.toml   board, method, contact, division, hardware
     results/          as `bench run` writes them (see `bench.results.schema`)
 
-The folder of a published board has the same `results/`, and is checked by the same rules. Training
+Results of published boards are next to their folders, and are checked by the same rules. Training
 on test cases cannot be seen in rankings; that rule is checked where a method is run.
 """
 
@@ -29,15 +29,16 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.hashing import checksum, digest
 from bench.metrics.accuracy import HALLUCINATION
-from bench.plan.board_selection import plan_boards, select_boards
+from bench.plan.board_selection import PlannedBoards, plan_boards, select_boards
 from bench.plan.code_hash import plugin_hash
 from bench.plan.code_versions import version_of
 from bench.plan.trials import Board, collect_ks
 from bench.report.board_cases import BoardCases, load_board_cases, require_equal
-from bench.report.boards import report_boards
+from bench.report.boards import render_boards
 from bench.report.compare.operands import compare
 from bench.report.compare.pairwise import PairwiseReport
-from bench.results.load import load_results
+from bench.results.load import ResultSet, load_results
+from bench.results.run_records import list_recorded, read_board
 from bench.results.schema import (
     FINAL,
     TABLES,
@@ -140,7 +141,8 @@ def submit(
         if all(path.is_dir() for path in paths):
             if settings or dataset:
                 raise BenchError("--set and --dataset are for ranking files.", "Leave them out.")
-            hardware = hardware or _copy_results(paths, package / RESULTS_FOLDER)
+            recorded = _copy_results(paths, package / RESULTS_FOLDER)
+            hardware = hardware or recorded
         else:
             if division == "closed":
                 raise BenchError(
@@ -264,25 +266,29 @@ def check_submission(
     if (path / CARD).is_file():
         card = check_card(read_toml(path / CARD), Submission, str(path / CARD))
         _check_files(path)
-    board = card.board if card else path.resolve().name
-    board_card = plugins.board_card(board)
-    stored = load_results(path / RESULTS_FOLDER)
+    stored = load_results((path if card else path.resolve().parent) / RESULTS_FOLDER)
     for error in stored.unreadable.values():
         raise error
-    results = [result for result in stored if result.status == "ok" or card]
+    record = None if card else list_recorded(stored.folder).get(path.resolve().name)
+    selection = read_board(record) if record else None
+    planned = plan_boards(selection, lenient=True) if selection else []
+    trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
+    results = [r for r in stored if card or (r.trial in trials and r.status == "ok")]
     if not results:
-        raise BenchError(f"{path} has no results.", f"Expected in {path / RESULTS_FOLDER}.")
+        raise BenchError(f"{path} has no results.", f"Expected in {stored.folder}.")
 
     @cache
     def load(dataset: str) -> BoardCases:
-        return load_board_cases(board, dataset, options)
+        return load_board_cases(selection or board, dataset, options)
 
+    board = card.board if card else path.resolve().name
     notes = []
     for result in results:
-        notes += _recompute(result, path / RESULTS_FOLDER, load(result.dataset), leaks=bool(card))
+        notes += _recompute(result, stored.folder, load(result.dataset), leaks=bool(card))
     if card is None:
-        _check_table(path, board)
+        _check_table(path, planned, stored)
         return CheckedSubmission(results=results, notes=list(dict.fromkeys(notes)), comparisons=[])
+    board_card = plugins.board_card(board)
     _check_seeds(results, board_card.datasets, card.division)
     if card.division == "closed":
         _check_closed(results, board)
@@ -435,14 +441,14 @@ def _compare_with_reference(
         theirs = next(
             trial for row, trial in planned if (row.name, trial.dataset) == (reference, dataset)
         )
-        folder = (published / board / RESULTS_FOLDER / theirs.id).parent
+        folder = (published / RESULTS_FOLDER / theirs.id).parent
         if folder.is_dir():
             mine = (path / RESULTS_FOLDER / own.trial).parent
             reports.append(compare(f"{mine}/", f"{folder}/", metrics=card.metrics))
     return reports
 
 
-def _check_table(path: Path, board: str) -> None:
+def _check_table(path: Path, planned: PlannedBoards, results: ResultSet) -> None:
     """Compare the table of a published board with the one that its results give.
 
     Raises:
@@ -450,21 +456,14 @@ def _check_table(path: Path, board: str) -> None:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        report_boards(
-            RunRequest(board=board),
-            results=path / RESULTS_FOLDER,
-            store=folder / "store",
-            pages=folder / "pages",
-        )
-        lines = [
-            file.read_text().splitlines()
-            for file in (path / TABLE, folder / "pages" / board / TABLE)
-        ]
+        render_boards(planned, results, folder, store=folder / "store")
+        tables = path / TABLE, folder / path.resolve().name / TABLE
+        lines = [file.read_text().splitlines() for file in tables]
     for number, (stored, computed) in enumerate(zip(*lines, strict=False), 1):
         if stored != computed:
             raise BenchError(
                 f"Line {number} of {path / TABLE} is not what its results give: {computed}",
-                f"Publish it again: bench publish {board}",
+                f"Publish it again: bench publish {path.resolve().name}",
             )
     if len(lines[0]) != len(lines[1]):
         raise BenchError(f"{path / TABLE} has {len(lines[0])} lines, not {len(lines[1])}.")

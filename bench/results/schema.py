@@ -164,9 +164,10 @@ def write_result(result: Result, folder: Path) -> Path:
 
 
 def copy_result(result: Result, source: Path, target: Path) -> None:
-    """Copy the files of a result that succeeded to another folder of results."""
+    """Copy the files of a result to another folder of results."""
     path = source / f"{result.trial}.json"
-    for each in (*(table_path(source, result.trial, name) for name in TABLES), path):
+    tables = TABLES if result.status == "ok" else ()
+    for each in (*(table_path(source, result.trial, name) for name in tables), path):
         write_atomic(target / each.relative_to(source), each.read_bytes())
 
 

@@ -35,7 +35,8 @@ class Runs:
     """Results of boards.
 
     Attributes:
-        samples: By the data set's card and the row's name on its board.
+        samples: By the data set's card and the row's name on its board. A data set in place of the
+            paper's counts as the paper's; `differences` says so.
         sweeps: By data set, row and the name of the swept setting: its values with their samples,
             in any order.
         means: Metrics by seed of a row whose values are means over rounds; it has no sample.
@@ -137,9 +138,9 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
-            if owners.setdefault((trial.dataset, row.name), board.name) == board.name:
-                by_dataset.setdefault(trial.dataset, []).append((row, trial))
-            place = (trial.dataset, row.name)
+            place = (board.card.in_place_of.get(trial.dataset, trial.dataset), row.name)
+            if owners.setdefault(place, board.name) == board.name:
+                by_dataset.setdefault(place[0], []).append((row, trial))
             if not differences.get(place):
                 differences[place] = find_difference(board, row, trial, results)
     samples: dict[tuple[str, str], Sample] = {}
@@ -169,7 +170,7 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     sweeps: dict[tuple[str, str, str], Steps] = {}
     for board, row_trials in planned:
         for sweep in find_sweeps(board, row_trials):
-            for dataset in board.card.datasets:
+            for dataset in (board.card.in_place_of.get(name, name) for name in board.card.datasets):
                 rows = [(dataset, name) for _, name in sweep.steps]
                 key = (dataset, sweep.row, sweep.x)
                 if key not in sweep_rows and all(

@@ -43,9 +43,10 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 
 def render_markdown(table: BoardTable) -> str:
     """Render a board: values first, then tests, then reasons for missing values."""
-    parts = [f"# {escape(table.title)}", escape(table.description)]
+    parts = [f"# {escape(table.title)}"]
     if table.scope:
         parts.append(f"> **{escape(table.scope)}**")
+    parts.append(escape(table.description))
     parts.append(
         f"**{format_completeness(table.completeness)}.** {escape(table.protocol)} "
         "The same page with figures and per-seed values: [index.html](index.html); "
@@ -72,6 +73,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
     parts = [
         f"## {escape(block.title)}",
         _data_facts(block),
+        escape(block.floor),
         markdown_table(["", *heads], rows),
         _legend(table),
     ]
@@ -83,7 +85,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
                 f"- {escape(name)} ({escape(what)}): {escape(why)}" for name, what, why in problems
             )
         )
-    parts += map(escape, filter(None, (block.floor, block.robustness, block.external)))
+    parts += map(escape, filter(None, (block.robustness, block.external)))
     return parts + _comparisons(block, table.metrics) + _strata(block)
 
 
