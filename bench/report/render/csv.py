@@ -14,7 +14,8 @@ COMPARISON = ("difference", "low", "high", "relative", "p", "p_adjusted", "quest
 COLUMNS = (
     "board", "dataset", "group", "row", "method", "metric", "mean", "sd", "n_seeds",
     "expected_seeds", "reference", *COMPARISON, "published",
-    "from_published", "gain", "gain_low", "gain_high", "published_gain", "status", "reason", "stale",
+    "from_published", "gain", "gain_low", "gain_high", "published_gain", "status", "reason",
+    "stale",
 )  # fmt: skip
 COST_COLUMNS = (
     "board", "dataset", "row", "num_trials", "seconds_standalone", "seconds_amortized",
