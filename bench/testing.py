@@ -27,6 +27,9 @@ from bench.plan.graph import build_graph
 from bench.plan.item_stages import RankConfig
 from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
+from bench.report.claims.cards import PaperClaims
+from bench.report.claims.published_values import judge_published
+from bench.report.published import load_published
 from bench.results.ranking_file import read_ranking
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, RunSummary, run
@@ -121,6 +124,24 @@ def check_board(name: str, card: BoardCard) -> list[Check]:
 
     rule = "methods, settings, models, data sets, budget and every k exist, and rows can be planned"
     return _run_rules([(rule, find_problem)])
+
+
+def check_claims(claims: PaperClaims) -> list[Check]:
+    """Check that the verdicts and counts of claims are those of the printed numbers."""
+    published = load_published()
+
+    def find_problem() -> str:
+        for claim in claims.claims:
+            judged = judge_published(claim, claims, published)
+            if judged.verdict != claim.verdict:
+                return f"{claim.id}: the printed numbers say {judged.verdict!r}."
+            for each in (*judged.checks, *judged.also):
+                counts = each.count or "nothing", each.check.printed or "nothing"
+                if counts[0] != counts[1]:
+                    return f"{claim.id}: {counts[0]} is printed, not {counts[1]}."
+        return ""
+
+    return _run_rules([("verdicts and counts are those of the printed numbers", find_problem)])
 
 
 def _run_rules(rules: Sequence[tuple[str, Callable[[], str]]]) -> list[Check]:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from bench.testing import Check
 
 
+CLAIMS = "claims"
+"""Key of a paper's file of claims."""
+
+
 @o.expand_groups
 def check(
     path: Annotated[
@@ -46,7 +50,8 @@ def check(
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
     from bench.config.cards import BoardCard
-    from bench.testing import check_board, check_method, check_metric
+    from bench.report.claims.cards import PaperClaims
+    from bench.testing import check_board, check_claims, check_method, check_metric
 
     if path.suffix == ".toml":
         kind, card = _check_card(path)
@@ -58,6 +63,8 @@ def check(
                     'models on all training rows: add { method = "itemknn", floor = true }'
                 )
             _report(check_board(path.stem, card))
+        if isinstance(card, PaperClaims):
+            _report(check_claims(card))
         return
     from bench.config import plugins
     from bench.metrics.plugins import is_metric_file
@@ -93,8 +100,11 @@ def _check_card(path: Path) -> tuple[str, Card]:
     from bench.config.cards import BoardCard, DatasetCard, SuiteCard
     from bench.config.plugins import MARKS
     from bench.config.toml import check_card, read_toml
+    from bench.report.claims.cards import PaperClaims
 
     content = read_toml(path)
+    if CLAIMS in content:
+        return "claims", check_card(content, PaperClaims, str(path))
     schemas: dict[str, tuple[str, type[Card]]] = {
         "datasets": ("data set", DatasetCard),
         "leaderboards": ("board", BoardCard),
@@ -105,5 +115,5 @@ def _check_card(path: Path) -> tuple[str, Card]:
         if mark in content:
             kind, schema = schemas[folder]
             return kind, check_card(content, schema, str(path))
-    marks = ", ".join(f"{mark!r}" for mark in MARKS.values())
+    marks = ", ".join(f"{mark!r}" for mark in (*MARKS.values(), CLAIMS))
     raise BenchError(f"{path} is not a card: it has none of the keys {marks}.")

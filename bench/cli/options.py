@@ -45,21 +45,6 @@ def parse_folder(text: str | Path) -> Path:
     return Path(text)
 
 
-def parse_data_folder(text: str | Path) -> Path:
-    """Parse the folder of raw files.
-
-    Raises:
-        BenchError: If there is no such folder.
-    """
-    folder = parse_folder(text)
-    if not folder.is_dir():
-        raise BenchError(
-            f"--data-dir {folder} is no folder.",
-            "Name the folder of your raw files, or leave it out.",
-        )
-    return folder
-
-
 def parse_rows(text: str) -> dict[str, int | Literal["all"]]:
     """Parse `train=32,valid=8,test=all`, of which any part may be left out, or `all`.
 
@@ -169,13 +154,7 @@ ResultsFolder = Annotated[
 ]
 PagesFolder = Annotated[Path, folder_option("--out", "Folder of the rendered pages.")]
 DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        metavar="DIR",
-        parser=parse_data_folder,
-        help="Folder of raw files, searched first.",
-    ),
+    Path | None, folder_option("--data-dir", "Folder of raw files, searched first.")
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Executor = Annotated[

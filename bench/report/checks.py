@@ -9,6 +9,7 @@ import numpy as np
 from bench.data.strata import DEFINITIONS, STRATA
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
+from bench.report.cells import clip_interval
 from bench.report.format import format_count, format_interval, format_p, format_signed, format_value
 from bench.report.table import Block, Interval, Row, Stratification
 from bench.stats.contrasts import DIFFERENCE, AlignedSamples
@@ -61,7 +62,7 @@ def _stratify_by(
         metric=metric,
         counts={label: len(next(iter(part.values())).cases) for label, part in parts.items()},
         rows=tuple(
-            (name, tuple(_estimate([part[name]], metric, (1,)) for part in parts.values()))
+            (name, tuple(_estimate_value(part[name], metric) for part in parts.values()))
             for name in samples
         ),
         reversals=_find_reversals(block, metric, samples, parts),
@@ -185,6 +186,15 @@ def _estimate(samples: Sequence[Sample], metric: str, coefficients: Sequence[int
     note = "over users and seeds" if estimate.methods else "over users, for these models"
     answer = estimate.answer
     return Interval(estimate.value, answer.low, answer.high, answer.p, note)
+
+
+def _estimate_value(sample: Sample, metric: str) -> Interval:
+    """Estimate a value; its interval ends where the metric does."""
+    value = _estimate([sample], metric, (1,))
+    if value.low is None or value.high is None:
+        return value
+    low, high = clip_interval(metric, value.low, value.high)
+    return value._replace(low=low, high=high)
 
 
 def _describe(change: Interval) -> str:

@@ -115,6 +115,11 @@ def _run_once(
     home = Path.cwd()
     for field, option in FOLDERS.items():
         require_writable(getattr(relative, field), option)
+    if relative.data_dir is not None and not relative.data_dir.is_dir():
+        raise BenchError(
+            f"--data-dir {relative.data_dir} is no folder.",
+            "Name that of your raw files, or leave it out.",
+        )
     options = dataclasses.replace(  # a plug-in may change the working directory
         relative,
         store=home / relative.store,

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.block_tests import RowTest, compare_block, estimate_gains, estimate_means
+from bench.report.cells import clip_interval
 from bench.report.checks import compare_with_floor, describe_robustness, stratify
 from bench.report.format import choose_main_metric
 from bench.report.table import Block, Cell, Row
@@ -61,7 +62,7 @@ def add_statistics(
         cells = [
             replace(
                 _add_test(_add_gain(cell, gains), tests.get((row.name, cell.metric))),
-                interval=ends.get(cell.metric),
+                interval=(each := ends.get(cell.metric)) and clip_interval(cell.metric, *each),
             )
             for cell in row.cells
         ]

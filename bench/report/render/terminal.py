@@ -138,9 +138,10 @@ def fit_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
         headers: Names of the columns, which may have several lines.
     """
     lines = [[*map(str, row), *[""] * (len(headers) - len(row))] for row in rows]
+    padded = [f"{head}  ".replace("\n", "  \n") for head in headers]  # as tabulate does
     widths = [
         max(len(part) for cell in column for part in cell.split("\n"))
-        for column in zip(headers, *lines, strict=True)
+        for column in zip(padded, *lines, strict=True)
     ]
     return "\n\n".join(
         tabulate(
