@@ -9,8 +9,8 @@ repeated until it succeeds. Counted, besides kills and corruptions:
     unequal    rounds whose `bench report --json` differs from that of an undisturbed run
     repeated   sealed artifacts that were intact and were computed again
     lost       sealed artifacts that were intact and are gone
-    hangs      commands without any change in their folders for 60 s in which their processes used
-               less than 5 CPU seconds (an idle Ray uses 2), or for 300 s
+    hangs      commands without any change in their folders for 60 s, in less than 30 s of which one
+               of their processes used a CPU or waited for one, or for 300 s (Linux)
     unfinished rounds that did not succeed after `MAX_COMMANDS` commands
 
     python benchmarks/torture.py [--rounds 60] [--seed 0] [--out torture.json] [--resume]
@@ -22,6 +22,7 @@ share them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -45,7 +46,6 @@ MAX_CORRUPTIONS = 5
 MAX_COMMANDS = 6
 MAX_SILENCE = 60.0
 MAX_BUSY_SILENCE = 300.0
-IDLE_CPU_SECONDS = 5.0
 POLL_SECONDS = 0.2
 
 
@@ -107,15 +107,14 @@ def read_state(folder: Path) -> dict[str, tuple[int, float]]:
     return state
 
 
-def count_cpu_seconds(driver: psutil.Process) -> float:
-    """Return what a command's living processes have used."""
-    total = 0.0
+def count_busy_seconds(driver: psutil.Process) -> dict[int, float]:
+    """Return for how long each of a command's processes used a CPU or waited for one."""
+    seconds = {}
     for process in [driver, *driver.children(recursive=True)]:
-        try:
-            total += sum(process.cpu_times()[:2])
-        except psutil.Error:
-            continue
-    return total
+        with contextlib.suppress(OSError):
+            used, waited, _ = Path(f"/proc/{process.pid}/schedstat").read_text().split()
+            seconds[process.pid] = (int(used) + int(waited)) / 1e9
+    return seconds
 
 
 class Round:
@@ -147,7 +146,7 @@ class Round:
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(RUN, cwd=self.folder, stdout=log, stderr=log)
         started = changed = time.monotonic()
-        driver, used = psutil.Process(process.pid), 0.0
+        driver, busy = psutil.Process(process.pid), dict[int, float]()
         state: dict[str, tuple[int, float]] = {}
         self.counts["commands"] += 1
         while process.poll() is None:
@@ -158,14 +157,17 @@ class Round:
                 self.kill(driver)
                 state = {}
             if (newer := read_state(self.folder)) != state:
-                state, changed, used = newer, now, count_cpu_seconds(driver)
+                state, changed, busy = newer, now, count_busy_seconds(driver)
             if now < changed + MAX_SILENCE:
                 continue
-            is_idle = count_cpu_seconds(driver) < used + IDLE_CPU_SECONDS
-            if is_idle or now > changed + MAX_BUSY_SILENCE:
+            seconds = count_busy_seconds(driver)
+            total = sum(seconds[process] - busy.get(process, 0) for process in seconds)
+            if total < MAX_SILENCE / 2 or now > changed + MAX_BUSY_SILENCE:
                 self.counts["hangs"] += 1
                 for victim in [*driver.children(recursive=True), process]:
-                    victim.kill()
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        victim.kill()
+                break
         return process.wait()
 
     def kill(self, driver: psutil.Process) -> None:

@@ -51,10 +51,11 @@ def test_bars_have_one_color_per_row_and_their_numbers_as_a_table(tmp_path):
     assert str(chart.svg).count("<rect") == 4
     assert str(chart.svg).count('class="whisker"') == 4
     assert str(chart.svg).startswith('<svg role="img"')
-    assert chart.heads == ("", "HR@5", "NDCG@5")
+    assert chart.heads == ("", "HR@5 ↑", "NDCG@5 ↑")
+    assert chart.text == "Mean and deviation over seeds.", "the title of one metric says no other"
     mean = row(table, "B").cell("NDCG@5").mean
     assert chart.rows[1][2].startswith(f"{mean:.4f} ±")
-    assert f"B, NDCG@5: {mean:.4f}" in str(chart.svg)
+    assert f"B, NDCG@5 ↑: {mean:.4f}" in str(chart.svg)
 
 
 def test_a_missing_bar_leaves_a_gap_and_negative_bars_hang_from_zero():

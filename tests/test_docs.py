@@ -71,6 +71,10 @@ def alternatives(command: str) -> Iterator[str]:
 def parsed(line: str, *, whole: bool) -> dict[str, Any]:
     """Parse a line as `bench` does; return the options. Nothing runs."""
     words = shlex.split(line, comments=True)[1:]
+    # The folders of the documentation are the reader's, and a folder that is none is refused.
+    for index, word in enumerate(words[:-1]):
+        if word == "--data-dir":
+            words[index + 1] = "."
     command, name = TREE, "bench"
     while hasattr(command, "commands"):
         if not words or words[0] in GROUP_OPTIONS:

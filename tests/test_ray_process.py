@@ -19,10 +19,11 @@ from scripted_runs import install_method
 from test_slots import make_task_of
 
 from bench.errors import BenchError
-from bench.runner import ray_executor, ray_process
+from bench.runner import ray_executor, ray_process, ray_session
 from bench.runner.executors import ExecutorLostError
 from bench.runner.ray_executor import RayExecutor
 from bench.runner.ray_process import RayProcess
+from bench.runner.ray_session import RaySession
 from bench.runner.resources import ResourceRequest
 
 FAKE = "fake_ray:Slots"
@@ -94,6 +95,18 @@ def test_what_a_lost_ray_ran_is_a_dead_worker(
     assert (result.unit, result.failure) == (task.unit, "worker died")
     assert executor.wait() == []
     executor.close()
+
+
+def test_a_ray_that_does_not_start_in_time_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**options: Any) -> None:
+        raise Exception("timed out during startup")
+
+    monkeypatch.setattr(ray_session.ray, "init", fail)
+    with pytest.raises(ExecutorLostError, match="Ray could not start: timed out"):
+        RaySession(address=None)
+    with pytest.raises(BenchError) as told:
+        RaySession(address="cluster:1")
+    assert told.value.exit_code == 2
 
 
 def test_an_error_of_ray_is_a_sentence(process: RayProcess) -> None:

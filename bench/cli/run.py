@@ -91,7 +91,8 @@ def _format_lost(lost: Sequence[Mapping[str, str]]) -> Iterator[str]:
     for trial in lost:
         groups.setdefault((trial["status"], trial["why"]), []).append(trial)
     for (status, why), trials in groups.items():
-        yield textwrap.fill(f"{len(trials)} {status}: {why}", output_width()) + "\n"
+        reason = why.removeprefix("Skipped: ")
+        yield textwrap.fill(f"{len(trials)} {status}: {reason}", output_width()) + "\n"
         for trial in trials[:MAX_LOST]:
             yield f"  {trial['trial']}\n" + (f"    log: {trial['log']}\n" if trial["log"] else "")
         if len(trials) > MAX_LOST:

@@ -141,7 +141,8 @@ def submit(
         if all(path.is_dir() for path in paths):
             if settings or dataset:
                 raise BenchError("--set and --dataset are for ranking files.", "Leave them out.")
-            hardware = hardware or _copy_results(paths, package / RESULTS_FOLDER)
+            recorded = _copy_results(paths, package / RESULTS_FOLDER)
+            hardware = hardware or recorded
         else:
             if division == "closed":
                 raise BenchError(

@@ -15,7 +15,7 @@ import ray
 from bench.config.search_path import user_folders
 from bench.errors import BenchError
 from bench.plan.device import Device
-from bench.runner.executors import THREAD_ENVIRONMENT
+from bench.runner.executors import THREAD_ENVIRONMENT, ExecutorLostError
 from bench.runner.ray_process import remove_old_sessions
 from bench.runner.resources import count_cpus
 
@@ -40,7 +40,7 @@ class RaySession:
         num_gpus: GPUs that Ray may use here; None for all of them.
 
     Raises:
-        BenchError: Ray cannot start.
+        BenchError: Ray cannot start; an `ExecutorLostError` if it was to start here.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class RaySession:
                 **(local if self.is_local else {}),
             )
         except Exception as error:  # Ray raises a bare one where starting takes too long
-            raise BenchError(f"Ray could not start: {error}.", "Try --executor inline.") from error
+            failure = ExecutorLostError if self.is_local else BenchError  # a busy machine is late
+            raise failure(f"Ray could not start: {error}.", "Try --executor inline.") from error
         self._node: Any = ray._private.worker._global_node
         self._answered = time.monotonic()
 

@@ -63,8 +63,11 @@ def _metric_bars(figure: Figure, block: Block, rows: Sequence[Row]) -> list[Char
     """Draw one group per metric and one bar per row."""
     metrics = [get_metric(name) for name in figure.card.metrics]
     cells = {row.name: [row.cell(metric.name) for metric in metrics] for row in rows}
-    labels = [metric.category or metric.name for metric in metrics]
-    arrow = direction_arrow(metrics[0].name)
+    one_family = len({metric.family for metric in metrics}) == 1
+    labels = [
+        metric.category or metric.name + ("" if one_family else f" {direction_arrow(metric.name)}")
+        for metric in metrics
+    ]
     series = [
         Bars(
             name=name,
@@ -74,8 +77,8 @@ def _metric_bars(figure: Figure, block: Block, rows: Sequence[Row]) -> list[Char
         )
         for index, (name, row_cells) in enumerate(cells.items())
     ]
-    words = metrics[0].title
-    text = f"{words[:1].upper()}{words[1:]} {arrow}. Mean and deviation over seeds."
+    words = f"{metrics[0].title} {direction_arrow(metrics[0].name)}. " if one_family else ""
+    text = f"{words[:1].upper()}{words[1:]}Mean and deviation over seeds."
     return _bar_charts(block, labels, series, text)
 
 
