@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from bench.report.export import export as export
     from bench.report.run_boards import retry as retry
     from bench.report.run_boards import run as run
+    from bench.report.submission import check_submission as check_submission
+    from bench.report.submission import submit as submit
     from bench.results.load import load_results as load_results
     from bench.results.merge import merge as merge
     from bench.results.score import score as score
@@ -52,6 +54,7 @@ MODULES = {
     "bench.report.compare.power": ("power",),
     "bench.report.export": ("export",),
     "bench.report.run_boards": ("retry", "run"),
+    "bench.report.submission": ("check_submission", "submit"),
     "bench.results.load": ("load_results",),
     "bench.results.merge": ("merge",),
     "bench.results.score": ("score",),

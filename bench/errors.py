@@ -29,7 +29,10 @@ class BenchError(Exception):
     Attributes:
         message: One clear sentence that says what is wrong.
         hint: What to do about it; empty where there is nothing to add.
+        exit_code: Exit code of a command that it ends.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
         self.message, self.hint = printable(message), printable(hint)

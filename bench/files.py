@@ -12,6 +12,7 @@ import io
 import json
 import os
 import secrets
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,6 +194,23 @@ def _read_bytes(path: Path) -> bytes:
         raise BenchError(
             f"{path} cannot be read: {error.strerror}.", "Check the file's name and permissions."
         ) from None
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Require that a folder can be written, or made; nothing is left behind.
+
+    Raises:
+        BenchError: A file is in its way, or its disk refuses writes.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise BenchError(
+            f"{option} {folder} cannot be written: {error.strerror} ({existing}).",
+            "Name another folder.",
+        ) from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -27,6 +27,9 @@ from bench.plan.graph import build_graph
 from bench.plan.item_stages import RankConfig
 from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
+from bench.report.claims.cards import PaperClaims
+from bench.report.claims.published_values import judge_published
+from bench.report.published import load_published
 from bench.results.ranking_file import read_ranking
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, RunSummary, run
@@ -35,6 +38,8 @@ from bench.stages import rank as rank_stage
 
 DATASETS = {"next-item": "synthetic", "rerank": "synthetic-rated"}
 BUDGET = "smoke"
+MISSING_HERE = "not run:"
+"""Begins the problem of a row that needs an endpoint or files which this machine lacks."""
 MODEL = "tiny"
 ALLOWED_IMPORT = "bench.api"
 PAUSE_SECONDS = 1.1
@@ -105,6 +110,38 @@ def check_metric(path: Path) -> list[Check]:
             ),
         ]
     )
+
+
+def check_board(name: str, card: BoardCard) -> list[Check]:
+    """Check that every trial of a board can be planned."""
+    board = Board(name=name, card=card)
+
+    def find_problem() -> str:
+        for row, trial in board_trials(board, ks=collect_ks([board])):
+            if trial.problem and not trial.problem.startswith(MISSING_HERE):
+                return f"{row.name} on {trial.dataset}: {trial.problem}"
+        return ""
+
+    rule = "methods, settings, models, data sets, budget and every k exist, and rows can be planned"
+    return _run_rules([(rule, find_problem)])
+
+
+def check_claims(claims: PaperClaims) -> list[Check]:
+    """Check that the verdicts and counts of claims are those of the printed numbers."""
+    published = load_published()
+
+    def find_problem() -> str:
+        for claim in claims.claims:
+            judged = judge_published(claim, claims, published)
+            if judged.verdict != claim.verdict:
+                return f"{claim.id}: the printed numbers say {judged.verdict!r}."
+            for each in (*judged.checks, *judged.also):
+                counts = each.count or "nothing", each.check.printed or "nothing"
+                if counts[0] != counts[1]:
+                    return f"{claim.id}: {counts[0]} is printed, not {counts[1]}."
+        return ""
+
+    return _run_rules([("verdicts and counts are those of the printed numbers", find_problem)])
 
 
 def _run_rules(rules: Sequence[tuple[str, Callable[[], str]]]) -> list[Check]:

@@ -7,7 +7,9 @@ is judged by `bench.stats` as on a board: with one run a side about the trained 
 without differences between runs), with more about the methods. Means over cases depend on the hit
 rate, set-level metrics on the exponent of a Zipf law. Prints what docs/statistics.md summarizes.
 
-    python benchmarks/coverage.py [--repetitions N] [--metrics HR@5,MGU@5]
+    python benchmarks/coverage.py [--repetitions N] [--metrics HR@5,MGU@5] [--only 1000/nested/0.02]
+        [--seed N]
+    python benchmarks/coverage.py --checks          # floor, strata, equivalence, adaptive seeds
     python benchmarks/coverage.py --runs RESULTS    # A/A test: runs of one method
 
 Legend: S seeds, C cases, U users, I items, K length of lists, G categories.
@@ -33,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.registry import get_metric
+from bench.report.adaptive_seeds import MAX_SEEDS, decide, list_looks
 from bench.results.load import load_results
 from bench.stats.contrasts import DIFFERENCE, AlignedSamples
 from bench.stats.corrections import ALPHA
@@ -61,6 +64,11 @@ class Scenario:
     nested: bool
     per_case: bool
     level: float
+
+    @property
+    def name(self) -> str:
+        """What `--only` calls it, e.g. "1000/nested/0.02"."""
+        return f"{self.users}/{'nested' if self.nested else 'flat'}/{self.level:g}"
 
     @property
     def num_cases(self) -> int:
@@ -206,25 +214,30 @@ def judge(scenario: Scenario, seed: Sequence[int], metrics: Sequence[str]) -> ND
     return answers
 
 
+def take_runs(sample: Sample, metric: str, runs: NDArray[np.intp]) -> Sample:
+    """Take some runs of a method on one mean over cases."""
+    part = replace(
+        sample,
+        seeds=tuple(range(len(runs))),
+        values={metric: sample.values[metric][runs]},
+        items=sample.items[runs],
+        masses={},
+    )
+    part.__dict__["units"] = sample.units
+    return part
+
+
 def refuse(a: Sample, b: Sample, metric: str, *runs: NDArray[np.intp]) -> bool:
     """Tell whether too few units differ between runs of A and of B, by the rule of the boards."""
-    pair = []
-    for sample, chosen in zip((a, b), runs, strict=True):
-        part = replace(
-            sample,
-            seeds=tuple(range(len(chosen))),
-            values={metric: sample.values[metric][chosen]},
-            items=sample.items[chosen],
-            masses={},
-        )
-        part.__dict__["units"] = sample.units
-        pair.append(part)
+    pair = [take_runs(sample, metric, chosen) for sample, chosen in zip((a, b), runs, strict=True)]
     return bool(AlignedSamples(samples=pair, metric=get_metric(metric)).refuse(DIFFERENCE))
 
 
-def run_chunk(task: tuple[int, Scenario, int, tuple[str, ...]]) -> NDArray[np.float64]:
-    index, scenario, chunk, metrics = task
-    return np.stack([judge(scenario, (index, chunk, number), metrics) for number in range(CHUNK)])
+def run_chunk(task: tuple[int, Scenario, int, tuple[str, ...], int]) -> NDArray[np.float64]:
+    index, scenario, chunk, metrics, seed = task
+    return np.stack(
+        [judge(scenario, (index, chunk, number, seed), metrics) for number in range(CHUNK)]
+    )
 
 
 def list_scenarios(metrics: Sequence[str]) -> Iterator[tuple[Scenario, tuple[str, ...]]]:
@@ -244,35 +257,46 @@ def count_repetitions(scenario: Scenario, repetitions: int) -> int:
     return max(CHUNK, repetitions // (3 if slow else 1))
 
 
-def summarize(answers: NDArray[np.float64], *, per_case: bool) -> list[str]:
-    """Summarize one metric and number of seeds: rejections of equal methods, coverage.
+def summarize(answers: NDArray[np.float64], *, per_case: bool) -> str:
+    """Summarize one metric of one scenario: rejections of equal methods / coverage, in %.
 
     Args:
-        answers: Shape (repetitions, other methods, 2).
+        answers: Shape (repetitions, numbers of seeds, other methods, 2).
         per_case: Whether the two equal methods have the same favorite items, too.
+
+    Returns:
+        One number per number of runs: the share of equal methods that are marked, of the two equal
+        methods the larger one, and the share of intervals that hold the true difference.
     """
-    margin = answers[..., 1]
-    texts = []
-    for others, truth in (((0,), 0.0), ((1,), 0.0), ((2,), answers[:, 2, 0].mean())):
-        if per_case and others == (1,):
-            continue
-        answered = np.isfinite(margin[:, others])
-        if answered.mean() < MIN_ANSWERED:
-            texts.append("–")
-            continue
-        misses = np.abs(answers[:, others, 0] - truth) > margin[:, others]
-        rate = 100 * misses[answered].mean()
-        texts.append(f"{rate if truth == 0.0 else 100 - rate:.1f}")
-    return texts
+    rejections = [(0, 1)] if per_case else [(0,), (1,)]
+    texts: list[list[str]] = [[], []]
+    for column in range(len(NUM_SEEDS)):
+        differences, margins = answers[:, column, :, 0], answers[:, column, :, 1]
+        truth = float(differences[:, 2].mean())
+
+        def miss(others: tuple[int, ...], value: float) -> float:
+            """Compute the share of intervals that miss a value; NaN where most are refused."""
+            margin = margins[:, others]  # noqa: B023
+            answered = np.isfinite(margin)
+            if answered.mean() < MIN_ANSWERED:
+                return float("nan")
+            misses = np.abs(differences[:, others] - value) > margin  # noqa: B023
+            return float(100 * misses[answered].mean())
+
+        numbers = (max(miss(others, 0.0) for others in rejections), 100 - miss((2,), truth))
+        for line, number in zip(texts, numbers, strict=True):
+            line.append("–" if np.isnan(number) else f"{number:.1f}")
+    return " / ".join(" ".join(line) for line in texts)
 
 
-def simulate(repetitions: int, metrics: Sequence[str]) -> None:
+def simulate(repetitions: int, metrics: Sequence[str], only: Sequence[str], seed: int) -> None:
     """Print the table."""
     started = time.perf_counter()
     scenarios = list(list_scenarios(metrics))
     tasks = [
-        (index, scenario, chunk, names)
+        (index, scenario, chunk, names, seed)
         for index, (scenario, names) in enumerate(scenarios)
+        if not only or scenario.name in only
         for chunk in range(count_repetitions(scenario, repetitions) // CHUNK)
     ]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
@@ -281,25 +305,146 @@ def simulate(repetitions: int, metrics: Sequence[str]) -> None:
         names = [name for name in (CASE_METRICS if per_case else SET_METRICS) if name in metrics]
         if not names:
             continue
-        print(f"| users | nested | {'hit rate' if per_case else 'Zipf'} | runs a side |", end="")
-        print("".join(f" {name} |" for name in names))
-        print("| --- " * (4 + len(names)) + "|")
+        head = ["users", "nested", "hit rate" if per_case else "Zipf", *names]
+        print(f"| {' | '.join(head)} |\n{'| --- ' * len(head)}|")
         for index, (scenario, _) in enumerate(scenarios):
-            if scenario.per_case != per_case:
+            if scenario.per_case != per_case or (only and scenario.name not in only):
                 continue
             answers = np.concatenate(
                 [r for r, task in zip(results, tasks, strict=True) if task[0] == index]
             )
             level = f"{100 * scenario.level:g} %" if per_case else f"{scenario.level:g}"
-            for column, num_seeds in enumerate(NUM_SEEDS):
-                cells = [
-                    " ".join(summarize(answers[:, row, column], per_case=per_case))
-                    for row in range(len(names))
-                ]
-                head = f"{scenario.users:,} | {'yes' if scenario.nested else 'no'} | {level}"
-                print(f"| {head} | {num_seeds} | {' | '.join(cells)} |")
+            cells = [f"{scenario.users:,}", "yes" if scenario.nested else "no", level]
+            cells += [summarize(answers[:, row], per_case=per_case) for row in range(len(names))]
+            print(f"| {' | '.join(cells)} |")
         print()
     print(f"{time.perf_counter() - started:.0f} s.", file=sys.stderr)
+
+
+# --- the tests around the table -----------------------------------------------------------------
+
+NUM_USERS = 200
+SPREADS = (0.0, 1.0, 5.0)
+BOUND = 0.5
+
+
+def draw_methods(
+    rng: np.random.Generator, num_methods: int, num_seeds: int, spread: float
+) -> list[SeedValues]:
+    """Draw equal methods: users differ, and users and runs together, each with variance 1.
+
+    Args:
+        rng: Random numbers.
+        num_methods: How many.
+        num_seeds: Runs of each.
+        spread: Standard deviation between runs, in standard errors over the users of one run.
+    """
+    methods = []
+    for _ in range(num_methods):
+        values = rng.normal(size=NUM_USERS) + rng.normal(size=(num_seeds, NUM_USERS))
+        values += spread * np.sqrt(2 / NUM_USERS) * rng.normal(size=(num_seeds, 1))
+        means = values.mean(axis=1)
+        scale = np.sqrt(NUM_USERS * (NUM_USERS - 1))
+        methods.append(SeedValues(values=means, deviations=(values - means[:, None]) / scale))
+    return methods
+
+
+def test_pair(
+    pair: Sequence[SeedValues], change: float, num_seeds: int
+) -> tuple[float, float, float]:
+    """Return the difference, p and p of equivalence of the first seeds of two methods."""
+    parts = [
+        SeedValues(values=m.values[:num_seeds], deviations=m.deviations[:num_seeds]) for m in pair
+    ]
+    value = parts[1].mean - parts[0].mean + change
+    variance = Variance.combine(DIFFERENCE, parts)
+    answer = variance.infer(value, seeds=True)
+    within = variance.test_equivalence(value, BOUND, seeds=True)
+    return value, answer.p if answer else 1.0, 1.0 if within is None else within
+
+
+def simulate_adaptive(rng: np.random.Generator, spread: float, change: float) -> tuple[bool, ...]:
+    """Add seeds until one comparison is decided, as `bench run --until-decided`.
+
+    Returns:
+        Whether it was decided to be within the bound, or beyond, and † where it stopped.
+    """
+    looks = list_looks(2, MAX_SEEDS)
+    pair = draw_methods(rng, 2, MAX_SEEDS, spread)
+    for num_seeds in looks:
+        _, p, p_equivalent = test_pair(pair, change, num_seeds)
+        within = decide(p_equivalent, len(looks))
+        if within is not None:
+            break
+    return within is True, within is False, p <= ALPHA
+
+
+def simulate_floor(
+    rng: np.random.Generator, spread: float, num_ranked: int, num_floor: int
+) -> bool:
+    """Tell whether the best of equal ranked rows differs from the best of equal floor rows."""
+    methods = draw_methods(rng, num_ranked + num_floor, 3, spread)
+    floor, best = (
+        max(rows, key=lambda m: m.mean) for rows in (methods[:num_floor], methods[num_floor:])
+    )
+    value, p, _ = test_pair([floor, best], 0.0, 3)
+    return p * (num_ranked if value > 0 else num_floor) <= ALPHA
+
+
+def simulate_stratum(rng: np.random.Generator, scenario: Scenario, num_seeds: int) -> bool | None:
+    """Tell whether the interval of a hit rate misses the true one; None if it is refused."""
+    (sample, *_) = draw_hits(scenario, rng)
+    runs = np.arange(1) if num_seeds == 1 else np.arange(1, 1 + num_seeds)
+    part = take_runs(sample, "HR@5", runs)
+    ends = AlignedSamples(samples=[part], metric=get_metric("HR@5")).estimate((1,)).ends
+    return None if ends is None else not ends[0] <= scenario.level <= ends[1]
+
+
+def simulate_checks(repetitions: int) -> None:
+    """Print how often the tests around the table err."""
+    rng = np.random.default_rng(0)
+
+    def rate(errors: Sequence[bool | None]) -> str:
+        answered = [error for error in errors if error is not None]
+        few = len(answered) < MIN_ANSWERED * len(errors)
+        return "refused" if few else f"{100 * np.mean(answered):.1f} %"
+
+    print("| test | error | spread 0 | 1 | 5 |\n| --- | --- | --- | --- | --- |")
+    for num_seeds in NUM_SEEDS[1:]:
+        cells = [
+            rate(
+                [
+                    test_pair(draw_methods(rng, 2, num_seeds, spread), BOUND, num_seeds)[2] <= ALPHA
+                    for _ in range(repetitions)
+                ]
+            )
+            for spread in SPREADS
+        ]
+        print(
+            f"| equivalence, {num_seeds} runs a side | difference = bound | {' | '.join(cells)} |"
+        )
+    for change in (BOUND, 0.0):
+        answers = [
+            np.array([simulate_adaptive(rng, spread, change) for _ in range(repetitions)])
+            for spread in SPREADS
+        ]
+        for index, name in enumerate(("within", "beyond", "†")):
+            cells = [f"{100 * answer[:, index].mean():.1f} %" for answer in answers]
+            print(f"| adaptive seeds | difference = {change:g}: {name} | {' | '.join(cells)} |")
+    for num_ranked, num_floor in ((1, 1), (5, 1), (5, 4), (10, 2)):
+        cells = [
+            rate([simulate_floor(rng, s, num_ranked, num_floor) for _ in range(repetitions)])
+            for s in SPREADS
+        ]
+        print(f"| floor, {num_ranked} against {num_floor} rows | all equal | {' | '.join(cells)} |")
+    print("\n| stratum of | hit rate | 1 run | 2 | 3 | 5 |\n| --- | --- | --- | --- | --- | --- |")
+    for users, level in product((100, 1000), HIT_RATES):
+        scenario = Scenario(users=users, nested=False, per_case=True, level=level)
+        cells = [
+            rate([simulate_stratum(rng, scenario, s) for _ in range(repetitions)])
+            for s in NUM_SEEDS
+        ]
+        print(f"| {users:,} cases | {100 * level:g} % | {' | '.join(cells)} |")
 
 
 def test_runs(folder: Path) -> None:
@@ -341,9 +486,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--repetitions", type=int, default=1000)
     parser.add_argument("--metrics", default=",".join((*CASE_METRICS, *SET_METRICS)))
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checks", action="store_true")
     parser.add_argument("--runs", type=Path)
     options = parser.parse_args()
     if options.runs:
         test_runs(options.runs)
+    elif options.checks:
+        simulate_checks(options.repetitions)
     else:
-        simulate(options.repetitions, options.metrics.split(","))
+        only = options.only.split(",") if options.only else []
+        simulate(options.repetitions, options.metrics.split(","), only, options.seed)

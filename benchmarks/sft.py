@@ -2,8 +2,9 @@
 
 32 rows of 235 prompt and 15 response tokens on average (SPRec's Goodreads), a random Llama of 6
 layers and width 256 in float32, batches of 16. The peer takes them as 4 x 4, as the papers' scripts
-do, with TRL's own collator and loss and its gradient checkpointing; ours takes 1 x 16. Both run in
-this process and must agree on every step's loss. Prints one line: CPU seconds of each (the fastest
+do, with TRL's own collator and loss and its gradient checkpointing; ours takes 1 x 16. Both take
+the same rows in each step, not grouped by length, run in this process and must agree on every
+step's loss. Prints one line: CPU seconds of each (the fastest
 of two runs, with other work on the machine left out) and their ratio.
 """
 
@@ -26,6 +27,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from bench.hashing import derive_seed
 from bench.models.lm.train.collate import SFTSamples
+from bench.models.lm.train.epoch_order import EpochOrder
 from bench.models.lm.train.sft_trainer import fine_tune
 from bench.models.lm.train.trainer_setup import StepLog, isolated, training_arguments
 from bench.plan.language_stages import SFTConfig
@@ -43,6 +45,7 @@ CONFIG = SFTConfig(
     learning_rate=1e-4,
     batch_size=BATCH,
     warmup_steps=0,
+    group_by_length=False,
 )
 TOKENIZER = PreTrainedTokenizerFast(
     tokenizer_object=Tokenizer(WordLevel({"<pad>": 0, "</s>": 1}, unk_token="<pad>")),
@@ -104,6 +107,8 @@ def _train_trl(examples: list[dict[str, list[int]]], folder: str) -> list[float]
         processing_class=TOKENIZER,
         callbacks=[log],
     )
+    lengths = [len(example["input_ids"]) for example in examples]
+    vars(trainer)["_get_train_sampler"] = lambda *_: EpochOrder(lengths, config)
     assert trainer.args.gradient_checkpointing
     trainer.remove_callback(PrinterCallback)
     trainer.train()

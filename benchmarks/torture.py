@@ -1,22 +1,28 @@
 """Random rounds of kills and corruptions; each must end in the report of an undisturbed run.
 
 A round runs a small grid in a new folder. While a command runs, SIGKILL hits at random times the
-driver, a worker, or a process of its Ray (raylet, agents, gcs). After each command, files of the
-store, the results and the logs are truncated, flipped, emptied, deleted, or replaced by a dangling
-link. Then the command is repeated until it succeeds. Counted, besides kills and corruptions:
+driver, its process that is connected to Ray, a worker, or a process of Ray (raylet, agents, gcs),
+from the start of the command on. After each command, files of the store, the results and the logs
+are truncated, flipped, emptied, deleted, or replaced by a dangling link. Then the command is
+repeated until it succeeds. Counted, besides kills and corruptions:
 
     unequal    rounds whose `bench report --json` differs from that of an undisturbed run
     repeated   sealed artifacts that were intact and were computed again
     lost       sealed artifacts that were intact and are gone
-    hangs      commands without any change in their folders for 60 s
+    hangs      commands without any change in their folders for 60 s, in less than 30 s of which one
+               of their processes used a CPU or waited for one, or for 300 s (Linux)
     unfinished rounds that did not succeed after `MAX_COMMANDS` commands
 
-    python benchmarks/torture.py [--rounds 60] [--seed 0] [--out torture.json]
+    python benchmarks/torture.py [--rounds 60] [--seed 0] [--out torture.json] [--resume]
+
+Rounds are numbered from the seed on and do not depend on each other, so that several processes can
+share them.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -31,16 +37,15 @@ from pathlib import Path
 import psutil
 
 BENCH = (sys.executable, "-m", "bench.cli")
-GRID = (
-    *(*BENCH, "run", "--method", "random", "--method", "popularity", "--method", "sasrec"),
-    *("--dataset", "synthetic", "--budget", "smoke", "--seeds", "2", "--json"),
+RUN = (
+    *(*BENCH, "run", "--method", "random", "--method", "popularity", "--method", "itemknn"),
+    *("--dataset", "synthetic", "--budget", "smoke", "--seeds", "2", "--json", "--cpus", "2"),
 )
-RUN = (*GRID, "--cpus", "2")
 MAX_KILLS = 2
 MAX_CORRUPTIONS = 5
 MAX_COMMANDS = 6
-LATEST_KILL = 20.0
 MAX_SILENCE = 60.0
+MAX_BUSY_SILENCE = 300.0
 POLL_SECONDS = 0.2
 
 
@@ -77,14 +82,14 @@ def find_victims(driver: psutil.Process) -> dict[str, list[psutil.Process]]:
     victims: dict[str, list[psutil.Process]] = {"driver": [driver]}
     for process in driver.children(recursive=True):
         try:
-            name = process.name()
-        except psutil.NoSuchProcess:
+            words = " ".join(process.cmdline())
+        except psutil.Error:
             continue
         for kind, mark in {
-            "raylet": "raylet", "gcs": "gcs_server", "worker": "ray::Worker",
-            "agent": "Agent",
+            "raylet": "/raylet ", "gcs": "/gcs_server ", "worker": "ray::Worker",
+            "agent": "Agent", "connection": "ray_process import serve",
         }.items():  # fmt: skip
-            if mark in name:
+            if mark in words:
                 victims.setdefault(kind, []).append(process)
     return victims
 
@@ -102,11 +107,21 @@ def read_state(folder: Path) -> dict[str, tuple[int, float]]:
     return state
 
 
+def count_busy_seconds(driver: psutil.Process) -> dict[int, float]:
+    """Return for how long each of a command's processes used a CPU or waited for one."""
+    seconds = {}
+    for process in [driver, *driver.children(recursive=True)]:
+        with contextlib.suppress(OSError):
+            used, waited, _ = Path(f"/proc/{process.pid}/schedstat").read_text().split()
+            seconds[process.pid] = (int(used) + int(waited)) / 1e9
+    return seconds
+
+
 class Round:
     """One disturbed run, from an empty folder to success."""
 
-    def __init__(self, folder: Path, dice: random.Random) -> None:
-        self.folder, self.dice = folder, dice
+    def __init__(self, folder: Path, dice: random.Random, latest_kill: float) -> None:
+        self.folder, self.dice, self.latest_kill = folder, dice, latest_kill
         self.counts: Counter[str] = Counter()
         self.sealed: dict[Path, int] = {}  # inodes by path
         self.damaged: dict[Path, int] = {}
@@ -126,11 +141,12 @@ class Round:
     def run_command(self, max_kills: int) -> int:
         """Run the command once, with kills at random times; return its exit code."""
         times = sorted(
-            self.dice.uniform(0, LATEST_KILL) for _ in range(self.dice.randint(0, max_kills))
+            self.dice.uniform(0, self.latest_kill) for _ in range(self.dice.randint(0, max_kills))
         )
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(RUN, cwd=self.folder, stdout=log, stderr=log)
         started = changed = time.monotonic()
+        driver, busy = psutil.Process(process.pid), dict[int, float]()
         state: dict[str, tuple[int, float]] = {}
         self.counts["commands"] += 1
         while process.poll() is None:
@@ -138,14 +154,20 @@ class Round:
             now = time.monotonic()
             if times and now > started + times[0]:
                 times.pop(0)
-                self.kill(psutil.Process(process.pid))
-                changed = now
+                self.kill(driver)
+                state = {}
             if (newer := read_state(self.folder)) != state:
-                state, changed = newer, now
-            if now > changed + MAX_SILENCE:
+                state, changed, busy = newer, now, count_busy_seconds(driver)
+            if now < changed + MAX_SILENCE:
+                continue
+            seconds = count_busy_seconds(driver)
+            total = sum(seconds[process] - busy.get(process, 0) for process in seconds)
+            if total < MAX_SILENCE / 2 or now > changed + MAX_BUSY_SILENCE:
                 self.counts["hangs"] += 1
-                for victim in [*psutil.Process(process.pid).children(recursive=True), process]:
-                    victim.kill()
+                for victim in [*driver.children(recursive=True), process]:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        victim.kill()
+                break
         return process.wait()
 
     def kill(self, driver: psutil.Process) -> None:
@@ -199,20 +221,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--resume", action="store_true", help="add to the counts in --out")
     options = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(json.loads(options.out.read_text()) if options.resume else {})
     bad = ("unequal", "repeated", "lost", "hangs", "unfinished")
     with tempfile.TemporaryDirectory(prefix="torture-") as workspace:
         calm = Path(workspace, "calm")
         calm.mkdir()
-        subprocess.run([*GRID, "--executor", "inline"], cwd=calm, check=True, capture_output=True)
+        started = time.monotonic()
+        subprocess.run(RUN, cwd=calm, check=True, capture_output=True)
+        latest_kill = time.monotonic() - started
         expected = report(calm)
         for number in range(options.seed, options.seed + options.rounds):
             folder = Path(workspace, str(number))
             folder.mkdir()
             started = time.monotonic()
-            played = Round(folder, random.Random(number))
+            played = Round(folder, random.Random(number), latest_kill)
             played.run()
             played.counts["unequal"] += report(folder) != expected
             played.counts["rounds"] += 1

@@ -36,6 +36,7 @@ class Method:
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {
         "sft.completion_only_loss": False,
+        "sft.group_by_length": False,
         "sft.append_eos": False,
     }
     SPACE: ClassVar[dict[str, Plain]] = {"sft.learning_rate": {"loguniform": [1e-4, 3e-3]}}

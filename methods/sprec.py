@@ -50,6 +50,7 @@ class Method:
 
     AS_PUBLISHED: ClassVar[dict[str, Plain]] = {
         "sft.completion_only_loss": False,
+        "sft.group_by_length": False,
         "sft.append_eos": False,
         "negative_tokens": 128,
         "preference.prompt_style": "bare",

@@ -107,3 +107,8 @@ def run_trials(
         time_limit=time_limit,
     )
     return run(todo, options=options, executor=executor)
+
+
+def list_artifacts(folder: Path) -> set[str]:
+    """Return the keys of what is complete in a working folder's store."""
+    return {path.parent.name for path in folder.glob(".bench/store/[a-z]*/*/meta.json")}

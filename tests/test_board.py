@@ -138,3 +138,13 @@ def test_a_metric_that_was_not_measured_is_skipped_and_says_so(tmp_path):
     assert "does not track its categories" in cell.reason
     assert row(table, "Good").cell("DivRatio@5").comparison is not None
     assert "does not track its categories" in render_html(table)
+
+
+def test_tables_in_the_terminal_fit_its_width(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    metrics = ("DivRatio@1", "DivRatio@5", "ORRatio@1", "ORRatio@5", "HR@5", "HR@10", "NDCG@5")
+    lines = [Line("Base", 0.1), Line("A method with a rather long name, as published", 0.5)]
+    text = render_table(assemble_from(*make(tmp_path, lines, metrics=metrics), tmp_path))
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("A method with a rather") >= 2, "the first column is repeated"
+    assert all(name in text for name in ("DivRatio", "NDCG"))

@@ -51,10 +51,11 @@ def test_bars_have_one_color_per_row_and_their_numbers_as_a_table(tmp_path):
     assert str(chart.svg).count("<rect") == 4
     assert str(chart.svg).count('class="whisker"') == 4
     assert str(chart.svg).startswith('<svg role="img"')
-    assert chart.heads == ("", "HR@5", "NDCG@5")
+    assert chart.heads == ("", "HR@5 ↑", "NDCG@5 ↑")
+    assert chart.text == "Mean and deviation over seeds.", "the title of one metric says no other"
     mean = row(table, "B").cell("NDCG@5").mean
     assert chart.rows[1][2].startswith(f"{mean:.4f} ±")
-    assert f"B, NDCG@5: {mean:.4f}" in str(chart.svg)
+    assert f"B, NDCG@5 ↑: {mean:.4f}" in str(chart.svg)
 
 
 def test_a_missing_bar_leaves_a_gap_and_negative_bars_hang_from_zero():
@@ -111,6 +112,7 @@ def test_curves_lie_over_each_other_with_their_difference(tmp_path):
         {"title": "T"},
         {"title": "T", "metrics": ["HR@5"], "measure": "seconds"},
         {"title": "T", "curves": {"a": "b"}},
+        {"title": "T", "metrics": ["HR@5"], "x": "step", "rows": ["A"]},
     ],
 )
 def test_a_figure_is_of_one_kind(figure):
@@ -122,16 +124,19 @@ def test_a_figure_is_of_one_kind(figure):
     ("board", "kinds"),
     [
         ("sprec-fig3", ["metrics"]),
+        ("sprec-fig4", ["step"]),
+        ("sprec-fig5", ["random share"]),
+        ("sprec-fig6", ["negatives"]),
         ("igd-fig1-3", ["curves", "curves"]),
         ("igd-table3", ["measure"]),
         ("dpo4rec-fig4", ["metrics"]),
-        ("dpo4rec-fig5", ["curves", "measure"]),
+        ("dpo4rec-fig5", ["round", "curves", "samples", "samples"]),
     ],
 )
 def test_the_papers_figures_are_declared(board, kinds):
     card = plugins.board_card(board)
     declared = [
-        next(kind for kind in ("metrics", "curves", "measure") if getattr(figure, kind))
+        figure.x or next(kind for kind in ("metrics", "curves", "measure") if getattr(figure, kind))
         for figure in card.figures
     ]
     assert declared == kinds

@@ -8,15 +8,17 @@ import json
 import re
 import shutil
 from collections.abc import Iterable
+from types import SimpleNamespace
 
 import pytest
 from board_results import METRICS, Line, assemble_from, full_board, make, row
 
-from bench.report.assemble import report_json
+from bench.report.assemble import assemble, report_json
+from bench.report.cells import clip_interval
 from bench.report.format import format_p, format_percent, single_line
 from bench.report.render import pages
 from bench.report.render.csv import COLUMNS, render_csv
-from bench.report.render.figures import fit_scale, pareto_front
+from bench.report.render.figures import Point, _scatter_plot, fit_scale, pareto_front
 from bench.report.render.html import group_columns, render_html
 from bench.report.render.markdown import render_markdown
 from bench.report.render.terminal import render_table
@@ -73,7 +75,8 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
         written += pages.render_index(tmp_path / folder / "pages")
         assert [path.name for path in written] == [
             "README.md", "index.html", "table.csv", "table.tex", "table.json",
-            "README.md", "index.html", "how-to-read.md", "how-to-read.html",
+            "README.md", "index.html", "how-to-read.md", "how-to-read.html", "methods.md",
+            "methods.html",
         ]  # fmt: skip
         contents.append([path.read_bytes() for path in written])
     assert contents[0] == contents[1]
@@ -210,3 +213,50 @@ def test_a_scale_covers_its_values_with_a_few_ticks(values: Iterable[float]):
 
 def test_a_cell_without_a_comparison_is_not_significant():
     assert not Cell(metric="HR@5", status="ok", expected_seeds=1).significant
+
+
+def test_an_unranked_row_far_away_does_not_squeeze_the_others() -> None:
+    row = SimpleNamespace(name="A row", ranked=True, reference=False)
+    far = SimpleNamespace(name="Oracle", ranked=False, reference=False)
+    points = [
+        Point(row=row, x=x, y=0.1 * number, text="") for number, x in enumerate((0.01, 0.02, 0.03))
+    ]
+    alone = _scatter_plot(points, x_label="", y_label="", title="")
+    both = _scatter_plot(
+        [*points, Point(row=far, x=0.9, y=0.1, text="")], x_label="", y_label="", title=""
+    )
+    places = re.findall(r'class="solid" cx="([\d.]+)"', alone)
+    assert re.findall(r'class="solid" cx="([\d.]+)"', both) == places
+    assert 'class="hollow" cx="544.0"' in both, "at the edge"
+    assert "Oracle (off scale)" in both
+
+
+def test_long_names_are_whole_in_the_figure_of_differences(tmp_path):
+    name = "SPRec with random negatives, as published"
+    lines = [Line("Base", 0.1), Line(name, 0.5)]
+    page = render_html(assemble_from(*make(tmp_path, lines), tmp_path))
+    labels = re.findall(r'text-anchor="end">([^<]*)</text>', page)
+    assert " ".join(label for label in labels if label in name) == name
+    assert "No row matches the search" in page
+
+
+@pytest.mark.parametrize(("name", "ends"), [("HR@5", (0, 1)), ("DivRatio@5", (0, 1))])
+def test_intervals_of_values_end_where_the_metric_does(name: str, ends: tuple[int, int]) -> None:
+    assert clip_interval(name, -0.2, 1.3) == ends
+    assert clip_interval(name, 0.2, 0.3) == (0.2, 0.3)
+
+
+def test_the_head_says_what_was_computed_when_by_which_code_and_on_what(tmp_path):
+    lines = [Line("Base", 0.1), Line("Good", 0.5)]
+    board, cells = make(tmp_path, lines)
+    results = load_results(tmp_path)
+    provenance = {"date": "2026-11-28", "llmrec-bench": "0.1.0", "commit": "abc", "cpu": "A CPU"}
+    for result in results.results.values():
+        result.provenance.update(provenance)
+    table = assemble(board, cells, results)
+    entry = pages.IndexEntry.of_table(table, results)
+    assert entry.ran.endswith("2026-11-28, llmrec-bench 0.1.0, commit abc, A CPU")
+    assert entry.ran in render_html(table, results)
+    index = pages.index_html([entry], {"Code": "../README.md"})
+    assert entry.ran in index
+    assert '<a href="../README.md">Code</a>' in index

@@ -12,6 +12,9 @@ from board_results import Line, assemble_from, make, names, row
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Rows
+from bench.config.request import RunRequest
+from bench.errors import BenchError
+from bench.plan.board_selection import plan_boards, select_boards
 from bench.plan.trials import Board, Trial
 from bench.report import published
 from bench.report.assemble import report_json
@@ -126,10 +129,26 @@ def test_what_differs_from_the_paper_is_said(table, tmp_path):
     told = assemble_from(dataclasses.replace(board, card=card), kept, tmp_path).source.differences
     assert told == (
         "The backbone here is nano; the paper uses Llama-3.2-1B-Instruct.",
-        "Data sets of the paper that are not here: MovieLens, Goodreads and CDs_and_Vinyl.",
+        "Data sets of the paper without results here: MovieLens, Goodreads and CDs_and_Vinyl.",
         "The budget is “nano”, not the paper’s.",
         "Rows of the paper that we have not run: SASRec.",
     )
+
+
+def test_a_data_set_in_place_of_the_papers_is_named_and_shows_its_values(tmp_path):
+    request = {"board": "sprec-table1", "datasets": ("ml-10m=ml-100k", "steam"), "seeds": 1}
+    (board,) = select_boards(RunRequest(**request)).boards
+    assert board.card.datasets == ("ml-100k", "steam")
+    assert "ml-100k in place of ml-10m; datasets ml-100k, steam; seeds 1" in board.card.title
+    table = assemble_from(board, plan_boards(select_boards(RunRequest(**request)))[0][1], tmp_path)
+    assert row(table, "BIGRec").cell("DivRatio@1").published.value == 0.1939
+    told = " ".join(table.source.differences)
+    assert "ml-100k is in place of ml-10m." in told
+    assert board.card.full_run in told
+    assert told in table.scope
+    assert "Not a data set of the paper" not in told
+    with pytest.raises(BenchError, match="data set of the board"):
+        select_boards(RunRequest(board="sprec-table1", datasets=("ml-1m=ml-100k",)))
 
 
 @pytest.mark.parametrize("name", ["igd-table1", "dpo4rec-table1", "sprec-table1"])

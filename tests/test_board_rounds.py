@@ -8,7 +8,7 @@ import pytest
 from board_results import Line, make
 
 from bench.report.assemble import assemble
-from bench.report.render.charts import checkpoint_means
+from bench.report.render.charts import checkpoint_charts, checkpoint_means
 from bench.report.render.html import render_html
 from bench.report.render.markdown import render_markdown
 from bench.results.load import load_results
@@ -43,6 +43,21 @@ def test_values_are_means_over_the_last_rounds_and_not_tested(tmp_path: Path) ->
     assert (b.comparison, b.refusal[:10]) == (None, "Means over")
     assert plain.datasets[0].rows[1].cell("HR@5").comparison is not None
     assert plain.datasets[0].rows[1].cell("HR@5").mean != b.mean
+
+
+def test_checkpoints_are_in_the_order_of_training(tmp_path: Path) -> None:
+    """Figure 4 of SPRec: its ablations lack the SFT or the DPO steps, and come first."""
+    board, cells = make(tmp_path, [Line("noSFT"), Line("noDPO"), Line("SPRec")], seeds=1)
+    steps = {"noSFT": "0 1-dpo", "noDPO": "0 1-sft", "SPRec": "0 1-sft 1-dpo"}
+    for row, trial in cells:
+        result = read_result(tmp_path / f"{trial.id}.json")
+        final = result.evaluations["final"]
+        evaluations = {"final": final, **dict.fromkeys(steps[row.name].split(), final)}
+        write_result(result.model_copy(update={"evaluations": evaluations}), tmp_path)
+    (block,) = assemble(board, cells, load_results(tmp_path), tested=False).datasets
+    (chart,) = checkpoint_charts(block, ["HR@5"])
+    assert chart.heads == ("row", "0", "1-sft", "1-dpo")
+    assert chart.rows[0][2] == "–"
 
 
 def test_a_page_says_that_data_are_not_the_papers(tmp_path: Path) -> None:

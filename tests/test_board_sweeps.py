@@ -7,23 +7,26 @@ import re
 from pathlib import Path
 
 import pytest
-from board_results import Line, assemble_from, make
+from board_results import Line, assemble_from, make, write_unsealed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config.cards import BoardRow
+from bench.config.cards import BoardRow, FigureCard
 from bench.config.request import RunRequest
 from bench.plan.board_selection import plan_boards, select_boards
 from bench.plan.trials import Board, Trial
-from bench.report.claims.runs import read_runs
+from bench.report.claims.cards import Cell
+from bench.report.claims.claim_types import Level
+from bench.report.claims.runs import Runs, read_runs
 from bench.report.claims.section import claim_lines
+from bench.report.claims.seed_tests import judge_by_seed
 from bench.report.render import pages
 from bench.report.render.charts import Line as ChartLine
 from bench.report.render.charts import line_chart, sweep_charts
 from bench.report.render.figures import fit_scale
-from bench.report.significance import add_statistics
 from bench.report.sweeps import find_sweeps
 from bench.results.load import load_results
+from bench.results.schema import read_result
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -102,22 +105,71 @@ def test_a_sweep_with_a_step_missing_is_drawn_with_a_gap_and_not_judged(tmp_path
     html = pages.board_pages(table)["index.html"].decode()
     assert "SPRec by random share on" in html
     assert 'href="#sweeps"' in html
+    figure = FigureCard(title="Figure 5", metrics=("HR@5",), x="random share")
+    declared = dataclasses.replace(board, card=board.card.model_copy(update={"figures": (figure,)}))
+    html = pages.board_pages(assemble_from(declared, cells, tmp_path, tested=False))[
+        "index.html"
+    ].decode()
+    assert html.index('id="figures"') < html.index(str(chart.svg)) < html.index('id="data-1"')
+    assert 'id="sweeps"' not in html, "the chart is drawn once, as the figure"
 
 
-def test_means_over_rounds_have_an_interval_over_seeds(tmp_path):
-    """They have no values per test case."""
-    (block,) = assemble_from(*swept(tmp_path, dict.fromkeys(SHARES, 0.5)), tmp_path).datasets
-    averaged = [
-        dataclasses.replace(outcome, rounds=("4", "5")) for outcome in block.rows[0].outcomes
-    ]
-    first = dataclasses.replace(block.rows[0], outcomes=tuple(averaged))
-    block = dataclasses.replace(block, rows=(first, *block.rows[1:]))
-    metrics = [cell.metric for cell in first.cells]
-    changed = add_statistics(block, metrics, load_results(tmp_path), intervals=[first.name])
-    cell = changed.rows[0].cell("HR@5")
-    low, high = cell.interval
-    assert (low + high) / 2 == pytest.approx(cell.mean)
-    assert high - cell.mean == pytest.approx(12.706 * cell.sd / 2**0.5, rel=1e-3)
+def test_means_over_rounds_are_compared_by_seed(tmp_path):
+    board, cells = swept(tmp_path, dict.fromkeys(SHARES, 0.5))
+    last_rounds = {
+        (0.0, 0): (0.5, 0.6, 0.7),  # mean .6
+        (0.0, 1): (0.6, 0.9, 0.6),  # mean .7
+        (1.0, 0): (0.1, 0.2, 0.3),  # mean .2, change −.4
+        (1.0, 1): (0.2, 0.28, 0.39),  # mean .29, change −.41
+    }
+    for _, trial in cells:
+        stored = read_result(tmp_path / f"{trial.id}.json")
+        values = last_rounds.get((trial.settings["random_fraction"], trial.seed), (0.4, 0.4, 0.4))
+        final = stored.evaluations["final"]
+        rounds = {
+            f"{number}-dpo": final.model_copy(update={"metrics": {"HR@5": value}})
+            for number, value in enumerate((0.0, *values), start=1)
+        }
+        changed = {"evaluations": {"final": final, **rounds}}
+        write_unsealed(stored.model_copy(update=changed), tmp_path)
+    cells = [(row.model_copy(update={"rounds": 3}), trial) for row, trial in cells]
+    table = assemble_from(board, cells, tmp_path)
+    first = table.datasets[0].rows[0].cell("HR@5")
+    # t(.975, 1 degree of freedom) = 12.706; the mean of two seeds has the error |a − b| / 2.
+    assert first.mean == pytest.approx(0.65)
+    assert first.interval == pytest.approx((0.65 - 12.706 * 0.05, 0.65 + 12.706 * 0.05), abs=1e-4)
+    runs = read_runs([(board, cells)], load_results(tmp_path))
+    assert not runs.sweeps, "values per test case are those of the last round"
+    claims = claim_lines(table, {board.name: (board, cells)}, load_results(tmp_path), {})
+    ((verdict, text),) = {
+        (verdict, text)
+        for line in claims
+        for _, metric, verdict, text in line.cells
+        if (line.id, metric) == ("S-26a", "HR@5")
+    }
+    assert verdict == "holds"
+    low, high = -0.405 - 12.706 * 0.005, -0.405 + 12.706 * 0.005
+    assert f"-0.405, 95 % interval [{low:+.4g}, {high:+.4g}] over 2 seeds" in text
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "tau", "verdict"),
+    [
+        # Relative changes .02 and .04: .03 ± 12.706 × .01.
+        ((0.5, 0.5), (0.51, 0.52), 0.16, "holds"),
+        ((0.5, 0.5), (0.51, 0.52), 0.15, "undecided"),
+        # .6 and .64: .62 ± .254.
+        ((0.5, 0.5), (0.8, 0.82), 0.36, "fails"),
+        ((0.0, 0.5), (0.8, 0.5), 0.1, "undecided"),
+        ((0.0, 0.0), (0.0, 0.0), 0.1, "holds"),
+    ],
+)
+def test_a_level_by_seed_needs_an_interval_inside_the_bounds(base, other, tau, verdict):
+    steps = [(x, {"HR@5": dict(enumerate(values))}) for x, values in ((1.0, base), (2.0, other))]
+    runs = Runs(sweep_rows={("ml-10m", "SPRec", "negatives"): steps})
+    check = Level(form="level", row="SPRec", x="negatives", at=1, tau=tau, metrics="HR@5")
+    cell = Cell(dataset="", metric="HR@5", rows=("SPRec",), row_cards=("ml-10m",))
+    assert judge_by_seed(check, cell, runs, higher_is_better=True)[0] == verdict
 
 
 def test_a_sweep_has_an_interval_at_each_step(tmp_path):

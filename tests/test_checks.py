@@ -15,7 +15,7 @@ from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
 from bench.data.strata import label_cases, tied_share
 from bench.errors import BenchError
-from bench.report.checks import compare_with_floor, stratify
+from bench.report.checks import compare_with_floor, describe_robustness, stratify
 from bench.report.render.html import render_html
 from bench.results.load import load_results
 from bench.results.subset import ResultSubset
@@ -110,6 +110,21 @@ def test_the_best_row_is_compared_with_the_floor(tmp_path: Path, hits: float, wo
     assert sentence.startswith("A")
 
 
+def test_the_fewest_users_who_decide_the_best_row_are_counted(tmp_path: Path) -> None:
+    """A leads B by 7 - 5 users: without 3 of those whom only A hits, B is the best."""
+    made = make(tmp_path, [Line("A", 0.9), Line("B", 0.1), Line("C", 0)], metrics=("HR@5",))
+    (block,) = assemble_from(*made, tmp_path, tested=False).datasets
+    samples = {
+        "A": make_sample("A", [1.0] * 7 + [0.0] * 43, [""] * 50),
+        "B": make_sample("B", [0.0] * 7 + [1.0] * 5 + [0.0] * 38, [""] * 50),
+        "C": make_sample("C", [0.0] * 50, [""] * 50),
+    }
+    sentence = describe_robustness(block, "HR@5", samples)
+    assert sentence == "A has the best HR@5; without 3 cases of 50 (6.0 %), B would have it."
+    del samples["B"]
+    assert "whichever users" in describe_robustness(block, "HR@5", samples)
+
+
 # --- a board that was run -------------------------------------------------------------------------
 
 
@@ -123,6 +138,35 @@ def test_a_board_without_a_floor_gets_a_warning(bench: Bench) -> None:
     Path("bare.toml").write_text(board.replace(", floor = true", ""))
     assert "warn" not in bench("check", "mine.toml").out
     assert "no row is a floor" in bench("check", "bare.toml").out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('method = "markov"', 'method = "markow"', "Did you mean 'markov'?"),
+        (
+            'method = "markov"',
+            'method = "markov", settings = { deccay = 1 }',
+            "no setting 'deccay'",
+        ),
+        ('"synthetic"', '"synthetik"', "Did you mean 'synthetic'?"),
+        ('"smoke"', '"smokee"', "Did you mean 'smoke'?"),
+        ('"popularity"', '"bigrec"', "bigrec on synthetic: "),
+        ("HR@5", "HR@101", "k = 101 needs longer rankings than the 100 items"),
+    ],
+)
+def test_a_board_whose_rows_cannot_be_planned_fails_its_check(
+    bench: Bench, old: str, new: str, sentence: str
+) -> None:
+    board = (
+        'title = "T"\ndatasets = ["synthetic"]\nmetrics = ["HR@5", "MGU@5"]\nseeds = 1\n'
+        'budget = "smoke"\nrows = [{ method = "popularity" }, '
+        '{ method = "markov", floor = true }]\n'
+    )
+    Path("mine.toml").write_text(board.replace(old, new))
+    checked = bench("check", "mine.toml")
+    assert checked.code == 1
+    assert sentence in checked.out
 
 
 def test_metrics_without_tied_targets_are_those_of_the_other_cases(bench: Bench) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Bench
 
+from bench.config import plugins
 from bench.config.toml import check_card
 from bench.errors import BenchError
 from bench.report import published
@@ -414,3 +416,17 @@ def test_users_may_bring_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
     assert load_claims("mine").claims[0].sentence == "A."
+
+
+def test_bench_check_compares_a_claim_file_with_the_printed_numbers(
+    bench: Bench, tmp_path: Path
+) -> None:
+    text = plugins.board_files("claims")["sprec"].read_text(encoding="utf-8")
+    for old, new, code, sentence in (
+        ("", "", 0, "ok    verdicts"),
+        ('printed = "8 of 16"', 'printed = "9 of 16"', 1, "S-03: 8 of 16 is printed, not 9 of 16"),
+        ('verdict = "partly"', 'verdict = "yes"', 1, "the printed numbers say 'partly'"),
+    ):
+        (tmp_path / "mine.toml").write_text(text.replace(old, new, 1) if old else text)
+        checked = bench("check", "mine.toml")
+        assert (checked.code, sentence in checked.out) == (code, True), checked.out

@@ -99,7 +99,14 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
         (("run", "--method", "sasrec", "--dataset", "synthetik"), "Did you mean 'synthetic'?"),
         (("run", *SMOKE, "--set", "sasrec.hiden_size=3"), "Did you mean hidden_size?"),
         (("run", *SMOKE, "--set", "sasrec.hidden_size=x"), "hidden_size = 'x' is not valid"),
-        (("run", *SMOKE, "--set", "hidden_size=3"), "does not say which method"),
+        (("run", *SMOKE, "--set", "hiden_size=3"), "no method of this run has such a setting"),
+        (("run", *SMOKE, "--data-dir", "nowhere"), "--data-dir nowhere is no folder"),
+        (("run", *SMOKE, "--out", "taken"), "--out taken cannot be written"),
+        (("run", *SMOKE, "--store", "taken/store"), "--store taken/store cannot be written"),
+        (("run", *SMOKE, "--results", "/proc/results"), "--results /proc/results cannot be"),
+        (("run", *SMOKE, "--model", "tiny"), "--model is for language models"),
+        (("run", *SMOKE, "--model-set", "dtype=float32"), "--model-set is for language models"),
+        (("run", "--board", "smoke", "--executor", "inline", "--name", "mine"), "--name is for"),
         (("run", *SMOKE, "--rows", "train=many"), "not a number of rows"),
         (("run", *SMOKE, "--budget", "nanno"), "Did you mean 'nano'?"),
         (("run", *SMOKE, "--scale", "nano"), "--budget"),
@@ -119,6 +126,7 @@ def test_a_changed_board_says_so_in_its_title(bench: Callable[..., SimpleNamespa
 def test_wrong_use_gets_one_sentence_and_exit_code_2(
     bench: Callable[..., SimpleNamespace], words: tuple[str, ...], sentence: str
 ) -> None:
+    Path("taken").touch()
     done = bench(*words)
     assert done.code == 2
     assert sentence in done.err

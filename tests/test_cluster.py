@@ -198,21 +198,24 @@ def test_the_time_limit_counts_from_the_start_of_the_worker(tmp_path: Path, clus
         def others_work() -> None:
             time.sleep(1.5 * limit)
 
-        made = RayExecutor(address=cluster.address)
         for _ in range(2):
             ray.remote(others_work).remote()  # which the tasks of the run queue behind
-        return made
+        return RayExecutor(address=cluster.address)
 
-    summary = run_trials(tmp_path, todo, busy, time_limit=limit)
+    ray.init(address=cluster.address)
+    try:
+        summary = run_trials(tmp_path, todo, busy, time_limit=limit)
+    finally:
+        ray.shutdown()
     assert summary.exit_code == 0
     assert summary.seconds > limit  # it did wait
 
 
 @pytest.mark.slow
 def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> None:
-    from bench.runner.ray_executor import RayExecutor
+    from bench.runner.ray_slots import SlotExecutor
 
-    executor = RayExecutor(address=cluster.address)
+    executor = SlotExecutor(address=cluster.address)
     try:
         request = ResourceRequest(threads=8, gpus=1.0, memory_mib=10.0**9)
         assert executor.has_capacity(ResourceRequest(threads=8))  # two nodes with one CPU each

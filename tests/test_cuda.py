@@ -5,12 +5,19 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from constrained_models import made_up_prompts, made_up_titles, tiny_llama
+from test_small_models_on_device import (
+    NUM_ITEMS,
+    counting_sequences,
+    lists,
+    train_on_made_up_texts,
+    windows,
+)
 from tiny_llama import tiny_backbone
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -19,7 +26,13 @@ from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.trie import build_trie
 from bench.models.lm.tuned_model import LanguageModel, load
+from bench.models.rerank.scoring import score_lists
+from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.training import train_item_model
 from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.device import plan_for
+from bench.plan.item_stages import SASRecConfig
+from bench.plan.rerank_stages import Backbone
 from bench.runner.worker import _describe_failure, describe_processors
 
 pytestmark = [
@@ -35,7 +48,6 @@ def on_gpu() -> Iterator[None]:
     devices.set_up_device(on_gpu=True)
     yield
     devices.set_up_device(on_gpu=False)
-    devices._may_use_gpu = True
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +103,34 @@ def test_beams_and_their_certificates_are_those_of_the_cpu() -> None:
     ]
     np.testing.assert_allclose(lists[1].scores, lists[0].scores, atol=1e-3)
     assert np.array_equal(lists[1].certified, lists[0].certified)
+
+
+@pytest.mark.parametrize("form", ["row", "sequence"])
+def test_item_models_train_like_on_a_cpu(form: str) -> None:
+    config = SASRecConfig(form=form, dropout=0.0, batch_size=8, num_train_epochs=2)
+    train = windows(32) if form == "row" else counting_sequences()
+    losses = []
+    for device in ("cuda", "cpu"):
+        with plan_for(device):
+            model, metadata = train_item_model(
+                SASRec, config, train, windows(9), num_items=NUM_ITEMS
+            )
+        assert model.device.type == device
+        losses.append(metadata["loss_by_epoch"])
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+@pytest.mark.parametrize("backbone", get_args(Backbone))
+def test_rerankers_train_like_on_a_cpu(backbone: Backbone) -> None:
+    losses, scores = [], []
+    for device in ("cuda", "cpu"):
+        with plan_for(device):
+            model, metadata = train_on_made_up_texts(backbone)
+        assert next(model.parameters()).device.type == device
+        losses.append(metadata["loss_by_epoch"])
+        scores.append(score_lists(model, lists(5)))
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    torch.testing.assert_close(*scores, rtol=0, atol=0.05)
 
 
 def test_cudnn_attention_is_off() -> None:

@@ -71,6 +71,10 @@ def alternatives(command: str) -> Iterator[str]:
 def parsed(line: str, *, whole: bool) -> dict[str, Any]:
     """Parse a line as `bench` does; return the options. Nothing runs."""
     words = shlex.split(line, comments=True)[1:]
+    # The folders of the documentation are the reader's, and a folder that is none is refused.
+    for index, word in enumerate(words[:-1]):
+        if word == "--data-dir":
+            words[index + 1] = "."
     command, name = TREE, "bench"
     while hasattr(command, "commands"):
         if not words or words[0] in GROUP_OPTIONS:
@@ -111,6 +115,10 @@ def check_names(options: dict[str, Any]) -> None:
         for name in [values] if isinstance(values, str) else values:
             if option == "model" and not name.isupper() and "/" not in name:
                 plugins.model_card(name)  # a variant's name exists, too
+                continue
+            if option == "datasets" and (":" in name or "=" in name):
+                for each in name.split("="):
+                    plugins.dataset_card(each)
                 continue
             placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name
             assert placeholder or name in names, f"there is no {option} {name!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from dataclasses import replace
@@ -25,7 +26,7 @@ from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
 from bench.plan.board_selection import BoardSelection
 from bench.report import export as exports
-from bench.results.formats.every_eval_ever import VERSION, Source, build_record
+from bench.results.formats.every_eval_ever import VERSION, Source, add_samples, build_record
 from bench.results.formats.prepared_data import export_data
 from bench.results.formats.trec import (
     NO_ITEM,
@@ -225,6 +226,10 @@ def test_recbole_files_are_read_back_whole(data: Prepared, rated: bool, tmp_path
 
 # --- Every Eval Ever -----------------------------------------------------------------------------
 
+SAMPLE_FIELDS = {
+    "schema_version", "evaluation_id", "model_id", "evaluation_name", "sample_id",
+    "interaction_type", "input", "output", "answer_attribution", "evaluation",
+}  # fmt: skip
 LAB = Source(developer="Some Lab", relationship="first_party", homepage="https://example.org/d")
 
 
@@ -267,6 +272,31 @@ def test_a_record_says_what_was_measured(data: Prepared) -> None:
     assert lines["DGU@5"]["metric_config"]["lower_is_better"] is True
     assert lines["NDCG@5"]["source_data"]["url"] == ["https://example.org/d"]
     assert lines["NDCG@5"]["generation_config"]["additional_details"]["beta"] == "0.1"
+
+
+def test_samples_are_one_line_per_case_and_metric(data: Prepared) -> None:
+    result, table = ranked(data)
+    path, content = build_record(result, table, LAB, 1_700_000_000.5)
+    where, text = add_samples(path, content, table)
+    lines = [json.loads(line) for line in text.decode().splitlines()]
+    details = content["detailed_evaluation_results"]
+    assert where.name == f"{path.stem}_samples.jsonl"
+    assert details["file_path"] == str(where)
+    assert details["checksum"] == hashlib.sha256(text).hexdigest()
+    assert details["total_rows"] == len(lines) == len(table.cases) * len(table.values)
+    records = {each["evaluation_result_id"]: each for each in content["evaluation_results"]}
+    scores: dict[str, list[float]] = {}
+    for line in lines:
+        assert (line["evaluation_id"], line["model_id"]) == (
+            content["evaluation_id"], content["model_info"]["id"],
+        )  # fmt: skip
+        assert line.keys() >= SAMPLE_FIELDS
+        scores.setdefault(line["evaluation_result_id"], []).append(line["evaluation"]["score"])
+    for name, values in scores.items():
+        expected = records[name]["score_details"]["score"]
+        assert np.mean(values) == pytest.approx(expected, abs=1e-12)
+    titles = [title for title in data.catalog.titles if len(title) > 6]
+    assert not any(title in text.decode() for title in titles)
 
 
 # --- the command ---------------------------------------------------------------------------------

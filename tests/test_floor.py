@@ -10,12 +10,16 @@ from conftest import Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config.cards import Split
 from bench.config.plugins import method_module
 from bench.data.catalog import Catalog
+from bench.data.prepared import Prepared
 from bench.data.ranking import LIST_ENDS, Ranking, remove_items
+from bench.data.split import make_samples
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.results.load import load_results
+from bench.stages.reorder import shuffle_histories
 
 ease, itemknn, markov, transitiongraph = map(
     method_module, ("ease", "itemknn", "markov", "transitiongraph")
@@ -138,3 +142,51 @@ def test_simple_methods_on_all_rows_of_movielens(bench: Bench, shared_data: Path
     hits = run_on(bench, "--dataset", "ml-100k", "--data-dir", str(shared_data / "ml-100k"))
     expected = {"itemknn": 0.0625, "markov": 0.0508, "popularity": 0.0180}
     assert hits == pytest.approx(expected, abs=5e-4)
+
+
+# --- order test ---------------------------------------------------------------------------------
+
+LOG = [(0, item, time) for item, time in enumerate((1, 2, 2, 2, 3, 4))] + [
+    (1, item, time) for item, time in enumerate((1, 1, 5, 6))
+]
+
+
+@given(st.sampled_from(["ties", "all"]), st.integers(0, 5))
+def test_only_the_histories_of_test_cases_are_shuffled(within: str, seed: int) -> None:
+    users, items, times = map(np.array, zip(*LOG, strict=True))
+    split = Split(history=4, min_history=1, ratios=(1, 1, 2))
+    samples = make_samples(users.astype(np.int32), times.astype(np.int64), split)
+    source = Prepared(
+        catalog=CATALOG, user_ids=("u", "v"), users=users.astype(np.int32),
+        items=items.astype(np.int32), ratings=np.full(len(LOG), np.nan, np.float32),
+        times=times.astype(np.int64), history=4, **vars(samples),
+    )  # fmt: skip
+    shuffled = shuffle_histories(source, within, seed)  # type: ignore[arg-type]
+    assert (np.diff(shuffled.users) >= 0).all()
+    for number in range(len(source.target)):
+        (before,), (after,) = (
+            [[*window.histories[0], window.targets[0]]]
+            for window in (source.windows([number]), shuffled.windows([number]))
+        )
+        if number not in source.sample_range("test"):
+            assert before == after
+        assert (sorted(before), before[-1]) == (sorted(after), after[-1])
+        times_after = shuffled.times[shuffled.start[number] : shuffled.target[number]]
+        assert within == "all" or (np.diff(times_after) >= 0).all()
+
+
+def test_the_order_test_compares_each_row_with_its_shuffled_histories(bench: Bench) -> None:
+    done = bench(
+        "run", "--method", "markov", "--method", "popularity", "--dataset", "synthetic",
+        "--seeds", "1", "--order-test", "--executor", "inline",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "6 trials ok" in done.out
+    results = list(load_results("results"))
+    popularity, markov = (
+        {each.evaluations["final"].metrics["NDCG@20"] for each in results if each.method == name}
+        for name in ("popularity", "markov")
+    )
+    assert len(popularity) == 1, "popularity does not look at histories"
+    assert len(markov) > 1, "the last item decides"
+    assert len({r.data.fingerprint for r in results if r.data}) == 1

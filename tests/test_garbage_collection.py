@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.runner.garbage_collection import (
+    DAMAGED,
     DAY,
     INCOMPLETE,
     SET_ASIDE,
@@ -127,6 +129,33 @@ def test_damaged_artifacts_set_aside_go_when_they_are_old(
     assert (item.kind, item.path) == (SET_ASIDE, old)
     assert remove_garbage(store, item)
     assert list((store.root / ASIDE).iterdir()) == [new]
+
+
+def test_what_is_no_artifact_of_its_key_is_listed_with_its_size_and_removed(store: Store) -> None:
+    keys = [f"{number:032x}" for number in range(5)]
+    sound, cut, unsealed, link, file = (make(store, key) for key in keys)
+    (cut / "payload.txt").write_text("weig")
+    (unsealed / META).unlink()
+    for path in (link, file):
+        shutil.rmtree(path)
+    link.symlink_to("/nowhere")
+    file.write_text("text")
+    (store.root / "sft" / "notes").mkdir()  # no key
+    found = {item.path: item for item in survey_store(store, keys, keep_days=30).garbage}
+    assert {item.kind for item in found.values()} == {DAMAGED}
+    sizes = {path: item.size for path, item in found.items()}
+    meta = (cut / META).stat().st_size
+    size = len(f"weights of {keys[2]}")
+    assert sizes == {cut: 4 + meta, unsealed: size, link: len("/nowhere"), file: 4}
+    make_again = store.folder("sft", keys[1])
+    shutil.rmtree(make_again)
+    make(store, keys[1])
+    assert all(remove_garbage(store, item) for item in found.values())
+    assert store.has("sft", keys[1])  # it was computed again meanwhile
+    assert below(store.root / "sft") == sorted(
+        [name for path in (sound, cut) for name in (path.name, f"{path.name}/{META}",
+         f"{path.name}/payload.txt")] + ["notes"]
+    )  # fmt: skip
 
 
 KILLED = """

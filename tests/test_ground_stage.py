@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from stage_runs import run_stage
 from tiny_encoder import write_encoder
@@ -20,6 +21,7 @@ from bench.models.lm.encode.grounding import compute_distances
 from bench.models.lm.encode.sentence_encoder import load_encoder
 from bench.models.lm.generated_texts import Texts, write_texts
 from bench.plan.grounding_stages import EmbedConfig, GroundingConfig
+from bench.plan.item_stages import EvaluateConfig
 from bench.results.ranking_file import read_ranking
 from bench.stages import embed
 
@@ -124,6 +126,22 @@ def test_the_best_text_alone_counts_and_the_nearest_titles_follow(root: Path) ->
     assert ranking.valid.tolist() == [False, False, False, True, False, True]
     assert ranking.texts == tuple(row[0] for row in texts)
     assert job.metadata == {"valid": 0.333333, "cases": 6, "distinct_titles": 5}
+
+
+@pytest.mark.parametrize(("group_titles", "hits"), [(True, [1] * 6), (False, [1, 1, 1, 1, 0, 1])])
+def test_the_title_of_the_target_hits_whichever_item_has_it(
+    root: Path, group_titles: bool, hits: list[int]
+) -> None:
+    """The target of the fifth case is the second item of its title, the first one is nearest."""
+    targets = prepared.load(root / "data").windows(CASES).targets.tolist()
+    assert targets == [0, 2, 3, 1, 4, 1]
+    embedded(root)
+    grounded(root, [(response(TITLES[item]),) for item in targets])
+    assert read_ranking(root / "ranking").items[:, 0].tolist() == [0, 2, 3, 1, 1, 1]
+    inputs = {name: root / name for name in ("data", "cases", "ranking")}
+    out = root / "evaluation"
+    run_stage("evaluate", EvaluateConfig, out, ks=(1,), group_titles=group_titles, **inputs)
+    assert pq.read_table(out / "cases.parquet")["HR@1"].to_pylist() == hits
 
 
 def test_a_list_is_no_longer_than_the_catalog(root: Path) -> None:

@@ -23,6 +23,7 @@ from bench.config.backbone_card import ModelCard
 from bench.config.plugins import card_paths, list_cards, model_card
 from bench.config.request import RunRequest
 from bench.config.toml import check_card
+from bench.data import hub_files
 from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
@@ -208,7 +209,7 @@ def fetch(
     offline: bool = False,
 ) -> tuple[dict[str, Any], Job]:
     fake, given = FakeHub(answer), job(tmp_path, offline=offline)
-    monkeypatch.setattr(hub, "snapshot_download", fake)
+    monkeypatch.setattr(hub_files, "snapshot_download", fake)
     hub.run(given, HubConfig(name="mine", repository="some/model", revision=REVISION), {})
     return fake.asked, given
 
@@ -220,6 +221,7 @@ def test_the_hub_is_asked_for_one_commit_and_no_pickles(
     asked, done = fetch(tmp_path, monkeypatch, folder, offline=offline)
     assert (asked["repository"], asked["revision"]) == ("some/model", REVISION)
     assert asked["local_files_only"] is offline
+    assert "chat_template.jinja" in asked["allow_patterns"]
     patterns = asked["allow_patterns"]
     files = ("model-00001-of-00002.safetensors", "config.json", "tokenizer.model", "a.json")
     others = ("pytorch_model.bin", "consolidated.00.pth", "consolidated.safetensors", "code.py")

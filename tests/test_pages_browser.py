@@ -334,3 +334,18 @@ def test_print_has_no_controls_and_the_page_is_whole_without_script(browser, boa
         assert not page.locator("form.controls").is_visible()
         assert rows(page) == ["Base", "Oracle", "Good", "Better, <i>&</i> 🎬", "Broken", "Later"]
         assert "CUDA out of memory" in page.inner_text("#data-1")
+
+
+def test_an_empty_search_says_so_and_the_head_of_a_long_table_stays_in_sight(page):
+    message = page.locator("#data-1 .empty")
+    assert not message.is_visible()
+    page.locator("#find").fill("no such row")
+    assert "No row matches" in message.inner_text()
+    message.locator("button").click()
+    assert not message.is_visible()
+    assert page.locator("#find").input_value() == ""
+    page.set_viewport_size({"width": 900, "height": 260})
+    frame = page.locator("#data-1 .scroll").first
+    frame.evaluate("each => { each.scrollTop = 150; }")
+    offset = "each => each.getBoundingClientRect().top"
+    assert page.locator("#table-1 thead").evaluate(offset) == frame.evaluate(offset)

@@ -17,7 +17,9 @@ from bench.cli import power as command
 from bench.cli import run as runs
 from bench.errors import BenchError
 from bench.stats.compare import compare
+from bench.stats.inference import SeedValues
 from bench.stats.power import detectable_difference
+from bench.stats.seed_variance import decompose_variance
 
 NUM = 400
 
@@ -33,6 +35,24 @@ def test_formula():
     assert (result.num_cases, result.num_units, result.unit) == (NUM, NUM, "case")
     assert (result.num_seeds, result.question, result.seeds_to_halve) == ((1, 1), "models", None)
     assert result.approximations == ()
+
+
+def test_what_makes_values_vary_is_found_again():
+    """Data draws vary by .1, training by .2; the mean of 100 users by .05."""
+    rng = np.random.default_rng(12)
+    parts = []
+    for _ in range(150):
+        draws = []
+        for draw in rng.normal(0, 0.1, size=4):
+            values = rng.normal(0, 0.5, size=(3, 100)) + rng.normal(draw, 0.2, size=(3, 1))
+            means = values.mean(axis=1)
+            deviations = (values - means[:, None]) / np.sqrt(100 * 99)
+            draws.append(SeedValues(values=means, deviations=deviations))
+        parts.append(decompose_variance(draws, same_users=False))
+    assert np.mean([part.training for part in parts]) == pytest.approx(0.04, rel=0.15)
+    assert np.mean([part.users for part in parts]) == pytest.approx(0.0025, rel=0.05)
+    assert np.mean([part.data for part in parts]) == pytest.approx(0.01, rel=0.4)
+    assert sum(parts[0].shares) == pytest.approx(1)
 
 
 def method(rng, num_seeds, num_cases, shift=0.0):
@@ -129,6 +149,11 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert done.exit_code == 0, done.output
     assert "80 % power" in done.stdout
     assert "with 2 seeds this board can detect a difference of" in done.stdout
+    assert "data draw" not in done.stdout
+    again = ["run", "--board", "smoke", *methods, "--executor", "inline", "--data-seed", "1"]
+    assert call(app, again).exit_code == 0
+    both = call(app, ["power", "--metric", "NDCG@5"]).stdout
+    assert "NDCG@5: of the variance of one run (median over rows) the data draw is" in both
     asked = ["power", "--metric", "NDCG@5", "--cases", "5000", "--json"]
     (block,) = json.loads(call(app, asked).stdout)
     (result,) = block["comparisons"]

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from stage_runs import run_stage
 from tiny_llama import NOUNS, TITLES, tiny_backbone, tiny_llama, tiny_tokenizer
 from torch import Tensor
+from torch.nn import functional
 from trl import DPOConfig, DPOTrainer
 
 from bench.data import prepared
@@ -29,14 +31,13 @@ from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.models.lm.train.preference_losses import LOSSES, dpo, resolve_loss
 from bench.models.lm.train.preference_trainer import (
-    EpochOrder,
     Pair,
     add_reference,
     collate,
     max_length,
     optimize,
 )
-from bench.models.lm.train.shared_prefix import lay_out, log_probabilities
+from bench.models.lm.train.shared_prefix import Row, lay_out, log_probabilities
 from bench.plan.preference_stages import PreferenceConfig
 from bench.plan.types import ModelSpec
 from bench.stages import preference
@@ -107,6 +108,50 @@ def test_the_first_loss_is_that_of_equal_policies(name: str, shared: bool) -> No
     assert metadata["loss_by_step"][0] == pytest.approx(expected, abs=2e-6)
     assert metadata["margin_by_step"][0] == pytest.approx(0, abs=2e-6)
     assert abs(metadata["loss_by_step"][1] - expected) > 1e-4
+
+
+def simpo(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK, logps_BA, lengths_BA, gamma=0.5):
+    """SimPO (Meng et al., NeurIPS 2024, Eq. 6): means over tokens, no reference."""
+    means_BA = logps_BA / lengths_BA
+    return -functional.logsigmoid(beta * (means_BA[:, 0] - means_BA[:, 1]) - gamma)
+
+
+def cpo(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK, logps_BA):
+    """CPO (Xu et al., ICML 2024, Eq. 7): no reference, plus the chosen response's own loss."""
+    return -functional.logsigmoid(beta * (logps_BA[:, 0] - logps_BA[:, 1])) - logps_BA[:, 0]
+
+
+def orpo(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK, logps_BA, lengths_BA):
+    """ORPO (Hong et al., EMNLP 2024, Eq. 6): the ratio of odds, plus the chosen one's own loss."""
+    means_BA = logps_BA / lengths_BA
+    log_odds_BA = means_BA - torch.log1p(-means_BA.exp())
+    return -means_BA[:, 0] - beta * functional.logsigmoid(log_odds_BA[:, 0] - log_odds_BA[:, 1])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("loss", [simpo, cpo, orpo])
+def test_a_loss_may_see_log_probabilities_and_lengths(loss, shared, monkeypatch) -> None:
+    module = "bench.models.lm.train.preference_losses"
+    monkeypatch.setattr(f"{module}.own", loss, raising=False)
+    some = pairs(4)
+    before = logps(policy(), some)
+    lengths_BA = torch.tensor([[len(pair.chosen), len(pair.rejected[0])] for pair in some])
+    optional = {"logps_BA": before, "lengths_BA": lengths_BA}
+    taken = {name: optional[name] for name in optional if name in signature(loss).parameters}
+    zeros_B, mask_BK = torch.zeros(4), torch.ones(4, 1, dtype=torch.bool)
+    expected_B = loss(
+        zeros_B, zeros_B[:, None], beta=0.1, smoothing_B=zeros_B, mask_BK=mask_BK, **taken
+    )
+    model, metadata = trained(some, loss=f"{module}:own", shared=shared, divisor=2)
+    assert metadata["loss_by_step"][0] == pytest.approx(float(expected_B.mean()), abs=2e-6)
+    after = logps(model, some)
+    assert ((after - before)[:, 0] > (after - before)[:, 1]).float().mean() > 0.5
+
+
+def test_lengths_of_answers() -> None:
+    rows = [Row([1, 2], [[3], [4, 5, 6], [3]]), Row([7], [[8, 9]])]
+    for shared in (True, False):
+        assert lay_out(rows, shared=shared).lengths.tolist() == [[1, 3, 1], [2, 0, 0]]
 
 
 TEXTS = [
@@ -229,14 +274,6 @@ def test_a_seed_gives_the_same_bits_and_the_caller_keeps_its_random_numbers() ->
     assert not first.model.training
     other, _ = trained(pairs(), replace(CONFIG, seed=6))
     assert difference(first, other) > 0
-
-
-def test_every_epoch_has_an_order_of_its_own() -> None:
-    order = EpochOrder(20, 3)
-    first, second = list(order), list(order)
-    assert sorted(first) == sorted(second) == list(range(20))
-    assert first != second
-    assert list(EpochOrder(20, 3)) == first != list(EpochOrder(20, 4))
 
 
 def test_what_a_record_says() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -60,11 +59,22 @@ def test_only_publish_writes_to_leaderboards(
     capsys.readouterr()
     assert call(monkeypatch, "publish", "smoke") == 0
     assert "old" in capsys.readouterr().err
-    rows = list(csv.DictReader(Path("leaderboards/smoke/results.csv").read_text().splitlines()))
-    assert {(row["method"], row["seed"]) for row in rows} == {
-        (name, seed) for name in ("random", "popularity", "sasrec") for seed in "01"
-    }
+    (own,) = (path.stem for path in Path("results/boards").glob("popularity-*"))
+    assert call(monkeypatch, "publish", own) == 0
     assert "smoke/README.md" in Path("leaderboards/README.md").read_text()
+    # A clone of the repository renders the same bytes, without the store and the other results.
+    published = Path("leaderboards/results")
+    assert {path.parent.parent.name for path in published.rglob("seed-1.json")} == {
+        "random",
+        "popularity",
+        "sasrec",
+    }
+    call(monkeypatch, "report", "--results", str(published), "--out", "again", "--store", "none")
+    for name in ("smoke", own):
+        pages = list(Path("leaderboards", name).iterdir())
+        assert len(pages) == 6
+        for path in pages:
+            assert path.read_bytes() == Path("again", name, path.name).read_bytes()
 
 
 def test_the_committed_index_lists_every_committed_board(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from rounding import have_equal_weights
 from torch import Tensor
 
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.epoch_loop import accumulate_gradients
-from bench.models.rerank.model import FeatureSizes, Reranker
+from bench.models.rerank.model import FeatureSizes
 from bench.models.rerank.scoring import ListTensors, mean_average_precision, score_lists
 from bench.models.rerank.training import (
     TrainedReranker,
@@ -87,11 +88,6 @@ def no_lists(lists: ListTensors) -> ListTensors:
     return replace(lists, items=lists.items[:0], labels=lists.labels[:0], users=lists.users[:0])
 
 
-def have_equal_weights(first: Reranker, second: Reranker) -> bool:
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(left, right) for left, right in pairs)
-
-
 # --- seeds ----------------------------------------------------------------------------------------
 
 
@@ -141,7 +137,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(backbone: Backbone, diviso
     losses, gradients = [], []
     for number in (1, divisor):
         model.zero_grad()
-        losses.append(accumulate_gradients(mean_loss, (torch.arange(16),), number))
+        losses.append(accumulate_gradients(mean_loss, (torch.arange(16),), number).item())
         gradients.append([weights.grad for weights in model.parameters()])
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)

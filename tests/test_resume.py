@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from scripted_runs import list_artifacts
 
 COMMAND = [sys.executable, "-m", "bench.cli"]
 RUN = [
@@ -49,10 +50,6 @@ def report(folder: Path) -> str:
     return done.stdout
 
 
-def artifacts(folder: Path) -> set[str]:
-    return {path.parent.name for path in folder.glob(".bench/store/[a-z]*/*/meta.json")}
-
-
 def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
     assert callable(condition)
     until = time.monotonic() + seconds
@@ -73,10 +70,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
 def test_a_killed_driver_loses_nothing(tmp_path: Path, undisturbed: tuple[str, int]) -> None:
     text, num_stages = undisturbed
     process = start(tmp_path / "w")
-    wait_for(lambda: len(artifacts(tmp_path / "w")) >= 6, process)
+    wait_for(lambda: len(list_artifacts(tmp_path / "w")) >= 6, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    made = artifacts(tmp_path / "w")
+    made = list_artifacts(tmp_path / "w")
     summary = finish(tmp_path / "w")
     assert summary["stages"]["reused"] >= len(made)
     assert summary["stages"]["run"] + summary["stages"]["reused"] == num_stages
@@ -120,12 +117,12 @@ def test_a_stopped_run_says_by_what_and_the_next_run_resumes(
 ) -> None:
     text, _ = undisturbed
     process = start(tmp_path / "w")
-    wait_for(lambda: len(artifacts(tmp_path / "w")) >= 6, process)
+    wait_for(lambda: len(list_artifacts(tmp_path / "w")) >= 6, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert "***" not in errors  # no C++ stack
-    made = artifacts(tmp_path / "w")
+    made = list_artifacts(tmp_path / "w")
     summary = finish(tmp_path / "w")
     assert summary["stages"]["reused"] >= len(made)
     assert report(tmp_path / "w") == text

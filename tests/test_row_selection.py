@@ -143,3 +143,6 @@ def test_lists_are_selected_by_their_validation_part(
     assert result.evaluations["final"].metrics["MAP@5"] == score(best, "test")
     ((label, text),) = _selections([result])
     assert (label, text[:24]) == ("Selected on validation, seed 0", choice["chosen"][:24])
+    values = [choice["validation"][choice["chosen"]], result.evaluations["final"].metrics["MAP@5"]]
+    assert f"MAP@5 {values[0]:.4f} on validation, best of 2; {values[1]:.4f} on test" in text
+    assert text.endswith(f"gap {values[1] - values[0]:+.4f}")

@@ -133,7 +133,7 @@ def test_the_environment_is_recorded_by_an_allow_list(monkeypatch: pytest.Monkey
 
 
 def test_ray_starts_without_dashboard_and_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.runner import ray_executor as ours
+    from bench.runner import ray_slots as ours
 
     asked: dict[str, Any] = {}
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
@@ -142,7 +142,7 @@ def test_ray_starts_without_dashboard_and_tells_nobody(monkeypatch: pytest.Monke
     monkeypatch.setattr(ours.ray, "nodes", list)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    ours.RayExecutor()
+    ours.SlotExecutor()
     assert asked["include_dashboard"] is False
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert "h0rse" not in str(asked)
@@ -164,9 +164,9 @@ def test_a_stranger_without_the_token_cannot_join_our_ray(tmp_path: Path) -> Non
     """Ray's own services listen on all interfaces; whoever may submit a task may run anything."""
     import ray
 
-    from bench.runner.ray_executor import RayExecutor
+    from bench.runner.ray_session import RaySession
 
-    executor = RayExecutor(num_cpus=1)
+    session = RaySession(address=None, num_cpus=1)
     try:
         there = ray.get_runtime_context().gcs_address
         for token, word in (("0" * 64, "REFUSED"), (None, "INSIDE")):
@@ -177,4 +177,4 @@ def test_a_stranger_without_the_token_cannot_join_our_ray(tmp_path: Path) -> Non
             )
             assert word in done.stdout, done.stderr[-2000:]
     finally:
-        executor.close()
+        session.close()

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rounding import have_equal_weights
 from torch.optim import SGD
 
 from bench.data.ranking import top_items
@@ -99,11 +100,6 @@ def score(model: RowNetwork, histories: NDArray[np.int32]) -> NDArray[np.float32
     return scores
 
 
-def have_equal_weights(first: RowNetwork, second: RowNetwork) -> bool:
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(left, right) for left, right in pairs)
-
-
 # --- the epoch loop -------------------------------------------------------------------------------
 
 
@@ -156,7 +152,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_batch(divisor: int) -> None
 
     expected = mean_loss(inputs, labels)
     (gradient,) = torch.autograd.grad(expected, model.weight)
-    assert accumulate_gradients(mean_loss, (inputs, labels), divisor) == pytest.approx(
+    assert accumulate_gradients(mean_loss, (inputs, labels), divisor).item() == pytest.approx(
         expected.item(), rel=1e-12
     )
     assert model.weight.grad is not None

@@ -22,7 +22,7 @@ from bench.plan.device import plan_for
 from bench.plan.graph import Unit, build_graph
 from bench.plan.stage import Stage
 from bench.results.schema import find_result
-from bench.runner import loop, ray_executor, ray_session, worker
+from bench.runner import loop, ray_process, ray_session, ray_slots, worker
 from bench.runner.executors import InlineExecutor
 from bench.runner.ray_executor import RayExecutor
 from bench.runner.ray_session import RaySession
@@ -218,7 +218,7 @@ def test_every_unit_sets_its_share_of_the_card_and_empties_the_cache(
 ) -> None:
     cuda = FakeCuda()
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))  # type: ignore[arg-type]
-    monkeypatch.setattr(ray_executor.ray, "get_gpu_ids", lambda: [0])
+    monkeypatch.setattr(ray_slots.ray, "get_gpu_ids", lambda: [0])
 
     def run_share(share: float) -> TaskResult:
         worker._prepare_memory(share)
@@ -226,8 +226,8 @@ def test_every_unit_sets_its_share_of_the_card_and_empties_the_cache(
             raise MemoryError
         return TaskResult(unit="u")
 
-    monkeypatch.setattr(ray_executor, "run_task", run_share)
-    process: Any = ray_executor.Worker()
+    monkeypatch.setattr(ray_slots, "run_task", run_share)
+    process: Any = ray_slots.Worker()
     for share in (0.25, 1.0, 0.5):
         try:
             process.run(share)
@@ -302,7 +302,7 @@ def test_prints_of_stages_are_bounded_and_removed(tmp_path: Path) -> None:
             for _ in range(800):
                 print("x" * 10_000)
 
-        ray_executor.ray.get(ray_executor.ray.remote(chatter).remote())
+        ray_slots.ray.get(ray_slots.ray.remote(chatter).remote())
         logs = sum(path.stat().st_size for path in (folder / "logs").glob("worker-*"))
         assert 0 < logs < 4 * ray_session.MAX_LOG_BYTES
     finally:
@@ -313,11 +313,11 @@ def test_prints_of_stages_are_bounded_and_removed(tmp_path: Path) -> None:
 def test_sessions_of_ended_drivers_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_session.tempfile, "gettempdir", lambda: str(tmp_path))
-    parent = ray_session.remove_old_sessions()
+    monkeypatch.setattr(ray_process.tempfile, "gettempdir", lambda: str(tmp_path))
+    parent = ray_process.remove_old_sessions()
     ended = subprocess.Popen(["true"])
     ended.wait()
     for number in (ended.pid, os.getpid()):
         (parent / f"session_2026-01-01_00-00-00_000000_{number}").mkdir(parents=True)
-    ray_session.remove_old_sessions()
+    ray_process.remove_old_sessions()
     assert [path.name.rpartition("_")[2] for path in parent.iterdir()] == [str(os.getpid())]

@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.config.cards import Categories, Filters, Split
+from bench.config.plugins import dataset_card
 from bench.data.filters import filter_interactions, find_core
 from bench.data.prepared import describe_unused_names, select_tracked
-from bench.data.split import Samples, make_samples, sort_interactions, split_boundaries
+from bench.data.split import (
+    Samples,
+    describe_split,
+    make_samples,
+    sort_interactions,
+    split_boundaries,
+)
 from bench.data.windows import find_covered_interactions
 from bench.errors import BenchError
 
@@ -192,3 +199,95 @@ def test_excluded_names_that_no_item_has_are_noted() -> None:
     choice = Categories(drop=("rot", "root"), remove=("blues",))
     notes = describe_unused_names(NAMES, choice)
     assert [note.split("'")[1] for note in notes] == ["blues", "rot"]
+
+
+# --- which samples are tested -------------------------------------------------------------------
+
+DAY = 86_400
+# User 0 has interactions on days 0-5 and user 1 on days 0, 4, 5, 6: eight samples.
+TWO_USERS = [(0, item, day * DAY) for item, day in enumerate(range(6))] + [
+    (1, item, day * DAY) for item, day in enumerate((0, 4, 5, 6))
+]
+
+
+@pytest.mark.parametrize(
+    ("choice", "parts"),
+    [
+        # All samples in order of day: u0 1, 2, 3; u0 4, u1 4; u0 5, u1 5, u1 6.
+        ({}, ([(0, 1), (0, 2), (0, 3), (0, 4)], [(1, 4)], [(0, 5), (1, 5), (1, 6)])),
+        ({"target": "first"}, ([(0, 1), (0, 2), (0, 3), (0, 4)], [(1, 4)], [(0, 5), (1, 5)])),
+        ({"target": "last"}, ([(0, 1), (0, 2), (0, 3), (0, 4)], [(1, 4)], [(0, 5), (1, 6)])),
+        ({"horizon": 1}, ([(0, 1), (0, 2), (0, 3), (0, 4)], [(1, 4)], [(0, 5), (1, 5)])),
+        ({"over": "last"}, ([(0, 1), (0, 2), (0, 3), (1, 4)], [(0, 4), (1, 5)], [(0, 5), (1, 6)])),
+    ],
+)
+def test_the_card_chooses_which_samples_are_tested(
+    choice: dict[str, object], parts: tuple[list[tuple[int, int]], ...]
+) -> None:
+    ratios = {} if "over" in choice else {"ratios": (4, 1, 3)}
+    split = Split.model_validate({"history": 2, "min_history": 1, **ratios, **choice})
+    samples, order = cut(TWO_USERS, split)
+    targets = [
+        (TWO_USERS[order[target]][0], TWO_USERS[order[target]][2] // DAY)
+        for target in samples.target
+    ]
+    train, valid = samples.boundaries
+    assert (targets[:train], targets[train:valid], targets[valid:]) == parts
+
+
+@given(logs, splits, st.sampled_from(["first", "last", "random"]))
+def test_one_target_per_user_and_period_leaves_training_unchanged(
+    log: list[tuple[int, int, int]], split: Split, target: str
+) -> None:
+    users, _, _ = columns(log)
+    every, order = cut(log, split)
+    chosen, _ = cut(log, split.model_copy(update={"target": target}))
+    assert chosen.boundaries[0] == every.boundaries[0]
+    for samples in (slice(*chosen.boundaries), slice(chosen.boundaries[1], None)):
+        owners = users[order][chosen.target[samples]]
+        assert len(set(owners.tolist())) == len(owners)
+    for first, last in (every.boundaries, (every.boundaries[1], len(every.target))):
+        part = every.target[first:last]
+        assert set(users[order][part]) == set(users[order][np.intersect1d(part, chosen.target)])
+
+
+def test_a_user_with_one_sample_is_only_tested_by_leave_last_out() -> None:
+    samples, _ = cut(
+        [(0, 0, 1), (0, 1, 2)], Split.model_validate({"min_history": 1, "over": "last"})
+    )
+    assert (samples.boundaries, samples.target.tolist()) == ((0, 0), [1])
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"over": "last", "target": "first"},
+        {"over": "last", "ratios": [1, 1, 1]},
+        {"over": "user", "horizon": 3},
+    ],
+)
+def test_a_choice_that_would_change_nothing_is_refused(choice: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"over|horizon"):
+        Split.model_validate(choice)
+
+
+def test_a_name_changes_the_split_of_a_card_and_defaults_leave_its_key() -> None:
+    card = dataset_card("ml-100k")
+    assert card.preparation()["split"] == {
+        "history": 10,
+        "min_history": 10,
+        "ratios": [8, 1, 1],
+        "over": "all",
+    }
+    changed = dataset_card("ml-100k:target=first,horizon=30")
+    assert changed.preparation()["split"] == {
+        **card.preparation()["split"],  # type: ignore[dict-item]
+        "target": "first",
+        "horizon": 30,
+    }
+    assert changed.title == "MovieLens-100K (target=first, horizon=30)"
+    assert "test" not in changed.expected
+    assert "30 days" in describe_split(changed.split)
+    assert "leave-last-out" in describe_split(dataset_card("ml-100k:over=last").split)
+    with pytest.raises(BenchError, match="targets"):
+        dataset_card("ml-100k:targets=first")

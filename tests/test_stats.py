@@ -84,6 +84,21 @@ def test_noise_of_the_users_is_not_counted_twice():
         assert method.between == pytest.approx(max(0, values.var(ddof=1) - 2 / 3 * method.noise))
 
 
+@pytest.mark.parametrize("bound", [0.05, 0.2, 0.3])
+def test_equivalence_is_two_one_sided_t_tests(bound):
+    differences = np.random.default_rng(5).normal(0.1, 1, size=400)
+    one_sided = [
+        scipy_stats.ttest_1samp(differences, -bound, alternative="greater").pvalue,
+        scipy_stats.ttest_1samp(differences, bound, alternative="less").pvalue,
+    ]
+    spread = variance(users=differences.var(ddof=1) / 400, parts=400)
+    value = differences.mean()
+    p = spread.test_equivalence(value, bound, seeds=False)
+    assert p == pytest.approx(max(one_sided), rel=1e-6)
+    inside = abs(value) + spread.margin(2 * ALPHA, seeds=False) <= bound
+    assert (p <= ALPHA) == inside
+
+
 @settings(max_examples=300)
 @given(
     st.floats(-1, 1),

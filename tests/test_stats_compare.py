@@ -15,6 +15,7 @@ from bench.stats.compare import (
     correct_family,
     find_ties_with_best,
 )
+from bench.stats.contrasts import estimate_relative
 from bench.stats.corrections import holm
 from bench.stats.samples import Sample, align_cases
 from bench.stats.seed_variance import compute_seed_values, summarize_seeds
@@ -134,6 +135,27 @@ def test_one_training_run_says_nothing_about_methods():
     assert (result.models.low, result.models.p) == (result.low, result.p)
     rivals = [sample("a", base + 0.001), sample("b", base[::-1])]
     assert find_ties_with_best(rivals, "NDCG@5") == ("a",)
+
+
+def test_equivalence_within_a_bound_is_a_finding_of_its_own():
+    """Equal methods are equivalent within a wide bound only; the family is corrected by Holm."""
+    rng = np.random.default_rng(9)
+    base, *others = (sample(str(i), rng.normal(0.5, 0.1, size=(3, 400))) for i in range(3))
+    wide = compare_with_reference(base, others, "NDCG@5", 0.05)
+    assert all(test.equivalent and not test.significant for test in wide)
+    ps = [test.p_equivalent for test in wide]
+    assert [test.p_equivalent_adjusted for test in wide] == pytest.approx(holm(ps))
+    narrow = compare_with_reference(base, others, "NDCG@5", 1e-4)
+    assert not any(test.equivalent for test in narrow)
+    assert compare(base, others[0], "NDCG@5").p_equivalent is None
+
+
+def test_a_relative_change_is_refused_where_the_reference_could_be_zero():
+    rng = np.random.default_rng(10)
+    base, ours = (sample(name, rng.normal(0.01, 1, size=50)) for name in "ab")
+    change = estimate_relative(base, ours, "NDCG@5")
+    assert change.ends is None
+    assert "a could have NDCG@5 = 0" in change.refusal
 
 
 def test_seeds_that_differ_widen_the_interval_of_the_methods():

@@ -25,9 +25,10 @@ from bench.models.lm.train import trainer_setup
 from bench.models.lm.train.collate import SFTSamples
 from bench.models.lm.train.preference_losses import sdpo
 from bench.models.lm.train.preference_trainer import Pair, optimize
+from bench.models.lm.train.pretrain_trainer import pretrain
 from bench.models.lm.train.sft_trainer import fine_tune
 from bench.plan.decoding_stages import DecodingConfig
-from bench.plan.language_stages import GenerationConfig, SFTConfig
+from bench.plan.language_stages import GenerationConfig, SFTConfig, TrainingConfig
 from bench.plan.preference_stages import PreferenceConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -124,6 +125,13 @@ def test_fine_tuning_waits_for_nothing(
     metrics = fine_tune(tiny_llama(), writer_tokenizer(), samples, config, divisor=2)
     assert len(metrics["loss_by_step"]) == 4
     assert calls_by_training_step[1:-1] == [[], []]  # a sampler's order is read on the CPU
+
+
+def test_pretraining_waits_for_nothing(calls_by_training_step: list[list[str]]) -> None:
+    model: Any = SimpleNamespace(model=tiny_llama(), tokenizer=writer_tokenizer())
+    config = TrainingConfig(batch_size=4)
+    assert pretrain(model, made_up_prompts(16), config, divisor=2)["steps"] == 4
+    assert calls_by_training_step[1:-1] == [[], []]
 
 
 @pytest.mark.parametrize("num_rejected", [1, 3])

@@ -56,10 +56,16 @@ def test_an_unknown_setting_of_a_row_is_refused() -> None:
     assert error.value.hint == "Did you mean hidden_size?"
 
 
-def test_set_without_a_method_needs_a_run_of_one_method() -> None:
-    both = board(BoardRow(method="sasrec"), BoardRow(method="popularity"))
-    with pytest.raises(BenchError, match="does not say which method"):
-        plan(both, "hidden_size=3")
+def test_set_without_a_method_is_for_all_that_have_the_setting() -> None:
+    both = board(*(BoardRow(method=name) for name in ("sasrec", "gru4rec", "popularity")))
+    trials = plan(both, "hidden_size=3", "gru4rec.batch_size=7")
+    assert [trial.settings.get("hidden_size") for trial in trials] == [3, 3, None]
+    assert [trial.settings.get("batch_size") == 7 for trial in trials] == [False, True, False]
+    with pytest.raises(BenchError, match="no method of this run has such a setting") as error:
+        plan(both, "hiden_size=3")
+    assert error.value.hint == "Did you mean hidden_size?"
+    published = plan(both, "as_published=true")
+    assert published[0].settings["learning_rate"] == 4e-3
     assert plan(both, "sasrec.hidden_size=3")[0].settings["hidden_size"] == 3
     assert plan(board(BoardRow(method="sasrec")), "hidden_size=3")[0].settings["hidden_size"] == 3
 
@@ -74,8 +80,7 @@ def test_settings_of_configs_are_set_by_path() -> None:
     assert trial.settings["sft.batch_size"] == 4
     assert trial.settings["sft.trainer.weight_decay"] == 0.1
     assert trial.settings["sft.num_train_epochs"] == 1  # the budget's [every]
-    with pytest.raises(BenchError, match="does not say which method"):
-        plan(both, "sft.learning_rate=1e-4")
+    assert plan(both, "sft.learning_rate=3e-4")[0].settings["sft.learning_rate"] == 3e-4
 
 
 @pytest.mark.parametrize("settings", [{"sft_learning_rate": 1e-4}, {"sft": {"learning_rat": 1e-4}}])

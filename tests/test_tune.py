@@ -12,10 +12,11 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import typer
+from scripted_runs import list_artifacts
 from typer.testing import CliRunner
 
 from bench.cli import tune as command
@@ -24,7 +25,12 @@ from bench.config.toml import check_card, parse_override
 from bench.errors import BenchError
 from bench.plan.graph import build_graph
 from bench.plan.trials import Board, board_trials
+from bench.runner import ray_process
+from bench.runner.executors import ExecutorLostError
+from bench.signals import Stopped
+from bench.tuning import board
 from bench.tuning.pages import to_toml
+from bench.tuning.report import Configuration, Evaluation, TuneResult
 from bench.tuning.search import Search, SearchSetup, plan_search
 from bench.tuning.space import Space, load_space, round_settings
 
@@ -407,8 +413,86 @@ def test_toml_is_read_as_it_was_meant() -> None:
     assert tomllib.loads(f"value = {to_toml(value)}")["value"] == value
 
 
-def artifacts(folder: Path) -> set[str]:
-    return {path.parent.name for path in folder.glob(".bench/store/[a-z]*/*/meta.json")}
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_search_says_by_what(
+    here: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    class Process:
+        """A search that gets a signal, and then returns what there is."""
+
+        calls: ClassVar[list[str]] = []
+
+        def __init__(self, created: str, **options: Any) -> None:
+            self.calls.append(created)
+
+        def call(self, method: str, search: Search, *args: Any, seconds: float) -> None:
+            self.search = search
+            raise Stopped(number)
+
+        def interrupt(self) -> None:
+            self.calls.append("interrupt")
+
+        def receive(self, seconds: float) -> TuneResult:
+            return TuneResult(search=self.search, configurations=())
+
+        def end(self) -> None:
+            self.calls.append("end")
+
+    monkeypatch.setattr(ray_process, "RayProcess", Process)
+    Process.calls.clear()
+    assert tune("--trials", "1").code == 128 + number
+    assert Process.calls == ["bench.tuning.run:SearchSession", "interrupt", "end"]
+    assert not (here / ".bench" / "pages").exists()
+
+
+@pytest.mark.parametrize("fault", ["once", "twice"])
+def test_a_ray_lost_in_a_search_is_started_again_once(
+    here: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    class Process:
+        starts = 0
+
+        def __init__(self, created: str, **options: Any) -> None:
+            Process.starts += 1
+
+        def call(self, method: str, search: Search, *args: Any, seconds: float) -> TuneResult:
+            if fault == "twice" or Process.starts == 1:
+                raise ExecutorLostError("Ray died.")
+            return TuneResult(search=search, configurations=())
+
+        def end(self) -> None: ...
+
+    monkeypatch.setattr(ray_process, "RayProcess", Process)
+    if fault == "twice":
+        with pytest.raises(ExecutorLostError):
+            tune("--trials", "1")
+    else:
+        assert tune("--trials", "1").code == 0
+    assert Process.starts == 2
+
+
+@pytest.mark.slow
+def test_a_search_is_stopped_by_a_signal_and_resumes(here: Path) -> None:
+    (here / "orders").mkdir()
+    (here / "orders" / "hang-0-4").touch()  # the first configuration, at its last amount
+    words = ["--trials", "2", "--set", f"folder={here / 'orders'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.cli", "tune", *OPTIONS, *words],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    seen = ""
+    while "Configuration 1, rounds 3" not in seen:
+        line = process.stderr.readline()
+        assert line, seen
+        seen += line
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate()[1]
+    assert process.returncode == 143, seen + errors
+    assert "Traceback" not in errors
+    assert "***" not in errors  # no C++ stack
+    (here / "orders" / "hang-0-4").unlink()
+    assert report(*words)["stages_run"] < len(list_artifacts(here))
 
 
 @pytest.mark.slow
@@ -429,10 +513,60 @@ def test_a_killed_search_resumes_and_repeats_no_finished_stage(here: Path) -> No
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     (here / "orders" / "hang-0-4").unlink(missing_ok=True)
-    finished = artifacts(here)
+    finished = list_artifacts(here)
     assert finished
     stamps = {path: path.stat().st_mtime_ns for path in here.glob(".bench/store/*/*/meta.json")}
     content = report(*words)
-    assert content["stages_run"] + len(finished) == len(artifacts(here))
+    assert content["stages_run"] + len(finished) == len(list_artifacts(here))
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert [one["status"] for one in content["configurations"]].count("completed") >= 1
+
+
+def test_a_board_is_tuned_with_one_budget_and_shows_both(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = BoardCard.model_validate(
+        {
+            "title": "B", "datasets": ["synthetic"], "metrics": ["NDCG@5"], "budget": "smoke",
+            "rows": [
+                {"method": "peak", "label": "P"},
+                {"method": "peak", "label": "Fixed", "settings": {"power": 2.0}},
+                {"method": "peak", "label": "Floor", "floor": True, "settings": {"name": "y"}},
+                {"method": "popularity", "label": "Pop"},
+            ],
+        }
+    )  # fmt: skip
+    setups = []
+
+    def fake(setup: SearchSetup, options: None, *, space: Space, searches: str) -> TuneResult:
+        setups.append(setup)
+        search = plan_search(setup, space)
+        configurations = tuple(
+            Configuration(
+                number=number,
+                settings={"power": power},
+                status="completed",
+                evaluations=(Evaluation(amount=4, value=value, seconds=1.0),),
+            )
+            for number, (power, value) in enumerate([(0.0, 0.1), (1.0, 0.2)], start=1)
+        )
+        return TuneResult(search=search, configurations=configurations)
+
+    monkeypatch.setattr(board, "tune", fake)
+    tuned = board.tune_board(card, make_setup(method="", num_trials=2))
+    assert [result is None for _, result in tuned] == [False, True, False, True]
+    assert {setup.num_trials for setup in setups} == {2}
+    assert [setup.rows.train for setup in setups] == [None, "all"], "the floor keeps all rows"
+    assert setups[1].fixed_settings == {"name": "y"}
+    written = tomllib.loads(board.board_toml(card, make_setup(num_trials=2), tuned, "bench"))
+    both = BoardCard.model_validate(written)
+    assert [row.name for row in both.rows] == [
+        "P", "P (tuned)", "Fixed", "Floor", "Floor (tuned)", "Pop",
+    ]  # fmt: skip
+    assert both.rows[4].settings == {"name": "y", "power": 1.0}
+    assert both.rows[4].floor
+    assert "Without a search space: Fixed, Pop." in both.description
+    trials = board_trials(Board(name="b", card=both), ks=(5,))
+    assert len({trial.id for _, trial in trials}) == len(trials)
+    with pytest.raises(BenchError, match="whole catalog by title"):
+        board.tune_board(card.model_copy(update={"candidates": "trained"}), make_setup())

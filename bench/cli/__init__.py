@@ -93,7 +93,7 @@ def main() -> None:
         print(f"Error: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"Hint: {error.hint}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except OSError as error:
         if _is_working_folder_gone():
             print("Error: The working folder no longer exists.", file=sys.stderr)

@@ -32,6 +32,7 @@ from bench.cli import (
     score,
     serve,
     status,
+    submit,
     tune,
 )
 
@@ -64,6 +65,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "merge": merge.merge,
     "export": export.export,
     "check": check.check,
+    "submit": submit.submit,
     "schema": listing.schema,
 }
 

@@ -32,8 +32,7 @@ def list_assets(
     request: o.RunRequest, data_dir: o.DataDir = None, as_json: o.AsJson = False
 ) -> None:
     """List the raw files, encoders and backbones of a run, with size and whether they are local."""
-    from tabulate import tabulate
-
+    from bench.report.render.terminal import fit_table
     from bench.runner.offline.needs import find_local_files, list_assets
 
     stages, notes = _plan_stages(request, data_dir)
@@ -58,14 +57,14 @@ def list_assets(
         (
             *(line[key] for key in ("kind", "of", "name")),
             "yes" if line["local"] else "no",
-            line["bytes"] or "unknown",
+            f"{line['bytes']:,}" if line["bytes"] else "unknown",
             line["license"],
         )
         for line in lines
     ]
     if table:
         headers = ("kind", "of", "name", "local", "bytes", "license")
-        print(tabulate(table, headers=headers, intfmt=",", maxcolwidths=[None] * 5 + [60]))
+        print(fit_table(table, headers))
         absent = sum(not line["local"] for line in lines)
         total = sum(line["bytes"] or 0 for line in lines) / MIB
         print(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from bench.cli import options as o
+from bench.cli.submit import print_check
 from bench.config import search_path
 from bench.errors import BenchError
 
@@ -17,27 +19,55 @@ if TYPE_CHECKING:
     from bench.testing import Check
 
 
+CLAIMS = "claims"
+"""Key of a paper's file of claims."""
+
+
+@o.expand_groups
 def check(
     path: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Module of a method or metric (.py), or card (.toml)."),
+        typer.Argument(
+            metavar="FILE",
+            help="Module of a method or metric (.py), or card (.toml); or the word submission.",
+        ),
     ],
+    data: o.DataOptions,
+    submission: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="submission: a package, or leaderboards/<board>."),
+    ] = None,
 ) -> None:
-    """Test a method or metric on generated data (seconds), or check a card against its schema."""
+    """Test a method or metric on generated data, check a card, or recompute a submission.
+
+    Options are for submissions.
+    """
+    if path == Path("submission") or submission is not None:
+        if path != Path("submission") or submission is None:
+            raise BenchError("Two arguments mean a submission.", "bench check submission DIR")
+        print_check(submission, data)
+        return
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
+    from bench.config.cards import BoardCard
+    from bench.report.claims.cards import PaperClaims
+    from bench.testing import check_board, check_claims, check_method, check_metric
+
     if path.suffix == ".toml":
         kind, card = _check_card(path)
         print(f"ok    {kind} card {path.stem}")
-        if kind == "board" and not any(row.floor for row in getattr(card, "rows", ())):
-            print(
-                "warn  no row is a floor, so the board cannot show that its rows beat item-ID "
-                'models on all training rows: add { method = "itemknn", floor = true }'
-            )
+        if isinstance(card, BoardCard):
+            if not any(row.floor for row in card.rows):
+                print(
+                    "warn  no row is a floor, so the board cannot show that its rows beat item-ID "
+                    'models on all training rows: add { method = "itemknn", floor = true }'
+                )
+            _report(check_board(path.stem, card))
+        if isinstance(card, PaperClaims):
+            _report(check_claims(card))
         return
     from bench.config import plugins
     from bench.metrics.plugins import is_metric_file
-    from bench.testing import check_method, check_metric
 
     folder = path.resolve().parent
     searched = [*map(Path, search_path.folders("methods"))]
@@ -70,8 +100,11 @@ def _check_card(path: Path) -> tuple[str, Card]:
     from bench.config.cards import BoardCard, DatasetCard, SuiteCard
     from bench.config.plugins import MARKS
     from bench.config.toml import check_card, read_toml
+    from bench.report.claims.cards import PaperClaims
 
     content = read_toml(path)
+    if CLAIMS in content:
+        return "claims", check_card(content, PaperClaims, str(path))
     schemas: dict[str, tuple[str, type[Card]]] = {
         "datasets": ("data set", DatasetCard),
         "leaderboards": ("board", BoardCard),
@@ -82,5 +115,5 @@ def _check_card(path: Path) -> tuple[str, Card]:
         if mark in content:
             kind, schema = schemas[folder]
             return kind, check_card(content, schema, str(path))
-    marks = ", ".join(f"{mark!r}" for mark in MARKS.values())
+    marks = ", ".join(f"{mark!r}" for mark in (*MARKS.values(), CLAIMS))
     raise BenchError(f"{path} is not a card: it has none of the keys {marks}.")

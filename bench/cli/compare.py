@@ -36,6 +36,7 @@ def compare(
         ),
     ] = None,
     category: o.Categories = None,
+    equivalence: o.Equivalence = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Compare A with B: difference, interval, p (Holm), effect size, seeds, and one sentence."""
@@ -50,6 +51,7 @@ def compare(
         metrics=metric or (),
         catalog=catalog,
         categories=category or (),
+        equivalence=equivalence or (),
     )
     if as_json:
         o.print_json(report_to_json(report))

@@ -38,7 +38,6 @@ INSTALL = "pip install -c constraints.txt -e ."
 DRIVER = Path("/proc/driver/nvidia/version")
 HUB = "huggingface.co"
 NETWORK_SECONDS = 5.0
-RAY_SECONDS = 60
 FAIL_GIB = 1.0
 WARN_GIB = 10.0
 MAX_NAMES = 6
@@ -169,23 +168,21 @@ def _check_gpus() -> Finding:
 
 def check_ray() -> Finding:
     """Start Ray, run one task, stop it."""
-    import ray
-
-    from bench.runner.ray_executor import RayExecutor
+    from bench.runner.ray_process import RayProcess
 
     started = time.monotonic()
     try:
-        executor = RayExecutor(num_cpus=1)
+        process = RayProcess("bench.runner.ray_session:RaySession", address=None, num_cpus=1)
     except BenchError as error:
         return Finding(name="Ray", state="fail", message=error.message, hint=error.hint)
     try:
-        ray.get(ray.remote(max_retries=0)(platform.node).remote(), timeout=RAY_SECONDS)
-    except ray.exceptions.RayError as error:
-        message = f"a task failed: {type(error).__name__}: {error}".split("\n")[0]
+        process.call("run_task")
+    except BenchError as error:
+        message = f"a task failed: {error.message}".split("\n")[0]
         hint = "Try --executor inline."
         return Finding(name="Ray", state="fail", message=message, hint=hint)
     finally:
-        executor.close()
+        process.end()
     message = f"started and ran a task in {time.monotonic() - started:.1f} s"
     return Finding(name="Ray", message=message)
 

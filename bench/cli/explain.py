@@ -29,13 +29,20 @@ def explain(
 ) -> None:
     """Explain for each stage of a trial whether it is stored and, if not, what differs.
 
-    The trial is searched in the named boards, or in those that were run if none is named.
+    The trial is searched in the named boards, or in those that were run if none is named. What its
+    result selected on validation is shown with the value there and on test.
     """
+    from bench.results.schema import find_result
+    from bench.results.validation import read_validation
+
     match, stages = bench.explain(
         request, trial=trial, seed=seed, store=store, results=results, data_dir=data_dir
     )
+    result = find_result(results, match.id)
+    selected = read_validation(result) if result else None
     if as_json:
-        o.print_json({"trial": match.id, "stages": [dataclasses.asdict(stage) for stage in stages]})
+        content = {"trial": match.id, "stages": [dataclasses.asdict(stage) for stage in stages]}
+        o.print_json(content | ({"selected": dataclasses.asdict(selected)} if selected else {}))
         return
     counts = Counter(stage.state for stage in stages)
     print(f"{match.id}: {', '.join(f'{number} {state}' for state, number in counts.items())}.")
@@ -45,3 +52,5 @@ def explain(
         print(f"  {stage.kind:<{width}}  {stage.key[:8]}  {stage.state}{nearest}")
         for reason in stage.reasons:
             print(f"  {'':<{width}}    {reason}")
+    if selected:
+        print(f"Selected on validation: {selected.text}.")

@@ -18,6 +18,9 @@ class Format(StrEnum):
     recbole = "recbole"
     d3 = "d3"
     sprec = "sprec"
+    croissant = "croissant"
+    cases = "cases"
+    hub = "hub"
     trec = "trec"
     every_eval_ever = "every-eval-ever"
     mlflow = "mlflow"
@@ -40,8 +43,8 @@ def export(
         Format,
         typer.Argument(
             metavar="FORMAT",
-            help="For data sets: recbole, d3, sprec. For results: trec, every-eval-ever, mlflow, "
-            "tensorboard, wandb.",
+            help="For data sets: recbole, d3, sprec, croissant. For boards: cases. For results: "
+            "trec, every-eval-ever, mlflow, tensorboard, wandb. For trials: hub.",
         ),
     ],
     data: o.DataOptions,
@@ -49,7 +52,8 @@ def export(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]…",
-            help="Data sets; or boards that were run (default: all); trec: also ranking files.",
+            help="Data sets, boards that were run (default: all), or trials; trec: also ranking "
+            "files.",
         ),
     ] = None,
     into: Annotated[
@@ -70,6 +74,9 @@ def export(
             "--relationship", help="every-eval-ever: relationship of the evaluator to the methods."
         ),
     ] = None,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="every-eval-ever: per-case samples, too.")
+    ] = False,
     results: o.ResultsFolder = o.RESULTS,
 ) -> None:
     """Write data sets, rankings or results in the format of another project."""
@@ -81,6 +88,7 @@ def export(
         data=data,
         evaluator=by,
         relationship=relationship and relationship.value,
+        samples=samples,
     )
     if format_ in TRACKERS:
         print(f"{len(written)} trials are in {format_.value}.")

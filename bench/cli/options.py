@@ -106,13 +106,23 @@ BoardName = Annotated[
     Text, card_option("--board", "leaderboards", "Board (see bench list boards).")
 ]
 Model = Annotated[
-    Text, card_option("--model", "models", "Backbone (see bench list models).", "CARD")
+    Text,
+    card_option(
+        "--model", "models", "Backbone: a card, ORG/NAME[@REV] of the hub, or a folder.", "MODEL"
+    ),
 ]
 ModelPaths = Annotated[
     Texts,
     option("--model-path", "CARD=DIR", "Folder with the weights of a backbone. Repeatable."),
 ]
-Settings = Annotated[Texts, option("--set", "[METHOD.]PATH=VALUE", "Change a setting. Repeatable.")]
+Settings = Annotated[
+    Texts,
+    option(
+        "--set",
+        "[METHOD.]PATH=VALUE",
+        "Change a setting of a method, or of all that have it. Repeatable.",
+    ),
+]
 RowCounts = Annotated[
     dict[str, Any] | None,
     option(
@@ -177,6 +187,15 @@ Metrics = Annotated[
     Texts, option("--metric", "NAME", "Metric, e.g. NDCG@5 (default: the board's). Repeatable.")
 ]
 OneDataset = Annotated[Text, option("--dataset", "NAME", "Data set, if several were run.")]
+Equivalence = Annotated[
+    Texts,
+    option(
+        "--equivalence",
+        "METRIC=BOUND",
+        "Difference up to which the two count as equivalent, e.g. NDCG@5=0.005 (default: the "
+        "board's). Repeatable.",
+    ),
+]
 Categories = Annotated[
     Texts,
     option(
@@ -209,7 +228,8 @@ GROUPS: dict[type, dict[str, Any]] = {
             card_option(
                 "--dataset",
                 "datasets",
-                "Use this data set instead of the board's. Repeatable.",
+                "Use this data set instead of the board's, OLD=NEW: in place of OLD. Repeatable.",
+                "[OLD=]NAME",
             ),
         ],
         "model": Model,
@@ -221,11 +241,19 @@ GROUPS: dict[type, dict[str, Any]] = {
         "seeds": Annotated[
             int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1, max=10_000)
         ],
+        "data_seed": Annotated[
+            int | None,
+            option("--data-seed", "N", "Seed of the sampled rows (default: the board's).", min=0),
+        ],
         "settings": Settings,
         "rows": RowCounts,
         "exclude_seen": Annotated[
             bool,
             typer.Option("--exclude-seen", help="Recommend no item of the case's own history."),
+        ],
+        "order_test": Annotated[
+            bool,
+            typer.Option("--order-test", help="Rank also with shuffled test histories."),
         ],
         "budget": Budget,
         "scale": FormerScale,
@@ -233,6 +261,19 @@ GROUPS: dict[type, dict[str, Any]] = {
         "rehearse": Annotated[
             bool,
             typer.Option("--rehearse", help="All rows in minutes: generated data, a tiny model."),
+        ],
+        "until_decided": Annotated[
+            Text,
+            option(
+                "--until-decided",
+                "METRIC=BOUND",
+                "Add seeds until each row differs from its reference by less, or by more, than the "
+                "bound, e.g. NDCG@5=0.005.",
+            ),
+        ],
+        "max_seeds": Annotated[
+            int | None,
+            option("--max-seeds", "N", "At most this number of seeds (default: 10).", min=2),
         ],
     },
     ExecutionOptions: {

@@ -49,9 +49,8 @@ def power(
 
 
 def _format(block: BlockPower) -> str:
-    from tabulate import tabulate
-
     from bench.report.format import NO_VALUE, format_percent, format_value
+    from bench.report.render.terminal import fit_table
 
     rows = [
         (
@@ -59,6 +58,7 @@ def _format(block: BlockPower) -> str:
             line.metric,
             format_value(line.difference, digits=5),
             format_percent(line.relative).removeprefix("+"),
+            format_value(line.equivalence, digits=5),
             line.question,
             f"{line.num_cases:,}",
             f"{line.num_units:,.0f} {line.unit}s",
@@ -68,8 +68,8 @@ def _format(block: BlockPower) -> str:
         for line in block.comparisons
     ]
     headers = (
-        "row", "metric", "smallest difference", "relative", "about", "cases", "units", "seeds",
-        "seeds to halve it",
+        "row", "metric", "smallest difference", "relative", "equivalent within", "about", "cases",
+        "units", "seeds", "seeds to halve it",
     )  # fmt: skip
     notes: dict[str, dict[str, None]] = {}
     for line in block.comparisons:
@@ -77,10 +77,34 @@ def _format(block: BlockPower) -> str:
             notes.setdefault(text, {})[line.metric] = None
     parts = [
         f"{block.board} on {block.dataset}: the smallest difference from {block.reference} that a "
-        "two-sided test at .05 detects with 80 % power, before any correction for the family.",
-        tabulate(rows, headers=headers, disable_numparse=True) if rows else "",
+        "two-sided test at .05 detects with 80 % power, before any correction for the family, and "
+        "the smallest bound within which equal methods are shown to be equivalent.",
+        fit_table(rows, headers) if rows else "",
         "\n".join(block.sentences),
+        _format_variances(block),
         "\n".join(f"Approximate ({', '.join(names)}): {text}" for text, names in notes.items()),
         "\n".join(f"Left out: {text}" for text in block.left_out),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _format_variances(block: BlockPower) -> str:
+    """Format the standard deviations of one run; "" without several data seeds."""
+    from bench.report.compare.variance import describe_variance
+    from bench.report.format import format_value
+    from bench.report.render.terminal import fit_table
+
+    if not block.variances:
+        return ""
+    rows = [
+        (
+            *(line.row, line.metric, line.num_draws, line.num_seeds),
+            *(format_value(variance**0.5) for variance in vars(line.parts).values()),
+        )
+        for line in block.variances
+    ]
+    headers = (
+        "row", "metric", "data seeds", "training seeds", "data draw ±", "training ±",
+        "test users ±",
+    )  # fmt: skip
+    return f"{fit_table(rows, headers)}\n\n{describe_variance(block.variances)}"

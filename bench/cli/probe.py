@@ -9,14 +9,19 @@ import typer
 
 import bench
 from bench.cli import options as o
+from bench.config.request import NUM_COMPARISONS
 
 
 @o.expand_groups
 def probe(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Backbone (bench list models).")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Backbone, as in bench run --model.")
+    ],
     dataset: Annotated[str, o.option("--dataset", "NAME", "Data set (see bench list datasets).")],
     options: o.DataOptions,
-    num: Annotated[int, o.option("--comparisons", "N", "Comparisons per task.", min=10)] = 100,
+    num: Annotated[
+        int, o.option("--comparisons", "N", "Comparisons per task.", min=10)
+    ] = NUM_COMPARISONS,
     out: o.PagesFolder = o.PAGES,
     as_json: o.AsJson = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`bench publish`: a board's pages and a summary of its results, to be committed."""
+"""`bench publish`: a board's pages and results, to be committed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.config.request import PUBLISHED
 
 def publish(
     board: Annotated[
-        str, typer.Argument(metavar="BOARD", help="A board as it was run, unchanged.")
+        str, typer.Argument(metavar="BOARD", help="Name of the board, or of its pages.")
     ],
     results: o.ResultsFolder = o.RESULTS,
     out: o.PagesFolder = PUBLISHED,
     store: o.StoreFolder = o.STORE,
 ) -> None:
-    """Write a board's pages and results.csv to leaderboards/, and the index of that folder."""
+    """Write a board's pages and results to leaderboards/, and the index of that folder."""
     for path in bench.publish(board, results=results, store=store, pages=out):
         print(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,10 @@ from bench.cli.plan import print_plan
 if TYPE_CHECKING:
     from bench.plan.board_selection import PlannedBoards
     from bench.report.run_boards import RunReport
+
+
+MAX_LOST = 5
+"""Trials that are listed per reason; all are in the results."""
 
 
 @o.expand_groups
@@ -77,10 +83,25 @@ def _print_settings(planned: PlannedBoards) -> None:
         print(f"  rows: {counts}\n")
 
 
+def _format_lost(lost: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Group trials without metrics by what happened and why: one sentence, then their ids."""
+    from bench.report.render.terminal import output_width
+
+    groups: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for trial in lost:
+        groups.setdefault((trial["status"], trial["why"]), []).append(trial)
+    for (status, why), trials in groups.items():
+        reason = why.removeprefix("Skipped: ")
+        yield textwrap.fill(f"{len(trials)} {status}: {reason}", output_width()) + "\n"
+        for trial in trials[:MAX_LOST]:
+            yield f"  {trial['trial']}\n" + (f"    log: {trial['log']}\n" if trial["log"] else "")
+        if len(trials) > MAX_LOST:
+            yield f"  and {len(trials) - MAX_LOST} more\n"
+        yield "\n"
+
+
 def _print_report(finished: RunReport, *, as_json: bool) -> None:
     """Print what a run did, and leave with its exit code."""
-    from tabulate import tabulate
-
     from bench.report.render.terminal import render_table
 
     summary, lost = finished.summary, finished.lost
@@ -92,13 +113,15 @@ def _print_report(finished: RunReport, *, as_json: bool) -> None:
                 "stages": {"run": summary.stages_run, "reused": summary.stages_reused},
                 "seconds": summary.seconds,
                 "lost": lost,
+                "decisions": finished.decisions,
             }
         )
         sys.exit(summary.exit_code)
     for table in finished.tables:
         print(render_table(table))
-    if lost:
-        print(tabulate(lost, headers="keys", maxcolwidths=(None, None, 60, None)) + "\n")
+    if finished.decisions:
+        print("\n".join(finished.decisions) + "\n")
+    print("".join(_format_lost(lost)), end="")
     print(f"{ok} trials ok, {failed} failed, {skipped} skipped.")
     stages = f"{summary.stages_run} stages run, {summary.stages_reused} reused"
     print(f"{stages}, {summary.seconds:.1f} s.")

@@ -38,8 +38,9 @@ def status(
 
 def _format_unit(unit: Mapping[str, Any]) -> str:
     attempt = f", attempt {unit['attempt']}" if unit["attempt"] > 1 else ""
+    stage = ", ".join(filter(None, [unit["stage"], unit["progress"]]))
     return (
-        f"  {unit['description']}: running {unit['stage']}, {unit['seconds']:.0f} s, last "
+        f"  {unit['description']}: running {stage}, {unit['seconds']:.0f} s, last "
         f"heartbeat {unit['seconds_since_heartbeat']:.0f} s ago "
         f"(process {unit['pid']} on {unit['host']}{attempt})"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from enum import StrEnum
@@ -14,9 +13,13 @@ import typer
 import bench
 from bench.cli import options as o
 from bench.config.request import SEARCHES
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.config.cards import BoardCard
+    from bench.tuning.board import TunedRows
     from bench.tuning.report import TuneResult
+    from bench.tuning.search import SearchSetup
 
 BUDGET = "nano"
 
@@ -41,14 +44,18 @@ SearchesFolder = Annotated[
 
 
 def tune(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="Method to tune.")],
+    method: Annotated[
+        str | None, typer.Argument(metavar="[METHOD]", help="Method to tune, or use --board.")
+    ] = None,
+    *,
+    board: o.BoardName = None,
     dataset: Annotated[str, o.option("--dataset", "NAME", "Data set.")],
     num_trials: Annotated[
         int, o.option("--trials", "N", "Number of configurations; the first is the present one.")
     ],
     model: o.Model = None,
     model_paths: o.ModelPaths = None,
-    budget: o.Budget = BUDGET,
+    budget: o.Budget = None,
     scale: o.FormerScale = None,
     rows: o.RowCounts = None,
     settings: o.Settings = None,
@@ -83,17 +90,27 @@ def tune(
 ) -> None:
     """Tune hyper-parameters on the validation split. Re-run the same command to resume.
 
-    Exit code: 0 success, 1 a configuration failed, 2 wrong use, 130 interrupted.
+    --board tunes every row of a board with as many configurations, and writes a board with both.
+
+    Exit code: 0 success, 1 a configuration failed, 2 wrong use; 130, 143 or 129 after
+    Ctrl-C, SIGTERM or SIGHUP.
     """
+    from bench.config import plugins
     from bench.config.cards import RowCounts
     from bench.config.toml import parse_override
+    from bench.tuning.board import tune_board
     from bench.tuning.search import SearchSetup
 
+    if (method is None) == (board is None):
+        raise BenchError("Name a method, or a board with --board.", "bench tune sasrec …")
+    card = None if board is None else plugins.board_card(board)
+    if card is not None and (space or best):
+        raise BenchError("--space and --best are for one method.", "Leave them out, or --board.")
     setup = SearchSetup(
-        method=method,
+        method=method or "",
         dataset=dataset,
-        model=model,
-        budget=budget or BUDGET,
+        model=model or (card.model if card else None),
+        budget=budget or (card.budget if card else BUDGET),
         metric=metric,
         num_trials=num_trials,
         algorithm=algorithm.value,
@@ -107,23 +124,53 @@ def tune(
     execution = o.ExecutionOptions(
         address=address, num_cpus=num_cpus, time_limit=time_limit, store=store, offline=offline
     )
-    # Ray's daemons report lost workers on standard output, which is for the result.
-    with contextlib.redirect_stdout(sys.stderr):
-        result = bench.tune(setup, execution, space=space, searches=searches)
+    if card is not None:
+        tuned = tune_board(card, setup, execution, searches=searches)
+        sys.exit(_print_board(f"{board}-tuned", card, setup, tuned, out=out, as_json=as_json))
+    result = bench.tune(setup, execution, space=space, searches=searches)
     _print_result(result, best=best, out=out, as_json=as_json)
-    sys.exit(130 if result.interrupted else int(result.num_failed > 0))
+    sys.exit(128 + result.stopped_by if result.stopped_by else int(result.num_failed > 0))
+
+
+def _print_board(
+    name: str, card: BoardCard, setup: SearchSetup, tuned: TunedRows, *, out: Path, as_json: bool
+) -> int:
+    """Write the board of all rows and their best settings, print a table; return the exit code."""
+    from tabulate import tabulate
+
+    from bench.files import write_atomic
+    from bench.tuning.board import board_toml
+
+    searched = [(row, result) for row, result in tuned if result is not None]
+    if stopped := next((result.stopped_by for _, result in searched if result.stopped_by), 0):
+        print("Interrupted. Re-run the same command to resume.")
+        return 128 + stopped
+    command = shlex.join(["bench", *sys.argv[1:]])
+    path = out / "tuning" / f"{name}.toml"
+    write_atomic(path, board_toml(card, setup, tuned, command).encode())
+    if as_json:
+        o.print_json({row.name: result.to_json() for row, result in searched})
+    else:
+        lines = [
+            [row.name, len(result.configurations), result.values["present"], result.values["best"]]
+            for row, result in searched
+        ]
+        headers = ["row", "configurations", f"{setup.metric}, as it is", "best"]
+        print(tabulate(lines, headers=headers, floatfmt=".4f"))
+        folder = shlex.quote(str(path.parent))
+        print(f"Board: {path} (BENCH_PATH={folder} bench run --board {name})")
+    return int(any(result.num_failed for _, result in searched))
 
 
 def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: bool) -> None:
     """Write the pages unless the search was interrupted, and print the table."""
-    from tabulate import tabulate
-
+    from bench.report.render.terminal import fit_table
     from bench.tuning import pages
     from bench.tuning.report import describe_search
 
     command = shlex.join(["bench", *sys.argv[1:]])
     written = []
-    if not result.interrupted:
+    if not result.stopped_by:
         written = pages.write_result(result, out / "tuning", command)
         board = best or written[0].with_name("best.toml")
         if result.best is not None:
@@ -133,7 +180,7 @@ def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: 
         return
     headers, lines = pages.make_table(result)
     print(describe_search(result) + "\n")
-    print(tabulate(lines, headers=headers, disable_numparse=True))
+    print(fit_table(lines, headers))
     print(f"\n{result.stages_run} stages run.")
     if not written:
         print("Interrupted. Re-run the same command to resume.")

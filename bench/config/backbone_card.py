@@ -63,14 +63,17 @@ class ModelCard(Card):
     """A backbone language model.
 
     Attributes:
-        weights: "built" from nothing, "gguf" from the files, or "hub".
+        weights: "built" from nothing, "gguf" from the files, "hub", or a "folder" of yours.
         architecture: Of a built model.
         pretraining: Of a built model; without it the weights stay random.
         files: "gguf" for the weights.
         shape: Fields of its config.json, which a folder of `--model-path` must have, too.
         repository: On the hub, with `revision`, the full hash of a commit.
+        folder: Path of the user's own files, with `checksum`, of their names and contents.
         parameters: Their number, for estimates of time; a built model's follow from its shape.
         gated: Whether the hub asks to accept a license first.
+        training_cutoff: When the text that it was trained on ends, such as "2023-12"; empty if
+            its makers do not say.
         tuning: All weights, or adapters.
         quantization: "nf4" keeps the base weights in 4 bits while training (needs the extra `nf4`).
         dtype: Of the arithmetic, and of frozen weights; trained ones are float32.
@@ -87,15 +90,18 @@ class ModelCard(Card):
     description: str
     license: str
     homepage: Homepage = ""
-    weights: Literal["built", "gguf", "hub"]
+    weights: Literal["built", "gguf", "hub", "folder"]
     architecture: Architecture | None = None
     pretraining: Pretraining | None = None
     files: dict[Literal["gguf"], RawFile] = {}
     shape: dict[str, str | int] = {}
     repository: str = ""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    folder: str = ""
+    checksum: str = ""
     parameters: float | None = Field(None, gt=0)
     gated: bool = False
+    training_cutoff: str = ""
     tuning: Literal["full", "lora"]
     lora: Lora = Lora()
     quantization: Literal["none", "nf4"] = "none"
@@ -115,6 +121,8 @@ class ModelCard(Card):
             "files.gguf": (self.files, "gguf"),
             "repository": (self.repository, "hub"),
             "revision": (self.revision, "hub"),
+            "folder": (self.folder, "folder"),
+            "checksum": (self.checksum, "folder"),
         }
         for name, (value, weights) in fields.items():
             if weights == self.weights and not value:

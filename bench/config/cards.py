@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
@@ -12,8 +12,7 @@ from bench.config.toml import Card, Homepage
 from bench.errors import mask_secrets
 from bench.hashing import Plain
 
-MAX_SEEDS = 10_000
-"""Seeds of a board: every trial is planned, and statistics need far fewer."""
+MAX_SEEDS = 10_000  # of a board: every trial is planned, and statistics need far fewer
 
 
 class Source(Card):
@@ -135,17 +134,30 @@ class Split(Card):
         over: What is split by time (A-2): "all" samples together, as in the papers' code, or the
             samples of each "user" separately. Then every user with enough samples is in every
             split, but training samples of one user may be later than test samples of another.
+            "last" is leave-last-out: each user's last sample is tested, the one before validates.
+        target: Which samples of a user remain in valid and in test: "all", or one per split, the
+            "first", the "last" or a "random" one (Gusak et al., RecSys 2025).
+        horizon: Number of days after its first target for which valid, and test, go on; None for
+            all of the period.
     """
+
+    RATIOS: ClassVar[tuple[int, int, int]] = (8, 1, 1)
 
     history: int = Field(10, ge=1)
     min_history: int = Field(10, ge=1)
-    ratios: tuple[int, int, int] = (8, 1, 1)
-    over: Literal["all", "user"] = "all"
+    ratios: tuple[int, int, int] = RATIOS
+    over: Literal["all", "user", "last"] = "all"
+    target: Literal["all", "first", "last", "random"] = "all"
+    horizon: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _fits(self) -> Split:
         if self.min_history > self.history:
             raise ValueError("min_history is larger than history")
+        if self.over == "last" and (self.target, self.ratios) != ("all", Split.RATIOS):
+            raise ValueError('over = "last" takes one sample per user, without ratios and target')
+        if self.over != "all" and self.horizon:
+            raise ValueError('a horizon requires splits in time, over = "all"')
         if min(self.ratios) < 0 or sum(self.ratios) == 0:
             raise ValueError("ratios must be three non-negative numbers, not all 0")
         return self
@@ -224,9 +236,13 @@ class DatasetCard(Card):
 
     def preparation(self) -> dict[str, Plain]:
         """Return the fields that determine the prepared data; they enter the data's key."""
-        return self.model_dump(
+        content = self.model_dump(
             mode="json", include={"reader", "fields", "titles", "filters", "split", "categories"}
         )
+        # Left out where they change nothing, so that keys from before they existed stay.
+        chosen = self.split.model_dump(include={"target", "horizon"}, exclude_defaults=True)
+        rest = self.split.model_dump(mode="json", exclude={"target", "horizon"})
+        return content | {"split": rest | chosen}
 
 
 class Rows(Card):
@@ -278,10 +294,7 @@ class Budget(Card):
 
 
 Candidates: TypeAlias = Literal["catalog", "trained"]
-
-
-FLOOR = "Item-ID models, all training rows"
-"""Heading of the rows of the floor where their group has no other."""
+FLOOR = "Item-ID models, all training rows"  # heading of floor rows where their group has no other
 
 
 class BoardRow(Card):
@@ -295,6 +308,7 @@ class BoardRow(Card):
         rounds: Values are means over this many last rounds of a method that has rounds.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
+        test_order: Order of test histories: "time", or "ties" in time or "all" items shuffled.
         floor: An item-ID model that uses all training and validation rows, whatever the budget; it
             is never ranked, and the page says whether the best ranked row beats it.
     """
@@ -306,6 +320,7 @@ class BoardRow(Card):
     rounds: int = Field(1, ge=1)
     ranked: bool = True
     model: str | None = None
+    test_order: Literal["time", "ties", "all"] = "time"
     floor: bool = False
 
     @property
@@ -336,15 +351,13 @@ class FigureCard(Card):
     """A figure on a board's page: bars of metrics, logged curves, or a measure.
 
     Attributes:
-        title: Its heading.
-        rows: Names of the rows that it draws; all by default.
-        metrics: Groups of bars, one bar per row.
+        title: Its heading; rows: that it draws, all but those of the floor by default.
+        metrics: Groups of bars, one bar per row; with `x` a chart with lines for each.
         stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
         curves: Name of the logged curve by its name in the legend.
-        over: What the curves run over, where their names do not say.
-        difference: Whether to draw the difference of the two curves, too.
+        over: What the curves run over, if their names do not say; difference: whether to draw it.
         measure: A measure of the paper's claim file: bars by row, or a line along `x`.
-        x: Swept setting, as the claim file calls it.
+        x: Swept setting, as the claim file calls it, or "step" for checkpoints; all are drawn.
     """
 
     title: str
@@ -361,8 +374,10 @@ class FigureCard(Card):
     def _one_kind(self) -> FigureCard:
         if bool(self.metrics) + bool(self.curves) + bool(self.measure) != 1:
             raise ValueError("a figure has one of `metrics`, `curves`, `measure`")
-        if bool(self.curves) != bool(self.stages):
-            raise ValueError("`curves` and `stages` belong together")
+        if bool(self.curves) != bool(self.stages) or (self.x and (self.rows or self.curves)):
+            raise ValueError(
+                "`curves` and `stages` belong together; `x` excludes `rows` and `curves`"
+            )
         return self
 
 
@@ -372,20 +387,21 @@ class BoardCard(Card):
     Attributes:
         reference: Name of the row that the others are compared with; the first by default.
         groups: Groups of rows by heading.
-        figures: Figures on its page.
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
         select_by: Metric on validation that selects.
-        candidates: What all rows may recommend: the whole "catalog", as D3's and SPRec's programs
-            do, or "trained" targets only, as IGD's.
-        group_titles: Whether items of one title count as one in metrics and lists, as in the
-            papers' programs (A-7 in the data notes).
+        candidates: What rows may recommend: the "catalog" (D3, SPRec) or "trained" targets (IGD).
+        group_titles: Whether items of one title count as one, as in the papers' programs.
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
+        equivalence: Differences from the reference, by metric, up to which a row is equivalent.
+        in_place_of: Data set of the paper that a data set replaces, by the latter's name.
+        full_run: What the paper's setting takes, in one sentence; shown where less was run.
     """
 
     title: str
     description: str = ""
+    full_run: str = ""
     datasets: tuple[str, ...] = Field(min_length=1)
     rows: tuple[BoardRow, ...] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(min_length=1)
@@ -402,6 +418,8 @@ class BoardCard(Card):
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    in_place_of: dict[str, str] = {}
+    equivalence: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @field_validator("metrics")
     @classmethod
@@ -415,11 +433,12 @@ class BoardCard(Card):
     @model_validator(mode="after")
     def _names_fit(self) -> BoardCard:
         names = [row.name for row in self.rows]
-        duplicates = sorted({name for name in names if names.count(name) > 1})
-        if duplicates:
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two rows have the name {duplicates[0]!r}; change one label")
         if self.reference and self.reference not in names:
             raise ValueError(f"the reference {self.reference!r} is not among the rows {names}")
+        if others := sorted(self.equivalence.keys() - set(self.metrics)):
+            raise ValueError(f"`equivalence` names {others[0]!r}, which is no metric of the board")
         return self
 
     @model_validator(mode="after")

@@ -180,7 +180,7 @@ def similar_path(path: str, paths: Iterable[str]) -> str:
     """
     choices = sorted(paths)
     if not choices:
-        return "This method has no settings."
+        return "There are no settings."
     dotted = path.replace(".", "_")
 
     def similarity(other: str) -> float:

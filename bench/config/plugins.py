@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from bench.config.backbone_card import EncoderCard, ModelCard, Variant
-from bench.config.cards import BoardCard, Budget, DatasetCard, SuiteCard
+from bench.config.cards import BoardCard, Budget, DatasetCard, Split, SuiteCard
 from bench.config.search_path import PRESETS, folders
 from bench.config.toml import MAX_CARD_BYTES, check_card, read_toml
 from bench.errors import BenchError, describe_exception, unknown
@@ -190,8 +190,31 @@ def _load_card(kind: str, what: str, name: str) -> Any:
 
 
 def dataset_card(name: str) -> DatasetCard:
-    """Load and check the card of a data set."""
-    return cast("DatasetCard", _load_card("datasets", "data set", name))
+    """Load and check the card of a data set: `CARD`, or `CARD:FIELD=VALUE,…` for another split.
+
+    With another split there are no candidate lists, which have their own, and no expected samples.
+
+    Raises:
+        BenchError: There is no such card or field of `Split`, or a value is not valid for it.
+    """
+    base, *changes = re.split("[:,]", name)
+    card: DatasetCard = _load_card("datasets", "data set", base)
+    if not changes:
+        return card
+    pairs = (change.partition("=") for change in changes)
+    content = card.split.model_dump() | {field: value for field, _, value in pairs}
+    return card.model_copy(
+        update={
+            "title": f"{card.title} ({', '.join(changes)})",
+            "split": check_card(content, Split, f"data set {name}"),
+            "lists": None,
+            "expected": {
+                key: num
+                for key, num in card.expected.items()
+                if key not in ("samples", "train", "valid", "test")
+            },
+        }
+    )
 
 
 def model_card(name: str) -> ModelCard:

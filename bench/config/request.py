@@ -15,6 +15,9 @@ RESULTS = Path("results")
 PAGES = Path(".bench/pages")
 PUBLISHED = Path("leaderboards")
 SEARCHES = Path(".bench/tuning")
+PROBES = Path(".bench/probes")
+NUM_COMPARISONS = 50
+"""Comparisons per task of a probe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +32,24 @@ class RunRequest:
         board: Name of a board.
         methods: Rows or methods; only these rows of a board, or a new row for a method that the
             board does not have.
-        datasets: Names of data sets, instead of the board's.
-        model: Card of the backbone, or a Hugging Face id, instead of the board's.
+        datasets: Names of data sets, instead of the board's; OLD=NEW says that NEW is in place of
+            the board's OLD, whose published values are shown.
+        model: Card of the backbone, ORG/NAME[@REV] on the hub, or a folder, instead of the board's.
         model_paths: `CARD=DIR`, folders with the weights of backbones.
         model_settings: FIELD=VALUE for `dtype` or `quantization` of the backbones.
         seeds: Number of seeds, from 0.
+        data_seed: Seed of the sampled rows, instead of the board's.
         settings: `[METHOD.]PATH=VALUE`, over all other settings.
         rows: Maximum number of samples per split (`train`, `valid`, `test`), or "all", over the
             budget's.
         exclude_seen: Whether to remove the items of a test case's own history from its list.
+        order_test: Whether to rank each row's test cases also with shuffled histories.
         budget: Name of a budget, with its backbone, instead of the board's.
         files: `[DATASET:]ROLE=PATH`, raw files instead of the ones that a card describes.
         rehearse: Whether to run everything in minutes: generated data, a tiny model, one seed.
+        until_decided: `METRIC=BOUND`: add seeds until each row differs from its reference by less
+            or by more than the bound.
+        max_seeds: At most this number of seeds with `until_decided`.
     """
 
     name: str | None = None
@@ -52,12 +61,16 @@ class RunRequest:
     model_paths: tuple[str, ...] = ()
     model_settings: tuple[str, ...] = ()
     seeds: int | None = None
+    data_seed: int | None = None
     settings: tuple[str, ...] = ()
     rows: Mapping[str, int | Literal["all"]] = field(default_factory=dict)
     exclude_seen: bool = False
+    order_test: bool = False
     budget: str | None = None
     files: tuple[str, ...] = ()
     rehearse: bool = False
+    until_decided: str | None = None
+    max_seeds: int | None = None
 
     def __post_init__(self) -> None:
         """Drop repetitions."""

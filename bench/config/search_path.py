@@ -17,6 +17,8 @@ PRESETS = {
     "budgets": "presets/budgets",
 }
 """Folders of the package's own cards of a kind, where they differ from the kind's name."""
+INFERRED_MODELS = Path(".bench/models")
+"""Cards of models that were named by folder or repository; see `bench.plan.inferred_cards`."""
 
 
 def user_folders() -> list[Path]:
@@ -40,6 +42,8 @@ def folders(kind: str) -> list[str]:
         paths.append(PACKAGE.parent / subfolder)
     for folder in user_folders():
         paths += [folder / subfolder, folder]
+    if kind == "models":
+        paths.append(INFERRED_MODELS.absolute())
     return [str(path) for path in paths if path.is_dir()]
 
 

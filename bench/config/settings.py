@@ -151,29 +151,41 @@ def overrides_for(
 ) -> dict[str, Any]:
     """Return the values of one method's `--set` options by path.
 
-    A path that begins with no method's name needs a run of a single method.
+    A path that begins with no method's name is for all methods of the run that have the setting.
 
     Raises:
-        BenchError: It is unclear which method an option is for, or that method is not in the run.
+        BenchError: No method of the run has the setting, or the path names one that is not in it.
     """
     in_run = sorted(set(methods))
     values: dict[str, Any] = {}
     for override in overrides:
         first, dot, rest = override.path.partition(".")
         if dot and first in in_run:
-            owner, path = first, rest
-        elif dot and not any(_has_field(name, first) for name in in_run):
-            raise unknown("method in this run", first, in_run)
-        elif len(in_run) > 1:
-            raise BenchError(
-                f"--set {override.path}=… does not say which method it is for.",
-                f"Write --set METHOD.{override.path}=…, METHOD one of {', '.join(in_run)}.",
-            )
+            owners, path = [first], rest
         else:
-            owner, path = method, override.path
-        if owner == method:
+            path = override.path
+            if dot and not any(_has_field(name, first) for name in in_run):
+                raise unknown("method in this run", first, in_run)
+            owners = in_run if len(in_run) == 1 else _find_owners(path, in_run)
+        if method in owners:
             values |= flatten({path: parse_value(override.text)})
     return values
+
+
+def _find_owners(path: str, methods: Sequence[str]) -> list[str]:
+    """Return the methods that have a setting."""
+    classes = {name: plugins.method_class(name) for name in methods}
+    owners = [
+        name
+        for name, cls in classes.items()
+        if has_setting(cls, path) or (path == AS_PUBLISHED and hasattr(cls, "AS_PUBLISHED"))
+    ]
+    if not owners:
+        raise BenchError(
+            f"--set {path}=…: no method of this run has such a setting.",
+            similar_path(path, {each for cls in classes.values() for each in setting_paths(cls)}),
+        )
+    return owners
 
 
 def _has_field(method: str, name: str) -> bool:

@@ -279,9 +279,9 @@ def folder_checksum(folder: Path) -> str:
     """
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise BenchError(
-            f"--model-path {folder} is not a model: it must have config.json and *.safetensors.",
+            f"{folder} is not a model: it must have config.json and *.safetensors.",
             "Name the folder that `hf download` or save_pretrained() filled.",
         )
-    patterns = ("*.safetensors", "*.json", "tokenizer.model")
+    patterns = ("*.safetensors", "*.json", "chat_template.jinja", "tokenizer.model")
     files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     return digest({path.name: checksum(path) for path in files})

@@ -3,7 +3,7 @@
 SPRec (Gao et al., WWW 2025) follows D3's and BIGRec's code here: one sample per interaction with
 enough history, all samples sorted by target time, split 8:1:1. Splits share users but no samples,
 and no split begins before the previous one ends. A card may choose the other reading of "8:1:1",
-each user's samples split separately; then the times of the splits overlap, too.
+each user's samples split separately, or leave-last-out; then the times of the splits overlap.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from bench.config.cards import Split
 from bench.errors import BenchError
 from bench.hashing import derive_seed
+
+SECONDS_PER_DAY = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,28 +52,80 @@ def make_samples(users: NDArray[np.int32], times: NDArray[np.int64], split: Spli
     is_first[1:] = users[1:] != users[:-1]
     first = np.maximum.accumulate(np.where(is_first, offsets, 0))
     target = offsets[offsets - first >= split.min_history]
-    ends = split_boundaries(len(target), split.ratios)
-    if split.over == "user":
-        part = _split_by_user(users[target], split.ratios)
-        target = target[np.lexsort((times[target], part))]
-        ends = int((part < 1).sum()), int((part < 2).sum())
-    else:
+    if split.over == "all":
         target = target[np.argsort(times[target], kind="stable")]
+        ends = split_boundaries(len(target), split.ratios)
+        part = np.searchsorted(ends, np.arange(len(target)), side="right")
+    else:
+        part = _split_by_user(users[target], split)
+        order = np.lexsort((times[target], part))
+        target, part = target[order], part[order]
+    if split.target != "all" or split.horizon:
+        selected = _select_targets(users[target], times[target], part, split)
+        target, part = target[selected], part[selected]
     return Samples(
-        start=np.maximum(target - split.history, first[target]), target=target, boundaries=ends
+        start=np.maximum(target - split.history, first[target]),
+        target=target,
+        boundaries=(int((part < 1).sum()), int((part < 2).sum())),
     )
 
 
-def _split_by_user(users: NDArray[np.int32], ratios: tuple[int, int, int]) -> NDArray[np.int64]:
+def _split_by_user(users: NDArray[np.int32], split: Split) -> NDArray[np.int64]:
     """Return 0, 1 or 2 for train, valid, test of samples sorted by user and time, shape (N,)."""
     _, first, inverse, num = np.unique(
         users, return_index=True, return_inverse=True, return_counts=True
     )
     index = np.arange(len(users)) - first[inverse]
-    train, valid, _ = ratios
-    ends = [num * share // sum(ratios) for share in (train, train + valid)]
+    train, valid, _ = split.ratios
+    ends = [num * share // sum(split.ratios) for share in (train, train + valid)]
+    if split.over == "last":
+        ends = [np.maximum(num - 2, 0), num - 1]
     parts: NDArray[np.int64] = np.sum([index >= end[inverse] for end in ends], axis=0)
     return parts
+
+
+def _select_targets(
+    users: NDArray[np.int32], times: NDArray[np.int64], part: NDArray[np.int64], split: Split
+) -> NDArray[np.int64]:
+    """Return the indices of N samples that remain, ascending; all of train does.
+
+    Args:
+        users: User of each sample, shape (N,).
+        times: Time of each target, ascending within each split, shape (N,).
+        part: 0, 1 or 2 for train, valid, test, ascending, shape (N,).
+        split: Which ones remain.
+    """
+    selected = [np.flatnonzero(part == 0)]
+    for number in (1, 2):
+        inside = np.flatnonzero(part == number)
+        if split.horizon:
+            inside = inside[times[inside] < times[inside][:1] + split.horizon * SECONDS_PER_DAY]
+        if split.target == "last":
+            inside = inside[::-1]
+        elif split.target == "random":
+            inside = np.random.default_rng(derive_seed("target", number)).permutation(inside)
+        if split.target != "all":
+            inside = np.sort(inside[np.unique(users[inside], return_index=True)[1]])
+        selected.append(inside)
+    return np.concatenate(selected)
+
+
+def describe_split(split: Split) -> str:
+    """Say in one sentence how samples are split and which of them are tested."""
+    ratios = ":".join(map(str, split.ratios))
+    text = {
+        "all": f"All samples are split {ratios} in order of their targets' time",
+        "user": f"Each user's samples are split {ratios} by time, so that training goes on while "
+        "other users are tested",
+        "last": "Each user's last sample is tested and the one before validates (leave-last-out), "
+        "so that training goes on while other users are tested",
+    }[split.over]
+    if split.horizon:
+        text += f"; validation and test end {split.horizon} days after their first target"
+    if split.target != "all":
+        which = "a random" if split.target == "random" else f"the {split.target}"
+        text += f"; in each of them a user has one target, {which} one"
+    return f"{text}."
 
 
 def split_boundaries(num: int, ratios: tuple[int, int, int]) -> tuple[int, int]:

@@ -92,6 +92,26 @@ def get_metric(name: str) -> Metric:
     return families[family].at(None if k is None else int(k), match["category"])
 
 
+def parse_bounds(texts: Sequence[str]) -> dict[str, float]:
+    """Parse `METRIC=BOUND`, the differences up to which methods count as equivalent.
+
+    Raises:
+        BenchError: If there is no such metric, or the bound is not a number above 0.
+    """
+    bounds = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            bounds[get_metric(name).name] = float(number)
+        except ValueError:
+            bounds[name] = 0.0
+        if not 0 < bounds[name] < float("inf"):
+            raise BenchError(
+                f"{text!r} is not a metric with a bound above 0.", "Example: NDCG@5=0.005"
+            )
+    return bounds
+
+
 def _unknown_metric(name: str, families: Iterable[Metric]) -> BenchError:
     """Return the error for an unknown name; its suggestions keep the k of that name."""
     k = name.rpartition("@")[2]

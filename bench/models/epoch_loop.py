@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from bench.errors import BenchError
 from bench.hashing import Plain
+from bench.models.progress import report_progress
 
 DECIMALS = 6
 
@@ -79,21 +80,23 @@ def train_epochs(
     best_weights: dict[str, Tensor] = {}
     for epoch in range(1, num_epochs + 1):
         model.train()
-        total, num_rows = 0.0, 0
+        total: Tensor | float = 0.0
+        num_rows = 0
         for batch in draw_batches():
             optimizer.zero_grad()
             loss = accumulate_gradients(mean_loss, batch, micro_batch_divisor)
             optimizer.step()
             history.num_steps += 1
-            total += loss * len(batch[0])
+            total = total + loss * len(batch[0])
             num_rows += len(batch[0])
-        history.losses.append(total / num_rows)
+        history.losses.append(float(total) / num_rows)
         if not math.isfinite(history.losses[-1]):
             raise BenchError(
                 f"The training loss is {history.losses[-1]} in epoch {epoch}.",
                 "Lower the learning rate.",
             )
         value = validate()
+        report_progress(epoch, num_epochs, "epochs at most")
         if value is None:
             history.best_epoch = epoch
             continue
@@ -111,12 +114,16 @@ def train_epochs(
 
 def accumulate_gradients(
     mean_loss: Callable[..., Tensor], batch: Batch, micro_batch_divisor: int
-) -> float:
-    """Add the gradients of a batch's mean loss, one micro-batch at a time; return that loss."""
-    size, loss = len(batch[0]), 0.0
+) -> Tensor:
+    """Add the gradients of a batch's mean loss, one micro-batch at a time.
+
+    Returns:
+        That loss, in float64 on the model's device: reading it would wait for the device.
+    """
+    size, losses = len(batch[0]), list[Tensor]()
     parts = (torch.split(tensor, math.ceil(size / micro_batch_divisor)) for tensor in batch)
     for part in zip(*parts, strict=True):
         part_loss = mean_loss(*part) * (len(part[0]) / size)
         part_loss.backward()  # type: ignore[no-untyped-call]
-        loss += part_loss.item()
-    return loss
+        losses.append(part_loss.detach().double())
+    return torch.stack(losses).sum()

@@ -61,17 +61,26 @@ class PretrainConfig(TrainingConfig):
 
     warmup_steps: NonNegativeInt = 100
     """Steps of linear warm-up; never more than a tenth of all steps."""
+    group_by_length: bool = False
+    """Whether texts of similar length share a batch; the tokens of short ones would count more."""
     max_length: PositiveInt = 256
     """Maximum number of tokens per text; histories are cut into such texts."""
 
 
-def parse_model_paths(texts: Iterable[str]) -> dict[str, Path]:
-    """Parse the `--model-path CARD=DIR` options into absolute folders by card.
+def find_model_paths(texts: Iterable[str], models: Iterable[str | None] = ()) -> dict[str, Path]:
+    """Return the user's own folders by card: of the cards themselves, and of `--model-path`.
+
+    Args:
+        texts: `CARD=DIR`.
+        models: Backbones that are used, as in `bench.config.plugins.model_card`.
 
     Raises:
         BenchError: A text names no card, or one whose weights are not those of the hub.
     """
     paths = {}
+    for name in filter(None, models):
+        if folder := plugins.model_card(name).folder:
+            paths[name.partition(":")[0]] = Path(folder)
     for text in texts:
         name, _, folder = text.partition("=")
         if not folder:
@@ -80,7 +89,7 @@ def parse_model_paths(texts: Iterable[str]) -> dict[str, Path]:
                 "Example: --model-path llama-3.2-1b-instruct=/models/llama",
             )
         weights = plugins.model_card(name).weights
-        if weights != "hub":
+        if weights not in ("hub", "folder"):
             raise BenchError(
                 f"--model-path is for models of the hub, and {name} is {weights}.",
                 "Leave it out, or name another card.",
@@ -156,10 +165,16 @@ def _backbone(
         sha256 = card.files["gguf"].sha256
         assert sha256 is not None
         return Stage(kind="gguf", config=GGUFConfig(name=name, sha256=sha256))
-    if card.weights == "hub":
+    if card.weights in ("hub", "folder"):
+        folder = folder or (Path(card.folder) if card.folder else None)
         if folder is not None:
             checksum = folder_checksum(folder)
             _check_shape(folder, name, card)
+            if card.checksum and checksum != card.checksum:
+                raise BenchError(
+                    f"The files in {folder} are not those of {name}: their checksum differs.",
+                    "Name the folder itself (--model DIR), which gives it a card of its own.",
+                )
             hub = HubConfig(name=name, checksum=checksum)
         else:
             hub = HubConfig(name=name, repository=card.repository, revision=card.revision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,9 @@ from bench.config.toml import check_card, parse_override
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.hashing import digest
-from bench.metrics.registry import DEFAULT_METRICS
-from bench.plan.backbones import parse_model_paths
+from bench.metrics.registry import DEFAULT_METRICS, parse_bounds
+from bench.plan.backbones import find_model_paths
+from bench.plan.inferred_cards import name_model
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 
 MAX_NAME = 60
@@ -40,6 +42,7 @@ class BoardSelection:
         rows: Maximum number of samples per split, over the budgets'.
         model_paths: Folders with the weights of backbones by card.
         files: Checksums of the user's own raw files, by data set and role.
+        model_option: The option that changes backbones; "" for none.
     """
 
     boards: tuple[Board, ...]
@@ -47,16 +50,24 @@ class BoardSelection:
     rows: RowCounts = field(default_factory=RowCounts)
     model_paths: Mapping[str, Path] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    model_option: str = ""
 
 
-def select_boards(request: RunRequest) -> BoardSelection:
+def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelection:
     """Find the boards that a request names, and change them as it says.
+
+    Args:
+        request: The request.
+        offline: Whether a model of the hub that is named for the first time must not be fetched.
 
     Raises:
         BenchError: If the request names nothing, or something that does not exist.
     """
     if request.rehearse:
         request = _rehearse(request)
+    named = request
+    if request.model is not None:
+        request = dataclasses.replace(request, model=name_model(request.model, offline=offline))
     if request.suite is not None and request.board is not None:
         raise BenchError("--suite and --board cannot be given together.", "Leave one out.")
     if request.suite is not None:
@@ -71,9 +82,9 @@ def select_boards(request: RunRequest) -> BoardSelection:
             "Nothing was named to run.",
             "Give --suite S, --board B, or --method M … --dataset D …",
         )
-    for name in request.datasets:
-        plugins.dataset_card(name)
-    boards = [_name_page(_change_board(board, request), request) for board in boards]
+    for text in request.datasets:
+        plugins.dataset_card(text.rpartition("=")[2])
+    boards = [_name_page(_change_board(board, request), named) for board in boards]
     if request.name and len(boards) > 1:
         raise BenchError("--name is for the pages of one board.", "Leave it out, or --suite.")
     return BoardSelection(
@@ -82,6 +93,7 @@ def select_boards(request: RunRequest) -> BoardSelection:
         settings=request.settings,
         rows=check_card(request.rows, RowCounts, "--rows"),
         model_paths=_find_model_paths(request.model_paths, boards),
+        model_option="--model" if request.model else "--model-set" * bool(request.model_settings),
     )
 
 
@@ -100,7 +112,7 @@ def _find_model_paths(texts: Sequence[str], boards: Sequence[Board]) -> dict[str
     """Return the user's own folders by card; each card must be that of some row."""
     models = {row.model or board.card.model or "" for board in boards for row in board.card.rows}
     cards = {model.partition(":")[0] for model in models - {""}}
-    paths = parse_model_paths(texts)
+    paths = find_model_paths(texts, models)
     for name in paths.keys() - cards:
         raise unknown("backbone of these boards", name, cards)
     return paths
@@ -141,12 +153,16 @@ def _change_board(board: Board, request: RunRequest) -> Board:
             for row in board.card.rows
         ]
         board = replace(board, card=board.card.model_copy(update={"rows": tuple(rows)}))
+    replaced = _parse_replaced(request.datasets, board.card)
     requested = {
-        "datasets": request.datasets or None,
+        "datasets": tuple(text.rpartition("=")[2] for text in request.datasets) or None,
+        "in_place_of": replaced or None,
         "model": model,
         "seeds": request.seeds,
+        "data_seed": request.data_seed,
         "budget": request.budget,
         "exclude_seen": request.exclude_seen or None,
+        "equivalence": parse_bounds([request.until_decided]) if request.until_decided else None,
     }
     update: dict[str, Any] = {
         key: value
@@ -159,14 +175,54 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         if board.card.reference not in [row.name for row in rows]:
             update["reference"] = ""
         update["groups"] = _remaining_groups(board.card, rows)
+    if request.order_test:
+        update |= _test_order(update.get("rows", board.card.rows))
     if not update:
         return board
     if request.board or request.suite:
-        hidden = ("reference", "groups")
-        changes = [f"{key} {_format(value)}" for key, value in update.items() if key not in hidden]
+        hidden = {"reference", "groups", "in_place_of"}
+        if {*board.card.datasets} <= {*update.get("datasets", ()), *replaced.values()}:
+            hidden.add("datasets")
+        changes = [f"{new} in place of {old}" for new, old in replaced.items()]
+        changes += [f"{key} {_format(value)}" for key, value in update.items() if key not in hidden]
         update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def _parse_replaced(texts: Sequence[str], card: BoardCard) -> dict[str, str]:
+    """Return the board's data set that another is in place of, by the other, from OLD=NEW.
+
+    Raises:
+        BenchError: If OLD is no data set of the board.
+    """
+    pairs = [text.split("=", 1) for text in texts if "=" in text]
+    for old, _ in pairs:
+        if old not in card.datasets:
+            raise unknown("data set of the board", old, card.datasets)
+    return {new: old for old, new in pairs}
+
+
+def _test_order(rows: Sequence[BoardRow]) -> dict[str, Any]:
+    """Return rows with their variants, each in a group that is compared with the row itself."""
+    texts = {"ties": "ties shuffled", "all": "histories shuffled"}
+    groups: dict[str, Any] = {}
+    for row in rows:
+        variants = [
+            row.model_copy(
+                update={"label": f"{row.name}, {text}", "test_order": order, "ranked": False}
+            )
+            for order, text in texts.items()
+        ]
+        groups[row.name] = (row, *variants)
+    return {
+        "rows": tuple(itertools.chain(*groups.values())),
+        "reference": "",
+        "groups": {
+            name: {"reference": name, "rows": [row.name for row in members]}
+            for name, members in groups.items()
+        },
+    }
 
 
 def _name_page(board: Board, request: RunRequest) -> Board:
@@ -175,6 +231,8 @@ def _name_page(board: Board, request: RunRequest) -> Board:
     others = ("settings", "rows", "files", "model_paths")
     same_card = not declared or board.card == plugins.board_card(board.name)
     if same_card and declared and not any(getattr(request, name) for name in others):
+        if request.name:
+            raise BenchError("--name is for boards that options change.", "Leave it out.")
         return board
     if request.name:
         if _slug(request.name) != request.name or request.name in plugins.card_paths(
@@ -187,26 +245,27 @@ def _name_page(board: Board, request: RunRequest) -> Board:
         return replace(board, page=request.name)
     if request.rehearse:
         return replace(board, page=f"{board.name}-rehearsal")
-    words = [board.name]
-    for field_name, value in vars(request).items():
-        if (
-            not value
-            or field_name in ("suite", "board")
-            or (not declared and field_name in ("methods", "datasets"))
-        ):
-            continue
-        values = value.items() if isinstance(value, Mapping) else value
-        if isinstance(value, tuple | Mapping):
-            words += [
-                "-".join(map(str, each)) if isinstance(each, tuple) else each for each in values
-            ]
-        else:
-            words.append(value if isinstance(value, str) else _write_change(field_name, value))
-    return replace(board, page=_slug(" ".join(words)))
+    in_name = {"suite", "board"} | ({"seeds"} if request.until_decided else set())
+    in_name |= set() if declared else {"methods", "datasets"}
+    changes = [
+        word
+        for name, value in vars(request).items()
+        if value and name not in in_name
+        for word in _write_change(name, value)
+    ]
+    return replace(board, page=_slug(" ".join([board.name, *changes])))
 
 
-def _write_change(name: str, value: object) -> str:
-    return name if value is True else f"{name}-{value}"
+def _write_change(name: str, value: object) -> Sequence[str]:
+    """Write a field of a request as words: the field's name where the value does not tell it."""
+    match value:
+        case str():
+            return [value]
+        case tuple():
+            return value
+        case Mapping():
+            return [f"{key}-{entry}" for key, entry in value.items()]
+    return [name if value is True else f"{name}-{value}"]
 
 
 def _slug(text: str) -> str:
@@ -268,12 +327,13 @@ def plan_boards(
             problem: a method of an earlier run may be gone, or have lost a setting.
 
     Raises:
-        BenchError: If a setting does not exist or is not valid.
+        BenchError: If a setting does not exist or is not valid, or an option changes backbones
+            where no row has one.
     """
     methods = {row.method for board in selection.boards for row in board.card.rows}
     overrides = [parse_override(text) for text in selection.settings]
     ks = collect_ks(selection.boards)
-    return [
+    planned = [
         (
             board,
             board_trials(
@@ -290,6 +350,25 @@ def plan_boards(
         )
         for board in selection.boards
     ]
+    trials = distinct_trials(planned)
+    if selection.model_option and not any(map(_may_use_model, trials)):
+        raise BenchError(
+            f"{selection.model_option} is for language models, and no row uses one.",
+            "Leave it out, or name a method on a language model.",
+        )
+    return planned
+
+
+def _may_use_model(trial: Trial) -> bool:
+    """Return whether a stage of a trial has a backbone; True for a trial without a plan."""
+    waiting, visited = [*trial.evaluations.values()], set()
+    while waiting:
+        stage = waiting.pop()
+        if "backbone" in stage.inputs:
+            return True
+        visited.add(id(stage))
+        waiting += [each for each in stage.inputs.values() if id(each) not in visited]
+    return not trial.evaluations
 
 
 def distinct_trials(planned: PlannedBoards) -> list[Trial]:

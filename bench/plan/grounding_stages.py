@@ -10,11 +10,9 @@ from bench.errors import BenchError
 from bench.plan.config import Config, NonNegativeFloat, PositiveInt, plan_field
 from bench.plan.item_stages import DEPTH
 from bench.plan.policy import ModelConfig, model_stage
-from bench.plan.stage import Stage
+from bench.plan.stage import SMALL_MODEL_GPUS, Stage
 from bench.plan.types import Model, Rows
 
-ENCODER_GPUS = 0.125
-"""Fraction of a GPU that a sentence encoder requests."""
 BACKBONE = "backbone"
 """Instead of a sentence encoder: hidden states of the untuned backbone (BIGRec's program)."""
 
@@ -32,7 +30,7 @@ class EmbedConfig(Config):
 def embed_titles(data: Stage, encoder: str) -> Stage:
     """Embed all titles of the catalog with a sentence encoder."""
     config = EmbedConfig(encoder=encoder, encoder_checksums=encoder_checksums(encoder))
-    return Stage(kind="embed", config=config, inputs={"data": data}, gpus=ENCODER_GPUS)
+    return Stage(kind="embed", config=config, inputs={"data": data}, gpus=SMALL_MODEL_GPUS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,4 +100,4 @@ def ground(
             inputs["train"] = train.stage
         if oracle is not None:
             inputs["oracle"] = oracle
-    return Stage(kind="ground", config=config, inputs=inputs, gpus=ENCODER_GPUS)
+    return Stage(kind="ground", config=config, inputs=inputs, gpus=SMALL_MODEL_GPUS)

@@ -21,7 +21,7 @@ from bench.plan.config import (
     function_field,
     plan_field,
 )
-from bench.plan.stage import Stage
+from bench.plan.stage import SMALL_MODEL_GPUS, Stage
 from bench.plan.types import ITEMS, Nouns, Rows
 
 DEPTH = 100
@@ -67,6 +67,22 @@ def draw_rows(
     """Draw samples of a split without replacement."""
     stage = Stage(kind="draw", config=config, inputs={"data": data})
     return Rows(data=data, stage=stage, nouns=nouns, group_titles=group_titles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReorderConfig(Config):
+    """Config of `reorder_histories`."""
+
+    within: Literal["ties", "all"]
+    """What is shuffled in a test history: items of the same timestamp, or all items."""
+    seed: int
+    """Decides the order."""
+
+
+def reorder_histories(cases: Rows, config: ReorderConfig) -> Rows:
+    """Shuffle the histories of test cases; training and validation samples stay as they are."""
+    stage = Stage(kind="reorder", config=config, inputs={"data": cases.data})
+    return replace(cases, data=stage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +183,8 @@ def _train_item_model(
     kind: str, train: Rows, valid: Rows, config: ItemModelConfig, seed: int
 ) -> Stage:
     inputs = {"data": train.data, "train": train.stage, "valid": valid.stage}
-    return Stage(kind=kind, config=replace(config, seed=seed), inputs=inputs)
+    config = replace(config, seed=seed)
+    return Stage(kind=kind, config=config, inputs=inputs, gpus=SMALL_MODEL_GPUS)
 
 
 ITEM_MODEL_SCORER = "bench.models.seqrec.checkpoint:load_scorer"
@@ -218,7 +235,8 @@ def rank(
     if model is not None:
         inputs["model"] = model
     config = RankConfig(scorer=scorer, settings=settings or {}, depth=depth, threads=threads)
-    return Stage(kind="rank", config=config, inputs=inputs)
+    gpus = SMALL_MODEL_GPUS if scorer == ITEM_MODEL_SCORER else 0.0
+    return Stage(kind="rank", config=config, inputs=inputs, gpus=gpus)
 
 
 @dataclass(frozen=True, kw_only=True)

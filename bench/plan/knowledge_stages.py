@@ -12,7 +12,6 @@ from bench.data.assets import encoder_checksums
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.plan.config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, plan_field
-from bench.plan.grounding_stages import ENCODER_GPUS
 from bench.plan.language_stages import GenerationConfig, generate
 from bench.plan.policy import require_model
 from bench.plan.rerank_stages import (
@@ -24,7 +23,7 @@ from bench.plan.rerank_stages import (
     TrainingText,
     reset_fields,
 )
-from bench.plan.stage import Stage
+from bench.plan.stage import SMALL_MODEL_GPUS, Stage
 from bench.plan.types import Data, ListData, Model, Pairs, Policy
 
 ITEM_SEED = 0
@@ -152,7 +151,7 @@ def encode_answer_vectors(
         user_text=config.user_text if about == "users" else "answer",
     )
     inputs = {"lists": lists.stage, "prompts": questions, "answers": answers}
-    return Stage(kind="text_vectors", config=config, inputs=inputs, gpus=ENCODER_GPUS)
+    return Stage(kind="text_vectors", config=config, inputs=inputs, gpus=SMALL_MODEL_GPUS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +211,7 @@ def sample_reward_pairs(
     inputs = {"lists": lists.stage, "prompts": questions, "answers": answers, "users": users}
     if items is not None:
         inputs["items"] = items
-    stage = Stage(kind="reward_pairs", config=config, inputs=inputs)
+    stage = Stage(kind="reward_pairs", config=config, inputs=inputs, gpus=SMALL_MODEL_GPUS)
     return Pairs(stage=stage, questions=questions)
 
 

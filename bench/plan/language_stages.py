@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from bench.errors import BenchError
@@ -16,6 +17,7 @@ from bench.plan.config import (
     function_field,
     plan_field,
 )
+from bench.plan.device import planned_device
 from bench.plan.grounding_stages import GroundingConfig, ground
 from bench.plan.policy import ModelConfig, as_policy, model_stage
 from bench.plan.stage import Stage
@@ -34,6 +36,9 @@ class TrainingConfig(ModelConfig):
     """Rows per optimizer step, on all devices and micro-batches together."""
     warmup_steps: NonNegativeInt = 20
     """Steps of linear warm-up; never more than a tenth of all steps."""
+    group_by_length: bool = True
+    """Whether samples of similar length share a batch, which avoids most padding; the order of the
+    batches is random. The papers' programs group none."""
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of transformers' TrainingArguments, for example {weight_decay = 0.01}."""
     seed: int = plan_field(0)
@@ -116,12 +121,20 @@ class GenerationConfig(ModelConfig):
     """Beams of the beam search; 1 for none."""
     num_return_sequences: PositiveInt = 1
     """Texts per prompt: at most `num_beams`, or any number where they are sampled."""
+    backend: Literal["transformers", "continuous", "vllm"] = "transformers"
+    """What decodes answers to questions: batches of equal steps; continuous batching, faster for
+    long answers, by transformers or by vLLM (extra "vllm"), each on a GPU only. The latter two
+    sample from random numbers of their own, so that another run may sample other answers."""
     seed: int = plan_field(0)
     """Decides what is sampled."""
 
     def __post_init__(self) -> None:
         """Refuse values that exclude each other."""
         super().__post_init__()
+        if self.backend != "transformers" and self.num_beams > 1:
+            raise BenchError(
+                f"The backend {self.backend} has no beam search.", "Set num_beams to 1."
+            )
         if self.top_p > 1:
             raise BenchError(f"top_p is {self.top_p}, and probabilities end at 1.")
         if self.temperature and self.num_beams > 1:
@@ -155,6 +168,7 @@ def generate(
     Returns:
         The stage whose artifact holds the texts: best first for titles, as drawn for answers.
     """
+    _check_backend(config.backend, titles=isinstance(prompts, Rows))
     if isinstance(prompts, Rows):
         inputs, nouns = {"data": prompts.data, "rows": prompts.stage}, {"nouns": prompts.nouns}
     else:
@@ -164,6 +178,22 @@ def generate(
     else:  # without sampling these decide nothing, and equal work has equal keys
         config = replace(config, seed=0, top_k=0, top_p=1.0)
     return model_stage("generate", start, config, inputs, **nouns)
+
+
+def _check_backend(backend: str, *, titles: bool) -> None:
+    """Refuse a backend that cannot generate these texts, or not here."""
+    if backend == "transformers":
+        return
+    hint = 'Set backend = "transformers".'
+    if titles:
+        raise BenchError(f"The backend {backend} does not end titles at their quotes.", hint)
+    if planned_device() == "cpu":
+        raise BenchError(f"not run: the backend {backend} needs a GPU, and there is none.", hint)
+    if backend == "vllm" and find_spec("vllm") is None:
+        raise BenchError(
+            "not run: the backend vllm needs vLLM, which is not installed.",
+            "Install the extra: pip install -e '.[vllm]', or leave the backend out.",
+        )
 
 
 def generate_and_ground(

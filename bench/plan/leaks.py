@@ -34,7 +34,7 @@ CASES: Mapping[str, frozenset[str]] = {
 of `select`."""
 CHOICES = frozenset({"valid", "select.cases", "select.valid"})
 """Inputs that only select: an epoch by `valid` of any kind, one of several rankings by `select`."""
-WHOLE = {"prepare": "data", "lists": "lists"}
+WHOLE = {"prepare": "data", "reorder": "data", "lists": "lists"}
 """Kinds whose artifact holds every split, and the only name under which a stage reads them."""
 HINT = (
     "Train on data.train; data.valid may select (early stopping, select_on_validation); only "
@@ -58,7 +58,9 @@ def check_leaks(evaluations: Iterable[Stage], data: Data, *, method: str, cls: t
     Raises:
         LeakError: The plan breaks the rule, or reads data that are not the trial's.
     """
-    own = {data.train.data.key} | ({data.lists.stage.key} if data.lists else set())
+    own = {data.train.data.key, data.test.data.key} | (
+        {data.lists.stage.key} if data.lists else set()
+    )
     published = getattr(cls, "AS_PUBLISHED", {})
     splits: dict[str, frozenset[str]] = {}
 

@@ -97,7 +97,8 @@ class PreferenceConfig(TrainingConfig):
     )
     """Preference loss of `bench.models.lm.train.preference_losses`.
 
-    Or a method's own function of the same signature.
+    Or a method's own function of the same signature, which may also take log-probabilities and
+    lengths (SimPO, CPO, ORPO).
     """
     loss_arguments: Mapping[str, Any] = plan_field(default_factory=dict)
     """Further keyword arguments of the loss."""

@@ -22,7 +22,7 @@ from bench.plan.config import (
     function_field,
     plan_field,
 )
-from bench.plan.stage import Stage
+from bench.plan.stage import SMALL_MODEL_GPUS, Stage
 from bench.plan.types import Data, ListData
 
 PARTS = ("train", "valid", "test")
@@ -190,6 +190,7 @@ def rerank_lists(
         kind="rerank",
         config=replace(config, seed=seed),
         inputs={name: stage for name, stage in inputs.items() if stage is not None},
+        gpus=SMALL_MODEL_GPUS,
     )
 
 

@@ -17,6 +17,9 @@ from bench.plan.code_hash import code_parts, function_hash, module_hash
 from bench.plan.config import Config, to_plain
 from bench.plan.device import planned_device
 
+SMALL_MODEL_GPUS = 0.125
+"""Fraction of a GPU that an item-ID model, a re-ranker or a sentence encoder requests."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stage:

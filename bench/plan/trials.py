@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, Candidates, RowCounts, Rows
@@ -30,7 +30,16 @@ from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
 from bench.plan.backbones import language_model
 from bench.plan.code_hash import plugin_hash
-from bench.plan.item_stages import DrawConfig, PrepareConfig, draw_rows, evaluate, prepare_data
+from bench.plan.item_stages import (
+    DEPTH,
+    DrawConfig,
+    PrepareConfig,
+    ReorderConfig,
+    draw_rows,
+    evaluate,
+    prepare_data,
+    reorder_histories,
+)
 from bench.plan.leaks import LeakError, check_leaks
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import evaluate_lists
@@ -63,10 +72,30 @@ class Board:
     def __post_init__(self) -> None:
         object.__setattr__(self, "page", self.page or self.name)
 
+    def completes(self, other: Board) -> bool:
+        """Tell whether claims on the other board may read this one, too.
+
+        A board as its card says is completed by such boards, a changed one by boards of its model
+        and budget.
+        """
+        if other.page == other.name:
+            return self.page == self.name
+        return (self.card.model, self.card.budget) == (other.card.model, other.card.budget)
+
 
 def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:
-    """Return every k at which trials of these boards are evaluated, the default ones included."""
+    """Return every k at which trials of these boards are evaluated, the default ones included.
+
+    Raises:
+        BenchError: A k is larger than a stored ranking.
+    """
     on_boards = {get_metric(name).k for board in boards for name in board.card.metrics}
+    largest = max(filter(None, on_boards), default=0)
+    if largest > DEPTH:
+        raise BenchError(
+            f"A metric at k = {largest} needs longer rankings than the {DEPTH} items they keep.",
+            f"Use a k up to {DEPTH}.",
+        )
     return tuple(sorted({*DEFAULT_KS, *(k for k in on_boards if k is not None)}))
 
 
@@ -78,6 +107,7 @@ class Trial:
         settings: Resolved settings by dotted path.
         candidates: See `BoardCard`, like `group_titles`.
         exclude_seen: Whether lists are evaluated without the items of the case's own history.
+        test_order: See `BoardRow`.
         evaluations: The stages whose artifacts become the result: "final", then checkpoints.
         notes: Remarks on the plan, for example that raw files were not found locally.
         problem: Why the trial cannot be planned; then there are no evaluations.
@@ -93,6 +123,7 @@ class Trial:
     candidates: Candidates = "catalog"
     group_titles: bool = True
     exclude_seen: bool = False
+    test_order: Literal["time", "ties", "all"] = "time"
     evaluations: Mapping[str, Stage] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problem: str = ""
@@ -107,6 +138,7 @@ class Trial:
                 "rows": self.rows.model_dump(),
                 "data_seed": self.data_seed,
                 **({"exclude_seen": True} if self.exclude_seen else {}),
+                **({} if self.test_order == "time" else {"test_order": self.test_order}),
                 **({} if self.candidates == "catalog" else {"candidates": self.candidates}),
                 **({} if self.group_titles else {"group_titles": False}),
             }
@@ -303,6 +335,7 @@ def board_trials(
                 candidates=card.candidates,
                 group_titles=card.group_titles,
                 exclude_seen=card.exclude_seen,
+                test_order=row.test_order,
                 problem=problem,
             )
             if not problem:
@@ -351,6 +384,7 @@ def _plan_trial(
     try:
         task = getattr(method, "TASK", "next-item")
         inputs = inputs_of(trial.dataset, trial.model, task, trial.rows)
+        data = _reorder_test(inputs.data, trial, task)
 
         def rank(data: Data, name: str) -> Stage:
             ranking: Stage = methods[name].plan(data, inputs.model, trial.seed).ranking
@@ -358,18 +392,31 @@ def _plan_trial(
 
         with foreign_code("plan()", "plan() failed"), limit_time(MAX_PLAN_SECONDS):
             if others:
-                ranking = select_on_validation(list(methods), rank, inputs.data, metric=select_by)
+                ranking = select_on_validation(list(methods), rank, data, metric=select_by)
                 plan = Plan(ranking=ranking)
             else:
-                plan = method.plan(inputs.data, inputs.model, trial.seed)
+                plan = method.plan(data, inputs.model, trial.seed)
             evaluations = compose_evaluations(
-                trial.method, plan, inputs.data, ks, exclude_seen=trial.exclude_seen
+                trial.method, plan, data, ks, exclude_seen=trial.exclude_seen
             )
         return replace(trial, evaluations=evaluations, notes=inputs.notes)
     except BenchError as error:
         if isinstance(error, LeakError) and not lenient:
             raise
         return replace(trial, problem=printable(f"{error.message} {error.hint}".strip()))
+
+
+def _reorder_test(data: Data, trial: Trial, task: str) -> Data:
+    """Shuffle the histories of the test cases, if the trial says so."""
+    if trial.test_order == "time":
+        return data
+    if task == "rerank":
+        raise BenchError(
+            "The order test shuffles histories of next-item cases, and this row re-ranks lists.",
+            "Leave out --order-test for it.",
+        )
+    config = ReorderConfig(within=trial.test_order, seed=trial.seed)
+    return replace(data, test=reorder_histories(data.test, config))
 
 
 def compose_evaluations(
@@ -400,4 +447,5 @@ def _compose_evaluation(ranking: Stage, data: Data, ks: Sequence[int], exclude_s
             )
         assert data.lists is not None, "lists were re-ranked"
         return evaluate_lists(ranking, data.lists, ks=ks)
-    return evaluate(ranking, data.test, ks=ks, exclude_seen=exclude_seen)
+    cases = replace(data.test, data=data.train.data)  # with their histories in order of time
+    return evaluate(ranking, cases, ks=ks, exclude_seen=exclude_seen)

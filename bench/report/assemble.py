@@ -18,8 +18,9 @@ from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report import captions
 from bench.report.cells import aggregate_seeds, mark_best, plain_cells
+from bench.report.external_data import describe_external, name_external
 from bench.report.paper import Paper
-from bench.report.setups import describe_data, describe_used, describe_weights
+from bench.report.setups import describe_data, describe_used, name_backbone
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
 from bench.report.table import Block, BoardTable, Completeness, Figure, Gain, Row
@@ -60,28 +61,36 @@ def assemble(
     used = describe_used([trial for _, trial in row_trials], results)
     blocks = _blocks(board, row_trials, results)
     if paper is not None:
-        blocks = [paper.add_published_values(block) for block in blocks]
+        blocks = [paper.add_published_values(block, card.in_place_of) for block in blocks]
     sweeps = find_sweeps(board, row_trials)
     steps = {name for sweep in sweeps for _, name in sweep.steps}
     if tested:
         blocks = [
-            add_statistics(block, card.metrics, results, cache, intervals=steps) for block in blocks
+            add_statistics(
+                block, card.metrics, results, cache, intervals=steps, bounds=card.equivalence
+            )
+            for block in blocks
         ]
+    backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
+    source = None if paper is None else paper.source(card, blocks, used)
+    differences = used if source is None else source.differences
     return BoardTable(
         name=board.name,
         page=board.page,
+        backbone=backbone,
         title=card.title,
         description=card.description,
         reference=captions.reference(card),
+        equivalence=captions.equivalence(card),
         metrics=card.metrics,
         datasets=tuple(blocks),
         completeness=_count_statuses(blocks),
-        scope=" ".join(filter(None, (captions.scope(card, limits), *used))),
+        scope=" ".join(filter(None, (captions.scope(card, limits), *differences))),
         protocol=captions.protocol(
             card,
             blocks,
-            backbone=_name_backbone(board, row_trials, results),
+            backbone=backbone,
             encoders=sorted(
                 {
                     str(trial.settings[ENCODER])
@@ -92,7 +101,7 @@ def assemble(
         ),
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
-        source=None if paper is None else paper.source(card, blocks, used),
+        source=source,
         sweeps=sweeps,
         figures=tuple(
             Figure(card=figure) if paper is None else paper.resolve_figure(figure)
@@ -169,7 +178,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                 name=board_row.name,
                 method=board_row.method,
                 ranked=board_row.ranked and not board_row.floor,
-                floor=board_row.floor,
+                floor=board_row.floor and board_row.test_order == "time",
                 compared_with=board.card.reference_of(board_row.name),
                 group=board.card.group_of(board_row.name),
                 apart=board.card.is_apart(board_row.name),
@@ -184,6 +193,13 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                     (path, _text(value)) for path, value in sorted(trial.settings.items())
                 ),
                 outcomes=tuple(outcomes[board_row.name]),
+                external=next(
+                    filter(
+                        None,
+                        (name_external(results.get(o.trial)) for o in outcomes[board_row.name]),
+                    ),
+                    "",
+                ),
             )
         )
     card = _card(dataset)
@@ -198,6 +214,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
         license=card.license if card else "",
         citation=card.citation if card else "",
         homepage=(card.homepage or "") if card else "",
+        external=describe_external(dataset, rows),
         rows=mark_best(rows, board.card.metrics),
     )
 
@@ -234,8 +251,8 @@ def block_fingerprint(trials: Sequence[Trial], results: ResultSet) -> str:
 def _name_backbone(board: Board, row_trials: RowTrials, results: ResultSet) -> str:
     """Name the backbone by its card, or by its weights if those are not the card's."""
     stored = (results.get(trial.id) for _, trial in row_trials if trial.model == board.card.model)
-    weights = (describe_weights(result) for result in stored if result is not None)
-    return next(filter(None, weights), board.card.model or "")
+    names = (name_backbone(result) for result in stored if result is not None)
+    return next(filter(None, names), board.card.model or "")
 
 
 def _card(dataset: str) -> DatasetCard | None:

@@ -30,18 +30,20 @@ class RowTest:
 
 def compare_block(
     metric: str,
+    samples: Mapping[str, Sample | BenchError],
     *,
     reference: str,
-    samples: Mapping[str, Sample | BenchError],
     ranked: Collection[str],
+    bound: float | None = None,
 ) -> dict[str, RowTest]:
     """Test the rows of one data set that share a reference, on one metric.
 
     Args:
         metric: Its name.
-        reference: Name of the row that the others are tested against.
         samples: By row, those with a value of the metric: the sample, or why there is none.
+        reference: Name of the row that the others are tested against.
         ranked: Rows that can be best or tied with the best.
+        bound: Differences up to this one are negligible.
 
     Returns:
         A test for each row of `samples`.
@@ -53,7 +55,7 @@ def compare_block(
     others = [sample for name, sample in readable.items() if name != reference]
     family: list[Comparison] = []
     if reference in readable:
-        family, incomparable = _compare_family(readable[reference], others, metric)
+        family, incomparable = _compare_family(readable[reference], others, metric, bound)
         refusals |= incomparable
     elif reference in refusals:
         refusals |= {sample.name: refusals[reference] for sample in others}
@@ -104,11 +106,11 @@ def estimate_means(sample: Sample | BenchError, metrics: Sequence[str]) -> dict[
 
 
 def _compare_family(
-    reference: Sample, others: Sequence[Sample], metric: str
+    reference: Sample, others: Sequence[Sample], metric: str, bound: float | None
 ) -> tuple[list[Comparison], dict[str, str]]:
     """Compare all comparable rows; a row with other test cases must not cost the rest."""
     try:
-        return compare_with_reference(reference, others, metric), {}
+        return compare_with_reference(reference, others, metric, bound), {}
     except BenchError:
         refusals: dict[str, str] = {}
         for other in others:
@@ -117,7 +119,7 @@ def _compare_family(
             except BenchError as error:
                 refusals[other.name] = error.message
     comparable = [other for other in others if other.name not in refusals]
-    return compare_with_reference(reference, comparable, metric), refusals
+    return compare_with_reference(reference, comparable, metric, bound), refusals
 
 
 def _find_ties(samples: Sequence[Sample], metric: str) -> tuple[tuple[str, ...], str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from bench.config import plugins
 from bench.config.request import PUBLISHED, RESULTS, STORE, DataOptions, RunRequest
 from bench.errors import BenchError
 from bench.files import write_atomic
@@ -26,8 +25,12 @@ from bench.results.run_records import (
     plan_requested,
     read_board,
 )
+from bench.results.schema import copy_result
 from bench.results.subset import TITLES, ResultSubset
 from bench.runner.store import Store
+
+COPIED = "results"
+"""Folder of the results behind published pages, next to them."""
 
 
 def report_boards(
@@ -80,39 +83,38 @@ def publish(
     store: Path | str = STORE,
     pages: Path | str = PUBLISHED,
 ) -> list[Path]:
-    """Render a board that was run unchanged to a folder that is committed, with its results.
+    """Copy a board's results to a folder that is committed, and render the board from the copy.
 
     Args:
-        board: Name of the board.
+        board: Name of the board, or of its pages if it was changed.
         results: Folder of the results.
         store: Folder of the artifacts, where statistics are cached.
         pages: The folder.
 
     Returns:
-        The paths of the board's pages, and of results.csv: every metric of the board per seed.
+        The paths of the board's pages. `report_boards` on the copied results, `<pages>/results`,
+        renders equal ones; `bench check submission` recomputes them. Skipped trials are not
+        copied: the pages say "not run".
 
     Raises:
-        BenchError: If the board was not run, or only with other rows, settings or data.
+        BenchError: If the board was not run, or has no result.
     """
-    plugins.board_card(board)
     record = list_recorded(Path(results)).get(board)
     if record is None:
         raise BenchError(
-            f"{board} was not run into {results} as its card says.", f"bench run --board {board}"
+            f"{board} was not run into {results}.",
+            f"bench run --board {board}; a board that is changed needs --name.",
         )
     planned = plan_boards(read_board(record), lenient=True)
-    stored = load_results(results)
-    values = stored.to_pandas()
+    stored, copied = load_results(results), Path(pages) / COPIED
     trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
-    values = values[values.trial.isin(trials) & (values.status == "ok")]
-    if values.empty:
+    copies = [result for result in stored if result.trial in trials and result.status != "skipped"]
+    if not any(result.status == "ok" for result in copies):
         raise BenchError(f"No trial of {board} has a result.", f"bench run --board {board}")
-    (table,), paths = render_boards(planned, stored, Path(pages), store=Path(store))
-    values = values[values.metric.isin(table.metrics)]
-    columns = ["trial", "dataset", "method", "model", "seed", "ranking", "metric", "value"]
-    path = Path(pages) / board / "results.csv"
-    write_atomic(path, values[columns].to_csv(index=False, lineterminator="\n").encode())
-    return [*paths, path]
+    for result in copies:
+        copy_result(result, stored.folder, copied)
+    write_atomic(copied / record.relative_to(stored.folder), record.read_bytes())
+    return render_boards(planned, load_results(copied), Path(pages), store=Path(store))[1]
 
 
 def render_boards(
@@ -166,14 +168,14 @@ def assemble_boards(
         results: The results.
         cache: Statistics of equal files, see `bench.report.significance`.
     """
-    available = {board.name: (board, row_trials) for board, row_trials in planned}
-    others = boards_needed(available) - available.keys()
-    available |= {board[0].name: board for board in plan_recorded(others, results.folder)}
     tables = []
     for board, row_trials in planned:
         table = assemble(board, row_trials, results, cache=cache)
-        boards = available | {board.name: (board, row_trials)}
-        claims = claim_lines(table, boards, results, cache)
+        available = {pair[0].name: pair for pair in planned if pair[0].completes(board)}
+        available[board.name] = board, row_trials
+        others = boards_needed({board.name}) - available.keys()
+        available |= {pair[0].name: pair for pair in plan_recorded(others, results.folder, board)}
+        claims = claim_lines(table, available, results, cache)
         tables.append(dataclasses.replace(table, claims=claims))
     return tables
 

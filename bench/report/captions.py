@@ -7,11 +7,20 @@ from collections.abc import Collection, Sequence
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, Rows
+from bench.data.released_splits import RELEASED_SPLITS
+from bench.data.split import describe_split
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.format import format_catalog, format_count
 from bench.report.table import Block
-from bench.stats.descriptions import ONE_RUN, describe_correction, describe_tests, join_words
+from bench.stats.descriptions import (
+    EQUIVALENT,
+    ONE_RUN,
+    describe_correction,
+    describe_tests,
+    join_words,
+)
+from bench.stats.ranks import rank_across_datasets
 
 FULL_BUDGET = "paper"
 RERANKING = "rerank"
@@ -19,6 +28,7 @@ CANDIDATES = {
     "catalog": "of the whole catalog, no sampled candidates",
     "trained": "of the items that are a training target, for every row",
 }
+RELEASED = "Training, validation and test samples are those that were released."
 BY_ITEM = " Items of one title count separately."
 SEEN = {
     False: "Items of the user's history stay in the lists. ",
@@ -97,13 +107,26 @@ def protocol(
     return (
         task
         + (f": {'; '.join(sizes)}. " if sizes else ". ")
-        + ("" if _reranks(card) else SEEN[card.exclude_seen])
+        + ("" if _reranks(card) else _describe_splits(blocks) + SEEN[card.exclude_seen])
         + cut
         + f"{format_count(card.seeds, 'seed')} per row."
         + ("" if _reranks(card) or card.group_titles else BY_ITEM)
         + (f" Backbone of the language models: {backbone}." if backbone else "")
         + (f" Their texts are encoded by {join_words(encoders)}." if encoders else "")
     )
+
+
+def _describe_splits(blocks: Sequence[Block]) -> str:
+    """Say how each data set is split: one sentence, or one per kind of split with its data sets."""
+    titles: dict[str, list[str]] = {}
+    for block in blocks:
+        with contextlib.suppress(BenchError):  # results outlive cards
+            data = plugins.dataset_card(block.dataset)
+            text = RELEASED if data.reader in RELEASED_SPLITS else describe_split(data.split)
+            titles.setdefault(text, []).append(block.title)
+    if len(titles) == 1:
+        return f"{next(iter(titles))} "
+    return "".join(f"{join_words(names)}: {text} " for text, names in titles.items())
 
 
 def _reranks(card: BoardCard) -> bool:
@@ -119,6 +142,14 @@ def reference(card: BoardCard) -> str:
     """Name what rows are compared with: one row, or the reference of each group."""
     names = card.references
     return names[0] if len(names) == 1 else "the reference of its group"
+
+
+def equivalence(card: BoardCard) -> str:
+    """Explain the mark of equivalent rows; "" on boards without bounds."""
+    if not card.equivalence:
+        return ""
+    bounds = join_words([f"±{bound:g} ({metric})" for metric, bound in card.equivalence.items()])
+    return f"≡: equivalent to {reference(card)}, the difference is within {bounds}: {EQUIVALENT}."
 
 
 def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
@@ -177,8 +208,6 @@ def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:
 
     A metric with such values on fewer than two data sets has none.
     """
-    from bench.stats.ranks import rank_across_datasets  # a report of values does not wait for scipy
-
     sentences = []
     for reference in card.references:
         rows = [

@@ -105,6 +105,16 @@ def aggregate_seeds(metric: str, outcomes: Sequence[Outcome]) -> Cell:
     )
 
 
+def clip_interval(metric: str, low: float, high: float) -> tuple[float, float]:
+    """Cut an interval of values off at the smallest and the largest possible value.
+
+    Example:
+        >>> clip_interval("HR@5", -0.01, 0.03)
+        (0.0, 0.03)
+    """
+    return max(low, 0.0), min(high, get_metric(metric).upper_bound)
+
+
 def plain_cells(row: Row) -> dict[str, PlainCell]:
     """Return a row's values for JSON by metric; "stale" is included only where a value is."""
     return {

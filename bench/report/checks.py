@@ -9,7 +9,8 @@ import numpy as np
 from bench.data.strata import DEFINITIONS, STRATA
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
-from bench.report.format import format_interval, format_p, format_signed, format_value
+from bench.report.cells import clip_interval
+from bench.report.format import format_count, format_interval, format_p, format_signed, format_value
 from bench.report.table import Block, Interval, Row, Stratification
 from bench.stats.contrasts import DIFFERENCE, AlignedSamples
 from bench.stats.corrections import ALPHA
@@ -17,13 +18,6 @@ from bench.stats.samples import Sample
 
 MIN_CASES = 10
 """Strata with fewer test cases are left out of tests."""
-
-
-def choose_metric(metrics: Sequence[str]) -> str | None:
-    """Choose the metric of the checks: the first NDCG, or the first mean over cases."""
-    per_case = [name for name in metrics if get_metric(name).per_case]
-    ndcg = (name for name in per_case if get_metric(name).family == "NDCG")
-    return next(ndcg, next(iter(per_case), None))
 
 
 def stratify(
@@ -68,7 +62,7 @@ def _stratify_by(
         metric=metric,
         counts={label: len(next(iter(part.values())).cases) for label, part in parts.items()},
         rows=tuple(
-            (name, tuple(_estimate([part[name]], metric, (1,)) for part in parts.values()))
+            (name, tuple(_estimate_value(part[name], metric) for part in parts.values()))
             for name in samples
         ),
         reversals=_find_reversals(block, metric, samples, parts),
@@ -136,15 +130,46 @@ def compare_with_floor(
     except BenchError as error:
         return f"{best.name} cannot be compared with the floor: {error.message}"
     is_better = (change.value > 0) == get_metric(metric).higher_is_better
+    # Of the rows on the better side, the best was chosen.
+    tested = [row.name for row in block.rows if (row.ranked if is_better else row.floor)]
+    p = None if change.p is None else min(1.0, change.p * len(tested))
+    corrected = f", or {format_p(p)} after Bonferroni over {len(tested)} rows"
     verdict = "is not significantly different from"
-    if change.p is not None and change.p <= ALPHA:
+    if p is not None and p <= ALPHA:
         verdict = "beats" if is_better else "does not reach"
     values = [format_value(row.cell(metric).mean) for row in (best, floor)]
     return (
         f"{best.name}, the best ranked row ({metric} {values[0]}), {verdict} the floor, "
-        f"{floor.name} on all training rows ({values[1]}): {_describe(change).rstrip('.')}. The "
-        "choice of the two rows is not corrected for."
+        f"{floor.name} on all training rows ({values[1]}): {_describe(change).rstrip('.')}"
+        + (f"{corrected}." if p and len(tested) > 1 else ".")
     )
+
+
+def describe_robustness(
+    block: Block, metric: str, samples: Mapping[str, Sample | BenchError]
+) -> str:
+    """Say how few users decide which ranked row is the best; "" without two such rows."""
+    rows = [row for row in block.rows if row.ranked and isinstance(samples.get(row.name), Sample)]
+    best = _find_best(rows, metric)
+    readable = [s for row in rows if isinstance(s := samples[row.name], Sample)]
+    if best is None or len(readable) < 2:
+        return ""
+    readable.sort(key=lambda sample: sample.name != best.name)
+    try:
+        aligned = AlignedSamples.align(readable, metric)
+    except BenchError:
+        return ""
+    counts = {
+        sample.name: count
+        for index, sample in enumerate(readable[1:], start=1)
+        if (count := aligned.count_decisive_units(index)) is not None
+    }
+    if not counts:
+        return f"{best.name} has the best {metric} whichever users are left out."
+    rival = min(counts, key=lambda name: counts[name])
+    num, total = counts[rival], aligned.units.num
+    users = f"{format_count(num, aligned.units.kind)} of {total:,} ({100 * num / total:.1f} %)"
+    return f"{best.name} has the best {metric}; without {users}, {rival} would have it."
 
 
 def _find_best(rows: Sequence[Row], metric: str) -> Row | None:
@@ -161,6 +186,15 @@ def _estimate(samples: Sequence[Sample], metric: str, coefficients: Sequence[int
     note = "over users and seeds" if estimate.methods else "over users, for these models"
     answer = estimate.answer
     return Interval(estimate.value, answer.low, answer.high, answer.p, note)
+
+
+def _estimate_value(sample: Sample, metric: str) -> Interval:
+    """Estimate a value; its interval ends where the metric does."""
+    value = _estimate([sample], metric, (1,))
+    if value.low is None or value.high is None:
+        return value
+    low, high = clip_interval(metric, value.low, value.high)
+    return value._replace(low=low, high=high)
 
 
 def _describe(change: Interval) -> str:

@@ -9,10 +9,14 @@ from pathlib import Path
 
 from bench.config import plugins
 from bench.config.request import RESULTS, DataOptions
+from bench.data.assets import checksums
 from bench.errors import BenchError, unknown
 from bench.files import write_atomic
-from bench.plan.board_selection import PlannedBoards, plan_boards
-from bench.results.formats import every_eval_ever, prepared_data, trec
+from bench.plan.board_selection import PlannedBoards, find_trial, plan_boards
+from bench.plan.trials import Trial
+from bench.report import hub_folder
+from bench.report.board_cases import load_board_cases
+from bench.results.formats import croissant, every_eval_ever, prepared_data, trec
 from bench.results.load import load_results
 from bench.results.run_records import read_boards
 from bench.results.schema import Result, read_cases
@@ -21,8 +25,9 @@ from bench.results.trackers.hook import TRACKERS, Trackers, collect_tags, parse_
 from bench.runner.prepared_data import prepare_datasets
 
 DATA_FORMATS = ("recbole", "d3", "sprec")
-TREC, EVERY_EVAL_EVER = "trec", "every-eval-ever"
-FORMATS = (*DATA_FORMATS, TREC, EVERY_EVAL_EVER, *TRACKERS)
+TREC, EVERY_EVAL_EVER, CASES = "trec", "every-eval-ever", "cases"
+CROISSANT, HUB = "croissant", "hub"
+FORMATS = (*DATA_FORMATS, CROISSANT, CASES, TREC, EVERY_EVAL_EVER, HUB, *TRACKERS)
 RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 RANKING_ENDINGS = (".jsonl", ".gz", ".parquet")
 
@@ -36,13 +41,15 @@ def export(
     data: DataOptions | None = None,
     evaluator: str | None = None,
     relationship: str | None = None,
+    samples: bool = False,
 ) -> list[str]:
     """Write data sets, rankings or results in the format of another project.
 
     Args:
-        format_: For data sets: recbole, d3, sprec. For results: trec, every-eval-ever, mlflow,
-            tensorboard, wandb.
-        names: Data sets, or boards that were run (all by default); for trec also ranking files.
+        format_: For data sets: recbole, d3, sprec, croissant. For boards, their test cases: cases.
+            For results: trec, every-eval-ever, mlflow, tensorboard, wandb. For trials: hub.
+        names: Data sets, boards that were run (all by default), or trials; for trec also ranking
+            files.
         into: Folder; for mlflow the tracking URI, for wandb the project. Required except for
             trackers.
         results: Folder of the results.
@@ -50,6 +57,7 @@ def export(
         evaluator: For every-eval-ever: who evaluated.
         relationship: For every-eval-ever: of the evaluator to the methods; first_party,
             third_party, collaborative or other.
+        samples: For every-eval-ever: whether to write per-case samples, too.
 
     Returns:
         Paths of the files written; for trackers, ids of the trials reported.
@@ -60,17 +68,35 @@ def export(
     data = data or DataOptions()
     source = Path(results)
     _check(format_, into, evaluator, relationship, data)
+    if format_ == HUB and not names:
+        raise BenchError("hub needs a trial.", "See: bench status")
+    if samples and format_ != EVERY_EVAL_EVER:
+        raise BenchError("--samples is for every-eval-ever.", "Leave it out.")
     if format_ in TRACKERS:
         planned = _plan_named(names, source)
         return _send_to_tracker(format_, planned, into, source, data.offline)
     folder = Path(into or "")
     if format_ in DATA_FORMATS:
         written = _export_data(format_, names, folder, data)
+    elif format_ == CASES:
+        written = _export_cases(names, folder, data)
+    elif format_ == CROISSANT:
+        written = _export_croissant(names, folder, data)
+    elif format_ == HUB:
+        written = [
+            hub_folder.write_hub_folder(_find_trial(name, source), source, data.store, folder)
+            for name in names
+        ]
     elif format_ == TREC:
         written = _export_trec(names, folder, source, data)
     else:
         written = _export_every_eval_ever(
-            _plan_named(names, source), folder, source, str(evaluator), str(relationship)
+            _plan_named(names, source),
+            folder,
+            source,
+            str(evaluator),
+            str(relationship),
+            samples=samples,
         )
     return [str(path) for path in written]
 
@@ -97,7 +123,9 @@ def _check(
             )
     elif evaluator is not None or relationship is not None:
         raise BenchError("--by and --relationship are for every-eval-ever.", "Leave them out.")
-    if format_ not in (*DATA_FORMATS, TREC) and (data.data_dir is not None or data.files):
+    if format_ not in (*DATA_FORMATS, CROISSANT, CASES, TREC) and (
+        data.data_dir is not None or data.files
+    ):
         raise BenchError(
             f"--data-dir and --file cannot be used with {format_}.", "It is written from results."
         )
@@ -156,6 +184,40 @@ def _export_data(
     return written
 
 
+def _export_cases(names: Sequence[str], folder: Path, options: DataOptions) -> list[Path]:
+    """Write the test cases of boards: ranking files that lack only the items."""
+    if not names:
+        raise BenchError("cases needs a board.", "See: bench list boards")
+    written = []
+    for name in names:
+        for dataset in plugins.board_card(name).datasets:
+            cases = load_board_cases(name, dataset, options).cases
+            text = "".join(f"{json.dumps(case, ensure_ascii=False)}\n" for case in cases)
+            written.append(folder / f"{name}-{dataset}.cases.jsonl")
+            write_atomic(written[-1], text.encode())
+    return written
+
+
+def _export_croissant(names: Sequence[str], folder: Path, options: DataOptions) -> list[Path]:
+    if not names:
+        raise BenchError("croissant needs a data set.", "See: bench list datasets")
+    written = []
+    for name in names:
+        card = plugins.dataset_card(name)
+        known = checksums(card, options.data_dir)
+        content, missing = croissant.build_croissant(name, card, known)
+        if missing:
+            print(f"{name}: its card has nothing for {', '.join(missing)}.", file=sys.stderr)
+        written.append(folder / f"{name}.croissant.json")
+        write_atomic(written[-1], (json.dumps(content, indent=1) + "\n").encode())
+    return written
+
+
+def _find_trial(name: str, results: Path) -> Trial:
+    trials = [trial for _, rows in _plan_named((), results) for _, trial in rows]
+    return find_trial(list({trial.id: trial for trial in trials}.values()), name, None)
+
+
 def _export_trec(
     names: Sequence[str], folder: Path, results: Path, options: DataOptions
 ) -> list[Path]:
@@ -188,7 +250,13 @@ def _write_trec(path: Path, texts: Iterable[str]) -> list[Path]:
 
 
 def _export_every_eval_ever(
-    planned: PlannedBoards, folder: Path, results: Path, evaluator: str, relationship: str
+    planned: PlannedBoards,
+    folder: Path,
+    results: Path,
+    evaluator: str,
+    relationship: str,
+    *,
+    samples: bool,
 ) -> list[Path]:
     cards = plugins.card_paths("datasets")
     written = []
@@ -202,6 +270,10 @@ def _export_every_eval_ever(
         when = (results / f"{result.trial}.json").stat().st_mtime
         cases = read_cases(results, result.trial)
         path, content = every_eval_ever.build_record(result, cases, source, when)
+        if samples:
+            lines_path, lines = every_eval_ever.add_samples(path, content, cases)
+            write_atomic(folder / lines_path, lines)
+            written.append(folder / lines_path)
         write_atomic(folder / path, (json.dumps(content, indent=1) + "\n").encode())
         written.append(folder / path)
     return written

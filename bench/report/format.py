@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from bench.metrics.registry import get_metric
+from bench.models.progress import format_seconds as format_seconds
 from bench.report.claims.verdict import ReproducedVerdict
 from bench.report.table import (
     Block,
-    BoardTable,
     Cell,
     ClaimLine,
     Completeness,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.stats.compare import Comparison
 
 DIGITS = 4
-MAX_DIGITS = 17
+MAX_DIGITS = 30  # an end of 1e-12 may be one rounding error from 0
 MINUS = "\N{MINUS SIGN}"
 NO_VALUE = "–"
 STALE, STALE_LEGEND = "‡", "stale, made by another version of a stage"
@@ -136,20 +136,28 @@ def describe_marks(cell: Cell) -> str:
     if cell.significant and cell.comparison is not None:
         side = "better" if cell.comparison.better else "worse"
         parts.append(f"significantly {side} than {cell.comparison.reference}")
+    if cell.comparison is not None and cell.comparison.equivalent:
+        parts.append(f"equivalent to {cell.comparison.reference}")
     if cell.stale:
         parts.append("stale")
     return ", ".join(parts)
 
 
 def mark_symbols(cell: Cell) -> str:
-    """Return the marks after a value: † significant, ≈ tied with the best, ‡ stale."""
-    marks = ("†" if cell.significant else "", "≈" if cell.tied else "")
+    """Return the marks after a value: † significant, ≡ equivalent, ≈ tied, ‡ stale."""
+    equivalent = cell.comparison is not None and cell.comparison.equivalent
+    marks = (
+        "†" if cell.significant else "",
+        "≡" if equivalent else "",
+        "≈" if cell.tied else "",
+    )
     return "".join(marks) + (STALE if cell.stale else "")
 
 
 def row_notes(row: Row) -> list[str]:
-    """List what a reader must know about a row: reference, not ranked, missing seeds."""
+    """List what a reader must know about a row: reference, not ranked, external data, seeds."""
     notes = ["reference" if row.reference else "", "" if row.ranked else "not ranked"]
+    notes.append("external data" if row.external else "")
     return [note for note in (*notes, row_seeds(row)) if note]
 
 
@@ -188,11 +196,16 @@ def format_published(cell: Cell) -> str:
 
 
 def format_gain(gain: Gain) -> str:
-    """Write a relative change, with its interval if it has one: "+41.3 % [+30.0 %, +52.1 %]"."""
-    if gain.low is None:
-        return format_percent(gain.change)
-    interval = f"[{format_percent(gain.low)}, {format_percent(gain.high)}]"
-    return f"{format_percent(gain.change)} {interval}"
+    """Write a relative change, with its interval if it has one: "+41.3 % [+30.0, +52.1] %"."""
+    interval = format_percent_interval(gain.low, gain.high)
+    return f"{format_percent(gain.change)} {interval}".strip()
+
+
+def format_percent_interval(low: float | None, high: float | None) -> str:
+    """Write the interval of a relative change: "[+30.0, +52.1] %"; "" without one."""
+    if low is None or high is None:
+        return ""
+    return f"{format_interval(100 * low, 100 * high, digits=1)} %"
 
 
 def format_published_gain(gain: Gain) -> str:
@@ -200,20 +213,6 @@ def format_published_gain(gain: Gain) -> str:
     if gain.published is None:
         return ""
     return f"paper {format_percent(gain.published.value / 100)}"
-
-
-def format_seconds(value: float) -> str:
-    """Write a duration: "< 0.1 s", "0.4 s", "12 s", "3 min 5 s", "2 h 10 min"."""
-    if 0 < value < 0.05:
-        return "< 0.1 s"
-    if value < 10:
-        return f"{value:.1f} s"
-    seconds = round(value)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600:,} h {seconds % 3600 // 60} min"
 
 
 def format_completeness(counts: Completeness) -> str:
@@ -318,6 +317,16 @@ def format_models(test: Comparison) -> str:
     return f"{format_interval(test.models.low, test.models.high)}, p {format_p(test.models.p)}"
 
 
+def format_equivalence(test: Comparison) -> str:
+    """Write the test of equivalence: "within ±0.005: p .012 (Holm: .024)"."""
+    if test.p_equivalent is None:
+        return NO_VALUE
+    return (
+        f"within ±{test.bound:g}: p {format_p(test.p_equivalent)} "
+        f"(Holm: {format_p(test.p_equivalent_adjusted)})"
+    )
+
+
 def format_strata(table: Stratification) -> list[list[str]]:
     """Format a stratification: a line of headings with numbers of cases, then one per row."""
     heads = [f"{label} ({format_count(num, 'case')})" for label, num in table.counts.items()]
@@ -336,10 +345,15 @@ def format_strata(table: Stratification) -> list[list[str]]:
     ]
 
 
-def choose_main_metric(table: BoardTable) -> str:
-    """Choose the metric for the figure of differences: the first NDCG, or the first of all."""
-    ndcg = (metric for metric in table.metrics if get_metric(metric).family == "NDCG")
-    return next(ndcg, table.metrics[0])
+def choose_main_metric(metrics: Sequence[str]) -> str:
+    """Choose the metric of figures and checks: the first NDCG, else the first mean over cases."""
+    ndcg = [name for name in metrics if get_metric(name).family == "NDCG"]
+    return next(iter((*ndcg, *(name for name in metrics if get_metric(name).per_case), *metrics)))
+
+
+def format_mean(mean: float | None, deviation: float | None) -> str:
+    """Write a mean over seeds with its standard deviation, if it has one: "0.0413 ± 0.0012"."""
+    return format_value(mean) + ("" if deviation is None else f" ± {format_value(deviation)}")
 
 
 def first_sentence(text: str) -> str:

@@ -6,7 +6,7 @@ the file says which data set and which row of ours stands for which of the paper
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.config import plugins
@@ -36,9 +36,10 @@ class Paper:
                 return cls(board=name, claims=claims, numbers=load_published())
         return None
 
-    def add_published_values(self, block: Block) -> Block:
-        """Add the paper's numbers to the cells of a block."""
-        names = (name for name, card in self.claims.datasets.items() if card == block.dataset)
+    def add_published_values(self, block: Block, in_place_of: Mapping[str, str]) -> Block:
+        """Add the paper's numbers to the cells of a block; see `BoardCard.in_place_of`."""
+        ours = in_place_of.get(block.dataset, block.dataset)
+        names = (name for name, card in self.claims.datasets.items() if card == ours)
         dataset = next(names, None)
         if dataset is None:
             return block
@@ -85,6 +86,7 @@ class Paper:
         return Source(
             paper=self.claims.paper,
             title=self.claims.title,
+            url=self.claims.url,
             differences=(*used, *self._differences(card, blocks)),
         )
 
@@ -104,30 +106,33 @@ class Paper:
         elif card.model.lower() != theirs.lower():
             backbone = f"the paper uses {theirs}" if theirs else "the paper does not name its own"
             sentences.append(f"The backbone here is {card.model}; {backbone}.")
-        datasets = {block.dataset for block in blocks}
-        additional = sorted(datasets - set(self.claims.datasets.values()))
+        sentences += [f"{new} is in place of {old}." for new, old in card.in_place_of.items()]
+        datasets = {card.in_place_of.get(block.dataset, block.dataset): block for block in blocks}
+        additional = sorted(datasets.keys() - set(self.claims.datasets.values()))
         if additional:
             sentences.append(f"Not a data set of the paper: {join_words(additional)}.")
         expected = self._datasets_of_table()
+        run = {
+            name for name, block in datasets.items() if any(row.successful for row in block.rows)
+        }
         absent = [
             name
             for name, dataset in self.claims.datasets.items()
-            if dataset in expected and dataset not in datasets
+            if dataset in expected and dataset not in run
         ]
         if absent:
-            sentences.append(f"Data sets of the paper that are not here: {join_words(absent)}.")
+            sentences.append(f"Data sets of the paper without results here: {join_words(absent)}.")
         of_paper = budget_paper(card.budget)
         if of_paper != self.claims.paper:
             whose = f"that of {of_paper}" if of_paper else "not the paper’s"
             sentences.append(f"The budget is “{card.budget}”, {whose}.")
-        not_run = dict.fromkeys(
-            row.name
-            for block in blocks
-            for row in block.rows
-            if not row.successful and any(cell.published is not None for cell in row.cells)
-        )
-        if not_run:
-            sentences.append(f"Rows of the paper that we have not run: {join_words([*not_run])}.")
+        rows = [row for name in datasets if name in run or not run for row in datasets[name].rows]
+        successful = {row.name for row in rows if row.successful}
+        published = dict.fromkeys(row.name for row in rows if any(c.published for c in row.cells))
+        if not_run := [name for name in published if name not in successful]:
+            sentences.append(f"Rows of the paper that we have not run: {join_words(not_run)}.")
+        if sentences and card.full_run:
+            sentences.append(card.full_run)
         return sentences
 
     def _datasets_of_table(self) -> Sequence[str]:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from bench.config.request import RESULTS, DataOptions, ExecutionOptions, RunRequest
 from bench.errors import BenchError
+from bench.files import require_writable
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
 from bench.plan.device import Device, plan_for
+from bench.report.adaptive_seeds import MAX_SEEDS, decide_rows, list_looks
 from bench.report.boards import render_boards
 from bench.report.data_pages.count_page import render_tables, requested_tables
 from bench.report.render.pages import render_index
@@ -27,6 +29,10 @@ from bench.runner.preflight import check_available
 from bench.runner.run_directory import get_log_path
 from bench.runner.store import Store
 from bench.runner.write_results import needs_retry
+from bench.stats.corrections import ALPHA
+
+FOLDERS = {"store": "--store", "results": "--results", "pages": "--out"}
+"""Options of the folders that a run writes, by field of `ExecutionOptions`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +45,14 @@ class RunReport:
         pages: Paths of the rendered files.
         lost: Per trial without metrics: "status", "trial" (its id), "why", and "log" (the path of
             its log, or "").
+        decisions: With `until_decided`, one sentence per row and one on the number of seeds.
     """
 
     summary: RunSummary
     tables: tuple[BoardTable, ...]
     pages: tuple[Path, ...]
     lost: tuple[dict[str, str], ...]
+    decisions: tuple[str, ...] = ()
 
 
 def run(
@@ -74,8 +82,44 @@ def run(
     Raises:
         BenchError: If the request or the options are not valid. A trial that fails raises nothing.
     """
+    if not request.until_decided:
+        if request.max_seeds is not None:
+            raise BenchError("--max-seeds is for --until-decided.", "Use --seeds.")
+        return _run_once(request, options, trackers=trackers, only_failed=only_failed, quiet=quiet)
+    boards = select_boards(request).boards
+    first = max(2, request.seeds or max(board.card.seeds for board in boards))
+    looks = list_looks(first, request.max_seeds or MAX_SEEDS)
+    for seeds in looks:
+        look = dataclasses.replace(request, seeds=seeds)
+        report = _run_once(look, options, trackers=trackers, only_failed=only_failed, quiet=quiet)
+        rows = list(decide_rows(report.tables, len(looks)))
+        if report.summary.stopped_by or all(within is not None for _, within in rows):
+            break
+    sentences = [text for text, _ in rows] or ["No row could be tested for equivalence."]
+    sentences.append(
+        f"{seeds} seeds; decisions have the level {ALPHA:g} per row over {len(looks)} possible "
+        "looks, † and intervals of the page are those of a single look."
+    )
+    return dataclasses.replace(report, decisions=tuple(sentences))
+
+
+def _run_once(
+    request: RunRequest,
+    options: ExecutionOptions | None,
+    *,
+    trackers: Sequence[str],
+    only_failed: bool,
+    quiet: bool,
+) -> RunReport:
     relative = options or ExecutionOptions()
     home = Path.cwd()
+    for field, option in FOLDERS.items():
+        require_writable(getattr(relative, field), option)
+    if relative.data_dir is not None and not relative.data_dir.is_dir():
+        raise BenchError(
+            f"--data-dir {relative.data_dir} is no folder.",
+            "Name that of your raw files, or leave it out.",
+        )
     options = dataclasses.replace(  # a plug-in may change the working directory
         relative,
         store=home / relative.store,
@@ -97,7 +141,7 @@ def run(
         return RunReport(summary=nothing, tables=(), pages=paths, lost=())
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
-    selection = select_boards(request)
+    selection = select_boards(request, offline=options.offline)
     with plan_for(_find_device(options)):
         planned = plan_boards(selection, data_dir=options.data_dir)
     trials = distinct_trials(planned)
@@ -140,13 +184,14 @@ def _find_device(options: ExecutionOptions) -> Device | None:
     """Return the device class of the cluster; None for this machine's."""
     if options.address is None:
         return None
-    from bench.runner.ray_session import RaySession
+    from bench.runner.ray_process import RayProcess
 
-    session = RaySession(address=options.address)
+    process = RayProcess("bench.runner.ray_session:RaySession", address=options.address)
     try:
-        return session.device
+        device: Device = process.call("get_device")
     finally:
-        session.close()
+        process.end()
+    return device
 
 
 def _list_lost(summary: RunSummary, results: Path, shown: Path) -> Iterator[dict[str, str]]:

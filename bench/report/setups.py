@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bench.config import plugins
+from bench.config.backbone_card import ModelCard
 from bench.config.cards import BoardRow
 from bench.data.prepare import find_mismatches
 from bench.data.user_files import describe_other_versions
@@ -38,10 +39,28 @@ def describe_weights(result: Result) -> str:
     hub = _metadata(result, "hub")
     if "folder_checksum" not in hub:
         return ""
-    return (
-        f"own weights in place of {result.model} ({hub['architecture']}, "
-        f"{hub['parameters'] or 0:,} parameters, sha256 {hub['folder_checksum'][:DIGITS]})"
-    )
+    card = _load_card(result.model)
+    if card is not None and card.weights == "folder":  # the card is for these very files
+        return ""
+    return f"own weights in place of {result.model} ({_describe_files(hub)})"
+
+
+def name_backbone(result: Result) -> str:
+    """Name a backbone by its card, with what was read of the hub or of a folder."""
+    hub = _metadata(result, "hub")
+    if text := describe_weights(result):
+        return text
+    if result.model is None or "files_checksum" not in hub:
+        return result.model or ""
+    repository, _, revision = hub.get("source", "").partition("@")
+    source = f"{repository}@{revision[:DIGITS]}, " if revision else "own folder, "
+    return f"{result.model} ({source}{_describe_files(hub)})"
+
+
+def _describe_files(hub: dict[str, Any]) -> str:
+    checksum = hub.get("folder_checksum") or hub["files_checksum"]
+    parameters = hub["parameters"] or 0
+    return f"{hub['architecture']}, {parameters:,} parameters, sha256 {checksum[:DIGITS]}"
 
 
 def describe_used(trials: Iterable[Trial], results: ResultSet) -> list[str]:
@@ -65,6 +84,8 @@ def find_difference(board: Board, row: BoardRow, trial: Trial, results: ResultSe
     if result is None or result.status != "ok":
         return ""
     differences = [sentence.rstrip(".") for sentence in describe_data(result)]
+    if trial.dataset in board.card.in_place_of:
+        differences.append(f"{trial.dataset} in place of {board.card.in_place_of[trial.dataset]}")
     if board.name in plugins.card_paths("leaderboards"):
         declared = plugins.board_card(board.name)
         full = plugins.budget_card(declared.budget).rows
@@ -77,17 +98,19 @@ def find_difference(board: Board, row: BoardRow, trial: Trial, results: ResultSe
         has_backbone = any(stage.kind in BACKBONES for stage in result.stages)
         if has_backbone and trial.model != backbone:
             differences.append(f"backbone {trial.model} instead of {backbone}")
-    if (text := describe_weights(result)) and not _has_shape(result.model):
+    card = _load_card(result.model)
+    # A plan refuses files that have not the shape that a card declares.
+    if (text := describe_weights(result)) and not (card is not None and card.shape):
         differences.append(text)
     return "; ".join(differences)
 
 
-def _has_shape(model: str | None) -> bool:
-    """Tell whether the card says what its config.json must say: then a plan refused other ones."""
+def _load_card(model: str | None) -> ModelCard | None:
+    """Load a backbone's card; results outlive cards, so it may no longer exist."""
     try:
-        return model is not None and bool(plugins.model_card(model).shape)
+        return None if model is None else plugins.model_card(model)
     except BenchError:
-        return False
+        return None
 
 
 def _metadata(result: Result, kind: str) -> dict[str, Any]:

@@ -21,7 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 from bench.files import write_atomic
 from bench.hashing import digest
 from bench.plan.code_hash import module_hash
+from bench.report.block_tests import RowTest
 from bench.report.table import ClaimLine, Stratification
+from bench.stats.contrasts import Estimate
+from bench.stats.reproduction import Reproduction
 
 FOLDER = ".statistics"
 CODE = {
@@ -88,16 +91,12 @@ def _code_and_libraries(kind: str) -> tuple[str, ...]:
 
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
-    from bench.report.block_tests import RowTest  # scipy: a report of values does not wait for it
-    from bench.stats.contrasts import Estimate
-    from bench.stats.reproduction import Reproduction
-
     types: dict[str, Any] = {
         "verdicts": dict[str, RowTest],
         "gains": dict[str, Estimate],
         "means": dict[str, Estimate],
         "reproduction": Reproduction,
-        "checks": tuple[str, tuple[Stratification, ...]],
+        "checks": tuple[str, str, tuple[Stratification, ...]],
         "claims": tuple[ClaimLine, ...],
     }
     return TypeAdapter(types[kind])

@@ -15,6 +15,8 @@ from bench.report.claims.cards import SweptSetting, find_claim_files, load_claim
 from bench.report.table import Sweep
 
 MIN_STEPS = 3
+CHECKPOINTS = "step"
+"""Name of the sweep over the rankings after each training stage."""
 
 
 def find_sweeps(board: Board, row_trials: Sequence[tuple[BoardRow, Trial]]) -> tuple[Sweep, ...]:

@@ -15,7 +15,7 @@ from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
 
 if TYPE_CHECKING:
-    # Only for annotations: a report of bare values must not wait for scipy.
+    # Only for annotations, so that formatting values loads no scipy.
     from bench.config.cards import FigureCard
     from bench.report.claims.measures import Measure
     from bench.report.published import Number
@@ -110,6 +110,7 @@ class Row:
         cells: One per metric, in the board's order.
         settings: Resolved settings, dotted path and value as text.
         outcomes: One per seed.
+        external: Model trained on other text that it used; empty for none.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Row:
     outcomes: tuple[Outcome, ...]
     group: str = ""
     apart: bool = False
+    external: str = ""
 
     @property
     def reference(self) -> bool:
@@ -208,7 +210,9 @@ class Block:
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
         floor: Whether the best ranked row beats the floor, in one sentence; empty before testing.
+        robustness: How few users decide which ranked row is the best, likewise.
         strata: The main metric per stratum of the test cases; empty likewise.
+        external: Which rows used models that may have seen the data; empty if none did.
     """
 
     dataset: str
@@ -224,7 +228,9 @@ class Block:
     rows: tuple[Row, ...]
     reproduction: Reproduction | None = None
     floor: str = ""
+    robustness: str = ""
     strata: tuple[Stratification, ...] = ()
+    external: str = ""
 
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:
@@ -284,11 +290,12 @@ class ClaimLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The paper whose table a board reproduces: short name, title, and what differs from it."""
+    """The paper whose table a board reproduces: short name, title, what differs from it, URL."""
 
     paper: str
     title: str
     differences: tuple[str, ...]
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +333,9 @@ class BoardTable:
 
     Attributes:
         page: Name of the folder of its pages.
+        backbone: Name of its language model; "" without one.
         reference: What rows are tested against: a row's name, or "the reference of its group".
+        equivalence: Explains the mark of equivalent rows; empty without bounds.
         scope: Says where rows ran on less than the papers' budget; empty where they did not.
         protocol: Cases, candidates, k and seeds in one sentence.
         statistics: Tests, correction and intervals, fit for a paper.
@@ -347,12 +356,14 @@ class BoardTable:
     scope: str
     protocol: str
     statistics: str
+    equivalence: str = ""
     mean_ranks: tuple[str, ...] = ()
     source: Source | None = None
     claims: tuple[ClaimLine, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     figures: tuple[Figure, ...] = ()
     page: str = ""
+    backbone: str = ""
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:

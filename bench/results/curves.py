@@ -15,7 +15,7 @@ from typing import Any
 from bench.results.schema import StageRecord
 
 MAX_POINTS, MIN_POINTS = 60, 12
-DATA_STAGES = frozenset({"prepare", "draw", "sample", "evaluate"})
+DATA_STAGES = frozenset({"prepare", "draw", "reorder", "sample", "evaluate"})
 """Kinds of stages whose lists of numbers describe data, not training."""
 
 ENDINGS = ("_by_step", "_by_epoch", "_by_round")

@@ -179,13 +179,24 @@ def plan_requested(
     ]
 
 
-def plan_recorded(names: Collection[str], results: Path) -> PlannedBoards:
-    """Plan boards that were run before; those that were not, or no longer can be, are left out."""
+def plan_recorded(
+    names: Collection[str], results: Path, other: Board | None = None
+) -> PlannedBoards:
+    """Plan boards that were run before; those that were not, or no longer can be, are left out.
+
+    Args:
+        names: Names of the boards.
+        results: Folder of the results.
+        other: The board that they complete; None for boards that were run as their cards say.
+    """
     planned: PlannedBoards = []
-    for name, path in list_recorded(results).items():
-        if name in names:
-            try:
-                planned += plan_boards(read_board(path), lenient=True)
-            except BenchError as error:  # a method or data set may no longer exist
-                print(f"Left out: {error.message}", file=sys.stderr)
+    for path in list_recorded(results).values():
+        try:
+            selection = read_board(path)
+            (board,) = selection.boards
+            fits = board.page == board.name if other is None else board.completes(other)
+            if board.name in names and fits:
+                planned += plan_boards(selection, lenient=True)
+        except BenchError as error:  # a method or data set may no longer exist
+            print(f"Left out: {error.message}", file=sys.stderr)
     return planned

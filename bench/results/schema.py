@@ -163,6 +163,14 @@ def write_result(result: Result, folder: Path) -> Path:
     return path
 
 
+def copy_result(result: Result, source: Path, target: Path) -> None:
+    """Copy the files of a result to another folder of results."""
+    path = source / f"{result.trial}.json"
+    tables = TABLES if result.status == "ok" else ()
+    for each in (*(table_path(source, result.trial, name) for name in tables), path):
+        write_atomic(target / each.relative_to(source), each.read_bytes())
+
+
 def _digest(content: str | bytes) -> str:
     return digest({**json.loads(content), "checksum": ""})
 

@@ -23,7 +23,17 @@ over the measured throughput of the device; nothing."""
 
 CHEAP = frozenset(
     {
-        *("prepare", "draw", "sample", "select", "lists", "questions", "order_lists", "evaluate"),
+        *(
+            "prepare",
+            "draw",
+            "reorder",
+            "sample",
+            "select",
+            "lists",
+            "questions",
+            "order_lists",
+            "evaluate",
+        ),
         *("evaluate_lists", "build", "gguf", "hub", "pairs", "embed", "ground"),
     }
 )

@@ -36,6 +36,8 @@ def set_thread_environment() -> None:
 class ExecutorLostError(BenchError):
     """What the tasks ran on has died, so that none can start."""
 
+    exit_code = 1
+
 
 class Executor(Protocol):
     """Runs tasks; every function raises `ExecutorLostError` if that has become impossible."""

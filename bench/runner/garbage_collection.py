@@ -21,7 +21,8 @@ from bench.runner.store import ASIDE, BUILDING, META, Store
 
 DAY = 86400.0
 ASSET_FOLDER = re.compile(r"[0-9a-f]{16}")
-INCOMPLETE, SET_ASIDE, ASSET = "incomplete", "set aside", "asset"
+KEY = re.compile(r"[0-9a-f]{32}")
+INCOMPLETE, DAMAGED, SET_ASIDE, ASSET = "incomplete", "damaged", "set aside", "asset"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class Garbage:
     """An artifact, folder or file that nothing needs.
 
     Attributes:
-        kind: Kind of the artifact, or one of `INCOMPLETE`, `SET_ASIDE` and `ASSET`.
+        kind: Kind of the artifact, or one of `INCOMPLETE`, `DAMAGED`, `SET_ASIDE` and
+            `ASSET`.
         key: Key of the artifact, else a name.
     """
 
@@ -72,7 +74,7 @@ def survey_store(store: Store, required: Collection[str], *, keep_days: float) -
         if key not in retained
     ]
     return StoreSurvey(
-        garbage=(*artifacts, *_find_leftovers(store, since)),
+        garbage=(*artifacts, *_find_damaged(store), *_find_leftovers(store, since)),
         num_kept=len(retained),
         kept_bytes=sum(_count_bytes(metas[key]) for key in retained),
     )
@@ -92,13 +94,26 @@ def _count_bytes(meta: dict[str, Any]) -> int:
     return sum(int(file["size"]) for file in meta["files"].values())
 
 
+def _measure(path: Path) -> int:
+    """Return the bytes of a file or link, or of all files in a folder."""
+    files = [file for file in (path, *path.rglob("*")) if file.is_symlink() or not file.is_dir()]
+    return sum(file.lstat().st_size for file in files)
+
+
+def _find_damaged(store: Store) -> Iterator[Garbage]:
+    """Yield whatever is under a key and is no complete artifact of it; checksums are not read."""
+    for path in sorted(store.root.glob("[!.]*/*")):
+        kind, key = path.parent.name, path.name
+        if KEY.fullmatch(key) and not store.has(kind, key):
+            yield Garbage(kind=DAMAGED, key=f"{kind}-{key}", path=path, size=_measure(path))
+
+
 def _find_leftovers(store: Store, since: float) -> Iterator[Garbage]:
     """Yield folders of killed workers, and old damaged artifacts."""
     for parent, kind in ((BUILDING, INCOMPLETE), (ASIDE, SET_ASIDE)):
         for folder in sorted((store.root / parent).glob("*-*-*")):
             if kind == INCOMPLETE or folder.stat().st_mtime < since:
-                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                yield Garbage(kind=kind, key=folder.name, path=folder, size=size)
+                yield Garbage(kind=kind, key=folder.name, path=folder, size=_measure(folder))
 
 
 def find_unused_assets(
@@ -121,8 +136,7 @@ def find_unused_assets(
             continue
         stat = path.lstat()
         if max(stat.st_atime, stat.st_mtime) < since:
-            size = sum(file.lstat().st_size for file in (path, *path.rglob("*")))
-            yield Garbage(kind=ASSET, key=name, path=path, size=size)
+            yield Garbage(kind=ASSET, key=name, path=path, size=_measure(path))
 
 
 def remove_garbage(store: Store, garbage: Garbage) -> bool:
@@ -133,13 +147,13 @@ def remove_garbage(store: Store, garbage: Garbage) -> bool:
             garbage.path.parent.rmdir()
         return True
     kind, key = garbage.kind, garbage.key
-    if kind == INCOMPLETE:
-        kind, key, _ = garbage.key.rsplit("-", 2)
+    if kind in (INCOMPLETE, DAMAGED):
+        kind, key = garbage.key.split("-")[:2]
     try:
         with store.lock(kind, key).acquire(timeout=0):
-            if garbage.kind == INCOMPLETE:
+            if garbage.kind == INCOMPLETE or not store.has(kind, key):
                 _delete(garbage.path)
-            elif garbage.path.exists():
+            elif garbage.kind == kind and garbage.path.exists():
                 store.remove(kind, key)
     except Timeout:
         return False

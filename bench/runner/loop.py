@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.config.scoped_cache import one_state
-from bench.errors import BenchError, printable
+from bench.errors import BenchError
 from bench.hashing import Job
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
@@ -29,10 +26,11 @@ from bench.plan.trials import Trial
 from bench.results.schema import Attempt
 from bench.runner import run_directory
 from bench.runner.cost_model import read_throughput
-from bench.runner.estimate import Timings
+from bench.runner.estimate import Timings, forecast_run
 from bench.runner.executors import Executor, ExecutorLostError
 from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.retry_policy import decide_retry
+from bench.runner.run_progress import RunProgress
 from bench.runner.similarity import StageHistory
 from bench.runner.store import Store
 from bench.runner.time_limits import TimeLimits
@@ -42,6 +40,9 @@ from bench.signals import Stopped, exit_on_next_signal, stop_on_signals
 
 POLL_SECONDS = 0.5
 """Seconds between checks of other runs' locks and of cancel requests."""
+
+FORECAST_SECONDS = 60.0
+"""Seconds between forecasts of the remaining time."""
 
 MAX_REPAIRS = 20
 """Times that a run starts over because artifacts were damaged; a chain of stages is shorter."""
@@ -109,7 +110,7 @@ class RunOptions:
     quiet: bool = False
     time_limit: float | None = None
     trackers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    on_result: Callable[[str], None] = lambda trial: None
+    on_result: Callable[[str], object] = str  # does nothing
 
     def make_job(self, micro_batch_divisor: int = 1) -> Job:
         """Return what stages receive; paths are absolute, since workers choose their own folder."""
@@ -163,7 +164,7 @@ def _run_missing(
             run_directory.open_run_directory(
                 options.store.root, options.results, unfinished
             ) as folder,
-            RunProgress(len(status.missing), quiet=options.quiet) as progress,
+            RunProgress(len(status.missing), folder=folder, quiet=options.quiet) as progress,
         ):
             loop = _Loop(status, options, folder, progress)
             try:
@@ -201,49 +202,6 @@ def fetch_raw_files(stages: Iterable[Stage], options: RunOptions) -> None:
                 )
 
 
-class RunProgress:
-    """Counts stages as they end, used in a `with` block.
-
-    Args:
-        total: Stages that will run.
-        quiet: Print nothing.
-    """
-
-    def __init__(self, total: int, *, quiet: bool = False) -> None:
-        self._total = total
-        self._done = 0
-        self._started = time.monotonic()
-        self._console = Console(stderr=True, quiet=quiet)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._bar.add_task("stages", total=total)
-
-    def __enter__(self) -> RunProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def add_stages(self, num: int, description: str) -> None:
-        """Count stages that succeeded."""
-        self._done += num
-        self._bar.update(self._task, completed=self._done, description=description)
-        if self._bar.disable:
-            seconds = time.monotonic() - self._started
-            self.print_line(f"[{self._done}/{self._total}] {seconds:6.1f} s  {description}")
-
-    def print_line(self, text: str) -> None:
-        """Print a line of its own, e.g. about a retry or a failure."""
-        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
-
 @dataclass
 class _Loop:
     """Runs the units of one run."""
@@ -265,13 +223,22 @@ class _Loop:
         # GPU units first: they take longest, and no GPU should wait for CPUs.
         self.waiting = sorted(self.status.units.values(), key=lambda unit: unit.gpus == 0)
         store, graph = self.options.store, self.status.graph
-        history = StageHistory([store], graph)
         device = "cuda" if any(stage.gpus for stage in graph.stages.values()) else "cpu"
-        timings = Timings(history, read_throughput(store.root, device))
+        self.throughput = read_throughput(store.root, device)
+        history = StageHistory([store], graph)
+        timings = Timings(history, self.throughput)
+        self.forecast(timings)
         self.resources = ResourceEstimator(history)
         self.limits = TimeLimits(timings, self.options.time_limit)
         self.progress.print_line(self.limits.describe(self.waiting))
         self.status.log_reused_stages()
+
+    def forecast(self, timings: Timings) -> None:
+        """Tell the display how long the rest takes, if every stage that decides it is known."""
+        self.forecast_time = time.monotonic()
+        rest = forecast_run([*self.waiting, *self.running.values()], timings)
+        seconds = rest.work_seconds / max(1, len(self.running)) if rest.is_known else None
+        self.progress.set_remaining(seconds)
 
     def run_units(self, executor: Executor) -> int:
         """Run all units that can run; return the number of the signal that ended it early, or 0.
@@ -403,6 +370,9 @@ class _Loop:
             self.status.finish_unit(unit)
         else:
             self._handle_failure(unit, result)
+        if time.monotonic() > self.forecast_time + FORECAST_SECONDS:  # stages have been timed since
+            history = StageHistory([self.options.store], self.status.graph)
+            self.forecast(Timings(history, self.throughput))
 
     def _handle_failure(self, unit: Unit, result: TaskResult) -> None:
         assert result.failure is not None

@@ -15,7 +15,8 @@ from bench.data.prepared import Prepared, read
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, mask_secrets
 from bench.plan import trials
-from bench.plan.backbones import language_model
+from bench.plan.backbones import find_model_paths, language_model
+from bench.plan.inferred_cards import name_model
 from bench.plan.stage import Stage
 from bench.plan.types import Nouns
 from bench.runner.store import Store
@@ -80,6 +81,7 @@ def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) 
     from bench.models.lm.backbone import model_folder, read_tokenizer
 
     nouns = plugins.dataset_card(dataset).nouns
+    model = name_model(model, offline=options.offline)
     stage = language_model(
         model,
         plugins.model_card(model),
@@ -88,7 +90,7 @@ def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) 
     ).backbone
     if stage.kind == "pretrain":
         stage = stage.inputs["backbone"]
-    return read_tokenizer(model_folder(materialize(stage, options)))
+    return read_tokenizer(model_folder(materialize(stage, options, model)))
 
 
 def count_title_tokens(
@@ -140,10 +142,14 @@ def _describe_file(file: RawFile) -> str:
     return mask_secrets(f"file {file.name}, {address}")
 
 
-def materialize(stage: Stage, options: DataOptions) -> Path:
-    """Compute an artifact and its inputs, as far as they are not stored."""
+def materialize(stage: Stage, options: DataOptions, model: str | None = None) -> Path:
+    """Compute an artifact and its inputs, as far as they are not stored; `model` is a backbone."""
     for needed in stage.inputs.values():
-        materialize(needed, options)
+        materialize(needed, options, model)
     return materialize_stage(
-        stage, Store(options.store), data_dir=options.data_dir, offline=options.offline
+        stage,
+        Store(options.store),
+        data_dir=options.data_dir,
+        model_paths=find_model_paths((), [model]),
+        offline=options.offline,
     )

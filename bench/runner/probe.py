@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import plugins
-from bench.config.request import DataOptions
+from bench.config.request import NUM_COMPARISONS, PROBES, DataOptions
 from bench.errors import BenchError
+from bench.files import write_atomic
 from bench.plan.backbones import language_model
+from bench.plan.inferred_cards import name_model
 from bench.plan.types import Nouns
 from bench.runner.prepared_data import materialize, prepare_datasets
 
-NUM_COMPARISONS = 50
 SEED = 0
 Z95 = 1.959964
 
@@ -49,6 +51,8 @@ def probe(
 ) -> list[ProbeTask]:
     """Probe a backbone for knowledge of a data set; see `bench.models.lm.probe`.
 
+    The result is stored in `.bench/probes`, where boards find it.
+
     Args:
         model: Card of the backbone.
         dataset: Name of the data set.
@@ -63,6 +67,7 @@ def probe(
     from bench.models.lm.tuned_model import load
 
     options = options or DataOptions()
+    model = name_model(model, offline=options.offline)
     stage, data = prepare_datasets([dataset], options)[dataset]
     titles = data.catalog.titles
     if len(set(titles)) < 2:
@@ -72,7 +77,7 @@ def probe(
     backbone = language_model(
         model, plugins.model_card(model), data=stage, nouns=Nouns(nouns.singular, nouns.plural)
     )
-    policy = load(materialize(backbone.backbone, options), **backbone.spec.weights)
+    policy = load(materialize(backbone.backbone, options, model), **backbone.spec.weights)
     right: list[dict[str, NDArray[np.float64]]] = []
     with compute_threads(backbone.threads), policy.merged():
         for names in (titles, shuffled):
@@ -83,9 +88,13 @@ def probe(
                     for task, each in exchanges.items()
                 }
             )
-    return [
+    tasks = [
         summarize_task(task, text, *(each[task] for each in right)) for task, text in TASKS.items()
     ]
+    content = [asdict(each) | {"verdict": each.verdict} for each in tasks]
+    names = (name.partition(":")[0] for name in (model, dataset))
+    write_atomic(PROBES / f"{'--'.join(names)}.json", json.dumps(content, indent=1).encode())
+    return tasks
 
 
 def summarize_task(

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ import ray
 from bench.config.search_path import user_folders
 from bench.errors import BenchError
 from bench.plan.device import Device
-from bench.runner.executors import THREAD_ENVIRONMENT
+from bench.runner.executors import THREAD_ENVIRONMENT, ExecutorLostError
+from bench.runner.ray_process import remove_old_sessions
 from bench.runner.resources import count_cpus
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values are sent
@@ -40,7 +40,7 @@ class RaySession:
         num_gpus: GPUs that Ray may use here; None for all of them.
 
     Raises:
-        BenchError: Ray cannot start.
+        BenchError: Ray cannot start; an `ExecutorLostError` if it was to start here.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class RaySession:
                 **(local if self.is_local else {}),
             )
         except Exception as error:  # Ray raises a bare one where starting takes too long
-            raise BenchError(f"Ray could not start: {error}.", "Try --executor inline.") from error
+            failure = ExecutorLostError if self.is_local else BenchError  # a busy machine is late
+            raise failure(f"Ray could not start: {error}.", "Try --executor inline.") from error
         self._node: Any = ray._private.worker._global_node
         self._answered = time.monotonic()
 
@@ -92,10 +93,13 @@ class RaySession:
                 return f"The Ray cluster at {address} has not answered for {silence:.0f} s."
         return ""
 
-    @property
-    def device(self) -> Device:
-        """The device class of its stages: a GPU's if any node has one that Ray can assign."""
+    def get_device(self) -> Device:
+        """Return the device class of its stages: a GPU's if any node has one for Ray to assign."""
         return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"  # type: ignore[no-untyped-call]
+
+    def run_task(self) -> None:
+        """Run a task that does nothing."""
+        ray.get(ray.remote(max_retries=0)(time.monotonic).remote())
 
     def close(self) -> None:
         """Leave Ray; stop it and remove its files if it was started here."""
@@ -103,19 +107,3 @@ class RaySession:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def remove_old_sessions() -> Path:
-    """Return the folder of local sessions, without those whose drivers have ended.
-
-    Ray keeps a session's sockets and logs in `session_<date>_<time>_<pid of the driver>`, and
-    never removes them.
-    """
-    # Sockets allow some 100 characters for the whole path.
-    parent = Path(tempfile.gettempdir(), f"bench-ray-{os.getuid()}")
-    for session in parent.glob("session_2*"):
-        try:
-            os.kill(int(session.name.rpartition("_")[2]), 0)
-        except ProcessLookupError:
-            shutil.rmtree(session, ignore_errors=True)
-    return parent

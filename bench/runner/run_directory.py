@@ -3,6 +3,7 @@
     <store>/.runs/<run>/run.json         who runs what; a node that cannot read it sees another disk
     <store>/.runs/<run>/lock             held by the driver, so that a killed run is recognized
     <store>/.runs/<run>/<unit>.jsonl     events of a unit's worker; touched as its heartbeat
+    <store>/.runs/<run>/<unit>.progress  how far its stage is, written with the heartbeat
     <store>/.runs/<run>/cancel/<number>  id of a trial to cancel; empty cancels the whole run
     <results>/logs/<trial>.jsonl         events of a trial's stages over all its runs
 
@@ -13,6 +14,7 @@ time, host, process and attempt. A shared stage is in the log of each of its tri
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -34,10 +36,12 @@ from filelock import FileLock, Timeout
 from bench.config.request import RESULTS, STORE
 from bench.errors import BenchError, unknown
 from bench.files import write_atomic
+from bench.models.progress import describe_progress
 from bench.runner.store import BUILDING, Store
 
 RUNS = ".runs"
 LOGS = "logs"
+PROGRESS = ".progress"
 HEARTBEAT_SECONDS = 5.0
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 ALL_TRIALS = ""
@@ -72,27 +76,33 @@ class ActiveRun:
         write_atomic(self.folder / "cancel" / secrets.token_hex(4), trial.encode())
 
     def list_units(self) -> list[Event]:
-        """Describe running units: stage, seconds since start and since the last heartbeat."""
-        units = []
-        for path in sorted(self.folder.glob("*.jsonl")):
-            events = read_events(path)
-            try:
-                silence = time.time() - path.stat().st_mtime
-            except FileNotFoundError:  # the unit ended since the folder was listed
-                continue
-            if events:
-                first, start = events[0], datetime.fromisoformat(events[0]["time"])
-                stages = [event["stage"] for event in events if "stage" in event]
-                units.append(
-                    {
-                        **{key: first[key] for key in ("unit", "description", "attempt")},
-                        "stage": stages[-1] if stages else "",
-                        **{key: first[key] for key in ("host", "pid")},
-                        "seconds": round((datetime.now(UTC) - start).total_seconds(), 1),
-                        "seconds_since_heartbeat": round(max(0.0, silence), 1),
-                    }
-                )
-        return units
+        """Describe running units, see `list_running`."""
+        return list_running(self.folder)
+
+
+def list_running(folder: Path) -> list[Event]:
+    """Describe the units of a run: stage, its progress, seconds since start and last heartbeat."""
+    units = []
+    for path in sorted(folder.glob("*.jsonl")):
+        events = read_events(path)
+        try:
+            silence = time.time() - path.stat().st_mtime
+        except FileNotFoundError:  # the unit ended since the folder was listed
+            continue
+        if events:
+            first, start = events[0], datetime.fromisoformat(events[0]["time"])
+            stages = [event["stage"] for event in events if "stage" in event]
+            units.append(
+                {
+                    **{key: first[key] for key in ("unit", "description", "attempt")},
+                    "stage": stages[-1] if stages else "",
+                    "progress": read_progress(path),
+                    **{key: first[key] for key in ("host", "pid")},
+                    "seconds": round((datetime.now(UTC) - start).total_seconds(), 1),
+                    "seconds_since_heartbeat": round(max(0.0, silence), 1),
+                }
+            )
+    return units
 
 
 def require_locks(folder: Path) -> None:
@@ -230,6 +240,13 @@ def read_events(path: Path) -> list[Event]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def read_progress(events: Path) -> str:
+    """Return what the stage of a unit reported last; "" for nothing."""
+    with contextlib.suppress(FileNotFoundError):
+        return events.with_suffix(PROGRESS).read_text(encoding="utf-8")
+    return ""
+
+
 @contextmanager
 def send_heartbeats(folder: Path | None, unit: str, **fields: Any) -> Iterator[LogEvent]:
     """Yield a function that logs an event of a unit; its file is touched every few seconds.
@@ -254,6 +271,7 @@ def send_heartbeats(folder: Path | None, unit: str, **fields: Any) -> Iterator[L
         while not ended.wait(HEARTBEAT_SECONDS):
             try:
                 os.utime(path)
+                path.with_suffix(PROGRESS).write_text(describe_progress(), encoding="utf-8")
             except FileNotFoundError:  # the driver has ended, or has given up this attempt
                 return
 

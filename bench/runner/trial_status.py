@@ -39,7 +39,7 @@ class TrialStatus:
     trials: Sequence[Trial]
     store: Store
     results: Path
-    on_result: Callable[[str], None] = lambda trial: None
+    on_result: Callable[[str], object] = str  # does nothing
     recorded: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)

@@ -14,11 +14,13 @@ import os
 import platform
 import re
 import resource
+import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -28,7 +30,9 @@ from filelock import Timeout
 from bench.errors import BenchError, describe_exception, printable
 from bench.foreign_code import unchanged_process_state
 from bench.hashing import Job, Plain
+from bench.models.progress import clear_progress
 from bench.plan.config import Config, to_plain
+from bench.plan.device import plan_for
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
@@ -242,8 +246,10 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             metadata={},
         )
         _prepare_memory(task.resources.gpus)
+        clear_progress()
         started = time.perf_counter()
         with (
+            plan_for("cuda" if stage.on_gpu else "cpu"),
             report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"),
             unchanged_process_state(f"The stage {stage.kind}"),
         ):
@@ -259,7 +265,12 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
             **_measure_peak_memory(),
             "micro_batch_divisor": job.micro_batch_divisor,
             "metadata": job.metadata,
-            "provenance": {**describe_environment(), **describe_processors(on_gpu=stage.on_gpu)},
+            "provenance": {
+                "date": f"{datetime.now(UTC):%Y-%m-%d}",
+                **describe_environment(),
+                **describe_commit(),
+                **describe_processors(on_gpu=stage.on_gpu),
+            },
         }
         store.commit(stage.kind, stage.key, folder, meta)
     return seconds
@@ -317,6 +328,19 @@ def describe_environment() -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1)
+def describe_commit() -> dict[str, str]:
+    """Return the commit of this checkout, marked where files differ; nothing outside of one."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return {}
+    command = ("git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12")
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        output = subprocess.run(command, capture_output=True, check=True, timeout=10, text=True)  # noqa: S603
+        return {"commit": output.stdout.strip()}
+    return {}
+
+
 def describe_processors(*, on_gpu: bool) -> dict[str, str]:
     """Return the CPU's model and instruction set, and the GPU with the software that drives it.
 
@@ -348,7 +372,14 @@ def _read_cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offline: bool) -> Path:
+def materialize_stage(
+    stage: Stage,
+    store: Store,
+    *,
+    data_dir: Path | None,
+    offline: bool,
+    model_paths: Mapping[str, Path] | None = None,
+) -> Path:
     """Return the artifact of a stage, computed in this process if it is not stored.
 
     Raises:
@@ -356,7 +387,7 @@ def materialize_stage(stage: Stage, store: Store, *, data_dir: Path | None, offl
     """
     unit = Unit(stages=(stage,), parents=frozenset())
     job = Job(out=store.root, data_dir=data_dir, offline=offline)
-    result = run_task(make_task(unit, store=store.root, job=job))
+    result = run_task(make_task(unit, store=store.root, job=job, model_paths=model_paths or {}))
     if result.failure is not None:
         raise BenchError(result.message)
     return store.open(stage.kind, stage.key)

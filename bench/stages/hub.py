@@ -13,25 +13,15 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError, safe_open
 
 from bench.data.assets import folder_checksum
+from bench.data.hub_files import PATTERNS, fetch
 from bench.errors import BenchError
-from bench.hashing import Job, Plain, checksum
+from bench.hashing import Job, Plain, checksum, digest
 from bench.plan.backbones import HubConfig
 
-# Never pickles, and none of the copies in other formats that some repositories hold.
-PATTERNS = ("model*.safetensors", "*.json", "tokenizer.model")
 POINTER = "backbone.json"
-UNAUTHORIZED = (401, 403)
 
 
 def run(job: Job, config: HubConfig, inputs: Mapping[str, Path]) -> None:
@@ -54,8 +44,11 @@ def run(job: Job, config: HubConfig, inputs: Mapping[str, Path]) -> None:
     (job.out / POINTER).write_text(json.dumps(pointer))
     job.metadata["bytes"] = sum(path.stat().st_size for path in files)
     job.metadata.update(describe_model(folder))
+    job.metadata["files_checksum"] = digest(checksums)
     if config.checksum is not None:
         job.metadata["folder_checksum"] = config.checksum
+    else:
+        job.metadata["source"] = f"{config.repository}@{config.revision}"
 
 
 def describe_model(folder: Path) -> dict[str, Plain]:
@@ -91,60 +84,3 @@ def _check_folder(folder: Path | None, name: str, expected: str) -> Path:
             f"The files of {name} in {folder} changed during the run.", "Start the run again."
         )
     return folder
-
-
-def fetch(repository: str, revision: str, name: str, *, offline: bool) -> Path:
-    """Fetch a repository at one commit; return its folder in the cache.
-
-    Raises:
-        BenchError: The files cannot be fetched.
-    """
-    manually = (
-        f"Fetch it where there is a network (hf download {repository} --revision {revision}), or "
-        "name a folder of yours with --model-path."
-    )
-    try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=list(PATTERNS),
-                local_files_only=offline,
-            )
-        )
-    except (GatedRepoError, HfHubHTTPError) as error:
-        raise _refusal(error, repository, revision, name, manually) from error
-    except LocalEntryNotFoundError as error:
-        why = "--offline forbids to fetch it" if offline else "the hub cannot be reached"
-        raise BenchError(
-            f"{name} ({repository}) was not found locally, and {why}.", manually
-        ) from error
-    except OSError as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise BenchError(
-            f"{name} ({repository}) could not be fetched: {said[0].rstrip('.')}.", manually
-        ) from error
-
-
-def _refusal(
-    error: HfHubHTTPError, repository: str, revision: str, name: str, manually: str
-) -> BenchError:
-    status = getattr(error.response, "status_code", None)
-    page = f"https://huggingface.co/{repository}"
-    if isinstance(error, GatedRepoError) or status in UNAUTHORIZED:
-        return BenchError(
-            f"The hub gives {name} ({repository}) only to those who accepted its license.",
-            f"Accept it at {page}, log in with `hf auth login` and run again, or name a folder of "
-            "yours with --model-path.",
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return BenchError(
-            f"{repository} has no commit {revision}.", f"Fix `revision` in the card of {name}."
-        )
-    if isinstance(error, RepositoryNotFoundError):
-        return BenchError(
-            f"There is no {repository} on the hub.", f"Fix `repository` in the card of {name}."
-        )
-    return BenchError(
-        f"{name} ({repository}) could not be fetched: the hub answered {status}.", manually
-    )

@@ -37,6 +37,9 @@ class Comparison:
         high: Upper end of it.
         p: Raw two-sided p-value in (0, 1]; at most .05 exactly if the interval excludes 0.
         p_adjusted: Corrected within the family; None before the correction, too.
+        bound: Differences up to this one are negligible, in the metric's unit; None if unstated.
+        p_equivalent: Raw p of two one-sided tests that the difference is not negligible.
+        p_equivalent_adjusted: Corrected within the family, like `p_adjusted`.
         family_size: Number of comparisons that were corrected together.
         models: The answer about the trained models, over users alone; None if untested.
         refusal: Why there is no answer about the methods; empty if there is one.
@@ -57,6 +60,9 @@ class Comparison:
     high: float | None
     p: float | None
     p_adjusted: float | None = None
+    bound: float | None = None
+    p_equivalent: float | None = None
+    p_equivalent_adjusted: float | None = None
     family_size: int = 1
     models: Inference | None
     refusal: str
@@ -75,14 +81,23 @@ class Comparison:
         """Whether the methods differ; never with one training run."""
         return self.question == "methods" and self.differs
 
+    @property
+    def equivalent(self) -> bool:
+        """Whether the difference of the methods is shown to be negligible."""
+        adjusted = self.p_equivalent_adjusted
+        return self.question == "methods" and adjusted is not None and adjusted <= ALPHA
 
-def compare(reference: Sample, other: Sample, metric: str) -> Comparison:
+
+def compare(
+    reference: Sample, other: Sample, metric: str, bound: float | None = None
+) -> Comparison:
     """Compare two methods on one metric, without any correction.
 
     Args:
         reference: The declared reference.
         other: The method that is compared with it.
         metric: E.g. "NDCG@5" (a mean over cases) or "DivRatio@5" (set-level).
+        bound: Differences up to this one are negligible: equivalence is tested, too.
 
     Raises:
         BenchError: If the cases differ or values are missing.
@@ -103,6 +118,8 @@ def compare(reference: Sample, other: Sample, metric: str) -> Comparison:
         low=answer.low if answer else None,
         high=answer.high if answer else None,
         p=answer.p if answer else None,
+        bound=bound,
+        p_equivalent=None if bound is None else aligned.test_equivalence(estimate, bound),
         models=estimate.models,
         refusal=estimate.refusal,
         unit=aligned.units.kind,
@@ -113,10 +130,10 @@ def compare(reference: Sample, other: Sample, metric: str) -> Comparison:
 
 
 def compare_with_reference(
-    reference: Sample, others: Sequence[Sample], metric: str
+    reference: Sample, others: Sequence[Sample], metric: str, bound: float | None = None
 ) -> list[Comparison]:
     """Compare every other method with the reference: one family, corrected by Holm."""
-    return correct_family([compare(reference, other, metric) for other in others])
+    return correct_family([compare(reference, other, metric, bound) for other in others])
 
 
 def correct_family(family: Sequence[Comparison]) -> list[Comparison]:
@@ -124,12 +141,19 @@ def correct_family(family: Sequence[Comparison]) -> list[Comparison]:
 
     Those without a p stay as they are and do not count.
     """
-    ps = [comparison.p for comparison in family if comparison.p is not None]
-    adjusted = iter(holm(ps))
+    tested = [comparison for comparison in family if comparison.p is not None]
+    bounded = [comparison for comparison in tested if comparison.p_equivalent is not None]
+    adjusted = iter(holm([comparison.p or 0.0 for comparison in tested]))
+    equivalent = iter(holm([comparison.p_equivalent or 0.0 for comparison in bounded]))
     return [
         comparison
         if comparison.p is None
-        else replace(comparison, p_adjusted=next(adjusted), family_size=len(ps))
+        else replace(
+            comparison,
+            p_adjusted=next(adjusted),
+            p_equivalent_adjusted=None if comparison.p_equivalent is None else next(equivalent),
+            family_size=len(tested),
+        )
         for comparison in family
     ]
 

@@ -7,15 +7,17 @@ takes the same way: its value per seed, and what leaving out users changes in ea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
 from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
+from bench.stats.corrections import ALPHA
 from bench.stats.descriptions import ONE_RUN
 from bench.stats.inference import ROUNDING, Inference, SeedValues, Variance
 from bench.stats.samples import Sample, Units, align_cases, align_lists, get_case_values
@@ -24,6 +26,7 @@ from bench.stats.set_metrics import sum_units
 DIFFERENCE = (-1, 1)
 """The second method minus the first, the reference."""
 MIN_UNITS = 10
+UNBOUNDED = "The interval is unbounded: {} could have {} = 0."
 NOTHING_VARIES = "{} is the same whichever user is left out, so there is no interval."
 
 
@@ -98,6 +101,14 @@ class AlignedSamples:
         """The value of each method, mean over seeds."""
         return [method.mean for method in self.methods]
 
+    def test_equivalence(self, difference: Estimate, bound: float) -> float | None:
+        """Test whether the difference of two methods is within a bound, see `Variance`."""
+        if difference.answer is None:
+            return None
+        return Variance.combine(DIFFERENCE, self.methods).test_equivalence(
+            difference.value, bound, seeds=difference.methods is not None
+        )
+
     def estimate(self, coefficients: Sequence[float], *, value: float | None = None) -> Estimate:
         """Estimate a combination of the methods' values.
 
@@ -128,6 +139,25 @@ class AlignedSamples:
             for values in (get_case_values(sample, self.metric.name) for sample in self.samples)
         ]
 
+    def count_decisive_units(self, second: int) -> int | None:
+        """Count the fewest units without whom a later method beats the first one in a mean.
+
+        A sign of a difference of means over the same cases is that of a sum, so the units that
+        favor the first method the most leave first.
+
+        Args:
+            second: Index of the later method.
+
+        Returns:
+            None if no subset of the units makes it the better one.
+        """
+        sign = 1 if self.metric.higher_is_better else -1
+        lead = sign * (self._unit_sums[0] - self._unit_sums[second].mean(axis=0)).mean(axis=0)
+        ordered = -np.sort(-lead)
+        remaining = ordered.sum() - np.concatenate([[0.0], np.cumsum(ordered)])
+        behind = np.flatnonzero(remaining < -ROUNDING)
+        return int(behind[0]) if len(behind) else None
+
     def _average(self, sums: NDArray[np.float64]) -> SeedValues:
         """Average over cases, with the linearized errors of a ratio (Cochran 1977, chapter 6).
 
@@ -140,6 +170,25 @@ class AlignedSamples:
             values=values,
             deviations=residuals * np.sqrt(self.units.num / max(1, self.units.num - 1)),
         )
+
+    def find_ratios(self, *, seeds: bool) -> tuple[float, float] | None:
+        """Find Fieller's 95 % interval of the second value over the first; None if unbounded."""
+        base, value = self.means
+
+        def excess(ratio: float) -> float:
+            """Compute how far `value - ratio * base` is outside its margin."""
+            margin = Variance.combine([-ratio, 1], self.methods).margin(ALPHA, seeds=seeds)
+            return abs(value - ratio * base) - margin
+
+        if Variance.combine([-1, 0], self.methods).margin(ALPHA, seeds=seeds) >= abs(base):
+            return None
+        center, ends = value / base, []
+        for side in (-1, 1):
+            step = max(abs(center), ROUNDING) / 8
+            while excess(center + side * step) <= 0:
+                step *= 2
+            ends.append(float(optimize.brentq(excess, center, center + side * step)))
+        return ends[0], ends[1]
 
     def refuse(self, coefficients: Sequence[float]) -> str:
         """Say why there are too few units for an interval; "" if there are enough.
@@ -173,8 +222,9 @@ def _combine(coefficients: Sequence[float], values: Sequence[Any]) -> Any:
 def estimate_relative(reference: Sample, other: Sample, metric: str) -> Estimate | None:
     """Estimate the relative difference between two methods, as a fraction of the reference.
 
-    It is ρ - 1 with ρ the ratio of the two values. Linearized at ρ, its error is that of the
-    difference other - ρ reference, over the reference (Cochran 1977, chapter 6).
+    It is ρ - 1 with ρ the ratio of the two values. The interval holds every ρ for which
+    other - ρ reference does not differ from 0 (Fieller, JRSS B 16, 1954), so it excludes 0 exactly
+    if the difference is significant, and p is that of the difference.
 
     Returns:
         None if the reference is 0.
@@ -186,7 +236,26 @@ def estimate_relative(reference: Sample, other: Sample, metric: str) -> Estimate
     base, value = aligned.means
     if base == 0:
         return None
-    return aligned.estimate([-value / base**2, 1 / base], value=value / base - 1)
+    estimate = replace(aligned.estimate(DIFFERENCE), value=value / base - 1)
+    answers: dict[str, Any] = {}
+    for question, seeds in (("models", False), ("methods", True)):
+        answer: Inference | None = getattr(estimate, question)
+        if answer is None:
+            continue
+        ends = aligned.find_ratios(seeds=seeds)
+        if ends is None:
+            refusal = UNBOUNDED.format(reference.name, aligned.metric.name)
+            return replace(estimate, models=None, methods=None, refusal=refusal)
+        answers[question] = _shift(ends, answer)
+    return replace(estimate, **answers)
+
+
+def _shift(ratios: tuple[float, float], answer: Inference) -> Inference:
+    """Turn ratios into relative differences; rounding must not move an end across 0."""
+    low, high = (ratio - 1 for ratio in ratios)
+    if answer.p > ALPHA:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Inference(low=low, high=high, p=answer.p)
 
 
 def difference_of_differences(samples: Sequence[Sample], metric: str) -> Estimate:

@@ -13,6 +13,7 @@ from bench.stats.corrections import ALPHA
 NOT_EVIDENCE = "No significant difference is not evidence of equality."
 TIED_WITH_BEST = "not significantly different from the best (not evidence of equality)"
 SIGNIFICANT = f"p ≤ {f'{ALPHA:g}'.removeprefix('0')} after Holm, over users and training seeds"
+EQUIVALENT = f"two one-sided tests, {SIGNIFICANT}"
 ONE_RUN = (
     "One training run per row: differences are between two trained models, not between methods."
 )

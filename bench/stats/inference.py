@@ -166,12 +166,33 @@ class Variance:
             return None
         if abs(value) <= ROUNDING:
             return Inference(low=-margin, high=margin, p=1.0)
-
-        def excess(log_alpha: float) -> float:
-            return self.margin(float(np.exp(log_alpha)), seeds=seeds) - abs(value)
-
-        smallest = float(np.log(MIN_P))
-        p = MIN_P if excess(smallest) < 0 else float(np.exp(optimize.brentq(excess, smallest, 0)))
+        p = self._find_level(abs(value), seeds=seeds)
         # The root is exact to its last digits only; the interval decides on which side p is.
         p = min(p, ALPHA) if abs(value) > margin else max(p, float(np.nextafter(ALPHA, 1)))
         return Inference(low=value - margin, high=value + margin, p=min(p, 1.0))
+
+    def test_equivalence(self, value: float, bound: float, *, seeds: bool) -> float | None:
+        """Compute p of two one-sided tests (Schuirmann 1987): is the true value within the bound?
+
+        It is at most .05 exactly if the interval of level 90 % lies within [-bound, bound].
+
+        Returns:
+            p of the hypothesis that the true value is at least `bound` from 0; None if nothing
+            varies.
+        """
+        if self.margin(ALPHA, seeds=seeds) <= ROUNDING:
+            return None
+        distance = bound - abs(value)
+        tail = self._find_level(max(ROUNDING, abs(distance)), seeds=seeds) / 2
+        return tail if distance > 0 else 1 - tail
+
+    def _find_level(self, distance: float, *, seeds: bool) -> float:
+        """Find the alpha whose margin is a distance above 0."""
+
+        def excess(log_alpha: float) -> float:
+            return self.margin(float(np.exp(log_alpha)), seeds=seeds) - distance
+
+        smallest = float(np.log(MIN_P))
+        if excess(smallest) < 0:
+            return MIN_P
+        return float(np.exp(optimize.brentq(excess, smallest, 0)))

@@ -5,6 +5,9 @@ power's: (t_.975 + t_.8) standard errors (Cohen 1988, chapter 2), with users and
 `bench.stats.inference`. No correction for a family is taken into account: after Holm in a family of
 m the smallest detectable difference is larger.
 
+Equality of equal methods is shown with probability 80 % within a bound of (t_.95 + t_.9) standard
+errors, by two one-sided tests (Schuirmann 1987).
+
 More seeds average out what training changes, more users what other users would change; the
 variances of both are estimated from the results.
 """
@@ -41,6 +44,8 @@ class DetectableDifference:
         difference: The smallest one detectable with 80 % power, in the metric's unit; None if the
             available results do not vary.
         relative: The same over the reference's value; None if that is 0.
+        equivalence: The smallest bound within which two equal methods are shown to be equivalent
+            with 80 % power; None like `difference`.
         seeds_to_halve: Number of seeds of both methods that halves the difference; None if no
             number up to 100 does, as the users limit it, or with one training run.
         approximations: What is approximate about it, in words.
@@ -56,6 +61,7 @@ class DetectableDifference:
     num_seeds: tuple[int, int]
     difference: float | None
     relative: float | None
+    equivalence: float | None
     seeds_to_halve: int | None
     approximations: tuple[str, ...]
 
@@ -110,6 +116,7 @@ def detectable_difference(
         unit=units.kind,
         num_seeds=(variance.num_seeds[0], variance.num_seeds[1]),
         difference=difference,
+        equivalence=_detect(variance, levels=(2 * ALPHA, 1 - POWER)),
         relative=difference / value if difference is not None and value else None,
         seeds_to_halve=None if difference is None else _halve(variance, difference),
         approximations=_list_approximations(
@@ -130,10 +137,12 @@ def _scale_units(units_run: int, cases_run: int, num_cases: int) -> float:
     return num_units
 
 
-def _detect(variance: Variance) -> float | None:
-    """Add the quantiles of the test and of the power; None if nothing varies."""
+def _detect(
+    variance: Variance, levels: tuple[float, float] = (ALPHA, 2 * (1 - POWER))
+) -> float | None:
+    """Add the margins of the test and of the power; None if nothing varies."""
     seeds = variance.has_seeds
-    difference = sum(variance.margin(alpha, seeds=seeds) for alpha in (ALPHA, 2 * (1 - POWER)))
+    difference = sum(variance.margin(alpha, seeds=seeds) for alpha in levels)
     return difference if difference > ROUNDING else None
 
 

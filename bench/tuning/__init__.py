@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.config.request import SEARCHES, ExecutionOptions
 
 if TYPE_CHECKING:
     from bench.tuning.report import TuneResult
     from bench.tuning.search import SearchSetup
+    from bench.tuning.space import Space
 
 
 def tune(
     setup: SearchSetup,
     options: ExecutionOptions | None = None,
     *,
-    space: Path | None = None,
+    space: Path | Space | None = None,
     searches: Path | str = SEARCHES,
 ) -> TuneResult:
     """Tune hyper-parameters on the validation split; calling it again resumes the search.
@@ -24,38 +30,77 @@ def tune(
     Args:
         setup: Method, data set, budget, metric and number of configurations.
         options: Where to compute, read and write; results of searches are in `searches`.
-        space: TOML file of the search space; None for the method's own space.
+        space: The search space or its TOML file; None for the method's own space.
         searches: Folder of the results on validation and of Tune's state.
 
     Raises:
         BenchError: If the setup or the space is not valid.
     """
     from bench.errors import BenchError
-    from bench.plan.backbones import parse_model_paths
+    from bench.plan.backbones import find_model_paths
+    from bench.plan.inferred_cards import name_model
     from bench.runner.loop import RunOptions
     from bench.runner.store import Store
     from bench.tuning.search import plan_search
-    from bench.tuning.space import load_space
+    from bench.tuning.space import Space, load_space
 
     options = options or ExecutionOptions()
     if options.address is not None and options.num_cpus is not None:
         raise BenchError("A running cluster has its own CPUs.", "Leave out --cpus or --address.")
-    search = plan_search(setup, load_space(setup.method, space))
+    if setup.model is not None:
+        setup = replace(setup, model=name_model(setup.model, offline=options.offline))
+    if not isinstance(space, Space):
+        space = load_space(setup.method, space)
+    search = plan_search(setup, space)
     folder = Path(searches) / search.id
     run_options = RunOptions(
         store=Store(options.store.absolute()),
         results=(folder / "results").absolute(),
         data_dir=setup.data_dir and setup.data_dir.absolute(),
-        model_paths=parse_model_paths(setup.model_paths),
+        model_paths=find_model_paths(setup.model_paths, [setup.model]),
         offline=options.offline,
         time_limit=options.time_limit,
     )
-    from bench.tuning.run import run_search  # Ray Tune, seconds that a mistake should not cost
-
-    return run_search(
-        search,
-        run_options,
-        folder=folder,
-        address=options.address,
-        num_cpus=options.num_cpus,
+    return _run_search(
+        {"address": options.address, "num_cpus": options.num_cpus},
+        *(search, run_options, folder.absolute()),
     )
+
+
+def _run_search(connection: Mapping[str, Any], *args: Any) -> TuneResult:
+    """Run a search in a process of its own; a Ray that was started here is started again once.
+
+    Args:
+        connection: Arguments of a Ray session.
+        args: Arguments of `SearchSession.run_search`.
+
+    Raises:
+        ExecutorLostError: Ray has died.
+    """
+    from bench.runner.executors import ExecutorLostError
+    from bench.runner.ray_executor import MAX_RESTARTS
+    from bench.runner.ray_process import CALL_SECONDS, RayProcess
+
+    num_restarts = MAX_RESTARTS if connection["address"] is None else 0
+    while True:
+        process = None
+        try:
+            process = RayProcess("bench.tuning.run:SearchSession", **connection)
+            try:
+                result: TuneResult = process.call("run_search", *args, seconds=math.inf)
+            except KeyboardInterrupt as stop:
+                process.interrupt()
+                try:
+                    result = process.receive(CALL_SECONDS)
+                except ExecutorLostError:
+                    raise stop from None  # it had not begun
+                return result.stop(getattr(stop, "number", signal.SIGINT))
+            return result
+        except ExecutorLostError as error:
+            if not num_restarts:
+                raise
+            num_restarts -= 1
+            print(f"{error.message} Starting it again.", file=sys.stderr)
+        finally:
+            if process is not None:
+                process.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bench.hashing import Plain
@@ -62,12 +62,20 @@ class TuneResult:
     Attributes:
         search: The search.
         configurations: In the order in which they were sampled.
-        interrupted: Whether Ctrl-C ended it.
+        stopped_by: Number of the signal that ended it, or 0.
     """
 
     search: Search
     configurations: tuple[Configuration, ...]
-    interrupted: bool = False
+    stopped_by: int = 0
+
+    def stop(self, number: int) -> TuneResult:
+        """Return the result of a search that a signal ended: what was stopped is open."""
+        configurations = tuple(
+            replace(one, status="open") if one.status == "stopped" else one
+            for one in self.configurations
+        )
+        return replace(self, configurations=configurations, stopped_by=number)
 
     @property
     def ranked(self) -> list[Configuration]:
@@ -89,6 +97,15 @@ class TuneResult:
     def best(self) -> Configuration | None:
         """The best completed configuration; of equal ones, the first."""
         return next((one for one in self.ranked if one.status == "completed"), None)
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """Value on validation of the present settings and of the best, where they completed."""
+        present = next((each for each in self.configurations if each.number == 1), None)
+        return {
+            name: each.evaluations[-1].value if each and each.evaluations else None
+            for name, each in (("present", present), ("best", self.best))
+        }
 
     @property
     def num_failed(self) -> int:

@@ -7,6 +7,7 @@ after a crash. What a trial computed is in the store, so that evaluating it agai
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import sys
 import time
@@ -28,7 +29,7 @@ from bench.plan.trials import Trial
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, fetch_raw_files, run
-from bench.runner.ray_executor import RayExecutor
+from bench.runner.ray_session import RaySession
 from bench.runner.retry_policy import MAX_WORKER_DEATHS
 from bench.tuning.report import Configuration, Evaluation, Status, TuneResult
 from bench.tuning.search import Search
@@ -38,37 +39,29 @@ AMOUNT = "amount"
 EXPERIMENT = "tune"
 
 
-def run_search(
-    search: Search,
-    options: RunOptions,
-    *,
-    folder: Path,
-    address: str | None = None,
-    num_cpus: int | None = None,
-) -> TuneResult:
-    """Run a search, or continue it where it was killed.
+class SearchSession(RaySession):
+    """A connection to Ray that searches run on."""
 
-    Args:
-        search: The search.
-        options: Where trials read and write; their results are of validation cases and are kept
-            apart from those of boards.
-        folder: Folder of the search, in which Tune keeps its state.
-        address: A running Ray cluster; None starts Ray here.
-        num_cpus: CPUs that Ray may use here; None for all.
+    def run_search(self, search: Search, options: RunOptions, folder: Path) -> TuneResult:
+        """Run a search, or continue it where it was killed.
 
-    Returns:
-        All configurations and their evaluations, also after Ctrl-C.
-    """
-    # Tune reads these when it starts.
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its newer display cannot be silenced
-    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the search, not only Tune
-    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # failed trials report no metric
-    options = dataclasses.replace(options, quiet=True)
-    executor = RayExecutor(address=address, num_cpus=num_cpus)  # starts Ray as every run does
-    started, interrupted = time.time(), False
-    device = detect_device() if address is None else executor.device
-    try:
+        Args:
+            search: The search.
+            options: Where trials read and write; their results are of validation cases and are
+                kept apart from those of boards.
+            folder: Folder of the search, in which Tune keeps its state.
+
+        Returns:
+            All configurations and their evaluations, also after Ctrl-C.
+        """
+        # Tune reads these when it starts.
+        os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its newer display cannot be silenced
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # failed trials report no metric
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        options = dataclasses.replace(options, quiet=True)
+        started = time.time()
+        device = detect_device() if self.is_local else self.get_device()
         with plan_for(device):
             present = search.plan_trial({}, search.amounts[-1])
         stages = list(build_graph([present]).stages.values())
@@ -79,18 +72,13 @@ def run_search(
             ),
             _request_resources(stages),
         )
-        tuner = _make_tuner(trainable, search, folder.absolute())
-        try:
-            tuner.fit()
-        except KeyboardInterrupt:
-            interrupted = True
+        tuner = _make_tuner(trainable, search, folder)
+        results = _sort_results(search, tuner.fit())  # Tune itself handles SIGINT
         configurations = tuple(
-            _read_configuration(search, number, result, started=started, interrupted=interrupted)
-            for number, result in enumerate(_sort_results(search, tuner.get_results()), start=1)
+            _read_configuration(search, number, result, started=started)
+            for number, result in enumerate(results, start=1)
         )
-    finally:
-        executor.close()
-    return TuneResult(search=search, configurations=configurations, interrupted=interrupted)
+        return TuneResult(search=search, configurations=configurations)
 
 
 def _request_resources(stages: list[Any]) -> dict[str, float]:
@@ -240,14 +228,16 @@ def _sort_results(search: Search, grid: tune.ResultGrid) -> list[tune.Result]:
 
     def rank(result: tune.Result) -> tuple[bool, float, str]:
         history = result.metrics_dataframe
-        started = float("inf") if history is None else float(history["timestamp"].min())
+        started = float("inf")
+        if history is not None and not history.empty:
+            started = float(history["timestamp"].min())
         return result.config != search.present, started, str(result.path)
 
     return sorted((grid[index] for index in range(len(grid))), key=rank)
 
 
 def _read_configuration(
-    search: Search, number: int, result: tune.Result, *, started: float, interrupted: bool
+    search: Search, number: int, result: tune.Result, *, started: float
 ) -> Configuration:
     history, metric = result.metrics_dataframe, search.setup.metric
     rows = [] if history is None else history.to_dict("records")
@@ -261,7 +251,7 @@ def _read_configuration(
     reason = str(last.get("reason") or "")
     if result.error is not None:
         reason = "Its worker process died."
-    status: Status = "open" if interrupted else "stopped"
+    status: Status = "stopped"
     if reason:
         status = "failed"
     elif evaluations and evaluations[-1].amount == search.amounts[-1]:

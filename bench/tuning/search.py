@@ -21,7 +21,7 @@ from bench.config.toml import Override
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
-from bench.plan.backbones import language_model, parse_model_paths
+from bench.plan.backbones import find_model_paths, language_model
 from bench.plan.trials import DEFAULT_KS, Trial, compose_data, compose_evaluations
 from bench.plan.types import Data, Model, Plan
 from bench.tuning.space import Space, round_settings
@@ -192,7 +192,7 @@ def plan_search(setup: SearchSetup, space: Space) -> Search:
             data=data.train.data,
             nouns=data.train.nouns,
             lists=data.lists.stage if data.lists and reranks else None,
-            model_paths=parse_model_paths(setup.model_paths),
+            model_paths=find_model_paths(setup.model_paths, [setup.model]),
         )
     search = Search(
         setup=setup,

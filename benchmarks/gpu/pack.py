@@ -28,10 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PART_BYTES = 56 * 2**20
 LIMIT_BYTES = 60 * 2**20
 PACKAGES = (
-    "annotated-types", "datasets", "dill", "filelock", "gguf", "huggingface_hub", "jsonschema",
-    "jsonschema-specifications", "multiprocess", "onnx", "peft", "platformdirs", "pooch",
-    "pydantic", "pydantic_core", "pytest", "ray", "referencing", "rpds-py", "transformers", "trl",
-    "typing-inspection",
+    "annotated-types", "attrs", "certifi", "charset-normalizer", "click", "datasets", "dill",
+    "filelock", "gguf", "huggingface_hub", "idna", "iniconfig", "jsonschema",
+    "jsonschema-specifications", "ml-dtypes", "msgpack", "multiprocess", "onnx", "packaging",
+    "peft", "platformdirs", "pluggy", "pooch", "protobuf", "pydantic", "pydantic_core", "pygments",
+    "pytest", "pyyaml", "ray", "referencing", "requests", "rpds-py", "transformers", "trl",
+    "typing-extensions", "typing-inspection", "urllib3", "xxhash",
 )  # fmt: skip
 """Packages that an image with PyTorch usually lacks, or has in versions that are too old."""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")

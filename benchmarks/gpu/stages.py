@@ -47,6 +47,7 @@ from bench.models.lm.train.preference_losses import dpo
 from bench.models.lm.train.preference_trainer import Pair, add_reference, optimize
 from bench.models.lm.train.sft_trainer import fine_tune
 from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.device import plan_for
 from bench.plan.language_stages import GenerationConfig, SFTConfig
 from bench.plan.preference_stages import PreferenceConfig
 from bench.plan.types import ModelSpec
@@ -351,6 +352,12 @@ def main() -> None:
     disable_progress_bars()
     os.environ["CI"] = "1"  # TRL reports its use to the hub otherwise
     set_up_device(on_gpu=not options.rehearse)
+    with plan_for("cpu" if options.rehearse else "cuda"):
+        measure_all(options)
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    """Run the measures that have no result yet."""
     bench = Bench(
         SMALL if options.rehearse else LARGE, "float32" if options.rehearse else "bfloat16"
     )

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.plan.device import planned_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +22,8 @@ class Device:
     bfloat16: bool
 
 
-_may_use_gpu = True
-
-
 def set_up_device(*, on_gpu: bool) -> None:
-    """Set PyTorch up for a stage that was planned for a GPU, or for the CPU of the same process."""
-    global _may_use_gpu
-    _may_use_gpu = on_gpu
+    """Set PyTorch's arithmetic up for a stage on a GPU, or on the CPU of the same process."""
     torch.set_float32_matmul_precision("high" if on_gpu else "highest")  # "high" is TF32
     # On Hopper cuDNN plans some 30 ms for every new shape, and each decoding step has one.
     torch.backends.cuda.enable_cudnn_sdp(not on_gpu)
@@ -31,9 +31,33 @@ def set_up_device(*, on_gpu: bool) -> None:
 
 def select_device() -> torch.device:
     """Return the GPU if there is one and the stage was planned for it; otherwise the CPU."""
-    if _may_use_gpu and torch.cuda.is_available():
+    if planned_device() == "cuda" and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
+
+
+def to_device(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
+    """Copy host values to a device without waiting for it; on a CPU nothing is copied."""
+    tensor = torch.as_tensor(values)
+    if device.type == "cpu":
+        return tensor
+    # A copy from memory that is not pinned may wait until all queued work is done.
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def fork_random_state(device: torch.device) -> AbstractContextManager[None]:
+    """Restore the random states of the CPU, and of the device, after the block."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the random generators of the CPU and the device.
+
+    `torch.manual_seed` would also reseed every other GPU, which `fork_random_state` leaves alone.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def count_free_bytes() -> int:

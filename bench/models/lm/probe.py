@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from bench.data.prepared import Prepared
 from bench.models.lm.tokenization import Tokenizer
-from bench.models.lm.train.token_loss import IGNORED, cross_entropy, token_logits
+from bench.models.lm.train.collate import SFTCollator, SFTSamples
+from bench.models.lm.train.token_loss import cross_entropy, token_logits
 
 BATCH_SIZE = 16
 NUM_HISTORY = 5
@@ -129,24 +130,19 @@ def score_texts(
     model: Any, tokenizer: Tokenizer, texts: Sequence[tuple[str, str]]
 ) -> NDArray[np.float64]:
     """Return the log-likelihood of each continuation in its context, shape (N,)."""
-    encoded = []
-    for context, continuation in texts:
-        start = tokenizer(context, add_special_tokens=False)["input_ids"]
-        encoded.append((start, tokenizer(continuation, add_special_tokens=False)["input_ids"]))
+    contexts, continuations = (
+        [tokenizer(text, add_special_tokens=False)["input_ids"] for text in part]
+        for part in zip(*texts, strict=True)
+    )
+    examples = SFTSamples(prompts=contexts, responses=continuations).to_examples()
+    collate = SFTCollator(padding=tokenizer.pad_token_id)
     scores = np.zeros(len(texts))
-    order = sorted(range(len(texts)), key=lambda row: len(encoded[row][0]) + len(encoded[row][1]))
+    order = sorted(range(len(texts)), key=lambda row: len(examples[row]["input_ids"]))
     for begin in range(0, len(order), BATCH_SIZE):
         rows = order[begin : begin + BATCH_SIZE]
-        length = max(len(encoded[row][0]) + len(encoded[row][1]) for row in rows)
-        ids = torch.full((len(rows), length), tokenizer.pad_token_id, device=model.device)
-        labels = torch.full_like(ids, IGNORED)
-        for index, row in enumerate(rows):
-            start, rest = encoded[row]
-            end = len(start) + len(rest)
-            ids[index, :end] = torch.tensor(start + rest, device=model.device)
-            labels[index, len(start) : end] = ids[index, len(start) : end]
-        supervised_N = (labels.flatten() != IGNORED).nonzero()[:, 0]
-        losses_N = cross_entropy(*token_logits(model, ids, labels, supervised_N)).cpu().numpy()
-        owners_N = (supervised_N // length).cpu().numpy()
+        batch = collate([examples[row] for row in rows])
+        owners_N = (batch["supervised"] // batch["labels"].shape[1]).numpy()
+        on_device = [batch[name].to(model.device) for name in ("input_ids", "labels", "supervised")]
+        losses_N = cross_entropy(*token_logits(model, *on_device)).cpu().numpy()
         scores[rows] = -np.bincount(owners_N, losses_N, minlength=len(rows))
     return scores

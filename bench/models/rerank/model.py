@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.errors import BenchError
+from bench.models.lm.devices import to_device
 from bench.models.rerank.adapter import OUTPUT_WIDTH, Adapter
 from bench.models.rerank.dlcm import DLCM
 from bench.models.rerank.layers import initialize_weights
@@ -119,8 +120,8 @@ class Reranker(nn.Module):
         """Score every position of every list.
 
         Args:
-            items_BL: Item numbers, from 1.
-            users_BT: Text vectors of the users, where users have texts.
+            items_BL: Item numbers, from 1, on the CPU.
+            users_BT: Text vectors of the users, where users have texts, on the CPU.
 
         Returns:
             Scores, higher is better, shape (B, L).
@@ -131,21 +132,24 @@ class Reranker(nn.Module):
     def features(self, items_BL: Tensor, users_BT: Tensor | None = None) -> Tensor:
         """Concatenate the features of every position, shape (B, L, D)."""
         assert (users_BT is not None) == self.sizes.user_texts, "user texts do not fit the sizes"
-        attributes_BLX = self.attributes(self.attribute_numbers[items_BL]).flatten(2)
-        parts = [self.items(items_BL), attributes_BLX]
+        device = self.attribute_numbers.device
+        numbers_BL = to_device(items_BL, device)
+        attributes_BLX = self.attributes(self.attribute_numbers[numbers_BL]).flatten(2)
+        parts = [self.items(numbers_BL), attributes_BLX]
         if self.adapter is not None and users_BT is not None:
-            adapted_BD = self.adapter(users_BT, 0)
+            adapted_BD = self.adapter(to_device(users_BT, device), 0)
             parts.append(adapted_BD[:, None].expand(-1, items_BL.shape[1], -1))
         if self.adapter is not None and self.item_texts is not None:
             # An item of several lists of the batch passes the adapter once.
             distinct, index_BL = torch.unique(items_BL, return_inverse=True)
-            adapted = self.adapter(self.item_texts[distinct], self.sizes.num_towers - 1)
-            parts.append(adapted[index_BL])
+            texts = self.item_texts[to_device(distinct, device)]
+            adapted = self.adapter(texts, self.sizes.num_towers - 1)
+            parts.append(adapted[to_device(index_BL, device)])
         return torch.cat(parts, dim=-1)
 
     def losses(self, scores_BL: Tensor, labels_BL: Tensor) -> Tensor:
         """Return the training loss of each list, shape (B,)."""
-        return self.backbone.losses(scores_BL, labels_BL)
+        return self.backbone.losses(scores_BL, to_device(labels_BL, scores_BL.device))
 
 
 def _build_backbone(config: RerankerConfig, width: int) -> DLCM | PRM | SetRank:

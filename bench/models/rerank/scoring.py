@@ -21,7 +21,7 @@ EVALUATION_BATCH_SIZE = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class ListTensors:
-    """Candidate lists as tensors.
+    """Candidate lists as tensors on the CPU; a re-ranker copies each batch to its device.
 
     Attributes:
         items: Item numbers, from 1, shape (N, L).
@@ -48,7 +48,7 @@ class ListTensors:
 
 
 def score_lists(model: Reranker, lists: ListTensors, text: int = 0) -> Tensor:
-    """Score lists in evaluation mode, in which the model is left, shape (N, L).
+    """Score lists in evaluation mode, in which the model is left; scores on the CPU, shape (N, L).
 
     Args:
         model: The re-ranker.
@@ -61,7 +61,7 @@ def score_lists(model: Reranker, lists: ListTensors, text: int = 0) -> Tensor:
             model(lists.items[rows], lists.text_vectors(rows, text))
             for rows in torch.split(torch.arange(len(lists)), EVALUATION_BATCH_SIZE)
         ]
-    return torch.cat(scores) if len(lists) else torch.empty(lists.items.shape)
+    return torch.cat(scores).cpu() if len(lists) else torch.empty(lists.items.shape)
 
 
 def mean_average_precision(model: Reranker, lists: ListTensors) -> float:

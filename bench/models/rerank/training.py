@@ -25,6 +25,7 @@ from bench.data.prepared_lists import PreparedLists
 from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
 from bench.models.epoch_loop import DECIMALS, train_epochs
+from bench.models.lm.devices import select_device
 from bench.models.rerank.model import FeatureSizes, Reranker
 from bench.models.rerank.scoring import (
     SELECTION_K,
@@ -120,7 +121,7 @@ def train_reranker(
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would also reseed every GPU, whose state fork_rng does not restore here.
         torch.default_generator.manual_seed(derive_seed("rerank weights", config.seed))
-        model = Reranker(config, sizes, attributes_IF, texts_IT)
+        model = Reranker(config, sizes, attributes_IF, texts_IT).to(select_device())
         if micro_batch_divisor > 1 and not model.backbone.splits:
             raise BenchError(
                 "A batch of DLCM cannot be split: batch normalization needs all of it.",

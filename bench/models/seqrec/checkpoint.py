@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.data.catalog import Catalog
 from bench.errors import BenchError
+from bench.models.lm.devices import select_device, to_device
 from bench.models.seqrec.gru4rec import GRU4Rec
 from bench.models.seqrec.rows import RowNetwork
 from bench.models.seqrec.sasrec import SASRec
@@ -82,7 +83,7 @@ def load_scorer(weights: Path, catalog: Catalog, *, batch_size: int = BATCH_SIZE
     Raises:
         BenchError: The folder has no saved model, or one of a catalog of another size.
     """
-    model = load(weights)
+    model = load(weights).to(select_device())
     if model.num_items != len(catalog):
         raise BenchError(
             f"{model.name} was trained on {model.num_items} items, but the catalog has "
@@ -96,7 +97,8 @@ def load_scorer(weights: Path, catalog: Catalog, *, batch_size: int = BATCH_SIZE
         with torch.inference_mode():
             for start in range(0, len(histories), batch_size):
                 rows = slice(start, start + batch_size)
-                scores_CI[rows] = model.output(model(items_CL[rows], lengths_C[rows])).numpy()
+                inputs = (to_device(each[rows], model.device) for each in (items_CL, lengths_C))
+                scores_CI[rows] = model.output(model(*inputs)).cpu().numpy()
         return scores_CI
 
     return score

@@ -26,7 +26,8 @@ class GRU4Rec(RowNetwork):
 
     def forward(self, items_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the state after each row's last item, shape (B, D); see `RowNetwork.forward`."""
-        states_BD: Tensor = self.encode(items_BL)[torch.arange(len(lengths_B)), lengths_B - 1]
+        rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
+        states_BD: Tensor = self.encode(items_BL)[rows_B, lengths_B - 1]
         return states_BD
 
     def encode(self, items_BL: Tensor) -> Tensor:

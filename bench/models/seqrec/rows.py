@@ -54,6 +54,11 @@ class RowNetwork(nn.Module, ABC):
         """The network's name, which also separates its random streams."""
         return type(self).__name__
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.items.weight.device
+
     @abstractmethod
     def forward(self, items_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the state after each row's last item, shape (B, D).

@@ -82,12 +82,13 @@ class SASRec(RowNetwork):
 
     def forward(self, items_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the state at each row's last item, shape (B, D); see `RowNetwork.forward`."""
-        positions_L = torch.arange(items_BL.shape[1])
+        positions_L = torch.arange(items_BL.shape[1], device=items_BL.device)
         states_BLD = self._apply_blocks(items_BL, self.blocks[:-1])
         # Only the last item's output of the last block is used; computing just that one makes a
         # training step more than twice as fast.
         last_B = lengths_B - 1
-        last_B1D = states_BLD[torch.arange(len(last_B)), last_B].unsqueeze(1)
+        rows_B = torch.arange(len(last_B), device=last_B.device)
+        last_B1D = states_BLD[rows_B, last_B].unsqueeze(1)
         earlier_B1L = (positions_L <= last_B[:, None]).unsqueeze(1)
         last_B1D = self.blocks[-1](last_B1D, states_BLD, earlier_B1L)
         states_BD: Tensor = self.norm(last_B1D.squeeze(1))
@@ -99,7 +100,7 @@ class SASRec(RowNetwork):
         return states_BLD
 
     def _apply_blocks(self, items_BL: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
-        positions_L = torch.arange(items_BL.shape[1])
+        positions_L = torch.arange(items_BL.shape[1], device=items_BL.device)
         states_BLD: Tensor = self.dropout(self.items(items_BL) + self.positions[: len(positions_L)])
         for block in blocks:
             states_BLD = block(states_BLD, states_BLD, positions_L <= positions_L[:, None])

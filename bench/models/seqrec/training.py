@@ -25,6 +25,12 @@ from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
 from bench.metrics.accuracy import ndcg
 from bench.models.epoch_loop import train_epochs
+from bench.models.lm.devices import (
+    fork_random_state,
+    seed_generators,
+    select_device,
+    to_device,
+)
 from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.checkpoint import save
 from bench.models.seqrec.rows import RowNetwork, bce_losses
@@ -106,9 +112,11 @@ def train_item_model(
     name = network_class.__name__
     generator = np.random.default_rng(derive_seed(name, "rows", config.seed))
     num_valid = int((valid.targets >= 0).sum())
-    with torch.random.fork_rng(devices=[]):
-        _seed_torch(derive_seed(name, "weights", config.seed))
+    device = select_device()
+    with fork_random_state(device):
+        seed_generators(derive_seed(name, "weights", config.seed), device)
         model = network_class(config, num_items=num_items, max_length=valid.histories.shape[1])
+        model.to(device)
         trainable = (
             _row_form(train, model, generator)
             if isinstance(train, Windows)
@@ -118,7 +126,7 @@ def train_item_model(
             raise BenchError(
                 f"{name} has no training row with a known target.", "Sample more rows."
             )
-        _seed_torch(derive_seed(name, "dropout", config.seed))
+        seed_generators(derive_seed(name, "dropout", config.seed), device)
         history = train_epochs(
             model,
             Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
@@ -144,12 +152,12 @@ class _Trainable(NamedTuple):
 
 def _row_form(train: Windows, model: RowNetwork, generator: np.random.Generator) -> _Trainable:
     rows = _encode_known_rows(train, model)
+    targets = train.targets[train.targets >= 0].astype(np.int64)
 
     def draw_batches() -> Iterator[tuple[Tensor, ...]]:
         """Visit every row once, each with a new negative."""
-        targets = rows.targets.numpy()
-        negatives_N = torch.from_numpy(sample_negatives(targets, model.num_items, generator))
-        order_N = torch.from_numpy(generator.permutation(len(targets)))
+        negatives_N = to_device(sample_negatives(targets, model.num_items, generator), model.device)
+        order_N = to_device(generator.permutation(len(targets)), model.device)
         for rows_B in torch.split(order_N, model.config.batch_size):
             yield rows_B, negatives_N[rows_B]
 
@@ -157,7 +165,7 @@ def _row_form(train: Windows, model: RowNetwork, generator: np.random.Generator)
         states_BD = model(rows.items[rows_B], rows.lengths[rows_B])
         return target_losses(model, states_BD, rows.targets[rows_B], negatives_B).mean()
 
-    return _Trainable(draw_batches, mean_loss, len(rows.targets))
+    return _Trainable(draw_batches, mean_loss, len(targets))
 
 
 def _sequence_form(
@@ -179,10 +187,14 @@ def _sequence_form(
     def mean_loss(
         inputs_BL: Tensor, targets_BL: Tensor, negatives_BL: Tensor, weights_B: Tensor
     ) -> Tensor:
-        known_BL = targets_BL >= 0
-        losses = target_losses(
-            model, model.encode(inputs_BL)[known_BL], targets_BL[known_BL], negatives_BL[known_BL]
+        # Selected on the host: to select by a mask, it would wait for the device.
+        known, device = torch.from_numpy(np.flatnonzero(targets_BL.numpy() >= 0)), model.device
+        states_BLD = model.encode(to_device(inputs_BL, device))
+        states_ND = states_BLD.flatten(0, 1).index_select(0, to_device(known, device))
+        targets_N, negatives_N = (
+            to_device(ids_BL.flatten()[known], device) for ids_BL in (targets_BL, negatives_BL)
         )
+        losses = target_losses(model, states_ND, targets_N, negatives_N)
         return losses.sum() * weights_B[0] / len(inputs_BL)
 
     return _Trainable(draw_batches, mean_loss, train.num_targets)
@@ -232,17 +244,12 @@ def mean_ndcg(model: RowNetwork, valid: Windows) -> float:
         ):
             scores_BI = model.output(model(items, lengths))
             own_B1 = scores_BI.gather(1, targets[:, None])
-            later_BI = torch.arange(model.num_items) >= targets[:, None]
+            later_BI = torch.arange(model.num_items, device=model.device) >= targets[:, None]
             # Counting the items ranked after it, the target included, makes NaN a miss.
             after_BI = (scores_BI < own_B1) | ((scores_BI == own_B1) & later_BI)
-            ranks = model.num_items - after_BI.sum(1).numpy()
+            ranks = model.num_items - after_BI.sum(1).cpu().numpy()
             gain += float(ndcg(ranks, min(STOPPING_K, model.num_items)).sum())
     return gain / len(valid)
-
-
-def _seed_torch(seed: int) -> None:
-    # torch.manual_seed would also reseed every GPU, whose state fork_rng does not restore here.
-    torch.default_generator.manual_seed(seed)
 
 
 def _encode_known_rows(windows: Windows, model: RowNetwork) -> _Rows:
@@ -251,4 +258,4 @@ def _encode_known_rows(windows: Windows, model: RowNetwork) -> _Rows:
     targets = windows.targets[is_known].astype(np.int64)
     if (targets >= model.num_items).any():
         raise BenchError(f"Target {targets.max()} is not one of the {model.num_items} items.")
-    return _Rows(items_NL, lengths_N, torch.from_numpy(targets))
+    return _Rows(*(to_device(each, model.device) for each in (items_NL, lengths_N, targets)))

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import Field, model_validator
 
 from bench.config import plugins
-from bench.config.toml import Card, check_card, read_toml
+from bench.config.toml import Card, Homepage, check_card, read_toml
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
 from bench.report.claims.claim_types import AnyCheck, Check, Diminishing, Gain, Larger
@@ -133,7 +133,7 @@ class PaperClaims(Card):
 
     Attributes:
         paper: As in the files of published numbers.
-        title: Of the paper.
+        title: Of the paper; url: where it can be read.
         datasets: Name of our card by the printed name of each data set.
         rows: By the row's name on its board.
         groups: Names for several rows.
@@ -145,6 +145,7 @@ class PaperClaims(Card):
 
     paper: str
     title: str
+    url: Homepage = ""
     datasets: dict[str, str] = Field(min_length=1)
     rows: dict[str, PublishedRow]
     groups: dict[str, Names] = {}

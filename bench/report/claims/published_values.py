@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from bench.errors import BenchError
 from bench.report.claims.cards import Cell, Claim, PaperClaims, group_rivals
 from bench.report.claims.claim_types import (
@@ -27,6 +25,7 @@ from bench.report.claims.verdict import (
     combine_published,
     count_required,
     judge_published_cells,
+    relative_change,
 )
 from bench.report.published import Number, Published
 
@@ -173,13 +172,6 @@ def _holds(check: Check, numbers: Sequence[Number], higher: bool) -> bool | None
             return a - b > c - d
         case _:
             return None
-
-
-def relative_change(a: float, b: float) -> float:
-    """Compute the relative change from b to a; 0 for equal numbers, infinite if only b is 0."""
-    if a == b:
-        return 0.0
-    return (a - b) / abs(b) if b else float(np.copysign(np.inf, a - b))
 
 
 def is_consistent(published: Number, low: float, high: float) -> bool:

@@ -6,7 +6,6 @@ that the statistics refuse, are listed with the reason.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -24,6 +23,7 @@ from bench.report.claims.verdict import (
     combine_reproduced,
     judge_reproduced_cells,
 )
+from bench.report.format import count_words
 from bench.stats.compare import Comparison, correct_family
 
 EVERY_CATEGORY = "[*]"
@@ -58,9 +58,7 @@ class ReproducedClaim:
     @property
     def count(self) -> str:
         """Number of cells by verdict, e.g. "3 holds, 1 undecided"."""
-        counts = Counter(cell.verdict for cell in self.cells)
-        verdicts = get_args(ReproducedVerdict)
-        return ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts if counts[verdict])
+        return count_words([cell.verdict for cell in self.cells], get_args(ReproducedVerdict))
 
     @property
     def reasons(self) -> list[str]:

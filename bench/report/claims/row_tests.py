@@ -18,7 +18,7 @@ from bench.report.claims.claim_types import (
 )
 from bench.report.claims.runs import Runs
 from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
-from bench.report.format import format_interval, format_p
+from bench.report.format import format_interval, format_p, format_percent_interval
 from bench.stats.compare import Comparison, correct_family
 from bench.stats.contrasts import Estimate, difference_of_differences, estimate_relative
 from bench.stats.seed_variance import compute_seed_values
@@ -91,7 +91,7 @@ def format_change(change: Estimate) -> str:
     interval = change.answer
     text = f"{100 * change.value:+.1f} %"
     if interval is not None:
-        text += f", 95 % interval [{100 * interval.low:+.1f} %, {100 * interval.high:+.1f} %]"
+        text += f", 95 % interval {format_percent_interval(interval.low, interval.high)}"
     return f"{text}; {change.refusal}" if change.refusal else text
 
 

@@ -12,7 +12,8 @@ from bench.plan.trials import Board, Trial
 from bench.report.assemble import RowTrials, outcomes_by_row
 from bench.report.claims.measures import Measure, measure_seeds
 from bench.report.setups import find_difference
-from bench.report.sweeps import find_sweeps
+from bench.report.significance import AVERAGED
+from bench.report.sweeps import CHECKPOINTS, find_sweeps
 from bench.results.load import ResultSet
 from bench.results.outcomes import Outcome
 from bench.results.schema import Result
@@ -24,9 +25,6 @@ T = TypeVar("T")
 
 NO_RESULT = "no result yet"
 
-CHECKPOINTS = "step"
-"""Name of the sweep over the rankings after each training stage."""
-
 Steps = Sequence[tuple[float, Sample]]
 SeedValues = Mapping[int, float]
 SweepRows = Sequence[tuple[float, str | Mapping[str, SeedValues]]]
@@ -37,9 +35,11 @@ class Runs:
     """Results of boards.
 
     Attributes:
-        samples: By the data set's card and the row's name on its board.
+        samples: By the data set's card and the row's name on its board. A data set in place of the
+            paper's counts as the paper's; `differences` says so.
         sweeps: By data set, row and the name of the swept setting: its values with their samples,
             in any order.
+        means: Metrics by seed of a row whose values are means over rounds; it has no sample.
         reasons: Why a row has no sample on a data set, where a reason was recorded.
         results: Of a row's seeds on a data set, in which measures are read.
         sweep_rows: Of each sweep: the values of the setting with the names of the rows, or for
@@ -51,6 +51,7 @@ class Runs:
 
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
     sweeps: Mapping[tuple[str, str, str], Steps] = field(default_factory=dict)
+    means: Mapping[tuple[str, str], Mapping[str, SeedValues]] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
     results: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
     sweep_rows: Mapping[tuple[str, str, str], SweepRows] = field(default_factory=dict)
@@ -72,6 +73,8 @@ class Runs:
             BenchError: If it was not measured.
         """
         measure = self.measures.get(metric)
+        if measure is None and (dataset, row) in self.means:
+            return self.means[dataset, row].get(metric, {})
         if measure is None:
             return compute_seed_values(self.samples[dataset, row], metric)
         base = self.results.get((dataset, measure.relative_to), ())
@@ -135,12 +138,13 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
-            if owners.setdefault((trial.dataset, row.name), board.name) == board.name:
-                by_dataset.setdefault(trial.dataset, []).append((row, trial))
-            place = (trial.dataset, row.name)
+            place = (board.card.in_place_of.get(trial.dataset, trial.dataset), row.name)
+            if owners.setdefault(place, board.name) == board.name:
+                by_dataset.setdefault(place[0], []).append((row, trial))
             if not differences.get(place):
                 differences[place] = find_difference(board, row, trial, results)
     samples: dict[tuple[str, str], Sample] = {}
+    means: dict[tuple[str, str], Mapping[str, SeedValues]] = {}
     stored: dict[tuple[str, str], Sequence[Result]] = {}
     reasons: dict[tuple[str, str], str] = {}
     sweep_rows: dict[tuple[str, str, str], SweepRows] = {}
@@ -150,7 +154,11 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
             trials = [outcome.trial for outcome in successful]
             stored[dataset, name] = [results.results[trial] for trial in trials]
             try:
-                if trials:
+                if any(len(outcome.rounds) > 1 for outcome in successful):
+                    metrics = [(outcome.seed, outcome.metrics) for outcome in successful]
+                    means[dataset, name] = _group_by_metric(metrics)
+                    reasons[dataset, name] = AVERAGED
+                elif trials:
                     samples[dataset, name] = results.sample(name, trials)
                 else:
                     reasons[dataset, name] = " ".join(dict.fromkeys(o.reason for o in outcomes))
@@ -162,16 +170,21 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     sweeps: dict[tuple[str, str, str], Steps] = {}
     for board, row_trials in planned:
         for sweep in find_sweeps(board, row_trials):
-            for dataset in board.card.datasets:
+            for dataset in (board.card.in_place_of.get(name, name) for name in board.card.datasets):
                 rows = [(dataset, name) for _, name in sweep.steps]
                 key = (dataset, sweep.row, sweep.x)
-                if key not in sweeps and all(
-                    owners.get(row) == board.name and row in samples for row in rows
+                if key not in sweep_rows and all(
+                    owners.get(row) == board.name and (row in samples or row in means)
+                    for row in rows
                 ):
-                    sweeps[key] = [(value, samples[dataset, name]) for value, name in sweep.steps]
                     sweep_rows[key] = sweep.steps
+                    if not any(row in means for row in rows):
+                        sweeps[key] = [
+                            (value, samples[dataset, name]) for value, name in sweep.steps
+                        ]
     return Runs(
         samples=samples,
+        means=means,
         reasons=reasons,
         sweeps=sweeps,
         results=stored,
@@ -185,11 +198,16 @@ def _checkpoints(outcomes: Sequence[Outcome]) -> SweepRows:
     names = [[name for name, _ in outcome.checkpoints] for outcome in outcomes]
     if not names or any(other != names[0] for other in names):
         return ()
-    steps: list[tuple[float, str | Mapping[str, SeedValues]]] = []
-    for index in range(len(names[0])):
-        values: dict[str, dict[int, float]] = {}
-        for outcome in outcomes:
-            for metric, value in outcome.checkpoints[index][1]:
-                values.setdefault(metric, {})[outcome.seed] = value
-        steps.append((float(index), values))
-    return steps
+    steps = [[(each.seed, metrics) for _, metrics in each.checkpoints] for each in outcomes]
+    by_step = zip(*steps, strict=True)
+    return [(float(index), _group_by_metric(step)) for index, step in enumerate(by_step)]
+
+
+def _group_by_metric(
+    seeds: Sequence[tuple[int, Sequence[tuple[str, float]]]],
+) -> dict[str, SeedValues]:
+    values: dict[str, dict[int, float]] = {}
+    for seed, metrics in seeds:
+        for metric, value in metrics:
+            values.setdefault(metric, {})[seed] = value
+    return dict(values)

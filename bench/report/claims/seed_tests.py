@@ -16,6 +16,7 @@ from bench.report.claims.claim_types import (
     Better,
     Check,
     Diminishing,
+    Level,
     NotBetter,
     Range,
     Show,
@@ -24,7 +25,13 @@ from bench.report.claims.claim_types import (
 )
 from bench.report.claims.runs import Runs, map_common_seeds
 from bench.report.claims.sweep_tests import rank_correlation
-from bench.report.claims.verdict import ROUNDING, Judgment, ReproducedVerdict
+from bench.report.claims.verdict import (
+    ROUNDING,
+    Judgment,
+    ReproducedVerdict,
+    judge_reproduced_cells,
+    relative_change,
+)
 from bench.stats.seed_variance import SeedMean, estimate_over_seeds
 
 
@@ -41,6 +48,8 @@ def judge_by_seed(check: Check, cell: Cell, runs: Runs, *, higher_is_better: boo
             return _judge_value(check, cell, runs)
         case Trend():
             return _judge_trend(check, cell, runs)
+        case Level():
+            return _judge_level(check, cell, runs)
         case Range():
             return _show_range(check, cell, runs)
         case Diminishing():
@@ -51,7 +60,7 @@ def judge_by_seed(check: Check, cell: Cell, runs: Runs, *, higher_is_better: boo
             return "shown", f"{cell.rows[0]}: {mean:.4g}; the claim names no threshold"
     raise BenchError(
         f"{cell.metric} has one value per seed, which the claim type {check.form!r} cannot use.",  # type: ignore[attr-defined]
-        "Use better, not_better, value, trend, range, diminishing or show.",
+        "Use better, not_better, value, trend, level, range, diminishing or show.",
     )
 
 
@@ -89,12 +98,40 @@ def _judge_value(check: Value, cell: Cell, runs: Runs) -> Judgment:
     low = max((bound for bound in lowest if bound is not None), default=-np.inf)
     high = min((bound for bound in highest if bound is not None), default=np.inf)
     text += f"; claimed between {low:g} and {high:g}"
+    return _compare_with_bounds(estimate, low, high), text
+
+
+def _judge_level(check: Level, cell: Cell, runs: Runs) -> Judgment:
+    """Judge by the intervals of the relative changes from one step to each other one."""
+    steps = dict(runs.sweep_values(cell.card, cell.rows[0], check.x, cell.metric))
+    if check.at not in steps:
+        raise BenchError(f"The sweep over {check.x} has no step {check.at:g}.")
+    verdicts: list[ReproducedVerdict] = []
+    texts = []
+    for x, values in steps.items():
+        if x != check.at:
+            changes = map_common_seeds(
+                [values, steps[check.at]], lambda pair: relative_change(pair[0], pair[1])
+            )
+            if not np.isfinite(changes).all():
+                verdicts.append("undecided")
+                texts.append(f"{check.x} = {x:g}: no relative change, as {check.at:g} has 0")
+                continue
+            estimate = estimate_over_seeds(changes)
+            verdicts.append(_compare_with_bounds(estimate, -check.tau, check.tau))
+            text = format_over_seeds(estimate, len(changes))
+            texts.append(f"{check.x} = {x:g}: relative change {text}")
+    return judge_reproduced_cells(verdicts, "all"), "; ".join(texts)
+
+
+def _compare_with_bounds(estimate: SeedMean, low: float, high: float) -> ReproducedVerdict:
+    """Tell whether an interval lies inside bounds, outside, or across one of them."""
     if estimate.low is None or estimate.high is None:
-        return "undecided", text
+        return "undecided"
     if low - ROUNDING <= estimate.low and estimate.high <= high + ROUNDING:
-        return "holds", text
+        return "holds"
     outside = estimate.high < low - ROUNDING or estimate.low > high + ROUNDING
-    return ("fails" if outside else "undecided"), text
+    return "fails" if outside else "undecided"
 
 
 def _judge_trend(check: Trend, cell: Cell, runs: Runs) -> Judgment:

@@ -96,6 +96,13 @@ def judge_reproduced_cells(
     return next((verdict for verdict in open_verdicts if counts[verdict]), "undecided")
 
 
+def relative_change(a: float, b: float) -> float:
+    """Compute the relative change from b to a; 0 for equal numbers, infinite if only b is 0."""
+    if a == b:
+        return 0.0
+    return (a - b) / abs(b) if b else math.copysign(math.inf, a - b)
+
+
 def combine_reproduced(verdicts: Sequence[ReproducedVerdict]) -> ReproducedVerdict:
     """Combine the verdicts of checks that must all hold; "shown" decides only if all are shown."""
     for verdict in ("fails", "not comparable", "not run", "undecided", "holds"):

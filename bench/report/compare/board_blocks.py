@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError, unknown
-from bench.plan.board_selection import RowTrials, plan_boards
+from bench.plan.board_selection import BoardSelection, plan_boards
 from bench.plan.trials import Board, Trial
 from bench.results.run_records import read_boards
 
@@ -67,7 +67,7 @@ def find_blocks(results: Path, *, board: str | None, dataset: str | None) -> lis
         block
         for name, selection in selections.items()
         if board in (None, name)
-        for block in _split_board(*plan_boards(selection)[0])
+        for block in split_selection(selection)
     ]
     selected = [block for block in blocks if dataset in (None, block.dataset)]
     if not selected:
@@ -75,7 +75,9 @@ def find_blocks(results: Path, *, board: str | None, dataset: str | None) -> lis
     return selected
 
 
-def _split_board(board: Board, row_trials: RowTrials) -> list[BoardBlock]:
+def split_selection(selection: BoardSelection) -> list[BoardBlock]:
+    """Split the only board of a selection by data set."""
+    board, row_trials = plan_boards(selection)[0]
     blocks = []
     for dataset in board.card.datasets:
         trials: dict[str, list[Trial]] = {}

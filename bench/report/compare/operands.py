@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.config.request import RESULTS
 from bench.errors import BenchError
-from bench.metrics.registry import DEFAULT_METRICS, get_metric
+from bench.metrics.registry import DEFAULT_METRICS, get_metric, parse_bounds
 from bench.report.compare.board_blocks import BoardBlock, find_block, find_blocks
 from bench.report.compare.external_ranking import read_system_file, track_categories
 from bench.report.compare.pairwise import PairwiseReport, choose_metrics, compare_systems
@@ -30,6 +30,7 @@ def compare(
     metrics: Sequence[str] = (),
     catalog: Path | None = None,
     categories: Sequence[str] = (),
+    equivalence: Sequence[str] = (),
 ) -> PairwiseReport:
     """Compare two methods: difference, interval, p-value, effect size and seeds per metric.
 
@@ -43,6 +44,8 @@ def compare(
         metrics: Names of metrics; the board's by default.
         catalog: All items of ranking files, with id, title and categories.
         categories: Categories that fairness metrics of ranking files track; all by default.
+        equivalence: `METRIC=BOUND`, the difference up to which the two count as equivalent; the
+            board's by default.
 
     Raises:
         BenchError: If one side does not exist, or the two were not measured on the same cases.
@@ -55,7 +58,8 @@ def compare(
     default = block.board.card.metrics if block else DEFAULT_METRICS
     first, second = _read_systems(words, block, folder, names or default, catalog, categories)
     measured, lacking = choose_metrics(first, second, requested=names, default=default)
-    report = compare_systems(first, second, measured)
+    bounds = parse_bounds(equivalence) or (block.board.card.equivalence if block else {})
+    report = compare_systems(first, second, measured, bounds)
     if lacking:
         note = f"Not measured on both sides, so left out: {', '.join(lacking)}."
         report = dataclasses.replace(report, notes=(*report.notes, note))

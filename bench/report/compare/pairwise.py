@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from tabulate import tabulate
 
 from bench.errors import BenchError, unknown
 from bench.report.compare.systems import System, require_comparable
@@ -15,13 +13,16 @@ from bench.report.format import (
     comparison_verdict,
     direction_arrow,
     format_count,
+    format_equivalence,
     format_interval,
+    format_mean,
     format_models,
     format_p,
     format_percent,
     format_signed,
     format_value,
 )
+from bench.report.render.terminal import fit_table
 from bench.stats.compare import Comparison, compare, correct_family
 from bench.stats.descriptions import NOT_EVIDENCE, QUESTIONS, describe_tests, join_words
 from bench.stats.seed_variance import compute_seed_values, summarize_seeds
@@ -30,6 +31,7 @@ from bench.stats.seed_variance import compute_seed_values, summarize_seeds
 MeanSd = tuple[float, float | None, int]
 
 VERDICTS = {
+    "equivalent": "is equivalent to {} in",
     "better": "is significantly better than {} in",
     "worse": "is significantly worse than {} in",
     "better model": "is a significantly better model than that of {} in",
@@ -107,23 +109,30 @@ def choose_metrics(
     return common, tuple(metric for metric in default if metric not in common)
 
 
-def compare_systems(a: System, b: System, metrics: Sequence[str]) -> PairwiseReport:
+def compare_systems(
+    a: System, b: System, metrics: Sequence[str], bounds: Mapping[str, float] | None = None
+) -> PairwiseReport:
     """Compare a with b on every metric.
 
     Args:
         a: The method that is compared.
         b: The reference.
         metrics: At least one, each measured on both.
+        bounds: By metric, the difference up to which the two count as equivalent.
 
     Raises:
         BenchError: If the data or cases differ (missing cases are named), values are missing, or a
             recorded metric is not that of its cases.
     """
     require_comparable(a, b)
+    bounds = bounds or {}
+    for metric in bounds:
+        if metric not in metrics:
+            raise unknown("compared metric", metric, metrics)
     tests = []
     for metric in metrics:
         # Different cases are the more probable mistake, and the test's error names them.
-        tests.append(compare(b.sample, a.sample, metric))
+        tests.append(compare(b.sample, a.sample, metric, bounds.get(metric)))
         for system in (a, b):
             system.check(metric)
     return PairwiseReport(
@@ -233,6 +242,8 @@ def _format_result(test: Comparison) -> str:
     if test.p is None:
         return f"{test.metric} ({format_signed(test.difference)}, not testable)"
     adjusted = f", Holm {_equate(test.p_adjusted)}" if test.family_size > 1 else ""
+    if test.equivalent:
+        adjusted += f"; {format_equivalence(test)}"
     return (
         f"{test.metric} ({format_signed(test.difference)}, 95 % CI "
         f"{format_interval(test.low, test.high)}, p {_equate(test.p)}{adjusted})"
@@ -246,12 +257,16 @@ def _equate(p: float | None) -> str:
 
 def _verdict(test: Comparison) -> str:
     """Say on which side a is, and whether that holds of the two models only."""
+    if test.equivalent and not test.significant:
+        return "equivalent"
     if test.question == "methods" or not test.differs:
         return comparison_verdict(test)
     return "better model" if test.better else "worse model"
 
 
 def _format_tests(report: PairwiseReport) -> str:
+    tests = [line.test for line in report.metrics]
+    bounded = any(test.bound is not None for test in tests)
     rows = [
         (
             f"{test.metric} {direction_arrow(test.metric)}",
@@ -263,29 +278,34 @@ def _format_tests(report: PairwiseReport) -> str:
             format_value(test.d_z, digits=3),
             f"{test.question or 'none'}, {format_count(test.num_units, test.unit)}",
             _verdict(test),
+            *([format_equivalence(test)] if bounded else []),
         )
-        for test in (line.test for line in report.metrics)
+        for test in tests
     ]
     headers = (
         "metric", "difference", "95 % interval", "relative", "p", "p (Holm)", "d_z",
-        "about, units", "verdict",
+        "about, units", "verdict", *(["equivalence"] if bounded else []),
     )  # fmt: skip
-    return tabulate(rows, headers=headers, disable_numparse=True)
+    return fit_table(rows, headers)
 
 
 def _format_seeds(report: PairwiseReport) -> str:
     rows = [
-        (line.test.metric, _format_mean(line.a), _format_mean(line.b), format_models(line.test))
+        (
+            line.test.metric,
+            _format_side(line.a),
+            _format_side(line.b),
+            format_models(line.test),
+        )
         for line in report.metrics
     ]
     headers = ("mean over seeds", report.a, report.b, QUESTIONS["models"])
-    return tabulate(rows, headers=headers, disable_numparse=True)
+    return fit_table(rows, headers)
 
 
-def _format_mean(summary: MeanSd) -> str:
+def _format_side(summary: MeanSd) -> str:
     mean, deviation, num_seeds = summary
-    spread = "" if deviation is None else f" ± {format_value(deviation)}"
-    return f"{format_value(mean)}{spread} ({format_count(num_seeds, 'seed')})"
+    return f"{format_mean(mean, deviation)} ({format_count(num_seeds, 'seed')})"
 
 
 def _metric_to_json(line: MetricComparison) -> dict[str, Any]:
@@ -293,6 +313,7 @@ def _metric_to_json(line: MetricComparison) -> dict[str, Any]:
     for name in ("metric", "reference", "other"):
         del content[name]
     content["significant"] = line.test.significant
+    content["equivalent"] = line.test.equivalent
     content["verdict"] = _verdict(line.test)
     content["seeds"] = {
         side: {"mean": mean, "sd": deviation, "n": num_seeds}

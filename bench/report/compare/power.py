@@ -12,6 +12,7 @@ from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
 from bench.report.compare.board_blocks import find_blocks, require_rows
 from bench.report.compare.systems import System, read_system, require_comparable
+from bench.report.compare.variance import RowVariance, decompose_block
 from bench.report.format import format_count
 from bench.stats.power import DetectableDifference, detectable_difference
 
@@ -29,6 +30,7 @@ class BlockPower:
         reference: Row that the others are compared with.
         comparisons: One per row and metric.
         left_out: Rows without an answer, each with the reason.
+        variances: Of rows that were run with several data seeds: what makes their values vary.
     """
 
     board: str
@@ -36,6 +38,7 @@ class BlockPower:
     reference: str
     comparisons: tuple[DetectableDifference, ...]
     left_out: tuple[str, ...]
+    variances: tuple[RowVariance, ...] = ()
 
     @property
     def sentences(self) -> list[str]:
@@ -140,6 +143,12 @@ def power(
                 reference=reference,
                 comparisons=tuple(comparisons),
                 left_out=tuple(left_out),
+                variances=decompose_block(
+                    block,
+                    folder,
+                    rows or [*block.trials],
+                    names or block.board.card.metrics,
+                ),
             )
         )
     return powers

@@ -15,6 +15,7 @@ from bench.report.published import Number, load_published
 from bench.report.render.html import fill_template
 from bench.report.render.markdown import escape, markdown_table
 from bench.report.render.pages import TABLE, IndexEntry, write_pages
+from bench.report.render.terminal import fit_table
 from bench.runner.prepared_data import count_dataset
 from bench.stats.descriptions import join_words
 
@@ -210,8 +211,6 @@ def _cell(cell: CountCell) -> str:
 
 def counts_text(table: CountTable) -> str:
     """Render the board for the terminal: one line per published number, then what is missing."""
-    from tabulate import tabulate
-
     lines = [
         (
             line.label,
@@ -223,11 +222,6 @@ def counts_text(table: CountTable) -> str:
         for line in table.lines
         for cell in line.cells
     ]
-    text = tabulate(
-        lines,
-        headers=["data set", "column", "published", "ours", "verdict"],
-        disable_numparse=True,
-        colalign=("left", "left", "right", "right"),
-    )
+    text = fit_table(lines, ["data set", "column", "published", "ours", "verdict"])
     missing = [f"{what}: {why}" for what, why in list_missing(table)]
     return "\n".join([table.card.title, "", text, "", summarize_verdicts(table), *missing])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from bench.report.format import format_value, single_line
+from bench.report.format import format_mean, single_line
 from bench.report.render.figures import (
     CHAR_WIDTH,
     fit_scale,
@@ -75,9 +75,7 @@ def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> M
             if value is None:
                 continue
             x = start + step * place
-            label = f"{bars.name}, {group}: {format_value(value)}"
-            if deviation is not None:
-                label += f" ± {format_value(deviation)}"
+            label = f"{bars.name}, {group}: {format_mean(value, deviation)}"
             top, bottom = sorted((y(value), base))
             shape = Markup(
                 '<rect class="style{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'

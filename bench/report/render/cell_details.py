@@ -16,6 +16,7 @@ from bench.report.table import Block, BoardTable, Cell, Row
 from bench.results.load import ResultSet
 from bench.results.outcomes import Outcome
 from bench.results.schema import Attempt, Result
+from bench.results.validation import read_validation
 from bench.stats.descriptions import QUESTIONS, join_words
 
 KEY_DIGITS = 12
@@ -104,6 +105,8 @@ def _cell_facts(cell: Cell, interval: Pairs) -> Pairs:
             ("p", f"{w.format_p(test.p)} (Holm: {w.format_p(test.p_adjusted)})"),
             ("Test", w.describe_test(test)),
         ]
+        if test.p_equivalent is not None:
+            pairs.append(("Equivalence", w.format_equivalence(test)))
         if test.question == "methods":
             pairs.append((QUESTIONS["models"].capitalize(), w.format_models(test)))
     if cell.refusal:
@@ -142,6 +145,8 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
         ("Method", row.method),
         ("Settings", w.single_line(settings, 2000) or "none"),
     ]
+    if row.external:
+        pairs.append(("External data", f"{row.external}, trained on other text"))
     pairs += _selections(results)
     if hashes := dict.fromkeys(result.settings_hash for result in results):
         pairs.append(("Settings hash", join_words([*hashes])))
@@ -155,16 +160,12 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
 
 
 def _selections(results: Sequence[Result]) -> Pairs:
-    """Say which settings validation selected, and by which value, per seed."""
-    pairs = []
-    for result in results:
-        for stage in result.stages:
-            if stage.kind == "select":
-                chosen, values = stage.metadata["chosen"], stage.metadata["validation"]
-                value = w.format_value(values[chosen])
-                text = f"{chosen} ({stage.metadata['metric']} {value}, best of {len(values)})"
-                pairs.append((f"Selected on validation, seed {result.seed}", text))
-    return pairs
+    """Say what validation selected, by which value, and the test value, per seed."""
+    return [
+        (f"Selected on validation, seed {result.seed}", value.text)
+        for result in results
+        if (value := read_validation(result)) is not None
+    ]
 
 
 def example_facts(example: Example) -> Pairs:

@@ -133,7 +133,8 @@ def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
     The last point is the final ranking, left out where it equals the last checkpoint's.
     """
     rows = {row.name: means for row in block.rows if (means := checkpoint_means(row))}
-    names = list(dict.fromkeys(name for means in rows.values() for name in means if name != FINAL))
+    longest_first = sorted(rows.values(), key=len, reverse=True)  # a row may lack some steps
+    names = list(dict.fromkeys(name for means in longest_first for name in means if name != FINAL))
     if any(FINAL in means for means in rows.values()):
         names.append(FINAL)
     charts = []

@@ -10,11 +10,12 @@ from bench.report.costs import RowCost
 from bench.report.format import single_line
 from bench.report.table import Block, BoardTable, Cell, Row
 
+COMPARISON = ("difference", "low", "high", "relative", "p", "p_adjusted", "question")
 COLUMNS = (
     "board", "dataset", "group", "row", "method", "metric", "mean", "sd", "n_seeds",
-    "expected_seeds", "reference", "difference", "low", "high", "relative", "p", "p_adjusted",
-    "question", "published", "from_published", "gain", "gain_low", "gain_high", "published_gain",
-    "status", "reason", "stale",
+    "expected_seeds", "reference", *COMPARISON, "published",
+    "from_published", "gain", "gain_low", "gain_high", "published_gain", "status", "reason",
+    "stale",
 )  # fmt: skip
 COST_COLUMNS = (
     "board", "dataset", "row", "num_trials", "seconds_standalone", "seconds_amortized",
@@ -57,16 +58,9 @@ def _write(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
-    test = cell.comparison
     gain = cell.gain
     numbers = (
-        test and test.difference,
-        test and test.low,
-        test and test.high,
-        test and test.relative,
-        test and test.p,
-        test and test.p_adjusted,
-        test and test.question,
+        *(getattr(cell.comparison, name, None) for name in COMPARISON),
         cell.published and cell.published.value,
         cell.difference_from_published,
         gain and gain.change,

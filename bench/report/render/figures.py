@@ -7,6 +7,7 @@ colors, contain no date and no random id, and are readable by screen readers.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,10 @@ class Scale:
         fraction = (value - self.low) / (self.high - self.low)
         return self.start + fraction * (self.end - self.start)
 
+    def clamp(self, value: float) -> float:
+        """Map a value, at the nearest end if it lies outside."""
+        return self(min(max(value, self.low), self.high))
+
     def tick_text(self, value: float) -> str:
         """Write a tick with as many digits as its step needs."""
         step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 0.1
@@ -67,8 +72,8 @@ def fit_scale(
     if high - low > max(MIN_RELATIVE_RANGE * largest, MIN_VALUE):
         margin = 0.08 * (high - low)
     else:  # equal except for the order of a sum: their last digits need no ticks
-        margin = 0.1 * largest if largest > MIN_VALUE else 1.0
-    low, high = low - margin, high + margin
+        margin = 0.1 * largest
+    low, high = (low - margin, high + margin) if largest > MIN_VALUE else (low, low + 1.0)
     rough = (high - low) / num_ticks
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * (1 - 1e-9))
@@ -102,10 +107,16 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
         return None
     left, right = 152, WIDTH - 178
     x = fit_scale([0.0, *(end for *_, low, high in tests for end in (low, high))], left, right)
-    bottom = 34 + 30 * len(tests)
+    labels = [textwrap.wrap(single_line(row.name), LABEL_CHARS) or [""] for row, *_ in tests]
+    step = max(30, 15 * max(map(len, labels)) + 6)
+    bottom = 34 + step * len(tests)
     parts = [_vertical_grid(x, 20, bottom), svg_line(x(0), 20, x(0), bottom, "zero")]
     for index, (row, test, low, high) in enumerate(tests):
-        y = 40 + 30 * index
+        y = 25 + step / 2 + step * index
+        name = Markup("").join(
+            svg_text(left - 14, y + 4 + 15 * (line - (len(labels[index]) - 1) / 2), text, "end")
+            for line, text in enumerate(labels[index])
+        )
         style = "solid" if test.significant else "hollow"
         difference = f"{format_signed(test.difference)} {format_interval(low, high)}"
         effect = f"{format_signed(test.difference, digits=3)} " + format_interval(
@@ -117,7 +128,7 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
                     f"{row.name}: {difference}, p {format_p(test.p)} "
                     f"(Holm: {format_p(test.p_adjusted)})"
                 ),
-                svg_text(left - 14, y + 4, single_line(row.name, LABEL_CHARS), "end"),
+                name,
                 svg_line(x(low), y, x(high), y, "bar"),
                 _circle(x(test.difference), y, style),
                 svg_text(
@@ -230,8 +241,8 @@ def _scatter_plot(
     if len(points) < 2:
         return None
     left, top, bottom = 64, 20, 300
-    x = fit_scale([point.x for point in points], left, WIDTH - 16)
-    y = fit_scale([point.y for point in points], bottom, top)
+    x = _fit_ranked(points, [point.x for point in points], left, WIDTH - 16)
+    y = _fit_ranked(points, [point.y for point in points], bottom, top)
     ticks = [(at, text) for at, text in x_ticks if x.low <= at <= x.high] if x_ticks else None
     parts = [_vertical_grid(x, top, bottom, ticks), horizontal_grid(y, left, WIDTH - 16)]
     if front:
@@ -239,12 +250,29 @@ def _scatter_plot(
         if len(best) > 1:
             path = " ".join(f"{x(right):.1f},{y(up):.1f}" for right, up in best)
             parts.append(Markup('<polyline class="front" points="{}"/>').format(path))
-    parts += [_marker(point, x(point.x), y(point.y)) for point in points]
-    names = [(single_line(point.row.name, LABEL_CHARS), x(point.x), y(point.y)) for point in points]
+    names = []
+    for point in points:
+        px, py = x.clamp(point.x), y.clamp(point.y)
+        parts.append(_marker(point, px, py))
+        is_inside = (px, py) == (x(point.x), y(point.y))
+        name = single_line(point.row.name, LABEL_CHARS)
+        names.append((name if is_inside else f"{name} (off scale)", px, py))
     parts += _place_labels(names, left, top, bottom)
     parts.append(svg_text((left + WIDTH) / 2, bottom + 40, x_label, "middle", "axis"))
     parts.append(svg_text(4, top - 6, y_label, "start", "axis"))
     return svg(WIDTH, bottom + 52, title, parts)
+
+
+def _fit_ranked(
+    points: Sequence[Point], values: Sequence[float], start: float, end: float
+) -> Scale:
+    """Fit a scale around the ranked rows, and others no farther away than their whole range."""
+    ranked = [value for point, value in zip(points, values, strict=True) if point.row.ranked]
+    if len(ranked) < 2 or max(ranked) - min(ranked) <= MIN_VALUE:
+        return fit_scale(values, start, end)
+    span = max(ranked) - min(ranked)
+    low, high = min(ranked) - span, max(ranked) + span
+    return fit_scale([value for value in values if low <= value <= high], start, end)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

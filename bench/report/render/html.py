@@ -24,6 +24,7 @@ from bench.report.costs import results_of, row_costs
 from bench.report.render import charts, figures
 from bench.report.render.cell_details import Examples, example_facts, page_data
 from bench.report.render.paper_figures import figure_charts
+from bench.report.sweeps import CHECKPOINTS
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet
 from bench.stats import descriptions
@@ -41,6 +42,7 @@ def render_html(
     """
     results = results or ResultSet(Path(), {}, {})
     costs = row_costs(table, results)
+    in_figures = {figure.card.x for figure in table.figures if figure.card.metrics}
     return fill_template(
         "board.html.j2",
         "board.js",
@@ -48,19 +50,12 @@ def render_html(
         results_of=lambda row: results_of(row, results),
         examples=examples or {},
         header=group_columns(table.metrics),
-        main=wording.choose_main_metric(table),
+        main=wording.choose_main_metric(table.metrics),
         ks=list(
             dict.fromkeys(k for metric in table.metrics if (k := get_metric(metric).k) is not None)
         ),
         costs=costs,
-        versions=sorted(
-            {
-                result.provenance["llmrec-bench"]
-                for _, row in table.rows
-                for result in results_of(row, results)
-                if "llmrec-bench" in result.provenance
-            }
-        ),
+        ran=describe_run(table, results),
         total=(
             math.fsum(cost.standalone for cost in costs),
             math.fsum(cost.amortized for cost in costs),
@@ -69,11 +64,13 @@ def render_html(
         checkpoints=[
             (block.title, plots)
             for block in table.datasets
-            if (plots := charts.checkpoint_charts(block, table.metrics))
+            if CHECKPOINTS not in in_figures
+            and (plots := charts.checkpoint_charts(block, table.metrics))
         ],
         sweeps=[
             (f"{sweep.row} by {sweep.x} on {block.title}", plots)
             for sweep in table.sweeps
+            if sweep.x not in in_figures
             for block in table.datasets
             if (plots := charts.sweep_charts(block, sweep, table.metrics))
         ],
@@ -84,6 +81,31 @@ def render_html(
         ],
         data=page_data(table, results, costs, examples or {}),
     )
+
+
+def describe_run(table: BoardTable, results: ResultSet | None) -> str:
+    """Say with which backbone, when, by which code and on what a board's results were computed."""
+    provenances = [
+        result.provenance
+        for _, row in table.rows
+        for result in (results_of(row, results) if results else ())
+    ]
+
+    def collect(*fields: str) -> list[str]:
+        values = {" ".join(each[name] for name in fields if name in each) for each in provenances}
+        return sorted(values - {""})
+
+    if not provenances:
+        return ""
+    dates, commits = collect("date"), collect("commit")
+    parts = [
+        table.backbone,
+        " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "",
+        f"llmrec-bench {descriptions.join_words(collect('llmrec-bench'))}".strip(),
+        f"commit {descriptions.join_words(commits)}" if commits else "",
+        descriptions.join_words(collect("gpu") or collect("cpu", "instruction_set")),
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def group_columns(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:

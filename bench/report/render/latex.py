@@ -41,6 +41,7 @@ _SPECIAL = {
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
     "≈": r"$\approx$",
+    "≡": r"$\equiv$",
     "Δ": r"$\Delta$",
     "\N{NO-BREAK SPACE}": "~",
 }
@@ -94,6 +95,7 @@ def _caption(table: BoardTable) -> str:
         f"Means over {num_seeds} seeds." if num_seeds > 1 else "A single seed.",
         "Best in bold, second underlined; †: differs from "
         f"{table.reference}, {SIGNIFICANT}; ≈: {TIED_WITH_BEST}.",
+        table.equivalence,
         f"{STALE}: {STALE_LEGEND}." if table.any_stale else "",
         f"In parentheses: as published by {table.source.paper}." if table.source else "",
     ]

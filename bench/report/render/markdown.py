@@ -43,9 +43,10 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 
 def render_markdown(table: BoardTable) -> str:
     """Render a board: values first, then tests, then reasons for missing values."""
-    parts = [f"# {escape(table.title)}", escape(table.description)]
+    parts = [f"# {escape(table.title)}"]
     if table.scope:
         parts.append(f"> **{escape(table.scope)}**")
+    parts.append(escape(table.description))
     parts.append(
         f"**{format_completeness(table.completeness)}.** {escape(table.protocol)} "
         "The same page with figures and per-seed values: [index.html](index.html); "
@@ -72,6 +73,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
     parts = [
         f"## {escape(block.title)}",
         _data_facts(block),
+        escape(block.floor),
         markdown_table(["", *heads], rows),
         _legend(table),
     ]
@@ -83,7 +85,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
                 f"- {escape(name)} ({escape(what)}): {escape(why)}" for name, what, why in problems
             )
         )
-    parts.append(escape(block.floor))
+    parts += map(escape, filter(None, (block.robustness, block.external)))
     return parts + _comparisons(block, table.metrics) + _strata(block)
 
 
@@ -160,7 +162,8 @@ def _legend(table: BoardTable) -> str:
         "<sub>Mean over seeds ± standard deviation. **Bold**: best; <u>underlined</u>: second; "
         f"†: differs from {escape(table.reference)} ({SIGNIFICANT}); ≈: {TIED_WITH_BEST}"
         + (f"; {STALE}: {STALE_LEGEND}" if table.any_stale else "")
-        + ".</sub>"
+        + ("." if not table.equivalence else f". {escape(table.equivalence)}")
+        + "</sub>"
     )
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.config import plugins
+from bench.config import plugins, search_path
 from bench.files import write_atomic
 from bench.report.assemble import values_json
 from bench.report.costs import row_costs
 from bench.report.format import format_completeness, format_value, single_line
 from bench.report.render.cell_details import Examples
 from bench.report.render.csv import render_costs_csv, render_csv
-from bench.report.render.html import fill_template, read_source, render_html
+from bench.report.render.html import describe_run, fill_template, read_source, render_html
 from bench.report.render.latex import render_latex
 from bench.report.render.markdown import HOW_TO_READ, escape, markdown_table, render_markdown
 from bench.report.table import BoardTable
@@ -35,7 +37,9 @@ class IndexEntry(BaseModel):
         scope: "Small budget …", or empty.
         datasets: Titles of its data sets; num_rows: of its table; status: completeness in words.
         paper: Title of the paper whose table it mirrors; empty for a board of our own.
+        url: Where the paper can be read.
         headline: Its best row by the last metric of accuracy, in words; empty without values.
+        ran: Backbone, date, commit and hardware of its results; empty without any.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,10 +51,12 @@ class IndexEntry(BaseModel):
     num_rows: int
     status: str
     paper: str = ""
+    url: str = ""
     headline: str = ""
+    ran: str = ""
 
     @classmethod
-    def of_table(cls, table: BoardTable) -> IndexEntry:
+    def of_table(cls, table: BoardTable, results: ResultSet | None = None) -> IndexEntry:
         """Summarize a board."""
         return cls(
             name=table.page,
@@ -60,7 +66,9 @@ class IndexEntry(BaseModel):
             num_rows=len({row.name for _, row in table.rows}),
             status=format_completeness(table.completeness),
             paper=table.source.title if table.source else "",
+            url=table.source.url if table.source else "",
             headline=_write_headline(table),
+            ran=describe_run(table, results),
         )
 
 
@@ -101,7 +109,7 @@ def board_pages(
         examples: Test cases in titles, by trial, for index.html.
     """
     values = {
-        "page": IndexEntry.of_table(table).model_dump(),
+        "page": IndexEntry.of_table(table, results).model_dump(),
         "boards": [values_json(table.name, table.datasets)],
     }
     pages = {
@@ -125,14 +133,28 @@ def render_index(folder: Path) -> list[Path]:
     entries = list(_read_entries(folder))
     pages = {
         "README.md": index_markdown(entries).encode(),
-        "index.html": index_html(entries).encode(),
+        "index.html": index_html(entries, _find_links(folder)).encode(),
         **reading_pages(),
     }
     return write_pages(pages, folder)
 
 
+def _find_links(folder: Path) -> dict[str, str]:
+    """Return what the index links to beside its boards: pages next to it, files of the checkout."""
+    links = {"Methods": "methods.html", "How to read a board": f"{HOW_TO_READ}.html"}
+    if (folder / "datasets" / "index.html").is_file():
+        links["Data sets"] = "datasets/index.html"
+    root, absolute = search_path.PACKAGE.parent, folder.resolve()
+    if (root / "docs" / "index.md").is_file() and root in absolute.parents:
+        up = "../" * len(absolute.relative_to(root).parts)
+        links |= {"Documentation": f"{up}docs/index.md", "Code": f"{up}README.md"}
+    return links
+
+
 def _read_entries(folder: Path) -> Iterator[IndexEntry]:
-    order = {name: rank for rank, name in enumerate(plugins.card_paths("leaderboards"))}
+    suites = [plugins.suite_card(name) for name in plugins.card_paths("suites")]
+    names = dict.fromkeys(name for suite in suites for name in (*suite.boards, *suite.data_tables))
+    order = {name: rank for rank, name in enumerate(names)}  # a suite has the order of its paper
     paths = folder.glob(f"*/{TABLE}")
     for path in sorted(paths, key=lambda path: (order.get(path.parent.name, len(order)), path)):
         try:
@@ -142,8 +164,24 @@ def _read_entries(folder: Path) -> Iterator[IndexEntry]:
 
 
 def reading_pages() -> dict[str, bytes]:
-    """Return the page that explains boards, by file name."""
-    return text_pages(HOW_TO_READ, read_source(f"{HOW_TO_READ}.md").strip())
+    """Return the pages that explain boards and methods, by file name."""
+    reading = text_pages(HOW_TO_READ, read_source(f"{HOW_TO_READ}.md").strip())
+    return reading | text_pages("methods", describe_methods())
+
+
+def describe_methods() -> str:
+    """Describe the methods of this project: docstrings, and the papers that they name."""
+    parts = ["# Methods"]
+    for name in plugins.method_names():
+        module = plugins.method_module(name)
+        if not Path(module.__file__ or "").is_relative_to(search_path.PACKAGE.parent):
+            continue
+        docs = [inspect.cleandoc(text) for text in (module.__doc__, module.Method.__doc__) if text]
+        links = dict.fromkeys(re.findall(r"arXiv (\d{4}\.\d{4,5})", " ".join(docs)))
+        parts += [f"## {name}", *("\n\n".join(docs).split("\n\n"))]
+        if links:
+            parts.append(f"Paper: {', '.join(f'https://arxiv.org/abs/{each}' for each in links)}")
+    return "\n\n".join(parts)
 
 
 def text_pages(name: str, text: str) -> dict[str, bytes]:
@@ -153,11 +191,11 @@ def text_pages(name: str, text: str) -> dict[str, bytes]:
     return {f"{name}.md": f"{text}\n".encode(), f"{name}.html": page.encode()}
 
 
-def index_html(entries: Sequence[IndexEntry]) -> str:
-    """Render the index of boards as a page."""
+def index_html(entries: Sequence[IndexEntry], links: Mapping[str, str] | None = None) -> str:
+    """Render the index of boards as a page; `links` are addresses by their text."""
     papers = dict.fromkeys(entry.paper for entry in sorted(entries, key=lambda entry: entry.paper))
     groups = {paper: [entry for entry in entries if entry.paper == paper] for paper in papers}
-    return fill_template("index.html.j2", groups=groups)
+    return fill_template("index.html.j2", groups=groups, links=links or {})
 
 
 def index_markdown(entries: Sequence[IndexEntry]) -> str:
@@ -166,7 +204,7 @@ def index_markdown(entries: Sequence[IndexEntry]) -> str:
         [
             f"[{escape(entry.title)}]({entry.name}/README.md)",
             escape(entry.datasets),
-            escape(entry.headline),
+            escape(f"{entry.headline} ({entry.ran})" if entry.ran else entry.headline),
             str(entry.num_rows),
             escape(entry.status),
         ]

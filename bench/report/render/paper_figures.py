@@ -11,9 +11,18 @@ from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.claims.measures import measure_seeds
 from bench.report.costs import results_of
-from bench.report.format import direction_arrow, format_value, single_line
+from bench.report.format import direction_arrow, format_mean, single_line
 from bench.report.render.bars import BAR, GAP, MIN_WIDTH, Bars, bar_chart
-from bench.report.render.charts import NUM_STYLES, Chart, Line, curve_chart, line_chart
+from bench.report.render.charts import (
+    NUM_STYLES,
+    Chart,
+    Line,
+    checkpoint_charts,
+    curve_chart,
+    line_chart,
+    sweep_charts,
+)
+from bench.report.sweeps import CHECKPOINTS
 from bench.report.table import Block, BoardTable, Figure, Row, Sweep
 from bench.results.curves import Curve, join_curve, read_series
 from bench.results.load import ResultSet
@@ -29,17 +38,20 @@ def figure_charts(table: BoardTable, results: ResultSet) -> list[tuple[str, list
     for figure in table.figures:
         charts = []
         for block in table.datasets:
-            rows = [row for row in block.rows if row.name in (figure.card.rows or [row.name])]
-            if figure.card.metrics:
+            names = figure.card.rows or [row.name for row in block.rows if not row.floor]
+            rows = [row for row in block.rows if row.name in names]
+            if figure.card.x == CHECKPOINTS:
+                charts += checkpoint_charts(block, figure.card.metrics)
+            elif figure.card.x:
+                for sweep in (each for each in table.sweeps if each.x == figure.card.x):
+                    charts += sweep_charts(block, sweep, figure.card.metrics)
+                    charts += _measure_line(figure, block, sweep, results)
+            elif figure.card.metrics:
                 charts += _metric_bars(figure, block, rows)
             elif figure.card.curves:
                 charts += [
                     chart for row in rows for chart in _curve_charts(figure, block, row, results)
                 ]
-            elif figure.card.x:
-                for sweep in table.sweeps:
-                    if sweep.x == figure.card.x:
-                        charts += _measure_line(figure, block, sweep, results)
             else:
                 charts += _measure_bars(figure, block, rows, results)
         if charts:
@@ -51,8 +63,11 @@ def _metric_bars(figure: Figure, block: Block, rows: Sequence[Row]) -> list[Char
     """Draw one group per metric and one bar per row."""
     metrics = [get_metric(name) for name in figure.card.metrics]
     cells = {row.name: [row.cell(metric.name) for metric in metrics] for row in rows}
-    labels = [metric.category or metric.name for metric in metrics]
-    arrow = direction_arrow(metrics[0].name)
+    one_family = len({metric.family for metric in metrics}) == 1
+    labels = [
+        metric.category or metric.name + ("" if one_family else f" {direction_arrow(metric.name)}")
+        for metric in metrics
+    ]
     series = [
         Bars(
             name=name,
@@ -62,8 +77,8 @@ def _metric_bars(figure: Figure, block: Block, rows: Sequence[Row]) -> list[Char
         )
         for index, (name, row_cells) in enumerate(cells.items())
     ]
-    words = metrics[0].title
-    text = f"{words[:1].upper()}{words[1:]} {arrow}. Mean and deviation over seeds."
+    words = f"{metrics[0].title} {direction_arrow(metrics[0].name)}. " if one_family else ""
+    text = f"{words[:1].upper()}{words[1:]}Mean and deviation over seeds."
     return _bar_charts(block, labels, series, text)
 
 
@@ -105,16 +120,12 @@ def _bar_charts(
             legend=tuple((bars.style, bars.name) for bars in series) if len(series) > 1 else (),
             heads=("", *labels),
             rows=tuple(
-                (bars.name, *map(_with_deviation, bars.values, bars.deviations)) for bars in series
+                (bars.name, *map(format_mean, bars.values, bars.deviations)) for bars in series
             ),
             bars=True,
             wide=len(labels) * (len(series) * BAR + GAP) > MIN_WIDTH,
         )
     ]
-
-
-def _with_deviation(value: float | None, deviation: float | None) -> str:
-    return format_value(value) + ("" if deviation is None else f" ± {format_value(deviation)}")
 
 
 def _measure(figure: Figure, block: Block, name: str, results: ResultSet) -> list[float]:
@@ -134,7 +145,9 @@ def _measure(figure: Figure, block: Block, name: str, results: ResultSet) -> lis
 
 
 def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet) -> list[Chart]:
-    """Draw a measure along a sweep."""
+    """Draw a measure along a sweep, if the figure names one."""
+    if figure.measure is None:
+        return []
     steps = [(value, _measure(figure, block, name, results)) for value, name in sweep.steps]
     bars = _seed_bars("", 0, [values for _, values in steps])
     points = [(float(index), mean) for index, mean in enumerate(bars.values) if mean is not None]
@@ -159,7 +172,7 @@ def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet
             ),
             legend=(),
             heads=(sweep.x, *names),
-            rows=(("mean", *map(_with_deviation, bars.values, bars.deviations)),),
+            rows=(("mean", *map(format_mean, bars.values, bars.deviations)),),
         )
     ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
@@ -26,14 +27,17 @@ from bench.report.format import (
 from bench.report.table import Block, BoardTable, Cell, Row
 from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 
-WIDTH = 100
+MAX_WIDTH = 100
+NAME_WIDTH = 30
+"""Longest line of a first column, which parts of a wide table repeat."""
 BEST, SECOND = "¹", "²"
 
 
 def render_table(table: BoardTable) -> str:
     """Render a board as text that needs neither color nor more than one typeface."""
     title = f"{single_line(table.title)} · {format_completeness(table.completeness)}"
-    parts = [title, "=" * min(len(title), WIDTH)]
+    lines = _wrap(title)
+    parts = [lines, "=" * max(map(len, lines.splitlines()))]
     if table.scope:
         parts.append(_wrap(table.scope))
     for block in table.datasets:
@@ -42,6 +46,7 @@ def render_table(table: BoardTable) -> str:
         f"Means over seeds. {BEST} best  {SECOND} second  † differs from "
         f"{single_line(table.reference)} ({SIGNIFICANT})  ≈ {TIED_WITH_BEST}."
         + (f"  {STALE} {STALE_LEGEND}." if table.any_stale else "")
+        + (f"  {table.equivalence}" if table.equivalence else "")
     )
     return "\n".join([*parts, "", _wrap(legend), ""])
 
@@ -58,7 +63,7 @@ def render_strata(table: BoardTable, kind: str) -> str:
             heads, *lines = format_strata(strata)
             parts += [
                 _wrap(f"{single_line(table.title)}, {block.title} by {kind}: {strata.definition}"),
-                tabulate(lines, headers=heads, tablefmt="simple", disable_numparse=True),
+                fit_table(lines, heads),
                 *map(_wrap, strata.reversals),
             ]
     if not parts:
@@ -75,19 +80,16 @@ def _render_block(table: BoardTable, block: Block) -> str:
         if block.num_cases is not None and block.num_items is not None
         else ""
     )
-    lines = tabulate(
+    lines = fit_table(
         [line for heading, rows in block.groups for line in _group_lines(heading, rows)],
-        headers=["", *map(_heading, table.metrics)],
-        tablefmt="simple",
-        disable_numparse=True,
-        colalign=["left"] * (1 + len(table.metrics)),
+        ["", *map(_heading, table.metrics)],
     )
     reasons = [
         _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
         for name, what, why in list_problems(block)
     ]
-    floor = [_wrap(block.floor)] if block.floor else []
-    return "\n".join([f"{single_line(block.title)}{sizes}", lines, *reasons, *floor])
+    checks = [_wrap(text) for text in (block.floor, block.robustness, block.external) if text]
+    return "\n".join([_wrap(f"{single_line(block.title)}{sizes}"), lines, *reasons, *checks])
 
 
 def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
@@ -123,5 +125,46 @@ def _value(row: Row, cell: Cell) -> str:
     return format_value(cell.mean) + rank + mark_symbols(cell) + (f" {seeds}" if seeds else "")
 
 
+def output_width() -> int:
+    """Return the columns of the terminal, at most 100; 80 where there is none."""
+    return min(MAX_WIDTH, shutil.get_terminal_size().columns)
+
+
+def fit_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
+    """Write a table; where it is wider than the terminal, in parts that repeat the first column.
+
+    Args:
+        rows: Lines, which may be shorter than the headers.
+        headers: Names of the columns, which may have several lines.
+    """
+    lines = [[*map(str, row), *[""] * (len(headers) - len(row))] for row in rows]
+    padded = [f"{head}  ".replace("\n", "  \n") for head in headers]  # as tabulate does
+    widths = [
+        max(len(part) for cell in column for part in cell.split("\n"))
+        for column in zip(padded, *lines, strict=True)
+    ]
+    return "\n\n".join(
+        tabulate(
+            [[line[0], *(line[column] for column in part)] for line in lines],
+            headers=[headers[0], *(headers[column] for column in part)],
+            disable_numparse=True,
+            maxcolwidths=[NAME_WIDTH, *[None] * len(part)] if lines else None,
+        )
+        for part in _divide_columns(widths)
+    )
+
+
+def _divide_columns(widths: Sequence[int]) -> Iterator[list[int]]:
+    """Divide all columns but the first into parts that fit the width next to the first."""
+    free = output_width() - min(widths[0], NAME_WIDTH)
+    part: list[int] = []
+    for column in range(1, len(widths)):
+        if part and sum(2 + widths[each] for each in (*part, column)) > free:
+            yield part
+            part = []
+        part.append(column)
+    yield part
+
+
 def _wrap(text: str, indent: str = "") -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent)
+    return textwrap.fill(text, output_width(), subsequent_indent=indent)

@@ -6,7 +6,9 @@ and that project's contributor guide for paths and ids. One record per trial:
     data/llmrec-bench/<developer>/<model>/<uuid>.json
 
 The evaluated model is a method with its settings, with or without a backbone; its id is
-`<developer>/<method>[-<backbone>]-<hash of the settings>`. Records have no per-case samples.
+`<developer>/<method>[-<backbone>]-<hash of the settings>`. Samples (`add_samples`, the schema
+`instance_level_eval.schema.json`) are one line per case and metric, in a file next to the record.
+They have item ids and case numbers, no titles and no histories: those are under the data's terms.
 """
 
 from __future__ import annotations
@@ -93,6 +95,64 @@ def build_record(
         ],
     }
     return PurePosixPath("data", COLLECTION, developer, model, f"{name}.json"), content
+
+
+def add_samples(
+    path: PurePosixPath, content: dict[str, Any], table: CaseTable
+) -> tuple[PurePosixPath, bytes]:
+    """Build the samples of a record, one JSON object per line, and refer to them in the record.
+
+    Args:
+        path: The record's path.
+        content: The record; `detailed_evaluation_results` is added.
+        table: Per-case values and rankings.
+
+    Returns:
+        Path and content of the file of samples.
+    """
+    lines = []
+    outputs = [[str(item) for item in row if item is not None] for row in table.items]
+    for record in content["evaluation_results"]:
+        config, dataset = record["metric_config"], record["evaluation_name"]
+        for case, value, items in zip(
+            table.cases, table.values.get(config["metric_name"], ()), outputs, strict=False
+        ):
+            answer = " ".join(items[: config["metric_parameters"].get("k", 1)])
+            line = {
+                "schema_version": VERSION,
+                "evaluation_id": content["evaluation_id"],
+                "model_id": content["model_info"]["id"],
+                "evaluation_name": dataset,
+                "evaluation_result_id": record["evaluation_result_id"],
+                "sample_id": f"{dataset}/{case}",
+                "interaction_type": "single_turn",
+                "input": {"raw": f"Test case {case} of {dataset}", "reference": []},
+                "output": {"raw": [" ".join(items)]},
+                "answer_attribution": [
+                    {
+                        "turn_idx": 0,
+                        "source": "output.raw",
+                        "extracted_value": answer,
+                        "extraction_method": "first items of the ranking",
+                        "is_terminal": True,
+                    }
+                ],
+                "evaluation": {
+                    "score": float(value),
+                    "is_correct": bool(value > 0) != config["lower_is_better"],
+                },
+            }
+            lines.append(json.dumps(line, ensure_ascii=False))
+    text = "".join(f"{line}\n" for line in lines).encode()
+    samples = path.with_name(f"{path.stem}_samples.jsonl")
+    content["detailed_evaluation_results"] = {
+        "format": "jsonl",
+        "file_path": str(samples),
+        "hash_algorithm": "sha256",
+        "checksum": hashlib.sha256(text).hexdigest(),
+        "total_rows": len(lines),
+    }
+    return samples, text
 
 
 def _metric_record(

@@ -132,9 +132,9 @@ def _get_user_folder(asset: Asset, data_dir: Path | None) -> Path | None:
 def _fetch_from_hub(asset: Asset, *, offline: bool) -> dict[str, Path]:
     from huggingface_hub.file_download import repo_folder_name
 
-    from bench.stages import hub
+    from bench.data.hub_files import PATTERNS, fetch
 
-    folder = hub.fetch(asset.repository, asset.revision, asset.owner, offline=offline).resolve()
+    folder = fetch(asset.repository, asset.revision, asset.owner, offline=offline).resolve()
     repository = repo_folder_name(repo_id=asset.repository, repo_type="model")
-    files = sorted({path for pattern in hub.PATTERNS for path in folder.glob(pattern)})
+    files = sorted({path for pattern in PATTERNS for path in folder.glob(pattern)})
     return {f"{repository}/snapshots/{asset.revision}/{path.name}": path for path in files}

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.models.lm.decode.generation_state import Endings, GenerationState, Tokens
-from bench.models.lm.decode.lagged_mask import LaggedMask, to_device
+from bench.models.lm.decode.lagged_mask import LaggedMask
+from bench.models.lm.devices import to_device
 from bench.plan.language_stages import GenerationConfig
 
 

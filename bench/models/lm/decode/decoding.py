@@ -25,6 +25,7 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.hashing import derive_seed
 from bench.models.lm.decode.beam_search import beam_search
+from bench.models.lm.decode.continuous import split_into_shards, start_backend
 from bench.models.lm.decode.generation_state import (
     QUOTE,
     TOKENS_PER_TEXT,
@@ -38,6 +39,7 @@ from bench.models.lm.decode.generation_state import (
 )
 from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.tokenization import Tokenizer
+from bench.models.progress import report_progress
 from bench.plan.language_stages import GenerationConfig
 
 Batches: TypeAlias = dict[int, list[Tokens]]
@@ -91,7 +93,8 @@ def generate_texts(
     """Generate texts for all prompts.
 
     Up to rounding, a prompt's texts depend neither on other prompts nor on batches. What is sampled
-    depends on its stream and the number of the text alone: 5 samples are the first 5 of 10.
+    depends on its stream and the number of the text alone: 5 samples are the first 5 of 10. For
+    other backends, see `bench.models.lm.decode.continuous`.
 
     Args:
         model: A causal language model of transformers, in evaluation mode.
@@ -108,21 +111,32 @@ def generate_texts(
     """
     if not prompts:
         return []
-    endings = find_endings(model, tokenizer)
-    if not titles:
-        endings = replace(endings, quotes=torch.zeros_like(endings.quotes))
-    cache_size = count_cache_tokens(model) // divisor
     generated: list[list[Tokens]] = [[] for _ in prompts]
-    lengths = [len(prompt) for prompt in prompts]
     finished, saved = _read_batches(checkpoints), time.monotonic()
     unsaved: Batches = {}
-    for rows in split_into_batches(lengths, config, cache_size, shared=shares_prompts(model)):
+    num_tokens = 0
+    cache_size = count_cache_tokens(model) // divisor
+    if config.backend == "transformers":
+        endings, lengths = find_endings(model, tokenizer), [*map(len, prompts)]
+        if not titles:
+            endings = replace(endings, quotes=torch.zeros_like(endings.quotes))
+        batches = split_into_batches(lengths, config, cache_size, shared=shares_prompts(model))
+    else:
+        batches = split_into_shards(len(prompts))
+        answer = start_backend(model, tokenizer, config, cache_size=cache_size)
+    for rows in batches:
         if not finished.keys() >= set(rows):
-            state = GenerationState(model, [prompts[row] for row in rows])
-            batch = _generate_batch(state, endings, config, [streams[row] for row in rows])
+            batch_prompts = [prompts[row] for row in rows]
+            if config.backend == "transformers":
+                state = GenerationState(model, batch_prompts)
+                batch = _generate_batch(state, endings, config, [streams[row] for row in rows])
+            else:
+                batch = answer(batch_prompts)
             new = dict(zip(rows, batch, strict=True))
             finished.update(new)
             unsaved.update(new)
+            num_tokens += sum(len(text.ids) for texts in batch for text in texts)
+            report_progress(len(finished), len(prompts), "prompts", tokens=num_tokens)
         if checkpoints and unsaved and time.monotonic() > saved + INTERVAL_SECONDS:
             path = checkpoints / f"batches-{len(finished)}.json"
             write_atomic(path, json.dumps(unsaved).encode())

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache
 
 from bench.models.lm.decode.tree_cache import NAME, Tree
-from bench.models.lm.devices import count_free_bytes, round_down
+from bench.models.lm.devices import count_free_bytes, round_down, to_device
 from bench.models.lm.tokenization import Tokenizer
 from bench.models.lm.train.shared_prefix import takes_branches, use_attention
 
@@ -133,7 +133,7 @@ class GenerationState:
             owners: The prompts of the new rows; by default those of `rows`.
         """
         self.owners = self.owners[rows.numpy()] if owners is None else owners
-        rows = rows.to(self.logits.device, non_blocking=True)
+        rows = to_device(rows, self.logits.device)
         if self._tree is not None:
             self._tree.take(rows, self.owners)
         else:

@@ -30,6 +30,7 @@ from bench.models.lm.decode.generation_state import (
 from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.trie import NO_NODE, Trie
 from bench.models.lm.devices import count_free_bytes
+from bench.models.progress import report_progress
 from bench.plan.decoding_stages import DecodingConfig
 
 CPU_MAX_SEQUENCES = 512
@@ -75,6 +76,7 @@ def search_titles(
         wider = replace(config, num_beams=num_beams)
         batch_size = max(max_sequences // num_beams, 1)
         # The longest first: memory runs out early or never.
+        num_done = 0
         for rows in reversed(split_by_length(prompts, open_rows, batch_size)):
             state = GenerationState(model, [prompts[row] for row in rows])
             guidance = guide(rows).to(device)
@@ -83,6 +85,8 @@ def search_titles(
             )
             for values, new_values in zip(lists, new_lists, strict=True):
                 values[rows] = new_values
+            num_done += len(rows)
+            report_progress(num_done, len(open_rows), f"prompts with {num_beams} beams")
         if num_beams >= max_num_beams:
             break
         num_beams = min(2 * num_beams, max_num_beams)
@@ -117,6 +121,7 @@ def score_all_titles(
     lists = empty_lists(len(prompts), config.num_beams)
     lists.certified[:] = True
     lists.widths[:] = num_leaves
+    num_done = 0
     for rows in split_by_length(prompts, np.arange(len(prompts)), max(batch_size, 1)):
         scores_BU = score_titles(
             model,
@@ -131,6 +136,8 @@ def score_all_titles(
         scores_BK = np.take_along_axis(scores_BU, best_BK, axis=1)
         lists.leaves[rows, :num_titles] = np.where(scores_BK > IMPOSSIBLE, best_BK, NO_NODE)
         lists.scores[rows, :num_titles] = scores_BK
+        num_done += len(rows)
+        report_progress(num_done, len(prompts), "prompts")
     return lists
 
 

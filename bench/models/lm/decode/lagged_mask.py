@@ -46,8 +46,3 @@ class LaggedMask:
         if event is not None:
             event.synchronize()
         return np.asarray(host)
-
-
-def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
-    """Copy host values to a device without waiting for it."""
-    return torch.from_numpy(values).to(device, non_blocking=True)

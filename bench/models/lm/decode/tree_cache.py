@@ -24,7 +24,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface, Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from bench.models.lm.decode.lagged_mask import to_device
+from bench.models.lm.devices import to_device
 
 NAME = "bench_tree"
 STEPS_AHEAD = 16

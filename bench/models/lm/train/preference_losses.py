@@ -11,8 +11,12 @@ reference, both summed over the response's tokens, never averaged. The arguments
 
 and the result is one loss per pair, shape (B,). A method's own loss is a function of the same
 signature in its module: `loss(chosen_B, rejected_BK, *, beta, smoothing_B, mask_BK, **settings)`.
+If it also names them, it gets, with the chosen response first and 0 where there is no response,
 
-Shapes: B batch, K rejected responses.
+    logps_BA     log-probabilities under the policy alone, with gradients (SimPO, CPO, ORPO)
+    lengths_BA   numbers of tokens, for means over tokens
+
+Shapes: B batch, K rejected responses, A = 1 + K responses.
 """
 
 from __future__ import annotations

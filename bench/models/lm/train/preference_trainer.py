@@ -9,20 +9,20 @@ Shapes: B pairs, A answers of a pair (the chosen one first), K rejected ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
 from transformers import Trainer
 
 from bench.errors import BenchError
-from bench.hashing import Plain, derive_seed
+from bench.hashing import Plain
 from bench.models.lm.devices import autocast
+from bench.models.lm.train.epoch_order import EpochOrder
 from bench.models.lm.train.preference_losses import Loss
 from bench.models.lm.train.shared_prefix import Layout, Row, lay_out, log_probabilities
 from bench.models.lm.train.trainer_setup import DECIMALS, isolated, micro_batch_size, run_trainer
@@ -61,27 +61,6 @@ class Pair:
         return Row(self.prompt, [self.chosen, *self.rejected])
 
 
-class EpochOrder(Sampler[int]):
-    """A seeded order of the pairs for each epoch; every pass over it is the next epoch."""
-
-    def __init__(self, num_pairs: int, seed: int) -> None:
-        self.num_pairs = num_pairs
-        self.seed = seed
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng(derive_seed("preference order", self.seed, self.epoch))
-        self.epoch += 1
-        return iter(rng.permutation(self.num_pairs).tolist())
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next pass be that of an epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.num_pairs
-
-
 def add_reference(
     model: LanguageModel,
     pairs: Sequence[Pair],
@@ -95,7 +74,7 @@ def add_reference(
     The arguments after `pairs` are those of `optimize`: they decide which pairs are computed
     together.
     """
-    order = list(EpochOrder(len(pairs), config.seed))
+    order = list(EpochOrder([pair.num_tokens for pair in pairs], config))
     size = micro_batch_size(config, divisor)
     if model.device.type == "cuda":  # rounding differs with every batch there
         order.sort(key=lambda row: -pairs[row].num_tokens)
@@ -176,11 +155,8 @@ class PreferenceTrainer(Trainer):
         # of micro-batches.
         self.model_accepts_loss_kwargs = True
         self.loss, self.beta = loss, beta
+        self._parameters = signature(loss).parameters
         self._sums: dict[int, list[Tensor]] = {}
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
-        assert isinstance(self.train_dataset, Sized)
-        return EpochOrder(len(self.train_dataset), self.args.seed)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -202,8 +178,13 @@ class PreferenceTrainer(Trainer):
         logps_BA = log_probabilities(model, layout)
         deltas_BA = logps_BA - reference_BA
         mask_BK = layout.mask[:, 1:]
+        optional = {"logps_BA": logps_BA, "lengths_BA": layout.lengths}
         losses_B = self.loss(
-            deltas_BA[:, 0], deltas_BA[:, 1:], smoothing_B=smoothing_B, mask_BK=mask_BK
+            deltas_BA[:, 0],
+            deltas_BA[:, 1:],
+            smoothing_B=smoothing_B,
+            mask_BK=mask_BK,
+            **{name: optional[name] for name in optional if name in self._parameters},
         )
         if losses_B.shape != smoothing_B.shape:
             raise BenchError(

@@ -2,30 +2,26 @@
 
 A text holds as many whole titles of one user as fit, quoted and joined as in a prompt, between the
 tokens that begin and end a text. So it also ends after a closing quote, as every response does.
-
-Shapes: B texts per batch, L length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import partial
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn.utils.rnn import pad_sequence
-from transformers import Trainer
 
 from bench.data.prepared import Prepared
 from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.models.lm.tokenization import Tokenizer, encode_responses
-from bench.models.lm.train.token_loss import IGNORED
-from bench.models.lm.train.trainer_setup import DECIMALS, num_steps, run_trainer
+from bench.models.lm.train.collate import SFTSamples
+from bench.models.lm.train.sft_trainer import fine_tune
+from bench.models.lm.train.trainer_setup import DECIMALS
 from bench.models.lm.tuned_model import LanguageModel
-from bench.plan.language_stages import TrainingConfig
+from bench.plan.language_stages import SFTConfig, TrainingConfig
 
 SEPARATOR = ", "
 WARMUP_STEPS = 100
@@ -105,18 +101,20 @@ def pretrain(
     """
     if not token_ids:
         raise BenchError("There is nothing to pretrain on.", "The data set has no training rows.")
-    _, log = run_trainer(
-        Trainer,
+    shared = {field.name: getattr(config, field.name) for field in fields(TrainingConfig)}
+    # As everywhere, the first token of a text is predicted by nothing.
+    samples = SFTSamples(
+        prompts=[list(ids[:1]) for ids in token_ids], responses=[list(ids[1:]) for ids in token_ids]
+    )
+    metrics = fine_tune(
         language_model.model,
-        token_ids,
-        partial(collate, padding=language_model.tokenizer.pad_token_id),
-        config,
-        lengths=[len(ids) for ids in token_ids],
+        language_model.tokenizer,
+        samples,
+        SFTConfig(**shared),
         divisor=divisor,
         **execution,
     )
-    losses = np.array(log.losses)
-    assert len(losses) == num_steps(config, len(token_ids))
+    losses = np.array(metrics["loss_by_step"])
     by_epoch = losses.reshape(config.num_train_epochs, -1).mean(axis=1)
     return {
         "rows": len(token_ids),
@@ -124,12 +122,3 @@ def pretrain(
         "steps": len(losses),
         "loss_by_epoch": [round(float(loss), DECIMALS) for loss in by_epoch],
     }
-
-
-def collate(rows: Sequence[Sequence[int]], *, padding: int) -> dict[str, torch.Tensor]:
-    """Pad texts on the right: their ids, mask and labels, each of shape (B, L)."""
-    tensors = [torch.tensor(ids) for ids in rows]
-    ids_BL = pad_sequence(tensors, batch_first=True, padding_value=padding)
-    labels_BL = pad_sequence(tensors, batch_first=True, padding_value=IGNORED)
-    mask_BL = (labels_BL != IGNORED).long()
-    return {"input_ids": ids_BL, "attention_mask": mask_BL, "labels": labels_BL}

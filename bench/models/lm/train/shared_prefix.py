@@ -68,6 +68,12 @@ class Layout:
     distinct: Tensor
     mask: Tensor
 
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each answer, 0 where there is none, shape (B, A)."""
+        lengths_C = (self.cells < len(self.targets)).sum(1)
+        return lengths_C[self.distinct].masked_fill(~self.mask, 0)
+
     def to(self, device: torch.device) -> Layout:
         """Copy to a device."""
         return Layout(**{name: value.to(device) for name, value in vars(self).items()})

@@ -28,6 +28,8 @@ from bench.errors import BenchError, unknown
 from bench.models.lm.devices import autocast, select_device
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.train.checkpoints import Checkpoints, Recorder, find_last
+from bench.models.lm.train.epoch_order import EpochOrder
+from bench.models.progress import report_progress
 from bench.plan.language_stages import TrainingConfig
 
 DECIMALS = 6
@@ -141,9 +143,11 @@ class StepLog(TrainerCallback):
     Attributes:
         steps: What the trainer logged: "loss", "learning_rate", "grad_norm".
         losses: The loss of each optimizer step, as far as it was read from the device.
+        tokens_per_step: Mean number of tokens per optimizer step, for the display.
     """
 
     def __init__(self) -> None:
+        self.tokens_per_step = 0.0
         self.steps: list[dict[str, float]] = []
         self.losses: list[float] = []
         self._unread: list[Tensor] = []
@@ -158,6 +162,8 @@ class StepLog(TrainerCallback):
         if self._loss is not None:
             self._unread.append(self._loss)
             self._loss = None
+        step = state.global_step
+        report_progress(step, state.max_steps, "steps", tokens=step * self.tokens_per_step)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return the losses."""
@@ -273,6 +279,7 @@ def run_trainer(
         BenchError: `config.trainer` cannot be used, or the loss or the gradient is not finite.
     """
     log = StepLog()
+    log.tokens_per_step = config.batch_size * sum(lengths) / len(lengths)
     threads = config.model.threads
     with isolated(config.seed, threads), unpatched(model), TemporaryDirectory() as temporary:
         folder = checkpoints or Path(temporary)
@@ -290,6 +297,7 @@ def run_trainer(
             callbacks=[log, *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
+        vars(trainer)["_get_train_sampler"] = lambda *_: EpochOrder(lengths, config)
         precision = partial(autocast, model.device, config.model.dtype)
         vars(trainer)["autocast_smart_context_manager"] = precision
         training_step = trainer.training_step

@@ -40,11 +40,13 @@
   };
   form.addEventListener("input", refresh);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", (event) => {
+  const reset = (event) => {
     event.preventDefault();
     readState(new URLSearchParams());
     refresh();
-  });
+  };
+  form.addEventListener("reset", reset);
+  for (const button of document.querySelectorAll(".empty button")) button.addEventListener("click", reset);
   field("export").addEventListener("click", exportCsv);
   addEventListener("hashchange", () => {
     if (location.hash.includes("=") || !location.hash) {

@@ -55,6 +55,7 @@
           cells[0].hidden = !columns.size;
         }
       });
+      section.querySelector(".empty").hidden = rows.some((line) => !line.hidden);
       for (const group of groups) {
         group.hidden = ![...group.querySelectorAll("tr.row")].some((line) => !line.hidden);
         for (const line of group.querySelectorAll("tr.gain")) {

@@ -1,0 +1,231 @@
+"""The test cases of a board: to be ranked elsewhere, and to recompute results from item ids."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.config import plugins
+from bench.config.cards import BoardCard
+from bench.config.request import DataOptions, RunRequest
+from bench.data import prepared, prepared_lists
+from bench.data.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
+from bench.errors import BenchError, unknown
+from bench.hashing import Job
+from bench.plan.board_selection import BoardSelection, select_boards
+from bench.plan.item_stages import evaluate
+from bench.plan.rerank_stages import evaluate_lists
+from bench.plan.stage import Stage
+from bench.plan.trials import compose_data
+from bench.plan.types import Data
+from bench.results.ranking_file import write_ranking
+from bench.runner.prepared_data import materialize
+from bench.stages import evaluate as evaluate_stage
+from bench.stages import evaluate_lists as evaluate_lists_stage
+
+UNRANKED = Stage(kind="rank")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardCases:
+    """The test cases of a board on one data set.
+
+    Attributes:
+        dataset: Name of the data set.
+        card: The board's.
+        data: The data as the board draws them.
+        folders: Artifacts by the names of the evaluation's inputs, without the ranking.
+    """
+
+    dataset: str
+    card: BoardCard
+    data: Data
+    folders: dict[str, Path]
+
+    @cached_property
+    def cases(self) -> list[dict[str, Any]]:
+        """Case, user, history (oldest first) and target of each case, as ids; no titles.
+
+        For re-ranking: case, user and items, the candidates in the given order.
+        """
+        return list(self._list_cases() if self.data.lists is None else self._list_candidates())
+
+    def _list_cases(self) -> Iterator[dict[str, Any]]:
+        source = prepared.load(self.folders["data"])
+        samples = prepared.load_rows(self.folders["cases"])
+        windows, ids = source.windows(samples), source.catalog.ids
+        for sample, user, history, target in zip(
+            samples, windows.users, windows.histories, windows.targets, strict=True
+        ):
+            yield {
+                "case": str(sample),
+                "user": source.user_ids[user],
+                "history": [ids[item] for item in history if item >= 0],
+                "target": ids[target] if target >= 0 else None,
+            }
+
+    def _list_candidates(self) -> Iterator[dict[str, Any]]:
+        source = prepared_lists.load(self.folders["lists"])
+        for row in source.rows("test"):
+            user = source.user_ids[source.users[row]]
+            items = [source.item_ids[item] for item in source.items[row]]
+            yield {"case": f"{user}:{source.first[row]}", "user": user, "items": items}
+
+    def evaluate(
+        self,
+        rankings: Sequence[Sequence[str | None]],
+        ks: Sequence[int],
+        out: Path,
+        *,
+        valid: NDArray[np.bool_] | None = None,
+    ) -> dict[str, Any]:
+        """Evaluate one list of item ids per case, in order, as a run does; fill a folder.
+
+        Args:
+            rankings: Item ids, best first; None where a text named no item.
+            ks: Cut-offs.
+            out: Existing folder for `cases.parquet` and `ranking.parquet`.
+            valid: Whether the text of each case was exactly a title; see `Ranking.valid`.
+
+        Returns:
+            The content of `evaluation.json`.
+
+        Raises:
+            BenchError: A list names unknown items, one item twice, or is too short.
+        """
+        if self.data.lists is None:
+            stage = evaluate(UNRANKED, self.data.test, ks=ks, exclude_seen=self.card.exclude_seen)
+        else:
+            stage = evaluate_lists(UNRANKED, self.data.lists, ks=ks)
+        config: Any = stage.config
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            if self.data.lists is None:
+                catalog = prepared.load(self.folders["data"]).catalog
+                write_ranking(self._index(rankings, catalog.ids, valid), folder)
+                evaluate_stage.run(Job(out=out), config, {**self.folders, "ranking": folder})
+            else:
+                self._write_scores(rankings, folder)
+                evaluate_lists_stage.run(Job(out=out), config, {**self.folders, "scores": folder})
+        content: dict[str, Any] = json.loads((out / "evaluation.json").read_bytes())
+        return content
+
+    def _index(
+        self,
+        rankings: Sequence[Sequence[str | None]],
+        ids: Sequence[str],
+        valid: NDArray[np.bool_] | None,
+    ) -> Ranking:
+        index_of: dict[str | None, int] = {id_: index for index, id_ in enumerate(ids)}
+        index_of[None] = NOT_AN_ITEM
+        items = np.full((len(rankings), max(map(len, rankings))), LIST_ENDS, dtype=np.int32)
+        for case, row, ranked in zip(self.cases, items, rankings, strict=True):
+            for position, item in enumerate(ranked):
+                if item not in index_of:
+                    raise BenchError(
+                        f"The list of case {case['case']} has the item {item!r}, which is not in "
+                        f"the catalog of {self.dataset}.",
+                        "Rank the items of this edition of the data: bench export cases BOARD.",
+                    )
+                row[position] = index_of[item]
+            named = row[row >= 0]
+            if len(np.unique(named)) < len(named):
+                raise BenchError(f"The list of case {case['case']} has an item twice.")
+        return Ranking(items=items, valid=valid)
+
+    def _write_scores(self, rankings: Sequence[Sequence[str | None]], folder: Path) -> None:
+        """Write scores that put the candidates of each list in the order of its ranking."""
+        scores = []
+        for case, ranked in zip(self.cases, rankings, strict=True):
+            if sorted(map(str, ranked)) != sorted(case["items"]):
+                raise BenchError(
+                    f"The list of case {case['case']} does not have the items of its candidate "
+                    "list, each once.",
+                )
+            scores.append([-float(ranked.index(item)) for item in case["items"]])
+        rows = prepared_lists.load(self.folders["lists"]).rows("test")
+        prepared_lists.write_scores(rows, np.array(scores), folder)
+
+
+def load_board_cases(board: str | BoardSelection, dataset: str, options: DataOptions) -> BoardCases:
+    """Prepare the test cases of a board, as declared or as it was run, on one of its data sets.
+
+    Raises:
+        BenchError: The board does not have the data set, or its raw files are missing.
+    """
+    selection = select_boards(RunRequest(board=board)) if isinstance(board, str) else board
+    card = selection.boards[0].card
+    if dataset not in card.datasets:
+        raise unknown(f"data set of {selection.boards[0].name}", dataset, card.datasets)
+    rows = selection.rows.apply(plugins.budget_card(card.budget).rows)
+    data, _ = compose_data(
+        dataset,
+        rows=rows,
+        data_seed=card.data_seed,
+        strict=card.strict,
+        data_dir=options.data_dir,
+        files=selection.files.get(dataset),
+        candidates=card.candidates,
+        group_titles=card.group_titles,
+    )
+    tasks = {getattr(plugins.method_class(row.method), "TASK", "") for row in card.rows}
+    if "rerank" not in tasks:
+        stages = {"data": data.test.data, "cases": data.test.stage}
+        data = Data(name=data.name, train=data.train, valid=data.valid, test=data.test)
+    else:
+        assert data.lists is not None, "a board of re-rankers has lists"
+        stages = {"lists": data.lists.stage}
+    folders = {name: materialize(stage, options) for name, stage in stages.items()}
+    return BoardCases(dataset=dataset, card=card, data=data, folders=folders)
+
+
+def require_equal(stored: Path, computed: Path, where: str, depth: int) -> None:
+    """Refuse a table that differs from the one that was computed from its rankings.
+
+    Args:
+        stored: The submitted table.
+        computed: The computed one.
+        where: What it belongs to, for messages.
+        depth: Length of the stored lists; ranks below are known to the run alone.
+
+    Raises:
+        BenchError: A case is missing, or a value differs; the first one is named.
+    """
+    tables: list[pa.Table] = [pq.read_table(path) for path in (stored, computed)]
+    first, second = tables
+    cases: list[list[str]] = [table["case"].to_pylist() for table in tables]
+    if cases[0] != cases[1]:
+        missing = sorted(set(cases[1]) - set(cases[0]))
+        problem = f"{len(missing)} missing ({', '.join(missing[:3])})" if missing else "others"
+        raise BenchError(f"{where}: its test cases are not the board's: {problem}.")
+    for name in second.column_names:
+        if name not in first.column_names:
+            raise BenchError(f"{where}: the column {name!r} is missing.")
+        for case, a, b in zip(
+            cases[0], first[name].to_pylist(), second[name].to_pylist(), strict=True
+        ):
+            if name == "rank" and a >= depth:
+                a = -1
+            if a != b and not _is_close(a, b):
+                raise BenchError(
+                    f"{where}: case {case} has {name} {a!r}, and its ranking gives {b!r}.",
+                    "The numbers were edited, or come from other lists, data or code.",
+                )
+
+
+def _is_close(a: Any, b: Any) -> bool:
+    try:
+        left, right = np.array(a, dtype=np.float64), np.array(b, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return left.shape == right.shape and bool(np.allclose(left, right, rtol=1e-9, atol=1e-12))
