@@ -18,6 +18,7 @@ from bench.config import plugins
 from bench.config.request import DataOptions, ExecutionOptions, RunRequest
 from bench.errors import BenchError
 from bench.hashing import checksum
+from bench.plan.board_selection import select_boards
 from bench.report.board_cases import load_board_cases
 from bench.report.boards import publish
 from bench.report.run_boards import run
@@ -204,13 +205,32 @@ def test_lists_must_not_have_the_history_that_a_board_excludes(
 def test_a_published_table_must_be_that_of_its_results(
     ran: Path, options: DataOptions, tmp_path: Path
 ) -> None:
-    shutil.copytree(ran / "boards", tmp_path / "boards")
-    folder = tmp_path / "boards" / "smoke"
+    folder = tmp_path / "smoke"
+    shutil.copytree(ran / "boards" / "smoke", folder)
     text = (folder / "table.csv").read_text()
     lines = text.splitlines()
     (folder / "table.csv").write_text(text.replace(lines[1], f"{lines[1]}0"))
     with pytest.raises(BenchError, match=r"Line 2 of .*table\.csv"):
         check_submission(folder, options)
+
+
+def test_re_ranked_lists_are_recomputed(
+    options: DataOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = RunRequest(
+        methods=("listorder",), datasets=("synthetic-rated",), budget="smoke", seeds=1
+    )
+    folders = {"store": options.store, "results": tmp_path / "r", "pages": tmp_path / "p"}
+    run(request, ExecutionOptions(executor="inline", **folders), quiet=True)  # type: ignore[arg-type]
+    (board,) = select_boards(request).boards
+    monkeypatch.setattr(plugins, "board_card", lambda name: board.card)
+    (folder,) = {path.parent for path in (tmp_path / "r").rglob("seed-0.json")}
+    words: Any = {**WHO, "division": "open", "hardware": "?", "options": options}
+    monkeypatch.setattr("bench.report.submission._compare_with_reference", lambda *given: [])
+    made = submit([folder], into=tmp_path / "made", **words)
+    edit_table(made, "ranking", set_column("items", lambda row: row[:-1] + row[:1]))
+    with pytest.raises(BenchError, match="candidate list, each once"):
+        check_submission(made, options)
 
 
 def test_the_commands(bench: Any, tmp_path: Path) -> None:
@@ -241,7 +261,7 @@ def test_the_workflow_checks_what_a_pull_request_changes() -> None:
     path = Path(__file__).parents[1] / ".github" / "workflows" / "submissions.yml"
     script = yaml.safe_load(path.read_text())["jobs"]["check"]["steps"][-1]["run"]
     assert "bench check submission" in script
-    names = "submissions/quick/mine/results/a.json\nleaderboards/quick/table.csv\nREADME.md\n"
+    names = "submissions/quick/mine/results/a.json\nleaderboards/quick/results/b\nREADME.md\n"
     stub = script.replace('git diff --name-only --diff-filter=d "$BASE...HEAD"', "cat")
     done = subprocess.run(
         ["bash", "-ec", stub.replace("bench check submission", "echo")],
