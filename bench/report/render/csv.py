@@ -13,8 +13,8 @@ from bench.report.table import Block, BoardTable, Cell, Row
 COMPARISON = ("difference", "low", "high", "relative", "p", "p_adjusted", "question")
 COLUMNS = (
     "board", "dataset", "group", "row", "method", "metric", "mean", "sd", "n_seeds",
-    "expected_seeds", "reference", *COMPARISON, "published",
-    "from_published", "gain", "gain_low", "gain_high", "published_gain", "status", "reason", "stale",
+    "expected_seeds", "reference", *COMPARISON, "published", "from_published",
+    "gain", "gain_low", "gain_high", "published_gain", "status", "reason", "stale",
 )  # fmt: skip
 COST_COLUMNS = (
     "board", "dataset", "row", "num_trials", "seconds_standalone", "seconds_amortized",
