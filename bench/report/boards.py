@@ -93,8 +93,7 @@ def publish(
 
     Returns:
         The paths of the board's pages. `report_boards` on the copied results, `<pages>/results`,
-        renders equal ones; `bench check submission` recomputes them. Skipped trials are not
-        copied: the pages say "not run".
+        renders equal ones; `bench check submission` recomputes them.
 
     Raises:
         BenchError: If the board was not run, or has no result.
@@ -108,7 +107,7 @@ def publish(
     planned = plan_boards(read_board(record), lenient=True)
     stored, copied = load_results(results), Path(pages) / COPIED
     trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
-    copies = [result for result in stored if result.trial in trials and result.status != "skipped"]
+    copies = [result for result in stored if result.trial in trials]
     if not any(result.status == "ok" for result in copies):
         raise BenchError(f"No trial of {board} has a result.", f"bench run --board {board}")
     for result in copies:
