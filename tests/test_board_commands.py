@@ -27,7 +27,7 @@ from bench.plan.board_selection import (
     select_boards,
 )
 from bench.plan.trials import Board, Trial
-from bench.report import block_tests
+from bench.report import significance
 from bench.report.block_tests import compare_block
 from bench.report.format import format_seconds
 from bench.report.page_server import LivePages, make_server
@@ -211,9 +211,9 @@ def test_statistics_of_equal_files_are_computed_once(tmp_path, monkeypatch):
     board, cells = make(tmp_path, [Line("Base", 0.1), Line("Good", 0.7)], metrics=["HR@5"])
     tests: list[str] = []
 
-    def count(metric: str, **options: Any) -> Any:
+    def count(metric: str, *samples: Any, **options: Any) -> Any:
         tests.append(metric)
-        return compare_block(metric, **options)
+        return compare_block(metric, *samples, **options)
 
     def seal(trial: Trial) -> None:
         files = {
@@ -222,7 +222,7 @@ def test_statistics_of_equal_files_are_computed_once(tmp_path, monkeypatch):
         result = find_result(tmp_path, trial.id)
         write_result(result.model_copy(update={"files": files}), tmp_path)
 
-    monkeypatch.setattr(block_tests, "compare_block", count)
+    monkeypatch.setattr(significance, "compare_block", count)
     for _, trial in cells:
         seal(trial)
     memory: StatisticsCache = {}

@@ -503,8 +503,9 @@ def test_the_command_narrows_to_a_board(tmp_path: Path, capsys: pytest.CaptureFi
         command(capsys, "--board", "igd-table22", "--results", str(tmp_path))
 
 
+@pytest.mark.parametrize("page", ["demo", "demo-smoke"])
 def test_the_command_judges_boards_that_were_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
     folder = tmp_path / "path" / "leaderboards" / "claims"
     folder.mkdir(parents=True)
@@ -516,7 +517,7 @@ def test_the_command_judges_boards_that_were_run(
     )
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "path"))
     made = make(tmp_path, [Line("Good", skill=0.9), Line("Bad", skill=0.1)])
-    record_boards(BoardSelection(boards=(made[0],)), tmp_path)
+    record_boards(BoardSelection(boards=(replace(made[0], page=page),)), tmp_path)
     monkeypatch.setattr(run_records, "plan_boards", lambda selection, lenient: [made])
     shown = command(capsys, "--paper", "mine", "--results", str(tmp_path))
     assert "published: run; reproduced: holds (1 holds)" in shown

@@ -117,7 +117,7 @@ def check_names(options: dict[str, Any]) -> None:
                 plugins.model_card(name)  # a variant's name exists, too
                 continue
             if option == "datasets" and (":" in name or "=" in name):
-                for each in name.split("="):
+                for each in [name] if ":" in name else name.split("="):
                     plugins.dataset_card(each)
                 continue
             placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name

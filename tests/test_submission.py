@@ -205,8 +205,8 @@ def test_lists_must_not_have_the_history_that_a_board_excludes(
 def test_a_published_table_must_be_that_of_its_results(
     ran: Path, options: DataOptions, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "smoke"
-    shutil.copytree(ran / "boards" / "smoke", folder)
+    folder = tmp_path / "boards" / "smoke"
+    shutil.copytree(ran / "boards", tmp_path / "boards")
     text = (folder / "table.csv").read_text()
     lines = text.splitlines()
     (folder / "table.csv").write_text(text.replace(lines[1], f"{lines[1]}0"))
@@ -261,7 +261,7 @@ def test_the_workflow_checks_what_a_pull_request_changes() -> None:
     path = Path(__file__).parents[1] / ".github" / "workflows" / "submissions.yml"
     script = yaml.safe_load(path.read_text())["jobs"]["check"]["steps"][-1]["run"]
     assert "bench check submission" in script
-    names = "submissions/quick/mine/results/a.json\nleaderboards/quick/results/b\nREADME.md\n"
+    names = "submissions/quick/mine/results/a.json\nleaderboards/quick/table.csv\nREADME.md\n"
     stub = script.replace('git diff --name-only --diff-filter=d "$BASE...HEAD"', "cat")
     done = subprocess.run(
         ["bash", "-ec", stub.replace("bench check submission", "echo")],

@@ -83,7 +83,7 @@ def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelecti
             "Give --suite S, --board B, or --method M … --dataset D …",
         )
     for text in request.datasets:
-        plugins.dataset_card(text.rpartition("=")[2])
+        plugins.dataset_card(_split_replaced(text)[1])
     boards = [_name_page(_change_board(board, request), named) for board in boards]
     if request.name and len(boards) > 1:
         raise BenchError("--name is for the pages of one board.", "Leave it out, or --suite.")
@@ -155,7 +155,7 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         board = replace(board, card=board.card.model_copy(update={"rows": tuple(rows)}))
     replaced = _parse_replaced(request.datasets, board.card)
     requested = {
-        "datasets": tuple(text.rpartition("=")[2] for text in request.datasets) or None,
+        "datasets": tuple(_split_replaced(text)[1] for text in request.datasets) or None,
         "in_place_of": replaced or None,
         "model": model,
         "seeds": request.seeds,
@@ -196,11 +196,17 @@ def _parse_replaced(texts: Sequence[str], card: BoardCard) -> dict[str, str]:
     Raises:
         BenchError: If OLD is no data set of the board.
     """
-    pairs = [text.split("=", 1) for text in texts if "=" in text]
+    pairs = [_split_replaced(text) for text in texts]
     for old, _ in pairs:
-        if old not in card.datasets:
+        if old and old not in card.datasets:
             raise unknown("data set of the board", old, card.datasets)
-    return {new: old for old, new in pairs}
+    return {new: old for old, new in pairs if old}
+
+
+def _split_replaced(text: str) -> tuple[str, str]:
+    """Return OLD and NEW of OLD=NEW, else "" and the text, whose split may be CARD:FIELD=VALUE."""
+    old, equals, new = text.partition("=")
+    return (old, new) if equals and ":" not in old else ("", text)
 
 
 def _test_order(rows: Sequence[BoardRow]) -> dict[str, Any]:

@@ -187,16 +187,16 @@ def plan_recorded(
     Args:
         names: Names of the boards.
         results: Folder of the results.
-        other: The board that they complete; None for boards that were run as their cards say.
+        other: The board that they complete; None for all, those that were run as their cards say
+            after changed ones.
     """
     planned: PlannedBoards = []
     for path in list_recorded(results).values():
         try:
             selection = read_board(path)
             (board,) = selection.boards
-            fits = board.page == board.name if other is None else board.completes(other)
-            if board.name in names and fits:
+            if board.name in names and (other is None or board.completes(other)):
                 planned += plan_boards(selection, lenient=True)
         except BenchError as error:  # a method or data set may no longer exist
             print(f"Left out: {error.message}", file=sys.stderr)
-    return planned
+    return sorted(planned, key=lambda pair: pair[0].page == pair[0].name)
