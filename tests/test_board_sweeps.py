@@ -11,6 +11,7 @@ from board_results import Line, assemble_from, make, write_unsealed
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config import plugins
 from bench.config.cards import BoardRow, FigureCard
 from bench.config.request import RunRequest
 from bench.plan.board_selection import plan_boards, select_boards
@@ -63,7 +64,9 @@ def swept(
     board, cells = make(folder, lines, datasets=("ml-10m",), seeds=2)
     moved = []
     for (row, trial), share in zip(cells, [one for one in skills for _ in range(2)], strict=True):
-        given_to = dataclasses.replace(trial, settings={"random_fraction": share})
+        given_to = dataclasses.replace(
+            trial, settings={"random_fraction": share}, rows=plugins.budget_card("paper").rows
+        )
         for path in (folder / trial.id).parent.glob(f"seed-{trial.seed}.*"):
             target = (folder / given_to.id).with_name(path.name)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +92,14 @@ def test_a_sweep_reaches_the_claims_and_is_judged(tmp_path):
     assert {one.id: one.verdict for one in claims}["S-26a"] != "not run"
     accuracy = {metric: verdict for line in claims for _, metric, verdict, _ in line.cells}
     assert accuracy["HR@5"] == "holds", "the more are random, the worse, as the skills were made"
+
+
+def test_a_sweep_on_another_budget_is_not_comparable(tmp_path):
+    board, cells = swept(tmp_path, {share: 0.9 - 0.8 * share for share in SHARES})
+    smoke = dataclasses.replace(board, card=board.card.model_copy(update={"budget": "smoke"}))
+    table = assemble_from(smoke, cells, tmp_path, tested=False)
+    claims = claim_lines(table, {board.name: (smoke, cells)}, load_results(tmp_path), {})
+    assert {line.verdict for line in claims if line.cells} == {"not comparable"}
 
 
 def test_a_sweep_with_a_step_missing_is_drawn_with_a_gap_and_not_judged(tmp_path):

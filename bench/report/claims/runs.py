@@ -178,6 +178,9 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
                     for row in rows
                 ):
                     sweep_rows[key] = sweep.steps
+                    # The swept row has no trials of its own: it differs as its steps do.
+                    if not differences.get((dataset, sweep.row)):
+                        differences[dataset, sweep.row] = differences[rows[0]]
                     if not any(row in means for row in rows):
                         sweeps[key] = [
                             (value, samples[dataset, name]) for value, name in sweep.steps
