@@ -208,10 +208,12 @@ def test_claims_are_judged_again_when_a_result_changes(tmp_path, table):
 
 
 def test_marks_by_the_rule():
-    values = {"A": 0.2, "B": 0.1, "C": 0.2}
+    values = {"A": 0.2, "B": 0.1, "C": 0.2, "D": 0.0}
     assert best_and_second(values, higher_is_better=True) == (("A", "C"), ("B",))
-    assert best_and_second(values, higher_is_better=False) == (("B",), ("A", "C"))
-    assert best_and_second({"A": 0.2}, higher_is_better=True) == ((), ())
+    assert best_and_second(values, higher_is_better=False) == (("D",), ("B",))
+    for equal in ({}, {"A": 0.2}, {"A": 0.0, "B": 0.0}):
+        assert best_and_second(equal, higher_is_better=True) == ((), ())
+    assert best_and_second({"A": 0.2, "B": 0.2, "C": 0.1}, higher_is_better=True)[1] == ()
 
 
 def test_json_of_the_page_is_that_of_the_command_line(tmp_path):

@@ -21,7 +21,7 @@ PlainCell: TypeAlias = dict[str, float | int | str | None]
 
 
 def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> Marks:
-    """Return the rows with the best and the second-best value; a single row gets no mark.
+    """Return the rows with the best and the second-best value; the worst value gets no mark.
 
     Args:
         values: By the row's name, only rows that may be marked.
@@ -31,17 +31,16 @@ def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> M
         >>> best_and_second({"A": 0.2, "B": 0.1, "C": 0.2, "D": 0.05}, higher_is_better=True)
         (('A', 'C'), ('B',))
     """
-    if len(values) < 2:
-        return (), ()
     scores = {name: value if higher_is_better else -value for name, value in values.items()}
-    best = max(scores.values())
-    lower = [score for score in scores.values() if score < best - ROUNDING]
-    return (
-        tuple(name for name, score in scores.items() if best - score <= ROUNDING),
-        tuple(name for name, score in scores.items() if abs(score - max(lower)) <= ROUNDING)
-        if lower
-        else (),
-    )
+    worst, best = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
+    second = max((score for score in scores.values() if score < best - ROUNDING), default=worst)
+    return _find_tied(scores, best, worst), _find_tied(scores, second, worst)
+
+
+def _find_tied(scores: Mapping[str, float], level: float, worst: float) -> tuple[str, ...]:
+    if level <= worst + ROUNDING:
+        return ()
+    return tuple(name for name, score in scores.items() if abs(score - level) <= ROUNDING)
 
 
 def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
