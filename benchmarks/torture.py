@@ -1,10 +1,11 @@
 """Random rounds of kills and corruptions; each must end in the report of an undisturbed run.
 
-A round runs a small grid in a new folder. While a command runs, SIGKILL hits at random times the
-driver, its process that is connected to Ray, a worker, or a process of Ray (raylet, agents, gcs),
-from the start of the command on. After each command, files of the store, the results and the logs
-are truncated, flipped, emptied, deleted, or replaced by a dangling link. Then the command is
-repeated until it succeeds. Counted, besides kills and corruptions:
+A round runs a small grid in a new folder. While a command runs, SIGKILL hits processes of random
+kinds at random times, or as soon as there is such a process: the driver, its process that is
+connected to Ray, a worker, or a process of Ray (raylet, agents, gcs). After each command, files of
+the store, the results and the logs are truncated, flipped, emptied, deleted, or replaced by a
+dangling link. Then the command is repeated until it succeeds. Counted, besides kills and
+corruptions:
 
     unequal    rounds whose `bench report --json` differs from that of an undisturbed run
     repeated   sealed artifacts that were intact and were computed again
@@ -77,20 +78,22 @@ def detach(path: Path) -> None:
 CORRUPTIONS: tuple[Callable[[Path], None], ...] = (truncate, flip, empty, delete, detach)
 
 
-def find_victims(driver: psutil.Process) -> dict[str, list[psutil.Process]]:
-    """List what can be killed, by kind."""
-    victims: dict[str, list[psutil.Process]] = {"driver": [driver]}
+# What stands in the command line of each kind of process below the driver.
+KINDS = {
+    "raylet": "/raylet ", "gcs": "/gcs_server ", "worker": "ray::Worker",
+    "agent": "Agent", "connection": "ray_process import serve",
+}  # fmt: skip
+
+
+def find_victims(driver: psutil.Process, kind: str) -> list[psutil.Process]:
+    """List the processes of a kind."""
+    if kind == "driver":
+        return [driver]
+    victims = []
     for process in driver.children(recursive=True):
-        try:
-            words = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        for kind, mark in {
-            "raylet": "/raylet ", "gcs": "/gcs_server ", "worker": "ray::Worker",
-            "agent": "Agent", "connection": "ray_process import serve",
-        }.items():  # fmt: skip
-            if mark in words:
-                victims.setdefault(kind, []).append(process)
+        with contextlib.suppress(psutil.Error):
+            if KINDS[kind] in " ".join(process.cmdline()):
+                victims.append(process)
     return victims
 
 
@@ -140,8 +143,9 @@ class Round:
 
     def run_command(self, max_kills: int) -> int:
         """Run the command once, with kills at random times; return its exit code."""
-        times = sorted(
-            self.dice.uniform(0, self.latest_kill) for _ in range(self.dice.randint(0, max_kills))
+        kills = sorted(
+            (self.dice.uniform(0, self.latest_kill), self.dice.choice(["driver", *KINDS]))
+            for _ in range(self.dice.randint(0, max_kills))
         )
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(RUN, cwd=self.folder, stdout=log, stderr=log)
@@ -152,9 +156,8 @@ class Round:
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
             now = time.monotonic()
-            if times and now > started + times[0]:
-                times.pop(0)
-                self.kill(driver)
+            if kills and now > started + kills[0][0] and self.kill(driver, kills[0][1]):
+                kills.pop(0)
                 state = {}
             if (newer := read_state(self.folder)) != state:
                 state, changed, busy = newer, now, count_busy_seconds(driver)
@@ -170,15 +173,17 @@ class Round:
                 break
         return process.wait()
 
-    def kill(self, driver: psutil.Process) -> None:
-        """Kill a process of a random kind."""
+    def kill(self, driver: psutil.Process, kind: str) -> bool:
+        """Kill a process of a kind; return whether there was one."""
         try:
-            victims = find_victims(driver)
-            kind = self.dice.choice(sorted(victims))
-            self.dice.choice(victims[kind]).kill()
+            victims = find_victims(driver, kind)
+            if not victims:
+                return False
+            self.dice.choice(victims).kill()
         except psutil.NoSuchProcess:
-            return
+            return False
         self.counts[f"killed {kind}"] += 1
+        return True
 
     def corrupt(self) -> None:
         """Damage some files; damaged artifacts and results may be computed again."""
