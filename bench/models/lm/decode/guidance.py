@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.models.lm.decode.trie import Trie
+from bench.models.lm.decode.trie import ROOT, Trie
 
 FLOOR = 1e-20
 """Added to the assistant's probability under each token, as in D3's program."""
@@ -54,7 +54,7 @@ class Guidance:
         Args:
             trie: The catalog's.
             rows_C: Row of the prompt that each candidate continues.
-            nodes_C: Node that each steps to.
+            nodes_C: Node that each steps to; the root where there is no candidate.
             logps_C: The model's log-probability of its token, over the whole vocabulary.
         """
         logps_C = logps_C.double()
@@ -67,7 +67,7 @@ class Guidance:
     def _assistant_steps(
         self, cumulative_BU1: Tensor, trie: Trie, rows_C: Tensor, nodes_C: Tensor
     ) -> Tensor:
-        parents_C = trie.parents[nodes_C]
+        parents_C = trie.parents[nodes_C].clamp(min=ROOT)  # of the root: any, see `steps`
         first_C, end_C = trie.first_child[parents_C], trie.first_child[parents_C + 1]
 
         def probability(low_C: Tensor, high_C: Tensor) -> Tensor:
