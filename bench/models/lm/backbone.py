@@ -65,11 +65,6 @@ def _verify_files(folder: Path, checksums: tuple[tuple[str, str], ...]) -> None:
 def read_model(folder: Path, dtype: str, quantization: str) -> PreTrainedModel:
     """Read a model onto the GPU if there is one, without dropout, with torch's own attention.
 
-    Args:
-        folder: Contains `config.json` and safetensors.
-        dtype: Of the weights, "float32" or "bfloat16".
-        quantization: "none", or "nf4" for the linear layers in 4 bits.
-
     Raises:
         BenchError: The folder contains no causal language model, or weights that do not fit.
     """

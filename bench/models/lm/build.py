@@ -53,13 +53,8 @@ def build_model(
 ) -> dict[str, Plain]:
     """Write a model with random weights and its tokenizer; equal arguments give equal bytes.
 
-    Args:
-        folder: Where `config.json`, `model.safetensors` and the tokenizer's two files are written.
-        titles: The catalog's.
-        nouns: What prompts call one item, and several.
-        architecture: layers, width, heads, intermediate, and the maximum size of the vocabulary.
-        context: Maximum tokens of a text.
-        seed: Of the weights.
+    `architecture` names layers, width, heads, intermediate and the maximum size of the vocabulary;
+    `nouns` are what prompts call one item, and several; `context` is the maximum tokens of a text.
 
     Returns:
         Logged metrics: the vocabulary's size, and the number of parameters.

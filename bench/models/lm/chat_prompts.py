@@ -52,11 +52,6 @@ def encode_questions(
 ) -> tuple[list[list[int]], int]:
     """Tokenize questions, leaving out the oldest entries of those that are too long.
 
-    Args:
-        tokenizer: The model's tokenizer.
-        prompts: N questions.
-        max_lengths: Maximum number of tokens of each.
-
     Returns:
         Token ids, N lists; and the number of questions that lost entries.
 

@@ -23,10 +23,6 @@ DTYPE = torch.bfloat16
 def convert_gguf(path: Path, folder: Path) -> dict[str, Plain]:
     """Write the model as `config.json` and `model.safetensors`, with its tokenizer's files.
 
-    Args:
-        path: The GGUF file.
-        folder: Where to write.
-
     Returns:
         Logged metrics: the number of parameters and the vocabulary's size.
 

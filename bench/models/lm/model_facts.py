@@ -18,11 +18,7 @@ CAUSAL = ("ForCausalLM", "LMHeadModel")
 
 
 def inspect_model(folder: Path, name: str) -> dict[str, Plain]:
-    """Return what follows from config.json and the tokenizer; no weights are read.
-
-    Args:
-        folder: Folder of the files.
-        name: What the user calls the model, for messages.
+    """Return what follows from config.json and the tokenizer; `name` is for messages.
 
     Returns:
         `architecture`, `chat_template` (whether there is one), `parameters`, `dtype`, `max_length`

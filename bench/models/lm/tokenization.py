@@ -35,12 +35,7 @@ def encode_prompts(
 ) -> tuple[list[list[int]], int]:
     """Write and tokenize prompts; they begin with the tokens that the tokenizer begins a text with.
 
-    Args:
-        tokenizer: The model's.
-        histories: Titles, oldest first, N lists.
-        nouns: What one item is called, and several.
-        max_length: Maximum tokens of a prompt; the oldest titles are left out until it fits.
-        style: See `bench.data.prompts`.
+    The oldest titles are left out until a prompt fits `max_length` tokens.
 
     Returns:
         Token ids, N lists; and the number of prompts that lost titles.
@@ -69,13 +64,8 @@ def fit_to_context(
 ) -> tuple[list[list[int]], int]:
     """Tokenize prompts, dropping the oldest entries of the histories of those that are too long.
 
-    An eighth of the entries, at least one, is dropped at a time, for each step tokenizes the whole
-    prompt again.
-
-    Args:
-        histories: Entries of each prompt, oldest first, N lists.
-        tokenize: Writes and tokenizes some prompts, given by row, with shortened histories.
-        max_lengths: Maximum number of tokens of each prompt.
+    `tokenize` writes some prompts, given by row, with shortened histories. An eighth of the
+    entries, at least one, is dropped at a time, for each step tokenizes the whole prompt again.
 
     Returns:
         Token ids, N lists; and the number of prompts that lost entries.

@@ -18,14 +18,7 @@ OUTPUT_WIDTH = 32
 
 
 class Experts(nn.Module):
-    """Parameters of parallel two-layer networks.
-
-    Args:
-        num: Number of experts.
-        width: Width of the text vectors.
-        hidden_width: Width of the first layer.
-        output_width: Width of the second layer.
-    """
+    """Parameters of parallel two-layer networks."""
 
     def __init__(self, num: int, width: int, hidden_width: int, output_width: int) -> None:
         super().__init__()
@@ -39,16 +32,7 @@ class Experts(nn.Module):
 
 
 class Adapter(nn.Module):
-    """A tower of experts for each kind of text.
-
-    Args:
-        width: Width of the text vectors.
-        num_towers: Kinds of texts.
-        num_shared: Experts of all towers.
-        num_dedicated: Further experts of each tower.
-        hidden_width: Width of an expert's first layer.
-        output_width: Width of a tower's output.
-    """
+    """A tower for each kind of text: experts of all towers, and further ones of its own."""
 
     def __init__(
         self,
@@ -73,15 +57,7 @@ class Adapter(nn.Module):
         )
 
     def forward(self, texts: Tensor, tower: int) -> Tensor:
-        """Mix the outputs of a tower's experts.
-
-        Args:
-            texts: Text vectors, shape (..., T).
-            tower: Index of the tower.
-
-        Returns:
-            Shape (..., O), at least 0.
-        """
+        """Mix the outputs of a tower's experts for texts (..., T): from 0, shape (..., O)."""
         own = self.dedicated[tower]
         assert isinstance(own, Experts)
         inner_XHT = torch.cat((self.shared.weight_inner_XHT, own.weight_inner_XHT))

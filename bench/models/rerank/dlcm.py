@@ -18,12 +18,7 @@ HIDDEN_SIZE = 64
 
 
 class DLCM(nn.Module):
-    """From features to scores in (0, 1).
-
-    Args:
-        width: Feature width.
-        hidden_size: Size of the recurrent state.
-    """
+    """From features to scores in (0, 1)."""
 
     splits = False
     """Batch normalization needs the whole batch."""

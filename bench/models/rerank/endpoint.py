@@ -78,10 +78,7 @@ class Endpoint:
     def ask(self, text: str, *, model: str, decoding: Mapping[str, Any]) -> Reply:
         """Send a question, with retries after exponentially growing pauses.
 
-        Args:
-            text: The question.
-            model: The requested model.
-            decoding: Further fields of the request, e.g. "max_tokens".
+        `decoding` holds further fields of the request, e.g. "max_tokens".
 
         Raises:
             NoReplyError: All attempts failed.

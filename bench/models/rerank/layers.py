@@ -13,11 +13,7 @@ HIDDEN_WIDTHS = (200, 80)
 
 
 class AttentionScorer(nn.Module):
-    """One self-attention layer over a list; a perceptron scores its output next to its input.
-
-    Args:
-        width: Feature width; even.
-    """
+    """One self-attention layer over a list; a perceptron scores its output next to its input."""
 
     splits = True
     """Whether splitting a batch into micro-batches leaves the result unchanged."""

@@ -41,13 +41,10 @@ def encode_long_texts(
     long_text: Literal["windows", "truncate"] = "windows",
     batch_size: int = 128,
 ) -> EncodedTexts:
-    """Encode texts of any length.
+    """Encode texts of any length, by all of their windows or by the first one only.
 
-    Args:
-        encoder: The sentence encoder; windows of trigrams are measured in letters.
-        texts: N texts; equal texts are encoded once.
-        long_text: Whether all windows are read, or the first one only.
-        batch_size: Windows per forward pass; windows of similar length are batched together.
+    Equal texts are encoded once, and windows of similar length together, `batch_size` per forward
+    pass; windows of trigrams are measured in letters.
     """
     distinct = list(dict.fromkeys(texts))
     index_of = {text: index for index, text in enumerate(distinct)}

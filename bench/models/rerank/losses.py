@@ -21,15 +21,7 @@ NO_ATTENTION = -1e4
 
 
 def pointwise_loss(probabilities_BL: Tensor, targets_BL: Tensor) -> Tensor:
-    """Binary cross-entropy averaged over each list, with logarithms of at least -100.
-
-    Args:
-        probabilities_BL: From 0 to 1.
-        targets_BL: From 0 to 1.
-
-    Returns:
-        Loss per list, shape (B,).
-    """
+    """Binary cross-entropy averaged over each list, (B,), with logarithms of at least -100."""
     losses_BL = functional.binary_cross_entropy(probabilities_BL, targets_BL, reduction="none")
     return losses_BL.mean(dim=1)
 
@@ -47,7 +39,7 @@ def attention_distribution(values_BL: Tensor, temperature: float) -> Tensor:
 def attention_rank_loss(
     scores_BL: Tensor, labels_BL: Tensor, *, temperature: float, max_logit: float | None = None
 ) -> Tensor:
-    """Binary cross-entropy between the attention distributions of scores and labels.
+    """Binary cross-entropy between the attention distributions of scores and labels, shape (B,).
 
     The logarithms of p and of 1 - p come from log-sum-exps, because in float32 p rounds to 1 where
     one score is far above the others or is the only one above 0. From the rounded p, the gradient
@@ -55,11 +47,7 @@ def attention_rank_loss(
     the exact gradient is 0. Which error results depends on the processor's instructions, so
     training with `kar_offset` learned on some processors and drifted on others.
 
-    Args:
-        scores_BL: Any real numbers.
-        labels_BL: 0 or 1.
-        temperature: Above 0.
-        max_logit: Where scores divided by the temperature are clipped; None lets them overflow.
+    Scores divided by the temperature are clipped at `max_logit`; without it they may overflow.
 
     Returns:
         Loss per list, shape (B,).
@@ -91,10 +79,6 @@ def attention_rank_loss(
 
 
 def softmax_loss(scores_BL: Tensor, labels_BL: Tensor) -> Tensor:
-    """Cross-entropy between a list's softmax and its positives with equal weights; 0 without any.
-
-    Returns:
-        Loss per list, shape (B,).
-    """
+    """Cross-entropy between a list's softmax and its equally weighted positives; 0 without any."""
     weights_BL = labels_BL / labels_BL.sum(dim=1, keepdim=True).clamp(min=1)
     return -(weights_BL * functional.log_softmax(scores_BL, dim=1)).sum(dim=1)

@@ -117,14 +117,10 @@ class Reranker(nn.Module):
             self.backbone.set_offset()
 
     def forward(self, items_BL: Tensor, users_BT: Tensor | None = None) -> Tensor:
-        """Score every position of every list.
+        """Score every position of every list, shape (B, L), higher is better.
 
-        Args:
-            items_BL: Item numbers, from 1, on the CPU.
-            users_BT: Text vectors of the users, where users have texts, on the CPU.
-
-        Returns:
-            Scores, higher is better, shape (B, L).
+        Items are numbered from 1; users have text vectors where they have texts; both are on the
+        CPU.
         """
         scores_BL: Tensor = self.backbone(self.features(items_BL, users_BT))
         return scores_BL

@@ -19,12 +19,7 @@ LONGEST_WAVE = 10_000.0
 
 
 class PRM(AttentionScorer):
-    """From features to scores in (0, 1).
-
-    Args:
-        width: Feature width; even.
-        length: List length.
-    """
+    """From features to scores in (0, 1)."""
 
     encodings: Tensor
 

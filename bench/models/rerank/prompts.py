@@ -161,14 +161,7 @@ def ask_about_user(
     ratings: Sequence[float] | NDArray[np.float32],
     profile: Profile | None = None,
 ) -> Prompt:
-    """Write the question about a user's taste.
-
-    Args:
-        domain: The kind of items.
-        titles: The user's first items, oldest first.
-        ratings: Their stars.
-        profile: The user's profile, if known.
-    """
+    """Write the question about a user's taste: the first items, oldest first, with their stars."""
     user = f"A {domain.person}" + (f", {profile.phrase}," if profile else "")
     opening = f"{user} rated these {domain.plural}, the earliest first: "
     request = (
@@ -180,13 +173,7 @@ def ask_about_user(
 
 
 def ask_about_item(domain: Domain, title: str, brand: str = "") -> Prompt:
-    """Write the question about an item.
-
-    Args:
-        domain: The kind of items.
-        title: Its title.
-        brand: Its brand; empty if unknown, and then not mentioned.
-    """
+    """Write the question about an item; an empty brand is not mentioned."""
     maker = f" by {brand}" if brand else ""
     request = (
         f'Describe the {domain.singular} "{quotable(title)}"{maker}, factor by factor: '
@@ -196,11 +183,5 @@ def ask_about_item(domain: Domain, title: str, brand: str = "") -> Prompt:
 
 
 def write_user_text(prompt: Prompt, answer: str, kind: Literal["history+answer", "answer"]) -> str:
-    """Write the text about a user that is encoded.
-
-    Args:
-        prompt: The question.
-        answer: The model's answer, possibly empty.
-        kind: History and answer as in KAR, or the answer only.
-    """
+    """Write the text about a user to encode: history and answer as in KAR, or the answer only."""
     return answer if kind == "answer" else f"{prompt.known} {answer}".rstrip()

@@ -77,18 +77,11 @@ def prompt_hash(prompt: Prompt) -> str:
 def find_answers(
     path: Path, prompts: Mapping[str, Prompt], *, dataset: str, kind: str, model: str
 ) -> MatchingAnswers:
-    """Read the answers to some questions.
+    """Read the answers to some questions, by id of the user or item; the file may not exist yet.
 
-    Lines about another data set, kind or model are ignored. Answers to another question about the
-    same user or item, and truncated lines, are rejected and counted. Of several answers to a
-    question the first is used.
-
-    Args:
-        path: The file, which may not exist yet.
-        prompts: Questions by id of the user or item.
-        dataset: Name of the data set's card.
-        kind: "user" or "item".
-        model: Prefix of the model's name.
+    Lines about another data set, kind or model, of which `model` is a prefix, are ignored. Answers
+    to another question about the same user or item, and truncated lines, are rejected and counted.
+    Of several answers to a question the first is used.
 
     Raises:
         BenchError: The answers are by several models.

@@ -58,9 +58,7 @@ class PairSelection:
 def compute_rewards(model: Reranker, lists: ListTensors) -> Rewards:
     """Compute how well a re-ranker ranks each user's lists when it reads each of the user's texts.
 
-    Args:
-        model: A re-ranker that reads users' texts.
-        lists: Lists with J texts of U users; lists without a positive are ignored.
+    Lists without a positive are ignored.
     """
     assert lists.user_texts is not None, "rewards need texts"
     num_users, num_texts = lists.user_texts.shape[:2]
@@ -92,14 +90,11 @@ def select_pairs(
     tie: Literal["loss", "first"] = "loss",
     margin: float = 0.0,
 ) -> PairSelection:
-    """Select each user's best and worst text.
+    """Select each user's best and worst text; of a user's equal texts only the first is considered.
 
-    Args:
-        rewards: Rewards of U users' J texts.
-        texts: The texts; of a user's equal texts only the first is considered.
-        tie: "loss" breaks ties by the lower loss for the best text and the higher one for the
-            worst, then by order; "first" by order.
-        margin: A user gets no pair if the best and worst reward differ by no more than this.
+    A tie is broken by "loss", the lower one for the best text and the higher one for the worst,
+    then by order; or by order alone, "first". A user whose best and worst reward differ by no more
+    than `margin` gets no pair.
     """
     pairs = []
     skipped = dict.fromkeys((NO_POSITIVE, EQUAL_TEXTS, EQUAL_REWARDS), 0)

@@ -48,12 +48,9 @@ class ListTensors:
 
 
 def score_lists(model: Reranker, lists: ListTensors, text: int = 0) -> Tensor:
-    """Score lists in evaluation mode, in which the model is left; scores on the CPU, shape (N, L).
+    """Score lists with one of the user texts, on the CPU, shape (N, L).
 
-    Args:
-        model: The re-ranker.
-        lists: The lists.
-        text: Index of the user text to read.
+    The model is left in evaluation mode.
     """
     model.eval()
     with torch.inference_mode():

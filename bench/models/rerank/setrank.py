@@ -21,13 +21,7 @@ MAX_LOGIT = 60.0
 
 
 class SetRank(AttentionScorer):
-    """From features to real-valued scores.
-
-    Args:
-        width: Feature width; even.
-        loss: Training loss.
-        temperature: Temperature of attention rank; the softmax loss has none.
-    """
+    """From features to real-valued scores; the softmax loss has no temperature."""
 
     def __init__(self, width: int, *, loss: SetRankLoss, temperature: float) -> None:
         super().__init__(width)

@@ -71,11 +71,6 @@ def load(folder: Path) -> RowNetwork:
 def load_scorer(weights: Path, catalog: Catalog, *, batch_size: int = BATCH_SIZE) -> Scorer:
     """Load a model that scores the whole catalog for each history, items of the history included.
 
-    Args:
-        weights: Folder that `save` wrote.
-        catalog: The catalog that the model was trained on.
-        batch_size: Histories per forward pass.
-
     Returns:
         A function from histories, shape (C, H), padded on the right with -1, to scores, shape
         (C, I), higher is better.

@@ -26,10 +26,7 @@ ITEM_STD = 0.01
 class RowNetwork(nn.Module, ABC):
     """Item embeddings, where id `num_items` is the padding, and a separate output layer.
 
-    Args:
-        config: Hyperparameters.
-        num_items: Items of the catalog, at least 2.
-        max_length: Longest history, at least 1.
+    A catalog has at least 2 items; histories have up to `max_length`, at least 1.
 
     Raises:
         BenchError: The catalog or the history is too short.
@@ -63,9 +60,7 @@ class RowNetwork(nn.Module, ABC):
     def forward(self, items_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the state after each row's last item, shape (B, D).
 
-        Args:
-            items_BL: Item ids; ids at or after a row's length have no effect.
-            lengths_B: Number of items of each history, from 1.
+        Lengths count from 1; ids at or after a row's length have no effect.
         """
 
     @abstractmethod
@@ -80,12 +75,9 @@ class RowNetwork(nn.Module, ABC):
         return (states_BD * weights_BD).sum(-1) + biases_B1.squeeze(1)
 
     def encode_histories(self, histories: NDArray[np.integer]) -> tuple[Tensor, Tensor]:
-        """Convert histories padded with -1 to the network's item ids and lengths.
+        """Convert histories, item indices padded with -1, to the network's item ids and lengths.
 
-        An empty history becomes a single padding id.
-
-        Args:
-            histories: Item indices, shape (B, H) with H from 1 to `max_length`.
+        An empty history becomes a single padding id. H is from 1 to `max_length`.
 
         Returns:
             Item ids, shape (B, H), and lengths from 1, shape (B,), both int64.
@@ -114,10 +106,5 @@ class RowNetwork(nn.Module, ABC):
 
 
 def bce_losses(positive_B: Tensor, negative_B: Tensor) -> Tensor:
-    """Binary cross-entropy averaged over two logits each, (B,): half of the paper's loss.
-
-    Args:
-        positive_B: Logits of the targets.
-        negative_B: Logits of one other item per target.
-    """
+    """Binary cross-entropy averaged over two logits each, (B,): half of the paper's loss."""
     return (functional.softplus(-positive_B) + functional.softplus(negative_B)) / 2

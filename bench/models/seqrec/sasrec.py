@@ -41,15 +41,9 @@ class Block(nn.Module):
         )
 
     def forward(self, queries_BQD: Tensor, inputs_BLD: Tensor, visible_QL: Tensor) -> Tensor:
-        """Attend from the query positions to all positions visible to them.
+        """Attend from the query positions to all positions visible to them, shape (B, Q, D).
 
-        Args:
-            queries_BQD: Inputs at the query positions, before normalization.
-            inputs_BLD: Inputs at all positions.
-            visible_QL: Boolean mask of visible positions, shape (Q, L) or (B, Q, L).
-
-        Returns:
-            Outputs at the query positions, shape (B, Q, D).
+        Queries are inputs before normalization; the mask has shape (Q, L) or (B, Q, L).
         """
         normed_BQD = self.query_norm(queries_BQD)
         attended = functional.scaled_dot_product_attention(

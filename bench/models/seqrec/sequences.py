@@ -42,11 +42,9 @@ class Pieces(NamedTuple):
 
 
 def join_rows(source: Prepared, rows: NDArray[np.int64]) -> Sequences:
-    """Join overlapping training rows of a user into sequences of interactions.
+    """Join overlapping training rows, samples by index, into sequences of a user's interactions.
 
-    Args:
-        source: The prepared data.
-        rows: Indices of samples; a gap between the rows of a user starts another sequence.
+    A gap between the rows of a user starts another sequence.
     """
     covered = find_covered_interactions(source.start[rows], source.target[rows], len(source.users))
     covered = covered[source.items[covered] >= 0]

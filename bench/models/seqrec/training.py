@@ -62,14 +62,7 @@ def train_and_save(
     config: ItemModelConfig,
     inputs: Mapping[str, Path],
 ) -> None:
-    """Run the stage of an item-ID model: read data and sampled rows, train, save.
-
-    Args:
-        job: Output folder and stage metadata.
-        network_class: SASRec or GRU4Rec.
-        config: Its hyperparameters.
-        inputs: The prepared data, the training rows and rows for early stopping.
-    """
+    """Run the stage of an item-ID model: read data and sampled rows, train, save."""
     source = prepared.load(inputs["data"])
     rows = prepared.load_rows(inputs["train"])
     with compute_threads(config.threads):
@@ -96,15 +89,8 @@ def train_item_model(
 ) -> TrainedItemModel:
     """Train until the validation NDCG@20 has not improved for `config.patience` epochs.
 
-    Args:
-        network_class: SASRec or GRU4Rec.
-        config: Its hyperparameters.
-        train: Training rows, of which those whose target is not in the catalog are dropped; or
-            sequences.
-        valid: Rows for early stopping, where an unknown target counts as a miss. If no target is
-            known, every epoch is trained and the last one kept.
-        num_items: Items of the catalog.
-        micro_batch_divisor: Number of micro-batches per batch, to save memory.
+    Training rows whose target is not in the catalog are dropped; in validation it counts as a miss.
+    If no target there is known, every epoch is trained and the last one kept.
 
     Raises:
         BenchError: There is no training row with a known target, or the loss diverged.
@@ -213,16 +199,7 @@ def target_losses(
 def sample_negatives(
     targets: NDArray[np.integer], num_items: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Sample for each target another item, uniformly; it may occur in the history.
-
-    Args:
-        targets: Item indices, of any shape.
-        num_items: Items of the catalog, at least 2.
-        generator: Random source.
-
-    Returns:
-        Item indices, of the same shape.
-    """
+    """Sample for each target another item, uniformly; it may occur in the history."""
     drawn = generator.integers(num_items - 1, size=targets.shape, dtype=np.int64)
     # Shifting the upper part by one skips the target without a second draw.
     return drawn + (drawn >= targets)
@@ -231,9 +208,7 @@ def sample_negatives(
 def mean_ndcg(model: RowNetwork, valid: Windows) -> float:
     """Return the mean NDCG@20 of a full ranking; ties are broken by item index.
 
-    Args:
-        model: The network; it is left in evaluation mode.
-        valid: At least one row; an unknown target counts as a miss.
+    An unknown target counts as a miss. The model is left in evaluation mode.
     """
     model.eval()
     rows = _encode_known_rows(valid, model)

@@ -106,13 +106,8 @@ def constrained_beam_search(
 ) -> TitleLists:
     """Search the best titles of each row once; ties go to the smaller item position.
 
-    Args:
-        state: The model after the rows' prompts; it is used up.
-        num_rows: B.
-        trie: On the model's device, like `guidance`.
-        guidance: How steps are scored.
-        config: How to search; `max_num_beams` is ignored here.
-        num_titles: K; `config.num_beams` if None.
+    The state, the model after the rows' prompts, is used up. Trie and guidance are on its device. K
+    is `num_titles`, or `config.num_beams`; `config.max_num_beams` is ignored.
     """
     device, num_titles = trie.tokens.device, num_titles or config.num_beams
     rows_B1 = torch.arange(num_rows, device=device)[:, None]
@@ -188,10 +183,7 @@ def constrained_beam_search(
 def select_best(scores_BC: Tensor, ties_BC: Tensor, num: int) -> Tensor:
     """Return the indices of the best `num` of each row, best first; fewer if there are no more.
 
-    Args:
-        scores_BC: Scores.
-        ties_BC: Of equal scores the one with the smaller number is better; from 0.
-        num: At least 1.
+    Of equal scores the one with the smaller number among `ties_BC`, from 0, is better.
     """
     num = min(num, scores_BC.shape[1])
     last_B1 = scores_BC.topk(num).values[:, -1:]

@@ -42,11 +42,8 @@ def start_backend(
 ) -> Generate:
     """Return a function that answers questions by `config.backend`.
 
-    Args:
-        model: A causal language model of transformers, with adapters merged.
-        tokenizer: Its own.
-        config: How to generate.
-        cache_size: Maximum tokens in the cache of transformers' backend; vLLM sizes its own.
+    Adapters are merged into the model. `cache_size` is the maximum number of tokens in the cache of
+    transformers' backend; vLLM sizes its own.
     """
     base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
     stops, seed = sorted(stop_tokens(model, tokenizer)), derive_seed("answers", config.seed) % 2**31

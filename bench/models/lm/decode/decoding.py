@@ -162,11 +162,8 @@ def split_into_batches(
 ) -> Iterator[list[int]]:
     """Put prompts of similar length together, the longest first: memory runs out early or never.
 
-    Args:
-        lengths: Tokens of each prompt.
-        config: How texts are generated.
-        cache_size: Maximum tokens in the cache of one batch.
-        shared: Whether the texts of a prompt share its keys and values.
+    The texts of a prompt share its keys and values if `shared`; a cache has up to `cache_size`
+    tokens.
 
     Example:
         >>> config = GenerationConfig(max_new_tokens=100, temperature=1.0, num_return_sequences=2)

@@ -69,14 +69,9 @@ def score_titles(
 ) -> NDArray[np.float64]:
     """Score every title for each of a batch of prompts.
 
-    Args:
-        model: A causal language model of transformers whose attention takes a 4-D mask.
-        prompts: Token ids, B lists.
-        trie: On the model's device, like `guidance` and `pieces`.
-        guidance: How steps are scored, for these rows.
-        pieces: Result of `split_tree`.
-        length_penalty: A title's score is divided by its number of tokens to this power.
-        temperature: Logits are divided by it.
+    The model's attention takes a 4-D mask. Trie, guidance and pieces, those of `split_tree`, are on
+    its device. Logits are divided by the temperature, and a title's score by its number of tokens
+    to the power of `length_penalty`.
 
     Returns:
         Scores of the leaves, shape (B, U).

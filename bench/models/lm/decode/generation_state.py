@@ -128,9 +128,7 @@ class GenerationState:
     def take(self, rows: Tensor, owners: NDArray[np.int64] | None = None) -> None:
         """Keep these rows: some left out, some several times, in any order.
 
-        Args:
-            rows: Their indices, on the CPU; on any device with `owners`.
-            owners: The prompts of the new rows; by default those of `rows`.
+        Their indices are on the CPU; on any device with `owners`, the prompts of the new rows.
         """
         self.owners = self.owners[rows.numpy()] if owners is None else owners
         rows = to_device(rows, self.logits.device)
@@ -160,11 +158,8 @@ def count_cache_tokens(model: nn.Module, free_bytes: int | None = None) -> int:
 
     A token takes its keys and values, twice while a cache is copied, and its states in a layer; per
     128 tokens of the cache there is a text with its logits, in float32 and once more as
-    probabilities. Half of the free memory stays for the rest.
-
-    Args:
-        model: A causal language model of transformers.
-        free_bytes: Free memory; None for that of its GPU, and for a constant on a CPU.
+    probabilities. Half of the free memory stays for the rest. Without `free_bytes` it is that of
+    the model's GPU; on a CPU the number of tokens is constant.
     """
     weight = next(model.parameters())
     if free_bytes is None:

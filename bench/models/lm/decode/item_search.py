@@ -53,15 +53,9 @@ def search_titles(
 ) -> TitleLists:
     """Search the best `config.num_beams` titles of each prompt by constrained beam search.
 
-    Prompts without a certificate are searched again with twice the beams each time.
-
-    Args:
-        model: A causal language model of transformers.
-        prompts: Token ids.
-        trie: The titles, on the CPU.
-        guide: Returns how the steps of some prompts are scored.
-        config: How to search, with up to `max_num_beams`.
-        divisor: Batches are smaller by it.
+    Prompts without a certificate are searched again with twice the beams each time, up to
+    `config.max_num_beams`. The trie is on the CPU; `guide` returns how the steps of some prompts
+    are scored; batches are smaller by `divisor`.
     """
     device = next(model.parameters()).device
     device_trie, lists = trie.to(device), empty_lists(len(prompts), config.num_beams)
@@ -153,10 +147,7 @@ def split_by_length(
 def rank_items(lists: TitleLists, trie: Trie, *, num_ranks: int) -> Ranking:
     """Turn lists of titles into a ranking of all their items, those of one title in item order.
 
-    Args:
-        lists: The titles.
-        trie: On the CPU.
-        num_ranks: Ranks to store; those after the items mark the end of the list.
+    The trie is on the CPU. Ranks after the last item mark the end of the list.
     """
     items = np.full((len(lists.leaves), num_ranks), LIST_ENDS, dtype=np.int32)
     scores = np.full(items.shape, np.nan)

@@ -28,13 +28,10 @@ def sample_texts(
     config: GenerationConfig,
     uniforms_BT: Tensor | None = None,
 ) -> list[Tokens]:
-    """Generate one text per row.
+    """Generate one text per row; the state is used up.
 
-    Args:
-        state: The batch; it is used up.
-        endings: When a text is complete.
-        config: `num_beams` and `num_return_sequences` are ignored here.
-        uniforms_BT: Numbers in [0, 1) that decide the samples, shape (B, T); for a temperature.
+    Numbers in [0, 1) decide the samples, shape (B, T), if there is a temperature.
+    `config.num_beams` and `config.num_return_sequences` are ignored.
 
     Returns:
         The texts, with the sums of the model's own log-probabilities, whatever the temperature.

@@ -67,9 +67,7 @@ class Tree:
     def take(self, texts: Tensor, owners: NDArray[np.int64]) -> None:
         """Keep these texts: some left out, some several times, in any order.
 
-        Args:
-            texts: Their indices.
-            owners: Their prompts; known on the host, so that it need not wait for the device.
+        Their prompts, `owners`, are known on the host, so that it need not wait for the device.
         """
         self._visible_BL, self._bias = self._visible_BL[texts], None
         if not np.array_equal(owners, self._owners):
@@ -188,20 +186,8 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """Attend from the newest token of each text; see transformers' `AttentionInterface`.
 
-    The tree is a keyword argument of the model.
-
-    Args:
-        module: The layer's attention.
-        query: Shape (B, H, 1, D).
-        key: Shape (P, G, L, D).
-        value: Shape (P, G, L, D).
-        attention_mask: The tree's own.
-        scaling: Of the scores.
-        tree: The texts.
-        kwargs: Further arguments of the model, which decide nothing here.
-
-    Returns:
-        The attention's output, shape (B, 1, H, D), and no weights.
+    The tree is a keyword argument of the model, and the mask is the tree's own. The query has shape
+    (B, H, 1, D), key and value (P, G, L, D), and the output (B, 1, H, D).
     """
     num_prompts, groups, _, size = key.shape
     heads = query.shape[1]

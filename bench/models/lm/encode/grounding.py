@@ -51,12 +51,7 @@ def extract_title(text: str) -> str:
 def compute_distances(
     queries_QD: NDArray[np.floating], titles_ID: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Return Euclidean distances, shape (Q, I), with about six correct digits of the vectors' norm.
-
-    Args:
-        queries_QD: Vectors of the queries.
-        titles_ID: Vectors of the titles.
-    """
+    """Return Euclidean distances, (Q, I), with about six correct digits of the vectors' norm."""
     titles_ID = titles_ID.astype(np.float64)
     squares_I = np.einsum("id,id->i", titles_ID, titles_ID)
     distances_QI = np.empty((len(queries_QD), len(titles_ID)), dtype=np.float32)
@@ -85,12 +80,8 @@ def shrink_distances(
 ) -> NDArray[np.float64]:
     """Scale distances to run from 0 to 1 and divide them by (1 + preference) ** gamma.
 
-    The nearest item is at 0 and stays first, whatever gamma is.
-
-    Args:
-        distances_BI: Distances of all items.
-        preference_BI: From 0 to 1, shape (B, I) or (1, I).
-        gamma: From 0, which keeps the order.
+    The nearest item is at 0 and stays first, whatever gamma is, from 0. Preferences run from 0 to
+    1, shape (B, I) or (1, I).
 
     Example:
         >>> distances, preference = np.array([[0.2, 0.5, 0.4]]), np.array([[0, 1, 0.25]])

@@ -46,12 +46,8 @@ def encode_in_batches(
 ) -> NDArray[np.float32]:
     """Encode each distinct text once, texts of similar length together.
 
-    Args:
-        texts: N texts.
-        tokenize: Returns the token ids of texts.
-        encode: Returns the vectors of B token id lists, shape (B, D).
-        width: D.
-        batch_size: Texts per call of `encode`.
+    `tokenize` returns the token ids of texts, and `encode` the vectors of up to `batch_size` of
+    them, shape (B, D); `width` is D.
 
     Returns:
         Vectors in the order of the texts, shape (N, D); equal texts have bit-equal vectors.
@@ -139,12 +135,8 @@ def mean_over_tokens(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
 def load_encoder(name: str, *, offline: bool, data_dir: Path | None = None) -> Encoder | Trigrams:
     """Load an encoder by its card's name, onto the GPU if the stage was planned for it.
 
-    Only checked files of weights are read: no pickles, no code from a hub.
-
-    Args:
-        name: E.g. "all-minilm-l6-v2"; a card in `bench/presets/encoders/` or on $BENCH_PATH.
-        offline: Whether network access is forbidden.
-        data_dir: Folder of the user's own files, of which the subfolder `name` is searched.
+    Only checked files of weights are read: no pickles, no code from a hub. Of the folder of the
+    user's own files, `data_dir`, the subfolder `name` is searched.
 
     Raises:
         BenchError: There is no such card, or its files are not available or do not fit together.
@@ -208,9 +200,6 @@ def read_onnx_weights(path: Path) -> dict[str, Tensor]:
 
     An export keeps the names of most weights, but transposes the matrices of linear layers and
     numbers them; the named bias that is added to a matrix's product tells which layer it is of.
-
-    Args:
-        path: An export of a BERT, its weights inside the file in float32.
 
     Raises:
         BenchError: The file is no such export.

@@ -47,9 +47,7 @@ class SFTSamples:
     def to_examples(self, *, supervise_prompts: bool = False) -> list[Example]:
         """Return the samples as a trainer takes them.
 
-        Args:
-            supervise_prompts: Whether prompts are supervised as well. A prompt's tokens get the
-                mean weight of its response's.
+        Where prompts are supervised as well, their tokens get the mean weight of their response's.
 
         Returns:
             `input_ids`, `labels` and `weights`, each (L,); with groups also `groups`, (L,); with
@@ -113,12 +111,7 @@ class SFTCollator:
 def check_weights(
     weights: Sequence[Any], responses: Sequence[Sequence[int]], function_name: str
 ) -> list[NDArray[np.float64]]:
-    """Return token weights as arrays, or refuse those that cannot be trained with.
-
-    Args:
-        weights: What the method's function `function_name` returned.
-        responses: Token ids of each response.
-        function_name: For the message.
+    """Return the token weights that a method's function returned as arrays, or refuse them.
 
     Raises:
         BenchError: The lengths differ from the responses', a weight is negative or not finite, or

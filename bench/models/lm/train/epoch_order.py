@@ -18,10 +18,7 @@ POOL_BATCHES = 16
 class EpochOrder(Sampler[int]):
     """A seeded order of the samples for each epoch; every pass over it is the next epoch.
 
-    Args:
-        lengths: Tokens of each sample.
-        config: `seed` decides the order; `group_by_length` and `batch_size` which samples share a
-            batch.
+    `config.seed` decides the order; `group_by_length` and `batch_size` which samples share a batch.
     """
 
     def __init__(self, lengths: Sequence[int], config: TrainingConfig) -> None:
@@ -54,12 +51,6 @@ def group_by_length(
 
     Only a last batch that is not full stays where it is. transformers' own sampler
     ("group_by_length") would leave each pool's batches in falling order of length.
-
-    Args:
-        order: Indices of the samples in random order.
-        lengths: Tokens of each sample.
-        batch_size: Samples per batch.
-        rng: Decides the order of the batches.
     """
     pools = np.split(order, range(POOL_BATCHES * batch_size, len(order), POOL_BATCHES * batch_size))
     grouped = np.concatenate([pool[np.argsort(-lengths[pool], kind="stable")] for pool in pools])

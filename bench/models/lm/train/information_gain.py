@@ -43,11 +43,8 @@ def compute_probabilities(
 ) -> NDArray[np.float64]:
     """Return the probability of each leaf, shape (U,); those of items with one title are summed.
 
-    Args:
-        trie: The catalog's.
-        counts_I: Training targets by item.
-        prior: "popularity" in proportion to the counts, where an item without any has probability
-            0 and adds no entropy; "uniform" for the same of every leaf.
+    With the prior "popularity" it is in proportion to the counts of training targets: an item
+    without any has probability 0 and adds no entropy. With "uniform" it is the same for every leaf.
 
     Raises:
         BenchError: No item of the trie has a count.
@@ -225,12 +222,7 @@ def _find_distinct(responses: Sequence[Sequence[int]]) -> tuple[list[tuple[int, 
 
 
 def zero_gain_fraction(trie: Trie, counts_I: NDArray[np.int64]) -> float:
-    """Return the fraction of tokens without any gain in training rows' responses.
-
-    Args:
-        trie: The catalog's.
-        counts_I: Training targets by item; items that are not in the trie are skipped.
-    """
+    """Return the fraction of tokens without any gain in the responses of counted targets."""
     counts_N = _sum_leaves(trie, _sum_items(trie, counts_I))
     counts_N[0] = 0
     return float(counts_N[find_zero_gain(trie)].sum() / max(counts_N.sum(), 1))
@@ -239,13 +231,7 @@ def zero_gain_fraction(trie: Trie, counts_I: NDArray[np.int64]) -> float:
 def mean_entropy_by_step(
     trie: Trie, entropies_N: NDArray[np.float64], leaves: NDArray[np.integer]
 ) -> list[float]:
-    """Return the mean entropy after 1, 2, ... tokens of titles, over those that are as long.
-
-    Args:
-        trie: The catalog's.
-        entropies_N: Entropy of each prefix.
-        leaves: The titles, any shape; -1 is skipped.
-    """
+    """Return the mean entropy after 1, 2, ... tokens of titles, over those that are as long."""
     counts_N = _sum_leaves(trie, np.bincount(leaves[leaves >= 0], minlength=trie.num_leaves))
     depths_N = trie.depths.cpu().numpy()
     num_titles = np.bincount(depths_N, weights=counts_N)

@@ -30,13 +30,9 @@ WARMUP_STEPS = 100
 def training_histories(
     source: Prepared, held_out_users: Collection[str] = ()
 ) -> Iterator[list[str]]:
-    """Yield each user's titles of the training period, oldest first.
+    """Yield the titles of the training period of all users but some, oldest first.
 
     Interactions that only occur in validation or test samples are not included.
-
-    Args:
-        source: The prepared data.
-        held_out_users: Ids of users to leave out.
     """
     interactions = source.train_interactions()
     if held_out_users:
@@ -52,12 +48,9 @@ def training_histories(
 def encode_histories(
     tokenizer: Tokenizer, histories: Sequence[Sequence[str]], *, max_tokens: int
 ) -> list[list[int]]:
-    """Write histories as texts and tokenize them; a title is cut only if it exceeds a text alone.
+    """Write histories as texts and tokenize them; the tokens that begin and end a text count, too.
 
-    Args:
-        tokenizer: The model's.
-        histories: Titles, oldest first.
-        max_tokens: Maximum tokens of a text, those that begin and end it included.
+    A title is cut only if it exceeds a text alone.
     """
     begin = [token for token in tokenizer("")["input_ids"] if token != tokenizer.eos_token_id]
     separator = tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"]
@@ -84,14 +77,7 @@ def pretrain(
     divisor: int = 1,
     **execution: Any,
 ) -> dict[str, Plain]:
-    """Train all weights to predict each next token of the texts, in place.
-
-    Args:
-        language_model: Loaded for full tuning.
-        token_ids: Token ids of each text.
-        config: How to train.
-        divisor: Number of micro-batches a batch is split into to save memory.
-        execution: `checkpoints` of `run_trainer`.
+    """Train all weights to predict each next token of the texts, in place; see `fine_tune`.
 
     Returns:
         Logged metrics: texts, their tokens, steps, and the loss by epoch, a mean over its steps.

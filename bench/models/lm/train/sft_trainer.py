@@ -197,16 +197,9 @@ def fine_tune(
     valid: SFTSamples | None = None,
     **execution: Any,
 ) -> dict[str, Plain]:
-    """Train a model in place.
+    """Train the weights of a model that have `requires_grad`, in place; see `run_trainer`.
 
-    Args:
-        model: Weights with `requires_grad` are trained.
-        tokenizer: The model's.
-        samples: Training samples, at least one; with bare prompts for the counterfactual loss.
-        config: How to train.
-        divisor: Number of micro-batches a batch is split into to save memory.
-        valid: Validation samples for early stopping, at least one.
-        execution: `checkpoints` of `run_trainer`.
+    There is a sample at least, and one for early stopping in `valid`.
 
     Returns:
         Logged metrics: steps, tokens, loss by step, loss by epoch for the groups of tokens, and

@@ -80,11 +80,7 @@ def counterfactual_loss(
 ) -> Tensor:
     """Compute CFT's second loss, a scalar: the loss of the history's effect on the logits.
 
-    Args:
-        with_NV: Logits after the prompt with its history.
-        without_NV: Logits after the prompt without history, for the same tokens.
-        targets_N: The tokens.
-        coefficients_N: Those of the first loss.
+    It is that of the logits with a history minus those of the same tokens without it.
     """
     return weighted_loss(with_NV.float() - without_NV.float(), targets_N, coefficients_N)
 
@@ -145,16 +141,9 @@ def by_position(
     *,
     beta: float,
 ) -> list[NDArray[np.float64]]:
-    """Weight tokens by their position alone.
+    """Weight tokens by their position alone, from 1 for the first to `beta`, from 0, for the last.
 
-    For `sft(weights="bench.models.lm.train.token_loss:by_position")`.
-
-    Args:
-        responses: Token ids of each response.
-        windows: Not used.
-        catalog: Not used.
-        tokenizer: Not used.
-        beta: Weight of the last token, from 0; 1 weights all tokens equally.
+    For `sft(weights="bench.models.lm.train.token_loss:by_position")`; other arguments are not used.
 
     Raises:
         BenchError: `beta` is below 0.

@@ -78,12 +78,6 @@ def training_arguments(
 ) -> dict[str, Any]:
     """Return the keyword arguments of TrainingArguments, or of a class derived from it.
 
-    Args:
-        config: How to train.
-        num_samples: Size of the training data, at least 1.
-        divisor: Number of micro-batches a batch is split into to save memory.
-        folder: Folder of the checkpoints.
-
     Raises:
         BenchError: `config.trainer` has a field that does not exist or cannot be set.
     """
@@ -218,11 +212,6 @@ class LongestFirst(TrainerCallback):
     """Computes the longest batch after the first step: memory runs out early or never.
 
     Its gradient is dropped, and so is what it recorded; random states are put back.
-
-    Args:
-        trainer: The trainer.
-        checkpoints: What is recorded.
-        longest: The longest samples, as many as a micro-batch has.
     """
 
     def __init__(self, trainer: Trainer, checkpoints: Checkpoints, longest: Sequence[Any]) -> None:
@@ -353,11 +342,7 @@ def use_one_device(arguments: TrainingArguments) -> TrainingArguments:
 
 @contextmanager
 def isolated(seed: int, threads: int) -> Iterator[None]:
-    """Within the block, seed Python, NumPy and torch and compute with a number of threads.
-
-    Args:
-        seed: Below 2**32.
-        threads: CPU threads, at least 1.
+    """Within the block, seed Python, NumPy and torch (below 2**32), and compute with some threads.
 
     Raises:
         BenchError: `threads` is below 1.
@@ -381,9 +366,6 @@ def unpatched(model: Any) -> Iterator[None]:
 
     Trainers replace `forward`, switch the cache off, and write the tokenizer's special tokens into
     the configuration.
-
-    Args:
-        model: A transformers model, or one that peft wrapped.
     """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     objects = [model, inner, inner.config]
