@@ -26,8 +26,8 @@ from bench.models.lm.decode.decoding import (
     Generated,
     answer_streams,
     generate_texts,
+    truncate,
 )
-from bench.models.lm.decode.sampling import truncate
 from bench.models.lm.encode.sentence_encoder import Trigrams
 from bench.models.rerank.long_text_windows import encode_long_texts
 from bench.models.rerank.qa_files import (

@@ -27,7 +27,7 @@ from bench.models.lm.train.information_gain import (
     weight_tokens,
     zero_gain_fraction,
 )
-from bench.models.lm.train.loss_by_group import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_GAIN
+from bench.models.lm.train.token_loss import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_GAIN
 
 A, B, C, D, E, F, END = range(7)
 TITLES = [[A, B, END], [A, C, END], [A, C, D, END], [E, F, END]]

@@ -344,7 +344,7 @@ def test_a_pickle_is_no_weights(model: Path, tmp_path: Path) -> None:
 
 def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
     proof = tmp_path / "unpickled"
-    path = tmp_path / vectors.VECTORS_FILE
+    path = tmp_path / "vectors.npy"
     np.save(path, np.array([Evil(proof)], dtype=object), allow_pickle=True)
     with pytest.raises((BenchError, ValueError)):
         vectors._read(tmp_path, 1, "users")

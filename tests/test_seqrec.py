@@ -18,10 +18,15 @@ from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.seqrec.checkpoint import load, load_scorer, save
-from bench.models.seqrec.gru4rec import GRU4Rec
-from bench.models.seqrec.rows import RowNetwork, bce_losses
-from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.networks import (
+    GRU4Rec,
+    RowNetwork,
+    SASRec,
+    bce_losses,
+    load,
+    load_scorer,
+    save,
+)
 from bench.plan.item_stages import GRU4RecConfig, ItemModelConfig, SASRecConfig
 from bench.stages import gru4rec as gru4rec_stage
 from bench.stages import sasrec as sasrec_stage

@@ -28,9 +28,9 @@ from bench.models.lm.tokenization import encode_prompts, encode_responses
 from bench.models.lm.train import sft_trainer, trainer_setup
 from bench.models.lm.train.collate import SFTCollator, SFTSamples, check_weights
 from bench.models.lm.train.information_gain import token_groups
-from bench.models.lm.train.loss_by_group import NAMES
 from bench.models.lm.train.sft_trainer import mean_loss
 from bench.models.lm.train.token_loss import (
+    NAMES,
     by_position,
     coefficients,
     counterfactual_loss,

@@ -22,7 +22,7 @@ from bench.models.lm.decode.constrained_beam import TitleLists
 from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
 from bench.models.lm.decode.item_search import rank_items, score_all_titles, search_titles
 from bench.models.lm.decode.trie import Trie, build_trie
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
 from bench.models.lm.train.information_gain import (
     compute_entropies,
@@ -34,7 +34,7 @@ from bench.models.lm.train.information_gain import (
     zero_gain_fraction,
 )
 from bench.models.lm.tuned_model import load
-from bench.models.seqrec.checkpoint import Scorer, load_scorer
+from bench.models.seqrec.networks import Scorer, load_scorer
 from bench.plan.decoding_stages import DecodingConfig
 from bench.results.ranking_file import write_ranking
 

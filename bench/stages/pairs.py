@@ -21,13 +21,13 @@ from bench.data.prompts import quotable, response
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Job, derive_seed
-from bench.models.lm.encode.grounding import TextEncoder, ground
+from bench.models.lm.devices import compute_threads
+from bench.models.lm.encode.grounding import TextEncoder, ground, read_vectors
 from bench.models.lm.generated_texts import read_texts
-from bench.models.lm.threads import compute_threads
-from bench.models.seqrec.checkpoint import load_scorer
+from bench.models.seqrec.networks import load_scorer
 from bench.plan.preference_stages import PairConfig
 from bench.results.ranking_file import read_ranking
-from bench.stages.embed import planned_encoder, read_vectors
+from bench.stages.embed import planned_encoder
 
 SPARE = 8
 """One spare pair per this many, as in SPRec's program, which keeps 2,304 for 2,048."""
@@ -180,7 +180,7 @@ def _generated_titles(
         return [[known.titles[item] for item in row[row >= 0]] for row in items]
     if "generated" not in inputs:
         return None
-    texts = read_texts(inputs["generated"], rows=prepared.load_rows(inputs["rows"])).texts
+    texts = read_texts(inputs["generated"], rows=prepared.load_rows(inputs["rows"]))
     titles = [
         [title for text in texts[index] if (title := first_quoted(text)) is not None]
         for index in known.indices

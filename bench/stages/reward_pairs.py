@@ -22,7 +22,7 @@ from bench.data import prepared_lists as list_files
 from bench.data.prepared_lists import PARTS, PreparedLists
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.models.rerank.qa_files import Answers, Questions, load_answers, load_questions
 from bench.models.rerank.rewards import PairSelection, Rewards, compute_rewards, select_pairs
 from bench.models.rerank.training import train_on_lists

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams, mean_over_tokens
+from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,20 +98,6 @@ def _average_tokens(
     for start in range(0, len(windows), batch_size):
         batch = by_length[start : start + batch_size]
         lengths = np.array([[len(windows[index])] for index in batch])
-        means_BD = _encode_windows(encoder, [windows[index] for index in batch])
+        means_BD = encoder.encode_tokens([windows[index] for index in batch])
         np.add.at(sums_ND, owner_P[batch], means_BD * lengths)
     return (sums_ND / np.maximum(tokens_N, 1)[:, None]).astype(np.float32)
-
-
-def _encode_windows(encoder: Encoder, windows: list[list[int]]) -> NDArray[np.float64]:
-    ids_BL = torch.zeros(len(windows), max(map(len, windows)), dtype=torch.int64)
-    mask_BL = torch.zeros_like(ids_BL)
-    for row, ids in enumerate(windows):
-        ids_BL[row, : len(ids)] = torch.tensor(ids)
-        mask_BL[row, : len(ids)] = 1
-    device = encoder.model.device
-    ids_BL, mask_BL = ids_BL.to(device), mask_BL.to(device)
-    with torch.inference_mode():
-        states_BLD = encoder.model(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
-    means_BD: NDArray[np.float64] = mean_over_tokens(states_BLD, mask_BL).double().cpu().numpy()
-    return means_BD

@@ -27,13 +27,13 @@ class Domain:
         singular: Noun for one item.
         plural: Noun for several items.
         person: Noun for their user.
-        factors: Aspects that describe tastes and items.
+        factors: Aspects that describe tastes and items, separated by semicolons.
     """
 
     singular: str
     plural: str
     person: str
-    factors: tuple[str, ...]
+    factors: str
 
 
 DOMAINS = {
@@ -41,39 +41,21 @@ DOMAINS = {
         singular="movie",
         plural="movies",
         person="viewer",
-        factors=(
-            "genre",
-            "directors and actors",
-            "time period and country",
-            "characters",
-            "plot and themes",
-            "mood and tone",
-            "critical acclaim and awards",
-            "production quality",
-            "soundtrack",
-        ),
+        factors="genre; directors and actors; time period and country; characters; plot and "
+        "themes; mood and tone; critical acclaim and awards; production quality; soundtrack",
     ),
     "book": Domain(
         singular="book",
         plural="books",
         person="reader",
-        factors=(
-            "genre",
-            "author",
-            "writing style",
-            "themes",
-            "setting",
-            "length and complexity",
-            "time period",
-            "literary quality",
-            "critical acclaim",
-        ),
+        factors="genre; author; writing style; themes; setting; length and complexity; time "
+        "period; literary quality; critical acclaim",
     ),
     "product": Domain(
         singular="product",
         plural="products",
         person="customer",
-        factors=("kind", "function", "quality", "price", "design", "reputation"),
+        factors="kind; function; quality; price; design; reputation",
     ),
 }
 
@@ -88,28 +70,13 @@ AGES = {
     56: "56 years old or more",
 }
 OCCUPATIONS = (
-    "of an occupation that was not listed",
-    "an academic or educator",
-    "an artist",
-    "in clerical or administrative work",
-    "a college or graduate student",
-    "in customer service",
-    "a doctor or in health care",
-    "an executive or manager",
-    "a farmer",
-    "a homemaker",
-    "a school pupil",
-    "a lawyer",
-    "a programmer",
-    "retired",
-    "in sales or marketing",
-    "a scientist",
-    "self-employed",
-    "a technician or engineer",
-    "a tradesman or craftsman",
-    "unemployed",
-    "a writer",
-)
+    "of an occupation that was not listed", "an academic or educator", "an artist",
+    "in clerical or administrative work", "a college or graduate student", "in customer service",
+    "a doctor or in health care", "an executive or manager", "a farmer", "a homemaker",
+    "a school pupil", "a lawyer", "a programmer", "retired", "in sales or marketing",
+    "a scientist", "self-employed", "a technician or engineer", "a tradesman or craftsman",
+    "unemployed", "a writer",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +133,7 @@ def ask_about_user(
     opening = f"{user} rated these {domain.plural}, the earliest first: "
     request = (
         f"Work out which {domain.plural} this {domain.person} likes, factor by factor: "
-        f"{'; '.join(domain.factors)}. Explain each point clearly by what was rated and how, and "
+        f"{domain.factors}. Explain each point clearly by what was rated and how, and "
         "add whatever else matters."
     )
     return Prompt(opening=opening, entries=list_ratings(titles, ratings), request=request)
@@ -177,7 +144,7 @@ def ask_about_item(domain: Domain, title: str, brand: str = "") -> Prompt:
     maker = f" by {brand}" if brand else ""
     request = (
         f'Describe the {domain.singular} "{quotable(title)}"{maker}, factor by factor: '
-        f"{'; '.join(domain.factors)}."
+        f"{domain.factors}."
     )
     return Prompt(request=request)
 

@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.metrics.rerank import ndcg_of_labels, sort_labels
-from bench.models.rerank.model import Reranker
-from bench.models.rerank.scoring import ListTensors, score_lists
+from bench.models.rerank.model import ListTensors, Reranker, score_lists
 
 REWARD_K = 5
 NO_POSITIVE, EQUAL_TEXTS, EQUAL_REWARDS = "no list with a positive", "equal texts", "equal rewards"

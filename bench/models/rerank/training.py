@@ -26,14 +26,15 @@ from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
 from bench.models.epoch_loop import DECIMALS, train_epochs
 from bench.models.lm.devices import select_device
-from bench.models.rerank.model import FeatureSizes, Reranker
-from bench.models.rerank.scoring import (
+from bench.models.rerank.backbones import have_zero_gradient
+from bench.models.rerank.model import (
     SELECTION_K,
+    FeatureSizes,
     ListTensors,
+    Reranker,
     mean_average_precision,
     score_lists,
 )
-from bench.models.rerank.setrank import have_zero_gradient
 from bench.models.rerank.vectors import TextVectors, attribute_table, list_tensors
 from bench.plan.rerank_stages import RerankerConfig
 

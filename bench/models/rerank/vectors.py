@@ -18,10 +18,9 @@ from torch import Tensor
 from bench.data.prepared_lists import PARTS, PreparedLists
 from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.models.rerank.scoring import ListTensors
+from bench.models.lm.encode.grounding import read_vectors
+from bench.models.rerank.model import ListTensors
 from bench.plan.rerank_stages import ScoringText, TrainingText
-
-VECTORS_FILE = "vectors.npy"
 
 Vectors: TypeAlias = NDArray[np.float32]
 
@@ -116,10 +115,7 @@ def read_text_vectors(
 
 
 def _read(folder: Path, num: int, subject: str) -> Vectors:
-    try:
-        vectors = np.load(folder / VECTORS_FILE, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{folder} has no vectors: {error}.", "Encode the texts again.") from error
+    vectors = read_vectors(folder)
     if vectors.ndim not in (2, 3) or len(vectors) != num:
         raise BenchError(
             f"{folder} has vectors of shape {vectors.shape}, but there are {num} {subject}.",

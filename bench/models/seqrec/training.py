@@ -3,7 +3,11 @@
 Early stopping follows the public code of the LLM papers' baselines: full ranking of the validation
 rows. All randomness comes from the seed; the caller's random state and thread count are unchanged.
 
-Tensor names end in their shape: N rows, B batch, L length, D hidden size, I items.
+The sequence form takes all prefixes of the users' training sequences, left to right (Kang &
+McAuley). Sequences are cut into pieces of the test histories' length at places that are drawn anew
+in each epoch, so that every item is predicted from contexts of all lengths.
+
+Tensor names end in their shape: N rows or targets, B batch, L length, D hidden size, I items.
 """
 
 from __future__ import annotations
@@ -20,22 +24,79 @@ from torch.nn import functional
 from torch.optim import Adam
 
 from bench.data import prepared
-from bench.data.windows import Windows
+from bench.data.prepared import Prepared
+from bench.data.windows import PADDING, Windows, find_covered_interactions
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
 from bench.metrics.accuracy import ndcg
 from bench.models.epoch_loop import train_epochs
 from bench.models.lm.devices import (
+    compute_threads,
     fork_random_state,
     seed_generators,
     select_device,
     to_device,
 )
-from bench.models.lm.threads import compute_threads
-from bench.models.seqrec.checkpoint import save
-from bench.models.seqrec.rows import RowNetwork, bce_losses
-from bench.models.seqrec.sequences import Sequences, cut, join_rows
+from bench.models.seqrec.networks import RowNetwork, bce_losses, save
 from bench.plan.item_stages import ItemModelConfig
+
+
+class Sequences(NamedTuple):
+    """Sequences of items, one after the other.
+
+    Attributes:
+        items: Item indices, shape (M,).
+        first: Index in `items` of the first item of each item's sequence, shape (M,).
+    """
+
+    items: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    @property
+    def num_targets(self) -> int:
+        """Number of items that have an item before them."""
+        return int(np.count_nonzero(self.first < np.arange(len(self.items))))
+
+
+class Pieces(NamedTuple):
+    """Pieces of sequences: item ids before each target, and targets, shape (B, L), -1 padded."""
+
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+def join_rows(source: Prepared, rows: NDArray[np.int64]) -> Sequences:
+    """Join overlapping training rows, samples by index, into sequences of a user's interactions.
+
+    A gap between the rows of a user starts another sequence.
+    """
+    covered = find_covered_interactions(source.start[rows], source.target[rows], len(source.users))
+    covered = covered[source.items[covered] >= 0]
+    users = source.users[covered]
+    begins = np.ones(len(covered), dtype=bool)
+    begins[1:] = (np.diff(covered) > 1) | (users[1:] != users[:-1])
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(covered)), 0))
+    return Sequences(items=source.items[covered].astype(np.int64), first=first)
+
+
+def cut(sequences: Sequences, length: int, generator: np.random.Generator) -> Pieces:
+    """Cut every sequence into pieces of `length` targets; the first and last may be shorter."""
+    positions = np.arange(len(sequences.items))
+    targets = positions[sequences.first < positions]
+    first = sequences.first[targets]
+    begins = np.ones(len(targets), dtype=bool)
+    begins[1:] = first[1:] != first[:-1]
+    owner = np.cumsum(begins) - 1
+    shift = generator.integers(length, size=int(begins.sum()))[owner]
+    slot = targets - first - 1 + shift
+    begins[1:] |= slot[1:] // length != slot[:-1] // length
+    piece = np.cumsum(begins) - 1
+    column = np.arange(len(targets)) - np.flatnonzero(begins)[piece]
+    pieces = Pieces(*np.full((2, int(begins.sum()), length), PADDING, dtype=np.int64))
+    pieces.inputs[piece, column] = sequences.items[targets - 1]
+    pieces.targets[piece, column] = sequences.items[targets]
+    return pieces
+
 
 STOPPING_K = 20
 EVALUATION_BATCH_SIZE = 1024

@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.models.lm.decode.generation_state import Endings, GenerationState, Tokens
-from bench.models.lm.decode.lagged_mask import LaggedMask
+from bench.models.lm.decode.generation_state import Endings, GenerationState, LaggedMask, Tokens
 from bench.models.lm.devices import to_device
 from bench.plan.language_stages import GenerationConfig
 

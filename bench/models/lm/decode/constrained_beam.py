@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.models.lm.decode.generation_state import LaggedMask
 from bench.models.lm.decode.guidance import Guidance
-from bench.models.lm.decode.lagged_mask import LaggedMask
 from bench.models.lm.decode.trie import NO_NODE, ROOT, Trie
 from bench.models.lm.devices import to_device
 from bench.plan.decoding_stages import DecodingConfig

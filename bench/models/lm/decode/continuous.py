@@ -1,7 +1,7 @@
 """Answers by continuous batching: where one ends, the next question takes its slot.
 
 A plain batch takes as long as its longest answer. transformers' `generate_batch` and vLLM apply
-temperature, top-k and top-p in this order, as `bench.models.lm.decode.sampling` does, but from
+temperature, top-k and top-p in this order, as `bench.models.lm.decode.decoding` does, but from
 random numbers of their own: what is sampled depends on all questions of a shard.
 """
 

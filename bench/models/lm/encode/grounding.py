@@ -11,14 +11,17 @@ Shapes: Q texts, W distinct ones, I items, T distinct titles, B batch, K ranks, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.ranking import Ranking, top_items
+from bench.errors import BenchError
 
 EMPTY_TEXT = "NAN"
+VECTORS_FILE = "vectors.npy"
 BATCH_SIZE = 256
 
 Adjust: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.floating]], NDArray[np.floating]]
@@ -30,6 +33,21 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one vector per text, shape (N, D); equal texts have equal vectors."""
         ...
+
+
+def read_vectors(folder: Path) -> NDArray[np.float32]:
+    """Read the vectors that a stage wrote, one per item or text, shape (N, D).
+
+    Raises:
+        BenchError: The folder has no vectors.
+    """
+    try:
+        vectors: NDArray[np.float32] = np.load(folder / VECTORS_FILE, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BenchError(
+            f"{folder} has no vectors: {error}.", "Remove that folder from the store and run again."
+        ) from error
+    return vectors
 
 
 def extract_title(text: str) -> str:

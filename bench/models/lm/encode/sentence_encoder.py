@@ -85,7 +85,7 @@ class Encoder:
     def encode(self, texts: Sequence[str], *, batch_size: int = 256) -> NDArray[np.float32]:
         """Encode N texts, empty ones allowed; see `encode_in_batches`."""
         return encode_in_batches(
-            texts, self._tokenize, self._encode, width=self.width, batch_size=batch_size
+            texts, self._tokenize, self.encode_tokens, width=self.width, batch_size=batch_size
         )
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
@@ -94,7 +94,8 @@ class Encoder:
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
 
     @torch.no_grad()
-    def _encode(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
+    def encode_tokens(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
+        """Encode texts in one forward pass, given as token ids, shape (N, D)."""
         tensors = [torch.tensor(ids) for ids in token_ids]
         ids_BL = pad_sequence(tensors, batch_first=True)
         mask_BL = pad_sequence([torch.ones_like(ids) for ids in tensors], batch_first=True)

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from bench.errors import BenchError
-from bench.models.lm.train.loss_by_group import NEITHER
-from bench.models.lm.train.token_loss import IGNORED
+from bench.models.lm.train.token_loss import IGNORED, NEITHER
 
 Example: TypeAlias = dict[str, list[Any]]
 
@@ -31,7 +30,7 @@ class SFTSamples:
         responses: N lists, none empty.
         weights: Weights of each response's tokens, N arrays of shape (T,); None for 1 everywhere.
         bare_prompts: Prompts without history, for the counterfactual loss.
-        groups: Group of each response token (`bench.models.lm.train.loss_by_group`), N arrays of
+        groups: Group of each response token (`bench.models.lm.train.token_loss`), N arrays of
             shape (T,).
     """
 

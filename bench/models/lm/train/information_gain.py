@@ -14,17 +14,18 @@ Shapes: N nodes of the trie with the root as 0, U leaves, I items, R responses, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.catalog import Catalog
+from bench.data.prepared import Prepared
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.decode.trie import Trie, build_trie
 from bench.models.lm.tokenization import Tokenizer, encode_responses
-from bench.models.lm.train.loss_by_group import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_GAIN
+from bench.models.lm.train.token_loss import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_GAIN
 
 TINY = 1e-7
 """What the paper's program adds to the span of gains before it divides by it."""
@@ -150,16 +151,9 @@ def igd_weights(
 
     Returns:
         One array per row, of its response's length.
-
-    Raises:
-        BenchError: `beta` is out of range.
     """
-    if not 0 <= beta <= 1:
-        raise BenchError(f"IGD's beta is {beta}.", "Set a weight from 0 to 1.")
     trie = _build_trie(responses, windows, catalog, tokenizer)
-    distinct, indices = _find_distinct(responses)
-    weights = weight_tokens(trie, distinct, beta=beta)
-    return [weights[index] for index in indices]
+    return weight_tokens(trie, responses, beta=beta)
 
 
 def token_groups(
@@ -174,20 +168,19 @@ def token_groups(
     such tokens, and low up to it.
 
     Returns:
-        Groups of `bench.models.lm.train.loss_by_group`, one array per row, of its response's
+        Groups of `bench.models.lm.train.token_loss`, one array per row, of its response's
         length; a response that leaves the trie is in no group. And the median, in nats.
     """
     trie = _build_trie(responses, windows, catalog, tokenizer)
     counts_I = count_targets(windows.targets, len(catalog))
     gains_N = compute_gains(trie, compute_entropies(trie, compute_probabilities(trie, counts_I)))
-    distinct, indices = _find_distinct(responses)
     is_only_N, gains, are_zero = find_zero_gain(trie), [], []
-    for nodes_T, response in zip(trie.follow(distinct), distinct, strict=True):
+    for nodes_T, response in zip(trie.follow(responses), responses, strict=True):
         path = nodes_T[: len(response)]
         is_inside = bool((path >= 0).all())
         gains.append(gains_N[path] if is_inside else np.full(len(path), np.nan))
         are_zero.append(is_only_N[path])
-    informative = [gains[index][~are_zero[index]] for index in indices]
+    informative = [gain[~is_zero] for gain, is_zero in zip(gains, are_zero, strict=True)]
     values = np.concatenate([*informative, np.empty(0)])
     values = values[np.isfinite(values)]
     threshold = float(np.median(values)) if len(values) else 0.0
@@ -199,7 +192,7 @@ def token_groups(
         )
         for gain, is_zero in zip(gains, are_zero, strict=True)
     ]
-    return [groups[index] for index in indices], threshold
+    return groups, threshold
 
 
 def _build_trie(
@@ -212,13 +205,6 @@ def _build_trie(
     allowed_I = count_targets(windows.targets, len(catalog)) > 0
     eos = all(tokens[-1] == tokenizer.eos_token_id for tokens in responses)
     return build_trie(encode_responses(tokenizer, catalog.titles, eos=eos), allowed_I)
-
-
-def _find_distinct(responses: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]], list[int]]:
-    """Return the distinct responses, and the index of each response among them."""
-    distinct: dict[tuple[int, ...], int] = {}
-    indices = [distinct.setdefault(tuple(response), len(distinct)) for response in responses]
-    return list(distinct), indices
 
 
 def zero_gain_fraction(trie: Trie, counts_I: NDArray[np.int64]) -> float:
@@ -259,3 +245,38 @@ def _sum_leaves(trie: Trie, values_U: NDArray[np.floating | np.integer]) -> NDAr
         cumulative[trie.high.cpu().numpy()] - cumulative[trie.low.cpu().numpy()]
     )
     return sums_N
+
+
+QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
+
+
+def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Count the tokens of a data set's titles.
+
+    Returns:
+        "title_tokens": mean and quantiles of the tokens per title of the catalog, quotes and end
+        included. "target_tokens": all tokens of the training targets. "zero_gain_tokens" and
+        "zero_gain_share": number and fraction of those that gain nothing.
+
+    Raises:
+        BenchError: The training split is empty.
+    """
+    train = np.array(prepared.sample_range("train"), dtype=np.int64)
+    if not len(train):
+        raise BenchError(
+            "The training split is empty, so no token of its targets can be counted.",
+            "Leave out --model, or use other data.",
+        )
+    responses = encode_responses(tokenizer, prepared.catalog.titles, eos=True)
+    lengths_I = np.array([len(response_T) for response_T in responses])
+    counts_I = count_targets(prepared.items[prepared.target[train]], len(responses))
+    target_tokens = int(lengths_I @ counts_I)
+    fraction = zero_gain_fraction(build_trie(responses, counts_I > 0), counts_I)
+    zero_gain_tokens = round(fraction * target_tokens)
+    quantiles = {name: float(np.quantile(lengths_I, level)) for name, level in QUANTILES.items()}
+    return {
+        "title_tokens": {**quantiles, "mean": float(lengths_I.mean())},
+        "target_tokens": target_tokens,
+        "zero_gain_tokens": zero_gain_tokens,
+        "zero_gain_share": zero_gain_tokens / target_tokens,
+    }

@@ -22,10 +22,15 @@ from transformers import Trainer
 from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.models.lm.devices import autocast
-from bench.models.lm.train.epoch_order import EpochOrder
 from bench.models.lm.train.preference_losses import Loss
 from bench.models.lm.train.shared_prefix import Layout, Row, lay_out, log_probabilities
-from bench.models.lm.train.trainer_setup import DECIMALS, isolated, micro_batch_size, run_trainer
+from bench.models.lm.train.trainer_setup import (
+    DECIMALS,
+    EpochOrder,
+    isolated,
+    micro_batch_size,
+    run_trainer,
+)
 from bench.models.lm.tuned_model import LanguageModel
 from bench.plan.preference_stages import PreferenceConfig
 

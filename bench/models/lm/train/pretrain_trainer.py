@@ -24,7 +24,6 @@ from bench.models.lm.tuned_model import LanguageModel
 from bench.plan.language_stages import SFTConfig, TrainingConfig
 
 SEPARATOR = ", "
-WARMUP_STEPS = 100
 
 
 def training_histories(

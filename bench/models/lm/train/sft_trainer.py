@@ -20,9 +20,9 @@ from bench.hashing import Plain, derive_seed
 from bench.models.lm.devices import autocast
 from bench.models.lm.tokenization import Tokenizer
 from bench.models.lm.train.collate import Example, SFTCollator, SFTSamples
-from bench.models.lm.train.loss_by_group import GroupLoss
 from bench.models.lm.train.token_loss import (
     IGNORED,
+    GroupLoss,
     coefficients,
     counterfactual_loss,
     cross_entropy,

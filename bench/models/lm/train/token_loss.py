@@ -1,25 +1,26 @@
-"""Losses over the supervised tokens: weighted sums of cross-entropies.
+"""Losses over the supervised tokens: weighted sums of cross-entropies, and means by group.
 
 Each token's coefficient is fixed for the whole optimizer step, so the number of micro-batches of
 the step does not matter. Plain fine-tuning, position weights and the counterfactual loss of CFT
 (Zhang et al., arXiv 2410.22809), IGD's token weights and RW's row weights (Jiang et al., WWW 2024)
-differ in the coefficients only.
+differ in the coefficients only. Groups are tokens with zero, low and high information gain (IGD,
+section 4.2.1).
 
 Shapes: B rows of a step, L length, N supervised tokens of the rows, row after row, V vocabulary,
-T response tokens.
+T response tokens, G groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import TrainerCallback
 
-from bench.errors import BenchError
 from bench.models.lm.train.shared_prefix import CAUSAL, takes_branches, use_attention
 
 IGNORED = -100
@@ -148,6 +149,57 @@ def by_position(
     Raises:
         BenchError: `beta` is below 0.
     """
-    if beta < 0:
-        raise BenchError(f"beta, the last token's weight, is {beta}.", "Set it to 0 or more.")
     return [position_weights(len(response), beta) for response in responses]
+
+
+NEITHER, ZERO_GAIN, LOW_GAIN, HIGH_GAIN = -1, 0, 1, 2
+"""Groups of tokens; NEITHER are prompts and responses that are not titles."""
+
+NAMES = {ZERO_GAIN: "zero_gain", LOW_GAIN: "low_gain", HIGH_GAIN: "high_gain"}
+
+
+class GroupLoss(TrainerCallback):
+    """Computes the mean cross-entropy per group and epoch of training.
+
+    Attributes:
+        means: One mean per epoch for each group; 0 where the epoch had no token of the group.
+    """
+
+    def __init__(self) -> None:
+        self.means: dict[int, list[float]] = {group: [] for group in NAMES}
+        self._sums: Tensor | None = None
+
+    def add(self, cross_entropies_N: Tensor, groups_N: Tensor) -> None:
+        """Add a micro-batch's tokens, without waiting for the device."""
+        members_GN = torch.stack([groups_N == group for group in NAMES]).double()
+        sums_2G = torch.stack(
+            [members_GN @ cross_entropies_N.detach().double(), members_GN.sum(dim=1)]
+        )
+        before = 0 if self._sums is None else self._sums.to(sums_2G.device)
+        self._sums = sums_2G + before
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Append the epoch's means."""
+        if self._sums is None:
+            return
+        for group, total, count in zip(NAMES, *self._sums.tolist(), strict=True):
+            self.means[group].append(total / max(count, 1))
+        self._sums = None
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return the means of past epochs, and the sums of the current one."""
+        means_GE = torch.tensor([self.means[group] for group in NAMES], dtype=torch.float64)
+        return {"means": means_GE, **({} if self._sums is None else {"sums": self._sums})}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from there."""
+        self.means = dict(zip(NAMES, state["means"].tolist(), strict=True))
+        self._sums = state.get("sums")
+
+    def means_by_epoch(self, decimals: int) -> dict[str, list[float]]:
+        """Return the means under their names in results."""
+        return {
+            f"loss_{NAMES[group]}_by_epoch": [round(mean, decimals) for mean in means]
+            for group, means in self.means.items()
+            if means
+        }
