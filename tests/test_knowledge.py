@@ -20,8 +20,7 @@ from bench.data.kar import Rules
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import evaluate_lists
-from bench.models.lm.encode.sentence_encoder import Encoder, load_encoder
-from bench.models.rerank.long_text_windows import encode_long_texts
+from bench.models.lm.encode.sentence_encoder import Encoder, encode_long_texts, load_encoder
 from bench.models.rerank.model import FeatureSizes, ListTensors, Reranker
 from bench.models.rerank.prompts import (
     AGES,

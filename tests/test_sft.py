@@ -272,8 +272,6 @@ def test_rw_gives_a_row_one_weight() -> None:
 def test_positions_as_a_function() -> None:
     given_ = by_position([[1, 2, 3], [4]], None, None, None, beta=0.5)
     assert [row.tolist() for row in given_] == [[1, 0.75, 0.5], [1]]
-    with pytest.raises(BenchError, match="-1"):
-        by_position([[1]], None, None, None, beta=-1)
 
 
 @pytest.mark.parametrize(

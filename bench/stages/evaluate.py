@@ -75,15 +75,7 @@ def write_evaluation(
     columns: Mapping[str, object],
     items: Sequence[Sequence[str | None]],
 ) -> None:
-    """Write the three files of an evaluation.
-
-    Args:
-        folder: The artifact's.
-        source: The evaluated data.
-        evaluation: Metric values and sizes.
-        columns: Columns of the test cases, "case" among them.
-        items: Item ids of each case.
-    """
+    """Write the three files of an evaluation; `items` are item ids of the cases in `columns`."""
     data = {"fingerprint": source.fingerprint, "counts": dict(source.counts)}
     content = {"evaluation": evaluation, "data": data}
     (folder / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))

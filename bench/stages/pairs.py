@@ -37,14 +37,9 @@ DECIMALS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
-    """The rows with a known target.
+    """The N rows with a known target: their indices among all rows, and numbers of their samples.
 
-    Attributes:
-        source: The prepared data.
-        indices: Their indices among all rows, shape (N,).
-        samples: Their numbers, shape (N,).
-        windows: Their histories and targets.
-        titles: Of all items, as prompts show them.
+    `titles` are those of all items, as prompts show them.
     """
 
     source: prepared.Prepared
@@ -237,10 +232,7 @@ def _self_play(
 def _smoothing(
     job: Job, known: _Rows, chosen: NDArray[np.int64], rejected: Sequence[str], oracle: Path
 ) -> NDArray[np.float64]:
-    """Compute the oracle's probability that the rejected item is the better one, shape (P,).
-
-    A text that is no item's title has none, and a smoothing of 0.
-    """
+    """Compute the oracle's probability that the rejected item is better, (P,); 0 for no item."""
     first_item: dict[str, int] = {}
     for item, title in enumerate(known.titles):
         first_item.setdefault(title, item)

@@ -21,9 +21,8 @@ from transformers.utils import logging
 from bench.errors import BenchError, describe_exception
 from bench.hashing import Plain, checksum
 from bench.models.lm import weights
-from bench.models.lm.chat_prompts import has_chat_template
 from bench.models.lm.devices import select_device
-from bench.models.lm.tokenization import Tokenizer
+from bench.models.lm.tokenization import Tokenizer, has_chat_template
 
 POINTER = "backbone.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

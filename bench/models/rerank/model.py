@@ -67,14 +67,7 @@ class FeatureSizes:
 
 
 class Reranker(nn.Module):
-    """From item numbers to scores.
-
-    Args:
-        config: Hyperparameters.
-        sizes: Sizes that the data determine.
-        attributes_IF: Attribute numbers of each item; row 0 is for no item.
-        texts_IT: Text vectors of the items, if they have texts; row 0 is for no item.
-    """
+    """From item numbers to scores; row 0 of attributes and of text vectors is for no item."""
 
     attribute_numbers: Tensor
     item_texts: Tensor | None

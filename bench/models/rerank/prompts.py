@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.data.prompts import quotable
 from bench.errors import BenchError
-from bench.models.lm.chat_prompts import Prompt
+from bench.models.lm.tokenization import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)

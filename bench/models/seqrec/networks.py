@@ -91,25 +91,12 @@ class RowNetwork(nn.Module, ABC):
 
         Returns:
             Item ids, shape (B, H), and lengths from 1, shape (B,), both int64.
-
-        Raises:
-            BenchError: Histories are too long, contain an unknown item, or continue after padding.
         """
-        if histories.ndim != 2 or not 1 <= histories.shape[1] <= self.max_length:
-            raise BenchError(
-                f"Histories of shape {histories.shape} do not fit a {self.name} of length "
-                f"{self.max_length}.",
-                "Train and rank with the same history length.",
-            )
-        if (histories >= self.num_items).any():
-            raise BenchError(
-                f"A history contains item {histories.max()}, but {self.name} was trained on "
-                f"{self.num_items} items.",
-                "Train and rank with the same catalog.",
-            )
+        assert histories.ndim == 2
+        assert 1 <= histories.shape[1] <= self.max_length, "histories of another length"
+        assert (histories < self.num_items).all(), "items of another catalog"
         is_padding = histories < 0
-        if (is_padding[:, :-1] & ~is_padding[:, 1:]).any():
-            raise BenchError("A history continues after padding.", "Pad histories on the right.")
+        assert not (is_padding[:, :-1] & ~is_padding[:, 1:]).any(), "histories padded on the right"
         items = np.where(is_padding, self.num_items, histories).astype(np.int64)
         lengths = np.maximum(np.count_nonzero(~is_padding, axis=1), 1).astype(np.int64)
         return torch.from_numpy(items), torch.from_numpy(lengths)

@@ -174,21 +174,14 @@ def generate_texts(
     divisor: int = 1,
     checkpoints: Path | None = None,
 ) -> list[Generated]:
-    """Generate texts for all prompts.
+    """Generate texts for all prompts: token ids, N lists, none empty.
 
     Up to rounding, a prompt's texts depend neither on other prompts nor on batches. What is sampled
-    depends on its stream and the number of the text alone: 5 samples are the first 5 of 10. For
-    other backends, see `bench.models.lm.decode.continuous`.
+    depends on its stream, two numbers per prompt, and the number of the text alone: 5 samples are
+    the first 5 of 10. For other backends, see `bench.models.lm.decode.continuous`.
 
-    Args:
-        model: A causal language model of transformers, in evaluation mode.
-        tokenizer: Its own, a fast one.
-        prompts: Token ids, N lists, none empty.
-        config: How to generate.
-        streams: Two numbers per prompt that seed what is sampled for it.
-        titles: Whether texts are titles; otherwise they are answers in free text.
-        divisor: Batches are smaller by it, to save memory.
-        checkpoints: Folder of the batches that a killed process has generated; None for none.
+    Texts are titles, or answers in free text. Batches are smaller by `divisor`, to save memory.
+    `checkpoints` is the folder of the batches that a killed process has generated.
 
     Raises:
         BenchError: The model's probabilities are not finite.

@@ -47,13 +47,10 @@ class Tree:
     def __init__(
         self, cache: DynamicCache, mask_PL: Tensor, owners: NDArray[np.int64], *, group_size: int
     ) -> None:
-        """Begin with one text per prompt.
+        """Begin with one text per prompt; `mask_PL` is 1 where a prompt in the cache has a token.
 
-        Args:
-            cache: The model's cache after the prompts.
-            mask_PL: 1 where a prompt has a token.
-            owners: The prompt of each text: numbers from 0, shape (B,).
-            group_size: Number of query heads that share a key head, H / G.
+        `owners` are the texts' prompts, numbers from 0, shape (B,); `group_size` query heads share
+        a key head, H / G.
         """
         self._layers = [_Layer(layer) for layer in cache.layers]
         self.cache = Cache(layers=[*self._layers])
@@ -131,13 +128,10 @@ class Tree:
 
 
 class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """One layer's keys and values.
+    """One layer's keys and values; it does not refer to its tree, for a cycle would be freed late.
 
-    It does not refer to its tree: a cycle would be freed late.
-
-    Attributes:
-        newest: Row and slot of the newest token of each text, shape (B,) each.
-        num_slots: Slots in use, L; those behind them are empty.
+    `newest` are row and slot of the newest token of each text, shape (B,) each; behind `num_slots`
+    slots in use, L, there are empty ones.
     """
 
     keys: Tensor

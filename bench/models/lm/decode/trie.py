@@ -88,9 +88,7 @@ class Trie:
     def children(self, nodes_BM: Tensor, num: int) -> tuple[Tensor, Tensor]:
         """Return the children of M nodes per row, in shapes that are known without the device.
 
-        Args:
-            nodes_BM: Nodes, of which -1 have no children.
-            num: C, at least the children of each row's nodes; see `max_children`.
+        A node of -1 has none. C is at least the children of each row's nodes; see `max_children`.
 
         Returns:
             The index of each child's parent among the M, and its node, shape (B, C) each; nodes
@@ -160,12 +158,9 @@ class Trie:
 def build_trie(
     responses: Sequence[Sequence[int]], allowed_I: NDArray[np.bool_] | None = None
 ) -> Trie:
-    """Build the trie of a catalog.
+    """Build the trie of a catalog, of all items or of the allowed ones.
 
-    Args:
-        responses: Token ids of each item's title as a model is trained to generate it (see
-            `bench.models.lm.tokenization.encode_responses`), I lists.
-        allowed_I: Which items may be generated; None for all.
+    Responses are the token ids of each item's title as a model is trained to generate it, I lists.
 
     Raises:
         BenchError: A response has no token.

@@ -118,19 +118,14 @@ def ground(
     adjust: Adjust | None = None,
     candidates_I: NDArray[np.bool_] | None = None,
 ) -> Ranking:
-    """Rank the catalog for each text.
+    """Rank the catalog for each text, to a depth from 1 to I.
 
     The first of equally near items wins; items of one title are equally near to the last bit unless
-    `adjust` tells them apart.
+    `adjust`, which turns the distances of texts, given by their indices, into others, tells them
+    apart.
 
-    Args:
-        texts: Generated texts, Q.
-        titles: The catalog's titles, I, not necessarily distinct.
-        encoder: Encodes both sides.
-        depth: Number of ranks, from 1 to I.
-        title_vectors_ID: The titles' vectors, if they are already computed.
-        adjust: Turns the distances of texts, given by their indices, into others.
-        candidates_I: Which items can be recommended, at least `depth`; None for all.
+    The encoder encodes both sides, unless the titles' vectors are given. `candidates_I` tells which
+    items can be recommended, at least `depth`; None for all.
 
     Returns:
         The nearest items of each text, scored by minus their distance, with the texts. `valid` says

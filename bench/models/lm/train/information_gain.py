@@ -140,14 +140,8 @@ def igd_weights(
 ) -> list[NDArray[np.float64]]:
     """Weight the tokens of training rows by IGD; popularity and entropy cannot change them.
 
-    The trie holds the titles of the rows' targets, as the paper's program builds it.
-
-    Args:
-        responses: Token ids of each row's target.
-        windows: The rows.
-        catalog: The items.
-        tokenizer: The responses' tokenizer.
-        beta: Weight of a token without any gain, from 0 to 1; 1 is plain fine-tuning.
+    The trie holds the titles of the rows' targets, as the paper's program builds it. A token
+    without any gain has the weight `beta`, from 0 to 1, where 1 is plain fine-tuning.
 
     Returns:
         One array per row, of its response's length.

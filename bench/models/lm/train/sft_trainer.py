@@ -113,11 +113,6 @@ class EarlyStopping(TrainerCallback):
     """Measures the validation loss after each epoch, keeps the best weights, stops in time.
 
     Attributes:
-        model: The model in training.
-        examples: Validation examples.
-        collator: Pads them.
-        config: How the model is trained.
-        batch_size: Examples per forward pass.
         losses: One per epoch.
         weights: Of the epoch with the lowest loss, on the CPU.
     """

@@ -38,14 +38,9 @@ def token_logits(
     """Compute the logits of supervised tokens only; the rest never reaches the model's head.
 
     Rows are padded on the right and tokens attend to earlier ones only, so padding needs no mask,
-    and attention can use its fast path.
-
-    Args:
-        model: A causal language model of transformers, possibly with an adapter.
-        ids_BL: Token ids.
-        labels_BL: The ids of supervised tokens, IGNORED elsewhere; the first token of a row is
-            never supervised.
-        supervised_N: Indices of the supervised tokens into the flattened B x L.
+    and attention can use its fast path. Labels are the ids of supervised tokens, `IGNORED`
+    elsewhere and for the first token of a row; `supervised_N` are their indices into the flattened
+    B x L.
 
     Returns:
         Logits, shape (N, V), and the tokens that they should predict, shape (N,).
@@ -91,16 +86,12 @@ def coefficients(
 ) -> Tensor:
     """Return the coefficients of one step's cross-entropies, shape (N,); all 0 if all weights are.
 
-    Args:
-        weights_N: Token weights from 0.
-        rows_N: The row of each token, ascending from 0.
-        lengths_B: Tokens of each row, prompt included.
-        mean_over: "tokens" divides by the sum of the step's weights. "rows" takes the mean over
-            rows of a row's weighted sum divided by its number of tokens, so weights that are equal
-            within a row weight the row. "micro-batch" is what RW's program computes: per 4 rows,
-            the mean weight times the sum of all cross-entropies, divided by rows x (padded
-            length - 1), the longest length rounded up to a multiple of 8; rows are not weighted
-            against one another.
+    Rows are numbered from 0, ascending; their lengths include the prompts. What the mean is over:
+    "tokens" divides by the sum of the step's weights. "rows" takes the mean over rows of a row's
+    weighted sum divided by its number of tokens, so weights that are equal within a row weight the
+    row. "micro-batch" is what RW's program computes: per 4 rows, the mean weight times the sum of
+    all cross-entropies, divided by rows x (padded length - 1), the longest length rounded up to a
+    multiple of 8; rows are not weighted against one another.
     """
     num_rows = len(lengths_B)
     if mean_over == "tokens":
