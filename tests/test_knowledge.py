@@ -32,7 +32,6 @@ from bench.models.rerank.prompts import (
     list_ratings,
     write_user_text,
 )
-from bench.models.rerank.rewards import Rewards, TextPair, compute_rewards, select_pairs
 from bench.models.rerank.titles import clean_title, move_article_to_front
 from bench.models.rerank.vectors import shuffle_user_texts
 from bench.plan.config import Config
@@ -49,6 +48,7 @@ from bench.plan.types import ListData
 from bench.stages import lists as lists_stage
 from bench.stages import order_lists as order_lists_stage
 from bench.stages import rerank as rerank_stage
+from bench.stages.reward_pairs import Rewards, TextPair, compute_rewards, select_pairs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

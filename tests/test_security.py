@@ -30,10 +30,10 @@ from bench.config.toml import check_card
 from bench.data import assets, sources
 from bench.data.sources import SourceError, extract, require_https
 from bench.errors import BenchError
-from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import load
 from bench.models.lm.weights import fill_tensors, weight_files
 from bench.models.rerank import vectors
+from bench.stages.build import build_model
 
 ROOT = Path(__file__).parents[1]
 OURS = sorted([*(ROOT / "bench").rglob("*.py"), *(ROOT / "methods").glob("*.py")])
