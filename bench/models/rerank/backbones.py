@@ -122,13 +122,9 @@ def attention_rank_loss(
     the exact gradient is 0. Which error results depends on the processor's instructions, so
     training with `kar_offset` learned on some processors and drifted on others.
 
-    Scores divided by the temperature are clipped at `max_logit`; without it they may overflow.
-
-    Returns:
-        Loss per list, shape (B,).
-
     Raises:
-        BenchError: The sum of a list's exp(score / temperature) overflows.
+        BenchError: Logits, scores / temperature, are not clipped at `max_logit`, and the sum of a
+            list's exponentials overflows.
     """
     if max_logit is not None:
         scores_BL = scores_BL.clamp(max=max_logit * temperature)

@@ -136,9 +136,6 @@ def by_position(
     """Weight tokens by their position alone, from 1 for the first to `beta`, from 0, for the last.
 
     For `sft(weights="bench.models.lm.train.token_loss:by_position")`; other arguments are not used.
-
-    Raises:
-        BenchError: `beta` is below 0.
     """
     return [position_weights(len(response), beta) for response in responses]
 
