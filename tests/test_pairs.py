@@ -26,7 +26,8 @@ from bench.data.ranking import Ranking
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.generated_texts import write_texts
-from bench.models.seqrec.networks import SASRec, load_scorer, save
+from bench.models.seqrec.checkpoint import load_scorer, save
+from bench.models.seqrec.networks import SASRec
 from bench.plan.grounding_stages import EmbedConfig
 from bench.plan.item_stages import SASRecConfig
 from bench.plan.preference_stages import PairConfig

@@ -23,7 +23,8 @@ from bench.errors import BenchError
 from bench.metrics.accuracy import ndcg
 from bench.models.epoch_loop import accumulate_gradients, train_epochs
 from bench.models.lm.devices import compute_threads
-from bench.models.seqrec.networks import GRU4Rec, RowNetwork, SASRec, load, save
+from bench.models.seqrec.checkpoint import load, save
+from bench.models.seqrec.networks import GRU4Rec, RowNetwork, SASRec
 from bench.models.seqrec.training import (
     Sequences,
     TrainedItemModel,

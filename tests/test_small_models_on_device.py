@@ -22,7 +22,7 @@ from bench.data.windows import Windows
 from bench.models.rerank import training as rerank_training
 from bench.models.rerank.model import FeatureSizes, ListTensors, score_lists
 from bench.models.rerank.training import TrainedReranker, train_reranker
-from bench.models.seqrec import networks
+from bench.models.seqrec import checkpoint
 from bench.models.seqrec import training as item_training
 from bench.models.seqrec.networks import GRU4Rec, RowNetwork, SASRec
 from bench.models.seqrec.training import Sequences
@@ -58,7 +58,7 @@ def meta_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         reads.append("number")
         return 1.0
 
-    for module in (networks, item_training, rerank_training):
+    for module in (checkpoint, item_training, rerank_training):
         monkeypatch.setattr(module, "select_device", lambda: META)
     with monkeypatch.context() as patch, _RefuseMixtures():
         patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
@@ -112,8 +112,8 @@ def test_item_models_train_and_score_on_the_device(
         assert int(str(metadata["steps"])) >= 2 * NUM_EPOCHS
         assert reads == ["number", "array"] * NUM_EPOCHS  # the mean loss, the validation's ranks
         reads.clear()
-        monkeypatch.setattr(networks, "load", lambda folder: model)
-        score = networks.load_scorer(None, range(NUM_ITEMS), batch_size=4)  # type: ignore[arg-type]
+        monkeypatch.setattr(checkpoint, "load", lambda folder: model)
+        score = checkpoint.load_scorer(None, range(NUM_ITEMS), batch_size=4)  # type: ignore[arg-type]
         assert score(windows(8).histories).shape == (8, NUM_ITEMS)
         assert reads == ["array"] * 2
 

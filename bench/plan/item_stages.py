@@ -187,7 +187,7 @@ def _train_item_model(
     return Stage(kind=kind, config=config, inputs=inputs, gpus=SMALL_MODEL_GPUS)
 
 
-ITEM_MODEL_SCORER = "bench.models.seqrec.networks:load_scorer"
+ITEM_MODEL_SCORER = "bench.models.seqrec.checkpoint:load_scorer"
 
 
 @dataclass(frozen=True, kw_only=True)

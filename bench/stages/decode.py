@@ -33,7 +33,7 @@ from bench.models.lm.train.information_gain import (
     zero_gain_fraction,
 )
 from bench.models.lm.tuned_model import load
-from bench.models.seqrec.networks import Scorer, load_scorer
+from bench.models.seqrec.checkpoint import Scorer, load_scorer
 from bench.plan.decoding_stages import DecodingConfig
 from bench.results.ranking_file import write_ranking
 

@@ -30,7 +30,7 @@ from bench.models.lm.encode.grounding import (
     shrink_distances,
 )
 from bench.models.lm.generated_texts import read_texts
-from bench.models.seqrec.networks import load_scorer
+from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.grounding_stages import GroundingConfig
 from bench.results.ranking_file import write_ranking
 from bench.stages.embed import planned_encoder

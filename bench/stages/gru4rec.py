@@ -1,4 +1,4 @@
-"""Train GRU4Rec; `bench.models.seqrec.networks` loads the artifact."""
+"""Train GRU4Rec; `bench.models.seqrec.checkpoint` loads the artifact."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from bench.hashing import Job, derive_seed
 from bench.models.lm.devices import compute_threads
 from bench.models.lm.encode.grounding import TextEncoder, ground, read_vectors
 from bench.models.lm.generated_texts import read_texts
-from bench.models.seqrec.networks import load_scorer
+from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.preference_stages import PairConfig
 from bench.results.ranking_file import read_ranking
 from bench.stages.embed import planned_encoder

@@ -1,4 +1,4 @@
-"""Train SASRec; `bench.models.seqrec.networks` loads the artifact."""
+"""Train SASRec; `bench.models.seqrec.checkpoint` loads the artifact."""
 
 from __future__ import annotations
 

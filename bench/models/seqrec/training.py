@@ -37,7 +37,8 @@ from bench.models.lm.devices import (
     select_device,
     to_device,
 )
-from bench.models.seqrec.networks import RowNetwork, bce_losses, save
+from bench.models.seqrec.checkpoint import save
+from bench.models.seqrec.networks import RowNetwork, bce_losses
 from bench.plan.item_stages import ItemModelConfig
 
 
