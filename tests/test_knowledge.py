@@ -29,10 +29,11 @@ from bench.models.rerank.prompts import (
     Profile,
     ask_about_item,
     ask_about_user,
+    clean_title,
     list_ratings,
+    move_article_to_front,
     write_user_text,
 )
-from bench.models.rerank.titles import clean_title, move_article_to_front
 from bench.models.rerank.vectors import shuffle_user_texts
 from bench.plan.config import Config
 from bench.plan.rerank_stages import (
