@@ -144,7 +144,10 @@ class Round:
     def run_command(self, max_kills: int) -> int:
         """Run the command once, with kills at random times; return its exit code."""
         kills = sorted(
-            (self.dice.uniform(0, self.latest_kill), self.dice.choice(["driver", *KINDS]))
+            (
+                self.dice.choice((0.0, self.dice.uniform(0, self.latest_kill))),
+                self.dice.choice(["driver", *KINDS]),
+            )
             for _ in range(self.dice.randint(0, max_kills))
         )
         with (self.folder / "log").open("ab") as log:
