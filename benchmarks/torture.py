@@ -148,7 +148,7 @@ class Round:
                 self.dice.choice((0.0, self.dice.uniform(0, self.latest_kill))),
                 self.dice.choice(["driver", *KINDS]),
             )
-            for _ in range(self.dice.randint(0, max_kills))
+            for _ in range(self.dice.randint(min(1, max_kills), max_kills))
         )
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(RUN, cwd=self.folder, stdout=log, stderr=log)
