@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Literal
 
 from bench.hashing import digest
+from bench.metrics.rerank import CLICK, LIST_CAP
 from bench.plan.code_versions import Version, recorded_versions
 from bench.plan.trials import Trial
 from bench.results.load import FINAL, ResultSet
@@ -137,13 +138,47 @@ def _status_and_reason(
         return result.status, result.reason or "No reason was recorded."
     if FINAL not in result.evaluations or result.data is None:
         return "failed", "The result says ok but has no metrics; run it again."
-    if result.data.fingerprint != fingerprint:
+    if result.data.fingerprint != fingerprint and not _tests_same_lists(
+        result, fingerprint, results
+    ):
         return "skipped", (
             "Not compared: measured on other data (fingerprint "
             f"{result.data.fingerprint[:NUM_HASH_DIGITS]}, this table "
             f"{fingerprint[:NUM_HASH_DIGITS]}). Run it again on the same data."
         )
     return "ok", ""
+
+
+def _tests_same_lists(result: Result, fingerprint: str, results: ResultSet) -> bool:
+    """Whether a result differs from those of a fingerprint in the training users alone.
+
+    The fingerprint of candidate lists covers all parts, and a row of the floor keeps all training
+    users. It is compared with the capped rows because its test lists are theirs.
+    """
+    other = next(
+        (
+            each
+            for each in results
+            if each.dataset == result.dataset
+            and each.status == "ok"
+            and each.data is not None
+            and each.data.fingerprint == fingerprint
+        ),
+        None,
+    )
+    if other is None or result.rows == other.rows or result.rows["test"] != other.rows["test"]:
+        return False
+    if any(LIST_CAP.family not in each.evaluations[FINAL].metrics for each in (result, other)):
+        return False  # no result of re-ranking
+    return _describe_lists(result, results) == _describe_lists(other, results)
+
+
+def _describe_lists(result: Result, results: ResultSet) -> set[tuple[object, ...]]:
+    """Return the user, the items and the number of positives of each test list."""
+    table = results.cases(result.trial)
+    positives = table.values[CLICK.at(max(result.evaluations[FINAL].ks)).name]
+    items = (tuple(sorted(row)) for row in table.items.tolist())
+    return set(zip(table.cases, table.users, items, positives.tolist(), strict=True))
 
 
 def staleness(result: Result, current: Mapping[str, Version] | None = None) -> str:
