@@ -148,12 +148,7 @@ def check_setting(settings: type, path: str, value: Any, where: str) -> Plain:
 
 
 def build_settings(settings: Any, values: Mapping[str, Plain]) -> Any:
-    """Build a dataclass from values by path; paths that are not given keep their values.
-
-    Args:
-        settings: A dataclass, whose fields have defaults, or an instance of one.
-        values: Checked values by dotted path.
-    """
+    """Build a dataclass, or change an instance, from checked values by dotted path; others stay."""
     instance = settings() if isinstance(settings, type) else settings
     by_field: dict[str, dict[str, Plain]] = {}
     changes: dict[str, Any] = {}

@@ -130,9 +130,8 @@ def method_class(name: str) -> type[Any]:
     """
     cls = getattr(method_module(name), "Method", None)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        raise BenchError(
-            f"The method {name!r} has no dataclass named Method.", "See `bench new method NAME`."
-        )
+        message = f"The method {name!r} has no dataclass named Method."
+        raise BenchError(message, "See `bench new method NAME`.")
     if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise BenchError(f"The method {name!r} is not frozen.", "Write @dataclass(frozen=True).")
     if not callable(getattr(cls, "plan", None)):

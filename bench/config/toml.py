@@ -108,10 +108,8 @@ def parse_override(text: str) -> Override:
     path, equals, value = text.partition("=")
     path = path.strip()
     if not equals or not all(path.split(".")):
-        raise BenchError(
-            f"--set {text!r} is not of the form [METHOD.]PATH=VALUE.",
-            "Example: --set sprec.sft.learning_rate=1e-4",
-        )
+        message = f"--set {text!r} is not of the form [METHOD.]PATH=VALUE."
+        raise BenchError(message, "Example: --set sprec.sft.learning_rate=1e-4")
     return Override(path=path, text=value.strip())
 
 

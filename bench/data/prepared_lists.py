@@ -58,8 +58,6 @@ class PreparedLists:
         items: Items of each list, shape (R, L).
         labels: 1 for a real item rated above the threshold, shape (R, L).
         real: Whether the item is from the user's interactions and not sampled, shape (R, L).
-        rules: The rules that the lists were built by.
-        brands: Brand of each item, empty where unknown; () where no item has one.
         profiles: Gender, age and occupation of each user by MovieLens' codes, or ().
     """
 

@@ -54,12 +54,7 @@ def _read_training(prepared: Prepared) -> _Training:
 
 
 def label_cases(prepared: Prepared, samples: NDArray[np.int64]) -> dict[str, list[str]]:
-    """Return the stratum of each sample by what divides them, see `STRATA`.
-
-    Args:
-        prepared: The prepared data.
-        samples: Indices of test samples, shape (C,).
-    """
+    """Return the stratum of each test sample, shape (C,), by what divides them, see `STRATA`."""
     training = _read_training(prepared)
     start, target = prepared.start[samples], prepared.target[samples]
     items = prepared.items.astype(np.int64)

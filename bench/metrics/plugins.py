@@ -59,10 +59,7 @@ def is_metric_file(path: Path) -> bool:
 def load_plugins(
     built_in: Iterable[str],
 ) -> tuple[Mapping[str, Metric], Mapping[str, BenchError]]:
-    """Load all plug-in metrics, by the name of their module.
-
-    Args:
-        built_in: Families that are taken by built-in metrics.
+    """Load all plug-in metrics whose family is not built in, by the name of their module.
 
     Returns:
         The metrics, and why a module has none: it cannot be loaded, or another metric has its name.
@@ -110,7 +107,6 @@ def _load(path: Path, *_file_state: int) -> Metric:
         spec.loader.exec_module(module)
     metric = getattr(module, ATTRIBUTE, None)
     if not isinstance(metric, Metric):
-        raise BenchError(
-            f"{path}: {ATTRIBUTE} is not a Metric.", "See `bench new metric NAME` for an example."
-        )
+        message = f"{path}: {ATTRIBUTE} is not a Metric."
+        raise BenchError(message, "See `bench new metric NAME` for an example.")
     return metric

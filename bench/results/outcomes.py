@@ -26,7 +26,6 @@ class Outcome:
     Attributes:
         trial: Its id, which is also the path of its result.
         reason: Why there are no values; empty where there are.
-        metrics: Name and value of each metric of the final ranking.
         rounds: Checkpoints that `metrics` are means over instead; empty for the final ranking.
         checkpoints: Name and metrics of each earlier ranking, in training order.
         out_of_memory: Whether it has no values because memory ran out.
@@ -55,13 +54,9 @@ class Outcome:
 def trial_outcome(
     trial: Trial, results: ResultSet, fingerprint: str, *, num_rounds: int = 1
 ) -> Outcome:
-    """Return how a trial ended; values measured on other data are not used.
+    """Return how a trial ended; values measured on other data than the fingerprint's are not used.
 
-    Args:
-        trial: The planned trial.
-        results: Results of the folder.
-        fingerprint: Of the data that the block is about.
-        num_rounds: Its values are means over the last step of this many last rounds.
+    With `num_rounds`, values are means over the last step of this many last rounds.
     """
     result = results.get(trial.id)
     status, reason = _status_and_reason(trial, results, fingerprint)
@@ -182,11 +177,7 @@ def _describe_lists(result: Result, results: ResultSet) -> set[tuple[object, ...
 
 
 def staleness(result: Result, current: Mapping[str, Version] | None = None) -> str:
-    """Say which stage kinds of a result have another version in the current code.
-
-    Args:
-        result: The result; stages without a recorded version are ignored.
-        current: Versions to compare with; those of this program by default.
+    """Say which stage kinds of a result have other versions in the current code (or in `current`).
 
     Returns:
         A sentence, or "" where every recorded version is the current one.

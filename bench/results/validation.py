@@ -17,7 +17,6 @@ class ValidationValue:
     """What validation selected, and by which value.
 
     Attributes:
-        selected: Settings, or an epoch.
         metric: Such as "NDCG@5", or "LOSS".
         validation: Value of the selected one, the best of `num`.
         test: The test value of the same metric; None where it was not computed.

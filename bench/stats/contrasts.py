@@ -35,7 +35,6 @@ class Estimate:
     """A value or a combination of values with the answers to both questions.
 
     Attributes:
-        value: In the metric's unit, mean over seeds.
         models: (a): over users, for these trained models; None with too few users or hits.
         methods: (b): over users and training seeds; None likewise, and with one seed.
         refusal: Why (b) has no answer; empty if it has one.
@@ -63,12 +62,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AlignedSamples:
-    """M methods on the same cases, measured by one metric.
-
-    Attributes:
-        samples: The methods, cases in the same order.
-        metric: The metric.
-    """
+    """M methods on the same cases, measured by one metric."""
 
     samples: Sequence[Sample]
     metric: Metric
@@ -110,12 +104,7 @@ class AlignedSamples:
         )
 
     def estimate(self, coefficients: Sequence[float], *, value: float | None = None) -> Estimate:
-        """Estimate a combination of the methods' values.
-
-        Args:
-            coefficients: One per method.
-            value: What the combination linearizes; its own value if None.
-        """
+        """Estimate a combination of the values, or of a `value` that it linearizes."""
         if value is None:
             value = float(_combine(coefficients, self.means))
         if refusal := self.refuse(coefficients):
@@ -143,13 +132,8 @@ class AlignedSamples:
         """Count the fewest units without whom a later method beats the first one in a mean.
 
         A sign of a difference of means over the same cases is that of a sum, so the units that
-        favor the first method the most leave first.
-
-        Args:
-            second: Index of the later method.
-
-        Returns:
-            None if no subset of the units makes it the better one.
+        favor the first method the most leave first. None if no subset of the units makes it the
+        better one.
         """
         sign = 1 if self.metric.higher_is_better else -1
         lead = sign * (self._unit_sums[0] - self._unit_sums[second].mean(axis=0)).mean(axis=0)

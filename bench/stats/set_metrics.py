@@ -45,7 +45,6 @@ class UnitSums:
             the mass of each category (float64). X may differ between seeds.
         sizes: Number of lists of each unit, shape (U,); 0 where no target is in the catalog.
         histories: Category mass of each unit's histories, shape (G, U).
-        score: The metric.
     """
 
     amounts: tuple[sparse.csr_array, ...]

@@ -41,12 +41,7 @@ FORMATS = {
 def build_croissant(
     name: str, card: DatasetCard, checksums: Mapping[str, str | None]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Describe a data set.
-
-    Args:
-        name: Name of the card.
-        card: The card.
-        checksums: sha256 of its files by role, as far as they are known.
+    """Describe a data set, with the sha256 of its files by role as far as they are known.
 
     Returns:
         The JSON-LD, and the required properties that the card cannot fill.

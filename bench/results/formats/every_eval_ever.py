@@ -38,7 +38,6 @@ class Source:
         developer: Organization or person that ran the trials.
         relationship: Of the developer to the methods: "first_party", "third_party",
             "collaborative" or "other".
-        homepage: Address of the data set, if its card has one.
     """
 
     developer: str
@@ -51,13 +50,8 @@ def build_record(
 ) -> tuple[PurePosixPath, dict[str, Any]]:
     """Build the record of a successful trial, and its path.
 
-    The same result gives the same record at the same path.
-
-    Args:
-        result: The result.
-        table: Its per-case values.
-        source: Who evaluated.
-        written: When the result was written, in seconds since 1970.
+    The same result, written at the same time (in seconds since 1970), gives the same record at the
+    same path.
     """
     developer = re.sub(r"[^\w.]+", "-", source.developer).strip("-.").lower()
     model = "-".join(filter(None, (result.method, result.model, result.settings_hash)))
@@ -100,15 +94,9 @@ def build_record(
 def add_samples(
     path: PurePosixPath, content: dict[str, Any], table: CaseTable
 ) -> tuple[PurePosixPath, bytes]:
-    """Build the samples of a record, one JSON object per line, and refer to them in the record.
+    """Build the samples of a record, one JSON object per line; return their path and content.
 
-    Args:
-        path: The record's path.
-        content: The record; `detailed_evaluation_results` is added.
-        table: Per-case values and rankings.
-
-    Returns:
-        Path and content of the file of samples.
+    The record gets a field `detailed_evaluation_results` that refers to them.
     """
     lines = []
     outputs = [[str(item) for item in row if item is not None] for row in table.items]

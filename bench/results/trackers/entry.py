@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.results.curves import DATA_STAGES, read_series
+from bench.results.curves import iterate_series
 from bench.results.schema import Result, StageRecord
 
 _FORBIDDEN = re.compile(r"[^/\w.-]")
@@ -23,9 +23,6 @@ class TrialEntry:
     """One trial as trackers show it.
 
     Attributes:
-        trial: Its id; a tracker has one run of that name.
-        succeeded: Whether it has metrics.
-        tags: Data set, method, model, board, budget, status, versions.
         settings: The method's settings, the seed and the rows; lists as JSON.
         metrics: Metrics by name (checkpoints as `<checkpoint>/<metric>`), and costs.
         curves: Steps and values by `<kind of stage>/<logged metric>`.
@@ -42,12 +39,7 @@ class TrialEntry:
 
 
 def make_entry(result: Result, tags: Mapping[str, str]) -> TrialEntry:
-    """Convert a result.
-
-    Args:
-        result: The result.
-        tags: Tags that the result does not hold: boards and budget.
-    """
+    """Convert a result; boards and budget are tags that it does not hold."""
     all_tags = {
         "trial": result.trial,
         "dataset": result.dataset,
@@ -96,18 +88,14 @@ def _collect_curves(stages: Sequence[StageRecord]) -> dict[str, Points]:
     Trackers need whole steps: where positions are fractions, points are numbered instead.
     """
     curves: dict[str, Points] = {}
-    for stage in stages:
-        for name, value in sorted(stage.metadata.items()):
-            points = [] if stage.kind in DATA_STAGES else read_series(value)
-            if len(points) < 2:
-                continue
-            curve = curves.setdefault(f"{stage.kind}/{name}", [])
-            start = curve[-1][0] if curve else 0
-            are_steps = all(position.is_integer() for position, _ in points)
-            curve += [
-                (start + (int(position) if are_steps else number), value)
-                for number, (position, value) in enumerate(points, start=1)
-            ]
+    for kind, name, points in iterate_series(stages):
+        curve = curves.setdefault(f"{kind}/{name}", [])
+        start = curve[-1][0] if curve else 0
+        are_steps = all(position.is_integer() for position, _ in points)
+        curve += [
+            (start + (int(position) if are_steps else number), value)
+            for number, (position, value) in enumerate(points, start=1)
+        ]
     return curves
 
 

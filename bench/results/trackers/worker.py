@@ -25,11 +25,7 @@ _CREDENTIALS = re.compile(r"//[^/\s]+@")
 
 
 def report_results(request: dict[str, Any]) -> str:
-    """Report results; return one sentence if that fails, else an empty string.
-
-    Args:
-        request: Tracker, results folder, tags by trial, and time limit in seconds.
-    """
+    """Report the results of a request; return one sentence if that fails, else an empty string."""
     try:
         signal.alarm(math.ceil(request["time_limit"]))  # ends this process, whatever hangs in it
         tracker = _open_tracker(request["tracker"])
@@ -47,10 +43,8 @@ def _open_tracker(name: str) -> Any:
     try:
         library = importlib.import_module(module.LIBRARY)
     except ImportError as error:
-        raise BenchError(
-            f"{module.LIBRARY} cannot be imported ({error}).",
-            f"Install it: pip install 'llmrec-bench[{name}]'",
-        ) from error
+        message = f"{module.LIBRARY} cannot be imported ({error})."
+        raise BenchError(message, f"Install it: pip install 'llmrec-bench[{name}]'") from error
     return module.Tracker(library)
 
 
