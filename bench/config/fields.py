@@ -138,12 +138,7 @@ def check_setting(settings: type, path: str, value: Any, where: str) -> Plain:
         raise BenchError(
             f"{where}: there is no setting {path!r}.", similar_path(path, setting_paths(settings))
         )
-    try:
-        checked: Plain = _adapter(declared).validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        raise BenchError(
-            f"{where}: {path} = {value!r} is not valid.", spell_mistake(error)
-        ) from error
+    checked: Plain = _validate(declared, value, f"{where}: {path}", as_json=True)
     return checked
 
 
@@ -197,20 +192,21 @@ def check_fields(instance: Any, name: str) -> None:
     """
     declared = field_types(instance.__class__)
     for field in dataclasses.fields(instance):
-        value = getattr(instance, field.name)
-        try:
-            checked = _adapter(declared[field.name]).validate_python(value, strict=True)
-        except ValidationError as error:
-            raise BenchError(
-                f"{name}: {field.name} = {value!r} is not valid.", spell_mistake(error)
-            ) from error
-        object.__setattr__(instance, field.name, checked)
+        value, where = getattr(instance, field.name), f"{name}: {field.name}"
+        object.__setattr__(instance, field.name, _validate(declared[field.name], value, where))
 
 
-def spell_mistake(error: ValidationError) -> str:
-    """Write what pydantic found wrong as one sentence."""
-    messages = dict.fromkeys(mistake["msg"] for mistake in error.errors())
-    return " or ".join(messages).removeprefix("Value error, ").rstrip(".") + "."
+def _validate(declared: Any, value: Any, where: str, *, as_json: bool = False) -> Any:
+    """Check a value strictly against a type, as it is or as JSON, whose lists become tuples."""
+    adapter = _adapter(declared)
+    try:
+        if as_json:
+            return adapter.validate_json(json.dumps(value), strict=True)
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        messages = " or ".join(dict.fromkeys(mistake["msg"] for mistake in error.errors()))
+        hint = messages.removeprefix("Value error, ").rstrip(".") + "."
+        raise BenchError(f"{where} = {value!r} is not valid.", hint) from error
 
 
 @cache

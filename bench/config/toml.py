@@ -12,9 +12,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from bench.config.search_path import MAX_CARD_BYTES
 from bench.errors import BenchError, describe_exception, unknown
-
-MAX_CARD_BYTES = 4 * 2**20
 
 
 class Card(BaseModel):

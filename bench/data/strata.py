@@ -75,6 +75,5 @@ def label_cases(prepared: Prepared, samples: NDArray[np.int64]) -> dict[str, lis
 def tied_share(prepared: Prepared, split: str = "test") -> float:
     """Return the share of a split's targets with the timestamp of the history's last item."""
     target = prepared.target[list(prepared.sample_range(split))]
-    return (
-        float(np.mean(prepared.times[target] == prepared.times[target - 1])) if len(target) else 0.0
-    )
+    is_tied = prepared.times[target] == prepared.times[target - 1]
+    return float(np.mean(is_tied)) if len(target) else 0.0

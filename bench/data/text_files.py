@@ -219,9 +219,8 @@ def read_json(path: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
     Raises:
         BenchError: It is not valid JSON, or another kind of value.
     """
-    content = "\n".join(line for _, line in read_lines(path))
     try:
-        value = json.loads(content)
+        value = json.loads("\n".join(line for _, line in read_lines(path)))
     except json.JSONDecodeError as error:
         message = f"Line {error.lineno} of {path.name} is no JSON: {error.msg}."
         raise BenchError(message, TRUNCATED) from error

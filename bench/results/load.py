@@ -104,16 +104,9 @@ class ResultSet:
         import pandas as pd  # imported here: half a second that most commands do not need
 
         rows = []
-        for trial, result in self.results.items():
-            identity = {
-                "trial": trial,
-                "dataset": result.dataset,
-                "method": result.method,
-                "model": result.model,
-                "seed": result.seed,
-                "status": result.status,
-                "reason": result.reason,
-            }
+        for result in self.results.values():
+            fields = ("trial", "dataset", "method", "model", "seed", "status", "reason")
+            identity = {name: getattr(result, name) for name in fields}
             settings = {f"settings.{path}": value for path, value in result.settings.items()}
             values: list[tuple[str | None, str | None, float | None]] = [
                 (ranking, metric, value)

@@ -126,6 +126,12 @@ class Result(_Record):
     checksum: str = Field("", description="Hash of all other fields")
 
     @property
+    def all_settings(self) -> dict[str, Any]:
+        """The method's settings, with the seed and the rows."""
+        rows = {f"rows.{split}": num for split, num in self.rows.items()}
+        return {**self.settings, "seed": self.seed, **rows}
+
+    @property
     def settings_hash(self) -> str:
         """Hash of the settings, as in the trial's id; empty where the id has none."""
         return self.trial.split("/")[-2] if self.trial.count("/") >= 2 else ""

@@ -160,10 +160,8 @@ def _reorder_cases(a: Sample, b: Sample) -> Sample:
         if (missing := sorted(set(longer.cases) - set(shorter.cases)))
     ]
     if problems:
-        raise BenchError(
-            " ".join(problems),
-            "Methods are compared on the same cases only: run both on the same test set.",
-        )
+        hint = "Methods are compared on the same cases only: run both on the same test set."
+        raise BenchError(" ".join(problems), hint)
     index = {case: row for row, case in enumerate(b.cases)}
     b = b.select_cases(np.array([index[case] for case in a.cases], dtype=np.intp))
     differing = [a.cases[row] for row, user in enumerate(a.users) if b.users[row] != user]

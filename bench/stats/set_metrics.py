@@ -70,10 +70,9 @@ class UnitSums:
             parts: list[NDArray[Any]] = [product.toarray(), lists, histories]
             totals = [part.sum(axis=1, keepdims=True) for part in parts]
             values.append(self._score(*totals)[0])
+            rest = [total - part for total, part in zip(totals, parts, strict=True)]
             with np.errstate(divide="ignore", invalid="ignore"):  # of a single unit none is left
-                without = self._score(
-                    *(total - part for total, part in zip(totals, parts, strict=True))
-                )
+                without = self._score(*rest)
             deviations.append((without - without.mean()) * np.sqrt((num_groups - 1) / num_groups))
         return SeedValues(values=np.array(values), deviations=np.stack(deviations))
 

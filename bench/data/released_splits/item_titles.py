@@ -83,7 +83,6 @@ def _read_title_lines(path: Path) -> Iterator[tuple[str, str]]:
 def _read_object(path: Path) -> Iterator[tuple[str, str]]:
     for key, title in read_json(path, dict).items():
         if not isinstance(title, str):
-            raise BenchError(
-                f"The title of {as_text(key)!r} in {path.name} is no text.", CHECK_CARD
-            )
+            message = f"The title of {as_text(key)!r} in {path.name} is no text."
+            raise BenchError(message, CHECK_CARD)
         yield as_text(key), as_text(title)

@@ -170,27 +170,20 @@ def _metric_record(
             "max_score": metric.upper_bound,
         },
         "score_details": details,
-        "generation_config": {
-            "additional_details": _as_texts(
-                {
-                    **result.settings,
-                    "seed": result.seed,
-                    **{f"rows.{split}": num for split, num in result.rows.items()},
-                }
-            )
-        },
+        "generation_config": {"additional_details": _as_texts(result.all_settings)},
     }
 
 
 def _data(result: Result, source: Source) -> dict[str, Any]:
     assert result.data is not None, "a successful trial has data"
-    origin = (
-        {"source_type": "other"}
-        if source.homepage is None
-        else {"source_type": "url", "url": [source.homepage]}
-    )
+    url = {} if source.homepage is None else {"url": [source.homepage]}
     details = {"fingerprint": result.data.fingerprint, **result.data.counts}
-    return {"dataset_name": result.dataset, **origin, "additional_details": _as_texts(details)}
+    return {
+        "dataset_name": result.dataset,
+        "source_type": "url" if url else "other",
+        **url,
+        "additional_details": _as_texts(details),
+    }
 
 
 def _as_texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
-from bench.hashing import Plain
 from bench.results.curves import iterate_series
 from bench.results.schema import Result, StageRecord
 
@@ -41,19 +40,12 @@ class TrialEntry:
 def make_entry(result: Result, tags: Mapping[str, str]) -> TrialEntry:
     """Convert a result; boards and budget are tags that it does not hold."""
     all_tags = {
-        "trial": result.trial,
-        "dataset": result.dataset,
-        "method": result.method,
+        **{name: getattr(result, name) for name in ("trial", "dataset", "method")},
         "model": result.model or "none",
         "status": result.status,
         **({"reason": result.reason} if result.reason else {}),
         **tags,
         **{f"ran with {name}": value for name, value in sorted(result.provenance.items())},
-    }
-    settings: dict[str, Plain] = {
-        **result.settings,
-        "seed": result.seed,
-        **{f"rows.{split}": num for split, num in result.rows.items()},
     }
     content = result.model_dump_json() + json.dumps(all_tags, sort_keys=True)
     return TrialEntry(
@@ -62,7 +54,7 @@ def make_entry(result: Result, tags: Mapping[str, str]) -> TrialEntry:
         tags=all_tags,
         settings={
             name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
-            for name, value in settings.items()
+            for name, value in result.all_settings.items()
         },
         metrics=_collect_metrics(result),
         curves=_collect_curves(result.stages),
