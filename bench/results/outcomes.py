@@ -161,7 +161,11 @@ def _tests_same_lists(result: Result, fingerprint: str, results: ResultSet) -> b
         ),
         None,
     )
-    if other is None or result.rows == other.rows or result.rows["test"] != other.rows["test"]:
+    if (
+        other is None
+        or result.rows == other.rows
+        or result.rows.get("test") != other.rows.get("test")
+    ):
         return False
     if any(LIST_CAP.family not in each.evaluations[FINAL].metrics for each in (result, other)):
         return False  # no result of re-ranking
