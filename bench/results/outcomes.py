@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from bench.errors import BenchError
 from bench.hashing import digest
 from bench.metrics.rerank import CLICK, LIST_CAP
 from bench.plan.code_versions import Version, recorded_versions
@@ -150,26 +151,18 @@ def _tests_same_lists(result: Result, fingerprint: str, results: ResultSet) -> b
     The fingerprint of candidate lists covers all parts, and a row of the floor keeps all training
     users. It is compared with the capped rows because its test lists are theirs.
     """
+    others = (each for each in results if each.dataset == result.dataset and each.status == "ok")
     other = next(
-        (
-            each
-            for each in results
-            if each.dataset == result.dataset
-            and each.status == "ok"
-            and each.data is not None
-            and each.data.fingerprint == fingerprint
-        ),
-        None,
+        (each for each in others if each.data and each.data.fingerprint == fingerprint), None
     )
-    if (
-        other is None
-        or result.rows == other.rows
-        or result.rows.get("test") != other.rows.get("test")
-    ):
+    if other is None or result.rows == other.rows:
         return False
     if any(LIST_CAP.family not in each.evaluations[FINAL].metrics for each in (result, other)):
         return False  # no result of re-ranking
-    return _describe_lists(result, results) == _describe_lists(other, results)
+    try:
+        return _describe_lists(result, results) == _describe_lists(other, results)
+    except BenchError:  # a table is missing
+        return False
 
 
 def _describe_lists(result: Result, results: ResultSet) -> set[tuple[object, ...]]:
