@@ -13,7 +13,7 @@ import inspect
 import json
 import textwrap
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -59,19 +59,14 @@ def default_settings(settings: Any) -> dict[str, Plain]:
 
 def describe_settings(settings: type) -> dict[str, tuple[str, str]]:
     """Return type and sentence of each setting by path; the sentence may be empty."""
-    described: dict[str, tuple[str, str]] = {}
-    sentences = _read_sentences(settings)
-    for field in setting_fields(settings):
-        declared = field_types(settings)[field.name]
-        if isinstance(declared, type) and dataclasses.is_dataclass(declared):
-            inner = describe_settings(declared)
-            described |= {f"{field.name}.{path}": value for path, value in inner.items()}
-        else:
-            described[field.name] = (str(field.type), sentences.get(field.name, ""))
-    return described
+    return {
+        path: (str(field.type), _read_sentences(owner).get(field.name, ""))
+        for path, owner, field in _iterate_settings(settings)
+    }
 
 
-def _read_sentences(settings: type) -> dict[str, str]:
+@cache
+def _read_sentences(settings: Any) -> dict[str, str]:
     """Read the string literals below the fields of a dataclass and of its bases."""
     sentences: dict[str, str] = {}
     for cls in reversed(settings.__mro__):
@@ -99,15 +94,19 @@ def setting_paths(settings: type) -> list[str]:
 @cache
 def _setting_types(settings: Any) -> dict[str, Any]:
     """Return the declared type of each setting, with its range, by path."""
-    types: dict[str, Any] = {}
-    declared = field_types(settings)
-    for name in (field.name for field in setting_fields(settings)):
-        if dataclasses.is_dataclass(declared[name]):
-            inner = _setting_types(declared[name])
-            types |= {f"{name}.{path}": type_ for path, type_ in inner.items()}
+    leaves = _iterate_settings(settings)
+    return {path: field_types(owner)[field.name] for path, owner, field in leaves}
+
+
+def _iterate_settings(settings: Any) -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
+    """Yield the path of each setting, the dataclass that declares it, and its field."""
+    for field in setting_fields(settings):
+        declared = field_types(settings)[field.name]
+        if dataclasses.is_dataclass(declared):
+            for path, owner, inner in _iterate_settings(declared):
+                yield f"{field.name}.{path}", owner, inner
         else:
-            types[name] = declared[name]
-    return types
+            yield field.name, settings, field
 
 
 def has_setting(settings: type, path: str) -> bool:

@@ -39,7 +39,7 @@ LAYOUT = FolderLayout(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PreparedLists:
+class PreparedLists(kar.CandidateLists):
     """R lists of L items over U users and I items.
 
     Attributes:
@@ -53,11 +53,6 @@ class PreparedLists:
         ends: User u's interactions are `ends[u]` to `ends[u + 1]`, shape (U + 1,).
         sequence: Items of the interactions, user after user in order of time, shape (S,).
         ratings: Their ratings, shape (S,).
-        users: User of each list, shape (R,).
-        first: Index of a list's first real item in the user's sequence, shape (R,).
-        items: Items of each list, shape (R, L).
-        labels: 1 for a real item rated above the threshold, shape (R, L).
-        real: Whether the item is from the user's interactions and not sampled, shape (R, L).
         profiles: Gender, age and occupation of each user by MovieLens' codes, or ().
     """
 
@@ -71,11 +66,6 @@ class PreparedLists:
     ends: NDArray[np.int64]
     sequence: NDArray[np.int32]
     ratings: NDArray[np.float32]
-    users: NDArray[np.int64]
-    first: NDArray[np.int64]
-    items: NDArray[np.int32]
-    labels: NDArray[np.int8]
-    real: NDArray[np.bool_]
     rules: kar.Rules
     counts: Mapping[str, int] = field(default_factory=dict)
     brands: tuple[str, ...] = ()

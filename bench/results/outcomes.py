@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
@@ -61,15 +61,11 @@ def trial_outcome(
     """
     result = results.get(trial.id)
     status, reason = _status_and_reason(trial, results, fingerprint)
+    outcome = Outcome(seed=trial.seed, trial=trial.id, status=status, reason=reason)
     if status != "ok" or result is None:
         last_attempts = [] if result is None else result.attempts[-1:]
-        return Outcome(
-            seed=trial.seed,
-            trial=trial.id,
-            status=status,
-            reason=reason,
-            out_of_memory=any(attempt.failure == "out of memory" for attempt in last_attempts),
-        )
+        failures = [attempt.failure for attempt in last_attempts]
+        return replace(outcome, out_of_memory="out of memory" in failures)
     values = {
         ranking: tuple(sorted(evaluation.metrics.items()))
         for ranking, evaluation in result.evaluations.items()
@@ -84,11 +80,8 @@ def trial_outcome(
             for name, _ in metrics
             if all(name in each for each in averaged)
         )
-    return Outcome(
-        seed=trial.seed,
-        trial=trial.id,
-        status=status,
-        reason=reason,
+    return replace(
+        outcome,
         metrics=metrics,
         rounds=rounds,
         checkpoints=tuple(values.items()),

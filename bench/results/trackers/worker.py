@@ -10,18 +10,16 @@ import importlib
 import json
 import math
 import os
-import re
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, describe_exception, printable
 from bench.results.schema import read_result
 from bench.results.trackers.entry import make_entry
 
 MAX_LENGTH = 300
-_CREDENTIALS = re.compile(r"//[^/\s]+@")
 
 
 def report_results(request: dict[str, Any]) -> str:
@@ -56,12 +54,8 @@ def describe_error(error: Exception) -> str:
         'OSError: no answer from http://***@host/x'
     """
     if isinstance(error, BenchError):
-        text = f"{error.message} {error.hint}".strip()
-    else:
-        first = (str(error).splitlines() or [""])[0]
-        text = f"{type(error).__name__}: {first}".removesuffix(": ")
-    text = _CREDENTIALS.sub("//***@", text)
-    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
+        return f"{error.message} {error.hint}".strip()
+    return printable(describe_exception(error).splitlines()[0], limit=MAX_LENGTH)
 
 
 if __name__ == "__main__":
