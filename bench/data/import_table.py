@@ -53,11 +53,8 @@ def import_table(
 ) -> Imported:
     """Write a table of interactions, and one of items, into the cache; return the card.
 
-    Args:
-        name: Of the data set.
-        interactions: Path of a CSV, TSV or parquet file, or `hf:ORG/NAME`.
-        items: The same with an item per row; without it titles are item ids.
-        columns: Column by meaning (`NAMES`), over what is guessed.
+    Both are a path of a CSV, TSV or parquet file, or `hf:ORG/NAME`; without items, titles are item
+    ids. `columns` by meaning (`NAMES`) take precedence over those that are guessed.
 
     Raises:
         BenchError: A file cannot be read, or a column is missing or ambiguous.

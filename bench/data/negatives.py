@@ -66,13 +66,8 @@ def select_similar(
     """Select the items nearest to the history by title (RosePO's semantic negatives).
 
     Items are ranked by the cosine of their title's vector with the mean of the history's vectors,
-    ties by index; a row without a history gets the first items.
-
-    Returns:
-        Item indices, the nearest first, shape (N, K).
-
-    Raises:
-        BenchError: A row has fewer than K titles left.
+    ties by index; a row without a history gets the first items. Shape and errors are those of
+    `sample_negatives`.
     """
     vectors = vectors_ID.astype(np.float64)
     lengths_I1 = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -200,11 +200,7 @@ def write(prepared: Prepared, folder: Path) -> None:
 
 
 def read(folder: Path) -> Prepared:
-    """Read prepared data back.
-
-    Raises:
-        BenchError: The folder contains something else, or was changed since.
-    """
+    """Read prepared data back; see `FolderLayout.read` for errors."""
     prepared: Prepared = LAYOUT.read(folder, _build)
     return prepared
 
@@ -233,11 +229,7 @@ def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
 
 @lru_cache(maxsize=8)
 def load_rows(folder: Path) -> NDArray[np.int64]:
-    """Read sampled rows once per process, as a read-only array in the order written, shape (N,).
-
-    Raises:
-        BenchError: The folder contains none.
-    """
+    """Read sampled rows once per process, as a read-only array in the order written, shape (N,)."""
     rows: NDArray[np.int64] = read_table(folder, "rows", ["sample"], "sampled rows")["sample"]
     rows.flags.writeable = False
     return rows

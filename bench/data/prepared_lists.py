@@ -84,14 +84,7 @@ class PreparedLists(kar.CandidateLists):
         return np.flatnonzero(np.isin(self.parts[self.users], numbers))
 
     def read_scores(self, folder: Path, part: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Read what `write_scores` wrote of one part.
-
-        Returns:
-            Indices of lists, shape (N,), and their scores, shape (N, L).
-
-        Raises:
-            BenchError: The folder contains none.
-        """
+        """Read what `write_scores` wrote of one part: list indices, and scores, shape (N, L)."""
         columns = read_table(folder, "scores", ["list", "scores"], "scores of lists")
         is_in_part = np.isin(columns["list"], self.rows(part))
         return columns["list"][is_in_part], columns["scores"][is_in_part]
@@ -143,11 +136,7 @@ def write(lists: PreparedLists, folder: Path) -> None:
 
 
 def read(folder: Path) -> PreparedLists:
-    """Read lists back.
-
-    Raises:
-        BenchError: The folder contains something else, or was changed since.
-    """
+    """Read lists back; see `FolderLayout.read` for errors."""
     lists: PreparedLists = LAYOUT.read(folder, _build)
     return lists
 

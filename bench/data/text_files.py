@@ -112,11 +112,7 @@ class Table:
         return self.header.index(name)
 
     def records(self, *required: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """Yield the location and the cells by column of each row.
-
-        Raises:
-            BenchError: A required column is missing or repeated.
-        """
+        """Yield the location and the cells by column of each row; some columns are required."""
         for name in required:
             self.column(name)
         for where, _, cells in self.rows:

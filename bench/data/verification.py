@@ -19,10 +19,9 @@ IN_TIME = "no sample of a later split before the last of an earlier one"
 
 @dataclass(frozen=True, kw_only=True)
 class DataCheck:
-    """The result of one check.
+    """The result of one check, and the numbers behind it.
 
-    Attributes:
-        verdict: "ok"; "note" for what a reader should know; "fails" for a violation.
+    "note" is for what a reader should know, "fails" for a violation.
     """
 
     check: str

@@ -65,11 +65,7 @@ class ResultSet:
         return self.results.get(trial)
 
     def cases(self, trial: str) -> CaseTable:
-        """Read the per-case values and the ranking of a trial that succeeded.
-
-        Raises:
-            BenchError: If a file is missing or torn.
-        """
+        """Read the per-case values and the ranking of a trial that succeeded; see `read_cases`."""
         return read_cases(self.folder, trial)
 
     def sample(self, name: str, trials: Sequence[str]) -> Sample:

@@ -37,9 +37,8 @@ STATUS_ORDER = ("skipped", "failed", "ok")
 class MergeSummary:
     """What a merge did.
 
-    Attributes:
-        num_duplicates: Results that were equal to another one, or worse.
-        unassigned: Files that belong to no result; they were not copied.
+    Duplicates are results that were equal to another one, or worse; unassigned files belong to no
+    result and were not copied.
     """
 
     num_trials: int

@@ -147,10 +147,7 @@ def score_ranking(
 def evaluate_file(
     file: RankingFile, catalog: Catalog, ks: Sequence[int], *, group_titles: bool = True
 ) -> tuple[Cases, Scores]:
-    """Evaluate a ranking file against a catalog.
-
-    Returns:
-        The cases as they were scored, -1 for ids that are not in the catalog; and the scores.
+    """Evaluate a ranking file; the cases are as they were scored, -1 for ids not in the catalog.
 
     Raises:
         BenchError: Items of one title leave a list too short.

@@ -69,11 +69,7 @@ class AlignedSamples:
 
     @classmethod
     def align(cls, samples: Sequence[Sample], metric: str) -> AlignedSamples:
-        """Align methods for a metric.
-
-        Raises:
-            BenchError: If they cannot be compared (`align_cases`, `align_lists`).
-        """
+        """Align methods for a metric; errors are those of `align_cases` and `align_lists`."""
         family = get_metric(metric)
         align = align_cases if family.per_case else align_lists
         return cls(samples=align(*samples), metric=family)
@@ -206,15 +202,9 @@ def _combine(coefficients: Sequence[float], values: Sequence[Any]) -> Any:
 def estimate_relative(reference: Sample, other: Sample, metric: str) -> Estimate | None:
     """Estimate the relative difference between two methods, as a fraction of the reference.
 
-    It is ρ - 1 with ρ the ratio of the two values. The interval holds every ρ for which
-    other - ρ reference does not differ from 0 (Fieller, JRSS B 16, 1954), so it excludes 0 exactly
-    if the difference is significant, and p is that of the difference.
-
-    Returns:
-        None if the reference is 0.
-
-    Raises:
-        BenchError: If the two cannot be compared.
+    It is ρ - 1 with ρ the ratio of the two values; None if the reference is 0. The interval holds
+    every ρ for which other - ρ reference does not differ from 0 (Fieller, JRSS B 16, 1954), so it
+    excludes 0 exactly if the difference is significant, and p is that of the difference.
     """
     aligned = AlignedSamples.align([reference, other], metric)
     base, value = aligned.means
@@ -243,11 +233,8 @@ def _shift(ratios: tuple[float, float], answer: Inference) -> Inference:
 
 
 def difference_of_differences(samples: Sequence[Sample], metric: str) -> Estimate:
-    """Estimate (a - b) - (c - d) for the samples a, b, c, d.
+    """Estimate (a - b) - (c - d) for the samples a, b, c, d, if they can be compared.
 
     The four share their users, so that what they have in common cancels.
-
-    Raises:
-        BenchError: If the four cannot be compared.
     """
     return AlignedSamples.align(samples, metric).estimate([1, -1, -1, 1])

@@ -125,11 +125,7 @@ def reproduce(
 
 
 def estimate(sample: Sample, metric: str) -> Estimate:
-    """Estimate a metric of one method, mean over seeds, with its 95 % intervals.
-
-    Raises:
-        BenchError: If the sample lacks the metric, or a value is not a finite number.
-    """
+    """Estimate a metric of one method, mean over seeds, with its 95 % intervals."""
     return AlignedSamples.align([sample], metric).estimate([1])
 
 

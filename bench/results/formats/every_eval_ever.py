@@ -34,10 +34,8 @@ COLLECTION = "llmrec-bench"
 class Source:
     """Who evaluated, and the data set's page.
 
-    Attributes:
-        developer: Organization or person that ran the trials.
-        relationship: Of the developer to the methods: "first_party", "third_party",
-            "collaborative" or "other".
+    The evaluator's relationship to the methods is "first_party", "third_party", "collaborative" or
+    "other".
     """
 
     developer: str

@@ -5,7 +5,8 @@
 
 A case is a topic with one relevant item. Tools for these files order a list by score, so scores
 here count down. A rank without an item of the catalog, or with a repeated one, is kept under a name
-that is no item's: nDCG@k and Success@k of these files equal our NDCG@k and HR@k.
+that is no item's: nDCG@k and Success@k of these files equal our NDCG@k and HR@k. A name with
+blanks, which these files cannot contain, is a BenchError.
 """
 
 from __future__ import annotations
@@ -22,11 +23,7 @@ NO_ITEM = "(no-item)-"
 
 
 def format_run(lists: Mapping[str, Sequence[str | None]], tag: str) -> str:
-    """Write a run from the items of each case, best first; None where a rank has no item.
-
-    Raises:
-        BenchError: If a case, an item or the tag has a name that these files cannot contain.
-    """
+    """Write a run from the items of each case, best first; None where a rank has no item."""
     lines = []
     for case, items in lists.items():
         seen: set[str | None] = {None}
@@ -39,11 +36,7 @@ def format_run(lists: Mapping[str, Sequence[str | None]], tag: str) -> str:
 
 
 def format_qrels(targets: Mapping[str, str]) -> str:
-    """Write qrels from each case's target.
-
-    Raises:
-        BenchError: If a case or an item has a name that these files cannot contain.
-    """
+    """Write qrels from each case's target."""
     return "".join(
         f"{_check_name(case)} 0 {_check_name(item)} 1\n" for case, item in targets.items()
     )
