@@ -48,9 +48,11 @@ class UserSequences:
     """U users in shuffled order with S interactions; see `PreparedLists` for the others.
 
     Attributes:
+        users: Source indices of the users, in shuffled order, shape (U,).
         items: Source indices of the items by first appearance in that order, shape (I,); an item's
             number is its index here.
         pool: Item numbers that lists are filled from, in order of source index, shape (I,).
+        train_users: Indices into `users`, in the order in which lists are built, (int(0.9 U),).
         test_users: The others, likewise.
     """
 

@@ -65,14 +65,12 @@ class DatasetRanking:
             f"{method.name} {method.mean_rank:.2f} ({method.wins}/{method.ties}/{method.losses})"
             for method in self.methods
         )
-        result = (
-            f"not tested: {self.reason}"
-            if self.reason
-            else (
+        result = f"not tested: {self.reason}"
+        if not self.reason:
+            result = (
                 f"Friedman p = {self.friedman_p:.3f}, Nemenyi's critical difference "
                 f"{self.critical_difference:.2f}"
             )
-        )
         return f"{self.metric} over {self.num_datasets} data sets: {ranks}; {result}."
 
 

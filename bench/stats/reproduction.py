@@ -134,8 +134,9 @@ def compare_orders(pairs: Sequence[tuple[float, float]], *, metric: str = "") ->
 
     Source: Kendall, Biometrika 33 (1945); p is exact without ties, otherwise asymptotic.
     """
-    num, tau, p = len(pairs), None, None
-    values = np.array(pairs, dtype=np.float64)
+    num, values = len(pairs), np.array(pairs, dtype=np.float64)
+    tau: float | None = None
+    p: float | None = None
     if num < MIN_ROWS:
         text = f"not defined: {num} row{'' if num == 1 else 's'}"
     elif (np.ptp(values, axis=0) == 0).any():
