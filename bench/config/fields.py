@@ -66,7 +66,7 @@ def describe_settings(settings: type) -> dict[str, tuple[str, str]]:
 
 
 @cache
-def _read_sentences(settings: Any) -> dict[str, str]:
+def _read_sentences(settings: type) -> dict[str, str]:
     """Read the string literals below the fields of a dataclass and of its bases."""
     sentences: dict[str, str] = {}
     for cls in reversed(settings.__mro__):
