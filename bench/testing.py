@@ -26,7 +26,7 @@ from bench.metrics.registry import broken_plugins, get_metric, plugin_metrics
 from bench.plan.graph import build_graph
 from bench.plan.item_stages import RankConfig
 from bench.plan.stage import Stage
-from bench.plan.trials import Board, Trial, board_trials, collect_ks
+from bench.plan.trials import Board, Trial, board_trials, collect_ks, get_task
 from bench.report.claims.cards import PaperClaims
 from bench.report.claims.published_values import judge_published
 from bench.report.published import load_published
@@ -55,12 +55,7 @@ class Check:
 
 
 def check_method(name: str, workspace: Path) -> list[Check]:
-    """Check a method by name, up to the first broken rule.
-
-    Args:
-        name: The method's name, as `bench list methods` shows it.
-        workspace: An empty folder.
-    """
+    """Check a method by name in an empty folder, up to the first broken rule."""
     trials: list[Trial] = []
     rules: list[tuple[str, Callable[[], str]]] = [
         (
@@ -198,15 +193,11 @@ def _list_imports(tree: ast.Module) -> Iterator[str]:
             yield node.module or ""
 
 
-def _get_task(name: str) -> str:
-    return getattr(plugins.method_class(name), "TASK", "next-item")
-
-
 def plan_trials(name: str) -> list[Trial]:
     """Plan two seeds of a method on the generated data set of its task."""
     card = BoardCard(
         title=name,
-        datasets=(DATASETS[_get_task(name)],),
+        datasets=(DATASETS[get_task(name)],),
         rows=(BoardRow(method=name),),
         metrics=("NDCG@5",),
         seeds=2,

@@ -241,6 +241,7 @@ def test_the_command_tells_what_is_not_at_hand(tmp_path, monkeypatch, capsys):
         "data_dir": None,
         "offline": True,
         "out": tmp_path / "pages",
+        "model": None,
     }
     data_pages.counts("igd-table4", **options, as_json=True)
     content = json.loads(capsys.readouterr().out)
@@ -249,7 +250,7 @@ def test_the_command_tells_what_is_not_at_hand(tmp_path, monkeypatch, capsys):
     assert books["missing"].startswith("file Books_5.json.gz, https://")
     assert books["cells"][0]["published"] == 41722
     assert books["cells"][0]["ours"] is None
-    data_pages.counts("igd-table4", **options)
+    data_pages.counts("igd-table4", **options, as_json=False)
     assert "Books: not run: file Books_5.json.gz, https://" in capsys.readouterr().out
     assert (tmp_path / "pages" / "igd-table4" / "README.md").is_file()
 

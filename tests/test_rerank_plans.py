@@ -24,8 +24,7 @@ from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.rerank.vectors import VECTORS_FILE, read_text_vectors
 from bench.plan.graph import build_graph
-from bench.plan.list_data import list_data
-from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig
+from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig, list_data
 from bench.plan.stage import Stage
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.report.claims.cards import load_claims as claims

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 import bench
 from bench.cli import options as o
 
 
 def cancel(
-    trial: Annotated[
-        str | None,
-        typer.Argument(metavar="[TRIAL]", help="Id, as in bench status --json (default: all)."),
-    ] = None,
-    store: o.StoreFolder = o.STORE,
-    results: o.ResultsFolder = o.RESULTS,
+    trial: str | None = o.argument(
+        "[TRIAL]", "Id, as in bench status --json (default: all).", None
+    ),
+    store: Path = o.STORE,
+    results: Path = o.RESULTS,
 ) -> None:
     """Stop the run that writes to a results folder, or only one of its trials.
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 import bench
 from bench.cli import options as o
-from bench.cli.data import Names
+from bench.cli.data import NAMES
 
 
 @o.expand_groups
-def page(names: Names, options: o.DataOptions, out: o.PagesFolder = o.PAGES) -> None:
+def page(*, names: list[str] = NAMES, options: o.DataOptions, out: Path = o.PAGES) -> None:
     """Render one page about data sets: counts, checks and plots of their distributions."""
     from bench.config import plugins
     from bench.report.data_pages.page import render_data
@@ -24,15 +22,13 @@ def page(names: Names, options: o.DataOptions, out: o.PagesFolder = o.PAGES) -> 
 
 
 def counts(
-    name: Annotated[
-        str, typer.Argument(metavar="TABLE", help="Table of a paper: sprec-table3 or igd-table4.")
-    ],
-    store: o.StoreFolder = o.STORE,
-    data_dir: o.DataDir = None,
-    model: o.Model = None,
-    offline: o.Offline = False,
-    out: o.PagesFolder = o.PAGES,
-    as_json: o.AsJson = False,
+    name: str = o.argument("TABLE", "Table of a paper: sprec-table3 or igd-table4."),
+    store: Path = o.STORE,
+    data_dir: Path | None = o.DATA_DIR,
+    model: str | None = o.MODEL,
+    offline: bool = o.OFFLINE,
+    out: Path = o.PAGES,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Compare our counts of a paper's data sets with the published ones, and render them.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 import bench
 from bench.cli import options as o
@@ -12,12 +10,10 @@ from bench.config.request import PUBLISHED
 
 
 def publish(
-    board: Annotated[
-        str, typer.Argument(metavar="BOARD", help="Name of the board, or of its pages.")
-    ],
-    results: o.ResultsFolder = o.RESULTS,
-    out: o.PagesFolder = PUBLISHED,
-    store: o.StoreFolder = o.STORE,
+    board: str = o.argument("BOARD", "Name of the board, or of its pages."),
+    results: Path = o.RESULTS,
+    out: Path = o.folder_option("--out", "Folder of the rendered pages.", PUBLISHED),
+    store: Path = o.STORE,
 ) -> None:
     """Write a board's pages and results to leaderboards/, and the index of that folder."""
     for path in bench.publish(board, results=results, store=store, pages=out):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 import bench
 from bench.cli import options as o
@@ -14,26 +12,19 @@ from bench.errors import BenchError
 @o.expand_groups
 def report(
     request: o.RunRequest,
-    results: o.ResultsFolder = o.RESULTS,
-    out: o.PagesFolder = o.PAGES,
-    as_json: o.AsJson = False,
-    examples: Annotated[
-        bool,
-        typer.Option("--examples", help="Show a few test cases with titles; not to be published."),
-    ] = False,
-    exclude: Annotated[
-        str,
-        o.option("--exclude", "ties|cold|seen", "Leave out these test cases."),
-    ] = "",
-    by: Annotated[
-        str | None,
-        o.option(
-            "--by",
-            "|".join(("ties", "popularity", "transition", "history", "activity")),
-            "Show every mean over cases per stratum of the test cases instead.",
-        ),
-    ] = None,
-    store: o.StoreFolder = o.STORE,
+    results: Path = o.RESULTS,
+    out: Path = o.PAGES,
+    as_json: bool = o.AS_JSON,
+    examples: bool = o.flag(
+        "--examples", "Show a few test cases with titles; not to be published."
+    ),
+    exclude: str = o.option("--exclude", "ties|cold|seen", "Leave out these test cases.", ""),
+    by: str | None = o.option(
+        "--by",
+        "|".join(("ties", "popularity", "transition", "history", "activity")),
+        "Show every mean over cases per stratum of the test cases instead.",
+    ),
+    store: Path = o.STORE,
 ) -> None:
     """Print and render boards from stored results; all that were run if none is named."""
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Annotated
+from pathlib import Path
 
 from bench.cli import options as o
 
@@ -14,16 +14,12 @@ PORT = 8765
 @o.expand_groups
 def serve(
     request: o.RunRequest,
-    results: o.ResultsFolder = o.RESULTS,
-    port: Annotated[
-        int,
-        o.option("--port", "N", "Port; 0 for any free one.", min=0, max=65535),
-    ] = PORT,
-    every: Annotated[
-        float,
-        o.option("--every", "SECONDS", "Interval between checks for new results.", min=0.2),
-    ] = 2.0,
-    store: o.StoreFolder = o.STORE,
+    results: Path = o.RESULTS,
+    port: int = o.option("--port", "N", "Port; 0 for any free one.", PORT, min=0, max=65535),
+    every: float = o.option(
+        "--every", "SECONDS", "Interval between checks for new results.", 2.0, min=0.2
+    ),
+    store: Path = o.STORE,
 ) -> None:
     """Serve boards to browsers on this machine only; pages are updated as results arrive."""
     from bench.report.page_server import HOST, LivePages, make_server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
@@ -18,15 +19,15 @@ WIDTH = 100
 @o.expand_groups
 def status(
     request: o.RunRequest,
-    store: o.StoreFolder = o.STORE,
-    results: o.ResultsFolder = o.RESULTS,
-    as_json: o.AsJson = False,
+    store: Path = o.STORE,
+    results: Path = o.RESULTS,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Show which trials succeeded, failed or are missing, and what is running now."""
-    from bench.runner.run_directory import find_active_runs
+    from bench.runner.run_directory import find_active_runs, list_running
 
     tables = bench.report_boards(request, results=results, store=store, with_statistics=False)
-    units = [unit for run in find_active_runs(store, results) for unit in run.list_units()]
+    units = [unit for run in find_active_runs(store, results) for unit in list_running(run.folder)]
     if as_json:
         o.print_json({"boards": [_to_json(table) for table in tables], "running": units})
         return

@@ -68,11 +68,7 @@ class PretrainConfig(TrainingConfig):
 
 
 def find_model_paths(texts: Iterable[str], models: Iterable[str | None] = ()) -> dict[str, Path]:
-    """Return the user's own folders by card: of the cards themselves, and of `--model-path`.
-
-    Args:
-        texts: `CARD=DIR`.
-        models: Backbones that are used, as in `bench.config.plugins.model_card`.
+    """Return the user's own folders by card: of backbones that are used, and of texts `CARD=DIR`.
 
     Raises:
         BenchError: A text names no card, or one whose weights are not those of the hub.
@@ -127,14 +123,9 @@ def language_model(
 ) -> Model:
     """Compose a backbone as plans see it.
 
-    Args:
-        name: The card's name.
-        card: The card.
-        data: The prepared data, which a model built from nothing takes its words from.
-        nouns: What prompts call the items; its tokenizer learns them, too.
-        lists: What is to be re-ranked; a model built from nothing never sees the users who validate
-            or test there.
-        model_paths: The user's own folders of models by card, instead of the hub.
+    A model built from nothing takes its words from the prepared data and the nouns, and never sees
+    users who validate or test in the lists that are to be re-ranked. The user's own folders, by
+    card, are used instead of the hub.
 
     Raises:
         BenchError: The folder contains no model, or another one than the card's.

@@ -56,9 +56,7 @@ class BoardSelection:
 def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelection:
     """Find the boards that a request names, and change them as it says.
 
-    Args:
-        request: The request.
-        offline: Whether a model of the hub that is named for the first time must not be fetched.
+    Offline, a model of the hub that is named for the first time is not fetched.
 
     Raises:
         BenchError: If the request names nothing, or something that does not exist.
@@ -326,11 +324,8 @@ def plan_boards(
 ) -> PlannedBoards:
     """Plan every trial of a selection.
 
-    Args:
-        selection: The boards.
-        data_dir: Folder of raw files, searched first.
-        lenient: Whether a row that can no longer be planned has trials with the reason as their
-            problem: a method of an earlier run may be gone, or have lost a setting.
+    If `lenient`, a row that can no longer be planned has trials with the reason as their problem: a
+    method of an earlier run may be gone, or have lost a setting.
 
     Raises:
         BenchError: If a setting does not exist or is not valid, or an option changes backbones

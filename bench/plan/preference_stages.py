@@ -17,11 +17,9 @@ from bench.plan.config import (
     function_field,
     plan_field,
 )
-from bench.plan.grounding_stages import embed_titles
-from bench.plan.language_stages import TrainingConfig
-from bench.plan.policy import as_policy, model_stage
+from bench.plan.language_stages import TrainingConfig, embed_titles
 from bench.plan.stage import Stage
-from bench.plan.types import Model, Pairs, Policy, Rows
+from bench.plan.types import Model, Pairs, Policy, Rows, as_policy, model_stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,12 +84,7 @@ def select_ranking(
 
 
 def select_reranking(candidates: Mapping[str, Stage], *, metric: str) -> Stage:
-    """Select, of several re-rankings by name, the one that is best on the validation lists.
-
-    Args:
-        candidates: Stages that scored the validation and test lists.
-        metric: Metric whose best value wins; the first candidate wins a tie.
-    """
+    """Select, of several re-rankings by name, the one that is best on the validation lists."""
     inputs = {f"test_{index}": stage for index, stage in enumerate(candidates.values())}
     inputs["lists"] = inputs["test_0"].inputs["lists"]
     return _select(candidates, metric, inputs)
@@ -116,17 +111,11 @@ def _select(
 def list_candidates(
     card: BoardCard, row: BoardRow, settings: Mapping[str, Plain], fixed: Container[str]
 ) -> dict[str, dict[str, Plain]]:
-    """Combine the values among which validation selects.
-
-    Args:
-        card: The board, whose own values are for all rows that have the setting.
-        row: The row.
-        settings: Its resolved settings.
-        fixed: Settings that `--set` fixes.
+    """Combine the values of a row, and of the board if the row has the setting, to select among.
 
     Returns:
-        Settings by name, e.g. "alpha = 0.8, beta = 0.1"; one with an empty name if there is
-        nothing to select.
+        Resolved settings by name, e.g. "alpha = 0.8, beta = 0.1"; one with an empty name if there
+        is nothing to select. Those that `--set` fixes are not selected.
 
     Raises:
         BenchError: The row both sets and selects a setting, or a value is not valid.

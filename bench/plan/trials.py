@@ -41,8 +41,7 @@ from bench.plan.item_stages import (
     reorder_histories,
 )
 from bench.plan.leaks import LeakError, check_leaks
-from bench.plan.list_data import list_data
-from bench.plan.rerank_stages import evaluate_lists
+from bench.plan.rerank_stages import evaluate_lists, list_data
 from bench.plan.selection import describe_selection, list_candidates, select_on_validation
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Model, Nouns, Plan
@@ -178,10 +177,7 @@ def compose_preparation(
 ) -> Stage:
     """Compose the stage that prepares a data set, keyed by its card and raw checksums.
 
-    Args:
-        name: The data set's card.
-        data_dir: Folder of the user's own raw files.
-        files: Checksums of the user's own files by role.
+    `files` has the checksums of the user's own files by role.
     """
     card = plugins.dataset_card(name)
     config = PrepareConfig(
@@ -233,6 +229,38 @@ def compose_data(
     return Data(name=name, lists=lists, **splits), (*notes, *list_notes)
 
 
+def get_task(method: str) -> str:
+    """Return what a method does: "next-item" ranks the catalog, "rerank" re-ranks given lists."""
+    task: str = getattr(plugins.method_class(method), "TASK", "next-item")
+    return task
+
+
+def compose_inputs(
+    dataset: str,
+    model: str | None,
+    task: str,
+    *,
+    model_paths: Mapping[str, Path] | None,
+    **fields: Any,
+) -> Inputs:
+    """Compose the data, see `compose_data` for the fields, and the backbone of plans for a task."""
+    data, notes = compose_data(dataset, **fields)
+    if model is None:
+        return Inputs(data=data, model=None, notes=notes)
+    card = plugins.model_card(model)
+    if card.quantization != "none" and find_spec("bitsandbytes") is None:
+        notes = (*notes, NO_BITSANDBYTES.format(model))
+    backbone = language_model(
+        model,
+        card,
+        data=data.train.data,
+        nouns=data.train.nouns,
+        lists=data.lists.stage if task == "rerank" and data.lists else None,
+        model_paths=model_paths,
+    )
+    return Inputs(data=data, model=backbone, notes=notes)
+
+
 @one_state()
 def board_trials(
     board: Board,
@@ -257,12 +285,11 @@ def board_trials(
         ks: Cut-offs at which every ranking is evaluated.
         overrides: The `--set` options.
         rows: The `--rows` option, which takes precedence over the budget.
-        data_dir: Folder of the user's own raw files.
-        model_paths: The user's own folders of backbones by card.
+        data_dir: Folder of the user's own raw files, like model_paths, by card.
+        model_paths: Folders of the user's own backbones by card.
         files: Checksums of the user's own raw files, by data set and role.
         methods_in_run: Methods of other boards of the run, which overrides may name as well.
-        lenient: Whether a mistake in the settings of a row, or a leak, becomes the problem of its
-            trials.
+        lenient: Whether a mistake in a row's settings, or a leak, is the problem of its trials.
     """
     card = board.card
     budget = plugins.budget_card(card.budget)
@@ -277,8 +304,11 @@ def board_trials(
 
     @cache
     def inputs_of(name: str, model: str | None, task: str, rows: Rows) -> Inputs:
-        data, notes = compose_data(
+        return compose_inputs(
             name,
+            model,
+            task,
+            model_paths=model_paths,
             rows=rows,
             data_seed=card.data_seed,
             strict=card.strict,
@@ -287,20 +317,6 @@ def board_trials(
             candidates=card.candidates,
             group_titles=card.group_titles,
         )
-        if model is None:
-            return Inputs(data=data, model=None, notes=notes)
-        model_card = plugins.model_card(model)
-        if model_card.quantization != "none" and find_spec("bitsandbytes") is None:
-            notes = (*notes, NO_BITSANDBYTES.format(model))
-        backbone = language_model(
-            model,
-            model_card,
-            data=data.train.data,
-            nouns=data.train.nouns,
-            lists=data.lists.stage if task == "rerank" and data.lists else None,
-            model_paths=model_paths,
-        )
-        return Inputs(data=data, model=backbone, notes=notes)
 
     planned: list[tuple[BoardRow, Trial]] = []
     for row in card.rows:
@@ -382,7 +398,7 @@ def _plan_trial(
     """Plan a trial with the method, or with the one of several that validation selects."""
     method, *others = methods.values()
     try:
-        task = getattr(method, "TASK", "next-item")
+        task = get_task(trial.method)
         inputs = inputs_of(trial.dataset, trial.model, task, trial.rows)
         data = _reorder_test(inputs.data, trial, task)
 

@@ -66,14 +66,8 @@ def _prepare(name: str, options: DataOptions, files: Mapping[str, Path]) -> tupl
 def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) -> Tokenizer:
     """Load the tokenizer that plans with this model use on a data set.
 
-    The tokenizer of a model that is built here is trained on the data set's titles; the model is
-    not pre-trained.
-
-    Args:
-        model: Name of the model's card.
-        dataset: Name of the data set.
-        data: The stage that prepared the data set, whose artifact is stored.
-        options: Store and raw files.
+    The tokenizer of a model that is built here is trained on the data set's titles, of the stage
+    `data`; the model is not pre-trained.
 
     Raises:
         BenchError: If there is no such card, or its files are missing.
@@ -106,12 +100,7 @@ def count_title_tokens(
 def count_dataset(
     name: str, options: DataOptions, model: str | None = None
 ) -> Mapping[str, float] | str:
-    """Count a data set, or name the raw files that are missing and where to get them.
-
-    Args:
-        name: Name of the data set.
-        options: Store and raw files.
-        model: Card of the backbone whose tokens are counted, too.
+    """Count a data set and the tokens of a backbone, or name the raw files that are missing.
 
     Raises:
         BenchError: If all raw files are available locally and cannot be used.

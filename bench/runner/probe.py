@@ -51,13 +51,7 @@ def probe(
 ) -> list[ProbeTask]:
     """Probe a backbone for knowledge of a data set; see `bench.models.lm.probe`.
 
-    The result is stored in `.bench/probes`, where boards find it.
-
-    Args:
-        model: Card of the backbone.
-        dataset: Name of the data set.
-        options: Store and raw files.
-        num: Comparisons per task.
+    The result of `num` comparisons per task is stored in `.bench/probes`, where boards find it.
 
     Raises:
         BenchError: If files are missing, or the data set has no titles.

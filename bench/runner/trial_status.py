@@ -23,7 +23,6 @@ class TrialStatus:
     """Follows the trials of a run while their units run.
 
     Attributes:
-        trials: All trials; one with a `problem` is recorded as skipped.
         on_result: Called with a trial's id when its result is written or up to date.
         recorded: Ids of the trials whose result is written.
         failed: Reasons by id of failed trials.
@@ -92,9 +91,7 @@ class TrialStatus:
     def record_skipped(self, *, interrupted: bool, lost: str = "") -> dict[str, str]:
         """Record the trials without a result as skipped; return their reasons.
 
-        Args:
-            interrupted: Whether a signal ended the run: trials that have not ended are unrecorded.
-            lost: Why the run could not go on; "" if it could.
+        After a signal those that have not ended are unrecorded. `lost` says why a run was cut off.
         """
         skipped = {trial.id: trial.problem for trial in self.trials if trial.problem}
         for name in self.planned.keys() - self.recorded - self.failed.keys():

@@ -19,7 +19,7 @@ from bench.models.lm.encode.hidden_states import HiddenStates
 from bench.models.lm.generated_texts import read_texts
 from bench.models.lm.threads import compute_threads
 from bench.models.lm.tuned_model import load
-from bench.plan.grounding_stages import HiddenConfig
+from bench.plan.language_stages import HiddenConfig
 from bench.stages.embed import FILE
 
 

@@ -31,7 +31,7 @@ from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.trie import NO_NODE, Trie
 from bench.models.lm.devices import count_free_bytes
 from bench.models.progress import report_progress
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 
 CPU_MAX_SEQUENCES = 512
 CPU_MAX_LOGITS = 2**27
