@@ -20,7 +20,7 @@ from bench.config.plugins import model_card
 from bench.data import hub_files
 from bench.errors import BenchError
 from bench.plan import inferred_cards
-from bench.plan.inferred_cards import name_model
+from bench.plan.backbones import name_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -22,7 +22,7 @@ from bench.config.settings import (
     resolve_settings,
     setting_layers,
 )
-from bench.config.toml import Override
+from bench.config.toml import parse_override
 from bench.data.assets import checksums
 from bench.errors import BenchError, printable
 from bench.foreign_code import foreign_code
@@ -80,6 +80,27 @@ class Board:
         if other.page == other.name:
             return self.page == self.name
         return (self.card.model, self.card.budget) == (other.card.model, other.card.budget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardSelection:
+    """Boards as they are to be run, with what applies to all of them.
+
+    Attributes:
+        boards: The boards, changed as requested.
+        settings: `[METHOD.]PATH=VALUE`, over all other settings.
+        rows: Maximum number of samples per split, over the budgets'.
+        model_paths: Folders with the weights of backbones by card.
+        files: Checksums of the user's own raw files, by data set and role.
+        model_option: The option that changes backbones; "" for none.
+    """
+
+    boards: tuple[Board, ...]
+    settings: tuple[str, ...] = ()
+    rows: RowCounts = field(default_factory=RowCounts)
+    model_paths: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    model_option: str = ""
 
 
 def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:
@@ -264,14 +285,10 @@ def compose_inputs(
 @one_state()
 def board_trials(
     board: Board,
+    selection: BoardSelection | None = None,
     *,
-    ks: Sequence[int],
-    overrides: Sequence[Override] = (),
-    rows: RowCounts | None = None,
+    ks: Sequence[int] | None = None,
     data_dir: Path | None = None,
-    model_paths: Mapping[str, Path] | None = None,
-    files: Mapping[str, Mapping[str, str]] | None = None,
-    methods_in_run: Iterable[str] = (),
     lenient: bool = False,
 ) -> list[tuple[BoardRow, Trial]]:
     """Plan every trial of a board, by row, data set and seed.
@@ -282,20 +299,19 @@ def board_trials(
 
     Args:
         board: The board.
-        ks: Cut-offs at which every ranking is evaluated.
-        overrides: The `--set` options.
-        rows: The `--rows` option, which takes precedence over the budget.
-        data_dir: Folder of the user's own raw files, like model_paths, by card.
-        model_paths: Folders of the user's own backbones by card.
-        files: Checksums of the user's own raw files, by data set and role.
-        methods_in_run: Methods of other boards of the run, which overrides may name as well.
+        selection: All boards of the run, with what applies to them; by default this one.
+        ks: Cut-offs at which every ranking is evaluated; by default those of the boards.
+        data_dir: Folder of the user's own raw files.
         lenient: Whether a mistake in a row's settings, or a leak, is the problem of its trials.
     """
-    card = board.card
+    card, selection = board.card, selection or BoardSelection(boards=(board,))
     budget = plugins.budget_card(card.budget)
-    trial_rows = (rows or RowCounts()).apply(budget.rows)
+    trial_rows = selection.rows.apply(budget.rows)
     all_rows = RowCounts(train="all", valid="all").apply(trial_rows)
-    methods = {*methods_in_run, *(row.method for row in card.rows)}
+    ks = collect_ks(selection.boards) if ks is None else ks
+    overrides = [parse_override(text) for text in selection.settings]
+    # Overrides may name methods of other boards of the run as well.
+    methods = {row.method for each in (board, *selection.boards) for row in each.card.rows}
 
     @cache
     def layers_of(method: str, model: str | None) -> list[Layer]:
@@ -308,12 +324,12 @@ def board_trials(
             name,
             model,
             task,
-            model_paths=model_paths,
+            model_paths=selection.model_paths,
             rows=rows,
             data_seed=card.data_seed,
             strict=card.strict,
             data_dir=data_dir,
-            files=(files or {}).get(name),
+            files=selection.files.get(name),
             candidates=card.candidates,
             group_titles=card.group_titles,
         )

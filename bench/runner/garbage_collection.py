@@ -18,9 +18,9 @@ from typing import Any
 from filelock import Timeout
 
 from bench.errors import BenchError
-from bench.plan.board_selection import BoardSelection, distinct_trials, plan_boards
+from bench.plan.board_selection import distinct_trials, plan_boards
 from bench.plan.graph import build_graph
-from bench.plan.trials import Trial
+from bench.plan.trials import BoardSelection, Trial
 from bench.results.run_records import list_recorded, read_boards
 from bench.results.schema import read_result
 from bench.runner.offline.needs import get_cache_path, list_assets

@@ -15,8 +15,7 @@ from bench.data.prepared import Prepared, read
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, mask_secrets
 from bench.plan import trials
-from bench.plan.backbones import find_model_paths, language_model
-from bench.plan.inferred_cards import name_model
+from bench.plan.backbones import find_model_paths, language_model, name_model
 from bench.plan.stage import Stage
 from bench.plan.types import Nouns
 from bench.runner.store import Store

@@ -12,8 +12,7 @@ from bench.config import plugins
 from bench.config.request import NUM_COMPARISONS, PROBES, DataOptions
 from bench.errors import BenchError
 from bench.files import write_atomic
-from bench.plan.backbones import language_model
-from bench.plan.inferred_cards import name_model
+from bench.plan.backbones import language_model, name_model
 from bench.plan.types import Nouns
 from bench.runner.prepared_data import materialize, prepare_datasets
 

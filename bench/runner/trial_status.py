@@ -10,10 +10,10 @@ from typing import Literal
 
 from bench.plan.graph import Unit, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
-from bench.results.schema import Attempt
+from bench.results.schema import Attempt, Result, write_result
 from bench.runner.run_directory import make_event, write_events
 from bench.runner.store import DamagedArtifactError, Store
-from bench.runner.write_results import record_failure, record_success
+from bench.runner.write_results import describe_trial, record_success
 
 CANCELLED = "cancelled with `bench cancel`"
 
@@ -133,8 +133,8 @@ class TrialStatus:
     def _record_failure(
         self, trial: Trial, status: Literal["failed", "skipped"], reason: str
     ) -> None:
-        attempts = self._list_attempts(trial.id)
-        record_failure(trial, status=status, reason=reason, results=self.results, attempts=attempts)
+        fields = {**describe_trial(trial), "attempts": self._list_attempts(trial.id)}
+        write_result(Result(status=status, reason=reason, **fields), self.results)
         self.on_result(trial.id)
 
     def _list_attempts(self, name: str) -> list[Attempt]:

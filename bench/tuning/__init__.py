@@ -34,8 +34,7 @@ def tune(
         BenchError: If the setup or the space is not valid.
     """
     from bench.errors import BenchError
-    from bench.plan.backbones import find_model_paths
-    from bench.plan.inferred_cards import name_model
+    from bench.plan.backbones import find_model_paths, name_model
     from bench.runner.loop import RunOptions
     from bench.runner.store import Store
     from bench.tuning.search import plan_search
