@@ -10,12 +10,10 @@ import typer
 from bench.cli import (
     assets,
     cache,
-    cancel,
     check,
     claims,
     compare,
     data,
-    data_pages,
     doctor,
     explain,
     export,
@@ -25,11 +23,9 @@ from bench.cli import (
     plan,
     power,
     probe,
-    publish,
     report,
     run,
     score,
-    serve,
     status,
     submit,
     tune,
@@ -50,12 +46,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
     "run": run.run,
     "retry": run.retry,
-    "cancel": cancel.cancel,
+    "cancel": run.cancel,
     "report": report.report,
-    "publish": publish.publish,
+    "publish": report.publish,
     "tune": tune.tune,
     "status": status.status,
-    "serve": serve.serve,
+    "serve": report.serve,
     "score": score.score,
     "claims": claims.claims,
     "compare": compare.compare,
@@ -90,7 +86,5 @@ def main(
 
 for name, command in COMMANDS.items():
     app.command(name)(command)
-data.app.command("page")(data_pages.page)
-data.app.command("counts")(data_pages.counts)
 for name, group in {"data": data, "cache": cache, "assets": assets, "new": new}.items():
     app.add_typer(group.app, name=name)

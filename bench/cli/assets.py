@@ -133,7 +133,11 @@ def unpack(
     from bench.runner.store import Store
 
     manifest = read_manifest(folder)
-    hub = _hub_cache(into) if manifest.select("hub") else Path()
+    hub = Path()
+    if manifest.select("hub"):
+        from huggingface_hub import constants
+
+        hub = Path(constants.HF_HUB_CACHE) if into is None else into / "hub"
     destination = Destination(assets=into or cache_folder(), hub=hub, store=Store(store))
     counts = unpack(folder, manifest, destination)
     print(
@@ -149,14 +153,6 @@ def unpack(
         if manifest.select("hub"):
             print(f"  export HF_HUB_CACHE={shlex.quote(str(hub.absolute()))}")
     _print_notes(manifest.notes)
-
-
-def _hub_cache(into: Path | None) -> Path:
-    if into is not None:
-        return into / "hub"
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
 
 
 def _plan_stages(request: o.RunRequest, data_dir: Path | None) -> tuple[list[Stage], list[str]]:

@@ -1,4 +1,4 @@
-"""`bench data`: fetch, prepare, describe and check data sets."""
+"""`bench data`: fetch, prepare, describe and check data sets, and render pages about them."""
 
 from __future__ import annotations
 
@@ -183,3 +183,42 @@ def verify(*, names: list[str] = NAMES, options: o.DataOptions, as_json: bool = 
                 print(f"  {finding.verdict:<6}{finding.check}: {finding.text}")
     failed = any(each.verdict == "fails" for checks in findings.values() for each in checks)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command("page")
+@o.expand_groups
+def page(*, names: list[str] = NAMES, options: o.DataOptions, out: Path = o.PAGES) -> None:
+    """Render one page about data sets: counts, checks and plots of their distributions."""
+    from bench.config import plugins
+    from bench.report.data_pages.page import render_data
+
+    prepared = bench.prepare(names, options)
+    items = [(name, plugins.dataset_card(name), data) for name, data in prepared.items()]
+    for path in render_data(items, out):
+        print(path)
+
+
+@app.command("counts")
+def counts(
+    name: str = o.argument("TABLE", "Table of a paper: sprec-table3 or igd-table4."),
+    store: Path = o.STORE,
+    data_dir: Path | None = o.DATA_DIR,
+    model: str | None = o.MODEL,
+    offline: bool = o.OFFLINE,
+    out: Path = o.PAGES,
+    as_json: bool = o.AS_JSON,
+) -> None:
+    """Compare our counts of a paper's data sets with the published ones, and render them.
+
+    Tokens are counted with the tokenizer of --model.
+    """
+    from bench.report.data_pages.count_page import counts_text, render_tables
+
+    options = o.DataOptions(store=store, data_dir=data_dir, offline=offline)
+    (table,), written = render_tables([name], options, out, model)
+    if as_json:
+        o.print_json(table.to_json())
+        return
+    print(counts_text(table))
+    for path in written:
+        print(path)

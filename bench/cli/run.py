@@ -1,4 +1,4 @@
-"""`bench run` and `bench retry`: run boards, and repeat the last run."""
+"""`bench run`, `bench retry` and `bench cancel`: run boards, repeat the last run, stop runs."""
 
 from __future__ import annotations
 
@@ -128,3 +128,20 @@ def _print_report(finished: RunReport, *, as_json: bool) -> None:
     elif lost:
         print("To retry only the trials above: bench retry --failed")
     sys.exit(summary.exit_code)
+
+
+def cancel(
+    trial: str | None = o.argument(
+        "[TRIAL]", "Id, as in bench status --json (default: all).", None
+    ),
+    store: Path = o.STORE,
+    results: Path = o.RESULTS,
+) -> None:
+    """Stop the run that writes to a results folder, or only one of its trials.
+
+    Finished work is recorded, and stages that other trials need continue. This takes about a
+    second; with --executor inline, until the current unit of work has ended.
+    """
+    request = "to stop" if trial is None else f"to leave out {trial}"
+    for run in bench.cancel(trial, store=store, results=results):
+        print(f"Asked the run of {run} {request}.")

@@ -71,30 +71,18 @@ def _format_board(table: BoardTable) -> str:
 
 
 def _to_json(table: BoardTable) -> dict[str, Any]:
-    done = table.completeness
-    return {
-        "name": table.page,
-        "title": table.title,
-        "trials": {
-            "ok": done.ok,
-            "failed": done.failed,
-            "skipped": done.skipped,
-            "not_run": done.not_run,
-        },
-        "rows": [
-            {
-                "dataset": block.dataset,
-                "row": row.name,
-                "trials": [
-                    {
-                        "seed": outcome.seed,
-                        "trial": outcome.trial,
-                        "status": outcome.status,
-                        "reason": outcome.reason,
-                    }
-                    for outcome in row.outcomes
-                ],
-            }
-            for block, row in table.rows
-        ],
+    counts = {
+        name: getattr(table.completeness, name) for name in ("ok", "failed", "skipped", "not_run")
     }
+    rows = [
+        {
+            "dataset": block.dataset,
+            "row": row.name,
+            "trials": [
+                {name: getattr(outcome, name) for name in ("seed", "trial", "status", "reason")}
+                for outcome in row.outcomes
+            ],
+        }
+        for block, row in table.rows
+    ]
+    return {"name": table.page, "title": table.title, "trials": counts, "rows": rows}

@@ -50,7 +50,9 @@ def select_on_validation(
         return rank(data, values[0])
     on_test = {str(value): rank(data, value) for value in values}
     if "lists" in next(iter(on_test.values())).inputs:
-        return select_reranking(on_test, metric=metric)
+        inputs = {f"test_{index}": stage for index, stage in enumerate(on_test.values())}
+        inputs["lists"] = inputs["test_0"].inputs["lists"]
+        return _select(on_test, metric, inputs)
     on_valid = {str(value): rank(data.on_validation, value) for value in values}
     return select_ranking(on_valid, on_test, data.valid, metric=metric)
 
@@ -81,13 +83,6 @@ def select_ranking(
     for index, name in enumerate(validation):
         inputs |= {f"valid_{index}": validation[name], f"test_{index}": test[name]}
     return _select(validation, metric, inputs, group_titles=valid.group_titles)
-
-
-def select_reranking(candidates: Mapping[str, Stage], *, metric: str) -> Stage:
-    """Select, of several re-rankings by name, the one that is best on the validation lists."""
-    inputs = {f"test_{index}": stage for index, stage in enumerate(candidates.values())}
-    inputs["lists"] = inputs["test_0"].inputs["lists"]
-    return _select(candidates, metric, inputs)
 
 
 def _select(

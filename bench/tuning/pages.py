@@ -10,7 +10,7 @@ from typing import Any
 from bench.report.render.html import fill_template
 from bench.report.render.markdown import escape, markdown_table
 from bench.report.render.pages import write_pages
-from bench.tuning.report import Configuration, TuneResult, describe_search
+from bench.tuning.report import TuneResult, describe_search
 from bench.tuning.search import SearchSetup
 
 BOARD_METRICS = ("HR@5", "NDCG@5", "DivRatio@5", "ORRatio@5", "MGU@5")
@@ -123,14 +123,12 @@ def make_table(result: TuneResult) -> tuple[list[str], list[list[str]]]:
                 str(configuration.number),
                 *(_format(configuration.settings[path]) for path in search.space.space),
                 *(values.get(amount, "–") for amount in search.amounts),
-                "best" if configuration is best else _status_label(configuration),
+                "best"
+                if configuration is best
+                else STATUS_LABELS.get(configuration.status) or f"failed: {configuration.reason}",
             ]
         )
     return headers, lines
-
-
-def _status_label(configuration: Configuration) -> str:
-    return STATUS_LABELS.get(configuration.status) or f"failed: {configuration.reason}"
 
 
 def _format(value: Any) -> str:
