@@ -17,7 +17,7 @@ from bench.errors import BenchError, mask_secrets
 from bench.plan import trials
 from bench.plan.backbones import find_model_paths, language_model, name_model
 from bench.plan.stage import Stage
-from bench.plan.types import Nouns
+from bench.plan.types import Model, Nouns
 from bench.runner.store import Store
 from bench.runner.worker import materialize_stage
 
@@ -62,6 +62,13 @@ def _prepare(name: str, options: DataOptions, files: Mapping[str, Path]) -> tupl
     return stage, read(materialize(stage, options))
 
 
+def compose_backbone(model: str, dataset: str, data: Stage, options: DataOptions) -> Model:
+    """Compose a backbone, which may have no card yet, as plans on a data set do."""
+    name, nouns = name_model(model, offline=options.offline), plugins.dataset_card(dataset).nouns
+    words = Nouns(nouns.singular, nouns.plural)
+    return language_model(name, plugins.model_card(name), data=data, nouns=words)
+
+
 def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) -> Tokenizer:
     """Load the tokenizer that plans with this model use on a data set.
 
@@ -73,17 +80,11 @@ def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) 
     """
     from bench.models.lm.backbone import model_folder, read_tokenizer
 
-    nouns = plugins.dataset_card(dataset).nouns
-    model = name_model(model, offline=options.offline)
-    stage = language_model(
-        model,
-        plugins.model_card(model),
-        data=data,
-        nouns=Nouns(nouns.singular, nouns.plural),
-    ).backbone
+    composed = compose_backbone(model, dataset, data, options)
+    stage = composed.backbone
     if stage.kind == "pretrain":
         stage = stage.inputs["backbone"]
-    return read_tokenizer(model_folder(materialize(stage, options, model)))
+    return read_tokenizer(model_folder(materialize(stage, options, composed.name)))
 
 
 def count_title_tokens(
