@@ -288,8 +288,8 @@ def _import_method(line: plugins.Listed) -> plugins.Listed:
 def check_cached_files() -> Finding:
     """Compare the cached files of data sets and encoders with the checksums of their cards."""
     encoders = map(plugins.encoder_card, plugins.card_paths("encoders"))
-    cards = (*_load_dataset_cards().values(), *encoders)
-    files = [file for card in cards for file in card.files.values()]
+    files = [file for card in _load_dataset_cards().values() for file in card.files.values()]
+    files += [file for card in encoders for file in card.files.values()]
     checksums = {cached_path(file): file.sha256 for file in files if file.sha256}
     cached = [path for path in checksums if path.is_file()]
     damaged = [str(path) for path in cached if checksum(path) != checksums[path]]

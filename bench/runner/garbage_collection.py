@@ -173,7 +173,6 @@ class NeededArtifacts:
 
     Attributes:
         keys: Keys of the artifacts that a plan or a result names.
-        assets: Paths of assets in the cache.
         notes: What could not be determined.
     """
 

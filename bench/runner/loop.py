@@ -58,10 +58,7 @@ class RunSummary:
     """How a run ended.
 
     Attributes:
-        ok: Ids of the trials that succeeded.
-        failed: Reasons by id of the trials that failed.
-        skipped: Reasons by id of the trials that could not start.
-        stages_run: Distinct stages computed now.
+        failed: Reasons by id of trials, like skipped: those that could not start.
         stages_reused: Distinct stages that did not have to run, or that another driver or a worker
             of a killed one computed meanwhile.
         stopped_by: Number of the signal that ended it, or 0; Ctrl-C and `bench cancel` are SIGINT.
@@ -95,7 +92,6 @@ class RunOptions:
     """Where a run reads and writes.
 
     Attributes:
-        model_paths: The user's own folders of backbones by card.
         time_limit: Maximum seconds per unit; None for limits from estimates.
         trackers: Environment variables of trackers that receive live training curves.
         on_result: Called with a trial's id when its result is written or up to date.

@@ -24,9 +24,6 @@ class TrialStatus:
 
     Attributes:
         on_result: Called with a trial's id when its result is written or up to date.
-        recorded: Ids of the trials whose result is written.
-        failed: Reasons by id of failed trials.
-        cancelled: Ids of cancelled trials.
         attempts: Failed attempts by unit.
         planned: Trials without a problem by id.
         missing: Keys of the stages that were not in the store at the start.

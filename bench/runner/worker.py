@@ -55,10 +55,8 @@ class TaskSpec:
 
     Attributes:
         code: Hashes of the code of each stage by key and module.
-        resources: What it occupies.
         job: What stages receive; `out` is set for each.
         trackers: Environment variables of trackers that receive live training curves.
-        model_paths: The user's own folders of backbones by card.
         run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
             computing ends the task; without one the worker waits for that stage, and logs nothing.
         attempt: Number of this attempt, from 1.
@@ -92,7 +90,6 @@ class TaskResult:
     Attributes:
         computed: Keys of the stages that this worker computed; the others were in the store.
         failure: None if the unit succeeded.
-        stage: Kind of the stage that failed.
         message: One sentence for the user.
         trace: The traceback, unless the failure is the user's mistake.
         waiting_for: Key of a stage that another run is computing. The unit is to be submitted again
