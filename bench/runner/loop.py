@@ -58,7 +58,7 @@ class RunSummary:
     """How a run ended.
 
     Attributes:
-        failed: Reasons by id of trials, like skipped: those that could not start.
+        skipped: Reasons by id of the trials that could not start.
         stages_reused: Distinct stages that did not have to run, or that another driver or a worker
             of a killed one computed meanwhile.
         stopped_by: Number of the signal that ended it, or 0; Ctrl-C and `bench cancel` are SIGINT.
