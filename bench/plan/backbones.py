@@ -212,10 +212,8 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 def name_model(text: str, *, offline: bool = False) -> str:
     """Return the name of the card of a backbone, inferred if it is a folder or a hub's repository.
 
-    Args:
-        text: Name of a card, a folder, or `ORG/NAME[@REV]` on the hub; each with `:CHANGE,…`. A
-            card comes before a folder of its name, and a folder before a repository.
-        offline: Whether to never use the network.
+    The text is the name of a card, a folder, or `ORG/NAME[@REV]` on the hub; each with `:CHANGE,…`.
+    A card comes before a folder of its name, and a folder before a repository.
 
     Raises:
         BenchError: It is no causal language model with a tokenizer, or cannot be fetched.

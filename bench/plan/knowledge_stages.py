@@ -181,15 +181,9 @@ def sample_reward_pairs(
 ) -> Pairs:
     """Prefer, of several texts about a training user, the one that helps a re-ranker most.
 
-    Args:
-        lists: The lists; those of test users are not used.
-        questions: The questions about users.
-        answers: Several answers to each.
-        users: Their vectors.
-        config: How texts are rewarded and paired.
-        reranker: Hyperparameters of the final re-ranker, whose backbone `config` may replace.
-        seed: Decides the re-ranker and the folds.
-        items: Vectors of texts about items.
+    Lists of test users are not used. `users` are the vectors of several answers to each question,
+    `items` those of texts about items. The config may replace the backbone of the final re-ranker.
+    The seed decides the re-ranker and the folds.
     """
     backbone: Backbone = reranker.backbone if config.backbone == "same" else config.backbone
     if backbone != "setrank":

@@ -82,15 +82,10 @@ def ground(
     train: Rows | None = None,
     oracle: Stage | None = None,
 ) -> Stage:
-    """Rank the catalog by the distance of each title to the generated text.
+    """Rank the catalog by the distance of each title to the text generated for a test case.
 
-    Args:
-        generated: The generated texts.
-        cases: The test cases that they were generated for.
-        config: Encoder and adjustment.
-        model: Whose backbone embeds titles if the encoder is "backbone".
-        train: Rows whose target counts tell which items are preferred, for `gamma`.
-        oracle: A trained SASRec whose scores tell it instead, per test case.
+    If the encoder is "backbone", titles are embedded by that of the model. For `gamma`, the target
+    counts of `train` tell which items are preferred, or the scores of a trained SASRec per case.
 
     Raises:
         BenchError: `gamma` is set, and nothing tells which items are preferred.
@@ -171,14 +166,10 @@ def sft(
     seed: int,
     valid: Rows | None = None,
 ) -> Policy:
-    """Fine-tune on the prompt and the target title of every row.
+    """Fine-tune the untuned model, or a policy further, on prompt and target title of every row.
 
-    Args:
-        start: The untuned model, or the policy that training continues from.
-        rows: Training rows.
-        config: Hyper-parameters.
-        seed: Decides order, dropout and the initial weights of a new adapter.
-        valid: Validation rows, required for early stopping and unused otherwise.
+    The seed decides order, dropout and the initial weights of a new adapter. Validation rows are
+    required for early stopping and unused otherwise.
 
     Raises:
         BenchError: Early stopping has no validation rows.
@@ -248,13 +239,9 @@ def generate(
     *,
     seed: int = 0,
 ) -> Stage:
-    """Generate text: titles for rows, or answers to questions.
+    """Generate text: titles after the histories of rows, or answers to a stage's questions.
 
-    Args:
-        start: The policy, or the untuned model.
-        prompts: Rows whose histories make title prompts, or the stage that writes questions.
-        config: How to decode.
-        seed: Decides what is sampled; without sampling it does not enter the key.
+    The seed decides what is sampled; without sampling it does not enter the key.
 
     Returns:
         The stage whose artifact holds the texts: best first for titles, as drawn for answers.
@@ -343,12 +330,8 @@ def beam_search_rank(
 ) -> Stage:
     """Rank the catalog's titles by their probability under a policy, by constrained beam search.
 
-    Args:
-        start: The policy, or the untuned model.
-        cases: Test cases, whose histories are the prompts.
-        train: Training rows, whose target counts are the items' popularity.
-        config: How to search, and what guides the search.
-        oracle: A trained SASRec, for a `model_weight` below 1.
+    The histories of the test cases are the prompts; the target counts of training rows are the
+    items' popularity. A `model_weight` below 1 needs a trained SASRec.
 
     Raises:
         BenchError: The beams exclude each other.

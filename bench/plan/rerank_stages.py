@@ -165,16 +165,10 @@ def rerank_lists(
     users: Stage | None = None,
     items: Stage | None = None,
 ) -> Stage:
-    """Train a re-ranker and score validation and test lists.
+    """Train a re-ranker and score validation and test lists; the artifact has scores and weights.
 
-    The artifact holds scores and weights.
-
-    Args:
-        lists: The candidate lists.
-        config: Hyperparameters.
-        seed: Decides initial weights, order and sampled texts.
-        users: Vectors of texts about users.
-        items: Vectors of texts about items.
+    Users and items are vectors of texts about them. The seed decides initial weights, order and
+    sampled texts.
 
     Raises:
         BenchError: A setting of texts is set, and there are no such texts.
@@ -212,10 +206,7 @@ class EvaluateListsConfig(Config):
 def evaluate_lists(scores: Stage, lists: ListData, *, ks: Sequence[int]) -> Stage:
     """Compute the metrics of re-ranked lists at every k, and their values per list.
 
-    Args:
-        scores: The stage that scored the lists.
-        lists: The lists, with the part to evaluate.
-        ks: Requested cut-offs; those above the list length are dropped, KAR's are always added.
+    Cut-offs above the list length are dropped, KAR's are always added.
     """
     valid_ks = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
     return Stage(
@@ -230,11 +221,7 @@ def evaluate_lists(scores: Stage, lists: ListData, *, ks: Sequence[int]) -> Stag
 
 
 def require_lists(data: Data, *, described: bool = False) -> ListData:
-    """Return the candidate lists of a data set.
-
-    Args:
-        data: The data set.
-        described: Whether items must have titles, so that a language model can describe them.
+    """Return the candidate lists of a data set; `described` requires titles for language models.
 
     Raises:
         BenchError: Its card does not define lists, or items have no titles.

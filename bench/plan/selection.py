@@ -40,11 +40,8 @@ def select_on_validation(
 ) -> Stage:
     """Rank the test cases, or re-rank the test lists, with the value that is best on validation.
 
-    Args:
-        values: One or more values; the first wins a tie, and a single one needs no selection.
-        rank: Composes the ranking of `data.test` with a value.
-        data: The trial's data.
-        metric: Metric that is compared, for example "NDCG@5".
+    The first of equal values wins; a single one needs no selection. `rank` composes the ranking of
+    `data.test` with a value. The metric is, for example, "NDCG@5".
     """
     if len(values) == 1:
         return rank(data, values[0])
@@ -63,13 +60,9 @@ def select_ranking(
     """Select, of several rankings of the test cases, the one that is best on validation.
 
     A plan is fixed before anything runs, so all candidates rank the test cases as well; the
-    validation cases alone decide which of the rankings is returned.
-
-    Args:
-        validation: Ranking of the validation cases by candidate; the first wins a tie.
-        test: Ranking of the test cases by the same names.
-        valid: The validation cases.
-        metric: Metric whose best value wins (highest or lowest, as its definition says).
+    validation cases alone decide which of the rankings is returned. Rankings of both have the same
+    names; the best value of the metric (highest or lowest, as its definition says) wins, and the
+    first of equal ones.
 
     Returns:
         A ranking like its candidates, with the selection and all values as stage metadata.

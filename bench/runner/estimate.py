@@ -41,9 +41,8 @@ def get_card(meta: Mapping[str, Any]) -> str:
 class Timings:
     """Measured seconds of stages.
 
-    Args:
-        history: The artifacts that were timed, and the plan to estimate.
-        throughput: Of the device that language models run on; None if it was not measured.
+    The history has the artifacts that were timed, and the plan to estimate; the throughput is that
+    of the device that language models run on, if it was measured.
 
     Attributes:
         card: The GPU that most timed artifacts were computed on; timings of others are left out.

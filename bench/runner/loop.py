@@ -436,12 +436,7 @@ UNKNOWN_HOURS = 48.0
 
 
 class TimeLimits:
-    """The limits of a run.
-
-    Args:
-        timings: Estimates of the stages.
-        seconds: The user's limit for every unit; None for limits from estimates.
-    """
+    """The limits of a run: the user's seconds for every unit, or, without any, from estimates."""
 
     def __init__(self, timings: Timings, seconds: float | None) -> None:
         self._timings, self._seconds = timings, seconds

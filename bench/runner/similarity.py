@@ -38,9 +38,7 @@ def describe_stage(stage: Stage) -> StageInfo:
 class StageHistory:
     """The artifacts of some stores, compared with each other and with the stages of a plan.
 
-    Args:
-        stores: The stores; an artifact of an earlier store hides one of the same key.
-        graph: The plan.
+    An artifact of an earlier store hides one of the same key.
 
     Attributes:
         metas: Metadata of the artifacts by key.
