@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bench.cli import options as o
+from bench.config import plugins
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -177,7 +178,6 @@ def _add_asset(bundle: BundleWriter, asset: Asset, data_dir: Path | None, offlin
 def _add_prepared(
     bundle: BundleWriter, stage: Stage, store: Path, data_dir: Path | None, offline: bool
 ) -> None:
-    from bench.config import plugins
     from bench.runner.loop import READS_RAW_FILES
     from bench.runner.store import Store
     from bench.runner.worker import materialize_stage

@@ -11,12 +11,14 @@ import typer
 
 from bench.cli import options as o
 from bench.cli.submit import print_check
-from bench.config import search_path
+from bench.config import plugins, search_path
+from bench.config.backbone_card import ModelCard
+from bench.config.cards import BoardCard, DatasetCard, SuiteCard
+from bench.config.plugins import MARKS
+from bench.config.toml import Card, check_card, read_toml
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.config.cards import BoardCard
-    from bench.config.toml import Card
     from bench.testing import Check
 
 CLAIMS = "claims"
@@ -45,7 +47,6 @@ def check(
         return
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
-    from bench.config.cards import BoardCard
     from bench.report.claims.cards import PaperClaims
     from bench.testing import check_board, check_claims, check_method, check_metric
 
@@ -63,7 +64,6 @@ def check(
         if isinstance(card, PaperClaims):
             _report(check_claims(card))
         return
-    from bench.config import plugins
     from bench.metrics.plugins import is_metric_file
 
     folder = path.resolve().parent
@@ -101,10 +101,6 @@ def _report(checks: list[Check]) -> NoReturn:
 
 
 def _check_card(path: Path) -> tuple[str, Card]:
-    from bench.config.backbone_card import ModelCard
-    from bench.config.cards import BoardCard, DatasetCard, SuiteCard
-    from bench.config.plugins import MARKS
-    from bench.config.toml import check_card, read_toml
     from bench.report.claims.cards import PaperClaims
 
     content = read_toml(path)

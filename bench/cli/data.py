@@ -11,6 +11,7 @@ import typer
 
 import bench
 from bench.cli import options as o
+from bench.config import plugins, search_path
 from bench.errors import BenchError
 
 app = typer.Typer(help="Fetch, prepare, describe and check data sets.", no_args_is_help=True)
@@ -23,7 +24,6 @@ def list_datasets(data_dir: Path | None = o.DATA_DIR, as_json: bool = o.AS_JSON)
     """List data sets with their license, and whether their raw files are available locally."""
     from tabulate import tabulate
 
-    from bench.config import plugins
     from bench.data.assets import local_file
 
     lines = []
@@ -61,7 +61,6 @@ def import_own(
     out: Path = o.folder_option("--out", "Folder of the card.", Path("datasets")),
 ) -> None:
     """Make a data set of your own interactions: guess the columns, write the files and a card."""
-    from bench.config import plugins, search_path
     from bench.data.import_table import import_table
     from bench.files import write_atomic
 
@@ -91,7 +90,6 @@ def fetch(
     names: list[str] = NAMES, data_dir: Path | None = o.DATA_DIR, offline: bool = o.OFFLINE
 ) -> None:
     """Download the raw files of data sets into the cache and verify their checksums."""
-    from bench.config import plugins
     from bench.data.assets import checksums, fetch_raw
 
     for name in names:
@@ -104,7 +102,6 @@ def fetch(
 @o.expand_groups
 def prepare(*, names: list[str] = NAMES, options: o.DataOptions, as_json: bool = o.AS_JSON) -> None:
     """Read, filter and split data sets into the store, and count them."""
-    from bench.config import plugins
     from bench.data.prepare import find_mismatches
 
     contents: dict[str, dict[str, Any]] = {
@@ -189,7 +186,6 @@ def verify(*, names: list[str] = NAMES, options: o.DataOptions, as_json: bool = 
 @o.expand_groups
 def page(*, names: list[str] = NAMES, options: o.DataOptions, out: Path = o.PAGES) -> None:
     """Render one page about data sets: counts, checks and plots of their distributions."""
-    from bench.config import plugins
     from bench.report.data_pages.page import render_data
 
     prepared = bench.prepare(names, options)

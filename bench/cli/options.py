@@ -11,6 +11,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 import typer
 
 from bench.cli.output import write_document
+from bench.config import plugins
 from bench.config import request as defaults
 from bench.config.request import DataOptions as DataOptions
 from bench.config.request import ExecutionOptions as ExecutionOptions
@@ -22,8 +23,6 @@ TRACKERS = ("mlflow", "tensorboard", "wandb")
 
 def complete_methods(incomplete: str) -> list[str]:
     """Complete the name of a method."""
-    from bench.config import plugins
-
     return _complete(plugins.method_names, incomplete)
 
 
@@ -31,8 +30,6 @@ def complete_cards(kind: str) -> Callable[[str], list[str]]:
     """Return a function that completes names of cards of a kind, such as "datasets"."""
 
     def complete(incomplete: str) -> list[str]:
-        from bench.config import plugins
-
         return _complete(lambda: sorted(plugins.card_paths(kind)), incomplete)
 
     return complete

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import bench
 from bench.cli import options as o
+from bench.config import plugins
+from bench.config.cards import RowCounts
+from bench.config.toml import parse_override
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -65,9 +68,6 @@ def tune(
     Exit code: 0 success, 1 a configuration failed, 2 wrong use; 130, 143 or 129 after
     Ctrl-C, SIGTERM or SIGHUP.
     """
-    from bench.config import plugins
-    from bench.config.cards import RowCounts
-    from bench.config.toml import parse_override
     from bench.tuning.board import tune_board
     from bench.tuning.search import SearchSetup
 
