@@ -10,7 +10,7 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.plan.board_selection import PlannedBoards, plan_boards
 from bench.report.assemble import assemble
-from bench.report.claims.section import boards_needed, claim_lines
+from bench.report.claims.judge import boards_needed, claim_lines
 from bench.report.data_pages.count_page import render_tables, requested_tables
 from bench.report.examples import board_examples
 from bench.report.render import pages as page_files
@@ -172,7 +172,7 @@ def assemble_boards(
         table = assemble(board, row_trials, results, cache=cache)
         available = {pair[0].name: pair for pair in planned if pair[0].completes(board)}
         available[board.name] = board, row_trials
-        others = boards_needed({board.name}) - available.keys()
+        others = boards_needed(board.name) - available.keys()
         available |= {pair[0].name: pair for pair in plan_recorded(others, results.folder, board)}
         claims = claim_lines(table, available, results, cache)
         tables.append(dataclasses.replace(table, claims=claims))

@@ -93,20 +93,6 @@ class Published:
 
     numbers: Mapping[Place, Number]
 
-    def get(self, location: Place) -> Number:
-        """Return a number that must have been printed.
-
-        Raises:
-            BenchError: If it was not.
-        """
-        number = self.find(location)
-        if number is None:
-            raise BenchError(
-                f"{location.text}: no such number was printed, or it could not be read.",
-                "leaderboards/published/ has every number that could be read.",
-            )
-        return number
-
     def find(self, location: Place) -> Number | None:
         """Return a number, or None where an existing row of a table has none.
 

@@ -33,7 +33,7 @@ CODE = {
     "means": "bench.report.block_tests",
     "reproduction": "bench.stats.reproduction",
     "checks": "bench.report.checks",
-    "claims": "bench.report.claims.section",
+    "claims": "bench.report.claims.judge",
 }
 LIBRARIES = ("numpy", "scipy")
 

@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from bench.config.toml import Card
-from bench.report.claims.names import Names
+from bench.config.toml import Card, Names
 from bench.report.claims.verdict import Quantifier
 
 # From the name of a row or a group to the rows that it stands for.

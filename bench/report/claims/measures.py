@@ -11,9 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench.config.toml import Card
+from bench.config.toml import Card, Names
 from bench.errors import BenchError
-from bench.report.claims.names import Names
 from bench.results.curves import read_series
 from bench.results.schema import Result, StageRecord
 

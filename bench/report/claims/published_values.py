@@ -53,7 +53,7 @@ class PublishedCheck:
     @property
     def count(self) -> str:
         """E.g. "6 of 8"; empty if no cell is printed."""
-        return format_count(self)
+        return _count([self])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +68,10 @@ class PublishedClaim:
     @property
     def count(self) -> str:
         """The cells of all deciding checks together; empty if none is printed."""
-        return format_count(*self.checks)
+        return _count(self.checks)
 
 
-def format_count(*checks: PublishedCheck) -> str:
-    """Format how many cells of these checks hold, e.g. "6 of 8"; empty if none is printed."""
+def _count(checks: Sequence[PublishedCheck]) -> str:
     num_cells = sum(check.num_cells for check in checks)
     return f"{sum(check.num_holding for check in checks)} of {num_cells}" if num_cells else ""
 
@@ -108,8 +107,14 @@ def judge_published_check(check: Check, paper: PaperClaims, published: Published
     printed: list[tuple[Cell, bool]] = []
     num_ties = 0
     for cell in cells:
-        numbers = _find_numbers(cell, paper, published)
-        holds = _holds(check, numbers, paper.is_higher_better(cell.metric)) if numbers else None
+        numbers = [
+            number
+            for row, dataset in zip(cell.rows, cell.row_datasets, strict=True)
+            if (number := paper.find_number(published, row, dataset, cell.metric)) is not None
+        ]
+        holds = None
+        if numbers and len(numbers) == len(cell.rows):
+            holds = _holds(check, numbers, paper.is_higher_better(cell.metric))
         if holds is not None:
             printed.append((cell, holds))
             num_ties += isinstance(check, Pair) and numbers[0].value == numbers[1].value
@@ -117,32 +122,19 @@ def judge_published_check(check: Check, paper: PaperClaims, published: Published
         sum(group) >= count_required(check.rivals or "all", len(group))
         for group in group_rivals(check, printed)
     ]
-    num_holding, num_cells = sum(holding), len(holding)
     verdict = None
     if holding:
         verdict = judge_published_cells(
-            num_holding, num_cells, check.quantifier, all_or_nothing=check.all_or_nothing
+            sum(holding), len(holding), check.quantifier, all_or_nothing=check.all_or_nothing
         )
     return PublishedCheck(
         check=check,
         verdict=verdict,
-        num_holding=num_holding,
-        num_cells=num_cells,
+        num_holding=sum(holding),
+        num_cells=len(holding),
         num_ties=num_ties,
         num_unreadable=len(cells) - len(printed),
     )
-
-
-def _find_numbers(cell: Cell, paper: PaperClaims, published: Published) -> list[Number]:
-    """Return the published numbers of a cell's rows; none if one of them is not printed."""
-    numbers = []
-    for row, dataset in zip(cell.rows, cell.row_datasets, strict=True):
-        printed_at = paper.find_place(row, dataset, cell.metric)
-        number = published.find(printed_at) if printed_at else None
-        if number is None:
-            return []
-        numbers.append(number)
-    return numbers
 
 
 def _holds(check: Check, numbers: Sequence[Number], higher: bool) -> bool | None:

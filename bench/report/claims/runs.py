@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 NO_RESULT = "no result yet"
 
-Steps = Sequence[tuple[float, Sample]]
 SeedValues = Mapping[int, float]
-SweepRows = Sequence[tuple[float, str | Mapping[str, SeedValues]]]
+Step = str | Mapping[str, SeedValues]
+"""Name of a row, or a checkpoint's metrics by seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,24 +37,23 @@ class Runs:
     Attributes:
         samples: By the data set's card and the row's name on its board. A data set in place of the
             paper's counts as the paper's; `differences` says so.
-        sweeps: By data set, row and the name of the swept setting: its values with their samples,
-            in any order.
+        sweeps: By data set, row and the name of the swept setting: its values with their steps, in
+            any order.
         means: Metrics by seed of a row whose values are means over rounds; it has no sample.
         reasons: Why a row has no sample on a data set, where a reason was recorded.
         results: Of a row's seeds on a data set, in which measures are read.
-        sweep_rows: Of each sweep: the values of the setting with the names of the rows, or for
-            checkpoints with their metrics by seed.
         measures: That the claims name, by name.
         differences: Of a row on a data set from what its board declares, which is what the paper
             ran: backbone, budget and data; "" or absent where there is none.
     """
 
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
-    sweeps: Mapping[tuple[str, str, str], Steps] = field(default_factory=dict)
+    sweeps: Mapping[tuple[str, str, str], Sequence[tuple[float, Step]]] = field(
+        default_factory=dict
+    )
     means: Mapping[tuple[str, str], Mapping[str, SeedValues]] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
     results: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
-    sweep_rows: Mapping[tuple[str, str, str], SweepRows] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
     differences: Mapping[tuple[str, str], str] = field(default_factory=dict)
     _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
@@ -84,22 +83,26 @@ class Runs:
         self, dataset: str, row: str, x: str, metric: str
     ) -> list[tuple[float, SeedValues]]:
         """Return a metric or measure over the steps of a sweep, by seed."""
-        key = (dataset, row, x)
-        steps = self.sweep_rows.get(key) or self.sweeps[key]
         return [
-            (value, self._step_values(dataset, step, metric))
-            for value, step in sorted(steps, key=lambda pair: pair[0])
+            (
+                value,
+                self.seed_values(dataset, step, metric)
+                if isinstance(step, str)
+                else step.get(metric, {}),
+            )
+            for value, step in self._sort_steps(dataset, row, x)
         ]
 
-    def _step_values(
-        self, dataset: str, step: str | Sample | Mapping[str, SeedValues], metric: str
-    ) -> SeedValues:
-        match step:
-            case str():
-                return self.seed_values(dataset, step, metric)
-            case Sample():
-                return compute_seed_values(step, metric)
-        return step.get(metric, {})
+    def sweep_samples(self, dataset: str, row: str, x: str) -> list[Sample]:
+        """Return the samples of a sweep's steps; none where a step has one value per seed only."""
+        steps = [step for _, step in self._sort_steps(dataset, row, x)]
+        rows = [(dataset, step) for step in steps if isinstance(step, str)]
+        samples = [self.samples[key] for key in rows if key in self.samples]
+        return samples if len(samples) == len(steps) else []
+
+    def _sort_steps(self, *key: str) -> list[tuple[float, Step]]:
+        dataset, row, x = key
+        return sorted(self.sweeps[dataset, row, x], key=lambda pair: pair[0])
 
     def compare(self, dataset: str, reference: str, other: str, metric: str) -> Comparison:
         """Compare two rows, uncorrected; claims share many comparisons, so they are cached."""
@@ -147,7 +150,7 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     means: dict[tuple[str, str], Mapping[str, SeedValues]] = {}
     stored: dict[tuple[str, str], Sequence[Result]] = {}
     reasons: dict[tuple[str, str], str] = {}
-    sweep_rows: dict[tuple[str, str, str], SweepRows] = {}
+    sweeps: dict[tuple[str, str, str], Sequence[tuple[float, Step]]] = {}
     for dataset, row_trials in by_dataset.items():
         for name, outcomes in outcomes_by_row(row_trials, results).items():
             successful = [outcome for outcome in outcomes if outcome.status == "ok"]
@@ -165,38 +168,32 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
             except BenchError as error:
                 reasons[dataset, name] = error.message
             if steps := _checkpoints(successful):
-                sweep_rows[dataset, name, CHECKPOINTS] = steps
+                sweeps[dataset, name, CHECKPOINTS] = steps
     # A sweep needs a result at each step; a row of an earlier board is no step.
-    sweeps: dict[tuple[str, str, str], Steps] = {}
     for board, row_trials in planned:
         for sweep in find_sweeps(board, row_trials):
             for dataset in (board.card.in_place_of.get(name, name) for name in board.card.datasets):
                 rows = [(dataset, name) for _, name in sweep.steps]
                 key = (dataset, sweep.row, sweep.x)
-                if key not in sweep_rows and all(
+                if key not in sweeps and all(
                     owners.get(row) == board.name and (row in samples or row in means)
                     for row in rows
                 ):
-                    sweep_rows[key] = sweep.steps
+                    sweeps[key] = sweep.steps
                     # The swept row has no trials of its own: it differs as its steps do.
                     if not differences.get((dataset, sweep.row)):
                         differences[dataset, sweep.row] = differences[rows[0]]
-                    if not any(row in means for row in rows):
-                        sweeps[key] = [
-                            (value, samples[dataset, name]) for value, name in sweep.steps
-                        ]
     return Runs(
         samples=samples,
         means=means,
         reasons=reasons,
         sweeps=sweeps,
         results=stored,
-        sweep_rows=sweep_rows,
         differences=differences,
     )
 
 
-def _checkpoints(outcomes: Sequence[Outcome]) -> SweepRows:
+def _checkpoints(outcomes: Sequence[Outcome]) -> Sequence[tuple[float, Step]]:
     """List the metrics by seed at the checkpoints that all seeds have, numbered from 0."""
     names = [[name for name, _ in outcome.checkpoints] for outcome in outcomes]
     if not names or any(other != names[0] for other in names):
