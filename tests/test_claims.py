@@ -90,7 +90,7 @@ def test_ranks_that_the_claims_quote() -> None:
 
 
 def tokens(dataset: str, metric: str) -> Number:
-    return TABLES.get(Place(paper="IGD", table="4", dataset=dataset, metric=metric))
+    return TABLES.numbers[Place(paper="IGD", table="4", dataset=dataset, metric=metric)]
 
 
 def test_shares_of_zero_information_against_the_printed_counts() -> None:

@@ -23,10 +23,6 @@ PlainCell: TypeAlias = dict[str, float | int | str | None]
 def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> Marks:
     """Return the rows with the best and the second-best value; a single row gets no mark.
 
-    Args:
-        values: By the row's name, only rows that may be marked.
-        higher_is_better: Direction of the metric.
-
     Example:
         >>> best_and_second({"A": 0.2, "B": 0.1, "C": 0.2, "D": 0.05}, higher_is_better=True)
         (('A', 'C'), ('B',))
@@ -69,33 +65,16 @@ def _mark(row: Row, cell: Cell, marks: Mapping[tuple[str, str], Marks]) -> Cell:
 
 def aggregate_seeds(metric: str, outcomes: Sequence[Outcome]) -> Cell:
     """Aggregate one metric over the seeds of a row."""
-    values = {
-        seed_outcome.seed: value
-        for seed_outcome in outcomes
-        if (value := seed_outcome.value(metric)) is not None
-    }
-    reasons = dict.fromkeys(
-        seed_outcome.reason for seed_outcome in outcomes if seed_outcome.status != "ok"
-    )
-    unmeasured = [
-        seed_outcome.seed
-        for seed_outcome in outcomes
-        if seed_outcome.status == "ok" and seed_outcome.seed not in values
-    ]
+    values = {o.seed: value for o in outcomes if (value := o.value(metric)) is not None}
+    reasons = dict.fromkeys(o.reason for o in outcomes if o.status != "ok")
+    unmeasured = [o.seed for o in outcomes if o.status == "ok" and o.seed not in values]
     if unmeasured:
         reasons[f"{metric} was not measured here: {_why_unmeasured(metric)}"] = None
-    stale = dict.fromkeys(
-        seed_outcome.stale
-        for seed_outcome in outcomes
-        if seed_outcome.stale and seed_outcome.seed in values
-    )
+    stale = dict.fromkeys(o.stale for o in outcomes if o.stale and o.seed in values)
     mean, sd = summarize_seeds([*values.values()])[:2] if values else (None, None)
     return Cell(
         metric=metric,
-        status=combined_status(
-            "skipped" if seed_outcome.seed in unmeasured else seed_outcome.status
-            for seed_outcome in outcomes
-        ),
+        status=combined_status("skipped" if o.seed in unmeasured else o.status for o in outcomes),
         expected_seeds=len(outcomes),
         mean=mean,
         sd=sd,

@@ -97,11 +97,7 @@ def _test_families(
             ("verdicts", metric, reference, ranked, bounds.get(metric)),
             [row for row in (*base, *members) if row.cells[column].mean is not None],
             partial(
-                compare_block,
-                metric,
-                reference=reference,
-                ranked=ranked,
-                bound=bounds.get(metric),
+                compare_block, metric, reference=reference, ranked=ranked, bound=bounds.get(metric)
             ),
         )
         names = {row.name for row in members}

@@ -27,15 +27,16 @@ from bench.stats.contrasts import Estimate
 from bench.stats.reproduction import Reproduction
 
 FOLDER = ".statistics"
-CODE = {
-    "verdicts": "bench.report.block_tests",
-    "gains": "bench.report.block_tests",
-    "means": "bench.report.block_tests",
-    "reproduction": "bench.stats.reproduction",
-    "checks": "bench.report.checks",
-    "claims": "bench.report.claims.judge",
-}
 LIBRARIES = ("numpy", "scipy")
+KINDS: dict[str, tuple[str, Any]] = {
+    "verdicts": ("bench.report.block_tests", dict[str, RowTest]),
+    "gains": ("bench.report.block_tests", dict[str, Estimate]),
+    "means": ("bench.report.block_tests", dict[str, Estimate]),
+    "reproduction": ("bench.stats.reproduction", Reproduction),
+    "checks": ("bench.report.checks", tuple[str, str, tuple[Stratification, ...]]),
+    "claims": ("bench.report.claims.judge", tuple[ClaimLine, ...]),
+}
+"""Module that computes an answer, and the answer's type, by kind."""
 
 
 class StoredStatistics(UserDict[Any, Any]):
@@ -74,7 +75,7 @@ class StoredStatistics(UserDict[Any, Any]):
 
     def _path(self, key: Any) -> Path | None:
         kind: str = key[0]
-        if kind not in CODE or not self.store.is_dir():
+        if kind not in KINDS or not self.store.is_dir():
             return None
         name = digest([*_code_and_libraries(kind), list(key)])
         return self.store / FOLDER / kind / f"{name[:32]}.json"
@@ -86,17 +87,9 @@ def _seal(text: bytes) -> bytes:
 
 @cache
 def _code_and_libraries(kind: str) -> tuple[str, ...]:
-    return module_hash(CODE[kind]), *map(version, LIBRARIES)
+    return module_hash(KINDS[kind][0]), *map(version, LIBRARIES)
 
 
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
-    types: dict[str, Any] = {
-        "verdicts": dict[str, RowTest],
-        "gains": dict[str, Estimate],
-        "means": dict[str, Estimate],
-        "reproduction": Reproduction,
-        "checks": tuple[str, str, tuple[Stratification, ...]],
-        "claims": tuple[ClaimLine, ...],
-    }
-    return TypeAdapter(types[kind])
+    return TypeAdapter(KINDS[kind][1])

@@ -166,16 +166,11 @@ class Row:
 
 
 class Interval(NamedTuple):
-    """A value with its 95 % interval and the p of its difference from 0, or why it has none.
-
-    They are over users and training seeds, or over users alone where a row has one seed.
-    """
+    """A value with its 95 % interval, over users and, if a row has several, training seeds."""
 
     value: float
     low: float | None
     high: float | None
-    p: float | None
-    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
