@@ -60,8 +60,6 @@ class PairwiseReport:
     """The comparison of a with b; b is the reference.
 
     Attributes:
-        a: Name of the method that is compared.
-        b: Name of the reference.
         dataset: Name of the data set; "" if no file says.
         num_cases: Test cases, including those with unknown targets.
         metrics: One entry per metric; together they are the family that Holm's procedure corrects.
@@ -79,13 +77,7 @@ class PairwiseReport:
 def choose_metrics(
     a: System, b: System, *, requested: Sequence[str], default: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Choose the metrics to compare.
-
-    Args:
-        a: One method.
-        b: The other one.
-        requested: Metrics named by the user; each must exist.
-        default: Metrics to use if none is requested; what one side lacks is left out.
+    """Choose the requested metrics, or of the default ones those of both sides.
 
     Returns:
         The metrics, and those left out.
@@ -94,10 +86,8 @@ def choose_metrics(
         BenchError: If a requested metric is missing on one side, or no metric is left.
     """
     for metric in requested:
-        for system in (a, b):
-            if not system.has(metric):
-                available = next(iter(system.recorded.values()))
-                raise unknown(f"metric of {system.name}", metric, available)
+        a.require(metric)
+        b.require(metric)
     if requested:
         return tuple(dict.fromkeys(requested)), ()
     common = tuple(metric for metric in default if a.has(metric) and b.has(metric))
@@ -112,13 +102,9 @@ def choose_metrics(
 def compare_systems(
     a: System, b: System, metrics: Sequence[str], bounds: Mapping[str, float] | None = None
 ) -> PairwiseReport:
-    """Compare a with b on every metric.
+    """Compare a with the reference b on every metric, each measured on both.
 
-    Args:
-        a: The method that is compared.
-        b: The reference.
-        metrics: At least one, each measured on both.
-        bounds: By metric, the difference up to which the two count as equivalent.
+    `bounds` are by metric: the difference up to which the two count as equivalent.
 
     Raises:
         BenchError: If the data or cases differ (missing cases are named), values are missing, or a
@@ -135,31 +121,23 @@ def compare_systems(
         tests.append(compare(b.sample, a.sample, metric, bounds.get(metric)))
         for system in (a, b):
             system.check(metric)
+    reasons: dict[str, list[str]] = {}
+    for test in tests:
+        reasons.setdefault(test.refusal, []).append(test.metric)
+    refusals = [f"{join_words(names)}: {why}" for why, names in reasons.items() if why]
     return PairwiseReport(
         a=a.name,
         b=b.name,
         dataset=a.dataset or b.dataset,
         num_cases=len(a.sample.cases),
         metrics=tuple(_add_seeds(a, b, test) for test in correct_family(tests)),
-        notes=(*a.notes, *b.notes, *_note_refusals(tests)),
+        notes=(*a.notes, *b.notes, *refusals),
     )
-
-
-def _note_refusals(tests: Sequence[Comparison]) -> list[str]:
-    """Say why metrics have no answer about the methods, one note per reason."""
-    reasons: dict[str, list[str]] = {}
-    for test in tests:
-        reasons.setdefault(test.refusal, []).append(test.metric)
-    return [f"{join_words(names)}: {why}" for why, names in reasons.items() if why]
 
 
 def _add_seeds(a: System, b: System, test: Comparison) -> MetricComparison:
-    values = [compute_seed_values(system.sample, test.metric) for system in (a, b)]
-    return MetricComparison(
-        test=test,
-        a=summarize_seeds(list(values[0].values())),
-        b=summarize_seeds(list(values[1].values())),
-    )
+    seeds = [[*compute_seed_values(side.sample, test.metric).values()] for side in (a, b)]
+    return MetricComparison(test=test, a=summarize_seeds(seeds[0]), b=summarize_seeds(seeds[1]))
 
 
 # --- as text and as JSON ------------------------------------------------------------------------
@@ -211,24 +189,18 @@ def write_sentence(report: PairwiseReport) -> str:
         for name, texts in groups.items()
         if texts
     ]
-    cases = format_count(report.num_cases, "test case")
-    sizes = f"{cases}{_count_users(report)}; {_count_seeds(report)}"
-    opening = f"On {report.dataset} ({sizes})" if report.dataset else f"Over {sizes}"
-    return f"{opening}, {report.a} {'; it '.join(results)} ({_describe_methods(report)})."
-
-
-def _describe_methods(report: PairwiseReport) -> str:
     tests = [line.test for line in report.metrics]
+    # Set-level metrics may run over fewer users, those with known targets.
+    users = max((test.num_units for test in tests if test.unit == "user"), default=0)
+    cases = format_count(report.num_cases, "test case")
+    of_users = f" of {format_count(users, 'user')}" if users else ""
+    sizes = f"{cases}{of_users}; {_count_seeds(report)}"
+    opening = f"On {report.dataset} ({sizes})" if report.dataset else f"Over {sizes}"
+    methods = describe_tests((test.metric, test.question) for test in tests)
     correction = "a single test"
     if len(tests) > 1:
         correction = f"Holm: p corrected over {format_count(tests[0].family_size, 'metric')}"
-    return f"{describe_tests((test.metric, test.question) for test in tests)}; {correction}"
-
-
-def _count_users(report: PairwiseReport) -> str:
-    # Set-level metrics may run over fewer users, those with known targets.
-    users = [line.test.num_units for line in report.metrics if line.test.unit == "user"]
-    return f" of {format_count(max(users), 'user')}" if users else ""
+    return f"{opening}, {report.a} {'; it '.join(results)} ({methods}; {correction})."
 
 
 def _count_seeds(report: PairwiseReport) -> str:
@@ -291,12 +263,7 @@ def _format_tests(report: PairwiseReport) -> str:
 
 def _format_seeds(report: PairwiseReport) -> str:
     rows = [
-        (
-            line.test.metric,
-            _format_side(line.a),
-            _format_side(line.b),
-            format_models(line.test),
-        )
+        (line.test.metric, _format_side(line.a), _format_side(line.b), format_models(line.test))
         for line in report.metrics
     ]
     headers = ("mean over seeds", report.a, report.b, QUESTIONS["models"])
@@ -312,11 +279,12 @@ def _metric_to_json(line: MetricComparison) -> dict[str, Any]:
     content = dataclasses.asdict(line.test)
     for name in ("metric", "reference", "other"):
         del content[name]
-    content["significant"] = line.test.significant
-    content["equivalent"] = line.test.equivalent
-    content["verdict"] = _verdict(line.test)
-    content["seeds"] = {
-        side: {"mean": mean, "sd": deviation, "n": num_seeds}
-        for side, (mean, deviation, num_seeds) in (("a", line.a), ("b", line.b))
+    return content | {
+        "significant": line.test.significant,
+        "equivalent": line.test.equivalent,
+        "verdict": _verdict(line.test),
+        "seeds": {
+            side: dict(zip(("mean", "sd", "n"), summary, strict=True))
+            for side, summary in (("a", line.a), ("b", line.b))
+        },
     }
-    return content
