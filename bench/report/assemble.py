@@ -50,12 +50,7 @@ def assemble(
 ) -> BoardTable:
     """Assemble the table of a board as it was run; equal results give an equal table.
 
-    Args:
-        board: The board.
-        row_trials: Its planned trials.
-        results: The results.
-        tested: Whether to test; False gives values and marks only.
-        cache: Statistics of equal files, kept between renderings.
+    Without `tested` it has values and marks only; `cache` keeps statistics between renderings.
     """
     card = board.card
     paper = Paper.of_board(board.name)

@@ -41,9 +41,7 @@ class BoardCases:
     """The test cases of a board on one data set.
 
     Attributes:
-        dataset: Name of the data set.
-        card: The board's.
-        data: The data as the board draws them.
+        card: The board's; data: the data as the board draws them.
         folders: Artifacts by the names of the evaluation's inputs, without the ranking.
     """
 
@@ -192,11 +190,8 @@ def load_board_cases(board: str | BoardSelection, dataset: str, options: DataOpt
 def require_equal(stored: Path, computed: Path, where: str, depth: int) -> None:
     """Refuse a table that differs from the one that was computed from its rankings.
 
-    Args:
-        stored: The submitted table.
-        computed: The computed one.
-        where: What it belongs to, for messages.
-        depth: Length of the stored lists; ranks below are known to the run alone.
+    `where` names what it belongs to; ranks from `depth`, the length of the stored lists, on are
+    known to the run alone.
 
     Raises:
         BenchError: A case is missing, or a value differs; the first one is named.

@@ -121,12 +121,7 @@ def render_boards(
 ) -> tuple[list[BoardTable], list[Path]]:
     """Render boards and the index of boards.
 
-    Args:
-        planned: The boards.
-        stored: The results.
-        out: Folder of the pages.
-        store: Folder of the artifacts, where statistics are cached and examples are read.
-        examples: Whether pages show test cases with titles.
+    `store` caches statistics and has the examples: test cases with titles.
 
     Returns:
         Tables, and paths of the pages.
@@ -160,13 +155,7 @@ def name_subset(planned: PlannedBoards, exclude: str) -> PlannedBoards:
 def assemble_boards(
     planned: PlannedBoards, results: ResultSet, cache: StatisticsCache
 ) -> list[BoardTable]:
-    """Assemble boards with their statistics and claims.
-
-    Args:
-        planned: The boards.
-        results: The results.
-        cache: Statistics of equal files, see `bench.report.significance`.
-    """
+    """Assemble boards with their statistics and claims."""
     tables = []
     for board, row_trials in planned:
         table = assemble(board, row_trials, results, cache=cache)
@@ -180,11 +169,7 @@ def assemble_boards(
 
 
 def _refuse_repository(folder: Path) -> None:
-    """Refuse to write titles to where they would be committed with the pages.
-
-    Raises:
-        BenchError: If the folder is in a git repository.
-    """
+    """Refuse to write titles to where they would be committed with the pages."""
     absolute = folder.resolve()
     if any((parent / ".git").exists() for parent in (absolute, *absolute.parents)):
         raise BenchError(

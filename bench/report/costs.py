@@ -23,7 +23,6 @@ class RowCost:
         amortized: Seconds where a stage that several trials of the board need is split equally
             among them; sums to the time of computing the board once.
         exclusive: Seconds of the stages that no other row of the board needs.
-        peak_memory_mib: Largest peak of a stage.
         gpu: The GPU of the board's costs; "" if all was computed on CPUs. Trials that were computed
             on another one are left out.
     """

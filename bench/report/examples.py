@@ -31,11 +31,9 @@ class Example:
     """One test case, in titles.
 
     Attributes:
-        case: Its number, as in the result.
         history: The last items before it, the latest last.
         generated: What the model generated; empty for methods that generate no text.
-        top_item: The first item of the recommended list.
-        target: The item that came next.
+        top_item: The first item of the recommended list; target: the item that came next.
         rank: Rank of the target in the list, from 1; None where it is not in it.
     """
 
@@ -62,10 +60,9 @@ def board_examples(
 
 
 def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
-    """Read the first test cases of a trial, in test order.
+    """Read the first test cases of a trial, at most `NUM_EXAMPLES`, in test order.
 
-    Returns:
-        At most `NUM_EXAMPLES`; none where the store lacks an artifact, or lists were re-ranked.
+    There are none where the store lacks an artifact, or lists were re-ranked.
     """
     folders = _input_folders(result, store)
     if folders is None:

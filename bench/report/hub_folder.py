@@ -29,12 +29,6 @@ POINTER, ADAPTER, FULL = "backbone.json", "adapter.safetensors", "model.safetens
 def write_hub_folder(trial: Trial, results: Path, store: Path, into: Path) -> Path:
     """Write the folder of a trial's language model, named after the trial.
 
-    Args:
-        trial: The trial, planned.
-        results: Folder of its result.
-        store: Folder of the artifacts, which must have its weights.
-        into: Where the folder is written.
-
     Raises:
         BenchError: The trial trains no language model, or has no result or artifact.
     """

@@ -99,11 +99,7 @@ def add_reload_script(page: bytes) -> bytes:
 
 
 def make_server(live_pages: LivePages, port: int) -> ThreadingHTTPServer:
-    """Listen on the loopback address.
-
-    Raises:
-        BenchError: If the port is taken.
-    """
+    """Listen on the loopback address, or refuse a port that is taken."""
 
     class Handler(_Handler):
         pages = live_pages

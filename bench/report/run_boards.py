@@ -221,11 +221,7 @@ def retry(
 
 
 def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
-    """Return a function that creates the executor; it is called only if something must run.
-
-    Raises:
-        BenchError: If options exclude each other.
-    """
+    """Return a function that creates the executor; it is called only if something must run."""
     if options.executor == "inline":
         if options.address is not None or options.num_cpus is not None:
             raise BenchError(

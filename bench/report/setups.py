@@ -87,8 +87,7 @@ def describe_used(trials: Iterable[Trial], results: ResultSet) -> list[str]:
 def find_difference(board: Board, row: BoardRow, trial: Trial, results: ResultSet) -> str:
     """Say how a row was run otherwise than its board declares, which is as the paper ran it.
 
-    Returns:
-        "" where backbone, budget and data are the board's, or nothing was run.
+    It is "" where backbone, budget and data are the board's, or nothing was run.
     """
     result = results.get(trial.id)
     if result is None or result.status != "ok":
@@ -138,12 +137,7 @@ def name_external(result: Result | None) -> str:
 
 
 def describe_external(dataset: str, rows: Iterable[Row]) -> str:
-    """Say which rows used models that may have seen a data set; "" without any result.
-
-    Args:
-        dataset: Name of its card.
-        rows: With outcomes and models.
-    """
+    """Say which rows used models that may have seen a data set; "" without any result."""
     users: dict[str, list[str]] = {}
     for row in rows:
         if row.successful:

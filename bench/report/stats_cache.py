@@ -40,11 +40,7 @@ KINDS: dict[str, tuple[str, Any]] = {
 
 
 class StoredStatistics(UserDict[Any, Any]):
-    """A statistics cache that outlives its process.
-
-    Args:
-        store: Folder of the store; where it does not exist, nothing is written.
-    """
+    """A statistics cache that outlives its process, in the store's folder if that exists."""
 
     def __init__(self, store: Path) -> None:
         super().__init__()

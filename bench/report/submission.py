@@ -66,13 +66,11 @@ class Submission(Card):
     """What a package says of itself.
 
     Attributes:
-        board: Name of the board.
         label: Name of the row.
         division: "closed": run by this harness on the board's rows, backbone and budget; "open":
             anything else that did not use the test cases.
         contact: Person or address for questions.
-        hardware: What it was computed on.
-        code: Where the code is.
+        hardware: What it was computed on; code: where the code is.
     """
 
     board: str
@@ -312,11 +310,7 @@ def _check_files(path: Path) -> None:
 
 
 def _recompute(result: Result, folder: Path, cases: BoardCases, *, leaks: bool) -> list[str]:
-    """Compute a result again; return notes.
-
-    Raises:
-        BenchError: It differs, or its lists break a rule of the board.
-    """
+    """Compute a result again, and return notes; refuse one that differs or breaks a rule."""
     where = f"{result.trial}"
     if result.status != "ok":
         raise BenchError(f"{where}: the trial {result.status}.", "Submit complete results.")
@@ -449,11 +443,7 @@ def _compare_with_reference(
 
 
 def _check_table(path: Path, planned: PlannedBoards, results: ResultSet) -> None:
-    """Compare the table of a published board with the one that its results give.
-
-    Raises:
-        BenchError: They differ, in values, tests or rows.
-    """
+    """Compare the table of a published board with the one that its results give."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         render_boards(planned, results, folder, store=folder / "store")

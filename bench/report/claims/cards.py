@@ -32,7 +32,6 @@ class Claim(Card):
         boards: Boards with its rows; the claim is listed on the first one.
         verdict: Expected from the paper's own numbers.
         implied: No sentence of the paper says it, but its argument needs it.
-        checks: All must hold.
         also: Further counts, which do not enter the verdict.
         note: What a reader should know about the printed numbers.
     """
@@ -59,7 +58,6 @@ class PublishedRow(Card):
     """Where the paper prints a row; empty if it is in no table.
 
     Attributes:
-        table: Number of the table.
         method: As in the file of published numbers; variant: likewise.
         row: Name of our row, if it differs.
     """
@@ -164,11 +162,7 @@ class PaperClaims(Card):
         return self
 
     def is_higher_better(self, metric: str) -> bool:
-        """Return whether a larger value of a metric or measure is better.
-
-        Raises:
-            BenchError: If there is no such metric or measure.
-        """
+        """Return whether a larger value of a metric or measure is better."""
         if metric in self.measures:
             return self.measures[metric].higher_is_better
         try:
@@ -178,11 +172,7 @@ class PaperClaims(Card):
             raise BenchError(error.message, hint) from error
 
     def expand_cells(self, check: Check) -> list[Cell]:
-        """Expand a check into its cells: data sets × metrics × hosts × rows.
-
-        Raises:
-            BenchError: If a row or a data set does not exist.
-        """
+        """Expand a check into its cells: data sets × metrics × hosts × rows."""
         others: Sequence[str] = check.than_on if isinstance(check, Larger) else ()
         return [
             self._make_cell(dataset, metric, host, rows, other)
@@ -249,11 +239,7 @@ def find_claim_files() -> dict[str, Path]:
 
 
 def load_claims(paper: str) -> PaperClaims:
-    """Load and check the claims of a paper, by its short name, e.g. sprec.
-
-    Raises:
-        BenchError: If there is no such file, or its content is invalid.
-    """
+    """Load and check the claims of a paper, by its short name, e.g. sprec."""
     paths = find_claim_files()
     if paper not in paths:
         raise unknown("paper", paper, paths)

@@ -247,10 +247,7 @@ class Larger(Check):
     """The difference a - b exceeds c - d, each in the metric's better direction.
 
     Attributes:
-        a: One row, as are the next three.
-        b: Subtracted from a.
-        c: By default a, on the data sets `than_on`.
-        d: By default b, likewise.
+        c: By default a, on the data sets `than_on`; d: by default b, likewise.
         than_on: Data sets of c and d, each a cell; by default that of a and b.
         relative: Compare relative changes.
     """
@@ -281,12 +278,7 @@ class Show(Single):
 
 
 class Diminishing(Single):
-    """Beyond `at` the metric gains less per unit of the measure `per` than up to it.
-
-    Attributes:
-        x: The swept setting.
-        at: One of its values, neither the first nor the last.
-        per: Name of a measure, for example of seconds.
+    """Beyond the step `at` of `x` the metric gains less per unit of the measure `per` than before.
     """
 
     form: Literal["diminishing"]
@@ -296,11 +288,7 @@ class Diminishing(Single):
 
 
 class Proof(Check):
-    """A theorem: no run can show it, a test of this project proves it.
-
-    Attributes:
-        tests: The tests, "tests/FILE.py::NAME".
-    """
+    """A theorem: no run can show it, a test "tests/FILE.py::NAME" of this project proves it."""
 
     form: Literal["proof"]
     tests: Names = Field(min_length=1)

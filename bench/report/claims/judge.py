@@ -29,13 +29,7 @@ PlannedBoards = Mapping[str, tuple[Board, RowTrials]]
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedClaim:
-    """A claim with both verdicts.
-
-    Attributes:
-        paper: Name of the paper's file of claims; title: of the paper.
-        published: Verdict by the published numbers.
-        reproduced: Verdict by our results.
-    """
+    """A claim with both verdicts; `paper` is the name of the paper's file of claims."""
 
     paper: str
     title: str
@@ -131,8 +125,8 @@ def claim_lines(
 ) -> tuple[ClaimLine, ...]:
     """Judge the claims that a board shows.
 
-    `planned` are the boards whose rows its claims name, as far as they were run; `cache` is what
-    was computed from equal files before, see `bench.report.significance`.
+    `planned` are the boards whose rows its claims name, as far as they were run; `cache` has what
+    was computed from equal files before.
     """
     selected = _list_claims(table.name)
     if not selected:

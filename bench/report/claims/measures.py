@@ -108,12 +108,7 @@ def _read_curve(stage: StageRecord, field: str) -> list[float]:
 def measure_seeds(
     measure: Measure, results: Sequence[Result], base: Sequence[Result]
 ) -> dict[int, float]:
-    """Read a measure by seed.
-
-    Args:
-        measure: The measure.
-        results: Of the row's seeds.
-        base: Of the row that the measure is relative to; only seeds of both count.
+    """Read a measure by seed; `base` are results of the row that it is relative to.
 
     Raises:
         BenchError: If a trial has no value, or times of two machines would be divided.

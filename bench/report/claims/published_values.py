@@ -35,10 +35,8 @@ class PublishedCheck:
     """What the published numbers say about one check.
 
     Attributes:
-        check: The check.
         verdict: None if no cell is printed.
-        num_holding: Cells that hold.
-        num_cells: Cells that are printed.
+        num_holding: Cells that hold; num_cells: cells that are printed.
         num_ties: Cells where the two values are equal, before rivals are grouped.
         num_unreadable: Cells that lack a number, likewise.
     """

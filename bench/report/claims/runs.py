@@ -66,11 +66,7 @@ class Runs:
         return f"{row} on {dataset}: {reason}" if dataset else f"{row}: {reason}"
 
     def seed_values(self, dataset: str, row: str, metric: str) -> SeedValues:
-        """Return a metric or measure of a row by seed.
-
-        Raises:
-            BenchError: If it was not measured.
-        """
+        """Return a metric or measure of a row by seed."""
         measure = self.measures.get(metric)
         if measure is None and (dataset, row) in self.means:
             return self.means[dataset, row].get(metric, {})
@@ -116,11 +112,7 @@ class Runs:
 def map_common_seeds(
     steps: Sequence[SeedValues], function: Callable[[Sequence[float]], T]
 ) -> list[T]:
-    """Apply a function to the values of each seed that all rows or steps have.
-
-    Raises:
-        BenchError: If there is no such seed.
-    """
+    """Apply a function to the values of each seed that all rows or steps have."""
     seeds = sorted(set.intersection(*(set(values) for values in steps)))
     if not seeds:
         raise BenchError("The rows or steps have no seed in common.")
@@ -131,10 +123,6 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     """Read the rows of boards that a claim names; of rows with equal names the first board's count.
 
     Rows are compared only where they were measured on equal data, across boards too.
-
-    Args:
-        planned: Boards with their planned trials.
-        results: The results.
     """
     owners: dict[tuple[str, str], str] = {}
     differences: dict[tuple[str, str], str] = {}

@@ -41,10 +41,9 @@ from bench.stats.seed_variance import estimate_over_seeds
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """A metric of a row along the setting `x`.
+    """A metric of a row along the setting `x`, whose values are `xs`, ascending.
 
     Attributes:
-        xs: Values of the setting, ascending.
         values: Of the metric by seed, one entry per step.
         samples: Likewise; empty where steps have one value per seed only.
     """
@@ -66,11 +65,7 @@ class Steps:
         return cls(x=x, xs=xs, values=values, samples=samples)
 
     def find(self, at: float) -> int:
-        """Return the index of a step.
-
-        Raises:
-            BenchError: If the sweep does not have it.
-        """
+        """Return the index of a step, or refuse one that the sweep does not have."""
         if at not in self.xs:
             available = ", ".join(f"{x:g}" for x in self.xs)
             raise BenchError(f"The sweep over {self.x} has no step {at:g}.", f"It has {available}.")

@@ -27,11 +27,7 @@ _FRACTION = re.compile(r"([1-9][0-9]*) of ([1-9][0-9]*)")
 
 
 def check_quantifier(text: str) -> str:
-    """Return the quantifier: all, most, any, or "n of N" with n at most N.
-
-    Raises:
-        ValueError: If it is none of them.
-    """
+    """Return the quantifier: all, most, any, or "n of N" with n at most N."""
     fraction = _FRACTION.fullmatch(text)
     if text in ("all", "most", "any") or (fraction and int(fraction[1]) <= int(fraction[2])):
         return text

@@ -21,11 +21,7 @@ class BoardBlock:
     trials: dict[str, list[Trial]]
 
     def find_row(self, name: str) -> str | None:
-        """Find a row by its name, or by its method where no other row has that method.
-
-        Raises:
-            BenchError: If several rows are of the method.
-        """
+        """Find a row by its name, or by its method where no other row has that method."""
         if name in self.trials:
             return name
         rows = [row for row, trials in self.trials.items() if trials[0].method == name]
@@ -42,12 +38,7 @@ class BoardBlock:
 
 
 def find_blocks(results: Path, *, board: str | None, dataset: str | None) -> list[BoardBlock]:
-    """Find the data sets of the boards that were run into a folder.
-
-    Args:
-        results: Folder of the results.
-        board: Only this board.
-        dataset: Only this data set.
+    """Find the data sets of the boards that were run into a folder, or only the named ones.
 
     Raises:
         BenchError: If nothing was run there, or not this board or data set.
@@ -88,11 +79,7 @@ def require_rows(blocks: Sequence[BoardBlock], names: Sequence[str]) -> None:
 def find_block(
     blocks: Sequence[BoardBlock], names: Sequence[str], datasets: Collection[str] = ()
 ) -> BoardBlock:
-    """Find the only block that has all of these rows, of one of the data sets if any is named.
-
-    Raises:
-        BenchError: If no block has them, or several.
-    """
+    """Find the only block that has all of these rows, of one of the data sets if any is named."""
     candidates = [block for block in blocks if not datasets or block.dataset in datasets]
     matches = [block for block in candidates if all(block.find_row(name) for name in names)]
     if not matches:

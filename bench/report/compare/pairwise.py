@@ -42,13 +42,7 @@ VERDICTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class MetricComparison:
-    """One metric of two methods.
-
-    Attributes:
-        test: a - b, p adjusted over all metrics.
-        a: Mean, standard deviation and number of all of a's seeds.
-        b: The same of b.
-    """
+    """One metric of two methods: the test of a - b, p adjusted over all metrics, and both sides."""
 
     test: Comparison
     a: MeanSd

@@ -171,11 +171,7 @@ def power(
 
 
 def _comparable_metrics(base: System, other: System, metrics: Sequence[str]) -> Iterator[str]:
-    """Yield the metrics after checking both sides.
-
-    Raises:
-        BenchError: If the two cannot be compared or one lacks a metric.
-    """
+    """Yield the metrics after checking that both sides have them and can be compared."""
     require_comparable(other, base)
     for metric in metrics:
         for system in (base, other):

@@ -22,7 +22,6 @@ class System:
     """A method as it was measured on one data set.
 
     Attributes:
-        sample: Its cases, values and lists.
         dataset: Name of the data set; "" if a file does not say.
         fingerprint: Of the prepared data; "" likewise.
         recorded: By seed, the metric values that its result states.
@@ -131,11 +130,7 @@ def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> 
 
 
 def require_comparable(a: System, b: System) -> None:
-    """Refuse two systems that were measured on different data.
-
-    Raises:
-        BenchError: If data sets, fingerprints or, between files, the targets of cases differ.
-    """
+    """Refuse systems whose data set, fingerprint or, between files, targets of cases differ."""
     if a.dataset and b.dataset and a.dataset != b.dataset:
         raise BenchError(
             f"{a.name} was measured on {a.dataset}, {b.name} on {b.dataset}.",

@@ -51,12 +51,7 @@ class Bin:
 
 
 def draw_pictures(prepared: Prepared, categories: Mapping[str, float]) -> list[Picture]:
-    """Draw a data set.
-
-    Args:
-        prepared: The data.
-        categories: Share of each tracked category, from `describe`.
-    """
+    """Draw a data set; `categories` are the shares of its tracked categories, from `describe`."""
     lengths = np.bincount(prepared.users)
     popularity = np.bincount(prepared.items, minlength=len(prepared.catalog))
     words = np.array([len(title.split()) for title in prepared.catalog.titles], dtype=np.int64)
@@ -130,11 +125,7 @@ def _range(low: int, high: int) -> str:
 
 
 def histogram(bins: Sequence[Bin], noun: str, axis: str) -> Markup | None:
-    """Draw bars of equal width, their heights in percent of the total.
-
-    Returns:
-        The SVG, or None where there is nothing to draw.
-    """
+    """Draw bars of equal width, their heights in percent of the total; None without any value."""
     total = sum(bar.num for bar in bins)
     if not total:
         return None
@@ -160,11 +151,7 @@ def histogram(bins: Sequence[Bin], noun: str, axis: str) -> Markup | None:
 
 
 def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
-    """Draw interactions against rank, most popular first, on logarithmic axes.
-
-    Returns:
-        The SVG, or None where no item has an interaction.
-    """
+    """Draw interactions against rank, most popular first, on logarithmic axes; None without any."""
     ranked = np.sort(popularity[popularity > 0])[::-1]
     if not len(ranked):
         return None
@@ -201,11 +188,7 @@ def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
 
 
 def share_bars(shares: Mapping[str, float]) -> Markup | None:
-    """Draw one bar per category, in the given order, with its share in percent.
-
-    Returns:
-        The SVG, or None where there is no category.
-    """
+    """Draw one bar per category, in the given order, with its share in percent."""
     if not shares:
         return None
     left, right, step = CHAR_WIDTH * LABEL_CHARS, WIDTH - 52, 18

@@ -37,19 +37,11 @@ def render_tables(
 ) -> tuple[list[CountTable], list[Path]]:
     """Count the data sets of data tables, and write their pages.
 
-    Data sets whose raw files are missing show the published numbers and say why.
-
-    Args:
-        names: The tables.
-        options: Store and raw files.
-        out: Folder of the pages.
-        model: Card of the backbone whose tokens are counted, too.
+    Data sets whose raw files are missing show the published numbers and say why. With the card of a
+    backbone, `model`, its tokens are counted, too.
 
     Returns:
         Tables, and paths of the pages.
-
-    Raises:
-        BenchError: If there is no such table.
     """
     cards = {name: load(name) for name in names}
     datasets = dict.fromkeys(row.dataset for card in cards.values() for row in card.rows)
@@ -59,11 +51,7 @@ def render_tables(
 
 
 def render_counts(table: CountTable, folder: Path) -> list[Path]:
-    """Write a data table's pages to `<folder>/<table>/`.
-
-    Returns:
-        The paths of README.md, index.html and table.json.
-    """
+    """Write README.md, index.html and table.json of a data table to `<folder>/<table>/`."""
     num_ours = sum(cell.ours is not None for line in table.lines for cell in line.cells)
     num_cells = sum(len(line.cells) for line in table.lines)
     entry = IndexEntry(

@@ -46,7 +46,6 @@ class Column(Card):
     """One column of the paper's table.
 
     Attributes:
-        title: As in the paper.
         meaning: What it counts, unless a row says otherwise.
         not_run: What a count of it would need, where we cannot count it yet.
         needs: What a count of it needs in addition to the data; the reason where it is missing.
@@ -70,8 +69,7 @@ class CountRow(Card):
     """One data set of the paper's table.
 
     Attributes:
-        label: Its name in the paper.
-        dataset: Name of our card.
+        label: Its name in the paper; dataset: name of our card.
         scope: How our data set differs from the paper's, if it does.
         cells: What columns count in this row, where it is not the column's own meaning.
     """
@@ -83,15 +81,7 @@ class CountRow(Card):
 
 
 class CountCard(Card):
-    """A count board.
-
-    Attributes:
-        paper: As in the files of published numbers.
-        table: Its number.
-        citation: Of the paper.
-        columns: By the published metric, in the paper's order.
-        rows: In the paper's order.
-    """
+    """A count board: columns by the published metric and rows, in the paper's order."""
 
     title: str
     description: str
@@ -120,8 +110,7 @@ class CountCell:
     Attributes:
         column: The published metric.
         published: None where the paper prints none, or it could not be read.
-        ours: None where it was not counted.
-        counted: Name of our count; empty where there is none.
+        ours: None where it was not counted; counted: name of our count.
         verdict: How the two compare, or why they cannot be compared.
         explanation: What the published number really counts.
     """
@@ -184,11 +173,7 @@ def paths() -> dict[str, Path]:
 
 
 def load(name: str) -> CountCard:
-    """Load and check the card of a count board.
-
-    Raises:
-        BenchError: If there is no such card, or something in it does not fit.
-    """
+    """Load and check the card of a count board."""
     files = paths()
     if name not in files:
         raise unknown("count board", name, files)
@@ -203,11 +188,7 @@ def compare(
 ) -> CountTable:
     """Compare our counts with the published ones.
 
-    Args:
-        name: The board's name.
-        card: Its card.
-        published: All printed numbers.
-        counts: By data set card: our counts by name, or why there are none.
+    `counts` has by data set card our counts by name, or why there are none.
 
     Raises:
         BenchError: If the card names a count that prepared data do not have, or the published

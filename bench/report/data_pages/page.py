@@ -43,8 +43,6 @@ class DataBlock:
     """All that the page says about one data set.
 
     Attributes:
-        name: Name of its card; card: the card itself.
-        fingerprint: Of the prepared data.
         description: Its numbers; findings: results of its checks; pictures: its distributions.
         notes: From the preparation, in sentences.
     """
@@ -141,15 +139,7 @@ def describe_block(name: str, card: DatasetCard, prepared: Prepared) -> DataBloc
 
 
 def render_data(items: Sequence[tuple[str, DatasetCard, Prepared]], folder: Path) -> list[Path]:
-    """Write the data page to `<folder>/datasets/`.
-
-    Args:
-        items: Name, card and prepared data of each data set, in the page's order.
-        folder: Folder of all pages.
-
-    Returns:
-        The paths of README.md and index.html.
-    """
+    """Write README.md and index.html of data sets, in this order, to `<folder>/datasets/`."""
     blocks = [describe_block(*item) for item in items]
     pages = {
         "README.md": data_markdown(blocks).encode(),

@@ -24,13 +24,9 @@ MIN_WIDTH = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Bars:
-    """The bars of one color, one per group.
+    """The bars of one color `style`, with a value per group; None leaves a gap.
 
-    Attributes:
-        name: In the legend.
-        style: Number of the color.
-        values: By group; None leaves a gap.
-        deviations: Half lengths of the error bars; None without one.
+    `deviations` are half lengths of the error bars; None without one.
     """
 
     name: str
@@ -40,16 +36,7 @@ class Bars:
 
 
 def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> Markup | None:
-    """Draw bars from zero, with error bars of one standard deviation.
-
-    Args:
-        groups: Labels of the groups.
-        series: One or more, each with a value per group.
-        title: For screen readers.
-
-    Returns:
-        The SVG, or None where there is no value.
-    """
+    """Draw bars from zero by group, with error bars of one standard deviation; None without any."""
     ends = [
         value + sign * (deviation or 0)
         for bars in series

@@ -80,12 +80,10 @@ def training_charts(row: Row, results: ResultSet) -> list[Chart]:
 
 
 def curve_chart(name: str, curves: Sequence[tuple[int, Curve]], *, over: str) -> Chart:
-    """Draw curves over each other, one line per seed and part.
+    """Draw curves, given with their seed, over each other, one line per seed and part.
 
-    Args:
-        name: Of the chart; the names of its parts are added.
-        curves: Seed and curve.
-        over: What the horizontal axis counts.
+    `over` is what the horizontal axis counts; the names of the parts are added to that of the
+    chart.
     """
     parts = list(dict.fromkeys(curve.part for _, curve in curves))
     has_parts = any(parts)

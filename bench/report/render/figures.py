@@ -83,18 +83,10 @@ def fit_scale(
 
 
 def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) -> Markup | None:
-    """Draw each row's difference from its reference with its 95 % interval.
+    """Draw each row's difference from its reference with its 95 % interval; None without any.
 
-    A filled mark is significant after Holm, a hollow one is not; zero is the reference.
-
-    Args:
-        title: Of the data set.
-        reference: Name of the reference.
-        rows: A family of rows that are compared with it.
-        metric: Name of the metric.
-
-    Returns:
-        The SVG, or None where there is nothing to compare.
+    A filled mark is significant after Holm, a hollow one is not; zero is the reference. The rows
+    are a family that is compared with it; `title` is that of the data set.
     """
     tests = [
         (row, test, test.low, test.high)
@@ -161,8 +153,7 @@ def tradeoff_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
 def tradeoff_plot(block: Block, metrics: Sequence[str]) -> Markup | None:
     """Draw accuracy against diversity, with the Pareto front of the ranked rows.
 
-    Returns:
-        The SVG, or None where the board lacks one of the two, or fewer than two rows have both.
+    There is none where the board lacks one of the two, or fewer than two rows have both.
     """
     names = tradeoff_metrics(metrics)
     if names is None:
@@ -191,8 +182,7 @@ def tradeoff_plot(block: Block, metrics: Sequence[str]) -> Markup | None:
 def cost_plot(block: Block, metric: str, costs: Sequence[RowCost]) -> Markup | None:
     """Draw a metric against the standalone seconds per seed, on a logarithmic axis.
 
-    Returns:
-        The SVG, or None where fewer than two rows have both.
+    There is none where fewer than two rows have both.
     """
     seconds = {
         cost.row: cost.standalone / cost.num_trials

@@ -35,10 +35,8 @@ def render_html(
 ) -> str:
     """Render a board's page.
 
-    Args:
-        table: What it says.
-        results: The results behind it; without them the page shows neither costs nor training.
-        examples: Test cases in titles, by trial; only for pages that stay on this machine.
+    Without `results` it shows neither costs nor training; `examples` are test cases in titles, by
+    trial, only for pages that stay on this machine.
     """
     results = results or ResultSet(Path(), {}, {})
     costs = row_costs(table, results)

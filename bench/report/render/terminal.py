@@ -52,11 +52,7 @@ def render_table(table: BoardTable) -> str:
 
 
 def render_strata(table: BoardTable, kind: str) -> str:
-    """Render the main metric per stratum of the test cases, as text.
-
-    Raises:
-        BenchError: If no result says to which stratum its cases belong, or all are in one.
-    """
+    """Render the main metric per stratum of the test cases, as text."""
     parts = []
     for block in table.datasets:
         for strata in (each for each in block.strata if each.kind == kind):
@@ -133,9 +129,7 @@ def output_width() -> int:
 def fit_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
     """Write a table; where it is wider than the terminal, in parts that repeat the first column.
 
-    Args:
-        rows: Lines, which may be shorter than the headers.
-        headers: Names of the columns, which may have several lines.
+    Rows may be shorter than the headers, and headers may have several lines.
     """
     lines = [[*map(str, row), *[""] * (len(headers) - len(row))] for row in rows]
     padded = [f"{head}  ".replace("\n", "  \n") for head in headers]  # as tabulate does
