@@ -278,8 +278,7 @@ class Show(Single):
 
 
 class Diminishing(Single):
-    """Beyond the step `at` of `x` the metric gains less per unit of the measure `per` than before.
-    """
+    """After step `at` of `x` the metric gains less per unit of the measure `per` than before."""
 
     form: Literal["diminishing"]
     x: str

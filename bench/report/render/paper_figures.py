@@ -29,8 +29,7 @@ from bench.results.load import ResultSet
 
 
 def figure_charts(table: BoardTable, results: ResultSet) -> list[tuple[str, list[Chart]]]:
-    """Draw the figures of a board that have a result: titles with one chart or more per data set.
-    """
+    """Draw the figures of a board that have a result: titles with one chart or more per data set."""
     figures = []
     for figure in table.figures:
         charts = []
