@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -196,19 +195,12 @@ def require_equal(stored: Path, computed: Path, where: str, depth: int) -> None:
     Raises:
         BenchError: A case is missing, or a value differs; the first one is named.
     """
-    tables: list[pa.Table] = [pq.read_table(path) for path in (stored, computed)]
-    first, second = tables
-    cases: list[list[str]] = [table["case"].to_pylist() for table in tables]
-    if cases[0] != cases[1]:
-        missing = sorted(set(cases[1]) - set(cases[0]))
-        problem = f"{len(missing)} missing ({', '.join(missing[:3])})" if missing else "others"
-        raise BenchError(f"{where}: its test cases are not the board's: {problem}.")
-    for name in second.column_names:
-        if name not in first.column_names:
+    first, second = (pq.read_table(path).to_pydict() for path in (stored, computed))
+    require_cases(first["case"], second["case"], where)
+    for name, values in second.items():
+        if name not in first:
             raise BenchError(f"{where}: the column {name!r} is missing.")
-        for case, a, b in zip(
-            cases[0], first[name].to_pylist(), second[name].to_pylist(), strict=True
-        ):
+        for case, a, b in zip(second["case"], first[name], values, strict=True):
             if name == "rank" and a >= depth:
                 a = -1
             if a != b and not _is_close(a, b):
@@ -216,6 +208,14 @@ def require_equal(stored: Path, computed: Path, where: str, depth: int) -> None:
                     f"{where}: case {case} has {name} {a!r}, and its ranking gives {b!r}.",
                     "The numbers were edited, or come from other lists, data or code.",
                 )
+
+
+def require_cases(cases: Sequence[str], expected: Sequence[str], where: str) -> None:
+    """Refuse other test cases than the board's, or the board's in another order."""
+    if cases != expected:
+        missing = sorted(set(expected) - set(cases))
+        problem = f"{len(missing)} missing ({', '.join(missing[:3])})" if missing else "others"
+        raise BenchError(f"{where}: its test cases are not those of the board: {problem}.")
 
 
 def _is_close(a: Any, b: Any) -> bool:

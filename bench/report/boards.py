@@ -14,17 +14,11 @@ from bench.report.claims.judge import boards_needed, claim_lines
 from bench.report.data_pages.count_page import render_tables, requested_tables
 from bench.report.examples import board_examples
 from bench.report.render import pages as page_files
-from bench.report.render.pages import render_index
 from bench.report.significance import StatisticsCache
 from bench.report.stats_cache import StoredStatistics
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet, load_results
-from bench.results.run_records import (
-    list_recorded,
-    plan_recorded,
-    plan_requested,
-    read_board,
-)
+from bench.results.run_records import list_recorded, plan_recorded, plan_requested, read_board
 from bench.results.schema import copy_result
 from bench.results.subset import TITLES, ResultSubset
 from bench.runner.store import Store
@@ -63,7 +57,7 @@ def report_boards(
     if pages is not None and request is not None and (names := requested_tables(request)):
         render_tables(names, DataOptions(store=Path(store), offline=True), Path(pages))
         if request.board in names:
-            render_index(Path(pages))
+            page_files.render_index(Path(pages))
             return []
     planned = plan_requested(request or RunRequest(), Path(results))
     stored = load_results(results)
@@ -131,25 +125,18 @@ def render_boards(
     for table in tables:
         cases = board_examples(table, stored, Store(store)) if examples else {}
         written += page_files.render(table, out, stored, cases)
-    render_index(out)
+    page_files.render_index(out)
     return tables, written
 
 
 def name_subset(planned: PlannedBoards, exclude: str) -> PlannedBoards:
     """Name boards by the test cases that are left out, in their titles and pages."""
-    return [
-        (
-            dataclasses.replace(
-                board,
-                page=f"{board.page or board.name}-without-{exclude}",
-                card=board.card.model_copy(
-                    update={"title": f"{board.card.title}, {TITLES[exclude]}"}
-                ),
-            ),
-            row_trials,
-        )
-        for board, row_trials in planned
-    ]
+    named = []
+    for board, row_trials in planned:
+        card = board.card.model_copy(update={"title": f"{board.card.title}, {TITLES[exclude]}"})
+        page = f"{board.page or board.name}-without-{exclude}"
+        named.append((dataclasses.replace(board, page=page, card=card), row_trials))
+    return named
 
 
 def assemble_boards(

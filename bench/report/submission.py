@@ -33,7 +33,7 @@ from bench.plan.board_selection import PlannedBoards, plan_boards, select_boards
 from bench.plan.code_hash import plugin_hash
 from bench.plan.code_versions import version_of
 from bench.plan.trials import Board, collect_ks
-from bench.report.board_cases import BoardCases, load_board_cases, require_equal
+from bench.report.board_cases import BoardCases, load_board_cases, require_cases, require_equal
 from bench.report.boards import render_boards
 from bench.report.compare.operands import compare
 from bench.report.compare.pairwise import PairwiseReport
@@ -311,7 +311,7 @@ def _check_files(path: Path) -> None:
 
 def _recompute(result: Result, folder: Path, cases: BoardCases, *, leaks: bool) -> list[str]:
     """Compute a result again, and return notes; refuse one that differs or breaks a rule."""
-    where = f"{result.trial}"
+    where = result.trial
     if result.status != "ok":
         raise BenchError(f"{where}: the trial {result.status}.", "Submit complete results.")
     check_tables(result, folder)
@@ -321,11 +321,7 @@ def _recompute(result: Result, folder: Path, cases: BoardCases, *, leaks: bool) 
     if extra:
         raise BenchError(f"{where}: the column {extra.pop()!r} must not be published.")
     ranking = pq.read_table(table_path(folder, result.trial, "ranking"))
-    expected = [case["case"] for case in cases.cases]
-    if ranking["case"].to_pylist() != expected:
-        missing = sorted(set(expected) - set(ranking["case"].to_pylist()))
-        problem = f"{len(missing)} missing ({', '.join(missing[:3])})" if missing else "others"
-        raise BenchError(f"{where}: its test cases are not those of the board: {problem}.")
+    require_cases(ranking["case"].to_pylist(), [case["case"] for case in cases.cases], where)
     rankings: list[list[str | None]] = ranking["items"].to_pylist()
     if cases.card.exclude_seen:
         for case, ranked in zip(cases.cases, rankings, strict=True):

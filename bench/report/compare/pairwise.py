@@ -8,20 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import BenchError, unknown
+from bench.report import format as w
 from bench.report.compare.systems import System, require_comparable
-from bench.report.format import (
-    comparison_verdict,
-    direction_arrow,
-    format_count,
-    format_equivalence,
-    format_interval,
-    format_mean,
-    format_models,
-    format_p,
-    format_percent,
-    format_signed,
-    format_value,
-)
 from bench.report.render.terminal import fit_table
 from bench.stats.compare import Comparison, compare, correct_family
 from bench.stats.descriptions import NOT_EVIDENCE, QUESTIONS, describe_tests, join_words
@@ -141,11 +129,11 @@ def format_report(report: PairwiseReport) -> str:
     """Format a report for the terminal."""
     where = f" on {report.dataset}" if report.dataset else ""
     parts = [
-        f"{report.a} against {report.b}{where}, {format_count(report.num_cases, 'test case')}. "
+        f"{report.a} against {report.b}{where}, {w.format_count(report.num_cases, 'test case')}. "
         f"Differences are {report.a} − {report.b}.",
         _format_tests(report),
         f"p (Holm) is corrected over the family of this table "
-        f"({format_count(len(report.metrics), 'metric')}); intervals are 95 % and not corrected. "
+        f"({w.format_count(len(report.metrics), 'metric')}); intervals are 95 % and not corrected. "
         f"{NOT_EVIDENCE}",
         _format_seeds(report),
         write_sentence(report),
@@ -186,38 +174,38 @@ def write_sentence(report: PairwiseReport) -> str:
     tests = [line.test for line in report.metrics]
     # Set-level metrics may run over fewer users, those with known targets.
     users = max((test.num_units for test in tests if test.unit == "user"), default=0)
-    cases = format_count(report.num_cases, "test case")
-    of_users = f" of {format_count(users, 'user')}" if users else ""
+    cases = w.format_count(report.num_cases, "test case")
+    of_users = f" of {w.format_count(users, 'user')}" if users else ""
     sizes = f"{cases}{of_users}; {_count_seeds(report)}"
     opening = f"On {report.dataset} ({sizes})" if report.dataset else f"Over {sizes}"
     methods = describe_tests((test.metric, test.question) for test in tests)
     correction = "a single test"
     if len(tests) > 1:
-        correction = f"Holm: p corrected over {format_count(tests[0].family_size, 'metric')}"
+        correction = f"Holm: p corrected over {w.format_count(tests[0].family_size, 'metric')}"
     return f"{opening}, {report.a} {'; it '.join(results)} ({methods}; {correction})."
 
 
 def _count_seeds(report: PairwiseReport) -> str:
     num_a, num_b = report.metrics[0].a[2], report.metrics[0].b[2]
     if num_a == num_b:
-        return format_count(num_a, "seed") + (" each" if num_a > 1 else "")
-    return f"{format_count(num_a, 'seed')} of {report.a}, {num_b} of {report.b}"
+        return w.format_count(num_a, "seed") + (" each" if num_a > 1 else "")
+    return f"{w.format_count(num_a, 'seed')} of {report.a}, {num_b} of {report.b}"
 
 
 def _format_result(test: Comparison) -> str:
     if test.p is None:
-        return f"{test.metric} ({format_signed(test.difference)}, not testable)"
+        return f"{test.metric} ({w.format_signed(test.difference)}, not testable)"
     adjusted = f", Holm {_equate(test.p_adjusted)}" if test.family_size > 1 else ""
     if test.equivalent:
-        adjusted += f"; {format_equivalence(test)}"
+        adjusted += f"; {w.format_equivalence(test)}"
     return (
-        f"{test.metric} ({format_signed(test.difference)}, 95 % CI "
-        f"{format_interval(test.low, test.high)}, p {_equate(test.p)}{adjusted})"
+        f"{test.metric} ({w.format_signed(test.difference)}, 95 % CI "
+        f"{w.format_interval(test.low, test.high)}, p {_equate(test.p)}{adjusted})"
     )
 
 
 def _equate(p: float | None) -> str:
-    text = format_p(p)
+    text = w.format_p(p)
     return f"{text[0]} {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
@@ -226,7 +214,7 @@ def _verdict(test: Comparison) -> str:
     if test.equivalent and not test.significant:
         return "equivalent"
     if test.question == "methods" or not test.differs:
-        return comparison_verdict(test)
+        return w.comparison_verdict(test)
     return "better model" if test.better else "worse model"
 
 
@@ -235,16 +223,16 @@ def _format_tests(report: PairwiseReport) -> str:
     bounded = any(test.bound is not None for test in tests)
     rows = [
         (
-            f"{test.metric} {direction_arrow(test.metric)}",
-            format_signed(test.difference),
-            format_interval(test.low, test.high),
-            format_percent(test.relative),
-            format_p(test.p),
-            format_p(test.p_adjusted),
-            format_value(test.d_z, digits=3),
-            f"{test.question or 'none'}, {format_count(test.num_units, test.unit)}",
+            f"{test.metric} {w.direction_arrow(test.metric)}",
+            w.format_signed(test.difference),
+            w.format_interval(test.low, test.high),
+            w.format_percent(test.relative),
+            w.format_p(test.p),
+            w.format_p(test.p_adjusted),
+            w.format_value(test.d_z, digits=3),
+            f"{test.question or 'none'}, {w.format_count(test.num_units, test.unit)}",
             _verdict(test),
-            *([format_equivalence(test)] if bounded else []),
+            *([w.format_equivalence(test)] if bounded else []),
         )
         for test in tests
     ]
@@ -257,7 +245,7 @@ def _format_tests(report: PairwiseReport) -> str:
 
 def _format_seeds(report: PairwiseReport) -> str:
     rows = [
-        (line.test.metric, _format_side(line.a), _format_side(line.b), format_models(line.test))
+        (line.test.metric, _format_side(line.a), _format_side(line.b), w.format_models(line.test))
         for line in report.metrics
     ]
     headers = ("mean over seeds", report.a, report.b, QUESTIONS["models"])
@@ -266,7 +254,7 @@ def _format_seeds(report: PairwiseReport) -> str:
 
 def _format_side(summary: MeanSd) -> str:
     mean, deviation, num_seeds = summary
-    return f"{format_mean(mean, deviation)} ({format_count(num_seeds, 'seed')})"
+    return f"{w.format_mean(mean, deviation)} ({w.format_count(num_seeds, 'seed')})"
 
 
 def _metric_to_json(line: MetricComparison) -> dict[str, Any]:

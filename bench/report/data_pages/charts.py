@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -32,8 +34,7 @@ NUM_POINTS = 80
 STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
+class Picture(NamedTuple):
     """A chart with its heading and a sentence that says what it shows."""
 
     heading: str
@@ -41,8 +42,7 @@ class Picture:
     svg: Markup | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bin:
+class Bin(NamedTuple):
     """One bar of a histogram: `start` is its tick, `label` its range, `num` its count."""
 
     start: str
@@ -55,35 +55,29 @@ def draw_pictures(prepared: Prepared, categories: Mapping[str, float]) -> list[P
     lengths = np.bincount(prepared.users)
     popularity = np.bincount(prepared.items, minlength=len(prepared.catalog))
     words = np.array([len(title.split()) for title in prepared.catalog.titles], dtype=np.int64)
-    unused = int(np.count_nonzero(popularity == 0))
-    omitted = (
-        f" {format_count(unused, 'item')} without any {'is' if unused == 1 else 'are'} omitted."
-    )
+    by_rank = "Interactions per item by popularity rank, logarithmic axes."
+    if unused := int(np.count_nonzero(popularity == 0)):
+        are = "is" if unused == 1 else "are"
+        by_rank += f" {format_count(unused, 'item')} without any {are} omitted."
+    shares = "Tracked categories in the training interactions."
     return [
         Picture(
-            heading="Sequence lengths",
-            text="Interactions per user, in growing ranges.",
-            svg=histogram(ratio_bins(lengths[lengths > 0]), "users", "interactions per user"),
+            "Sequence lengths",
+            "Interactions per user, in growing ranges.",
+            histogram(ratio_bins(lengths[lengths > 0]), "users", "interactions per user"),
+        ),
+        Picture("Item popularity", by_rank, rank_curve(popularity)),
+        Picture(
+            "Category shares",
+            shares if categories else "No category is tracked.",
+            share_bars(categories),
         ),
         Picture(
-            heading="Item popularity",
-            text="Interactions per item by popularity rank, logarithmic axes."
-            + (omitted if unused else ""),
-            svg=rank_curve(popularity),
+            "Title lengths",
+            "Words per title, split on white space.",
+            histogram(word_bins(words), "items", "words per title"),
         ),
-        Picture(
-            heading="Category shares",
-            text="Tracked categories in the training interactions."
-            if categories
-            else "No category is tracked.",
-            svg=share_bars(categories),
-        ),
-        Picture(
-            heading="Title lengths",
-            text="Words per title, split on white space.",
-            svg=histogram(word_bins(words), "items", "words per title"),
-        ),
-    ]  # fmt: skip
+    ]
 
 
 def ratio_bins(values: NDArray[np.integer]) -> list[Bin]:
@@ -94,34 +88,23 @@ def ratio_bins(values: NDArray[np.integer]) -> list[Bin]:
     edges = sorted({math.ceil(step * 10.0**power) for power in digits for step in STEPS})
     nums = np.histogram(values, bins=np.array(edges))[0].tolist()
     filled = [index for index, num in enumerate(nums) if num]
+    ranges = [(num, low, high - 1) for num, (low, high) in zip(nums, pairwise(edges), strict=True)]
     return [
-        Bin(
-            start=f"{edges[index]:,}",
-            label=_range(edges[index], edges[index + 1] - 1),
-            num=nums[index],
-        )
-        for index in range(filled[0], filled[-1] + 1)
+        Bin(f"{low:,}", f"{low:,}" if low == last else f"{low:,} to {last:,}", num)
+        for num, low, last in ranges[filled[0] : filled[-1] + 1]
     ]
 
 
-def word_bins(words: NDArray[np.integer]) -> list[Bin]:
+def word_bins(lengths: NDArray[np.integer]) -> list[Bin]:
     """Count titles by number of words; the last bar collects the long tail."""
-    if not len(words):
+    if not len(lengths):
         return []
-    nums = np.bincount(np.minimum(words, LAST_WORDS)).tolist()
+    nums = np.bincount(np.minimum(lengths, LAST_WORDS)).tolist()
     first = next(index for index, num in enumerate(nums) if num)
     return [
-        Bin(
-            start=f"{index}",
-            label=f"{index} or more" if index == LAST_WORDS else f"{index}",
-            num=nums[index],
-        )
-        for index in range(first, len(nums))
+        Bin(f"{words}", f"{words} or more" if words == LAST_WORDS else f"{words}", num)
+        for words, num in enumerate(nums[first:], first)
     ]
-
-
-def _range(low: int, high: int) -> str:
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def histogram(bins: Sequence[Bin], noun: str, axis: str) -> Markup | None:
@@ -164,9 +147,8 @@ def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
         )
 
     # Ranks in steps of equal ratio: few points suffice on a logarithmic axis.
-    ranks = sorted(
-        {round(len(ranked) ** (step / NUM_POINTS)) for step in range(NUM_POINTS + 1)}
-    )  # fmt: skip
+    steps = np.arange(NUM_POINTS + 1) / NUM_POINTS
+    ranks = sorted({round(len(ranked) ** step) for step in steps.tolist()})
     points = [position(rank, float(ranked[rank - 1])) for rank in ranks]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     parts = [svg_text(2, TOP - 10, "interactions", "start", "axis")]
@@ -198,9 +180,8 @@ def share_bars(shares: Mapping[str, float]) -> Markup | None:
         y = 10 + step * index
         parts.append(svg_text(left - 6, y + 11, single_line(name, LABEL_CHARS), "end", "tick"))
         length = (right - left) * share / widest
-        parts.append(
-            _bar(left, y + 1, length, step - 5, f"{single_line(name)}: {format_share(share)}")
-        )
+        title = f"{single_line(name)}: {format_share(share)}"
+        parts.append(_bar(left, y + 1, length, step - 5, title))
         parts.append(svg_text(left + length + 6, y + 11, format_share(share), "start", "tick"))
     parts.append(svg_line(left, 8, left, 10 + step * len(shares), "zero"))
     height = max(HEIGHT, 20 + step * len(shares))

@@ -8,7 +8,7 @@ split sizes count the header lines of its files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,7 +110,7 @@ class CountCell:
     Attributes:
         column: The published metric.
         published: None where the paper prints none, or it could not be read.
-        ours: None where it was not counted; counted: name of our count.
+        ours: None where it was not counted; count: name of our count.
         verdict: How the two compare, or why they cannot be compared.
         explanation: What the published number really counts.
     """
@@ -118,7 +118,7 @@ class CountCell:
     column: str
     published: Number | None
     ours: float | None
-    counted: str = ""
+    count: str = ""
     verdict: str
     explanation: str = ""
 
@@ -143,28 +143,10 @@ class CountTable:
 
     def to_json(self) -> dict[str, Any]:
         """Return rows and cells as plain values."""
-        return {
-            "board": self.name,
-            "rows": [
-                {
-                    "label": line.label,
-                    "dataset": line.dataset,
-                    "missing": line.missing,
-                    "cells": [
-                        {
-                            "column": cell.column,
-                            "published": cell.published and cell.published.value,
-                            "ours": cell.ours,
-                            "count": cell.counted,
-                            "verdict": cell.verdict,
-                            "explanation": cell.explanation,
-                        }
-                        for cell in line.cells
-                    ],
-                }
-                for line in self.lines
-            ],
-        }
+        rows = [asdict(line) for line in self.lines]
+        for cell in (cell for row in rows for cell in row["cells"]):
+            cell["published"] = cell["published"] and cell["published"]["value"]
+        return {"board": self.name, "rows": rows}
 
 
 def paths() -> dict[str, Path]:
@@ -194,11 +176,8 @@ def compare(
         BenchError: If the card names a count that prepared data do not have, or the published
             numbers lack the whole table.
     """
-    return CountTable(
-        name=name,
-        card=card,
-        lines=tuple(_line(card, row, published, counts[row.dataset]) for row in card.rows),
-    )
+    lines = (_line(card, row, published, counts[row.dataset]) for row in card.rows)
+    return CountTable(name=name, card=card, lines=tuple(lines))
 
 
 def _line(
@@ -223,17 +202,12 @@ def _line(
                 column=metric,
                 published=number,
                 ours=ours,
-                counted=meaning.count,
+                count=meaning.count,
                 verdict=compare_count(number, ours, meaning.rule, missing),
                 explanation=meaning.explanation,
             )
         )
-    return CountLine(
-        label=row.label,
-        dataset=row.dataset,
-        missing=missing,
-        cells=tuple(cells),
-    )
+    return CountLine(label=row.label, dataset=row.dataset, missing=missing, cells=tuple(cells))
 
 
 def compare_count(

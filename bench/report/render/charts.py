@@ -9,14 +9,8 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from bench.report import format as w
 from bench.report.costs import results_of
-from bench.report.format import (
-    direction_arrow,
-    format_count,
-    format_range,
-    format_value,
-    single_line,
-)
 from bench.report.render.figures import Scale, fit_scale, horizontal_grid, svg, svg_line, svg_text
 from bench.report.table import Block, Row, Sweep
 from bench.results.curves import Curve, read_curves
@@ -96,12 +90,12 @@ def curve_chart(name: str, curves: Sequence[tuple[int, Curve]], *, over: str) ->
         for seed, curve in curves
     ]
     ends = curves[0][1].ends
-    runs = f"{format_count(len(ends) + 1, 'run')} one after another. " if ends else ""
+    runs = f"{w.format_count(len(ends) + 1, 'run')} one after another. " if ends else ""
     heading = name + (f", {join_words(parts)}" if has_parts else "")
     num_seeds = len({seed for seed, _ in curves})
     return Chart(
         heading=heading,
-        text=f"{runs}By {over}; {format_count(num_seeds, 'seed')}.",
+        text=f"{runs}By {over}; {w.format_count(num_seeds, 'seed')}.",
         svg=line_chart(lines, title=f"{heading} by {over}", x_label=over, ends=ends),
         legend=tuple(enumerate(parts)) if len(parts) > 1 else (),
         heads=(
@@ -122,7 +116,7 @@ def curve_chart(name: str, curves: Sequence[tuple[int, Curve]], *, over: str) ->
 
 def _five_values(points: Sequence[tuple[float, float]]) -> tuple[str, ...]:
     last = len(points) - 1
-    return tuple(format_value(points[round(last * quarter / 4)][1]) for quarter in range(5))
+    return tuple(w.format_value(points[round(last * quarter / 4)][1]) for quarter in range(5))
 
 
 def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
@@ -154,7 +148,7 @@ def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
                 x_label="checkpoint",
                 names=names,
             )
-            rows_text = [(row, *map(format_value, line)) for row, line in values.items()]
+            rows_text = [(row, *map(w.format_value, line)) for row, line in values.items()]
             charts.append(_metric_chart(metric, chart, ("row", *names), rows_text, lines))
     return charts
 
@@ -208,10 +202,13 @@ def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Cha
             names=names,
         )
         rows_text = [
-            ("row", *(single_line(name) for _, name in sweep.steps)),
-            ("mean", *map(format_value, means)),
-            ("deviation between seeds", *(format_value(cell.sd) for cell in cells)),
-            ("95 % interval", *(format_range(*(cell.interval or (None, None))) for cell in cells)),
+            ("row", *(w.single_line(name) for _, name in sweep.steps)),
+            ("mean", *map(w.format_value, means)),
+            ("deviation between seeds", *(w.format_value(cell.sd) for cell in cells)),
+            (
+                "95 % interval",
+                *(w.format_range(*(cell.interval or (None, None))) for cell in cells),
+            ),
         ]
         heads = (sweep.x, *names)
         charts.append(_metric_chart(metric, chart, heads, rows_text, interval=bool(ranges)))
@@ -229,7 +226,7 @@ def _metric_chart(
 ) -> Chart:
     legend = [(line.style, line.name) for line in lines]
     return Chart(
-        heading=f"{metric} {direction_arrow(metric)}",
+        heading=f"{metric} {w.direction_arrow(metric)}",
         text="Mean over seeds" + ("; 95 % intervals." if interval else "."),
         svg=chart,
         legend=tuple(legend) if len(legend) > 1 else (),
@@ -290,7 +287,7 @@ def line_chart(
     ]
     parts += _tick_labels([(x(at), at) for at in dict.fromkeys((low, high))], names)
     parts.append(svg_text((LEFT + RIGHT) / 2, BOTTOM + 36, x_label, "middle", "axis"))
-    return svg(WIDTH, HEIGHT, single_line(title), parts)
+    return svg(WIDTH, HEIGHT, w.single_line(title), parts)
 
 
 def _fit_vertical(values: Sequence[float]) -> Scale:
@@ -324,7 +321,7 @@ def _draw_line(line: Line, runs: Sequence[Sequence[tuple[float, float]]]) -> Mar
             for px, py in points
         ]
     return Markup("<g><title>{}</title>{}</g>").format(
-        single_line(line.name), Markup("").join(shapes)
+        w.single_line(line.name), Markup("").join(shapes)
     )
 
 
@@ -339,7 +336,7 @@ def _tick_labels(ends: Sequence[tuple[float, float]], names: Sequence[str]) -> l
     gap = (high - low) / max(len(names) - 1, 1)
     every = max(1, round(44 / gap)) if gap else 1
     return [
-        svg_text(low + gap * at, BOTTOM + 18, single_line(name, 8), "middle", "tick")
+        svg_text(low + gap * at, BOTTOM + 18, w.single_line(name, 8), "middle", "tick")
         for at, name in enumerate(names)
         if at % every == 0
     ]

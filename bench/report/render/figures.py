@@ -14,16 +14,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bench.metrics.registry import get_metric
+from bench.report import format as w
 from bench.report.costs import RowCost
-from bench.report.format import (
-    direction_arrow,
-    format_interval,
-    format_p,
-    format_seconds,
-    format_signed,
-    format_value,
-    single_line,
-)
 from bench.report.table import Block, Row
 
 WIDTH = 560
@@ -60,7 +52,7 @@ class Scale:
     def tick_text(self, value: float) -> str:
         """Write a tick with as many digits as its step needs."""
         step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 0.1
-        return format_value(value + 0.0, digits=max(0, -math.floor(math.log10(step) + 1e-9)))
+        return w.format_value(value + 0.0, digits=max(0, -math.floor(math.log10(step) + 1e-9)))
 
 
 def fit_scale(
@@ -99,7 +91,7 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
         return None
     left, right = 152, WIDTH - 178
     x = fit_scale([0.0, *(end for *_, low, high in tests for end in (low, high))], left, right)
-    labels = [textwrap.wrap(single_line(row.name), LABEL_CHARS) or [""] for row, *_ in tests]
+    labels = [textwrap.wrap(w.single_line(row.name), LABEL_CHARS) or [""] for row, *_ in tests]
     step = max(30, 15 * max(map(len, labels)) + 6)
     bottom = 34 + step * len(tests)
     parts = [_vertical_grid(x, 20, bottom), svg_line(x(0), 20, x(0), bottom, "zero")]
@@ -110,15 +102,15 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
             for line, text in enumerate(labels[index])
         )
         style = "solid" if test.significant else "hollow"
-        difference = f"{format_signed(test.difference)} {format_interval(low, high)}"
-        effect = f"{format_signed(test.difference, digits=3)} " + format_interval(
+        difference = f"{w.format_signed(test.difference)} {w.format_interval(low, high)}"
+        effect = f"{w.format_signed(test.difference, digits=3)} " + w.format_interval(
             low, high, digits=3
         )
         parts.append(
             Markup("<g><title>{}</title>{}{}{}{}</g>").format(
-                single_line(
-                    f"{row.name}: {difference}, p {format_p(test.p)} "
-                    f"(Holm: {format_p(test.p_adjusted)})"
+                w.single_line(
+                    f"{row.name}: {difference}, p {w.format_p(test.p)} "
+                    f"(Holm: {w.format_p(test.p_adjusted)})"
                 ),
                 name,
                 svg_line(x(low), y, x(high), y, "bar"),
@@ -131,10 +123,10 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
     better = "right" if get_metric(metric).higher_is_better else "left"
     caption = f"{metric}: difference from {reference}; better to the {better}"
     parts.append(
-        svg_text((left + right) / 2, bottom + 40, single_line(caption), "middle", "axis")
+        svg_text((left + right) / 2, bottom + 40, w.single_line(caption), "middle", "axis")
     )  # fmt: skip
     label = f"Differences in {metric} from {reference} on {title}"
-    return svg(WIDTH, bottom + 52, single_line(label), parts)
+    return svg(WIDTH, bottom + 52, w.single_line(label), parts)
 
 
 def tradeoff_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
@@ -164,7 +156,7 @@ def tradeoff_plot(block: Block, metrics: Sequence[str]) -> Markup | None:
             row=row,
             x=x,
             y=y,
-            text=f"{accuracy} {format_value(x)}, {diversity} {format_value(y)}",
+            text=f"{accuracy} {w.format_value(x)}, {diversity} {w.format_value(y)}",
         )
         for row in block.rows
         if (x := row.cell(accuracy).mean) is not None
@@ -172,8 +164,8 @@ def tradeoff_plot(block: Block, metrics: Sequence[str]) -> Markup | None:
     ]
     return _scatter_plot(
         points,
-        x_label=f"{accuracy} {direction_arrow(accuracy)}",
-        y_label=f"{diversity} {direction_arrow(diversity)}",
+        x_label=f"{accuracy} {w.direction_arrow(accuracy)}",
+        y_label=f"{diversity} {w.direction_arrow(diversity)}",
         title=f"{accuracy} against {diversity} on {block.title}",
         front=True,
     )
@@ -194,7 +186,7 @@ def cost_plot(block: Block, metric: str, costs: Sequence[RowCost]) -> Markup | N
             row=row,
             x=math.log10(seconds[row.name]),
             y=mean,
-            text=f"{metric} {format_value(mean)}, {format_seconds(seconds[row.name])} per seed",
+            text=f"{metric} {w.format_value(mean)}, {w.format_seconds(seconds[row.name])} per seed",
         )
         for row in block.rows
         if row.name in seconds and (mean := row.cell(metric).mean) is not None
@@ -202,7 +194,7 @@ def cost_plot(block: Block, metric: str, costs: Sequence[RowCost]) -> Markup | N
     return _scatter_plot(
         points,
         x_label="standalone time per seed (logarithmic)",
-        y_label=f"{metric} {direction_arrow(metric)}",
+        y_label=f"{metric} {w.direction_arrow(metric)}",
         title=f"{metric} against cost on {block.title}",
         x_ticks=[(math.log10(tick), _tick_seconds(tick)) for tick in SECONDS_TICKS],
     )
@@ -245,7 +237,7 @@ def _scatter_plot(
         px, py = x.clamp(point.x), y.clamp(point.y)
         parts.append(_marker(point, px, py))
         is_inside = (px, py) == (x(point.x), y(point.y))
-        name = single_line(point.row.name, LABEL_CHARS)
+        name = w.single_line(point.row.name, LABEL_CHARS)
         names.append((name if is_inside else f"{name} (off scale)", px, py))
     parts += _place_labels(names, left, top, bottom)
     parts.append(svg_text((left + WIDTH) / 2, bottom + 40, x_label, "middle", "axis"))
@@ -283,7 +275,7 @@ def _marker(point: Point, px: float, py: float) -> Markup:
         )
     else:
         shape = _circle(px, py, style)
-    return Markup("<g><title>{}</title>{}</g>").format(single_line(title), shape)
+    return Markup("<g><title>{}</title>{}</g>").format(w.single_line(title), shape)
 
 
 def _circle(px: float, py: float, style: str) -> Markup:

@@ -7,28 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.report.format import (
-    NO_VALUE,
-    STALE,
-    STALE_LEGEND,
-    cell_seeds,
-    direction_arrow,
-    format_catalog,
-    format_completeness,
-    format_gain,
-    format_interval,
-    format_p,
-    format_percent,
-    format_published,
-    format_published_gain,
-    format_signed,
-    format_strata,
-    format_value,
-    list_problems,
-    mark_symbols,
-    row_notes,
-    single_line,
-)
+from bench.report import format as w
 from bench.report.table import Block, BoardTable, Cell, Row
 from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 
@@ -48,7 +27,7 @@ def render_markdown(table: BoardTable) -> str:
         parts.append(f"> **{escape(table.scope)}**")
     parts.append(escape(table.description))
     parts.append(
-        f"**{format_completeness(table.completeness)}.** {escape(table.protocol)} "
+        f"**{w.format_completeness(table.completeness)}.** {escape(table.protocol)} "
         "The same page with figures and per-seed values: [index.html](index.html); "
         "all numbers: [table.csv](table.csv); for a paper: [table.tex](table.tex). "
         f"[How to read a board](../{HOW_TO_READ}.md)."
@@ -64,11 +43,11 @@ def render_markdown(table: BoardTable) -> str:
 
 def escape(text: str) -> str:
     """Make a foreign text harmless in Markdown and in the HTML that Markdown lets through."""
-    return _SPECIAL.sub(r"\\\1", html.escape(single_line(text), quote=False))
+    return _SPECIAL.sub(r"\\\1", html.escape(w.single_line(text), quote=False))
 
 
 def _render_block(table: BoardTable, block: Block) -> list[str]:
-    heads = [f"{escape(metric)}&nbsp;{direction_arrow(metric)}" for metric in table.metrics]
+    heads = [f"{escape(metric)}&nbsp;{w.direction_arrow(metric)}" for metric in table.metrics]
     rows = [line for heading, group in block.groups for line in _group_lines(heading, group)]
     parts = [
         f"## {escape(block.title)}",
@@ -77,7 +56,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
         markdown_table(["", *heads], rows),
         _legend(table),
     ]
-    problems = list_problems(block)
+    problems = w.list_problems(block)
     if problems:
         parts.append("**What is missing, and why**")
         parts.append(
@@ -92,7 +71,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
 def _strata(block: Block) -> list[str]:
     parts = []
     for strata in block.strata:
-        heads, *lines = ([escape(text) for text in line] for line in format_strata(strata))
+        heads, *lines = ([escape(text) for text in line] for line in w.format_strata(strata))
         parts += [
             f"**By {strata.kind}**: {escape(strata.definition)}.",
             markdown_table(heads, lines),
@@ -112,7 +91,7 @@ def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
         [
             f"*{escape(row.gain_name)}*",
             *(
-                format_gain(cell.gain) + _small(format_published_gain(cell.gain))
+                w.format_gain(cell.gain) + _small(w.format_published_gain(cell.gain))
                 for cell in row.cells
                 if cell.gain
             ),
@@ -125,7 +104,7 @@ def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
 def _data_facts(block: Block) -> str:
     parts = []
     if block.num_cases is not None and block.num_items is not None:
-        size = format_catalog(block.num_items, block.num_ids)
+        size = w.format_catalog(block.num_items, block.num_ids)
         parts += [f"{block.num_cases:,} test cases", size]
     if block.fingerprint:
         parts.append(f"data fingerprint `{block.fingerprint[:12]}`")
@@ -136,21 +115,21 @@ def _data_facts(block: Block) -> str:
 
 
 def _row_name(row: Row) -> str:
-    return escape(row.name) + _small(", ".join(row_notes(row)))
+    return escape(row.name) + _small(", ".join(w.row_notes(row)))
 
 
 def _value(row: Row, cell: Cell) -> str:
     """Write a value with its marks, deviation and published value."""
-    published = _small(format_published(cell))
+    published = _small(w.format_published(cell))
     if cell.mean is None:
         return f"*{cell.status}*{published}"
-    value = format_value(cell.mean)
+    value = w.format_value(cell.mean)
     if cell.best:
         value = f"**{value}**"
     elif cell.second:
         value = f"<u>{value}</u>"
-    sd = "" if cell.sd is None else _small(f"±{format_value(cell.sd)}")
-    return f"{value}{mark_symbols(cell)}{_small(cell_seeds(row, cell))}{sd}{published}"
+    sd = "" if cell.sd is None else _small(f"±{w.format_value(cell.sd)}")
+    return f"{value}{w.mark_symbols(cell)}{_small(w.cell_seeds(row, cell))}{sd}{published}"
 
 
 def _small(text: str) -> str:
@@ -161,7 +140,7 @@ def _legend(table: BoardTable) -> str:
     return (
         "<sub>Mean over seeds ± standard deviation. **Bold**: best; <u>underlined</u>: second; "
         f"†: differs from {escape(table.reference)} ({SIGNIFICANT}); ≈: {TIED_WITH_BEST}"
-        + (f"; {STALE}: {STALE_LEGEND}" if table.any_stale else "")
+        + (f"; {w.STALE}: {w.STALE_LEGEND}" if table.any_stale else "")
         + ("." if not table.equivalence else f". {escape(table.equivalence)}")
         + "</sub>"
     )
@@ -187,15 +166,15 @@ def _comparisons(block: Block, metrics: Sequence[str]) -> list[str]:
 
 
 def _comparison_line(test: Comparison) -> list[str]:
-    adjusted = escape(format_p(test.p_adjusted))
+    adjusted = escape(w.format_p(test.p_adjusted))
     return [
         escape(test.metric),
         escape(test.other),
-        format_signed(test.difference),
-        format_interval(test.low, test.high),
-        format_percent(test.relative),
-        NO_VALUE if test.d_z is None else f"{test.d_z:.2f}",
-        escape(format_p(test.p)),
+        w.format_signed(test.difference),
+        w.format_interval(test.low, test.high),
+        w.format_percent(test.relative),
+        w.NO_VALUE if test.d_z is None else f"{test.d_z:.2f}",
+        escape(w.format_p(test.p)),
         f"**{adjusted}**" if test.significant else adjusted,
     ]
 

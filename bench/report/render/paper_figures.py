@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from markupsafe import Markup
 
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.claims.measures import measure_seeds
 from bench.report.costs import results_of
 from bench.report.format import direction_arrow, format_mean, single_line
-from bench.report.render.bars import BAR, GAP, MIN_WIDTH, Bars, bar_chart
 from bench.report.render.charts import (
     NUM_STYLES,
     Chart,
@@ -22,14 +22,39 @@ from bench.report.render.charts import (
     line_chart,
     sweep_charts,
 )
+from bench.report.render.figures import (
+    CHAR_WIDTH,
+    fit_scale,
+    horizontal_grid,
+    svg,
+    svg_line,
+    svg_text,
+)
 from bench.report.sweeps import CHECKPOINTS
 from bench.report.table import Block, BoardTable, Figure, Row, Sweep
 from bench.results.curves import Curve, join_curve, read_series
 from bench.results.load import ResultSet
 
+LEFT, TOP, BOTTOM, HEIGHT = 56, 14, 150, 184
+BAR, MIN_BAR, GAP = 11, 22, 18
+MIN_WIDTH = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """The bars of one color `style`, with a value per group; None leaves a gap.
+
+    `deviations` are half lengths of the error bars; None without one.
+    """
+
+    name: str
+    style: int
+    values: Sequence[float | None]
+    deviations: Sequence[float | None]
+
 
 def figure_charts(table: BoardTable, results: ResultSet) -> list[tuple[str, list[Chart]]]:
-    """Draw the figures of a board that have a result: titles with one chart or more per data set."""
+    """Draw the figures of a board that have a result: titles with their charts, per data set."""
     figures = []
     for figure in table.figures:
         charts = []
@@ -198,3 +223,46 @@ def _curve_charts(figure: Figure, block: Block, row: Row, results: ResultSet) ->
     name = f"{single_line(row.name)} on {block.title}"
     over = card.over or (drawn[0][1].over if drawn else "")
     return [curve_chart(name, curves, over=over) for curves in (drawn, differences) if curves]
+
+
+def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> Markup | None:
+    """Draw bars from zero by group, with error bars of one standard deviation; None without any."""
+    ends = [
+        value + sign * (deviation or 0)
+        for bars in series
+        for value, deviation in zip(bars.values, bars.deviations, strict=True)
+        if value is not None
+        for sign in (-1, 1)
+    ]
+    if not ends:
+        return None
+    fitted = fit_scale([0.0, *ends], BOTTOM, TOP, num_ticks=4)
+    y = replace(fitted, low=0.0) if min(ends) >= 0 else fitted
+    step = max(BAR, MIN_BAR // len(series))
+    width = max(step * len(series) + GAP, max(map(len, groups)) * CHAR_WIDTH + 6)
+    right = max(MIN_WIDTH, LEFT + 8 + width * len(groups))
+    width = (right - LEFT) / len(groups)
+    base = y(0.0)
+    parts = [horizontal_grid(y, LEFT, right)]
+    for index, group in enumerate(groups):
+        middle = LEFT + width * (index + 0.5)
+        start = middle - step * len(series) / 2
+        for place, bars in enumerate(series):
+            value, deviation = bars.values[index], bars.deviations[index]
+            if value is None:
+                continue
+            x = start + step * place
+            label = f"{bars.name}, {group}: {format_mean(value, deviation)}"
+            top, bottom = sorted((y(value), base))
+            shape = Markup(
+                '<rect class="style{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+            ).format(bars.style, x + 0.5, top, step - 1, bottom - top)
+            if deviation:
+                center = x + step / 2
+                shape += svg_line(
+                    center, y(value - deviation), center, y(value + deviation), "whisker"
+                )
+            parts.append(Markup("<g><title>{}</title>{}</g>").format(single_line(label), shape))
+        parts.append(svg_text(middle, BOTTOM + 18, single_line(group), "middle", "tick"))
+    parts.append(svg_line(LEFT, base, right, base, "zero"))
+    return svg(round(right), HEIGHT, single_line(title), parts)
