@@ -194,15 +194,14 @@ def outcomes_by_row(row_trials: RowTrials, results: ResultSet) -> dict[str, list
     num_rounds = {row.name: row.rounds for row, _ in row_trials}
     for row, trial in row_trials:
         rows.setdefault(row.name, {}).setdefault(trial.seed, {})[trial.id] = trial
+
+    def find(name: str, seed: int, trials: Sequence[Trial]) -> Outcome:
+        if len(trials) > 1:
+            return ambiguous_outcome(seed, trials)
+        return trial_outcome(trials[0], results, fingerprint, num_rounds=num_rounds[name])
+
     return {
-        name: [
-            ambiguous_outcome(seed, [*trials.values()])
-            if len(trials) > 1
-            else trial_outcome(
-                next(iter(trials.values())), results, fingerprint, num_rounds=num_rounds[name]
-            )
-            for seed, trials in seeds.items()
-        ]
+        name: [find(name, seed, [*trials.values()]) for seed, trials in seeds.items()]
         for name, seeds in rows.items()
     }
 

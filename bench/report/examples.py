@@ -70,8 +70,7 @@ def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
     data, cases, ranking = folders
     source = prepared.load(data)
     samples = prepared.load_rows(cases)[:NUM_EXAMPLES]
-    windows, lists = source.windows(samples), read_ranking(ranking)
-    catalog = source.catalog
+    windows, lists, catalog = source.windows(samples), read_ranking(ranking), source.catalog
 
     def title(item: int) -> str:
         return NO_ITEM if item < 0 else catalog.titles[item] or catalog.ids[item]
@@ -83,7 +82,7 @@ def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
         examples.append(
             Example(
                 case=str(sample),
-                history=tuple(title(item) for item in history[-NUM_HISTORY:]),
+                history=tuple(map(title, history[-NUM_HISTORY:])),
                 generated="" if lists.texts is None else lists.texts[row],
                 top_item=title(items[0]),
                 target=title(target),

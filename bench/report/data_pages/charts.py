@@ -23,6 +23,7 @@ from bench.report.render.figures import (
     horizontal_grid,
     svg,
     svg_line,
+    svg_polyline,
     svg_text,
 )
 
@@ -150,7 +151,6 @@ def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
     steps = np.arange(NUM_POINTS + 1) / NUM_POINTS
     ranks = sorted({round(len(ranked) ** step) for step in steps.tolist()})
     points = [position(rank, float(ranked[rank - 1])) for rank in ranks]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     parts = [svg_text(2, TOP - 10, "interactions", "start", "axis")]
     for power in range(powers[0] + 1):
         x, _ = position(10.0**power, 1)
@@ -161,7 +161,7 @@ def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
         _, y = position(1, 10.0**power)
         parts.append(svg_line(LEFT, y, RIGHT, y, "grid"))
         parts.append(svg_text(LEFT - 6, y + 4, short_number(10**power), "end", "tick"))
-    parts.append(Markup('<polyline class="curve" points="{}"/>').format(line))
+    parts.append(svg_polyline(points, "curve"))
     parts.append(svg_text((LEFT + RIGHT) / 2, HEIGHT - 14, "rank of the item", "middle", "axis"))
     title = (
         f"Interactions by rank: {ranked[0]:,} at the first of {format_count(len(ranked), 'item')}"

@@ -102,12 +102,8 @@ def short_verdict(cell: CountCell) -> str:
 
 def summarize_verdicts(table: CountTable) -> str:
     """Count the verdicts: "12 published numbers: 2 × equal; 10 × not available."."""
-    verdicts = [
-        short_verdict(cell)
-        for line in table.lines
-        for cell in line.cells
-        if cell.published is not None
-    ]
+    printed = (cell for line in table.lines for cell in line.cells if cell.published is not None)
+    verdicts = list(map(short_verdict, printed))
     parts = [f"{verdicts.count(verdict)} × {verdict}" for verdict in dict.fromkeys(verdicts)]
     return f"{format_count(len(verdicts), 'published number')}: {'; '.join(parts)}."
 
@@ -115,12 +111,8 @@ def summarize_verdicts(table: CountTable) -> str:
 def list_missing(table: CountTable) -> list[tuple[str, str]]:
     """List what we have not counted, and why: data sets first, then columns."""
     reasons = [(line.label, line.missing) for line in table.lines]
-    not_run = {
-        cell.column
-        for line in table.lines
-        for cell in line.cells
-        if cell.verdict.startswith("not run")
-    }
+    cells = [cell for line in table.lines for cell in line.cells]
+    not_run = {cell.column for cell in cells if cell.verdict.startswith("not run")}
     reasons += [
         (column.title, column.not_run or column.needs)
         for name, column in table.card.columns.items()
@@ -148,7 +140,13 @@ def counts_markdown(table: CountTable) -> str:
     if missing := list_missing(table):
         parts.append("**What is missing, and why**")
         parts.append("\n".join(f"- {escape(what)}: {escape(why)}" for what, why in missing))
-    parts += ["## What each number counts", *_meanings(table)]
+    parts.append("## What each number counts")
+    for heading, scope, entries in list_meanings(table):
+        lines = (
+            f"- {escape(title)}, our count “{escape(count)}”: {escape(explanation)}"
+            for title, count, explanation in entries
+        )
+        parts += [f"**{escape(heading)}.** {escape(scope)}".rstrip(), "\n".join(lines)]
     parts.append(f"Published numbers: {escape(card.citation)}")
     return "\n\n".join(parts) + "\n"
 
@@ -172,19 +170,6 @@ def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str
         if entries or scope:
             listed.append((heading, scope, entries))
     return listed
-
-
-def _meanings(table: CountTable) -> list[str]:
-    parts = []
-    for heading, scope, entries in list_meanings(table):
-        parts.append(f"**{escape(heading)}.** {escape(scope)}".rstrip())
-        parts.append(
-            "\n".join(
-                f"- {escape(title)}, our count “{escape(count)}”: {escape(explanation)}"
-                for title, count, explanation in entries
-            )
-        )
-    return parts
 
 
 def _ours(cell: CountCell, style: Callable[[str], str] = str) -> str:

@@ -88,14 +88,12 @@ class DataBlock:
     def facts(self) -> list[tuple[str, str]]:
         """Counts and single numbers, each with its label."""
         description = self.description
+        gini = format_value(description.popularity_gini, digits=3)
         return [
             *((name, f"{number:,}") for name, number in description.counts.items()),
             ("density", format_density(description.density)),
             ("samples whose target is in their own history", format_share(description.repeats)),
-            (
-                "Gini coefficient of item popularity",
-                format_value(description.popularity_gini, digits=3),
-            ),
+            ("Gini coefficient of item popularity", gini),
             (
                 "interactions with the most popular tenth of the items",
                 format_share(description.top_tenth),
@@ -141,11 +139,8 @@ def describe_block(name: str, card: DatasetCard, prepared: Prepared) -> DataBloc
 def render_data(items: Sequence[tuple[str, DatasetCard, Prepared]], folder: Path) -> list[Path]:
     """Write README.md and index.html of data sets, in this order, to `<folder>/datasets/`."""
     blocks = [describe_block(*item) for item in items]
-    pages = {
-        "README.md": data_markdown(blocks).encode(),
-        "index.html": data_html(blocks).encode(),
-    }
-    return write_pages(pages, folder / FOLDER)
+    pages = {"README.md": data_markdown(blocks), "index.html": data_html(blocks)}
+    return write_pages({name: text.encode() for name, text in pages.items()}, folder / FOLDER)
 
 
 def data_html(blocks: Sequence[DataBlock]) -> str:

@@ -11,7 +11,17 @@ from markupsafe import Markup
 
 from bench.report import format as w
 from bench.report.costs import results_of
-from bench.report.render.figures import Scale, fit_scale, horizontal_grid, svg, svg_line, svg_text
+from bench.report.render.figures import (
+    Scale,
+    fit_scale,
+    horizontal_grid,
+    svg,
+    svg_circle,
+    svg_group,
+    svg_line,
+    svg_polyline,
+    svg_text,
+)
 from bench.report.table import Block, Row, Sweep
 from bench.results.curves import Curve, read_curves
 from bench.results.load import FINAL, ResultSet
@@ -165,9 +175,7 @@ def checkpoint_means(row: Row) -> Mapping[str, Mapping[str, float]]:
             for metric, value in metrics:
                 values.setdefault(name, {}).setdefault(metric, []).append(value)
     return {
-        name: {
-            metric: sum(seed_values) / len(seed_values) for metric, seed_values in metrics.items()
-        }
+        name: {metric: sum(seeds) / len(seeds) for metric, seeds in metrics.items()}
         for name, metrics in values.items()
     }
 
@@ -287,7 +295,7 @@ def line_chart(
     ]
     parts += _tick_labels([(x(at), at) for at in dict.fromkeys((low, high))], names)
     parts.append(svg_text((LEFT + RIGHT) / 2, BOTTOM + 36, x_label, "middle", "axis"))
-    return svg(WIDTH, HEIGHT, w.single_line(title), parts)
+    return svg(WIDTH, HEIGHT, title, parts)
 
 
 def _fit_vertical(values: Sequence[float]) -> Scale:
@@ -307,22 +315,11 @@ def _runs(
 
 def _draw_line(line: Line, runs: Sequence[Sequence[tuple[float, float]]]) -> Markup:
     points = [point for run in runs for point in run]
-    shapes = [
-        Markup('<polyline class="style{}" points="{}"/>').format(
-            line.style, " ".join(f"{px:.1f},{py:.1f}" for px, py in run)
-        )
-        for run in runs
-    ]
+    kind = f"style{line.style}"
+    shapes = [svg_polyline(run, kind) for run in runs]
     if len(points) <= MAX_MARKERS:
-        shapes += [
-            Markup('<circle class="style{}" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(
-                line.style, px, py
-            )
-            for px, py in points
-        ]
-    return Markup("<g><title>{}</title>{}</g>").format(
-        w.single_line(line.name), Markup("").join(shapes)
-    )
+        shapes += [svg_circle(px, py, kind, 2.5) for px, py in points]
+    return svg_group(line.name, *shapes)
 
 
 def _tick_labels(ends: Sequence[tuple[float, float]], names: Sequence[str]) -> list[Markup]:

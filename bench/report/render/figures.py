@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -55,9 +56,7 @@ class Scale:
         return w.format_value(value + 0.0, digits=max(0, -math.floor(math.log10(step) + 1e-9)))
 
 
-def fit_scale(
-    values: Sequence[float], start: float, end: float, *, num_ticks: int = 5
-) -> Scale:  # fmt: skip
+def fit_scale(values: Sequence[float], start: float, end: float, *, num_ticks: int = 5) -> Scale:
     """Fit a scale around values, with a margin and about `num_ticks` ticks of 1, 2 or 5 × 10^n."""
     low, high = min(values), max(values)
     largest = max(abs(low), abs(high))
@@ -103,43 +102,36 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
         )
         style = "solid" if test.significant else "hollow"
         difference = f"{w.format_signed(test.difference)} {w.format_interval(low, high)}"
-        effect = f"{w.format_signed(test.difference, digits=3)} " + w.format_interval(
-            low, high, digits=3
-        )
+        interval = w.format_interval(low, high, digits=3)
+        effect = f"{w.format_signed(test.difference, digits=3)} {interval}"
         parts.append(
-            Markup("<g><title>{}</title>{}{}{}{}</g>").format(
-                w.single_line(
-                    f"{row.name}: {difference}, p {w.format_p(test.p)} "
-                    f"(Holm: {w.format_p(test.p_adjusted)})"
-                ),
+            svg_group(
+                f"{row.name}: {difference}, p {w.format_p(test.p)} "
+                f"(Holm: {w.format_p(test.p_adjusted)})",
                 name,
                 svg_line(x(low), y, x(high), y, "bar"),
-                _circle(x(test.difference), y, style),
-                svg_text(
-                    right + 16, y + 4, effect + (" †" if test.significant else ""), "start", "value"
-                ),
+                svg_circle(x(test.difference), y, style),
+                svg_text(right + 16, y + 4, effect + " †" * test.significant, "start", "value"),
             )
         )
     better = "right" if get_metric(metric).higher_is_better else "left"
     caption = f"{metric}: difference from {reference}; better to the {better}"
     parts.append(
         svg_text((left + right) / 2, bottom + 40, w.single_line(caption), "middle", "axis")
-    )  # fmt: skip
+    )
     label = f"Differences in {metric} from {reference} on {title}"
-    return svg(WIDTH, bottom + 52, w.single_line(label), parts)
+    return svg(WIDTH, bottom + 52, label, parts)
 
 
 def tradeoff_metrics(metrics: Sequence[str]) -> tuple[str, str] | None:
     """Choose accuracy and diversity: the first NDCG or HR, and DivRatio, at the same k if any."""
     parsed = [get_metric(name) for name in metrics]
-    accuracy = next((metric for metric in parsed if metric.family == "NDCG"), None) or next(
-        (metric for metric in parsed if metric.family == "HR"), None
-    )
+    accuracy = [m for family in ("NDCG", "HR") for m in parsed if m.family == family]
     diversity = [metric for metric in parsed if metric.family == "DivRatio"]
-    if accuracy is None or not diversity:
+    if not accuracy or not diversity:
         return None
-    same_k = [metric for metric in diversity if metric.k == accuracy.k]
-    return accuracy.name, (same_k or diversity)[0].name
+    same_k = [metric for metric in diversity if metric.k == accuracy[0].k]
+    return accuracy[0].name, (same_k or diversity)[0].name
 
 
 def tradeoff_plot(block: Block, metrics: Sequence[str]) -> Markup | None:
@@ -152,12 +144,7 @@ def tradeoff_plot(block: Block, metrics: Sequence[str]) -> Markup | None:
         return None
     accuracy, diversity = names
     points = [
-        Point(
-            row=row,
-            x=x,
-            y=y,
-            text=f"{accuracy} {w.format_value(x)}, {diversity} {w.format_value(y)}",
-        )
+        Point(row, x, y, f"{accuracy} {w.format_value(x)}, {diversity} {w.format_value(y)}")
         for row in block.rows
         if (x := row.cell(accuracy).mean) is not None
         and (y := row.cell(diversity).mean) is not None
@@ -183,10 +170,10 @@ def cost_plot(block: Block, metric: str, costs: Sequence[RowCost]) -> Markup | N
     }
     points = [
         Point(
-            row=row,
-            x=math.log10(seconds[row.name]),
-            y=mean,
-            text=f"{metric} {w.format_value(mean)}, {w.format_seconds(seconds[row.name])} per seed",
+            row,
+            math.log10(seconds[row.name]),
+            mean,
+            f"{metric} {w.format_value(mean)}, {w.format_seconds(seconds[row.name])} per seed",
         )
         for row in block.rows
         if row.name in seconds and (mean := row.cell(metric).mean) is not None
@@ -200,8 +187,7 @@ def cost_plot(block: Block, metric: str, costs: Sequence[RowCost]) -> Markup | N
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Point:
+class Point(NamedTuple):
     """A row in a plane, and what its tooltip says."""
 
     row: Row
@@ -230,8 +216,7 @@ def _scatter_plot(
     if front:
         best = pareto_front([(point.x, point.y) for point in points if point.row.ranked])
         if len(best) > 1:
-            path = " ".join(f"{x(right):.1f},{y(up):.1f}" for right, up in best)
-            parts.append(Markup('<polyline class="front" points="{}"/>').format(path))
+            parts.append(svg_polyline([(x(right), y(up)) for right, up in best], "front"))
     names = []
     for point in points:
         px, py = x.clamp(point.x), y.clamp(point.y)
@@ -268,18 +253,13 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 def _marker(point: Point, px: float, py: float) -> Markup:
     style = "solid" if point.row.ranked else "hollow"
-    title = f"{point.row.name}: {point.text}" + ("" if point.row.ranked else " (not ranked)")
+    shape = svg_circle(px, py, style)
     if point.row.reference:
         shape = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="10" height="10"/>').format(
             style, px - 5, py - 5
         )
-    else:
-        shape = _circle(px, py, style)
-    return Markup("<g><title>{}</title>{}</g>").format(w.single_line(title), shape)
-
-
-def _circle(px: float, py: float, style: str) -> Markup:
-    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(style, px, py)
+    not_ranked = "" if point.row.ranked else " (not ranked)"
+    return svg_group(f"{point.row.name}: {point.text}{not_ranked}", shape)
 
 
 def _tick_seconds(value: float) -> str:
@@ -312,10 +292,10 @@ def _place_labels(
         )
         for tx, ty, anchor, start in spots:
             box = (start, ty - 11, start + width, ty + 3)
-            fits = (
-                box[0] >= left and box[2] <= WIDTH and box[1] >= top - 12 and box[3] <= bottom + 6
+            is_inside = (
+                start >= left and start + width <= WIDTH and ty >= top - 1 and ty <= bottom + 3
             )
-            if fits and not any(_overlaps(box, other) for other in taken):
+            if is_inside and not any(_overlaps(box, other) for other in taken):
                 taken.append(box)
                 labels.append(svg_text(tx, ty, name, anchor))
                 break  # without a free spot the name stays in the tooltip and in the table
@@ -355,6 +335,24 @@ def svg_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     )
 
 
+def svg_polyline(points: Iterable[tuple[float, float]], kind: str) -> Markup:
+    """Draw lines from point to point."""
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return Markup('<polyline class="{}" points="{}"/>').format(kind, path)
+
+
+def svg_circle(x: float, y: float, kind: str, radius: float = 5) -> Markup:
+    """Draw a mark."""
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(kind, x, y, radius)
+
+
+def svg_group(title: str, *shapes: Markup) -> Markup:
+    """Group shapes under one tooltip."""
+    return Markup("<g><title>{}</title>{}</g>").format(
+        w.single_line(title), Markup("").join(shapes)
+    )
+
+
 def svg_text(x: float, y: float, text: str, anchor: str, kind: str = "label") -> Markup:
     """Write an escaped text, anchored at "start", "middle" or "end"; `kind` is its CSS class."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
@@ -365,5 +363,5 @@ def svg_text(x: float, y: float, text: str, anchor: str, kind: str = "label") ->
 def svg(width: float, height: float, title: str, parts: Sequence[Markup]) -> Markup:
     """Combine parts into one picture with a title for screen readers."""
     return Markup('<svg role="img" viewBox="0 0 {} {}"><title>{}</title>{}</svg>').format(
-        width, height, title, Markup("").join(parts)
+        width, height, w.single_line(title), Markup("").join(parts)
     )

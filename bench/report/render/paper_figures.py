@@ -27,6 +27,7 @@ from bench.report.render.figures import (
     fit_scale,
     horizontal_grid,
     svg,
+    svg_group,
     svg_line,
     svg_text,
 )
@@ -258,11 +259,9 @@ def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> M
                 '<rect class="style{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
             ).format(bars.style, x + 0.5, top, step - 1, bottom - top)
             if deviation:
-                center = x + step / 2
-                shape += svg_line(
-                    center, y(value - deviation), center, y(value + deviation), "whisker"
-                )
-            parts.append(Markup("<g><title>{}</title>{}</g>").format(single_line(label), shape))
+                center, ends = x + step / 2, (y(value - deviation), y(value + deviation))
+                shape += svg_line(center, ends[0], center, ends[1], "whisker")
+            parts.append(svg_group(label, shape))
         parts.append(svg_text(middle, BOTTOM + 18, single_line(group), "middle", "tick"))
     parts.append(svg_line(LEFT, base, right, base, "zero"))
-    return svg(round(right), HEIGHT, single_line(title), parts)
+    return svg(round(right), HEIGHT, title, parts)
