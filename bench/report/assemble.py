@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardRow, DatasetCard
+from bench.config.cards import BoardRow
 from bench.config.scoped_cache import one_state
-from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report import captions
 from bench.report.cells import aggregate_seeds, mark_best, plain_cells
@@ -23,6 +22,7 @@ from bench.report.setups import (
     describe_data,
     describe_external,
     describe_used,
+    find_card,
     name_backbone,
     name_external,
 )
@@ -169,7 +169,7 @@ def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet
                 external=next(filter(None, models), ""),
             )
         )
-    card = _card(dataset)
+    card = find_card(plugins.dataset_card, dataset)
     return Block(
         dataset=dataset,
         title=(card.title if card else dataset) + (OTHER_DATA if other_data else ""),
@@ -219,14 +219,6 @@ def _name_backbone(board: Board, row_trials: RowTrials, results: ResultSet) -> s
     stored = (results.get(trial.id) for _, trial in row_trials if trial.model == board.card.model)
     names = (name_backbone(result) for result in stored if result is not None)
     return next(filter(None, names), board.card.model or "")
-
-
-def _card(dataset: str) -> DatasetCard | None:
-    """Load a data set's card; results outlive cards, so it may no longer exist."""
-    try:
-        return plugins.dataset_card(dataset)
-    except BenchError:
-        return None
 
 
 def _text(value: Any) -> str:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, FigureCard
-from bench.errors import BenchError, unknown
+from bench.errors import unknown
 from bench.report.captions import budget_paper
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
 from bench.report.published import Number, Published, load_published
+from bench.report.setups import find_card
 from bench.report.table import Block, Cell, Figure, Row, Source
 from bench.stats.descriptions import join_words
 
@@ -94,7 +95,8 @@ class Paper:
         additional = sorted(datasets.keys() - set(self.claims.datasets.values()))
         if additional:
             sentences.append(f"Not a data set of the paper: {join_words(additional)}.")
-        expected = self._datasets_of_table()
+        board = find_card(plugins.board_card, self.board)  # its data sets are those of the table
+        expected = board.datasets if board else tuple(self.claims.datasets.values())
         run = {
             name for name, block in datasets.items() if any(row.successful for row in block.rows)
         }
@@ -117,10 +119,3 @@ class Paper:
         if sentences and card.full_run:
             sentences.append(card.full_run)
         return sentences
-
-    def _datasets_of_table(self) -> Sequence[str]:
-        """Return the data sets of the table or figure: those that its board declares."""
-        try:
-            return plugins.board_card(self.board).datasets
-        except BenchError:
-            return tuple(self.claims.datasets.values())

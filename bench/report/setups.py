@@ -6,14 +6,13 @@ Also models trained on other text than the data set, which may have seen it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bench.config import plugins
-from bench.config.backbone_card import ModelCard
 from bench.config.cards import BoardRow
 from bench.config.request import PROBES
+from bench.config.toml import CardType
 from bench.data.prepare import find_mismatches
 from bench.data.user_files import describe_other_versions
 from bench.errors import BenchError
@@ -31,9 +30,8 @@ DIGITS = 12
 
 def describe_data(result: Result) -> list[str]:
     """Return a sentence per way in which the data are not those that the card describes."""
-    try:
-        card = plugins.dataset_card(result.dataset)
-    except BenchError:  # results outlive cards
+    card = find_card(plugins.dataset_card, result.dataset)
+    if card is None:
         return []
     counts = {} if result.data is None else result.data.counts
     expected = {name: number for name, number in card.expected.items() if name in counts}
@@ -49,8 +47,8 @@ def describe_weights(result: Result) -> str:
     hub = _metadata(result, "hub")
     if "folder_checksum" not in hub:
         return ""
-    card = _load_card(result.model)
-    if card is not None and card.weights == "folder":  # the card is for these very files
+    card = find_card(plugins.model_card, result.model)
+    if card and card.weights == "folder":  # the card is for these very files
         return ""
     return f"own weights in place of {result.model} ({_describe_files(hub)})"
 
@@ -107,17 +105,17 @@ def find_difference(board: Board, row: BoardRow, trial: Trial, results: ResultSe
         has_backbone = any(stage.kind in BACKBONES for stage in result.stages)
         if has_backbone and trial.model != backbone:
             differences.append(f"backbone {trial.model} instead of {backbone}")
-    card = _load_card(result.model)
+    card = find_card(plugins.model_card, result.model)
     # A plan refuses files that have not the shape that a card declares.
-    if (text := describe_weights(result)) and not (card is not None and card.shape):
+    if (text := describe_weights(result)) and not (card and card.shape):
         differences.append(text)
     return "; ".join(differences)
 
 
-def _load_card(model: str | None) -> ModelCard | None:
-    """Load a backbone's card; results outlive cards, so it may no longer exist."""
+def find_card(load: Callable[[str], CardType], name: str | None) -> CardType | None:
+    """Load a card, or return None: results outlive cards."""
     try:
-        return None if model is None else plugins.model_card(model)
+        return None if name is None else load(name)
     except BenchError:
         return None
 
@@ -143,24 +141,20 @@ def describe_external(dataset: str, rows: Iterable[Row]) -> str:
         if row.successful:
             users.setdefault(row.external, []).append(row.name)
     alone = bool(users.pop("", None))
-    with suppress(BenchError):  # results outlive cards
-        if plugins.dataset_card(dataset).reader.startswith("synthetic"):
-            return ""
-    sentences = [
-        f"{join_words(names)} {'uses' if len(names) == 1 else 'use'} {model}, trained on other "
-        f"text{_find_cutoff(model)}, which may have seen the data: {read_probe(model, dataset)}."
-        for model, names in users.items()
-    ]
+    data = find_card(plugins.dataset_card, dataset)
+    if data and data.reader.startswith("synthetic"):
+        return ""
+    sentences = []
+    for model, names in users.items():
+        card = find_card(plugins.model_card, model)
+        cutoff = (card and card.training_cutoff) or "an unknown date"
+        sentences.append(
+            f"{join_words(names)} {'uses' if len(names) == 1 else 'use'} {model}, trained on other "
+            f"text until {cutoff}, which may have seen the data: {read_probe(model, dataset)}."
+        )
     if sentences and alone:
         sentences.append("The other rows use no such model.")
     return " ".join(sentences)
-
-
-def _find_cutoff(model: str) -> str:
-    with suppress(BenchError):
-        if cutoff := plugins.model_card(model).training_cutoff:
-            return f" until {cutoff}"
-    return " until an unknown date"
 
 
 def read_probe(model: str, dataset: str) -> str:
