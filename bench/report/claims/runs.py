@@ -47,15 +47,13 @@ class Runs:
             ran: backbone, budget and data; "" or absent where there is none.
     """
 
-    samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
-    sweeps: Mapping[tuple[str, str, str], Sequence[tuple[float, Step]]] = field(
-        default_factory=dict
-    )
-    means: Mapping[tuple[str, str], Mapping[str, SeedValues]] = field(default_factory=dict)
-    reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    results: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
+    samples: dict[tuple[str, str], Sample] = field(default_factory=dict)
+    sweeps: dict[tuple[str, str, str], Sequence[tuple[float, Step]]] = field(default_factory=dict)
+    means: dict[tuple[str, str], Mapping[str, SeedValues]] = field(default_factory=dict)
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    results: dict[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
-    differences: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    differences: dict[tuple[str, str], str] = field(default_factory=dict)
     _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
 
     def explain_missing(self, dataset: str, row: str) -> str:
@@ -124,61 +122,50 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
 
     Rows are compared only where they were measured on equal data, across boards too.
     """
+    runs = Runs()
     owners: dict[tuple[str, str], str] = {}
-    differences: dict[tuple[str, str], str] = {}
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
             place = (board.card.in_place_of.get(trial.dataset, trial.dataset), row.name)
             if owners.setdefault(place, board.name) == board.name:
                 by_dataset.setdefault(place[0], []).append((row, trial))
-            if not differences.get(place):
-                differences[place] = find_difference(board, row, trial, results)
-    samples: dict[tuple[str, str], Sample] = {}
-    means: dict[tuple[str, str], Mapping[str, SeedValues]] = {}
-    stored: dict[tuple[str, str], Sequence[Result]] = {}
-    reasons: dict[tuple[str, str], str] = {}
-    sweeps: dict[tuple[str, str, str], Sequence[tuple[float, Step]]] = {}
+            if not runs.differences.get(place):
+                runs.differences[place] = find_difference(board, row, trial, results)
     for dataset, row_trials in by_dataset.items():
         for name, outcomes in outcomes_by_row(row_trials, results).items():
+            place = (dataset, name)
             successful = [outcome for outcome in outcomes if outcome.status == "ok"]
             trials = [outcome.trial for outcome in successful]
-            stored[dataset, name] = [results.results[trial] for trial in trials]
+            runs.results[place] = [results.results[trial] for trial in trials]
             try:
                 if any(len(outcome.rounds) > 1 for outcome in successful):
                     metrics = [(outcome.seed, outcome.metrics) for outcome in successful]
-                    means[dataset, name] = _group_by_metric(metrics)
-                    reasons[dataset, name] = AVERAGED
+                    runs.means[place] = _group_by_metric(metrics)
+                    runs.reasons[place] = AVERAGED
                 elif trials:
-                    samples[dataset, name] = results.sample(name, trials)
+                    runs.samples[place] = results.sample(name, trials)
                 else:
-                    reasons[dataset, name] = " ".join(dict.fromkeys(o.reason for o in outcomes))
+                    runs.reasons[place] = " ".join(dict.fromkeys(o.reason for o in outcomes))
             except BenchError as error:
-                reasons[dataset, name] = error.message
+                runs.reasons[place] = error.message
             if steps := _checkpoints(successful):
-                sweeps[dataset, name, CHECKPOINTS] = steps
+                runs.sweeps[dataset, name, CHECKPOINTS] = steps
     # A sweep needs a result at each step; a row of an earlier board is no step.
     for board, row_trials in planned:
         for sweep in find_sweeps(board, row_trials):
             for dataset in (board.card.in_place_of.get(name, name) for name in board.card.datasets):
                 rows = [(dataset, name) for _, name in sweep.steps]
                 key = (dataset, sweep.row, sweep.x)
-                if key not in sweeps and all(
-                    owners.get(row) == board.name and (row in samples or row in means)
+                if key not in runs.sweeps and all(
+                    owners.get(row) == board.name and (row in runs.samples or row in runs.means)
                     for row in rows
                 ):
-                    sweeps[key] = sweep.steps
+                    runs.sweeps[key] = sweep.steps
                     # The swept row has no trials of its own: it differs as its steps do.
-                    if not differences.get((dataset, sweep.row)):
-                        differences[dataset, sweep.row] = differences[rows[0]]
-    return Runs(
-        samples=samples,
-        means=means,
-        reasons=reasons,
-        sweeps=sweeps,
-        results=stored,
-        differences=differences,
-    )
+                    if not runs.differences.get(key[:2]):
+                        runs.differences[key[:2]] = runs.differences[rows[0]]
+    return runs
 
 
 def _checkpoints(outcomes: Sequence[Outcome]) -> Sequence[tuple[float, Step]]:
