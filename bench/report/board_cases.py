@@ -100,18 +100,17 @@ class BoardCases:
         Raises:
             BenchError: A list names unknown items, one item twice, or is too short.
         """
-        if self.data.lists is None:
-            stage = evaluate(UNRANKED, self.data.test, ks=ks, exclude_seen=self.card.exclude_seen)
-        else:
-            stage = evaluate_lists(UNRANKED, self.data.lists, ks=ks)
-        config: Any = stage.config
+        config: Any
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             if self.data.lists is None:
+                exclude = self.card.exclude_seen
+                config = evaluate(UNRANKED, self.data.test, ks=ks, exclude_seen=exclude).config
                 catalog = prepared.load(self.folders["data"]).catalog
                 write_ranking(self._index(rankings, catalog.ids, valid), folder)
                 evaluate_stage.run(Job(out=out), config, {**self.folders, "ranking": folder})
             else:
+                config = evaluate_lists(UNRANKED, self.data.lists, ks=ks).config
                 self._write_scores(rankings, folder)
                 evaluate_lists_stage.run(Job(out=out), config, {**self.folders, "scores": folder})
         content: dict[str, Any] = json.loads((out / "evaluation.json").read_bytes())

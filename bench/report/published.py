@@ -6,14 +6,16 @@ blank or could not be read has no line: looking it up is an error, never a zero.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import AfterValidator
 
 from bench.config import search_path
 from bench.config.toml import Card, check_card
@@ -22,31 +24,7 @@ from bench.errors import BenchError, unknown
 FOLDER = "published"
 
 
-class Line(Card):
-    """One line of a file, as text."""
-
-    paper: str
-    table: str
-    dataset: str
-    method: str
-    variant: str
-    metric: str
-    value: str
-
-    @field_validator("value")
-    @classmethod
-    def _is_a_number(cls, value: str) -> str:
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise ValueError("the value is not a finite number")
-        return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
+class Place(Card):
     """Where a number is printed; `dataset`, `method` and `variant` are "" where there is none."""
 
     paper: str
@@ -62,6 +40,22 @@ class Place:
         line = " ".join(part for part in (self.method, self.variant) if part)
         parts = [f"{self.paper} table {self.table}", line, self.dataset, self.metric]
         return ", ".join(part for part in parts if part)
+
+
+def _check_number(value: str) -> str:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(value)):
+            return value
+    raise ValueError("the value is not a finite number")
+
+
+class Line(Place):
+    """One line of a file, as text."""
+
+    dataset: str
+    method: str
+    variant: str
+    value: Annotated[str, AfterValidator(_check_number)]
 
 
 @dataclass(frozen=True, kw_only=True)

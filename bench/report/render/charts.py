@@ -152,14 +152,18 @@ def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
             )
         ]
         if lines:
-            chart = line_chart(
-                lines,
-                title=f"{metric} by checkpoint on {block.title}",
-                x_label="checkpoint",
-                names=names,
+            title = f"{metric} by checkpoint on {block.title}"
+            legend = tuple((line.style, line.name) for line in lines)
+            charts.append(
+                Chart(
+                    heading=f"{metric} {w.direction_arrow(metric)}",
+                    text="Mean over seeds.",
+                    svg=line_chart(lines, title=title, x_label="checkpoint", names=names),
+                    legend=legend if len(legend) > 1 else (),
+                    heads=("row", *names),
+                    rows=tuple((row, *map(w.format_value, line)) for row, line in values.items()),
+                )
             )
-            rows_text = [(row, *map(w.format_value, line)) for row, line in values.items()]
-            charts.append(_metric_chart(metric, chart, ("row", *names), rows_text, lines))
     return charts
 
 
@@ -181,64 +185,55 @@ def checkpoint_means(row: Row) -> Mapping[str, Mapping[str, float]]:
 
 
 def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Chart]:
-    """Draw every metric over the steps of a sweep; a step without a value leaves a gap."""
+    """Draw every metric over the steps of a sweep."""
     rows = {row.name: row for row in block.rows}
-    names = [f"{value:g}" for value, _ in sweep.steps]
+    names = [name for _, name in sweep.steps]
     charts = []
     for metric in metrics:
-        cells = [rows[name].cell(metric) for _, name in sweep.steps]
-        means = [cell.mean for cell in cells]
-        if all(mean is None for mean in means):
-            continue
-        ranges = {
-            float(at): (float(at), cell.interval[0], cell.interval[1])
-            for at, cell in enumerate(cells)
-            if cell.interval is not None
-        }
-        chart = line_chart(
-            [
-                Line(
-                    name=sweep.row,
-                    style=0,
-                    points=run,
-                    ranges=[ranges[at] for at, _ in run if at in ranges],
-                )
-                for run in _split_at_gaps(means)
-            ],
+        cells = [rows[name].cell(metric) for name in names]
+        ends = [cell.interval for cell in cells]
+        chart = step_chart(
+            sweep,
+            [cell.mean for cell in cells],
+            ends,
+            heading=f"{metric} {w.direction_arrow(metric)}",
+            text="Mean over seeds" + ("; 95 % intervals." if any(ends) else "."),
             title=f"{metric} by {sweep.x} on {block.title}",
-            x_label=sweep.x,
-            names=names,
+            rows=[
+                ("row", *map(w.single_line, names)),
+                ("mean", *(w.format_value(cell.mean) for cell in cells)),
+                ("deviation between seeds", *(w.format_value(cell.sd) for cell in cells)),
+                ("95 % interval", *(w.format_range(*(each or (None, None))) for each in ends)),
+            ],
         )
-        rows_text = [
-            ("row", *(w.single_line(name) for _, name in sweep.steps)),
-            ("mean", *map(w.format_value, means)),
-            ("deviation between seeds", *(w.format_value(cell.sd) for cell in cells)),
-            (
-                "95 % interval",
-                *(w.format_range(*(cell.interval or (None, None))) for cell in cells),
-            ),
-        ]
-        heads = (sweep.x, *names)
-        charts.append(_metric_chart(metric, chart, heads, rows_text, interval=bool(ranges)))
+        charts += [] if chart is None else [chart]
     return charts
 
 
-def _metric_chart(
-    metric: str,
-    chart: Markup,
-    heads: Sequence[str],
-    rows: Sequence[tuple[str, ...]],
-    lines: Sequence[Line] = (),
+def step_chart(
+    sweep: Sweep,
+    means: Sequence[float | None],
+    ends: Sequence[tuple[float, float] | None],
     *,
-    interval: bool = False,
-) -> Chart:
-    legend = [(line.style, line.name) for line in lines]
+    heading: str,
+    text: str,
+    title: str,
+    rows: Sequence[tuple[str, ...]],
+) -> Chart | None:
+    """Draw means with intervals over the steps of a sweep; one without a value leaves a gap."""
+    names = [f"{value:g}" for value, _ in sweep.steps]
+    lines = []
+    for points in _split_at_gaps(means):
+        ranges = [(at, *each) for at, _ in points if (each := ends[int(at)]) is not None]
+        lines.append(Line(name=sweep.row, style=0, points=points, ranges=ranges))
+    if not lines:
+        return None
     return Chart(
-        heading=f"{metric} {w.direction_arrow(metric)}",
-        text="Mean over seeds" + ("; 95 % intervals." if interval else "."),
-        svg=chart,
-        legend=tuple(legend) if len(legend) > 1 else (),
-        heads=tuple(heads),
+        heading=heading,
+        text=text,
+        svg=line_chart(lines, title=title, x_label=sweep.x, names=names),
+        legend=(),
+        heads=(sweep.x, *names),
         rows=tuple(rows),
     )
 

@@ -16,10 +16,9 @@ from bench.report.format import direction_arrow, format_mean, single_line
 from bench.report.render.charts import (
     NUM_STYLES,
     Chart,
-    Line,
     checkpoint_charts,
     curve_chart,
-    line_chart,
+    step_chart,
     sweep_charts,
 )
 from bench.report.render.figures import (
@@ -170,33 +169,21 @@ def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet
     """Draw a measure along a sweep, if the figure names one."""
     if figure.measure is None:
         return []
-    steps = [(value, _measure(figure, block, name, results)) for value, name in sweep.steps]
-    bars = _seed_bars("", 0, [values for _, values in steps])
-    points = [(float(index), mean) for index, mean in enumerate(bars.values) if mean is not None]
-    if not points:
-        return []
-    ranges = [
-        (float(index), mean - deviation, mean + deviation)
-        for index, (mean, deviation) in enumerate(zip(bars.values, bars.deviations, strict=True))
-        if mean is not None and deviation is not None
-    ]
-    names = [f"{value:g}" for value, _ in sweep.steps]
-    title = f"{figure.card.measure} by {sweep.x} on {block.title}"
-    return [
-        Chart(
-            heading=block.title,
-            text=f"{figure.card.measure} by {sweep.x}. Mean and deviation over seeds.",
-            svg=line_chart(
-                [Line(name=sweep.row, style=0, points=points, ranges=ranges)],
-                title=title,
-                x_label=sweep.x,
-                names=names,
-            ),
-            legend=(),
-            heads=(sweep.x, *names),
-            rows=(("mean", *map(format_mean, bars.values, bars.deviations)),),
-        )
-    ]
+    values = [_measure(figure, block, name, results) for _, name in sweep.steps]
+    bars = _seed_bars("", 0, values)
+    chart = step_chart(
+        sweep,
+        bars.values,
+        [
+            None if mean is None or deviation is None else (mean - deviation, mean + deviation)
+            for mean, deviation in zip(bars.values, bars.deviations, strict=True)
+        ],
+        heading=block.title,
+        text=f"{figure.card.measure} by {sweep.x}. Mean and deviation over seeds.",
+        title=f"{figure.card.measure} by {sweep.x} on {block.title}",
+        rows=[("mean", *map(format_mean, bars.values, bars.deviations))],
+    )
+    return [] if chart is None else [chart]
 
 
 def _curve_charts(figure: Figure, block: Block, row: Row, results: ResultSet) -> list[Chart]:
