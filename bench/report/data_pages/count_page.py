@@ -13,7 +13,7 @@ from bench.report.data_pages.counts import CountCell, CountTable, compare, load,
 from bench.report.format import NO_VALUE, format_count
 from bench.report.published import Number, load_published
 from bench.report.render.html import fill_template
-from bench.report.render.markdown import escape, markdown_table
+from bench.report.render.markdown import escape, fill_markdown, markdown_table
 from bench.report.render.pages import TABLE, IndexEntry, write_pages
 from bench.report.render.terminal import fit_table
 from bench.runner.prepared_data import count_dataset
@@ -122,33 +122,21 @@ def list_missing(table: CountTable) -> list[tuple[str, str]]:
 
 
 def counts_markdown(table: CountTable) -> str:
-    """Render the table; the table first, then what is missing and what the numbers count."""
-    card = table.card
-    parts = [
-        f"# {escape(card.title)}",
-        escape(card.description),
-        f"**{summarize_verdicts(table)}**",
-        markdown_table(
-            ["data set", *(escape(column.title) for column in card.columns.values())],
-            [
-                [f"{escape(line.label)}<br><sub>`{line.dataset}`</sub>", *map(_cell, line.cells)]
-                for line in table.lines
-            ],
-        ),
-        f"<sub>{LEGEND}</sub>",
+    """Render the table first, then what is missing and what the numbers count."""
+    heads = ["data set", *(escape(column.title) for column in table.card.columns.values())]
+    lines = [
+        [f"{escape(line.label)}<br><sub>`{line.dataset}`</sub>", *map(_cell, line.cells)]
+        for line in table.lines
     ]
-    if missing := list_missing(table):
-        parts.append("**What is missing, and why**")
-        parts.append("\n".join(f"- {escape(what)}: {escape(why)}" for what, why in missing))
-    parts.append("## What each number counts")
-    for heading, scope, entries in list_meanings(table):
-        lines = (
-            f"- {escape(title)}, our count “{escape(count)}”: {escape(explanation)}"
-            for title, count, explanation in entries
-        )
-        parts += [f"**{escape(heading)}.** {escape(scope)}".rstrip(), "\n".join(lines)]
-    parts.append(f"Published numbers: {escape(card.citation)}")
-    return "\n\n".join(parts) + "\n"
+    return fill_markdown(
+        "counts.md.j2",
+        card=table.card,
+        summary=summarize_verdicts(table),
+        counts=markdown_table(heads, lines),
+        legend=LEGEND,
+        missing=list_missing(table),
+        meanings=list_meanings(table),
+    )
 
 
 def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
