@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.config.request import PUBLISHED, RESULTS, STORE, DataOptions, RunRequest
 from bench.errors import BenchError
 from bench.files import write_atomic
-from bench.plan.board_selection import PlannedBoards, plan_boards
+from bench.plan.board_selection import PlannedBoards, distinct_trials, plan_boards
 from bench.report.assemble import assemble
 from bench.report.claims.judge import boards_needed, claim_lines
 from bench.report.data_pages.count_page import render_tables, requested_tables
@@ -100,7 +100,7 @@ def publish(
         )
     planned = plan_boards(read_board(record), lenient=True)
     stored, copied = load_results(results), Path(pages) / COPIED
-    trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
+    trials = {trial.id for trial in distinct_trials(planned)}
     copies = [result for result in stored if result.trial in trials]
     if not any(result.status == "ok" for result in copies):
         raise BenchError(f"No trial of {board} has a result.", f"bench run --board {board}")

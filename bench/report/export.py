@@ -13,8 +13,12 @@ from bench.config.request import RESULTS, DataOptions
 from bench.data.assets import checksums
 from bench.errors import BenchError, unknown
 from bench.files import write_atomic
-from bench.plan.board_selection import PlannedBoards, find_trial, plan_boards
-from bench.plan.trials import Trial
+from bench.plan.board_selection import (
+    PlannedBoards,
+    distinct_trials,
+    find_trial,
+    plan_boards,
+)
 from bench.report import hub_folder
 from bench.report.board_cases import load_board_cases
 from bench.results.formats import croissant, every_eval_ever, prepared_data, trec
@@ -91,8 +95,9 @@ def export(
     elif format_ == CROISSANT:
         written = _export_croissant(names, folder, data)
     elif format_ == HUB:
+        trials = distinct_trials(_plan_named((), source))
         written = [
-            hub_folder.write_hub_folder(_find_trial(name, source), source, data.store, folder)
+            hub_folder.write_hub_folder(find_trial(trials, name, None), source, data.store, folder)
             for name in names
         ]
     elif format_ == TREC:
@@ -149,7 +154,7 @@ def _plan_named(names: Sequence[str], results: Path) -> PlannedBoards:
 
 def _read_results(planned: PlannedBoards, results: Path, *, only_ok: bool) -> list[Result]:
     """Read the results of boards; print to standard error how many trials have none."""
-    trials = dict.fromkeys(trial.id for _, row_trials in planned for _, trial in row_trials)
+    trials = [trial.id for trial in distinct_trials(planned)]
     stored = load_results(results)
     for error in (stored.unreadable[trial] for trial in trials if trial in stored.unreadable):
         raise error
@@ -207,11 +212,6 @@ def _export_croissant(names: Sequence[str], folder: Path, options: DataOptions) 
             print(f"{name}: its card has nothing for {', '.join(missing)}.", file=sys.stderr)
         written.append(_write_json(folder / f"{name}.croissant.json", content))
     return written
-
-
-def _find_trial(name: str, results: Path) -> Trial:
-    trials = [trial for _, rows in _plan_named((), results) for _, trial in rows]
-    return find_trial(list({trial.id: trial for trial in trials}.values()), name, None)
 
 
 def _export_trec(

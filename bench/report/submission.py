@@ -29,7 +29,12 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.hashing import checksum, digest
 from bench.metrics.accuracy import HALLUCINATION
-from bench.plan.board_selection import PlannedBoards, plan_boards, select_boards
+from bench.plan.board_selection import (
+    PlannedBoards,
+    distinct_trials,
+    plan_boards,
+    select_boards,
+)
 from bench.plan.code_hash import plugin_hash
 from bench.plan.code_versions import version_of
 from bench.plan.trials import Board, collect_ks
@@ -270,7 +275,7 @@ def check_submission(
     record = None if card else list_recorded(stored.folder).get(path.resolve().name)
     selection = read_board(record) if record else None
     planned = plan_boards(selection, lenient=True) if selection else []
-    trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
+    trials = {trial.id for trial in distinct_trials(planned)}
     results = [r for r in stored if card or (r.trial in trials and r.status == "ok")]
     if not results:
         raise BenchError(f"{path} has no results.", f"Expected in {stored.folder}.")

@@ -179,7 +179,7 @@ class PaperClaims(Card):
             for dataset in check.datasets or tuple(self.datasets)
             for metric in check.metrics
             for host in check.hosts
-            for rows in check.list_rows(lambda name: self.groups.get(name, (name,)))
+            for rows in check.list_rows(self.groups)
             for other in others or (dataset,)
             if not others or other != dataset
         ]
