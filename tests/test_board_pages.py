@@ -18,9 +18,10 @@ from bench.report.cells import clip_interval
 from bench.report.format import format_p, format_percent, single_line
 from bench.report.render import pages
 from bench.report.render.csv import render_csv
-from bench.report.render.figures import Point, _scatter_plot, fit_scale, pareto_front
+from bench.report.render.figures import Point, _scatter_plot, pareto_front
 from bench.report.render.html import group_columns, render_html
 from bench.report.render.markdown import render_markdown
+from bench.report.render.svg import fit_scale
 from bench.report.render.terminal import render_table
 from bench.report.table import BoardTable, Cell, combined_status
 from bench.results.load import load_results

@@ -24,7 +24,7 @@ from bench.report.claims.sweep_tests import judge_sweep
 from bench.report.render import pages
 from bench.report.render.charts import Line as ChartLine
 from bench.report.render.charts import line_chart, sweep_charts
-from bench.report.render.figures import fit_scale
+from bench.report.render.svg import fit_scale
 from bench.report.sweeps import find_sweeps
 from bench.results.load import load_results
 from bench.results.schema import read_result

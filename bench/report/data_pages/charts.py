@@ -17,15 +17,7 @@ from numpy.typing import NDArray
 
 from bench.data.prepared import Prepared
 from bench.report.format import format_count, single_line
-from bench.report.render.figures import (
-    CHAR_WIDTH,
-    fit_scale,
-    horizontal_grid,
-    svg,
-    svg_line,
-    svg_polyline,
-    svg_text,
-)
+from bench.report.render import svg
 
 WIDTH, HEIGHT = 300, 212
 LEFT, RIGHT, TOP, BOTTOM = 40, WIDTH - 8, 24, 156
@@ -113,25 +105,27 @@ def histogram(bins: Sequence[Bin], noun: str, axis: str) -> Markup | None:
     total = sum(bar.num for bar in bins)
     if not total:
         return None
-    fitted = fit_scale([0.0, max(100 * bar.num / total for bar in bins)], BOTTOM, TOP, num_ticks=3)
+    fitted = svg.fit_scale(
+        [0.0, max(100 * bar.num / total for bar in bins)], BOTTOM, TOP, num_ticks=3
+    )
     y = replace(fitted, low=0.0)  # bars stand on the axis
     base = y(0.0)
     step = (RIGHT - LEFT) / max(6, len(bins))
     widest = max(len(bar.start) for bar in bins)
-    every = math.ceil((CHAR_WIDTH * widest + 6) / step)
+    every = math.ceil((svg.CHAR_WIDTH * widest + 6) / step)
     parts = [
-        horizontal_grid(y, LEFT, RIGHT),
-        svg_text(2, TOP - 10, f"% of {noun}", "start", "axis"),
+        svg.horizontal_grid(y, LEFT, RIGHT),
+        svg.text(2, TOP - 10, f"% of {noun}", "start", "axis"),
     ]
     for index, bar in enumerate(bins):
         x, top = LEFT + step * index, y(100 * bar.num / total)
         title = f"{axis}, {bar.label}: {bar.num:,} {noun}, {100 * bar.num / total:.1f} %"
         parts.append(_bar(x + 1, top, step - 2, base - top, title))
         if index % every == 0:
-            parts.append(svg_text(x + step / 2, base + 16, bar.start, "middle", "tick"))
-    parts.append(svg_line(LEFT, base, RIGHT, base, "zero"))
-    parts.append(svg_text((LEFT + RIGHT) / 2, HEIGHT - 14, axis, "middle", "axis"))
-    return svg(WIDTH, HEIGHT, f"Histogram of {axis}", parts)
+            parts.append(svg.text(x + step / 2, base + 16, bar.start, "middle", "tick"))
+    parts.append(svg.line(LEFT, base, RIGHT, base, "zero"))
+    parts.append(svg.text((LEFT + RIGHT) / 2, HEIGHT - 14, axis, "middle", "axis"))
+    return svg.picture(WIDTH, HEIGHT, f"Histogram of {axis}", parts)
 
 
 def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
@@ -151,41 +145,41 @@ def rank_curve(popularity: NDArray[np.integer]) -> Markup | None:
     steps = np.arange(NUM_POINTS + 1) / NUM_POINTS
     ranks = sorted({round(len(ranked) ** step) for step in steps.tolist()})
     points = [position(rank, float(ranked[rank - 1])) for rank in ranks]
-    parts = [svg_text(2, TOP - 10, "interactions", "start", "axis")]
+    parts = [svg.text(2, TOP - 10, "interactions", "start", "axis")]
     for power in range(powers[0] + 1):
         x, _ = position(10.0**power, 1)
-        parts.append(svg_line(x, TOP, x, BOTTOM, "grid"))
+        parts.append(svg.line(x, TOP, x, BOTTOM, "grid"))
         anchor = "end" if power == powers[0] else "middle"
-        parts.append(svg_text(min(x, RIGHT), BOTTOM + 16, short_number(10**power), anchor, "tick"))
+        parts.append(svg.text(min(x, RIGHT), BOTTOM + 16, short_number(10**power), anchor, "tick"))
     for power in range(powers[1] + 1):
         _, y = position(1, 10.0**power)
-        parts.append(svg_line(LEFT, y, RIGHT, y, "grid"))
-        parts.append(svg_text(LEFT - 6, y + 4, short_number(10**power), "end", "tick"))
-    parts.append(svg_polyline(points, "curve"))
-    parts.append(svg_text((LEFT + RIGHT) / 2, HEIGHT - 14, "rank of the item", "middle", "axis"))
+        parts.append(svg.line(LEFT, y, RIGHT, y, "grid"))
+        parts.append(svg.text(LEFT - 6, y + 4, short_number(10**power), "end", "tick"))
+    parts.append(svg.polyline(points, "curve"))
+    parts.append(svg.text((LEFT + RIGHT) / 2, HEIGHT - 14, "rank of the item", "middle", "axis"))
     title = (
         f"Interactions by rank: {ranked[0]:,} at the first of {format_count(len(ranked), 'item')}"
     )
-    return svg(WIDTH, HEIGHT, title, parts)
+    return svg.picture(WIDTH, HEIGHT, title, parts)
 
 
 def share_bars(shares: Mapping[str, float]) -> Markup | None:
     """Draw one bar per category, in the given order, with its share in percent."""
     if not shares:
         return None
-    left, right, step = CHAR_WIDTH * LABEL_CHARS, WIDTH - 52, 18
+    left, right, step = svg.CHAR_WIDTH * LABEL_CHARS, WIDTH - 52, 18
     widest = max(shares.values()) or 1.0
     parts = []
     for index, (name, share) in enumerate(shares.items()):
         y = 10 + step * index
-        parts.append(svg_text(left - 6, y + 11, single_line(name, LABEL_CHARS), "end", "tick"))
+        parts.append(svg.text(left - 6, y + 11, single_line(name, LABEL_CHARS), "end", "tick"))
         length = (right - left) * share / widest
         title = f"{single_line(name)}: {format_share(share)}"
         parts.append(_bar(left, y + 1, length, step - 5, title))
-        parts.append(svg_text(left + length + 6, y + 11, format_share(share), "start", "tick"))
-    parts.append(svg_line(left, 8, left, 10 + step * len(shares), "zero"))
+        parts.append(svg.text(left + length + 6, y + 11, format_share(share), "start", "tick"))
+    parts.append(svg.line(left, 8, left, 10 + step * len(shares), "zero"))
     height = max(HEIGHT, 20 + step * len(shares))
-    return svg(WIDTH, height, "Shares of the tracked categories", parts)
+    return svg.picture(WIDTH, height, "Shares of the tracked categories", parts)
 
 
 def _bar(x: float, y: float, width: float, height: float, title: str) -> Markup:

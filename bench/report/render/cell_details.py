@@ -144,11 +144,7 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
     ]
     if row.external:
         pairs.append(("External data", f"{row.external}, trained on other text"))
-    pairs += [
-        (f"Selected on validation, seed {result.seed}", value.text)
-        for result in results
-        if (value := read_validation(result)) is not None
-    ]
+    pairs += describe_selections(results)
     if hashes := dict.fromkeys(result.settings_hash for result in results):
         pairs.append(("Settings hash", join_words([*hashes])))
     if cost is not None:
@@ -158,6 +154,15 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
         provenance = sorted(results[0].provenance.items())
         pairs += [(name, w.single_line(value, 200)) for name, value in provenance]
     return pairs
+
+
+def describe_selections(results: Sequence[Result]) -> Pairs:
+    """Say what validation selected, by which value, and the test value, per seed."""
+    return [
+        (f"Selected on validation, seed {result.seed}", value.text)
+        for result in results
+        if (value := read_validation(result)) is not None
+    ]
 
 
 def example_facts(example: Example) -> Pairs:

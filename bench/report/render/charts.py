@@ -11,17 +11,7 @@ from markupsafe import Markup
 
 from bench.report import format as w
 from bench.report.costs import results_of
-from bench.report.render.figures import (
-    Scale,
-    fit_scale,
-    horizontal_grid,
-    svg,
-    svg_circle,
-    svg_group,
-    svg_line,
-    svg_polyline,
-    svg_text,
-)
+from bench.report.render import svg
 from bench.report.table import Block, Row, Sweep
 from bench.results.curves import Curve, read_curves
 from bench.results.load import FINAL, ResultSet
@@ -277,10 +267,10 @@ def line_chart(
     def x(position: float) -> float:
         return LEFT + (position - low) / width * (RIGHT - LEFT)
 
-    parts = [horizontal_grid(y, LEFT, RIGHT)]
-    parts += [svg_line(x(end), TOP, x(end), BOTTOM, "end") for end in ends]
+    parts = [svg.horizontal_grid(y, LEFT, RIGHT)]
+    parts += [svg.line(x(end), TOP, x(end), BOTTOM, "end") for end in ends]
     parts += [
-        svg_line(x(at), y(low_end), x(at), y(high_end), "whisker")
+        svg.line(x(at), y(low_end), x(at), y(high_end), "whisker")
         for line in lines
         for at, low_end, high_end in line.ranges
     ]
@@ -289,13 +279,13 @@ def line_chart(
         for line in lines
     ]
     parts += _tick_labels([(x(at), at) for at in dict.fromkeys((low, high))], names)
-    parts.append(svg_text((LEFT + RIGHT) / 2, BOTTOM + 36, x_label, "middle", "axis"))
-    return svg(WIDTH, HEIGHT, title, parts)
+    parts.append(svg.text((LEFT + RIGHT) / 2, BOTTOM + 36, x_label, "middle", "axis"))
+    return svg.picture(WIDTH, HEIGHT, title, parts)
 
 
-def _fit_vertical(values: Sequence[float]) -> Scale:
+def _fit_vertical(values: Sequence[float]) -> svg.Scale:
     """Fit a vertical scale with at least two ticks: a single one shows no distance."""
-    scales = (fit_scale(values, BOTTOM, TOP, num_ticks=number) for number in (4, 6, 9, 14))
+    scales = (svg.fit_scale(values, BOTTOM, TOP, num_ticks=number) for number in (4, 6, 9, 14))
     return next(scale for scale in scales if len(scale.ticks) > 1)
 
 
@@ -311,24 +301,24 @@ def _runs(
 def _draw_line(line: Line, runs: Sequence[Sequence[tuple[float, float]]]) -> Markup:
     points = [point for run in runs for point in run]
     kind = f"style{line.style}"
-    shapes = [svg_polyline(run, kind) for run in runs]
+    shapes = [svg.polyline(run, kind) for run in runs]
     if len(points) <= MAX_MARKERS:
-        shapes += [svg_circle(px, py, kind, 2.5) for px, py in points]
-    return svg_group(line.name, *shapes)
+        shapes += [svg.circle(px, py, kind, 2.5) for px, py in points]
+    return svg.group(line.name, *shapes)
 
 
 def _tick_labels(ends: Sequence[tuple[float, float]], names: Sequence[str]) -> list[Markup]:
     """Label the first and the last position, or the named positions as far as they fit."""
     if not names:
         return [
-            svg_text(px, BOTTOM + 18, f"{at:,g}", anchor, "tick")
+            svg.text(px, BOTTOM + 18, f"{at:,g}", anchor, "tick")
             for (px, at), anchor in zip(ends, ("start", "end"), strict=False)
         ]
     low, high = ends[0][0], ends[-1][0]
     gap = (high - low) / max(len(names) - 1, 1)
     every = max(1, round(44 / gap)) if gap else 1
     return [
-        svg_text(low + gap * at, BOTTOM + 18, w.single_line(name, 8), "middle", "tick")
+        svg.text(low + gap * at, BOTTOM + 18, w.single_line(name, 8), "middle", "tick")
         for at, name in enumerate(names)
         if at % every == 0
     ]

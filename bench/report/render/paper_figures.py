@@ -13,6 +13,7 @@ from bench.metrics.registry import get_metric
 from bench.report.claims.measures import measure_seeds
 from bench.report.costs import results_of
 from bench.report.format import direction_arrow, format_mean, single_line
+from bench.report.render import svg
 from bench.report.render.charts import (
     NUM_STYLES,
     Chart,
@@ -20,15 +21,6 @@ from bench.report.render.charts import (
     curve_chart,
     step_chart,
     sweep_charts,
-)
-from bench.report.render.figures import (
-    CHAR_WIDTH,
-    fit_scale,
-    horizontal_grid,
-    svg,
-    svg_group,
-    svg_line,
-    svg_text,
 )
 from bench.report.sweeps import CHECKPOINTS
 from bench.report.table import Block, BoardTable, Figure, Row, Sweep
@@ -224,14 +216,14 @@ def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> M
     ]
     if not ends:
         return None
-    fitted = fit_scale([0.0, *ends], BOTTOM, TOP, num_ticks=4)
+    fitted = svg.fit_scale([0.0, *ends], BOTTOM, TOP, num_ticks=4)
     y = replace(fitted, low=0.0) if min(ends) >= 0 else fitted
     step = max(BAR, MIN_BAR // len(series))
-    width = max(step * len(series) + GAP, max(map(len, groups)) * CHAR_WIDTH + 6)
+    width = max(step * len(series) + GAP, max(map(len, groups)) * svg.CHAR_WIDTH + 6)
     right = max(MIN_WIDTH, LEFT + 8 + width * len(groups))
     width = (right - LEFT) / len(groups)
     base = y(0.0)
-    parts = [horizontal_grid(y, LEFT, right)]
+    parts = [svg.horizontal_grid(y, LEFT, right)]
     for index, group in enumerate(groups):
         middle = LEFT + width * (index + 0.5)
         start = middle - step * len(series) / 2
@@ -247,8 +239,8 @@ def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> M
             ).format(bars.style, x + 0.5, top, step - 1, bottom - top)
             if deviation:
                 center, ends = x + step / 2, (y(value - deviation), y(value + deviation))
-                shape += svg_line(center, ends[0], center, ends[1], "whisker")
-            parts.append(svg_group(label, shape))
-        parts.append(svg_text(middle, BOTTOM + 18, single_line(group), "middle", "tick"))
-    parts.append(svg_line(LEFT, base, right, base, "zero"))
-    return svg(round(right), HEIGHT, title, parts)
+                shape += svg.line(center, ends[0], center, ends[1], "whisker")
+            parts.append(svg.group(label, shape))
+        parts.append(svg.text(middle, BOTTOM + 18, single_line(group), "middle", "tick"))
+    parts.append(svg.line(LEFT, base, right, base, "zero"))
+    return svg.picture(round(right), HEIGHT, title, parts)
