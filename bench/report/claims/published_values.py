@@ -6,19 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
+from bench.report.claims import claim_types as forms
 from bench.report.claims.cards import Cell, Claim, PaperClaims, group_rivals
-from bench.report.claims.claim_types import (
-    Better,
-    Check,
-    Close,
-    Gain,
-    Larger,
-    NotBetter,
-    Pair,
-    Position,
-    Value,
-    get_rank_range,
-)
+from bench.report.claims.claim_types import Check
 from bench.report.claims.verdict import (
     ROUNDING,
     PublishedVerdict,
@@ -115,7 +105,7 @@ def judge_published_check(check: Check, paper: PaperClaims, published: Published
             holds = _holds(check, numbers, paper.is_higher_better(cell.metric))
         if holds is not None:
             printed.append((cell, holds))
-            num_ties += isinstance(check, Pair) and numbers[0].value == numbers[1].value
+            num_ties += isinstance(check, forms.Pair) and numbers[0].value == numbers[1].value
     holding = [
         sum(group) >= count_required(check.rivals or "all", len(group))
         for group in group_rivals(check, printed)
@@ -139,23 +129,23 @@ def _holds(check: Check, numbers: Sequence[Number], higher: bool) -> bool | None
     """Apply the predicate; None for the claim types that need more than a table prints."""
     values = [number.value if higher else -number.value for number in numbers]
     match check:
-        case Better():
+        case forms.Better():
             return values[0] > values[1]
-        case NotBetter():
+        case forms.NotBetter():
             return relative_change(values[0], values[1]) <= check.tau + ROUNDING
-        case Close():
+        case forms.Close():
             return abs(relative_change(values[0], values[1])) <= check.tau + ROUNDING
-        case Gain():
+        case forms.Gain():
             return _gain_holds(check, numbers)
-        case Position():
+        case forms.Position():
             # Tied rows share the claimed rank: the first for "best", the last for "worst".
-            best, worst = get_rank_range(check, len(values))
+            best, worst = forms.get_rank_range(check, len(values))
             first = 1 + sum(other > values[0] for other in values)
             last = len(values) - sum(other < values[0] for other in values)
             return first <= worst and last >= best
-        case Value():
+        case forms.Value():
             return _value_holds(check, numbers[0])
-        case Larger():
+        case forms.Larger():
             a, b, c, d = values
             if check.relative:
                 return relative_change(a, b) > relative_change(c, d)
@@ -170,7 +160,7 @@ def is_consistent(published: Number, low: float, high: float) -> bool:
     return low - margin <= published.value <= high + margin
 
 
-def _gain_holds(check: Gain, numbers: Sequence[Number]) -> bool:
+def _gain_holds(check: forms.Gain, numbers: Sequence[Number]) -> bool:
     a, b = numbers[:2]
     if check.above is not None:
         return 100 * relative_change(a.value, b.value) > check.above
@@ -181,7 +171,7 @@ def _gain_holds(check: Gain, numbers: Sequence[Number]) -> bool:
     return is_consistent(claimed, 100 * (low - 1), 100 * (high - 1))
 
 
-def _value_holds(check: Value, number: Number) -> bool:
+def _value_holds(check: forms.Value, number: Number) -> bool:
     value = number.value
     if check.value is not None:
         if check.within is not None:

@@ -10,19 +10,9 @@ import numpy as np
 
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
+from bench.report.claims import claim_types as forms
 from bench.report.claims.cards import Cell
-from bench.report.claims.claim_types import (
-    Better,
-    Check,
-    Close,
-    Gain,
-    Larger,
-    NotBetter,
-    Position,
-    Show,
-    Value,
-    get_rank_range,
-)
+from bench.report.claims.claim_types import Check
 from bench.report.claims.runs import Runs, SeedValues, map_common_seeds
 from bench.report.claims.verdict import Judgment, ReproducedVerdict, judge_interval, judge_side
 from bench.report.format import format_interval, format_p, format_percent_interval
@@ -34,16 +24,16 @@ from bench.stats.seed_variance import SeedMean, estimate_over_seeds
 def judge_row(check: Check, cell: Cell, runs: Runs) -> Judgment:
     """Judge a cell that is no member of a family of tests; all its rows have results."""
     match check:
-        case Close():
+        case forms.Close():
             return _judge_close(check, cell, runs)
-        case Gain():
+        case forms.Gain():
             test = runs.compare(cell.card, cell.rows[1], cell.rows[0], cell.metric)
             return "shown", f"{format_comparison(test)}; shown, not tested"
-        case Position():
+        case forms.Position():
             return _judge_position(check, cell, runs)
-        case Value():
+        case forms.Value():
             return _show_value(check, cell, runs)
-        case Larger():
+        case forms.Larger():
             return _judge_larger(check, cell, runs)
     return judge_by_seed(check, cell, runs)
 
@@ -59,18 +49,18 @@ def judge_by_seed(check: Check, cell: Cell, runs: Runs, sign: int = 1) -> Judgme
         return runs.seed_values(cell.card, row, cell.metric)
 
     match check:
-        case Better() | NotBetter():
+        case forms.Better() | forms.NotBetter():
             rows = [read(row) for row in cell.rows[:2]]
             changes = map_common_seeds(rows, lambda values: values[0] - values[1])
             change = estimate_over_seeds(changes)
             verdict = judge_side(change.ends, sign)
-            if isinstance(check, NotBetter) and change.ends:
+            if isinstance(check, forms.NotBetter) and change.ends:
                 verdict = "fails" if verdict == "holds" else "holds"
             text = format_over_seeds(change, len(changes))
             return verdict, f"{cell.rows[0]} against {cell.rows[1]}: {text}"
-        case Value():
+        case forms.Value():
             return _judge_seed_values(check, cell.rows[0], [*read(cell.rows[0]).values()])
-        case Show():
+        case forms.Show():
             mean = np.mean([*read(cell.rows[0]).values()])
             return "shown", f"{cell.rows[0]}: {mean:.4g}; the claim names no threshold"
     raise needs_cases(check, cell)
@@ -84,7 +74,7 @@ def needs_cases(check: Check, cell: Cell) -> BenchError:
     )
 
 
-def _judge_seed_values(check: Value, row: str, values: list[float]) -> Judgment:
+def _judge_seed_values(check: forms.Value, row: str, values: list[float]) -> Judgment:
     mean = estimate_over_seeds(values)
     text = f"{row}: {format_over_seeds(mean, len(values))}"
     lowest, highest = [check.above, check.at_least], [check.at_most]
@@ -99,10 +89,12 @@ def _judge_seed_values(check: Value, row: str, values: list[float]) -> Judgment:
     return verdict, f"{text}; claimed between {low:g} and {high:g}"
 
 
-def judge_pair(check: Better | NotBetter, cell: Cell, test: Comparison, runs: Runs) -> Judgment:
+def judge_pair(
+    check: forms.Better | forms.NotBetter, cell: Cell, test: Comparison, runs: Runs
+) -> Judgment:
     """Judge a pair by its test, corrected by Holm within its data set, metric and host."""
     text = format_comparison(test)
-    if isinstance(check, Better):
+    if isinstance(check, forms.Better):
         if not test.significant or test.better is None:
             return "undecided", text
         return ("holds" if test.better else "fails"), text
@@ -171,7 +163,7 @@ def _orient(ends: tuple[float, float], metric: str) -> tuple[float, float]:
     return ends if get_metric(metric).higher_is_better else (-ends[1], -ends[0])
 
 
-def _judge_close(check: Close, cell: Cell, runs: Runs) -> Judgment:
+def _judge_close(check: forms.Close, cell: Cell, runs: Runs) -> Judgment:
     change = _estimate_change(cell, runs)
     verdict, text = judge_equivalence(change, check.tau)
     if change is not None:
@@ -179,7 +171,7 @@ def _judge_close(check: Close, cell: Cell, runs: Runs) -> Judgment:
     return verdict, text
 
 
-def _judge_position(check: Position, cell: Cell, runs: Runs) -> Judgment:
+def _judge_position(check: forms.Position, cell: Cell, runs: Runs) -> Judgment:
     """Judge a row's rank: by point values, and refuted only by tests.
 
     Rows that do not differ significantly are named as tied; one of exactly the same value leaves
@@ -191,7 +183,7 @@ def _judge_position(check: Position, cell: Cell, runs: Runs) -> Judgment:
     family = correct_family([runs.compare(cell.card, row, other, cell.metric) for other in others])
     num_better = sum(test.better is True for test in family)
     num_worse = sum(test.better is False for test in family)
-    best, worst = get_rank_range(check, num_rows)
+    best, worst = forms.get_rank_range(check, num_rows)
     first = 1 + sum(bool(test.significant and test.better) for test in family)
     last = num_rows - sum(bool(test.significant and test.better is False) for test in family)
     verdict: ReproducedVerdict = "undecided"
@@ -205,7 +197,7 @@ def _judge_position(check: Position, cell: Cell, runs: Runs) -> Judgment:
     return verdict, f"{text}; {'; '.join(map(format_comparison, family))}"
 
 
-def _show_value(check: Value, cell: Cell, runs: Runs) -> Judgment:
+def _show_value(check: forms.Value, cell: Cell, runs: Runs) -> Judgment:
     """Show a value; with other data or another backbone a test of it would be meaningless."""
     mean = float(np.mean([*runs.seed_values(cell.card, cell.rows[0], cell.metric).values()]))
     words = {"value": "about", "above": "above", "at_least": "at least", "at_most": "at most"}
@@ -216,7 +208,7 @@ def _show_value(check: Value, cell: Cell, runs: Runs) -> Judgment:
     )
 
 
-def _judge_larger(check: Larger, cell: Cell, runs: Runs) -> Judgment:
+def _judge_larger(check: forms.Larger, cell: Cell, runs: Runs) -> Judgment:
     """Judge whether a - b exceeds c - d in the metric's better direction."""
     if check.relative:
         return "shown", "relative changes are not tested"
