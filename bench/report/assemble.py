@@ -16,7 +16,7 @@ from bench.config.cards import BoardRow
 from bench.config.scoped_cache import one_state
 from bench.plan.trials import Board, Trial
 from bench.report import captions
-from bench.report.cells import aggregate_seeds, mark_best, plain_cells
+from bench.report.cells import aggregate_seeds, mark_best
 from bench.report.paper import Paper
 from bench.report.setups import (
     describe_data,
@@ -28,7 +28,7 @@ from bench.report.setups import (
 )
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
-from bench.report.table import Block, BoardTable, Completeness, Figure, Gain, Row
+from bench.report.table import Block, BoardTable, Cell, Completeness, Figure, Gain, Row
 from bench.results.load import FINAL, ResultSet, most_common_fingerprint
 from bench.results.outcomes import Outcome, ambiguous_outcome, trial_outcome
 
@@ -118,15 +118,18 @@ def report_json(
 
 def values_json(name: str, blocks: Sequence[Block]) -> dict[str, Any]:
     """Return the values of one board for JSON; see `report_json`."""
-    return {
-        "name": name,
-        "rows": [
-            {"method": row.name, "dataset": block.dataset, "metrics": plain_cells(row)}
-            | ({"group": row.group} if row.group else {})
-            for block in blocks
-            for row in block.rows
-        ],
-    }
+
+    def describe(cell: Cell) -> dict[str, Any]:
+        values = {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.num_seeds}
+        return values | ({"stale": cell.stale} if cell.stale else {})
+
+    rows = []
+    for block in blocks:
+        for row in block.rows:
+            metrics = {cell.metric: describe(cell) for cell in row.cells if cell.mean is not None}
+            content = {"method": row.name, "dataset": block.dataset, "metrics": metrics}
+            rows.append(content | ({"group": row.group} if row.group else {}))
+    return {"name": name, "rows": rows}
 
 
 def _blocks(board: Board, row_trials: RowTrials, results: ResultSet) -> list[Block]:

@@ -17,8 +17,6 @@ ROUNDING = 1e-12
 Marks: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 """The rows with the best and the second-best value."""
 
-PlainCell: TypeAlias = dict[str, float | int | str | None]
-
 
 def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> Marks:
     """Return the rows with the best and the second-best value; a single row gets no mark.
@@ -53,14 +51,12 @@ def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
             higher = get_metric(metric).higher_is_better
             best_second = best_and_second(means, higher_is_better=higher)
             marks |= {(row.name, metric): best_second for row in family}
-    return tuple(
-        replace(row, cells=tuple(_mark(row, cell, marks) for cell in row.cells)) for row in rows
-    )
 
+    def mark(row: Row, cell: Cell) -> Cell:
+        best, second = marks[row.name, cell.metric]
+        return replace(cell, best=row.name in best, second=row.name in second)
 
-def _mark(row: Row, cell: Cell, marks: Mapping[tuple[str, str], Marks]) -> Cell:
-    best, second = marks[row.name, cell.metric]
-    return replace(cell, best=row.name in best, second=row.name in second)
+    return tuple(replace(row, cells=tuple(mark(row, cell) for cell in row.cells)) for row in rows)
 
 
 def aggregate_seeds(metric: str, outcomes: Sequence[Outcome]) -> Cell:
@@ -92,16 +88,6 @@ def clip_interval(metric: str, low: float, high: float) -> tuple[float, float]:
         (0.0, 0.03)
     """
     return max(low, 0.0), min(high, get_metric(metric).upper_bound)
-
-
-def plain_cells(row: Row) -> dict[str, PlainCell]:
-    """Return a row's values for JSON by metric; "stale" is included only where a value is."""
-    return {
-        cell.metric: {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.num_seeds}
-        | ({"stale": cell.stale} if cell.stale else {})
-        for cell in row.cells
-        if cell.mean is not None
-    }
 
 
 def _why_unmeasured(metric: str) -> str:

@@ -259,7 +259,7 @@ def _export_every_eval_ever(
     for result in stored:
         card = plugins.dataset_card(result.dataset) if result.dataset in cards else None
         source = every_eval_ever.Source(
-            developer=evaluator, relationship=relationship, homepage=card and card.homepage
+            developer=evaluator, relationship=relationship, homepage=card.homepage if card else None
         )
         when = (results / f"{result.trial}.json").stat().st_mtime
         cases = read_cases(results, result.trial)

@@ -114,9 +114,9 @@ def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> 
         )
     fingerprints = {str(p): _read_fingerprint(p, result) for p, result in results.items()}
     first, fingerprint = next(iter(fingerprints.items()))
-    for path, other in fingerprints.items():
+    for other_path, other in fingerprints.items():
         if other != fingerprint:
-            raise _different_data(first, fingerprint, path, other)
+            raise _different_data(first, fingerprint, other_path, other)
     tables = [_read_cases(path, result) for path, result in results.items()]
     return System(
         sample=stack_seeds(name, list(results.values()), tables, positions),

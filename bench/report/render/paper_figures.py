@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from markupsafe import Markup
 
 from bench.errors import BenchError
@@ -26,6 +25,7 @@ from bench.report.sweeps import CHECKPOINTS
 from bench.report.table import Block, BoardTable, Figure, Row, Sweep
 from bench.results.curves import Curve, join_curve, read_series
 from bench.results.load import ResultSet
+from bench.stats.seed_variance import summarize_seeds
 
 LEFT, TOP, BOTTOM, HEIGHT = 56, 14, 150, 184
 BAR, MIN_BAR, GAP = 11, 22, 18
@@ -111,11 +111,12 @@ def _measure_bars(
 
 
 def _seed_bars(name: str, style: int, values: Sequence[Sequence[float]]) -> Bars:
+    means = [summarize_seeds(seeds)[:2] if seeds else (None, None) for seeds in values]
     return Bars(
         name=name,
         style=style,
-        values=[float(np.mean(seeds)) if seeds else None for seeds in values],
-        deviations=[float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None for seeds in values],
+        values=[mean for mean, _ in means],
+        deviations=[deviation for _, deviation in means],
     )
 
 
@@ -238,8 +239,8 @@ def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> M
                 '<rect class="style{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
             ).format(bars.style, x + 0.5, top, step - 1, bottom - top)
             if deviation:
-                center, ends = x + step / 2, (y(value - deviation), y(value + deviation))
-                shape += svg.line(center, ends[0], center, ends[1], "whisker")
+                center, tips = x + step / 2, (y(value - deviation), y(value + deviation))
+                shape += svg.line(center, tips[0], center, tips[1], "whisker")
             parts.append(svg.group(label, shape))
         parts.append(svg.text(middle, BOTTOM + 18, single_line(group), "middle", "tick"))
     parts.append(svg.line(LEFT, base, right, base, "zero"))
