@@ -165,11 +165,11 @@ def card_paths(kind: str) -> dict[str, Path]:
     return paths
 
 
-def board_files(subfolder: str) -> dict[str, Path]:
-    """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
+def board_files(subfolder: str, ending: str = "toml") -> dict[str, Path]:
+    """Map the names of the files in a subfolder of `leaderboards/` to their paths."""
     paths: dict[str, Path] = {}
     for folder in folders("leaderboards"):
-        for path in sorted((Path(folder) / subfolder).glob("*.toml")):
+        for path in sorted((Path(folder) / subfolder).glob(f"*.{ending}")):
             paths.setdefault(path.stem, path)
     return paths
 

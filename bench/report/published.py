@@ -17,7 +17,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from bench.config import search_path
+from bench.config import plugins
 from bench.config.toml import Card, check_card
 from bench.errors import BenchError, unknown
 
@@ -115,11 +115,7 @@ class Published:
 
 def load_published() -> Published:
     """Read the files of all folders; the first folder with a file name wins."""
-    paths: dict[str, Path] = {}
-    for folder in search_path.folders("leaderboards"):
-        for path in sorted((Path(folder) / FOLDER).glob("*.csv")):
-            paths.setdefault(path.name, path)
-    return read_published(paths.values())
+    return read_published(plugins.board_files(FOLDER, "csv").values())
 
 
 def read_published(paths: Iterable[Path]) -> Published:

@@ -221,16 +221,8 @@ class PaperClaims(Card):
         printed = self.rows.get(row)
         if printed is None or not printed.table:
             return None
-        return published.find(
-            Place(
-                paper=self.paper,
-                table=printed.table,
-                dataset=dataset,
-                method=printed.method,
-                variant=printed.variant,
-                metric=metric,
-            )
-        )
+        names = printed.model_dump(exclude={"row"})
+        return published.find(Place(paper=self.paper, dataset=dataset, metric=metric, **names))
 
 
 def find_claim_files() -> dict[str, Path]:

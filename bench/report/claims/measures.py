@@ -83,17 +83,14 @@ class Measure(Card):
     def _take(self, curve: Sequence[float]) -> float:
         size = max(1, round(END_FRACTION * len(curve)))
         start, end = float(np.mean(curve[:size])), float(np.mean(curve[-size:]))
-        match self.take:
-            case "mean":
-                return float(np.mean(curve))
-            case "end":
-                return end
-            case "smallest":
-                return min(curve)
-            case "change":
-                return end - start
-            case "remainder":
-                return end / start if start else 0.0
+        reduced = {
+            "mean": float(np.mean(curve)),
+            "end": end,
+            "smallest": min(curve),
+            "change": end - start,
+            "remainder": end / start if start else 0.0,
+        }
+        return reduced[self.take]
 
 
 def _read_curve(stage: StageRecord, field: str) -> list[float]:
