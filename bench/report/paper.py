@@ -68,19 +68,16 @@ class Paper:
         measure = self.claims.measures[card.measure]
         return Figure(card=card, measure=measure, published=numbers)
 
-    def source(self, card: BoardCard, blocks: Sequence[Block], used: Sequence[str] = ()) -> Source:
-        """Say which paper it is and what differs from it here, `used` included."""
-        return Source(
-            paper=self.claims.paper,
-            title=self.claims.title,
-            url=self.claims.url,
-            differences=(*used, *self._differences(card, blocks)),
-        )
+    @property
+    def source(self) -> Source:
+        """Which paper it is."""
+        return _name_source(self.claims)
 
     def _number(self, row: str, dataset: str, metric: str) -> Number | None:
         return self.claims.find_number(self.numbers, row, dataset, metric)
 
-    def _differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
+    def differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
+        """Say what differs from the paper here."""
         sentences = []
         theirs = self.claims.backbone
         if card.model is None:
@@ -97,9 +94,7 @@ class Paper:
             sentences.append(f"Not a data set of the paper: {join_words(additional)}.")
         board = find_card(plugins.board_card, self.board)  # its data sets are those of the table
         expected = board.datasets if board else tuple(self.claims.datasets.values())
-        run = {
-            name for name, block in datasets.items() if any(row.successful for row in block.rows)
-        }
+        run = {name for name, block in datasets.items() if block.has_results}
         absent = [
             name
             for name, dataset in self.claims.datasets.items()
@@ -119,3 +114,13 @@ class Paper:
         if sentences and card.full_run:
             sentences.append(card.full_run)
         return sentences
+
+
+def find_source(paper: str) -> Source | None:
+    """Return the paper with a short name; None without a file of its claims."""
+    files = map(load_claims, sorted(find_claim_files()))
+    return next((_name_source(claims) for claims in files if claims.paper == paper), None)
+
+
+def _name_source(claims: PaperClaims) -> Source:
+    return Source(paper=claims.paper, title=claims.title, url=claims.url)

@@ -22,7 +22,7 @@ from bench.files import write_atomic
 from bench.hashing import digest
 from bench.plan.code_hash import module_hash
 from bench.report.block_tests import RowTest
-from bench.report.table import ClaimLine, Stratification
+from bench.report.table import ClaimLine, Lead, Stratification
 from bench.stats.contrasts import Estimate
 from bench.stats.reproduction import Reproduction
 
@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[str, Any]] = {
     "gains": ("bench.report.block_tests", dict[str, Estimate]),
     "means": ("bench.report.block_tests", dict[str, Estimate]),
     "reproduction": ("bench.stats.reproduction", Reproduction),
-    "checks": ("bench.report.checks", tuple[str, str, tuple[Stratification, ...]]),
+    "checks": ("bench.report.checks", tuple[Lead, tuple[Stratification, ...]]),
     "claims": ("bench.report.claims.judge", tuple[ClaimLine, ...]),
 }
 """Module that computes an answer, and the answer's type, by kind."""
