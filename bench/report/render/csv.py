@@ -11,6 +11,8 @@ from bench.report.format import single_line
 from bench.report.table import Block, BoardTable, Cell, Row
 
 COMPARISON = ("difference", "low", "high", "relative", "p", "p_adjusted", "question")
+EQUIVALENCE = ("bound", "p_equivalent", "p_equivalent_adjusted", "equivalent")
+"""Columns that only boards with bounds of equivalence have."""
 SECONDS = ("standalone", "amortized", "exclusive")
 # Spreadsheets evaluate a cell that begins like this as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@")
@@ -18,8 +20,14 @@ FORMULA_STARTS = ("=", "+", "-", "@")
 
 def render_csv(table: BoardTable) -> str:
     """Write one line per data set × row × metric; what is unknown is empty."""
+    cells = [(block, row, cell) for block, row in table.rows for cell in row.cells]
+    tests = [cell.comparison for _, _, cell in cells]
+    further = EQUIVALENCE if any(test and test.bound is not None for test in tests) else ()
     return _write(
-        [_fields(table, block, row, cell) for block, row in table.rows for cell in row.cells]
+        [
+            {**_fields(table, *cell), **{name: getattr(test, name, None) for name in further}}
+            for cell, test in zip(cells, tests, strict=True)
+        ]
     )
 
 
