@@ -12,9 +12,8 @@ from bench.config.cards import FigureCard
 from bench.errors import BenchError
 from bench.plan.trials import Board
 from bench.report.paper import Paper
-from bench.report.render.bars import Bars, bar_chart
 from bench.report.render.html import render_html
-from bench.report.render.paper_figures import figure_charts
+from bench.report.render.paper_figures import Bars, bar_chart, figure_charts
 from bench.results.load import load_results
 from bench.results.schema import StageRecord, read_result, write_result
 

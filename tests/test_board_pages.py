@@ -20,14 +20,22 @@ from bench.report.assemble import assemble, report_json
 from bench.report.cells import clip_interval
 from bench.report.format import format_p, format_percent, single_line
 from bench.report.render import pages
-from bench.report.render.csv import COLUMNS, EQUIVALENCE, render_csv
-from bench.report.render.figures import Point, _scatter_plot, fit_scale, pareto_front
+from bench.report.render.csv import EQUIVALENCE, render_csv
+from bench.report.render.figures import Point, _scatter_plot, pareto_front
 from bench.report.render.html import group_columns, render_html
 from bench.report.render.index import IndexEntry, index_html, index_markdown
 from bench.report.render.markdown import render_markdown
+from bench.report.render.svg import fit_scale
 from bench.report.render.terminal import render_table
 from bench.report.table import BoardTable, Cell, combined_status
 from bench.results.load import load_results
+
+COLUMNS = (
+    "board", "dataset", "group", "row", "method", "metric", "mean", "sd", "n_seeds",
+    "expected_seeds", "reference", "difference", "low", "high", "relative", "p", "p_adjusted",
+    "question", "published", "from_published", "gain", "gain_low", "gain_high", "published_gain",
+    "status", "reason", "stale",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from bench.report.assemble import report_json
 from bench.report.captions import scope
 from bench.report.cells import best_and_second
 from bench.report.claims.cards import load_claims
-from bench.report.claims.section import claim_lines
+from bench.report.claims.judge import claim_lines
 from bench.report.paper import Paper
 from bench.report.render.html import render_html
 from bench.report.render.latex import escape, render_latex
@@ -64,8 +64,10 @@ def table_one(folder: Path) -> tuple[Board, list[tuple[BoardRow, Trial]]]:
                 data_seed=0,
                 settings={"row": line.name},
             )
-            places = {metric: book.find_place(line.name, printed, metric) for metric in METRICS}
-            values = {metric: numbers.get(place).value for metric, place in places.items()}
+            values = {
+                metric: book.find_number(numbers, line.name, printed, metric).value
+                for metric in METRICS
+            }
             evaluation = Evaluation(
                 metrics=values, ks=[1, 5], num_cases=1000, num_known=1000, num_items=4000,
                 tracked=[],

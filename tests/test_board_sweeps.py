@@ -18,13 +18,13 @@ from bench.plan.board_selection import plan_boards, select_boards
 from bench.plan.trials import Board, Trial
 from bench.report.claims.cards import Cell
 from bench.report.claims.claim_types import Level
+from bench.report.claims.judge import claim_lines
 from bench.report.claims.runs import Runs, read_runs
-from bench.report.claims.section import claim_lines
-from bench.report.claims.seed_tests import judge_by_seed
+from bench.report.claims.sweep_tests import judge_sweep
 from bench.report.render import pages
 from bench.report.render.charts import Line as ChartLine
 from bench.report.render.charts import line_chart, sweep_charts
-from bench.report.render.figures import fit_scale
+from bench.report.render.svg import fit_scale
 from bench.report.sweeps import find_sweeps
 from bench.results.load import load_results
 from bench.results.schema import read_result
@@ -84,9 +84,7 @@ def test_a_sweep_reaches_the_claims_and_is_judged(tmp_path):
     steps = read_runs([(board, cells)], load_results(tmp_path)).sweeps[
         "ml-10m", "SPRec", "random share"
     ]
-    assert [(value, sample.name) for value, sample in steps] == [
-        (share, f"r={share:g}") for share in SHARES
-    ]
+    assert list(steps) == [(share, f"r={share:g}") for share in SHARES]
     table = assemble_from(board, cells, tmp_path, tested=False)
     claims = claim_lines(table, {board.name: (board, cells)}, load_results(tmp_path), {})
     assert {one.id: one.verdict for one in claims}["S-26a"] != "not run"
@@ -151,7 +149,8 @@ def test_means_over_rounds_are_compared_by_seed(tmp_path):
     assert first.mean == pytest.approx(0.65)
     assert first.interval == pytest.approx((0.65 - 12.706 * 0.05, 1.0), abs=1e-4)
     runs = read_runs([(board, cells)], load_results(tmp_path))
-    assert not runs.sweeps, "values per test case are those of the last round"
+    samples = [sample for key in runs.sweeps for sample in runs.sweep_samples(*key)]
+    assert not samples, "values per test case are those of the last round"
     claims = claim_lines(table, {board.name: (board, cells)}, load_results(tmp_path), {})
     ((verdict, text),) = {
         (verdict, text)
@@ -178,10 +177,10 @@ def test_means_over_rounds_are_compared_by_seed(tmp_path):
 )
 def test_a_level_by_seed_needs_an_interval_inside_the_bounds(base, other, tau, verdict):
     steps = [(x, {"HR@5": dict(enumerate(values))}) for x, values in ((1.0, base), (2.0, other))]
-    runs = Runs(sweep_rows={("ml-10m", "SPRec", "negatives"): steps})
+    runs = Runs(sweeps={("ml-10m", "SPRec", "negatives"): steps})
     check = Level(form="level", row="SPRec", x="negatives", at=1, tau=tau, metrics="HR@5")
     cell = Cell(dataset="", metric="HR@5", rows=("SPRec",), row_cards=("ml-10m",))
-    assert judge_by_seed(check, cell, runs, higher_is_better=True)[0] == verdict
+    assert judge_sweep(check, cell, runs, sign=1)[0] == verdict
 
 
 def test_a_sweep_has_an_interval_at_each_step(tmp_path):

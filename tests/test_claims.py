@@ -31,14 +31,14 @@ from bench.report.claims.verdict import (
 from bench.report.published import Number, Place, Published
 
 BOOKS = {name: load_claims(name) for name in ("sprec", "igd", "dpo4rec")}
-CLAIMS = [(name, claim.id) for name, book in BOOKS.items() for claim in book.claims]
+CLAIMS = {(name, claim.id): claim for name, book in BOOKS.items() for claim in book.claims}
 TABLES = published.load_published()
 
 
 @pytest.mark.parametrize(("paper", "name"), CLAIMS)
 def test_the_printed_verdict_and_every_count(paper: str, name: str) -> None:
     book = BOOKS[paper]
-    claim = book.get_claim(name)
+    claim = CLAIMS[paper, name]
     result = judge_published(claim, book, TABLES)
     assert result.verdict == claim.verdict
     for one in (*result.checks, *result.also):
@@ -73,7 +73,7 @@ def ranks(row: str, **names: Any) -> list[int]:
     result = []
     for cell in book.expand_cells(check):
         values = [
-            TABLES.get(book.find_place(one, cell.dataset, cell.metric)).value for one in cell.rows
+            book.find_number(TABLES, one, cell.dataset, cell.metric).value for one in cell.rows
         ]
         sign = 1 if book.is_higher_better(cell.metric) else -1
         result.append(1 + sum(sign * value > sign * values[0] for value in values))
@@ -90,7 +90,7 @@ def test_ranks_that_the_claims_quote() -> None:
 
 
 def tokens(dataset: str, metric: str) -> Number:
-    return TABLES.get(Place(paper="IGD", table="4", dataset=dataset, metric=metric))
+    return TABLES.numbers[Place(paper="IGD", table="4", dataset=dataset, metric=metric)]
 
 
 def test_shares_of_zero_information_against_the_printed_counts() -> None:
@@ -308,7 +308,7 @@ def test_flipping_two_rows_flips_the_printed_verdict() -> None:
         for place, number in TABLES.numbers.items()
     }
     for name in ("S-09", "S-15a"):
-        result = judge_published(book.get_claim(name), book, Published(numbers=numbers))
+        result = judge_published(CLAIMS["sprec", name], book, Published(numbers=numbers))
         assert result.verdict == "no"
         assert result.checks[0].num_holding == 0
 

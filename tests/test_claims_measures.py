@@ -239,5 +239,5 @@ def test_returns_diminish_where_time_buys_less(fourth: Any) -> None:
         for each in group:
             each.stages.append(stage("eval", score=values[name] + 0.001 * each.seed))
     steps = [(float(name), name) for name in values]
-    swept = replace(runs, results=results, sweep_rows={("synthetic", "Fast", "N"): steps})
+    swept = replace(runs, results=results, sweeps={("synthetic", "Fast", "N"): steps})
     assert judge_reproduced(changed.claims[0], changed, swept).verdict == "holds"

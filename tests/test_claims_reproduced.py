@@ -94,10 +94,12 @@ def runs(**rows: Sample) -> Runs:
 
 
 def sweep(name: str, levels: Sequence[float], x: str = "step", **more: Any) -> Runs:
-    steps = [
-        (float(step), row(name, level, seed=step, **more)) for step, level in enumerate(levels, 1)
-    ]
-    return Runs(sweeps={("x-card", name, x): steps[::-1]})
+    samples = {
+        ("x-card", f"{name} {step}"): row(name, level, seed=step, **more)
+        for step, level in enumerate(levels, 1)
+    }
+    steps = [(float(step), f"{name} {step}") for step in range(1, len(levels) + 1)]
+    return Runs(samples=samples, sweeps={("x-card", name, x): steps[::-1]})
 
 
 BETTER = {"form": "better", "a": "a", "b": "b"}
@@ -307,7 +309,8 @@ def test_level(levels: list[float], verdict: str) -> None:
 
 
 def test_ranges_values_and_gains_are_shown_and_not_tested() -> None:
-    both = Runs(sweeps={**sweep("a", [0.1, 0.9]).sweeps, **sweep("b", [0.5, 0.5]).sweeps})
+    a, b = sweep("a", [0.1, 0.9]), sweep("b", [0.5, 0.5])
+    both = Runs(samples={**a.samples, **b.samples}, sweeps={**a.sweeps, **b.sweeps})
     steady = judge(both, {"form": "range", "a": "a", "b": "b", "x": "step"})
     assert steady.verdict == "shown"
     for check in (
@@ -454,7 +457,9 @@ def test_a_real_claim_on_made_up_runs() -> None:
         for name, level in (("SPRec", 0.6), ("BIGRec", 0.5))
     }
     runs = Runs(samples=samples)
-    found = judge_reproduced(made.get_claim("S-15a"), made, runs)
+    found = judge_reproduced(
+        next(claim for claim in made.claims if claim.id == "S-15a"), made, runs
+    )
     assert found.verdict == "not run"
     assert found.count == "4 holds, 4 not run"
 

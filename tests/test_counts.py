@@ -107,7 +107,7 @@ def test_a_table_holds_the_verdicts_of_its_cells(table):
         "Two": ["differs: explained", "differs: unexplained", tokenizer],
         "Three": [*["not available: file x.gz, https://example.org/x.gz"] * 2, tokenizer],
     }
-    assert [cell.counted for cell in table.lines[1].cells] == ["titles", "train", ""]
+    assert [cell.count for cell in table.lines[1].cells] == ["titles", "train", ""]
     assert summarize_verdicts(table) == (
         "6 published numbers: 1 × equal; 1 × one less, as explained; 1 × not run; "
         "1 × differs: explained; 1 × differs: unexplained; 1 × not available."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,7 @@ def test_description_of_a_set_counted_by_hand(small: Prepared) -> None:
     # Training windows cover a, b, a: x gets 1 + .5 + 1, y gets .5.
     assert result.categories == pytest.approx({"x": 2.5 / 3, "y y": 0.5 / 3})
     assert result.title_words["max"] == 3.0
-    json.dumps(result.as_dict())
+    json.dumps(asdict(result))
 
 
 def test_a_good_set_passes_and_says_what_to_know(small: Prepared) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.config.request import PROBES
-from bench.report.external_data import describe_external, name_external
+from bench.report.setups import describe_external, name_external
 from bench.results.validation import read_validation
 
 

@@ -14,7 +14,7 @@ from bench.data import prepared_lists
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
 from bench.plan.trials import Board, BoardSelection, Trial, board_trials
-from bench.report.render.cell_details import _selections
+from bench.report.render.cell_details import describe_selections
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run
@@ -138,7 +138,7 @@ def test_lists_are_selected_by_their_validation_part(
     result = find_result(tmp_path / "r", trial.id)
     assert result is not None
     assert result.evaluations["final"].metrics["MAP@5"] == score(best, "test")
-    ((label, text),) = _selections([result])
+    ((label, text),) = describe_selections([result])
     assert (label, text[:24]) == ("Selected on validation, seed 0", choice["chosen"][:24])
     values = [choice["validation"][choice["chosen"]], result.evaluations["final"].metrics["MAP@5"]]
     assert f"MAP@5 {values[0]:.4f} on validation, best of 2; {values[1]:.4f} on test" in text

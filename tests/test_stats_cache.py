@@ -14,7 +14,7 @@ from board_results import Line, assemble_from, make, row
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.report import stats_cache
-from bench.report.claims.section import claim_lines
+from bench.report.claims.judge import claim_lines
 from bench.report.stats_cache import StoredStatistics
 from bench.results.load import load_results
 from bench.results.schema import TABLES, find_result, table_path, write_result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -140,7 +141,7 @@ def stats(
 
     contents: dict[str, dict[str, Any]] = {}
     for name, prepared in prepare_datasets(names, options).items():
-        contents[name] = describe(prepared[1]).as_dict()
+        contents[name] = dataclasses.asdict(describe(prepared[1]))
         if model is not None:
             contents[name][f"tokens, {model}"] = count_title_tokens(model, name, prepared, options)
     if as_json:

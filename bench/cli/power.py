@@ -85,7 +85,7 @@ def _format(block: BlockPower) -> str:
 
 def _format_variances(block: BlockPower) -> str:
     """Format the standard deviations of one run; "" without several data seeds."""
-    from bench.report.compare.variance import describe_variance
+    from bench.report.compare.power import describe_variance
     from bench.report.format import format_value
     from bench.report.render.terminal import fit_table
 

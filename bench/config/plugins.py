@@ -152,9 +152,9 @@ def card_paths(kind: str) -> dict[str, Path]:
     return find_files(folders(kind), "*.toml", is_of_kind)
 
 
-def board_files(subfolder: str) -> dict[str, Path]:
-    """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
-    return find_files([Path(each) / subfolder for each in folders("leaderboards")], "*.toml")
+def board_files(subfolder: str, ending: str = "toml") -> dict[str, Path]:
+    """Map the names of the files in a subfolder of `leaderboards/` to their paths."""
+    return find_files([Path(each) / subfolder for each in folders("leaderboards")], f"*.{ending}")
 
 
 def _has_key(file: Path, key: str | None) -> bool:

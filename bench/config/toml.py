@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from bench.config.search_path import MAX_CARD_BYTES
 from bench.errors import BenchError, describe_exception, unknown
@@ -30,6 +30,11 @@ def _check_homepage(address: str) -> str:
 
 Homepage = Annotated[str, AfterValidator(_check_homepage)]
 """Address that pages link to, or "": other schemes than http could run code in a browser."""
+
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
+"""A list of names; a single one may be written without brackets."""
 
 CardType = TypeVar("CardType", bound=Card)
 

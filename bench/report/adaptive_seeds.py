@@ -25,15 +25,7 @@ def list_looks(first: int, max_seeds: int) -> list[int]:
 
 
 def decide(p_equivalent: float | None, num_looks: int) -> bool | None:
-    """Decide whether a difference is within the bound, at one of several looks.
-
-    Args:
-        p_equivalent: Of the test of equivalence; 1 minus it is p of the difference being beyond.
-        num_looks: Number of planned looks.
-
-    Returns:
-        None if neither is shown yet.
-    """
+    """Decide by the p of equivalence, at one of several looks; None if neither side is shown."""
     if p_equivalent is None:
         return None
     level = ALPHA / num_looks

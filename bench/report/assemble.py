@@ -12,18 +12,23 @@ from dataclasses import replace
 from typing import Any
 
 from bench.config import plugins
-from bench.config.cards import BoardRow, DatasetCard
+from bench.config.cards import BoardRow
 from bench.config.scoped_cache import one_state
-from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report import captions
-from bench.report.cells import aggregate_seeds, mark_best, plain_cells
-from bench.report.external_data import describe_external, name_external
+from bench.report.cells import aggregate_seeds, mark_best
 from bench.report.paper import Paper
-from bench.report.setups import describe_data, describe_used, name_backbone
+from bench.report.setups import (
+    describe_data,
+    describe_external,
+    describe_used,
+    find_card,
+    name_backbone,
+    name_external,
+)
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
-from bench.report.table import Block, BoardTable, Completeness, Figure, Gain, Row
+from bench.report.table import Block, BoardTable, Cell, Completeness, Figure, Gain, Row
 from bench.results.load import FINAL, ResultSet, most_common_fingerprint
 from bench.results.outcomes import Outcome, ambiguous_outcome, trial_outcome
 
@@ -31,7 +36,6 @@ OTHER_DATA = " (not the card’s data)"
 
 RowTrials = Sequence[tuple[BoardRow, Trial]]
 """A board's planned trials, each with its row."""
-
 
 ENCODER = "knowledge.encoding.encoder"
 
@@ -44,17 +48,9 @@ def assemble(
     tested: bool = True,
     cache: StatisticsCache | None = None,
 ) -> BoardTable:
-    """Assemble a board's table, with its statistics.
+    """Assemble the table of a board as it was run; equal results give an equal table.
 
-    Args:
-        board: The board, as it was run.
-        row_trials: Its planned trials.
-        results: The results.
-        tested: Whether to test; False gives values and marks only.
-        cache: Statistics of equal files, kept between renderings.
-
-    Returns:
-        The table; equal results give an equal table on any day and any machine.
+    Without `tested` it has values and marks only; `cache` keeps statistics between renderings.
     """
     card = board.card
     paper = Paper.of_board(board.name)
@@ -73,6 +69,7 @@ def assemble(
         ]
     backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
+    encoders = {str(t.settings[ENCODER]) for _, t in row_trials if ENCODER in t.settings}
     return BoardTable(
         name=board.name,
         page=board.page,
@@ -91,13 +88,7 @@ def assemble(
             card,
             blocks,
             backbone=backbone,
-            encoders=sorted(
-                {
-                    str(trial.settings[ENCODER])
-                    for _, trial in row_trials
-                    if ENCODER in trial.settings
-                }
-            ),
+            encoders=sorted(encoders),
         ),
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
@@ -121,25 +112,24 @@ def report_json(
         any value is left out, and one whose values are stale has a fourth field, "stale". Rows of
         a group have its heading as "group".
     """
-    return {
-        "boards": [
-            values_json(board.name, _blocks(board, row_trials, results))
-            for board, row_trials in boards
-        ]
-    }
+    planned = ((board.name, _blocks(board, row_trials, results)) for board, row_trials in boards)
+    return {"boards": [values_json(name, blocks) for name, blocks in planned]}
 
 
 def values_json(name: str, blocks: Sequence[Block]) -> dict[str, Any]:
     """Return the values of one board for JSON; see `report_json`."""
-    return {
-        "name": name,
-        "rows": [
-            {"method": row.name, "dataset": block.dataset, "metrics": plain_cells(row)}
-            | ({"group": row.group} if row.group else {})
-            for block in blocks
-            for row in block.rows
-        ],
-    }
+
+    def describe(cell: Cell) -> dict[str, Any]:
+        values = {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.num_seeds}
+        return values | ({"stale": cell.stale} if cell.stale else {})
+
+    rows = []
+    for block in blocks:
+        for row in block.rows:
+            metrics = {cell.metric: describe(cell) for cell in row.cells if cell.mean is not None}
+            content = {"method": row.name, "dataset": block.dataset, "metrics": metrics}
+            rows.append(content | ({"group": row.group} if row.group else {}))
+    return {"name": name, "rows": rows}
 
 
 def _blocks(board: Board, row_trials: RowTrials, results: ResultSet) -> list[Block]:
@@ -153,56 +143,36 @@ def _blocks(board: Board, row_trials: RowTrials, results: ResultSet) -> list[Blo
 def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet) -> Block:
     """Fill in one data set's values and marks, without statistics."""
     outcomes = outcomes_by_row(row_trials, results)
+    stored = [result for _, trial in row_trials if (result := results.get(trial.id)) is not None]
     fingerprint = block_fingerprint([trial for _, trial in row_trials], results)
-    first = next(
-        (
-            result.evaluations.get(FINAL)
-            for _, trial in row_trials
-            if (result := results.get(trial.id)) is not None
-            and result.data is not None
-            and result.data.fingerprint == fingerprint
-        ),
-        None,
-    )
-    other_data = any(
-        result is not None and result.status == "ok" and describe_data(result)
-        for _, trial in row_trials
-        for result in (results.get(trial.id),)
-    )
+    same_data = (r for r in stored if r.data is not None and r.data.fingerprint == fingerprint)
+    evaluations = next((result.evaluations for result in same_data), {})
+    first = evaluations.get(FINAL)
+    other_data = any(result.status == "ok" and describe_data(result) for result in stored)
     rows = []
     gains = {group.gain for group in board.card.groups.values()}
-    for board_row in {row.name: row for row, _ in row_trials}.values():
-        trial = next(trial for row, trial in row_trials if row.name == board_row.name)
+    first_trials = {row.name: trial for row, trial in reversed(row_trials)}
+    for name, board_row in {row.name: row for row, _ in row_trials}.items():
+        models = (name_external(results.get(outcome.trial)) for outcome in outcomes[name])
+        settings = sorted(first_trials[name].settings.items())
+        gain = Gain() if name in gains else None
+        cells = (aggregate_seeds(metric, outcomes[name]) for metric in board.card.metrics)
         rows.append(
             Row(
-                name=board_row.name,
+                name=name,
                 method=board_row.method,
                 ranked=board_row.ranked and not board_row.floor,
                 floor=board_row.floor and board_row.test_order == "time",
-                compared_with=board.card.reference_of(board_row.name),
-                group=board.card.group_of(board_row.name),
-                apart=board.card.is_apart(board_row.name),
-                cells=tuple(
-                    replace(
-                        aggregate_seeds(metric, outcomes[board_row.name]),
-                        gain=Gain() if board_row.name in gains else None,
-                    )
-                    for metric in board.card.metrics
-                ),
-                settings=tuple(
-                    (path, _text(value)) for path, value in sorted(trial.settings.items())
-                ),
-                outcomes=tuple(outcomes[board_row.name]),
-                external=next(
-                    filter(
-                        None,
-                        (name_external(results.get(o.trial)) for o in outcomes[board_row.name]),
-                    ),
-                    "",
-                ),
+                compared_with=board.card.reference_of(name),
+                group=board.card.group_of(name),
+                apart=board.card.is_apart(name),
+                cells=tuple(replace(cell, gain=gain) for cell in cells),
+                settings=tuple((path, _text(value)) for path, value in settings),
+                outcomes=tuple(outcomes[name]),
+                external=next(filter(None, models), ""),
             )
         )
-    card = _card(dataset)
+    card = find_card(plugins.dataset_card, dataset)
     return Block(
         dataset=dataset,
         title=(card.title if card else dataset) + (OTHER_DATA if other_data else ""),
@@ -227,15 +197,14 @@ def outcomes_by_row(row_trials: RowTrials, results: ResultSet) -> dict[str, list
     num_rounds = {row.name: row.rounds for row, _ in row_trials}
     for row, trial in row_trials:
         rows.setdefault(row.name, {}).setdefault(trial.seed, {})[trial.id] = trial
+
+    def find(name: str, seed: int, trials: Sequence[Trial]) -> Outcome:
+        if len(trials) > 1:
+            return ambiguous_outcome(seed, trials)
+        return trial_outcome(trials[0], results, fingerprint, num_rounds=num_rounds[name])
+
     return {
-        name: [
-            ambiguous_outcome(seed, [*trials.values()])
-            if len(trials) > 1
-            else trial_outcome(
-                next(iter(trials.values())), results, fingerprint, num_rounds=num_rounds[name]
-            )
-            for seed, trials in seeds.items()
-        ]
+        name: [find(name, seed, [*trials.values()]) for seed, trials in seeds.items()]
         for name, seeds in rows.items()
     }
 
@@ -253,14 +222,6 @@ def _name_backbone(board: Board, row_trials: RowTrials, results: ResultSet) -> s
     stored = (results.get(trial.id) for _, trial in row_trials if trial.model == board.card.model)
     names = (name_backbone(result) for result in stored if result is not None)
     return next(filter(None, names), board.card.model or "")
-
-
-def _card(dataset: str) -> DatasetCard | None:
-    """Load a data set's card; results outlive cards, so it may no longer exist."""
-    try:
-        return plugins.dataset_card(dataset)
-    except BenchError:
-        return None
 
 
 def _text(value: Any) -> str:

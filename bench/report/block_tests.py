@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bench.errors import BenchError
 from bench.stats.compare import Comparison, compare_with_reference, find_ties_with_best
@@ -44,9 +45,6 @@ def compare_block(
         reference: Name of the row that the others are tested against.
         ranked: Rows that can be best or tied with the best.
         bound: Differences up to this one are negligible.
-
-    Returns:
-        A test for each row of `samples`.
     """
     refusals = {
         name: sample.message for name, sample in samples.items() if isinstance(sample, BenchError)
@@ -63,18 +61,13 @@ def compare_block(
         [sample for name, sample in readable.items() if name in ranked and name not in refusals],
         metric,
     )
-    tests = {
-        name: RowTest(
-            tied=name in tied,
-            refusal=refusals.get(name, tie_refusal if name in ranked else ""),
-        )
-        for name in samples
-    }
-    for comparison in family:
-        refusal = "" if comparison.question else comparison.refusal
-        tests[comparison.other] = replace(
-            tests[comparison.other], comparison=comparison, refusal=refusal
-        )
+    tests = {}
+    for name in samples:
+        refusal = refusals.get(name, tie_refusal if name in ranked else "")
+        tests[name] = RowTest(tied=name in tied, refusal=refusal)
+    for test in family:
+        refusal = "" if test.question else test.refusal
+        tests[test.other] = replace(tests[test.other], comparison=test, refusal=refusal)
     return tests
 
 
@@ -82,27 +75,28 @@ def estimate_gains(
     samples: Mapping[str, Sample | BenchError], reference: str, row: str, metrics: Sequence[str]
 ) -> dict[str, Estimate]:
     """Estimate a row's relative change from its reference, by metric, as far as it can be."""
-    gains = {}
     base, other = samples.get(reference), samples.get(row)
     if not (isinstance(base, Sample) and isinstance(other, Sample)):
         return {}
-    for metric in metrics:
-        with contextlib.suppress(BenchError):  # the cell says why
-            change = estimate_relative(base, other, metric)
-            if change is not None:
-                gains[metric] = change
-    return gains
+    return _estimate_each(partial(estimate_relative, base, other), metrics)
 
 
 def estimate_means(sample: Sample | BenchError, metrics: Sequence[str]) -> dict[str, Estimate]:
     """Estimate a row's means with their intervals, by metric, as far as they can be."""
-    means: dict[str, Estimate] = {}
-    if isinstance(sample, BenchError):
-        return means
+    return (
+        {} if isinstance(sample, BenchError) else _estimate_each(partial(estimate, sample), metrics)
+    )
+
+
+def _estimate_each(
+    function: Callable[[str], Estimate | None], metrics: Sequence[str]
+) -> dict[str, Estimate]:
+    estimates = {}
     for metric in metrics:
         with contextlib.suppress(BenchError):  # the cell says why
-            means[metric] = estimate(sample, metric)
-    return means
+            if (answer := function(metric)) is not None:
+                estimates[metric] = answer
+    return estimates
 
 
 def _compare_family(

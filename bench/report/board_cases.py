@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -41,9 +40,7 @@ class BoardCases:
     """The test cases of a board on one data set.
 
     Attributes:
-        dataset: Name of the data set.
-        card: The board's.
-        data: The data as the board draws them.
+        card: The board's; data: the data as the board draws them.
         folders: Artifacts by the names of the evaluation's inputs, without the ranking.
     """
 
@@ -103,18 +100,17 @@ class BoardCases:
         Raises:
             BenchError: A list names unknown items, one item twice, or is too short.
         """
-        if self.data.lists is None:
-            stage = evaluate(UNRANKED, self.data.test, ks=ks, exclude_seen=self.card.exclude_seen)
-        else:
-            stage = evaluate_lists(UNRANKED, self.data.lists, ks=ks)
-        config: Any = stage.config
+        config: Any
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             if self.data.lists is None:
+                exclude = self.card.exclude_seen
+                config = evaluate(UNRANKED, self.data.test, ks=ks, exclude_seen=exclude).config
                 catalog = prepared.load(self.folders["data"]).catalog
                 write_ranking(self._index(rankings, catalog.ids, valid), folder)
                 evaluate_stage.run(Job(out=out), config, {**self.folders, "ranking": folder})
             else:
+                config = evaluate_lists(UNRANKED, self.data.lists, ks=ks).config
                 self._write_scores(rankings, folder)
                 evaluate_lists_stage.run(Job(out=out), config, {**self.folders, "scores": folder})
         content: dict[str, Any] = json.loads((out / "evaluation.json").read_bytes())
@@ -192,28 +188,18 @@ def load_board_cases(board: str | BoardSelection, dataset: str, options: DataOpt
 def require_equal(stored: Path, computed: Path, where: str, depth: int) -> None:
     """Refuse a table that differs from the one that was computed from its rankings.
 
-    Args:
-        stored: The submitted table.
-        computed: The computed one.
-        where: What it belongs to, for messages.
-        depth: Length of the stored lists; ranks below are known to the run alone.
+    `where` names what it belongs to; ranks from `depth`, the length of the stored lists, on are
+    known to the run alone.
 
     Raises:
         BenchError: A case is missing, or a value differs; the first one is named.
     """
-    tables: list[pa.Table] = [pq.read_table(path) for path in (stored, computed)]
-    first, second = tables
-    cases: list[list[str]] = [table["case"].to_pylist() for table in tables]
-    if cases[0] != cases[1]:
-        missing = sorted(set(cases[1]) - set(cases[0]))
-        problem = f"{len(missing)} missing ({', '.join(missing[:3])})" if missing else "others"
-        raise BenchError(f"{where}: its test cases are not the board's: {problem}.")
-    for name in second.column_names:
-        if name not in first.column_names:
+    first, second = (pq.read_table(path).to_pydict() for path in (stored, computed))
+    require_cases(first["case"], second["case"], where)
+    for name, values in second.items():
+        if name not in first:
             raise BenchError(f"{where}: the column {name!r} is missing.")
-        for case, a, b in zip(
-            cases[0], first[name].to_pylist(), second[name].to_pylist(), strict=True
-        ):
+        for case, a, b in zip(second["case"], first[name], values, strict=True):
             if name == "rank" and a >= depth:
                 a = -1
             if a != b and not _is_close(a, b):
@@ -221,6 +207,14 @@ def require_equal(stored: Path, computed: Path, where: str, depth: int) -> None:
                     f"{where}: case {case} has {name} {a!r}, and its ranking gives {b!r}.",
                     "The numbers were edited, or come from other lists, data or code.",
                 )
+
+
+def require_cases(cases: Sequence[str], expected: Sequence[str], where: str) -> None:
+    """Refuse other test cases than the board's, or the board's in another order."""
+    if cases != expected:
+        missing = sorted(set(expected) - set(cases))
+        problem = f"{len(missing)} missing ({', '.join(missing[:3])})" if missing else "others"
+        raise BenchError(f"{where}: its test cases are not those of the board: {problem}.")
 
 
 def _is_close(a: Any, b: Any) -> bool:

@@ -8,23 +8,17 @@ from pathlib import Path
 from bench.config.request import PUBLISHED, RESULTS, STORE, DataOptions, RunRequest
 from bench.errors import BenchError
 from bench.files import write_atomic
-from bench.plan.board_selection import PlannedBoards, plan_boards
+from bench.plan.board_selection import PlannedBoards, distinct_trials, plan_boards
 from bench.report.assemble import assemble
-from bench.report.claims.section import boards_needed, claim_lines
+from bench.report.claims.judge import boards_needed, claim_lines
 from bench.report.data_pages.count_page import render_tables, requested_tables
 from bench.report.examples import board_examples
 from bench.report.render import pages as page_files
-from bench.report.render.pages import render_index
 from bench.report.significance import StatisticsCache
 from bench.report.stats_cache import StoredStatistics
 from bench.report.table import BoardTable
 from bench.results.load import ResultSet, load_results
-from bench.results.run_records import (
-    list_recorded,
-    plan_recorded,
-    plan_requested,
-    read_board,
-)
+from bench.results.run_records import list_recorded, plan_recorded, plan_requested, read_board
 from bench.results.schema import copy_result
 from bench.results.subset import TITLES, ResultSubset
 from bench.runner.store import Store
@@ -63,7 +57,7 @@ def report_boards(
     if pages is not None and request is not None and (names := requested_tables(request)):
         render_tables(names, DataOptions(store=Path(store), offline=True), Path(pages))
         if request.board in names:
-            render_index(Path(pages))
+            page_files.render_index(Path(pages))
             return []
     planned = plan_requested(request or RunRequest(), Path(results))
     stored = load_results(results)
@@ -106,7 +100,7 @@ def publish(
         )
     planned = plan_boards(read_board(record), lenient=True)
     stored, copied = load_results(results), Path(pages) / COPIED
-    trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
+    trials = {trial.id for trial in distinct_trials(planned)}
     copies = [result for result in stored if result.trial in trials]
     if not any(result.status == "ok" for result in copies):
         raise BenchError(f"No trial of {board} has a result.", f"bench run --board {board}")
@@ -121,12 +115,7 @@ def render_boards(
 ) -> tuple[list[BoardTable], list[Path]]:
     """Render boards and the index of boards.
 
-    Args:
-        planned: The boards.
-        stored: The results.
-        out: Folder of the pages.
-        store: Folder of the artifacts, where statistics are cached and examples are read.
-        examples: Whether pages show test cases with titles.
+    `store` caches statistics and has the examples: test cases with titles.
 
     Returns:
         Tables, and paths of the pages.
@@ -136,43 +125,30 @@ def render_boards(
     for table in tables:
         cases = board_examples(table, stored, Store(store)) if examples else {}
         written += page_files.render(table, out, stored, cases)
-    render_index(out)
+    page_files.render_index(out)
     return tables, written
 
 
 def name_subset(planned: PlannedBoards, exclude: str) -> PlannedBoards:
     """Name boards by the test cases that are left out, in their titles and pages."""
-    return [
-        (
-            dataclasses.replace(
-                board,
-                page=f"{board.page or board.name}-without-{exclude}",
-                card=board.card.model_copy(
-                    update={"title": f"{board.card.title}, {TITLES[exclude]}"}
-                ),
-            ),
-            row_trials,
-        )
-        for board, row_trials in planned
-    ]
+    named = []
+    for board, row_trials in planned:
+        card = board.card.model_copy(update={"title": f"{board.card.title}, {TITLES[exclude]}"})
+        page = f"{board.page or board.name}-without-{exclude}"
+        named.append((dataclasses.replace(board, page=page, card=card), row_trials))
+    return named
 
 
 def assemble_boards(
     planned: PlannedBoards, results: ResultSet, cache: StatisticsCache
 ) -> list[BoardTable]:
-    """Assemble boards with their statistics and claims.
-
-    Args:
-        planned: The boards.
-        results: The results.
-        cache: Statistics of equal files, see `bench.report.significance`.
-    """
+    """Assemble boards with their statistics and claims."""
     tables = []
     for board, row_trials in planned:
         table = assemble(board, row_trials, results, cache=cache)
         available = {pair[0].name: pair for pair in planned if pair[0].completes(board)}
         available[board.name] = board, row_trials
-        others = boards_needed({board.name}) - available.keys()
+        others = boards_needed(board.name) - available.keys()
         available |= {pair[0].name: pair for pair in plan_recorded(others, results.folder, board)}
         claims = claim_lines(table, available, results, cache)
         tables.append(dataclasses.replace(table, claims=claims))
@@ -180,11 +156,7 @@ def assemble_boards(
 
 
 def _refuse_repository(folder: Path) -> None:
-    """Refuse to write titles to where they would be committed with the pages.
-
-    Raises:
-        BenchError: If the folder is in a git repository.
-    """
+    """Refuse to write titles to where they would be committed with the pages."""
     absolute = folder.resolve()
     if any((parent / ".git").exists() for parent in (absolute, *absolute.parents)):
         raise BenchError(

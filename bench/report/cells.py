@@ -17,15 +17,9 @@ ROUNDING = 1e-12
 Marks: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 """The rows with the best and the second-best value."""
 
-PlainCell: TypeAlias = dict[str, float | int | str | None]
-
 
 def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> Marks:
     """Return the rows with the best and the second-best value; the worst value gets no mark.
-
-    Args:
-        values: By the row's name, only rows that may be marked.
-        higher_is_better: Direction of the metric.
 
     Example:
         >>> best_and_second({"A": 0.2, "B": 0.1, "C": 0.2, "D": 0.05}, higher_is_better=True)
@@ -56,45 +50,26 @@ def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[Row, ...]:
             higher = get_metric(metric).higher_is_better
             best_second = best_and_second(means, higher_is_better=higher)
             marks |= {(row.name, metric): best_second for row in family}
-    return tuple(
-        replace(row, cells=tuple(_mark(row, cell, marks) for cell in row.cells)) for row in rows
-    )
 
+    def mark(row: Row, cell: Cell) -> Cell:
+        best, second = marks[row.name, cell.metric]
+        return replace(cell, best=row.name in best, second=row.name in second)
 
-def _mark(row: Row, cell: Cell, marks: Mapping[tuple[str, str], Marks]) -> Cell:
-    best, second = marks[row.name, cell.metric]
-    return replace(cell, best=row.name in best, second=row.name in second)
+    return tuple(replace(row, cells=tuple(mark(row, cell) for cell in row.cells)) for row in rows)
 
 
 def aggregate_seeds(metric: str, outcomes: Sequence[Outcome]) -> Cell:
     """Aggregate one metric over the seeds of a row."""
-    values = {
-        seed_outcome.seed: value
-        for seed_outcome in outcomes
-        if (value := seed_outcome.value(metric)) is not None
-    }
-    reasons = dict.fromkeys(
-        seed_outcome.reason for seed_outcome in outcomes if seed_outcome.status != "ok"
-    )
-    unmeasured = [
-        seed_outcome.seed
-        for seed_outcome in outcomes
-        if seed_outcome.status == "ok" and seed_outcome.seed not in values
-    ]
+    values = {o.seed: value for o in outcomes if (value := o.value(metric)) is not None}
+    reasons = dict.fromkeys(o.reason for o in outcomes if o.status != "ok")
+    unmeasured = [o.seed for o in outcomes if o.status == "ok" and o.seed not in values]
     if unmeasured:
         reasons[f"{metric} was not measured here: {_why_unmeasured(metric)}"] = None
-    stale = dict.fromkeys(
-        seed_outcome.stale
-        for seed_outcome in outcomes
-        if seed_outcome.stale and seed_outcome.seed in values
-    )
+    stale = dict.fromkeys(o.stale for o in outcomes if o.stale and o.seed in values)
     mean, sd = summarize_seeds([*values.values()])[:2] if values else (None, None)
     return Cell(
         metric=metric,
-        status=combined_status(
-            "skipped" if seed_outcome.seed in unmeasured else seed_outcome.status
-            for seed_outcome in outcomes
-        ),
+        status=combined_status("skipped" if o.seed in unmeasured else o.status for o in outcomes),
         expected_seeds=len(outcomes),
         mean=mean,
         sd=sd,
@@ -112,16 +87,6 @@ def clip_interval(metric: str, low: float, high: float) -> tuple[float, float]:
         (0.0, 0.03)
     """
     return max(low, 0.0), min(high, get_metric(metric).upper_bound)
-
-
-def plain_cells(row: Row) -> dict[str, PlainCell]:
-    """Return a row's values for JSON by metric; "stale" is included only where a value is."""
-    return {
-        cell.metric: {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.num_seeds}
-        | ({"stale": cell.stale} if cell.stale else {})
-        for cell in row.cells
-        if cell.mean is not None
-    }
 
 
 def _why_unmeasured(metric: str) -> str:

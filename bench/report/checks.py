@@ -15,7 +15,7 @@ from bench.report.cells import clip_interval
 from bench.report.format import format_count, format_interval, format_p, format_signed, format_value
 from bench.report.table import Block, FloorVerdict, Interval, Lead, Row, Stratification
 from bench.stats.compare import compare_with_reference
-from bench.stats.contrasts import DIFFERENCE, AlignedSamples
+from bench.stats.contrasts import DIFFERENCE, AlignedSamples, Estimate
 from bench.stats.corrections import ALPHA
 from bench.stats.samples import Sample
 
@@ -33,16 +33,7 @@ FLOOR_WORDS = {
 def stratify(
     block: Block, metric: str, samples: Mapping[str, Sample | BenchError]
 ) -> tuple[Stratification, ...]:
-    """Compute a metric of all rows per stratum.
-
-    Args:
-        block: With values and marks.
-        metric: A mean over cases.
-        samples: Per-case results by row.
-
-    Returns:
-        One stratification per kind that divides the cases into at least two strata.
-    """
+    """Compute a mean over cases per stratum, by kinds that divide the cases into two or more."""
     tables = []
     for kind in STRATA:
         usable = {
@@ -94,11 +85,11 @@ def _find_reversals(
     tested = [label for label, part in parts.items() if len(part[best.name].cases) >= MIN_CASES]
     num_tests, sentences = len(others) * len(tested), []
     for other in others:
-        overall = _estimate([samples[best.name], samples[other]], metric, DIFFERENCE)
+        overall = _estimate([samples[best.name], samples[other]], metric)
         if sign * overall.value >= 0:
             continue
         changes = {
-            label: _estimate([part[best.name], part[other]], metric, DIFFERENCE)
+            label: _estimate([part[best.name], part[other]], metric)
             for label, part in parts.items()
         }
         if all(sign * change.value > 0 for change in changes.values()):
@@ -108,7 +99,7 @@ def _find_reversals(
             )
         for label in tested:
             change = changes[label]
-            p = None if change.p is None else min(1.0, change.p * num_tests)
+            p = _correct(change, num_tests)
             if sign * change.value > 0 and p is not None and p <= ALPHA:
                 sentences.append(
                     f"{best.name} has the best {metric} over all cases, but {other} is better on "
@@ -173,14 +164,14 @@ def _compare_with_floor(
     )
     pair = [samples[floor.name], samples[best.name]]
     try:
-        change = _estimate(pair, metric, DIFFERENCE)
+        change = _estimate(pair, metric)
     except BenchError as error:
         text = f"{best.name} cannot be compared with the floor: {error.message}"
         return replace(lead, floor_text=text)
     is_better = (change.value > 0) == get_metric(metric).higher_is_better
     # Of the rows on the better side, the best was chosen.
     tested = [row.name for row in block.rows if (row.ranked if is_better else row.floor)]
-    p = None if change.p is None else min(1.0, change.p * len(tested))
+    p = _correct(change, len(tested))
     corrected = f", or {format_p(p)} after Bonferroni over {len(tested)} rows"
     side: FloorVerdict = "undecided"
     if p is None:
@@ -225,30 +216,30 @@ def _find_best(rows: Sequence[Row], metric: str) -> Row | None:
     return max(means, key=lambda pair: pair[0])[1] if means else None
 
 
-def _estimate(samples: Sequence[Sample], metric: str, coefficients: Sequence[int]) -> Interval:
-    """Estimate a value or a difference over users."""
-    estimate = AlignedSamples.align(samples, metric).estimate(coefficients)
-    if estimate.answer is None:
-        return Interval(estimate.value, None, None, None, estimate.refusal)
-    note = "over users and seeds" if estimate.methods else "over users, for these models"
-    answer = estimate.answer
-    return Interval(estimate.value, answer.low, answer.high, answer.p, note)
+def _estimate(
+    samples: Sequence[Sample], metric: str, coefficients: Sequence[int] = DIFFERENCE
+) -> Estimate:
+    return AlignedSamples.align(samples, metric).estimate(coefficients)
 
 
 def _estimate_value(sample: Sample, metric: str) -> Interval:
     """Estimate a value; its interval ends where the metric does."""
-    value = _estimate([sample], metric, (1,))
-    if value.low is None or value.high is None:
-        return value
-    low, high = clip_interval(metric, value.low, value.high)
-    return value._replace(low=low, high=high)
+    mean = _estimate([sample], metric, (1,))
+    ends = clip_interval(metric, *mean.ends) if mean.ends else (None, None)
+    return Interval(mean.value, *ends)
 
 
-def _describe(change: Interval) -> str:
-    if change.p is None:
-        return f"{format_signed(change.value)}. {change.note}"
-    interval = format_interval(change.low, change.high)
+def _correct(change: Estimate, num_tests: int) -> float | None:
+    """Return the p of a difference after Bonferroni; None without one."""
+    return None if change.answer is None else min(1.0, change.answer.p * num_tests)
+
+
+def _describe(change: Estimate) -> str:
+    if change.answer is None:
+        return f"{format_signed(change.value)}. {change.refusal}"
+    over = "over users and seeds" if change.methods else "over users, for these models"
+    interval = format_interval(change.answer.low, change.answer.high)
     return (
-        f"{format_signed(change.value)}, 95 % interval {interval} {change.note}, "
-        f"p = {format_p(change.p)}"
+        f"{format_signed(change.value)}, 95 % interval {interval} {over}, "
+        f"p = {format_p(change.answer.p)}"
     )

@@ -23,7 +23,6 @@ class RowCost:
         amortized: Seconds where a stage that several trials of the board need is split equally
             among them; sums to the time of computing the board once.
         exclusive: Seconds of the stages that no other row of the board needs.
-        peak_memory_mib: Largest peak of a stage.
         gpu: The GPU of the board's costs; "" if all was computed on CPUs. Trials that were computed
             on another one are left out.
     """
@@ -40,22 +39,18 @@ class RowCost:
 
 def row_costs(table: BoardTable, results: ResultSet) -> list[RowCost]:
     """Compute what each row of each data set cost, in the order of the table."""
-    measured_rows = [
-        (block.title, row.name, [result for result in results_of(row, results) if result.stages])
+    stored = [
+        (block.title, row.name, [each for each in results_of(row, results) if each.stages])
         for block, row in table.rows
     ]
-    cards = Counter(
-        card for *_, measured in measured_rows for result in measured for card in _gpus(result)
-    )
+    cards = Counter(card for *_, measured in stored for each in measured for card in _gpus(each))
     gpu = cards.most_common(1)[0][0] if cards else ""
     rows = [
         (title, name, on_one_card)
-        for title, name, measured in measured_rows
+        for title, name, measured in stored
         if (on_one_card := [result for result in measured if _gpus(result) <= {gpu}])
     ]
-    stages_of = {
-        result.trial: _distinct(result.stages) for *_, measured in rows for result in measured
-    }
+    stages_of = {each.trial: _distinct(each.stages) for *_, measured in rows for each in measured}
     num_trials = Counter(stage.key for stages in stages_of.values() for stage in stages)
     num_rows = Counter(
         key
@@ -66,8 +61,9 @@ def row_costs(table: BoardTable, results: ResultSet) -> list[RowCost]:
     costs = []
     for title, name, measured in rows:
         stages = [stage for result in measured for stage in stages_of[result.trial]]
-        first = [result.trial for result in measured if result.trial not in counted]
+        first = [each for result in measured if (each := result.trial) not in counted]
         counted |= {*first}
+        shared = [stage for trial in first for stage in stages_of[trial]]
         own = _distinct(stage for stage in stages if num_rows[stage.key] == 1)
         costs.append(
             RowCost(
@@ -75,11 +71,7 @@ def row_costs(table: BoardTable, results: ResultSet) -> list[RowCost]:
                 dataset=title,
                 num_trials=len(measured),
                 standalone=math.fsum(stage.seconds for stage in stages),
-                amortized=math.fsum(
-                    stage.seconds / num_trials[stage.key]
-                    for trial in first
-                    for stage in stages_of[trial]
-                ),
+                amortized=math.fsum(stage.seconds / num_trials[stage.key] for stage in shared),
                 exclusive=math.fsum(stage.seconds for stage in own),
                 peak_memory_mib=max(stage.peak_memory_mib for stage in stages),
                 gpu=gpu,

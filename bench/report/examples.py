@@ -31,11 +31,9 @@ class Example:
     """One test case, in titles.
 
     Attributes:
-        case: Its number, as in the result.
         history: The last items before it, the latest last.
         generated: What the model generated; empty for methods that generate no text.
-        top_item: The first item of the recommended list.
-        target: The item that came next.
+        top_item: The first item of the recommended list; target: the item that came next.
         rank: Rank of the target in the list, from 1; None where it is not in it.
     """
 
@@ -62,10 +60,9 @@ def board_examples(
 
 
 def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
-    """Read the first test cases of a trial, in test order.
+    """Read the first test cases of a trial, at most `NUM_EXAMPLES`, in test order.
 
-    Returns:
-        At most `NUM_EXAMPLES`; none where the store lacks an artifact, or lists were re-ranked.
+    There are none where the store lacks an artifact, or lists were re-ranked.
     """
     folders = _input_folders(result, store)
     if folders is None:
@@ -73,8 +70,7 @@ def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
     data, cases, ranking = folders
     source = prepared.load(data)
     samples = prepared.load_rows(cases)[:NUM_EXAMPLES]
-    windows, lists = source.windows(samples), read_ranking(ranking)
-    catalog = source.catalog
+    windows, lists, catalog = source.windows(samples), read_ranking(ranking), source.catalog
 
     def title(item: int) -> str:
         return NO_ITEM if item < 0 else catalog.titles[item] or catalog.ids[item]
@@ -86,7 +82,7 @@ def read_examples(result: Result, store: Store) -> tuple[Example, ...]:
         examples.append(
             Example(
                 case=str(sample),
-                history=tuple(title(item) for item in history[-NUM_HISTORY:]),
+                history=tuple(map(title, history[-NUM_HISTORY:])),
                 generated="" if lists.texts is None else lists.texts[row],
                 top_item=title(items[0]),
                 target=title(target),

@@ -6,14 +6,19 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.config import plugins
 from bench.config.request import RESULTS, DataOptions
 from bench.data.assets import checksums
 from bench.errors import BenchError, unknown
 from bench.files import write_atomic
-from bench.plan.board_selection import PlannedBoards, find_trial, plan_boards
-from bench.plan.trials import Trial
+from bench.plan.board_selection import (
+    PlannedBoards,
+    distinct_trials,
+    find_trial,
+    plan_boards,
+)
 from bench.report import hub_folder
 from bench.report.board_cases import load_board_cases
 from bench.results.formats import croissant, every_eval_ever, prepared_data, trec
@@ -30,6 +35,12 @@ CROISSANT, HUB = "croissant", "hub"
 FORMATS = (*DATA_FORMATS, CROISSANT, CASES, TREC, EVERY_EVAL_EVER, HUB, *TRACKERS)
 RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 RANKING_ENDINGS = (".jsonl", ".gz", ".parquet")
+NAMES = {
+    **dict.fromkeys((*DATA_FORMATS, CROISSANT), ("data set", "bench list datasets")),
+    CASES: ("board", "bench list boards"),
+    HUB: ("trial", "bench status"),
+}
+"""What a format needs a name of, and the command that lists these names."""
 
 
 def export(
@@ -68,8 +79,9 @@ def export(
     data = data or DataOptions()
     source = Path(results)
     _check(format_, into, evaluator, relationship, data)
-    if format_ == HUB and not names:
-        raise BenchError("hub needs a trial.", "See: bench status")
+    if format_ in NAMES and not names:
+        noun, command = NAMES[format_]
+        raise BenchError(f"{format_} needs a {noun}.", f"See: {command}")
     if samples and format_ != EVERY_EVAL_EVER:
         raise BenchError("--samples is for every-eval-ever.", "Leave it out.")
     if format_ in TRACKERS:
@@ -83,21 +95,17 @@ def export(
     elif format_ == CROISSANT:
         written = _export_croissant(names, folder, data)
     elif format_ == HUB:
+        trials = distinct_trials(_plan_named((), source))
         written = [
-            hub_folder.write_hub_folder(_find_trial(name, source), source, data.store, folder)
+            hub_folder.write_hub_folder(find_trial(trials, name, None), source, data.store, folder)
             for name in names
         ]
     elif format_ == TREC:
         written = _export_trec(names, folder, source, data)
     else:
-        written = _export_every_eval_ever(
-            _plan_named(names, source),
-            folder,
-            source,
-            str(evaluator),
-            str(relationship),
-            samples=samples,
-        )
+        stored = _read_results(_plan_named(names, source), source, only_ok=True)
+        who = str(evaluator), str(relationship)
+        written = _export_every_eval_ever(stored, folder, source, *who, samples=samples)
     return [str(path) for path in written]
 
 
@@ -146,7 +154,7 @@ def _plan_named(names: Sequence[str], results: Path) -> PlannedBoards:
 
 def _read_results(planned: PlannedBoards, results: Path, *, only_ok: bool) -> list[Result]:
     """Read the results of boards; print to standard error how many trials have none."""
-    trials = dict.fromkeys(trial.id for _, row_trials in planned for _, trial in row_trials)
+    trials = [trial.id for trial in distinct_trials(planned)]
     stored = load_results(results)
     for error in (stored.unreadable[trial] for trial in trials if trial in stored.unreadable):
         raise error
@@ -175,8 +183,6 @@ def _send_to_tracker(
 def _export_data(
     format_: str, names: Sequence[str], folder: Path, options: DataOptions
 ) -> list[Path]:
-    if not names:
-        raise BenchError(f"{format_} needs a data set.", "See: bench list datasets")
     written = []
     for name, (_, prepared) in prepare_datasets(names, options).items():
         nouns = plugins.dataset_card(name).nouns
@@ -186,8 +192,6 @@ def _export_data(
 
 def _export_cases(names: Sequence[str], folder: Path, options: DataOptions) -> list[Path]:
     """Write the test cases of boards: ranking files that lack only the items."""
-    if not names:
-        raise BenchError("cases needs a board.", "See: bench list boards")
     written = []
     for name in names:
         for dataset in plugins.board_card(name).datasets:
@@ -199,8 +203,6 @@ def _export_cases(names: Sequence[str], folder: Path, options: DataOptions) -> l
 
 
 def _export_croissant(names: Sequence[str], folder: Path, options: DataOptions) -> list[Path]:
-    if not names:
-        raise BenchError("croissant needs a data set.", "See: bench list datasets")
     written = []
     for name in names:
         card = plugins.dataset_card(name)
@@ -208,14 +210,8 @@ def _export_croissant(names: Sequence[str], folder: Path, options: DataOptions) 
         content, missing = croissant.build_croissant(name, card, known)
         if missing:
             print(f"{name}: its card has nothing for {', '.join(missing)}.", file=sys.stderr)
-        written.append(folder / f"{name}.croissant.json")
-        write_atomic(written[-1], (json.dumps(content, indent=1) + "\n").encode())
+        written.append(_write_json(folder / f"{name}.croissant.json", content))
     return written
-
-
-def _find_trial(name: str, results: Path) -> Trial:
-    trials = [trial for _, rows in _plan_named((), results) for _, trial in rows]
-    return find_trial(list({trial.id: trial for trial in trials}.values()), name, None)
 
 
 def _export_trec(
@@ -250,7 +246,7 @@ def _write_trec(path: Path, texts: Iterable[str]) -> list[Path]:
 
 
 def _export_every_eval_ever(
-    planned: PlannedBoards,
+    stored: Sequence[Result],
     folder: Path,
     results: Path,
     evaluator: str,
@@ -260,12 +256,10 @@ def _export_every_eval_ever(
 ) -> list[Path]:
     cards = plugins.card_paths("datasets")
     written = []
-    for result in _read_results(planned, results, only_ok=True):
-        has_card = result.dataset in cards
+    for result in stored:
+        card = plugins.dataset_card(result.dataset) if result.dataset in cards else None
         source = every_eval_ever.Source(
-            developer=evaluator,
-            relationship=relationship,
-            homepage=plugins.dataset_card(result.dataset).homepage if has_card else None,
+            developer=evaluator, relationship=relationship, homepage=card.homepage if card else None
         )
         when = (results / f"{result.trial}.json").stat().st_mtime
         cases = read_cases(results, result.trial)
@@ -274,6 +268,10 @@ def _export_every_eval_ever(
             lines_path, lines = every_eval_ever.add_samples(path, content, cases)
             write_atomic(folder / lines_path, lines)
             written.append(folder / lines_path)
-        write_atomic(folder / path, (json.dumps(content, indent=1) + "\n").encode())
-        written.append(folder / path)
+        written.append(_write_json(folder / path, content))
     return written
+
+
+def _write_json(path: Path, content: Any) -> Path:
+    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
+    return path

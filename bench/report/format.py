@@ -330,19 +330,11 @@ def format_equivalence(test: Comparison) -> str:
 def format_strata(table: Stratification) -> list[list[str]]:
     """Format a stratification: a line of headings with numbers of cases, then one per row."""
     heads = [f"{label} ({format_count(num, 'case')})" for label, num in table.counts.items()]
-    return [
-        [table.metric, *heads],
-        *(
-            [
-                single_line(name),
-                *(
-                    f"{format_value(v.value)} [{format_value(v.low)}, {format_value(v.high)}]"
-                    for v in values
-                ),
-            ]
-            for name, values in table.rows
-        ),
-    ]
+    lines = [[table.metric, *heads]]
+    for name, intervals in table.rows:
+        texts = [[format_value(number) for number in interval] for interval in intervals]
+        lines.append([single_line(name), *(f"{v} [{low}, {high}]" for v, low, high in texts)])
+    return lines
 
 
 def choose_main_metric(metrics: Sequence[str]) -> str:

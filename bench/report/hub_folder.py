@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.plan.stage import Stage
 from bench.plan.trials import Trial
+from bench.report.setups import find_card
 from bench.results.load import FINAL
 from bench.results.schema import Result, copy_result, find_result
 from bench.runner.store import Store
@@ -28,12 +29,6 @@ POINTER, ADAPTER, FULL = "backbone.json", "adapter.safetensors", "model.safetens
 
 def write_hub_folder(trial: Trial, results: Path, store: Path, into: Path) -> Path:
     """Write the folder of a trial's language model, named after the trial.
-
-    Args:
-        trial: The trial, planned.
-        results: Folder of its result.
-        store: Folder of the artifacts, which must have its weights.
-        into: Where the folder is written.
 
     Raises:
         BenchError: The trial trains no language model, or has no result or artifact.
@@ -56,7 +51,8 @@ def write_hub_folder(trial: Trial, results: Path, store: Path, into: Path) -> Pa
     folder = into / trial.id.replace("/", "--")
     folder.mkdir(parents=True, exist_ok=True)
     is_adapter = (source / ADAPTER).is_file()
-    base = _name_base(result)
+    card = find_card(plugins.model_card, result.model)
+    base = card.repository if card else ""
     config: Any = weights.config
     if is_adapter:
         shutil.copyfile(source / ADAPTER, folder / "adapter_model.safetensors")
@@ -70,8 +66,8 @@ def write_hub_folder(trial: Trial, results: Path, store: Path, into: Path) -> Pa
             if not path.name.endswith("index.json") and not (is_adapter and is_model_config):
                 shutil.copyfile(path, folder / path.name)
     copy_result(result, results, folder / "results")
-    card = _write_card(result, base, is_adapter=is_adapter)
-    write_atomic(folder / "README.md", card.encode())
+    text = _write_card(result, base, is_adapter=is_adapter)
+    write_atomic(folder / "README.md", text.encode())
     return folder
 
 
@@ -87,14 +83,6 @@ def _find_weights(trial: Trial) -> Stage:
         f"{trial.id} has no trained language model.",
         trial.problem or "Name a trial of a method that tunes one, such as bigrec.",
     )
-
-
-def _name_base(result: Result) -> str:
-    """Return the backbone's repository on the hub; "" for one that is not there."""
-    try:
-        return plugins.model_card(result.model or "").repository
-    except BenchError:  # results outlive cards
-        return ""
 
 
 def _describe_adapter(tuning: Any, base: str) -> dict[str, Any]:

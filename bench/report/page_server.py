@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 from collections.abc import Mapping
@@ -69,23 +70,19 @@ class LivePages:
         content = {"index.html": index_html(entries).encode(), **pages.reading_pages()}
         for table in tables:
             examples = board_examples(table, stored, Store(self.store))
-            for name, page in pages.board_pages(table, stored, examples).items():
-                content[f"{table.page}/{name}"] = page
-        return {
-            path: add_reload_script(page) if path.endswith(".html") else page
-            for path, page in content.items()
-        }
+            board = pages.board_pages(table, stored, examples)
+            content |= {f"{table.page}/{name}": page for name, page in board.items()}
+        html = [path for path in content if path.endswith(".html")]
+        return content | {path: add_reload_script(content[path]) for path in html}
 
 
 def _describe_state(results: Path) -> object:
     """Return names, times and sizes of the results, which differ when results do."""
     files = []
     for path in sorted(results.rglob("*.json")):
-        try:
+        with contextlib.suppress(FileNotFoundError):  # replaced between listing and reading
             stat = path.stat()
-        except FileNotFoundError:  # replaced between listing and reading
-            continue
-        files.append((str(path), stat.st_mtime_ns, stat.st_size))
+            files.append((str(path), stat.st_mtime_ns, stat.st_size))
     return files
 
 
@@ -100,11 +97,7 @@ def add_reload_script(page: bytes) -> bytes:
 
 
 def make_server(live_pages: LivePages, port: int) -> ThreadingHTTPServer:
-    """Listen on the loopback address.
-
-    Raises:
-        BenchError: If the port is taken.
-    """
+    """Listen on the loopback address, or refuse a port that is taken."""
 
     class Handler(_Handler):
         pages = live_pages
@@ -124,12 +117,6 @@ class _Handler(BaseHTTPRequestHandler):
     pages: LivePages
 
     def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def _answer(self, *, with_body: bool) -> None:
         # Another site's page may point its own name at the loopback address.
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         if host not in (HOST, "localhost"):
@@ -148,8 +135,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        if with_body:
+        if self.command == "GET":
             self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_: Any) -> None:
         """Keep the terminal quiet; errors of the pages themselves are printed elsewhere."""

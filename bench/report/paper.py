@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, FigureCard
-from bench.errors import BenchError, unknown
+from bench.errors import unknown
 from bench.report.captions import budget_paper
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
 from bench.report.published import Number, Published, load_published
-from bench.report.table import Block, Figure, Source
+from bench.report.setups import find_card
+from bench.report.table import Block, Cell, Figure, Row, Source
 from bench.stats.descriptions import join_words
 
 
@@ -43,32 +44,18 @@ class Paper:
         dataset = next(names, None)
         if dataset is None:
             return block
-        rows = tuple(
-            replace(
-                row,
-                cells=tuple(
-                    replace(
-                        cell,
-                        published=self._number(row.name, dataset, cell.metric),
-                        gain=cell.gain
-                        and replace(
-                            cell.gain,
-                            published=self._number(row.gain_name, dataset, cell.metric),
-                        ),
-                    )
-                    for cell in row.cells
-                ),
-            )
-            for row in block.rows
-        )
-        return replace(block, rows=rows)
+
+        def add(row: Row, cell: Cell) -> Cell:
+            value = self._number(row.name, dataset, cell.metric)
+            change = self._number(row.gain_name, dataset, cell.metric)
+            gain = cell.gain and replace(cell.gain, published=change)
+            return replace(cell, published=value, gain=gain)
+
+        rows = [replace(row, cells=tuple(add(row, c) for c in row.cells)) for row in block.rows]
+        return replace(block, rows=tuple(rows))
 
     def resolve_figure(self, card: FigureCard) -> Figure:
-        """Find the measure of a figure, and its published values by the name of our row.
-
-        Raises:
-            BenchError: If the paper's claim file declares no such measure.
-        """
+        """Find the measure of a figure, and its published values by the name of our row."""
         if not card.measure:
             return Figure(card=card)
         if card.measure not in self.claims.measures:
@@ -87,10 +74,7 @@ class Paper:
         return _name_source(self.claims)
 
     def _number(self, row: str, dataset: str, metric: str) -> Number | None:
-        if row not in self.claims.rows:
-            return None
-        printed_at = self.claims.find_place(row, dataset, metric)
-        return None if printed_at is None else self.numbers.find(printed_at)
+        return self.claims.find_number(self.numbers, row, dataset, metric)
 
     def differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
         """Say what differs from the paper here."""
@@ -108,7 +92,8 @@ class Paper:
         additional = sorted(datasets.keys() - set(self.claims.datasets.values()))
         if additional:
             sentences.append(f"Not a data set of the paper: {join_words(additional)}.")
-        expected = self._datasets_of_table()
+        board = find_card(plugins.board_card, self.board)  # its data sets are those of the table
+        expected = board.datasets if board else tuple(self.claims.datasets.values())
         run = {name for name, block in datasets.items() if block.has_results}
         absent = [
             name
@@ -129,13 +114,6 @@ class Paper:
         if sentences and card.full_run:
             sentences.append(card.full_run)
         return sentences
-
-    def _datasets_of_table(self) -> Sequence[str]:
-        """Return the data sets of the table or figure: those that its board declares."""
-        try:
-            return plugins.board_card(self.board).datasets
-        except BenchError:
-            return tuple(self.claims.datasets.values())
 
 
 def find_source(paper: str) -> Source | None:

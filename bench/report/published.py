@@ -6,47 +6,25 @@ blank or could not be read has no line: looking it up is an error, never a zero.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import AfterValidator
 
-from bench.config import search_path
+from bench.config import plugins
 from bench.config.toml import Card, check_card
 from bench.errors import BenchError, unknown
 
 FOLDER = "published"
 
 
-class Line(Card):
-    """One line of a file, as text."""
-
-    paper: str
-    table: str
-    dataset: str
-    method: str
-    variant: str
-    metric: str
-    value: str
-
-    @field_validator("value")
-    @classmethod
-    def _is_a_number(cls, value: str) -> str:
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise ValueError("the value is not a finite number")
-        return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
+class Place(Card):
     """Where a number is printed; `dataset`, `method` and `variant` are "" where there is none."""
 
     paper: str
@@ -62,6 +40,22 @@ class Place:
         line = " ".join(part for part in (self.method, self.variant) if part)
         parts = [f"{self.paper} table {self.table}", line, self.dataset, self.metric]
         return ", ".join(part for part in parts if part)
+
+
+def _check_number(value: str) -> str:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(value)):
+            return value
+    raise ValueError("the value is not a finite number")
+
+
+class Line(Place):
+    """One line of a file, as text."""
+
+    dataset: str
+    method: str
+    variant: str
+    value: Annotated[str, AfterValidator(_check_number)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,20 +87,6 @@ class Published:
 
     numbers: Mapping[Place, Number]
 
-    def get(self, location: Place) -> Number:
-        """Return a number that must have been printed.
-
-        Raises:
-            BenchError: If it was not.
-        """
-        number = self.find(location)
-        if number is None:
-            raise BenchError(
-                f"{location.text}: no such number was printed, or it could not be read.",
-                "leaderboards/published/ has every number that could be read.",
-            )
-        return number
-
     def find(self, location: Place) -> Number | None:
         """Return a number, or None where an existing row of a table has none.
 
@@ -135,11 +115,7 @@ class Published:
 
 def load_published() -> Published:
     """Read the files of all folders; the first folder with a file name wins."""
-    paths: dict[str, Path] = {}
-    for folder in search_path.folders("leaderboards"):
-        for path in sorted((Path(folder) / FOLDER).glob("*.csv")):
-            paths.setdefault(path.name, path)
-    return read_published(paths.values())
+    return read_published(plugins.board_files(FOLDER, "csv").values())
 
 
 def read_published(paths: Iterable[Path]) -> Published:

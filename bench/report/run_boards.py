@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.config.request import RESULTS, DataOptions, ExecutionOptions, RunRequest
@@ -82,16 +83,22 @@ def run(
     Raises:
         BenchError: If the request or the options are not valid. A trial that fails raises nothing.
     """
+    run_once = partial(
+        _run_once,
+        relative=options or ExecutionOptions(),
+        trackers=trackers,
+        only_failed=only_failed,
+        quiet=quiet,
+    )
     if not request.until_decided:
         if request.max_seeds is not None:
             raise BenchError("--max-seeds is for --until-decided.", "Use --seeds.")
-        return _run_once(request, options, trackers=trackers, only_failed=only_failed, quiet=quiet)
+        return run_once(request)
     boards = select_boards(request).boards
     first = max(2, request.seeds or max(board.card.seeds for board in boards))
     looks = list_looks(first, request.max_seeds or MAX_SEEDS)
     for seeds in looks:
-        look = dataclasses.replace(request, seeds=seeds)
-        report = _run_once(look, options, trackers=trackers, only_failed=only_failed, quiet=quiet)
+        report = run_once(dataclasses.replace(request, seeds=seeds))
         rows = list(decide_rows(report.tables, len(looks)))
         if report.summary.stopped_by or all(within is not None for _, within in rows):
             break
@@ -105,13 +112,12 @@ def run(
 
 def _run_once(
     request: RunRequest,
-    options: ExecutionOptions | None,
     *,
+    relative: ExecutionOptions,
     trackers: Sequence[str],
     only_failed: bool,
     quiet: bool,
 ) -> RunReport:
-    relative = options or ExecutionOptions()
     home = Path.cwd()
     for field, option in FOLDERS.items():
         require_writable(getattr(relative, field), option)
@@ -131,14 +137,22 @@ def _run_once(
     data_options = DataOptions(
         store=options.store, data_dir=options.data_dir, offline=options.offline
     )
+
+    def report(summary: RunSummary, tables: Sequence[BoardTable], pages: list[Path]) -> RunReport:
+        return RunReport(
+            summary=summary,
+            tables=tuple(tables),
+            pages=tuple(relative.pages / path.relative_to(options.pages) for path in pages),
+            lost=tuple(_list_lost(summary, options.results, relative.results)),
+        )
+
     if request.board in data_tables:
         pages = render_tables(data_tables, data_options, options.pages)[1]
         render_index(options.pages)
         nothing = RunSummary(
             ok=(), failed={}, skipped={}, stages_run=0, stages_reused=0, seconds=0.0
         )
-        paths = tuple(relative.pages / path.relative_to(options.pages) for path in pages)
-        return RunReport(summary=nothing, tables=(), pages=paths, lost=())
+        return report(nothing, (), pages)
     make_executor = choose_executor(options)
     environments = parse_targets(trackers, offline=options.offline)
     selection = select_boards(request, offline=options.offline)
@@ -171,13 +185,7 @@ def _run_once(
         tables, pages = render_boards(
             planned, load_results(options.results), options.pages, store=options.store
         )
-        pages += table_pages
-    return RunReport(
-        summary=summary,
-        tables=tuple(tables),
-        pages=tuple(relative.pages / path.relative_to(options.pages) for path in pages),
-        lost=tuple(_list_lost(summary, options.results, relative.results)),
-    )
+    return report(summary, tables, pages + table_pages)
 
 
 def _find_device(options: ExecutionOptions) -> Device | None:
@@ -221,11 +229,7 @@ def retry(
 
 
 def choose_executor(options: ExecutionOptions) -> Callable[[], Executor]:
-    """Return a function that creates the executor; it is called only if something must run.
-
-    Raises:
-        BenchError: If options exclude each other.
-    """
+    """Return a function that creates the executor; it is called only if something must run."""
     if options.executor == "inline":
         if options.address is not None or options.num_cpus is not None:
             raise BenchError(

@@ -1,29 +1,37 @@
-"""What results really used: other data, weights, backbone or budget than the cards name."""
+"""What results really used: other data, weights, backbone or budget than the cards name.
+
+Also models trained on other text than the data set, which may have seen it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bench.config import plugins
-from bench.config.backbone_card import ModelCard
 from bench.config.cards import BoardRow
+from bench.config.request import PROBES
+from bench.config.toml import CardType
 from bench.data.prepare import find_mismatches
 from bench.data.user_files import describe_other_versions
 from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
+from bench.report.table import Row
 from bench.results.load import ResultSet
 from bench.results.schema import Result
+from bench.stats.descriptions import join_words
 
 BACKBONES = ("build", "gguf", "hub")
+TRAINED_ELSEWHERE = ("gguf", "hub", "responses")
+"""Kinds of stages that bring in other text; what "build" makes is trained on the data set alone."""
 DIGITS = 12
 
 
 def describe_data(result: Result) -> list[str]:
     """Return a sentence per way in which the data are not those that the card describes."""
-    try:
-        card = plugins.dataset_card(result.dataset)
-    except BenchError:  # results outlive cards
+    card = find_card(plugins.dataset_card, result.dataset)
+    if card is None:
         return []
     counts = {} if result.data is None else result.data.counts
     expected = {name: number for name, number in card.expected.items() if name in counts}
@@ -39,8 +47,8 @@ def describe_weights(result: Result) -> str:
     hub = _metadata(result, "hub")
     if "folder_checksum" not in hub:
         return ""
-    card = _load_card(result.model)
-    if card is not None and card.weights == "folder":  # the card is for these very files
+    card = find_card(plugins.model_card, result.model)
+    if card and card.weights == "folder":  # the card is for these very files
         return ""
     return f"own weights in place of {result.model} ({_describe_files(hub)})"
 
@@ -77,8 +85,7 @@ def describe_used(trials: Iterable[Trial], results: ResultSet) -> list[str]:
 def find_difference(board: Board, row: BoardRow, trial: Trial, results: ResultSet) -> str:
     """Say how a row was run otherwise than its board declares, which is as the paper ran it.
 
-    Returns:
-        "" where backbone, budget and data are the board's, or nothing was run.
+    It is "" where backbone, budget and data are the board's, or nothing was run.
     """
     result = results.get(trial.id)
     if result is None or result.status != "ok":
@@ -98,20 +105,66 @@ def find_difference(board: Board, row: BoardRow, trial: Trial, results: ResultSe
         has_backbone = any(stage.kind in BACKBONES for stage in result.stages)
         if has_backbone and trial.model != backbone:
             differences.append(f"backbone {trial.model} instead of {backbone}")
-    card = _load_card(result.model)
+    card = find_card(plugins.model_card, result.model)
     # A plan refuses files that have not the shape that a card declares.
-    if (text := describe_weights(result)) and not (card is not None and card.shape):
+    if (text := describe_weights(result)) and not (card and card.shape):
         differences.append(text)
     return "; ".join(differences)
 
 
-def _load_card(model: str | None) -> ModelCard | None:
-    """Load a backbone's card; results outlive cards, so it may no longer exist."""
+def find_card(load: Callable[[str], CardType], name: str | None) -> CardType | None:
+    """Load a card, or return None: results outlive cards."""
     try:
-        return None if model is None else plugins.model_card(model)
+        return None if name is None else load(name)
     except BenchError:
         return None
 
 
 def _metadata(result: Result, kind: str) -> dict[str, Any]:
     return next((stage.metadata for stage in result.stages if stage.kind == kind), {})
+
+
+def name_external(result: Result | None) -> str:
+    """Name the model trained on other text that a result used; "" for none."""
+    if result is None:
+        return ""
+    kinds = [stage.kind for stage in result.stages if stage.kind in TRAINED_ELSEWHERE]
+    if "responses" in kinds:
+        return str(result.settings.get("writer") or "an outside model")
+    return (result.model or "") if kinds else ""
+
+
+def describe_external(dataset: str, rows: Iterable[Row]) -> str:
+    """Say which rows used models that may have seen a data set; "" without any result."""
+    users: dict[str, list[str]] = {}
+    for row in rows:
+        if row.successful:
+            users.setdefault(row.external, []).append(row.name)
+    alone = bool(users.pop("", None))
+    data = find_card(plugins.dataset_card, dataset)
+    if data and data.reader.startswith("synthetic"):
+        return ""
+    sentences = []
+    for model, names in users.items():
+        card = find_card(plugins.model_card, model)
+        cutoff = (card and card.training_cutoff) or "an unknown date"
+        sentences.append(
+            f"{join_words(names)} {'uses' if len(names) == 1 else 'use'} {model}, trained on other "
+            f"text until {cutoff}, which may have seen the data: {read_probe(model, dataset)}."
+        )
+    if sentences and alone:
+        sentences.append("The other rows use no such model.")
+    return " ".join(sentences)
+
+
+def read_probe(model: str, dataset: str) -> str:
+    """Say what `bench probe` found about a backbone and a data set, if it was run here."""
+    names = [name.partition(":")[0] for name in (model, dataset)]
+    try:
+        tasks = json.loads((PROBES / f"{'--'.join(names)}.json").read_bytes())
+        known = [f"“{each['task']}”" for each in tasks if "control" in each["verdict"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return "bench probe was not run"
+    if not known:
+        return "bench probe found no knowledge above its control, which excludes nothing"
+    return f"bench probe found knowledge above its control ({join_words(known)})"

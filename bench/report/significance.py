@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any, TypeAlias
@@ -27,8 +27,6 @@ StatisticsCache: TypeAlias = MutableMapping[Any, Any]
 AVERAGED = "Means over rounds are not tested: values per test case are those of the last round."
 
 Samples: TypeAlias = Mapping[str, Sample | BenchError]
-Compute: TypeAlias = Callable[[tuple[Any, ...], Sequence[Row], Callable[[Samples], Any]], Any]
-"""Applies a function to the samples of rows, or returns what the key's question gave before."""
 
 
 def add_statistics(
@@ -50,15 +48,12 @@ def add_statistics(
         intervals: Rows whose means get an interval.
         bounds: By metric, up to which difference rows count as equivalent.
     """
-
-    def compute(key: tuple[Any, ...], rows: Sequence[Row], function: Any) -> Any:
-        return _compute_once((*key, block.fingerprint), rows, function, results, cache)
-
-    tests = _test_families(block, metrics, bounds or {}, compute)
+    statistics = _Statistics(block=block, metrics=metrics, results=results, cache=cache)
+    tests = statistics.test_families(bounds or {})
     rows = []
     for row in block.rows:
-        gains = _estimate_gains(block, row, metrics, compute)
-        ends = _find_ends(row, metrics, compute) if row.name in intervals and row.successful else {}
+        gains = statistics.estimate_gains(row)
+        ends = statistics.find_ends(row) if row.name in intervals and row.successful else {}
         cells = [
             replace(
                 _add_test(_add_gain(cell, gains), tests.get((row.name, cell.metric))),
@@ -67,12 +62,12 @@ def add_statistics(
             for cell in row.cells
         ]
         rows.append(replace(row, cells=tuple(cells)))
-    block = replace(block, rows=tuple(rows), reproduction=_reproduce(block, compute))
+    block = replace(block, rows=tuple(rows), reproduction=statistics.reproduce())
     main = choose_main_metric(metrics)
     successful = [row for row in rows if row.successful]
     if not get_metric(main).per_case or not successful:
         return block
-    lead, strata = compute(
+    lead, strata = statistics.compute(
         ("checks", main, tuple((row.name, row.ranked, row.floor) for row in rows)),
         successful,
         lambda samples: (find_lead(block, main, samples), stratify(block, main, samples)),
@@ -80,80 +75,101 @@ def add_statistics(
     return replace(block, lead=lead, strata=strata)
 
 
-def _test_families(
-    block: Block, metrics: Sequence[str], bounds: Mapping[str, float], compute: Compute
-) -> dict[tuple[str, str], RowTest]:
-    """Test every row against its reference, by row and metric."""
-    tests: dict[tuple[str, str], RowTest] = {}
-    for (reference, members), (column, metric) in product(block.families, enumerate(metrics)):
-        # A group that is apart has its reference in another group.
-        base = [row for row in block.rows if row.name == reference and row not in members]
-        ranked = tuple(sorted(row.name for row in members if row.ranked))
-        verdicts = compute(
-            ("verdicts", metric, reference, ranked, bounds.get(metric)),
-            [row for row in (*base, *members) if row.cells[column].mean is not None],
-            partial(
-                compare_block,
-                metric,
-                reference=reference,
-                ranked=ranked,
-                bound=bounds.get(metric),
+@dataclass(frozen=True, kw_only=True)
+class _Statistics:
+    """Statistics of the rows of a block, read from the cache where it has them."""
+
+    block: Block
+    metrics: Sequence[str]
+    results: ResultSet
+    cache: StatisticsCache | None
+
+    def compute(
+        self, question: tuple[Any, ...], rows: Sequence[Row], function: Callable[[Samples], Any]
+    ) -> Any:
+        """Apply a function to the samples of rows, or return what it gave for equal files."""
+        files = tuple(
+            (row.name, outcome.seed, outcome.rounds, outcome.checksums)
+            for row in rows
+            for outcome in row.successful
+        )
+        key = (*question, self.block.fingerprint, files)
+        has_checksums = all(checksums for *_, checksums in files)
+        cache = self.cache if self.cache is not None and has_checksums else {}
+        if key not in cache:
+            cache[key] = function({row.name: self._read_sample(row) for row in rows})
+        return cache[key]
+
+    def _read_sample(self, row: Row) -> Sample | BenchError:
+        """Read the sample of a row, or why there is none."""
+        if any(len(outcome.rounds) > 1 for outcome in row.successful):
+            return BenchError(AVERAGED)
+        try:
+            return self.results.sample(row.name, [outcome.trial for outcome in row.successful])
+        except BenchError as error:
+            return error
+
+    def test_families(self, bounds: Mapping[str, float]) -> dict[tuple[str, str], RowTest]:
+        """Test every row against its reference, by row and metric."""
+        tests: dict[tuple[str, str], RowTest] = {}
+        columns = enumerate(self.metrics)
+        for (reference, members), (column, metric) in product(self.block.families, columns):
+            # A group that is apart has its reference in another group.
+            base = [r for r in self.block.rows if r.name == reference and r not in members]
+            ranked = tuple(sorted(row.name for row in members if row.ranked))
+            bound = bounds.get(metric)
+            verdicts = self.compute(
+                ("verdicts", metric, reference, ranked, bound),
+                [row for row in (*base, *members) if row.cells[column].mean is not None],
+                partial(compare_block, metric, reference=reference, ranked=ranked, bound=bound),
+            )
+            names = {row.name for row in members}
+            tests |= {(name, metric): test for name, test in verdicts.items() if name in names}
+        return tests
+
+    def reproduce(self) -> Any:
+        """Compare with the paper's numbers; None where it prints none."""
+        published = {
+            (row.name, cell.metric): cell.published.value
+            for row in self.block.rows
+            for cell in row.cells
+            if cell.published is not None and not row.apart
+        }
+        if not published:
+            return None
+        return self.compute(
+            ("reproduction", tuple(published.items())),
+            [row for row in self.block.rows if row.successful],
+            lambda samples: reproduce(
+                published, [sample for sample in samples.values() if isinstance(sample, Sample)]
             ),
         )
-        names = {row.name for row in members}
-        tests |= {(name, metric): test for name, test in verdicts.items() if name in names}
-    return tests
 
+    def estimate_gains(self, row: Row) -> Mapping[str, Estimate]:
+        """Estimate the relative changes that a row shows, by metric."""
+        if not row.gain_name:
+            return {}
+        pair = [each for each in self.block.rows if each.name in (row.compared_with, row.name)]
+        gains: Mapping[str, Estimate] = self.compute(
+            ("gains", row.name, row.compared_with, tuple(self.metrics)),
+            [each for each in pair if each.successful],
+            lambda samples: estimate_gains(samples, row.compared_with, row.name, self.metrics),
+        )
+        return gains
 
-def _reproduce(block: Block, compute: Compute) -> Any:
-    """Compare with the paper's numbers; None where it prints none."""
-    published = {
-        (row.name, cell.metric): cell.published.value
-        for row in block.rows
-        for cell in row.cells
-        if cell.published is not None and not row.apart
-    }
-    if not published:
-        return None
-    return compute(
-        ("reproduction", tuple(published.items())),
-        [row for row in block.rows if row.successful],
-        lambda samples: reproduce(
-            published, [sample for sample in samples.values() if isinstance(sample, Sample)]
-        ),
-    )
-
-
-def _estimate_gains(
-    block: Block, row: Row, metrics: Sequence[str], compute: Compute
-) -> Mapping[str, Estimate]:
-    """Estimate the relative changes that a row shows, by metric."""
-    if not row.gain_name:
-        return {}
-    pair = [each for each in block.rows if each.name in (row.compared_with, row.name)]
-    gains: Mapping[str, Estimate] = compute(
-        ("gains", row.name, row.compared_with, tuple(metrics)),
-        [each for each in pair if each.successful],
-        lambda samples: estimate_gains(samples, row.compared_with, row.name, metrics),
-    )
-    return gains
-
-
-def _find_ends(
-    row: Row, metrics: Sequence[str], compute: Compute
-) -> Mapping[str, tuple[float, float] | None]:
-    """Estimate the intervals of a row's means; means over rounds vary between seeds only."""
-    if any(len(outcome.rounds) > 1 for outcome in row.successful):
-        values = {cell.metric: [value for _, value in cell.values] for cell in row.cells}
-        return {
-            metric: estimate_over_seeds(seeds).ends for metric, seeds in values.items() if seeds
-        }
-    means = compute(
-        ("means", row.name, tuple(metrics)),
-        [row],
-        lambda samples: estimate_means(samples[row.name], metrics),
-    )
-    return {metric: mean.ends for metric, mean in means.items()}
+    def find_ends(self, row: Row) -> Mapping[str, tuple[float, float] | None]:
+        """Estimate the intervals of a row's means; means over rounds vary between seeds only."""
+        if any(len(outcome.rounds) > 1 for outcome in row.successful):
+            values = {cell.metric: [value for _, value in cell.values] for cell in row.cells}
+            return {
+                metric: estimate_over_seeds(seeds).ends for metric, seeds in values.items() if seeds
+            }
+        means = self.compute(
+            ("means", row.name, tuple(self.metrics)),
+            [row],
+            lambda samples: estimate_means(samples[row.name], self.metrics),
+        )
+        return {metric: mean.ends for metric, mean in means.items()}
 
 
 def _add_test(cell: Cell, test: RowTest | None) -> Cell:
@@ -169,39 +185,3 @@ def _add_gain(cell: Cell, gains: Mapping[str, Estimate]) -> Cell:
         return cell
     low, high = estimate.ends or (None, None)
     return replace(cell, gain=replace(cell.gain, change=estimate.value, low=low, high=high))
-
-
-def _compute_once(
-    key: tuple[Any, ...],
-    rows: Sequence[Row],
-    function: Callable[[Samples], Any],
-    results: ResultSet,
-    cache: StatisticsCache | None,
-) -> Any:
-    """Apply a function to the samples of rows, or return what it gave for equal files."""
-    files = tuple(
-        (row.name, outcome.seed, outcome.rounds, outcome.checksums)
-        for row in rows
-        for outcome in row.successful
-    )
-    if cache is None or not all(checksums for *_, checksums in files):
-        return function(_read_samples(rows, results))
-    if (*key, files) not in cache:
-        cache[*key, files] = function(_read_samples(rows, results))
-    return cache[*key, files]
-
-
-def _read_samples(rows: Sequence[Row], results: ResultSet) -> Samples:
-    """Read the sample of each row, or why there is none."""
-    samples: dict[str, Sample | BenchError] = {}
-    for row in rows:
-        if any(len(outcome.rounds) > 1 for outcome in row.successful):
-            samples[row.name] = BenchError(AVERAGED)
-            continue
-        try:
-            samples[row.name] = results.sample(
-                row.name, [outcome.trial for outcome in row.successful]
-            )
-        except BenchError as error:
-            samples[row.name] = error
-    return samples

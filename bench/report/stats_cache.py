@@ -27,23 +27,20 @@ from bench.stats.contrasts import Estimate
 from bench.stats.reproduction import Reproduction
 
 FOLDER = ".statistics"
-CODE = {
-    "verdicts": "bench.report.block_tests",
-    "gains": "bench.report.block_tests",
-    "means": "bench.report.block_tests",
-    "reproduction": "bench.stats.reproduction",
-    "checks": "bench.report.checks",
-    "claims": "bench.report.claims.section",
-}
 LIBRARIES = ("numpy", "scipy")
+KINDS: dict[str, tuple[str, Any]] = {
+    "verdicts": ("bench.report.block_tests", dict[str, RowTest]),
+    "gains": ("bench.report.block_tests", dict[str, Estimate]),
+    "means": ("bench.report.block_tests", dict[str, Estimate]),
+    "reproduction": ("bench.stats.reproduction", Reproduction),
+    "checks": ("bench.report.checks", tuple[Lead, tuple[Stratification, ...]]),
+    "claims": ("bench.report.claims.judge", tuple[ClaimLine, ...]),
+}
+"""Module that computes an answer, and the answer's type, by kind."""
 
 
 class StoredStatistics(UserDict[Any, Any]):
-    """A statistics cache that outlives its process.
-
-    Args:
-        store: Folder of the store; where it does not exist, nothing is written.
-    """
+    """A statistics cache that outlives its process, in the store's folder if that exists."""
 
     def __init__(self, store: Path) -> None:
         super().__init__()
@@ -74,7 +71,7 @@ class StoredStatistics(UserDict[Any, Any]):
 
     def _path(self, key: Any) -> Path | None:
         kind: str = key[0]
-        if kind not in CODE or not self.store.is_dir():
+        if kind not in KINDS or not self.store.is_dir():
             return None
         name = digest([*_code_and_libraries(kind), list(key)])
         return self.store / FOLDER / kind / f"{name[:32]}.json"
@@ -86,17 +83,9 @@ def _seal(text: bytes) -> bytes:
 
 @cache
 def _code_and_libraries(kind: str) -> tuple[str, ...]:
-    return module_hash(CODE[kind]), *map(version, LIBRARIES)
+    return module_hash(KINDS[kind][0]), *map(version, LIBRARIES)
 
 
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
-    types: dict[str, Any] = {
-        "verdicts": dict[str, RowTest],
-        "gains": dict[str, Estimate],
-        "means": dict[str, Estimate],
-        "reproduction": Reproduction,
-        "checks": tuple[Lead, tuple[Stratification, ...]],
-        "claims": tuple[ClaimLine, ...],
-    }
-    return TypeAdapter(types[kind])
+    return TypeAdapter(KINDS[kind][1])

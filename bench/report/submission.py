@@ -29,11 +29,16 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.hashing import checksum, digest
 from bench.metrics.accuracy import HALLUCINATION
-from bench.plan.board_selection import PlannedBoards, plan_boards, select_boards
+from bench.plan.board_selection import (
+    PlannedBoards,
+    distinct_trials,
+    plan_boards,
+    select_boards,
+)
 from bench.plan.code_hash import plugin_hash
 from bench.plan.code_versions import version_of
 from bench.plan.trials import Board, collect_ks
-from bench.report.board_cases import BoardCases, load_board_cases, require_equal
+from bench.report.board_cases import BoardCases, load_board_cases, require_cases, require_equal
 from bench.report.boards import render_boards
 from bench.report.compare.operands import compare
 from bench.report.compare.pairwise import PairwiseReport
@@ -66,13 +71,11 @@ class Submission(Card):
     """What a package says of itself.
 
     Attributes:
-        board: Name of the board.
         label: Name of the row.
         division: "closed": run by this harness on the board's rows, backbone and budget; "open":
             anything else that did not use the test cases.
         contact: Person or address for questions.
-        hardware: What it was computed on.
-        code: Where the code is.
+        hardware: What it was computed on; code: where the code is.
     """
 
     board: str
@@ -272,7 +275,7 @@ def check_submission(
     record = None if card else list_recorded(stored.folder).get(path.resolve().name)
     selection = read_board(record) if record else None
     planned = plan_boards(selection, lenient=True) if selection else []
-    trials = {trial.id for _, row_trials in planned for _, trial in row_trials}
+    trials = {trial.id for trial in distinct_trials(planned)}
     results = [r for r in stored if card or (r.trial in trials and r.status == "ok")]
     if not results:
         raise BenchError(f"{path} has no results.", f"Expected in {stored.folder}.")
@@ -312,12 +315,8 @@ def _check_files(path: Path) -> None:
 
 
 def _recompute(result: Result, folder: Path, cases: BoardCases, *, leaks: bool) -> list[str]:
-    """Compute a result again; return notes.
-
-    Raises:
-        BenchError: It differs, or its lists break a rule of the board.
-    """
-    where = f"{result.trial}"
+    """Compute a result again, and return notes; refuse one that differs or breaks a rule."""
+    where = result.trial
     if result.status != "ok":
         raise BenchError(f"{where}: the trial {result.status}.", "Submit complete results.")
     check_tables(result, folder)
@@ -327,11 +326,7 @@ def _recompute(result: Result, folder: Path, cases: BoardCases, *, leaks: bool) 
     if extra:
         raise BenchError(f"{where}: the column {extra.pop()!r} must not be published.")
     ranking = pq.read_table(table_path(folder, result.trial, "ranking"))
-    expected = [case["case"] for case in cases.cases]
-    if ranking["case"].to_pylist() != expected:
-        missing = sorted(set(expected) - set(ranking["case"].to_pylist()))
-        problem = f"{len(missing)} missing ({', '.join(missing[:3])})" if missing else "others"
-        raise BenchError(f"{where}: its test cases are not those of the board: {problem}.")
+    require_cases(ranking["case"].to_pylist(), [case["case"] for case in cases.cases], where)
     rankings: list[list[str | None]] = ranking["items"].to_pylist()
     if cases.card.exclude_seen:
         for case, ranked in zip(cases.cases, rankings, strict=True):
@@ -449,11 +444,7 @@ def _compare_with_reference(
 
 
 def _check_table(path: Path, planned: PlannedBoards, results: ResultSet) -> None:
-    """Compare the table of a published board with the one that its results give.
-
-    Raises:
-        BenchError: They differ, in values, tests or rows.
-    """
+    """Compare the table of a published board with the one that its results give."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         render_boards(planned, results, folder, store=folder / "store")

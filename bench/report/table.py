@@ -32,8 +32,7 @@ class Gain:
     """Relative change of a row from its reference on one metric, as papers print it.
 
     Attributes:
-        change: As a fraction of the reference; None without results.
-        low: Lower end of its 95 % interval; high: upper end; None without results.
+        change: As a fraction of the reference; low, high: its 95 % interval; None without results.
         published: The paper's number, in percent; None where it prints none.
     """
 
@@ -52,8 +51,7 @@ class Cell:
         sd: Standard deviation between seeds (n - 1); None with one seed.
         reason: Why seeds are missing.
         values: Seed and value, in the order of the seeds.
-        best: Best mean of the ranked rows; rows with equal means share the mark.
-        second: Second-best mean of the ranked rows.
+        best: Best mean of the ranked rows, which equal means share; second: second best.
         tied: Ranked, not the best, and not significantly different from the best.
         comparison: With the row's reference, Holm-corrected within data set, metric and reference.
         refusal: Why there is no comparison although there are values.
@@ -103,15 +101,12 @@ class Row:
     """One row of a block.
 
     Attributes:
-        name: What the page calls it.
-        method: The module in `methods/`.
+        name: What the page calls it; method: the module in `methods/`.
         ranked: False for a row that is shown but never best, second or tied.
         compared_with: Name of the row that it is tested against; its own for a reference.
-        group: Heading of its group; empty without one.
-        apart: Whether the comparisons of its group are a family of their own.
-        cells: One per metric, in the board's order.
+        group: Heading of its group; apart: whether its comparisons are a family of their own.
+        cells: One per metric, in the board's order; outcomes: one per seed.
         settings: Resolved settings, dotted path and value as text.
-        outcomes: One per seed.
         external: Model trained on other text that it used; empty for none.
     """
 
@@ -168,16 +163,11 @@ class Row:
 
 
 class Interval(NamedTuple):
-    """A value with its 95 % interval and the p of its difference from 0, or why it has none.
-
-    They are over users and training seeds, or over users alone where a row has one seed.
-    """
+    """A value with its 95 % interval, over users and, if a row has several, training seeds."""
 
     value: float
     low: float | None
     high: float | None
-    p: float | None
-    note: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,10 +335,10 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """One swept setting of a board.
+    """One swept setting `x` of a board.
 
     Attributes:
-        row: What the claims call the swept method; x: and the setting.
+        row: What the claims call the swept method.
         steps: Value of the setting and name of the row, in ascending order.
     """
 
@@ -359,13 +349,7 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure that a board declares.
-
-    Attributes:
-        card: As declared.
-        measure: The measure that it names; None without one.
-        published: The paper's numbers of that measure, by row.
-    """
+    """A figure that a board declares, its measure, if any, and its published values by row."""
 
     card: FigureCard
     measure: Measure | None = None
@@ -436,8 +420,7 @@ class BoardTable:
 def split_families(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     """Split rows into families, within which marks, tests and corrections are made.
 
-    Returns:
-        By the reference, and the heading of a group that is apart; "" for all others.
+    Their keys are the reference, and the heading of a group that is apart; "" for all others.
     """
     families: dict[tuple[str, str], list[Row]] = {}
     for row in rows:

@@ -11,14 +11,13 @@ from typing import TypeVar
 from pydantic import Field, model_validator
 
 from bench.config import plugins
-from bench.config.toml import Card, Homepage, check_card, read_toml
+from bench.config.toml import Card, Homepage, Names, check_card, read_toml
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
 from bench.report.claims.claim_types import AnyCheck, Check, Diminishing, Gain, Larger
 from bench.report.claims.measures import Measure
-from bench.report.claims.names import Names
 from bench.report.claims.verdict import PublishedVerdict
-from bench.report.published import Place
+from bench.report.published import Number, Place, Published
 
 FOLDER = "claims"
 T = TypeVar("T")
@@ -29,12 +28,10 @@ class Claim(Card):
 
     Attributes:
         id: A prefix of the paper, a number, a letter for parts of a sentence, e.g. S-04a.
-        section: Of the paper.
         sentence: The claim in our words.
         boards: Boards with its rows; the claim is listed on the first one.
         verdict: Expected from the paper's own numbers.
         implied: No sentence of the paper says it, but its argument needs it.
-        checks: All must hold.
         also: Further counts, which do not enter the verdict.
         note: What a reader should know about the printed numbers.
     """
@@ -61,9 +58,7 @@ class PublishedRow(Card):
     """Where the paper prints a row; empty if it is in no table.
 
     Attributes:
-        table: Number of the table.
-        method: As in the file of published numbers.
-        variant: Likewise.
+        method: As in the file of published numbers; variant: likewise.
         row: Name of our row, if it differs.
     """
 
@@ -73,17 +68,12 @@ class PublishedRow(Card):
     row: str = ""
 
 
-def _divisors(check: Check) -> tuple[str, ...]:
-    return (check.per,) if isinstance(check, Diminishing) else ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One comparison of a check.
 
     Attributes:
         dataset: As the paper prints it; "" if it names none.
-        metric: Name of the metric.
         rows: Names of the rows, in the roles of the claim type.
         row_datasets: Of each row; the second of two differences may be on another data set.
         row_cards: Names of our cards of these data sets; "" likewise.
@@ -163,7 +153,8 @@ class PaperClaims(Card):
             for check in (*claim.checks, *claim.also):
                 try:
                     self.expand_cells(check)
-                    for metric in (*check.metrics, *_divisors(check)):
+                    divisors = [check.per] if isinstance(check, Diminishing) else []
+                    for metric in (*check.metrics, *divisors):
                         self.is_higher_better(metric)
                 except BenchError as error:
                     message = f"{claim.id}: {error.message} {error.hint}"
@@ -171,11 +162,7 @@ class PaperClaims(Card):
         return self
 
     def is_higher_better(self, metric: str) -> bool:
-        """Return whether a larger value of a metric or measure is better.
-
-        Raises:
-            BenchError: If there is no such metric or measure.
-        """
+        """Return whether a larger value of a metric or measure is better."""
         if metric in self.measures:
             return self.measures[metric].higher_is_better
         try:
@@ -184,30 +171,15 @@ class PaperClaims(Card):
             hint = error.hint or unknown("", metric, self.measures).hint
             raise BenchError(error.message, hint) from error
 
-    def get_claim(self, name: str) -> Claim:
-        """Return a claim by its id.
-
-        Raises:
-            BenchError: If there is none.
-        """
-        claims = {claim.id: claim for claim in self.claims}
-        if name not in claims:
-            raise unknown("claim", name, claims)
-        return claims[name]
-
     def expand_cells(self, check: Check) -> list[Cell]:
-        """Expand a check into its cells: data sets × metrics × hosts × rows.
-
-        Raises:
-            BenchError: If a row or a data set does not exist.
-        """
+        """Expand a check into its cells: data sets × metrics × hosts × rows."""
         others: Sequence[str] = check.than_on if isinstance(check, Larger) else ()
         return [
             self._make_cell(dataset, metric, host, rows, other)
             for dataset in check.datasets or tuple(self.datasets)
             for metric in check.metrics
             for host in check.hosts
-            for rows in check.list_rows(lambda name: self.groups.get(name, (name,)))
+            for rows in check.list_rows(self.groups)
             for other in others or (dataset,)
             if not others or other != dataset
         ]
@@ -243,19 +215,15 @@ class PaperClaims(Card):
             host=host,
         )
 
-    def find_place(self, row: str, dataset: str, metric: str) -> Place | None:
-        """Return where a number is printed; None if the row is in no table."""
-        published = self.rows[row]
-        if not published.table:
+    def find_number(
+        self, published: Published, row: str, dataset: str, metric: str
+    ) -> Number | None:
+        """Return a printed number; None if there is none, or the row is in no table."""
+        printed = self.rows.get(row)
+        if printed is None or not printed.table:
             return None
-        return Place(
-            paper=self.paper,
-            table=published.table,
-            dataset=dataset,
-            method=published.method,
-            variant=published.variant,
-            metric=metric,
-        )
+        names = printed.model_dump(exclude={"row"})
+        return published.find(Place(paper=self.paper, dataset=dataset, metric=metric, **names))
 
 
 def find_claim_files() -> dict[str, Path]:
@@ -264,14 +232,7 @@ def find_claim_files() -> dict[str, Path]:
 
 
 def load_claims(paper: str) -> PaperClaims:
-    """Load and check the claims of a paper.
-
-    Args:
-        paper: Its short name, e.g. sprec.
-
-    Raises:
-        BenchError: If there is no such file, or its content is invalid.
-    """
+    """Load and check the claims of a paper, by its short name, e.g. sprec."""
     paths = find_claim_files()
     if paper not in paths:
         raise unknown("paper", paper, paths)

@@ -10,17 +10,16 @@ from __future__ import annotations
 import itertools
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from bench.config.toml import Card
-from bench.report.claims.names import Names
+from bench.config.toml import Card, Names
 from bench.report.claims.verdict import Quantifier
 
-# From the name of a row or a group to the rows that it stands for.
-ExpandGroup = Callable[[str], tuple[str, ...]]
+Groups = Mapping[str, tuple[str, ...]]
+"""Rows by the name of a group that stands for them."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
@@ -42,8 +41,8 @@ def expand_braces(value: Any) -> Any:
     return names
 
 
-def _expand(names: Iterable[str], expand_group: ExpandGroup) -> list[str]:
-    return [row for name in names for row in expand_group(name)]
+def _expand(names: Iterable[str], groups: Groups) -> list[str]:
+    return [row for name in names for row in groups.get(name, (name,))]
 
 
 Metrics = Annotated[tuple[str, ...], BeforeValidator(expand_braces)]
@@ -78,7 +77,7 @@ class Check(Card):
     unreadable: int = 0
 
     @abstractmethod
-    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+    def list_rows(self, groups: Groups) -> list[tuple[str, ...]]:
         """List the rows of each cell of one data set and metric, in the order of their roles."""
 
 
@@ -88,9 +87,9 @@ class Pair(Check):
     a: Names
     b: Names
 
-    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+    def list_rows(self, groups: Groups) -> list[tuple[str, ...]]:
         """Pair every row of `a` with every other one of `b`."""
-        first, second = _expand(self.a, expand_group), _expand(self.b, expand_group)
+        first, second = _expand(self.a, groups), _expand(self.b, groups)
         return [(a, b) for a in first for b in second if a != b]
 
 
@@ -128,9 +127,9 @@ class Gain(Pair):
             raise ValueError("a gain has one of `value`, `row`, `above`")
         return self
 
-    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+    def list_rows(self, groups: Groups) -> list[tuple[str, ...]]:
         """Append the row of printed gains, if there is one."""
-        return [(*pair, *filter(None, [self.row])) for pair in super().list_rows(expand_group)]
+        return [(*pair, *filter(None, [self.row])) for pair in super().list_rows(groups)]
 
 
 class Range(Pair):
@@ -146,12 +145,11 @@ class Position(Check):
     row: Names
     among: Names
 
-    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+    def list_rows(self, groups: Groups) -> list[tuple[str, ...]]:
         """Put the row first, then the others."""
-        group = _expand(self.among, expand_group)
+        group = _expand(self.among, groups)
         return [
-            (row, *(other for other in group if other != row))
-            for row in _expand(self.row, expand_group)
+            (row, *(other for other in group if other != row)) for row in _expand(self.row, groups)
         ]
 
 
@@ -194,9 +192,9 @@ class Single(Check):
 
     row: Names
 
-    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+    def list_rows(self, groups: Groups) -> list[tuple[str, ...]]:
         """List each row alone."""
-        return [(row,) for row in _expand(self.row, expand_group)]
+        return [(row,) for row in _expand(self.row, groups)]
 
 
 class Value(Single):
@@ -248,10 +246,7 @@ class Larger(Check):
     """The difference a - b exceeds c - d, each in the metric's better direction.
 
     Attributes:
-        a: One row, as are the next three.
-        b: Subtracted from a.
-        c: By default a, on the data sets `than_on`.
-        d: By default b, likewise.
+        c: By default a, on the data sets `than_on`; d: by default b, likewise.
         than_on: Data sets of c and d, each a cell; by default that of a and b.
         relative: Compare relative changes.
     """
@@ -270,7 +265,7 @@ class Larger(Check):
             raise ValueError("a second difference needs `c` and `d`, or `than_on`")
         return self
 
-    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+    def list_rows(self, groups: Groups) -> list[tuple[str, ...]]:
         """List the four rows."""
         return [(self.a, self.b, self.c or self.a, self.d or self.b)]
 
@@ -282,13 +277,7 @@ class Show(Single):
 
 
 class Diminishing(Single):
-    """Beyond `at` the metric gains less per unit of the measure `per` than up to it.
-
-    Attributes:
-        x: The swept setting.
-        at: One of its values, neither the first nor the last.
-        per: Name of a measure, for example of seconds.
-    """
+    """After step `at` of `x` the metric gains less per unit of the measure `per` than before."""
 
     form: Literal["diminishing"]
     x: str
@@ -297,16 +286,12 @@ class Diminishing(Single):
 
 
 class Proof(Check):
-    """A theorem: no run can show it, a test of this project proves it.
-
-    Attributes:
-        tests: The tests, "tests/FILE.py::NAME".
-    """
+    """A theorem: no run can show it, a test "tests/FILE.py::NAME" of this project proves it."""
 
     form: Literal["proof"]
     tests: Names = Field(min_length=1)
 
-    def list_rows(self, expand_group: ExpandGroup) -> list[tuple[str, ...]]:
+    def list_rows(self, groups: Groups) -> list[tuple[str, ...]]:
         """List no rows."""
         return []
 

@@ -11,9 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench.config.toml import Card
+from bench.config.toml import Card, Names
 from bench.errors import BenchError
-from bench.report.claims.names import Names
 from bench.results.curves import read_series
 from bench.results.schema import Result, StageRecord
 
@@ -84,17 +83,14 @@ class Measure(Card):
     def _take(self, curve: Sequence[float]) -> float:
         size = max(1, round(END_FRACTION * len(curve)))
         start, end = float(np.mean(curve[:size])), float(np.mean(curve[-size:]))
-        match self.take:
-            case "mean":
-                return float(np.mean(curve))
-            case "end":
-                return end
-            case "smallest":
-                return min(curve)
-            case "change":
-                return end - start
-            case "remainder":
-                return end / start if start else 0.0
+        reduced = {
+            "mean": float(np.mean(curve)),
+            "end": end,
+            "smallest": min(curve),
+            "change": end - start,
+            "remainder": end / start if start else 0.0,
+        }
+        return reduced[self.take]
 
 
 def _read_curve(stage: StageRecord, field: str) -> list[float]:
@@ -109,12 +105,7 @@ def _read_curve(stage: StageRecord, field: str) -> list[float]:
 def measure_seeds(
     measure: Measure, results: Sequence[Result], base: Sequence[Result]
 ) -> dict[int, float]:
-    """Read a measure by seed.
-
-    Args:
-        measure: The measure.
-        results: Of the row's seeds.
-        base: Of the row that the measure is relative to; only seeds of both count.
+    """Read a measure by seed; `base` are results of the row that it is relative to.
 
     Raises:
         BenchError: If a trial has no value, or times of two machines would be divided.

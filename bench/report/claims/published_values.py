@@ -6,19 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
+from bench.report.claims import claim_types as forms
 from bench.report.claims.cards import Cell, Claim, PaperClaims, group_rivals
-from bench.report.claims.claim_types import (
-    Better,
-    Check,
-    Close,
-    Gain,
-    Larger,
-    NotBetter,
-    Pair,
-    Position,
-    Value,
-    get_rank_range,
-)
+from bench.report.claims.claim_types import Check
 from bench.report.claims.verdict import (
     ROUNDING,
     PublishedVerdict,
@@ -35,10 +25,8 @@ class PublishedCheck:
     """What the published numbers say about one check.
 
     Attributes:
-        check: The check.
         verdict: None if no cell is printed.
-        num_holding: Cells that hold.
-        num_cells: Cells that are printed.
+        num_holding: Cells that hold; num_cells: cells that are printed.
         num_ties: Cells where the two values are equal, before rivals are grouped.
         num_unreadable: Cells that lack a number, likewise.
     """
@@ -53,7 +41,7 @@ class PublishedCheck:
     @property
     def count(self) -> str:
         """E.g. "6 of 8"; empty if no cell is printed."""
-        return format_count(self)
+        return _count([self])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +56,10 @@ class PublishedClaim:
     @property
     def count(self) -> str:
         """The cells of all deciding checks together; empty if none is printed."""
-        return format_count(*self.checks)
+        return _count(self.checks)
 
 
-def format_count(*checks: PublishedCheck) -> str:
-    """Format how many cells of these checks hold, e.g. "6 of 8"; empty if none is printed."""
+def _count(checks: Sequence[PublishedCheck]) -> str:
     num_cells = sum(check.num_cells for check in checks)
     return f"{sum(check.num_holding for check in checks)} of {num_cells}" if num_cells else ""
 
@@ -108,64 +95,57 @@ def judge_published_check(check: Check, paper: PaperClaims, published: Published
     printed: list[tuple[Cell, bool]] = []
     num_ties = 0
     for cell in cells:
-        numbers = _find_numbers(cell, paper, published)
-        holds = _holds(check, numbers, paper.is_higher_better(cell.metric)) if numbers else None
+        numbers = [
+            number
+            for row, dataset in zip(cell.rows, cell.row_datasets, strict=True)
+            if (number := paper.find_number(published, row, dataset, cell.metric)) is not None
+        ]
+        holds = None
+        if numbers and len(numbers) == len(cell.rows):
+            holds = _holds(check, numbers, paper.is_higher_better(cell.metric))
         if holds is not None:
             printed.append((cell, holds))
-            num_ties += isinstance(check, Pair) and numbers[0].value == numbers[1].value
+            num_ties += isinstance(check, forms.Pair) and numbers[0].value == numbers[1].value
     holding = [
         sum(group) >= count_required(check.rivals or "all", len(group))
         for group in group_rivals(check, printed)
     ]
-    num_holding, num_cells = sum(holding), len(holding)
     verdict = None
     if holding:
         verdict = judge_published_cells(
-            num_holding, num_cells, check.quantifier, all_or_nothing=check.all_or_nothing
+            sum(holding), len(holding), check.quantifier, all_or_nothing=check.all_or_nothing
         )
     return PublishedCheck(
         check=check,
         verdict=verdict,
-        num_holding=num_holding,
-        num_cells=num_cells,
+        num_holding=sum(holding),
+        num_cells=len(holding),
         num_ties=num_ties,
         num_unreadable=len(cells) - len(printed),
     )
-
-
-def _find_numbers(cell: Cell, paper: PaperClaims, published: Published) -> list[Number]:
-    """Return the published numbers of a cell's rows; none if one of them is not printed."""
-    numbers = []
-    for row, dataset in zip(cell.rows, cell.row_datasets, strict=True):
-        printed_at = paper.find_place(row, dataset, cell.metric)
-        number = published.find(printed_at) if printed_at else None
-        if number is None:
-            return []
-        numbers.append(number)
-    return numbers
 
 
 def _holds(check: Check, numbers: Sequence[Number], higher: bool) -> bool | None:
     """Apply the predicate; None for the claim types that need more than a table prints."""
     values = [number.value if higher else -number.value for number in numbers]
     match check:
-        case Better():
+        case forms.Better():
             return values[0] > values[1]
-        case NotBetter():
+        case forms.NotBetter():
             return relative_change(values[0], values[1]) <= check.tau + ROUNDING
-        case Close():
+        case forms.Close():
             return abs(relative_change(values[0], values[1])) <= check.tau + ROUNDING
-        case Gain():
+        case forms.Gain():
             return _gain_holds(check, numbers)
-        case Position():
+        case forms.Position():
             # Tied rows share the claimed rank: the first for "best", the last for "worst".
-            best, worst = get_rank_range(check, len(values))
+            best, worst = forms.get_rank_range(check, len(values))
             first = 1 + sum(other > values[0] for other in values)
             last = len(values) - sum(other < values[0] for other in values)
             return first <= worst and last >= best
-        case Value():
+        case forms.Value():
             return _value_holds(check, numbers[0])
-        case Larger():
+        case forms.Larger():
             a, b, c, d = values
             if check.relative:
                 return relative_change(a, b) > relative_change(c, d)
@@ -180,7 +160,7 @@ def is_consistent(published: Number, low: float, high: float) -> bool:
     return low - margin <= published.value <= high + margin
 
 
-def _gain_holds(check: Gain, numbers: Sequence[Number]) -> bool:
+def _gain_holds(check: forms.Gain, numbers: Sequence[Number]) -> bool:
     a, b = numbers[:2]
     if check.above is not None:
         return 100 * relative_change(a.value, b.value) > check.above
@@ -191,7 +171,7 @@ def _gain_holds(check: Gain, numbers: Sequence[Number]) -> bool:
     return is_consistent(claimed, 100 * (low - 1), 100 * (high - 1))
 
 
-def _value_holds(check: Value, number: Number) -> bool:
+def _value_holds(check: forms.Value, number: Number) -> bool:
     value = number.value
     if check.value is not None:
         if check.within is not None:

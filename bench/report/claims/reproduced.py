@@ -13,12 +13,10 @@ from typing import get_args
 from bench.errors import BenchError
 from bench.report.claims.cards import Cell, Claim, PaperClaims, group_rivals
 from bench.report.claims.claim_types import Better, Check, NotBetter, Proof, SweepCheck
-from bench.report.claims.row_tests import RowCheck, judge_pair, judge_row
+from bench.report.claims.row_tests import judge_by_seed, judge_pair, judge_row
 from bench.report.claims.runs import NO_RESULT, Runs
-from bench.report.claims.seed_tests import judge_by_seed
-from bench.report.claims.sweep_tests import CaseSweep, judge_sweep
+from bench.report.claims.sweep_tests import judge_sweep
 from bench.report.claims.verdict import (
-    Judgment,
     ReproducedVerdict,
     combine_reproduced,
     judge_reproduced_cells,
@@ -88,7 +86,8 @@ def _judge_cells(check: Check, paper: PaperClaims, runs: Runs) -> list[Reproduce
     """Judge a check's cells; those of one data set, metric and host are one family of tests."""
     if isinstance(check, Proof):
         proof = Cell(dataset="", metric="", rows=())
-        return [_describe(proof, ("holds", f"proven by {' and '.join(check.tests)}"))]
+        text = f"proven by {' and '.join(check.tests)}"
+        return [ReproducedCell(cell=proof, verdict="holds", text=text)]
     runs = replace(runs, measures=paper.measures)
     families: dict[tuple[str, str, str], list[Cell]] = {}
     for template in paper.expand_our_cells(check):
@@ -112,42 +111,14 @@ def _compare_setup(judged: ReproducedCell, runs: Runs) -> ReproducedCell:
     return replace(judged, verdict="not comparable", difference=text) if text else judged
 
 
-def _judge_cell(check: Check, cell: Cell, paper: PaperClaims, runs: Runs) -> Judgment:
-    if _is_by_seed(check, cell, runs) or not isinstance(check, CaseSweep | RowCheck):
-        higher = paper.is_higher_better(cell.metric)
-        return judge_by_seed(check, cell, runs, higher_is_better=higher)
-    if isinstance(check, CaseSweep):
-        return judge_sweep(check, cell, runs)
-    return judge_row(check, cell, runs)
-
-
-def _is_by_seed(check: Check, cell: Cell, runs: Runs) -> bool:
-    """Tell whether a cell has one value per seed only: a measure, or a metric at checkpoints."""
-    return cell.metric in runs.measures or (
-        isinstance(check, SweepCheck) and (cell.card, cell.rows[0], check.x) not in runs.sweeps
-    )
-
-
-def _describe(cell: Cell, judgment: Judgment) -> ReproducedCell:
-    return ReproducedCell(cell=cell, verdict=judgment[0], text=judgment[1])
-
-
-def _not_run(cell: Cell, *reasons: str) -> ReproducedCell:
-    return ReproducedCell(cell=cell, verdict="not run", missing=reasons)
-
-
 def _expand_datasets(cell: Cell, runs: Runs) -> list[Cell]:
     """Make one cell per data set with all rows, where the paper's table names none."""
     if cell.dataset:
         return [cell]
-    cards = sorted(
-        set.intersection(
-            *({card for card, row in runs.results if row == name} for name in cell.rows)
-        )
-    )
-    return [replace(cell, dataset=card, row_cards=(card,) * len(cell.rows)) for card in cards] or [
-        cell
-    ]
+    with_row = ({card for card, row in runs.results if row == name} for name in cell.rows)
+    cards = sorted(set.intersection(*with_row))
+    placed = [replace(cell, dataset=card, row_cards=(card,) * len(cell.rows)) for card in cards]
+    return placed or [cell]
 
 
 def _expand_categories(cell: Cell, runs: Runs) -> list[Cell]:
@@ -168,21 +139,30 @@ def _judge_family(
     """Judge cells; one that the statistics refuse does not prevent the verdicts of the others."""
     judged: list[ReproducedCell] = []
     compared: list[tuple[Cell, Comparison]] = []
+
+    def add(cell: Cell, verdict: ReproducedVerdict, text: str, missing: Sequence[str] = ()) -> None:
+        judged.append(ReproducedCell(cell=cell, verdict=verdict, text=text, missing=tuple(missing)))
+
     for cell in cells:
+        sign = 1 if paper.is_higher_better(cell.metric) else -1
         try:
             if reasons := _explain_missing(check, cell, runs):
-                judged.append(_not_run(cell, *reasons))
-            elif isinstance(check, Better | NotBetter) and not _is_by_seed(check, cell, runs):
+                add(cell, "not run", "", reasons)
+            elif isinstance(check, SweepCheck):
+                add(cell, *judge_sweep(check, cell, runs, sign))
+            elif cell.metric in runs.measures:
+                add(cell, *judge_by_seed(check, cell, runs, sign))
+            elif isinstance(check, Better | NotBetter):
                 test = runs.compare(cell.card, cell.rows[1], cell.rows[0], cell.metric)
                 compared.append((cell, test))
             else:
-                judged.append(_describe(cell, _judge_cell(check, cell, paper, runs)))
+                add(cell, *judge_row(check, cell, runs))
         except BenchError as error:
-            judged.append(_not_run(cell, error.message))
+            add(cell, "not run", "", [error.message])
     if isinstance(check, Better | NotBetter):
         family = correct_family([test for _, test in compared])
         for (cell, _), test in zip(compared, family, strict=True):
-            judged.append(_describe(cell, judge_pair(check, cell, test, runs)))
+            add(cell, *judge_pair(check, cell, test, runs))
     return judged
 
 
@@ -192,7 +172,7 @@ def _explain_missing(check: Check, cell: Cell, runs: Runs) -> list[str]:
         return [
             f"{row} over {check.x} on {cell.card}: {NO_RESULT}"
             for row in cell.rows
-            if (cell.card, row, check.x) not in {*runs.sweeps, *runs.sweep_rows}
+            if (cell.card, row, check.x) not in runs.sweeps
         ]
     names = list(zip(cell.row_cards, cell.rows, strict=False))
     if base := cell.metric in runs.measures and runs.measures[cell.metric].relative_to:

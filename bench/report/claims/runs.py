@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 NO_RESULT = "no result yet"
 
-Steps = Sequence[tuple[float, Sample]]
 SeedValues = Mapping[int, float]
-SweepRows = Sequence[tuple[float, str | Mapping[str, SeedValues]]]
+Step = str | Mapping[str, SeedValues]
+"""Name of a row, or a checkpoint's metrics by seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,26 +37,23 @@ class Runs:
     Attributes:
         samples: By the data set's card and the row's name on its board. A data set in place of the
             paper's counts as the paper's; `differences` says so.
-        sweeps: By data set, row and the name of the swept setting: its values with their samples,
-            in any order.
+        sweeps: By data set, row and the name of the swept setting: its values with their steps, in
+            any order.
         means: Metrics by seed of a row whose values are means over rounds; it has no sample.
         reasons: Why a row has no sample on a data set, where a reason was recorded.
         results: Of a row's seeds on a data set, in which measures are read.
-        sweep_rows: Of each sweep: the values of the setting with the names of the rows, or for
-            checkpoints with their metrics by seed.
         measures: That the claims name, by name.
         differences: Of a row on a data set from what its board declares, which is what the paper
             ran: backbone, budget and data; "" or absent where there is none.
     """
 
-    samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
-    sweeps: Mapping[tuple[str, str, str], Steps] = field(default_factory=dict)
-    means: Mapping[tuple[str, str], Mapping[str, SeedValues]] = field(default_factory=dict)
-    reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    results: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
-    sweep_rows: Mapping[tuple[str, str, str], SweepRows] = field(default_factory=dict)
+    samples: dict[tuple[str, str], Sample] = field(default_factory=dict)
+    sweeps: dict[tuple[str, str, str], Sequence[tuple[float, Step]]] = field(default_factory=dict)
+    means: dict[tuple[str, str], Mapping[str, SeedValues]] = field(default_factory=dict)
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    results: dict[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
-    differences: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    differences: dict[tuple[str, str], str] = field(default_factory=dict)
     _comparisons: dict[tuple[str, str, str, str], Comparison] = field(default_factory=dict)
 
     def explain_missing(self, dataset: str, row: str) -> str:
@@ -67,11 +64,7 @@ class Runs:
         return f"{row} on {dataset}: {reason}" if dataset else f"{row}: {reason}"
 
     def seed_values(self, dataset: str, row: str, metric: str) -> SeedValues:
-        """Return a metric or measure of a row by seed.
-
-        Raises:
-            BenchError: If it was not measured.
-        """
+        """Return a metric or measure of a row by seed."""
         measure = self.measures.get(metric)
         if measure is None and (dataset, row) in self.means:
             return self.means[dataset, row].get(metric, {})
@@ -84,22 +77,26 @@ class Runs:
         self, dataset: str, row: str, x: str, metric: str
     ) -> list[tuple[float, SeedValues]]:
         """Return a metric or measure over the steps of a sweep, by seed."""
-        key = (dataset, row, x)
-        steps = self.sweep_rows.get(key) or self.sweeps[key]
         return [
-            (value, self._step_values(dataset, step, metric))
-            for value, step in sorted(steps, key=lambda pair: pair[0])
+            (
+                value,
+                self.seed_values(dataset, step, metric)
+                if isinstance(step, str)
+                else step.get(metric, {}),
+            )
+            for value, step in self._sort_steps(dataset, row, x)
         ]
 
-    def _step_values(
-        self, dataset: str, step: str | Sample | Mapping[str, SeedValues], metric: str
-    ) -> SeedValues:
-        match step:
-            case str():
-                return self.seed_values(dataset, step, metric)
-            case Sample():
-                return compute_seed_values(step, metric)
-        return step.get(metric, {})
+    def sweep_samples(self, dataset: str, row: str, x: str) -> list[Sample]:
+        """Return the samples of a sweep's steps; none where a step has one value per seed only."""
+        steps = [step for _, step in self._sort_steps(dataset, row, x)]
+        rows = [(dataset, step) for step in steps if isinstance(step, str)]
+        samples = [self.samples[key] for key in rows if key in self.samples]
+        return samples if len(samples) == len(steps) else []
+
+    def _sort_steps(self, *key: str) -> list[tuple[float, Step]]:
+        dataset, row, x = key
+        return sorted(self.sweeps[dataset, row, x], key=lambda pair: pair[0])
 
     def compare(self, dataset: str, reference: str, other: str, metric: str) -> Comparison:
         """Compare two rows, uncorrected; claims share many comparisons, so they are cached."""
@@ -113,11 +110,7 @@ class Runs:
 def map_common_seeds(
     steps: Sequence[SeedValues], function: Callable[[Sequence[float]], T]
 ) -> list[T]:
-    """Apply a function to the values of each seed that all rows or steps have.
-
-    Raises:
-        BenchError: If there is no such seed.
-    """
+    """Apply a function to the values of each seed that all rows or steps have."""
     seeds = sorted(set.intersection(*(set(values) for values in steps)))
     if not seeds:
         raise BenchError("The rows or steps have no seed in common.")
@@ -128,75 +121,54 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     """Read the rows of boards that a claim names; of rows with equal names the first board's count.
 
     Rows are compared only where they were measured on equal data, across boards too.
-
-    Args:
-        planned: Boards with their planned trials.
-        results: The results.
     """
+    runs = Runs()
     owners: dict[tuple[str, str], str] = {}
-    differences: dict[tuple[str, str], str] = {}
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
             place = (board.card.in_place_of.get(trial.dataset, trial.dataset), row.name)
             if owners.setdefault(place, board.name) == board.name:
                 by_dataset.setdefault(place[0], []).append((row, trial))
-            if not differences.get(place):
-                differences[place] = find_difference(board, row, trial, results)
-    samples: dict[tuple[str, str], Sample] = {}
-    means: dict[tuple[str, str], Mapping[str, SeedValues]] = {}
-    stored: dict[tuple[str, str], Sequence[Result]] = {}
-    reasons: dict[tuple[str, str], str] = {}
-    sweep_rows: dict[tuple[str, str, str], SweepRows] = {}
+            if not runs.differences.get(place):
+                runs.differences[place] = find_difference(board, row, trial, results)
     for dataset, row_trials in by_dataset.items():
         for name, outcomes in outcomes_by_row(row_trials, results).items():
+            place = (dataset, name)
             successful = [outcome for outcome in outcomes if outcome.status == "ok"]
             trials = [outcome.trial for outcome in successful]
-            stored[dataset, name] = [results.results[trial] for trial in trials]
+            runs.results[place] = [results.results[trial] for trial in trials]
             try:
                 if any(len(outcome.rounds) > 1 for outcome in successful):
                     metrics = [(outcome.seed, outcome.metrics) for outcome in successful]
-                    means[dataset, name] = _group_by_metric(metrics)
-                    reasons[dataset, name] = AVERAGED
+                    runs.means[place] = _group_by_metric(metrics)
+                    runs.reasons[place] = AVERAGED
                 elif trials:
-                    samples[dataset, name] = results.sample(name, trials)
+                    runs.samples[place] = results.sample(name, trials)
                 else:
-                    reasons[dataset, name] = " ".join(dict.fromkeys(o.reason for o in outcomes))
+                    runs.reasons[place] = " ".join(dict.fromkeys(o.reason for o in outcomes))
             except BenchError as error:
-                reasons[dataset, name] = error.message
+                runs.reasons[place] = error.message
             if steps := _checkpoints(successful):
-                sweep_rows[dataset, name, CHECKPOINTS] = steps
+                runs.sweeps[dataset, name, CHECKPOINTS] = steps
     # A sweep needs a result at each step; a row of an earlier board is no step.
-    sweeps: dict[tuple[str, str, str], Steps] = {}
     for board, row_trials in planned:
         for sweep in find_sweeps(board, row_trials):
             for dataset in (board.card.in_place_of.get(name, name) for name in board.card.datasets):
                 rows = [(dataset, name) for _, name in sweep.steps]
                 key = (dataset, sweep.row, sweep.x)
-                if key not in sweep_rows and all(
-                    owners.get(row) == board.name and (row in samples or row in means)
+                if key not in runs.sweeps and all(
+                    owners.get(row) == board.name and (row in runs.samples or row in runs.means)
                     for row in rows
                 ):
-                    sweep_rows[key] = sweep.steps
+                    runs.sweeps[key] = sweep.steps
                     # The swept row has no trials of its own: it differs as its steps do.
-                    if not differences.get((dataset, sweep.row)):
-                        differences[dataset, sweep.row] = differences[rows[0]]
-                    if not any(row in means for row in rows):
-                        sweeps[key] = [
-                            (value, samples[dataset, name]) for value, name in sweep.steps
-                        ]
-    return Runs(
-        samples=samples,
-        means=means,
-        reasons=reasons,
-        sweeps=sweeps,
-        results=stored,
-        sweep_rows=sweep_rows,
-        differences=differences,
-    )
+                    if not runs.differences.get(key[:2]):
+                        runs.differences[key[:2]] = runs.differences[rows[0]]
+    return runs
 
 
-def _checkpoints(outcomes: Sequence[Outcome]) -> SweepRows:
+def _checkpoints(outcomes: Sequence[Outcome]) -> Sequence[tuple[float, Step]]:
     """List the metrics by seed at the checkpoints that all seeds have, numbered from 0."""
     names = [[name for name, _ in outcome.checkpoints] for outcome in outcomes]
     if not names or any(other != names[0] for other in names):

@@ -27,11 +27,7 @@ _FRACTION = re.compile(r"([1-9][0-9]*) of ([1-9][0-9]*)")
 
 
 def check_quantifier(text: str) -> str:
-    """Return the quantifier: all, most, any, or "n of N" with n at most N.
-
-    Raises:
-        ValueError: If it is none of them.
-    """
+    """Return the quantifier: all, most, any, or "n of N" with n at most N."""
     fraction = _FRACTION.fullmatch(text)
     if text in ("all", "most", "any") or (fraction and int(fraction[1]) <= int(fraction[2])):
         return text
@@ -63,11 +59,7 @@ def judge_published_cells(
 ) -> PublishedVerdict:
     """Judge a check by published numbers: "partly" if at least half of the cells hold, but too few.
 
-    Args:
-        num_holding: Cells that hold.
-        num_cells: Cells that the paper prints.
-        quantifier: How many must hold.
-        all_or_nothing: Whether a single cell refutes the check, so that it is never "partly".
+    With `all_or_nothing` a single cell refutes the check, so that it is never "partly".
     """
     if num_holding >= count_required(quantifier, num_cells):
         return "yes"
@@ -94,6 +86,23 @@ def judge_reproduced_cells(
         return "fails"
     open_verdicts: tuple[ReproducedVerdict, ...] = ("not comparable", "not run")
     return next((verdict for verdict in open_verdicts if counts[verdict]), "undecided")
+
+
+def judge_interval(ends: tuple[float, float] | None, low: float, high: float) -> ReproducedVerdict:
+    """Judge bounds by an interval: inside them, outside, or undecided across one of them."""
+    if ends is None:
+        return "undecided"
+    if low - ROUNDING <= ends[0] and ends[1] <= high + ROUNDING:
+        return "holds"
+    outside = ends[1] < low - ROUNDING or ends[0] > high + ROUNDING
+    return "fails" if outside else "undecided"
+
+
+def judge_side(ends: tuple[float, float] | None, sign: int = 1) -> ReproducedVerdict:
+    """Judge whether an interval is on the side of the sign, on the other, or covers 0."""
+    if ends is None or ends[0] <= 0 <= ends[1]:
+        return "undecided"
+    return "holds" if (ends[0] > 0) == (sign > 0) else "fails"
 
 
 def relative_change(a: float, b: float) -> float:

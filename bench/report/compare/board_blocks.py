@@ -14,29 +14,17 @@ from bench.results.run_records import read_boards
 
 @dataclass(frozen=True, kw_only=True)
 class BoardBlock:
-    """One data set of a board that was run.
-
-    Attributes:
-        board: The board.
-        dataset: Name of the data set.
-        trials: Trials of each row by the row's name.
-        methods: Names of the rows of each method.
-    """
+    """One data set of a board that was run; `trials` by the name of their row."""
 
     board: Board
     dataset: str
     trials: dict[str, list[Trial]]
-    methods: dict[str, list[str]]
 
     def find_row(self, name: str) -> str | None:
-        """Find a row by its name, or by its method where no other row has that method.
-
-        Raises:
-            BenchError: If several rows are of the method.
-        """
+        """Find a row by its name, or by its method where no other row has that method."""
         if name in self.trials:
             return name
-        rows = self.methods.get(name, [])
+        rows = [row for row, trials in self.trials.items() if trials[0].method == name]
         if len(rows) > 1:
             raise BenchError(
                 f"{name} is the method of {len(rows)} rows of the board {self.board.name}.",
@@ -50,12 +38,7 @@ class BoardBlock:
 
 
 def find_blocks(results: Path, *, board: str | None, dataset: str | None) -> list[BoardBlock]:
-    """Find the data sets of the boards that were run into a folder.
-
-    Args:
-        results: Folder of the results.
-        board: Only this board.
-        dataset: Only this data set.
+    """Find the data sets of the boards that were run into a folder, or only the named ones.
 
     Raises:
         BenchError: If nothing was run there, or not this board or data set.
@@ -78,44 +61,25 @@ def find_blocks(results: Path, *, board: str | None, dataset: str | None) -> lis
 def split_selection(selection: BoardSelection) -> list[BoardBlock]:
     """Split the only board of a selection by data set."""
     board, row_trials = plan_boards(selection)[0]
-    blocks = []
-    for dataset in board.card.datasets:
-        trials: dict[str, list[Trial]] = {}
-        methods: dict[str, list[str]] = {}
-        for row, trial in row_trials:
-            if trial.dataset == dataset:
-                trials.setdefault(row.name, []).append(trial)
-                if row.name not in methods.setdefault(row.method, []):
-                    methods[row.method].append(row.name)
-        blocks.append(BoardBlock(board=board, dataset=dataset, trials=trials, methods=methods))
-    return blocks
+    trials: dict[str, dict[str, list[Trial]]] = {name: {} for name in board.card.datasets}
+    for row, trial in row_trials:
+        trials[trial.dataset].setdefault(row.name, []).append(trial)
+    return [BoardBlock(board=board, dataset=name, trials=rows) for name, rows in trials.items()]
 
 
 def require_rows(blocks: Sequence[BoardBlock], names: Sequence[str]) -> None:
-    """Refuse a name that no row or method of the blocks has.
-
-    Raises:
-        BenchError: If there is one, with the most similar name.
-    """
+    """Refuse a name that no row or method of the blocks has, with the most similar name."""
     for name in names:
         if not any(block.find_row(name) for block in blocks):
-            rows = {row for block in blocks for row in (*block.trials, *block.methods)}
-            raise unknown("row or method of the boards that were run", name, rows)
+            rows = {row for block in blocks for row in block.trials}
+            methods = {trials[0].method for block in blocks for trials in block.trials.values()}
+            raise unknown("row or method of the boards that were run", name, rows | methods)
 
 
 def find_block(
     blocks: Sequence[BoardBlock], names: Sequence[str], datasets: Collection[str] = ()
 ) -> BoardBlock:
-    """Find the only block that has all of these rows.
-
-    Args:
-        blocks: Blocks to search.
-        names: Rows or methods.
-        datasets: Data sets that the block may be of; empty for any.
-
-    Raises:
-        BenchError: If no block has them, or several.
-    """
+    """Find the only block that has all of these rows, of one of the data sets if any is named."""
     candidates = [block for block in blocks if not datasets or block.dataset in datasets]
     matches = [block for block in candidates if all(block.find_row(name) for name in names)]
     if not matches:

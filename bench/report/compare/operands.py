@@ -6,18 +6,31 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bench.config.request import RESULTS
-from bench.errors import BenchError
+from bench.data.catalog import Catalog
+from bench.errors import BenchError, unknown
 from bench.metrics.registry import DEFAULT_METRICS, get_metric, parse_bounds
 from bench.report.compare.board_blocks import BoardBlock, find_block, find_blocks
-from bench.report.compare.external_ranking import read_system_file, track_categories
 from bench.report.compare.pairwise import PairwiseReport, choose_metrics, compare_systems
 from bench.report.compare.systems import System, list_seeds, read_system
 from bench.results.schema import read_result
-from bench.results.score_file import collect_items, read_catalog, read_ranking
+from bench.results.score_file import (
+    RankingFile,
+    collect_items,
+    evaluate_file,
+    read_catalog,
+    read_ranking,
+)
+from bench.stats.samples import Sample
 
 RANKING_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 NUM_HASH_DIGITS = 6
+NO_FINGERPRINT = (
+    "{name} is a file without a data fingerprint: that its cases are the same ones is checked by "
+    "their ids, users and, between two files, targets."
+)
 
 
 def compare(
@@ -50,13 +63,33 @@ def compare(
     Raises:
         BenchError: If one side does not exist, or the two were not measured on the same cases.
     """
-    words = (a, b)
-    folder = Path(results)
+    words, folder = (a, b), Path(results)
     names = [get_metric(name).name for name in metrics]
-    _refuse_unused_options(words, board, dataset, catalog, categories)
+    if all(map(_is_path, words)) and (board or dataset):
+        raise BenchError("--board and --dataset choose among rows, and two paths were given.")
+    if not any(map(_is_file, words)) and (catalog or categories):
+        raise BenchError("--catalog and --category are for ranking files, and none was given.")
+    if categories and not catalog:
+        raise BenchError("--category needs --catalog, which lists the categories of each item.")
     block = _find_block(words, folder, board, dataset)
     default = block.board.card.metrics if block else DEFAULT_METRICS
-    first, second = _read_systems(words, block, folder, names or default, catalog, categories)
+    positions: dict[str, int] = {}
+    systems: dict[str, System] = {}
+    files: dict[str, str] = {}
+    for word, name in zip(words, _choose_names(words), strict=True):
+        if _is_file(word):
+            files[word] = name
+        elif _is_path(word):
+            systems[word] = read_system(name, list_seeds(Path(word)), positions)
+        else:
+            assert block is not None
+            row = block.find_row(word)
+            assert row is not None
+            systems[word] = read_system(row, block.list_paths(row, folder), positions)
+    if files:
+        other = next(iter(systems.values()), None)
+        systems |= _read_files(files, names or default, catalog, categories, other, positions)
+    first, second = systems[a], systems[b]
     measured, lacking = choose_metrics(first, second, requested=names, default=default)
     bounds = parse_bounds(equivalence) or (block.board.card.equivalence if block else {})
     report = compare_systems(first, second, measured, bounds)
@@ -74,21 +107,6 @@ def _is_path(word: str) -> bool:
     return "/" in word or _is_file(word) or word in (".", "..")
 
 
-def _refuse_unused_options(
-    words: tuple[str, str],
-    board: str | None,
-    dataset: str | None,
-    catalog: Path | None,
-    categories: Sequence[str],
-) -> None:
-    if all(map(_is_path, words)) and (board or dataset):
-        raise BenchError("--board and --dataset choose among rows, and two paths were given.")
-    if not any(map(_is_file, words)) and (catalog or categories):
-        raise BenchError("--catalog and --category are for ranking files, and none was given.")
-    if categories and not catalog:
-        raise BenchError("--category needs --catalog, which lists the categories of each item.")
-
-
 def _find_block(
     words: tuple[str, str], results: Path, board: str | None, dataset: str | None
 ) -> BoardBlock | None:
@@ -101,48 +119,20 @@ def _find_block(
     return find_block(find_blocks(results, board=board, dataset=dataset), rows, datasets)
 
 
-def _read_systems(
-    words: tuple[str, str],
-    block: BoardBlock | None,
-    results: Path,
-    metrics: Sequence[str],
-    catalog: Path | None,
-    categories: Sequence[str],
-) -> tuple[System, System]:
-    positions: dict[str, int] = {}
-    systems: dict[str, System] = {}
-    names = dict(zip(words, _choose_names(words), strict=True))
-    for word, name in names.items():
-        if not _is_path(word):
-            assert block is not None
-            row = block.find_row(word)
-            assert row is not None
-            systems[word] = read_system(row, block.list_paths(row, results), positions)
-        elif not _is_file(word):
-            systems[word] = read_system(name, list_seeds(Path(word)), positions)
-    files = {word: name for word, name in names.items() if _is_file(word)}
-    if files:
-        other = next(iter(systems.values()), None)
-        systems |= _read_files(files, metrics, catalog, categories, other, positions)
-    return systems[words[0]], systems[words[1]]
-
-
-def _choose_names(words: tuple[str, str]) -> tuple[str, str]:
+def _choose_names(words: tuple[str, str]) -> list[str]:
     """Name folders by their method and files by their name; longer if these are equal."""
-    short, long = [], []
+    names = []
     for word in words:
         path = Path(word)
         if not _is_path(word):
-            names = (word, word)
+            names.append((word, word))
         elif _is_file(word):
-            names = (path.name.split(".")[0], word)
+            names.append((path.name.split(".")[0], word))
         else:
             method, setting_hash = path.resolve().parts[-2:]
-            names = (method, f"{method} {setting_hash[:NUM_HASH_DIGITS]}")
-        short.append(names[0])
-        long.append(names[1])
-    first, second = short if short[0].casefold() != short[1].casefold() else long
-    return first, second
+            names.append((method, f"{method} {setting_hash[:NUM_HASH_DIGITS]}"))
+    short, long = map(list, zip(*names, strict=True))
+    return short if short[0].casefold() != short[1].casefold() else long
 
 
 def _read_files(
@@ -153,12 +143,16 @@ def _read_files(
     other: System | None,
     positions: dict[str, int],
 ) -> dict[str, System]:
-    """Score ranking files, given by path with their names; `other` is the side that is none."""
+    """Score ranking files, given by path with their names; `other` is the side that is none.
+
+    Without a catalog there are only the items of the files, so that metrics which need all items
+    are left out.
+    """
     files = {path: read_ranking(Path(path)) for path in names}
     if catalog is not None:
         items = read_catalog(catalog)
         tracked = categories or (other.sample.tracked if other else None)
-        items = items if tracked is None else track_categories(items, tracked)
+        items = items if tracked is None else _track_categories(items, tracked)
     elif other is not None:
         raise BenchError(
             f"{next(iter(names))} is compared with a result, so its catalog must be known.",
@@ -167,15 +161,60 @@ def _read_files(
     else:
         items = collect_items(list(files.values()))
     ks = sorted({k for metric in metrics if (k := get_metric(metric).k) is not None}) or [1]
-    return {
-        path: read_system_file(
-            names[path],
-            Path(path),
-            file,
-            items,
-            ks=ks,
-            positions=positions,
-            complete_catalog=catalog is not None,
-        )
-        for path, file in files.items()
-    }
+    systems = {}
+    for path, file in files.items():
+        system = _score_file(names[path], path, file, items, ks, positions)
+        if catalog is None:
+            recorded = system.recorded[0].items()
+            values = {name: value for name, value in recorded if not get_metric(name).needs_catalog}
+            system = dataclasses.replace(system, recorded={0: values})
+        systems[path] = system
+    return systems
+
+
+def _track_categories(catalog: Catalog, names: Sequence[str]) -> Catalog:
+    """Set the categories that fairness metrics track, in this order."""
+    existing = {name for categories in catalog.categories for name in categories}
+    for name in names:
+        if name not in existing:
+            raise unknown("category", name, existing)
+    return dataclasses.replace(catalog, tracked=tuple(names))
+
+
+def _score_file(
+    name: str,
+    path: str,
+    file: RankingFile,
+    catalog: Catalog,
+    ks: Sequence[int],
+    positions: dict[str, int],
+) -> System:
+    """Score a ranking file as a method with a single seed, number 0; see `read_system`."""
+    try:
+        (ranking, _, _, catalog), scores = evaluate_file(file, catalog, ks)
+    except BenchError as error:
+        raise BenchError(f"{Path(path).name}: {error.message}", error.hint) from error
+    items = ranking.items
+    shared = np.array([positions.setdefault(id_, len(positions)) for id_ in catalog.ids])
+    sample = Sample(
+        name=name,
+        seeds=(0,),
+        cases=tuple(case.case for case in file.cases),
+        users=tuple(case.user for case in file.cases),
+        values={metric: values[None] for metric, values in scores.cases.items()},
+        items=np.where(items >= 0, shared[np.maximum(items, 0)], items)[None].astype(np.int32),
+        known=scores.known,
+        masses={k: mass[None] for k, mass in scores.masses.items()},
+        histories=scores.history_masses,
+        tracked=catalog.tracked,
+        num_items=len(catalog),
+    )
+    return System(
+        sample=sample,
+        dataset="",
+        fingerprint="",
+        recorded={0: scores.metrics},
+        paths={0: path},
+        targets={case.case: case.target for case in file.cases},
+        notes=(NO_FINGERPRINT.format(name=name),),
+    )

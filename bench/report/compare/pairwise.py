@@ -8,20 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import BenchError, unknown
+from bench.report import format as w
 from bench.report.compare.systems import System, require_comparable
-from bench.report.format import (
-    comparison_verdict,
-    direction_arrow,
-    format_count,
-    format_equivalence,
-    format_interval,
-    format_mean,
-    format_models,
-    format_p,
-    format_percent,
-    format_signed,
-    format_value,
-)
 from bench.report.render.terminal import fit_table
 from bench.stats.compare import Comparison, compare, correct_family
 from bench.stats.descriptions import NOT_EVIDENCE, QUESTIONS, describe_tests, join_words
@@ -42,13 +30,7 @@ VERDICTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class MetricComparison:
-    """One metric of two methods.
-
-    Attributes:
-        test: a - b, p adjusted over all metrics.
-        a: Mean, standard deviation and number of all of a's seeds.
-        b: The same of b.
-    """
+    """One metric of two methods: the test of a - b, p adjusted over all metrics, and both sides."""
 
     test: Comparison
     a: MeanSd
@@ -60,8 +42,6 @@ class PairwiseReport:
     """The comparison of a with b; b is the reference.
 
     Attributes:
-        a: Name of the method that is compared.
-        b: Name of the reference.
         dataset: Name of the data set; "" if no file says.
         num_cases: Test cases, including those with unknown targets.
         metrics: One entry per metric; together they are the family that Holm's procedure corrects.
@@ -79,13 +59,7 @@ class PairwiseReport:
 def choose_metrics(
     a: System, b: System, *, requested: Sequence[str], default: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Choose the metrics to compare.
-
-    Args:
-        a: One method.
-        b: The other one.
-        requested: Metrics named by the user; each must exist.
-        default: Metrics to use if none is requested; what one side lacks is left out.
+    """Choose the requested metrics, or of the default ones those of both sides.
 
     Returns:
         The metrics, and those left out.
@@ -94,10 +68,8 @@ def choose_metrics(
         BenchError: If a requested metric is missing on one side, or no metric is left.
     """
     for metric in requested:
-        for system in (a, b):
-            if not system.has(metric):
-                available = next(iter(system.recorded.values()))
-                raise unknown(f"metric of {system.name}", metric, available)
+        a.require(metric)
+        b.require(metric)
     if requested:
         return tuple(dict.fromkeys(requested)), ()
     common = tuple(metric for metric in default if a.has(metric) and b.has(metric))
@@ -112,13 +84,9 @@ def choose_metrics(
 def compare_systems(
     a: System, b: System, metrics: Sequence[str], bounds: Mapping[str, float] | None = None
 ) -> PairwiseReport:
-    """Compare a with b on every metric.
+    """Compare a with the reference b on every metric, each measured on both.
 
-    Args:
-        a: The method that is compared.
-        b: The reference.
-        metrics: At least one, each measured on both.
-        bounds: By metric, the difference up to which the two count as equivalent.
+    `bounds` are by metric: the difference up to which the two count as equivalent.
 
     Raises:
         BenchError: If the data or cases differ (missing cases are named), values are missing, or a
@@ -135,31 +103,23 @@ def compare_systems(
         tests.append(compare(b.sample, a.sample, metric, bounds.get(metric)))
         for system in (a, b):
             system.check(metric)
+    reasons: dict[str, list[str]] = {}
+    for test in tests:
+        reasons.setdefault(test.refusal, []).append(test.metric)
+    refusals = [f"{join_words(names)}: {why}" for why, names in reasons.items() if why]
     return PairwiseReport(
         a=a.name,
         b=b.name,
         dataset=a.dataset or b.dataset,
         num_cases=len(a.sample.cases),
         metrics=tuple(_add_seeds(a, b, test) for test in correct_family(tests)),
-        notes=(*a.notes, *b.notes, *_note_refusals(tests)),
+        notes=(*a.notes, *b.notes, *refusals),
     )
-
-
-def _note_refusals(tests: Sequence[Comparison]) -> list[str]:
-    """Say why metrics have no answer about the methods, one note per reason."""
-    reasons: dict[str, list[str]] = {}
-    for test in tests:
-        reasons.setdefault(test.refusal, []).append(test.metric)
-    return [f"{join_words(names)}: {why}" for why, names in reasons.items() if why]
 
 
 def _add_seeds(a: System, b: System, test: Comparison) -> MetricComparison:
-    values = [compute_seed_values(system.sample, test.metric) for system in (a, b)]
-    return MetricComparison(
-        test=test,
-        a=summarize_seeds(list(values[0].values())),
-        b=summarize_seeds(list(values[1].values())),
-    )
+    seeds = [[*compute_seed_values(side.sample, test.metric).values()] for side in (a, b)]
+    return MetricComparison(test=test, a=summarize_seeds(seeds[0]), b=summarize_seeds(seeds[1]))
 
 
 # --- as text and as JSON ------------------------------------------------------------------------
@@ -169,11 +129,11 @@ def format_report(report: PairwiseReport) -> str:
     """Format a report for the terminal."""
     where = f" on {report.dataset}" if report.dataset else ""
     parts = [
-        f"{report.a} against {report.b}{where}, {format_count(report.num_cases, 'test case')}. "
+        f"{report.a} against {report.b}{where}, {w.format_count(report.num_cases, 'test case')}. "
         f"Differences are {report.a} − {report.b}.",
         _format_tests(report),
         f"p (Holm) is corrected over the family of this table "
-        f"({format_count(len(report.metrics), 'metric')}); intervals are 95 % and not corrected. "
+        f"({w.format_count(len(report.metrics), 'metric')}); intervals are 95 % and not corrected. "
         f"{NOT_EVIDENCE}",
         _format_seeds(report),
         write_sentence(report),
@@ -211,47 +171,41 @@ def write_sentence(report: PairwiseReport) -> str:
         for name, texts in groups.items()
         if texts
     ]
-    cases = format_count(report.num_cases, "test case")
-    sizes = f"{cases}{_count_users(report)}; {_count_seeds(report)}"
-    opening = f"On {report.dataset} ({sizes})" if report.dataset else f"Over {sizes}"
-    return f"{opening}, {report.a} {'; it '.join(results)} ({_describe_methods(report)})."
-
-
-def _describe_methods(report: PairwiseReport) -> str:
     tests = [line.test for line in report.metrics]
+    # Set-level metrics may run over fewer users, those with known targets.
+    users = max((test.num_units for test in tests if test.unit == "user"), default=0)
+    cases = w.format_count(report.num_cases, "test case")
+    of_users = f" of {w.format_count(users, 'user')}" if users else ""
+    sizes = f"{cases}{of_users}; {_count_seeds(report)}"
+    opening = f"On {report.dataset} ({sizes})" if report.dataset else f"Over {sizes}"
+    methods = describe_tests((test.metric, test.question) for test in tests)
     correction = "a single test"
     if len(tests) > 1:
-        correction = f"Holm: p corrected over {format_count(tests[0].family_size, 'metric')}"
-    return f"{describe_tests((test.metric, test.question) for test in tests)}; {correction}"
-
-
-def _count_users(report: PairwiseReport) -> str:
-    # Set-level metrics may run over fewer users, those with known targets.
-    users = [line.test.num_units for line in report.metrics if line.test.unit == "user"]
-    return f" of {format_count(max(users), 'user')}" if users else ""
+        correction = f"Holm: p corrected over {w.format_count(tests[0].family_size, 'metric')}"
+    return f"{opening}, {report.a} {'; it '.join(results)} ({methods}; {correction})."
 
 
 def _count_seeds(report: PairwiseReport) -> str:
     num_a, num_b = report.metrics[0].a[2], report.metrics[0].b[2]
     if num_a == num_b:
-        return format_count(num_a, "seed") + (" each" if num_a > 1 else "")
-    return f"{format_count(num_a, 'seed')} of {report.a}, {num_b} of {report.b}"
+        return w.format_count(num_a, "seed") + (" each" if num_a > 1 else "")
+    return f"{w.format_count(num_a, 'seed')} of {report.a}, {num_b} of {report.b}"
 
 
 def _format_result(test: Comparison) -> str:
     if test.p is None:
-        return f"{test.metric} ({format_signed(test.difference)}, not testable)"
+        return f"{test.metric} ({w.format_signed(test.difference)}, not testable)"
     adjusted = f", Holm {_equate(test.p_adjusted)}" if test.family_size > 1 else ""
     if test.equivalent:
-        adjusted += f"; {format_equivalence(test)}"
+        adjusted += f"; {w.format_equivalence(test)}"
     return (
-        f"{test.metric} ({format_signed(test.difference)}, 95 % CI "
-        f"{format_interval(test.low, test.high)}, p {_equate(test.p)}{adjusted})"
+        f"{test.metric} ({w.format_signed(test.difference)}, 95 % CI "
+        f"{w.format_interval(test.low, test.high)}, p {_equate(test.p)}{adjusted})"
     )
 
 
 def _equate(p: float | None) -> str:
-    text = format_p(p)
+    text = w.format_p(p)
     return f"{text[0]} {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
@@ -260,7 +214,7 @@ def _verdict(test: Comparison) -> str:
     if test.equivalent and not test.significant:
         return "equivalent"
     if test.question == "methods" or not test.differs:
-        return comparison_verdict(test)
+        return w.comparison_verdict(test)
     return "better model" if test.better else "worse model"
 
 
@@ -269,16 +223,16 @@ def _format_tests(report: PairwiseReport) -> str:
     bounded = any(test.bound is not None for test in tests)
     rows = [
         (
-            f"{test.metric} {direction_arrow(test.metric)}",
-            format_signed(test.difference),
-            format_interval(test.low, test.high),
-            format_percent(test.relative),
-            format_p(test.p),
-            format_p(test.p_adjusted),
-            format_value(test.d_z, digits=3),
-            f"{test.question or 'none'}, {format_count(test.num_units, test.unit)}",
+            f"{test.metric} {w.direction_arrow(test.metric)}",
+            w.format_signed(test.difference),
+            w.format_interval(test.low, test.high),
+            w.format_percent(test.relative),
+            w.format_p(test.p),
+            w.format_p(test.p_adjusted),
+            w.format_value(test.d_z, digits=3),
+            f"{test.question or 'none'}, {w.format_count(test.num_units, test.unit)}",
             _verdict(test),
-            *([format_equivalence(test)] if bounded else []),
+            *([w.format_equivalence(test)] if bounded else []),
         )
         for test in tests
     ]
@@ -291,12 +245,7 @@ def _format_tests(report: PairwiseReport) -> str:
 
 def _format_seeds(report: PairwiseReport) -> str:
     rows = [
-        (
-            line.test.metric,
-            _format_side(line.a),
-            _format_side(line.b),
-            format_models(line.test),
-        )
+        (line.test.metric, _format_side(line.a), _format_side(line.b), w.format_models(line.test))
         for line in report.metrics
     ]
     headers = ("mean over seeds", report.a, report.b, QUESTIONS["models"])
@@ -305,18 +254,19 @@ def _format_seeds(report: PairwiseReport) -> str:
 
 def _format_side(summary: MeanSd) -> str:
     mean, deviation, num_seeds = summary
-    return f"{format_mean(mean, deviation)} ({format_count(num_seeds, 'seed')})"
+    return f"{w.format_mean(mean, deviation)} ({w.format_count(num_seeds, 'seed')})"
 
 
 def _metric_to_json(line: MetricComparison) -> dict[str, Any]:
     content = dataclasses.asdict(line.test)
     for name in ("metric", "reference", "other"):
         del content[name]
-    content["significant"] = line.test.significant
-    content["equivalent"] = line.test.equivalent
-    content["verdict"] = _verdict(line.test)
-    content["seeds"] = {
-        side: {"mean": mean, "sd": deviation, "n": num_seeds}
-        for side, (mean, deviation, num_seeds) in (("a", line.a), ("b", line.b))
+    return content | {
+        "significant": line.test.significant,
+        "equivalent": line.test.equivalent,
+        "verdict": _verdict(line.test),
+        "seeds": {
+            side: dict(zip(("mean", "sd", "n"), summary, strict=True))
+            for side, summary in (("a", line.a), ("b", line.b))
+        },
     }
-    return content

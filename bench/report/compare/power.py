@@ -1,4 +1,7 @@
-"""The smallest difference from its reference that each row of a board could show."""
+"""The smallest difference from its reference that each row of a board could show.
+
+Where a board was run with several data seeds, also where the variance of a row's value comes from.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,41 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.config.request import RESULTS
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.metrics.registry import get_metric
-from bench.report.compare.board_blocks import find_blocks, require_rows
+from bench.report.compare.board_blocks import (
+    BoardBlock,
+    find_blocks,
+    require_rows,
+    split_selection,
+)
 from bench.report.compare.systems import System, read_system, require_comparable
-from bench.report.compare.variance import RowVariance, decompose_block
 from bench.report.format import format_count
+from bench.results.run_records import read_boards
+from bench.stats.contrasts import AlignedSamples
 from bench.stats.power import DetectableDifference, detectable_difference
+from bench.stats.seed_variance import VarianceParts, decompose_variance
 
 ALPHA = 0.05
 POWER = 0.8
+DECODING = (
+    "Decoding has no part of its own: greedy and beam search draw nothing, and sampling takes the "
+    "seed of the training."
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowVariance:
+    """What makes a metric of a row vary, from `num_draws` data seeds with `num_seeds` each."""
+
+    row: str
+    metric: str
+    num_draws: int
+    num_seeds: int
+    parts: VarianceParts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,8 +52,6 @@ class BlockPower:
     """Smallest detectable differences on one data set of a board.
 
     Attributes:
-        board: Name of the board.
-        dataset: Name of the data set.
         reference: Row that the others are compared with.
         comparisons: One per row and metric.
         left_out: Rows without an answer, each with the reason.
@@ -111,6 +136,7 @@ def power(
         rows = [row for name in methods if (row := block.find_row(name))]
         if methods and not rows:
             continue
+        measured = names or block.board.card.metrics
         comparisons: list[DetectableDifference] = []
         left_out: list[str] = []
         reference = block.board.card.reference_row
@@ -122,15 +148,10 @@ def power(
                 if base is None:
                     base = system
                     continue
-                for metric in _comparable_metrics(base, system, names or block.board.card.metrics):
+                for metric in _comparable_metrics(base, system, measured):
+                    samples = base.sample, system.sample
                     comparisons.append(
-                        detectable_difference(
-                            base.sample,
-                            system.sample,
-                            metric,
-                            num_cases=cases,
-                            num_seeds=seeds,
-                        )
+                        detectable_difference(*samples, metric, num_cases=cases, num_seeds=seeds)
                     )
             except BenchError as error:  # one row must not cost the others
                 left_out.append(f"{row}: {error.message} {error.hint}".strip())
@@ -143,28 +164,68 @@ def power(
                 reference=reference,
                 comparisons=tuple(comparisons),
                 left_out=tuple(left_out),
-                variances=decompose_block(
-                    block,
-                    folder,
-                    rows or [*block.trials],
-                    names or block.board.card.metrics,
-                ),
+                variances=_decompose_block(block, folder, rows or [*block.trials], measured),
             )
         )
     return powers
 
 
 def _comparable_metrics(base: System, other: System, metrics: Sequence[str]) -> Iterator[str]:
-    """Yield the metrics after checking both sides.
-
-    Raises:
-        BenchError: If the two cannot be compared or one lacks a metric.
-    """
+    """Yield the metrics after checking that both sides have them and can be compared."""
     require_comparable(other, base)
     for metric in metrics:
         for system in (base, other):
-            if not system.has(metric):
-                recorded = next(iter(system.recorded.values()))
-                raise unknown(f"metric of {system.name}", metric, recorded)
+            system.require(metric)
             system.check(metric)
         yield metric
+
+
+def _decompose_block(
+    block: BoardBlock, results: Path, rows: Sequence[str], metrics: Sequence[str]
+) -> tuple[RowVariance, ...]:
+    """Decompose the variance of rows that were run with two data seeds or more, and two seeds."""
+    draws: dict[int, BoardBlock] = {}
+    for selection in read_boards(results):
+        for other in split_selection(selection):
+            if other.dataset == block.dataset and _are_draws(other, block):
+                draws.setdefault(other.board.card.data_seed, other)
+    lines = []
+    for row in rows if len(draws) > 1 else ():
+        try:
+            samples = [
+                read_system(row, draw.list_paths(row, results), {}).sample
+                for draw in draws.values()
+            ]
+            num_seeds = min(len(sample.seeds) for sample in samples)
+            if num_seeds < 2:
+                continue
+            same = len({sample.cases for sample in samples}) == 1
+            for metric in metrics:
+                methods = [AlignedSamples.align([sample], metric).methods[0] for sample in samples]
+                parts = decompose_variance(methods, same_users=same)
+                sizes = {"num_draws": len(samples), "num_seeds": num_seeds}
+                lines.append(RowVariance(row=row, metric=metric, parts=parts, **sizes))
+        except BenchError:  # a row that misses a draw, or a metric that it lacks
+            continue
+    return tuple(lines)
+
+
+def _are_draws(a: BoardBlock, b: BoardBlock) -> bool:
+    """Tell whether two blocks differ in nothing but data seeds, titles, seeds and bounds."""
+    blank = {"data_seed": 0, "title": "", "seeds": 1, "equivalence": {}}
+    cards = [block.board.card.model_copy(update=blank) for block in (a, b)]
+    rows = [{str(t.rows) for trials in block.trials.values() for t in trials} for block in (a, b)]
+    return a.board.name == b.board.name and cards[0] == cards[1] and rows[0] == rows[1]
+
+
+def describe_variance(lines: Sequence[RowVariance]) -> str:
+    """Say in one sentence per metric what makes a run's value vary: the median over rows."""
+    sentences = []
+    for metric in dict.fromkeys(line.metric for line in lines):
+        shares = np.array([line.parts.shares for line in lines if line.metric == metric])
+        data, training, users = 100 * np.median(shares, axis=0)
+        sentences.append(
+            f"{metric}: of the variance of one run (median over rows) the data draw is "
+            f"{data:.0f} %, training {training:.0f} % and the sample of test users {users:.0f} %."
+        )
+    return "\n".join([*sentences, DECODING])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.results.load import FINAL, stack_seeds
 from bench.results.schema import CaseTable, Result, is_intact, read_cases, read_result
 from bench.stats.samples import Sample
@@ -22,7 +22,6 @@ class System:
     """A method as it was measured on one data set.
 
     Attributes:
-        sample: Its cases, values and lists.
         dataset: Name of the data set; "" if a file does not say.
         fingerprint: Of the prepared data; "" likewise.
         recorded: By seed, the metric values that its result states.
@@ -48,6 +47,12 @@ class System:
         """Return whether every seed has a value of this metric."""
         return all(metric in metrics for metrics in self.recorded.values())
 
+    def require(self, metric: str) -> None:
+        """Refuse a metric that a seed does not have."""
+        if not self.has(metric):
+            available = next(iter(self.recorded.values()))
+            raise unknown(f"metric of {self.name}", metric, available)
+
     def check(self, metric: str) -> None:
         """Refuse a metric whose recorded value is not that of its cases.
 
@@ -69,11 +74,7 @@ class System:
 
 
 def list_seeds(folder: Path) -> list[Path]:
-    """List the results of a folder `<dataset>/<method>/<hash>`, in the order of the seeds.
-
-    Raises:
-        BenchError: If there are none.
-    """
+    """List the results of a folder `<dataset>/<method>/<hash>`, in the order of the seeds."""
     paths = sorted(folder.glob("seed-*.json"), key=lambda path: (len(path.name), path.name))
     if not paths:
         raise BenchError(
@@ -111,16 +112,16 @@ def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> 
             f"No seed of {name} has a successful result. {' '.join(notes)}".strip(),
             "`bench run` computes what is missing; other settings have other results.",
         )
-    fingerprints = {path: _read_fingerprint(path, result) for path, result in results.items()}
-    first = next(iter(results))
-    for path, fingerprint in fingerprints.items():
-        if fingerprint != fingerprints[first]:
-            raise _different_data(str(first), fingerprints[first], str(path), fingerprint)
+    fingerprints = {str(p): _read_fingerprint(p, result) for p, result in results.items()}
+    first, fingerprint = next(iter(fingerprints.items()))
+    for other_path, other in fingerprints.items():
+        if other != fingerprint:
+            raise _different_data(first, fingerprint, other_path, other)
     tables = [_read_cases(path, result) for path, result in results.items()]
     return System(
         sample=stack_seeds(name, list(results.values()), tables, positions),
-        dataset=results[first].dataset,
-        fingerprint=fingerprints[first],
+        dataset=next(iter(results.values())).dataset,
+        fingerprint=fingerprint,
         recorded={result.seed: result.evaluations[FINAL].metrics for result in results.values()},
         paths={result.seed: str(path) for path, result in results.items()},
         targets={},
@@ -129,11 +130,7 @@ def read_system(name: str, paths: Sequence[Path], positions: dict[str, int]) -> 
 
 
 def require_comparable(a: System, b: System) -> None:
-    """Refuse two systems that were measured on different data.
-
-    Raises:
-        BenchError: If data sets, fingerprints or, between files, the targets of cases differ.
-    """
+    """Refuse systems whose data set, fingerprint or, between files, targets of cases differ."""
     if a.dataset and b.dataset and a.dataset != b.dataset:
         raise BenchError(
             f"{a.name} was measured on {a.dataset}, {b.name} on {b.dataset}.",

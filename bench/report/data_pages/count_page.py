@@ -15,7 +15,7 @@ from bench.report.paper import find_source
 from bench.report.published import Number, load_published
 from bench.report.render.html import fill_template
 from bench.report.render.index import IndexEntry
-from bench.report.render.markdown import escape, markdown_table
+from bench.report.render.markdown import escape, fill_markdown, markdown_table
 from bench.report.render.pages import TABLE, write_pages
 from bench.report.render.terminal import fit_table
 from bench.runner.prepared_data import count_dataset
@@ -38,19 +38,11 @@ def render_tables(
 ) -> tuple[list[CountTable], list[Path]]:
     """Count the data sets of data tables, and write their pages.
 
-    Data sets whose raw files are missing show the published numbers and say why.
-
-    Args:
-        names: The tables.
-        options: Store and raw files.
-        out: Folder of the pages.
-        model: Card of the backbone whose tokens are counted, too.
+    Data sets whose raw files are missing show the published numbers and say why. With the card of a
+    backbone, `model`, its tokens are counted, too.
 
     Returns:
         Tables, and paths of the pages.
-
-    Raises:
-        BenchError: If there is no such table.
     """
     cards = {name: load(name) for name in names}
     datasets = dict.fromkeys(row.dataset for card in cards.values() for row in card.rows)
@@ -60,11 +52,7 @@ def render_tables(
 
 
 def render_counts(table: CountTable, folder: Path) -> list[Path]:
-    """Write a data table's pages to `<folder>/<table>/`.
-
-    Returns:
-        The paths of README.md, index.html and table.json.
-    """
+    """Write README.md, index.html and table.json of a data table to `<folder>/<table>/`."""
     num_ours = sum(cell.ours is not None for line in table.lines for cell in line.cells)
     num_cells = sum(len(line.cells) for line in table.lines)
     source = find_source(table.card.paper)
@@ -119,12 +107,8 @@ def short_verdict(cell: CountCell) -> str:
 
 def summarize_verdicts(table: CountTable) -> str:
     """Count the verdicts: "12 published numbers: 2 × equal; 10 × not available."."""
-    verdicts = [
-        short_verdict(cell)
-        for line in table.lines
-        for cell in line.cells
-        if cell.published is not None
-    ]
+    printed = (cell for line in table.lines for cell in line.cells if cell.published is not None)
+    verdicts = list(map(short_verdict, printed))
     parts = [f"{verdicts.count(verdict)} × {verdict}" for verdict in dict.fromkeys(verdicts)]
     return f"{format_count(len(verdicts), 'published number')}: {'; '.join(parts)}."
 
@@ -132,12 +116,8 @@ def summarize_verdicts(table: CountTable) -> str:
 def list_missing(table: CountTable) -> list[tuple[str, str]]:
     """List what we have not counted, and why: data sets first, then columns."""
     reasons = [(line.label, line.missing) for line in table.lines]
-    not_run = {
-        cell.column
-        for line in table.lines
-        for cell in line.cells
-        if cell.verdict.startswith("not run")
-    }
+    cells = [cell for line in table.lines for cell in line.cells]
+    not_run = {cell.column for cell in cells if cell.verdict.startswith("not run")}
     reasons += [
         (column.title, column.not_run or column.needs)
         for name, column in table.card.columns.items()
@@ -147,27 +127,21 @@ def list_missing(table: CountTable) -> list[tuple[str, str]]:
 
 
 def counts_markdown(table: CountTable) -> str:
-    """Render the table; the table first, then what is missing and what the numbers count."""
-    card = table.card
-    parts = [
-        f"# {escape(card.title)}",
-        escape(card.description),
-        f"**{summarize_verdicts(table)}**",
-        markdown_table(
-            ["data set", *(escape(column.title) for column in card.columns.values())],
-            [
-                [f"{escape(line.label)}<br><sub>`{line.dataset}`</sub>", *map(_cell, line.cells)]
-                for line in table.lines
-            ],
-        ),
-        f"<sub>{LEGEND}</sub>",
+    """Render the table first, then what is missing and what the numbers count."""
+    heads = ["data set", *(escape(column.title) for column in table.card.columns.values())]
+    lines = [
+        [f"{escape(line.label)}<br><sub>`{line.dataset}`</sub>", *map(_cell, line.cells)]
+        for line in table.lines
     ]
-    if missing := list_missing(table):
-        parts.append("**What is missing, and why**")
-        parts.append("\n".join(f"- {escape(what)}: {escape(why)}" for what, why in missing))
-    parts += ["## What each number counts", *_meanings(table)]
-    parts.append(f"Published numbers: {escape(card.citation)}")
-    return "\n\n".join(parts) + "\n"
+    return fill_markdown(
+        "counts.md.j2",
+        card=table.card,
+        summary=summarize_verdicts(table),
+        counts=markdown_table(heads, lines),
+        legend=LEGEND,
+        missing=list_missing(table),
+        meanings=list_meanings(table),
+    )
 
 
 def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
@@ -189,19 +163,6 @@ def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str
         if entries or scope:
             listed.append((heading, scope, entries))
     return listed
-
-
-def _meanings(table: CountTable) -> list[str]:
-    parts = []
-    for heading, scope, entries in list_meanings(table):
-        parts.append(f"**{escape(heading)}.** {escape(scope)}".rstrip())
-        parts.append(
-            "\n".join(
-                f"- {escape(title)}, our count “{escape(count)}”: {escape(explanation)}"
-                for title, count, explanation in entries
-            )
-        )
-    return parts
 
 
 def _ours(cell: CountCell, style: Callable[[str], str] = str) -> str:

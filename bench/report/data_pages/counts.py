@@ -8,7 +8,7 @@ split sizes count the header lines of its files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,6 @@ class Column(Card):
     """One column of the paper's table.
 
     Attributes:
-        title: As in the paper.
         meaning: What it counts, unless a row says otherwise.
         not_run: What a count of it would need, where we cannot count it yet.
         needs: What a count of it needs in addition to the data; the reason where it is missing.
@@ -70,8 +69,7 @@ class CountRow(Card):
     """One data set of the paper's table.
 
     Attributes:
-        label: Its name in the paper.
-        dataset: Name of our card.
+        label: Its name in the paper; dataset: name of our card.
         scope: How our data set differs from the paper's, if it does.
         cells: What columns count in this row, where it is not the column's own meaning.
     """
@@ -83,15 +81,7 @@ class CountRow(Card):
 
 
 class CountCard(Card):
-    """A count board.
-
-    Attributes:
-        paper: As in the files of published numbers.
-        table: Its number.
-        citation: Of the paper.
-        columns: By the published metric, in the paper's order.
-        rows: In the paper's order.
-    """
+    """A count board: columns by the published metric and rows, in the paper's order."""
 
     title: str
     description: str
@@ -120,8 +110,7 @@ class CountCell:
     Attributes:
         column: The published metric.
         published: None where the paper prints none, or it could not be read.
-        ours: None where it was not counted.
-        counted: Name of our count; empty where there is none.
+        ours: None where it was not counted; count: name of our count.
         verdict: How the two compare, or why they cannot be compared.
         explanation: What the published number really counts.
     """
@@ -129,7 +118,7 @@ class CountCell:
     column: str
     published: Number | None
     ours: float | None
-    counted: str = ""
+    count: str = ""
     verdict: str
     explanation: str = ""
 
@@ -154,28 +143,10 @@ class CountTable:
 
     def to_json(self) -> dict[str, Any]:
         """Return rows and cells as plain values."""
-        return {
-            "board": self.name,
-            "rows": [
-                {
-                    "label": line.label,
-                    "dataset": line.dataset,
-                    "missing": line.missing,
-                    "cells": [
-                        {
-                            "column": cell.column,
-                            "published": cell.published and cell.published.value,
-                            "ours": cell.ours,
-                            "count": cell.counted,
-                            "verdict": cell.verdict,
-                            "explanation": cell.explanation,
-                        }
-                        for cell in line.cells
-                    ],
-                }
-                for line in self.lines
-            ],
-        }
+        rows = [asdict(line) for line in self.lines]
+        for cell in (cell for row in rows for cell in row["cells"]):
+            cell["published"] = cell["published"] and cell["published"]["value"]
+        return {"board": self.name, "rows": rows}
 
 
 def paths() -> dict[str, Path]:
@@ -184,11 +155,7 @@ def paths() -> dict[str, Path]:
 
 
 def load(name: str) -> CountCard:
-    """Load and check the card of a count board.
-
-    Raises:
-        BenchError: If there is no such card, or something in it does not fit.
-    """
+    """Load and check the card of a count board."""
     files = paths()
     if name not in files:
         raise unknown("count board", name, files)
@@ -203,21 +170,14 @@ def compare(
 ) -> CountTable:
     """Compare our counts with the published ones.
 
-    Args:
-        name: The board's name.
-        card: Its card.
-        published: All printed numbers.
-        counts: By data set card: our counts by name, or why there are none.
+    `counts` has by data set card our counts by name, or why there are none.
 
     Raises:
         BenchError: If the card names a count that prepared data do not have, or the published
             numbers lack the whole table.
     """
-    return CountTable(
-        name=name,
-        card=card,
-        lines=tuple(_line(card, row, published, counts[row.dataset]) for row in card.rows),
-    )
+    lines = (_line(card, row, published, counts[row.dataset]) for row in card.rows)
+    return CountTable(name=name, card=card, lines=tuple(lines))
 
 
 def _line(
@@ -242,17 +202,12 @@ def _line(
                 column=metric,
                 published=number,
                 ours=ours,
-                counted=meaning.count,
+                count=meaning.count,
                 verdict=compare_count(number, ours, meaning.rule, missing),
                 explanation=meaning.explanation,
             )
         )
-    return CountLine(
-        label=row.label,
-        dataset=row.dataset,
-        missing=missing,
-        cells=tuple(cells),
-    )
+    return CountLine(label=row.label, dataset=row.dataset, missing=missing, cells=tuple(cells))
 
 
 def compare_count(

@@ -6,7 +6,7 @@ row and probably users in two), so every definition stands by itself here.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,10 +50,6 @@ class Description:
     top_tenth: float
     categories: dict[str, float]
     title_words: dict[str, float]
-
-    def as_dict(self) -> dict[str, object]:
-        """Return plain values, for JSON."""
-        return asdict(self)
 
 
 def describe(prepared: Prepared) -> Description:

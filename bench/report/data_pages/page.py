@@ -16,9 +16,9 @@ from bench.data.prepared import Prepared
 from bench.data.verification import DataCheck, verify
 from bench.report.data_pages.charts import Picture, draw_pictures, format_share
 from bench.report.data_pages.description import QUANTILES, Description, describe
-from bench.report.format import NO_VALUE, format_count, format_value
+from bench.report.format import NO_VALUE, format_value
 from bench.report.render.html import fill_template
-from bench.report.render.markdown import escape, markdown_table
+from bench.report.render.markdown import escape, fill_markdown, markdown_table
 from bench.report.render.pages import write_pages
 from bench.stats.descriptions import join_words
 
@@ -43,8 +43,6 @@ class DataBlock:
     """All that the page says about one data set.
 
     Attributes:
-        name: Name of its card; card: the card itself.
-        fingerprint: Of the prepared data.
         description: Its numbers; findings: results of its checks; pictures: its distributions.
         notes: From the preparation, in sentences.
     """
@@ -90,14 +88,12 @@ class DataBlock:
     def facts(self) -> list[tuple[str, str]]:
         """Counts and single numbers, each with its label."""
         description = self.description
+        gini = format_value(description.popularity_gini, digits=3)
         return [
             *((name, f"{number:,}") for name, number in description.counts.items()),
             ("density", format_density(description.density)),
             ("samples whose target is in their own history", format_share(description.repeats)),
-            (
-                "Gini coefficient of item popularity",
-                format_value(description.popularity_gini, digits=3),
-            ),
+            ("Gini coefficient of item popularity", gini),
             (
                 "interactions with the most popular tenth of the items",
                 format_share(description.top_tenth),
@@ -141,21 +137,10 @@ def describe_block(name: str, card: DatasetCard, prepared: Prepared) -> DataBloc
 
 
 def render_data(items: Sequence[tuple[str, DatasetCard, Prepared]], folder: Path) -> list[Path]:
-    """Write the data page to `<folder>/datasets/`.
-
-    Args:
-        items: Name, card and prepared data of each data set, in the page's order.
-        folder: Folder of all pages.
-
-    Returns:
-        The paths of README.md and index.html.
-    """
+    """Write README.md and index.html of data sets, in this order, to `<folder>/datasets/`."""
     blocks = [describe_block(*item) for item in items]
-    pages = {
-        "README.md": data_markdown(blocks).encode(),
-        "index.html": data_html(blocks).encode(),
-    }
-    return write_pages(pages, folder / FOLDER)
+    pages = {"README.md": data_markdown(blocks), "index.html": data_html(blocks)}
+    return write_pages({name: text.encode() for name, text in pages.items()}, folder / FOLDER)
 
 
 def data_html(blocks: Sequence[DataBlock]) -> str:
@@ -174,32 +159,20 @@ def data_html(blocks: Sequence[DataBlock]) -> str:
 def data_markdown(blocks: Sequence[DataBlock]) -> str:
     """Render the summary: one table of all data sets, then each data set."""
     heads = ["data set", "users", "items", "interactions", "windows", "density", "checks"]
-    names = join_words([escape(block.card.title) for block in blocks])
-    parts = [
-        f"# {TITLE}",
-        f"{format_count(len(blocks), 'data set')}: {names}. "
-        "With pictures of the distributions: [index.html](index.html).",
-        markdown_table(heads, [[escape(block.card.title), *block.sizes] for block in blocks]),
-        SEQUENCES,
-    ]
-    for block in blocks:
-        card = block.card
-        parts += [
-            f"## {escape(card.title)}",
-            escape(card.description),
-            f"License: {escape(card.license)}",
-            f"Citation: {escape(card.citation)}",
-            f"Card `{block.name}`, data fingerprint `{block.fingerprint[:12]}`.",
-            markdown_table(
-                ["sequences by definition", "number"],
-                [[f"{name} ({meaning})", f"{num:,}"] for name, num, meaning in block.sequences],
-            ),
-            markdown_table(
-                ["count", "number"], [[escape(name), value] for name, value in block.facts]
-            ),
-            "\n".join(
-                f"- **{finding.verdict}**: {escape(finding.check)}: {escape(finding.text)}"
-                for finding in block.findings
-            ),
-        ]
-    return "\n\n".join(parts) + "\n"
+    titles = [escape(block.card.title) for block in blocks]
+    lines = [[title, *block.sizes] for title, block in zip(titles, blocks, strict=True)]
+    return fill_markdown(
+        "data.md.j2",
+        title=TITLE,
+        names=join_words(titles),
+        blocks=blocks,
+        sequences=SEQUENCES,
+        summary=markdown_table(heads, lines),
+        sequences_table=lambda block: markdown_table(
+            ["sequences by definition", "number"],
+            [[f"{name} ({meaning})", f"{num:,}"] for name, num, meaning in block.sequences],
+        ),
+        facts_table=lambda block: markdown_table(
+            ["count", "number"], [[escape(name), value] for name, value in block.facts]
+        ),
+    )

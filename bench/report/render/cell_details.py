@@ -118,24 +118,21 @@ def _published_facts(cell: Cell) -> Pairs:
     if cell.published is None:
         return []
     pairs: Pairs = [("Published", w.format_value(cell.published.value))]
-    if cell.difference_from_published is not None:
-        difference = w.format_signed(cell.difference_from_published)
-        pairs.append(("Reproduced − published", difference))
+    if (difference := cell.difference_from_published) is not None:
+        pairs.append(("Reproduced − published", w.format_signed(difference)))
     return pairs
 
 
 def _interval_facts(block: Block, row: str, metric: str) -> Pairs:
     """Say whether the published number is inside our interval of the mean."""
-    if block.reproduction is None:
-        return []
-    for cell in block.reproduction.cells:
+    for cell in block.reproduction.cells if block.reproduction else ():
         if (cell.row, cell.metric) == (row, metric) and cell.in_interval is not None:
             assert cell.reproduced is not None
-            answer = cell.reproduced.answer
-            assert answer is not None
-            interval = w.format_range(answer.low, answer.high)
+            low, high = cell.reproduced.ends or (None, None)
             side = "inside" if cell.in_interval else "outside"
-            return [("Our 95 % interval", f"{interval}: the published value is {side}")]
+            return [
+                ("Our 95 % interval", f"{w.format_range(low, high)}: the published value is {side}")
+            ]
     return []
 
 
@@ -147,7 +144,7 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
     ]
     if row.external:
         pairs.append(("External data", f"{row.external}, trained on other text"))
-    pairs += _selections(results)
+    pairs += describe_selections(results)
     if hashes := dict.fromkeys(result.settings_hash for result in results):
         pairs.append(("Settings hash", join_words([*hashes])))
     if cost is not None:
@@ -159,7 +156,7 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
     return pairs
 
 
-def _selections(results: Sequence[Result]) -> Pairs:
+def describe_selections(results: Sequence[Result]) -> Pairs:
     """Say what validation selected, by which value, and the test value, per seed."""
     return [
         (f"Selected on validation, seed {result.seed}", value.text)
@@ -187,16 +184,12 @@ def _trial(outcome: Outcome, result: Result | None, examples: Sequence[Example])
         "reason": w.single_line(outcome.reason, REASON_CHARS),
     }
     if result is not None:
-        if result.stages:
-            data["time"] = w.format_seconds(sum(stage.seconds for stage in result.stages))
-            peak = max(stage.peak_memory_mib for stage in result.stages)
-            data["memory"] = f"{peak:,.0f} MiB"
-        data["stages"] = " ".join(
-            f"{stage.kind}:{stage.key[:KEY_DIGITS]}" for stage in result.stages
-        )
-        data["attempts"] = [
-            w.single_line(describe_attempt(attempt), 300) for attempt in result.attempts
-        ]
+        if stages := result.stages:
+            data["time"] = w.format_seconds(sum(stage.seconds for stage in stages))
+            data["memory"] = f"{max(stage.peak_memory_mib for stage in stages):,.0f} MiB"
+        keys = [f"{stage.kind}:{stage.key[:KEY_DIGITS]}" for stage in result.stages]
+        attempts = [w.single_line(describe_attempt(each), 300) for each in result.attempts]
+        data |= {"stages": " ".join(keys), "attempts": attempts}
     if examples:
         data["examples"] = [example_facts(example) for example in examples]
     return data

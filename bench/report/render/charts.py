@@ -9,15 +9,9 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from bench.report import format as w
 from bench.report.costs import results_of
-from bench.report.format import (
-    direction_arrow,
-    format_count,
-    format_range,
-    format_value,
-    single_line,
-)
-from bench.report.render.figures import Scale, fit_scale, horizontal_grid, svg, svg_line, svg_text
+from bench.report.render import svg
 from bench.report.table import Block, Row, Sweep
 from bench.results.curves import Curve, read_curves
 from bench.results.load import FINAL, ResultSet
@@ -80,12 +74,10 @@ def training_charts(row: Row, results: ResultSet) -> list[Chart]:
 
 
 def curve_chart(name: str, curves: Sequence[tuple[int, Curve]], *, over: str) -> Chart:
-    """Draw curves over each other, one line per seed and part.
+    """Draw curves, given with their seed, over each other, one line per seed and part.
 
-    Args:
-        name: Of the chart; the names of its parts are added.
-        curves: Seed and curve.
-        over: What the horizontal axis counts.
+    `over` is what the horizontal axis counts; the names of the parts are added to that of the
+    chart.
     """
     parts = list(dict.fromkeys(curve.part for _, curve in curves))
     has_parts = any(parts)
@@ -98,12 +90,12 @@ def curve_chart(name: str, curves: Sequence[tuple[int, Curve]], *, over: str) ->
         for seed, curve in curves
     ]
     ends = curves[0][1].ends
-    runs = f"{format_count(len(ends) + 1, 'run')} one after another. " if ends else ""
+    runs = f"{w.format_count(len(ends) + 1, 'run')} one after another. " if ends else ""
     heading = name + (f", {join_words(parts)}" if has_parts else "")
     num_seeds = len({seed for seed, _ in curves})
     return Chart(
         heading=heading,
-        text=f"{runs}By {over}; {format_count(num_seeds, 'seed')}.",
+        text=f"{runs}By {over}; {w.format_count(num_seeds, 'seed')}.",
         svg=line_chart(lines, title=f"{heading} by {over}", x_label=over, ends=ends),
         legend=tuple(enumerate(parts)) if len(parts) > 1 else (),
         heads=(
@@ -124,7 +116,7 @@ def curve_chart(name: str, curves: Sequence[tuple[int, Curve]], *, over: str) ->
 
 def _five_values(points: Sequence[tuple[float, float]]) -> tuple[str, ...]:
     last = len(points) - 1
-    return tuple(format_value(points[round(last * quarter / 4)][1]) for quarter in range(5))
+    return tuple(w.format_value(points[round(last * quarter / 4)][1]) for quarter in range(5))
 
 
 def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
@@ -150,14 +142,18 @@ def checkpoint_charts(block: Block, metrics: Sequence[str]) -> list[Chart]:
             )
         ]
         if lines:
-            chart = line_chart(
-                lines,
-                title=f"{metric} by checkpoint on {block.title}",
-                x_label="checkpoint",
-                names=names,
+            title = f"{metric} by checkpoint on {block.title}"
+            legend = tuple((line.style, line.name) for line in lines)
+            charts.append(
+                Chart(
+                    heading=f"{metric} {w.direction_arrow(metric)}",
+                    text="Mean over seeds.",
+                    svg=line_chart(lines, title=title, x_label="checkpoint", names=names),
+                    legend=legend if len(legend) > 1 else (),
+                    heads=("row", *names),
+                    rows=tuple((row, *map(w.format_value, line)) for row, line in values.items()),
+                )
             )
-            rows_text = [(row, *map(format_value, line)) for row, line in values.items()]
-            charts.append(_metric_chart(metric, chart, ("row", *names), rows_text, lines))
     return charts
 
 
@@ -173,69 +169,61 @@ def checkpoint_means(row: Row) -> Mapping[str, Mapping[str, float]]:
             for metric, value in metrics:
                 values.setdefault(name, {}).setdefault(metric, []).append(value)
     return {
-        name: {
-            metric: sum(seed_values) / len(seed_values) for metric, seed_values in metrics.items()
-        }
+        name: {metric: sum(seeds) / len(seeds) for metric, seeds in metrics.items()}
         for name, metrics in values.items()
     }
 
 
 def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Chart]:
-    """Draw every metric over the steps of a sweep; a step without a value leaves a gap."""
+    """Draw every metric over the steps of a sweep."""
     rows = {row.name: row for row in block.rows}
-    names = [f"{value:g}" for value, _ in sweep.steps]
+    names = [name for _, name in sweep.steps]
     charts = []
     for metric in metrics:
-        cells = [rows[name].cell(metric) for _, name in sweep.steps]
-        means = [cell.mean for cell in cells]
-        if all(mean is None for mean in means):
-            continue
-        ranges = {
-            float(at): (float(at), cell.interval[0], cell.interval[1])
-            for at, cell in enumerate(cells)
-            if cell.interval is not None
-        }
-        chart = line_chart(
-            [
-                Line(
-                    name=sweep.row,
-                    style=0,
-                    points=run,
-                    ranges=[ranges[at] for at, _ in run if at in ranges],
-                )
-                for run in _split_at_gaps(means)
-            ],
+        cells = [rows[name].cell(metric) for name in names]
+        ends = [cell.interval for cell in cells]
+        chart = step_chart(
+            sweep,
+            [cell.mean for cell in cells],
+            ends,
+            heading=f"{metric} {w.direction_arrow(metric)}",
+            text="Mean over seeds" + ("; 95 % intervals." if any(ends) else "."),
             title=f"{metric} by {sweep.x} on {block.title}",
-            x_label=sweep.x,
-            names=names,
+            rows=[
+                ("row", *map(w.single_line, names)),
+                ("mean", *(w.format_value(cell.mean) for cell in cells)),
+                ("deviation between seeds", *(w.format_value(cell.sd) for cell in cells)),
+                ("95 % interval", *(w.format_range(*(each or (None, None))) for each in ends)),
+            ],
         )
-        rows_text = [
-            ("row", *(single_line(name) for _, name in sweep.steps)),
-            ("mean", *map(format_value, means)),
-            ("deviation between seeds", *(format_value(cell.sd) for cell in cells)),
-            ("95 % interval", *(format_range(*(cell.interval or (None, None))) for cell in cells)),
-        ]
-        heads = (sweep.x, *names)
-        charts.append(_metric_chart(metric, chart, heads, rows_text, interval=bool(ranges)))
+        charts += [] if chart is None else [chart]
     return charts
 
 
-def _metric_chart(
-    metric: str,
-    chart: Markup,
-    heads: Sequence[str],
-    rows: Sequence[tuple[str, ...]],
-    lines: Sequence[Line] = (),
+def step_chart(
+    sweep: Sweep,
+    means: Sequence[float | None],
+    ends: Sequence[tuple[float, float] | None],
     *,
-    interval: bool = False,
-) -> Chart:
-    legend = [(line.style, line.name) for line in lines]
+    heading: str,
+    text: str,
+    title: str,
+    rows: Sequence[tuple[str, ...]],
+) -> Chart | None:
+    """Draw means with intervals over the steps of a sweep; one without a value leaves a gap."""
+    names = [f"{value:g}" for value, _ in sweep.steps]
+    lines = []
+    for points in _split_at_gaps(means):
+        ranges = [(at, *each) for at, _ in points if (each := ends[int(at)]) is not None]
+        lines.append(Line(name=sweep.row, style=0, points=points, ranges=ranges))
+    if not lines:
+        return None
     return Chart(
-        heading=f"{metric} {direction_arrow(metric)}",
-        text="Mean over seeds" + ("; 95 % intervals." if interval else "."),
-        svg=chart,
-        legend=tuple(legend) if len(legend) > 1 else (),
-        heads=tuple(heads),
+        heading=heading,
+        text=text,
+        svg=line_chart(lines, title=title, x_label=sweep.x, names=names),
+        legend=(),
+        heads=(sweep.x, *names),
         rows=tuple(rows),
     )
 
@@ -279,10 +267,10 @@ def line_chart(
     def x(position: float) -> float:
         return LEFT + (position - low) / width * (RIGHT - LEFT)
 
-    parts = [horizontal_grid(y, LEFT, RIGHT)]
-    parts += [svg_line(x(end), TOP, x(end), BOTTOM, "end") for end in ends]
+    parts = [svg.horizontal_grid(y, LEFT, RIGHT)]
+    parts += [svg.line(x(end), TOP, x(end), BOTTOM, "end") for end in ends]
     parts += [
-        svg_line(x(at), y(low_end), x(at), y(high_end), "whisker")
+        svg.line(x(at), y(low_end), x(at), y(high_end), "whisker")
         for line in lines
         for at, low_end, high_end in line.ranges
     ]
@@ -291,13 +279,13 @@ def line_chart(
         for line in lines
     ]
     parts += _tick_labels([(x(at), at) for at in dict.fromkeys((low, high))], names)
-    parts.append(svg_text((LEFT + RIGHT) / 2, BOTTOM + 36, x_label, "middle", "axis"))
-    return svg(WIDTH, HEIGHT, single_line(title), parts)
+    parts.append(svg.text((LEFT + RIGHT) / 2, BOTTOM + 36, x_label, "middle", "axis"))
+    return svg.picture(WIDTH, HEIGHT, title, parts)
 
 
-def _fit_vertical(values: Sequence[float]) -> Scale:
+def _fit_vertical(values: Sequence[float]) -> svg.Scale:
     """Fit a vertical scale with at least two ticks: a single one shows no distance."""
-    scales = (fit_scale(values, BOTTOM, TOP, num_ticks=number) for number in (4, 6, 9, 14))
+    scales = (svg.fit_scale(values, BOTTOM, TOP, num_ticks=number) for number in (4, 6, 9, 14))
     return next(scale for scale in scales if len(scale.ticks) > 1)
 
 
@@ -312,36 +300,25 @@ def _runs(
 
 def _draw_line(line: Line, runs: Sequence[Sequence[tuple[float, float]]]) -> Markup:
     points = [point for run in runs for point in run]
-    shapes = [
-        Markup('<polyline class="style{}" points="{}"/>').format(
-            line.style, " ".join(f"{px:.1f},{py:.1f}" for px, py in run)
-        )
-        for run in runs
-    ]
+    kind = f"style{line.style}"
+    shapes = [svg.polyline(run, kind) for run in runs]
     if len(points) <= MAX_MARKERS:
-        shapes += [
-            Markup('<circle class="style{}" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(
-                line.style, px, py
-            )
-            for px, py in points
-        ]
-    return Markup("<g><title>{}</title>{}</g>").format(
-        single_line(line.name), Markup("").join(shapes)
-    )
+        shapes += [svg.circle(px, py, kind, 2.5) for px, py in points]
+    return svg.group(line.name, *shapes)
 
 
 def _tick_labels(ends: Sequence[tuple[float, float]], names: Sequence[str]) -> list[Markup]:
     """Label the first and the last position, or the named positions as far as they fit."""
     if not names:
         return [
-            svg_text(px, BOTTOM + 18, f"{at:,g}", anchor, "tick")
+            svg.text(px, BOTTOM + 18, f"{at:,g}", anchor, "tick")
             for (px, at), anchor in zip(ends, ("start", "end"), strict=False)
         ]
     low, high = ends[0][0], ends[-1][0]
     gap = (high - low) / max(len(names) - 1, 1)
     every = max(1, round(44 / gap)) if gap else 1
     return [
-        svg_text(low + gap * at, BOTTOM + 18, single_line(name, 8), "middle", "tick")
+        svg.text(low + gap * at, BOTTOM + 18, w.single_line(name, 8), "middle", "tick")
         for at, name in enumerate(names)
         if at % every == 0
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.report.costs import RowCost
 from bench.report.format import single_line
@@ -13,16 +13,7 @@ from bench.report.table import Block, BoardTable, Cell, Row
 COMPARISON = ("difference", "low", "high", "relative", "p", "p_adjusted", "question")
 EQUIVALENCE = ("bound", "p_equivalent", "p_equivalent_adjusted", "equivalent")
 """Columns that only boards with bounds of equivalence have."""
-COLUMNS = (
-    "board", "dataset", "group", "row", "method", "metric", "mean", "sd", "n_seeds",
-    "expected_seeds", "reference", *COMPARISON, "published",
-    "from_published", "gain", "gain_low", "gain_high", "published_gain", "status", "reason",
-    "stale",
-)  # fmt: skip
-COST_COLUMNS = (
-    "board", "dataset", "row", "num_trials", "seconds_standalone", "seconds_amortized",
-    "seconds_exclusive", "peak_memory_mib",
-)  # fmt: skip
+SECONDS = ("standalone", "amortized", "exclusive")
 # Spreadsheets evaluate a cell that begins like this as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@")
 
@@ -32,63 +23,63 @@ def render_csv(table: BoardTable) -> str:
     cells = [(block, row, cell) for block, row in table.rows for cell in row.cells]
     tests = [cell.comparison for _, _, cell in cells]
     further = EQUIVALENCE if any(test and test.bound is not None for test in tests) else ()
-    lines = (
-        [*_fields(table, *cell), *(_number(getattr(test, name, None)) for name in further)]
-        for cell, test in zip(cells, tests, strict=True)
+    return _write(
+        [
+            {**_fields(table, *cell), **{name: getattr(test, name, None) for name in further}}
+            for cell, test in zip(cells, tests, strict=True)
+        ]
     )
-    return _write((*COLUMNS, *further), lines)
 
 
 def render_costs_csv(table: BoardTable, costs: Sequence[RowCost]) -> str:
     """Write one line per data set × row, seconds to the millisecond."""
-    lines = [
+    return _write(
         [
-            table.name,
-            neutralize(cost.dataset),
-            neutralize(cost.row),
-            str(cost.num_trials),
-            f"{cost.standalone:.3f}",
-            f"{cost.amortized:.3f}",
-            f"{cost.exclusive:.3f}",
-            f"{cost.peak_memory_mib:.3f}",
+            {
+                "board": table.name,
+                "dataset": neutralize(cost.dataset),
+                "row": neutralize(cost.row),
+                "num_trials": cost.num_trials,
+                **{f"seconds_{name}": f"{getattr(cost, name):.3f}" for name in SECONDS},
+                "peak_memory_mib": f"{cost.peak_memory_mib:.3f}",
+            }
+            for cost in costs
         ]
-        for cost in costs
-    ]
-    return _write(COST_COLUMNS, lines)
+    )
 
 
-def _write(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def _write(lines: Sequence[Mapping[str, object]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *lines])
+    heads = list(lines[0]) if lines else []
+    csv.writer(text, lineterminator="\n").writerows([heads, *(line.values() for line in lines)])
     return text.getvalue()
 
 
-def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> list[str]:
+def _fields(table: BoardTable, block: Block, row: Row, cell: Cell) -> dict[str, object]:
     gain = cell.gain
-    numbers = (
-        *(getattr(cell.comparison, name, None) for name in COMPARISON),
-        cell.published and cell.published.value,
-        cell.difference_from_published,
-        gain and gain.change,
-        gain and gain.low,
-        gain and gain.high,
-        gain and gain.published and gain.published.value / 100,
-    )
-    values = (cell.mean, cell.sd, cell.num_seeds, cell.expected_seeds)
-    return [
-        *(table.name, block.dataset, neutralize(row.group), neutralize(row.name)),
-        *(row.method, cell.metric),
-        *map(_number, values),
-        neutralize(row.compared_with),
-        *map(_number, numbers),
-        cell.status,
-        neutralize(cell.reason or cell.refusal),
-        neutralize(cell.stale),
-    ]
-
-
-def _number(value: object) -> str:
-    return "" if value is None else str(value)
+    return {
+        "board": table.name,
+        "dataset": block.dataset,
+        "group": neutralize(row.group),
+        "row": neutralize(row.name),
+        "method": row.method,
+        "metric": cell.metric,
+        "mean": cell.mean,
+        "sd": cell.sd,
+        "n_seeds": cell.num_seeds,
+        "expected_seeds": cell.expected_seeds,
+        "reference": neutralize(row.compared_with),
+        **{name: getattr(cell.comparison, name, None) for name in COMPARISON},
+        "published": cell.published and cell.published.value,
+        "from_published": cell.difference_from_published,
+        "gain": gain and gain.change,
+        "gain_low": gain and gain.low,
+        "gain_high": gain and gain.high,
+        "published_gain": gain and gain.published and gain.published.value / 100,
+        "status": cell.status,
+        "reason": neutralize(cell.reason or cell.refusal),
+        "stale": neutralize(cell.stale),
+    }
 
 
 def neutralize(value: str) -> str:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,8 @@ def render_html(
 ) -> str:
     """Render a board's page.
 
-    Args:
-        table: What it says.
-        results: The results behind it; without them the page shows neither costs nor training.
-        examples: Test cases in titles, by trial; only for pages that stay on this machine.
+    Without `results` it shows neither costs nor training; `examples` are test cases in titles, by
+    trial, only for pages that stay on this machine.
     """
     results = results or ResultSet(Path(), {}, {})
     costs = row_costs(table, results)
@@ -127,7 +125,7 @@ def fill_template(template: str, script_name: str = "", **values: Any) -> str:
     """Render a template into one self-contained page, its style and script allowed by hash."""
     style, script = read_source("board.css"), read_source(script_name) if script_name else ""
     return (
-        _environment()
+        page_environment()
         .get_template(template)
         .render(
             style=Markup(style),  # noqa: S704 (our own files, without a single variable)
@@ -141,7 +139,7 @@ def fill_template(template: str, script_name: str = "", **values: Any) -> str:
 
 def read_source(name: str) -> str:
     """Read one of our own styles or scripts, with what it includes."""
-    return _environment().get_template(name).render()
+    return page_environment().get_template(name).render()
 
 
 def policy_hash(text: str) -> str:
@@ -149,8 +147,9 @@ def policy_hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+@cache
+def page_environment() -> Environment:
+    """Return the environment of the templates, which escapes all values for HTML."""
     environment = Environment(
         loader=PackageLoader("bench.report.render"),
         autoescape=True,

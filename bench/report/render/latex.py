@@ -5,17 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.metrics.registry import get_metric
-from bench.report.format import (
-    STALE,
-    STALE_LEGEND,
-    format_gain,
-    format_published_gain,
-    format_signed,
-    format_value,
-    missing_row,
-    shorten_reason,
-    single_line,
-)
+from bench.report import format as w
 from bench.report.table import BoardTable, Cell, Row
 from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 
@@ -50,7 +40,7 @@ _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 def escape(text: str) -> str:
     """Make a foreign text harmless in LaTeX; letters of other scripts stay as they are."""
-    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], single_line(text))
+    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], w.single_line(text))
 
 
 def render_latex(table: BoardTable) -> str:
@@ -96,7 +86,7 @@ def _caption(table: BoardTable) -> str:
         "Best in bold, second underlined; †: differs from "
         f"{table.reference}, {SIGNIFICANT}; ≈: {TIED_WITH_BEST}.",
         table.equivalence,
-        f"{STALE}: {STALE_LEGEND}." if table.any_stale else "",
+        f"{w.STALE}: {w.STALE_LEGEND}." if table.any_stale else "",
         f"In parentheses: as published by {table.source.paper}." if table.source else "",
     ]
     return " ".join(escape(part) for part in parts if part)
@@ -109,11 +99,11 @@ def _heading(metric: str) -> str:
 
 def _row_name(row: Row) -> str:
     """Name a row, and say why where it has no value at all."""
-    missing = missing_row(row)
+    missing = w.missing_row(row)
     if missing is None:
         return escape(row.name)
     status, reason = missing
-    return escape(row.name) + _small(f"({status}: {shorten_reason(reason, REASON_CHARS)})")
+    return escape(row.name) + _small(f"({status}: {w.shorten_reason(reason, REASON_CHARS)})")
 
 
 def _value(cell: Cell) -> str:
@@ -121,7 +111,7 @@ def _value(cell: Cell) -> str:
     published = _small(_published(cell))
     if cell.mean is None:
         return f"\\emph{{{cell.status}}}{published}"
-    value = format_value(cell.mean).replace("−", "$-$")
+    value = w.format_value(cell.mean).replace("−", "$-$")
     if cell.best:
         value = f"\\textbf{{{value}}}"
     elif cell.second:
@@ -131,21 +121,21 @@ def _value(cell: Cell) -> str:
     value += f"$^{{{marks}}}$" if marks else ""
     if cell.num_seeds != cell.expected_seeds:
         value += _small(f"{cell.num_seeds}/{cell.expected_seeds} seeds")
-    sd = "" if cell.sd is None else f" {{\\scriptsize$\\pm${format_value(cell.sd)}}}"
+    sd = "" if cell.sd is None else f" {{\\scriptsize$\\pm${w.format_value(cell.sd)}}}"
     return value + sd + published
 
 
 def _gain(cell: Cell) -> str:
     assert cell.gain is not None
-    return _small(f"{format_gain(cell.gain)} {format_published_gain(cell.gain)}").strip()
+    return _small(f"{w.format_gain(cell.gain)} {w.format_published_gain(cell.gain)}").strip()
 
 
 def _published(cell: Cell) -> str:
     if cell.published is None:
         return ""
     difference = cell.difference_from_published
-    value = format_value(cell.published.value)
-    return f"({value})" if difference is None else f"({value}, {format_signed(difference)})"
+    value = w.format_value(cell.published.value)
+    return f"({value})" if difference is None else f"({value}, {w.format_signed(difference)})"
 
 
 def _small(text: str) -> str:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import numpy as np
+from markupsafe import Markup
 
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.claims.measures import measure_seeds
 from bench.report.costs import results_of
 from bench.report.format import direction_arrow, format_mean, single_line
-from bench.report.render.bars import BAR, GAP, MIN_WIDTH, Bars, bar_chart
+from bench.report.render import svg
 from bench.report.render.charts import (
     NUM_STYLES,
     Chart,
-    Line,
     checkpoint_charts,
     curve_chart,
-    line_chart,
+    step_chart,
     sweep_charts,
 )
 from bench.report.sweeps import CHECKPOINTS
@@ -27,14 +26,30 @@ from bench.report.table import Block, BoardTable, Figure, Row, Sweep
 from bench.results.curves import Curve, join_curve, read_series
 from bench.results.load import ResultSet
 from bench.stats.descriptions import join_words
+from bench.stats.seed_variance import summarize_seeds
+
+LEFT, TOP, BOTTOM, HEIGHT = 56, 14, 150, 184
+BAR, MIN_BAR, GAP = 11, 22, 18
+MIN_WIDTH = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """The bars of one color `style`, with a value per group; None leaves a gap.
+
+    `deviations` are half lengths of the error bars; None without one.
+    """
+
+    name: str
+    style: int
+    values: Sequence[float | None]
+    deviations: Sequence[float | None]
 
 
 def figure_charts(table: BoardTable, results: ResultSet) -> list[tuple[str, list[Chart]]]:
-    """Draw the figures of a board; one without any result has no chart.
+    """Draw the figures of a board: titles with one chart or more per data set.
 
-    Returns:
-        Title and charts of each figure, one chart or more per data set; those without a chart
-        are listed if others have some.
+    Those without any chart are listed if others have some.
     """
     figures = []
     several = len(table.datasets) > 1
@@ -109,11 +124,12 @@ def _measure_bars(
 
 
 def _seed_bars(name: str, style: int, values: Sequence[Sequence[float]]) -> Bars:
+    means = [summarize_seeds(seeds)[:2] if seeds else (None, None) for seeds in values]
     return Bars(
         name=name,
         style=style,
-        values=[float(np.mean(seeds)) if seeds else None for seeds in values],
-        deviations=[float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None for seeds in values],
+        values=[mean for mean, _ in means],
+        deviations=[deviation for _, deviation in means],
     )
 
 
@@ -163,33 +179,21 @@ def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet
     """Draw a measure along a sweep, if the figure names one."""
     if figure.measure is None:
         return []
-    steps = [(value, _measure(figure, block, name, results)) for value, name in sweep.steps]
-    bars = _seed_bars("", 0, [values for _, values in steps])
-    points = [(float(index), mean) for index, mean in enumerate(bars.values) if mean is not None]
-    if not points:
-        return []
-    ranges = [
-        (float(index), mean - deviation, mean + deviation)
-        for index, (mean, deviation) in enumerate(zip(bars.values, bars.deviations, strict=True))
-        if mean is not None and deviation is not None
-    ]
-    names = [f"{value:g}" for value, _ in sweep.steps]
-    title = f"{figure.card.measure} by {sweep.x} on {block.title}"
-    return [
-        Chart(
-            heading=block.title,
-            text=f"{figure.card.measure} by {sweep.x}. Mean and deviation over seeds.",
-            svg=line_chart(
-                [Line(name=sweep.row, style=0, points=points, ranges=ranges)],
-                title=title,
-                x_label=sweep.x,
-                names=names,
-            ),
-            legend=(),
-            heads=(sweep.x, *names),
-            rows=(("mean", *map(format_mean, bars.values, bars.deviations)),),
-        )
-    ]
+    values = [_measure(figure, block, name, results) for _, name in sweep.steps]
+    bars = _seed_bars("", 0, values)
+    chart = step_chart(
+        sweep,
+        bars.values,
+        [
+            None if mean is None or deviation is None else (mean - deviation, mean + deviation)
+            for mean, deviation in zip(bars.values, bars.deviations, strict=True)
+        ],
+        heading=block.title,
+        text=f"{figure.card.measure} by {sweep.x}. Mean and deviation over seeds.",
+        title=f"{figure.card.measure} by {sweep.x} on {block.title}",
+        rows=[("mean", *map(format_mean, bars.values, bars.deviations))],
+    )
+    return [] if chart is None else [chart]
 
 
 def _curve_charts(figure: Figure, row: Row, results: ResultSet) -> list[Chart]:
@@ -217,3 +221,44 @@ def _curve_charts(figure: Figure, row: Row, results: ResultSet) -> list[Chart]:
     name = single_line(row.name)
     over = card.over or (drawn[0][1].over if drawn else "")
     return [curve_chart(name, curves, over=over) for curves in (drawn, differences) if curves]
+
+
+def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> Markup | None:
+    """Draw bars from zero by group, with error bars of one standard deviation; None without any."""
+    ends = [
+        value + sign * (deviation or 0)
+        for bars in series
+        for value, deviation in zip(bars.values, bars.deviations, strict=True)
+        if value is not None
+        for sign in (-1, 1)
+    ]
+    if not ends:
+        return None
+    fitted = svg.fit_scale([0.0, *ends], BOTTOM, TOP, num_ticks=4)
+    y = replace(fitted, low=0.0) if min(ends) >= 0 else fitted
+    step = max(BAR, MIN_BAR // len(series))
+    width = max(step * len(series) + GAP, max(map(len, groups)) * svg.CHAR_WIDTH + 6)
+    right = max(MIN_WIDTH, LEFT + 8 + width * len(groups))
+    width = (right - LEFT) / len(groups)
+    base = y(0.0)
+    parts = [svg.horizontal_grid(y, LEFT, right)]
+    for index, group in enumerate(groups):
+        middle = LEFT + width * (index + 0.5)
+        start = middle - step * len(series) / 2
+        for place, bars in enumerate(series):
+            value, deviation = bars.values[index], bars.deviations[index]
+            if value is None:
+                continue
+            x = start + step * place
+            label = f"{bars.name}, {group}: {format_mean(value, deviation)}"
+            top, bottom = sorted((y(value), base))
+            shape = Markup(
+                '<rect class="style{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+            ).format(bars.style, x + 0.5, top, step - 1, bottom - top)
+            if deviation:
+                center, tips = x + step / 2, (y(value - deviation), y(value + deviation))
+                shape += svg.line(center, tips[0], center, tips[1], "whisker")
+            parts.append(svg.group(label, shape))
+        parts.append(svg.text(middle, BOTTOM + 18, single_line(group), "middle", "tick"))
+    parts.append(svg.line(LEFT, base, right, base, "zero"))
+    return svg.picture(round(right), HEIGHT, title, parts)

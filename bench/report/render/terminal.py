@@ -9,21 +9,7 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from bench.errors import BenchError
-from bench.report.format import (
-    STALE,
-    STALE_LEGEND,
-    cell_seeds,
-    direction_arrow,
-    format_catalog,
-    format_completeness,
-    format_percent,
-    format_strata,
-    format_value,
-    list_problems,
-    mark_symbols,
-    row_notes,
-    single_line,
-)
+from bench.report import format as w
 from bench.report.table import Block, BoardTable, Cell, Row
 from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
 
@@ -35,7 +21,7 @@ BEST, SECOND = "¹", "²"
 
 def render_table(table: BoardTable) -> str:
     """Render a board as text that needs neither color nor more than one typeface."""
-    title = f"{single_line(table.title)} · {format_completeness(table.completeness)}"
+    title = f"{w.single_line(table.title)} · {w.format_completeness(table.completeness)}"
     lines = _wrap(title)
     parts = [lines, "=" * max(map(len, lines.splitlines()))]
     if table.scope:
@@ -44,25 +30,23 @@ def render_table(table: BoardTable) -> str:
         parts += ["", _render_block(table, block)]
     legend = (
         f"Means over seeds. {BEST} best  {SECOND} second  † differs from "
-        f"{single_line(table.reference)} ({SIGNIFICANT})  ≈ {TIED_WITH_BEST}."
-        + (f"  {STALE} {STALE_LEGEND}." if table.any_stale else "")
+        f"{w.single_line(table.reference)} ({SIGNIFICANT})  ≈ {TIED_WITH_BEST}."
+        + (f"  {w.STALE} {w.STALE_LEGEND}." if table.any_stale else "")
         + (f"  {table.equivalence}" if table.equivalence else "")
     )
     return "\n".join([*parts, "", _wrap(legend), ""])
 
 
 def render_strata(table: BoardTable, kind: str) -> str:
-    """Render the main metric per stratum of the test cases, as text.
-
-    Raises:
-        BenchError: If no result says to which stratum its cases belong, or all are in one.
-    """
+    """Render the main metric per stratum of the test cases, as text."""
     parts = []
     for block in table.datasets:
         for strata in (each for each in block.strata if each.kind == kind):
-            heads, *lines = format_strata(strata)
+            heads, *lines = w.format_strata(strata)
             parts += [
-                _wrap(f"{single_line(table.title)}, {block.title} by {kind}: {strata.definition}"),
+                _wrap(
+                    f"{w.single_line(table.title)}, {block.title} by {kind}: {strata.definition}"
+                ),
                 fit_table(lines, heads),
                 *map(_wrap, strata.reversals),
             ]
@@ -76,7 +60,7 @@ def render_strata(table: BoardTable, kind: str) -> str:
 
 def _render_block(table: BoardTable, block: Block) -> str:
     sizes = (
-        f" · {block.num_cases:,} cases · {format_catalog(block.num_items, block.num_ids)}"
+        f" · {block.num_cases:,} cases · {w.format_catalog(block.num_items, block.num_ids)}"
         if block.num_cases is not None and block.num_items is not None
         else ""
     )
@@ -85,21 +69,21 @@ def _render_block(table: BoardTable, block: Block) -> str:
         ["", *map(_heading, table.metrics)],
     )
     reasons = [
-        _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
-        for name, what, why in list_problems(block)
+        _wrap(f"! {name} · {what}: {w.single_line(why, 300)}", indent="  ")
+        for name, what, why in w.list_problems(block)
     ]
     lead = (block.lead.floor_text, block.lead.robustness) if block.lead else ()
     checks = [_wrap(text) for text in (*lead, block.external) if text]
-    return "\n".join([_wrap(f"{single_line(block.title)}{sizes}"), lines, *reasons, *checks])
+    return "\n".join([_wrap(f"{w.single_line(block.title)}{sizes}"), lines, *reasons, *checks])
 
 
 def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
-    lines = [[f"{single_line(heading)}:"]] if heading else []
+    lines = [[f"{w.single_line(heading)}:"]] if heading else []
     lines += [[_row_name(row), *(_value(row, cell) for cell in row.cells)] for row in rows]
     return lines + [
         [
-            single_line(row.gain_name),
-            *(format_percent(cell.gain.change) for cell in row.cells if cell.gain),
+            w.single_line(row.gain_name),
+            *(w.format_percent(cell.gain.change) for cell in row.cells if cell.gain),
         ]
         for row in rows
         if row.gain_name
@@ -109,21 +93,21 @@ def _group_lines(heading: str, rows: Sequence[Row]) -> list[list[str]]:
 def _heading(metric: str) -> str:
     """Break a metric's name before its k, so that columns are as narrow as their values."""
     family, _, k = metric.rpartition("@") if "@" in metric else (metric, "", "")
-    arrow = direction_arrow(metric)
+    arrow = w.direction_arrow(metric)
     return f"{family}\n@{k} {arrow}" if k else f"{metric}\n{arrow}"
 
 
 def _row_name(row: Row) -> str:
-    notes = ", ".join(row_notes(row))
-    return f"{single_line(row.name)} ({notes})" if notes else single_line(row.name)
+    notes = ", ".join(w.row_notes(row))
+    return f"{w.single_line(row.name)} ({notes})" if notes else w.single_line(row.name)
 
 
 def _value(row: Row, cell: Cell) -> str:
     if cell.mean is None:
         return cell.status
     rank = BEST if cell.best else SECOND if cell.second else ""
-    seeds = cell_seeds(row, cell)
-    return format_value(cell.mean) + rank + mark_symbols(cell) + (f" {seeds}" if seeds else "")
+    seeds = w.cell_seeds(row, cell)
+    return w.format_value(cell.mean) + rank + w.mark_symbols(cell) + (f" {seeds}" if seeds else "")
 
 
 def output_width() -> int:
@@ -134,9 +118,7 @@ def output_width() -> int:
 def fit_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
     """Write a table; where it is wider than the terminal, in parts that repeat the first column.
 
-    Args:
-        rows: Lines, which may be shorter than the headers.
-        headers: Names of the columns, which may have several lines.
+    Rows may be shorter than the headers, and headers may have several lines.
     """
     lines = [[*map(str, row), *[""] * (len(headers) - len(row))] for row in rows]
     padded = [f"{head}  ".replace("\n", "  \n") for head in headers]  # as tabulate does
