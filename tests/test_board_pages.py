@@ -189,7 +189,7 @@ def test_csv_has_the_tests_of_equivalence_of_a_board_with_bounds(tmp_path):
 def test_the_sentences_say_what_was_done(board):
     assert "these methods: over users and training seeds" in board.statistics
     assert "leaving out users with their lists and histories (DivRatio" in board.statistics
-    assert "† marks methods with an adjusted p" in board.statistics
+    assert "mark methods with an adjusted p" in board.statistics
     assert "families of 3" in board.statistics
     assert "60 test cases over 40 items (MovieLens-100K)" in board.protocol
     assert "k = 1 and 5" in board.protocol

@@ -94,10 +94,25 @@ def test_a_reversal_between_strata_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "hits", "side", "words"),
     [
-        (0, 0.6, "above", "A, the best ranked row (HR@5 0.6000), beats the floor"),
-        (0, 0.1, "below", "A, the best ranked row (HR@5 0.1000), does not reach the floor"),
-        (20, 0.3, "undecided", "is not significantly different"),
-        (0, 0.28, "not tested", "could not be tested against the floor"),
+        (
+            0,
+            0.6,
+            "above",
+            "A, the best ranked row (HR@5 0.6000), is significantly above the floor, F",
+        ),
+        (
+            0,
+            0.1,
+            "below",
+            "A, the best ranked row (HR@5 0.1000), is significantly below the floor, F",
+        ),
+        (20, 0.3, "undecided", "all training rows (0.3000), but not significantly: "),
+        (
+            0,
+            0.28,
+            "not tested",
+            "is below the floor, F on all training rows (0.3000), which could not be tested: ",
+        ),
         (0, 0.0, "below", "No ranked row has a hit (HR@5 0.0000); the floor is F"),
     ],
 )

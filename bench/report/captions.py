@@ -179,7 +179,7 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
 def _marks(questions: Collection[str | None]) -> str:
     """Say what † marks, or why there is none."""
     if "methods" in questions:
-        return "† marks methods with an adjusted p ≤ .05."
+        return "† (better) and †− (worse) mark methods with an adjusted p ≤ .05."
     return f"{ONE_RUN} There is no † or ≈." if "models" in questions else "There is no † or ≈."
 
 

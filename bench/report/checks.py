@@ -22,12 +22,7 @@ from bench.stats.samples import Sample
 MIN_CASES = 10
 """Strata with fewer test cases are left out of tests."""
 
-FLOOR_WORDS = {
-    "above": "beats",
-    "below": "does not reach",
-    "undecided": "is not significantly different from",
-    "not tested": "could not be tested against",
-}
+CERTAINTY = {"undecided": ", but not significantly", "not tested": ", which could not be tested"}
 
 
 def stratify(
@@ -180,11 +175,13 @@ def _compare_with_floor(
         side = "above" if is_better else "below"
     values = [format_value(row.cell(metric).mean) for row in (best, floor)]
     subject = f"{best.name}, the best ranked row ({metric} {values[0]}),"
-    verb = f"{FLOOR_WORDS[side]} the floor,"
+    position = "above" if is_better else "below" if change.value else "level with"
+    verb = f"is {'significantly ' * (side in ('above', 'below'))}{position} the floor,"
     if lead.without_hit:
         subject, verb = f"No ranked row has a hit ({metric} {values[0]});", "the floor is"
     text = (
-        f"{subject} {verb} {floor.name} on all training rows ({values[1]}): "
+        f"{subject} {verb} {floor.name} on all training rows ({values[1]})"
+        f"{CERTAINTY.get(side, '')}: "
         + _describe(change).rstrip(".")
         + (f"{corrected}." if p and len(tested) > 1 else ".")
     )
@@ -239,7 +236,8 @@ def _describe(change: Estimate) -> str:
         return f"{format_signed(change.value)}. {change.refusal}"
     over = "over users and seeds" if change.methods else "over users, for these models"
     interval = format_interval(change.answer.low, change.answer.high)
+    p = format_p(change.answer.p)
     return (
         f"{format_signed(change.value)}, 95 % interval {interval} {over}, "
-        f"p = {format_p(change.answer.p)}"
+        f"p {p if p.startswith('<') else f'= {p}'}"
     )

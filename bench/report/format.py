@@ -20,8 +20,9 @@ from bench.report.table import (
     Stratification,
 )
 from bench.results.outcomes import Outcome
+from bench.stats.compare import Comparison
 from bench.stats.corrections import ALPHA
-from bench.stats.descriptions import QUESTIONS, join_words
+from bench.stats.descriptions import QUESTIONS, SIGNIFICANT, join_words
 
 if TYPE_CHECKING:
     from bench.stats.compare import Comparison
@@ -143,11 +144,26 @@ def describe_marks(cell: Cell) -> str:
     return ", ".join(parts)
 
 
+def mark_significance(test: Comparison | None) -> str:
+    """Return † for a significantly better row, †− for a significantly worse one."""
+    return "" if test is None or not test.significant else "†" if test.better else "†−"
+
+
+def describe_significance(reference: str) -> str:
+    """Say what † and †− mean, for a legend."""
+    return f"significantly better than {reference}; †−: worse ({SIGNIFICANT})"
+
+
+def name_family(rows: Sequence[Row]) -> str:
+    """Return ", " and the heading of the rows' group if they are tested apart from all others."""
+    return f", {single_line(rows[0].group)}" if rows[0].apart else ""
+
+
 def mark_symbols(cell: Cell) -> str:
-    """Return the marks after a value: † significant, ≡ equivalent, ≈ tied, ‡ stale."""
+    """Return the marks after a value: † better, †− worse, ≡ equivalent, ≈ tied, ‡ stale."""
     equivalent = cell.comparison is not None and cell.comparison.equivalent
     marks = (
-        "†" if cell.significant else "",
+        mark_significance(cell.comparison),
         "≡" if equivalent else "",
         "≈" if cell.tied else "",
     )

@@ -7,7 +7,7 @@ import re
 from bench.metrics.registry import get_metric
 from bench.report import format as w
 from bench.report.table import BoardTable, Cell, Row
-from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
+from bench.stats.descriptions import TIED_WITH_BEST
 
 REASON_CHARS = 60
 
@@ -83,8 +83,8 @@ def _caption(table: BoardTable) -> str:
         f"{table.title.rstrip('.')}.",
         table.scope,
         f"Means over {num_seeds} seeds." if num_seeds > 1 else "A single seed.",
-        "Best in bold, second underlined; †: differs from "
-        f"{table.reference}, {SIGNIFICANT}; ≈: {TIED_WITH_BEST}.",
+        "Best in bold, second underlined; †: "
+        f"{w.describe_significance(table.reference)}; ≈: {TIED_WITH_BEST}.",
         table.equivalence,
         f"{w.STALE}: {w.STALE_LEGEND}." if table.any_stale else "",
         f"In parentheses: as published by {table.source.paper}." if table.source else "",
@@ -116,7 +116,8 @@ def _value(cell: Cell) -> str:
         value = f"\\textbf{{{value}}}"
     elif cell.second:
         value = f"\\underline{{{value}}}"
-    marks = (r"\dagger" if cell.significant else "") + (r"\approx" if cell.tied else "")
+    marks = w.mark_significance(cell.comparison).replace("†", r"\dagger").replace("−", "-")
+    marks += r"\approx" if cell.tied else ""
     marks += r"\ddagger" if cell.stale else ""
     value += f"$^{{{marks}}}$" if marks else ""
     if cell.num_seeds != cell.expected_seeds:

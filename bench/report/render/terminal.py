@@ -11,7 +11,7 @@ from tabulate import tabulate
 from bench.errors import BenchError
 from bench.report import format as w
 from bench.report.table import Block, BoardTable, Cell, Row
-from bench.stats.descriptions import SIGNIFICANT, TIED_WITH_BEST
+from bench.stats.descriptions import TIED_WITH_BEST
 
 MAX_WIDTH = 100
 NAME_WIDTH = 30
@@ -29,8 +29,8 @@ def render_table(table: BoardTable) -> str:
     for block in table.datasets:
         parts += ["", _render_block(table, block)]
     legend = (
-        f"Means over seeds. {BEST} best  {SECOND} second  † differs from "
-        f"{w.single_line(table.reference)} ({SIGNIFICANT})  ≈ {TIED_WITH_BEST}."
+        f"Means over seeds. {BEST} best  {SECOND} second  † "
+        f"{w.describe_significance(w.single_line(table.reference))}  ≈ {TIED_WITH_BEST}."
         + (f"  {w.STALE} {w.STALE_LEGEND}." if table.any_stale else "")
         + (f"  {table.equivalence}" if table.equivalence else "")
     )
