@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.completion import complete_cards, complete_methods, complete_trackers
+from bench.cli.options import complete_cards, complete_methods, complete_trackers
 from bench.config import plugins
 from bench.results.trackers.hook import TRACKERS
 

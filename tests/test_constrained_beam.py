@@ -32,14 +32,14 @@ from bench.models.lm.decode.constrained_beam import (
 from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
 from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.trie import Trie, build_trie
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.models.lm.train.information_gain import (
     compute_entropies,
     compute_gains,
     compute_probabilities,
     scale_among_siblings,
 )
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 
 A, B, C, D, E, F, END = range(7)
 TITLES = [[A, B, END], [A, C, END], [A, C, D, END], [E, F, END]]
