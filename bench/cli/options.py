@@ -223,6 +223,16 @@ GROUPS: dict[type, dict[str, Any]] = {
                 autocompletion=complete_methods,
             ),
         ],
+        "floors": Annotated[
+            Texts,
+            option(
+                "--floor",
+                "METHOD",
+                "Add a row of an item-ID method that trains on all rows, whatever the budget, e.g. "
+                "itemknn. Repeatable.",
+                autocompletion=complete_methods,
+            ),
+        ],
         "datasets": Annotated[
             Texts,
             card_option(

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from bench.config.backbone_card import EncoderCard, ModelCard, Variant
 from bench.config.cards import BoardCard, Budget, DatasetCard, Split, SuiteCard
-from bench.config.search_path import PRESETS, folders
+from bench.config.search_path import PRESETS, folders, unknown_plugin
 from bench.config.toml import MAX_CARD_BYTES, check_card, read_toml
 from bench.errors import BenchError, describe_exception, unknown
 from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
@@ -112,7 +112,7 @@ def method_module(name: str) -> ModuleType:
 def _entry_point(name: str) -> ModuleType:
     points = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     if name not in points:
-        raise unknown("method", name, {*method_names(), *points})
+        raise unknown_plugin("method", "methods", name, {*method_names(), *points})
     with foreign_code(
         f"Importing the entry point {name!r}", f"The entry point {name!r} cannot be imported"
     ):
@@ -185,7 +185,7 @@ def _has_key(file: Path, key: str | None) -> bool:
 def _load_card(kind: str, what: str, name: str) -> Any:
     paths = card_paths(kind)
     if name not in paths:
-        raise unknown(what, name, paths)
+        raise unknown_plugin(what, kind, name, paths)
     return check_card(read_toml(paths[name]), CARDS[kind], str(paths[name]))
 
 

@@ -115,8 +115,8 @@ def compare_with_floor(
     floors = [row for row in block.rows if row.floor]
     if not floors:
         return (
-            "No row of this board is a floor, so nothing shows whether its rows beat item-ID "
-            "models on all training rows."
+            "No row of this board is a floor (bench run --floor itemknn adds one), so nothing "
+            "shows whether its rows beat item-ID models on all training rows."
         )
     best, floor = (
         _find_best([row for row in rows if isinstance(samples.get(row.name), Sample)], metric)
