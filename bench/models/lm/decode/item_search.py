@@ -43,9 +43,15 @@ from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.trie import NO_NODE, ROOT, Trie
 from bench.models.lm.devices import count_free_bytes
 from bench.models.progress import report_progress
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 
 PIECE_SIZE = 512
+
+CPU_MAX_SEQUENCES = 512
+CPU_MAX_LOGITS = 2**27
+LOGIT_BYTES = 12
+"""Bytes of a logit: in bfloat16 and float32, and once more while probabilities are summed."""
+Guide: TypeAlias = Callable[[NDArray[np.int64]], Guidance]
 
 
 def split_tree(trie: Trie, size: int = PIECE_SIZE) -> list[Tensor]:
@@ -177,14 +183,6 @@ def _check_window(model: Any, length: int) -> None:
             f"The sliding window has {window} tokens, and prompt and title up to {length}.",
             'Lower `context` in the model\'s card, or set search = "beam".',
         )
-
-
-CPU_MAX_SEQUENCES = 512
-CPU_MAX_LOGITS = 2**27
-LOGIT_BYTES = 12
-"""Bytes of a logit: in bfloat16 and float32, and once more while probabilities are summed."""
-
-Guide: TypeAlias = Callable[[NDArray[np.int64]], Guidance]
 
 
 @torch.inference_mode()
