@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from bench.config.backbone_card import EncoderCard, ModelCard, Variant
 from bench.config.cards import BoardCard, Budget, DatasetCard, Split, SuiteCard
+from bench.config.scoped_cache import once
 from bench.config.search_path import PRESETS, find_files, folders, read_start, unknown_plugin
 from bench.config.toml import check_card, read_toml
 from bench.errors import BenchError, describe_exception, unknown
@@ -60,6 +61,7 @@ def method_names() -> list[str]:
     return sorted(_method_files())
 
 
+@once
 def _method_files() -> dict[str, Path]:
     def is_method(file: Path) -> bool:
         return not file.stem.startswith("_") and (
@@ -77,11 +79,11 @@ def method_module(name: str) -> ModuleType:
     """
     package = importlib.import_module("bench.methods")
     package.__path__[:] = folders("methods")
-    importlib.invalidate_caches()
     if name not in method_names():
         return _entry_point(name)
     module_name = f"bench.methods.{name}"
     if module_name not in sys.modules:
+        importlib.invalidate_caches()
         try:
             with (
                 foreign_code(
