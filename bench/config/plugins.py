@@ -23,7 +23,7 @@ from typing import Any, cast
 from bench.config.backbone_card import EncoderCard, ModelCard, Variant
 from bench.config.cards import BoardCard, Budget, DatasetCard, Split, SuiteCard
 from bench.config.scoped_cache import once
-from bench.config.search_path import PRESETS, find_files, folders, read_start
+from bench.config.search_path import PRESETS, find_files, folders, read_start, unknown_plugin
 from bench.config.toml import check_card, read_toml
 from bench.errors import BenchError, describe_exception, unknown
 from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
@@ -103,7 +103,7 @@ def method_module(name: str) -> ModuleType:
 def _entry_point(name: str) -> ModuleType:
     points = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     if name not in points:
-        raise unknown("method", name, {*method_names(), *points})
+        raise unknown_plugin("method", "methods", name, {*method_names(), *points})
     with foreign_code(
         f"Importing the entry point {name!r}", f"The entry point {name!r} cannot be imported"
     ):
@@ -170,7 +170,7 @@ def _has_key(file: Path, key: str | None) -> bool:
 def _load_card(kind: str, what: str, name: str) -> Any:
     paths = card_paths(kind)
     if name not in paths:
-        raise unknown(what, name, paths)
+        raise unknown_plugin(what, kind, name, paths)
     return check_card(read_toml(paths[name]), CARDS[kind], str(paths[name]))
 
 
