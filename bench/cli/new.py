@@ -57,7 +57,7 @@ class Method:
 '''
 
 
-METRIC_TEMPLATE = '''"""{family}@k: how many recommendations are new to the user."""
+METRIC_TEMPLATE = '''"""{family}@k: an example, the fraction of items that are new to the user."""
 
 from __future__ import annotations
 
@@ -68,7 +68,11 @@ from bench.api import Metric, RankedCases
 
 
 def score(cases: RankedCases, k: int) -> NDArray[np.float64]:
-    """Return the fraction of the first k items that are not in the history, shape (C,)."""
+    """Return one value per case, shape (C,), from the lists of C cases.
+
+    Others that `cases` has: ranks and targets (C,), ranking.texts, catalog.titles and
+    catalog.categories, by item index; docs/add-metric.md describes them. -1 is no item.
+    """
     items = cases.ranking.items[:, :k]
     seen = (items[:, :, None] == cases.histories[:, None, :]) & (items[:, :, None] >= 0)
     return 1.0 - seen.any(axis=2).mean(axis=1)
@@ -107,7 +111,7 @@ def metric(
     name: Name,
     folder: Folder = Path("metrics"),
 ) -> None:
-    """Write a working metric of 25 lines, to be changed into yours."""
+    """Write a working metric of 30 lines, to be changed into yours."""
     family = "".join(part.capitalize() for part in name.split("_"))
     path = _write(name, folder, METRIC_TEMPLATE.format(family=family))
     print(f"Next: bench check {path}")
