@@ -28,10 +28,10 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, LlamaForCausalLM
 from transformers.utils import logging
 
-from bench.models.lm.build import build_model
 from bench.models.lm.decode.decoding import cut_after_quotes, generate_texts, title_streams
 from bench.models.lm.tokenization import encode_prompts, encode_responses
 from bench.plan.language_stages import GenerationConfig
+from bench.stages.build import build_model
 
 NUM_TITLES, NUM_CASES, HISTORY = 24, 200, 10
 SHORT_STEPS, LONG_STEPS, BATCH, LEARNING_RATE = 250, 40, 8, 3e-3

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from bench.models.lm.build import build_model
 from bench.models.lm.decode import decoding, generation_state
 from bench.models.lm.decode.decoding import Generated, answer_streams, generate_texts
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.plan.language_stages import GenerationConfig
+from bench.stages.build import build_model
 
 QUESTIONS, LENGTH, NUM = 8, 400, 10
 SIZES: dict[str, dict[str, int]] = {

@@ -17,10 +17,10 @@ import numpy as np
 from bench.config import plugins
 from bench.config.request import DataOptions
 from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
-from bench.models.lm.train.epoch_order import EpochOrder
-from bench.models.lm.train.pretrain_trainer import encode_histories, training_histories
+from bench.models.lm.train.trainer_setup import EpochOrder
 from bench.plan.language_stages import SFTConfig
 from bench.runner.prepared_data import load_tokenizer, prepare_datasets
+from bench.stages.pretrain import encode_histories, training_histories
 
 ROWS, BATCH, CONTEXT = 4096, 16, 512
 

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 
 from bench.metrics.evaluate import evaluate_lists
-from bench.models.lm.threads import compute_threads
-from bench.models.rerank.model import FeatureSizes
-from bench.models.rerank.scoring import ListTensors
+from bench.models.lm.devices import compute_threads
+from bench.models.rerank.model import FeatureSizes, ListTensors
 from bench.models.rerank.training import train_reranker
 from bench.plan.rerank_stages import Backbone, RerankerConfig
 

@@ -27,9 +27,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from bench.hashing import derive_seed
 from bench.models.lm.train.collate import SFTSamples
-from bench.models.lm.train.epoch_order import EpochOrder
 from bench.models.lm.train.sft_trainer import fine_tune
-from bench.models.lm.train.trainer_setup import StepLog, isolated, training_arguments
+from bench.models.lm.train.trainer_setup import EpochOrder, StepLog, isolated, training_arguments
 from bench.plan.language_stages import SFTConfig
 from bench.plan.types import ModelSpec
 from datasets import Dataset, disable_progress_bars

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PrefixConstrainedLogitsProcessor
 
 from bench.models.lm.decode.constrained_beam import gather_scores
-from bench.models.lm.decode.trie import Trie, build_trie
+from bench.models.lm.decode.trie import ROOT, Trie, build_trie
 
 NUM_ROWS, BEAMS, VOCABULARY, NUM_TITLES = 32, 10, 128_000, 4_000
 END = VOCABULARY - 1
@@ -49,10 +49,11 @@ def constrained(
     """Return which candidates exist, and each one's beam, token and score."""
     num_rows, num_beams = nodes_BM.shape
     beams_BC, children_BC = trie.children(nodes_BM, trie.max_children(depth, num_beams))
-    beams_BC = beams_BC + num_beams * torch.arange(num_rows)[:, None]
-    tokens_BC = trie.tokens[children_BC]
+    exists_BC, nodes_BC = children_BC >= 0, children_BC.clamp_(min=ROOT)
+    sequences_BM = torch.arange(num_rows * num_beams).view(num_rows, num_beams)
+    beams_BC, tokens_BC = sequences_BM.gather(1, beams_BC), trie.look_up(trie.tokens, nodes_BC)
     scores_C = gather_scores(scores_MV, beams_BC.flatten(), tokens_BC.flatten())
-    return children_BC >= 0, beams_BC, tokens_BC, scores_C.view(beams_BC.shape)
+    return exists_BC, beams_BC, tokens_BC, scores_C.view(beams_BC.shape)
 
 
 def fastest(compute: Callable[[], Result], repeats: int) -> tuple[float, Result]:

@@ -29,7 +29,7 @@ Bench = Callable[..., SimpleNamespace]
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Limit torch to one thread: more of them only wait for each other in networks this small."""
-    from bench.models.lm.threads import compute_threads  # not every test needs torch
+    from bench.models.lm.devices import compute_threads  # not every test needs torch
 
     with compute_threads(1):
         yield

@@ -21,15 +21,14 @@ from tiny_writer import END, Table, write_backbone, writer_model, writer_tokeniz
 from bench.data import prepared_lists
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.chat_prompts import Prompt, encode_answers, encode_questions
 from bench.models.lm.decode.decoding import (
     Generated,
     answer_streams,
     generate_texts,
+    truncate,
 )
-from bench.models.lm.decode.sampling import truncate
-from bench.models.lm.encode.sentence_encoder import Trigrams
-from bench.models.rerank.long_text_windows import encode_long_texts
+from bench.models.lm.encode.sentence_encoder import Trigrams, encode_long_texts
+from bench.models.lm.tokenization import Prompt, encode_answers, encode_questions
 from bench.models.rerank.qa_files import (
     Answers,
     Questions,

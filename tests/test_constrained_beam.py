@@ -32,7 +32,7 @@ from bench.models.lm.decode.constrained_beam import (
 from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
 from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.trie import Trie, build_trie
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.models.lm.train.information_gain import (
     compute_entropies,
     compute_gains,

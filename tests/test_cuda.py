@@ -26,8 +26,8 @@ from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.trie import build_trie
 from bench.models.lm.tuned_model import LanguageModel, load
-from bench.models.rerank.scoring import score_lists
-from bench.models.seqrec.sasrec import SASRec
+from bench.models.rerank.model import score_lists
+from bench.models.seqrec.networks import SASRec
 from bench.models.seqrec.training import train_item_model
 from bench.plan.decoding_stages import DecodingConfig
 from bench.plan.device import plan_for

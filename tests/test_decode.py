@@ -22,6 +22,7 @@ from bench.models.lm.decode.decoding import (
     Generated,
     cut_after_quotes,
     generate_texts,
+    sample_texts,
     split_into_batches,
     title_streams,
 )
@@ -32,7 +33,6 @@ from bench.models.lm.decode.generation_state import (
     count_cache_tokens,
     find_endings,
 )
-from bench.models.lm.decode.sampling import sample_texts
 from bench.plan.language_stages import GenerationConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")

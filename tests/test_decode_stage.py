@@ -23,11 +23,11 @@ from bench.data.ranking import LIST_ENDS, Ranking
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
 from bench.metrics.titles import Cases, merge_titles
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
 from bench.models.lm.tuned_model import load
 from bench.models.seqrec.checkpoint import load_scorer, save
-from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.networks import SASRec
 from bench.plan.decoding_stages import DecodingConfig, beam_search_rank
 from bench.plan.item_stages import SASRecConfig
 from bench.plan.stage import Stage

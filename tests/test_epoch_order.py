@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.models.lm.train.epoch_order import POOL_BATCHES, EpochOrder
+from bench.models.lm.train.trainer_setup import POOL_BATCHES, EpochOrder
 from bench.plan.language_stages import SFTConfig
 
 LENGTHS = np.random.default_rng(0).integers(20, 300, size=2 * POOL_BATCHES * 8 + 3).tolist()

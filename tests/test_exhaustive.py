@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 from bench.data.ranking import LIST_ENDS
 from bench.errors import BenchError
 from bench.models.lm.decode.constrained_beam import TitleLists, constrained_beam_search
-from bench.models.lm.decode.exhaustive import on_path, score_titles, split_tree
 from bench.models.lm.decode.generation_state import GenerationState
 from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
-from bench.models.lm.decode.item_search import rank_items, score_all_titles, search_titles
+from bench.models.lm.decode.item_search import (
+    on_path,
+    rank_items,
+    score_all_titles,
+    score_titles,
+    search_titles,
+    split_tree,
+)
 from bench.models.lm.decode.trie import ROOT, Trie, build_trie
 from bench.models.lm.train.information_gain import (
     compute_entropies,

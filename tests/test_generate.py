@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from stage_runs import run_stage
@@ -18,7 +19,7 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.writing import first_word, new_share, top_share
 from bench.models.lm.decode.decoding import generate_texts
-from bench.models.lm.generated_texts import Texts, read_texts, write_texts
+from bench.models.lm.generated_texts import FILE, read_texts, write_texts
 from bench.models.lm.tokenization import encode_prompts, history_titles
 from bench.models.lm.tuned_model import load
 from bench.plan.language_stages import GenerationConfig
@@ -106,14 +107,19 @@ def expected(root: Path, start: Path | None, tuning: dict[str, Any]) -> list[tup
     return found
 
 
+def read_scores(folder: Path) -> list[list[float]]:
+    scores: list[list[float]] = pq.read_table(folder / FILE)["scores"].to_pylist()
+    return scores
+
+
 def test_texts_come_in_the_order_of_the_rows(root: Path, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     run(root, tmp_path / "out")
     assert torch.get_num_threads() == before
     written = read_texts(tmp_path / "out", rows=ROWS)
-    assert list(written.texts) == expected(root, None, FULL)
-    assert len(set(written.texts)) > 2
-    assert all(score < 0 for row in written.scores for score in row)
+    assert list(map(tuple, written)) == expected(root, None, FULL)
+    assert len(set(map(tuple, written))) > 2
+    assert all(score < 0 for row in read_scores(tmp_path / "out") for score in row)
 
 
 def test_an_adapter_is_merged_for_the_time_being(root: Path, tmp_path: Path) -> None:
@@ -123,7 +129,7 @@ def test_an_adapter_is_merged_for_the_time_being(root: Path, tmp_path: Path) -> 
     base, tuned, again = (
         read_texts(tmp_path / name, rows=ROWS) for name in ("base", "tuned", "again")
     )
-    assert list(tuned.texts) == expected(root, root / "adapter", LORA)
+    assert list(map(tuple, tuned)) == expected(root, root / "adapter", LORA)
     assert base != tuned
     assert base == again
 
@@ -140,9 +146,11 @@ def test_short_memory_changes_nothing(root: Path, tmp_path: Path, how: dict[str,
     run(root, tmp_path / "once", **how)
     run(root, tmp_path / "parts", divisor=64, **how)
     once, parts = (read_texts(tmp_path / name, rows=ROWS) for name in ("once", "parts"))
-    assert once.texts == parts.texts
-    assert {len(row) for row in once.texts} == {how.get("num_return_sequences", 1)}
-    for row, other in zip(once.scores, parts.scores, strict=True):
+    assert once == parts
+    assert {len(row) for row in once} == {how.get("num_return_sequences", 1)}
+    for row, other in zip(
+        *(read_scores(tmp_path / name) for name in ("once", "parts")), strict=True
+    ):
         assert row == pytest.approx(other, abs=1e-4)
 
 
@@ -210,9 +218,10 @@ def test_refusals(root: Path, tmp_path: Path, given: dict[str, Any], message: st
 
 
 def test_texts_come_back_as_written(tmp_path: Path) -> None:
-    written = Texts(texts=(('"Émile"', ""), ("\n",)), scores=((-0.1, -2.5), (-1e-9,)))
-    write_texts(written, tmp_path)
-    assert read_texts(tmp_path, rows=[0, 1]) == written
+    texts, scores = [['"Émile"', ""], ["\n"]], [[-0.1, -2.5], [-1e-9]]
+    write_texts(texts, scores, tmp_path)
+    assert read_texts(tmp_path, rows=[0, 1]) == texts
+    assert read_scores(tmp_path) == scores
     with pytest.raises(BenchError, match="texts of 2 rows, and 3 are ranked"):
         read_texts(tmp_path, rows=[0, 1, 2])
     with pytest.raises(BenchError, match="no readable generated texts"):

@@ -14,10 +14,10 @@ from tiny_writer import writer_model, writer_tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from bench.models.lm.decode.decoding import sample_texts
 from bench.models.lm.decode.generation_state import GenerationState, find_endings, shares_prompts
-from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.decode.tree_cache import STEPS_AHEAD, Tree
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.plan.language_stages import GenerationConfig
 
 SIZES = {

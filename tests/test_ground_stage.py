@@ -17,13 +17,12 @@ from bench.data.catalog import Catalog
 from bench.data.prompts import quotable, response
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.encode.grounding import compute_distances
+from bench.models.lm.encode.grounding import VECTORS_FILE, compute_distances, read_vectors
 from bench.models.lm.encode.sentence_encoder import load_encoder
-from bench.models.lm.generated_texts import Texts, write_texts
+from bench.models.lm.generated_texts import write_texts
 from bench.plan.grounding_stages import EmbedConfig, GroundingConfig
 from bench.plan.item_stages import EvaluateConfig
 from bench.results.ranking_file import read_ranking
-from bench.stages import embed
 
 # The second and the last are one title to prompts; the third has quotes inside.
 TITLES = ("the red house", "a tree", 'the "red"  river', "green sea", "a  tree")
@@ -63,7 +62,7 @@ def embedded(root: Path, **given: Any) -> Job:
 
 def grounded(root: Path, texts: list[tuple[str, ...]], depth: int = 5, **given: Any) -> Job:
     scores = tuple(tuple(-float(place) for place in range(len(row))) for row in texts)
-    write_texts(Texts(texts=tuple(texts), scores=scores), root / "generated")
+    write_texts(texts, scores, root / "generated")
     values: dict[str, Any] = {
         "encoder": "tiny",
         "encoder_checksums": encoder_checksums("tiny"),
@@ -79,7 +78,7 @@ def grounded(root: Path, texts: list[tuple[str, ...]], depth: int = 5, **given: 
 
 def test_titles_are_encoded_as_prompts_write_them(root: Path) -> None:
     job = embedded(root)
-    vectors = embed.read_vectors(root / "vectors")
+    vectors = read_vectors(root / "vectors")
     encoder = load_encoder("tiny", offline=True, data_dir=root)
     titles = [quotable(title) for title in TITLES]
     assert titles[2] == "the 'red' river"
@@ -117,7 +116,7 @@ def test_the_best_text_alone_counts_and_the_nearest_titles_follow(root: Path) ->
     ranking = read_ranking(root / "ranking")
     encoder = load_encoder("tiny", offline=True, data_dir=root)
     names = ["green house", "the ", "NAN", "a tree", "the sea", "a tree"]
-    far = compute_distances(encoder.encode(names), embed.read_vectors(root / "vectors"))
+    far = compute_distances(encoder.encode(names), read_vectors(root / "vectors"))
     nearest = np.argsort(far, axis=1, kind="stable")[:, :3]
     assert ranking.items.tolist() == nearest.tolist()
     assert ranking.scores is not None
@@ -171,11 +170,11 @@ def test_a_card_that_changed_is_refused(root: Path) -> None:
 
 
 def test_inputs_that_do_not_fit_are_refused(root: Path) -> None:
-    with pytest.raises(BenchError, match="no readable vectors"):
+    with pytest.raises(BenchError, match="no vectors"):
         grounded(root, [('"a tree"',)] * 6)
     embedded(root)
     with pytest.raises(BenchError, match="texts of 5 rows, and 6 are ranked"):
         grounded(root, [('"a tree"',)] * 5)
-    np.save(root / "vectors" / embed.FILE, np.zeros((4, 16), dtype=np.float32))
+    np.save(root / "vectors" / VECTORS_FILE, np.zeros((4, 16), dtype=np.float32))
     with pytest.raises(BenchError, match="vectors of 4 items, and the catalog has 5"):
         grounded(root, [('"a tree"',)] * 6)

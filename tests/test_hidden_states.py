@@ -18,8 +18,8 @@ from bench.data import prepared
 from bench.data.catalog import Catalog
 from bench.data.prompts import response
 from bench.hashing import Job
-from bench.models.lm.encode.hidden_states import HiddenStates
-from bench.models.lm.generated_texts import Texts, write_texts
+from bench.models.lm.encode.grounding import read_vectors
+from bench.models.lm.generated_texts import write_texts
 from bench.models.lm.tuned_model import LanguageModel, load
 from bench.plan.grounding_stages import GroundingConfig, HiddenConfig
 from bench.plan.trials import Board, board_trials
@@ -28,7 +28,7 @@ from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run
 from bench.runner.store import Store
-from bench.stages.embed import read_vectors
+from bench.stages.hidden import HiddenStates
 
 FULL = {"kind": "full"}
 CASES = np.array([4, 5, 6])
@@ -58,7 +58,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepared.write_rows(CASES, folder / "cases")
     prepared.write_rows(np.arange(4), folder / "train")
     texts = tuple((text,) for text in WRITTEN)
-    write_texts(Texts(texts=texts, scores=((0.0,),) * 3), folder / "generated")
+    write_texts(texts, ((0.0,),) * 3, folder / "generated")
     return folder
 
 

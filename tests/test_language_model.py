@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from bench.errors import BenchError
 from bench.hashing import checksum
-from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import LanguageModel, load
+from bench.stages.build import build_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

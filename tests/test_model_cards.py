@@ -28,7 +28,6 @@ from bench.data.assets import folder_checksum
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
 from bench.models.lm.backbone import model_folder
-from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import load
 from bench.plan.backbones import GGUFConfig, HubConfig, language_model
 from bench.plan.board_selection import distinct_trials, plan_boards, select_boards
@@ -36,6 +35,7 @@ from bench.plan.stage import Stage
 from bench.plan.types import Nouns
 from bench.stages import gguf as gguf_stage
 from bench.stages import hub
+from bench.stages.build import build_model
 
 OURS = {
     "tiny", "nano", "smollm2-135m", "llama-3.2-1b-instruct", "llama-3.1-8b-instruct",

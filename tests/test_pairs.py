@@ -25,9 +25,9 @@ from bench.data.negatives import (
 from bench.data.ranking import Ranking
 from bench.data.windows import Windows
 from bench.errors import BenchError
-from bench.models.lm.generated_texts import Texts, write_texts
+from bench.models.lm.generated_texts import write_texts
 from bench.models.seqrec.checkpoint import load_scorer, save
-from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.networks import SASRec
 from bench.plan.grounding_stages import EmbedConfig
 from bench.plan.item_stages import SASRecConfig
 from bench.plan.preference_stages import PairConfig
@@ -236,7 +236,7 @@ def grounding(folders: dict[str, Path]) -> dict:
 def generated(folder: Path, texts: Sequence[Sequence[str]]) -> Path:
     folder.mkdir()
     kept = tuple(map(tuple, texts))
-    write_texts(Texts(texts=kept, scores=tuple((0.0,) * len(row) for row in kept)), folder)
+    write_texts(kept, [[0.0] * len(row) for row in kept], folder)
     return folder
 
 

@@ -19,13 +19,13 @@ from bench.data.prompts import quotable
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, checksum
 from bench.models.lm.backbone import read_tokenizer
-from bench.models.lm.build import build_model
 from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses
-from bench.models.lm.train.pretrain_trainer import encode_histories, pretrain, training_histories
 from bench.models.lm.tuned_model import load
 from bench.plan.backbones import BuildConfig, PretrainConfig
 from bench.stages import build as build_stage
 from bench.stages import pretrain as pretrain_stage
+from bench.stages.build import build_model
+from bench.stages.pretrain import encode_histories, pretrain, training_histories
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

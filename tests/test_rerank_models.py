@@ -22,18 +22,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.models.lm.threads import compute_threads
-from bench.models.rerank.adapter import Adapter
-from bench.models.rerank.dlcm import DLCM
-from bench.models.rerank.losses import (
+from bench.models.lm.devices import compute_threads
+from bench.models.rerank.backbones import (
+    DLCM,
+    PRM,
+    Adapter,
+    SetRank,
     attention_distribution,
     attention_rank_loss,
+    have_zero_gradient,
     pointwise_loss,
+    position_encodings,
     softmax_loss,
 )
 from bench.models.rerank.model import FeatureSizes, Reranker, save
-from bench.models.rerank.prm import PRM, position_encodings
-from bench.models.rerank.setrank import SetRank, have_zero_gradient
 from bench.plan.rerank_stages import Backbone, RerankerConfig
 
 BACKBONES = get_args(Backbone)
@@ -507,8 +509,3 @@ def test_saved_weights_score_the_same(backbone: str, tmp_path: Path) -> None:
 def test_hyperparameters_out_of_range_are_refused(config: dict[str, Any]) -> None:
     with pytest.raises(BenchError, match=list(config)[-1]):
         RerankerConfig(**config)
-
-
-def test_texts_without_a_width_are_refused() -> None:
-    with pytest.raises(BenchError, match="do not fit"):
-        FeatureSizes(num_items=3, num_attributes=1, attributes_per_item=1, text_width=4)

@@ -22,7 +22,8 @@ from bench.data.readers import read
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.evaluate import evaluate_lists
-from bench.models.rerank.vectors import VECTORS_FILE, read_text_vectors
+from bench.models.lm.encode.grounding import VECTORS_FILE
+from bench.models.rerank.vectors import read_text_vectors
 from bench.plan.graph import build_graph
 from bench.plan.list_data import list_data
 from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig

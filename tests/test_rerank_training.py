@@ -15,8 +15,7 @@ from torch import Tensor
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
 from bench.models.epoch_loop import accumulate_gradients
-from bench.models.rerank.model import FeatureSizes
-from bench.models.rerank.scoring import ListTensors, mean_average_precision, score_lists
+from bench.models.rerank.model import FeatureSizes, ListTensors, mean_average_precision, score_lists
 from bench.models.rerank.training import (
     TrainedReranker,
     make_optimizer,

@@ -17,10 +17,16 @@ from test_lists import make_prepared
 from bench.data import prepared_lists
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.chat_prompts import Prompt
-from bench.models.rerank.endpoint import ATTEMPTS, Endpoint, NoReplyError, find_endpoint
+from bench.models.lm.tokenization import Prompt
+from bench.models.rerank.external_answers import (
+    ATTEMPTS,
+    Endpoint,
+    NoReplyError,
+    find_answers,
+    find_endpoint,
+    prompt_hash,
+)
 from bench.models.rerank.qa_files import Questions, load_answers, load_questions, save_questions
-from bench.models.rerank.recorded_answers import find_answers, prompt_hash
 from bench.plan.knowledge_stages import ExternalAnswersConfig, collect_external_answers
 from bench.plan.language_stages import GenerationConfig
 from bench.plan.stage import Stage
@@ -97,7 +103,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("BENCH_ENDPOINT_LIMIT", "1000")
     monkeypatch.setenv("BENCH_RESPONSES", str(tmp_path / "answers.jsonl"))
     without_pauses = partial(Endpoint, pause=lambda seconds: None)
-    monkeypatch.setattr("bench.models.rerank.endpoint.Endpoint", without_pauses)
+    monkeypatch.setattr("bench.models.rerank.external_answers.Endpoint", without_pauses)
     yield fake
     fake.close()
 

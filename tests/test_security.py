@@ -30,10 +30,10 @@ from bench.config.toml import check_card
 from bench.data import assets, sources
 from bench.data.sources import SourceError, extract, require_https
 from bench.errors import BenchError
-from bench.models.lm.build import build_model
 from bench.models.lm.tuned_model import load
 from bench.models.lm.weights import fill_tensors, weight_files
 from bench.models.rerank import vectors
+from bench.stages.build import build_model
 
 ROOT = Path(__file__).parents[1]
 OURS = sorted([*(ROOT / "bench").rglob("*.py"), *(ROOT / "methods").glob("*.py")])
@@ -344,7 +344,7 @@ def test_a_pickle_is_no_weights(model: Path, tmp_path: Path) -> None:
 
 def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
     proof = tmp_path / "unpickled"
-    path = tmp_path / vectors.VECTORS_FILE
+    path = tmp_path / "vectors.npy"
     np.save(path, np.array([Evil(proof)], dtype=object), allow_pickle=True)
     with pytest.raises((BenchError, ValueError)):
         vectors._read(tmp_path, 1, "users")

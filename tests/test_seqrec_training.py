@@ -22,14 +22,14 @@ from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.metrics.accuracy import ndcg
 from bench.models.epoch_loop import accumulate_gradients, train_epochs
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.models.seqrec.checkpoint import load, save
-from bench.models.seqrec.gru4rec import GRU4Rec
-from bench.models.seqrec.rows import RowNetwork
-from bench.models.seqrec.sasrec import SASRec
-from bench.models.seqrec.sequences import Sequences, cut, join_rows
+from bench.models.seqrec.networks import GRU4Rec, RowNetwork, SASRec
 from bench.models.seqrec.training import (
+    Sequences,
     TrainedItemModel,
+    cut,
+    join_rows,
     mean_ndcg,
     sample_negatives,
     target_losses,

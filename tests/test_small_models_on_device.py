@@ -20,21 +20,18 @@ from torch.utils._pytree import tree_leaves
 
 from bench.data.windows import Windows
 from bench.models.rerank import training as rerank_training
-from bench.models.rerank.model import FeatureSizes
-from bench.models.rerank.rewards import compute_rewards
-from bench.models.rerank.scoring import ListTensors, score_lists
+from bench.models.rerank.model import FeatureSizes, ListTensors, score_lists
 from bench.models.rerank.training import TrainedReranker, train_reranker
 from bench.models.seqrec import checkpoint
 from bench.models.seqrec import training as item_training
-from bench.models.seqrec.gru4rec import GRU4Rec
-from bench.models.seqrec.rows import RowNetwork
-from bench.models.seqrec.sasrec import SASRec
-from bench.models.seqrec.sequences import Sequences
+from bench.models.seqrec.networks import GRU4Rec, RowNetwork, SASRec
+from bench.models.seqrec.training import Sequences
 from bench.plan.device import Device, plan_for
 from bench.plan.item_stages import GRU4RecConfig, SASRecConfig, rank, train_gru4rec, train_sasrec
 from bench.plan.rerank_stages import Backbone, RerankerConfig, rerank_lists
 from bench.plan.stage import Stage
 from bench.plan.types import ListData, Rows
+from bench.stages.reward_pairs import compute_rewards
 
 NUM_ITEMS, NUM_USERS, NUM_EPOCHS, WIDTH = 12, 6, 2, 4
 META = torch.device("meta")

@@ -13,23 +13,22 @@ from constrained_models import made_up_prompts, made_up_titles, tiny_llama
 from synchronizations import count_synchronizations
 from tiny_writer import writer_model, writer_tokenizer
 
-from bench.models.lm.decode import lagged_mask, tree_cache
+from bench.models.lm.decode import generation_state, tree_cache
 from bench.models.lm.decode.beam_search import beam_search
-from bench.models.lm.decode.decoding import generate_texts, title_streams
+from bench.models.lm.decode.decoding import generate_texts, sample_texts, title_streams
 from bench.models.lm.decode.generation_state import GenerationState, find_endings
 from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.item_search import search_titles
-from bench.models.lm.decode.sampling import sample_texts
 from bench.models.lm.decode.trie import build_trie
 from bench.models.lm.train import trainer_setup
 from bench.models.lm.train.collate import SFTSamples
 from bench.models.lm.train.preference_losses import sdpo
 from bench.models.lm.train.preference_trainer import Pair, optimize
-from bench.models.lm.train.pretrain_trainer import pretrain
 from bench.models.lm.train.sft_trainer import fine_tune
 from bench.plan.decoding_stages import DecodingConfig
 from bench.plan.language_stages import GenerationConfig, SFTConfig, TrainingConfig
 from bench.plan.preference_stages import PreferenceConfig
+from bench.stages.pretrain import pretrain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -175,7 +174,7 @@ def test_late_masks_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
         return sampled, [text for row in searched for text in row], lists
 
     at_once = results()
-    monkeypatch.setitem(lagged_mask.LAG, "cpu", 2)
+    monkeypatch.setitem(generation_state.LAG, "cpu", 2)
     late = results()
     for expected, actual in zip(at_once[:2], late[:2], strict=True):
         assert [text.ids for text in actual] == [text.ids for text in expected]

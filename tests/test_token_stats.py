@@ -15,7 +15,7 @@ from bench.cli.app import app
 from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
 from bench.errors import BenchError
-from bench.models.lm.decode.title_tokens import count_tokens
+from bench.models.lm.train.information_gain import count_tokens
 
 
 class Characters:

@@ -336,11 +336,11 @@ def check_datasets(data_dir: Path | None) -> Finding:
 
 def measure_throughput(store: Path) -> list[Finding]:
     """Measure every class of device of this machine, and keep the numbers in the store."""
-    from bench.models.lm.throughput import measure
+    from bench.models.lm.devices import time_device
 
     findings = []
     for device in dict.fromkeys(("cpu", planned_device())):
-        name, flops, bandwidth = measure(device)
+        name, flops, bandwidth = time_device(device)
         measured = cost_model.Throughput(
             device=device, name=name, flops=flops, bytes_per_second=bandwidth
         )

@@ -117,8 +117,8 @@ def accumulate_gradients(
 ) -> Tensor:
     """Add the gradients of a batch's mean loss, one micro-batch at a time.
 
-    Returns:
-        That loss, in float64 on the model's device: reading it would wait for the device.
+    The loss that is returned is in float64 on the model's device: reading it would wait for the
+    device.
     """
     size, losses = len(batch[0]), list[Tensor]()
     parts = (torch.split(tensor, math.ceil(size / micro_batch_divisor)) for tensor in batch)

@@ -84,7 +84,7 @@ def _slug(text: str) -> str:
 
 def _inspect(folder: Path, name: str) -> dict[str, Any]:
     # Imported late, with torch: a card's own name should not cost seconds.
-    facts: dict[str, Any] = import_module("bench.models.lm.model_facts").inspect_model(folder, name)
+    facts: dict[str, Any] = import_module("bench.models.lm.backbone").inspect_model(folder, name)
     return facts
 
 

@@ -42,7 +42,7 @@ class QuestionsConfig(Config):
     domain: Literal["movie", "book", "product"]
     """What the items are."""
     titles: Literal["keep", "fronted", "cleaned"]
-    """How titles are written, see `bench.models.rerank.titles`."""
+    """How titles are written, see `bench.models.rerank.prompts`."""
 
 
 def write_questions(lists: ListData, about: Subject, parts: tuple[str, ...] = PARTS) -> Stage:

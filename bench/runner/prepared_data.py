@@ -97,7 +97,7 @@ def count_title_tokens(
     model: str, dataset: str, prepared: tuple[Stage, Prepared], options: DataOptions
 ) -> dict[str, Any]:
     """Count the tokens of a data set's titles; see `load_tokenizer` for the arguments."""
-    from bench.models.lm.decode.title_tokens import count_tokens
+    from bench.models.lm.train.information_gain import count_tokens
 
     stage, data = prepared
     return count_tokens(data, load_tokenizer(model, dataset, stage, options))

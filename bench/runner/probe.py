@@ -62,8 +62,8 @@ def probe(
     Raises:
         BenchError: If files are missing, or the data set has no titles.
     """
+    from bench.models.lm.devices import compute_threads
     from bench.models.lm.probe import TASKS, judge_exchanges, make_exchanges
-    from bench.models.lm.threads import compute_threads
     from bench.models.lm.tuned_model import load
 
     options = options or DataOptions()

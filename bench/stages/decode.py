@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from bench.models.lm.decode.constrained_beam import TitleLists
 from bench.models.lm.decode.guidance import Guidance, favor_information, mix_with_assistant
 from bench.models.lm.decode.item_search import rank_items, score_all_titles, search_titles
 from bench.models.lm.decode.trie import Trie, build_trie
-from bench.models.lm.threads import compute_threads
+from bench.models.lm.devices import compute_threads
 from bench.models.lm.tokenization import encode_prompts, encode_responses, history_titles
 from bench.models.lm.train.information_gain import (
     compute_entropies,
@@ -60,7 +59,8 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
     train_targets = source.windows(prepared.load_rows(inputs["train"])).targets
     counts_I = count_targets(train_targets, len(catalog))
     policy = load(inputs["backbone"], start=inputs.get("start"), **config.model.weights)
-    trie = _build_trie(policy.tokenizer, catalog, config, source.candidates(inputs))
+    responses = encode_responses(policy.tokenizer, catalog.titles, eos=config.append_eos)
+    trie = build_trie(responses, source.candidates(inputs))
     probabilities_U = compute_probabilities(trie, counts_I, prior=config.prior)
     entropies_N = compute_entropies(trie, probabilities_U, entropy=config.entropy)
     if "oracle" in inputs:
@@ -84,13 +84,6 @@ def run(job: Job, config: DecodingConfig, inputs: Mapping[str, Path]) -> None:
     job.metadata["zero_gain_share"] = round(zero_gain_fraction(trie, counts_I), DECIMALS)
     job.metadata.update(_entropy_metadata(trie, entropies_N, lists, windows))
     job.metadata.update(_first_word_metadata(ranking, catalog))
-
-
-def _build_trie(
-    tokenizer: Any, catalog: Catalog, config: DecodingConfig, candidates_I: NDArray[np.bool_]
-) -> Trie:
-    responses = encode_responses(tokenizer, catalog.titles, eos=config.append_eos)
-    return build_trie(responses, candidates_I)
 
 
 def _guide_by_information_gain(

@@ -12,11 +12,9 @@ from bench.data.assets import encoder_checksums as current_checksums
 from bench.data.prompts import quotable
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.encode.grounding import TextEncoder
+from bench.models.lm.encode.grounding import VECTORS_FILE, TextEncoder
 from bench.models.lm.encode.sentence_encoder import load_encoder
 from bench.plan.grounding_stages import EmbedConfig
-
-FILE = "vectors.npy"
 
 
 def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
@@ -30,7 +28,7 @@ def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
     titles = [quotable(title) for title in prepared.load(inputs["data"]).catalog.titles]
     encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
     vectors_ID = encoder.encode(titles)
-    np.save(job.out / FILE, vectors_ID)
+    np.save(job.out / VECTORS_FILE, vectors_ID)
     job.metadata["titles"] = len(set(titles))
     job.metadata["width"] = vectors_ID.shape[1]
 
@@ -46,20 +44,3 @@ def planned_encoder(job: Job, name: str, checksums: Mapping[str, str]) -> TextEn
             f"The card of the encoder {name} changed during the run.", "Start the run again."
         )
     return load_encoder(name, offline=job.offline, data_dir=job.data_dir)
-
-
-def read_vectors(folder: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Read the vectors that this stage wrote, shape (I, D).
-
-    Raises:
-        BenchError: The folder has no vectors.
-    """
-    try:
-        vectors_ID: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = np.load(
-            folder / FILE, allow_pickle=False
-        )
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"{folder} has no readable vectors: {error}.", "Remove that folder from the store."
-        ) from error
-    return vectors_ID

@@ -9,7 +9,7 @@ ranking.parquet   one row per test case: item ids, as many as the largest k
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
+from bench.data.prepared import Prepared
+from bench.data.prepared_lists import PreparedLists
 from bench.data.ranking import LIST_ENDS, remove_items
 from bench.data.strata import label_cases
 from bench.errors import BenchError
@@ -50,36 +52,41 @@ def run(job: Job, config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
             "Rank more items per test case, or request a smaller k.",
         )
     scores = evaluate(**cases._asdict(), ks=fitting, plugins=select_plugins(config.plugins))
-    content = {
-        "evaluation": {
-            "metrics": scores.metrics,
-            "ks": fitting,
-            "num_cases": len(windows),
-            "num_known": int(scores.known.sum()),
-            "num_items": len(catalog),
-            "num_ids": len(source.catalog),
-            "tracked": list(source.catalog.tracked),
-        },
-        "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
+    evaluation = {
+        "metrics": scores.metrics,
+        "ks": fitting,
+        "num_cases": len(windows),
+        "num_known": int(scores.known.sum()),
+        "num_items": len(catalog),
+        "num_ids": len(source.catalog),
+        "tracked": list(source.catalog.tracked),
     }
-    (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     users = [source.user_ids[user] for user in windows.users]
-    strata = label_cases(source, samples)
-    pq.write_table(_case_table(samples, users, strata, scores), job.out / "cases.parquet")
+    columns = _case_columns(samples, users, label_cases(source, samples), scores)
     ids = np.array([*catalog.ids, None], dtype=object)  # position -1 picks the None
     items = [ids[np.maximum(row, -1)].tolist() for row in lists.items[:, : max(fitting)]]
-    table = pa.table(
-        {
-            "case": [str(sample) for sample in samples],
-            "items": pa.array(items, pa.list_(pa.string())),
-        }
-    )
-    pq.write_table(table, job.out / "ranking.parquet")
+    write_evaluation(job.out, source, evaluation, columns, items)
 
 
-def _case_table(
+def write_evaluation(
+    folder: Path,
+    source: Prepared | PreparedLists,
+    evaluation: Mapping[str, object],
+    columns: Mapping[str, object],
+    items: Sequence[Sequence[str | None]],
+) -> None:
+    """Write the three files of an evaluation; `items` are item ids of the cases in `columns`."""
+    data = {"fingerprint": source.fingerprint, "counts": dict(source.counts)}
+    content = {"evaluation": evaluation, "data": data}
+    (folder / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
+    pq.write_table(pa.table(columns), folder / "cases.parquet")
+    ranking = {"case": columns["case"], "items": pa.array(items, pa.list_(pa.string()))}
+    pq.write_table(pa.table(ranking), folder / "ranking.parquet")
+
+
+def _case_columns(
     samples: NDArray[np.int64], users: list[str], strata: dict[str, list[str]], scores: Scores
-) -> pa.Table:
+) -> dict[str, object]:
     columns: dict[str, object] = {
         "case": [str(sample) for sample in samples],
         "user": users,
@@ -92,4 +99,4 @@ def _case_table(
         columns["history"] = pa.array(scores.history_masses.tolist(), pa.list_(pa.float64()))
     for k, mass in scores.masses.items():
         columns[f"mass@{k}"] = pa.array(mass.tolist(), pa.list_(pa.float64()))
-    return pa.table(columns)
+    return columns

@@ -7,13 +7,10 @@ ranking.parquet   one row per test list: item ids, best first
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bench.data import prepared_lists as list_files
 from bench.hashing import Job
@@ -21,6 +18,7 @@ from bench.metrics.evaluate import evaluate_lists
 from bench.metrics.registry import select_plugins
 from bench.metrics.rerank import sort_labels
 from bench.plan.rerank_stages import EvaluateListsConfig
+from bench.stages.evaluate import write_evaluation
 
 
 def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> None:
@@ -33,18 +31,6 @@ def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> No
     labels, users = source.labels[rows], source.users[rows]
     plugins = select_plugins(config.plugins)
     evaluation = evaluate_lists(scores, labels, ks=config.ks, plugins=plugins)
-    content = {
-        "evaluation": {
-            "metrics": evaluation.metrics,
-            "ks": list(config.ks),
-            "num_cases": len(rows),
-            "num_known": len(rows),
-            "num_items": len(source.item_ids),
-            "tracked": [],
-        },
-        "data": {"fingerprint": source.fingerprint, "counts": dict(source.counts)},
-    }
-    (job.out / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     names = [source.user_ids[user] for user in users]
     cases = [f"{name}:{first}" for name, first in zip(names, source.first[rows], strict=True)]
     is_positive = sort_labels(scores, labels) > 0
@@ -55,9 +41,15 @@ def run(job: Job, config: EvaluateListsConfig, inputs: Mapping[str, Path]) -> No
         "rank": np.where(is_positive.any(axis=1), is_positive.argmax(axis=1), -1),
         **evaluation.lists,
     }
-    pq.write_table(pa.table(columns), job.out / "cases.parquet")
     order = np.argsort(-scores, axis=1, kind="stable")
     items = np.take_along_axis(source.items[rows], order, axis=1)
     ids = np.array(source.item_ids, dtype=object)
-    ranking = {"case": cases, "items": pa.array(ids[items].tolist(), pa.list_(pa.string()))}
-    pq.write_table(pa.table(ranking), job.out / "ranking.parquet")
+    sizes = {
+        "metrics": evaluation.metrics,
+        "ks": list(config.ks),
+        "num_cases": len(rows),
+        "num_known": len(rows),
+        "num_items": len(source.item_ids),
+        "tracked": [],
+    }
+    write_evaluation(job.out, source, sizes, columns, ids[items].tolist())

@@ -14,12 +14,17 @@ from bench.data import prepared
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
 from bench.metrics.writing import first_word, new_share, top_share
-from bench.models.lm.chat_prompts import encode_questions, has_chat_template
 from bench.models.lm.decode.decoding import Generated, answer_streams, generate_texts, title_streams
+from bench.models.lm.devices import compute_threads
 from bench.models.lm.encode.grounding import extract_title
-from bench.models.lm.generated_texts import Texts, write_texts
-from bench.models.lm.threads import compute_threads
-from bench.models.lm.tokenization import Tokenizer, encode_prompts, history_titles
+from bench.models.lm.generated_texts import write_texts
+from bench.models.lm.tokenization import (
+    Tokenizer,
+    encode_prompts,
+    encode_questions,
+    has_chat_template,
+    history_titles,
+)
 from bench.models.lm.tuned_model import LanguageModel, load
 from bench.models.rerank.qa_files import Answers, load_questions, save_answers
 from bench.plan.language_stages import GenerationConfig
@@ -55,10 +60,7 @@ def _generate_titles(
     )
     streams = title_streams(len(prompts), config)
     generated = _generate(job, config, policy, prompts, streams, titles=True)
-    texts = Texts(
-        texts=tuple(row.texts for row in generated), scores=tuple(row.scores for row in generated)
-    )
-    write_texts(texts, job.out)
+    write_texts([row.texts for row in generated], [row.scores for row in generated], job.out)
     job.metadata.update({"rows": len(prompts), "histories_cut": num_truncated})
     job.metadata.update(_title_metadata(generated, policy.tokenizer))
 

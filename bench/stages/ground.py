@@ -25,6 +25,7 @@ from bench.models.lm.encode.grounding import (
     TextEncoder,
     extract_title,
     ground,
+    read_vectors,
     scale_rows,
     shrink_distances,
 )
@@ -32,7 +33,7 @@ from bench.models.lm.generated_texts import read_texts
 from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.grounding_stages import GroundingConfig
 from bench.results.ranking_file import write_ranking
-from bench.stages.embed import planned_encoder, read_vectors
+from bench.stages.embed import planned_encoder
 
 DECIMALS = 6
 
@@ -58,7 +59,7 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
     source = prepared.load(inputs["data"])
     titles = [quotable(title) for title in source.catalog.titles]
     rows = prepared.load_rows(inputs["cases"])
-    texts = [row[0] for row in read_texts(inputs["generated"], rows=rows).texts]
+    texts = [row[0] for row in read_texts(inputs["generated"], rows=rows)]
     vectors_ID = read_vectors(inputs["vectors"])
     if len(vectors_ID) != len(titles):
         raise BenchError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.hashing import Job
-from bench.models.seqrec.gru4rec import GRU4Rec
+from bench.models.seqrec.networks import GRU4Rec
 from bench.models.seqrec.training import train_and_save
 from bench.plan.item_stages import GRU4RecConfig
 

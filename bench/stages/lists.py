@@ -11,7 +11,7 @@ from bench.data.candidate_lists import limit_users, make_lists, select_category
 from bench.data.readers import read
 from bench.errors import BenchError
 from bench.hashing import Job, digest
-from bench.models.rerank.titles import clean_title
+from bench.models.rerank.prompts import clean_title
 from bench.plan.rerank_stages import CandidateListsConfig
 
 

@@ -21,13 +21,13 @@ from bench.data.prompts import quotable, response
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.hashing import Job, derive_seed
-from bench.models.lm.encode.grounding import TextEncoder, ground
+from bench.models.lm.devices import compute_threads
+from bench.models.lm.encode.grounding import TextEncoder, ground, read_vectors
 from bench.models.lm.generated_texts import read_texts
-from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.preference_stages import PairConfig
 from bench.results.ranking_file import read_ranking
-from bench.stages.embed import planned_encoder, read_vectors
+from bench.stages.embed import planned_encoder
 
 SPARE = 8
 """One spare pair per this many, as in SPRec's program, which keeps 2,304 for 2,048."""
@@ -37,14 +37,9 @@ DECIMALS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
-    """The rows with a known target.
+    """The N rows with a known target: their indices among all rows, and numbers of their samples.
 
-    Attributes:
-        source: The prepared data.
-        indices: Their indices among all rows, shape (N,).
-        samples: Their numbers, shape (N,).
-        windows: Their histories and targets.
-        titles: Of all items, as prompts show them.
+    `titles` are those of all items, as prompts show them.
     """
 
     source: prepared.Prepared
@@ -180,7 +175,7 @@ def _generated_titles(
         return [[known.titles[item] for item in row[row >= 0]] for row in items]
     if "generated" not in inputs:
         return None
-    texts = read_texts(inputs["generated"], rows=prepared.load_rows(inputs["rows"])).texts
+    texts = read_texts(inputs["generated"], rows=prepared.load_rows(inputs["rows"]))
     titles = [
         [title for text in texts[index] if (title := first_quoted(text)) is not None]
         for index in known.indices
@@ -237,10 +232,7 @@ def _self_play(
 def _smoothing(
     job: Job, known: _Rows, chosen: NDArray[np.int64], rejected: Sequence[str], oracle: Path
 ) -> NDArray[np.float64]:
-    """Compute the oracle's probability that the rejected item is the better one, shape (P,).
-
-    A text that is no item's title has none, and a smoothing of 0.
-    """
+    """Compute the oracle's probability that the rejected item is better, (P,); 0 for no item."""
     first_item: dict[str, int] = {}
     for item, title in enumerate(known.titles):
         first_item.setdefault(title, item)

@@ -13,8 +13,14 @@ from bench.data import prepared
 from bench.data.prompts import quotable
 from bench.errors import BenchError
 from bench.hashing import Job, Plain
-from bench.models.lm.chat_prompts import encode_answers, encode_questions
-from bench.models.lm.tokenization import Tokenizer, encode_prompts, encode_responses, history_titles
+from bench.models.lm.tokenization import (
+    Tokenizer,
+    encode_answers,
+    encode_prompts,
+    encode_questions,
+    encode_responses,
+    history_titles,
+)
 from bench.models.lm.train.preference_losses import resolve_loss
 from bench.models.lm.train.preference_trainer import Pair, add_reference, max_length, optimize
 from bench.models.lm.train.shared_prefix import takes_branches

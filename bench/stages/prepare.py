@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from bench.config.cards import DatasetCard
 from bench.config.plugins import dataset_card
 from bench.data import assets, prepared
 from bench.data.prepare import find_mismatches, prepare
@@ -39,15 +37,9 @@ def run(job: Job, config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
     data = prepare(current, paths)
     data = replace(data, notes=(*describe_other_versions(current, checksums), *data.notes))
     prepared.write(data, job.out)
-    job.metadata.update(_stage_metadata(current, data))
-    job.metadata["checksums"] = {
-        role: checksums[role] or checksum(path) for role, path in paths.items()
-    }
-
-
-def _stage_metadata(card: DatasetCard, data: prepared.Prepared) -> dict[str, Any]:
-    return {
-        "counts": dict(data.counts),
-        "fingerprint": data.fingerprint,
-        "notes": [*data.notes, *find_mismatches(card, data.counts)],
-    }
+    job.metadata.update(
+        counts=dict(data.counts),
+        fingerprint=data.fingerprint,
+        notes=[*data.notes, *find_mismatches(current, data.counts)],
+        checksums={role: checksums[role] or checksum(path) for role, path in paths.items()},
+    )

@@ -10,10 +10,18 @@ import numpy as np
 from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.chat_prompts import Prompt
-from bench.models.rerank.prompts import DOMAINS, Domain, Profile, ask_about_item, ask_about_user
+from bench.models.lm.tokenization import Prompt
+from bench.models.rerank.prompts import (
+    DOMAINS,
+    UNKNOWN_TITLE,
+    Domain,
+    Profile,
+    ask_about_item,
+    ask_about_user,
+    clean_title,
+    move_article_to_front,
+)
 from bench.models.rerank.qa_files import Questions, save_questions
-from bench.models.rerank.titles import UNKNOWN_TITLE, clean_title, move_article_to_front
 from bench.plan.knowledge_stages import QuestionsConfig
 
 TITLES: Mapping[str, Callable[[str], str]] = {

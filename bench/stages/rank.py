@@ -60,7 +60,7 @@ def _limit_threads(threads: int) -> AbstractContextManager[None]:
     """Limit torch's threads if the scorer imported torch; other scorers do not need torch."""
     if "torch" not in sys.modules:
         return nullcontext()
-    from bench.models.lm.threads import compute_threads
+    from bench.models.lm.devices import compute_threads
 
     return compute_threads(threads)
 

@@ -27,15 +27,10 @@ def run(job: Job, config: ReorderConfig, inputs: Mapping[str, Path]) -> None:
 def shuffle_histories(
     source: prepared.Prepared, within: Literal["ties", "all"], seed: int
 ) -> prepared.Prepared:
-    """Give each test case a copy of its interactions with the history shuffled.
+    """Give each test case a copy of its interactions, its history (or ties in time) shuffled.
 
     Test cases share interactions, so the copies follow the user's own interactions. Samples keep
     their numbers; training samples, catalog and splits do not change.
-
-    Args:
-        source: Prepared data.
-        within: Shuffle items of the same timestamp only, or all items of a history.
-        seed: Decides the order.
     """
     cases = np.array(source.sample_range("test"), dtype=np.int64)
     start, target = source.start[cases], source.target[cases]

@@ -15,9 +15,8 @@ import numpy as np
 from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
 from bench.hashing import Job, derive_seed
-from bench.models.lm.threads import compute_threads
-from bench.models.rerank.model import save
-from bench.models.rerank.scoring import score_lists
+from bench.models.lm.devices import compute_threads
+from bench.models.rerank.model import save, score_lists
 from bench.models.rerank.training import train_on_lists
 from bench.models.rerank.vectors import list_tensors, read_text_vectors, shuffle_user_texts
 from bench.plan.rerank_stages import RerankerConfig

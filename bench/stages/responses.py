@@ -12,10 +12,17 @@ from typing import Any
 from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
 from bench.hashing import Job, checksum
-from bench.models.lm.chat_prompts import Prompt
-from bench.models.rerank.endpoint import Endpoint, NoReplyError, check_request_limit, find_endpoint
+from bench.models.lm.tokenization import Prompt
+from bench.models.rerank.external_answers import (
+    Endpoint,
+    NoReplyError,
+    check_request_limit,
+    find_answers,
+    find_endpoint,
+    record_reply,
+    responses_file,
+)
 from bench.models.rerank.qa_files import Answers, load_questions, save_answers
-from bench.models.rerank.recorded_answers import find_answers, record_reply, responses_file
 from bench.plan.knowledge_stages import ExternalAnswersConfig
 
 MIN_ANSWERED = 0.995

@@ -10,11 +10,10 @@ import numpy as np
 from bench.data import prepared_lists as list_files
 from bench.errors import BenchError
 from bench.hashing import Job
-from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams
-from bench.models.rerank.long_text_windows import encode_long_texts
+from bench.models.lm.encode.grounding import VECTORS_FILE
+from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams, encode_long_texts
 from bench.models.rerank.prompts import write_user_text
 from bench.models.rerank.qa_files import load_answers, load_questions
-from bench.models.rerank.vectors import VECTORS_FILE
 from bench.plan.knowledge_stages import TextVectorsConfig
 from bench.stages.embed import planned_encoder
 

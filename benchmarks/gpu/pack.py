@@ -43,9 +43,10 @@ cp -n "$here"/*/part.* $host/parts/ 2>/dev/null
 if [ "$(ls $host/parts | wc -l)" = {num} ] && [ ! -e $host/ready ]; then
   if [ "$(cat $host/parts/part.* | sha256sum | cut -d' ' -f1)" = {sha256} ]; then
     cat $host/parts/part.* | tar -xf - -C $host
-    [ ! -d $host/wheels ] ||
+    if [ ! -d $host/wheels ] ||
       python3 -m pip install -q --no-index --no-deps --target $host/site $host/wheels/*.whl
-    touch $host/ready
+    then touch $host/ready
+    else echo "The packages are for Python 3.12; this is $(python3 --version)."; fi
   else echo "The parts differ from what was packed: remove $host/parts and send them again."; fi
 fi
 export PYTHONPATH=$host/site:$PWD BENCH_CACHE=$host/cache HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1

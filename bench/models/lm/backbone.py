@@ -1,6 +1,6 @@
-"""Reads a backbone's model and tokenizer, from safetensors and JSON only.
+"""Reads a backbone's model and tokenizer, and what its folder says about it.
 
-No pickle is read and no code of a repository is run.
+Only safetensors and JSON are read: no pickle, and no code of a repository is run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
-from bench.errors import BenchError
-from bench.hashing import checksum
+from bench.errors import BenchError, describe_exception
+from bench.hashing import Plain, checksum
 from bench.models.lm import weights
 from bench.models.lm.devices import select_device
-from bench.models.lm.tokenization import Tokenizer
+from bench.models.lm.tokenization import Tokenizer, has_chat_template
 
 POINTER = "backbone.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -64,11 +64,6 @@ def _verify_files(folder: Path, checksums: tuple[tuple[str, str], ...]) -> None:
 
 def read_model(folder: Path, dtype: str, quantization: str) -> PreTrainedModel:
     """Read a model onto the GPU if there is one, without dropout, with torch's own attention.
-
-    Args:
-        folder: Contains `config.json` and safetensors.
-        dtype: Of the weights, "float32" or "bfloat16".
-        quantization: "none", or "nf4" for the linear layers in 4 bits.
 
     Raises:
         BenchError: The folder contains no causal language model, or weights that do not fit.
@@ -163,3 +158,55 @@ def _unreadable(folder: Path, reason: str) -> BenchError:
         f"The model in {folder} cannot be loaded: {first_line.rstrip('.')}.",
         "It must be a causal language model that transformers knows, with its tokenizer.",
     )
+
+
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+
+
+def inspect_model(folder: Path, name: str) -> dict[str, Plain]:
+    """Return what follows from config.json and the tokenizer; `name` is for messages.
+
+    Returns:
+        `architecture`, `chat_template` (whether there is one), `parameters`, `dtype`, `max_length`
+        in tokens (None if not limited) and `linear`, the names of its linear layers.
+
+    Raises:
+        BenchError: It is no causal language model, or has no usable tokenizer.
+    """
+    classes: Any = AutoModelForCausalLM
+    try:
+        content = json.loads((folder / "config.json").read_bytes())
+        architecture = next(iter(content.get("architectures") or ()), "no architecture")
+        if not architecture.endswith(CAUSAL):
+            raise BenchError(
+                f"{name} is not a causal language model: its config.json names {architecture}.",
+                "Choose a model of a class …ForCausalLM.",
+            )
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            model = classes.from_config(config)
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        raise BenchError(
+            f"{name} is not a model that transformers can build: {describe_exception(error)}.",
+            "Code of repositories is never run; try a newer transformers.",
+        ) from error
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
+        raise BenchError(
+            f"{name} has no tokenizer: neither tokenizer.json nor tokenizer.model.",
+            "Save it there with tokenizer.save_pretrained().",
+        )
+    output = model.get_output_embeddings()
+    linear = {
+        path.rpartition(".")[2]
+        for path, module in model.named_modules()
+        if type(module).__name__ in ("Linear", "Conv1D") and module is not output
+    }
+    dtype = str(getattr(config, "dtype", None) or torch.float32)
+    return {
+        "architecture": architecture,
+        "chat_template": has_chat_template(read_tokenizer(folder)),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "dtype": "bfloat16" if dtype.endswith("float16") else "float32",
+        "max_length": getattr(config, "max_position_embeddings", None),
+        "linear": sorted(linear),
+    }

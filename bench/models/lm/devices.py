@@ -1,8 +1,13 @@
-"""The GPUs and threads that PyTorch can use on this machine, and the arithmetic on them."""
+"""The GPUs and threads that PyTorch can use on this machine, and the arithmetic on them.
+
+Threads are part of a stage's key, since sums depend on their number.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.errors import BenchError
 from bench.plan.device import planned_device
 
 
@@ -112,3 +118,55 @@ def has_cuda() -> bool:
 def count_threads() -> int:
     """Return the number of threads that PyTorch uses by default."""
     return torch.get_num_threads()
+
+
+@contextmanager
+def compute_threads(threads: int) -> Iterator[None]:
+    """Let torch compute with a number of threads, at least 1, within the block."""
+    if threads < 1:
+        raise BenchError(f"Nothing can be computed with {threads} threads.", "Set 1 or more.")
+    previous = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(previous)
+
+
+PROBE_SIZES = {"cpu": (1024, 2**24), "cuda": (4096, 2**28)}
+"""Rows of the square matrices, and numbers that are copied."""
+PROBE_SECONDS = 0.5
+
+
+def time_device(device: str) -> tuple[str, float, float]:
+    """Time matrix products (float32 on CPUs, bfloat16 on GPUs) and copies, a second each.
+
+    Returns:
+        The device's name, operations per second, and bytes read and written per second.
+    """
+    size, length = PROBE_SIZES[device]
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    source = torch.zeros(length, device=device)
+    target = torch.empty_like(source)
+    products = _time(lambda: torch.mm(left, right), device)
+    copies = _time(lambda: target.copy_(source), device)
+    is_cuda = device == "cuda"
+    name = torch.cuda.get_device_name() if is_cuda else f"{torch.get_num_threads()} threads"
+    return name, 2 * size**3 / products, 2 * length * source.element_size() / copies
+
+
+def _time(work: Callable[[], object], device: str) -> float:
+    """Return the seconds of one call, over at least `PROBE_SECONDS`, after a first one."""
+
+    def call() -> None:
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    call()
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < PROBE_SECONDS:
+        call()
+        calls += 1
+    return (time.perf_counter() - start) / calls

@@ -52,13 +52,9 @@ class Exchange(NamedTuple):
 def make_exchanges(
     prepared: Prepared, titles: Sequence[str], num: int, seed: int
 ) -> dict[str, list[Exchange]]:
-    """Write the comparisons of every task.
+    """Write up to `num` comparisons of every task, with titles as in the catalog or exchanged.
 
-    Args:
-        prepared: The data set.
-        titles: Title of each item, as in the catalog or exchanged at random.
-        num: Comparisons per task, as far as the data have enough items and users.
-        seed: Decides which items and users; the same for both kinds of titles.
+    The seed decides which items and users; they are the same for both kinds of titles.
     """
     generator = np.random.default_rng(seed)
     ids = prepared.catalog.ids

@@ -39,9 +39,7 @@ FULL, ADAPTER = "model.safetensors", "adapter.safetensors"
 class _Base:
     """The one backbone of this process.
 
-    Attributes:
-        identity: Equal for equal backbones: folder, files with sizes and times, dtype, device.
-        folder: Folder of its files.
+    The identity is equal for equal backbones: folder, files with sizes and times, dtype, device.
     """
 
     identity: tuple[object, ...]

@@ -52,11 +52,7 @@ def fill_tensors(
     """Copy weights into tensors of the same names, whatever their devices and dtypes.
 
     Each file is opened once, and one tensor at a time is in memory, on the first one's device.
-
-    Args:
-        tensors: Destinations, by the names that the files use.
-        files: Safetensors files.
-        exactly: Whether further tensors in the files are an error.
+    Further tensors in the files are an error if they must match `exactly`.
 
     Raises:
         BenchError: A name is missing or unknown, a shape differs, or a file is damaged.

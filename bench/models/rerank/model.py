@@ -1,11 +1,11 @@
-"""A re-ranker: features of every position of a list, then a backbone; and its files.
+"""A re-ranker: features of every position of a list, then a backbone; its files and its scores.
 
 The features of a position are embeddings of the item and its attributes and, with knowledge, the
 adapter's output for texts about the user and the item. User ids are never used: a text about the
 user is the only personal feature (KAR, Xi et al., RecSys 2024).
 
-Tensor names end in their shape: B batch, L list length, D feature width, I items with 0 for none,
-F attributes per item, T width of a text vector.
+Tensor names end in their shape: N lists, B batch, L list length, D feature width, I items with 0
+for none, F attributes per item, U users, J texts per user, T width of a text vector.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.errors import BenchError
+from bench.metrics.rerank import average_precision, sort_labels
 from bench.models.lm.devices import to_device
-from bench.models.rerank.adapter import OUTPUT_WIDTH, Adapter
-from bench.models.rerank.dlcm import DLCM
-from bench.models.rerank.layers import initialize_weights
-from bench.models.rerank.prm import PRM
-from bench.models.rerank.setrank import SetRank
+from bench.models.rerank.backbones import (
+    DLCM,
+    OUTPUT_WIDTH,
+    PRM,
+    Adapter,
+    SetRank,
+    initialize_weights,
+)
 from bench.plan.rerank_stages import RerankerConfig
 
 EMBEDDING_WIDTH = 32
@@ -42,9 +46,6 @@ class FeatureSizes:
         text_width: Width of the text vectors, T; 0 without texts.
         user_texts: Whether users have texts.
         item_texts: Whether items have texts.
-
-    Raises:
-        BenchError: There are texts without a width, or a width without texts.
     """
 
     num_items: int
@@ -53,14 +54,6 @@ class FeatureSizes:
     text_width: int = 0
     user_texts: bool = False
     item_texts: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.text_width > 0) != (self.num_towers > 0):
-            raise BenchError(
-                f"Text vectors of width {self.text_width} do not fit {self.num_towers} kinds of "
-                "texts.",
-                "Add vectors of users, of items or of both, or none.",
-            )
 
     @property
     def num_towers(self) -> int:
@@ -74,14 +67,7 @@ class FeatureSizes:
 
 
 class Reranker(nn.Module):
-    """From item numbers to scores.
-
-    Args:
-        config: Hyperparameters.
-        sizes: Sizes that the data determine.
-        attributes_IF: Attribute numbers of each item; row 0 is for no item.
-        texts_IT: Text vectors of the items, if they have texts; row 0 is for no item.
-    """
+    """From item numbers to scores; row 0 of attributes and of text vectors is for no item."""
 
     attribute_numbers: Tensor
     item_texts: Tensor | None
@@ -117,14 +103,10 @@ class Reranker(nn.Module):
             self.backbone.set_offset()
 
     def forward(self, items_BL: Tensor, users_BT: Tensor | None = None) -> Tensor:
-        """Score every position of every list.
+        """Score every position of every list, shape (B, L), higher is better.
 
-        Args:
-            items_BL: Item numbers, from 1, on the CPU.
-            users_BT: Text vectors of the users, where users have texts, on the CPU.
-
-        Returns:
-            Scores, higher is better, shape (B, L).
+        Items are numbered from 1; users have text vectors where they have texts; both are on the
+        CPU.
         """
         scores_BL: Tensor = self.backbone(self.features(items_BL, users_BT))
         return scores_BL
@@ -165,3 +147,56 @@ def save(model: Reranker, folder: Path) -> None:
     save_file(model.state_dict(), folder / WEIGHTS_FILE)
     content = {"config": asdict(model.config), "sizes": asdict(model.sizes)}
     (folder / CONFIG_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+SELECTION_K = 5
+EVALUATION_BATCH_SIZE = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListTensors:
+    """Candidate lists as tensors on the CPU; a re-ranker copies each batch to its device.
+
+    Attributes:
+        items: Item numbers, from 1, shape (N, L).
+        labels: 0 or 1, as floats, shape (N, L).
+        users: User of each list, an index of `user_texts`, shape (N,).
+        user_texts: Text vectors of the users, shape (U, J, T); None without texts. Of several texts
+            per user, training samples one per list and epoch, and scoring takes the first.
+    """
+
+    items: Tensor
+    labels: Tensor
+    users: Tensor
+    user_texts: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def text_vectors(self, rows: Tensor | slice, texts: Tensor | int = 0) -> Tensor | None:
+        """Return one text vector of each list's user, shape (B, T)."""
+        if self.user_texts is None:
+            return None
+        vectors_BT: Tensor = self.user_texts[self.users[rows], texts]
+        return vectors_BT
+
+
+def score_lists(model: Reranker, lists: ListTensors, text: int = 0) -> Tensor:
+    """Score lists with one of the user texts, on the CPU, shape (N, L).
+
+    The model is left in evaluation mode.
+    """
+    model.eval()
+    with torch.inference_mode():
+        scores = [
+            model(lists.items[rows], lists.text_vectors(rows, text))
+            for rows in torch.split(torch.arange(len(lists)), EVALUATION_BATCH_SIZE)
+        ]
+    return torch.cat(scores).cpu() if len(lists) else torch.empty(lists.items.shape)
+
+
+def mean_average_precision(model: Reranker, lists: ListTensors) -> float:
+    """Return KAR's MAP@5 over all lists; lists without positives count as 0."""
+    labels = lists.labels.numpy().astype(np.int8)
+    ordered = sort_labels(score_lists(model, lists).numpy(), labels)
+    return float(average_precision(ordered, SELECTION_K).mean())

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.models.lm.chat_prompts import Prompt
+from bench.models.lm.tokenization import Prompt
 
 QUESTIONS_FILE, ANSWERS_FILE = "prompts.parquet", "answers.parquet"
 REMOVE_FOLDER = "Remove that folder from the store and run again."

@@ -26,14 +26,15 @@ from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
 from bench.models.epoch_loop import DECIMALS, train_epochs
 from bench.models.lm.devices import select_device
-from bench.models.rerank.model import FeatureSizes, Reranker
-from bench.models.rerank.scoring import (
+from bench.models.rerank.backbones import have_zero_gradient
+from bench.models.rerank.model import (
     SELECTION_K,
+    FeatureSizes,
     ListTensors,
+    Reranker,
     mean_average_precision,
     score_lists,
 )
-from bench.models.rerank.setrank import have_zero_gradient
 from bench.models.rerank.vectors import TextVectors, attribute_table, list_tensors
 from bench.plan.rerank_stages import RerankerConfig
 
@@ -60,16 +61,7 @@ def train_on_lists(
     *,
     micro_batch_divisor: int = 1,
 ) -> TrainedReranker:
-    """Train a re-ranker on some lists of a prepared data set; see `train_reranker`.
-
-    Args:
-        source: All lists.
-        train: Indices of the training lists.
-        valid: Indices of the lists that select the epoch.
-        texts: Text vectors.
-        config: Hyperparameters.
-        micro_batch_divisor: Number of micro-batches per batch, to save memory.
-    """
+    """Train a re-ranker on some lists of a prepared data set, by index; see `train_reranker`."""
     sizes = FeatureSizes(
         num_items=len(source.item_ids),
         num_attributes=len(source.attribute_names),
@@ -101,14 +93,9 @@ def train_reranker(
 ) -> TrainedReranker:
     """Train until MAP@5 on the validation lists has not improved for `config.patience` epochs.
 
-    Args:
-        train: Training lists.
-        valid: Lists that select the epoch; without any, every epoch is trained and the last kept.
-        sizes: Sizes that the data determine.
-        config: Hyperparameters.
-        attributes_IF: Attribute numbers of each item; row 0 is for no item.
-        texts_IT: Text vectors of the items, if they have texts; row 0 is for no item.
-        micro_batch_divisor: Number of micro-batches per batch, to save memory.
+    Without validation lists every epoch is trained and the last one kept. In `attributes_IF` and
+    `texts_IT` row 0 is for no item; a batch is split into `micro_batch_divisor` parts, to save
+    memory.
 
     Raises:
         BenchError: There are fewer than 2 training lists, the loss diverged, or a batch cannot be

@@ -18,10 +18,9 @@ from torch import Tensor
 from bench.data.prepared_lists import PARTS, PreparedLists
 from bench.errors import BenchError
 from bench.hashing import Plain
-from bench.models.rerank.scoring import ListTensors
+from bench.models.lm.encode.grounding import read_vectors
+from bench.models.rerank.model import ListTensors
 from bench.plan.rerank_stages import ScoringText, TrainingText
-
-VECTORS_FILE = "vectors.npy"
 
 Vectors: TypeAlias = NDArray[np.float32]
 
@@ -84,15 +83,10 @@ def read_text_vectors(
     max_empty_fraction: float,
     parts: Sequence[str] = PARTS,
 ) -> TextVectors:
-    """Read text vectors and record how many users and items have none.
+    """Read text vectors, and record in the metadata how many users and items have none.
 
-    Args:
-        lists: The lists whose users and items they describe.
-        metadata: Receives the numbers of users and items without a vector.
-        users: Artifact with vectors of users, shape (U, T) or (U, J, T).
-        items: Artifact with vectors of items, shape (I, T).
-        max_empty_fraction: Maximum fraction of users, and of items, without a vector, from 0 to 1.
-        parts: Users that must have vectors; one missing text counts as none.
+    Vectors of users have shape (U, T) or (U, J, T), those of items (I, T). At most a fraction of
+    the items, and of the users of some parts, may lack one; one missing text counts as none.
 
     Raises:
         BenchError: Vectors have the wrong shape, or too many are missing.
@@ -116,10 +110,7 @@ def read_text_vectors(
 
 
 def _read(folder: Path, num: int, subject: str) -> Vectors:
-    try:
-        vectors = np.load(folder / VECTORS_FILE, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{folder} has no vectors: {error}.", "Encode the texts again.") from error
+    vectors = read_vectors(folder)
     if vectors.ndim not in (2, 3) or len(vectors) != num:
         raise BenchError(
             f"{folder} has vectors of shape {vectors.shape}, but there are {num} {subject}.",

@@ -20,9 +20,7 @@ from safetensors.torch import load_file, save_file
 from bench.data.catalog import Catalog
 from bench.errors import BenchError
 from bench.models.lm.devices import select_device, to_device
-from bench.models.seqrec.gru4rec import GRU4Rec
-from bench.models.seqrec.rows import RowNetwork
-from bench.models.seqrec.sasrec import SASRec
+from bench.models.seqrec.networks import GRU4Rec, RowNetwork, SASRec
 from bench.plan.item_stages import GRU4RecConfig, ItemModelConfig, SASRecConfig
 
 CONFIG_FILE = "config.json"
@@ -70,11 +68,6 @@ def load(folder: Path) -> RowNetwork:
 
 def load_scorer(weights: Path, catalog: Catalog, *, batch_size: int = BATCH_SIZE) -> Scorer:
     """Load a model that scores the whole catalog for each history, items of the history included.
-
-    Args:
-        weights: Folder that `save` wrote.
-        catalog: The catalog that the model was trained on.
-        batch_size: Histories per forward pass.
 
     Returns:
         A function from histories, shape (C, H), padded on the right with -1, to scores, shape

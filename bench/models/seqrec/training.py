@@ -3,7 +3,11 @@
 Early stopping follows the public code of the LLM papers' baselines: full ranking of the validation
 rows. All randomness comes from the seed; the caller's random state and thread count are unchanged.
 
-Tensor names end in their shape: N rows, B batch, L length, D hidden size, I items.
+The sequence form takes all prefixes of the users' training sequences, left to right (Kang &
+McAuley). Sequences are cut into pieces of the test histories' length at places that are drawn anew
+in each epoch, so that every item is predicted from contexts of all lengths.
+
+Tensor names end in their shape: N rows or targets, B batch, L length, D hidden size, I items.
 """
 
 from __future__ import annotations
@@ -20,22 +24,80 @@ from torch.nn import functional
 from torch.optim import Adam
 
 from bench.data import prepared
-from bench.data.windows import Windows
+from bench.data.prepared import Prepared
+from bench.data.windows import PADDING, Windows, find_covered_interactions
 from bench.errors import BenchError
 from bench.hashing import Job, Plain, derive_seed
 from bench.metrics.accuracy import ndcg
 from bench.models.epoch_loop import train_epochs
 from bench.models.lm.devices import (
+    compute_threads,
     fork_random_state,
     seed_generators,
     select_device,
     to_device,
 )
-from bench.models.lm.threads import compute_threads
 from bench.models.seqrec.checkpoint import save
-from bench.models.seqrec.rows import RowNetwork, bce_losses
-from bench.models.seqrec.sequences import Sequences, cut, join_rows
+from bench.models.seqrec.networks import RowNetwork, bce_losses
 from bench.plan.item_stages import ItemModelConfig
+
+
+class Sequences(NamedTuple):
+    """Sequences of items, one after the other.
+
+    Attributes:
+        items: Item indices, shape (M,).
+        first: Index in `items` of the first item of each item's sequence, shape (M,).
+    """
+
+    items: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    @property
+    def num_targets(self) -> int:
+        """Number of items that have an item before them."""
+        return int(np.count_nonzero(self.first < np.arange(len(self.items))))
+
+
+class Pieces(NamedTuple):
+    """Pieces of sequences: item ids before each target, and targets, shape (B, L), -1 padded."""
+
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+def join_rows(source: Prepared, rows: NDArray[np.int64]) -> Sequences:
+    """Join overlapping training rows, samples by index, into sequences of a user's interactions.
+
+    A gap between the rows of a user starts another sequence.
+    """
+    covered = find_covered_interactions(source.start[rows], source.target[rows], len(source.users))
+    covered = covered[source.items[covered] >= 0]
+    users = source.users[covered]
+    begins = np.ones(len(covered), dtype=bool)
+    begins[1:] = (np.diff(covered) > 1) | (users[1:] != users[:-1])
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(covered)), 0))
+    return Sequences(items=source.items[covered].astype(np.int64), first=first)
+
+
+def cut(sequences: Sequences, length: int, generator: np.random.Generator) -> Pieces:
+    """Cut every sequence into pieces of `length` targets; the first and last may be shorter."""
+    positions = np.arange(len(sequences.items))
+    targets = positions[sequences.first < positions]
+    first = sequences.first[targets]
+    begins = np.ones(len(targets), dtype=bool)
+    begins[1:] = first[1:] != first[:-1]
+    owner = np.cumsum(begins) - 1
+    shift = generator.integers(length, size=int(begins.sum()))[owner]
+    slot = targets - first - 1 + shift
+    begins[1:] |= slot[1:] // length != slot[:-1] // length
+    piece = np.cumsum(begins) - 1
+    column = np.arange(len(targets)) - np.flatnonzero(begins)[piece]
+    pieces = Pieces(*np.full((2, int(begins.sum()), length), PADDING, dtype=np.int64))
+    pieces.inputs[piece, column] = sequences.items[targets - 1]
+    pieces.targets[piece, column] = sequences.items[targets]
+    return pieces
+
 
 STOPPING_K = 20
 EVALUATION_BATCH_SIZE = 1024
@@ -62,14 +124,7 @@ def train_and_save(
     config: ItemModelConfig,
     inputs: Mapping[str, Path],
 ) -> None:
-    """Run the stage of an item-ID model: read data and sampled rows, train, save.
-
-    Args:
-        job: Output folder and stage metadata.
-        network_class: SASRec or GRU4Rec.
-        config: Its hyperparameters.
-        inputs: The prepared data, the training rows and rows for early stopping.
-    """
+    """Run the stage of an item-ID model: read data and sampled rows, train, save."""
     source = prepared.load(inputs["data"])
     rows = prepared.load_rows(inputs["train"])
     with compute_threads(config.threads):
@@ -96,15 +151,8 @@ def train_item_model(
 ) -> TrainedItemModel:
     """Train until the validation NDCG@20 has not improved for `config.patience` epochs.
 
-    Args:
-        network_class: SASRec or GRU4Rec.
-        config: Its hyperparameters.
-        train: Training rows, of which those whose target is not in the catalog are dropped; or
-            sequences.
-        valid: Rows for early stopping, where an unknown target counts as a miss. If no target is
-            known, every epoch is trained and the last one kept.
-        num_items: Items of the catalog.
-        micro_batch_divisor: Number of micro-batches per batch, to save memory.
+    Training rows whose target is not in the catalog are dropped; in validation it counts as a miss.
+    If no target there is known, every epoch is trained and the last one kept.
 
     Raises:
         BenchError: There is no training row with a known target, or the loss diverged.
@@ -213,16 +261,7 @@ def target_losses(
 def sample_negatives(
     targets: NDArray[np.integer], num_items: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Sample for each target another item, uniformly; it may occur in the history.
-
-    Args:
-        targets: Item indices, of any shape.
-        num_items: Items of the catalog, at least 2.
-        generator: Random source.
-
-    Returns:
-        Item indices, of the same shape.
-    """
+    """Sample for each target another item, uniformly; it may occur in the history."""
     drawn = generator.integers(num_items - 1, size=targets.shape, dtype=np.int64)
     # Shifting the upper part by one skips the target without a second draw.
     return drawn + (drawn >= targets)
@@ -231,9 +270,7 @@ def sample_negatives(
 def mean_ndcg(model: RowNetwork, valid: Windows) -> float:
     """Return the mean NDCG@20 of a full ranking; ties are broken by item index.
 
-    Args:
-        model: The network; it is left in evaluation mode.
-        valid: At least one row; an unknown target counts as a miss.
+    An unknown target counts as a miss. The model is left in evaluation mode.
     """
     model.eval()
     rows = _encode_known_rows(valid, model)
@@ -256,6 +293,5 @@ def _encode_known_rows(windows: Windows, model: RowNetwork) -> _Rows:
     is_known = windows.targets >= 0
     items_NL, lengths_N = model.encode_histories(windows.histories[is_known])
     targets = windows.targets[is_known].astype(np.int64)
-    if (targets >= model.num_items).any():
-        raise BenchError(f"Target {targets.max()} is not one of the {model.num_items} items.")
+    assert (targets < model.num_items).all(), "targets of another catalog"
     return _Rows(*(to_device(each, model.device) for each in (items_NL, lengths_N, targets)))

@@ -231,7 +231,8 @@ class PaperClaims(Card):
         if other != dataset:
             row_datasets[2:] = [other, other]
         for name in row_datasets:
-            if name and name not in {*self.datasets, *plugins.card_paths("datasets")}:
+            is_known = not name or name in self.datasets  # before the cards' folders are read
+            if not is_known and name not in plugins.card_paths("datasets"):
                 raise unknown("data set", name, self.datasets)
         return Cell(
             dataset=dataset,

@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.models.lm.decode.generation_state import Endings, GenerationState, Tokens
-from bench.models.lm.decode.lagged_mask import LaggedMask
+from bench.models.lm.decode.generation_state import Endings, GenerationState, LaggedMask, Tokens
 from bench.models.lm.devices import to_device
 from bench.plan.language_stages import GenerationConfig
 
@@ -79,12 +78,9 @@ class Prefixes:
 def beam_search(
     state: GenerationState, endings: Endings, config: GenerationConfig
 ) -> list[list[Tokens]]:
-    """Search the most probable texts of each row.
+    """Search the most probable texts of each row; the state is used up.
 
-    Args:
-        state: The batch; it is used up.
-        endings: When a text is complete. A text of `config.max_new_tokens` tokens is, too.
-        config: Number of beams, of texts and of tokens.
+    A text is complete as `endings` says, or with `config.max_new_tokens` tokens.
 
     Returns:
         `config.num_return_sequences` texts per row, best first; fewer only where the vocabulary has

@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.models.lm.decode.generation_state import LaggedMask
 from bench.models.lm.decode.guidance import Guidance
-from bench.models.lm.decode.lagged_mask import LaggedMask
 from bench.models.lm.decode.trie import NO_NODE, ROOT, Trie
 from bench.models.lm.devices import to_device
 from bench.plan.decoding_stages import DecodingConfig
@@ -78,7 +78,8 @@ def empty_lists(num_rows: int, num_titles: int) -> TitleLists:
 def gather_scores(scores_MV: Tensor, beams_C: Tensor, tokens_C: Tensor) -> Tensor:
     """Return the scores of some tokens, shape (C,): all that the constraint costs."""
     # On a CPU ten times as fast as indexing with two tensors.
-    return scores_MV.flatten().index_select(0, beams_C * scores_MV.shape[1] + tokens_C)
+    indices_C = torch.add(tokens_C, beams_C, alpha=scores_MV.shape[1])
+    return scores_MV.flatten().index_select(0, indices_C)
 
 
 def token_log_probabilities(
@@ -105,13 +106,8 @@ def constrained_beam_search(
 ) -> TitleLists:
     """Search the best titles of each row once; ties go to the smaller item position.
 
-    Args:
-        state: The model after the rows' prompts; it is used up.
-        num_rows: B.
-        trie: On the model's device, like `guidance`.
-        guidance: How steps are scored.
-        config: How to search; `max_num_beams` is ignored here.
-        num_titles: K; `config.num_beams` if None.
+    The state, the model after the rows' prompts, is used up. Trie and guidance are on its device. K
+    is `num_titles`, or `config.num_beams`; `config.max_num_beams` is ignored.
     """
     device, num_titles = trie.tokens.device, num_titles or config.num_beams
     rows_B1 = torch.arange(num_rows, device=device)[:, None]
@@ -124,7 +120,8 @@ def constrained_beam_search(
     for length in range(1, trie.depth + 1):
         num_children = trie.max_children(length - 1, nodes_BM.shape[1])
         beams_BC, nodes_BC = trie.children(nodes_BM, num_children)
-        tokens_BC = trie.tokens[nodes_BC]
+        exists_BC, nodes_BC = nodes_BC >= 0, nodes_BC.clamp_(min=ROOT)
+        tokens_BC = trie.look_up(trie.tokens, nodes_BC)
         logps_C = token_log_probabilities(
             state.logits,
             sequences_BM.gather(1, beams_BC).flatten(),
@@ -135,11 +132,13 @@ def constrained_beam_search(
         steps_BC = guidance.steps(trie, rows_C, nodes_BC.flatten(), logps_C).view(nodes_BC.shape)
         sums_BC = sums_BM.gather(1, beams_BC) + steps_BC
         # No child, or no number: such a candidate neither ends nor continues a title.
-        sums_BC = sums_BC.where((nodes_BC >= 0) & (sums_BC > IMPOSSIBLE), IMPOSSIBLE)
-        new_BC = trie.ends[nodes_BC]
+        sums_BC = sums_BC.where(exists_BC & (sums_BC > IMPOSSIBLE), IMPOSSIBLE)
+        new_BC, ties_BC = (
+            trie.look_up(values, nodes_BC) for values in (trie.ends, trie.first_item)
+        )
         ended_BC = (sums_BC / length**config.length_penalty).where(new_BC >= 0, IMPOSSIBLE)
         if config.ending == "ranked":
-            best_BM = select_best(sums_BC, trie.first_item[nodes_BC], config.num_beams)
+            best_BM = select_best(sums_BC, ties_BC, config.num_beams)
             dropped_B = torch.maximum(dropped_B, ended_BC.scatter(1, best_BM, IMPOSSIBLE).amax(1))
             is_ranked_BC = torch.zeros_like(new_BC, dtype=torch.bool).scatter(1, best_BM, True)
             ended_BC = ended_BC.where(is_ranked_BC, IMPOSSIBLE)
@@ -147,12 +146,13 @@ def constrained_beam_search(
             torch.cat([leaves_BK, new_BC], 1), torch.cat([scores_BK, ended_BC], 1), trie, num_titles
         )
         last_B1 = scores_BK[:, -1:]
-        bounds_BC = sums_BC / trie.deepest[nodes_BC].double() ** config.length_penalty
-        has_children_BC = trie.first_child[nodes_BC + 1] > trie.first_child[nodes_BC]
+        deepest_BC = trie.look_up(trie.deepest, nodes_BC)
+        bounds_BC = sums_BC / deepest_BC.double() ** config.length_penalty
+        has_children_BC = trie.look_up(trie.num_children, nodes_BC) > 0
         # A prefix that cannot even reach a row's last rank is dropped without loss.
         is_open_BC = has_children_BC & (bounds_BC >= last_B1) & (bounds_BC > IMPOSSIBLE)
         sums_BC = sums_BC.where(is_open_BC, IMPOSSIBLE)
-        best_BM = select_best(sums_BC, trie.first_item[nodes_BC], config.num_beams)
+        best_BM = select_best(sums_BC, ties_BC, config.num_beams)
         bounds_BC = bounds_BC.where(is_open_BC, IMPOSSIBLE).scatter(1, best_BM, IMPOSSIBLE)
         dropped_B = torch.maximum(dropped_B, bounds_BC.amax(1))
         sums_BM = sums_BC.gather(1, best_BM)
@@ -183,10 +183,7 @@ def constrained_beam_search(
 def select_best(scores_BC: Tensor, ties_BC: Tensor, num: int) -> Tensor:
     """Return the indices of the best `num` of each row, best first; fewer if there are no more.
 
-    Args:
-        scores_BC: Scores.
-        ties_BC: Of equal scores the one with the smaller number is better; from 0.
-        num: At least 1.
+    Of equal scores the one with the smaller number among `ties_BC`, from 0, is better.
     """
     num = min(num, scores_BC.shape[1])
     last_B1 = scores_BC.topk(num).values[:, -1:]

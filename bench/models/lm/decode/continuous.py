@@ -1,7 +1,7 @@
 """Answers by continuous batching: where one ends, the next question takes its slot.
 
 A plain batch takes as long as its longest answer. transformers' `generate_batch` and vLLM apply
-temperature, top-k and top-p in this order, as `bench.models.lm.decode.sampling` does, but from
+temperature, top-k and top-p in this order, as `bench.models.lm.decode.decoding` does, but from
 random numbers of their own: what is sampled depends on all questions of a shard.
 """
 
@@ -42,11 +42,8 @@ def start_backend(
 ) -> Generate:
     """Return a function that answers questions by `config.backend`.
 
-    Args:
-        model: A causal language model of transformers, with adapters merged.
-        tokenizer: Its own.
-        config: How to generate.
-        cache_size: Maximum tokens in the cache of transformers' backend; vLLM sizes its own.
+    Adapters are merged into the model. `cache_size` is the maximum number of tokens in the cache of
+    transformers' backend; vLLM sizes its own.
     """
     base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
     stops, seed = sorted(stop_tokens(model, tokenizer)), derive_seed("answers", config.seed) % 2**31

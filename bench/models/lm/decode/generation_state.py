@@ -10,6 +10,7 @@ Shapes: B batch, L length, V vocabulary.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -128,9 +129,7 @@ class GenerationState:
     def take(self, rows: Tensor, owners: NDArray[np.int64] | None = None) -> None:
         """Keep these rows: some left out, some several times, in any order.
 
-        Args:
-            rows: Their indices, on the CPU; on any device with `owners`.
-            owners: The prompts of the new rows; by default those of `rows`.
+        Their indices are on the CPU; on any device with `owners`, the prompts of the new rows.
         """
         self.owners = self.owners[rows.numpy()] if owners is None else owners
         rows = to_device(rows, self.logits.device)
@@ -160,11 +159,8 @@ def count_cache_tokens(model: nn.Module, free_bytes: int | None = None) -> int:
 
     A token takes its keys and values, twice while a cache is copied, and its states in a layer; per
     128 tokens of the cache there is a text with its logits, in float32 and once more as
-    probabilities. Half of the free memory stays for the rest.
-
-    Args:
-        model: A causal language model of transformers.
-        free_bytes: Free memory; None for that of its GPU, and for a constant on a CPU.
+    probabilities. Half of the free memory stays for the rest. Without `free_bytes` it is that of
+    the model's GPU; on a CPU the number of tokens is constant.
     """
     weight = next(model.parameters())
     if free_bytes is None:
@@ -217,3 +213,40 @@ def stop_tokens(model: nn.Module, tokenizer: Tokenizer) -> set[int]:
     if tokens is None:
         tokens = []
     return {tokenizer.eos_token_id, *([tokens] if isinstance(tokens, int) else tokens)}
+
+
+LAG = {"cuda": 2, "cpu": 0}
+"""Steps between a mask and its reading, by type of device."""
+
+
+class LaggedMask:
+    """Masks of what is unfinished on a device, one per step, read without waiting for the device.
+
+    Reading a mask from a GPU waits until all queued work is done, and then the GPU waits for the
+    host. So the host reads each mask some steps late. Whatever is finished stays so: a late mask
+    contains the current one, and what it adds is computed in vain.
+
+    Attributes:
+        lag: Steps between a mask and its reading; 0 reads the current one.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.lag = LAG[device.type]
+        self._queue: deque[tuple[Tensor, Any]] = deque()
+
+    def push(self, unfinished: Tensor) -> NDArray[np.bool_]:
+        """Add the current mask and return that of `lag` steps ago; before, all are unfinished."""
+        if unfinished.is_cuda:
+            host = torch.empty(unfinished.shape, dtype=torch.bool, pin_memory=True)
+            host.copy_(unfinished, non_blocking=True)
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
+        else:
+            host, event = unfinished.clone(), None
+        self._queue.append((host, event))
+        if len(self._queue) <= self.lag:
+            return np.ones(unfinished.shape, dtype=np.bool_)
+        host, event = self._queue.popleft()
+        if event is not None:
+            event.synchronize()
+        return np.asarray(host)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.models.lm.decode.trie import Trie
+from bench.models.lm.decode.trie import ROOT, Trie
 
 FLOOR = 1e-20
 """Added to the assistant's probability under each token, as in D3's program."""
@@ -51,11 +51,9 @@ class Guidance:
     def steps(self, trie: Trie, rows_C: Tensor, nodes_C: Tensor, logps_C: Tensor) -> Tensor:
         """Score steps, shape (C,), float64, at most 0; impossible ones stay at -inf.
 
-        Args:
-            trie: The catalog's.
-            rows_C: Row of the prompt that each candidate continues.
-            nodes_C: Node that each steps to.
-            logps_C: The model's log-probability of its token, over the whole vocabulary.
+        Candidates continue the prompts `rows_C` and step to `nodes_C`, the root where there is
+        none; `logps_C` are the model's log-probabilities of their tokens, over the whole
+        vocabulary.
         """
         logps_C = logps_C.double()
         steps_C = logps_C if self.factors is None else self.factors[nodes_C] * logps_C
@@ -67,7 +65,7 @@ class Guidance:
     def _assistant_steps(
         self, cumulative_BU1: Tensor, trie: Trie, rows_C: Tensor, nodes_C: Tensor
     ) -> Tensor:
-        parents_C = trie.parents[nodes_C]
+        parents_C = trie.parents[nodes_C].clamp(min=ROOT)  # of the root: any, see `steps`
         first_C, end_C = trie.first_child[parents_C], trie.first_child[parents_C + 1]
 
         def probability(low_C: Tensor, high_C: Tensor) -> Tensor:
@@ -84,10 +82,9 @@ class Guidance:
 def favor_information(scale_N: NDArray[np.float64], alpha: float) -> Guidance:
     """Favor tokens with a high information gain (IGD).
 
-    Args:
-        scale_N: Gains among siblings, see
-            `bench.models.lm.train.information_gain.scale_among_siblings`.
-        alpha: Fraction of its log-probability that a token of the largest gain loses, 0 to 1.
+    `scale_N` are gains among siblings
+    (`bench.models.lm.train.information_gain.scale_among_siblings`); `alpha` is the fraction of its
+    log-probability that a token of the largest gain loses, 0 to 1.
     """
     return Guidance(factors=torch.from_numpy(1 - alpha * scale_N))
 
@@ -97,12 +94,8 @@ def mix_with_assistant(
 ) -> Guidance:
     """Mix the model's log-probabilities with those of another recommender (D3).
 
-    Sums over a subtree are exact to about 1e-16; an item far below that counts as 1e-20.
-
-    Args:
-        trie: The catalog's, on the CPU.
-        probabilities_BI: The assistant's, of every item of the catalog.
-        model_weight: From 0 to 1; 1 is the model alone.
+    The trie is on the CPU. Sums over a subtree are exact to about 1e-16; an item far below that
+    counts as 1e-20.
     """
     sorted_BI = probabilities_BI[:, trie.items.numpy()].astype(np.float64)
     cumulative_BI1 = np.pad(np.cumsum(sorted_BI, axis=1), ((0, 0), (1, 0)))

@@ -47,13 +47,10 @@ class Tree:
     def __init__(
         self, cache: DynamicCache, mask_PL: Tensor, owners: NDArray[np.int64], *, group_size: int
     ) -> None:
-        """Begin with one text per prompt.
+        """Begin with one text per prompt; `mask_PL` is 1 where a prompt in the cache has a token.
 
-        Args:
-            cache: The model's cache after the prompts.
-            mask_PL: 1 where a prompt has a token.
-            owners: The prompt of each text: numbers from 0, shape (B,).
-            group_size: Number of query heads that share a key head, H / G.
+        `owners` are the texts' prompts, numbers from 0, shape (B,); `group_size` query heads share
+        a key head, H / G.
         """
         self._layers = [_Layer(layer) for layer in cache.layers]
         self.cache = Cache(layers=[*self._layers])
@@ -67,9 +64,7 @@ class Tree:
     def take(self, texts: Tensor, owners: NDArray[np.int64]) -> None:
         """Keep these texts: some left out, some several times, in any order.
 
-        Args:
-            texts: Their indices.
-            owners: Their prompts; known on the host, so that it need not wait for the device.
+        Their prompts, `owners`, are known on the host, so that it need not wait for the device.
         """
         self._visible_BL, self._bias = self._visible_BL[texts], None
         if not np.array_equal(owners, self._owners):
@@ -133,13 +128,10 @@ class Tree:
 
 
 class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """One layer's keys and values.
+    """One layer's keys and values; it does not refer to its tree, for a cycle would be freed late.
 
-    It does not refer to its tree: a cycle would be freed late.
-
-    Attributes:
-        newest: Row and slot of the newest token of each text, shape (B,) each.
-        num_slots: Slots in use, L; those behind them are empty.
+    `newest` are row and slot of the newest token of each text, shape (B,) each; behind `num_slots`
+    slots in use, L, there are empty ones.
     """
 
     keys: Tensor
@@ -188,20 +180,8 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """Attend from the newest token of each text; see transformers' `AttentionInterface`.
 
-    The tree is a keyword argument of the model.
-
-    Args:
-        module: The layer's attention.
-        query: Shape (B, H, 1, D).
-        key: Shape (P, G, L, D).
-        value: Shape (P, G, L, D).
-        attention_mask: The tree's own.
-        scaling: Of the scores.
-        tree: The texts.
-        kwargs: Further arguments of the model, which decide nothing here.
-
-    Returns:
-        The attention's output, shape (B, 1, H, D), and no weights.
+    The tree is a keyword argument of the model, and the mask is the tree's own. The query has shape
+    (B, H, 1, D), key and value (P, G, L, D), and the output (B, 1, H, D).
     """
     num_prompts, groups, _, size = key.shape
     heads = query.shape[1]

@@ -11,14 +11,17 @@ Shapes: Q texts, W distinct ones, I items, T distinct titles, B batch, K ranks, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.ranking import Ranking, top_items
+from bench.errors import BenchError
 
 EMPTY_TEXT = "NAN"
+VECTORS_FILE = "vectors.npy"
 BATCH_SIZE = 256
 
 Adjust: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.floating]], NDArray[np.floating]]
@@ -30,6 +33,21 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one vector per text, shape (N, D); equal texts have equal vectors."""
         ...
+
+
+def read_vectors(folder: Path) -> NDArray[np.float32]:
+    """Read the vectors that a stage wrote, one per item or text, shape (N, D).
+
+    Raises:
+        BenchError: The folder has no vectors.
+    """
+    try:
+        vectors: NDArray[np.float32] = np.load(folder / VECTORS_FILE, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BenchError(
+            f"{folder} has no vectors: {error}.", "Remove that folder from the store and run again."
+        ) from error
+    return vectors
 
 
 def extract_title(text: str) -> str:
@@ -51,12 +69,7 @@ def extract_title(text: str) -> str:
 def compute_distances(
     queries_QD: NDArray[np.floating], titles_ID: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Return Euclidean distances, shape (Q, I), with about six correct digits of the vectors' norm.
-
-    Args:
-        queries_QD: Vectors of the queries.
-        titles_ID: Vectors of the titles.
-    """
+    """Return Euclidean distances, (Q, I), with about six correct digits of the vectors' norm."""
     titles_ID = titles_ID.astype(np.float64)
     squares_I = np.einsum("id,id->i", titles_ID, titles_ID)
     distances_QI = np.empty((len(queries_QD), len(titles_ID)), dtype=np.float32)
@@ -85,12 +98,8 @@ def shrink_distances(
 ) -> NDArray[np.float64]:
     """Scale distances to run from 0 to 1 and divide them by (1 + preference) ** gamma.
 
-    The nearest item is at 0 and stays first, whatever gamma is.
-
-    Args:
-        distances_BI: Distances of all items.
-        preference_BI: From 0 to 1, shape (B, I) or (1, I).
-        gamma: From 0, which keeps the order.
+    The nearest item is at 0 and stays first, whatever gamma is, from 0. Preferences run from 0 to
+    1, shape (B, I) or (1, I).
 
     Example:
         >>> distances, preference = np.array([[0.2, 0.5, 0.4]]), np.array([[0, 1, 0.25]])
@@ -109,19 +118,14 @@ def ground(
     adjust: Adjust | None = None,
     candidates_I: NDArray[np.bool_] | None = None,
 ) -> Ranking:
-    """Rank the catalog for each text.
+    """Rank the catalog for each text, to a depth from 1 to I.
 
     The first of equally near items wins; items of one title are equally near to the last bit unless
-    `adjust` tells them apart.
+    `adjust`, which turns the distances of texts, given by their indices, into others, tells them
+    apart.
 
-    Args:
-        texts: Generated texts, Q.
-        titles: The catalog's titles, I, not necessarily distinct.
-        encoder: Encodes both sides.
-        depth: Number of ranks, from 1 to I.
-        title_vectors_ID: The titles' vectors, if they are already computed.
-        adjust: Turns the distances of texts, given by their indices, into others.
-        candidates_I: Which items can be recommended, at least `depth`; None for all.
+    The encoder encodes both sides, unless the titles' vectors are given. `candidates_I` tells which
+    items can be recommended, at least `depth`; None for all.
 
     Returns:
         The nearest items of each text, scored by minus their distance, with the texts. `valid` says

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -46,12 +46,8 @@ def encode_in_batches(
 ) -> NDArray[np.float32]:
     """Encode each distinct text once, texts of similar length together.
 
-    Args:
-        texts: N texts.
-        tokenize: Returns the token ids of texts.
-        encode: Returns the vectors of B token id lists, shape (B, D).
-        width: D.
-        batch_size: Texts per call of `encode`.
+    `tokenize` returns the token ids of texts, and `encode` the vectors of up to `batch_size` of
+    them, shape (B, D); `width` is D.
 
     Returns:
         Vectors in the order of the texts, shape (N, D); equal texts have bit-equal vectors.
@@ -89,7 +85,7 @@ class Encoder:
     def encode(self, texts: Sequence[str], *, batch_size: int = 256) -> NDArray[np.float32]:
         """Encode N texts, empty ones allowed; see `encode_in_batches`."""
         return encode_in_batches(
-            texts, self._tokenize, self._encode, width=self.width, batch_size=batch_size
+            texts, self._tokenize, self.encode_tokens, width=self.width, batch_size=batch_size
         )
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
@@ -98,7 +94,8 @@ class Encoder:
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
 
     @torch.no_grad()
-    def _encode(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
+    def encode_tokens(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
+        """Encode texts in one forward pass, given as token ids, shape (N, D)."""
         tensors = [torch.tensor(ids) for ids in token_ids]
         ids_BL = pad_sequence(tensors, batch_first=True)
         mask_BL = pad_sequence([torch.ones_like(ids) for ids in tensors], batch_first=True)
@@ -139,12 +136,8 @@ def mean_over_tokens(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
 def load_encoder(name: str, *, offline: bool, data_dir: Path | None = None) -> Encoder | Trigrams:
     """Load an encoder by its card's name, onto the GPU if the stage was planned for it.
 
-    Only checked files of weights are read: no pickles, no code from a hub.
-
-    Args:
-        name: E.g. "all-minilm-l6-v2"; a card in `bench/presets/encoders/` or on $BENCH_PATH.
-        offline: Whether network access is forbidden.
-        data_dir: Folder of the user's own files, of which the subfolder `name` is searched.
+    Only checked files of weights are read: no pickles, no code from a hub. Of the folder of the
+    user's own files, `data_dir`, the subfolder `name` is searched.
 
     Raises:
         BenchError: There is no such card, or its files are not available or do not fit together.
@@ -209,9 +202,6 @@ def read_onnx_weights(path: Path) -> dict[str, Tensor]:
     An export keeps the names of most weights, but transposes the matrices of linear layers and
     numbers them; the named bias that is added to a matrix's product tells which layer it is of.
 
-    Args:
-        path: An export of a BERT, its weights inside the file in float32.
-
     Raises:
         BenchError: The file is no such export.
     """
@@ -247,3 +237,88 @@ def _inner_name(name: str) -> str:
         if module in name:
             return name[name.index(module) :]
     return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedTexts:
+    """Vectors of N texts.
+
+    Attributes:
+        vectors: Not normalized; 0 for empty texts, shape (N, D).
+        num_long: Number of texts longer than one window.
+        num_empty: Number of texts of white space only.
+    """
+
+    vectors: NDArray[np.float32]
+    num_long: int
+    num_empty: int
+
+
+def encode_long_texts(
+    encoder: Encoder | Trigrams,
+    texts: Sequence[str],
+    *,
+    long_text: Literal["windows", "truncate"] = "windows",
+    batch_size: int = 128,
+) -> EncodedTexts:
+    """Encode texts of any length, by all of their windows or by the first one only.
+
+    Equal texts are encoded once, and windows of similar length together, `batch_size` per forward
+    pass; windows of trigrams are measured in letters.
+    """
+    distinct = list(dict.fromkeys(texts))
+    index_of = {text: index for index, text in enumerate(distinct)}
+    split: Any = _split_letters if isinstance(encoder, Trigrams) else _split_tokens
+    windows_of = [split(encoder, text) if text.strip() else [] for text in distinct]
+    is_long = np.array([len(windows) > 1 for windows in windows_of], dtype=bool)
+    if long_text == "truncate":
+        windows_of = [windows[:1] for windows in windows_of]
+    if isinstance(encoder, Trigrams):
+        vectors_ND = _average_letters(encoder, windows_of)
+    else:
+        vectors_ND = _average_tokens(encoder, windows_of, batch_size)
+    index_N = [index_of[text] for text in texts]
+    return EncodedTexts(
+        vectors=vectors_ND[index_N].reshape(-1, encoder.width),
+        num_long=int(is_long[index_N].sum()),
+        num_empty=sum(not text.strip() for text in texts),
+    )
+
+
+def _split_letters(encoder: Trigrams, text: str) -> list[str]:
+    text, size = text.strip(), encoder.max_length
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _average_letters(encoder: Trigrams, windows_of: list[list[str]]) -> NDArray[np.float32]:
+    """Average windows of letters, each with the same weight."""
+    vectors_ND = np.zeros((len(windows_of), encoder.width), dtype=np.float32)
+    for vector_D, windows in zip(vectors_ND, windows_of, strict=True):
+        if windows:
+            vector_D[:] = encoder.encode(windows).mean(axis=0)
+    return vectors_ND
+
+
+def _split_tokens(encoder: Encoder, text: str) -> list[list[int]]:
+    """Split a text's tokens into windows, each with the special tokens of a text of its own."""
+    encoder.tokenizer.no_padding()
+    encoder.tokenizer.enable_truncation(encoder.max_length)
+    first = encoder.tokenizer.encode(text)
+    return [first.ids, *(window.ids for window in first.overflowing)]
+
+
+def _average_tokens(
+    encoder: Encoder, windows_of: list[list[list[int]]], batch_size: int
+) -> NDArray[np.float32]:
+    """Average windows of tokens, weighted by their number of tokens."""
+    owner_P = np.repeat(np.arange(len(windows_of)), [len(windows) for windows in windows_of])
+    windows = [ids for own in windows_of for ids in own]
+    sums_ND = np.zeros((len(windows_of), encoder.width))
+    tokens_N = np.bincount(owner_P, [len(ids) for ids in windows], minlength=len(windows_of))
+    by_length = sorted(range(len(windows)), key=lambda index: len(windows[index]))
+    for start in range(0, len(windows), batch_size):
+        batch = by_length[start : start + batch_size]
+        lengths = np.array([[len(windows[index])] for index in batch])
+        means_BD = encoder.encode_tokens([windows[index] for index in batch])
+        np.add.at(sums_ND, owner_P[batch], means_BD * lengths)
+    return (sums_ND / np.maximum(tokens_N, 1)[:, None]).astype(np.float32)

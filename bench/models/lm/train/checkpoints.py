@@ -39,12 +39,7 @@ class Recorder(Protocol):
 
 
 class Checkpoints(TrainerCallback):
-    """Saves a training every few minutes, and restores the last checkpoint.
-
-    Args:
-        trainer: Its `output_dir` is the folder of the checkpoints.
-        recorders: What records numbers.
-    """
+    """Saves a training to its `output_dir` every few minutes, and restores the last checkpoint."""
 
     def __init__(self, trainer: Trainer, recorders: Sequence[Recorder]) -> None:
         self._model: Any = trainer.model

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from bench.errors import BenchError
-from bench.models.lm.train.loss_by_group import NEITHER
-from bench.models.lm.train.token_loss import IGNORED
+from bench.models.lm.train.token_loss import IGNORED, NEITHER
 
 Example: TypeAlias = dict[str, list[Any]]
 
@@ -31,7 +30,7 @@ class SFTSamples:
         responses: N lists, none empty.
         weights: Weights of each response's tokens, N arrays of shape (T,); None for 1 everywhere.
         bare_prompts: Prompts without history, for the counterfactual loss.
-        groups: Group of each response token (`bench.models.lm.train.loss_by_group`), N arrays of
+        groups: Group of each response token (`bench.models.lm.train.token_loss`), N arrays of
             shape (T,).
     """
 
@@ -47,9 +46,7 @@ class SFTSamples:
     def to_examples(self, *, supervise_prompts: bool = False) -> list[Example]:
         """Return the samples as a trainer takes them.
 
-        Args:
-            supervise_prompts: Whether prompts are supervised as well. A prompt's tokens get the
-                mean weight of its response's.
+        Where prompts are supervised as well, their tokens get the mean weight of their response's.
 
         Returns:
             `input_ids`, `labels` and `weights`, each (L,); with groups also `groups`, (L,); with
@@ -113,12 +110,7 @@ class SFTCollator:
 def check_weights(
     weights: Sequence[Any], responses: Sequence[Sequence[int]], function_name: str
 ) -> list[NDArray[np.float64]]:
-    """Return token weights as arrays, or refuse those that cannot be trained with.
-
-    Args:
-        weights: What the method's function `function_name` returned.
-        responses: Token ids of each response.
-        function_name: For the message.
+    """Return the token weights that a method's function returned as arrays, or refuse them.
 
     Raises:
         BenchError: The lengths differ from the responses', a weight is negative or not finite, or

@@ -14,17 +14,18 @@ Shapes: N nodes of the trie with the root as 0, U leaves, I items, R responses, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.catalog import Catalog
+from bench.data.prepared import Prepared
 from bench.data.windows import Windows
 from bench.errors import BenchError
 from bench.models.lm.decode.trie import Trie, build_trie
 from bench.models.lm.tokenization import Tokenizer, encode_responses
-from bench.models.lm.train.loss_by_group import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_GAIN
+from bench.models.lm.train.token_loss import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_GAIN
 
 TINY = 1e-7
 """What the paper's program adds to the span of gains before it divides by it."""
@@ -43,11 +44,8 @@ def compute_probabilities(
 ) -> NDArray[np.float64]:
     """Return the probability of each leaf, shape (U,); those of items with one title are summed.
 
-    Args:
-        trie: The catalog's.
-        counts_I: Training targets by item.
-        prior: "popularity" in proportion to the counts, where an item without any has probability
-            0 and adds no entropy; "uniform" for the same of every leaf.
+    With the prior "popularity" it is in proportion to the counts of training targets: an item
+    without any has probability 0 and adds no entropy. With "uniform" it is the same for every leaf.
 
     Raises:
         BenchError: No item of the trie has a count.
@@ -142,27 +140,14 @@ def igd_weights(
 ) -> list[NDArray[np.float64]]:
     """Weight the tokens of training rows by IGD; popularity and entropy cannot change them.
 
-    The trie holds the titles of the rows' targets, as the paper's program builds it.
-
-    Args:
-        responses: Token ids of each row's target.
-        windows: The rows.
-        catalog: The items.
-        tokenizer: The responses' tokenizer.
-        beta: Weight of a token without any gain, from 0 to 1; 1 is plain fine-tuning.
+    The trie holds the titles of the rows' targets, as the paper's program builds it. A token
+    without any gain has the weight `beta`, from 0 to 1, where 1 is plain fine-tuning.
 
     Returns:
         One array per row, of its response's length.
-
-    Raises:
-        BenchError: `beta` is out of range.
     """
-    if not 0 <= beta <= 1:
-        raise BenchError(f"IGD's beta is {beta}.", "Set a weight from 0 to 1.")
     trie = _build_trie(responses, windows, catalog, tokenizer)
-    distinct, indices = _find_distinct(responses)
-    weights = weight_tokens(trie, distinct, beta=beta)
-    return [weights[index] for index in indices]
+    return weight_tokens(trie, responses, beta=beta)
 
 
 def token_groups(
@@ -177,20 +162,19 @@ def token_groups(
     such tokens, and low up to it.
 
     Returns:
-        Groups of `bench.models.lm.train.loss_by_group`, one array per row, of its response's
+        Groups of `bench.models.lm.train.token_loss`, one array per row, of its response's
         length; a response that leaves the trie is in no group. And the median, in nats.
     """
     trie = _build_trie(responses, windows, catalog, tokenizer)
     counts_I = count_targets(windows.targets, len(catalog))
     gains_N = compute_gains(trie, compute_entropies(trie, compute_probabilities(trie, counts_I)))
-    distinct, indices = _find_distinct(responses)
     is_only_N, gains, are_zero = find_zero_gain(trie), [], []
-    for nodes_T, response in zip(trie.follow(distinct), distinct, strict=True):
+    for nodes_T, response in zip(trie.follow(responses), responses, strict=True):
         path = nodes_T[: len(response)]
         is_inside = bool((path >= 0).all())
         gains.append(gains_N[path] if is_inside else np.full(len(path), np.nan))
         are_zero.append(is_only_N[path])
-    informative = [gains[index][~are_zero[index]] for index in indices]
+    informative = [gain[~is_zero] for gain, is_zero in zip(gains, are_zero, strict=True)]
     values = np.concatenate([*informative, np.empty(0)])
     values = values[np.isfinite(values)]
     threshold = float(np.median(values)) if len(values) else 0.0
@@ -202,7 +186,7 @@ def token_groups(
         )
         for gain, is_zero in zip(gains, are_zero, strict=True)
     ]
-    return [groups[index] for index in indices], threshold
+    return groups, threshold
 
 
 def _build_trie(
@@ -217,20 +201,8 @@ def _build_trie(
     return build_trie(encode_responses(tokenizer, catalog.titles, eos=eos), allowed_I)
 
 
-def _find_distinct(responses: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]], list[int]]:
-    """Return the distinct responses, and the index of each response among them."""
-    distinct: dict[tuple[int, ...], int] = {}
-    indices = [distinct.setdefault(tuple(response), len(distinct)) for response in responses]
-    return list(distinct), indices
-
-
 def zero_gain_fraction(trie: Trie, counts_I: NDArray[np.int64]) -> float:
-    """Return the fraction of tokens without any gain in training rows' responses.
-
-    Args:
-        trie: The catalog's.
-        counts_I: Training targets by item; items that are not in the trie are skipped.
-    """
+    """Return the fraction of tokens without any gain in the responses of counted targets."""
     counts_N = _sum_leaves(trie, _sum_items(trie, counts_I))
     counts_N[0] = 0
     return float(counts_N[find_zero_gain(trie)].sum() / max(counts_N.sum(), 1))
@@ -239,13 +211,7 @@ def zero_gain_fraction(trie: Trie, counts_I: NDArray[np.int64]) -> float:
 def mean_entropy_by_step(
     trie: Trie, entropies_N: NDArray[np.float64], leaves: NDArray[np.integer]
 ) -> list[float]:
-    """Return the mean entropy after 1, 2, ... tokens of titles, over those that are as long.
-
-    Args:
-        trie: The catalog's.
-        entropies_N: Entropy of each prefix.
-        leaves: The titles, any shape; -1 is skipped.
-    """
+    """Return the mean entropy after 1, 2, ... tokens of titles, over those that are as long."""
     counts_N = _sum_leaves(trie, np.bincount(leaves[leaves >= 0], minlength=trie.num_leaves))
     depths_N = trie.depths.cpu().numpy()
     num_titles = np.bincount(depths_N, weights=counts_N)
@@ -273,3 +239,38 @@ def _sum_leaves(trie: Trie, values_U: NDArray[np.floating | np.integer]) -> NDAr
         cumulative[trie.high.cpu().numpy()] - cumulative[trie.low.cpu().numpy()]
     )
     return sums_N
+
+
+QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
+
+
+def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Count the tokens of a data set's titles.
+
+    Returns:
+        "title_tokens": mean and quantiles of the tokens per title of the catalog, quotes and end
+        included. "target_tokens": all tokens of the training targets. "zero_gain_tokens" and
+        "zero_gain_share": number and fraction of those that gain nothing.
+
+    Raises:
+        BenchError: The training split is empty.
+    """
+    train = np.array(prepared.sample_range("train"), dtype=np.int64)
+    if not len(train):
+        raise BenchError(
+            "The training split is empty, so no token of its targets can be counted.",
+            "Leave out --model, or use other data.",
+        )
+    responses = encode_responses(tokenizer, prepared.catalog.titles, eos=True)
+    lengths_I = np.array([len(response_T) for response_T in responses])
+    counts_I = count_targets(prepared.items[prepared.target[train]], len(responses))
+    target_tokens = int(lengths_I @ counts_I)
+    fraction = zero_gain_fraction(build_trie(responses, counts_I > 0), counts_I)
+    zero_gain_tokens = round(fraction * target_tokens)
+    quantiles = {name: float(np.quantile(lengths_I, level)) for name, level in QUANTILES.items()}
+    return {
+        "title_tokens": {**quantiles, "mean": float(lengths_I.mean())},
+        "target_tokens": target_tokens,
+        "zero_gain_tokens": zero_gain_tokens,
+        "zero_gain_share": zero_gain_tokens / target_tokens,
+    }

@@ -113,11 +113,8 @@ def resolve_loss(
 ) -> Loss:
     """Return a loss by name, checked against the pairs.
 
-    Args:
-        name: One of `LOSSES`, or "module:function" of a method's own module.
-        settings: Further keyword arguments of a method's own loss.
-        num_rejected: Maximum number of rejected responses of a pair.
-        smoothed: Whether any pair has a smoothing other than 0.
+    The name is one of `LOSSES`, or "module:function" of a method's own module, which takes the
+    settings as further keyword arguments.
 
     Raises:
         BenchError: There is no such loss, or it cannot use the settings or the pairs.

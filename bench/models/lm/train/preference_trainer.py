@@ -22,10 +22,15 @@ from transformers import Trainer
 from bench.errors import BenchError
 from bench.hashing import Plain
 from bench.models.lm.devices import autocast
-from bench.models.lm.train.epoch_order import EpochOrder
 from bench.models.lm.train.preference_losses import Loss
 from bench.models.lm.train.shared_prefix import Layout, Row, lay_out, log_probabilities
-from bench.models.lm.train.trainer_setup import DECIMALS, isolated, micro_batch_size, run_trainer
+from bench.models.lm.train.trainer_setup import (
+    DECIMALS,
+    EpochOrder,
+    isolated,
+    micro_batch_size,
+    run_trainer,
+)
 from bench.models.lm.tuned_model import LanguageModel
 from bench.plan.preference_stages import PreferenceConfig
 
@@ -102,16 +107,9 @@ def optimize(
     shared: bool,
     **execution: Any,
 ) -> dict[str, Plain]:
-    """Train a model on pairs; the loss of a step is its mean over the step's pairs.
+    """Train a policy in place on pairs with references; see also `lay_out` and `run_trainer`.
 
-    Args:
-        model: The policy; its weights are trained in place.
-        pairs: One pair or more, each with its reference.
-        config: How to train.
-        loss: The function that `config.loss` names.
-        divisor: Number of micro-batches a batch is split into to save memory.
-        shared: See `lay_out`.
-        execution: `checkpoints` of `run_trainer`.
+    `loss` is the function that `config.loss` names; the loss of a step is its mean over its pairs.
 
     Returns:
         Logged metrics by step: mean log-probability of chosen and rejected answers, mean margin
@@ -141,13 +139,7 @@ def optimize(
 
 
 class PreferenceTrainer(Trainer):
-    """transformers' Trainer on pairs.
-
-    Args:
-        loss: The loss, its beta bound.
-        beta: For the logged margins.
-        kwargs: Trainer's own arguments.
-    """
+    """transformers' Trainer on pairs, with a loss whose beta is bound; `beta` is for the log."""
 
     def __init__(self, *, loss: Loss, beta: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -20,9 +20,9 @@ from bench.hashing import Plain, derive_seed
 from bench.models.lm.devices import autocast
 from bench.models.lm.tokenization import Tokenizer
 from bench.models.lm.train.collate import Example, SFTCollator, SFTSamples
-from bench.models.lm.train.loss_by_group import GroupLoss
 from bench.models.lm.train.token_loss import (
     IGNORED,
+    GroupLoss,
     coefficients,
     counterfactual_loss,
     cross_entropy,
@@ -113,11 +113,6 @@ class EarlyStopping(TrainerCallback):
     """Measures the validation loss after each epoch, keeps the best weights, stops in time.
 
     Attributes:
-        model: The model in training.
-        examples: Validation examples.
-        collator: Pads them.
-        config: How the model is trained.
-        batch_size: Examples per forward pass.
         losses: One per epoch.
         weights: Of the epoch with the lowest loss, on the CPU.
     """
@@ -197,16 +192,9 @@ def fine_tune(
     valid: SFTSamples | None = None,
     **execution: Any,
 ) -> dict[str, Plain]:
-    """Train a model in place.
+    """Train the weights of a model that have `requires_grad`, in place; see `run_trainer`.
 
-    Args:
-        model: Weights with `requires_grad` are trained.
-        tokenizer: The model's.
-        samples: Training samples, at least one; with bare prompts for the counterfactual loss.
-        config: How to train.
-        divisor: Number of micro-batches a batch is split into to save memory.
-        valid: Validation samples for early stopping, at least one.
-        execution: `checkpoints` of `run_trainer`.
+    There is a sample at least, and one for early stopping in `valid`.
 
     Returns:
         Logged metrics: steps, tokens, loss by step, loss by epoch for the groups of tokens, and

@@ -80,15 +80,10 @@ class Layout:
 
 
 def lay_out(rows: Sequence[Row], *, shared: bool, pad: int = 0) -> Layout:
-    """Lay rows out as tensors.
+    """Lay one row or more out as tensors; the answers of a row share one sequence if `shared`.
 
     Equal answers of a row are written once: a pair whose rejected answer is the chosen one then has
-    a gradient of exactly 0.
-
-    Args:
-        rows: One or more rows, each with a prompt and an answer or more.
-        shared: Whether the answers of a row share one sequence.
-        pad: Token id of padding; nothing depends on it.
+    a gradient of exactly 0. Nothing depends on the token id of the padding.
     """
     tokens: list[list[int]] = []
     positions: list[list[int]] = []
@@ -140,11 +135,7 @@ def _pad_right(rows: Sequence[Sequence[int]], value: int) -> Tensor:
 
 
 def log_probabilities(model: PreTrainedModel | PeftModel, layout: Layout) -> Tensor:
-    """Compute the log-probability of every answer given its prompt.
-
-    Args:
-        model: A causal language model, with adapters or without.
-        layout: The rows, on the model's device; with shared prompts only where `takes_branches`.
+    """Compute the log-probability of every answer given its prompt, shared if `takes_branches`.
 
     Returns:
         Sums over the tokens of each answer, in float32, shape (B, A); 0 where there is no answer.
@@ -173,14 +164,10 @@ def visible(segments_SL: Tensor) -> Tensor:
 
 
 def takes_branches(config: Any, max_length: int) -> bool:
-    """Return whether a model's attention takes shared prompts.
+    """Return whether a model's attention takes shared prompts of `max_length` with one answer.
 
     It does in known families of decoders without a sliding window, or with one that covers every
     prompt with its answer.
-
-    Args:
-        config: The model's configuration.
-        max_length: Maximum tokens of a prompt with one answer.
     """
     window = getattr(config, "sliding_window", None)
     is_plain = config.model_type in FAMILIES and config._attn_implementation in ("sdpa", "eager")

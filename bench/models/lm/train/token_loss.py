@@ -1,25 +1,26 @@
-"""Losses over the supervised tokens: weighted sums of cross-entropies.
+"""Losses over the supervised tokens: weighted sums of cross-entropies, and means by group.
 
 Each token's coefficient is fixed for the whole optimizer step, so the number of micro-batches of
 the step does not matter. Plain fine-tuning, position weights and the counterfactual loss of CFT
 (Zhang et al., arXiv 2410.22809), IGD's token weights and RW's row weights (Jiang et al., WWW 2024)
-differ in the coefficients only.
+differ in the coefficients only. Groups are tokens with zero, low and high information gain (IGD,
+section 4.2.1).
 
 Shapes: B rows of a step, L length, N supervised tokens of the rows, row after row, V vocabulary,
-T response tokens.
+T response tokens, G groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import TrainerCallback
 
-from bench.errors import BenchError
 from bench.models.lm.train.shared_prefix import CAUSAL, takes_branches, use_attention
 
 IGNORED = -100
@@ -37,14 +38,9 @@ def token_logits(
     """Compute the logits of supervised tokens only; the rest never reaches the model's head.
 
     Rows are padded on the right and tokens attend to earlier ones only, so padding needs no mask,
-    and attention can use its fast path.
-
-    Args:
-        model: A causal language model of transformers, possibly with an adapter.
-        ids_BL: Token ids.
-        labels_BL: The ids of supervised tokens, IGNORED elsewhere; the first token of a row is
-            never supervised.
-        supervised_N: Indices of the supervised tokens into the flattened B x L.
+    and attention can use its fast path. Labels are the ids of supervised tokens, `IGNORED`
+    elsewhere and for the first token of a row; `supervised_N` are their indices into the flattened
+    B x L.
 
     Returns:
         Logits, shape (N, V), and the tokens that they should predict, shape (N,).
@@ -80,11 +76,7 @@ def counterfactual_loss(
 ) -> Tensor:
     """Compute CFT's second loss, a scalar: the loss of the history's effect on the logits.
 
-    Args:
-        with_NV: Logits after the prompt with its history.
-        without_NV: Logits after the prompt without history, for the same tokens.
-        targets_N: The tokens.
-        coefficients_N: Those of the first loss.
+    It is that of the logits with a history minus those of the same tokens without it.
     """
     return weighted_loss(with_NV.float() - without_NV.float(), targets_N, coefficients_N)
 
@@ -94,16 +86,12 @@ def coefficients(
 ) -> Tensor:
     """Return the coefficients of one step's cross-entropies, shape (N,); all 0 if all weights are.
 
-    Args:
-        weights_N: Token weights from 0.
-        rows_N: The row of each token, ascending from 0.
-        lengths_B: Tokens of each row, prompt included.
-        mean_over: "tokens" divides by the sum of the step's weights. "rows" takes the mean over
-            rows of a row's weighted sum divided by its number of tokens, so weights that are equal
-            within a row weight the row. "micro-batch" is what RW's program computes: per 4 rows,
-            the mean weight times the sum of all cross-entropies, divided by rows x (padded
-            length - 1), the longest length rounded up to a multiple of 8; rows are not weighted
-            against one another.
+    Rows are numbered from 0, ascending; their lengths include the prompts. What the mean is over:
+    "tokens" divides by the sum of the step's weights. "rows" takes the mean over rows of a row's
+    weighted sum divided by its number of tokens, so weights that are equal within a row weight the
+    row. "micro-batch" is what RW's program computes: per 4 rows, the mean weight times the sum of
+    all cross-entropies, divided by rows x (padded length - 1), the longest length rounded up to a
+    multiple of 8; rows are not weighted against one another.
     """
     num_rows = len(lengths_B)
     if mean_over == "tokens":
@@ -145,20 +133,61 @@ def by_position(
     *,
     beta: float,
 ) -> list[NDArray[np.float64]]:
-    """Weight tokens by their position alone.
+    """Weight tokens by their position alone, from 1 for the first to `beta`, from 0, for the last.
 
-    For `sft(weights="bench.models.lm.train.token_loss:by_position")`.
-
-    Args:
-        responses: Token ids of each response.
-        windows: Not used.
-        catalog: Not used.
-        tokenizer: Not used.
-        beta: Weight of the last token, from 0; 1 weights all tokens equally.
-
-    Raises:
-        BenchError: `beta` is below 0.
+    For `sft(weights="bench.models.lm.train.token_loss:by_position")`; other arguments are not used.
     """
-    if beta < 0:
-        raise BenchError(f"beta, the last token's weight, is {beta}.", "Set it to 0 or more.")
     return [position_weights(len(response), beta) for response in responses]
+
+
+NEITHER, ZERO_GAIN, LOW_GAIN, HIGH_GAIN = -1, 0, 1, 2
+"""Groups of tokens; NEITHER are prompts and responses that are not titles."""
+
+NAMES = {ZERO_GAIN: "zero_gain", LOW_GAIN: "low_gain", HIGH_GAIN: "high_gain"}
+
+
+class GroupLoss(TrainerCallback):
+    """Computes the mean cross-entropy per group and epoch of training.
+
+    Attributes:
+        means: One mean per epoch for each group; 0 where the epoch had no token of the group.
+    """
+
+    def __init__(self) -> None:
+        self.means: dict[int, list[float]] = {group: [] for group in NAMES}
+        self._sums: Tensor | None = None
+
+    def add(self, cross_entropies_N: Tensor, groups_N: Tensor) -> None:
+        """Add a micro-batch's tokens, without waiting for the device."""
+        members_GN = torch.stack([groups_N == group for group in NAMES]).double()
+        sums_2G = torch.stack(
+            [members_GN @ cross_entropies_N.detach().double(), members_GN.sum(dim=1)]
+        )
+        before = 0 if self._sums is None else self._sums.to(sums_2G.device)
+        self._sums = sums_2G + before
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Append the epoch's means."""
+        if self._sums is None:
+            return
+        for group, total, count in zip(NAMES, *self._sums.tolist(), strict=True):
+            self.means[group].append(total / max(count, 1))
+        self._sums = None
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return the means of past epochs, and the sums of the current one."""
+        means_GE = torch.tensor([self.means[group] for group in NAMES], dtype=torch.float64)
+        return {"means": means_GE, **({} if self._sums is None else {"sums": self._sums})}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from there."""
+        self.means = dict(zip(NAMES, state["means"].tolist(), strict=True))
+        self._sums = state.get("sums")
+
+    def means_by_epoch(self, decimals: int) -> dict[str, list[float]]:
+        """Return the means under their names in results."""
+        return {
+            f"loss_{NAMES[group]}_by_epoch": [round(mean, decimals) for mean in means]
+            for group, means in self.means.items()
+            if means
+        }

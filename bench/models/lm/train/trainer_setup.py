@@ -21,16 +21,65 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bench.errors import BenchError, unknown
-from bench.models.lm.devices import autocast, select_device
-from bench.models.lm.threads import compute_threads
+from bench.hashing import derive_seed
+from bench.models.lm.devices import autocast, compute_threads, select_device
 from bench.models.lm.train.checkpoints import Checkpoints, Recorder, find_last
-from bench.models.lm.train.epoch_order import EpochOrder
 from bench.models.progress import report_progress
 from bench.plan.language_stages import TrainingConfig
+
+POOL_BATCHES = 16
+"""Batches whose samples are sorted by length together."""
+
+
+class EpochOrder(Sampler[int]):
+    """A seeded order of the samples for each epoch; every pass over it is the next epoch.
+
+    `config.seed` decides the order; `group_by_length` and `batch_size` which samples share a batch.
+    """
+
+    def __init__(self, lengths: Sequence[int], config: TrainingConfig) -> None:
+        self.lengths, self.config = np.asarray(lengths), config
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng(derive_seed("sample order", self.config.seed, self.epoch))
+        self.epoch += 1
+        order = rng.permutation(len(self.lengths))
+        if self.config.group_by_length:
+            order = group_by_length(order, self.lengths, self.config.batch_size, rng)
+        return iter(order.tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be that of an epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+def group_by_length(
+    order: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Sort each pool of consecutive samples by length, and put all batches in random order.
+
+    Only a last batch that is not full stays where it is. transformers' own sampler
+    ("group_by_length") would leave each pool's batches in falling order of length.
+    """
+    pools = np.split(order, range(POOL_BATCHES * batch_size, len(order), POOL_BATCHES * batch_size))
+    grouped = np.concatenate([pool[np.argsort(-lengths[pool], kind="stable")] for pool in pools])
+    num_full = len(order) // batch_size * batch_size
+    batches = rng.permutation(grouped[:num_full].reshape(-1, batch_size))
+    return np.concatenate([batches.ravel(), grouped[num_full:]])
+
 
 DECIMALS = 6
 LOGGING_STEPS = {"cuda": 10, "cpu": 1}
@@ -77,12 +126,6 @@ def training_arguments(
     config: TrainingConfig, *, num_samples: int, divisor: int, folder: str
 ) -> dict[str, Any]:
     """Return the keyword arguments of TrainingArguments, or of a class derived from it.
-
-    Args:
-        config: How to train.
-        num_samples: Size of the training data, at least 1.
-        divisor: Number of micro-batches a batch is split into to save memory.
-        folder: Folder of the checkpoints.
 
     Raises:
         BenchError: `config.trainer` has a field that does not exist or cannot be set.
@@ -218,11 +261,6 @@ class LongestFirst(TrainerCallback):
     """Computes the longest batch after the first step: memory runs out early or never.
 
     Its gradient is dropped, and so is what it recorded; random states are put back.
-
-    Args:
-        trainer: The trainer.
-        checkpoints: What is recorded.
-        longest: The longest samples, as many as a micro-batch has.
     """
 
     def __init__(self, trainer: Trainer, checkpoints: Checkpoints, longest: Sequence[Any]) -> None:
@@ -353,11 +391,7 @@ def use_one_device(arguments: TrainingArguments) -> TrainingArguments:
 
 @contextmanager
 def isolated(seed: int, threads: int) -> Iterator[None]:
-    """Within the block, seed Python, NumPy and torch and compute with a number of threads.
-
-    Args:
-        seed: Below 2**32.
-        threads: CPU threads, at least 1.
+    """Within the block, seed Python, NumPy and torch (below 2**32), and compute with some threads.
 
     Raises:
         BenchError: `threads` is below 1.
@@ -381,9 +415,6 @@ def unpatched(model: Any) -> Iterator[None]:
 
     Trainers replace `forward`, switch the cache off, and write the tokenizer's special tokens into
     the configuration.
-
-    Args:
-        model: A transformers model, or one that peft wrapped.
     """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     objects = [model, inner, inner.config]
