@@ -74,12 +74,13 @@ def describe_exception(error: BaseException) -> str:
         text = str(error)
     except BaseException as failure:  # foreign code
         text = f"its text raises {type(failure).__name__}"
-    lines = [
+    places = [
         f" ({os.path.basename(frame.filename)}:{frame.lineno})"
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith(NO_PLUGINS)
     ]
-    return printable(f"{type(error).__name__}: {text}".removesuffix(": ")) + "".join(lines[-1:])
+    description = f"{type(error).__name__}: {text}".removesuffix(": ")
+    return printable(description) + printable("".join(places[-1:]))
 
 
 def printable(text: object, *, limit: int = MAX_TEXT) -> str:

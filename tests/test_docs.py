@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import typer
+from conftest import Bench
 
 from bench.cli.app import app
 from bench.config import plugins
@@ -222,6 +223,25 @@ def test_the_page_on_metrics_names_what_they_get_and_its_example_works(
     (example,) = (body for *_, body in FENCE.findall(text) if "METRIC = " in body)
     (tmp_path / "mine.py").write_text(example, encoding="utf-8")
     assert [check.problem for check in check_metric(tmp_path / "mine.py")] == [""] * 5
+
+
+def test_the_own_claim_of_the_page_is_judged_without_a_paper(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    text = (ROOT / "docs" / "add-claim.md").read_text(encoding="utf-8")
+    for _, title, body in FENCE.findall(text):
+        if title:
+            (tmp_path / title).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / title).write_text(body, encoding="utf-8")
+    assert bench("check", "leaderboards/claims/mine.toml").code == 0
+    assert bench("run", "--board", "mine", "--executor", "inline").code == 0
+    assert "reproduced: holds (1 holds)" in bench("claims", "--paper", "mine").out
+    page = (tmp_path / ".bench" / "pages" / "mine" / "index.html").read_text(encoding="utf-8")
+    assert ">Claims</h2>" in page
+    assert "Ours: holds" in page
+    for text_on_papers in ("Compared with the paper", "Paper: ", "papers report", "the paper’s"):
+        assert text_on_papers not in page
 
 
 def test_the_register_speaks_of_what_there_is() -> None:

@@ -73,7 +73,7 @@ def assemble(
         ]
     backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
-    source = None if paper is None else paper.source(card, blocks, used)
+    source = paper.source(card, blocks, used) if paper and paper.claims.paper else None
     differences = used if source is None else source.differences
     return BoardTable(
         name=board.name,
