@@ -8,6 +8,8 @@ import json
 import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +22,7 @@ from bench.report.render import pages
 from bench.report.render.csv import COLUMNS, render_csv
 from bench.report.render.figures import Point, _scatter_plot, fit_scale, pareto_front
 from bench.report.render.html import group_columns, render_html
+from bench.report.render.index import IndexEntry, index_html, index_markdown
 from bench.report.render.markdown import render_markdown
 from bench.report.render.terminal import render_table
 from bench.report.table import BoardTable, Cell, combined_status
@@ -254,9 +257,57 @@ def test_the_head_says_what_was_computed_when_by_which_code_and_on_what(tmp_path
     for result in results.results.values():
         result.provenance.update(provenance)
     table = assemble(board, cells, results)
-    entry = pages.IndexEntry.of_table(table, results)
-    assert entry.ran.endswith("2026-11-28, llmrec-bench 0.1.0, commit abc, A CPU")
-    assert entry.ran in render_html(table, results)
-    index = pages.index_html([entry], {"Code": "../README.md"})
+    entry = IndexEntry.of_table(table, results)
+    assert "2026-11-28, llmrec-bench 0.1.0, commit abc, A CPU" in render_html(table, results)
+    assert entry.ran.endswith("2026-11-28")
+    index = index_html([entry], {"Code": "../README.md"})
     assert entry.ran in index
     assert '<a href="../README.md">Code</a>' in index
+
+
+def index_entry(folder: Path, hits: float) -> IndexEntry:
+    lines = [Line("Floor", 0.5), Line("Base", 0.0), Line("Good", hits)]
+    board, cells = make(folder, lines, datasets=("synthetic", "ml-100k"))
+    rows = tuple(row.model_copy(update={"floor": row.name == "Floor"}) for row in board.card.rows)
+    card = board.card.model_copy(
+        update={"rows": rows, "title": "A board, changed: model tiny", "reference": "Base"}
+    )
+    cells = [(next(row for row in rows if row.name == old.name), trial) for old, trial in cells]
+    shutil.rmtree(folder / "ml-100k")
+    return IndexEntry.of_table(assemble_from(replace(board, card=card), cells, folder))
+
+
+def test_the_index_says_who_leads_how_certainly_and_where_the_floor_is(tmp_path):
+    entry = index_entry(tmp_path, 0.9)
+    assert (entry.title, entry.changes) == ("A board", "model tiny")
+    assert IndexEntry.model_validate_json(entry.model_dump_json()) == entry
+    line, missing = entry.lines
+    assert (line.best[0], line.certainty[0]) == ("Good", "better than 1 of 1 other")
+    assert line.best[1].startswith("NDCG@5 0.")
+    assert line.floor[0] == "above the floor"
+    assert line.floor[1].startswith("Floor 0.")
+    assert missing == ("MovieLens-100K", ("no result", ""), ("", ""), ("", ""))
+    for page in (index_html([entry]), index_markdown([entry])):
+        assert "In 1 of these the best row is significantly better" in page
+        assert "trained on all rows: 1 × above the floor" in page
+
+
+def test_a_row_without_a_hit_does_not_lead(tmp_path):
+    entry = index_entry(tmp_path, 0.9)
+    ((title, lead),) = entry.leads.items()
+    entry = entry.model_copy(update={"leads": {title: replace(lead, mean=0.0)}})
+    assert entry.lines[0].best == ("no ranked row has a hit", "NDCG@5 0.0000")
+    assert entry.lines[0].certainty == ("", "")
+    assert "0 have a ranked row with a hit" in index_markdown([entry])
+
+
+def test_the_index_counts_the_claims_of_each_paper_and_links_them():
+    claims = {"X-1": ("yes", "not comparable"), "X-2": ("no", "not run")}
+    common = {"board": "b", "title": "T", "datasets": ("D",), "num_rows": 1, "status": "s"}
+    ours = IndexEntry(name="ours", **common)
+    theirs = IndexEntry(name="theirs", **common, paper="P", url="https://p.org", claims=claims)
+    for page in (index_html([theirs, ours]), index_markdown([theirs, ours])):
+        assert page.index("Boards of this project") < page.rindex("2 claims. By the published")
+        assert "numbers: 1 × hold, 1 × do not hold. By our runs: 1 × not comparable, 1 ×" in page
+        assert "theirs/index.html#claims" in page
+        assert "ours/index.html#claims" not in page

@@ -121,12 +121,12 @@ def test_a_board_of_our_own_has_no_paper(tmp_path):
 
 
 def test_what_differs_from_the_paper_is_said(table, tmp_path):
-    assert table.source.differences == ()
+    assert table.differences == ()
     board, cells = table_one(tmp_path)
     card = board.card.model_copy(update={"model": "nano", "budget": "nano"})
     kept = [one for one in cells if one[1].dataset == "steam"]
     (tmp_path / f"{kept[0][1].id}.json").unlink()
-    told = assemble_from(dataclasses.replace(board, card=card), kept, tmp_path).source.differences
+    told = assemble_from(dataclasses.replace(board, card=card), kept, tmp_path).differences
     assert told == (
         "The backbone here is nano; the paper uses Llama-3.2-1B-Instruct.",
         "Data sets of the paper without results here: MovieLens, Goodreads and CDs_and_Vinyl.",
@@ -142,7 +142,7 @@ def test_a_data_set_in_place_of_the_papers_is_named_and_shows_its_values(tmp_pat
     assert "ml-100k in place of ml-10m; datasets ml-100k, steam; seeds 1" in board.card.title
     table = assemble_from(board, plan_boards(select_boards(RunRequest(**request)))[0][1], tmp_path)
     assert row(table, "BIGRec").cell("DivRatio@1").published.value == 0.1939
-    told = " ".join(table.source.differences)
+    told = " ".join(table.differences)
     assert "ml-100k is in place of ml-10m." in told
     assert board.card.full_run in told
     assert told in table.scope
@@ -156,9 +156,9 @@ def test_a_papers_own_budget_is_not_called_another(name):
     card = plugins.board_card(name)
     paper = Paper.of_board(name)
     assert scope(card, [plugins.budget_card(card.budget).rows]) == ""
-    assert not [each for each in paper.source(card, []).differences if "budget" in each]
+    assert not [each for each in paper.differences(card, []) if "budget" in each]
     other = card.model_copy(update={"budget": "paper" if name != "sprec-table1" else "igd"})
-    (sentence,) = [each for each in paper.source(other, []).differences if "budget" in each]
+    (sentence,) = [each for each in paper.differences(other, []) if "budget" in each]
     whose = plugins.budget_card(other.budget).paper
     assert sentence == f"The budget is “{other.budget}”, that of {whose}."
     fewer = plugins.budget_card("nano").rows
@@ -212,6 +212,7 @@ def test_marks_by_the_rule():
     assert best_and_second(values, higher_is_better=True) == (("A", "C"), ("B",))
     assert best_and_second(values, higher_is_better=False) == (("B",), ("A", "C"))
     assert best_and_second({"A": 0.2}, higher_is_better=True) == ((), ())
+    assert best_and_second({"A": 0.2, "B": 0.2}, higher_is_better=True) == ((), ())
 
 
 def test_json_of_the_page_is_that_of_the_command_line(tmp_path):

@@ -15,7 +15,7 @@ from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
 from bench.data.strata import label_cases, tied_share
 from bench.errors import BenchError
-from bench.report.checks import compare_with_floor, describe_robustness, stratify
+from bench.report.checks import find_lead, stratify
 from bench.report.render.html import render_html
 from bench.results.load import load_results
 from bench.results.subset import ResultSubset
@@ -88,26 +88,43 @@ def test_a_reversal_between_strata_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hits", "words"),
-    [(0.6, "beats the floor"), (0.1, "does not reach"), (0.3, "not significantly different")],
+    ("first", "hits", "side", "words"),
+    [
+        (0, 0.6, "above", "A, the best ranked row (HR@5 0.6000), beats the floor"),
+        (0, 0.1, "below", "A, the best ranked row (HR@5 0.1000), does not reach the floor"),
+        (20, 0.3, "undecided", "is not significantly different"),
+        (0, 0.28, "not tested", "could not be tested against the floor"),
+        (0, 0.0, "below", "No ranked row has a hit (HR@5 0.0000); the floor is F"),
+    ],
 )
-def test_the_best_row_is_compared_with_the_floor(tmp_path: Path, hits: float, words: str) -> None:
-    made = make(tmp_path, [Line("A", 0.9), Line("F", 0.1)], metrics=("HR@5",))
+def test_the_best_row_is_compared_with_the_floor(
+    tmp_path: Path, first: int, hits: float, side: str, words: str
+) -> None:
+    made = make(tmp_path, [Line("A", hits), Line("F", 0.1)], metrics=("HR@5",))
     (block,) = assemble_from(*made, tmp_path, tested=False).datasets
-    assert "no row" in compare_with_floor(block, "HR@5", {}).lower()
+    assert find_lead(block, "HR@5", {}).floor == "no floor"
     rows = tuple(
-        dataclasses.replace(row, floor=row.name == "F", ranked=row.name != "F")
+        dataclasses.replace(
+            row,
+            floor=row.name == "F",
+            ranked=row.name != "F",
+            cells=(dataclasses.replace(row.cells[0], mean=hits if row.name == "A" else 0.3),),
+        )
         for row in block.rows
     )
     block = dataclasses.replace(block, rows=rows)
-    num = 200
+    assert find_lead(block, "HR@5", {}).floor == "no result"
     samples = {
-        name: make_sample(name, [float(case < share * num) for case in range(num)], [""] * num)
-        for name, share in (("A", hits), ("F", 0.3))
+        name: make_sample(name, [float(0 <= case < 200 * share) for case in cases], [""] * 200)
+        for name, share, cases in (
+            ("A", hits, range(-first, 200 - first)),
+            ("F", 0.3, range(200)),
+        )
     }
-    sentence = compare_with_floor(block, "HR@5", samples)
-    assert words in sentence
-    assert sentence.startswith("A")
+    lead = find_lead(block, "HR@5", samples)
+    assert (lead.floor, lead.row, lead.floor_row) == (side, "A", "F")
+    assert words in lead.floor_text
+    assert lead.without_hit == (hits == 0)
 
 
 def test_the_fewest_users_who_decide_the_best_row_are_counted(tmp_path: Path) -> None:
@@ -119,10 +136,11 @@ def test_the_fewest_users_who_decide_the_best_row_are_counted(tmp_path: Path) ->
         "B": make_sample("B", [0.0] * 7 + [1.0] * 5 + [0.0] * 38, [""] * 50),
         "C": make_sample("C", [0.0] * 50, [""] * 50),
     }
-    sentence = describe_robustness(block, "HR@5", samples)
-    assert sentence == "A has the best HR@5; without 3 cases of 50 (6.0 %), B would have it."
+    lead = find_lead(block, "HR@5", samples)
+    assert lead.robustness == "A has the best HR@5; without 3 cases of 50 (6.0 %), B would have it."
+    assert (lead.num_others, lead.num_beaten) == (2, 0)
     del samples["B"]
-    assert "whichever users" in describe_robustness(block, "HR@5", samples)
+    assert "whichever users" in find_lead(block, "HR@5", samples).robustness
 
 
 # --- a board that was run -------------------------------------------------------------------------

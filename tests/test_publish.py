@@ -8,9 +8,13 @@ import pytest
 from test_explain import call
 
 from bench.config.request import RunRequest
-from bench.plan.board_selection import select_boards
+from bench.plan.board_selection import plan_boards, select_boards
+from bench.report.boards import render_boards
 from bench.report.render.pages import render_index
+from bench.results.load import load_results
+from bench.results.run_records import list_recorded, read_board
 
+COMMITTED = Path(__file__).parents[1] / "leaderboards"
 RUN = ("run", "--board", "smoke", "--executor", "inline", "--method", "popularity")
 OWN = ("--method", "popularity", "--method", "random", "--dataset", "synthetic")
 
@@ -78,12 +82,33 @@ def test_only_publish_writes_to_leaderboards(
 
 
 def test_the_committed_index_lists_every_committed_board(tmp_path: Path) -> None:
-    committed = Path(__file__).parents[1] / "leaderboards"
-    folders = [path.parent.name for path in committed.glob("*/table.json")]
+    folders = [path.parent.name for path in COMMITTED.glob("*/table.json")]
     for name in folders:
         (tmp_path / name).mkdir()
-        (tmp_path / name / "table.json").write_bytes((committed / name / "table.json").read_bytes())
+        (tmp_path / name / "table.json").write_bytes((COMMITTED / name / "table.json").read_bytes())
     render_index(tmp_path)
-    assert (tmp_path / "README.md").read_bytes() == (committed / "README.md").read_bytes()
+    for name in ("README.md", "methods.html", "how-to-read.html"):
+        assert (tmp_path / name).read_bytes() == (COMMITTED / name).read_bytes()
     for name in ("README.md", "index.html"):
-        assert all(f"{folder}/" in (committed / name).read_text() for folder in folders)
+        assert all(f"{folder}/" in (COMMITTED / name).read_text() for folder in folders)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "igd-table3-tiny",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in sorted(path.stem for path in COMMITTED.glob("results/boards/*.json"))
+            if name != "igd-table3-tiny"
+        ),
+    ],
+)
+def test_committed_results_give_the_committed_pages(tmp_path: Path, name: str) -> None:
+    stored = load_results(COMMITTED / "results")
+    record = list_recorded(stored.folder)[name]
+    planned = plan_boards(read_board(record), lenient=True)
+    _, written = render_boards(planned, stored, tmp_path, store=tmp_path)
+    assert {path.name for path in written} == {path.name for path in (COMMITTED / name).iterdir()}
+    for path in written:
+        assert path.read_bytes() == (COMMITTED / name / path.name).read_bytes(), path.name

@@ -27,6 +27,7 @@ REHEARSAL_DATA = "synthetic-rated"
 REHEARSAL_BUDGET = "smoke"
 CUSTOM_BUDGET = "nano"
 MAX_EXAMPLES = 5
+CHANGED = ", changed: "
 
 RowTrials = list[tuple[BoardRow, Trial]]
 PlannedBoards = list[tuple[Board, RowTrials]]
@@ -185,9 +186,15 @@ def _change_board(board: Board, request: RunRequest) -> Board:
             hidden.add("datasets")
         changes = [f"{new} in place of {old}" for new, old in replaced.items()]
         changes += [f"{key} {_format(value)}" for key, value in update.items() if key not in hidden]
-        update["title"] = f"{board.card.title}, changed: {'; '.join(changes)}"
+        update["title"] = f"{board.card.title}{CHANGED}{'; '.join(changes)}"
     content = board.card.model_dump() | update
     return Board(name=board.name, card=check_card(content, BoardCard, f"board {board.name}"))
+
+
+def split_title(title: str) -> tuple[str, str]:
+    """Split the title of a board into its own and what a request changed, empty for nothing."""
+    name, _, changes = title.partition(CHANGED)
+    return name, changes
 
 
 def _parse_replaced(texts: Sequence[str], card: BoardCard) -> dict[str, str]:

@@ -73,8 +73,6 @@ def assemble(
         ]
     backbone = _name_backbone(board, row_trials, results)
     limits = [trial.rows for row, trial in row_trials if not row.floor]
-    source = paper.source(card, blocks, used) if paper and paper.claims.paper else None
-    differences = used if source is None else source.differences
     return BoardTable(
         name=board.name,
         page=board.page,
@@ -84,9 +82,11 @@ def assemble(
         reference=captions.reference(card),
         equivalence=captions.equivalence(card),
         metrics=card.metrics,
-        datasets=tuple(blocks),
+        # Data sets with results come first, whatever the paper's order.
+        datasets=tuple(sorted(blocks, key=lambda block: not block.has_results)),
         completeness=_count_statuses(blocks),
-        scope=" ".join(filter(None, (captions.scope(card, limits), *differences))),
+        budget=captions.scope(card, limits),
+        differences=(*used, *(() if paper is None else paper.differences(card, blocks))),
         protocol=captions.protocol(
             card,
             blocks,
@@ -101,7 +101,7 @@ def assemble(
         ),
         statistics=captions.statistics(card, blocks),
         mean_ranks=captions.mean_ranks(card, blocks) if tested else (),
-        source=source,
+        source=None if paper is None else paper.source,
         sweeps=sweeps,
         figures=tuple(
             Figure(card=figure) if paper is None else paper.resolve_figure(figure)

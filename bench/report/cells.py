@@ -21,7 +21,7 @@ PlainCell: TypeAlias = dict[str, float | int | str | None]
 
 
 def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> Marks:
-    """Return the rows with the best and the second-best value; a single row gets no mark.
+    """Return the rows with the best and the second-best value; without a worse one, none.
 
     Args:
         values: By the row's name, only rows that may be marked.
@@ -36,11 +36,11 @@ def best_and_second(values: Mapping[str, float], *, higher_is_better: bool) -> M
     scores = {name: value if higher_is_better else -value for name, value in values.items()}
     best = max(scores.values())
     lower = [score for score in scores.values() if score < best - ROUNDING]
+    if not lower:
+        return (), ()
     return (
         tuple(name for name, score in scores.items() if best - score <= ROUNDING),
-        tuple(name for name, score in scores.items() if abs(score - max(lower)) <= ROUNDING)
-        if lower
-        else (),
+        tuple(name for name, score in scores.items() if abs(score - max(lower)) <= ROUNDING),
     )
 
 

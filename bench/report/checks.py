@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,13 +13,21 @@ from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.cells import clip_interval
 from bench.report.format import format_count, format_interval, format_p, format_signed, format_value
-from bench.report.table import Block, Interval, Row, Stratification
+from bench.report.table import Block, FloorVerdict, Interval, Lead, Row, Stratification
+from bench.stats.compare import compare_with_reference
 from bench.stats.contrasts import DIFFERENCE, AlignedSamples
 from bench.stats.corrections import ALPHA
 from bench.stats.samples import Sample
 
 MIN_CASES = 10
 """Strata with fewer test cases are left out of tests."""
+
+FLOOR_WORDS = {
+    "above": "beats",
+    "below": "does not reach",
+    "undecided": "is not significantly different from",
+    "not tested": "could not be tested against",
+}
 
 
 def stratify(
@@ -108,68 +118,105 @@ def _find_reversals(
     return tuple(sentences)
 
 
-def compare_with_floor(
-    block: Block, metric: str, samples: Mapping[str, Sample | BenchError]
-) -> str:
+def find_lead(block: Block, metric: str, samples: Mapping[str, Sample | BenchError]) -> Lead:
+    """Find the best ranked row, and compare it with the other ranked rows and with the floor.
+
+    Args:
+        block: With values.
+        metric: A mean over cases.
+        samples: Per-case results by row.
+    """
+    readable = {name: each for name, each in samples.items() if isinstance(each, Sample)}
+    best = _find_best([row for row in block.rows if row.ranked and row.name in readable], metric)
+    lead = _compare_with_floor(block, metric, best, readable)
+    if best is None:
+        return lead
+    lead = replace(lead, row=best.name, mean=best.cell(metric).mean)
+    names = [row.name for row in block.rows if row.ranked and row.name in readable]
+    rivals = [readable[name] for name in names if name != best.name]
+    if lead.without_hit or not rivals:
+        return replace(lead, num_others=len(rivals))
+    tests = []
+    with contextlib.suppress(BenchError):  # rows on other test cases
+        tests = compare_with_reference(readable[best.name], rivals, metric)
+    return replace(
+        lead,
+        num_others=len(rivals),
+        num_tested=sum(test.question == "methods" for test in tests),
+        num_beaten=sum(test.significant for test in tests),
+        decisive=_count_decisive_users([readable[best.name], *rivals], metric),
+    )
+
+
+def _compare_with_floor(
+    block: Block, metric: str, best: Row | None, samples: Mapping[str, Sample]
+) -> Lead:
     """Say in one sentence whether the best ranked row beats the best row of the floor."""
     floors = [row for row in block.rows if row.floor]
     if not floors:
-        return (
+        text = (
             "No row of this board is a floor, so nothing shows whether its rows beat item-ID "
             "models on all training rows."
         )
-    best, floor = (
-        _find_best([row for row in rows if isinstance(samples.get(row.name), Sample)], metric)
-        for rows in ([row for row in block.rows if row.ranked], floors)
-    )
+        return Lead(metric=metric, floor="no floor", floor_text=text)
+    floor = _find_best([row for row in floors if row.name in samples], metric)
     if best is None or floor is None:
-        return "The floor cannot be compared yet: one side has no result."
+        text = "The floor cannot be compared yet: one side has no result."
+        return Lead(metric=metric, floor="no result", floor_text=text)
+    lead = Lead(
+        metric=metric,
+        mean=best.cell(metric).mean,
+        floor="not tested",
+        floor_row=floor.name,
+        floor_mean=floor.cell(metric).mean,
+        floor_text="",
+    )
     pair = [samples[floor.name], samples[best.name]]
     try:
-        change = _estimate([s for s in pair if isinstance(s, Sample)], metric, DIFFERENCE)
+        change = _estimate(pair, metric, DIFFERENCE)
     except BenchError as error:
-        return f"{best.name} cannot be compared with the floor: {error.message}"
+        text = f"{best.name} cannot be compared with the floor: {error.message}"
+        return replace(lead, floor_text=text)
     is_better = (change.value > 0) == get_metric(metric).higher_is_better
     # Of the rows on the better side, the best was chosen.
     tested = [row.name for row in block.rows if (row.ranked if is_better else row.floor)]
     p = None if change.p is None else min(1.0, change.p * len(tested))
     corrected = f", or {format_p(p)} after Bonferroni over {len(tested)} rows"
-    verdict = "is not significantly different from"
-    if p is not None and p <= ALPHA:
-        verdict = "beats" if is_better else "does not reach"
+    side: FloorVerdict = "undecided"
+    if p is None:
+        side = "not tested"
+    elif p <= ALPHA:
+        side = "above" if is_better else "below"
     values = [format_value(row.cell(metric).mean) for row in (best, floor)]
-    return (
-        f"{best.name}, the best ranked row ({metric} {values[0]}), {verdict} the floor, "
-        f"{floor.name} on all training rows ({values[1]}): {_describe(change).rstrip('.')}"
+    subject = f"{best.name}, the best ranked row ({metric} {values[0]}),"
+    verb = f"{FLOOR_WORDS[side]} the floor,"
+    if lead.without_hit:
+        subject, verb = f"No ranked row has a hit ({metric} {values[0]});", "the floor is"
+    text = (
+        f"{subject} {verb} {floor.name} on all training rows ({values[1]}): "
+        + _describe(change).rstrip(".")
         + (f"{corrected}." if p and len(tested) > 1 else ".")
     )
+    return replace(lead, floor=side, floor_text=text)
 
 
-def describe_robustness(
-    block: Block, metric: str, samples: Mapping[str, Sample | BenchError]
-) -> str:
-    """Say how few users decide which ranked row is the best; "" without two such rows."""
-    rows = [row for row in block.rows if row.ranked and isinstance(samples.get(row.name), Sample)]
-    best = _find_best(rows, metric)
-    readable = [s for row in rows if isinstance(s := samples[row.name], Sample)]
-    if best is None or len(readable) < 2:
-        return ""
-    readable.sort(key=lambda sample: sample.name != best.name)
+def _count_decisive_users(samples: Sequence[Sample], metric: str) -> str | None:
+    """Say how few users decide that the first row is the best; "" if none do."""
     try:
-        aligned = AlignedSamples.align(readable, metric)
+        aligned = AlignedSamples.align(samples, metric)
     except BenchError:
-        return ""
+        return None
     counts = {
         sample.name: count
-        for index, sample in enumerate(readable[1:], start=1)
+        for index, sample in enumerate(samples[1:], start=1)
         if (count := aligned.count_decisive_units(index)) is not None
     }
     if not counts:
-        return f"{best.name} has the best {metric} whichever users are left out."
+        return ""
     rival = min(counts, key=lambda name: counts[name])
     num, total = counts[rival], aligned.units.num
     users = f"{format_count(num, aligned.units.kind)} of {total:,} ({100 * num / total:.1f} %)"
-    return f"{best.name} has the best {metric}; without {users}, {rival} would have it."
+    return f"without {users}, {rival} would have it"
 
 
 def _find_best(rows: Sequence[Row], metric: str) -> Row | None:

@@ -17,6 +17,7 @@ from bench.report.boards import assemble_boards
 from bench.report.examples import board_examples
 from bench.report.render import pages
 from bench.report.render.html import policy_hash, read_source
+from bench.report.render.index import IndexEntry, index_html
 from bench.report.stats_cache import StoredStatistics
 from bench.results.load import load_results
 from bench.results.run_records import plan_requested
@@ -64,8 +65,8 @@ class LivePages:
     def _render(self) -> dict[str, bytes]:
         stored = load_results(self.results)
         tables = assemble_boards(plan_requested(self.request, self.results), stored, self._cache)
-        entries = [pages.IndexEntry.of_table(table) for table in tables]
-        content = {"index.html": pages.index_html(entries).encode(), **pages.reading_pages()}
+        entries = [IndexEntry.of_table(table) for table in tables]
+        content = {"index.html": index_html(entries).encode(), **pages.reading_pages()}
         for table in tables:
             examples = board_examples(table, stored, Store(self.store))
             for name, page in pages.board_pages(table, stored, examples).items():

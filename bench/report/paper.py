@@ -81,14 +81,10 @@ class Paper:
         measure = self.claims.measures[card.measure]
         return Figure(card=card, measure=measure, published=numbers)
 
-    def source(self, card: BoardCard, blocks: Sequence[Block], used: Sequence[str] = ()) -> Source:
-        """Say which paper it is and what differs from it here, `used` included."""
-        return Source(
-            paper=self.claims.paper,
-            title=self.claims.title,
-            url=self.claims.url,
-            differences=(*used, *self._differences(card, blocks)),
-        )
+    @property
+    def source(self) -> Source | None:
+        """Which paper it is; None where the claims are our own."""
+        return _name_source(self.claims) if self.claims.paper else None
 
     def _number(self, row: str, dataset: str, metric: str) -> Number | None:
         if row not in self.claims.rows:
@@ -96,7 +92,10 @@ class Paper:
         printed_at = self.claims.find_place(row, dataset, metric)
         return None if printed_at is None else self.numbers.find(printed_at)
 
-    def _differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
+    def differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
+        """Say what differs from the paper here."""
+        if not self.claims.paper:
+            return []
         sentences = []
         theirs = self.claims.backbone
         if card.model is None:
@@ -112,9 +111,7 @@ class Paper:
         if additional:
             sentences.append(f"Not a data set of the paper: {join_words(additional)}.")
         expected = self._datasets_of_table()
-        run = {
-            name for name, block in datasets.items() if any(row.successful for row in block.rows)
-        }
+        run = {name for name, block in datasets.items() if block.has_results}
         absent = [
             name
             for name, dataset in self.claims.datasets.items()
@@ -141,3 +138,13 @@ class Paper:
             return plugins.board_card(self.board).datasets
         except BenchError:
             return tuple(self.claims.datasets.values())
+
+
+def find_source(paper: str) -> Source | None:
+    """Return the paper with a short name; None without a file of its claims."""
+    files = map(load_claims, sorted(find_claim_files()))
+    return next((_name_source(claims) for claims in files if claims.paper == paper), None)
+
+
+def _name_source(claims: PaperClaims) -> Source:
+    return Source(paper=claims.paper, title=claims.title, url=claims.url)

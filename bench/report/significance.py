@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.block_tests import RowTest, compare_block, estimate_gains, estimate_means
 from bench.report.cells import clip_interval
-from bench.report.checks import compare_with_floor, describe_robustness, stratify
+from bench.report.checks import find_lead, stratify
 from bench.report.format import choose_main_metric
 from bench.report.table import Block, Cell, Row
 from bench.results.load import ResultSet
@@ -72,16 +72,12 @@ def add_statistics(
     successful = [row for row in rows if row.successful]
     if not get_metric(main).per_case or not successful:
         return block
-    floor, robustness, strata = compute(
+    lead, strata = compute(
         ("checks", main, tuple((row.name, row.ranked, row.floor) for row in rows)),
         successful,
-        lambda samples: (
-            compare_with_floor(block, main, samples),
-            describe_robustness(block, main, samples),
-            stratify(block, main, samples),
-        ),
+        lambda samples: (find_lead(block, main, samples), stratify(block, main, samples)),
     )
-    return replace(block, floor=floor, robustness=robustness, strata=strata)
+    return replace(block, lead=lead, strata=strata)
 
 
 def _test_families(

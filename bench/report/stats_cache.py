@@ -22,7 +22,7 @@ from bench.files import write_atomic
 from bench.hashing import digest
 from bench.plan.code_hash import module_hash
 from bench.report.block_tests import RowTest
-from bench.report.table import ClaimLine, Stratification
+from bench.report.table import ClaimLine, Lead, Stratification
 from bench.stats.contrasts import Estimate
 from bench.stats.reproduction import Reproduction
 
@@ -96,7 +96,7 @@ def _adapter(kind: str) -> TypeAdapter[Any]:
         "gains": dict[str, Estimate],
         "means": dict[str, Estimate],
         "reproduction": Reproduction,
-        "checks": tuple[str, str, tuple[Stratification, ...]],
+        "checks": tuple[Lead, tuple[Stratification, ...]],
         "claims": tuple[ClaimLine, ...],
     }
     return TypeAdapter(types[kind])

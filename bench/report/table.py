@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from bench.metrics.registry import get_metric
 from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.results.outcomes import Outcome, SeedStatus
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bench.stats.reproduction import Reproduction
 
 Status = Literal["ok", "partial", "failed", "skipped", "not run"]
+FloorVerdict = Literal["above", "below", "undecided", "not tested", "no result", "no floor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +200,46 @@ class Stratification:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lead:
+    """The best ranked row on the main metric, and what is known of its lead.
+
+    Attributes:
+        row: Its name; empty if no ranked row has a result.
+        mean: Its value; all ranked rows are equal if it is 0, the worst value.
+        num_others: Number of other ranked rows; num_tested: of those that it could be tested
+            against, over users and seeds; num_beaten: of those that are significantly worse.
+        decisive: How few users decide which row is the best, empty if none do; None if unknown.
+        floor: Side of the floor that the row is on; floor_row: best row of the floor, empty
+            without one; floor_mean: its value; floor_text: the comparison in one sentence.
+    """
+
+    metric: str
+    row: str = ""
+    mean: float | None = None
+    num_others: int = 0
+    num_tested: int = 0
+    num_beaten: int = 0
+    decisive: str | None = None
+    floor: FloorVerdict
+    floor_row: str = ""
+    floor_mean: float | None = None
+    floor_text: str
+
+    @property
+    def without_hit(self) -> bool:
+        """Whether no ranked row has a hit."""
+        return self.mean == 0 and get_metric(self.metric).higher_is_better
+
+    @property
+    def robustness(self) -> str:
+        """How few users decide which row is the best, in one sentence; may be empty."""
+        if self.decisive is None:
+            return ""
+        rest = f"; {self.decisive}" if self.decisive else " whichever users are left out"
+        return f"{self.row} has the best {self.metric}{rest}."
+
+
+@dataclass(frozen=True, kw_only=True)
 class Block:
     """All rows on one data set.
 
@@ -209,8 +251,8 @@ class Block:
         note: How the data differ from those of a paper that uses the name.
         fingerprint: Of the prepared data behind every value of the block; empty likewise.
         reproduction: Our values next to the paper's; None where it prints none, or before testing.
-        floor: Whether the best ranked row beats the floor, in one sentence; empty before testing.
-        robustness: How few users decide which ranked row is the best, likewise.
+        lead: The best ranked row on the main metric; None before testing, or if that metric is of
+            whole lists.
         strata: The main metric per stratum of the test cases; empty likewise.
         external: Which rows used models that may have seen the data; empty if none did.
     """
@@ -227,10 +269,14 @@ class Block:
     homepage: str
     rows: tuple[Row, ...]
     reproduction: Reproduction | None = None
-    floor: str = ""
-    robustness: str = ""
+    lead: Lead | None = None
     strata: tuple[Stratification, ...] = ()
     external: str = ""
+
+    @property
+    def has_results(self) -> bool:
+        """Whether any row has a result."""
+        return any(row.successful for row in self.rows)
 
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:
@@ -290,11 +336,10 @@ class ClaimLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The paper whose table a board reproduces: short name, title, what differs from it, URL."""
+    """The paper whose table a board reproduces: short name, title, URL."""
 
     paper: str
     title: str
-    differences: tuple[str, ...]
     url: str = ""
 
 
@@ -336,7 +381,8 @@ class BoardTable:
         backbone: Name of its language model; "" without one.
         reference: What rows are tested against: a row's name, or "the reference of its group".
         equivalence: Explains the mark of equivalent rows; empty without bounds.
-        scope: Says where rows ran on less than the papers' budget; empty where they did not.
+        budget: Says where rows ran on less than the papers' budget; empty where they did not.
+        differences: What differs from the paper, or from the cards on a board of our own.
         protocol: Cases, candidates, k and seeds in one sentence.
         statistics: Tests, correction and intervals, fit for a paper.
         mean_ranks: Mean ranks over the data sets, one sentence per metric.
@@ -353,7 +399,8 @@ class BoardTable:
     metrics: tuple[str, ...]
     datasets: tuple[Block, ...]
     completeness: Completeness
-    scope: str
+    budget: str
+    differences: tuple[str, ...] = ()
     protocol: str
     statistics: str
     equivalence: str = ""
@@ -364,6 +411,11 @@ class BoardTable:
     figures: tuple[Figure, ...] = ()
     page: str = ""
     backbone: str = ""
+
+    @property
+    def scope(self) -> str:
+        """Budget and differences together."""
+        return " ".join(filter(None, (self.budget, *self.differences)))
 
     @property
     def rows(self) -> list[tuple[Block, Row]]:

@@ -11,13 +11,14 @@ from bench.config import plugins
 from bench.config.request import DataOptions, RunRequest
 from bench.report.data_pages.counts import CountCell, CountTable, compare, load, paths
 from bench.report.format import NO_VALUE, format_count
+from bench.report.paper import find_source
 from bench.report.published import Number, load_published
 from bench.report.render.html import fill_template
+from bench.report.render.index import IndexEntry
 from bench.report.render.markdown import escape, markdown_table
-from bench.report.render.pages import TABLE, IndexEntry, write_pages
+from bench.report.render.pages import TABLE, write_pages
 from bench.report.render.terminal import fit_table
 from bench.runner.prepared_data import count_dataset
-from bench.stats.descriptions import join_words
 
 LEGEND = (
     "Our count in bold, published number and verdict below it. The list of what each number "
@@ -66,11 +67,15 @@ def render_counts(table: CountTable, folder: Path) -> list[Path]:
     """
     num_ours = sum(cell.ours is not None for line in table.lines for cell in line.cells)
     num_cells = sum(len(line.cells) for line in table.lines)
+    source = find_source(table.card.paper)
     entry = IndexEntry(
         name=table.name,
+        board=table.name,
         title=table.card.title,
-        scope="",
-        datasets=join_words([line.label for line in table.lines]),
+        datasets=tuple(line.label for line in table.lines),
+        note=summarize_verdicts(table),
+        paper=source.title if source else "",
+        url=source.url if source else "",
         num_rows=len(table.lines),
         status=f"{num_ours} of {num_cells} counts",
     )

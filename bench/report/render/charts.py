@@ -273,7 +273,7 @@ def line_chart(
         [value for line in lines for _, value in line.points]
         + [end for line in lines for _, *ends in line.ranges for end in ends]
     )
-    low, high = min(positions), max(positions)
+    low, high = (0.0, len(names) - 1.0) if names else (min(positions), max(positions))
     width = high - low or 1.0
 
     def x(position: float) -> float:

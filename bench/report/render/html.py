@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.metrics.registry import get_metric
+from bench.plan.board_selection import split_title
 from bench.report import format as wording
 from bench.report.costs import results_of, row_costs
 from bench.report.render import charts, figures
@@ -47,6 +48,7 @@ def render_html(
         "board.html.j2",
         "board.js",
         table=table,
+        title=split_title(table.title),
         results_of=lambda row: results_of(row, results),
         examples=examples or {},
         header=group_columns(table.metrics),
@@ -83,8 +85,14 @@ def render_html(
     )
 
 
-def describe_run(table: BoardTable, results: ResultSet | None) -> str:
-    """Say with which backbone, when, by which code and on what a board's results were computed."""
+def describe_run(table: BoardTable, results: ResultSet | None, *, brief: bool = False) -> str:
+    """Say with which backbone, when, by which code and on what a board's results were computed.
+
+    Args:
+        table: The board.
+        results: The results behind it.
+        brief: Whether to name backbone and date only.
+    """
     provenances = [
         result.provenance
         for _, row in table.rows
@@ -105,7 +113,7 @@ def describe_run(table: BoardTable, results: ResultSet | None) -> str:
         f"commit {descriptions.join_words(commits)}" if commits else "",
         descriptions.join_words(collect("gpu") or collect("cpu", "instruction_set")),
     ]
-    return ", ".join(filter(None, parts))
+    return ", ".join(filter(None, parts[:2] if brief else parts))
 
 
 def group_columns(metrics: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:

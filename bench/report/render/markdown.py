@@ -73,7 +73,7 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
     parts = [
         f"## {escape(block.title)}",
         _data_facts(block),
-        escape(block.floor),
+        escape(block.lead.floor_text if block.lead else ""),
         markdown_table(["", *heads], rows),
         _legend(table),
     ]
@@ -85,7 +85,8 @@ def _render_block(table: BoardTable, block: Block) -> list[str]:
                 f"- {escape(name)} ({escape(what)}): {escape(why)}" for name, what, why in problems
             )
         )
-    parts += map(escape, filter(None, (block.robustness, block.external)))
+    robustness = block.lead.robustness if block.lead else ""
+    parts += map(escape, filter(None, (robustness, block.external)))
     return parts + _comparisons(block, table.metrics) + _strata(block)
 
 

@@ -26,37 +26,48 @@ from bench.report.sweeps import CHECKPOINTS
 from bench.report.table import Block, BoardTable, Figure, Row, Sweep
 from bench.results.curves import Curve, join_curve, read_series
 from bench.results.load import ResultSet
+from bench.stats.descriptions import join_words
 
 
 def figure_charts(table: BoardTable, results: ResultSet) -> list[tuple[str, list[Chart]]]:
     """Draw the figures of a board; one without any result has no chart.
 
     Returns:
-        Title and charts of each figure, one chart or more per data set.
+        Title and charts of each figure, one chart or more per data set; those without a chart
+        are listed if others have some.
     """
     figures = []
+    several = len(table.datasets) > 1
     for figure in table.figures:
         charts = []
         for block in table.datasets:
             names = figure.card.rows or [row.name for row in block.rows if not row.floor]
             rows = [row for row in block.rows if row.name in names]
             if figure.card.x == CHECKPOINTS:
-                charts += checkpoint_charts(block, figure.card.metrics)
+                charts += _name_block(checkpoint_charts(block, figure.card.metrics), block, several)
             elif figure.card.x:
                 for sweep in (each for each in table.sweeps if each.x == figure.card.x):
-                    charts += sweep_charts(block, sweep, figure.card.metrics)
+                    lines = sweep_charts(block, sweep, figure.card.metrics)
+                    charts += _name_block(lines, block, several)
                     charts += _measure_line(figure, block, sweep, results)
             elif figure.card.metrics:
                 charts += _metric_bars(figure, block, rows)
             elif figure.card.curves:
                 charts += [
-                    chart for row in rows for chart in _curve_charts(figure, block, row, results)
+                    chart
+                    for row in rows
+                    for chart in _name_block(_curve_charts(figure, row, results), block, several)
                 ]
             else:
                 charts += _measure_bars(figure, block, rows, results)
-        if charts:
-            figures.append((figure.card.title, charts))
-    return figures
+        figures.append((figure.card.title, charts))
+    return figures if any(charts for _, charts in figures) else []
+
+
+def _name_block(charts: Sequence[Chart], block: Block, several: bool) -> list[Chart]:
+    """Add the data set to the headings if the board has several."""
+    where = f" on {block.title}" if several else ""
+    return [replace(chart, heading=chart.heading + where) for chart in charts]
 
 
 def _metric_bars(figure: Figure, block: Block, rows: Sequence[Row]) -> list[Chart]:
@@ -112,6 +123,10 @@ def _bar_charts(
     picture = bar_chart(labels, series, title=f"{text} {block.title}")
     if picture is None:
         return []
+    if empty := [
+        bars.name for bars in series if not any(value is not None for value in bars.values)
+    ]:
+        text += f" No result: {join_words(empty)}."
     return [
         Chart(
             heading=block.title,
@@ -177,7 +192,7 @@ def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet
     ]
 
 
-def _curve_charts(figure: Figure, block: Block, row: Row, results: ResultSet) -> list[Chart]:
+def _curve_charts(figure: Figure, row: Row, results: ResultSet) -> list[Chart]:
     """Draw logged curves of a row over each other, one line per seed, and their difference."""
     card = figure.card
     drawn: list[tuple[int, Curve]] = []
@@ -199,6 +214,6 @@ def _curve_charts(figure: Figure, block: Block, row: Row, results: ResultSet) ->
             points = tuple((at, first - second) for (at, first), (_, second) in pairs)
             label = f"{joined[0].part} − {joined[1].part}"
             differences.append((result.seed, replace(joined[0], part=label, points=points)))
-    name = f"{single_line(row.name)} on {block.title}"
+    name = single_line(row.name)
     over = card.over or (drawn[0][1].over if drawn else "")
     return [curve_chart(name, curves, over=over) for curves in (drawn, differences) if curves]

@@ -88,7 +88,8 @@ def _render_block(table: BoardTable, block: Block) -> str:
         _wrap(f"! {name} · {what}: {single_line(why, 300)}", indent="  ")
         for name, what, why in list_problems(block)
     ]
-    checks = [_wrap(text) for text in (block.floor, block.robustness, block.external) if text]
+    lead = (block.lead.floor_text, block.lead.robustness) if block.lead else ()
+    checks = [_wrap(text) for text in (*lead, block.external) if text]
     return "\n".join([_wrap(f"{single_line(block.title)}{sizes}"), lines, *reasons, *checks])
 
 
