@@ -13,8 +13,6 @@ from bench.errors import BenchError
 from bench.hashing import Plain, derive_seed
 from bench.metrics.metric import CategoryMass, ItemCounts, Metric, RankedCases
 from bench.plan.config import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from bench.plan.decoding_stages import DecodingConfig, beam_search_rank
-from bench.plan.grounding_stages import GroundingConfig, embed_titles, ground
 from bench.plan.item_stages import (
     GRU4RecConfig,
     SASRecConfig,
@@ -38,13 +36,17 @@ from bench.plan.knowledge_stages import (
     write_questions,
 )
 from bench.plan.language_stages import (
+    DecodingConfig,
     GenerationConfig,
+    GroundingConfig,
     SFTConfig,
+    beam_search_rank,
+    embed_titles,
     generate,
     generate_and_ground,
+    ground,
     sft,
 )
-from bench.plan.policy import require_model
 from bench.plan.preference_stages import (
     PairConfig,
     PreferenceConfig,
@@ -61,7 +63,7 @@ from bench.plan.rerank_stages import (
 )
 from bench.plan.selection import select_on_validation, select_ranking
 from bench.plan.stage import Stage
-from bench.plan.types import Data, ListData, Model, Pairs, Plan, Policy, Rows
+from bench.plan.types import Data, ListData, Model, Pairs, Plan, Policy, Rows, require_model
 
 __all__ = [
     "RERANKER_SPACE",

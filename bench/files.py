@@ -53,11 +53,7 @@ def file_kind(path: Path) -> str:
 
 
 def read_rows(path: Path, row_type: type[Row]) -> list[tuple[str, Row]]:
-    """Read a file of rows.
-
-    Args:
-        path: A file of one of the kinds above.
-        row_type: Model of each row; columns that it does not name are ignored.
+    """Read a file of one of the kinds above; columns that `row_type` does not name are ignored.
 
     Returns:
         At least one row, each after its location, e.g. `Line 3 of runs.jsonl`.

@@ -74,10 +74,7 @@ TORCH_SETTINGS = {
 def foreign_code(owner: str, failure: str, hint: str = "") -> Iterator[None]:
     """Turn whatever the block raises, `sys.exit` included, into a `BenchError`.
 
-    Args:
-        owner: See `unchanged_process_state`.
-        failure: What to say before the exception, e.g. "plan() failed".
-        hint: What to do about it.
+    Its message is the failure, e.g. "plan() failed", and the exception.
 
     Raises:
         BenchError: The block raised anything but Ctrl-C, or changed the process.
@@ -95,10 +92,8 @@ def foreign_code(owner: str, failure: str, hint: str = "") -> Iterator[None]:
 def unchanged_process_state(owner: str) -> Iterator[None]:
     """Restore global state of Python, numpy and torch that the block changes.
 
-    Random states are restored too, but may change: whatever this project draws has a seed.
-
-    Args:
-        owner: What runs in the block, the subject of the error's sentence.
+    Random states are restored too, but may change: whatever this project draws has a seed. The
+    owner, what runs in the block, is the subject of the error's sentence.
 
     Raises:
         BenchError: The block ended normally and left numpy's error state, the working folder, the

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from bench.metrics.registry import broken_plugins, get_metric, plugin_metrics
 from bench.plan.graph import build_graph
 from bench.plan.item_stages import RankConfig
 from bench.plan.stage import Stage
-from bench.plan.trials import Board, Trial, board_trials, collect_ks
+from bench.plan.trials import Board, Trial, board_trials, get_task
 from bench.report.claims.cards import PaperClaims
 from bench.report.claims.published_values import judge_published
 from bench.report.published import load_published
@@ -55,61 +56,38 @@ class Check:
 
 
 def check_method(name: str, workspace: Path) -> list[Check]:
-    """Check a method by name, up to the first broken rule.
-
-    Args:
-        name: The method's name, as `bench list methods` shows it.
-        workspace: An empty folder.
-    """
+    """Check a method by name in an empty folder, up to the first broken rule."""
     trials: list[Trial] = []
+    first = workspace / "first"
     rules: list[tuple[str, Callable[[], str]]] = [
-        (
-            "it is a frozen dataclass named Method with a plan()",
-            lambda: _find_loading_problem(name),
-        ),
-        (
-            "every setting has a default, and the docstring says what it is",
-            lambda: _find_docstring_problem(name),
-        ),
-        ("it imports nothing of bench but bench.api", lambda: _find_import_problem(name)),
-        ("plan() is a pure function of plain values", lambda: _find_plan_problem(name, trials)),
-        (
-            "it runs, and its ranking is complete",
-            lambda: _find_run_problem(trials, workspace / "first"),
-        ),
-        (
-            "a second run recomputes nothing",
-            lambda: _find_resume_problem(trials, workspace / "first"),
-        ),
-        (
-            "the same seed gives the same ranking, whatever the test targets are",
-            lambda: _find_seed_problem(trials, workspace),
-        ),
-        (
-            "a case's scores do not depend on the other cases",
-            lambda: _find_case_problem(trials, workspace),
-        ),
-    ]
+        ("it is a frozen dataclass named Method with a plan()",
+         partial(_find_loading_problem, name)),
+        ("every setting has a default, and the docstring says what it is",
+         partial(_find_docstring_problem, name)),
+        ("it imports nothing of bench but bench.api", partial(_find_import_problem, name)),
+        ("plan() is a pure function of plain values", partial(_find_plan_problem, name, trials)),
+        ("it runs, and its ranking is complete", partial(_find_run_problem, trials, first)),
+        ("a second run recomputes nothing", partial(_find_resume_problem, trials, first)),
+        ("the same seed gives the same ranking, whatever the test targets are",
+         partial(_find_seed_problem, trials, workspace)),
+        ("a case's scores do not depend on the other cases",
+         partial(_find_case_problem, trials, workspace)),
+    ]  # fmt: skip
     return _run_rules(rules)
 
 
 def check_metric(path: Path) -> list[Check]:
     """Check a metric's module, which must be on $BENCH_PATH, on random rankings and lists."""
-    return _run_rules(
-        [
-            ("it defines METRIC with a unique name", lambda: _find_metric_problem(path)),
-            ("it imports nothing of bench but bench.api", lambda: _check_imports(path)),
-            (
-                "it gives every case or set a finite number in its bounds",
-                lambda: _find_bound_problem(path),
-            ),
-            ("the order of the cases does not matter", lambda: _find_order_problem(path)),
-            (
-                "many sets of lists at once have the values of each alone",
-                lambda: _find_batch_problem(path),
-            ),
-        ]
-    )
+    rules: list[tuple[str, Callable[[], str]]] = [
+        ("it defines METRIC with a unique name", partial(_find_metric_problem, path)),
+        ("it imports nothing of bench but bench.api", partial(_check_imports, path)),
+        ("it gives every case or set a finite number in its bounds",
+         partial(_find_bound_problem, path)),
+        ("the order of the cases does not matter", partial(_find_order_problem, path)),
+        ("many sets of lists at once have the values of each alone",
+         partial(_find_batch_problem, path)),
+    ]  # fmt: skip
+    return _run_rules(rules)
 
 
 def check_board(name: str, card: BoardCard) -> list[Check]:
@@ -117,7 +95,7 @@ def check_board(name: str, card: BoardCard) -> list[Check]:
     board = Board(name=name, card=card)
 
     def find_problem() -> str:
-        for row, trial in board_trials(board, ks=collect_ks([board])):
+        for row, trial in board_trials(board):
             if trial.problem and not trial.problem.startswith(MISSING_HERE):
                 return f"{row.name} on {trial.dataset}: {trial.problem}"
         return ""
@@ -200,15 +178,11 @@ def _list_imports(tree: ast.Module) -> Iterator[str]:
             yield node.module or ""
 
 
-def _get_task(name: str) -> str:
-    return getattr(plugins.method_class(name), "TASK", "next-item")
-
-
 def plan_trials(name: str) -> list[Trial]:
     """Plan two seeds of a method on the generated data set of its task."""
     card = BoardCard(
         title=name,
-        datasets=(DATASETS[_get_task(name)],),
+        datasets=(DATASETS[get_task(name)],),
         rows=(BoardRow(method=name),),
         metrics=("NDCG@5",),
         seeds=2,
@@ -216,7 +190,7 @@ def plan_trials(name: str) -> list[Trial]:
         budget=BUDGET,
     )
     board = Board(name=name, card=card)
-    return [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
+    return [trial for _, trial in board_trials(board)]
 
 
 def _find_plan_problem(name: str, trials: list[Trial]) -> str:

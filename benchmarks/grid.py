@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from bench.config.cards import BoardCard, BoardRow, RowCounts
-from bench.plan.trials import Board, Trial, board_trials, collect_ks
+from bench.plan.trials import Board, BoardSelection, Trial, board_trials
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunOptions, run
 from bench.runner.ray_executor import RayExecutor
@@ -35,8 +35,8 @@ def grid(num_cells: int) -> list[Trial]:
         budget="smoke",
     )
     board = Board(name="grid", card=card)
-    rows = RowCounts(train=8, valid=8, test=8)
-    return [trial for _, trial in board_trials(board, ks=collect_ks([board]), rows=rows)]
+    selection = BoardSelection(boards=(board,), rows=RowCounts(train=8, valid=8, test=8))
+    return [trial for _, trial in board_trials(board, selection)]
 
 
 def naive_seconds(folder: Path) -> float:

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bench.config import plugins
 from bench.config.cards import DatasetCard
 from bench.data.assets import checksums
-from bench.plan import inferred_cards
+from bench.plan import backbones
 from bench.results.formats.croissant import CONFORMS_TO, REQUIRED, build_croissant
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ RUN = (
 def test_a_tuned_model_becomes_a_folder_for_the_hub(
     bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, adapters: bool
 ) -> None:
-    monkeypatch.setattr(inferred_cards, "ADAPTERS_FROM", 1 if adapters else 1e9)
+    monkeypatch.setattr(backbones, "ADAPTERS_FROM", 1 if adapters else 1e9)
     base = tiny_backbone(tmp_path / "own")
     assert (ran := bench(*RUN)).code == 0, ran.err
     made = bench("export", "hub", "bigrec", "--into", "hub")

@@ -22,11 +22,10 @@ from bench.config.request import STORE, RunRequest
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.plan.board_selection import (
-    BoardSelection,
     plan_boards,
     select_boards,
 )
-from bench.plan.trials import Board, Trial
+from bench.plan.trials import Board, BoardSelection, Trial
 from bench.report import significance
 from bench.report.block_tests import compare_block
 from bench.report.format import format_seconds

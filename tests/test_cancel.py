@@ -18,7 +18,7 @@ from bench.results.schema import find_result
 from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.loop import POLL_SECONDS
-from bench.runner.run_directory import get_log_path
+from bench.runner.run_directory import get_log_path, list_running
 from bench.runner.store import Store
 from bench.runner.worker import TaskResult
 
@@ -104,7 +104,9 @@ def test_a_trial_that_hangs_is_stopped_on_ray(
 
         def asking() -> list[TaskResult]:
             (run,) = run_directory.find_active_runs(tmp_path / "store", tmp_path / "results")
-            stages = [one["stage"] for one in run.list_units() if hanging in one["description"]]
+            stages = [
+                one["stage"] for one in list_running(run.folder) if hanging in one["description"]
+            ]
             if stages == ["rank"] and not run_directory.read_cancel_requests(run.folder):
                 run.request_cancel(hanging)
             return wait()
@@ -157,7 +159,7 @@ def test_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.5)
             assert path.stat().st_mtime_ns > before
             (run,) = run_directory.find_active_runs(store, results)
-            (unit,) = run.list_units()
+            (unit,) = list_running(run.folder)
             assert (unit["description"], unit["stage"], unit["attempt"]) == ("a thing", "rank", 2)
             assert unit["seconds"] >= 0.4
             assert unit["seconds_since_heartbeat"] < 0.4

@@ -156,6 +156,13 @@ def test_a_board_without_a_floor_gets_a_warning(bench: Bench) -> None:
     Path("bare.toml").write_text(board.replace(", floor = true", ""))
     assert "warn" not in bench("check", "mine.toml").out
     assert "no row is a floor" in bench("check", "bare.toml").out
+    # No item-ID model re-ranks lists.
+    Path("lists.toml").write_text(
+        'title = "L"\ndatasets = ["synthetic-rated"]\nmetrics = ["NDCG@5"]\nseeds = 1\n'
+        'budget = "smoke"\nrows = [{ method = "listorder" }]\n'
+    )
+    checked = bench("check", "lists.toml")
+    assert (checked.code, "warn" in checked.out) == (0, False), checked.out
 
 
 @pytest.mark.parametrize(

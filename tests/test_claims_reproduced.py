@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.cli.claims import claims
 from bench.config.toml import check_card
 from bench.errors import BenchError
-from bench.plan.board_selection import BoardSelection
+from bench.plan.trials import BoardSelection
 from bench.report.claims.cards import PaperClaims, load_claims
 from bench.report.claims.claim_types import Proof
 from bench.report.claims.reproduced import ReproducedClaim, judge_reproduced

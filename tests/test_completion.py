@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.completion import complete_cards, complete_methods, complete_trackers
+from bench.cli.options import complete_cards, complete_methods, complete_trackers
 from bench.config import plugins
 from bench.results.trackers.hook import TRACKERS
 
@@ -52,7 +52,7 @@ def test_own_folders_count_and_a_broken_one_is_silent(
 
 def test_completing_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from bench.cli import app, completion as c\n"
+        "import sys; from bench.cli import app, options as c\n"
         "assert c.complete_methods('') and c.complete_cards('datasets')('')\n"
         "heavy = {'torch', 'pandas', 'scipy', 'ray', 'pyarrow', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"

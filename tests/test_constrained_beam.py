@@ -39,7 +39,7 @@ from bench.models.lm.train.information_gain import (
     compute_probabilities,
     scale_among_siblings,
 )
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 
 A, B, C, D, E, F, END = range(7)
 TITLES = [[A, B, END], [A, C, END], [A, C, D, END], [E, F, END]]

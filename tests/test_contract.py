@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.new import METHOD_TEMPLATE
+from bench.cli.new import read_example
 from bench.config import plugins
 from bench.testing import check_method
+
+EXAMPLE = read_example("method")
 
 
 @pytest.mark.parametrize("name", plugins.method_names())
@@ -26,8 +28,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_template_keeps_the_contract(folder: Path, tmp_path: Path) -> None:
-    (folder / "fresh.py").write_text(METHOD_TEMPLATE.format(name="fresh"))
-    assert len(METHOD_TEMPLATE.splitlines()) <= 45
+    (folder / "fresh.py").write_text(EXAMPLE.format(name="fresh"))
+    assert len(EXAMPLE.splitlines()) <= 45
     checks = check_method("fresh", tmp_path)
     assert [check.problem for check in checks] == [""] * 8
 
@@ -58,6 +60,6 @@ def test_a_broken_rule_is_named(
     folder: Path, tmp_path: Path, old: str, new: str, problem: str
 ) -> None:
     name = f"rule_{abs(hash((old, new)))}"
-    assert old in METHOD_TEMPLATE
-    (folder / f"{name}.py").write_text(METHOD_TEMPLATE.replace(old, new).format(name=name))
+    assert old in EXAMPLE
+    (folder / f"{name}.py").write_text(EXAMPLE.replace(old, new).format(name=name))
     assert problem in check_method(name, tmp_path)[-1].problem

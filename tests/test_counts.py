@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import data_pages
+from bench.cli import data
 from bench.config.plugins import dataset_card, suite_card
 from bench.config.request import DataOptions, ExecutionOptions, RunRequest
 from bench.errors import BenchError
@@ -241,15 +241,16 @@ def test_the_command_tells_what_is_not_at_hand(tmp_path, monkeypatch, capsys):
         "data_dir": None,
         "offline": True,
         "out": tmp_path / "pages",
+        "model": None,
     }
-    data_pages.counts("igd-table4", **options, as_json=True)
+    data.counts("igd-table4", **options, as_json=True)
     content = json.loads(capsys.readouterr().out)
     assert content["board"] == "igd-table4"
     books = content["rows"][0]
     assert books["missing"].startswith("file Books_5.json.gz, https://")
     assert books["cells"][0]["published"] == 41722
     assert books["cells"][0]["ours"] is None
-    data_pages.counts("igd-table4", **options)
+    data.counts("igd-table4", **options, as_json=False)
     assert "Books: not run: file Books_5.json.gz, https://" in capsys.readouterr().out
     assert (tmp_path / "pages" / "igd-table4" / "README.md").is_file()
 

@@ -29,9 +29,9 @@ from bench.models.lm.tuned_model import LanguageModel, load
 from bench.models.rerank.model import score_lists
 from bench.models.seqrec.networks import SASRec
 from bench.models.seqrec.training import train_item_model
-from bench.plan.decoding_stages import DecodingConfig
 from bench.plan.device import plan_for
 from bench.plan.item_stages import SASRecConfig
+from bench.plan.language_stages import DecodingConfig
 from bench.plan.rerank_stages import Backbone
 from bench.runner.worker import _describe_failure, describe_processors
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.cli import data_pages
+from bench.cli import data
 from bench.config.cards import DatasetCard
 from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
@@ -192,7 +192,7 @@ def test_numbers_in_words() -> None:
 
 
 def test_the_command_renders_each_set_once(tmp_path, capsys) -> None:
-    data_pages.page(
+    data.page(
         names=["synthetic", "synthetic"],
         store=tmp_path / "store",
         data_dir=None,

@@ -28,8 +28,8 @@ from bench.models.lm.tokenization import encode_prompts, encode_responses, histo
 from bench.models.lm.tuned_model import load
 from bench.models.seqrec.checkpoint import load_scorer, save
 from bench.models.seqrec.networks import SASRec
-from bench.plan.decoding_stages import DecodingConfig, beam_search_rank
 from bench.plan.item_stages import SASRecConfig
+from bench.plan.language_stages import DecodingConfig, beam_search_rank
 from bench.plan.stage import Stage
 from bench.plan.types import Model, Nouns, Policy, Rows
 from bench.results.ranking_file import read_ranking

@@ -11,7 +11,7 @@ from constrained_models import made_up_prompts, made_up_titles, tiny_llama
 from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.item_search import search_titles
 from bench.models.lm.decode.trie import build_trie
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,10 +19,10 @@ from bench.plan.stage import Stage
 from bench.plan.trials import Trial
 from bench.runner.cost_model import Throughput
 from bench.runner.estimate import Forecast, Timings, forecast_run
+from bench.runner.loop import TimeLimits
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.similarity import StageHistory
 from bench.runner.store import Store
-from bench.runner.time_limits import TimeLimits
 
 MODEL = Stage(kind="hub", config=make_config(name="small"))
 LARGE = Stage(kind="hub", config=make_config(name="large"))

@@ -31,7 +31,7 @@ from bench.models.lm.train.information_gain import (
     compute_probabilities,
     scale_among_siblings,
 )
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

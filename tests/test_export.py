@@ -24,7 +24,7 @@ from bench.data.ranking import Ranking
 from bench.data.readers import read
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate
-from bench.plan.board_selection import BoardSelection
+from bench.plan.trials import BoardSelection
 from bench.report import export as exports
 from bench.results.formats.every_eval_ever import VERSION, Source, add_samples, build_record
 from bench.results.formats.prepared_data import export_data

@@ -20,8 +20,8 @@ from bench.hashing import Job
 from bench.models.lm.encode.grounding import VECTORS_FILE, compute_distances, read_vectors
 from bench.models.lm.encode.sentence_encoder import load_encoder
 from bench.models.lm.generated_texts import write_texts
-from bench.plan.grounding_stages import EmbedConfig, GroundingConfig
 from bench.plan.item_stages import EvaluateConfig
+from bench.plan.language_stages import EmbedConfig, GroundingConfig
 from bench.results.ranking_file import read_ranking
 
 # The second and the last are one title to prompts; the third has quotes inside.

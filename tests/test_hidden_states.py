@@ -21,7 +21,7 @@ from bench.hashing import Job
 from bench.models.lm.encode.grounding import read_vectors
 from bench.models.lm.generated_texts import write_texts
 from bench.models.lm.tuned_model import LanguageModel, load
-from bench.plan.grounding_stages import GroundingConfig, HiddenConfig
+from bench.plan.language_stages import GroundingConfig, HiddenConfig
 from bench.plan.trials import Board, board_trials
 from bench.results.ranking_file import read_ranking
 from bench.results.schema import find_result

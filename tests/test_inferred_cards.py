@@ -19,8 +19,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from bench.config.plugins import model_card
 from bench.data import hub_files
 from bench.errors import BenchError
-from bench.plan import inferred_cards
-from bench.plan.inferred_cards import name_model
+from bench.plan import backbones
+from bench.plan.backbones import name_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -63,7 +63,7 @@ def plan_backbone(name: str) -> None:
 def test_adapters_are_put_on_the_linear_layers_that_there_are(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inferred_cards, "ADAPTERS_FROM", 1)
+    monkeypatch.setattr(backbones, "ADAPTERS_FROM", 1)
     config = GPT2Config(vocab_size=120, n_embd=16, n_layer=1, n_head=2, eos_token_id=2)
     GPT2LMHeadModel(config).save_pretrained(tiny_backbone(home / "gpt"))
     card = model_card(name_model("gpt"))

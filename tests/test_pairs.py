@@ -28,8 +28,8 @@ from bench.errors import BenchError
 from bench.models.lm.generated_texts import write_texts
 from bench.models.seqrec.checkpoint import load_scorer, save
 from bench.models.seqrec.networks import SASRec
-from bench.plan.grounding_stages import EmbedConfig
 from bench.plan.item_stages import SASRecConfig
+from bench.plan.language_stages import EmbedConfig
 from bench.plan.preference_stages import PairConfig
 from bench.results.ranking_file import write_ranking
 from bench.stages.pairs import first_quoted

@@ -25,10 +25,9 @@ from bench.metrics.evaluate import evaluate_lists
 from bench.models.lm.encode.grounding import VECTORS_FILE
 from bench.models.rerank.vectors import read_text_vectors
 from bench.plan.graph import build_graph
-from bench.plan.list_data import list_data
-from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig
+from bench.plan.rerank_stages import LIST_KS, CandidateListsConfig, EvaluateListsConfig, list_data
 from bench.plan.stage import Stage
-from bench.plan.trials import Board, Trial, board_trials, collect_ks
+from bench.plan.trials import Board, Trial, board_trials
 from bench.report.claims.cards import load_claims as claims
 from bench.results.schema import find_result, read_cases
 from bench.runner.executors import InlineExecutor
@@ -53,8 +52,8 @@ def board(*rows: BoardRow, **changes: object) -> Board:
     return Board(name="t", card=BoardCard(**content | changes))
 
 
-def plan(one: Board, **options: object) -> dict[str, Trial]:
-    return {row.name: t for row, t in board_trials(one, ks=collect_ks([one]), **options)}  # type: ignore[arg-type]
+def plan(one: Board) -> dict[str, Trial]:
+    return {row.name: trial for row, trial in board_trials(one)}
 
 
 def test_a_backbone_from_nothing_never_reads_users_of_test_lists() -> None:

@@ -10,11 +10,10 @@ import pytest
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow
-from bench.config.toml import parse_override
 from bench.data import prepared_lists
 from bench.errors import BenchError
 from bench.metrics.evaluate import evaluate_lists
-from bench.plan.trials import Board, Trial, board_trials
+from bench.plan.trials import Board, BoardSelection, Trial, board_trials
 from bench.report.render.cell_details import _selections
 from bench.results.schema import find_result
 from bench.runner.executors import InlineExecutor
@@ -29,11 +28,9 @@ def plan(
         title="T", datasets=("synthetic",), rows=tuple(rows), metrics=("NDCG@5",), seeds=1,
         budget=budget, model="tiny", **card,
     )  # fmt: skip
-    overrides = [parse_override(text) for text in sets]
-    return [
-        trial
-        for _, trial in board_trials(Board(name="t", card=board), ks=(5,), overrides=overrides)
-    ]
+    one = Board(name="t", card=board)
+    selection = BoardSelection(boards=(one,), settings=sets)
+    return [trial for _, trial in board_trials(one, selection, ks=(5,))]
 
 
 def final_kind(trial: Trial) -> str:

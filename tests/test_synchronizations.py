@@ -25,8 +25,7 @@ from bench.models.lm.train.collate import SFTSamples
 from bench.models.lm.train.preference_losses import sdpo
 from bench.models.lm.train.preference_trainer import Pair, optimize
 from bench.models.lm.train.sft_trainer import fine_tune
-from bench.plan.decoding_stages import DecodingConfig
-from bench.plan.language_stages import GenerationConfig, SFTConfig, TrainingConfig
+from bench.plan.language_stages import DecodingConfig, GenerationConfig, SFTConfig, TrainingConfig
 from bench.plan.preference_stages import PreferenceConfig
 from bench.stages.pretrain import pretrain
 

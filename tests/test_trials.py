@@ -9,7 +9,7 @@ from bench.config.settings import overrides_for, resolve_settings
 from bench.config.toml import parse_override
 from bench.errors import BenchError
 from bench.plan.graph import build_graph
-from bench.plan.trials import Board, Trial, board_trials, collect_ks
+from bench.plan.trials import Board, BoardSelection, Trial, board_trials, collect_ks
 
 
 def board(*rows: BoardRow, **changes: object) -> Board:
@@ -25,8 +25,8 @@ def board(*rows: BoardRow, **changes: object) -> Board:
 
 
 def plan(one: Board, *settings: str, rows: RowCounts | None = None) -> list[Trial]:
-    overrides = [parse_override(text) for text in settings]
-    return [t for _, t in board_trials(one, ks=collect_ks([one]), overrides=overrides, rows=rows)]
+    selection = BoardSelection(boards=(one,), settings=settings, rows=rows or RowCounts())
+    return [trial for _, trial in board_trials(one, selection)]
 
 
 def test_a_later_source_wins_over_an_earlier_one() -> None:

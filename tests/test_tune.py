@@ -558,7 +558,7 @@ def test_a_board_is_tuned_with_one_budget_and_shows_both(
     assert {setup.num_trials for setup in setups} == {2}
     assert [setup.rows.train for setup in setups] == [None, "all"], "the floor keeps all rows"
     assert setups[1].fixed_settings == {"name": "y"}
-    written = tomllib.loads(board.board_toml(card, make_setup(num_trials=2), tuned, "bench"))
+    written = tomllib.loads(board.render_board(card, make_setup(num_trials=2), tuned, "bench"))
     both = BoardCard.model_validate(written)
     assert [row.name for row in both.rows] == [
         "P", "P (tuned)", "Fixed", "Floor", "Floor (tuned)", "Pop",

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from typing import Annotated
 
 import typer
 
 from bench.cli import (
     assets,
     cache,
-    cancel,
     check,
     claims,
     compare,
     data,
-    data_pages,
     doctor,
     explain,
     export,
@@ -26,11 +23,9 @@ from bench.cli import (
     plan,
     power,
     probe,
-    publish,
     report,
     run,
     score,
-    serve,
     status,
     submit,
     tune,
@@ -51,12 +46,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
     "run": run.run,
     "retry": run.retry,
-    "cancel": cancel.cancel,
+    "cancel": run.cancel,
     "report": report.report,
-    "publish": publish.publish,
+    "publish": report.publish,
     "tune": tune.tune,
     "status": status.status,
-    "serve": serve.serve,
+    "serve": report.serve,
     "score": score.score,
     "claims": claims.claims,
     "compare": compare.compare,
@@ -78,22 +73,18 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Print the version and exit.",
-            is_eager=True,
-            callback=_print_version,
-        ),
-    ] = False,
+    version: bool = typer.Option(
+        False,
+        "--version",
+        help="Print the version and exit.",
+        is_eager=True,
+        callback=_print_version,
+    ),
 ) -> None:
     """Run and compare LLM-based recommenders under one protocol."""
 
 
 for name, command in COMMANDS.items():
     app.command(name)(command)
-data.app.command("page")(data_pages.page)
-data.app.command("counts")(data_pages.counts)
 for name, group in {"data": data, "cache": cache, "assets": assets, "new": new}.items():
     app.add_typer(group.app, name=name)

@@ -6,11 +6,12 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bench.cli import options as o
+from bench.config import plugins
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MIB = 2**20
 @app.command("ls")
 @o.expand_groups
 def list_assets(
-    request: o.RunRequest, data_dir: o.DataDir = None, as_json: o.AsJson = False
+    request: o.RunRequest, data_dir: Path | None = o.DATA_DIR, as_json: bool = o.AS_JSON
 ) -> None:
     """List the raw files, encoders and backbones of a run, with size and whether they are local."""
     from bench.report.render.terminal import fit_table
@@ -79,23 +80,17 @@ def list_assets(
 @o.expand_groups
 def pack(
     request: o.RunRequest,
-    into: Annotated[Path, o.option("--into", "DIR", "New folder for the bundle.")],
-    wheels: Annotated[
-        bool,
-        typer.Option(
-            "--wheels/--no-wheels", help="Include wheels of this project and its dependencies."
-        ),
-    ] = False,
-    constraints: Annotated[
-        Path | None,
-        o.option("--constraints", "FILE", "Versions of the wheels, a pip constraints file."),
-    ] = None,
-    prepared: Annotated[
-        bool, typer.Option("--prepared", help="Include the prepared data from the store.")
-    ] = False,
-    store: o.StoreFolder = o.STORE,
-    data_dir: o.DataDir = None,
-    offline: o.Offline = False,
+    into: Path = o.option("--into", "DIR", "New folder for the bundle.", ...),
+    wheels: bool = typer.Option(
+        False, "--wheels/--no-wheels", help="Include wheels of this project and its dependencies."
+    ),
+    constraints: Path | None = o.option(
+        "--constraints", "FILE", "Versions of the wheels, a pip constraints file."
+    ),
+    prepared: bool = o.flag("--prepared", "Include the prepared data from the store."),
+    store: Path = o.STORE,
+    data_dir: Path | None = o.DATA_DIR,
+    offline: bool = o.OFFLINE,
 ) -> None:
     """Write an offline bundle: a folder with all assets of a run; download missing ones."""
     from bench.runner.offline.needs import list_assets
@@ -127,12 +122,9 @@ def pack(
 
 @app.command("unpack")
 def unpack(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle.")],
-    into: Annotated[
-        Path | None,
-        o.option("--into", "DIR", "Folder for the files (default: your cache)."),
-    ] = None,
-    store: o.StoreFolder = o.STORE,
+    folder: Path = o.argument("DIR", "Folder of the bundle."),
+    into: Path | None = o.option("--into", "DIR", "Folder for the files (default: your cache)."),
+    store: Path = o.STORE,
 ) -> None:
     """Verify a bundle's checksums, then copy its files to where `bench run --offline` looks."""
     from bench.data.assets import cache_folder
@@ -142,7 +134,11 @@ def unpack(
     from bench.runner.store import Store
 
     manifest = read_manifest(folder)
-    hub = _hub_cache(into) if manifest.select("hub") else Path()
+    hub = Path()
+    if manifest.select("hub"):
+        from huggingface_hub import constants
+
+        hub = Path(constants.HF_HUB_CACHE) if into is None else into / "hub"
     destination = Destination(assets=into or cache_folder(), hub=hub, store=Store(store))
     counts = unpack(folder, manifest, destination)
     print(
@@ -158,14 +154,6 @@ def unpack(
         if manifest.select("hub"):
             print(f"  export HF_HUB_CACHE={shlex.quote(str(hub.absolute()))}")
     _print_notes(manifest.notes)
-
-
-def _hub_cache(into: Path | None) -> Path:
-    if into is not None:
-        return into / "hub"
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
 
 
 def _plan_stages(request: o.RunRequest, data_dir: Path | None) -> tuple[list[Stage], list[str]]:
@@ -190,7 +178,6 @@ def _add_asset(bundle: BundleWriter, asset: Asset, data_dir: Path | None, offlin
 def _add_prepared(
     bundle: BundleWriter, stage: Stage, store: Path, data_dir: Path | None, offline: bool
 ) -> None:
-    from bench.config import plugins
     from bench.runner.loop import READS_RAW_FILES
     from bench.runner.store import Store
     from bench.runner.worker import materialize_stage

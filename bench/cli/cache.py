@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from bench.cli import options as o
-from bench.cli.tune import SearchesFolder
-from bench.config.request import SEARCHES
+from bench.config.request import RESULTS
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ app = typer.Typer(help="List and delete artifacts of the store.", no_args_is_hel
 
 
 @app.command("ls")
-def list_artifacts(store: o.StoreFolder = o.STORE, as_json: o.AsJson = False) -> None:
+def list_artifacts(store: Path = o.STORE, as_json: bool = o.AS_JSON) -> None:
     """List artifacts: kind, key, size in MiB, seconds to compute."""
     from tabulate import tabulate
 
@@ -48,11 +47,9 @@ def list_artifacts(store: o.StoreFolder = o.STORE, as_json: o.AsJson = False) ->
 
 @app.command("rm")
 def remove(
-    keys: Annotated[
-        list[str], typer.Argument(metavar="KEY…", help="Keys, or their first 4 digits or more.")
-    ],
-    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
-    store: o.StoreFolder = o.STORE,
+    keys: list[str] = o.argument("KEY…", "Keys, or their first 4 digits or more."),
+    yes: bool = o.flag("--yes", "Delete without asking."),
+    store: Path = o.STORE,
 ) -> None:
     """Delete artifacts, after asking; a later run computes them again."""
     from bench.runner.store import Store
@@ -77,33 +74,29 @@ def remove(
 
 @app.command("gc")
 def collect_garbage(
-    keep_days: Annotated[
-        float,
-        o.option("--keep-days", "N", "Keep what was used within N days.", min=0),
-    ] = 30,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only report.")] = False,
-    with_assets: Annotated[
-        bool, typer.Option("--assets", help="Also delete downloaded files that no plan needs.")
-    ] = False,
-    store: o.StoreFolder = o.STORE,
-    results: Annotated[
-        list[Path] | None,
-        o.option(
-            "--results", "DIR", "Folder of results that use this store; name every one. Repeatable."
-        ),
-    ] = None,
-    searches: SearchesFolder = SEARCHES,
-    data_dir: o.DataDir = None,
-    as_json: o.AsJson = False,
+    keep_days: float = o.option("--keep-days", "N", "Keep what was used within N days.", 30, min=0),
+    yes: bool = o.flag("--yes", "Delete; without it, only report."),
+    with_assets: bool = o.flag("--assets", "Also delete downloaded files that no plan needs."),
+    store: Path = o.STORE,
+    results: list[Path] | None = o.option(
+        "--results", "DIR", "Folder of results that use this store; name every one. Repeatable."
+    ),
+    searches: Path = o.SEARCHES,
+    data_dir: Path | None = o.DATA_DIR,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Delete artifacts that no board that was run and no result needs and nobody used lately."""
     from bench.data.assets import cache_folder
-    from bench.runner.garbage_collection import find_unused_assets, remove_garbage, survey_store
-    from bench.runner.needed_artifacts import find_needed
+    from bench.runner.garbage_collection import (
+        find_needed,
+        find_unused_assets,
+        remove_garbage,
+        survey_store,
+    )
     from bench.runner.store import Store
 
     opened = Store(store)
-    kept = find_needed(results or [o.RESULTS], searches, data_dir)
+    kept = find_needed(results or [RESULTS], searches, data_dir)
     survey = survey_store(opened, kept.keys, keep_days=keep_days)
     garbage = list(survey.garbage)
     if with_assets:

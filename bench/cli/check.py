@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from bench.cli import options as o
 from bench.cli.submit import print_check
-from bench.config import search_path
+from bench.config import plugins, search_path
+from bench.config.backbone_card import ModelCard
+from bench.config.cards import BoardCard, DatasetCard, SuiteCard
+from bench.config.plugins import MARKS
+from bench.config.toml import Card, check_card, read_toml
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.config.toml import Card
     from bench.testing import Check
-
 
 CLAIMS = "claims"
 """Key of a paper's file of claims."""
@@ -25,18 +27,14 @@ CLAIMS = "claims"
 
 @o.expand_groups
 def check(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="Module of a method or metric (.py), or card (.toml); or the word submission.",
-        ),
-    ],
+    *,
+    path: Path = o.argument(
+        "FILE", "Module of a method or metric (.py), or card (.toml); or the word submission."
+    ),
     data: o.DataOptions,
-    submission: Annotated[
-        Path | None,
-        typer.Argument(metavar="[DIR]", help="submission: a package, or leaderboards/<board>."),
-    ] = None,
+    submission: Path | None = o.argument(
+        "[DIR]", "submission: a package, or leaderboards/<board>.", None
+    ),
 ) -> None:
     """Test a method or metric on generated data, check a card, or recompute a submission.
 
@@ -49,7 +47,6 @@ def check(
         return
     if not path.is_file():
         raise BenchError(f"There is no file {path}.", "Give a method's module or a card.")
-    from bench.config.cards import BoardCard
     from bench.report.claims.cards import PaperClaims
     from bench.testing import check_board, check_claims, check_method, check_metric
 
@@ -57,16 +54,16 @@ def check(
         kind, card = _check_card(path)
         print(f"ok    {kind} card {path.stem}")
         if isinstance(card, BoardCard):
-            if not any(row.floor for row in card.rows):
+            checks = check_board(path.stem, card)
+            if not any(each.problem for each in checks) and _needs_floor(card):
                 print(
                     "warn  no row is a floor, so the board cannot show that its rows beat item-ID "
                     'models on all training rows: add { method = "itemknn", floor = true }'
                 )
-            _report(check_board(path.stem, card))
+            _report(checks)
         if isinstance(card, PaperClaims):
             _report(check_claims(card))
         return
-    from bench.config import plugins
     from bench.metrics.plugins import is_metric_file
 
     folder = path.resolve().parent
@@ -86,6 +83,14 @@ def check(
     _report(checks)
 
 
+def _needs_floor(card: BoardCard) -> bool:
+    """Return whether a board ranks the catalog without a floor; no floor re-ranks lists."""
+    from bench.plan.trials import get_task
+
+    tasks = {get_task(row.method) for row in card.rows}
+    return "next-item" in tasks and not any(row.floor for row in card.rows)
+
+
 def _report(checks: list[Check]) -> NoReturn:
     """Print the rules, and exit with 1 if one is broken."""
     for check in checks:
@@ -96,10 +101,6 @@ def _report(checks: list[Check]) -> NoReturn:
 
 
 def _check_card(path: Path) -> tuple[str, Card]:
-    from bench.config.backbone_card import ModelCard
-    from bench.config.cards import BoardCard, DatasetCard, SuiteCard
-    from bench.config.plugins import MARKS
-    from bench.config.toml import check_card, read_toml
     from bench.report.claims.cards import PaperClaims
 
     content = read_toml(path)

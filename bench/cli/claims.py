@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bench
 from bench.cli import options as o
@@ -17,13 +18,10 @@ MAX_CELLS = 6
 
 
 def claims(
-    paper: Annotated[
-        str | None,
-        o.option("--paper", "NAME", "Only claims of this paper, e.g. sprec."),
-    ] = None,
-    board: o.BoardName = None,
-    results: o.ResultsFolder = o.RESULTS,
-    as_json: o.AsJson = False,
+    paper: str | None = o.option("--paper", "NAME", "Only claims of this paper, e.g. sprec."),
+    board: str | None = o.BOARD,
+    results: Path = o.RESULTS,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Print each claim with its verdict by the published numbers and by our results."""
     from bench.stats.descriptions import CLAIM_TESTS, PUBLISHED_NUMBERS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -12,32 +11,25 @@ from bench.cli import options as o
 
 
 def compare(
-    a: Annotated[
-        str,
-        typer.Argument(
-            metavar="A",
-            help="Row or method of a board that was run; folder "
-            "<results>/<dataset>/<method>/<hash>; or ranking file (JSONL, parquet). A word with a "
-            "slash is a path.",
-        ),
-    ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The reference, named likewise.")],
-    results: o.ResultsFolder = o.RESULTS,
-    board: o.BoardName = None,
-    dataset: o.OneDataset = None,
-    metric: o.Metrics = None,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(
-            "--catalog",
-            "--catalogue",
-            metavar="FILE",
-            help="All items of the ranking files: id, title, categories.",
-        ),
-    ] = None,
-    category: o.Categories = None,
-    equivalence: o.Equivalence = None,
-    as_json: o.AsJson = False,
+    a: str = o.argument(
+        "A",
+        "Row or method of a board that was run; folder <results>/<dataset>/<method>/<hash>; or "
+        "ranking file (JSONL, parquet). A word with a slash is a path.",
+    ),
+    b: str = o.argument("B", "The reference, named likewise."),
+    results: Path = o.RESULTS,
+    board: str | None = o.BOARD,
+    dataset: str | None = o.DATASET,
+    metric: list[str] | None = o.METRICS,
+    catalog: Path | None = typer.Option(
+        None,
+        *("--catalog", "--catalogue"),
+        metavar="FILE",
+        help="All items of the ranking files: id, title, categories.",
+    ),
+    category: list[str] | None = o.CATEGORIES,
+    equivalence: list[str] | None = o.EQUIVALENCE,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Compare A with B: difference, interval, p (Holm), effect size, seeds, and one sentence."""
     from bench.report.compare.pairwise import format_report, report_to_json

@@ -1,31 +1,29 @@
-"""`bench data`: fetch, prepare, describe and check data sets."""
+"""`bench data`: fetch, prepare, describe and check data sets, and render pages about them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 import bench
 from bench.cli import options as o
+from bench.config import plugins, search_path
 from bench.errors import BenchError
 
 app = typer.Typer(help="Fetch, prepare, describe and check data sets.", no_args_is_help=True)
 
-Names = Annotated[
-    list[str], typer.Argument(metavar="NAME…", help="Data sets (see bench list datasets).")
-]
+NAMES = o.argument("NAME…", "Data sets (see bench list datasets).")
 
 
 @app.command("list")
-def list_datasets(data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None:
+def list_datasets(data_dir: Path | None = o.DATA_DIR, as_json: bool = o.AS_JSON) -> None:
     """List data sets with their license, and whether their raw files are available locally."""
     from tabulate import tabulate
 
-    from bench.config import plugins
     from bench.data.assets import local_file
 
     lines = []
@@ -44,28 +42,25 @@ def list_datasets(data_dir: o.DataDir = None, as_json: o.AsJson = False) -> None
 
 
 def _column(meaning: str) -> Any:
-    return Annotated[str | None, o.option(f"--{meaning}", "COLUMN", f"Column of the {meaning}.")]
+    return o.option(f"--{meaning}", "COLUMN", f"Column of the {meaning}.")
 
 
 @app.command("import")
 def import_own(
-    interactions: Annotated[
-        str, typer.Argument(metavar="FILE", help="CSV, TSV, parquet, or hf:ORG/NAME of the hub.")
-    ],
-    name: Annotated[str, o.option("--name", "NAME", "Name of the data set.")],
-    items: Annotated[
-        str | None, o.option("--items", "FILE", "Table with one row per item (titles, categories).")
-    ] = None,
-    user: _column("user") = None,  # type: ignore[valid-type]
-    item: _column("item") = None,  # type: ignore[valid-type]
-    time: _column("time") = None,  # type: ignore[valid-type]
-    rating: _column("rating") = None,  # type: ignore[valid-type]
-    title: _column("title") = None,  # type: ignore[valid-type]
-    categories: _column("categories") = None,  # type: ignore[valid-type]
-    out: Annotated[Path, o.folder_option("--out", "Folder of the card.")] = Path("datasets"),
+    interactions: str = o.argument("FILE", "CSV, TSV, parquet, or hf:ORG/NAME of the hub."),
+    name: str = o.option("--name", "NAME", "Name of the data set.", ...),
+    items: str | None = o.option(
+        "--items", "FILE", "Table with one row per item (titles, categories)."
+    ),
+    user: str | None = _column("user"),
+    item: str | None = _column("item"),
+    time: str | None = _column("time"),
+    rating: str | None = _column("rating"),
+    title: str | None = _column("title"),
+    categories: str | None = _column("categories"),
+    out: Path = o.folder_option("--out", "Folder of the card.", Path("datasets")),
 ) -> None:
     """Make a data set of your own interactions: guess the columns, write the files and a card."""
-    from bench.config import plugins, search_path
     from bench.data.import_table import import_table
     from bench.files import write_atomic
 
@@ -91,9 +86,10 @@ def import_own(
 
 
 @app.command("fetch")
-def fetch(names: Names, data_dir: o.DataDir = None, offline: o.Offline = False) -> None:
+def fetch(
+    names: list[str] = NAMES, data_dir: Path | None = o.DATA_DIR, offline: bool = o.OFFLINE
+) -> None:
     """Download the raw files of data sets into the cache and verify their checksums."""
-    from bench.config import plugins
     from bench.data.assets import checksums, fetch_raw
 
     for name in names:
@@ -104,9 +100,8 @@ def fetch(names: Names, data_dir: o.DataDir = None, offline: o.Offline = False) 
 
 @app.command("prepare")
 @o.expand_groups
-def prepare(names: Names, options: o.DataOptions, as_json: o.AsJson = False) -> None:
+def prepare(*, names: list[str] = NAMES, options: o.DataOptions, as_json: bool = o.AS_JSON) -> None:
     """Read, filter and split data sets into the store, and count them."""
-    from bench.config import plugins
     from bench.data.prepare import find_mismatches
 
     contents: dict[str, dict[str, Any]] = {
@@ -130,10 +125,11 @@ def prepare(names: Names, options: o.DataOptions, as_json: o.AsJson = False) -> 
 @app.command("stats")
 @o.expand_groups
 def stats(
-    names: Names,
+    *,
+    names: list[str] = NAMES,
     options: o.DataOptions,
-    model: o.Model = None,
-    as_json: o.AsJson = False,
+    model: str | None = o.MODEL,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Describe data sets: sequences, density, popularity, categories and titles.
 
@@ -172,7 +168,7 @@ def _format_table(values: Mapping[str, Any]) -> str:
 
 @app.command("verify")
 @o.expand_groups
-def verify(names: Names, options: o.DataOptions, as_json: o.AsJson = False) -> None:
+def verify(*, names: list[str] = NAMES, options: o.DataOptions, as_json: bool = o.AS_JSON) -> None:
     """Check expected counts and look for leaks; exit code 1 if a check fails."""
     findings = bench.verify(names, options)
     if as_json:
@@ -184,3 +180,41 @@ def verify(names: Names, options: o.DataOptions, as_json: o.AsJson = False) -> N
                 print(f"  {finding.verdict:<6}{finding.check}: {finding.text}")
     failed = any(each.verdict == "fails" for checks in findings.values() for each in checks)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command("page")
+@o.expand_groups
+def page(*, names: list[str] = NAMES, options: o.DataOptions, out: Path = o.PAGES) -> None:
+    """Render one page about data sets: counts, checks and plots of their distributions."""
+    from bench.report.data_pages.page import render_data
+
+    prepared = bench.prepare(names, options)
+    items = [(name, plugins.dataset_card(name), data) for name, data in prepared.items()]
+    for path in render_data(items, out):
+        print(path)
+
+
+@app.command("counts")
+def counts(
+    name: str = o.argument("TABLE", "Table of a paper: sprec-table3 or igd-table4."),
+    store: Path = o.STORE,
+    data_dir: Path | None = o.DATA_DIR,
+    model: str | None = o.MODEL,
+    offline: bool = o.OFFLINE,
+    out: Path = o.PAGES,
+    as_json: bool = o.AS_JSON,
+) -> None:
+    """Compare our counts of a paper's data sets with the published ones, and render them.
+
+    Tokens are counted with the tokenizer of --model.
+    """
+    from bench.report.data_pages.count_page import counts_text, render_tables
+
+    options = o.DataOptions(store=store, data_dir=data_dir, offline=offline)
+    (table,), written = render_tables([name], options, out, model)
+    if as_json:
+        o.print_json(table.to_json())
+        return
+    print(counts_text(table))
+    for path in written:
+        print(path)

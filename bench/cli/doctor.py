@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 from bench.cli import options as o
 
@@ -14,17 +12,13 @@ MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 
 
 def doctor(
-    ray: Annotated[bool, typer.Option("--ray", help="Also start Ray and run one task.")] = False,
-    network: Annotated[
-        bool, typer.Option("--network", help="Also contact the hosts of raw files.")
-    ] = False,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Also measure throughput, for bench plan.")
-    ] = False,
-    store: o.StoreFolder = o.STORE,
-    results: o.ResultsFolder = o.RESULTS,
-    data_dir: o.DataDir = None,
-    as_json: o.AsJson = False,
+    ray: bool = o.flag("--ray", "Also start Ray and run one task."),
+    network: bool = o.flag("--network", "Also contact the hosts of raw files."),
+    measure: bool = o.flag("--measure", "Also measure throughput, for bench plan."),
+    store: Path = o.STORE,
+    results: Path = o.RESULTS,
+    data_dir: Path | None = o.DATA_DIR,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Check Python, libraries, CPUs, GPUs, disks, store, local files; exit code 1 on a FAIL."""
     from bench.cli import doctor_checks as checks

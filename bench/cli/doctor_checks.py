@@ -43,20 +43,20 @@ WARN_GIB = 10.0
 MAX_NAMES = 6
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """One line of `bench doctor`.
 
     Attributes:
         name: What was checked.
-        state: "fail" if a run cannot work, "warn" if it may not, or not as intended.
         message: What was observed.
+        state: "fail" if a run cannot work, "warn" if it may not, or not as intended.
         hint: What to do about it; empty for "ok".
     """
 
     name: str
-    state: Literal["ok", "warn", "fail"] = "ok"
     message: str
+    state: Literal["ok", "warn", "fail"] = "ok"
     hint: str = ""
 
 
@@ -91,10 +91,9 @@ def _find_version(name: str) -> str | None:
 
 def _check_python(version: str, required: str) -> Finding:
     if SpecifierSet(required).contains(version, prereleases=True):
-        return Finding(name="Python", message=version)
+        return Finding("Python", version)
     hint = "Create a virtual environment with another Python."
-    message = f"{version}, but {required} is required"
-    return Finding(name="Python", state="fail", message=message, hint=hint)
+    return Finding("Python", f"{version}, but {required} is required", "fail", hint)
 
 
 def _check_requirements(
@@ -107,14 +106,14 @@ def _check_requirements(
         or not requirement.specifier.contains(version, prereleases=True)
     ]
     if wrong:
-        return Finding(name="libraries", state="fail", message=", ".join(wrong), hint=INSTALL)
-    return Finding(name="libraries", message=f"{len(required)} as pyproject.toml requires")
+        return Finding("libraries", ", ".join(wrong), "fail", INSTALL)
+    return Finding("libraries", f"{len(required)} as pyproject.toml requires")
 
 
 def _check_tested_versions(installed: Mapping[str, str | None], constraints: Path) -> Finding:
     """Compare with the versions that were tested together; a wheel does not contain them."""
     if not constraints.is_file():
-        return Finding(name="tested versions", message="no constraints.txt to compare with")
+        return Finding("tested versions", "no constraints.txt to compare with")
     lines = constraints.read_text(encoding="utf-8").splitlines()
     pairs = [line.partition("==")[::2] for line in lines if "==" in line]
     tested = {canonicalize_name(name): version for name, version in pairs}
@@ -125,8 +124,8 @@ def _check_tested_versions(installed: Mapping[str, str | None], constraints: Pat
         and tested.get(canonicalize_name(name)) not in (None, version.partition("+")[0])
     ]
     if not other:
-        return Finding(name="tested versions", message="all libraries are those of constraints.txt")
-    return Finding(name="tested versions", state="warn", message=_join_names(other), hint=INSTALL)
+        return Finding("tested versions", "all libraries are those of constraints.txt")
+    return Finding("tested versions", _join_names(other), "warn", INSTALL)
 
 
 def check_processors() -> list[Finding]:
@@ -136,16 +135,15 @@ def check_processors() -> list[Finding]:
     cpus, threads = count_cpus(), devices.count_threads()
     hint = f"Set OMP_NUM_THREADS to {cpus} or less: more threads than CPUs slow each other down."
     message = f"{cpus} available of {os.cpu_count()}; PyTorch would use {threads} threads"
-    if threads <= cpus:
-        return [Finding(name="CPUs", message=message), _check_gpus(), _check_four_bits()]
-    processors = Finding(name="CPUs", state="warn", message=message, hint=hint)
+    slow = Finding("CPUs", message, "warn", hint)
+    processors = slow if threads > cpus else Finding("CPUs", message)
     return [processors, _check_gpus(), _check_four_bits()]
 
 
 def _check_four_bits() -> Finding:
     version = _find_version("bitsandbytes")
     missing = "bitsandbytes is missing, which the backbones' variants nf4 need (extra nf4)"
-    return Finding(name="4-bit weights", message=f"bitsandbytes {version}" if version else missing)
+    return Finding("4-bit weights", f"bitsandbytes {version}" if version else missing)
 
 
 def _check_gpus() -> Finding:
@@ -155,15 +153,15 @@ def _check_gpus() -> Finding:
     if gpus:
         message = ", ".join(f"{gpu.name} ({gpu.memory_gib:.0f} GiB)" for gpu in gpus)
         if all(gpu.bfloat16 for gpu in gpus):
-            return Finding(name="GPUs", message=f"{message}; bfloat16")
+            return Finding("GPUs", f"{message}; bfloat16")
         hint = "Backbones in bfloat16 do not run here: use --model-set dtype=float32."
-        return Finding(name="GPUs", state="warn", message=f"{message}; no bfloat16", hint=hint)
+        return Finding("GPUs", f"{message}; no bfloat16", "warn", hint)
     if not DRIVER.exists():
-        return Finding(name="GPUs", message="none; models compute on the CPU")
+        return Finding("GPUs", "none; models compute on the CPU")
     reason = "finds no GPU" if devices.has_cuda() else "was built without CUDA"
     message = f"an NVIDIA driver is installed, but PyTorch {reason}"
     hint = "Install PyTorch for your CUDA version, or check CUDA_VISIBLE_DEVICES."
-    return Finding(name="GPUs", state="warn", message=message, hint=hint)
+    return Finding("GPUs", message, "warn", hint)
 
 
 def check_ray() -> Finding:
@@ -174,31 +172,28 @@ def check_ray() -> Finding:
     try:
         process = RayProcess("bench.runner.ray_session:RaySession", address=None, num_cpus=1)
     except BenchError as error:
-        return Finding(name="Ray", state="fail", message=error.message, hint=error.hint)
+        return Finding("Ray", error.message, "fail", error.hint)
     try:
         process.call("run_task")
     except BenchError as error:
         message = f"a task failed: {error.message}".split("\n")[0]
-        hint = "Try --executor inline."
-        return Finding(name="Ray", state="fail", message=message, hint=hint)
+        return Finding("Ray", message, "fail", "Try --executor inline.")
     finally:
         process.end()
-    message = f"started and ran a task in {time.monotonic() - started:.1f} s"
-    return Finding(name="Ray", message=message)
+    return Finding("Ray", f"started and ran a task in {time.monotonic() - started:.1f} s")
 
 
 def check_network() -> list[Finding]:
     """Contact the hub and every host that a data set's card names; nothing is downloaded."""
-    names = [line.name for line in plugins.list_cards("datasets") if not line.error]
-    files = [file for name in names for file in plugins.dataset_card(name).files.values()]
+    files = [file for card in _load_dataset_cards().values() for file in card.files.values()]
     urls = [source.url for file in files for source in file.sources if source.url]
     hosts = sorted({HUB, *(urlsplit(url).netloc.rpartition("@")[2] for url in urls)})
     silent = [host for host in hosts if not _answers(host)]
     if not silent:
-        return [Finding(name="network", message=f"{len(hosts)} hosts answer")]
+        return [Finding("network", f"{len(hosts)} hosts answer")]
     message = f"no answer within {NETWORK_SECONDS:.0f} s: {', '.join(silent)}"
     hint = "Download files by hand (--data-dir), and run with --offline."
-    return [Finding(name="network", state="warn", message=message, hint=hint)]
+    return [Finding("network", message, "warn", hint)]
 
 
 def _answers(host: str) -> bool:
@@ -218,14 +213,9 @@ def check_disks(folders: Mapping[str, Path]) -> list[Finding]:
     for name, folder in {**folders, "cache": cache_folder()}.items():
         free = shutil.disk_usage(_find_existing(folder)).free / 2**30
         hint = f"Free some, or move it ({'$BENCH_CACHE' if name == 'cache' else f'--{name}'})."
-        findings.append(
-            Finding(
-                name=f"disk, {name}",
-                state="fail" if free < FAIL_GIB else "warn" if free < WARN_GIB else "ok",
-                message=f"{free:.1f} GiB free for {folder}",
-                hint=hint if free < WARN_GIB else "",
-            )
-        )
+        message = f"{free:.1f} GiB free for {folder}"
+        low = Finding(f"disk, {name}", message, "fail" if free < FAIL_GIB else "warn", hint)
+        findings.append(low if free < WARN_GIB else Finding(f"disk, {name}", message))
     return findings
 
 
@@ -243,12 +233,12 @@ def check_store(store: Path) -> Finding:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=_find_existing(store)) as folder:
             _try_file_system(Path(folder))
     except BenchError as error:
-        return Finding(name="store", state="fail", message=error.message, hint=error.hint)
+        return Finding("store", error.message, "fail", error.hint)
     except (OSError, NotImplementedError) as error:
         message = f"{store}: {getattr(error, 'strerror', None) or error}"
         hint = "Name a folder on another disk with --store; several machines need a shared one."
-        return Finding(name="store", state="fail", message=message, hint=hint)
-    return Finding(name="store", message=f"{store}: writing, renaming and locking work")
+        return Finding("store", message, "fail", hint)
+    return Finding("store", f"{store}: writing, renaming and locking work")
 
 
 def _try_file_system(folder: Path) -> None:
@@ -275,14 +265,14 @@ def check_plugins() -> list[Finding]:
         for kind in plugins.CARDS:
             lines += plugins.list_cards(kind)
     except BenchError as error:
-        return [Finding(name="plug-ins", state="fail", message=error.message, hint=error.hint)]
+        return [Finding("plug-ins", error.message, "fail", error.hint)]
     hint = "Fix it, or remove its folder from $BENCH_PATH."
     broken = [
-        Finding(name="plug-ins", state="warn", message=f"{line.name}: {line.error}", hint=hint)
+        Finding("plug-ins", f"{line.name}: {line.error}", "warn", hint)
         for line in lines
         if line.error
     ]
-    return broken or [Finding(name="plug-ins", message=f"{len(lines)} methods and cards load")]
+    return broken or [Finding("plug-ins", f"{len(lines)} methods and cards load")]
 
 
 def _import_method(line: plugins.Listed) -> plugins.Listed:
@@ -304,14 +294,11 @@ def check_cached_files() -> Finding:
     cached = [path for path in checksums if path.is_file()]
     damaged = [str(path) for path in cached if checksum(path) != checksums[path]]
     if damaged:
-        return Finding(
-            name="cached files",
-            state="fail",
-            message=f"checksums differ from the cards: {', '.join(damaged)}",
-            hint="Delete them; they will be fetched again.",
-        )
+        message = f"checksums differ from the cards: {', '.join(damaged)}"
+        hint = "Delete them; they will be fetched again."
+        return Finding("cached files", message, "fail", hint)
     message = f"{len(cached)} of {len(checksums)} are cached, with the checksums of their cards"
-    return Finding(name="cached files", message=message)
+    return Finding("cached files", message)
 
 
 def _load_dataset_cards() -> dict[str, DatasetCard]:
@@ -329,9 +316,9 @@ def check_datasets(data_dir: Path | None) -> Finding:
             if all(local_file(file, data_dir) for file in card.files.values())
         ]
     except BenchError as error:
-        return Finding(name="data sets", state="warn", message=error.message, hint=error.hint)
+        return Finding("data sets", error.message, "warn", error.hint)
     message = f"{len(available)} of {len(cards)} available locally: {_join_names(available)}"
-    return Finding(name="data sets", message=message)
+    return Finding("data sets", message)
 
 
 def measure_throughput(store: Path) -> list[Finding]:
@@ -341,13 +328,13 @@ def measure_throughput(store: Path) -> list[Finding]:
     findings = []
     for device in dict.fromkeys(("cpu", planned_device())):
         name, flops, bandwidth = time_device(device)
-        measured = cost_model.Throughput(
+        throughput = cost_model.Throughput(
             device=device, name=name, flops=flops, bytes_per_second=bandwidth
         )
-        cost_model.write_throughput(measured, store)
+        cost_model.write_throughput(throughput, store)
         message = (
-            f"{measured.flops / 1e9:,.0f} GFLOP/s in matrix products, "
-            f"{measured.bytes_per_second / 1e9:,.0f} GB/s of memory ({measured.name})"
+            f"{flops / 1e9:,.0f} GFLOP/s in matrix products, "
+            f"{bandwidth / 1e9:,.0f} GB/s of memory ({name})"
         )
-        findings.append(Finding(name=f"throughput of {device}", message=message))
+        findings.append(Finding(f"throughput of {device}", message))
     return findings

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 import bench
 from bench.cli import options as o
@@ -15,17 +13,14 @@ from bench.cli import options as o
 @o.expand_groups
 def explain(
     request: o.RunRequest,
-    trial: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[TRIAL]", help="Id, as in bench plan --json and bench status --json."
-        ),
-    ] = None,
-    seed: Annotated[int | None, o.option("--seed", "N", "The trial with this seed.", min=0)] = None,
-    store: o.StoreFolder = o.STORE,
-    results: o.ResultsFolder = o.RESULTS,
-    data_dir: o.DataDir = None,
-    as_json: o.AsJson = False,
+    trial: str | None = o.argument(
+        "[TRIAL]", "Id, as in bench plan --json and bench status --json.", None
+    ),
+    seed: int | None = o.option("--seed", "N", "The trial with this seed.", min=0),
+    store: Path = o.STORE,
+    results: Path = o.RESULTS,
+    data_dir: Path | None = o.DATA_DIR,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Explain for each stage of a trial whether it is stored and, if not, what differs.
 

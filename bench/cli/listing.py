@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
-from typing import Annotated
-
-import typer
+from typing import Literal, get_args
 
 import bench
 from bench.cli import options as o
 from bench.config import plugins
 from bench.errors import BenchError, unknown
 
-
-class Kind(StrEnum):
-    """What can be listed."""
-
-    methods = "methods"
-    datasets = "datasets"
-    models = "models"
-    boards = "boards"
-    suites = "suites"
-    encoders = "encoders"
-    metrics = "metrics"
+Kind = Literal["methods", "datasets", "models", "boards", "suites", "encoders", "metrics"]
 
 
 def list_names(
-    what: Annotated[Kind | None, typer.Argument(help="What to list (default: everything).")] = None,
-    as_json: o.AsJson = False,
+    what: Kind | None = o.argument(None, "What to list (default: everything).", None),
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """List methods, data sets, models, boards, suites, encoders and metrics, with errors."""
-    kinds = [what] if what else list(Kind)
-    entries = {kind: getattr(bench, f"list_{kind.value}")() for kind in kinds}
+    kinds = [what] if what else list(get_args(Kind))
+    entries = {kind: getattr(bench, f"list_{kind}")() for kind in kinds}
     if as_json:
         o.print_json(
             {
-                kind.value: [
+                kind: [
                     {"name": entry.name, "summary": entry.summary, "error": entry.error or None}
                     for entry in kind_entries
                 ]
@@ -46,7 +33,7 @@ def list_names(
         return
     for kind, kind_entries in entries.items():
         if len(kinds) > 1:
-            print(f"{kind.value}:")
+            print(f"{kind}:")
         width = max((len(entry.name) for entry in kind_entries), default=0)
         for entry in kind_entries:
             text = f"BROKEN: {entry.error}" if entry.error else entry.summary
@@ -66,11 +53,10 @@ CARD_KINDS = {
 
 
 def show(
-    name: Annotated[
-        str,
-        typer.Argument(help="A method, metric, data set, model, board, suite, budget or encoder."),
-    ],
-    as_json: o.AsJson = False,
+    name: str = o.argument(
+        None, "A method, metric, data set, model, board, suite, budget or encoder."
+    ),
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Show everything with this name: a method's settings, a metric, or the content of a card."""
     contents = _read_contents(name)

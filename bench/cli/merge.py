@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 import bench
 from bench.cli import options as o
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of results.")],
-    into: Annotated[
-        Path,
-        o.option("--into", "DIR", "The merged folder; may already hold results."),
-    ],
-    as_json: o.AsJson = False,
+    folders: list[Path] = o.argument("DIR…", "Folders of results."),
+    into: Path = o.option("--into", "DIR", "The merged folder; may already hold results.", ...),
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Merge results of several machines; if any conflict, nothing is written."""
     merged = bench.merge(folders, into)

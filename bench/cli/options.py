@@ -4,31 +4,51 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_origin, get_type_hints
 
 import typer
 
-from bench.cli.completion import complete_cards, complete_methods, complete_trackers
 from bench.cli.output import write_document
-from bench.config.request import PAGES as PAGES
-from bench.config.request import RESULTS as RESULTS
-from bench.config.request import STORE as STORE
+from bench.config import plugins
+from bench.config import request as defaults
 from bench.config.request import DataOptions as DataOptions
 from bench.config.request import ExecutionOptions as ExecutionOptions
 from bench.config.request import RunRequest as RunRequest
 from bench.errors import BenchError, unknown
 
+TRACKERS = ("mlflow", "tensorboard", "wandb")
+
+
+def complete_methods(incomplete: str) -> list[str]:
+    """Complete the name of a method."""
+    return _complete(plugins.method_names, incomplete)
+
+
+def complete_cards(kind: str) -> Callable[[str], list[str]]:
+    """Return a function that completes names of cards of a kind, such as "datasets"."""
+
+    def complete(incomplete: str) -> list[str]:
+        return _complete(lambda: sorted(plugins.card_paths(kind)), incomplete)
+
+    return complete
+
+
+def complete_trackers(incomplete: str) -> list[str]:
+    """Complete the name of a tracker."""
+    return _complete(lambda: list(TRACKERS), incomplete)
+
+
+def _complete(list_names: Callable[[], list[str]], incomplete: str) -> list[str]:
+    try:
+        return [name for name in list_names() if name.startswith(incomplete)]
+    except BenchError:  # a broken $BENCH_PATH is reported when a command runs, not at a tab
+        return []
+
+
 SPLITS = ("train", "valid", "test")
-
-
-class ExecutorName(StrEnum):
-    """Where units of work run."""
-
-    ray = "ray"
-    inline = "inline"
+REQUIRED: Any = ...
 
 
 def parse_folder(text: str | Path) -> Path:
@@ -84,237 +104,167 @@ def print_json(content: Any) -> None:
     write_document(json.dumps(content, indent=2, default=str))
 
 
-def option(flag: str, metavar: str, help_: str, **more: Any) -> Any:
+def option(flag: str, metavar: str | None, help_: str, default: Any = None, **more: Any) -> Any:
     """Return an option that takes a value."""
-    return typer.Option(flag, metavar=metavar, help=help_, **more)
+    return typer.Option(default, flag, metavar=metavar, help=help_, **more)
 
 
-def folder_option(flag: str, help_: str) -> Any:
+def flag(name: str, help_: str) -> Any:
+    """Return an option that takes no value."""
+    return typer.Option(False, name, help=help_)
+
+
+def argument(metavar: str | None, help_: str, default: Any = REQUIRED) -> Any:
+    """Return an argument."""
+    return typer.Argument(default, metavar=metavar, help=help_)
+
+
+def folder_option(flag: str, help_: str, default: Path | None = None) -> Any:
     """Return an option whose value is a folder."""
-    return typer.Option(flag, metavar="DIR", parser=parse_folder, help=help_)
+    return option(flag, "DIR", help_, default, parser=parse_folder)
 
 
-def card_option(flag: str, kind: str, help_: str, metavar: str = "NAME") -> Any:
+def card_option(flag: str, kind: str, help_: str, metavar: str = "NAME", **more: Any) -> Any:
     """Return an option whose value is the name of a card, which the shell completes."""
-    return option(flag, metavar, help_, autocompletion=complete_cards(kind))
+    return option(flag, metavar, help_, autocompletion=complete_cards(kind), **more)
 
 
-Text = str | None
-Texts = list[str] | None
-
-BoardName = Annotated[
-    Text, card_option("--board", "leaderboards", "Board (see bench list boards).")
-]
-Model = Annotated[
-    Text,
-    card_option(
-        "--model", "models", "Backbone: a card, ORG/NAME[@REV] of the hub, or a folder.", "MODEL"
-    ),
-]
-ModelPaths = Annotated[
-    Texts,
-    option("--model-path", "CARD=DIR", "Folder with the weights of a backbone. Repeatable."),
-]
-Settings = Annotated[
-    Texts,
-    option(
-        "--set",
-        "[METHOD.]PATH=VALUE",
-        "Change a setting of a method, or of all that have it. Repeatable.",
-    ),
-]
-RowCounts = Annotated[
-    dict[str, Any] | None,
-    option(
-        "--rows",
-        "train=N,valid=N,test=N",
-        'Maximum number of samples per split, or "all" for any or every split.',
-        parser=parse_rows,
-        show_default=False,
-    ),
-]
-Budget = Annotated[
-    Text,
-    card_option(
-        "--budget", "budgets", "Budget and its backbone instead of the board's: smoke, nano, …"
-    ),
-]
-FormerScale = Annotated[Text, typer.Option("--scale", parser=refuse_scale, hidden=True)]
-Files = Annotated[
-    Texts,
-    option(
-        "--file",
-        "[DATASET:]ROLE=PATH",
-        "Use your own raw file for this role of a data set. Repeatable.",
-    ),
-]
-StoreFolder = Annotated[Path, folder_option("--store", "Folder of the artifacts (stage outputs).")]
-ResultsFolder = Annotated[
-    Path, folder_option("--results", "Folder of the results, one JSON file per trial.")
-]
-PagesFolder = Annotated[Path, folder_option("--out", "Folder of the rendered pages.")]
-DataDir = Annotated[
-    Path | None, folder_option("--data-dir", "Folder of raw files, searched first.")
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
-Executor = Annotated[
-    ExecutorName, typer.Option("--executor", help="Run on Ray, or in this process (inline).")
-]
-Address = Annotated[Text, option("--address", "HOST:PORT", "Use a running Ray cluster.")]
-NumCpus = Annotated[
-    int | None, option("--cpus", "N", "CPUs that Ray may use (default: all).", min=1)
-]
-TimeLimit = Annotated[
-    float | None,
-    option(
-        "--time-limit",
-        "SECONDS",
-        "Time limit per unit of work (default: from its estimate). Inline, it cannot stop C code.",
-        min=0.1,
-    ),
-]
-LogTo = Annotated[
-    Texts,
-    option(
-        "--log-to",
-        "TRACKER[=TARGET]",
-        "Report to mlflow[=URI], tensorboard[=DIR] or wandb[=PROJECT]. Repeatable.",
-        autocompletion=complete_trackers,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Metrics = Annotated[
-    Texts, option("--metric", "NAME", "Metric, e.g. NDCG@5 (default: the board's). Repeatable.")
-]
-OneDataset = Annotated[Text, option("--dataset", "NAME", "Data set, if several were run.")]
-Equivalence = Annotated[
-    Texts,
-    option(
-        "--equivalence",
-        "METRIC=BOUND",
-        "Difference up to which the two count as equivalent, e.g. NDCG@5=0.005 (default: the "
-        "board's). Repeatable.",
-    ),
-]
-Categories = Annotated[
-    Texts,
-    option(
-        "--category",
-        "NAME",
-        "Category that fairness metrics track (default: all). Repeatable.",
-    ),
-]
+BOARD = card_option("--board", "leaderboards", "Board (see bench list boards).")
+MODEL = card_option(
+    "--model", "models", "Backbone: a card, ORG/NAME[@REV] of the hub, or a folder.", "MODEL"
+)
+MODEL_PATHS = option(
+    "--model-path", "CARD=DIR", "Folder with the weights of a backbone. Repeatable."
+)
+SETTINGS = option(
+    "--set",
+    "[METHOD.]PATH=VALUE",
+    "Change a setting of a method, or of all that have it. Repeatable.",
+)
+ROWS = option(
+    "--rows",
+    "train=N,valid=N,test=N",
+    'Maximum number of samples per split, or "all" for any or every split.',
+    parser=parse_rows,
+    show_default=False,
+)
+BUDGET = card_option(
+    "--budget", "budgets", "Budget and its backbone instead of the board's: smoke, nano, …"
+)
+FORMER_SCALE = typer.Option(None, "--scale", parser=refuse_scale, hidden=True)
+FILES = option(
+    "--file",
+    "[DATASET:]ROLE=PATH",
+    "Use your own raw file for this role of a data set. Repeatable.",
+)
+STORE = folder_option("--store", "Folder of the artifacts (stage outputs).", defaults.STORE)
+RESULTS = folder_option(
+    "--results", "Folder of the results, one JSON file per trial.", defaults.RESULTS
+)
+PAGES = folder_option("--out", "Folder of the rendered pages.", defaults.PAGES)
+SEARCHES = folder_option(
+    "--searches", "Folder of results on validation and of Tune's state.", defaults.SEARCHES
+)
+DATA_DIR = folder_option("--data-dir", "Folder of raw files, searched first.")
+OFFLINE = flag("--offline", "Never use the network.")
+ADDRESS = option("--address", "HOST:PORT", "Use a running Ray cluster.")
+NUM_CPUS = option("--cpus", "N", "CPUs that Ray may use (default: all).", min=1)
+TIME_LIMIT = option(
+    "--time-limit",
+    "SECONDS",
+    "Time limit per unit of work (default: from its estimate). Inline, it cannot stop C code.",
+    min=0.1,
+)
+LOG_TO = option(
+    "--log-to",
+    "TRACKER[=TARGET]",
+    "Report to mlflow[=URI], tensorboard[=DIR] or wandb[=PROJECT]. Repeatable.",
+    autocompletion=complete_trackers,
+)
+AS_JSON = flag("--json", "Print one JSON document.")
+METRICS = option("--metric", "NAME", "Metric, e.g. NDCG@5 (default: the board's). Repeatable.")
+DATASET = option("--dataset", "NAME", "Data set, if several were run.")
+EQUIVALENCE = option(
+    "--equivalence",
+    "METRIC=BOUND",
+    "Difference up to which the two count as equivalent, e.g. NDCG@5=0.005 (default: the "
+    "board's). Repeatable.",
+)
+CATEGORIES = option(
+    "--category", "NAME", "Category that fairness metrics track (default: all). Repeatable."
+)
 
 GROUPS: dict[type, dict[str, Any]] = {
     RunRequest: {
-        "name": Annotated[
-            Text, option("--name", "NAME", "Name of the pages (default: by what is run).")
-        ],
-        "suite": Annotated[
-            Text, card_option("--suite", "suites", "All boards of a suite (see bench list suites).")
-        ],
-        "board": BoardName,
-        "methods": Annotated[
-            Texts,
-            option(
-                "--method",
-                "NAME",
-                "Run only this row or method of the board, or add a method. Repeatable.",
-                autocompletion=complete_methods,
-            ),
-        ],
-        "datasets": Annotated[
-            Texts,
-            card_option(
-                "--dataset",
-                "datasets",
-                "Use this data set instead of the board's, OLD=NEW: in place of OLD. Repeatable.",
-                "[OLD=]NAME",
-            ),
-        ],
-        "model": Model,
-        "model_paths": ModelPaths,
-        "model_settings": Annotated[
-            Texts,
-            option("--model-set", "FIELD=VALUE", "Change a backbone's dtype or quantization."),
-        ],
-        "seeds": Annotated[
-            int | None, option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1, max=10_000)
-        ],
-        "data_seed": Annotated[
-            int | None,
-            option("--data-seed", "N", "Seed of the sampled rows (default: the board's).", min=0),
-        ],
-        "settings": Settings,
-        "rows": RowCounts,
-        "exclude_seen": Annotated[
-            bool,
-            typer.Option("--exclude-seen", help="Recommend no item of the case's own history."),
-        ],
-        "order_test": Annotated[
-            bool,
-            typer.Option("--order-test", help="Rank also with shuffled test histories."),
-        ],
-        "budget": Budget,
-        "scale": FormerScale,
-        "files": Files,
-        "rehearse": Annotated[
-            bool,
-            typer.Option("--rehearse", help="All rows in minutes: generated data, a tiny model."),
-        ],
-        "until_decided": Annotated[
-            Text,
-            option(
-                "--until-decided",
-                "METRIC=BOUND",
-                "Add seeds until each row differs from its reference by less, or by more, than the "
-                "bound, e.g. NDCG@5=0.005.",
-            ),
-        ],
-        "max_seeds": Annotated[
-            int | None,
-            option("--max-seeds", "N", "At most this number of seeds (default: 10).", min=2),
-        ],
+        "name": option("--name", "NAME", "Name of the pages (default: by what is run)."),
+        "suite": card_option("--suite", "suites", "All boards of a suite (see bench list suites)."),
+        "board": BOARD,
+        "methods": option(
+            "--method",
+            "NAME",
+            "Run only this row or method of the board, or add a method. Repeatable.",
+            autocompletion=complete_methods,
+        ),
+        "datasets": card_option(
+            "--dataset",
+            "datasets",
+            "Use this data set instead of the board's, OLD=NEW: in place of OLD. Repeatable.",
+            "[OLD=]NAME",
+        ),
+        "model": MODEL,
+        "model_paths": MODEL_PATHS,
+        "model_settings": option(
+            "--model-set", "FIELD=VALUE", "Change a backbone's dtype or quantization."
+        ),
+        "seeds": option("--seeds", "N", "Number of seeds, 0 to N-1.", min=1, max=10_000),
+        "data_seed": option(
+            "--data-seed", "N", "Seed of the sampled rows (default: the board's).", min=0
+        ),
+        "settings": SETTINGS,
+        "rows": ROWS,
+        "exclude_seen": flag("--exclude-seen", "Recommend no item of the case's own history."),
+        "order_test": flag("--order-test", "Rank also with shuffled test histories."),
+        "budget": BUDGET,
+        "scale": FORMER_SCALE,
+        "files": FILES,
+        "rehearse": flag("--rehearse", "All rows in minutes: generated data, a tiny model."),
+        "until_decided": option(
+            "--until-decided",
+            "METRIC=BOUND",
+            "Add seeds until each row differs from its reference by less, or by more, than the "
+            "bound, e.g. NDCG@5=0.005.",
+        ),
+        "max_seeds": option(
+            "--max-seeds", "N", "At most this number of seeds (default: 10).", min=2
+        ),
     },
     ExecutionOptions: {
-        "executor": Executor,
-        "address": Address,
-        "num_cpus": NumCpus,
-        "time_limit": TimeLimit,
-        "store": StoreFolder,
-        "results": ResultsFolder,
-        "pages": PagesFolder,
-        "data_dir": DataDir,
-        "offline": Offline,
-        "keep_going": Annotated[
-            bool, typer.Option("--keep-going", help="Run what can run if something is missing.")
-        ],
+        "executor": option("--executor", None, "Run on Ray, or in this process (inline).", "ray"),
+        "address": ADDRESS,
+        "num_cpus": NUM_CPUS,
+        "time_limit": TIME_LIMIT,
+        "store": STORE,
+        "results": RESULTS,
+        "pages": PAGES,
+        "data_dir": DATA_DIR,
+        "offline": OFFLINE,
+        "keep_going": flag("--keep-going", "Run what can run if something is missing."),
     },
-    DataOptions: {
-        "store": StoreFolder,
-        "data_dir": DataDir,
-        "files": Files,
-        "offline": Offline,
-    },
+    DataOptions: {"store": STORE, "data_dir": DATA_DIR, "files": FILES, "offline": OFFLINE},
 }
+"""Options by the field of a group; `scale` is none, and only refused."""
 
 
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter whose type is a key of `GROUPS` by the options of that group."""
-    keyword = inspect.Parameter.KEYWORD_ONLY
     parameters: list[inspect.Parameter] = []
     groups: dict[str, type] = {}
-    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        if parameter.annotation not in GROUPS:
-            parameters.append(parameter.replace(kind=keyword))
-            continue
-        groups[name] = parameter.annotation
-        defaults = vars(parameter.annotation())
-        for option, annotation in GROUPS[parameter.annotation].items():
-            default = defaults.get(option) or None
-            parameters.append(
-                inspect.Parameter(option, keyword, default=default, annotation=annotation)
-            )
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.annotation in GROUPS:
+            groups[parameter.name] = parameter.annotation
+            parameters += _list_parameters(parameter.annotation)
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     def wrapped(**values: Any) -> None:
         for name, group in groups.items():
@@ -326,6 +276,17 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
     return wrapped
+
+
+def _list_parameters(group: type) -> Iterator[inspect.Parameter]:
+    """Yield a parameter per option, of its field's type where typer knows that."""
+    types = get_type_hints(group)
+    for name, default in GROUPS[group].items():
+        type_ = types.get(name, str | None)
+        if get_origin(type_) in (tuple, Mapping):
+            type_ = list[str] | None if get_origin(type_) is tuple else dict[str, Any] | None
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(name, keyword, default=default, annotation=type_)
 
 
 def build_group(group: type, options: dict[str, Any]) -> Any:

@@ -38,9 +38,8 @@ def write_document(text: str) -> None:
 def plain_output(*, only_document: bool) -> Iterator[None]:
     """Make what is printed to standard output plain text.
 
-    Args:
-        only_document: Whether only `write_document` may print to it: whatever else is printed, by
-            any library or child process, goes to standard error.
+    If `only_document`, only `write_document` prints to it: whatever else is printed, by any library
+    or child process, goes to standard error.
     """
     stdout = sys.stdout
     with contextlib.ExitStack() as stack:

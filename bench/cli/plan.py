@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 import bench
 from bench.cli import options as o
@@ -27,24 +25,15 @@ COST_MODEL = (
 @o.expand_groups
 def plan(
     request: o.RunRequest,
-    gpus: Annotated[
-        int | None,
-        o.option("--gpus", "N", "GPUs of the machine to estimate for.", min=0),
-    ] = None,
-    cpus: Annotated[
-        int | None,
-        o.option("--cpus", "N", "CPUs of the machine to estimate for.", min=1),
-    ] = None,
-    timings: Annotated[
-        list[Path] | None,
-        o.option("--timings", "DIR", "Use timings of this store. Repeatable."),
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Estimate as if nothing were stored.")
-    ] = False,
-    store: o.StoreFolder = o.STORE,
-    data_dir: o.DataDir = None,
-    as_json: o.AsJson = False,
+    gpus: int | None = o.option("--gpus", "N", "GPUs of the machine to estimate for.", min=0),
+    cpus: int | None = o.option("--cpus", "N", "CPUs of the machine to estimate for.", min=1),
+    timings: list[Path] | None = o.option(
+        "--timings", "DIR", "Use timings of this store. Repeatable."
+    ),
+    fresh: bool = o.flag("--fresh", "Estimate as if nothing were stored."),
+    store: Path = o.STORE,
+    data_dir: Path | None = o.DATA_DIR,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Show the stages of a run: which are stored, shared or missing, and the estimated time.
 

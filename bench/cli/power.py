@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bench
 from bench.cli import options as o
@@ -12,22 +13,16 @@ if TYPE_CHECKING:
 
 
 def power(
-    results: o.ResultsFolder = o.RESULTS,
-    board: o.BoardName = None,
-    dataset: o.OneDataset = None,
-    method: Annotated[
-        list[str] | None,
-        o.option("--method", "NAME", "Only this row or method (default: all). Repeatable."),
-    ] = None,
-    metric: o.Metrics = None,
-    cases: Annotated[
-        int | None,
-        o.option("--cases", "N", "Assume this number of test cases.", min=2),
-    ] = None,
-    seeds: Annotated[
-        int | None, o.option("--seeds", "N", "Assume this number of seeds.", min=1)
-    ] = None,
-    as_json: o.AsJson = False,
+    results: Path = o.RESULTS,
+    board: str | None = o.BOARD,
+    dataset: str | None = o.DATASET,
+    method: list[str] | None = o.option(
+        "--method", "NAME", "Only this row or method (default: all). Repeatable."
+    ),
+    metric: list[str] | None = o.METRICS,
+    cases: int | None = o.option("--cases", "N", "Assume this number of test cases.", min=2),
+    seeds: int | None = o.option("--seeds", "N", "Assume this number of seeds.", min=1),
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Compute the smallest difference that each row would show with 80 % power (two-sided .05).
 

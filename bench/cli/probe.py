@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 import bench
 from bench.cli import options as o
@@ -14,16 +12,13 @@ from bench.config.request import NUM_COMPARISONS
 
 @o.expand_groups
 def probe(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Backbone, as in bench run --model.")
-    ],
-    dataset: Annotated[str, o.option("--dataset", "NAME", "Data set (see bench list datasets).")],
+    *,
+    model: str = o.argument("MODEL", "Backbone, as in bench run --model."),
+    dataset: str = o.option("--dataset", "NAME", "Data set (see bench list datasets).", ...),
     options: o.DataOptions,
-    num: Annotated[
-        int, o.option("--comparisons", "N", "Comparisons per task.", min=10)
-    ] = NUM_COMPARISONS,
-    out: o.PagesFolder = o.PAGES,
-    as_json: o.AsJson = False,
+    num: int = o.option("--comparisons", "N", "Comparisons per task.", NUM_COMPARISONS, min=10),
+    out: Path = o.PAGES,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Probe whether a backbone may have read a data set, and write a page about it."""
     tasks = bench.probe(model, dataset, options, num=num)

@@ -1,13 +1,12 @@
-"""`bench run` and `bench retry`: run boards, and repeat the last run."""
+"""`bench run`, `bench retry` and `bench cancel`: run boards, repeat the last run, stop runs."""
 
 from __future__ import annotations
 
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bench
 from bench.cli import options as o
@@ -26,11 +25,9 @@ MAX_LOST = 5
 def run(
     request: o.RunRequest,
     execution: o.ExecutionOptions,
-    log_to: o.LogTo = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print settings and the plan; run nothing.")
-    ] = False,
-    as_json: o.AsJson = False,
+    log_to: list[str] | None = o.LOG_TO,
+    dry_run: bool = o.flag("--dry-run", "Print settings and the plan; run nothing."),
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Run what is missing of every method × data set × seed, then test and render the boards.
 
@@ -45,11 +42,9 @@ def run(
 
 
 def retry(
-    failed: Annotated[
-        bool, typer.Option("--failed", help="Run only trials recorded as failed or skipped.")
-    ] = False,
-    results: o.ResultsFolder = o.RESULTS,
-    as_json: o.AsJson = False,
+    failed: bool = o.flag("--failed", "Run only trials recorded as failed or skipped."),
+    results: Path = o.RESULTS,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Repeat the last run into a results folder, with the same options.
 
@@ -133,3 +128,20 @@ def _print_report(finished: RunReport, *, as_json: bool) -> None:
     elif lost:
         print("To retry only the trials above: bench retry --failed")
     sys.exit(summary.exit_code)
+
+
+def cancel(
+    trial: str | None = o.argument(
+        "[TRIAL]", "Id, as in bench status --json (default: all).", None
+    ),
+    store: Path = o.STORE,
+    results: Path = o.RESULTS,
+) -> None:
+    """Stop the run that writes to a results folder, or only one of its trials.
+
+    Finished work is recorded, and stages that other trials need continue. This takes about a
+    second; with --executor inline, until the current unit of work has ended.
+    """
+    request = "to stop" if trial is None else f"to leave out {trial}"
+    for run in bench.cancel(trial, store=store, results=results):
+        print(f"Asked the run of {run} {request}.")

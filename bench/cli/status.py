@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
@@ -18,15 +19,15 @@ WIDTH = 100
 @o.expand_groups
 def status(
     request: o.RunRequest,
-    store: o.StoreFolder = o.STORE,
-    results: o.ResultsFolder = o.RESULTS,
-    as_json: o.AsJson = False,
+    store: Path = o.STORE,
+    results: Path = o.RESULTS,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Show which trials succeeded, failed or are missing, and what is running now."""
-    from bench.runner.run_directory import find_active_runs
+    from bench.runner.run_directory import find_active_runs, list_running
 
     tables = bench.report_boards(request, results=results, store=store, with_statistics=False)
-    units = [unit for run in find_active_runs(store, results) for unit in run.list_units()]
+    units = [unit for run in find_active_runs(store, results) for unit in list_running(run.folder)]
     if as_json:
         o.print_json({"boards": [_to_json(table) for table in tables], "running": units})
         return
@@ -70,30 +71,18 @@ def _format_board(table: BoardTable) -> str:
 
 
 def _to_json(table: BoardTable) -> dict[str, Any]:
-    done = table.completeness
-    return {
-        "name": table.page,
-        "title": table.title,
-        "trials": {
-            "ok": done.ok,
-            "failed": done.failed,
-            "skipped": done.skipped,
-            "not_run": done.not_run,
-        },
-        "rows": [
-            {
-                "dataset": block.dataset,
-                "row": row.name,
-                "trials": [
-                    {
-                        "seed": outcome.seed,
-                        "trial": outcome.trial,
-                        "status": outcome.status,
-                        "reason": outcome.reason,
-                    }
-                    for outcome in row.outcomes
-                ],
-            }
-            for block, row in table.rows
-        ],
+    counts = {
+        name: getattr(table.completeness, name) for name in ("ok", "failed", "skipped", "not_run")
     }
+    rows = [
+        {
+            "dataset": block.dataset,
+            "row": row.name,
+            "trials": [
+                {name: getattr(outcome, name) for name in ("seed", "trial", "status", "reason")}
+                for outcome in row.outcomes
+            ],
+        }
+        for block, row in table.rows
+    ]
+    return {"name": table.page, "title": table.title, "trials": counts, "rows": rows}

@@ -2,61 +2,44 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any, Literal
 
 import bench
 from bench.cli import options as o
 from bench.errors import BenchError
 
 
-class Division(StrEnum):
-    """Rules of a submission."""
-
-    closed = "closed"
-    open = "open"
-
-
 @o.expand_groups
 def submit(
-    rankings: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RANKINGS…",
-            help="One ranking file per seed (JSONL, parquet), or one folder "
-            "<results>/<dataset>/<method>/<hash> per data set.",
-        ),
-    ],
-    board: Annotated[str, o.card_option("--board", "leaderboards", "Board, as its card says.")],
-    label: Annotated[str, o.option("--label", "TEXT", "Name of the row.")],
-    contact: Annotated[str, o.option("--contact", "TEXT", "Person or address for questions.")],
+    *,
+    rankings: list[str] = o.argument(
+        "RANKINGS…",
+        "One ranking file per seed (JSONL, parquet), or one folder "
+        "<results>/<dataset>/<method>/<hash> per data set.",
+    ),
+    board: str = o.card_option("--board", "leaderboards", "Board, as its card says.", default=...),
+    label: str = o.option("--label", "TEXT", "Name of the row.", ...),
+    contact: str = o.option("--contact", "TEXT", "Person or address for questions.", ...),
     data: o.DataOptions,
-    division: Annotated[
-        Division,
-        typer.Option(
-            "--division",
-            help="closed: run by this harness on the board's rows, backbone and budget; open: "
-            "anything that did not use the test cases.",
-        ),
-    ] = Division.open,
-    hardware: Annotated[
-        str, o.option("--hardware", "TEXT", "What computed it (default: from the results).")
-    ] = "",
-    code: Annotated[str, o.option("--code", "URL", "Where the code is.")] = "",
-    dataset: Annotated[
-        str | None, o.option("--dataset", "NAME", "Of ranking files, if the board has several.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        o.option("--set", "NAME=VALUE", "Hyper-parameter of ranking files. Repeatable."),
-    ] = None,
-    into: Annotated[
-        Path | None,
-        o.folder_option("--into", "Folder (default: submissions/<board>/<label>)."),
-    ] = None,
+    division: Literal["closed", "open"] = o.option(
+        "--division",
+        None,
+        "closed: run by this harness on the board's rows, backbone and budget; open: anything "
+        "that did not use the test cases.",
+        "open",
+    ),
+    hardware: str = o.option(
+        "--hardware", "TEXT", "What computed it (default: from the results).", ""
+    ),
+    code: str = o.option("--code", "URL", "Where the code is.", ""),
+    dataset: str | None = o.option(
+        "--dataset", "NAME", "Of ranking files, if the board has several."
+    ),
+    settings: list[str] | None = o.option(
+        "--set", "NAME=VALUE", "Hyper-parameter of ranking files. Repeatable."
+    ),
+    into: Path | None = o.folder_option("--into", "Folder (default: submissions/<board>/<label>)."),
 ) -> None:
     """Build a package for a pull request, and check it as `bench check submission` does."""
     values = dict(text.partition("=")[::2] for text in settings or ())
@@ -65,7 +48,7 @@ def submit(
         board=board,
         label=label,
         contact=contact,
-        division=division.value,
+        division=division,
         hardware=hardware,
         code=code,
         dataset=dataset,

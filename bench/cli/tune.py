@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any, Literal
 
 import bench
 from bench.cli import options as o
-from bench.config.request import SEARCHES
+from bench.config import plugins
+from bench.config.cards import RowCounts
+from bench.config.toml import parse_override
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -24,69 +23,43 @@ if TYPE_CHECKING:
 BUDGET = "nano"
 
 
-class AlgorithmName(StrEnum):
-    """How configurations are sampled."""
-
-    random = "random"
-    optuna = "optuna"
-
-
-class SchedulerName(StrEnum):
-    """How configurations are stopped early."""
-
-    asha = "asha"
-    none = "none"
-
-
-SearchesFolder = Annotated[
-    Path, o.folder_option("--searches", "Folder of results on validation and of Tune's state.")
-]
-
-
 def tune(
-    method: Annotated[
-        str | None, typer.Argument(metavar="[METHOD]", help="Method to tune, or use --board.")
-    ] = None,
+    method: str | None = o.argument("[METHOD]", "Method to tune, or use --board.", None),
     *,
-    board: o.BoardName = None,
-    dataset: Annotated[str, o.option("--dataset", "NAME", "Data set.")],
-    num_trials: Annotated[
-        int, o.option("--trials", "N", "Number of configurations; the first is the present one.")
-    ],
-    model: o.Model = None,
-    model_paths: o.ModelPaths = None,
-    budget: o.Budget = None,
-    scale: o.FormerScale = None,
-    rows: o.RowCounts = None,
-    settings: o.Settings = None,
-    metric: Annotated[
-        str, o.option("--metric", "NAME", "Metric on validation that decides.")
-    ] = "NDCG@5",
-    space: Annotated[
-        Path | None,
-        o.option("--space", "FILE", "TOML file of the search space (default: the method's own)."),
-    ] = None,
-    algorithm: Annotated[
-        AlgorithmName, typer.Option("--search", help="How configurations are sampled.")
-    ] = AlgorithmName.random,
-    scheduler: Annotated[
-        SchedulerName | None,
-        typer.Option("--scheduler", help="Early stopping (default: asha if there is a resource)."),
-    ] = None,
-    seed: Annotated[int, o.option("--seed", "N", "Seed for sampling configurations.", min=0)] = 0,
-    address: o.Address = None,
-    num_cpus: o.NumCpus = None,
-    time_limit: o.TimeLimit = None,
-    best: Annotated[
-        Path | None,
-        o.option("--best", "FILE", "Board of the best settings (default: next to the page)."),
-    ] = None,
-    store: o.StoreFolder = o.STORE,
-    searches: SearchesFolder = SEARCHES,
-    out: o.PagesFolder = o.PAGES,
-    data_dir: o.DataDir = None,
-    offline: o.Offline = False,
-    as_json: o.AsJson = False,
+    board: str | None = o.BOARD,
+    dataset: str = o.option("--dataset", "NAME", "Data set.", ...),
+    num_trials: int = o.option(
+        "--trials", "N", "Number of configurations; the first is the present one.", ...
+    ),
+    model: str | None = o.MODEL,
+    model_paths: list[str] | None = o.MODEL_PATHS,
+    budget: str | None = o.BUDGET,
+    scale: str | None = o.FORMER_SCALE,
+    rows: dict[str, Any] | None = o.ROWS,
+    settings: list[str] | None = o.SETTINGS,
+    metric: str = o.option("--metric", "NAME", "Metric on validation that decides.", "NDCG@5"),
+    space: Path | None = o.option(
+        "--space", "FILE", "TOML file of the search space (default: the method's own)."
+    ),
+    algorithm: Literal["random", "optuna"] = o.option(
+        "--search", None, "How configurations are sampled.", "random"
+    ),
+    scheduler: Literal["asha", "none"] | None = o.option(
+        "--scheduler", None, "Early stopping (default: asha if there is a resource)."
+    ),
+    seed: int = o.option("--seed", "N", "Seed for sampling configurations.", 0, min=0),
+    address: str | None = o.ADDRESS,
+    num_cpus: int | None = o.NUM_CPUS,
+    time_limit: float | None = o.TIME_LIMIT,
+    best: Path | None = o.option(
+        "--best", "FILE", "Board of the best settings (default: next to the page)."
+    ),
+    store: Path = o.STORE,
+    searches: Path = o.SEARCHES,
+    out: Path = o.PAGES,
+    data_dir: Path | None = o.DATA_DIR,
+    offline: bool = o.OFFLINE,
+    as_json: bool = o.AS_JSON,
 ) -> None:
     """Tune hyper-parameters on the validation split. Re-run the same command to resume.
 
@@ -95,9 +68,6 @@ def tune(
     Exit code: 0 success, 1 a configuration failed, 2 wrong use; 130, 143 or 129 after
     Ctrl-C, SIGTERM or SIGHUP.
     """
-    from bench.config import plugins
-    from bench.config.cards import RowCounts
-    from bench.config.toml import parse_override
     from bench.tuning.board import tune_board
     from bench.tuning.search import SearchSetup
 
@@ -113,8 +83,8 @@ def tune(
         budget=budget or (card.budget if card else BUDGET),
         metric=metric,
         num_trials=num_trials,
-        algorithm=algorithm.value,
-        scheduler=None if scheduler is None else scheduler.value,
+        algorithm=algorithm,
+        scheduler=scheduler,
         seed=seed,
         rows=RowCounts(**(rows or {})),
         overrides=tuple(parse_override(text) for text in settings or ()),
@@ -139,7 +109,7 @@ def _print_board(
     from tabulate import tabulate
 
     from bench.files import write_atomic
-    from bench.tuning.board import board_toml
+    from bench.tuning.board import render_board
 
     searched = [(row, result) for row, result in tuned if result is not None]
     if stopped := next((result.stopped_by for _, result in searched if result.stopped_by), 0):
@@ -147,7 +117,7 @@ def _print_board(
         return 128 + stopped
     command = shlex.join(["bench", *sys.argv[1:]])
     path = out / "tuning" / f"{name}.toml"
-    write_atomic(path, board_toml(card, setup, tuned, command).encode())
+    write_atomic(path, render_board(card, setup, tuned, command).encode())
     if as_json:
         o.print_json({row.name: result.to_json() for row, result in searched})
     else:
@@ -164,6 +134,7 @@ def _print_board(
 
 def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: bool) -> None:
     """Write the pages unless the search was interrupted, and print the table."""
+    from bench.files import write_atomic
     from bench.report.render.terminal import fit_table
     from bench.tuning import pages
     from bench.tuning.report import describe_search
@@ -174,7 +145,7 @@ def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: 
         written = pages.write_result(result, out / "tuning", command)
         board = best or written[0].with_name("best.toml")
         if result.best is not None:
-            pages.write_best(result, board, command)
+            write_atomic(board, pages.best_toml(result, command).encode())
     if as_json:
         o.print_json({**result.to_json(), "stages_run": result.stages_run})
         return

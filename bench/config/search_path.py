@@ -18,7 +18,7 @@ PRESETS = {
 }
 """Folders of the package's own cards of a kind, where they differ from the kind's name."""
 INFERRED_MODELS = Path(".bench/models")
-"""Cards of models that were named by folder or repository; see `bench.plan.inferred_cards`."""
+"""Cards of models that were named by folder or repository; see `bench.plan.backbones`."""
 
 
 def user_folders() -> list[Path]:

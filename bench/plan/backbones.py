@@ -1,16 +1,30 @@
-"""From a model card to the stages that leave its untuned weights and tokenizer."""
+"""Backbones: from a model card to the stages that leave its untuned weights and tokenizer.
+
+A model without a card, `ORG/NAME[@REV]` or a folder, gets one that is inferred and written down in
+`.bench/models/` of the working directory, where every command finds it. It pins what was used: the
+commit that a branch of the hub was at when it was first named, or the checksum of the folder's
+files.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from bench.config import plugins
-from bench.config.backbone_card import ModelCard
+from bench.config.backbone_card import LINEAR_LAYERS, ModelCard
+from bench.config.plugins import card_paths
+from bench.config.search_path import INFERRED_MODELS
+from bench.config.toml import check_card
 from bench.data.assets import folder_checksum
+from bench.data.hub_files import TEXTS, fetch
 from bench.errors import BenchError
+from bench.files import write_atomic
 from bench.plan.config import Config, NonNegativeInt, PositiveInt
 from bench.plan.language_stages import TrainingConfig
 from bench.plan.stage import Stage
@@ -68,11 +82,7 @@ class PretrainConfig(TrainingConfig):
 
 
 def find_model_paths(texts: Iterable[str], models: Iterable[str | None] = ()) -> dict[str, Path]:
-    """Return the user's own folders by card: of the cards themselves, and of `--model-path`.
-
-    Args:
-        texts: `CARD=DIR`.
-        models: Backbones that are used, as in `bench.config.plugins.model_card`.
+    """Return the user's own folders by card: of backbones that are used, and of texts `CARD=DIR`.
 
     Raises:
         BenchError: A text names no card, or one whose weights are not those of the hub.
@@ -127,14 +137,9 @@ def language_model(
 ) -> Model:
     """Compose a backbone as plans see it.
 
-    Args:
-        name: The card's name.
-        card: The card.
-        data: The prepared data, which a model built from nothing takes its words from.
-        nouns: What prompts call the items; its tokenizer learns them, too.
-        lists: What is to be re-ranked; a model built from nothing never sees the users who validate
-            or test there.
-        model_paths: The user's own folders of models by card, instead of the hub.
+    A model built from nothing takes its words from the prepared data and the nouns, and never sees
+    users who validate or test in the lists that are to be re-ranked. The user's own folders, by
+    card, are used instead of the hub.
 
     Raises:
         BenchError: The folder contains no model, or another one than the card's.
@@ -195,3 +200,97 @@ def _backbone(
     if lists is not None:
         inputs["lists"] = lists
     return Stage(kind="pretrain", config=pretrain, inputs=inputs, gpus=card.gpus)
+
+
+ADAPTERS_FROM = 1e8
+"""Models with at least this many parameters get adapters; smaller ones are tuned in full."""
+CONTEXT = 512
+DIGITS = 8
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
+
+
+def name_model(text: str, *, offline: bool = False) -> str:
+    """Return the name of the card of a backbone, inferred if it is a folder or a hub's repository.
+
+    The text is the name of a card, a folder, or `ORG/NAME[@REV]` on the hub; each with `:CHANGE,…`.
+    A card comes before a folder of its name, and a folder before a repository.
+
+    Raises:
+        BenchError: It is no causal language model with a tokenizer, or cannot be fetched.
+    """
+    base, separator, changes = text.partition(":")
+    if base in card_paths("models"):
+        return text
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        name = _card_of_folder(folder.resolve())
+    elif HUB_NAME.fullmatch(base) and not base.startswith("."):
+        name = _card_of_repository(base, offline=offline)
+    elif "/" in base:
+        raise BenchError(f"There is no folder {base}.", "Give a model's folder, or ORG/NAME.")
+    else:
+        return text  # whoever loads the card lists those that exist
+    return f"{name}{separator}{changes}"
+
+
+def _card_of_folder(folder: Path) -> str:
+    checksum = folder_checksum(folder)
+    name = _slug(f"{folder.name}-{checksum[:DIGITS]}")
+    source = {"weights": "folder", "folder": str(folder), "checksum": checksum}
+    path = INFERRED_MODELS / f"{name}.toml"
+    if not path.is_file() or json.dumps(str(folder)) not in path.read_text():
+        _write(path, f"{folder.name} (folder)", source, "not stated", _inspect(folder, str(folder)))
+    return name
+
+
+def _card_of_repository(text: str, *, offline: bool) -> str:
+    name, (repository, _, revision) = _slug(text), text.partition("@")
+    path = INFERRED_MODELS / f"{name}.toml"
+    if not path.is_file():
+        folder = fetch(repository, revision or "main", text, offline=offline, patterns=TEXTS)
+        source = {"weights": "hub", "repository": repository, "revision": folder.name}
+        page = f"https://huggingface.co/{repository}"
+        title = f"{repository}@{folder.name[:DIGITS]}"
+        _write(path, title, source | {"homepage": page}, f"see {page}", _inspect(folder, text))
+    return name
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
+
+
+def _inspect(folder: Path, name: str) -> dict[str, Any]:
+    # Imported late, with torch: a card's own name should not cost seconds.
+    facts: dict[str, Any] = import_module("bench.models.lm.backbone").inspect_model(folder, name)
+    return facts
+
+
+def _write(
+    path: Path, title: str, source: dict[str, str], license_: str, facts: dict[str, Any]
+) -> None:
+    """Write a card, after checking it."""
+    template = "with" if facts["chat_template"] else "without"
+    tuning = "lora" if facts["parameters"] >= ADAPTERS_FROM else "full"
+    card: dict[str, Any] = {
+        "title": title,
+        "description": f"Inferred: {facts['architecture']}, {template} a chat template.",
+        "license": license_,
+        **source,
+        "parameters": facts["parameters"],
+        "tuning": tuning,
+        "dtype": facts["dtype"],
+        "context": min(CONTEXT, facts["max_length"] or CONTEXT),
+    }
+    if tuning == "lora" and not set(LINEAR_LAYERS).issubset(facts["linear"]):
+        card["lora"] = {"targets": facts["linear"]}
+    check_card(card, ModelCard, str(path))
+    write_atomic(path, "".join(_toml_lines(card.items())).encode())
+
+
+def _toml_lines(items: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    for key, value in items:  # strings, numbers and lists of strings in JSON are TOML
+        if isinstance(value, dict):
+            yield f"\n[{key}]\n"
+            yield from _toml_lines(value.items())
+        else:
+            yield f"{key} = {json.dumps(value, ensure_ascii=False)}\n"

@@ -6,21 +6,20 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, RowCounts
 from bench.config.request import RunRequest
-from bench.config.toml import check_card, parse_override
+from bench.config.toml import check_card
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, unknown
 from bench.hashing import digest
 from bench.metrics.registry import DEFAULT_METRICS, parse_bounds
-from bench.plan.backbones import find_model_paths
-from bench.plan.inferred_cards import name_model
-from bench.plan.trials import Board, Trial, board_trials, collect_ks
+from bench.plan.backbones import find_model_paths, name_model
+from bench.plan.trials import Board, BoardSelection, Trial, board_trials
 
 MAX_NAME = 60
 REHEARSAL_DATA = "synthetic-rated"
@@ -33,33 +32,10 @@ RowTrials = list[tuple[BoardRow, Trial]]
 PlannedBoards = list[tuple[Board, RowTrials]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class BoardSelection:
-    """Boards as they are to be run, with what applies to all of them.
-
-    Attributes:
-        boards: The boards, changed as requested.
-        settings: `[METHOD.]PATH=VALUE`, over all other settings.
-        rows: Maximum number of samples per split, over the budgets'.
-        model_paths: Folders with the weights of backbones by card.
-        files: Checksums of the user's own raw files, by data set and role.
-        model_option: The option that changes backbones; "" for none.
-    """
-
-    boards: tuple[Board, ...]
-    settings: tuple[str, ...] = ()
-    rows: RowCounts = field(default_factory=RowCounts)
-    model_paths: Mapping[str, Path] = field(default_factory=dict)
-    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    model_option: str = ""
-
-
 def select_boards(request: RunRequest, *, offline: bool = False) -> BoardSelection:
     """Find the boards that a request names, and change them as it says.
 
-    Args:
-        request: The request.
-        offline: Whether a model of the hub that is named for the first time must not be fetched.
+    Offline, a model of the hub that is named for the first time is not fetched.
 
     Raises:
         BenchError: If the request names nothing, or something that does not exist.
@@ -333,34 +309,15 @@ def plan_boards(
 ) -> PlannedBoards:
     """Plan every trial of a selection.
 
-    Args:
-        selection: The boards.
-        data_dir: Folder of raw files, searched first.
-        lenient: Whether a row that can no longer be planned has trials with the reason as their
-            problem: a method of an earlier run may be gone, or have lost a setting.
+    If `lenient`, a row that can no longer be planned has trials with the reason as their problem: a
+    method of an earlier run may be gone, or have lost a setting.
 
     Raises:
         BenchError: If a setting does not exist or is not valid, or an option changes backbones
             where no row has one.
     """
-    methods = {row.method for board in selection.boards for row in board.card.rows}
-    overrides = [parse_override(text) for text in selection.settings]
-    ks = collect_ks(selection.boards)
     planned = [
-        (
-            board,
-            board_trials(
-                board,
-                ks=ks,
-                overrides=overrides,
-                rows=selection.rows,
-                data_dir=data_dir,
-                model_paths=selection.model_paths,
-                files=selection.files,
-                methods_in_run=methods,
-                lenient=lenient,
-            ),
-        )
+        (board, board_trials(board, selection, data_dir=data_dir, lenient=lenient))
         for board in selection.boards
     ]
     trials = distinct_trials(planned)

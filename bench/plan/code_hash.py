@@ -254,7 +254,7 @@ def _member(target: str, attributes: list[str]) -> str | tuple[Ref, list[str]]:
     if names[0] != "bench":
         return ".".join(names)
     module, rest = names[0], names[1:]
-    while rest and _is_module(f"{module}.{rest[0]}"):
+    while rest and _path(f"{module}.{rest[0]}").is_file():
         module, rest = f"{module}.{rest[0]}", rest[1:]
     if not rest:
         return Ref(module, WHOLE), []
@@ -267,10 +267,6 @@ def _member(target: str, attributes: list[str]) -> str | tuple[Ref, list[str]]:
 def _path(module: str) -> Path:
     base = PACKAGE.joinpath(*module.split(".")[1:])
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-
-
-def _is_module(name: str) -> bool:
-    return _path(name).is_file()
 
 
 def _scope(module: str) -> Scope:
@@ -319,17 +315,10 @@ def _defined_names(node: ast.stmt) -> list[str]:
         names = [child for target in node.targets for child in _targets(target)]
         if all(isinstance(name, ast.Name) for name in names):
             return [name.id for name in names if isinstance(name, ast.Name)]
-    return [] if _is_for_types(node) else [EFFECTS]
-
-
-def _is_for_types(node: ast.stmt) -> bool:
-    """Tell whether a statement is `if TYPE_CHECKING:`."""
-    return (
-        isinstance(node, ast.If)
-        and isinstance(node.test, ast.Name)
-        and node.test.id == "TYPE_CHECKING"
-        and not node.orelse
+    for_types = (
+        isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse
     )
+    return [] if for_types else [EFFECTS]
 
 
 def _targets(target: ast.expr) -> Iterator[ast.expr]:

@@ -86,12 +86,9 @@ def changed_kinds(recorded: Mapping[str, Version]) -> list[str]:
 def update_versions(
     recorded: Mapping[str, Version], kinds: Iterable[str], *, same_output: str = ""
 ) -> dict[str, Version]:
-    """Record the present code of kinds.
+    """Record the present code of changed kinds: version 1 for a new one, none for a removed one.
 
-    Args:
-        recorded: The versions recorded before.
-        kinds: Kinds whose code changed; a new one gets version 1, a removed one is left out.
-        same_output: How the output was found to be the same; without it versions are raised.
+    `same_output` says how the output was found to be the same; without it versions are raised.
     """
     versions, existing = dict(recorded), stage_kinds()
     for kind in kinds:

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
+from pydantic import NonNegativeInt as NonNegativeInt
+from pydantic import PositiveInt as PositiveInt
 
 from bench.config.fields import SETTING, check_fields
 from bench.hashing import Plain
@@ -25,19 +27,6 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 FunctionReference = Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
 """A function by name, "module:function": of a method's own module, or of one of `bench`."""
-
-__all__ = [
-    "Config",
-    "Fraction",
-    "FunctionReference",
-    "NonNegativeFloat",
-    "NonNegativeInt",
-    "PositiveFloat",
-    "PositiveInt",
-    "function_field",
-    "plan_field",
-    "to_plain",
-]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.plan.config import Config, NonNegativeFloat, NonNegativeInt, PositiveInt, plan_field
 from bench.plan.language_stages import GenerationConfig, generate
-from bench.plan.policy import require_model
 from bench.plan.rerank_stages import (
     GRID_FIELDS,
     PARTS,
@@ -24,7 +23,7 @@ from bench.plan.rerank_stages import (
     reset_fields,
 )
 from bench.plan.stage import SMALL_MODEL_GPUS, Stage
-from bench.plan.types import Data, ListData, Model, Pairs, Policy
+from bench.plan.types import Data, ListData, Model, Pairs, Policy, require_model
 
 ITEM_SEED = 0
 
@@ -88,15 +87,8 @@ def collect_external_answers(
     """Collect answers of an external model: from a file of responses, or from an endpoint.
 
     The environment names them: BENCH_RESPONSES the file, BENCH_ENDPOINT (with BENCH_ENDPOINT_KEY)
-    the address. The file's checksum is part of the key, unless an endpoint adds to the file.
-
-    Args:
-        lists: The lists whose users and items are asked about.
-        questions: The questions.
-        about: Whether they are about users or items.
-        dataset: Name of the data set's card.
-        writer: Name of the model that answers.
-        generation: How it decodes; endpoints take no top_k.
+    the address. The file's checksum is part of the key, unless an endpoint adds to the file. The
+    model `writer` decodes as `generation` says; endpoints take no top_k.
 
     Raises:
         BenchError: The environment names neither, or a file that does not exist.
@@ -189,15 +181,9 @@ def sample_reward_pairs(
 ) -> Pairs:
     """Prefer, of several texts about a training user, the one that helps a re-ranker most.
 
-    Args:
-        lists: The lists; those of test users are not used.
-        questions: The questions about users.
-        answers: Several answers to each.
-        users: Their vectors.
-        config: How texts are rewarded and paired.
-        reranker: Hyperparameters of the final re-ranker, whose backbone `config` may replace.
-        seed: Decides the re-ranker and the folds.
-        items: Vectors of texts about items.
+    Lists of test users are not used. `users` are the vectors of several answers to each question,
+    `items` those of texts about items. The config may replace the backbone of the final re-ranker.
+    The seed decides the re-ranker and the folds.
     """
     backbone: Backbone = reranker.backbone if config.backbone == "same" else config.backbone
     if backbone != "setrank":

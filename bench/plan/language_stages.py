@@ -1,4 +1,4 @@
-"""Stages that fine-tune language models and generate text."""
+"""Stages of language models: fine-tune, generate, ground or decode titles of the catalog."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from bench.data.assets import encoder_checksums
 from bench.errors import BenchError
 from bench.plan.config import (
+    Config,
+    Fraction,
     FunctionReference,
     NonNegativeFloat,
     NonNegativeInt,
@@ -18,10 +21,93 @@ from bench.plan.config import (
     plan_field,
 )
 from bench.plan.device import planned_device
-from bench.plan.grounding_stages import GroundingConfig, ground
-from bench.plan.policy import ModelConfig, as_policy, model_stage
-from bench.plan.stage import Stage
-from bench.plan.types import Data, Model, Policy, Rows
+from bench.plan.item_stages import DEPTH
+from bench.plan.stage import SMALL_MODEL_GPUS, Stage
+from bench.plan.types import Data, Model, ModelConfig, Policy, Rows, as_policy, model_stage
+
+BACKBONE = "backbone"
+"""Instead of a sentence encoder: hidden states of the untuned backbone (BIGRec's program)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig(Config):
+    """Config of `embed_titles`."""
+
+    encoder: str
+    """Name of a sentence encoder, see `bench list encoders`."""
+    encoder_checksums: Mapping[str, str] = plan_field(default_factory=dict)
+    """Checksums of the encoder's files."""
+
+
+def embed_titles(data: Stage, encoder: str) -> Stage:
+    """Embed all titles of the catalog with a sentence encoder."""
+    config = EmbedConfig(encoder=encoder, encoder_checksums=encoder_checksums(encoder))
+    return Stage(kind="embed", config=config, inputs={"data": data}, gpus=SMALL_MODEL_GPUS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenConfig(ModelConfig):
+    """Config of `hidden_states`."""
+
+
+def hidden_states(model: Model, cases: Rows, generated: Stage | None = None) -> Stage:
+    """Embed generated texts, or all titles of the catalog, by the untuned backbone."""
+    inputs = {"data": cases.data}
+    if generated is not None:
+        inputs |= {"cases": cases.stage, "generated": generated}
+    return model_stage("hidden", model, HiddenConfig(), inputs, nouns=cases.nouns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundingConfig(Config):
+    """Config of `ground`."""
+
+    encoder: str = "all-minilm-l6-v2"
+    """Sentence encoder that grounds titles (`bench list encoders`), or "backbone" for the hidden
+    states of the untuned backbone, as in BIGRec's program."""
+    gamma: NonNegativeFloat = 0.0
+    """How much the distances of preferred items shrink (BIGRec); 0 for not at all."""
+    depth: PositiveInt = DEPTH
+    """Number of ranks to store."""
+    encoder_checksums: Mapping[str, str] = plan_field(default_factory=dict)
+    """Checksums of the encoder's files."""
+
+
+def ground(
+    generated: Stage,
+    cases: Rows,
+    config: GroundingConfig,
+    *,
+    model: Model,
+    train: Rows | None = None,
+    oracle: Stage | None = None,
+) -> Stage:
+    """Rank the catalog by the distance of each title to the text generated for a test case.
+
+    If the encoder is "backbone", titles are embedded by that of the model. For `gamma`, the target
+    counts of `train` tell which items are preferred, or the scores of a trained SASRec per case.
+
+    Raises:
+        BenchError: `gamma` is set, and nothing tells which items are preferred.
+    """
+    inputs = {**cases.ranking_inputs, "generated": generated}
+    if config.encoder == BACKBONE:
+        inputs["vectors"] = hidden_states(model, cases)
+        inputs["text_vectors"] = hidden_states(model, cases, generated)
+    else:
+        config = replace(config, encoder_checksums=encoder_checksums(config.encoder))
+        inputs["vectors"] = embed_titles(cases.data, config.encoder)
+    if config.gamma:
+        if (train is None) == (oracle is None):
+            raise BenchError(
+                "grounding.gamma needs either training rows or a trained SASRec.",
+                "This method has neither: set it to 0.",
+            )
+        if train is not None:
+            inputs["train"] = train.stage
+        if oracle is not None:
+            inputs["oracle"] = oracle
+    return Stage(kind="ground", config=config, inputs=inputs, gpus=SMALL_MODEL_GPUS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +166,10 @@ def sft(
     seed: int,
     valid: Rows | None = None,
 ) -> Policy:
-    """Fine-tune on the prompt and the target title of every row.
+    """Fine-tune the untuned model, or a policy further, on prompt and target title of every row.
 
-    Args:
-        start: The untuned model, or the policy that training continues from.
-        rows: Training rows.
-        config: Hyper-parameters.
-        seed: Decides order, dropout and the initial weights of a new adapter.
-        valid: Validation rows, required for early stopping and unused otherwise.
+    The seed decides order, dropout and the initial weights of a new adapter. Validation rows are
+    required for early stopping and unused otherwise.
 
     Raises:
         BenchError: Early stopping has no validation rows.
@@ -157,13 +239,9 @@ def generate(
     *,
     seed: int = 0,
 ) -> Stage:
-    """Generate text: titles for rows, or answers to questions.
+    """Generate text: titles after the histories of rows, or answers to a stage's questions.
 
-    Args:
-        start: The policy, or the untuned model.
-        prompts: Rows whose histories make title prompts, or the stage that writes questions.
-        config: How to decode.
-        seed: Decides what is sampled; without sampling it does not enter the key.
+    The seed decides what is sampled; without sampling it does not enter the key.
 
     Returns:
         The stage whose artifact holds the texts: best first for titles, as drawn for answers.
@@ -205,16 +283,72 @@ def generate_and_ground(
     train: Rows | None = None,
     oracle: Stage | None = None,
 ) -> Stage:
-    """Generate a title per test case and rank the catalog by the distance to it.
-
-    Args:
-        start: The policy, or the untuned model.
-        data: The trial's data.
-        generation: How to decode.
-        grounding: Encoder and adjustment.
-        train: See `ground`.
-        oracle: See `ground`.
-    """
+    """Generate a title per test case and rank the catalog by the distance to it, see `ground`."""
     texts = generate(start, data.test, generation)
     model = as_policy(start).model
     return ground(texts, data.test, grounding, model=model, train=train, oracle=oracle)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig(ModelConfig):
+    """Config of `beam_search_rank`."""
+
+    num_beams: PositiveInt = 10
+    """Prefixes that are extended at each step, and items per list."""
+    max_num_beams: PositiveInt | None = None
+    """A list that a wider search might change is searched again with twice the beams, up to this
+    many; None for a single search, as in the papers."""
+    search: Literal["beam", "exhaustive"] = "beam"
+    """"exhaustive" scores every title; then `num_beams` is the number of items per list only."""
+    ending: Literal["always", "ranked"] = "always"
+    """Which complete titles a beam search takes: all, or those that rank among the best `num_beams`
+    extensions of their step, as transformers' search in the papers' programs."""
+    length_penalty: NonNegativeFloat = 0.0
+    """A title's score is divided by its number of tokens to this power: 0 for sums of
+    log-probabilities (D3), 1 for means (BIGRec)."""
+    temperature: PositiveFloat = 1.0
+    """Logits are divided by it."""
+    depth: PositiveInt = DEPTH
+    """Number of ranks to store; ranks after the items that the search returns are empty."""
+    model_weight: Fraction = plan_field(1.0)
+    """Weight of the language model in the mixture with SASRec (D3); 1 for the model alone."""
+    igd_alpha: Fraction = plan_field(0.0)
+    """How much tokens with a high information gain are favored (IGD)."""
+    entropy: Literal["partial", "conditional"] = plan_field("partial")
+    """Entropy of the information gain: as in IGD's program, or conditional on the prefix."""
+    prior: Literal["popularity", "uniform"] = plan_field("popularity")
+    """Probabilities of the titles in that entropy."""
+
+
+def beam_search_rank(
+    start: Model | Policy,
+    cases: Rows,
+    train: Rows,
+    config: DecodingConfig,
+    *,
+    oracle: Stage | None = None,
+) -> Stage:
+    """Rank the catalog's titles by their probability under a policy, by constrained beam search.
+
+    The histories of the test cases are the prompts; the target counts of training rows are the
+    items' popularity. A `model_weight` below 1 needs a trained SASRec.
+
+    Raises:
+        BenchError: The beams exclude each other.
+    """
+    assert oracle is not None or config.model_weight == 1, "a mixture needs SASRec"
+    if config.search == "exhaustive" and config.max_num_beams is not None:
+        raise BenchError("An exhaustive search widens no beams.", "Leave out max_num_beams.")
+    if config.search == "exhaustive" and config.ending != "always":
+        raise BenchError("An exhaustive search takes all titles.", 'Set ending = "always".')
+    policy = as_policy(start)
+    inputs = {**cases.ranking_inputs, "train": train.stage}
+    # The policy alone needs no SASRec, and then none is trained.
+    if oracle is not None and config.model_weight < 1:
+        inputs["oracle"] = oracle
+    config = replace(
+        config,
+        max_num_beams=config.max_num_beams or config.num_beams,
+        append_eos=policy.append_eos,
+    )
+    return model_stage("decode", policy, config, inputs, nouns=cases.nouns)

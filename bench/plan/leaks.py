@@ -49,11 +49,7 @@ class LeakError(BenchError):
 def check_leaks(evaluations: Iterable[Stage], data: Data, *, method: str, cls: type[Any]) -> None:
     """Refuse a plan that trains on its test or validation split, or selects on its test split.
 
-    Args:
-        evaluations: Evaluations of what the plan ends in.
-        data: The trial's data.
-        method: Name of the method.
-        cls: Its class, whose `AS_PUBLISHED` may declare a selection on test lists.
+    The `AS_PUBLISHED` of the method's class may declare a selection on test lists.
 
     Raises:
         LeakError: The plan breaks the rule, or reads data that are not the trial's.

@@ -17,11 +17,9 @@ from bench.plan.config import (
     function_field,
     plan_field,
 )
-from bench.plan.grounding_stages import embed_titles
-from bench.plan.language_stages import TrainingConfig
-from bench.plan.policy import as_policy, model_stage
+from bench.plan.language_stages import TrainingConfig, embed_titles
 from bench.plan.stage import Stage
-from bench.plan.types import Model, Pairs, Policy, Rows
+from bench.plan.types import Model, Pairs, Policy, Rows, as_policy, model_stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +62,9 @@ def sample_pairs(
 ) -> Pairs:
     """Make preference pairs: the row's target is chosen, one or more responses are rejected.
 
-    Args:
-        rows: Rows in the order in which they are tried.
-        config: Which responses are rejected, and how many.
-        seed: Decides random items and the order.
-        generated: Texts generated for the same rows, for negatives "generated".
-        recommended: Or a ranking for them, by constrained decoding: its first titles.
-        oracle: A trained SASRec, for label smoothing.
+    Rows are tried in their order. Negatives "generated" need texts generated for the same rows, or
+    a ranking for them by constrained decoding, whose first titles they are. A trained SASRec is for
+    label smoothing. The seed decides random items and the order of the pairs.
     """
     inputs = {"data": rows.data, "rows": rows.stage}
     if generated is not None:
@@ -118,14 +112,10 @@ def optimize_preferences(
     seed: int,
     reference: Model | Policy | None = None,
 ) -> Policy:
-    """Optimize preferences by DPO or a related loss, without dropout.
+    """Optimize preferences for titles or answers by DPO or a related loss, without dropout.
 
-    Args:
-        start: Where training starts; also the reference unless another one is passed.
-        pairs: Chosen and rejected responses, titles or answers in free text.
-        config: Hyper-parameters.
-        seed: Decides the order.
-        reference: Policy of the reference log-probabilities, which are computed once.
+    The start is the reference unless another policy is passed; its log-probabilities are computed
+    once. The seed decides the order.
 
     Raises:
         BenchError: A prompt style is set for answers in free text.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from bench.config.cards import DatasetCard, Rows
+from bench.data.assets import checksums, local_file
 from bench.data.kar import Rules
 from bench.errors import BenchError
 from bench.hashing import Plain
@@ -162,16 +165,10 @@ def rerank_lists(
     users: Stage | None = None,
     items: Stage | None = None,
 ) -> Stage:
-    """Train a re-ranker and score validation and test lists.
+    """Train a re-ranker and score validation and test lists; the artifact has scores and weights.
 
-    The artifact holds scores and weights.
-
-    Args:
-        lists: The candidate lists.
-        config: Hyperparameters.
-        seed: Decides initial weights, order and sampled texts.
-        users: Vectors of texts about users.
-        items: Vectors of texts about items.
+    Users and items are vectors of texts about them. The seed decides initial weights, order and
+    sampled texts.
 
     Raises:
         BenchError: A setting of texts is set, and there are no such texts.
@@ -209,10 +206,7 @@ class EvaluateListsConfig(Config):
 def evaluate_lists(scores: Stage, lists: ListData, *, ks: Sequence[int]) -> Stage:
     """Compute the metrics of re-ranked lists at every k, and their values per list.
 
-    Args:
-        scores: The stage that scored the lists.
-        lists: The lists, with the part to evaluate.
-        ks: Requested cut-offs; those above the list length are dropped, KAR's are always added.
+    Cut-offs above the list length are dropped, KAR's are always added.
     """
     valid_ks = sorted({*LIST_KS, *(k for k in ks if k <= LENGTH)})
     return Stage(
@@ -227,11 +221,7 @@ def evaluate_lists(scores: Stage, lists: ListData, *, ks: Sequence[int]) -> Stag
 
 
 def require_lists(data: Data, *, described: bool = False) -> ListData:
-    """Return the candidate lists of a data set.
-
-    Args:
-        data: The data set.
-        described: Whether items must have titles, so that a language model can describe them.
+    """Return the candidate lists of a data set; `described` requires titles for language models.
 
     Raises:
         BenchError: Its card does not define lists, or items have no titles.
@@ -247,3 +237,61 @@ def require_lists(data: Data, *, described: bool = False) -> ListData:
             "Add the file to --data-dir.",
         )
     return data.lists
+
+
+CONSEQUENCES = {
+    "users": "prompts contain no user profiles",
+    "items": "items have neither titles nor attributes, so no language model can describe them",
+}
+
+
+def list_data(
+    name: str,
+    card: DatasetCard,
+    *,
+    rows: Rows,
+    data_seed: int,
+    data_dir: Path | None,
+    files: Mapping[str, str] | None = None,
+) -> tuple[ListData | None, tuple[str, ...]]:
+    """Compose the candidate lists of a data set, with notes on missing optional files.
+
+    A file that the card calls optional is left out if only such files are missing locally; if
+    others are missing as well, all are downloaded. `rows` limits the users per part; the seed
+    decides which ones validate, and which are kept.
+    """
+    rules = card.lists
+    if rules is None:
+        return None, ()
+    with_list_files = card.model_copy(update={"files": {**card.files, **rules.files}})
+    file_checksums = checksums(with_list_files, data_dir, files)
+    missing = {
+        role
+        for role, file in with_list_files.files.items()
+        if role not in (files or {}) and local_file(file, data_dir) is None
+    }
+    left_out = sorted(missing) if missing <= set(rules.optional) else []
+    for role in left_out:
+        del file_checksums[role]
+    config = CandidateListsConfig(
+        name=name,
+        reader=card.reader,
+        fields=card.fields,
+        checksums=file_checksums,
+        rules=Rules(**{field.name: getattr(rules, field.name) for field in fields(Rules)}),
+        category_indices=rules.category_places,
+        brand=rules.brand,
+        max_users=rows.model_dump(),
+        seed=data_seed,
+    )
+    notes = tuple(
+        f"{name}: {with_list_files.files[role].name} not found locally; {CONSEQUENCES[role]}."
+        for role in left_out
+    )
+    lists = ListData(
+        stage=make_candidate_lists(config),
+        domain=rules.domain,
+        titles=rules.titles,
+        described="items" in file_checksums or not card.files,
+    )
+    return lists, notes

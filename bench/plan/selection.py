@@ -40,17 +40,16 @@ def select_on_validation(
 ) -> Stage:
     """Rank the test cases, or re-rank the test lists, with the value that is best on validation.
 
-    Args:
-        values: One or more values; the first wins a tie, and a single one needs no selection.
-        rank: Composes the ranking of `data.test` with a value.
-        data: The trial's data.
-        metric: Metric that is compared, for example "NDCG@5".
+    The first of equal values wins; a single one needs no selection. `rank` composes the ranking of
+    `data.test` with a value. The metric is, for example, "NDCG@5".
     """
     if len(values) == 1:
         return rank(data, values[0])
     on_test = {str(value): rank(data, value) for value in values}
     if "lists" in next(iter(on_test.values())).inputs:
-        return select_reranking(on_test, metric=metric)
+        inputs = {f"test_{index}": stage for index, stage in enumerate(on_test.values())}
+        inputs["lists"] = inputs["test_0"].inputs["lists"]
+        return _select(on_test, metric, inputs)
     on_valid = {str(value): rank(data.on_validation, value) for value in values}
     return select_ranking(on_valid, on_test, data.valid, metric=metric)
 
@@ -61,13 +60,9 @@ def select_ranking(
     """Select, of several rankings of the test cases, the one that is best on validation.
 
     A plan is fixed before anything runs, so all candidates rank the test cases as well; the
-    validation cases alone decide which of the rankings is returned.
-
-    Args:
-        validation: Ranking of the validation cases by candidate; the first wins a tie.
-        test: Ranking of the test cases by the same names.
-        valid: The validation cases.
-        metric: Metric whose best value wins (highest or lowest, as its definition says).
+    validation cases alone decide which of the rankings is returned. Rankings of both have the same
+    names; the best value of the metric (highest or lowest, as its definition says) wins, and the
+    first of equal ones.
 
     Returns:
         A ranking like its candidates, with the selection and all values as stage metadata.
@@ -81,18 +76,6 @@ def select_ranking(
     for index, name in enumerate(validation):
         inputs |= {f"valid_{index}": validation[name], f"test_{index}": test[name]}
     return _select(validation, metric, inputs, group_titles=valid.group_titles)
-
-
-def select_reranking(candidates: Mapping[str, Stage], *, metric: str) -> Stage:
-    """Select, of several re-rankings by name, the one that is best on the validation lists.
-
-    Args:
-        candidates: Stages that scored the validation and test lists.
-        metric: Metric whose best value wins; the first candidate wins a tie.
-    """
-    inputs = {f"test_{index}": stage for index, stage in enumerate(candidates.values())}
-    inputs["lists"] = inputs["test_0"].inputs["lists"]
-    return _select(candidates, metric, inputs)
 
 
 def _select(
@@ -116,17 +99,11 @@ def _select(
 def list_candidates(
     card: BoardCard, row: BoardRow, settings: Mapping[str, Plain], fixed: Container[str]
 ) -> dict[str, dict[str, Plain]]:
-    """Combine the values among which validation selects.
-
-    Args:
-        card: The board, whose own values are for all rows that have the setting.
-        row: The row.
-        settings: Its resolved settings.
-        fixed: Settings that `--set` fixes.
+    """Combine the values of a row, and of the board if the row has the setting, to select among.
 
     Returns:
-        Settings by name, e.g. "alpha = 0.8, beta = 0.1"; one with an empty name if there is
-        nothing to select.
+        Resolved settings by name, e.g. "alpha = 0.8, beta = 0.1"; one with an empty name if there
+        is nothing to select. Those that `--set` fixes are not selected.
 
     Raises:
         BenchError: The row both sets and selects a setting, or a value is not valid.

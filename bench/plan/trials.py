@@ -22,7 +22,7 @@ from bench.config.settings import (
     resolve_settings,
     setting_layers,
 )
-from bench.config.toml import Override
+from bench.config.toml import parse_override
 from bench.data.assets import checksums
 from bench.errors import BenchError, printable
 from bench.foreign_code import foreign_code
@@ -41,8 +41,7 @@ from bench.plan.item_stages import (
     reorder_histories,
 )
 from bench.plan.leaks import LeakError, check_leaks
-from bench.plan.list_data import list_data
-from bench.plan.rerank_stages import evaluate_lists
+from bench.plan.rerank_stages import evaluate_lists, list_data
 from bench.plan.selection import describe_selection, list_candidates, select_on_validation
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Model, Nouns, Plan
@@ -81,6 +80,27 @@ class Board:
         if other.page == other.name:
             return self.page == self.name
         return (self.card.model, self.card.budget) == (other.card.model, other.card.budget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardSelection:
+    """Boards as they are to be run, with what applies to all of them.
+
+    Attributes:
+        boards: The boards, changed as requested.
+        settings: `[METHOD.]PATH=VALUE`, over all other settings.
+        rows: Maximum number of samples per split, over the budgets'.
+        model_paths: Folders with the weights of backbones by card.
+        files: Checksums of the user's own raw files, by data set and role.
+        model_option: The option that changes backbones; "" for none.
+    """
+
+    boards: tuple[Board, ...]
+    settings: tuple[str, ...] = ()
+    rows: RowCounts = field(default_factory=RowCounts)
+    model_paths: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    model_option: str = ""
 
 
 def collect_ks(boards: Iterable[Board]) -> tuple[int, ...]:
@@ -178,10 +198,7 @@ def compose_preparation(
 ) -> Stage:
     """Compose the stage that prepares a data set, keyed by its card and raw checksums.
 
-    Args:
-        name: The data set's card.
-        data_dir: Folder of the user's own raw files.
-        files: Checksums of the user's own files by role.
+    `files` has the checksums of the user's own files by role.
     """
     card = plugins.dataset_card(name)
     config = PrepareConfig(
@@ -233,17 +250,45 @@ def compose_data(
     return Data(name=name, lists=lists, **splits), (*notes, *list_notes)
 
 
+def get_task(method: str) -> str:
+    """Return what a method does: "next-item" ranks the catalog, "rerank" re-ranks given lists."""
+    task: str = getattr(plugins.method_class(method), "TASK", "next-item")
+    return task
+
+
+def compose_inputs(
+    dataset: str,
+    model: str | None,
+    task: str,
+    *,
+    model_paths: Mapping[str, Path] | None,
+    **fields: Any,
+) -> Inputs:
+    """Compose the data, see `compose_data` for the fields, and the backbone of plans for a task."""
+    data, notes = compose_data(dataset, **fields)
+    if model is None:
+        return Inputs(data=data, model=None, notes=notes)
+    card = plugins.model_card(model)
+    if card.quantization != "none" and find_spec("bitsandbytes") is None:
+        notes = (*notes, NO_BITSANDBYTES.format(model))
+    backbone = language_model(
+        model,
+        card,
+        data=data.train.data,
+        nouns=data.train.nouns,
+        lists=data.lists.stage if task == "rerank" and data.lists else None,
+        model_paths=model_paths,
+    )
+    return Inputs(data=data, model=backbone, notes=notes)
+
+
 @one_state()
 def board_trials(
     board: Board,
+    selection: BoardSelection | None = None,
     *,
-    ks: Sequence[int],
-    overrides: Sequence[Override] = (),
-    rows: RowCounts | None = None,
+    ks: Sequence[int] | None = None,
     data_dir: Path | None = None,
-    model_paths: Mapping[str, Path] | None = None,
-    files: Mapping[str, Mapping[str, str]] | None = None,
-    methods_in_run: Iterable[str] = (),
     lenient: bool = False,
 ) -> list[tuple[BoardRow, Trial]]:
     """Plan every trial of a board, by row, data set and seed.
@@ -254,21 +299,19 @@ def board_trials(
 
     Args:
         board: The board.
-        ks: Cut-offs at which every ranking is evaluated.
-        overrides: The `--set` options.
-        rows: The `--rows` option, which takes precedence over the budget.
+        selection: All boards of the run, with what applies to them; by default this one.
+        ks: Cut-offs at which every ranking is evaluated; by default those of the boards.
         data_dir: Folder of the user's own raw files.
-        model_paths: The user's own folders of backbones by card.
-        files: Checksums of the user's own raw files, by data set and role.
-        methods_in_run: Methods of other boards of the run, which overrides may name as well.
-        lenient: Whether a mistake in the settings of a row, or a leak, becomes the problem of its
-            trials.
+        lenient: Whether a mistake in a row's settings, or a leak, is the problem of its trials.
     """
-    card = board.card
+    card, selection = board.card, selection or BoardSelection(boards=(board,))
     budget = plugins.budget_card(card.budget)
-    trial_rows = (rows or RowCounts()).apply(budget.rows)
+    trial_rows = selection.rows.apply(budget.rows)
     all_rows = RowCounts(train="all", valid="all").apply(trial_rows)
-    methods = {*methods_in_run, *(row.method for row in card.rows)}
+    ks = collect_ks(selection.boards) if ks is None else ks
+    overrides = [parse_override(text) for text in selection.settings]
+    # Overrides may name methods of other boards of the run as well.
+    methods = {row.method for each in (board, *selection.boards) for row in each.card.rows}
 
     @cache
     def layers_of(method: str, model: str | None) -> list[Layer]:
@@ -277,30 +320,19 @@ def board_trials(
 
     @cache
     def inputs_of(name: str, model: str | None, task: str, rows: Rows) -> Inputs:
-        data, notes = compose_data(
+        return compose_inputs(
             name,
+            model,
+            task,
+            model_paths=selection.model_paths,
             rows=rows,
             data_seed=card.data_seed,
             strict=card.strict,
             data_dir=data_dir,
-            files=(files or {}).get(name),
+            files=selection.files.get(name),
             candidates=card.candidates,
             group_titles=card.group_titles,
         )
-        if model is None:
-            return Inputs(data=data, model=None, notes=notes)
-        model_card = plugins.model_card(model)
-        if model_card.quantization != "none" and find_spec("bitsandbytes") is None:
-            notes = (*notes, NO_BITSANDBYTES.format(model))
-        backbone = language_model(
-            model,
-            model_card,
-            data=data.train.data,
-            nouns=data.train.nouns,
-            lists=data.lists.stage if task == "rerank" and data.lists else None,
-            model_paths=model_paths,
-        )
-        return Inputs(data=data, model=backbone, notes=notes)
 
     planned: list[tuple[BoardRow, Trial]] = []
     for row in card.rows:
@@ -382,7 +414,7 @@ def _plan_trial(
     """Plan a trial with the method, or with the one of several that validation selects."""
     method, *others = methods.values()
     try:
-        task = getattr(method, "TASK", "next-item")
+        task = get_task(trial.method)
         inputs = inputs_of(trial.dataset, trial.model, task, trial.rows)
         data = _reorder_test(inputs.data, trial, task)
 

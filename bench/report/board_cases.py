@@ -22,11 +22,11 @@ from bench.data import prepared, prepared_lists
 from bench.data.ranking import LIST_ENDS, NOT_AN_ITEM, Ranking
 from bench.errors import BenchError, unknown
 from bench.hashing import Job
-from bench.plan.board_selection import BoardSelection, select_boards
+from bench.plan.board_selection import select_boards
 from bench.plan.item_stages import evaluate
 from bench.plan.rerank_stages import evaluate_lists
 from bench.plan.stage import Stage
-from bench.plan.trials import compose_data
+from bench.plan.trials import BoardSelection, compose_data
 from bench.plan.types import Data
 from bench.results.ranking_file import write_ranking
 from bench.runner.prepared_data import materialize

@@ -16,12 +16,11 @@ from bench.config.toml import Card
 from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.plan.board_selection import (
-    BoardSelection,
     PlannedBoards,
     plan_boards,
     select_boards,
 )
-from bench.plan.trials import Board
+from bench.plan.trials import Board, BoardSelection
 
 BOARDS = "boards"
 LAST_RUN = "last-run.json"

@@ -82,12 +82,8 @@ def predict_range(
 ) -> tuple[float, float] | None:
     """Return the fewest and most seconds of a stage; None for a kind without a model of its cost.
 
-    Args:
-        kind: The stage's kind.
-        args: Its config as plain values.
-        rows: Rows that it works on.
-        parameters: Of its backbone.
-        throughput: Of the device.
+    `args` is its config as plain values; rows are those that it works on, and parameters those of
+    its backbone.
     """
     model = args.get("model", {})
     backward = BACKWARD[model.get("tuning", {}).get("kind", "full")]

@@ -21,22 +21,10 @@ Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "cost m
 artifacts of the same structure and backbone, in proportion to the workload; parameters × tokens
 over the measured throughput of the device; nothing."""
 
-CHEAP = frozenset(
-    {
-        *(
-            "prepare",
-            "draw",
-            "reorder",
-            "sample",
-            "select",
-            "lists",
-            "questions",
-            "order_lists",
-            "evaluate",
-        ),
-        *("evaluate_lists", "build", "gguf", "hub", "pairs", "embed", "ground"),
-    }
-)
+CHEAP = frozenset([
+    "prepare", "draw", "reorder", "sample", "select", "lists", "questions", "order_lists",
+    "evaluate", "evaluate_lists", "build", "gguf", "hub", "pairs", "embed", "ground",
+])  # fmt: skip
 """Kinds without which an estimate still tells something, if it says that they are not counted."""
 
 CPUS_PER_GPU = 8
@@ -53,9 +41,8 @@ def get_card(meta: Mapping[str, Any]) -> str:
 class Timings:
     """Measured seconds of stages.
 
-    Args:
-        history: The artifacts that were timed, and the plan to estimate.
-        throughput: Of the device that language models run on; None if it was not measured.
+    The history has the artifacts that were timed, and the plan to estimate; the throughput is that
+    of the device that language models run on, if it was measured.
 
     Attributes:
         card: The GPU that most timed artifacts were computed on; timings of others are left out.
@@ -204,10 +191,7 @@ def forecast_run(
 ) -> Forecast:
     """Combine the estimates of the stages of all units.
 
-    Args:
-        units: The units.
-        timings: Measured seconds.
-        estimate_request: Returns what a unit requests; by default what its stages declare.
+    A unit requests what `estimate_request` returns, or what its stages declare.
     """
     indices = {stage.key: index for index, unit in enumerate(units) for stage in unit.stages}
     seconds_by_basis: dict[Basis, float] = defaultdict(float)

@@ -51,13 +51,8 @@ def explain(
 ) -> tuple[Trial, list[StageExplanation]]:
     """Explain for each stage of one trial whether it is stored and, if not, what differs.
 
-    Args:
-        request: Where to look for the trial; None for the boards that were run into `results`.
-        trial: Its id; may be omitted if only one trial matches.
-        seed: Its seed.
-        store: Folder of the artifacts.
-        results: Folder of the results.
-        data_dir: Folder of raw files, searched first.
+    The trial is that of the id, which may be omitted if only one matches, in the boards of the
+    request, or in those that were run into `results`.
 
     Raises:
         BenchError: If no trial matches, several do, or the trial cannot run.

@@ -10,13 +10,20 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
 
+from bench.errors import BenchError
+from bench.plan.board_selection import distinct_trials, plan_boards
+from bench.plan.graph import build_graph
+from bench.plan.trials import BoardSelection, Trial
+from bench.results.run_records import list_recorded, read_boards
+from bench.results.schema import read_result
+from bench.runner.offline.needs import get_cache_path, list_assets
 from bench.runner.store import ASIDE, BUILDING, META, Store
 
 DAY = 86400.0
@@ -53,10 +60,8 @@ class StoreSurvey:
 def survey_store(store: Store, required: Collection[str], *, keep_days: float) -> StoreSurvey:
     """Find garbage; nothing is changed.
 
-    Args:
-        store: The store.
-        required: Keys that plans and results name.
-        keep_days: Artifacts used within this many days are kept, with those they came from.
+    Artifacts that plans and results require are kept, those used within `keep_days`, and those they
+    came from.
     """
     since = time.time() - keep_days * DAY
     metas = {meta["key"]: meta for meta in store.entries()}
@@ -119,15 +124,10 @@ def _find_leftovers(store: Store, since: float) -> Iterator[Garbage]:
 def find_unused_assets(
     cache: Path, required: Collection[str], *, keep_days: float
 ) -> Iterator[Garbage]:
-    """Yield fetched files of the asset cache that no plan needs and nobody used recently.
+    """Yield fetched files of the cache that no plan requires and nobody used within `keep_days`.
 
     Only folders that the cache itself creates, one per file, are considered. A link to a file of
     the user's own counts, and is removed, as a link.
-
-    Args:
-        cache: The cache.
-        required: Paths in it that plans name.
-        keep_days: Files used within this many days are kept.
     """
     since = time.time() - keep_days * DAY
     for path in sorted(cache.glob("*/*")):
@@ -165,3 +165,64 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeededArtifacts:
+    """What garbage collection must keep.
+
+    Attributes:
+        keys: Keys of the artifacts that a plan or a result names.
+        notes: What could not be determined.
+    """
+
+    keys: set[str] = field(default_factory=set)
+    assets: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_needed(results: Sequence[Path], searches: Path, data_dir: Path | None) -> NeededArtifacts:
+    """Find what folders of results, and that of `bench tune`, need.
+
+    Raises:
+        BenchError: If a board or a result cannot be read, so that its needs are unknown.
+    """
+    artifacts = NeededArtifacts()
+    for selection in (board for folder in results for board in _read_all_boards(folder)):
+        trials = _plan(selection, data_dir)
+        stages = build_graph(trial for trial in trials if not trial.problem).stages
+        artifacts.keys.update(stages)
+        artifacts.assets.update(
+            get_cache_path(asset.file) for asset in list_assets(stages.values()) if asset.file
+        )
+        if problems := sum(bool(trial.problem) for trial in trials):
+            artifacts.notes.append(
+                f"{problems} trials of the board {selection.boards[0].page} can no longer be "
+                "planned; their artifacts are kept only if a result names them or they were used "
+                "recently."
+            )
+    for folder in (*results, searches):
+        for path in sorted(folder.rglob("seed-*.json")):
+            artifacts.keys.update(stage.key for stage in read_result(path).stages)
+    return artifacts
+
+
+def _read_all_boards(results: Path) -> list[BoardSelection]:
+    selections = read_boards(results)
+    if len(selections) != len(list_recorded(results)):
+        raise BenchError(
+            f"A board recorded in {results} cannot be read, so the artifacts it needs are unknown.",
+            "Run it again, or remove its record.",
+        )
+    return selections
+
+
+def _plan(selection: BoardSelection, data_dir: Path | None) -> list[Trial]:
+    try:
+        return distinct_trials(plan_boards(selection, data_dir=data_dir))
+    except BenchError as error:
+        raise BenchError(
+            f"The board {selection.boards[0].page} that was run can no longer be planned: "
+            f"{error.message}",
+            f"{error.hint} If you no longer want it, remove its record in boards/.".strip(),
+        ) from error

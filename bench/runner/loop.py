@@ -33,7 +33,6 @@ from bench.runner.retry_policy import decide_retry
 from bench.runner.run_progress import RunProgress
 from bench.runner.similarity import StageHistory
 from bench.runner.store import Store
-from bench.runner.time_limits import TimeLimits
 from bench.runner.trial_status import TrialStatus
 from bench.runner.worker import TaskResult, make_task
 from bench.signals import Stopped, exit_on_next_signal, stop_on_signals
@@ -59,10 +58,7 @@ class RunSummary:
     """How a run ended.
 
     Attributes:
-        ok: Ids of the trials that succeeded.
-        failed: Reasons by id of the trials that failed.
         skipped: Reasons by id of the trials that could not start.
-        stages_run: Distinct stages computed now.
         stages_reused: Distinct stages that did not have to run, or that another driver or a worker
             of a killed one computed meanwhile.
         stopped_by: Number of the signal that ended it, or 0; Ctrl-C and `bench cancel` are SIGINT.
@@ -96,7 +92,6 @@ class RunOptions:
     """Where a run reads and writes.
 
     Attributes:
-        model_paths: The user's own folders of backbones by card.
         time_limit: Maximum seconds per unit; None for limits from estimates.
         trackers: Environment variables of trackers that receive live training curves.
         on_result: Called with a trial's id when its result is written or up to date.
@@ -128,12 +123,8 @@ def run(
 ) -> RunSummary:
     """Run what is missing for the trials and write their results.
 
-    A damaged artifact is noticed when it is opened and moved aside; what needs it then runs again.
-
-    Args:
-        trials: Planned trials; one with a `problem` is recorded as skipped.
-        options: Where to read and write.
-        executor: Creates the executor; called only if a stage is missing.
+    A trial with a `problem` is recorded as skipped. A damaged artifact is noticed when it is opened
+    and moved aside; what needs it then runs again. No executor is made if no stage is missing.
     """
     summary = _run_missing(trials, options, executor)
     for _ in range(MAX_REPAIRS):
@@ -435,3 +426,37 @@ def _describe(unit: Unit) -> str:
     kinds = " → ".join(dict.fromkeys(stage.kind for stage in unit.stages))
     names = sorted(unit.trials)
     return f"{names[0]} ({kinds})" if len(names) == 1 else f"{kinds}, for {len(names)} trials"
+
+
+MARGIN = 20.0
+"""A unit may take that many times its estimate: another machine, a card that is shared."""
+MIN_HOURS = 1.0
+UNKNOWN_HOURS = 48.0
+"""For a unit with a stage that nothing is known about."""
+
+
+class TimeLimits:
+    """The limits of a run: the user's seconds for every unit, or, without any, from estimates."""
+
+    def __init__(self, timings: Timings, seconds: float | None) -> None:
+        self._timings, self._seconds = timings, seconds
+
+    def limit(self, unit: Unit) -> float:
+        """Return the maximum seconds of a unit."""
+        if self._seconds is not None:
+            return self._seconds
+        estimates = [self._timings.estimate(stage) for stage in unit.stages]
+        if any(basis == "never" for _, basis in estimates):
+            return 3600.0 * UNKNOWN_HOURS
+        return max(3600.0 * MIN_HOURS, MARGIN * sum(seconds for seconds, _ in estimates))
+
+    def describe(self, units: Iterable[Unit]) -> str:
+        """Say which limits the units have."""
+        limits = sorted({self.limit(unit) for unit in units})
+        if self._seconds is not None:
+            return f"Time limit per unit of work: {self._seconds:g} s."
+        hours = " to ".join(dict.fromkeys(f"{limits[i] / 3600:.3g} h" for i in (0, -1)))
+        return (
+            f"Time limit per unit of work: {hours} ({MARGIN:g} times its estimate, at least "
+            f"{MIN_HOURS:g} h, {UNKNOWN_HOURS:g} h without an estimate). --time-limit sets another."
+        )

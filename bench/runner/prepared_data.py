@@ -15,10 +15,9 @@ from bench.data.prepared import Prepared, read
 from bench.data.user_files import link_files, parse_files
 from bench.errors import BenchError, mask_secrets
 from bench.plan import trials
-from bench.plan.backbones import find_model_paths, language_model
-from bench.plan.inferred_cards import name_model
+from bench.plan.backbones import find_model_paths, language_model, name_model
 from bench.plan.stage import Stage
-from bench.plan.types import Nouns
+from bench.plan.types import Model, Nouns
 from bench.runner.store import Store
 from bench.runner.worker import materialize_stage
 
@@ -63,34 +62,29 @@ def _prepare(name: str, options: DataOptions, files: Mapping[str, Path]) -> tupl
     return stage, read(materialize(stage, options))
 
 
+def compose_backbone(model: str, dataset: str, data: Stage, options: DataOptions) -> Model:
+    """Compose a backbone, which may have no card yet, as plans on a data set do."""
+    name, nouns = name_model(model, offline=options.offline), plugins.dataset_card(dataset).nouns
+    words = Nouns(nouns.singular, nouns.plural)
+    return language_model(name, plugins.model_card(name), data=data, nouns=words)
+
+
 def load_tokenizer(model: str, dataset: str, data: Stage, options: DataOptions) -> Tokenizer:
     """Load the tokenizer that plans with this model use on a data set.
 
-    The tokenizer of a model that is built here is trained on the data set's titles; the model is
-    not pre-trained.
-
-    Args:
-        model: Name of the model's card.
-        dataset: Name of the data set.
-        data: The stage that prepared the data set, whose artifact is stored.
-        options: Store and raw files.
+    The tokenizer of a model that is built here is trained on the data set's titles, of the stage
+    `data`; the model is not pre-trained.
 
     Raises:
         BenchError: If there is no such card, or its files are missing.
     """
     from bench.models.lm.backbone import model_folder, read_tokenizer
 
-    nouns = plugins.dataset_card(dataset).nouns
-    model = name_model(model, offline=options.offline)
-    stage = language_model(
-        model,
-        plugins.model_card(model),
-        data=data,
-        nouns=Nouns(nouns.singular, nouns.plural),
-    ).backbone
+    composed = compose_backbone(model, dataset, data, options)
+    stage = composed.backbone
     if stage.kind == "pretrain":
         stage = stage.inputs["backbone"]
-    return read_tokenizer(model_folder(materialize(stage, options, model)))
+    return read_tokenizer(model_folder(materialize(stage, options, composed.name)))
 
 
 def count_title_tokens(
@@ -106,12 +100,7 @@ def count_title_tokens(
 def count_dataset(
     name: str, options: DataOptions, model: str | None = None
 ) -> Mapping[str, float] | str:
-    """Count a data set, or name the raw files that are missing and where to get them.
-
-    Args:
-        name: Name of the data set.
-        options: Store and raw files.
-        model: Card of the backbone whose tokens are counted, too.
+    """Count a data set and the tokens of a backbone, or name the raw files that are missing.
 
     Raises:
         BenchError: If all raw files are available locally and cannot be used.

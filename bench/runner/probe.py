@@ -8,14 +8,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import plugins
 from bench.config.request import NUM_COMPARISONS, PROBES, DataOptions
 from bench.errors import BenchError
 from bench.files import write_atomic
-from bench.plan.backbones import language_model
-from bench.plan.inferred_cards import name_model
-from bench.plan.types import Nouns
-from bench.runner.prepared_data import materialize, prepare_datasets
+from bench.runner.prepared_data import compose_backbone, materialize, prepare_datasets
 
 SEED = 0
 Z95 = 1.959964
@@ -51,13 +47,7 @@ def probe(
 ) -> list[ProbeTask]:
     """Probe a backbone for knowledge of a data set; see `bench.models.lm.probe`.
 
-    The result is stored in `.bench/probes`, where boards find it.
-
-    Args:
-        model: Card of the backbone.
-        dataset: Name of the data set.
-        options: Store and raw files.
-        num: Comparisons per task.
+    The result of `num` comparisons per task is stored in `.bench/probes`, where boards find it.
 
     Raises:
         BenchError: If files are missing, or the data set has no titles.
@@ -67,17 +57,13 @@ def probe(
     from bench.models.lm.tuned_model import load
 
     options = options or DataOptions()
-    model = name_model(model, offline=options.offline)
     stage, data = prepare_datasets([dataset], options)[dataset]
     titles = data.catalog.titles
     if len(set(titles)) < 2:
         raise BenchError(f"{dataset} has no titles to probe.", "Name another data set.")
     shuffled = np.random.default_rng(SEED).permutation(np.array(titles, dtype=object)).tolist()
-    nouns = plugins.dataset_card(dataset).nouns
-    backbone = language_model(
-        model, plugins.model_card(model), data=stage, nouns=Nouns(nouns.singular, nouns.plural)
-    )
-    policy = load(materialize(backbone.backbone, options, model), **backbone.spec.weights)
+    backbone = compose_backbone(model, dataset, stage, options)
+    policy = load(materialize(backbone.backbone, options, backbone.name), **backbone.spec.weights)
     right: list[dict[str, NDArray[np.float64]]] = []
     with compute_threads(backbone.threads), policy.merged():
         for names in (titles, shuffled):
@@ -92,7 +78,7 @@ def probe(
         summarize_task(task, text, *(each[task] for each in right)) for task, text in TASKS.items()
     ]
     content = [asdict(each) | {"verdict": each.verdict} for each in tasks]
-    names = (name.partition(":")[0] for name in (model, dataset))
+    names = (name.partition(":")[0] for name in (backbone.name, dataset))
     write_atomic(PROBES / f"{'--'.join(names)}.json", json.dumps(content, indent=1).encode())
     return tasks
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, Unpack
 
 from bench.errors import BenchError
 from bench.runner.executors import ExecutorLostError
-from bench.runner.ray_process import RayProcess
+from bench.runner.ray_process import RayOptions, RayProcess
 from bench.runner.resources import ResourceRequest
 from bench.runner.worker import TaskResult, TaskSpec
 
@@ -18,23 +18,12 @@ SLOTS = "bench.runner.ray_slots:SlotExecutor"
 class RayExecutor:
     """Runs units in slots. A Ray that was started here and died is started again once.
 
-    Args:
-        address: A running cluster's address; None starts Ray here for this run.
-        num_cpus: CPUs that Ray may use here; None for all of them.
-        num_gpus: GPUs that Ray may use here; None for all of them.
-
     Raises:
         BenchError: Ray cannot start.
     """
 
-    def __init__(
-        self,
-        *,
-        address: str | None = None,
-        num_cpus: int | None = None,
-        num_gpus: int | None = None,
-    ) -> None:
-        self._options = {"address": address, "num_cpus": num_cpus, "num_gpus": num_gpus}
+    def __init__(self, **options: Unpack[RayOptions]) -> None:
+        self._options = options
         self._running: dict[str, TaskSpec] = {}
         self._results: list[TaskResult] = []  # of tasks that a lost Ray ran
         self._num_restarts = 0
@@ -95,6 +84,6 @@ class RayExecutor:
                 if self._process is not None:
                     self._process.end(seconds=0)
                     self._process = None
-                if self._options["address"] is not None or self._num_restarts == MAX_RESTARTS:
+                if self._options.get("address") is not None or self._num_restarts == MAX_RESTARTS:
                     raise
                 self._num_restarts += 1

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import psutil
 
@@ -37,12 +37,23 @@ POLL_SECONDS = 0.25
 HEAD_PROCESSES = ("gcs_server", "raylet")
 
 
+class RayOptions(TypedDict, total=False):
+    """Which Ray to use.
+
+    Attributes:
+        address: A running cluster's address; None starts Ray on this machine.
+        num_cpus: CPUs that Ray may use here, like num_gpus; None for all of them.
+    """
+
+    address: str | None
+    num_cpus: int | None
+    num_gpus: int | None
+
+
 class RayProcess:
     """An object that talks to Ray, in a child of this process.
 
-    Args:
-        created: Its class as `module:name`; `close` ends it.
-        options: Keyword arguments of the class.
+    It is created from its class, `module:name`, and the options; its `close` ends it.
 
     Raises:
         ExecutorLostError: The child or its Ray has died, or has not answered.

@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import ray
 
@@ -16,7 +16,7 @@ from bench.config.search_path import user_folders
 from bench.errors import BenchError
 from bench.plan.device import Device
 from bench.runner.executors import THREAD_ENVIRONMENT, ExecutorLostError
-from bench.runner.ray_process import remove_old_sessions
+from bench.runner.ray_process import RayOptions, remove_old_sessions
 from bench.runner.resources import count_cpus
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values are sent
@@ -34,24 +34,18 @@ SILENCE_SECONDS = 30.0
 class RaySession:
     """A connection to Ray, which is started here unless an address is given.
 
-    Args:
-        address: A running cluster's address; None starts Ray here.
-        num_cpus: CPUs that Ray may use here; None for all of them.
-        num_gpus: GPUs that Ray may use here; None for all of them.
-
     Raises:
         BenchError: Ray cannot start; an `ExecutorLostError` if it was to start here.
     """
 
-    def __init__(
-        self, *, address: str | None, num_cpus: int | None = None, num_gpus: int | None = None
-    ) -> None:
+    def __init__(self, **options: Unpack[RayOptions]) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        address = options.get("address")
         self.is_local = address is None
         local: dict[str, Any] = {
-            "num_cpus": num_cpus or count_cpus(),
-            "num_gpus": num_gpus,
+            "num_cpus": options.get("num_cpus") or count_cpus(),
+            "num_gpus": options.get("num_gpus"),
             "object_store_memory": OBJECT_STORE_BYTES,
             "include_dashboard": False,
             "_temp_dir": str(remove_old_sessions()),

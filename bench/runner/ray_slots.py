@@ -13,13 +13,14 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
 from bench.runner.executors import ExecutorLostError
+from bench.runner.ray_process import RayOptions
 from bench.runner.ray_session import RaySession
 from bench.runner.resources import ResourceRequest
 from bench.runner.run_directory import get_events_path
@@ -103,24 +104,13 @@ class Slot:
 class SlotExecutor:
     """Runs units in slots on this machine or on a cluster.
 
-    Args:
-        address: A running cluster's address; None starts Ray here for this run.
-        num_cpus: CPUs that Ray may use here; None for all of them.
-        num_gpus: GPUs that Ray may use here; None for all of them.
-
     Raises:
         BenchError: Ray cannot start.
     """
 
-    def __init__(
-        self,
-        *,
-        address: str | None = None,
-        num_cpus: int | None = None,
-        num_gpus: int | None = None,
-    ) -> None:
+    def __init__(self, **options: Unpack[RayOptions]) -> None:
         self._slots: list[Slot] = []
-        self._session = RaySession(address=address, num_cpus=num_cpus, num_gpus=num_gpus)
+        self._session = RaySession(**options)
         self._count_nodes()
 
     def has_capacity(self, request: ResourceRequest) -> bool:

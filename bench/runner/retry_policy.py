@@ -21,10 +21,8 @@ def decide_retry(attempts: Sequence[Attempt]) -> int | None:
 
     A dead worker may be the machine's fault: the unit is retried unchanged, twice. Out of memory
     halves the micro-batch at the same global batch; a stage without micro-batches is retried once,
-    since another process may have used the memory. An error or a timeout would occur again.
-
-    Args:
-        attempts: All failed attempts of the unit so far, the latest last.
+    since another process may have used the memory. An error or a timeout would occur again. The
+    attempts are all failed ones so far, the latest last.
     """
     latest, failures = attempts[-1], [attempt.failure for attempt in attempts]
     divisor = latest.micro_batch_divisor

@@ -75,10 +75,6 @@ class ActiveRun:
         """Write a cancel request, which the driver reads at its next poll."""
         write_atomic(self.folder / "cancel" / secrets.token_hex(4), trial.encode())
 
-    def list_units(self) -> list[Event]:
-        """Describe running units, see `list_running`."""
-        return list_running(self.folder)
-
 
 def list_running(folder: Path) -> list[Event]:
     """Describe the units of a run: stage, its progress, seconds since start and last heartbeat."""
@@ -163,15 +159,7 @@ def cancel(
     """Request that active runs stop, or leave out one trial.
 
     Stages that other trials need are not stopped. A run reacts within about a second, with the
-    inline executor when the current unit of work ends.
-
-    Args:
-        trial: Id of the trial; None for all.
-        store: Folder of the artifacts.
-        results: Folder of the results that the runs write to.
-
-    Returns:
-        One description per run that was asked.
+    inline executor when the current unit of work ends. Returns one description per run.
 
     Raises:
         BenchError: If no such run is active, or the trial is not in it.
@@ -251,10 +239,7 @@ def read_progress(events: Path) -> str:
 def send_heartbeats(folder: Path | None, unit: str, **fields: Any) -> Iterator[LogEvent]:
     """Yield a function that logs an event of a unit; its file is touched every few seconds.
 
-    Args:
-        folder: The run directory; None for no log and no heartbeat.
-        unit: Id of the unit.
-        fields: Further fields of the first event.
+    Without a run directory there is neither log nor heartbeat.
     """
     if folder is None:
         yield lambda name, **fields: None

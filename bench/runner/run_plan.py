@@ -26,10 +26,7 @@ class RunPlan:
 
     Attributes:
         trials: The trials; one with a `problem` cannot run.
-        graph: Stages of the other trials.
-        stored: Keys of the stages that are stored.
-        missing: Keys of the stages that must run.
-        num_units: Number of units of work that they form.
+        graph: Stages of the other trials, of which some are stored and the missing must run.
         timings: What the forecast is based on; forecast: its upper end; lowest: its lower end.
         cpus: CPUs of the machine that the forecast is for; gpus: its GPUs.
     """

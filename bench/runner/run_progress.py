@@ -29,12 +29,9 @@ LINE_SECONDS = 60.0
 
 
 class RunProgress:
-    """Counts stages as they end and shows what is running, used in a `with` block.
+    """Counts the stages that will run and shows what is running, used in a `with` block.
 
-    Args:
-        total: Stages that will run.
-        folder: The run directory, where workers say what they compute; None shows no such lines.
-        quiet: Print nothing.
+    What workers compute is read from the run directory, if there is one.
     """
 
     def __init__(self, total: int, *, folder: Path | None = None, quiet: bool = False) -> None:
@@ -92,16 +89,9 @@ class RunProgress:
         """Return one line per running unit: its stage, how far it is, its seconds."""
         units = [] if self._folder is None else list_running(self._folder)
         return [
-            ", ".join(
-                filter(
-                    None,
-                    [
-                        f"{unit['description']}: {unit['stage'] or 'starting'}",
-                        unit["progress"],
-                        f"running for {format_seconds(unit['seconds'])}",
-                    ],
-                )
-            )
+            f"{unit['description']}: {unit['stage'] or 'starting'}, "
+            + (f"{unit['progress']}, " if unit["progress"] else "")
+            + f"running for {format_seconds(unit['seconds'])}"
             for unit in units
         ]
 

@@ -28,12 +28,6 @@ StageInfo: TypeAlias = Mapping[str, Any]
 artifact. Without a device class it was computed on a CPU."""
 
 
-def get_device(info: StageInfo) -> str:
-    """Return the device class of a stage."""
-    device: str = info.get("device", "cpu")
-    return device
-
-
 def describe_stage(stage: Stage) -> StageInfo:
     """Describe a planned stage as artifacts are."""
     inputs = {role: source.key for role, source in stage.inputs.items()}
@@ -44,9 +38,7 @@ def describe_stage(stage: Stage) -> StageInfo:
 class StageHistory:
     """The artifacts of some stores, compared with each other and with the stages of a plan.
 
-    Args:
-        stores: The stores; an artifact of an earlier store hides one of the same key.
-        graph: The plan.
+    An artifact of an earlier store hides one of the same key.
 
     Attributes:
         metas: Metadata of the artifacts by key.
@@ -71,7 +63,12 @@ class StageHistory:
                     (role, self.number_configuration(source))
                     for role, source in sorted(info["inputs"].items())
                 )
-                name = (info["kind"], get_device(info), _encode(_drop_seeds(info["args"])), inputs)
+                name = (
+                    info["kind"],
+                    info.get("device", "cpu"),
+                    _encode(_drop_seeds(info["args"])),
+                    inputs,
+                )
             number = self._configurations.setdefault(name, len(self._configurations))
             self._numbers[key] = number
         return self._numbers[key]
@@ -79,7 +76,7 @@ class StageHistory:
     def describe_structure(self, info: StageInfo) -> Hashable:
         """Return kind, device, backbone, and arguments with every number replaced by 0."""
         arguments = _encode(_drop_numbers(info["args"]))
-        return info["kind"], get_device(info), self._describe_backbone(info), arguments
+        return info["kind"], info.get("device", "cpu"), self._describe_backbone(info), arguments
 
     def estimate_workload(self, info: StageInfo) -> float | None:
         """Return rows × repetitions; None if the plan does not state the number of rows."""

@@ -40,10 +40,7 @@ class DamagedArtifactError(BenchError):
 
 
 class Store:
-    """A folder of artifacts.
-
-    Args:
-        root: The folder; created when first written to.
+    """A folder of artifacts, created when first written to.
 
     Raises:
         BenchError: The path is not a folder.

@@ -10,10 +10,10 @@ from typing import Literal
 
 from bench.plan.graph import Unit, build_graph, divide_into_units, find_missing
 from bench.plan.trials import Trial
-from bench.results.schema import Attempt
+from bench.results.schema import Attempt, Result, write_result
 from bench.runner.run_directory import make_event, write_events
 from bench.runner.store import DamagedArtifactError, Store
-from bench.runner.write_results import record_failure, record_success
+from bench.runner.write_results import describe_trial, record_success
 
 CANCELLED = "cancelled with `bench cancel`"
 
@@ -23,11 +23,7 @@ class TrialStatus:
     """Follows the trials of a run while their units run.
 
     Attributes:
-        trials: All trials; one with a `problem` is recorded as skipped.
         on_result: Called with a trial's id when its result is written or up to date.
-        recorded: Ids of the trials whose result is written.
-        failed: Reasons by id of failed trials.
-        cancelled: Ids of cancelled trials.
         attempts: Failed attempts by unit.
         planned: Trials without a problem by id.
         missing: Keys of the stages that were not in the store at the start.
@@ -92,9 +88,7 @@ class TrialStatus:
     def record_skipped(self, *, interrupted: bool, lost: str = "") -> dict[str, str]:
         """Record the trials without a result as skipped; return their reasons.
 
-        Args:
-            interrupted: Whether a signal ended the run: trials that have not ended are unrecorded.
-            lost: Why the run could not go on; "" if it could.
+        After a signal those that have not ended are unrecorded. `lost` says why a run was cut off.
         """
         skipped = {trial.id: trial.problem for trial in self.trials if trial.problem}
         for name in self.planned.keys() - self.recorded - self.failed.keys():
@@ -136,8 +130,8 @@ class TrialStatus:
     def _record_failure(
         self, trial: Trial, status: Literal["failed", "skipped"], reason: str
     ) -> None:
-        attempts = self._list_attempts(trial.id)
-        record_failure(trial, status=status, reason=reason, results=self.results, attempts=attempts)
+        fields = {**describe_trial(trial), "attempts": self._list_attempts(trial.id)}
+        write_result(Result(status=status, reason=reason, **fields), self.results)
         self.on_result(trial.id)
 
     def _list_attempts(self, name: str) -> list[Attempt]:

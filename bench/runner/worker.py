@@ -1,6 +1,6 @@
 """The worker: runs the stages of one unit in order and commits each to the store as it ends.
 
-A `TaskSpec` of plain values comes in, a `TaskResult` goes out. Failures are returned, never raised
+A `TaskSpec` comes in, a `TaskResult` goes out. Failures are returned, never raised
 through the executor, so that both executors report them alike.
 """
 
@@ -31,8 +31,8 @@ from bench.errors import BenchError, describe_exception, printable
 from bench.foreign_code import unchanged_process_state
 from bench.hashing import Job, Plain
 from bench.models.progress import clear_progress
-from bench.plan.config import Config, to_plain
-from bench.plan.device import plan_for
+from bench.plan.config import to_plain
+from bench.plan.device import Device, plan_for
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
@@ -50,29 +50,13 @@ RECORDED_PACKAGES = ("llmrec-bench", "numpy", "pyarrow", *FRAMEWORKS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageSpec:
-    """One stage as plain values; `inputs` by argument name as (kind, key), `code` by part.
-
-    `on_gpu` tells whether its key is that of a GPU's output.
-    """
-
-    kind: str
-    key: str
-    config: Config
-    inputs: Mapping[str, tuple[str, str]]
-    code: Mapping[str, str] = field(default_factory=dict)
-    on_gpu: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-    """One unit of work as plain values: all that is sent to a worker.
+    """One unit of work: all that is sent to a worker.
 
     Attributes:
-        resources: What it occupies.
+        code: Hashes of the code of each stage by key and module.
         job: What stages receive; `out` is set for each.
         trackers: Environment variables of trackers that receive live training curves.
-        model_paths: The user's own folders of backbones by card.
         run_directory: See `bench.runner.run_directory`. With one, a stage that another run is
             computing ends the task; without one the worker waits for that stage, and logs nothing.
         attempt: Number of this attempt, from 1.
@@ -81,7 +65,8 @@ class TaskSpec:
     """
 
     unit: str
-    stages: tuple[StageSpec, ...]
+    stages: tuple[Stage, ...]
+    code: Mapping[str, Mapping[str, str]]
     resources: ResourceRequest
     store: Path
     job: Job
@@ -105,7 +90,6 @@ class TaskResult:
     Attributes:
         computed: Keys of the stages that this worker computed; the others were in the store.
         failure: None if the unit succeeded.
-        stage: Kind of the stage that failed.
         message: One sentence for the user.
         trace: The traceback, unless the failure is the user's mistake.
         waiting_for: Key of a stage that another run is computing. The unit is to be submitted again
@@ -131,29 +115,11 @@ def make_task(
     resources: ResourceRequest | None = None,
     **fields: Any,
 ) -> TaskSpec:
-    """Describe a unit as plain values.
-
-    Args:
-        unit: The unit.
-        store: Folder of the store.
-        job: What stages receive.
-        resources: What to request; by default what the stages declare.
-        fields: Further fields of `TaskSpec`.
-    """
-    stages = tuple(
-        StageSpec(
-            kind=stage.kind,
-            key=stage.key,
-            config=stage.config,
-            inputs={name: (source.kind, source.key) for name, source in stage.inputs.items()},
-            code=stage.code,
-            on_gpu=stage.gpus > 0,
-        )
-        for stage in unit.stages
-    )
+    """Return the task of a unit; without `resources` it requests what its stages declare."""
     return TaskSpec(
         unit=unit.id,
-        stages=stages,
+        stages=unit.stages,
+        code={stage.key: stage.code for stage in unit.stages},
         resources=resources or ResourceRequest(threads=unit.threads, gpus=unit.gpus),
         store=store,
         job=job,
@@ -208,7 +174,7 @@ def _describe_failure(error: BaseException) -> dict[str, Any]:
 
 
 def _run_stage(
-    stage: StageSpec, task: TaskSpec, store: Store, log_event: LogEvent, computed: list[str]
+    stage: Stage, task: TaskSpec, store: Store, log_event: LogEvent, computed: list[str]
 ) -> bool:
     """Compute a stage unless it is stored; return False if another run is computing it."""
     names = {"stage": stage.kind, "key": stage.key}
@@ -228,15 +194,16 @@ def _run_stage(
     return True
 
 
-def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
+def _compute_artifact(stage: Stage, task: TaskSpec, store: Store) -> float:
     """Run a stage and commit what it wrote; return its seconds without loading."""
     loading_started = time.perf_counter()
     module = importlib.import_module(f"bench.stages.{stage.kind}")
-    if stage.on_gpu:
+    device: Device = "cuda" if stage.gpus else "cpu"
+    if stage.gpus:
         _require_gpu(stage.kind)
     if "torch" in sys.modules:
-        importlib.import_module("bench.models.lm.devices").set_up_device(on_gpu=stage.on_gpu)
-    inputs = {name: store.open(kind, key) for name, (kind, key) in stage.inputs.items()}
+        importlib.import_module("bench.models.lm.devices").set_up_device(on_gpu=stage.gpus > 0)
+    inputs = {name: store.open(source.kind, source.key) for name, source in stage.inputs.items()}
     with store.building(stage.kind, stage.key) as folder:
         job = dataclasses.replace(
             task.job,
@@ -249,7 +216,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         clear_progress()
         started = time.perf_counter()
         with (
-            plan_for("cuda" if stage.on_gpu else "cpu"),
+            plan_for(device),
             report_live_curves(task.trackers, f"{stage.kind}-{stage.key[:8]}"),
             unchanged_process_state(f"The stage {stage.kind}"),
         ):
@@ -257,11 +224,11 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
         seconds = round(time.perf_counter() - started, 6)
         meta: dict[str, Plain] = {
             "args": to_plain(stage.config),
-            "device": "cuda" if stage.on_gpu else "cpu",
-            "inputs": {name: key for name, (_, key) in stage.inputs.items()},
+            "device": device,
+            "inputs": {name: source.key for name, source in stage.inputs.items()},
             "seconds": seconds,
             "loading_seconds": round(started - loading_started, 6),
-            "code": stage.code,
+            "code": task.code[stage.key],
             **_measure_peak_memory(),
             "micro_batch_divisor": job.micro_batch_divisor,
             "metadata": job.metadata,
@@ -269,7 +236,7 @@ def _compute_artifact(stage: StageSpec, task: TaskSpec, store: Store) -> float:
                 "date": f"{datetime.now(UTC):%Y-%m-%d}",
                 **describe_environment(),
                 **describe_commit(),
-                **describe_processors(on_gpu=stage.on_gpu),
+                **describe_processors(on_gpu=stage.gpus > 0),
             },
         }
         store.commit(stage.kind, stage.key, folder, meta)
@@ -342,11 +309,7 @@ def describe_commit() -> dict[str, str]:
 
 
 def describe_processors(*, on_gpu: bool) -> dict[str, str]:
-    """Return the CPU's model and instruction set, and the GPU with the software that drives it.
-
-    Args:
-        on_gpu: Whether to describe the GPU of this process.
-    """
+    """Return the CPU's model and instruction set, and this process's GPU with its software."""
     described = {"cpu": _read_cpu_model()}
     torch: Any = sys.modules.get("torch")
     if torch is not None:

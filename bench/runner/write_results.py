@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench.errors import BenchError
 from bench.files import write_atomic
@@ -61,7 +61,7 @@ def record_success(
     final = trial.evaluations["final"]
     tables = {name: (folders["final"] / f"{name}.parquet").read_bytes() for name in TABLES}
     result = Result(
-        **_identity(trial),
+        **describe_trial(trial),
         status="ok",
         attempts=list(attempts),
         data=DataFacts(**evaluations["final"]["data"]),
@@ -82,20 +82,6 @@ def record_success(
     write_result(result, results)  # last: a result implies that its tables are there
 
 
-def record_failure(
-    trial: Trial,
-    *,
-    status: Literal["failed", "skipped"],
-    reason: str,
-    results: Path,
-    attempts: Sequence[Attempt] = (),
-) -> None:
-    """Write a result without metrics, with the reason."""
-    write_result(
-        Result(**_identity(trial), status=status, reason=reason, attempts=list(attempts)), results
-    )
-
-
 def needs_retry(trial: Trial, results: Path) -> bool:
     """Return whether a trial's result is failed, skipped or unreadable."""
     try:
@@ -105,7 +91,8 @@ def needs_retry(trial: Trial, results: Path) -> bool:
     return result is not None and result.status != "ok"
 
 
-def _identity(trial: Trial) -> dict[str, Any]:
+def describe_trial(trial: Trial) -> dict[str, Any]:
+    """Return the fields of a result that every trial has."""
     return {
         "trial": trial.id,
         "method": trial.method,

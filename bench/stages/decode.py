@@ -34,7 +34,7 @@ from bench.models.lm.train.information_gain import (
 )
 from bench.models.lm.tuned_model import load
 from bench.models.seqrec.checkpoint import Scorer, load_scorer
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 from bench.results.ranking_file import write_ranking
 
 DECIMALS = 6

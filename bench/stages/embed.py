@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.hashing import Job
 from bench.models.lm.encode.grounding import VECTORS_FILE, TextEncoder
 from bench.models.lm.encode.sentence_encoder import load_encoder
-from bench.plan.grounding_stages import EmbedConfig
+from bench.plan.language_stages import EmbedConfig
 
 
 def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:

@@ -31,7 +31,7 @@ from bench.models.lm.encode.grounding import (
 )
 from bench.models.lm.generated_texts import read_texts
 from bench.models.seqrec.checkpoint import load_scorer
-from bench.plan.grounding_stages import GroundingConfig
+from bench.plan.language_stages import GroundingConfig
 from bench.results.ranking_file import write_ranking
 from bench.stages.embed import planned_encoder
 

@@ -27,7 +27,7 @@ from bench.models.lm.encode.grounding import VECTORS_FILE, extract_title
 from bench.models.lm.encode.sentence_encoder import encode_in_batches
 from bench.models.lm.generated_texts import read_texts
 from bench.models.lm.tuned_model import LanguageModel, load
-from bench.plan.grounding_stages import HiddenConfig
+from bench.plan.language_stages import HiddenConfig
 
 BATCH_SIZE = 256
 

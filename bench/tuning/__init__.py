@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.config.request import SEARCHES, ExecutionOptions
 
 if TYPE_CHECKING:
+    from bench.runner.ray_process import RayOptions
     from bench.tuning.report import TuneResult
     from bench.tuning.search import SearchSetup
     from bench.tuning.space import Space
@@ -27,18 +27,14 @@ def tune(
 ) -> TuneResult:
     """Tune hyper-parameters on the validation split; calling it again resumes the search.
 
-    Args:
-        setup: Method, data set, budget, metric and number of configurations.
-        options: Where to compute, read and write; results of searches are in `searches`.
-        space: The search space or its TOML file; None for the method's own space.
-        searches: Folder of the results on validation and of Tune's state.
+    The search space, or its TOML file, is the method's own by default. `searches` is the folder of
+    the results on validation and of Tune's state.
 
     Raises:
         BenchError: If the setup or the space is not valid.
     """
     from bench.errors import BenchError
-    from bench.plan.backbones import find_model_paths
-    from bench.plan.inferred_cards import name_model
+    from bench.plan.backbones import find_model_paths, name_model
     from bench.runner.loop import RunOptions
     from bench.runner.store import Store
     from bench.tuning.search import plan_search
@@ -61,22 +57,12 @@ def tune(
         offline=options.offline,
         time_limit=options.time_limit,
     )
-    return _run_search(
-        {"address": options.address, "num_cpus": options.num_cpus},
-        *(search, run_options, folder.absolute()),
-    )
+    connection: RayOptions = {"address": options.address, "num_cpus": options.num_cpus}
+    return _run_search(connection, search, run_options, folder.absolute())
 
 
-def _run_search(connection: Mapping[str, Any], *args: Any) -> TuneResult:
-    """Run a search in a process of its own; a Ray that was started here is started again once.
-
-    Args:
-        connection: Arguments of a Ray session.
-        args: Arguments of `SearchSession.run_search`.
-
-    Raises:
-        ExecutorLostError: Ray has died.
-    """
+def _run_search(connection: RayOptions, *args: Any) -> TuneResult:
+    """Run a search in a process of its own; a Ray that was started here is started again once."""
     from bench.runner.executors import ExecutorLostError
     from bench.runner.ray_executor import MAX_RESTARTS
     from bench.runner.ray_process import CALL_SECONDS, RayProcess

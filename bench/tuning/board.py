@@ -14,7 +14,7 @@ from bench.config.request import SEARCHES, ExecutionOptions
 from bench.config.toml import Override
 from bench.errors import BenchError
 from bench.tuning import tune
-from bench.tuning.pages import to_toml
+from bench.tuning.pages import board_toml
 from bench.tuning.report import TuneResult
 from bench.tuning.search import SearchSetup
 from bench.tuning.space import Space, load_space
@@ -32,11 +32,7 @@ def tune_board(
 ) -> TunedRows:
     """Search the settings of every row that has a space; settings that the row fixes stay.
 
-    Args:
-        card: The board.
-        setup: What all searches share; method and row settings are the rows' own.
-        options: Where to compute, read and write.
-        searches: Folder of the results on validation and of Tune's state.
+    `setup` is what all searches share; method and row settings are the rows' own.
 
     Raises:
         BenchError: The board has other candidates or lists than searches have.
@@ -52,7 +48,9 @@ def tune_board(
         if space is None:
             tuned.append((row, None))
             continue
-        fixed = tuple(Override(path=path, text=str(value)) for path, value in _settings(row))
+        fixed = tuple(
+            Override(path=path, text=str(value)) for path, value in flatten(row.settings).items()
+        )
         row_setup = replace(
             setup,
             method=row.method,
@@ -67,32 +65,29 @@ def tune_board(
     return tuned
 
 
-def _settings(row: BoardRow) -> list[tuple[str, object]]:
-    return list(flatten(row.settings).items())
-
-
 def _find_space(row: BoardRow) -> Space | None:
     """Return the method's space without what the row fixes; None if nothing is left."""
     if not getattr(plugins.method_class(row.method), "SPACE", None):
         return None
-    space, fixed = load_space(row.method), dict(_settings(row))
+    space, fixed = load_space(row.method), flatten(row.settings)
     left = {path: values for path, values in space.space.items() if path not in fixed}
     return space.model_copy(update={"space": left}) if left else None
 
 
-def board_toml(card: BoardCard, setup: SearchSetup, tuned: TunedRows, command: str) -> str:
+def render_board(card: BoardCard, setup: SearchSetup, tuned: TunedRows, command: str) -> str:
     """Render the board with a row “(tuned)” after each row for which other settings are best."""
     rows, unsearched, unchanged = [], [], []
     for row, result in tuned:
         default = row.model_dump(exclude_defaults=True) | {"label": row.name}
-        rows.append(default | ({"settings": dict(_settings(row))} if row.settings else {}))
+        fixed = flatten(row.settings)
+        rows.append(default | ({"settings": fixed} if fixed else {}))
         best = None if result is None else result.best
         if result is None:
             unsearched.append(row.name)
         elif best is None or dict(best.settings) == dict(result.search.present):
             unchanged.append(row.name)
         else:
-            settings = {**dict(_settings(row)), **best.settings}
+            settings = {**fixed, **best.settings}
             changed = {"label": f"{row.name} (tuned)", "settings": settings, "select": {}}
             rows.append({key: value for key, value in (default | changed).items() if value})
     texts = [
@@ -101,22 +96,13 @@ def board_toml(card: BoardCard, setup: SearchSetup, tuned: TunedRows, command: s
         f"Best as they are: {', '.join(unchanged)}." if unchanged else "",
         f"Without a search space: {', '.join(unsearched)}." if unsearched else "",
     ]
-    board = {
-        "title": f"{card.title}, tuned on {setup.dataset}",
-        "description": " ".join(filter(None, texts)),
-        "datasets": [setup.dataset],
-        **({"model": setup.model} if setup.model else {}),
-        "budget": setup.budget,
-        "seeds": card.seeds,
-        "reference": card.reference_row,
-        "metrics": list(card.metrics),
-    }
-    lines = [
-        "# The rows of a board next to their best settings on validation.",
-        f"# {command}",
-        *(f"{name} = {to_toml(value)}" for name, value in board.items()),
-        "rows = [",
-        *(f"  {to_toml(row)}," for row in rows),
-        "]",
-    ]
-    return "\n".join(lines) + "\n"
+    return board_toml(
+        setup,
+        ["The rows of a board next to their best settings on validation.", command],
+        rows,
+        title=f"{card.title}, tuned on {setup.dataset}",
+        description=" ".join(filter(None, texts)),
+        seeds=card.seeds,
+        reference=card.reference_row,
+        metrics=list(card.metrics),
+    )

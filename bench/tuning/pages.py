@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.files import write_atomic
 from bench.report.render.html import fill_template
 from bench.report.render.markdown import escape, markdown_table
 from bench.report.render.pages import write_pages
-from bench.tuning.report import Configuration, TuneResult, describe_search
+from bench.tuning.report import TuneResult, describe_search
+from bench.tuning.search import SearchSetup
 
 BOARD_METRICS = ("HR@5", "NDCG@5", "DivRatio@5", "ORRatio@5", "MGU@5")
 BOARD_SEEDS = 3
@@ -29,26 +29,10 @@ def write_result(result: TuneResult, folder: Path, command: str) -> list[Path]:
     return write_pages(content, folder / result.search.id)
 
 
-def write_best(result: TuneResult, path: Path, command: str) -> None:
-    """Write the best settings as a board."""
-    write_atomic(path, best_toml(result, command).encode())
-
-
 def best_toml(result: TuneResult, command: str) -> str:
     """Render the best settings as a board of two rows: the present settings, and the best."""
     assert result.best is not None, "there is a board only if a configuration completed"
     setup = result.search.setup
-    metrics = list(dict.fromkeys([*BOARD_METRICS, setup.metric]))
-    board = {
-        "title": f"{setup.method}, tuned on {setup.dataset}",
-        "description": f"The row “tuned” has the best settings of {describe_search(result)}",
-        "datasets": [setup.dataset],
-        **({"model": setup.model} if setup.model else {}),
-        "budget": setup.budget,
-        "seeds": BOARD_SEEDS,
-        "reference": setup.method,
-        "metrics": metrics,
-    }
     fixed = setup.fixed_settings
     rows = [
         {"method": setup.method, "label": setup.method, "settings": fixed},
@@ -60,10 +44,43 @@ def best_toml(result: TuneResult, command: str) -> str:
     ]
     row_counts = setup.rows.model_dump(exclude_none=True)
     option = ",".join(f"{name}={num}" for name, num in row_counts.items())
+    comments = [
+        "The best settings of a search on validation, as a board. Its rows fit any other board.",
+        command,
+        *([f"The search used --rows {option}; pass the same to bench run."] if option else []),
+    ]
+    return board_toml(
+        setup,
+        comments,
+        rows,
+        title=f"{setup.method}, tuned on {setup.dataset}",
+        description=f"The row “tuned” has the best settings of {describe_search(result)}",
+        seeds=BOARD_SEEDS,
+        reference=setup.method,
+        metrics=list(dict.fromkeys([*BOARD_METRICS, setup.metric])),
+    )
+
+
+def board_toml(
+    setup: SearchSetup,
+    comments: Sequence[str],
+    rows: Sequence[Any],
+    *,
+    title: str,
+    description: str,
+    **fields: Any,
+) -> str:
+    """Render a board on the data, backbone and budget of searches."""
+    board = {
+        "title": title,
+        "description": description,
+        "datasets": [setup.dataset],
+        **({"model": setup.model} if setup.model else {}),
+        "budget": setup.budget,
+        **fields,
+    }
     lines = [
-        "# The best settings of a search on validation, as a board. Its rows fit any other board.",
-        f"# {command}",
-        *([f"# The search used --rows {option}; pass the same to bench run."] if option else []),
+        *(f"# {comment}" for comment in comments),
         *(f"{name} = {to_toml(value)}" for name, value in board.items()),
         "rows = [",
         *(f"  {to_toml(row)}," for row in rows),
@@ -106,14 +123,12 @@ def make_table(result: TuneResult) -> tuple[list[str], list[list[str]]]:
                 str(configuration.number),
                 *(_format(configuration.settings[path]) for path in search.space.space),
                 *(values.get(amount, "–") for amount in search.amounts),
-                "best" if configuration is best else _status_label(configuration),
+                "best"
+                if configuration is best
+                else STATUS_LABELS.get(configuration.status) or f"failed: {configuration.reason}",
             ]
         )
     return headers, lines
-
-
-def _status_label(configuration: Configuration) -> str:
-    return STATUS_LABELS.get(configuration.status) or f"failed: {configuration.reason}"
 
 
 def _format(value: Any) -> str:

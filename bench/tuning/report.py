@@ -41,9 +41,6 @@ class Configuration:
         settings: Values of the searched settings, by path.
         status: "completed" at the full amount, "stopped" early, "failed", or "open" after Ctrl-C.
         evaluations: Its evaluations by ascending amount.
-        num_cases: Number of validation cases; None if nothing was evaluated.
-        stages_run: Stages computed for it now.
-        reason: Why it failed.
     """
 
     number: int
@@ -60,7 +57,6 @@ class TuneResult:
     """A search and its result.
 
     Attributes:
-        search: The search.
         configurations: In the order in which they were sampled.
         stopped_by: Number of the signal that ended it, or 0.
     """

@@ -43,16 +43,10 @@ class SearchSession(RaySession):
     """A connection to Ray that searches run on."""
 
     def run_search(self, search: Search, options: RunOptions, folder: Path) -> TuneResult:
-        """Run a search, or continue it where it was killed.
+        """Run a search, or continue it where it was killed; return its result, also after Ctrl-C.
 
-        Args:
-            search: The search.
-            options: Where trials read and write; their results are of validation cases and are
-                kept apart from those of boards.
-            folder: Folder of the search, in which Tune keeps its state.
-
-        Returns:
-            All configurations and their evaluations, also after Ctrl-C.
+        Tune keeps its state in the folder. Results are of validation cases and are kept apart from
+        those of boards.
         """
         # Tune reads these when it starts.
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its newer display cannot be silenced

@@ -21,8 +21,14 @@ from bench.config.toml import Override
 from bench.errors import BenchError
 from bench.hashing import Plain, digest
 from bench.metrics.registry import get_metric
-from bench.plan.backbones import find_model_paths, language_model
-from bench.plan.trials import DEFAULT_KS, Trial, compose_data, compose_evaluations
+from bench.plan.backbones import find_model_paths
+from bench.plan.trials import (
+    DEFAULT_KS,
+    Trial,
+    compose_evaluations,
+    compose_inputs,
+    get_task,
+)
 from bench.plan.types import Data, Model, Plan
 from bench.tuning.space import Space, round_settings
 
@@ -38,10 +44,6 @@ class SearchSetup:
     """What all trials of a search share.
 
     Attributes:
-        method: The method whose settings are searched.
-        dataset: The data set.
-        model: Card of the backbone.
-        budget: Card of the budget.
         metric: The metric on validation that decides.
         num_trials: Number of configurations, the present settings among them.
         algorithm: Random search, or Optuna's TPE sampler.
@@ -49,7 +51,6 @@ class SearchSetup:
         seed: Decides which configurations are sampled; the seed of the trials is 0.
         rows: Row counts over the budget's; `valid` is the number of cases.
         overrides: Settings fixed by `--set`.
-        data_dir: Folder of the user's own raw files.
         model_paths: `CARD=DIR`, the user's own folders of backbones.
 
     Raises:
@@ -86,14 +87,10 @@ class Search:
     """A search with everything that its trials are planned from.
 
     Attributes:
-        setup: What its trials share.
-        space: What it varies.
         settings: The present settings, which are the first configuration.
         amounts: Values of the resource at which a configuration is evaluated, ascending; (0,) for
             one full evaluation.
         data: The data, validation cases in place of test cases.
-        model: The backbone.
-        row_counts: Rows of every trial.
         notes: What a reader should know of the data.
         key: Key of the evaluation of the present settings.
     """
@@ -180,29 +177,25 @@ def plan_search(setup: SearchSetup, space: Space) -> Search:
     """
     settings = _resolve_present(setup, space)
     rows = _resolve_rows(setup)
-    data, notes = compose_data(
-        setup.dataset, rows=rows, data_seed=DATA_SEED, strict=False, data_dir=setup.data_dir
+    inputs = compose_inputs(
+        setup.dataset,
+        setup.model,
+        get_task(setup.method),
+        model_paths=find_model_paths(setup.model_paths, [setup.model]),
+        rows=rows,
+        data_seed=DATA_SEED,
+        strict=False,
+        data_dir=setup.data_dir,
     )
-    model = None
-    reranks = getattr(plugins.method_class(setup.method), "TASK", "") == "rerank"
-    if setup.model is not None:
-        model = language_model(
-            setup.model,
-            plugins.model_card(setup.model),
-            data=data.train.data,
-            nouns=data.train.nouns,
-            lists=data.lists.stage if data.lists and reranks else None,
-            model_paths=find_model_paths(setup.model_paths, [setup.model]),
-        )
     search = Search(
         setup=setup,
         space=space,
         settings=settings,
         amounts=_list_amounts(setup, space, settings),
-        data=data.on_validation,
-        model=model,
+        data=inputs.data.on_validation,
+        model=inputs.model,
         row_counts=rows.model_copy(update={"test": rows.valid}),
-        notes=notes,
+        notes=inputs.notes,
     )
     present = search.plan_trial({}, search.amounts[-1])
     if present.problem:

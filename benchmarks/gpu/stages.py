@@ -46,9 +46,8 @@ from bench.models.lm.train.collate import SFTSamples
 from bench.models.lm.train.preference_losses import dpo
 from bench.models.lm.train.preference_trainer import Pair, add_reference, optimize
 from bench.models.lm.train.sft_trainer import fine_tune
-from bench.plan.decoding_stages import DecodingConfig
 from bench.plan.device import plan_for
-from bench.plan.language_stages import GenerationConfig, SFTConfig
+from bench.plan.language_stages import DecodingConfig, GenerationConfig, SFTConfig
 from bench.plan.preference_stages import PreferenceConfig
 from bench.plan.types import ModelSpec
 from datasets import Dataset, disable_progress_bars

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError, unknown
-from bench.plan.board_selection import BoardSelection, plan_boards
-from bench.plan.trials import Board, Trial
+from bench.plan.board_selection import plan_boards
+from bench.plan.trials import Board, BoardSelection, Trial
 from bench.results.run_records import read_boards
 
 

@@ -23,12 +23,9 @@ class Asset:
     """A file of the asset cache, or a backbone's folder in the hub's cache.
 
     Attributes:
-        kind: What it is for.
-        license: The card's license note.
         homepage: Where a person can find it.
         file: The card's entry of the file; None for a folder of the hub.
         repository: Repository on the hub; empty for a file.
-        revision: Commit of the repository.
     """
 
     kind: AssetKind

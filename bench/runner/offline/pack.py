@@ -109,11 +109,8 @@ def write_bundle(into: Path) -> Iterator[BundleWriter]:
 def build_wheels(into: Path, constraints: Path | None) -> None:
     """Fill a folder with wheels for this Python version and platform.
 
-    Mirrors, proxies and local folders of wheels are configured in pip.
-
-    Args:
-        into: The folder.
-        constraints: A file for `pip install -c`; the checkout's by default.
+    Mirrors, proxies and local folders of wheels are configured in pip. The constraints file is the
+    checkout's by default.
 
     Raises:
         BenchError: There are no constraints, or pip fails.

@@ -27,7 +27,7 @@ from bench.models.lm.decode.generation_state import LaggedMask
 from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.trie import NO_NODE, ROOT, Trie
 from bench.models.lm.devices import to_device
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 
 IMPOSSIBLE = float("-inf")
 LAST = torch.iinfo(torch.int64).max

@@ -43,7 +43,7 @@ from bench.models.lm.decode.guidance import Guidance
 from bench.models.lm.decode.trie import NO_NODE, ROOT, Trie
 from bench.models.lm.devices import count_free_bytes
 from bench.models.progress import report_progress
-from bench.plan.decoding_stages import DecodingConfig
+from bench.plan.language_stages import DecodingConfig
 
 PIECE_SIZE = 512
 
