@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -19,7 +20,7 @@ from bench.report.assemble import assemble, report_json
 from bench.report.cells import clip_interval
 from bench.report.format import format_p, format_percent, single_line
 from bench.report.render import pages
-from bench.report.render.csv import COLUMNS, render_csv
+from bench.report.render.csv import COLUMNS, EQUIVALENCE, render_csv
 from bench.report.render.figures import Point, _scatter_plot, fit_scale, pareto_front
 from bench.report.render.html import group_columns, render_html
 from bench.report.render.index import IndexEntry, index_html, index_markdown
@@ -155,6 +156,26 @@ def test_csv_parses_back(board):
     assert (broken["mean"], broken["status"], broken["reason"]) == (
         "", "failed", "CUDA out of memory",
     )  # fmt: skip
+
+
+def test_csv_has_the_tests_of_equivalence_of_a_board_with_bounds(tmp_path):
+    board, cells = make(
+        tmp_path, [Line("Base", 0.4), Line("Other", 0.4)], metrics=["HR@5", "MGU@5"]
+    )
+    card = board.card.model_copy(update={"equivalence": {"HR@5": 0.5}})
+    table = assemble_from(dataclasses.replace(board, card=card), cells, tmp_path)
+    lines = list(csv.DictReader(io.StringIO(render_csv(table))))
+    assert tuple(lines[0]) == (*COLUMNS, *EQUIVALENCE)
+    bounded, others = (
+        [[line[name] for name in EQUIVALENCE] for line in lines if is_bounded(line)]
+        for is_bounded in (
+            lambda line: (line["row"], line["metric"]) == ("Other", "HR@5"),
+            lambda line: line["metric"] != "HR@5" and line["row"] == "Base",
+        )
+    )
+    test = row(table, "Other").cell("HR@5").comparison
+    assert bounded == [["0.5", str(test.p_equivalent), str(test.p_equivalent_adjusted), "True"]]
+    assert others == [[""] * 4]
 
 
 def test_the_sentences_say_what_was_done(board):

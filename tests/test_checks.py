@@ -10,16 +10,20 @@ import pytest
 from board_results import Line, assemble_from, make, row
 from conftest import Bench
 
-from bench.config.cards import FLOOR
+from bench.config.cards import FLOOR, Rows
 from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
 from bench.data.strata import label_cases, tied_share
 from bench.errors import BenchError
+from bench.plan.trials import Trial
 from bench.report.checks import find_lead, stratify
 from bench.report.render.html import render_html
 from bench.results.load import load_results
+from bench.results.outcomes import trial_outcome
 from bench.results.subset import ResultSubset
 from bench.stats.samples import Sample
+
+TRIAL_FIELDS = {"method", "dataset", "seed", "model", "settings"}
 
 
 @pytest.fixture
@@ -219,6 +223,46 @@ def test_metrics_without_tied_targets_are_those_of_the_other_cases(bench: Bench)
     assert Path(".bench/pages/how-to-read.html").is_file()
     with pytest.raises(BenchError, match="stratum"):
         ResultSubset(results, "nothing")
+
+
+def test_a_floor_of_lists_is_compared_if_its_test_lists_are_those_of_the_table(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps all training users, which the fingerprint of lists covers, too."""
+    Path("lists.toml").write_text(
+        'title = "T"\ndatasets = ["synthetic-rated"]\nmetrics = ["MAP@5"]\nseeds = 1\n'
+        'budget = "smoke"\nrows = [{ method = "listorder", label = "A", settings.by = "given" }, '
+        '{ method = "listorder", label = "B", settings.by = "oracle" }, '
+        '{ method = "listorder", label = "Floor", floor = true }]\n'
+    )
+    monkeypatch.setenv("BENCH_PATH", ".")
+    done = bench("run", "--board", "lists", "--rows", "train=40", "--executor", "inline")
+    assert done.code == 0, done.err
+    results = load_results("results")
+    (given, oracle), (floor,) = (
+        [result for result in results if (result.rows["train"] is None) == is_floor]
+        for is_floor in (False, True)
+    )
+    assert given.data is not None
+    assert oracle.data is not None
+    assert floor.data is not None
+    assert given.data.fingerprint == oracle.data.fingerprint != floor.data.fingerprint
+    (page,) = Path(".bench/pages").glob("lists*/README.md")
+    assert "on all training rows" in page.read_text()
+    assert "other data" not in page.read_text()
+
+    trial = Trial(**floor.model_dump(include=TRIAL_FIELDS), rows=Rows(**floor.rows), data_seed=0)
+    trial.__dict__["id"] = floor.trial
+    cases, others = results.cases(floor.trial), results.cases(given.trial)
+    for table, status in (
+        (cases, "ok"),
+        (dataclasses.replace(cases, items=cases.items[:, :9]), "skipped"),
+        (dataclasses.replace(cases, users=("x", *cases.users[1:])), "skipped"),
+        (dataclasses.replace(cases, values={"CLICK@10": cases.values["CLICK@10"] + 1}), "skipped"),
+    ):
+        tables = {floor.trial: table, given.trial: others}
+        monkeypatch.setattr(results, "cases", tables.__getitem__)
+        assert trial_outcome(trial, results, given.data.fingerprint).status == status
 
 
 def test_floor_rows_are_a_group_of_their_own(tmp_path: Path) -> None:

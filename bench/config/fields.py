@@ -13,7 +13,7 @@ import inspect
 import json
 import textwrap
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -59,18 +59,13 @@ def default_settings(settings: Any) -> dict[str, Plain]:
 
 def describe_settings(settings: type) -> dict[str, tuple[str, str]]:
     """Return type and sentence of each setting by path; the sentence may be empty."""
-    described: dict[str, tuple[str, str]] = {}
-    sentences = _read_sentences(settings)
-    for field in setting_fields(settings):
-        declared = field_types(settings)[field.name]
-        if isinstance(declared, type) and dataclasses.is_dataclass(declared):
-            inner = describe_settings(declared)
-            described |= {f"{field.name}.{path}": value for path, value in inner.items()}
-        else:
-            described[field.name] = (str(field.type), sentences.get(field.name, ""))
-    return described
+    return {
+        path: (str(field.type), _read_sentences(owner).get(field.name, ""))
+        for path, owner, field in _iterate_settings(settings)
+    }
 
 
+@cache
 def _read_sentences(settings: type) -> dict[str, str]:
     """Read the string literals below the fields of a dataclass and of its bases."""
     sentences: dict[str, str] = {}
@@ -99,15 +94,19 @@ def setting_paths(settings: type) -> list[str]:
 @cache
 def _setting_types(settings: Any) -> dict[str, Any]:
     """Return the declared type of each setting, with its range, by path."""
-    types: dict[str, Any] = {}
-    declared = field_types(settings)
-    for name in (field.name for field in setting_fields(settings)):
-        if dataclasses.is_dataclass(declared[name]):
-            inner = _setting_types(declared[name])
-            types |= {f"{name}.{path}": type_ for path, type_ in inner.items()}
+    leaves = _iterate_settings(settings)
+    return {path: field_types(owner)[field.name] for path, owner, field in leaves}
+
+
+def _iterate_settings(settings: Any) -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
+    """Yield the path of each setting, the dataclass that declares it, and its field."""
+    for field in setting_fields(settings):
+        declared = field_types(settings)[field.name]
+        if dataclasses.is_dataclass(declared):
+            for path, owner, inner in _iterate_settings(declared):
+                yield f"{field.name}.{path}", owner, inner
         else:
-            types[name] = declared[name]
-    return types
+            yield field.name, settings, field
 
 
 def has_setting(settings: type, path: str) -> bool:
@@ -138,22 +137,12 @@ def check_setting(settings: type, path: str, value: Any, where: str) -> Plain:
         raise BenchError(
             f"{where}: there is no setting {path!r}.", similar_path(path, setting_paths(settings))
         )
-    try:
-        checked: Plain = _adapter(declared).validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        raise BenchError(
-            f"{where}: {path} = {value!r} is not valid.", spell_mistake(error)
-        ) from error
+    checked: Plain = _validate(declared, value, f"{where}: {path}", as_json=True)
     return checked
 
 
 def build_settings(settings: Any, values: Mapping[str, Plain]) -> Any:
-    """Build a dataclass from values by path; paths that are not given keep their values.
-
-    Args:
-        settings: A dataclass, whose fields have defaults, or an instance of one.
-        values: Checked values by dotted path.
-    """
+    """Build a dataclass, or change an instance, from checked values by dotted path; others stay."""
     instance = settings() if isinstance(settings, type) else settings
     by_field: dict[str, dict[str, Plain]] = {}
     changes: dict[str, Any] = {}
@@ -202,20 +191,21 @@ def check_fields(instance: Any, name: str) -> None:
     """
     declared = field_types(instance.__class__)
     for field in dataclasses.fields(instance):
-        value = getattr(instance, field.name)
-        try:
-            checked = _adapter(declared[field.name]).validate_python(value, strict=True)
-        except ValidationError as error:
-            raise BenchError(
-                f"{name}: {field.name} = {value!r} is not valid.", spell_mistake(error)
-            ) from error
-        object.__setattr__(instance, field.name, checked)
+        value, where = getattr(instance, field.name), f"{name}: {field.name}"
+        object.__setattr__(instance, field.name, _validate(declared[field.name], value, where))
 
 
-def spell_mistake(error: ValidationError) -> str:
-    """Write what pydantic found wrong as one sentence."""
-    messages = dict.fromkeys(mistake["msg"] for mistake in error.errors())
-    return " or ".join(messages).removeprefix("Value error, ").rstrip(".") + "."
+def _validate(declared: Any, value: Any, where: str, *, as_json: bool = False) -> Any:
+    """Check a value strictly against a type, as it is or as JSON, whose lists become tuples."""
+    adapter = _adapter(declared)
+    try:
+        if as_json:
+            return adapter.validate_json(json.dumps(value), strict=True)
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        messages = " or ".join(dict.fromkeys(mistake["msg"] for mistake in error.errors()))
+        hint = messages.removeprefix("Value error, ").rstrip(".") + "."
+        raise BenchError(f"{where} = {value!r} is not valid.", hint) from error
 
 
 @cache

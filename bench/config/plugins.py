@@ -22,8 +22,8 @@ from typing import Any, cast
 
 from bench.config.backbone_card import EncoderCard, ModelCard, Variant
 from bench.config.cards import BoardCard, Budget, DatasetCard, Split, SuiteCard
-from bench.config.search_path import PRESETS, folders
-from bench.config.toml import MAX_CARD_BYTES, check_card, read_toml
+from bench.config.search_path import PRESETS, find_files, folders, read_start
+from bench.config.toml import check_card, read_toml
 from bench.errors import BenchError, describe_exception, unknown
 from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
 from bench.signals import limit_time
@@ -61,23 +61,12 @@ def method_names() -> list[str]:
 
 
 def _method_files() -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for folder in map(Path, folders("methods")):
-        for file in sorted(folder.glob("*.py")):
-            if not file.stem.startswith("_") and (
-                folder.name == "methods" or "class Method" in _read_start(file)
-            ):
-                files.setdefault(file.stem, file)
-    return files
+    def is_method(file: Path) -> bool:
+        return not file.stem.startswith("_") and (
+            file.parent.name == "methods" or "class Method" in read_start(file)
+        )
 
-
-def _read_start(file: Path) -> str:
-    """Return the text of a plug-in's file; "" for a pipe, a dangling link or a folder."""
-    try:
-        text = file.read_bytes() if file.is_file() else b""
-    except OSError:
-        text = b""
-    return text[:MAX_CARD_BYTES].decode(errors="replace")
+    return find_files(folders("methods"), "*.py", is_method)
 
 
 def method_module(name: str) -> ModuleType:
@@ -130,9 +119,8 @@ def method_class(name: str) -> type[Any]:
     """
     cls = getattr(method_module(name), "Method", None)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        raise BenchError(
-            f"The method {name!r} has no dataclass named Method.", "See `bench new method NAME`."
-        )
+        message = f"The method {name!r} has no dataclass named Method."
+        raise BenchError(message, "See `bench new method NAME`.")
     if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise BenchError(f"The method {name!r} is not frozen.", "Write @dataclass(frozen=True).")
     if not callable(getattr(cls, "plan", None)):
@@ -156,22 +144,17 @@ def function(reference: str) -> Callable[..., Any]:
 
 def card_paths(kind: str) -> dict[str, Path]:
     """Map the names of all cards of a kind ("datasets", "models", …) to their files."""
-    paths: dict[str, Path] = {}
-    for folder in map(Path, folders(kind)):
-        is_of_kind = folder.name in (kind, Path(PRESETS.get(kind, kind)).name)
-        for file in sorted(folder.glob("*.toml")):
-            if is_of_kind or _has_key(file, MARKS.get(kind)):
-                paths.setdefault(file.stem, file)
-    return paths
+    own = (kind, Path(PRESETS.get(kind, kind)).name)
+
+    def is_of_kind(file: Path) -> bool:
+        return file.parent.name in own or _has_key(file, MARKS.get(kind))
+
+    return find_files(folders(kind), "*.toml", is_of_kind)
 
 
 def board_files(subfolder: str) -> dict[str, Path]:
     """Map the names of the TOML files in a subfolder of `leaderboards/` to their paths."""
-    paths: dict[str, Path] = {}
-    for folder in folders("leaderboards"):
-        for path in sorted((Path(folder) / subfolder).glob("*.toml")):
-            paths.setdefault(path.stem, path)
-    return paths
+    return find_files([Path(each) / subfolder for each in folders("leaderboards")], "*.toml")
 
 
 def _has_key(file: Path, key: str | None) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 from bench.errors import BenchError
 
 PACKAGE = Path(__file__).parents[1]
+MAX_CARD_BYTES = 4 * 2**20
 
 PRESETS = {
     "models": "presets/backbones",
@@ -45,6 +47,27 @@ def folders(kind: str) -> list[str]:
     if kind == "models":
         paths.append(INFERRED_MODELS.absolute())
     return [str(path) for path in paths if path.is_dir()]
+
+
+def find_files(
+    paths: Iterable[Path | str], pattern: str, belongs: Callable[[Path], bool] = Path.exists
+) -> dict[str, Path]:
+    """Map the names of files in folders to their paths; the first folder wins."""
+    files: dict[str, Path] = {}
+    for folder in map(Path, paths):
+        for path in sorted(folder.glob(pattern)):
+            if belongs(path):
+                files.setdefault(path.stem, path)
+    return files
+
+
+def read_start(file: Path) -> str:
+    """Return the text of a plug-in's file; "" for a pipe, a dangling link or a folder."""
+    try:
+        text = file.read_bytes() if file.is_file() else b""
+    except OSError:
+        text = b""
+    return text[:MAX_CARD_BYTES].decode(errors="replace")
 
 
 @cache

@@ -109,15 +109,12 @@ def resolve_settings(
     layers: Sequence[Layer],
     overrides: Mapping[str, Any],
 ) -> dict[str, Plain]:
-    """Resolve a row's settings.
+    """Resolve a row's settings, every one of the method by dotted path.
 
     Args:
         row: The board's row.
         layers: Settings by method from the model card and the budget, each with its name.
         overrides: Values of `--set` for this method, by path; see `overrides_for`.
-
-    Returns:
-        Every setting of the method by dotted path.
 
     Raises:
         BenchError: The method has no such setting, or the value is not valid for it.

@@ -12,9 +12,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from bench.config.search_path import MAX_CARD_BYTES
 from bench.errors import BenchError, describe_exception, unknown
-
-MAX_CARD_BYTES = 4 * 2**20
 
 
 class Card(BaseModel):
@@ -110,10 +109,8 @@ def parse_override(text: str) -> Override:
     path, equals, value = text.partition("=")
     path = path.strip()
     if not equals or not all(path.split(".")):
-        raise BenchError(
-            f"--set {text!r} is not of the form [METHOD.]PATH=VALUE.",
-            "Example: --set sprec.sft.learning_rate=1e-4",
-        )
+        message = f"--set {text!r} is not of the form [METHOD.]PATH=VALUE."
+        raise BenchError(message, "Example: --set sprec.sft.learning_rate=1e-4")
     return Override(path=path, text=value.strip())
 
 

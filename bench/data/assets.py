@@ -71,10 +71,10 @@ def local_file(file: RawFile, data_dir: Path | None) -> Path | None:
         for path in _find_in_data_dir(f"{file.name}.gz", data_dir)
         if file.sha256 in (None, checksum(path))
     ]
+    if len(paths) > 1 and file.sha256 is None:
+        message = f"There are several files {file.name}: {paths[0]} and {paths[1]}."
+        raise BenchError(message, "Point --data-dir at the folder of the intended one.")
     if len(paths) > 1:
-        if file.sha256 is None:
-            message = f"There are several files {file.name}: {paths[0]} and {paths[1]}."
-            raise BenchError(message, "Point --data-dir at the folder of the intended one.")
         paths = [path for path in paths if checksum(path) == file.sha256] or paths
     return paths[0] if paths else cached if cached.is_file() else None
 
@@ -125,12 +125,8 @@ def fetch_raw(
 def fetch(file: RawFile, card: Any, name: str, *, data_dir: Path | None, offline: bool) -> Path:
     """Return a checked raw file, downloaded if it is not available locally.
 
-    Args:
-        file: What the card says about it; without a checksum any content is accepted.
-        card: Has the license and the homepage, for messages.
-        name: What the file belongs to, for messages.
-        data_dir: The user's own folder, searched first.
-        offline: Whether the network must not be used.
+    Without a checksum any content is accepted. The card has license and homepage for messages, the
+    name says what the file belongs to; `data_dir` is the user's own folder, searched first.
 
     Raises:
         BenchError: The local file has another checksum, or no source gave the right one.
@@ -199,9 +195,8 @@ def _find_checked(file: RawFile, data_dir: Path | None) -> Path | None:
     if path != cached:
         required = shorten(file.sha256)
         message = f"{path} has the sha256 {shorten(actual)}, but the card requires {required}."
-        raise BenchError(
-            message, "It is another version or damaged: replace it, or omit --data-dir."
-        )
+        hint = "It is another version or damaged: replace it, or omit --data-dir."
+        raise BenchError(message, hint)
     backup = path.with_name(f"{path.name}.damaged")
     path.replace(backup)
     warnings.warn(f"{path} was damaged and is now {backup.name}; downloading again.", stacklevel=3)
@@ -227,9 +222,8 @@ def _fetch_from(source: Source, file: RawFile, data_dir: Path | None) -> Path:
             assert source.url is not None
             partial = sources.download(source.url, file.name, file.sha256, folder)
         if file.sha256 is not None and (actual := checksum(partial)) != file.sha256:
-            raise SourceError(
-                f"its sha256 is {shorten(actual)}, not {shorten(file.sha256)} as the card says"
-            )
+            required = shorten(file.sha256)
+            raise SourceError(f"its sha256 is {shorten(actual)}, not {required} as the card says")
         if not partial.stat().st_size:
             raise SourceError("the file is empty")
         with partial.open("rb+") as opened:
@@ -278,10 +272,8 @@ def folder_checksum(folder: Path) -> str:
         BenchError: It is not a folder, or has no configuration or no safetensors.
     """
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise BenchError(
-            f"{folder} is not a model: it must have config.json and *.safetensors.",
-            "Name the folder that `hf download` or save_pretrained() filled.",
-        )
+        message = f"{folder} is not a model: it must have config.json and *.safetensors."
+        raise BenchError(message, "Name the folder that `hf download` or save_pretrained() filled.")
     patterns = ("*.safetensors", "*.json", "chat_template.jinja", "tokenizer.model")
     files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     return digest({path.name: checksum(path) for path in files})

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import kar
+from bench.data.negatives import choose_random_rows
 from bench.data.prepared_lists import PARTS, PreparedLists
 from bench.data.raw import RawData
 from bench.errors import BenchError
@@ -29,14 +30,11 @@ def make_lists(
     valid_share: float,
     seed: int,
 ) -> PreparedLists:
-    """Build the users and lists of a data set.
+    """Build the users and lists of a data set by KAR's rules.
 
-    Args:
-        raw: The data set as read.
-        rules: KAR's rules for it.
-        fields: For each attribute, its value for every raw item; empty text for none.
-        valid_share: Fraction of the training users that becomes the validation part, 0 <= x < 1.
-        seed: Selects them.
+    `fields` are the values of each attribute for every raw item, empty for none. A fraction
+    `valid_share` of the training users, 0 <= x < 1 and selected by the seed, becomes the validation
+    part.
 
     Raises:
         BenchError: Ratings or profiles are missing, there are too few items, or a part has no list.
@@ -90,12 +88,8 @@ def limit_users(
     """Keep a random subset of the users with lists, and their lists.
 
     Items that are in no list any more stay numbered. With the same seed, a smaller limit keeps a
-    subset of the users that a larger one keeps.
-
-    Args:
-        lists: The complete set.
-        limits: Maximum number of users by part; None for all, those without lists included.
-        seed: Selects the users.
+    subset of the users that a larger one keeps; without a limit, a part also keeps its users
+    without lists.
     """
     keep = np.zeros(len(lists.user_ids), dtype=bool)
     with_lists = np.unique(lists.users)
@@ -131,9 +125,7 @@ def number_attributes(
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Number attribute values by first appearance, item by item; all fields share the numbers.
 
-    Args:
-        fields: For each of F attributes, its value for every item; empty text for none, which
-            becomes "unknown" with a number of its own.
+    Empty values become "unknown" with a number of its own.
 
     Returns:
         Numbers from 1, shape (items, F); and the values, the first of which is number 1.
@@ -164,9 +156,8 @@ def _assign_parts(data: kar.UserSequences, valid_share: float, seed: int) -> NDA
     parts = np.full(len(data.users), PARTS.index("train"), dtype=np.int8)
     parts[data.test_users] = PARTS.index("test")
     rng = np.random.default_rng(derive_seed("validation users", seed))
-    num_train = len(data.train_users)
-    valid = rng.permutation(num_train)[: round(valid_share * num_train)]
-    parts[data.train_users[valid]] = PARTS.index("valid")
+    is_valid = choose_random_rows(len(data.train_users), valid_share, rng)
+    parts[data.train_users[is_valid]] = PARTS.index("valid")
     return parts
 
 

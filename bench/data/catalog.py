@@ -18,9 +18,7 @@ class Catalog:
     """Items in a fixed order; everything else refers to them by index.
 
     Attributes:
-        ids: Source id of each item.
         titles: Title of each item; not necessarily distinct.
-        categories: All categories of each item, tracked or not.
         tracked: Names of the tracked categories, in the order that every vector over them uses.
     """
 

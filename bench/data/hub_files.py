@@ -49,41 +49,28 @@ def fetch(
                 local_files_only=offline,
             )
         )
-    except (GatedRepoError, HfHubHTTPError) as error:
-        raise _refusal(error, repository, revision, name, manually) from error
     except LocalEntryNotFoundError as error:
         why = "--offline forbids to fetch it" if offline else "the hub cannot be reached"
-        raise BenchError(
-            f"{name} ({repository}) was not found locally, and {why}.", manually
-        ) from error
+        message = f"{name} ({repository}) was not found locally, and {why}."
+        raise BenchError(message, manually) from error
     except OSError as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise BenchError(
-            f"{name} ({repository}) could not be fetched: {said[0].rstrip('.')}.", manually
-        ) from error
-
-
-def _refusal(
-    error: HfHubHTTPError, repository: str, revision: str, name: str, manually: str
-) -> BenchError:
-    status = getattr(error.response, "status_code", None)
-    page = f"https://huggingface.co/{repository}"
-    if isinstance(error, GatedRepoError) or status in UNAUTHORIZED:
-        return BenchError(
-            f"The hub gives {name} ({repository}) only to those who accepted its license.",
-            f"Accept it at {page}, log in with `hf auth login` and run again, or name a folder of "
-            "yours with --model-path.",
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return BenchError(
-            f"{repository} has no commit {revision}.",
-            f"Fix --model, or `revision` in the card of {name}.",
-        )
-    if isinstance(error, RepositoryNotFoundError):
-        return BenchError(
-            f"There is no {repository} on the hub.",
-            f"Fix --model, or `repository` in the card of {name}.",
-        )
-    return BenchError(
-        f"{name} ({repository}) could not be fetched: the hub answered {status}.", manually
-    )
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        message, hint = f"{name} ({repository}) could not be fetched", manually
+        if isinstance(error, GatedRepoError) or status in UNAUTHORIZED:
+            message = f"The hub gives {name} ({repository}) only to those who accepted its license"
+            hint = (
+                f"Accept it at https://huggingface.co/{repository}, log in with `hf auth login` "
+                "and run again, or name a folder of yours with --model-path."
+            )
+        elif isinstance(error, RevisionNotFoundError):
+            message = f"{repository} has no commit {revision}"
+            hint = f"Fix --model, or `revision` in the card of {name}."
+        elif isinstance(error, RepositoryNotFoundError):
+            message = f"There is no {repository} on the hub"
+            hint = f"Fix --model, or `repository` in the card of {name}."
+        elif isinstance(error, HfHubHTTPError):
+            message += f": the hub answered {status}"
+        else:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            message += f": {first_line.rstrip('.')}"
+        raise BenchError(f"{message}.", hint) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -41,13 +41,7 @@ MILLISECONDS = 1e11
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """A data set that was imported.
-
-    Attributes:
-        card: Text of its card.
-        columns: Column by meaning, as it was used.
-        rows: Number of interactions.
-    """
+    """The text of a data set's card, its columns by meaning, and the number of interactions."""
 
     card: str
     columns: Mapping[str, str]
@@ -59,35 +53,23 @@ def import_table(
 ) -> Imported:
     """Write a table of interactions, and one of items, into the cache; return the card.
 
-    Args:
-        name: Of the data set.
-        interactions: Path of a CSV, TSV or parquet file, or `hf:ORG/NAME`.
-        items: The same with an item per row; without it titles are item ids.
-        columns: Column by meaning (`NAMES`), over what is guessed.
+    Both are a path of a CSV, TSV or parquet file, or `hf:ORG/NAME`; without items, titles are item
+    ids. `columns` by meaning (`NAMES`) take precedence over those that are guessed.
 
     Raises:
         BenchError: A file cannot be read, or a column is missing or ambiguous.
     """
     table = _read(interactions)
-    own = dict(columns or {})
-    unknown_meanings = own.keys() - NAMES.keys()
-    assert not unknown_meanings, unknown_meanings
-    interaction_columns = {
-        meaning: _find_column(table, meaning, own, required=meaning in REQUIRED)
-        for meaning in ("user", "item", "time", "rating")
-    }
-    catalog = (
-        table[[interaction_columns["item"]]].drop_duplicates() if items is None else _read(items)
-    )
-    item_columns = {
-        "item": _find_column(catalog, "item", own, required=True),
-        **{
-            meaning: _find_column(catalog, meaning, own, required=False)
-            for meaning in ("title", "categories")
-            if items is not None
-        },
-    }
-    used = {key: value for key, value in {**item_columns, **interaction_columns}.items() if value}
+    own = columns or {}
+    assert own.keys() <= NAMES.keys(), own
+    interaction_columns = _find_columns(table, ("user", "item", "time", "rating"), own)
+    if items is None:
+        catalog = table[[interaction_columns["item"]]]
+        item_columns = {"item": interaction_columns["item"]}
+    else:
+        catalog = _read(items)
+        item_columns = _find_columns(catalog, ("item", "title", "categories"), own)
+    used = {**item_columns, **interaction_columns}
     files = {
         "interactions": _write(f"{name}.inter", _atomic_interactions(table, interaction_columns)),
         "items": _write(f"{name}.item", _atomic_items(catalog, item_columns)),
@@ -117,35 +99,39 @@ def _read(source: str) -> pd.DataFrame:
         raise BenchError(f"{path} cannot be read: {error}.", "Check its format.") from error
 
 
-def _find_column(
-    table: pd.DataFrame, meaning: str, own: Mapping[str, str], *, required: bool
-) -> str:
+def _find_columns(
+    table: pd.DataFrame, meanings: Sequence[str], own: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the column of each meaning; only those in `REQUIRED` must have one."""
     names = [str(column) for column in table.columns]
-    if meaning in own:
-        if own[meaning] in names:
-            return own[meaning]
-        raise BenchError(
-            f"There is no column {own[meaning]!r} for --{meaning}.", f"Columns: {', '.join(names)}."
-        )
-    matches = [name for name in names if re.sub(r"[\W_]", "", name).lower() in NAMES[meaning]]
-    if len(matches) > 1 or (required and not matches):
-        what = "is ambiguous" if matches else "was not recognized"
-        raise BenchError(
-            f"The column of the {meaning} {what}.",
-            f"Name it with --{meaning}. Columns: {', '.join(matches or names)}.",
-        )
-    return matches[0] if matches else ""
+    columns: dict[str, str] = {}
+    for meaning in meanings:
+        matches = [name for name in names if re.sub(r"[\W_]", "", name).lower() in NAMES[meaning]]
+        if meaning in own:
+            if own[meaning] not in names:
+                message = f"There is no column {own[meaning]!r} for --{meaning}."
+                raise BenchError(message, f"Columns: {', '.join(names)}.")
+            matches = [own[meaning]]
+        if len(matches) > 1 or (meaning in REQUIRED and not matches):
+            what = "is ambiguous" if matches else "was not recognized"
+            raise BenchError(
+                f"The column of the {meaning} {what}.",
+                f"Name it with --{meaning}. Columns: {', '.join(matches or names)}.",
+            )
+        if matches:
+            columns[meaning] = matches[0]
+    return columns
 
 
 def _atomic_interactions(table: pd.DataFrame, columns: Mapping[str, str]) -> str:
-    lines = ["user:token\titem:token\ttime:float" + ("\trating:float" * bool(columns["rating"]))]
-    times = _seconds(table[columns["time"]])
-    values = [table[columns[name]].map(_clean) for name in ("user", "item")]
-    values.append(times.map(lambda seconds: f"{seconds:.0f}"))
-    if columns["rating"]:
-        values.append(table[columns["rating"]].map(_clean))
-    lines += ["\t".join(row) for row in zip(*values, strict=True)]
-    return "\n".join(lines) + "\n"
+    values = {
+        "user:token": table[columns["user"]].map(_clean),
+        "item:token": table[columns["item"]].map(_clean),
+        "time:float": _seconds(table[columns["time"]]).map("{:.0f}".format),
+    }
+    if "rating" in columns:
+        values["rating:float"] = table[columns["rating"]].map(_clean)
+    return _join_rows(values)
 
 
 def _seconds(column: pd.Series[Any]) -> pd.Series[float]:
@@ -157,27 +143,27 @@ def _seconds(column: pd.Series[Any]) -> pd.Series[float]:
         try:
             dates = pd.to_datetime(column, utc=True, format="mixed")
         except (ValueError, TypeError) as error:
-            raise BenchError(
-                f"The column {column.name!r} holds neither times nor dates: {error}.",
-                "Name another with --time.",
-            ) from error
+            message = f"The column {column.name!r} holds neither times nor dates: {error}."
+            raise BenchError(message, "Name another with --time.") from error
         return (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
     return numbers / 1000 if numbers.max() > MILLISECONDS else numbers
 
 
 def _atomic_items(table: pd.DataFrame, columns: Mapping[str, str]) -> str:
-    item, title, categories = (columns.get(name) for name in ("item", "title", "categories"))
-    lines = ["item:token\ttitle:token" + ("\tcategories:token_seq" * bool(categories))]
-    seen = set()
-    for row in table.to_dict("records"):
-        identifier = _clean(row[item])
-        if identifier not in seen:
-            seen.add(identifier)
-            cells = [identifier, _clean(row[title or item])]
-            if categories:
-                cells.append(_split_categories(row[categories]))
-            lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
+    ids = table[columns["item"]].map(_clean)
+    is_first = ~ids.duplicated()
+    titles = table[columns.get("title", columns["item"])]
+    values = {"item:token": ids[is_first], "title:token": titles[is_first].map(_clean)}
+    if "categories" in columns:
+        names = table[columns["categories"]][is_first]
+        values["categories:token_seq"] = names.map(_split_categories)
+    return _join_rows(values)
+
+
+def _join_rows(columns: Mapping[str, Iterable[str]]) -> str:
+    """Write columns of cells without tabs and line feeds as one text."""
+    rows = [columns, *zip(*columns.values(), strict=True)]
+    return "".join("\t".join(row) + "\n" for row in rows)
 
 
 def _split_categories(value: Any) -> str:
@@ -202,26 +188,27 @@ def _write(name: str, text: str) -> RawFile:
 
 def _card(name: str, files: Mapping[str, RawFile], used: Mapping[str, str]) -> str:
     quoted = json.dumps  # TOML's basic strings are JSON's
-    lines = [
-        f"title = {quoted(name)}",
-        'description = "Imported by bench data import."',
-        'license = "Not stated: add the terms before you publish results."',
-        'citation = "Own data."',
-        'reader = "recbole"',
-    ]
-    for role, file in files.items():
-        lines += [
-            f"\n[files.{role}]",
-            f"name = {quoted(file.name)}",
-            f'sha256 = "{file.sha256}"',
-            f"size = {file.size}",
-        ]
-    lines += ["\n[fields]", 'user = "user"', 'item = "item"', 'time = "time"', 'title = "{title}"']
-    lines += [f'{each} = "{each}"' for each in ("rating", "categories") if each in used]
-    lines += [
-        "\n[split] # samples ordered by time; a sample has up to 10 earlier items, at least 3",
-        "history = 10",
-        "min_history = 3",
-        "ratios = [8, 1, 1]",
-    ]
-    return "\n".join(lines) + "\n"
+    sections = "".join(
+        f"\n[files.{role}]\nname = {quoted(file.name)}\n"
+        f'sha256 = "{file.sha256}"\nsize = {file.size}\n'
+        for role, file in files.items()
+    )
+    optional = "".join(f'{each} = "{each}"\n' for each in ("rating", "categories") if each in used)
+    return f"""\
+title = {quoted(name)}
+description = "Imported by bench data import."
+license = "Not stated: add the terms before you publish results."
+citation = "Own data."
+reader = "recbole"
+{sections}
+[fields]
+user = "user"
+item = "item"
+time = "time"
+title = "{{title}}"
+{optional}
+[split] # samples ordered by time; a sample has up to 10 earlier items, at least 3
+history = 10
+min_history = 3
+ratios = [8, 1, 1]
+"""

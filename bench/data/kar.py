@@ -67,11 +67,16 @@ class UserSequences:
     test_users: NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CandidateLists:
-    """R lists in the order in which they are built; see `PreparedLists`.
+    """R lists of L items in the order in which they are built; a sampled one may repeat a real one.
 
-    Users are indices into `UserSequences.users`; a sampled item may repeat a real one.
+    Attributes:
+        users: User of each list, an index into `UserSequences.users`, shape (R,).
+        first: Index of a list's first real item in the user's sequence, shape (R,).
+        items: Items of each list, shape (R, L).
+        labels: 1 for a real item rated above the threshold, shape (R, L).
+        real: Whether the item is from the user's interactions and not sampled, shape (R, L).
     """
 
     users: NDArray[np.int64]

@@ -39,15 +39,9 @@ def sample_negatives(
     num: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Sample items without replacement.
+    """Sample items without replacement, row after row with K numbers of the generator each.
 
-    Args:
-        windows: The rows.
-        weights: Sampling weight of each item, at least 0, shape (I,): equal for uniform sampling,
-            counts for popularity.
-        titles: Title of each item.
-        num: Items per row, K.
-        rng: Generates K numbers per row, row after row.
+    Weights, shape (I,) and at least 0, are equal for uniform sampling, counts for popularity.
 
     Returns:
         Item indices, shape (N, K), in the order sampled.
@@ -71,20 +65,9 @@ def select_similar(
 ) -> NDArray[np.int64]:
     """Select the items nearest to the history by title (RosePO's semantic negatives).
 
-    Items are ranked by the cosine of their vector with the mean of the history's vectors, ties by
-    index; a row without a history gets the first items.
-
-    Args:
-        windows: The rows.
-        vectors_ID: Vector of each item's title.
-        titles: Title of each item.
-        num: Items per row, K.
-
-    Returns:
-        Item indices, the nearest first, shape (N, K).
-
-    Raises:
-        BenchError: A row has fewer than K titles left.
+    Items are ranked by the cosine of their title's vector with the mean of the history's vectors,
+    ties by index; a row without a history gets the first items. Shape and errors are those of
+    `sample_negatives`.
     """
     vectors = vectors_ID.astype(np.float64)
     lengths_I1 = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -127,18 +110,12 @@ def _select(
 
 
 def choose_random_rows(num_rows: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Choose a fraction of the rows; with the same generator, smaller fractions are subsets.
+    """Mark a fraction of N rows, rounded to the nearest number, as True, shape (N,).
 
-    Args:
-        num_rows: N.
-        share: From 0 to 1; the number of rows is rounded to the nearest.
-        rng: Gives the order in which rows are chosen.
-
-    Returns:
-        True for the chosen rows, shape (N,).
+    With the same generator, smaller fractions are subsets.
 
     Raises:
-        BenchError: The fraction is out of range.
+        BenchError: The fraction is not in [0, 1].
     """
     if not 0 <= share <= 1:
         raise BenchError(f"The fraction of random rows is {share}.", "Use a number from 0 to 1.")

@@ -53,8 +53,6 @@ class Prepared:
         target: Interaction that each sample predicts, shape (N,).
         boundaries: Where train and valid end among the samples.
         history: Longest history of a sample, H.
-        counts: Sizes by name: users, items, interactions, train, what was rejected and why.
-        notes: What a reader of the results should know, in sentences.
     """
 
     catalog: Catalog
@@ -83,11 +81,7 @@ class Prepared:
         return len(self.sample_range(split))
 
     def windows(self, samples: Sequence[int] | NDArray[np.int64]) -> Windows:
-        """Return samples as arrays.
-
-        Args:
-            samples: Indices of samples of any split, in any order, shape (N,).
-        """
+        """Return samples of any split, by index and in any order, as arrays."""
         indices = np.asarray(samples, dtype=np.int64)
         start, target = self.start[indices], self.target[indices]
         offsets = start[:, None] + np.arange(self.history)
@@ -97,13 +91,12 @@ class Prepared:
         return Windows(users=self.users[target], histories=histories, targets=self.items[target])
 
     def candidates(self, inputs: Mapping[str, Path]) -> NDArray[np.bool_]:
-        """Return which items a stage may recommend, shape (items,).
+        """Return which items a stage with these inputs may recommend, shape (items,).
 
-        Args:
-            inputs: The stage's; with "candidates", rows whose targets alone can be recommended.
+        With an input "candidates", these are the targets of its rows.
 
         Raises:
-            BenchError: No item can.
+            BenchError: No item can be recommended.
         """
         if "candidates" not in inputs:
             return np.ones(len(self.catalog), dtype=np.bool_)
@@ -154,18 +147,10 @@ class Prepared:
 def select_tracked(
     item_categories: Sequence[tuple[str, ...]], items: NDArray[np.int32], choice: Categories
 ) -> tuple[str, ...]:
-    """Select the tracked categories: the most frequent ones in training.
+    """Select the tracked categories: the most frequent ones of items, shape (L,), in training.
 
     SPRec (Gao et al., WWW 2025, section 5.1.3) takes the ten most frequent and removes those that
-    another one contains, without replacement.
-
-    Args:
-        item_categories: All categories of each item.
-        items: Item of each interaction to count, shape (L,).
-        choice: The card's number of categories and names to exclude.
-
-    Returns:
-        Names, the most frequent first, equal counts by name.
+    another one contains, without replacement. Equal counts are ordered by name.
     """
     counts: Counter[str] = Counter()
     for names, num in zip(
@@ -215,11 +200,7 @@ def write(prepared: Prepared, folder: Path) -> None:
 
 
 def read(folder: Path) -> Prepared:
-    """Read prepared data back.
-
-    Raises:
-        BenchError: The folder contains something else, or was changed since.
-    """
+    """Read prepared data back; see `FolderLayout.read` for errors."""
     prepared: Prepared = LAYOUT.read(folder, _build)
     return prepared
 
@@ -248,11 +229,7 @@ def write_rows(rows: NDArray[np.int64], folder: Path) -> None:
 
 @lru_cache(maxsize=8)
 def load_rows(folder: Path) -> NDArray[np.int64]:
-    """Read sampled rows once per process, as a read-only array in the order written, shape (N,).
-
-    Raises:
-        BenchError: The folder contains none.
-    """
+    """Read sampled rows once per process, as a read-only array in the order written, shape (N,)."""
     rows: NDArray[np.int64] = read_table(folder, "rows", ["sample"], "sampled rows")["sample"]
     rows.flags.writeable = False
     return rows

@@ -39,7 +39,7 @@ LAYOUT = FolderLayout(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PreparedLists:
+class PreparedLists(kar.CandidateLists):
     """R lists of L items over U users and I items.
 
     Attributes:
@@ -53,13 +53,6 @@ class PreparedLists:
         ends: User u's interactions are `ends[u]` to `ends[u + 1]`, shape (U + 1,).
         sequence: Items of the interactions, user after user in order of time, shape (S,).
         ratings: Their ratings, shape (S,).
-        users: User of each list, shape (R,).
-        first: Index of a list's first real item in the user's sequence, shape (R,).
-        items: Items of each list, shape (R, L).
-        labels: 1 for a real item rated above the threshold, shape (R, L).
-        real: Whether the item is from the user's interactions and not sampled, shape (R, L).
-        rules: The rules that the lists were built by.
-        brands: Brand of each item, empty where unknown; () where no item has one.
         profiles: Gender, age and occupation of each user by MovieLens' codes, or ().
     """
 
@@ -73,11 +66,6 @@ class PreparedLists:
     ends: NDArray[np.int64]
     sequence: NDArray[np.int32]
     ratings: NDArray[np.float32]
-    users: NDArray[np.int64]
-    first: NDArray[np.int64]
-    items: NDArray[np.int32]
-    labels: NDArray[np.int8]
-    real: NDArray[np.bool_]
     rules: kar.Rules
     counts: Mapping[str, int] = field(default_factory=dict)
     brands: tuple[str, ...] = ()
@@ -96,14 +84,7 @@ class PreparedLists:
         return np.flatnonzero(np.isin(self.parts[self.users], numbers))
 
     def read_scores(self, folder: Path, part: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Read what `write_scores` wrote of one part.
-
-        Returns:
-            Indices of lists, shape (N,), and their scores, shape (N, L).
-
-        Raises:
-            BenchError: The folder contains none.
-        """
+        """Read what `write_scores` wrote of one part: list indices, and scores, shape (N, L)."""
         columns = read_table(folder, "scores", ["list", "scores"], "scores of lists")
         is_in_part = np.isin(columns["list"], self.rows(part))
         return columns["list"][is_in_part], columns["scores"][is_in_part]
@@ -155,11 +136,7 @@ def write(lists: PreparedLists, folder: Path) -> None:
 
 
 def read(folder: Path) -> PreparedLists:
-    """Read lists back.
-
-    Raises:
-        BenchError: The folder contains something else, or was changed since.
-    """
+    """Read lists back; see `FolderLayout.read` for errors."""
     lists: PreparedLists = LAYOUT.read(folder, _build)
     return lists
 

@@ -26,14 +26,10 @@ def quotable(title: str) -> str:
 
 
 def prompt(titles: Sequence[str], *, singular: str, plural: str, style: Style = "wrapped") -> str:
-    """Return the prompt for a history.
+    """Return the prompt for a history, oldest first; an empty one for a counterfactual without it.
 
-    Args:
-        titles: The history, oldest first; none for a counterfactual without it.
-        singular: Noun for one item.
-        plural: Noun for several.
-        style: "wrapped" with section markers; "bare" joins instruction and input without any, as
-            SPRec's program does for preference training.
+    "wrapped" has section markers; "bare" joins instruction and input without any, as SPRec's
+    program does for preference training.
     """
     instruction = f"Given the {plural} that a person enjoyed lately, recommend a new {singular}."
     names = ", ".join(f'"{quotable(title)}"' for title in titles) or "unknown"

@@ -65,10 +65,8 @@ class Ranking:
         ended = self.items[:, :-1] == LIST_ENDS
         broken = (ended & (self.items[:, 1:] != LIST_ENDS)).any(axis=1)
         if broken.any():
-            raise BenchError(
-                f"The list of case {_first_case(broken)} continues after its end.",
-                "Every position after the first -2 must be -2.",
-            )
+            message = f"The list of case {_first_case(broken)} continues after its end."
+            raise BenchError(message, "Every position after the first -2 must be -2.")
 
     def _check_scores(self, scores: NDArray[np.float64]) -> None:
         if scores.shape != self.items.shape:
@@ -88,9 +86,7 @@ class Ranking:
 def remove_items(ranking: Ranking, excluded: NDArray[np.integer]) -> Ranking:
     """Remove items from lists; what follows moves up, and the lists end earlier.
 
-    Args:
-        ranking: The lists of C cases.
-        excluded: Items to remove from each list, shape (C, H); negative values remove nothing.
+    `excluded` are the items of each list, shape (C, H); negative values remove nothing.
     """
     equal = ranking.items[:, :, None] == excluded[:, None]
     return keep_positions(ranking, ~(equal & (excluded >= 0)[:, None]).any(axis=2))
@@ -125,16 +121,12 @@ def top_items(distances: NDArray[np.floating], depth: int) -> NDArray[np.int32]:
     """
     num_cases, num_items = distances.shape
     if not 1 <= depth <= num_items:
-        raise BenchError(
-            f"Cannot rank the nearest {depth} of {num_items} items.",
-            f"Choose 1 to {num_items} items.",
-        )
+        message = f"Cannot rank the nearest {depth} of {num_items} items."
+        raise BenchError(message, f"Choose 1 to {num_items} items.")
     broken = np.isnan(distances.min(axis=1))
     if broken.any():
-        raise BenchError(
-            f"Case {_first_case(broken)} has a distance that is NaN.",
-            "Look for an overflow or a division by zero in the embeddings.",
-        )
+        message = f"Case {_first_case(broken)} has a distance that is NaN."
+        raise BenchError(message, "Look for an overflow or a division by zero in the embeddings.")
     limits = np.partition(distances, depth - 1, axis=1)[:, depth - 1, np.newaxis]
     selected = distances <= limits
     overfull = np.flatnonzero(np.count_nonzero(selected, axis=1) > depth)

@@ -50,15 +50,13 @@ def check_roles(
     Raises:
         BenchError: For the first role that is missing or unknown.
     """
-    for role in required:
-        if role not in paths:
-            message = f"The {reader} reader needs a file in the role {role!r}."
-            raise BenchError(message, f"Add [files.{role}] to the card.")
+    for role in (role for role in required if role not in paths):
+        message = f"The {reader} reader needs a file in the role {role!r}."
+        raise BenchError(message, f"Add [files.{role}] to the card.")
     allowed = (*required, *optional)
-    for role in paths:
-        if role not in allowed:
-            hint = unknown("role", role, allowed).hint if allowed else "Remove [files]."
-            raise BenchError(f"The {reader} reader takes no file in the role {role!r}.", hint)
+    for role in (role for role in paths if role not in allowed):
+        hint = unknown("role", role, allowed).hint if allowed else "Remove [files]."
+        raise BenchError(f"The {reader} reader takes no file in the role {role!r}.", hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,6 @@ class RawData:
     Attributes:
         user_ids: Source ids of the users, in order of first appearance.
         item_ids: Source ids of the items, in file order.
-        titles: Title of each item, never empty.
         categories: Categories of each item, in file order, each at most once.
         users: Indices into `user_ids`, shape (L,).
         items: Indices into `item_ids`, shape (L,).

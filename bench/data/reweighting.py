@@ -16,19 +16,12 @@ from bench.data.windows import Windows
 
 
 def compute_row_weights(windows: Windows, catalog: Catalog) -> NDArray[np.float64]:
-    """Weight rows by the tracked categories of their targets.
+    """Weight N training rows, at least 0, by the tracked categories of their targets, shape (N,).
 
     A category's weight is its share of all category occurrences in histories over its share of
     those in targets; an item with three categories counts once for each. A row's weight is the mean
     over its target's categories; it is 1 for a target without tracked categories, and for all rows
     if no history has one.
-
-    Args:
-        windows: The N training rows, no others.
-        catalog: The items with their categories.
-
-    Returns:
-        Weights of at least 0, shape (N,).
     """
     has_category = catalog.shares > 0
     num_items = len(catalog)

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
 def session_matrix(
     train: Windows, num_items: int, session: Literal["user", "window"] = "user"
 ) -> csr_matrix:
-    """Return which session contains which item, as 0 or 1, shape (sessions, I).
+    """Return which session contains which of I items, as 0 or 1, shape (sessions, I).
 
-    Args:
-        train: Training windows; histories and targets count alike.
-        num_items: Items of the catalog.
-        session: "user" joins all windows of a user; "window" takes each by itself, so that items
-            close in time occur together more often.
+    Histories and targets count alike. A session of a "user" joins all their windows; a "window" by
+    itself has items that are closer in time.
     """
     owners = train.users if session == "user" else np.arange(len(train))
     rows = np.unique(owners, return_inverse=True)[1]
@@ -40,10 +37,7 @@ def session_matrix(
 def recency_weights(histories: NDArray[np.integer], num_items: int, decay: float) -> csr_matrix:
     """Return the items of histories weighted by decay ** age, shape (C, I); the last has age 0.
 
-    Args:
-        histories: Item indices in time order, shape (C, H), padded on the right with -1.
-        num_items: Items of the catalog.
-        decay: Weight of an item relative to the next one, in [0, 1].
+    Histories are padded on the right with -1; decay is in [0, 1].
     """
     lengths = (histories >= 0).sum(axis=1, keepdims=True)
     ages = np.maximum(lengths - 1 - np.arange(histories.shape[1]), 0)

@@ -85,22 +85,15 @@ def run_pip(command: str, *options: str, seconds: float) -> None:
 def extract(
     archive: Path, member: str, target: Path, what: str, *, size: int | None = None
 ) -> None:
-    """Write one member of an archive to `target` and nothing else.
+    """Write one member of a zip archive to `target`, overwritten, and nothing else.
 
     The member's own name and permissions are not used, zip's checksum of its content is tested, and
-    no more is written than the archive's directory announces.
-
-    Args:
-        archive: The zip archive.
-        member: The member's path inside it.
-        target: The output file, overwritten.
-        what: "archive" or "wheel", for messages.
-        size: Bytes that it must have, if known.
+    no more is written than the archive's directory announces. Messages call the archive `what`.
 
     Raises:
         SourceError: The path leads out of the archive, or the archive is damaged or has no such
-            member; or the member is a link, folder or encrypted, has another size, or does not fit
-            on the disk.
+            member; or the member is a link, folder or encrypted, has not `size` bytes, or does not
+            fit on the disk.
     """
     path = PurePosixPath(member)
     if path.is_absolute() or ".." in path.parts or "\\" in member:

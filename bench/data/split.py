@@ -87,13 +87,10 @@ def _split_by_user(users: NDArray[np.int32], split: Split) -> NDArray[np.int64]:
 def _select_targets(
     users: NDArray[np.int32], times: NDArray[np.int64], part: NDArray[np.int64], split: Split
 ) -> NDArray[np.int64]:
-    """Return the indices of N samples that remain, ascending; all of train does.
+    """Return the indices of the samples that remain, ascending; all of train does.
 
-    Args:
-        users: User of each sample, shape (N,).
-        times: Time of each target, ascending within each split, shape (N,).
-        part: 0, 1 or 2 for train, valid, test, ascending, shape (N,).
-        split: Which ones remain.
+    Samples are ordered by `part` (0, 1, 2 for train, valid, test), then by the time of their
+    target.
     """
     selected = [np.flatnonzero(part == 0)]
     for number in (1, 2):
@@ -142,16 +139,11 @@ def split_boundaries(num: int, ratios: tuple[int, int, int]) -> tuple[int, int]:
 def sample_rows(
     samples: range, *, split: str, num: int | None, seed: int, strict: bool
 ) -> NDArray[np.int64]:
-    """Sample rows of a split, so that every method sees the same ones.
+    """Sample at most `num` rows of a split, so that every method sees the same ones.
 
-    With the same seed, a smaller subset is part of a larger one, so that budgets nest.
-
-    Args:
-        samples: The split's samples.
-        split: Its name; each split has its own random order.
-        num: Maximum number of rows; None takes all.
-        seed: The data seed, independent of the methods' seeds.
-        strict: Whether fewer samples than `num` are an error.
+    None takes all. With the same seed, a smaller subset is part of a larger one, so that budgets
+    nest. Each split has its own random order; the seed is the data seed, independent of the
+    methods' seeds.
 
     Returns:
         Indices of samples, ascending, shape (min(num, samples),).

@@ -54,12 +54,7 @@ def _read_training(prepared: Prepared) -> _Training:
 
 
 def label_cases(prepared: Prepared, samples: NDArray[np.int64]) -> dict[str, list[str]]:
-    """Return the stratum of each sample by what divides them, see `STRATA`.
-
-    Args:
-        prepared: The prepared data.
-        samples: Indices of test samples, shape (C,).
-    """
+    """Return the stratum of each test sample, shape (C,), by what divides them, see `STRATA`."""
     training = _read_training(prepared)
     start, target = prepared.start[samples], prepared.target[samples]
     items = prepared.items.astype(np.int64)
@@ -80,6 +75,5 @@ def label_cases(prepared: Prepared, samples: NDArray[np.int64]) -> dict[str, lis
 def tied_share(prepared: Prepared, split: str = "test") -> float:
     """Return the share of a split's targets with the timestamp of the history's last item."""
     target = prepared.target[list(prepared.sample_range(split))]
-    return (
-        float(np.mean(prepared.times[target] == prepared.times[target - 1])) if len(target) else 0.0
-    )
+    is_tied = prepared.times[target] == prepared.times[target - 1]
+    return float(np.mean(is_tied)) if len(target) else 0.0

@@ -44,11 +44,7 @@ class FolderLayout:
         (folder / self.json_name).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def read(self, folder: Path, build: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Any:
-        """Read a folder back.
-
-        Args:
-            folder: What `write` wrote.
-            build: Builds the data from the columns by name and the other content.
+        """Read what `write` wrote, and build the data from columns by name and the other content.
 
         Raises:
             BenchError: The folder contains something else, or was changed since.

@@ -105,22 +105,14 @@ class Table:
     rows: Iterator[tuple[str, int, list[str]]]
 
     def column(self, name: str) -> int:
-        """Return the index of a column.
-
-        Raises:
-            BenchError: The header does not name it, or names it more than once.
-        """
+        """Return the index of a column, which the header must name exactly once."""
         if self.header.count(name) != 1:
             hint = CHECK_CARD if name in self.header else unknown("column", name, self.header).hint
             raise BenchError(f"{self.name} must have exactly one column {name!r}.", hint)
         return self.header.index(name)
 
     def records(self, *required: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """Yield the location and the cells by column of each row.
-
-        Raises:
-            BenchError: A required column is missing or repeated.
-        """
+        """Yield the location and the cells by column of each row; some columns are required."""
         for name in required:
             self.column(name)
         for where, _, cells in self.rows:
@@ -185,12 +177,10 @@ def _check_width(
 
 
 def read_objects(path: Path, *, literals: bool = False) -> Iterator[tuple[str, int, Record]]:
-    """Yield the location, line number and object of each line.
+    """Yield the location, line number and JSON object of each line.
 
-    Args:
-        path: A file of JSON objects, one per line.
-        literals: Whether lines are the Python literals of UCSD's older releases instead. Lines that
-            start like JSON are parsed as JSON, because converted copies of these files are common.
+    With `literals`, lines are the Python literals of UCSD's older releases instead. Lines that
+    start like JSON are parsed as JSON, because converted copies of these files are common.
 
     Raises:
         BenchError: For a line that is no such object, and what `read_lines` refuses.
@@ -225,9 +215,8 @@ def read_json(path: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
     Raises:
         BenchError: It is not valid JSON, or another kind of value.
     """
-    content = "\n".join(line for _, line in read_lines(path))
     try:
-        value = json.loads(content)
+        value = json.loads("\n".join(line for _, line in read_lines(path)))
     except json.JSONDecodeError as error:
         message = f"Line {error.lineno} of {path.name} is no JSON: {error.msg}."
         raise BenchError(message, TRUNCATED) from error

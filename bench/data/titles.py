@@ -25,17 +25,11 @@ _SCRIPT = re.compile(
 
 
 def iterate_title_passes(lines: Iterable[Sequence[str]], profile: str) -> Iterator[tuple[str, ...]]:
-    """Yield the titles after each pass over the metadata, without end.
+    """Yield the title of each item after each pass over the metadata; empty where none is usable.
 
     D3 changes titles in place and repeats the rule whenever it moves its window, so its second pass
-    starts from the output of the first. The other profiles yield the same titles in every pass.
-
-    Args:
-        lines: For each item, its titles on all metadata lines in file order, empty for none.
-        profile: "keep", "d3" or "clean".
-
-    Yields:
-        The title of each item, empty where it has no usable one.
+    starts from the output of the first; passes never end. Other profiles yield the same in every
+    pass. `lines` are each item's titles on all metadata lines in file order.
 
     Example:
         >>> passes = iterate_title_passes([['" Fe &amp;amp; Male "']], "d3")

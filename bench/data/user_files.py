@@ -60,9 +60,9 @@ def link_files(files: Mapping[str, Path], card: DatasetCard) -> dict[str, str]:
             raise BenchError(f"--file {role}={path} is not a file.", "Check its spelling.")
         checksums[role] = checksum(path)
         cached = cached_path(raw_file(card, role, checksums[role]))
-        cached.parent.mkdir(parents=True, exist_ok=True)
         if cached.is_file() and not cached.is_symlink():
             continue
+        cached.parent.mkdir(parents=True, exist_ok=True)
         partial = cached.with_name(f".partial-{os.getpid()}-{cached.name}")
         partial.unlink(missing_ok=True)
         try:

@@ -76,10 +76,7 @@ def parse_seconds(value: Any, where: str) -> int:
 def parse_date(iso: str | None, text: str, where: str) -> int:
     """Convert an ISO 8601 time with an offset to seconds since 1970, UTC.
 
-    Args:
-        iso: The time; None where `text`, as the file writes it, has no known form.
-        text: For the message.
-        where: For the message.
+    `iso` is None where `text`, as the file writes it, has no known form.
 
     Raises:
         BenchError: There is no such time.

@@ -19,12 +19,9 @@ IN_TIME = "no sample of a later split before the last of an earlier one"
 
 @dataclass(frozen=True, kw_only=True)
 class DataCheck:
-    """The result of one check.
+    """The result of one check, and the numbers behind it.
 
-    Attributes:
-        check: What was checked.
-        verdict: "ok"; "note" for what a reader should know; "fails" for a violation.
-        text: The numbers behind it.
+    "note" is for what a reader should know, "fails" for a violation.
     """
 
     check: str
@@ -75,25 +72,18 @@ def _check_samples(prepared: Prepared, *, in_time: bool) -> Iterator[DataCheck]:
     times, items, num_items = prepared.times[target], prepared.items[target], len(prepared.catalog)
     same_user = prepared.users[start] == prepared.users[target]
     earlier = prepared.times[target - 1] <= times
-    for check, num_bad in (
-        (
-            IN_TIME,
-            sum(
-                np.count_nonzero(times[end:] < times[:end].max())
-                for end in prepared.boundaries
-                if 0 < end < num
-            ),
+    ends = [end for end in prepared.boundaries if 0 < end < num]
+    checks = {
+        IN_TIME: sum(np.count_nonzero(times[end:] < times[:end].max()) for end in ends),
+        "every history is of the target's user and before the target": np.count_nonzero(
+            ~(same_user & earlier & (start < target))
         ),
-        (
-            "every history is of the target's user and before the target",
-            np.count_nonzero(~(same_user & earlier & (start < target))),
+        "no sample twice": num - len(np.unique(target)),
+        "every target is an item of the catalog, none is padding": np.count_nonzero(
+            (items < 0) | (items >= num_items)
         ),
-        ("no sample twice", num - len(np.unique(target))),
-        (
-            "every target is an item of the catalog, none is padding",
-            np.count_nonzero((items < 0) | (items >= num_items)),
-        ),
-    ):
+    }
+    for check, num_bad in checks.items():
         verdict: Literal["ok", "note", "fails"] = "fails" if num_bad else "ok"
         if num_bad and check == IN_TIME and not in_time:
             verdict = "note"  # the card says that the times of the splits overlap

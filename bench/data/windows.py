@@ -31,15 +31,9 @@ class Windows:
 def find_covered_interactions(
     start: NDArray[np.int64], target: NDArray[np.int64], num_interactions: int
 ) -> NDArray[np.int64]:
-    """Return the interactions inside any of the windows or targeted by them, each once.
+    """Return the interactions inside any of N windows or targeted by them, each once, ascending.
 
-    Args:
-        start: First interaction of each window, shape (N,).
-        target: Target of each window, shape (N,).
-        num_interactions: L.
-
-    Returns:
-        Indices of interactions, ascending.
+    A window goes from an interaction in `start` to one in `target`, shape (N,) both.
     """
     depth = np.zeros(num_interactions + 1, dtype=np.int64)
     np.add.at(depth, start, 1)

@@ -16,20 +16,12 @@ from bench.metrics.rerank import ndcg_of_labels
 
 
 def hits(ranks: NDArray[np.integer], k: int) -> Values:
-    """Return 1 where the target is among the first k, else 0.
-
-    Returns:
-        0 or 1 per rank, in the shape of `ranks`.
-    """
+    """Return 1 where the target is among the first k, else 0, in the shape of `ranks`."""
     return ((ranks >= 0) & (ranks < k)).astype(np.float64)
 
 
 def ndcg(ranks: NDArray[np.integer], k: int) -> Values:
-    """Compute the discounted gain of the target within the first k; the ideal gain is 1.
-
-    Returns:
-        `1 / log2(rank + 2)` for a hit and 0 for a miss, in the shape of `ranks`.
-    """
+    """Return `1 / log2(rank + 2)` for a hit within the first k, else 0; the ideal gain is 1."""
     gains: Values = hits(ranks, k) / np.log2(np.maximum(ranks, 0) + 2.0)
     return gains
 

@@ -80,10 +80,8 @@ def evaluate(
     _check_lists(ranking, len(catalog), lengths)
     known = targets >= 0
     if not known.any():
-        raise BenchError(
-            "No case has a target in the catalog.",
-            "Check that targets and catalog use the same item ids.",
-        )
+        message = "No case has a target in the catalog."
+        raise BenchError(message, "Check that targets and catalog use the same item ids.")
     families = [metric for metric in (*BUILT_IN, *plugins) if metric.of_rankings]
     ranked = RankedCases(
         ranking=ranking,
@@ -122,12 +120,7 @@ def evaluate(
 
 @dataclass(frozen=True, kw_only=True)
 class ListScores:
-    """The metrics of N re-ranked lists.
-
-    Attributes:
-        metrics: Mean over lists by name, e.g. "MAP@5".
-        lists: Values per list, shape (N,) each.
-    """
+    """The metrics of N re-ranked lists: means by name, and values per list, shape (N,)."""
 
     metrics: dict[str, float]
     lists: dict[str, Values]
@@ -142,11 +135,7 @@ def evaluate_lists(
 ) -> ListScores:
     """Compute every metric of re-ranked lists at every k; lists without a positive count as 0.
 
-    Args:
-        scores: Higher is better, shape (N, L).
-        labels: 0 or 1, shape (N, L).
-        ks: From 1, in any order.
-        plugins: Metric families of plug-ins.
+    Scores are higher for better items, labels 0 or 1, shape (N, L) both.
 
     Raises:
         BenchError: If there is no list, a k is below 1, or a score is not finite.
@@ -229,10 +218,8 @@ def _check_cases(
 ) -> None:
     assert len(targets) == len(histories), "targets and histories belong to different splits"
     if len(ranking) != len(targets):
-        raise BenchError(
-            f"The ranking has {len(ranking)} lists for {len(targets)} test cases.",
-            "Give one list per case, in the order of the cases.",
-        )
+        message = f"The ranking has {len(ranking)} lists for {len(targets)} test cases."
+        raise BenchError(message, "Give one list per case, in the order of the cases.")
     if not len(targets):
         raise BenchError("There are no cases to score.", "Check the split and its filters.")
 

@@ -18,29 +18,17 @@ Masses = NDArray[np.floating]
 
 
 def group_unfairness(recommended: Masses, history: Masses) -> Values:
-    """Compute GU: the absolute difference of the two shares of each category.
-
-    Returns:
-        `abs(GP_g - GH_g)` in [0, 1], shape (..., G).
-    """
+    """Compute GU: `abs(GP_g - GH_g)`, the difference of the two shares of each category."""
     return np.abs(_share_differences(recommended, history))
 
 
 def mgu(recommended: Masses, history: Masses) -> Values:
-    """Compute MGU: the mean of GU over the categories; at most DGU where both have mass.
-
-    Returns:
-        Values in [0, 1], shape (...).
-    """
+    """Compute MGU: the mean of GU over categories; at most DGU where both have mass."""
     return np.asarray(group_unfairness(recommended, history).mean(axis=-1))
 
 
 def dgu(recommended: Masses, history: Masses) -> Values:
-    """Compute DGU: the range of the signed differences over the categories.
-
-    Returns:
-        `max_g(GP_g - GH_g) - min_g(GP_g - GH_g)` in [0, 2], shape (...).
-    """
+    """Compute DGU: `max_g(GP_g - GH_g) - min_g(GP_g - GH_g)`, in [0, 2]."""
     return np.asarray(np.ptp(_share_differences(recommended, history), axis=-1))
 
 

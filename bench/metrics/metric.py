@@ -131,10 +131,8 @@ class Metric:
 
     def __post_init__(self) -> None:
         if not _FAMILY.fullmatch(self.family):
-            raise BenchError(
-                f"{self.family!r} cannot be the name of a metric.",
-                "Use a letter, then letters, digits, - and _.",
-            )
+            message = f"{self.family!r} cannot be the name of a metric."
+            raise BenchError(message, "Use a letter, then letters, digits, - and _.")
         if self.per_case + bool(self.score_counts) + bool(self.score_masses) != 1:
             raise BenchError(
                 f"The metric {self.family} needs exactly one kind of scoring function.",
@@ -200,10 +198,8 @@ class Metric:
         if not self.takes_k and k is not None:
             raise BenchError(f"{self.family} takes no k: {metric.name!r}.", f"Write {self.family}.")
         if self.takes_k and k is None:
-            raise BenchError(
-                f"{metric.name!r} does not say how long the lists are.",
-                f"Add a k, e.g. {metric.name}@5.",
-            )
+            message = f"{metric.name!r} does not say how long the lists are."
+            raise BenchError(message, f"Add a k, e.g. {metric.name}@5.")
         if k is not None and k < 1:
             raise invalid_k(metric.name)
         return metric

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from bench.config.search_path import user_folders
+from bench.config.search_path import find_files, read_start, user_folders
 from bench.errors import BenchError, unknown
 from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
 from bench.metrics.metric import Metric
@@ -26,12 +26,10 @@ ATTRIBUTE = "METRIC"
 
 def plugin_paths() -> dict[str, Path]:
     """Map the module names of all plug-in metrics to their files; the first folder wins."""
-    paths: dict[str, Path] = {}
-    for folder in user_folders():
-        for path in (*sorted((folder / FOLDER).glob("*.py")), *sorted(folder.glob("*.py"))):
-            if not path.stem.startswith("_") and is_metric_file(path):
-                paths.setdefault(path.stem, path)
-    return paths
+    paths = [path for folder in user_folders() for path in (folder / FOLDER, folder)]
+    return find_files(
+        paths, "*.py", lambda path: not path.stem.startswith("_") and is_metric_file(path)
+    )
 
 
 def find_plugin(module: str) -> Path:
@@ -49,20 +47,13 @@ def find_plugin(module: str) -> Path:
 
 def is_metric_file(path: Path) -> bool:
     """Return whether a Python file defines `METRIC` at its top level."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    except OSError:
-        text = ""
-    return re.search(rf"^{ATTRIBUTE}\b.*=", text, flags=re.MULTILINE) is not None
+    return re.search(rf"^{ATTRIBUTE}\b.*=", read_start(path), flags=re.MULTILINE) is not None
 
 
 def load_plugins(
     built_in: Iterable[str],
 ) -> tuple[Mapping[str, Metric], Mapping[str, BenchError]]:
-    """Load all plug-in metrics, by the name of their module.
-
-    Args:
-        built_in: Families that are taken by built-in metrics.
+    """Load all plug-in metrics whose family is not built in, by the name of their module.
 
     Returns:
         The metrics, and why a module has none: it cannot be loaded, or another metric has its name.
@@ -110,7 +101,6 @@ def _load(path: Path, *_file_state: int) -> Metric:
         spec.loader.exec_module(module)
     metric = getattr(module, ATTRIBUTE, None)
     if not isinstance(metric, Metric):
-        raise BenchError(
-            f"{path}: {ATTRIBUTE} is not a Metric.", "See `bench new metric NAME` for an example."
-        )
+        message = f"{path}: {ATTRIBUTE} is not a Metric."
+        raise BenchError(message, "See `bench new metric NAME` for an example.")
     return metric

@@ -68,10 +68,9 @@ def select_plugins(references: Sequence[str]) -> list[Metric]:
 
 
 def get_metric(name: str) -> Metric:
-    """Return the metric of this name; `get_metric(metric.name) == metric` for every metric.
+    """Return the metric of a name such as `HR@5`, `GU[drama]@1` or `Hallucination`.
 
-    Args:
-        name: As on a board, e.g. `HR@5`, `GU[drama]@1` or `Hallucination`.
+    `get_metric(metric.name) == metric` for every metric.
 
     Raises:
         BenchError: If there is no such metric; the hint suggests the nearest name. If a plug-in is
@@ -106,9 +105,8 @@ def parse_bounds(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             bounds[name] = 0.0
         if not 0 < bounds[name] < float("inf"):
-            raise BenchError(
-                f"{text!r} is not a metric with a bound above 0.", "Example: NDCG@5=0.005"
-            )
+            message = f"{text!r} is not a metric with a bound above 0."
+            raise BenchError(message, "Example: NDCG@5=0.005")
     return bounds
 
 

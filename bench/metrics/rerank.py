@@ -17,37 +17,25 @@ from bench.metrics.metric import Labels, Metric, Values
 
 
 def sort_labels(scores: NDArray[np.floating], labels: Labels) -> Labels:
-    """Sort each list's labels by descending score; equal scores keep their order.
-
-    Args:
-        scores: Shape (N, L), finite.
-        labels: 0 or 1, shape (N, L).
+    """Sort the labels of lists by descending score, shape (N, L) both; ties keep their order.
 
     Raises:
         BenchError: If the shapes differ or a score is not finite.
     """
     if scores.shape != labels.shape or scores.ndim != 2:
-        raise BenchError(
-            f"Scores have shape {scores.shape} where labels have {labels.shape}.",
-            "Give one score per position of every list.",
-        )
+        message = f"Scores have shape {scores.shape} where labels have {labels.shape}."
+        raise BenchError(message, "Give one score per position of every list.")
     if not np.isfinite(scores).all():
-        raise BenchError(
-            "A score of a list is not a finite number.", "Look for a training run that diverged."
-        )
+        message = "A score of a list is not a finite number."
+        raise BenchError(message, "Look for a training run that diverged.")
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(labels, order, axis=1)
 
 
 def ndcg_of_labels(labels: Labels, k: int) -> Values:
-    """Compute the discounted gain of the first k positions over that of the best order.
+    """Compute the discounted gain of the first k positions over that of the best order, shape (N,).
 
-    Args:
-        labels: Shape (N, L).
-        k: Positions that count, from 1; all of them in lists shorter than k.
-
-    Returns:
-        Values in [0, 1], shape (N,).
+    In lists shorter than k all positions count.
     """
     length = min(k, labels.shape[1])
     discounts = 1 / np.log2(np.arange(length) + 2.0)

@@ -8,11 +8,13 @@ Everything else that a stage logged is no curve and is ignored.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.results.schema import StageRecord
+
+Points = list[tuple[float, float]]
 
 MAX_POINTS, MIN_POINTS = 60, 12
 DATA_STAGES = frozenset({"prepare", "draw", "reorder", "sample", "evaluate"})
@@ -35,7 +37,6 @@ class Curve:
         points: Position and value, about `MAX_POINTS` at most; where a trial has several stages of
             the kind, the next starts where the previous one ended.
         ends: Positions where a stage ended, except the last one.
-        num_values: Number of logged values.
     """
 
     kind: str
@@ -49,18 +50,22 @@ class Curve:
 
 def read_curves(stages: Iterable[StageRecord]) -> tuple[Curve, ...]:
     """Read the curves of a trial's stages, in the order of the stages."""
-    series: dict[tuple[str, str], list[list[tuple[float, float]]]] = {}
-    for stage in stages:
-        if stage.kind in DATA_STAGES:
-            continue
-        for name, value in sorted(stage.metadata.items()):
-            points = read_series(value)
-            if len(points) > 1:
-                series.setdefault((stage.kind, name), []).append(points)
+    series: dict[tuple[str, str], list[Points]] = {}
+    for kind, name, points in iterate_series(stages):
+        series.setdefault((kind, name), []).append(points)
     return tuple(join_curve(kind, name, parts) for (kind, name), parts in series.items())
 
 
-def read_series(value: Any) -> list[tuple[float, float]]:
+def iterate_series(stages: Iterable[StageRecord]) -> Iterator[tuple[str, str, Points]]:
+    """Yield kind, name and two or more points of everything that is a curve, stage by stage."""
+    for stage in stages:
+        for name, value in sorted(stage.metadata.items()):
+            points = [] if stage.kind in DATA_STAGES else read_series(value)
+            if len(points) > 1:
+                yield stage.kind, name, points
+
+
+def read_series(value: Any) -> Points:
     """Read positions and values from a logged value; empty where it is no series of numbers.
 
     Example:
@@ -96,10 +101,10 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def join_curve(kind: str, name: str, parts: Sequence[Sequence[tuple[float, float]]]) -> Curve:
+def join_curve(kind: str, name: str, parts: Sequence[Points]) -> Curve:
     """Join what the stages of a kind logged under a name, one after another."""
     measure, part, over = split_name(name)
-    points: list[tuple[float, float]] = []
+    points: Points = []
     ends: list[float] = []
     start, limit = 0.0, max(MIN_POINTS, MAX_POINTS // len(parts))
     for part_points in parts:
@@ -132,11 +137,11 @@ def split_name(name: str) -> tuple[str, str, str]:
     return measure, part, over.removeprefix("_by_") or "step"
 
 
-def smooth(points: Sequence[tuple[float, float]], limit: int) -> list[tuple[float, float]]:
+def smooth(points: Points, limit: int) -> Points:
     """Reduce to at most `limit` points: means of equally many neighbors; both ends keep theirs."""
     size = math.ceil(len(points) / limit)
     if size <= 1:
-        return list(points)
+        return points
     runs = [points[start : start + size] for start in range(0, len(points), size)]
     means = [tuple(math.fsum(axis) / len(run) for axis in zip(*run, strict=True)) for run in runs]
     positions = [points[0][0], *(position for position, _ in means[1:-1]), points[-1][0]]

@@ -39,7 +39,6 @@ class ResultSet:
     """Results of one folder by trial id, `<dataset>/<method>/<hash>/seed-<n>`.
 
     Attributes:
-        folder: Where the files are.
         results: Readable results by trial id, ordered by data set, method, settings and seed.
         unreadable: Why a file cannot be used, by the trial id that its path states.
     """
@@ -66,19 +65,13 @@ class ResultSet:
         return self.results.get(trial)
 
     def cases(self, trial: str) -> CaseTable:
-        """Read the per-case values and the ranking of a trial that succeeded.
-
-        Raises:
-            BenchError: If a file is missing or torn.
-        """
+        """Read the per-case values and the ranking of a trial that succeeded; see `read_cases`."""
         return read_cases(self.folder, trial)
 
     def sample(self, name: str, trials: Sequence[str]) -> Sample:
-        """Stack the seeds of one row, as the statistics take them; each row is read once.
+        """Stack the successful trials of one row, one per seed, as the statistics take them.
 
-        Args:
-            name: Name of the row.
-            trials: Ids of its successful trials, one per seed, at least one.
+        Each row is read once.
 
         Raises:
             BenchError: If a file is missing or torn, or the seeds were measured on different cases.
@@ -107,16 +100,9 @@ class ResultSet:
         import pandas as pd  # imported here: half a second that most commands do not need
 
         rows = []
-        for trial, result in self.results.items():
-            identity = {
-                "trial": trial,
-                "dataset": result.dataset,
-                "method": result.method,
-                "model": result.model,
-                "seed": result.seed,
-                "status": result.status,
-                "reason": result.reason,
-            }
+        for result in self.results.values():
+            fields = ("trial", "dataset", "method", "model", "seed", "status", "reason")
+            identity = {name: getattr(result, name) for name in fields}
             settings = {f"settings.{path}": value for path, value in result.settings.items()}
             values: list[tuple[str | None, str | None, float | None]] = [
                 (ranking, metric, value)
@@ -131,13 +117,10 @@ class ResultSet:
 
 
 def load_results(folder: Path | str) -> ResultSet:
-    """Read and check all results of a folder, as `bench run --results` writes it.
+    """Read and check all results of a folder, as `bench run --results` writes it; it may not exist.
 
     A file that is torn or not where its trial belongs is listed in `unreadable`, so that one bad
     file does not hide the others.
-
-    Args:
-        folder: Results folder; one that does not exist has no results.
 
     Raises:
         BenchError: If a result has another schema version than this program.
@@ -182,11 +165,7 @@ def stack_seeds(
 ) -> Sample:
     """Stack the seeds of one row in the order of the first seed's cases.
 
-    Args:
-        name: Name of the row.
-        results: Result of each seed, S of them.
-        tables: Per-case values of each seed.
-        item_codes: Code of each item id, shared by all samples of a data set; new ids are added.
+    `item_codes` are the codes of item ids, shared by all samples of a data set; new ids are added.
 
     Raises:
         BenchError: If two seeds differ in cases, catalog or tracked categories.
@@ -217,10 +196,8 @@ def _case_order(name: str, first: CaseTable, table: CaseTable) -> NDArray[np.int
     """Find each case of the first seed in another seed's table, shape (C,)."""
     row_of = {case: row for row, case in enumerate(table.cases)}
     if row_of.keys() != set(first.cases) or len(table.cases) != len(first.cases):
-        raise BenchError(
-            f"The seeds of {name} were measured on different test cases.",
-            "Run all seeds on the same test cases.",
-        )
+        message = f"The seeds of {name} were measured on different test cases."
+        raise BenchError(message, "Run all seeds on the same test cases.")
     return np.array([row_of[case] for case in first.cases], dtype=np.intp)
 
 

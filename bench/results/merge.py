@@ -27,7 +27,7 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.results.load import load_results
 from bench.results.run_records import BOARDS
-from bench.results.schema import TABLES, Result, check_tables, table_path
+from bench.results.schema import Result, check_tables, list_files
 
 NUM_HASH_DIGITS = 12
 STATUS_ORDER = ("skipped", "failed", "ok")
@@ -37,12 +37,8 @@ STATUS_ORDER = ("skipped", "failed", "ok")
 class MergeSummary:
     """What a merge did.
 
-    Attributes:
-        num_trials: Trials in the merged folder.
-        num_copied: Trials that were written by this merge.
-        num_duplicates: Results that were equal to another one, or worse.
-        boards: Names of the boards with a record in the merged folder.
-        unassigned: Files that belong to no result; they were not copied.
+    Duplicates are results that were equal to another one, or worse; unassigned files belong to no
+    result and were not copied.
     """
 
     num_trials: int
@@ -63,26 +59,17 @@ class _Source:
     def path(self) -> Path:
         return self.folder / f"{self.result.trial}.json"
 
-    def table(self, name: str) -> Path:
-        return table_path(self.folder, self.result.trial, name)
-
     @property
     def files(self) -> list[Path]:
-        """Its files, the JSON last: a result that exists always has its tables."""
-        tables = [self.table(name) for name in TABLES] if self.result.status == "ok" else []
-        return [*tables, self.path]
+        return list_files(self.result, self.folder)
 
 
 def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
-    """Merge folders of results.
-
-    Args:
-        sources: Results folders, as `bench run --results` writes them.
-        into: The merged folder; results that it already has take part and stay.
+    """Merge folders of results; what the merged folder already has takes part and stays.
 
     Raises:
-        BenchError: If a folder has no results, a file is torn, edited, of another schema version
-            or misplaced, or two results do not fit together. Nothing is written then.
+        BenchError: If a folder has no results, a file is torn, edited, of another schema version or
+            misplaced, or two results do not fit together. Nothing is written then.
     """
     folders = list({folder.resolve(): folder for folder in (into, *sources)}.values())
     merged: dict[str, _Source] = {}
@@ -120,10 +107,8 @@ def merge(sources: Sequence[Path], into: Path) -> MergeSummary:
 def _write(into: Path, files: Sequence[tuple[Path, Path]], contents: Mapping[Path, bytes]) -> None:
     """Write everything into a folder next to the merged one, then move it there.
 
-    Args:
-        into: The merged folder.
-        files: Relative paths, and the files to copy there, a result's JSON after its tables.
-        contents: Contents by relative path.
+    Paths and contents are by path relative to the merged folder; a result's JSON is after its
+    tables.
     """
     staged = into.with_name(f".{into.name}.merging")
     shutil.rmtree(staged, ignore_errors=True)  # of a merge that was killed
@@ -169,26 +154,18 @@ def _choose(first: _Source, second: _Source) -> _Source:
     if _identity(a) != _identity(b):
         raise _refusal(first, second, "have other settings under one name", "One was edited.")
     if [stage.key for stage in a.stages] != [stage.key for stage in b.stages]:
-        raise _refusal(
-            first,
-            second,
-            "were made by other code: their stages have other keys",
-            "Run both with one version of the benchmark, or keep them in two folders.",
-        )
+        what = "were made by other code: their stages have other keys"
+        hint = "Run both with one version of the benchmark, or keep them in two folders."
+        raise _refusal(first, second, what, hint)
     difference = _first_difference(a, b)
     # Contents, not bytes: another version of pyarrow writes other bytes.
-    if not difference and not all(
-        pq.read_table(first.table(name)).equals(pq.read_table(second.table(name)))
-        for name in TABLES
-    ):
+    tables = zip(first.files[:-1], second.files[:-1], strict=True)
+    if not difference and not all(pq.read_table(x).equals(pq.read_table(y)) for x, y in tables):
         difference = "values per case"
     if difference:
-        raise _refusal(
-            first,
-            second,
-            f"are the same work with other numbers: {difference}",
-            "Hardware that adds in another order does that; keep one of the two.",
-        )
+        what = f"are the same work with other numbers: {difference}"
+        hint = "Hardware that adds in another order does that; keep one of the two."
+        raise _refusal(first, second, what, hint)
     return first
 
 
@@ -221,16 +198,10 @@ def _require_equal_data(sources: Iterable[_Source]) -> None:
         first = first_of.setdefault((source.result.dataset, rows), source)
         assert first.result.data is not None
         if first.result.data.fingerprint != data.fingerprint:
-            digits = [
-                fingerprint[:NUM_HASH_DIGITS]
-                for fingerprint in (first.result.data.fingerprint, data.fingerprint)
-            ]
-            raise _refusal(
-                first,
-                source,
-                f"were measured on different data (fingerprints {digits[0]} and {digits[1]})",
-                "Give both machines the same raw files and run one of them again.",
-            )
+            a, b = (each.fingerprint[:NUM_HASH_DIGITS] for each in (first.result.data, data))
+            what = f"were measured on different data (fingerprints {a} and {b})"
+            hint = "Give both machines the same raw files and run one of them again."
+            raise _refusal(first, source, what, hint)
 
 
 def _refusal(first: _Source, second: _Source, what: str, hint: str) -> BenchError:
@@ -257,9 +228,8 @@ def _read_record(path: Path) -> dict[str, Any]:
         card = check_card(content["card"], BoardCard, str(path))
         return {**content, "card": card.model_dump(mode="json")}
     except (ValueError, KeyError, TypeError) as error:
-        raise BenchError(
-            f"{path} is torn or was edited: {error}.", "Move it away; results do not need it."
-        ) from error
+        message = f"{path} is torn or was edited: {error}."
+        raise BenchError(message, "Move it away; results do not need it.") from error
 
 
 def _join_pair(

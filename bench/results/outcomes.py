@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
+from bench.errors import BenchError
 from bench.hashing import digest
+from bench.metrics.rerank import CLICK, LIST_CAP
 from bench.plan.code_versions import Version, recorded_versions
 from bench.plan.trials import Trial
 from bench.results.load import FINAL, ResultSet
@@ -25,7 +27,6 @@ class Outcome:
     Attributes:
         trial: Its id, which is also the path of its result.
         reason: Why there are no values; empty where there are.
-        metrics: Name and value of each metric of the final ranking.
         rounds: Checkpoints that `metrics` are means over instead; empty for the final ranking.
         checkpoints: Name and metrics of each earlier ranking, in training order.
         out_of_memory: Whether it has no values because memory ran out.
@@ -54,25 +55,17 @@ class Outcome:
 def trial_outcome(
     trial: Trial, results: ResultSet, fingerprint: str, *, num_rounds: int = 1
 ) -> Outcome:
-    """Return how a trial ended; values measured on other data are not used.
+    """Return how a trial ended; values measured on other data than the fingerprint's are not used.
 
-    Args:
-        trial: The planned trial.
-        results: Results of the folder.
-        fingerprint: Of the data that the block is about.
-        num_rounds: Its values are means over the last step of this many last rounds.
+    With `num_rounds`, values are means over the last step of this many last rounds.
     """
     result = results.get(trial.id)
     status, reason = _status_and_reason(trial, results, fingerprint)
+    outcome = Outcome(seed=trial.seed, trial=trial.id, status=status, reason=reason)
     if status != "ok" or result is None:
         last_attempts = [] if result is None else result.attempts[-1:]
-        return Outcome(
-            seed=trial.seed,
-            trial=trial.id,
-            status=status,
-            reason=reason,
-            out_of_memory=any(attempt.failure == "out of memory" for attempt in last_attempts),
-        )
+        failures = [attempt.failure for attempt in last_attempts]
+        return replace(outcome, out_of_memory="out of memory" in failures)
     values = {
         ranking: tuple(sorted(evaluation.metrics.items()))
         for ranking, evaluation in result.evaluations.items()
@@ -87,11 +80,8 @@ def trial_outcome(
             for name, _ in metrics
             if all(name in each for each in averaged)
         )
-    return Outcome(
-        seed=trial.seed,
-        trial=trial.id,
-        status=status,
-        reason=reason,
+    return replace(
+        outcome,
         metrics=metrics,
         rounds=rounds,
         checkpoints=tuple(values.items()),
@@ -137,7 +127,9 @@ def _status_and_reason(
         return result.status, result.reason or "No reason was recorded."
     if FINAL not in result.evaluations or result.data is None:
         return "failed", "The result says ok but has no metrics; run it again."
-    if result.data.fingerprint != fingerprint:
+    if result.data.fingerprint != fingerprint and not _tests_same_lists(
+        result, fingerprint, results
+    ):
         return "skipped", (
             "Not compared: measured on other data (fingerprint "
             f"{result.data.fingerprint[:NUM_HASH_DIGITS]}, this table "
@@ -146,12 +138,36 @@ def _status_and_reason(
     return "ok", ""
 
 
-def staleness(result: Result, current: Mapping[str, Version] | None = None) -> str:
-    """Say which stage kinds of a result have another version in the current code.
+def _tests_same_lists(result: Result, fingerprint: str, results: ResultSet) -> bool:
+    """Whether a result differs from those of a fingerprint in the training users alone.
 
-    Args:
-        result: The result; stages without a recorded version are ignored.
-        current: Versions to compare with; those of this program by default.
+    The fingerprint of candidate lists covers all parts, and a row of the floor keeps all training
+    users. It is compared with the capped rows because its test lists are theirs.
+    """
+    others = (each for each in results if each.dataset == result.dataset and each.status == "ok")
+    other = next(
+        (each for each in others if each.data and each.data.fingerprint == fingerprint), None
+    )
+    if other is None or result.rows == other.rows:
+        return False
+    if any(LIST_CAP.family not in each.evaluations[FINAL].metrics for each in (result, other)):
+        return False  # no result of re-ranking
+    try:
+        return _describe_lists(result, results) == _describe_lists(other, results)
+    except BenchError:  # a table is missing
+        return False
+
+
+def _describe_lists(result: Result, results: ResultSet) -> set[tuple[object, ...]]:
+    """Return the user, the items and the number of positives of each test list."""
+    table = results.cases(result.trial)
+    positives = table.values[CLICK.at(max(result.evaluations[FINAL].ks)).name]
+    items = (tuple(sorted(row)) for row in table.items.tolist())
+    return set(zip(table.cases, table.users, items, positives.tolist(), strict=True))
+
+
+def staleness(result: Result, current: Mapping[str, Version] | None = None) -> str:
+    """Say which stage kinds of a result have other versions in the current code (or in `current`).
 
     Returns:
         A sentence, or "" where every recorded version is the current one.

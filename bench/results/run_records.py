@@ -6,9 +6,8 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic import TypeAdapter, ValidationError
 
 from bench.config.cards import BoardCard, RowCounts
 from bench.config.request import ExecutionOptions, RunRequest
@@ -36,23 +35,12 @@ class BoardRecord(Card):
     files: dict[str, dict[str, str]] = {}
     model_paths: dict[str, Path] = {}
 
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_former_field(cls, content: Any) -> Any:
-        """Records once had one folder for every backbone, mostly none."""
-        if not isinstance(content, dict):  # which pydantic says better
-            return content
-        return {name: value for name, value in content.items() if name != "model_path"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """The last run into a results folder.
+    """What was run into a results folder last, and how.
 
-    Attributes:
-        folder: Working directory, which relative paths refer to.
-        request: What was run.
-        execution: How it was run.
+    Relative paths refer to `folder`, its working directory.
     """
 
     folder: Path
@@ -167,9 +155,8 @@ def plan_requested(
         BenchError: If the request changes boards without naming any, or nothing was run.
     """
     if not request.names_boards and request != RunRequest():
-        raise BenchError(
-            "Options that change a board need to know which.", "Add --suite S or --board B."
-        )
+        message = "Options that change a board need to know which."
+        raise BenchError(message, "Add --suite S or --board B.")
     selections = [select_boards(request)] if request.names_boards else read_boards(results)
     return [
         board
@@ -181,13 +168,10 @@ def plan_requested(
 def plan_recorded(
     names: Collection[str], results: Path, other: Board | None = None
 ) -> PlannedBoards:
-    """Plan boards that were run before; those that were not, or no longer can be, are left out.
+    """Plan the boards of these names that were run; those that no longer can be are left out.
 
-    Args:
-        names: Names of the boards.
-        results: Folder of the results.
-        other: The board that they complete; None for all, those that were run as their cards say
-            after changed ones.
+    With another board, which they complete, only those that fit it; without, all, those that were
+    run as their cards say after changed ones.
     """
     planned: PlannedBoards = []
     for path in list_recorded(results).values():

@@ -126,6 +126,12 @@ class Result(_Record):
     checksum: str = Field("", description="Hash of all other fields")
 
     @property
+    def all_settings(self) -> dict[str, Any]:
+        """The method's settings, with the seed and the rows."""
+        rows = {f"rows.{split}": num for split, num in self.rows.items()}
+        return {**self.settings, "seed": self.seed, **rows}
+
+    @property
     def settings_hash(self) -> str:
         """Hash of the settings, as in the trial's id; empty where the id has none."""
         return self.trial.split("/")[-2] if self.trial.count("/") >= 2 else ""
@@ -137,8 +143,6 @@ class CaseTable:
 
     Attributes:
         cases: Case ids, C of them; users: the user of each.
-        known: Whether the target is in the catalog, shape (C,).
-        values: Per-case metrics by name, each of shape (C,).
         masses: Category mass of each case's top-k list by k, each of shape (C, tracked).
         histories: Category mass of each case's history, shape (C, tracked).
         items: Item ids, best first, shape (C, D); None where a text matches no item.
@@ -165,10 +169,15 @@ def write_result(result: Result, folder: Path) -> Path:
 
 def copy_result(result: Result, source: Path, target: Path) -> None:
     """Copy the files of a result to another folder of results."""
-    path = source / f"{result.trial}.json"
+    for path in list_files(result, source):
+        write_atomic(target / path.relative_to(source), path.read_bytes())
+
+
+def list_files(result: Result, folder: Path) -> list[Path]:
+    """List the files of a result, the JSON last: a result that exists always has its tables."""
     tables = TABLES if result.status == "ok" else ()
-    for each in (*(table_path(source, result.trial, name) for name in tables), path):
-        write_atomic(target / each.relative_to(source), each.read_bytes())
+    paths = [table_path(folder, result.trial, name) for name in tables]
+    return [*paths, folder / f"{result.trial}.json"]
 
 
 def _digest(content: str | bytes) -> str:
@@ -245,10 +254,8 @@ def check_tables(result: Result, folder: Path) -> None:
             )
     # Results written before there were checksums have none to compare.
     if result.files and not is_intact(result, folder):
-        raise BenchError(
-            f"{path} and its tables do not belong together: their checksums differ.",
-            f"They were edited or torn. {COPY_HINT}",
-        )
+        message = f"{path} and its tables do not belong together: their checksums differ."
+        raise BenchError(message, f"They were edited or torn. {COPY_HINT}")
     metrics = result.evaluations[FINAL].metrics if FINAL in result.evaluations else {}
     for name, mean in _column_means(table_path(folder, result.trial, "cases"), metrics):
         if abs(mean - metrics[name]) > MEAN_TOLERANCE:
@@ -317,10 +324,8 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
             },
         )
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise BenchError(
-            f"The per-case values of {trial} cannot be read: {printable(error)}.",
-            "Run the same command again.",
-        ) from error
+        message = f"The per-case values of {trial} cannot be read: {printable(error)}."
+        raise BenchError(message, "Run the same command again.") from error
 
 
 def json_schema() -> dict[str, Any]:

@@ -51,9 +51,8 @@ def score(
                 "The categories are the keys of the folder's genre_dict.json.",
             )
         if catalog is None:
-            raise BenchError(
-                "--format sprec needs the items.", "Name the folder of id2name.json with --catalog."
-            )
+            message = "--format sprec needs the items."
+            raise BenchError(message, "Name the folder of id2name.json with --catalog.")
         if encoder is None:
             raise BenchError(
                 "--format sprec needs a sentence encoder.",
@@ -68,10 +67,8 @@ def score(
     if format_ != "ranking":
         raise unknown("format", format_, ("ranking", "sprec"))
     if encoder is not None or data_dir is not None:
-        raise BenchError(
-            "--encoder and --data-dir cannot be used with --format ranking.",
-            "Its items are ids, so no text is grounded.",
-        )
+        message = "--encoder and --data-dir cannot be used with --format ranking."
+        raise BenchError(message, "Its items are ids, so no text is grounded.")
     items = None if catalog is None else read_catalog(catalog)
     return score_ranking(
         read_ranking(Path(file)),

@@ -9,7 +9,7 @@ list, parquet, CSV or TSV; in the last two, `|` separates categories. Ids are in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +55,6 @@ class RankingFile:
     """The content of a ranking file.
 
     Attributes:
-        cases: The cases in the file's order, at least one, with distinct names.
         locations: Of each case, e.g. `Line 3 of runs.jsonl`, for error messages.
     """
 
@@ -64,10 +63,7 @@ class RankingFile:
 
 
 def read_ranking(path: Path) -> RankingFile:
-    """Read a ranking file.
-
-    Args:
-        path: A `.jsonl`, `.jsonl.gz` or `.parquet` file.
+    """Read a `.jsonl`, `.jsonl.gz` or `.parquet` file of rankings.
 
     Raises:
         BenchError: If the file cannot be read, has no case or one twice, or a row is invalid.
@@ -79,10 +75,9 @@ def read_ranking(path: Path) -> RankingFile:
 
 
 def read_catalog(path: Path) -> Catalog:
-    """Read a catalog file; all its categories are tracked, in the order they first appear.
+    """Read a catalog; all its categories are tracked, in the order they first appear.
 
-    Args:
-        path: A `.jsonl`, `.json`, `.csv` or `.tsv` file, each also with `.gz`, or `.parquet`.
+    It is a `.jsonl`, `.json`, `.csv` or `.tsv` file, each also with `.gz`, or `.parquet`.
 
     Raises:
         BenchError: If the file cannot be read, has no item or one twice, or a row is invalid.
@@ -121,38 +116,25 @@ def score_ranking(
     *,
     group_titles: bool = True,
 ) -> dict[str, float]:
-    """Compute every metric that the files allow.
+    """Compute every metric that the files allow, by name, at each list length from 1.
 
     A recommended id that is not in the catalog counts as hallucinated; a target that is not in it
     makes its case unknown (see `bench.metrics.evaluate`). Without a catalog, the ids of the file
-    are used as one; metrics that need the complete catalog are left out.
-
-    Args:
-        file: The lists, each at least as long as the largest k.
-        catalog: The items, or None.
-        ks: Lengths of the lists, from 1.
-        tracked: The categories to track, in this order; all of the catalog's if None.
-        group_titles: Whether items of one title in the catalog count as one.
-
-    Returns:
-        Value of each metric by its name.
+    are used as one; metrics that need the complete catalog are left out. All categories of the
+    catalog are tracked unless some are named.
 
     Raises:
-        BenchError: If a list is too short, or a tracked category does not exist.
+        BenchError: If a list is shorter than a k, or a tracked category does not exist.
     """
     k = max(ks, default=0)
     for location, case in zip(file.locations, file.cases, strict=True):
         if len(case.items) < k:
-            raise BenchError(
-                f"{location}: case {case.case!r} has {len(case.items)} items, but k is {k}.",
-                f"Rank at least {k} items per case or choose a smaller k.",
-            )
+            message = f"{location}: case {case.case!r} has {len(case.items)} items, but k is {k}."
+            raise BenchError(message, f"Rank at least {k} items per case or choose a smaller k.")
     if catalog is None:
         if tracked is not None:
-            raise BenchError(
-                "Categories can be tracked only with a catalog.",
-                "Add a catalog file with the categories of each item.",
-            )
+            message = "Categories can be tracked only with a catalog."
+            raise BenchError(message, "Add a catalog file with the categories of each item.")
         metrics = evaluate_file(file, collect_items([file]), ks)[1].metrics
         return {
             name: value for name, value in metrics.items() if not get_metric(name).needs_catalog
@@ -165,20 +147,17 @@ def score_ranking(
 def evaluate_file(
     file: RankingFile, catalog: Catalog, ks: Sequence[int], *, group_titles: bool = True
 ) -> tuple[Cases, Scores]:
-    """Evaluate a ranking file against a catalog.
-
-    Returns:
-        The cases as they were scored, -1 for ids that are not in the catalog; and the scores.
+    """Evaluate a ranking file; the cases are as they were scored, -1 for ids not in the catalog.
 
     Raises:
         BenchError: Items of one title leave a list too short.
     """
     index_of = {id_: index for index, id_ in enumerate(catalog.ids)}
-    items = _item_indices([case.items for case in file.cases], index_of, LIST_ENDS)
+    items = index_items([case.items for case in file.cases], index_of, LIST_ENDS)
     cases = Cases(
         Ranking(items=items),
-        _item_indices([(case.target,) for case in file.cases], index_of, PADDING)[:, 0],
-        _item_indices([case.history for case in file.cases], index_of, PADDING),
+        index_items([(case.target,) for case in file.cases], index_of)[:, 0],
+        index_items([case.history for case in file.cases], index_of),
         catalog,
     )
     if group_titles:
@@ -196,9 +175,10 @@ def evaluate_file(
     return cases, evaluate(**cases._asdict(), ks=ks, plugins=plugin_metrics().values())
 
 
-def _item_indices(
-    lists: Sequence[tuple[str, ...]], index_of: dict[str, int], padding: int
+def index_items(
+    lists: Sequence[tuple[str, ...]], index_of: Mapping[str, int], padding: int = PADDING
 ) -> NDArray[np.int32]:
+    """Return the index of each item of N lists, padded to their longest; -1 for unknown ones."""
     indices = np.full((len(lists), max(map(len, lists))), padding, dtype=np.int32)
     for row, ids in zip(indices, lists, strict=True):
         row[: len(ids)] = [index_of.get(id_, NOT_AN_ITEM) for id_ in ids]
@@ -219,7 +199,6 @@ def _check_categories(tracked: Sequence[str], catalog: Catalog) -> tuple[str, ..
         if name not in existing:
             raise unknown("category", name, existing)
     if not tracked or len(set(tracked)) < len(tracked):
-        raise BenchError(
-            f"The tracked categories are {list(tracked)}.", "Name at least one, each only once."
-        )
+        message = f"The tracked categories are {list(tracked)}."
+        raise BenchError(message, "Name at least one, each only once.")
     return tuple(tracked)

@@ -27,13 +27,9 @@ TITLES = {
 
 
 class ResultSubset(ResultSet):
-    """Results without the test cases of one stratum.
+    """Results without the test cases of one stratum, a key of `EXCLUDED`.
 
     Checkpoints and files are left out: nothing that was computed on all cases is kept.
-
-    Args:
-        results: The results on all cases.
-        exclude: A key of `EXCLUDED`.
 
     Raises:
         BenchError: If there is no such stratum.
@@ -54,10 +50,8 @@ class ResultSubset(ResultSet):
         sample = self._all.sample(name, trials)
         kind, label = EXCLUDED[self._exclude]
         if kind not in sample.strata:
-            raise BenchError(
-                f"The results of {name} do not say which cases are {label}.",
-                "Run the same command again; only evaluations are repeated.",
-            )
+            message = f"The results of {name} do not say which cases are {label}."
+            raise BenchError(message, "Run the same command again; only evaluations are repeated.")
         stays = np.flatnonzero(sample.strata[kind] != label)
         if not len(stays):
             raise BenchError(f"No test case of {name} is left without the {label} ones.")

@@ -17,7 +17,6 @@ class ValidationValue:
     """What validation selected, and by which value.
 
     Attributes:
-        selected: Settings, or an epoch.
         metric: Such as "NDCG@5", or "LOSS".
         validation: Value of the selected one, the best of `num`.
         test: The test value of the same metric; None where it was not computed.
@@ -49,8 +48,8 @@ def read_validation(result: Result) -> ValidationValue | None:
     last = next((kind for kind in ("select", "sft") if kind in kinds), None)
     stages = [stage for stage in result.stages if last in (None, stage.kind)]
     metrics = result.evaluations[FINAL].metrics if FINAL in result.evaluations else {}
-    values = [value for stage in stages if (value := _read_stage(stage, metrics)) is not None]
-    return values[-1] if values else None
+    values = (_read_stage(stage, metrics) for stage in reversed(stages))
+    return next(filter(None, values), None)
 
 
 def _read_stage(stage: StageRecord, metrics: Mapping[str, float]) -> ValidationValue | None:

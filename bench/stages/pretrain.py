@@ -31,6 +31,8 @@ from bench.plan.language_stages import SFTConfig, TrainingConfig
 
 SEPARATOR = ", "
 
+UNCHANGED = ("config.json", "tokenizer.json", "tokenizer_config.json")
+
 
 def training_histories(
     source: Prepared, held_out_users: Collection[str] = ()
@@ -113,9 +115,6 @@ def pretrain(
         "steps": len(losses),
         "loss_by_epoch": [round(float(loss), DECIMALS) for loss in by_epoch],
     }
-
-
-UNCHANGED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 def run(job: Job, config: PretrainConfig, inputs: Mapping[str, Path]) -> None:

@@ -39,6 +39,8 @@ from bench.plan.knowledge_stages import RewardPairsConfig
 REWARD_K = 5
 NO_POSITIVE, EQUAL_TEXTS, EQUAL_REWARDS = "no list with a positive", "equal texts", "equal rewards"
 
+DECIMALS = 6
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rewards:
@@ -133,9 +135,6 @@ def select_pairs(
         else:
             pairs.append(TextPair(user=user, chosen=best, rejected=worst))
     return PairSelection(pairs=tuple(pairs), skipped=skipped)
-
-
-DECIMALS = 6
 
 
 def run(job: Job, config: RewardPairsConfig, inputs: Mapping[str, Path]) -> None:

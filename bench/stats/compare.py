@@ -25,16 +25,11 @@ class Comparison:
     `low`, `high`, `p` and what follows from them answer `question`; all are None without one.
 
     Attributes:
-        metric: Name of the metric, e.g. "NDCG@5".
-        reference: Name of the reference.
-        other: Name of the method compared with it.
         difference: other - reference, in the metric's unit, mean over seeds.
         relative: The difference over the reference's value; None if that is 0.
         d_z: Standardized effect of a per-case metric, see `Estimate`.
         question: "methods" for users and training seeds, "models" where a method has one training
             run; None if `refusal` says why nothing could be tested.
-        low: Lower end of the 95 % interval of the difference.
-        high: Upper end of it.
         p: Raw two-sided p-value in (0, 1]; at most .05 exactly if the interval excludes 0.
         p_adjusted: Corrected within the family; None before the correction, too.
         bound: Differences up to this one are negligible, in the metric's unit; None if unstated.
@@ -44,7 +39,6 @@ class Comparison:
         models: The answer about the trained models, over users alone; None if untested.
         refusal: Why there is no answer about the methods; empty if there is one.
         unit: What is left out and resampled; "user" where cases are nested in users.
-        num_units: Number of units.
         num_seeds: Training runs of the reference and of the other.
         better: Whether `other` has the better value, whatever p is; None for no difference.
     """
@@ -93,19 +87,14 @@ def compare(
 ) -> Comparison:
     """Compare two methods on one metric, without any correction.
 
-    Args:
-        reference: The declared reference.
-        other: The method that is compared with it.
-        metric: E.g. "NDCG@5" (a mean over cases) or "DivRatio@5" (set-level).
-        bound: Differences up to this one are negligible: equivalence is tested, too.
+    With a bound, up to which differences are negligible, equivalence is tested, too.
 
     Raises:
         BenchError: If the cases differ or values are missing.
     """
     aligned = AlignedSamples.align([reference, other], metric)
     estimate = aligned.estimate(DIFFERENCE)
-    answer = estimate.answer
-    difference, base = estimate.value, aligned.means[0]
+    answer, difference, base = estimate.answer, estimate.value, aligned.means[0]
     is_better = (difference > 0) == aligned.metric.higher_is_better
     return Comparison(
         metric=metric,
@@ -161,10 +150,8 @@ def correct_family(family: Sequence[Comparison]) -> list[Comparison]:
 def find_ties_with_best(samples: Sequence[Sample], metric: str) -> tuple[str, ...]:
     """Name the best method and those that were tested and do not differ significantly from it.
 
-    The best one has the best mean over its own seeds; of several the first.
-
-    Returns:
-        Names in the order of `samples`; never empty unless `samples` is.
+    The best one has the best mean over its own seeds; of several the first. Names are in the order
+    of `samples`.
     """
     if not samples:
         return ()

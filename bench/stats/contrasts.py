@@ -35,7 +35,6 @@ class Estimate:
     """A value or a combination of values with the answers to both questions.
 
     Attributes:
-        value: In the metric's unit, mean over seeds.
         models: (a): over users, for these trained models; None with too few users or hits.
         methods: (b): over users and training seeds; None likewise, and with one seed.
         refusal: Why (b) has no answer; empty if it has one.
@@ -63,23 +62,14 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AlignedSamples:
-    """M methods on the same cases, measured by one metric.
-
-    Attributes:
-        samples: The methods, cases in the same order.
-        metric: The metric.
-    """
+    """M methods on the same cases, measured by one metric."""
 
     samples: Sequence[Sample]
     metric: Metric
 
     @classmethod
     def align(cls, samples: Sequence[Sample], metric: str) -> AlignedSamples:
-        """Align methods for a metric.
-
-        Raises:
-            BenchError: If they cannot be compared (`align_cases`, `align_lists`).
-        """
+        """Align methods for a metric; errors are those of `align_cases` and `align_lists`."""
         family = get_metric(metric)
         align = align_cases if family.per_case else align_lists
         return cls(samples=align(*samples), metric=family)
@@ -110,12 +100,7 @@ class AlignedSamples:
         )
 
     def estimate(self, coefficients: Sequence[float], *, value: float | None = None) -> Estimate:
-        """Estimate a combination of the methods' values.
-
-        Args:
-            coefficients: One per method.
-            value: What the combination linearizes; its own value if None.
-        """
+        """Estimate a combination of the values, or of a `value` that it linearizes."""
         if value is None:
             value = float(_combine(coefficients, self.means))
         if refusal := self.refuse(coefficients):
@@ -143,13 +128,8 @@ class AlignedSamples:
         """Count the fewest units without whom a later method beats the first one in a mean.
 
         A sign of a difference of means over the same cases is that of a sum, so the units that
-        favor the first method the most leave first.
-
-        Args:
-            second: Index of the later method.
-
-        Returns:
-            None if no subset of the units makes it the better one.
+        favor the first method the most leave first. None if no subset of the units makes it the
+        better one.
         """
         sign = 1 if self.metric.higher_is_better else -1
         lead = sign * (self._unit_sums[0] - self._unit_sums[second].mean(axis=0)).mean(axis=0)
@@ -222,15 +202,9 @@ def _combine(coefficients: Sequence[float], values: Sequence[Any]) -> Any:
 def estimate_relative(reference: Sample, other: Sample, metric: str) -> Estimate | None:
     """Estimate the relative difference between two methods, as a fraction of the reference.
 
-    It is ρ - 1 with ρ the ratio of the two values. The interval holds every ρ for which
-    other - ρ reference does not differ from 0 (Fieller, JRSS B 16, 1954), so it excludes 0 exactly
-    if the difference is significant, and p is that of the difference.
-
-    Returns:
-        None if the reference is 0.
-
-    Raises:
-        BenchError: If the two cannot be compared.
+    It is ρ - 1 with ρ the ratio of the two values; None if the reference is 0. The interval holds
+    every ρ for which other - ρ reference does not differ from 0 (Fieller, JRSS B 16, 1954), so it
+    excludes 0 exactly if the difference is significant, and p is that of the difference.
     """
     aligned = AlignedSamples.align([reference, other], metric)
     base, value = aligned.means
@@ -259,11 +233,8 @@ def _shift(ratios: tuple[float, float], answer: Inference) -> Inference:
 
 
 def difference_of_differences(samples: Sequence[Sample], metric: str) -> Estimate:
-    """Estimate (a - b) - (c - d) for the samples a, b, c, d.
+    """Estimate (a - b) - (c - d) for the samples a, b, c, d, if they can be compared.
 
     The four share their users, so that what they have in common cancels.
-
-    Raises:
-        BenchError: If the four cannot be compared.
     """
     return AlignedSamples.align(samples, metric).estimate([1, -1, -1, 1])

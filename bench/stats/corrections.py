@@ -15,15 +15,10 @@ ALPHA = 0.05
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Adjust by Holm's step-down procedure, which bounds the probability of any false rejection.
+    """Adjust p-values by Holm's step-down procedure, in their order.
 
-    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
-
-    Args:
-        ps: The family's raw p-values, each in [0, 1], in any order; may be empty.
-
-    Returns:
-        Adjusted p-values in [0, 1], in the order of `ps`.
+    It bounds the probability of any false rejection (Holm, Scandinavian Journal of Statistics 6,
+    1979).
     """
     values = np.asarray(ps, dtype=np.float64)
     assert ((values >= 0) & (values <= 1)).all(), "p-values lie in [0, 1]"

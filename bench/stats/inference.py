@@ -42,7 +42,6 @@ class Inference:
     """A 95 % interval and the p-value of the test that it inverts.
 
     Attributes:
-        low: Lower end of the interval.
         high: Upper end; the interval excludes 0 exactly if p <= .05.
         p: Two-sided, of the hypothesis that the true value is 0; in (0, 1].
     """
@@ -119,11 +118,9 @@ class Variance:
         )
 
     def extrapolate(self, user_factor: float, num_seeds: int | None) -> Variance:
-        """Return the variance expected with more or fewer users or seeds.
+        """Return the variance expected with `user_factor` times the users and with other seeds.
 
-        Args:
-            user_factor: Future number of users over the present one.
-            num_seeds: Future number of seeds of each method; the present ones if None.
+        `num_seeds` is that of each method; the present ones if None.
         """
         seeds = self.num_seeds if num_seeds is None else (num_seeds,) * len(self.num_seeds)
         gain = sum(
@@ -144,12 +141,7 @@ class Variance:
         return min(self.num_seeds) > 1
 
     def margin(self, alpha: float, *, seeds: bool) -> float:
-        """Compute half the width of the interval of level 1 - alpha.
-
-        Args:
-            alpha: In (0, 1].
-            seeds: True for question (b), False for (a).
-        """
+        """Compute half the width of the interval of level 1 - alpha, of (b) if `seeds`."""
         squared = self.users * special.stdtrit(self.num_parts - 1, alpha / 2) ** 2
         between = np.divide(self.between, self.num_seeds)
         total = float(between.sum())
@@ -174,11 +166,8 @@ class Variance:
     def test_equivalence(self, value: float, bound: float, *, seeds: bool) -> float | None:
         """Compute p of two one-sided tests (Schuirmann 1987): is the true value within the bound?
 
-        It is at most .05 exactly if the interval of level 90 % lies within [-bound, bound].
-
-        Returns:
-            p of the hypothesis that the true value is at least `bound` from 0; None if nothing
-            varies.
+        It is p of the hypothesis that the true value is at least `bound` from 0, at most .05
+        exactly if the interval of level 90 % lies within [-bound, bound]; None if nothing varies.
         """
         if self.margin(ALPHA, seeds=seeds) <= ROUNDING:
             return None

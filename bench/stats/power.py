@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.errors import BenchError
-from bench.metrics.metric import Metric
 from bench.stats.contrasts import DIFFERENCE, AlignedSamples
 from bench.stats.corrections import ALPHA
 from bench.stats.inference import ROUNDING, Variance
@@ -26,6 +25,12 @@ from bench.stats.samples import Sample
 
 POWER = 0.8
 MAX_SEEDS = 100
+OTHER_CASES = (
+    "other cases are assumed to vary as the available ones do, and the standard error to change "
+    "with the root of their number."
+)
+SET_LEVEL = "a set-level value may itself depend on the number of cases."
+FEW_SEEDS = "the variance between seeds is estimated from the few that were run."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +38,9 @@ class DetectableDifference:
     """The smallest difference that one comparison detects.
 
     Attributes:
-        metric: Its name.
-        reference: Name of the reference.
-        other: Name of the method compared with it.
         question: "methods", or "models" with one training run.
-        num_cases: Test cases it is computed for.
-        num_units: Units among them, cases or users; fractional for a hypothetical number of cases.
+        num_units: Cases or users; fractional for a hypothetical number of cases.
         unit: "user" where cases are nested in users.
-        num_seeds: Training runs of both methods.
         difference: The smallest one detectable with 80 % power, in the metric's unit; None if the
             available results do not vary.
         relative: The same over the reference's value; None if that is 0.
@@ -76,12 +76,8 @@ def detectable_difference(
 ) -> DetectableDifference:
     """Compute the smallest difference that is detected with 80 % power.
 
-    Args:
-        reference: The declared reference.
-        other: The method compared with it.
-        metric: A per-case or a set-level metric.
-        num_cases: A hypothetical number of test cases, from 2; those of the results if None.
-        num_seeds: A hypothetical number of seeds of both methods; those of the results if None.
+    A hypothetical number of test cases, from 2, and of seeds of both methods replaces those of the
+    results.
 
     Raises:
         BenchError: If the two cannot be compared or have too few units or hits, or another number
@@ -94,18 +90,14 @@ def detectable_difference(
     num_cases = cases_run if num_cases is None else num_cases
     num_units = _scale_units(units.num, cases_run, num_cases)
     present = Variance.combine(DIFFERENCE, aligned.methods)
-    seeds_run = present.num_seeds
-    other_seeds = num_seeds is not None and set(seeds_run) != {num_seeds}
-    if other_seeds and not present.has_seeds:
+    if num_seeds is not None and {num_seeds} != {*present.num_seeds} and not present.has_seeds:
         raise BenchError(
             f"There is a single seed of {reference.name} or {other.name}, so the variance between "
             "seeds is unknown.",
             "Leave --seeds out, or run two seeds or more.",
         )
-    factor = num_units / units.num
-    variance = present.extrapolate(factor, num_seeds)
-    difference = _detect(variance)
-    value = aligned.means[0]
+    variance = present.extrapolate(num_units / units.num, num_seeds)
+    difference, value = _detect(variance), aligned.means[0]
     return DetectableDifference(
         metric=metric,
         reference=reference.name,
@@ -119,8 +111,14 @@ def detectable_difference(
         equivalence=_detect(variance, levels=(2 * ALPHA, 1 - POWER)),
         relative=difference / value if difference is not None and value else None,
         seeds_to_halve=None if difference is None else _halve(variance, difference),
-        approximations=_list_approximations(
-            aligned.metric, other_cases=num_cases != cases_run, has_seeds=variance.has_seeds
+        approximations=tuple(
+            text
+            for text, applies in (
+                (OTHER_CASES, num_cases != cases_run),
+                (SET_LEVEL, num_cases != cases_run and not aligned.metric.per_case),
+                (FEW_SEEDS, variance.has_seeds),
+            )
+            if applies
         ),
     )
 
@@ -154,17 +152,3 @@ def _halve(variance: Variance, difference: float) -> int | None:
         if smaller is None or smaller <= difference / 2:
             return num_seeds
     return None
-
-
-def _list_approximations(metric: Metric, *, other_cases: bool, has_seeds: bool) -> tuple[str, ...]:
-    texts = []
-    if other_cases:
-        texts.append(
-            "other cases are assumed to vary as the available ones do, and the standard error to "
-            "change with the root of their number."
-        )
-        if not metric.per_case:
-            texts.append("a set-level value may itself depend on the number of cases.")
-    if has_seeds:
-        texts.append("the variance between seeds is estimated from the few that were run.")
-    return tuple(texts)

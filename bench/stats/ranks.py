@@ -27,7 +27,6 @@ class MethodRank:
     """One method across data sets.
 
     Attributes:
-        name: The method's row.
         mean_rank: Mean over data sets of its rank, 1 for the best.
         wins: Data sets where it is the only best.
         ties: Data sets where it shares the best value.
@@ -46,10 +45,8 @@ class DatasetRanking:
     """All methods across data sets, on one metric.
 
     Attributes:
-        metric: Its name.
         num_datasets: Number of data sets on which all methods have a value.
         methods: The methods, best mean rank first, equal ones by name.
-        friedman_p: p of Friedman's test; None if there is no test.
         critical_difference: Nemenyi's, in ranks; None if there is no test.
         reason: Why there is no test; empty if there is one.
     """
@@ -78,11 +75,9 @@ class DatasetRanking:
 
 
 def rank_across_datasets(metric: str, values: Mapping[str, Mapping[str, float]]) -> DatasetRanking:
-    """Rank methods across data sets.
+    """Rank methods across data sets, from the value by method and data set.
 
-    Args:
-        metric: Name of the metric; its direction decides which value is better.
-        values: Value by method and data set. Data sets where a method has none are left out.
+    Data sets where a method has no value are left out.
 
     Raises:
         BenchError: If fewer than two methods, or no data set, can be ranked.
@@ -90,10 +85,8 @@ def rank_across_datasets(metric: str, values: Mapping[str, Mapping[str, float]])
     names = list(values)
     shared = set.intersection(*map(set, values.values())) if values else set()
     if len(names) < 2 or not shared:
-        raise BenchError(
-            f"Nothing can be ranked by {metric}.",
-            "Ranks need two methods with values on the same data set.",
-        )
+        message = f"Nothing can be ranked by {metric}."
+        raise BenchError(message, "Ranks need two methods with values on the same data set.")
     sign = -1 if get_metric(metric).higher_is_better else 1
     table = np.array([[sign * values[name][data] for name in names] for data in sorted(shared)])
     ranks = stats.rankdata(table, axis=1)

@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from bench.errors import BenchError
-from bench.metrics.metric import Metric
 from bench.metrics.registry import get_metric
 from bench.stats.contrasts import AlignedSamples, Estimate
 from bench.stats.samples import Sample
@@ -29,8 +27,6 @@ class PublishedComparison:
     """One published number and ours.
 
     Attributes:
-        row: Name of the row.
-        metric: Name of the metric.
         published: The paper's number, in the unit of ours.
         reproduced: Our estimate, a mean over seeds; None if we have none.
         difference: Reproduced - published; None likewise.
@@ -56,8 +52,6 @@ class Order:
         tau: Kendall's tau-b in [-1, 1]; None if it is not defined.
         p: Its two-sided p-value; None likewise. With 4 rows it is at least .083 (5: .017), so small
             tables are never significant.
-        num_rows: Rows with both numbers.
-        text: Both in words, or why there is none.
     """
 
     metric: str
@@ -74,7 +68,6 @@ class Reproduction:
     Attributes:
         cells: In the order of the published numbers.
         columns: Agreement of the order of rows, one per metric.
-        table: The same over all metrics.
     """
 
     cells: tuple[PublishedComparison, ...]
@@ -132,11 +125,7 @@ def reproduce(
 
 
 def estimate(sample: Sample, metric: str) -> Estimate:
-    """Estimate a metric of one method, mean over seeds, with its 95 % intervals.
-
-    Raises:
-        BenchError: If the sample lacks the metric, or a value is not a finite number.
-    """
+    """Estimate a metric of one method, mean over seeds, with its 95 % intervals."""
     return AlignedSamples.align([sample], metric).estimate([1])
 
 
@@ -144,22 +133,18 @@ def compare_orders(pairs: Sequence[tuple[float, float]], *, metric: str = "") ->
     """Compare two orders of the same rows by Kendall's tau-b, which allows for ties.
 
     Source: Kendall, Biometrika 33 (1945); p is exact without ties, otherwise asymptotic.
-
-    Args:
-        pairs: The published and our value of each row.
-        metric: Recorded in the result.
     """
-    num = len(pairs)
+    num, values = len(pairs), np.array(pairs, dtype=np.float64)
+    tau: float | None = None
+    p: float | None = None
     if num < MIN_ROWS:
-        rows = f"{num} row{'' if num == 1 else 's'}"
-        return Order(metric=metric, tau=None, p=None, num_rows=num, text=f"not defined: {rows}")
-    published, reproduced = np.array(pairs, dtype=np.float64).T
-    if np.ptp(published) == 0 or np.ptp(reproduced) == 0:
+        text = f"not defined: {num} row{'' if num == 1 else 's'}"
+    elif (np.ptp(values, axis=0) == 0).any():
         text = "not defined: all rows are tied in one of the two"
-        return Order(metric=metric, tau=None, p=None, num_rows=num, text=text)
-    result = stats.kendalltau(published, reproduced)
-    tau, p = float(result.statistic), float(result.pvalue)
-    text = f"tau-b = {tau:.2f}, p = {f'{p:.2g}'.removeprefix('0')}, {num} rows"
+    else:
+        result = stats.kendalltau(*values.T)
+        tau, p = float(result.statistic), float(result.pvalue)
+        text = f"tau-b = {tau:.2f}, p = {f'{p:.2g}'.removeprefix('0')}, {num} rows"
     return Order(metric=metric, tau=tau, p=p, num_rows=num, text=text)
 
 
@@ -192,17 +177,9 @@ def _compare_table_order(pairs: Mapping[str, Mapping[str, tuple[float, float]]])
     shared = [row for row in names if all(row in rows for rows in pairs.values())]
     if not shared:
         return compare_orders([])
-    ranks = np.mean(
-        [
-            _rank([rows[row] for row in shared], get_metric(metric))
-            for metric, rows in pairs.items()
-        ],
-        axis=0,
-    )
-    return compare_orders([(float(first), float(second)) for first, second in ranks])
-
-
-def _rank(values: Sequence[tuple[float, float]], metric: Metric) -> NDArray[np.float64]:
-    """Rank the rows in both orders, the best first, shape (rows, 2)."""
-    sign = -1 if metric.higher_is_better else 1
-    return np.asarray(stats.rankdata(sign * np.array(values), axis=0))
+    ranks = []
+    for metric, rows in pairs.items():
+        sign = -1 if get_metric(metric).higher_is_better else 1
+        values = sign * np.array([rows[row] for row in shared])
+        ranks.append(stats.rankdata(values, axis=0))
+    return compare_orders(np.mean(ranks, axis=0).tolist())

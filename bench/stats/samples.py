@@ -28,7 +28,6 @@ class Units:
         kind: "user" if some user has several cases, otherwise "case".
         of_case: Unit of each case, shape (C,), in [0, num). Units are numbered in the order of
             their ids, so that no result depends on the order of the cases.
-        sizes: Number of cases of each unit, shape (U,).
     """
 
     kind: Literal["case", "user"]
@@ -46,18 +45,13 @@ class Sample:
     """One method on one data set: all its S seeds on the same C cases.
 
     Attributes:
-        name: The method's row on the board.
-        seeds: The seeds, length S.
         cases: Case ids, length C, all different.
-        users: The user of each case, length C.
         values: Per-case metrics by name ("NDCG@5"), each of shape (S, C).
         items: Recommended items, best first, shape (S, C, D); -1 is a recommendation that is not in
             the catalog, -2 marks the end of a list.
         known: Cases whose target is in the catalog, shape (C,); set-level metrics use only these.
         masses: Category mass of the top-k lists by k, each of shape (S, C, G).
         histories: Category mass of each case's history, shape (C, G).
-        tracked: Names of the G tracked categories.
-        num_items: Size of the catalog.
         strata: Stratum of each case, shape (C,), by what divides them; may be empty.
 
     Raises:
@@ -132,12 +126,7 @@ def get_case_values(sample: Sample, metric: str) -> NDArray[np.float64]:
 
 
 def require_finite(sample: Sample, label: str, values: NDArray[np.float64]) -> None:
-    """Refuse values that would turn a whole comparison into NaN.
-
-    Args:
-        sample: The method that the values belong to.
-        label: Name of the values in the message.
-        values: Shape (S, C, ...).
+    """Refuse values, shape (S, C, ...), that would turn a whole comparison into NaN.
 
     Raises:
         BenchError: If a value is NaN or infinite; the message names its cases.
@@ -171,10 +160,8 @@ def _reorder_cases(a: Sample, b: Sample) -> Sample:
         if (missing := sorted(set(longer.cases) - set(shorter.cases)))
     ]
     if problems:
-        raise BenchError(
-            " ".join(problems),
-            "Methods are compared on the same cases only: run both on the same test set.",
-        )
+        hint = "Methods are compared on the same cases only: run both on the same test set."
+        raise BenchError(" ".join(problems), hint)
     index = {case: row for row, case in enumerate(b.cases)}
     b = b.select_cases(np.array([index[case] for case in a.cases], dtype=np.intp))
     differing = [a.cases[row] for row, user in enumerate(a.users) if b.users[row] != user]

@@ -21,10 +21,7 @@ def compute_seed_values(sample: Sample, metric: str) -> dict[int, float]:
 
 
 def summarize_seeds(values: Sequence[float]) -> tuple[float, float | None, int]:
-    """Summarize the values of a metric per seed.
-
-    Returns:
-        Mean, standard deviation with n - 1 (None with one seed), and the number of seeds n.
+    """Return mean, standard deviation (n - 1; None with one seed) and number of a metric's values.
 
     Raises:
         BenchError: If there is no value.

@@ -45,7 +45,6 @@ class UnitSums:
             the mass of each category (float64). X may differ between seeds.
         sizes: Number of lists of each unit, shape (U,); 0 where no target is in the catalog.
         histories: Category mass of each unit's histories, shape (G, U).
-        score: The metric.
     """
 
     amounts: tuple[sparse.csr_array, ...]
@@ -71,10 +70,9 @@ class UnitSums:
             parts: list[NDArray[Any]] = [product.toarray(), lists, histories]
             totals = [part.sum(axis=1, keepdims=True) for part in parts]
             values.append(self._score(*totals)[0])
+            rest = [total - part for total, part in zip(totals, parts, strict=True)]
             with np.errstate(divide="ignore", invalid="ignore"):  # of a single unit none is left
-                without = self._score(
-                    *(total - part for total, part in zip(totals, parts, strict=True))
-                )
+                without = self._score(*rest)
             deviations.append((without - without.mean()) * np.sqrt((num_groups - 1) / num_groups))
         return SeedValues(values=np.array(values), deviations=np.stack(deviations))
 

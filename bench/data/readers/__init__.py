@@ -26,16 +26,11 @@ READERS: Mapping[str, ModuleType] = {
 
 
 def read(reader: str, paths: Mapping[str, Path], fields: Mapping[str, Any]) -> RawData:
-    """Read a data set's raw files.
-
-    Args:
-        reader: Name of a module in this package.
-        paths: The files by the role that the card gives them.
-        fields: The card's `[fields]`; each module documents its own.
+    """Read a data set's raw files, by the role that the card gives them.
 
     Raises:
-        BenchError: The reader is unknown, the fields or roles do not fit, or a file is malformed;
-            the message names the file and line.
+        BenchError: The reader is unknown, the card's fields or roles do not fit, or a file is
+            malformed; the message names the file and line.
     """
     if reader not in READERS:
         raise unknown("reader", reader, READERS)

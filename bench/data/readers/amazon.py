@@ -57,14 +57,14 @@ def read(paths: Mapping[str, Path], fields: Fields) -> RawData:
 
 def _read_products(path: Path, release: str, collector: Collector) -> None:
     for where, _, product in read_objects(path, literals=release == "2014"):
-        category_paths = (
-            product.get("categories") if release == "2014" else [product.get("category")]
-        )
-        if not isinstance(category_paths, list):
-            category_paths = []
+        paths = product.get("categories") if release == "2014" else [product.get("category")]
         collector.add_item(
             require_text(product, "asin", where),
             as_text(product.get("title")),
-            [name for category_path in category_paths for name in category_names(category_path)],
+            [
+                name
+                for names in (paths if isinstance(paths, list) else ())
+                for name in category_names(names)
+            ],
             as_text(product.get("brand")),
         )

@@ -72,17 +72,15 @@ def _read_books(paths: Mapping[str, Path], title: str, collector: Collector) -> 
         (require_text(record, "book_id", where), as_text(record.get(title)))
         for where, _, record in read_objects(paths["items"])
     ]
-    genres: dict[str, tuple[str, ...]] = {}
-    if "genres" in paths:
-        book_ids = {book_id for book_id, _ in books}
-        for where, _, entry in read_objects(paths["genres"]):
-            book_id, counts = require_text(entry, "book_id", where), entry.get("genres")
-            if not isinstance(counts, dict):
-                raise BenchError(f"{where} has no table of genres.", FETCH_AGAIN)
-            if book_id in book_ids:
-                genres[book_id] = tuple(map(as_text, counts))
+    genres: dict[str, tuple[str, ...]] = {book_id: () for book_id, _ in books}
+    for where, _, entry in read_objects(paths["genres"]) if "genres" in paths else ():
+        book_id, counts = require_text(entry, "book_id", where), entry.get("genres")
+        if not isinstance(counts, dict):
+            raise BenchError(f"{where} has no table of genres.", FETCH_AGAIN)
+        if book_id in genres:
+            genres[book_id] = tuple(map(as_text, counts))
     for book_id, name in books:
-        collector.add_item(book_id, name, genres.get(book_id, ()))
+        collector.add_item(book_id, name, genres[book_id])
 
 
 def _parse_time(text: str, where: str) -> int:

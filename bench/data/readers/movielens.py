@@ -74,7 +74,6 @@ def _rows(
         return open_table(path, "::", header=columns, encoding=fields.encoding).rows
     table = open_table(path, ",")
     if tuple(table.header) != columns:
-        raise BenchError(
-            f"Line 1 of {path.name} is not the header {','.join(columns)}.", CHECK_CARD
-        )
+        message = f"Line 1 of {path.name} is not the header {','.join(columns)}."
+        raise BenchError(message, CHECK_CARD)
     return table.rows

@@ -63,17 +63,16 @@ def _read_items(path: Path, fields: Fields, collector: Collector) -> None:
     table, types = _open(path)
     item = table.column(fields.item)
     title = _parse_template(fields.title, table)
-    column, separator = None, None
+    column, is_sequence = None, False
     if fields.categories is not None:
         column, kind = table.column(fields.categories), types[fields.categories]
         if not kind.startswith("token"):
             message = f"The column {fields.categories!r} of {path.name} is of type {kind}."
             raise BenchError(message, "Categories are a token or a token_seq.")
-        separator = " " if kind == "token_seq" else None
+        is_sequence = kind == "token_seq"
     for _, _, cells in table.rows:
-        categories: Sequence[str] = ()
-        if column is not None:
-            categories = cells[column].split(separator) if separator else [cells[column]]
+        text = "" if column is None else cells[column]
+        categories = text.split(" ") if is_sequence else [text]
         collector.add_item(cells[item], _fill(title, cells), categories)
 
 

@@ -37,12 +37,10 @@ NO_NAME = "game without a name"
 NO_YEAR = "review without a year"
 NO_USER = "review without a user"
 
-# fmt: off
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
-)
-# fmt: on
+)  # fmt: skip
 _POSTED = re.compile(rf"Posted ({'|'.join(MONTHS)}) ([0-9]{{1,2}})(?:, ([0-9]{{4}}))?\.?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 

@@ -29,16 +29,14 @@ START = 1_000_000_000
 HOUR = 3600
 PAIRED = 3
 
-# fmt: off
 ADJECTIVES = (
     "Amber", "Bright", "Calm", "Distant", "Early", "Faint",
     "Golden", "Hidden", "Iron", "Jade", "Quiet", "Silver",
-)
+)  # fmt: skip
 NOUNS = (
     "Harbour", "Island", "Journey", "Lantern", "Meadow", "Night",
     "Orchard", "River", "Shadow", "Tower", "Valley",
-)
-# fmt: on
+)  # fmt: skip
 
 
 class Fields(ReaderFields):

@@ -28,11 +28,7 @@ RELEASED_SPLITS: Mapping[str, ModuleType] = {
 
 
 def read_samples(card: DatasetCard, paths: Mapping[str, Path]) -> Prepared:
-    """Read ready samples.
-
-    Args:
-        card: The data set's card; its `reader` is one of `RELEASED_SPLITS`.
-        paths: The files by the role that the card gives them.
+    """Read ready samples from files by the role that the card gives them.
 
     Raises:
         BenchError: The card asks for a preparation, its roles or [fields] do not fit, or a file is

@@ -33,12 +33,7 @@ class ItemTitles:
     def catalog(
         self, categories: Mapping[str, tuple[str, ...]] | None = None, tracked: tuple[str, ...] = ()
     ) -> Catalog:
-        """Return the items with titles on one line each.
-
-        Args:
-            categories: Categories by title as written.
-            tracked: The tracked categories.
-        """
+        """Return the items with titles on one line each; `categories` are by title as written."""
         categories = categories or {}
         return Catalog(
             ids=tuple(self.by_id),
@@ -67,9 +62,7 @@ def collect_titles(pairs: Iterable[tuple[str, str]]) -> ItemTitles:
 def read_titles(path: Path, *, lines_only: bool = False) -> ItemTitles:
     """Read lines `title TAB id`, as BIGRec and D3 write them, or a JSON object of titles by id.
 
-    Args:
-        path: The file.
-        lines_only: Whether JSON is refused. If not, the first line decides which one is expected.
+    The first line decides which one is expected, unless `lines_only` refuses JSON.
 
     Raises:
         BenchError: The file is neither.
@@ -90,7 +83,6 @@ def _read_title_lines(path: Path) -> Iterator[tuple[str, str]]:
 def _read_object(path: Path) -> Iterator[tuple[str, str]]:
     for key, title in read_json(path, dict).items():
         if not isinstance(title, str):
-            raise BenchError(
-                f"The title of {as_text(key)!r} in {path.name} is no text.", CHECK_CARD
-            )
+            message = f"The title of {as_text(key)!r} in {path.name} is no text."
+            raise BenchError(message, CHECK_CARD)
         yield as_text(key), as_text(title)

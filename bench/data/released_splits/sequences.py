@@ -121,13 +121,9 @@ class SequenceBuilder:
         choice: Categories | None,
         notes: Sequence[str] = (),
     ) -> Prepared:
-        """Return the samples as prepared data.
+        """Return the samples as prepared data, with the counts of the items and further notes.
 
-        Args:
-            catalog: The items that the rows refer to.
-            item_counts: Counts of the items to add to those of the samples.
-            choice: Which categories are tracked; None where the catalog says it.
-            notes: Sentences to add to the notes.
+        `choice` says which categories are tracked; None where the catalog says it.
         """
         lengths = np.array([len(items) for items, _, _ in self._sequences], dtype=np.int64)
         first = (np.cumsum(lengths) - lengths)[np.array(self._sequence, dtype=np.int64)]

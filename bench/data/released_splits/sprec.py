@@ -65,11 +65,7 @@ def read(paths: Mapping[str, Path], categories: Categories) -> Prepared:
 
 
 def parse_quoted_titles(prompt: str, index: Mapping[str, int]) -> list[int | None]:
-    """Parse the quoted titles of a prompt, longest match first.
-
-    Args:
-        prompt: The text; everything between its first and its last double quote is titles.
-        index: Indices of the known titles.
+    """Parse the quoted titles between the first and the last double quote, longest match first.
 
     Returns:
         Their indices; None, once and at the end, where no known title follows.

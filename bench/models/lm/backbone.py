@@ -27,6 +27,8 @@ from bench.models.lm.tokenization import Tokenizer, has_chat_template
 POINTER = "backbone.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+
 
 def model_folder(backbone: Path) -> Path:
     """Return the folder of a model's files: the artifact, or the folder that its pointer names.
@@ -158,9 +160,6 @@ def _unreadable(folder: Path, reason: str) -> BenchError:
         f"The model in {folder} cannot be loaded: {first_line.rstrip('.')}.",
         "It must be a causal language model that transformers knows, with its tokenizer.",
     )
-
-
-CAUSAL = ("ForCausalLM", "LMHeadModel")
 
 
 def inspect_model(folder: Path, name: str) -> dict[str, Plain]:

@@ -18,6 +18,10 @@ from torch import Tensor
 from bench.errors import BenchError
 from bench.plan.device import planned_device
 
+PROBE_SIZES = {"cpu": (1024, 2**24), "cuda": (4096, 2**28)}
+"""Rows of the square matrices, and numbers that are copied."""
+PROBE_SECONDS = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
@@ -131,11 +135,6 @@ def compute_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(previous)
-
-
-PROBE_SIZES = {"cpu": (1024, 2**24), "cuda": (4096, 2**28)}
-"""Rows of the square matrices, and numbers that are copied."""
-PROBE_SECONDS = 0.5
 
 
 def time_device(device: str) -> tuple[str, float, float]:

@@ -21,6 +21,9 @@ from bench.hashing import digest
 Entry = TypeVar("Entry")
 Tokenizer: TypeAlias = Any  # transformers' fast tokenizers have no useful type of their own
 
+QUESTION_VERSION = 1
+MARKER = "\n\n### Response:\n"
+
 
 def history_titles(windows: Windows, catalog: Catalog) -> list[list[str]]:
     """Return the titles of each history, oldest first, N lists."""
@@ -109,10 +112,6 @@ def encode_responses(tokenizer: Tokenizer, titles: Sequence[str], *, eos: bool) 
 def _strip_end(tokens: list[int], tokenizer: Tokenizer) -> list[int]:
     """Remove an end-of-sequence token that the tokenizer adds to every text."""
     return tokens[:-1] if len(tokens) > 1 and tokens[-1] == tokenizer.eos_token_id else tokens
-
-
-QUESTION_VERSION = 1
-MARKER = "\n\n### Response:\n"
 
 
 @dataclass(frozen=True, kw_only=True)

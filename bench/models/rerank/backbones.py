@@ -26,8 +26,20 @@ from torch.nn import functional
 from bench.errors import BenchError
 from bench.plan.rerank_stages import SetRankLoss
 
-HIDDEN_WIDTH = 128
+EXPERT_WIDTH = 128
 OUTPUT_WIDTH = 32
+
+MIN_LOG = -100.0
+"""Smallest logarithm in a cross-entropy, as in `torch.nn.functional.binary_cross_entropy`."""
+NO_ATTENTION = -1e4
+"""Logit of a position without attention; its exponential is exactly 0."""
+NUM_HEADS = 2
+SCORER_WIDTHS = (200, 80)
+DLCM_SIZE = 64
+PRM_LENGTH = 10
+LONGEST_WAVE = 10_000.0
+SETRANK_OFFSET = 1.0
+MAX_LOGIT = 60.0
 
 
 class Experts(nn.Module):
@@ -54,7 +66,7 @@ class Adapter(nn.Module):
         num_towers: int = 2,
         num_shared: int = 2,
         num_dedicated: int = 5,
-        hidden_width: int = HIDDEN_WIDTH,
+        hidden_width: int = EXPERT_WIDTH,
         output_width: int = OUTPUT_WIDTH,
     ) -> None:
         super().__init__()
@@ -87,12 +99,6 @@ class Adapter(nn.Module):
         gates_NX = self.gates[tower](texts_NT).softmax(dim=-1)
         mixed_NO = torch.einsum("nx,xno->no", gates_NX, outputs_XNO)
         return mixed_NO.reshape(*texts.shape[:-1], -1)
-
-
-MIN_LOG = -100.0
-"""Smallest logarithm in a cross-entropy, as in `torch.nn.functional.binary_cross_entropy`."""
-NO_ATTENTION = -1e4
-"""Logit of a position without attention; its exponential is exactly 0."""
 
 
 def pointwise_loss(probabilities_BL: Tensor, targets_BL: Tensor) -> Tensor:
@@ -155,10 +161,6 @@ def softmax_loss(scores_BL: Tensor, labels_BL: Tensor) -> Tensor:
     return -(weights_BL * functional.log_softmax(scores_BL, dim=1)).sum(dim=1)
 
 
-NUM_HEADS = 2
-HIDDEN_WIDTHS = (200, 80)
-
-
 class AttentionScorer(nn.Module):
     """One self-attention layer over a list; a perceptron scores its output next to its input."""
 
@@ -170,7 +172,7 @@ class AttentionScorer(nn.Module):
         self.attention = nn.MultiheadAttention(width, NUM_HEADS, batch_first=True)
         layers: list[nn.Module] = []
         inputs = 2 * width
-        for outputs in HIDDEN_WIDTHS:
+        for outputs in SCORER_WIDTHS:
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
             inputs = outputs
         self.head = nn.Sequential(*layers, nn.Linear(inputs, 1))
@@ -194,16 +196,13 @@ def initialize_weights(module: nn.Module) -> None:
             nn.init.zeros_(part.bias)
 
 
-HIDDEN_SIZE = 64
-
-
 class DLCM(nn.Module):
     """From features to scores in (0, 1)."""
 
     splits = False
     """Batch normalization needs the whole batch."""
 
-    def __init__(self, width: int, hidden_size: int = HIDDEN_SIZE) -> None:
+    def __init__(self, width: int, hidden_size: int = DLCM_SIZE) -> None:
         super().__init__()
         self.reader = nn.GRU(width, hidden_size, batch_first=True)
         self.norm_last = nn.BatchNorm1d(hidden_size)
@@ -224,16 +223,12 @@ class DLCM(nn.Module):
         return pointwise_loss(scores_BL, labels_BL)
 
 
-LENGTH = 10
-LONGEST_WAVE = 10_000.0
-
-
 class PRM(AttentionScorer):
     """From features to scores in (0, 1)."""
 
     encodings: Tensor
 
-    def __init__(self, width: int, length: int = LENGTH) -> None:
+    def __init__(self, width: int, length: int = PRM_LENGTH) -> None:
         super().__init__(width)
         self.register_buffer("encodings", position_encodings(length, width), persistent=False)
 
@@ -260,10 +255,6 @@ def position_encodings(length: int, width: int) -> Tensor:
     return table_LD.to(torch.float32)
 
 
-OFFSET = 1.0
-MAX_LOGIT = 60.0
-
-
 class SetRank(AttentionScorer):
     """From features to real-valued scores; the softmax loss has no temperature."""
 
@@ -277,7 +268,7 @@ class SetRank(AttentionScorer):
         if self.loss == "kar_offset":
             last = self.head[-1]
             assert isinstance(last, nn.Linear)
-            nn.init.constant_(last.bias, OFFSET)
+            nn.init.constant_(last.bias, SETRANK_OFFSET)
 
     def forward(self, features_BLD: Tensor) -> Tensor:
         """Return a score for every position, shape (B, L)."""

@@ -42,6 +42,9 @@ TIMEOUT = 120.0
 MAX_PAUSE = 60.0
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
+FILE_VARIABLE = "BENCH_RESPONSES"
+_append_lock = Lock()
+
 
 class NoRedirects(urllib.request.HTTPRedirectHandler):
     """Treats a redirect as a refusal: following it would send the key to another address."""
@@ -169,10 +172,6 @@ def check_request_limit(num: int) -> None:
             f"MovieLens-1M, gender, age and occupation; {LIMIT} is {limit or 'not set'}.",
             f"Set {LIMIT} to the maximum number of requests that you want to pay for.",
         )
-
-
-FILE_VARIABLE = "BENCH_RESPONSES"
-_append_lock = Lock()
 
 
 class RecordedAnswer(BaseModel):

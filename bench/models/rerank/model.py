@@ -34,6 +34,9 @@ from bench.plan.rerank_stages import RerankerConfig
 EMBEDDING_WIDTH = 32
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
+SELECTION_K = 5
+EVALUATION_BATCH_SIZE = 2048
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSizes:
@@ -147,10 +150,6 @@ def save(model: Reranker, folder: Path) -> None:
     save_file(model.state_dict(), folder / WEIGHTS_FILE)
     content = {"config": asdict(model.config), "sizes": asdict(model.sizes)}
     (folder / CONFIG_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-SELECTION_K = 5
-EVALUATION_BATCH_SIZE = 2048
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,25 @@ _PLAIN = str.maketrans(
 _LETTER = re.compile(r"[A-Za-z]")
 _TAIL = re.compile(r"[^A-Za-z0-9]+$")
 
+GENDERS = {"F": "woman", "M": "man"}
+AGES = {
+    1: "under 18 years old",
+    18: "between 18 and 24 years old",
+    25: "between 25 and 34 years old",
+    35: "between 35 and 44 years old",
+    45: "between 45 and 49 years old",
+    50: "between 50 and 55 years old",
+    56: "56 years old or more",
+}
+OCCUPATIONS = (
+    "of an occupation that was not listed", "an academic or educator", "an artist",
+    "in clerical or administrative work", "a college or graduate student", "in customer service",
+    "a doctor or in health care", "an executive or manager", "a farmer", "a homemaker",
+    "a school pupil", "a lawyer", "a programmer", "retired", "in sales or marketing",
+    "a scientist", "self-employed", "a technician or engineer", "a tradesman or craftsman",
+    "unemployed", "a writer",
+)  # fmt: skip
+
 
 def move_article_to_front(title: str) -> str:
     """Move "The" or "A" from the end of a MovieLens title to its front, as KAR does.
@@ -116,25 +135,6 @@ DOMAINS = {
         factors="kind; function; quality; price; design; reputation",
     ),
 }
-
-GENDERS = {"F": "woman", "M": "man"}
-AGES = {
-    1: "under 18 years old",
-    18: "between 18 and 24 years old",
-    25: "between 25 and 34 years old",
-    35: "between 35 and 44 years old",
-    45: "between 45 and 49 years old",
-    50: "between 50 and 55 years old",
-    56: "56 years old or more",
-}
-OCCUPATIONS = (
-    "of an occupation that was not listed", "an academic or educator", "an artist",
-    "in clerical or administrative work", "a college or graduate student", "in customer service",
-    "a doctor or in health care", "an executive or manager", "a farmer", "a homemaker",
-    "a school pupil", "a lawyer", "a programmer", "retired", "in sales or marketing",
-    "a scientist", "self-employed", "a technician or engineer", "a tradesman or craftsman",
-    "unemployed", "a writer",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

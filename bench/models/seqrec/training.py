@@ -41,6 +41,9 @@ from bench.models.seqrec.checkpoint import save
 from bench.models.seqrec.networks import RowNetwork, bce_losses
 from bench.plan.item_stages import ItemModelConfig
 
+STOPPING_K = 20
+EVALUATION_BATCH_SIZE = 1024
+
 
 class Sequences(NamedTuple):
     """Sequences of items, one after the other.
@@ -97,10 +100,6 @@ def cut(sequences: Sequences, length: int, generator: np.random.Generator) -> Pi
     pieces.inputs[piece, column] = sequences.items[targets - 1]
     pieces.targets[piece, column] = sequences.items[targets]
     return pieces
-
-
-STOPPING_K = 20
-EVALUATION_BATCH_SIZE = 1024
 
 
 class TrainedItemModel(NamedTuple):

@@ -11,6 +11,8 @@ from bench.report.format import single_line
 from bench.report.table import Block, BoardTable, Cell, Row
 
 COMPARISON = ("difference", "low", "high", "relative", "p", "p_adjusted", "question")
+EQUIVALENCE = ("bound", "p_equivalent", "p_equivalent_adjusted", "equivalent")
+"""Columns that only boards with bounds of equivalence have."""
 COLUMNS = (
     "board", "dataset", "group", "row", "method", "metric", "mean", "sd", "n_seeds",
     "expected_seeds", "reference", *COMPARISON, "published",
@@ -27,10 +29,14 @@ FORMULA_STARTS = ("=", "+", "-", "@")
 
 def render_csv(table: BoardTable) -> str:
     """Write one line per data set × row × metric; what is unknown is empty."""
-    return _write(
-        COLUMNS,
-        (_fields(table, block, row, cell) for block, row in table.rows for cell in row.cells),
+    cells = [(block, row, cell) for block, row in table.rows for cell in row.cells]
+    tests = [cell.comparison for _, _, cell in cells]
+    further = EQUIVALENCE if any(test and test.bound is not None for test in tests) else ()
+    lines = (
+        [*_fields(table, *cell), *(_number(getattr(test, name, None)) for name in further)]
+        for cell, test in zip(cells, tests, strict=True)
     )
+    return _write((*COLUMNS, *further), lines)
 
 
 def render_costs_csv(table: BoardTable, costs: Sequence[RowCost]) -> str:

@@ -41,12 +41,7 @@ FORMATS = {
 def build_croissant(
     name: str, card: DatasetCard, checksums: Mapping[str, str | None]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Describe a data set.
-
-    Args:
-        name: Name of the card.
-        card: The card.
-        checksums: sha256 of its files by role, as far as they are known.
+    """Describe a data set, with the sha256 of its files by role as far as they are known.
 
     Returns:
         The JSON-LD, and the required properties that the card cannot fill.
@@ -58,6 +53,7 @@ def build_croissant(
         for role, file in card.files.items()
         for part in _describe_file(file.model_copy(update={"sha256": checksums.get(role)}))
     ]
+    has_profiles = "users" in {**card.files, **(card.lists.files if card.lists else {})}
     filters, split = card.filters.model_dump(exclude_defaults=True), card.split.model_dump()
     content: dict[str, Any] = {
         "@context": CONTEXT,
@@ -88,7 +84,7 @@ def build_croissant(
         ],
         "rai:personalSensitiveInformation": [
             "Pseudonymous user ids with times of interactions"
-            + (", and profiles of users (gender, age, occupation)." if _has_profiles(card) else ".")
+            + (", and profiles of users (gender, age, occupation)." if has_profiles else ".")
         ],
     }
     if not card.files:
@@ -98,11 +94,6 @@ def build_croissant(
             del content[key]
     empty = [key for key in REQUIRED if not content[key]]
     return {key: value for key, value in content.items() if key not in empty}, empty
-
-
-def _has_profiles(card: DatasetCard) -> bool:
-    files = {**card.files, **(card.lists.files if card.lists else {})}
-    return "users" in files
 
 
 def _list(values: dict[str, Any]) -> str:
@@ -118,7 +109,7 @@ def _describe_file(file: RawFile) -> list[dict[str, Any]]:
         "@id": file.name,
         "name": file.name,
         "contentUrl": address,
-        "encodingFormat": _guess_format(file.name),
+        "encodingFormat": FORMATS.get(file.name.rpartition(".")[2].lower(), "text/plain"),
         **({"contentSize": f"{file.size} B"} if file.size else {}),
         **({"sha256": file.sha256} if file.sha256 else {}),
     }
@@ -133,7 +124,3 @@ def _describe_file(file: RawFile) -> list[dict[str, Any]]:
     }
     described |= {"contentUrl": source.path, "containedIn": {"@id": address}}
     return [archive, described]
-
-
-def _guess_format(name: str) -> str:
-    return FORMATS.get(name.rpartition(".")[2].lower(), "text/plain")

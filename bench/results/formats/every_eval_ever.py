@@ -35,11 +35,8 @@ COLLECTION = "llmrec-bench"
 class Source:
     """Who evaluated, and the data set's page.
 
-    Attributes:
-        developer: Organization or person that ran the trials.
-        relationship: Of the developer to the methods: "first_party", "third_party",
-            "collaborative" or "other".
-        homepage: Address of the data set, if its card has one.
+    The evaluator's relationship to the methods is "first_party", "third_party", "collaborative" or
+    "other".
     """
 
     developer: str
@@ -52,13 +49,8 @@ def build_record(
 ) -> tuple[PurePosixPath, dict[str, Any]]:
     """Build the record of a successful trial, and its path.
 
-    The same result gives the same record at the same path.
-
-    Args:
-        result: The result.
-        table: Its per-case values.
-        source: Who evaluated.
-        written: When the result was written, in seconds since 1970.
+    The same result, written at the same time (in seconds since 1970), gives the same record at the
+    same path.
     """
     developer = re.sub(r"[^\w.]+", "-", source.developer).strip("-.").lower()
     model = "-".join(filter(None, (result.method, result.model, result.settings_hash)))
@@ -101,15 +93,9 @@ def build_record(
 def add_samples(
     path: PurePosixPath, content: dict[str, Any], table: CaseTable
 ) -> tuple[PurePosixPath, bytes]:
-    """Build the samples of a record, one JSON object per line, and refer to them in the record.
+    """Build the samples of a record, one JSON object per line; return their path and content.
 
-    Args:
-        path: The record's path.
-        content: The record; `detailed_evaluation_results` is added.
-        table: Per-case values and rankings.
-
-    Returns:
-        Path and content of the file of samples.
+    The record gets a field `detailed_evaluation_results` that refers to them.
     """
     lines = []
     outputs = [[str(item) for item in row if item is not None] for row in table.items]
@@ -183,27 +169,20 @@ def _metric_record(
             "max_score": min(metric.upper_bound, sys.float_info.max),  # JSON has no infinity
         },
         "score_details": details,
-        "generation_config": {
-            "additional_details": _as_texts(
-                {
-                    **result.settings,
-                    "seed": result.seed,
-                    **{f"rows.{split}": num for split, num in result.rows.items()},
-                }
-            )
-        },
+        "generation_config": {"additional_details": _as_texts(result.all_settings)},
     }
 
 
 def _data(result: Result, source: Source) -> dict[str, Any]:
     assert result.data is not None, "a successful trial has data"
-    origin = (
-        {"source_type": "other"}
-        if source.homepage is None
-        else {"source_type": "url", "url": [source.homepage]}
-    )
+    url = {} if source.homepage is None else {"url": [source.homepage]}
     details = {"fingerprint": result.data.fingerprint, **result.data.counts}
-    return {"dataset_name": result.dataset, **origin, "additional_details": _as_texts(details)}
+    return {
+        "dataset_name": result.dataset,
+        "source_type": "url" if url else "other",
+        **url,
+        "additional_details": _as_texts(details),
+    }
 
 
 def _as_texts(values: Mapping[str, Any]) -> dict[str, str]:

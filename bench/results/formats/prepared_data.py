@@ -20,6 +20,7 @@ from bench.config.cards import Nouns
 from bench.data.prepared import SPLITS, Prepared
 from bench.errors import unknown
 from bench.files import write_atomic
+from bench.results.formats.trec import format_data
 
 D3_COLUMNS = (
     "user_id", "item_asins", "item_asin", "history_item_id", "item_id", "history_item_title",
@@ -30,23 +31,17 @@ D3_COLUMNS = (
 def export_data(
     prepared: Prepared, format_name: str, folder: Path, *, name: str, nouns: Nouns
 ) -> list[Path]:
-    """Write prepared data in another project's format.
+    """Write prepared data as "recbole", "d3", "sprec" or "trec"; return the paths written.
 
-    Args:
-        prepared: The data.
-        format_name: "recbole", "d3", "sprec" or "trec".
-        folder: Where to write.
-        name: Name of the data set, part of the file names.
-        nouns: What its items are called in prompts.
-
-    Returns:
-        The paths written.
+    File names contain the data set's name; nouns say what its items are called in prompts.
     """
     formats: dict[str, Callable[[], dict[str, str]]] = {
         "recbole": lambda: _recbole(prepared, name),
         "d3": lambda: _d3(prepared, name),
         "sprec": lambda: _sprec(prepared, nouns),
-        "trec": lambda: {f"{name}.qrels": _qrels(prepared)},
+        "trec": lambda: {
+            f"{name}.qrels": format_data(prepared, map(str, prepared.sample_range("test")))
+        },
     }
     if format_name not in formats:
         raise unknown("export format", format_name, formats)
@@ -141,13 +136,6 @@ def _sprec_rows(prepared: Prepared, split: str, nouns: Nouns) -> Iterator[dict[s
             f"{nouns.singular}.",
             "output": f'"{titles[target]}"\n',
         }
-
-
-def _qrels(prepared: Prepared) -> str:
-    samples = prepared.sample_range("test")
-    items = prepared.items[prepared.target[list(samples)]]
-    ids = prepared.catalog.ids
-    return _lines([f"{case} 0 {ids[item]} 1" for case, item in zip(samples, items, strict=True)])
 
 
 def _lines(lines: list[str]) -> str:

@@ -13,15 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from bench.data.catalog import Catalog
-from bench.data.windows import PADDING
 from bench.errors import BenchError
 from bench.files import read_json, read_rows
 from bench.metrics.evaluate import evaluate
 from bench.models.lm.encode.grounding import TextEncoder, ground
+from bench.results.score_file import index_items
 
 QUOTED = re.compile(r'"([^"]*)"')
 FILES = ("id2name.json", "name2genre.json", "genre_dict.json")
@@ -44,7 +43,6 @@ class SprecRow:
 
     Attributes:
         history: Titles between double quotes in the prompt, in its order.
-        target: The title that came next, without the spaces and quotes around it.
         text: The generated text; of several texts the first, the only one that is scored.
     """
 
@@ -105,10 +103,8 @@ def read_sprec_folder(folder: Path) -> SprecFolder:
     categories = {}
     for title, values in genres.items():
         if not isinstance(values, list) or not all(isinstance(name, str) for name in values):
-            raise BenchError(
-                f"name2genre.json: the categories of {title!r} are not a list of texts.",
-                "Write a list of names, which may be empty.",
-            )
+            message = f"name2genre.json: the categories of {title!r} are not a list of texts."
+            raise BenchError(message, "Write a list of names, which may be empty.")
         categories[title] = tuple(values)
     return SprecFolder(
         catalog=Catalog(
@@ -130,10 +126,8 @@ def _order_titles(names: dict[str, object]) -> tuple[str, ...]:
     ids: dict[str, str] = {}
     for id_ in map(str, range(len(names))):
         if id_ not in names:
-            raise BenchError(
-                f"id2name.json has {len(names)} titles, but none with the id {id_}.",
-                "Number the titles from 0 without gaps.",
-            )
+            message = f"id2name.json has {len(names)} titles, but none with the id {id_}."
+            raise BenchError(message, "Number the titles from 0 without gaps.")
         title = names[id_]
         if not isinstance(title, str):
             raise BenchError(f"id2name.json: the title of {id_} is not text.", "Write a text.")
@@ -153,15 +147,8 @@ def score_sprec(
 ) -> dict[str, float]:
     """Ground the texts and compute every metric (see `bench.metrics.evaluate`).
 
-    Args:
-        rows: The cases, in the file's order.
-        folder: The items.
-        encoder: Sentence encoder for both the texts and the titles.
-        ks: Lengths of the lists, from 1 to the number of items.
-
-    Returns:
-        Value of each metric by its name; Hallucination is the fraction of texts whose quoted part
-        is no title.
+    The encoder embeds texts and titles; each k is from 1 to the number of items. Hallucination is
+    the fraction of texts whose quoted part is no title.
 
     Raises:
         BenchError: If a history has a title with categories but without an id, no target is in the
@@ -178,11 +165,8 @@ def score_sprec(
     catalog = folder.catalog
     ranking = ground([row.text for row in rows], catalog.titles, encoder, max(ks))
     index_of = {title: index for index, title in enumerate(catalog.titles)}
-    longest = max(len(row.history) for row in rows)
-    histories = np.full((len(rows), longest), PADDING, dtype=np.int32)
-    for items, row in zip(histories, rows, strict=True):
-        items[: len(row.history)] = [index_of.get(title, PADDING) for title in row.history]
-    targets = np.array([index_of.get(row.target, PADDING) for row in rows], dtype=np.int32)
+    targets = index_items([(row.target,) for row in rows], index_of)[:, 0]
+    histories = index_items([row.history for row in rows], index_of)
     return evaluate(ranking, targets=targets, histories=histories, catalog=catalog, ks=ks).metrics
 
 

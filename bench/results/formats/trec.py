@@ -5,12 +5,13 @@
 
 A case is a topic with one relevant item. Tools for these files order a list by score, so scores
 here count down. A rank without an item of the catalog, or with a repeated one, is kept under a name
-that is no item's: nDCG@k and Success@k of these files equal our NDCG@k and HR@k.
+that is no item's: nDCG@k and Success@k of these files equal our NDCG@k and HR@k. A name with
+blanks, which these files cannot contain, is a BenchError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.data.prepared import Prepared
 from bench.errors import BenchError
@@ -22,15 +23,7 @@ NO_ITEM = "(no-item)-"
 
 
 def format_run(lists: Mapping[str, Sequence[str | None]], tag: str) -> str:
-    """Write a run.
-
-    Args:
-        lists: Items by case, best first; None where a rank has no item.
-        tag: Name of the system.
-
-    Raises:
-        BenchError: If a case or an item has a name that these files cannot contain.
-    """
+    """Write a run from the items of each case, best first; None where a rank has no item."""
     lines = []
     for case, items in lists.items():
         seen: set[str | None] = {None}
@@ -43,11 +36,7 @@ def format_run(lists: Mapping[str, Sequence[str | None]], tag: str) -> str:
 
 
 def format_qrels(targets: Mapping[str, str]) -> str:
-    """Write qrels from each case's target.
-
-    Raises:
-        BenchError: If a case or an item has a name that these files cannot contain.
-    """
+    """Write qrels from each case's target."""
     return "".join(
         f"{_check_name(case)} 0 {_check_name(item)} 1\n" for case, item in targets.items()
     )
@@ -67,23 +56,23 @@ def convert_result(result: Result, table: CaseTable, prepared: Prepared) -> tupl
     """
     assert result.data is not None, "a result without data has no ranking"
     if not all(get_metric(name).of_rankings for name in result.evaluations["final"].metrics):
-        raise BenchError(
-            f"{result.trial} re-ranked lists, which have several relevant items.",
-            "Only rankings of the catalog can be written in TREC's format.",
-        )
+        message = f"{result.trial} re-ranked lists, which have several relevant items."
+        raise BenchError(message, "Only rankings of the catalog can be written in TREC's format.")
     if result.data.fingerprint != prepared.fingerprint:
-        raise BenchError(
-            f"{result.trial} was run on other data than {result.dataset} is here.",
-            "Name the same raw files with --file or --data-dir.",
-        )
+        message = f"{result.trial} was run on other data than {result.dataset} is here."
+        raise BenchError(message, "Name the same raw files with --file or --data-dir.")
     run = format_run(dict(zip(table.cases, table.items.tolist(), strict=True)), result.trial)
+    return run, format_data(prepared, table.cases)
+
+
+def format_data(prepared: Prepared, cases: Iterable[str]) -> str:
+    """Return the qrels of test cases, which are named by their numbers."""
     ids, targets = prepared.catalog.ids, prepared.items[prepared.target].tolist()
-    return run, format_qrels({case: ids[targets[int(case)]] for case in table.cases})
+    return format_qrels({case: ids[targets[int(case)]] for case in cases})
 
 
 def _check_name(name: str) -> str:
     if not name or name.split() != [name] or name.startswith(NO_ITEM):
-        raise BenchError(
-            f"{name!r} cannot be a name in a TREC file.", "Spaces separate columns; rename it."
-        )
+        message = f"{name!r} cannot be a name in a TREC file."
+        raise BenchError(message, "Spaces separate columns; rename it.")
     return name

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
-from bench.hashing import Plain
-from bench.results.curves import DATA_STAGES, read_series
+from bench.results.curves import iterate_series
 from bench.results.schema import Result, StageRecord
 
 _FORBIDDEN = re.compile(r"[^/\w.-]")
@@ -23,9 +22,6 @@ class TrialEntry:
     """One trial as trackers show it.
 
     Attributes:
-        trial: Its id; a tracker has one run of that name.
-        succeeded: Whether it has metrics.
-        tags: Data set, method, model, board, budget, status, versions.
         settings: The method's settings, the seed and the rows; lists as JSON.
         metrics: Metrics by name (checkpoints as `<checkpoint>/<metric>`), and costs.
         curves: Steps and values by `<kind of stage>/<logged metric>`.
@@ -42,26 +38,14 @@ class TrialEntry:
 
 
 def make_entry(result: Result, tags: Mapping[str, str]) -> TrialEntry:
-    """Convert a result.
-
-    Args:
-        result: The result.
-        tags: Tags that the result does not hold: boards and budget.
-    """
+    """Convert a result; boards and budget are tags that it does not hold."""
     all_tags = {
-        "trial": result.trial,
-        "dataset": result.dataset,
-        "method": result.method,
+        **{name: getattr(result, name) for name in ("trial", "dataset", "method")},
         "model": result.model or "none",
         "status": result.status,
         **({"reason": result.reason} if result.reason else {}),
         **tags,
         **{f"ran with {name}": value for name, value in sorted(result.provenance.items())},
-    }
-    settings: dict[str, Plain] = {
-        **result.settings,
-        "seed": result.seed,
-        **{f"rows.{split}": num for split, num in result.rows.items()},
     }
     content = result.model_dump_json() + json.dumps(all_tags, sort_keys=True)
     return TrialEntry(
@@ -70,7 +54,7 @@ def make_entry(result: Result, tags: Mapping[str, str]) -> TrialEntry:
         tags=all_tags,
         settings={
             name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
-            for name, value in settings.items()
+            for name, value in result.all_settings.items()
         },
         metrics=_collect_metrics(result),
         curves=_collect_curves(result.stages),
@@ -96,18 +80,14 @@ def _collect_curves(stages: Sequence[StageRecord]) -> dict[str, Points]:
     Trackers need whole steps: where positions are fractions, points are numbered instead.
     """
     curves: dict[str, Points] = {}
-    for stage in stages:
-        for name, value in sorted(stage.metadata.items()):
-            points = [] if stage.kind in DATA_STAGES else read_series(value)
-            if len(points) < 2:
-                continue
-            curve = curves.setdefault(f"{stage.kind}/{name}", [])
-            start = curve[-1][0] if curve else 0
-            are_steps = all(position.is_integer() for position, _ in points)
-            curve += [
-                (start + (int(position) if are_steps else number), value)
-                for number, (position, value) in enumerate(points, start=1)
-            ]
+    for kind, name, points in iterate_series(stages):
+        curve = curves.setdefault(f"{kind}/{name}", [])
+        start = curve[-1][0] if curve else 0
+        are_steps = all(position.is_integer() for position, _ in points)
+        curve += [
+            (start + (int(position) if are_steps else number), value)
+            for number, (position, value) in enumerate(points, start=1)
+        ]
     return curves
 
 

@@ -34,18 +34,13 @@ SECONDS_BETWEEN_STARTS = 30.0
 
 
 def parse_targets(texts: Sequence[str], *, offline: bool = False) -> dict[str, dict[str, str]]:
-    """Read `TRACKER[=TARGET]` options.
+    """Read `TRACKER[=TARGET]` options; return the environment variables of each tracker's library.
 
-    Args:
-        texts: The options; a target is a folder, a URL or a project.
-        offline: Whether the network must not be used.
-
-    Returns:
-        By tracker, the environment variables that its library reads.
+    A target is a folder, a URL or a project.
 
     Raises:
         BenchError: A tracker is unknown or named twice, has nothing after the `=`, or needs the
-            network.
+            network, which `offline` forbids.
     """
     environments: dict[str, dict[str, str]] = {}
     for text in texts:
@@ -85,12 +80,9 @@ def print_warning(text: str) -> None:
 class Trackers:
     """The trackers of a run, used in a `with` block, whose end waits until all is reported.
 
-    Args:
-        environments: Environment variables by tracker, as `parse_targets` returns them.
-        results: Folder of the results.
-        tags: Further tags by trial, as `collect_tags` returns them.
-        warn: Called once for each tracker that is dropped.
-        time_limit: Seconds for starting a tracker, and for each result.
+    Environments are those of `parse_targets`, tags those of `collect_tags`. `warn` is called once
+    for each tracker that is dropped; the time limit is in seconds, for starting a tracker and for
+    each result.
     """
 
     def __init__(

@@ -25,13 +25,9 @@ _failed: set[str] = set()
 
 @contextmanager
 def report_live_curves(environments: Mapping[str, Mapping[str, str]], run: str) -> Iterator[None]:
-    """Report what trainers log in this block.
+    """Report what trainers log in this block to the trackers with these environments, as one run.
 
     Does nothing if no Trainer is imported. Libraries that cannot be imported are left out.
-
-    Args:
-        environments: Environment variables by tracker.
-        run: Name of the tracker's run.
     """
     names = [name for name in environments if name not in _failed and _is_installed(name)]
     if not names or INTEGRATIONS not in sys.modules:

@@ -87,9 +87,8 @@ class Tracker:
             self._entities.Param(name, str(value)[:MAX_LENGTH])
             for name, value in entry.settings.items()
         ]
-        for start in range(0, len(metrics), MAX_METRICS):
-            batch = metrics[start : start + MAX_METRICS]
-            self._client.log_batch(run, metrics=batch, synchronous=True)
-        for start in range(0, len(params), MAX_PARAMS):
-            batch = params[start : start + MAX_PARAMS]
-            self._client.log_batch(run, params=batch, synchronous=True)
+        batches = [("metrics", metrics, MAX_METRICS), ("params", params, MAX_PARAMS)]
+        for kind, values, size in batches:
+            for start in range(0, len(values), size):
+                batch = {kind: values[start : start + size]}
+                self._client.log_batch(run, **batch, synchronous=True)

@@ -10,26 +10,20 @@ import importlib
 import json
 import math
 import os
-import re
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, describe_exception, printable
 from bench.results.schema import read_result
 from bench.results.trackers.entry import make_entry
 
 MAX_LENGTH = 300
-_CREDENTIALS = re.compile(r"//[^/\s]+@")
 
 
 def report_results(request: dict[str, Any]) -> str:
-    """Report results; return one sentence if that fails, else an empty string.
-
-    Args:
-        request: Tracker, results folder, tags by trial, and time limit in seconds.
-    """
+    """Report the results of a request; return one sentence if that fails, else an empty string."""
     try:
         signal.alarm(math.ceil(request["time_limit"]))  # ends this process, whatever hangs in it
         tracker = _open_tracker(request["tracker"])
@@ -47,10 +41,8 @@ def _open_tracker(name: str) -> Any:
     try:
         library = importlib.import_module(module.LIBRARY)
     except ImportError as error:
-        raise BenchError(
-            f"{module.LIBRARY} cannot be imported ({error}).",
-            f"Install it: pip install 'llmrec-bench[{name}]'",
-        ) from error
+        message = f"{module.LIBRARY} cannot be imported ({error})."
+        raise BenchError(message, f"Install it: pip install 'llmrec-bench[{name}]'") from error
     return module.Tracker(library)
 
 
@@ -62,12 +54,8 @@ def describe_error(error: Exception) -> str:
         'OSError: no answer from http://***@host/x'
     """
     if isinstance(error, BenchError):
-        text = f"{error.message} {error.hint}".strip()
-    else:
-        first = (str(error).splitlines() or [""])[0]
-        text = f"{type(error).__name__}: {first}".removesuffix(": ")
-    text = _CREDENTIALS.sub("//***@", text)
-    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
+        return f"{error.message} {error.hint}".strip()
+    return printable(describe_exception(error).splitlines()[0], limit=MAX_LENGTH)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,10 @@ from bench.plan.language_stages import GenerationConfig
 SHRINK_AT = 0.75
 """The batch shrinks once this fraction of its rows, or less, is unfinished."""
 
+Batches: TypeAlias = dict[int, list[Tokens]]
+"""Texts by index of their prompt."""
+INTERVAL_SECONDS = 300.0
+
 
 def sample_texts(
     state: GenerationState,
@@ -124,12 +128,6 @@ def _sample(logps_AV: Tensor, temperature: float, uniforms_A: Tensor) -> Tensor:
     thresholds_A1 = uniforms_A[:, None] * cumulative_AV[:, -1:]
     tokens_A1 = torch.searchsorted(cumulative_AV, thresholds_A1, right=True)
     return tokens_A1[:, 0].clamp(max=logps_AV.shape[1] - 1)
-
-
-Batches: TypeAlias = dict[int, list[Tokens]]
-"""Texts by index of their prompt."""
-
-INTERVAL_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,9 @@ CPU_CACHE_TOKENS = 2**14
 TOKENS_PER_TEXT = 128
 """A text counts as at least this many tokens, for its logits take memory, too."""
 
+LAG = {"cuda": 2, "cpu": 0}
+"""Steps between a mask and its reading, by type of device."""
+
 
 class Tokens(NamedTuple):
     """Token ids of a generated text, its ending token included, and their log-probability."""
@@ -213,10 +216,6 @@ def stop_tokens(model: nn.Module, tokenizer: Tokenizer) -> set[int]:
     if tokens is None:
         tokens = []
     return {tokenizer.eos_token_id, *([tokens] if isinstance(tokens, int) else tokens)}
-
-
-LAG = {"cuda": 2, "cpu": 0}
-"""Steps between a mask and its reading, by type of device."""
 
 
 class LaggedMask:

@@ -47,6 +47,12 @@ from bench.plan.language_stages import DecodingConfig
 
 PIECE_SIZE = 512
 
+CPU_MAX_SEQUENCES = 512
+CPU_MAX_LOGITS = 2**27
+LOGIT_BYTES = 12
+"""Bytes of a logit: in bfloat16 and float32, and once more while probabilities are summed."""
+Guide: TypeAlias = Callable[[NDArray[np.int64]], Guidance]
+
 
 def split_tree(trie: Trie, size: int = PIECE_SIZE) -> list[Tensor]:
     """Split the nodes that have children into pieces that hold the paths to their nodes.
@@ -177,14 +183,6 @@ def _check_window(model: Any, length: int) -> None:
             f"The sliding window has {window} tokens, and prompt and title up to {length}.",
             'Lower `context` in the model\'s card, or set search = "beam".',
         )
-
-
-CPU_MAX_SEQUENCES = 512
-CPU_MAX_LOGITS = 2**27
-LOGIT_BYTES = 12
-"""Bytes of a logit: in bfloat16 and float32, and once more while probabilities are summed."""
-
-Guide: TypeAlias = Callable[[NDArray[np.int64]], Guidance]
 
 
 @torch.inference_mode()

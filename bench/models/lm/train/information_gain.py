@@ -30,6 +30,8 @@ from bench.models.lm.train.token_loss import HIGH_GAIN, LOW_GAIN, NEITHER, ZERO_
 TINY = 1e-7
 """What the paper's program adds to the span of gains before it divides by it."""
 
+QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
+
 
 def count_targets(targets: NDArray[np.integer], num_items: int) -> NDArray[np.int64]:
     """Count how often each item is a target, shape (I,); targets of -1 are unknown and skipped."""
@@ -239,9 +241,6 @@ def _sum_leaves(trie: Trie, values_U: NDArray[np.floating | np.integer]) -> NDAr
         cumulative[trie.high.cpu().numpy()] - cumulative[trie.low.cpu().numpy()]
     )
     return sums_N
-
-
-QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}
 
 
 def count_tokens(prepared: Prepared, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -31,6 +31,10 @@ LITERAL_MICRO_BATCH = 4
 LITERAL_PADDING = 8
 """RW's program pads the rows of a micro-batch to a multiple of this length."""
 
+NEITHER, ZERO_GAIN, LOW_GAIN, HIGH_GAIN = -1, 0, 1, 2
+"""Groups of tokens; NEITHER are prompts and responses that are not titles."""
+NAMES = {ZERO_GAIN: "zero_gain", LOW_GAIN: "low_gain", HIGH_GAIN: "high_gain"}
+
 
 def token_logits(
     model: Any, ids_BL: Tensor, labels_BL: Tensor, supervised_N: Tensor
@@ -138,12 +142,6 @@ def by_position(
     For `sft(weights="bench.models.lm.train.token_loss:by_position")`; other arguments are not used.
     """
     return [position_weights(len(response), beta) for response in responses]
-
-
-NEITHER, ZERO_GAIN, LOW_GAIN, HIGH_GAIN = -1, 0, 1, 2
-"""Groups of tokens; NEITHER are prompts and responses that are not titles."""
-
-NAMES = {ZERO_GAIN: "zero_gain", LOW_GAIN: "low_gain", HIGH_GAIN: "high_gain"}
 
 
 class GroupLoss(TrainerCallback):

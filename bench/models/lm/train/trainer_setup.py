@@ -36,6 +36,28 @@ from bench.plan.language_stages import TrainingConfig
 POOL_BATCHES = 16
 """Batches whose samples are sorted by length together."""
 
+DECIMALS = 6
+LOGGING_STEPS = {"cuda": 10, "cpu": 1}
+"""Optimizer steps between two readings of the losses: each reading waits for the GPU."""
+PROBED = {"cuda"}
+"""Devices whose memory is probed by the longest batch."""
+AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
+_FIELDS = [field.name for field in fields(TrainingArguments)]
+# transformers renamed it within its fifth version; TRL switches it on under the old name.
+_CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in _FIELDS
+)
+TUNABLE = frozenset(
+    {
+        "optim", "optim_args", "optim_target_modules", "lr_scheduler_type", "lr_scheduler_kwargs",
+        "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+        _CHECKPOINTING, f"{_CHECKPOINTING}_kwargs", "torch_compile", "torch_compile_backend",
+        "torch_compile_mode", "torch_empty_cache_steps", "full_determinism", "tf32",
+    }
+)  # fmt: skip
+"""Fields of TrainingArguments that a config's `trainer` may set. The others are the benchmark's, or
+have no effect here."""
+
 
 class EpochOrder(Sampler[int]):
     """A seeded order of the samples for each epoch; every pass over it is the next epoch.
@@ -79,30 +101,6 @@ def group_by_length(
     num_full = len(order) // batch_size * batch_size
     batches = rng.permutation(grouped[:num_full].reshape(-1, batch_size))
     return np.concatenate([batches.ravel(), grouped[num_full:]])
-
-
-DECIMALS = 6
-LOGGING_STEPS = {"cuda": 10, "cpu": 1}
-"""Optimizer steps between two readings of the losses: each reading waits for the GPU."""
-PROBED = {"cuda"}
-"""Devices whose memory is probed by the longest batch."""
-AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
-
-_FIELDS = [field.name for field in fields(TrainingArguments)]
-# transformers renamed it within its fifth version; TRL switches it on under the old name.
-_CHECKPOINTING = next(
-    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in _FIELDS
-)
-TUNABLE = frozenset(
-    {
-        "optim", "optim_args", "optim_target_modules", "lr_scheduler_type", "lr_scheduler_kwargs",
-        "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
-        _CHECKPOINTING, f"{_CHECKPOINTING}_kwargs", "torch_compile", "torch_compile_backend",
-        "torch_compile_mode", "torch_empty_cache_steps", "full_determinism", "tf32",
-    }
-)  # fmt: skip
-"""Fields of TrainingArguments that a config's `trainer` may set. The others are the benchmark's, or
-have no effect here."""
 
 
 def num_steps(config: TrainingConfig, num_samples: int) -> int:
