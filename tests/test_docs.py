@@ -212,11 +212,13 @@ def test_the_page_on_metrics_names_what_they_get_and_its_example_works(
     text = (ROOT / "docs" / "add-metric.md").read_text(encoding="utf-8")
     documented = {name for line in re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)
                   for name in re.findall(r"`([\w.]+)`", line)}  # fmt: skip
-    for kind in (RankedCases, ItemCounts, CategoryMass):
+    kinds: tuple[Any, ...] = (RankedCases, ItemCounts, CategoryMass)
+    for kind in kinds:
         fields = {field.name for field in dataclasses.fields(kind)}
         nested = {name.partition(".")[0] for name in documented}
         assert fields <= nested | {"recommended", "history", "index"}
-    for prefix, kind in (("ranking", Ranking), ("catalog", Catalog)):
+    nested_kinds: dict[str, Any] = {"ranking": Ranking, "catalog": Catalog}
+    for prefix, kind in nested_kinds.items():
         names = {name.partition(".")[2] for name in documented if name.startswith(f"{prefix}.")}
         assert len(names) > 2
         assert names <= {field.name for field in dataclasses.fields(kind)}

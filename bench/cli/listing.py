@@ -99,7 +99,7 @@ def _read_contents(name: str) -> dict[str, dict[str, object]]:
             contents["metric"] = {
                 "about": f"  {metric.pattern}, {metric.title}: {metric.description}",
                 "higher_is_better": metric.higher_is_better,
-                "maximum": metric.maximum,
+                "maximum": "k" if metric.maximum is None else f"{metric.maximum:g}",
             }
     for folder, kind in CARD_KINDS.items():
         if name in plugins.card_paths(folder):
