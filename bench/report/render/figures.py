@@ -28,6 +28,7 @@ from bench.report.table import Block, Row
 
 WIDTH = 560
 CHAR_WIDTH = 7.7  # generous mean width of the 13 px letters
+CAPITAL_WIDTH = 8.6  # of names with many capitals
 LABEL_CHARS = 20
 MIN_RELATIVE_RANGE, MIN_VALUE = 1e-6, 1e-7  # below these, differences and values are rounding
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
@@ -107,7 +108,8 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
         return None
     left, right = 152, WIDTH - 178
     x = fit_scale([0.0, *(end for *_, low, high in tests for end in (low, high))], left, right)
-    labels = [textwrap.wrap(single_line(row.name), LABEL_CHARS) or [""] for row, *_ in tests]
+    num_chars = int((left - 14) / CAPITAL_WIDTH)
+    labels = [textwrap.wrap(single_line(row.name), num_chars) or [""] for row, *_ in tests]
     step = max(30, 15 * max(map(len, labels)) + 6)
     bottom = 34 + step * len(tests)
     parts = [_vertical_grid(x, 20, bottom), svg_line(x(0), 20, x(0), bottom, "zero")]
