@@ -213,7 +213,8 @@ def plan_one() -> Trial:
 def test_a_new_metric_becomes_a_column(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     path = folder / "metrics" / "my_novelty.py"
-    call("new", "metric", "my_novelty")
+    assert "export" not in call("new", "metric", "my_novelty"), "the folder is on the path"
+    assert f"export BENCH_PATH={folder / 'x'}:" in call("new", "metric", "n", "--into", "x/metrics")
     assert "FAIL" not in call("check", str(path))
     assert "MyNovelty@k" in call("list", "metrics")
     assert "new items" in call("show", "MyNovelty")

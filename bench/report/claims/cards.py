@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import Field, model_validator
 
 from bench.config import plugins
+from bench.config.scoped_cache import once
 from bench.config.toml import Card, Homepage, check_card, read_toml
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
@@ -270,6 +271,7 @@ def find_claim_files() -> dict[str, Path]:
     return plugins.board_files(FOLDER)
 
 
+@once
 def load_claims(paper: str) -> PaperClaims:
     """Load and check the claims of a paper.
 
