@@ -32,7 +32,7 @@ def method(
 def metric(
     name: str = NAME, folder: Path = o.option("--into", "DIR", FOLDER_HELP, Path("metrics"))
 ) -> None:
-    """Write a working metric of 25 lines, to be changed into yours."""
+    """Write a working metric of 30 lines, to be changed into yours."""
     family = "".join(part.capitalize() for part in name.split("_"))
     path = _write(name, folder, read_example("metric").format(family=family))
     print(f"Next: bench check {path}")
