@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import sysconfig
+import traceback
 from collections.abc import Iterable
 
 USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s'\"<>]+@")
@@ -12,6 +15,12 @@ SECRET_PARAMETER = re.compile(
     r"[^&\s'\"<>#]+",
     flags=re.IGNORECASE,
 )
+NO_PLUGINS = (
+    os.path.join(os.path.dirname(__file__), ""),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    "<",
+)
+"""Where the code lies that is no plug-in: this project, installed packages, and generated code."""
 MAX_TEXT = 2000
 """Characters of a foreign text that are kept, such as the message of an exception."""
 UNPRINTABLE = re.compile(
@@ -57,12 +66,21 @@ def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
 
 
 def describe_exception(error: BaseException) -> str:
-    """Write any exception as `Type: text`, bounded and printable, whatever its `__str__` does."""
+    """Write any exception as `Type: text`, bounded and printable, whatever its `__str__` does.
+
+    The last line of a plug-in that it went through is added: `Type: text (mine.py:14)`.
+    """
     try:
         text = str(error)
     except BaseException as failure:  # foreign code
         text = f"its text raises {type(failure).__name__}"
-    return printable(f"{type(error).__name__}: {text}".removesuffix(": "))
+    places = [
+        f" ({os.path.basename(frame.filename)}:{frame.lineno})"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(NO_PLUGINS)
+    ]
+    description = f"{type(error).__name__}: {text}".removesuffix(": ")
+    return printable(description) + printable("".join(places[-1:]))
 
 
 def printable(text: object, *, limit: int = MAX_TEXT) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bench.cli.app import app
 from bench.config.cards import BoardCard, BoardRow
 from bench.plan.trials import Board, Trial, board_trials, collect_ks
 from bench.runner.executors import Executor
@@ -34,7 +39,11 @@ def fit(train, catalog, *, folder, seed):
         commands.unlink()
         raise MemoryError("instructed to run out of memory")
     if what == "hang":
-        time.sleep(60)
+        time.sleep(600)
+    if what == "ignore SIGTERM":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        commands.write_text(str(os.getpid()))
+        time.sleep(600)
     if what == "name the device":
         with open(Path(folder) / "devices", "a") as file:
             file.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')}\\n")
@@ -112,3 +121,26 @@ def run_trials(
 def list_artifacts(folder: Path) -> set[str]:
     """Return the keys of what is complete in a working folder's store."""
     return {path.parent.name for path in folder.glob(".bench/store/[a-z]*/*/meta.json")}
+
+
+def call_json(folder: Path, *words: str) -> Any:
+    """Run a command with --json in a folder, in this process; return what it prints."""
+    folder.mkdir(exist_ok=True)
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def start_cluster(**head: Any) -> Any:
+    """Start the head node of a Ray cluster, which `shutdown` ends.
+
+    Ray gives up a node that is not there after 30 s, as on an overloaded machine.
+    """
+    from ray.cluster_utils import Cluster
+
+    options = {"include_dashboard": False, **head}
+    for _ in range(2):
+        with contextlib.suppress(Exception):
+            return Cluster(initialize_head=True, head_node_args=options)
+    return Cluster(initialize_head=True, head_node_args=options)

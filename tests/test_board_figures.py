@@ -98,7 +98,7 @@ def test_curves_lie_over_each_other_with_their_difference(tmp_path):
         "curves": {"predicted": "found", "true": "true"}, "difference": True,
     }  # fmt: skip
     _, (both, difference) = draw(tmp_path, [Line("A"), Line("B")], figure, stages)
-    assert both.heading == "B on Synthetic, predicted and true"
+    assert both.heading == "B, predicted and true"
     assert str(both.svg).count("<polyline") == 4  # two curves of two seeds
     assert both.legend == ((0, "predicted"), (1, "true"))
     assert difference.rows[0][-5:] == ("0.0000", "0.0000", "0.0000", "1.0000", "1.0000")

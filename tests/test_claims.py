@@ -347,7 +347,9 @@ def test_braces_are_multiplied_out() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"a": "aa", "b": "b"}, "There is no row named 'aa'"),
+        ({"a": "aa", "b": "b"}, "Did you mean 'a'? Add to [rows]: aa = {}"),
+        ({"a": "Item+KNN", "b": "b"}, "There is no row named 'Item+KNN'"),
+        ({"a": "Item+KNN", "b": "b"}, 'Add to [rows]: "Item+KNN" = {}'),
         ({"a": "a", "b": "b", "metrics": "HRR@5"}, "There is no metric named 'HRR@5'"),
         ({"a": "a", "b": "b", "metrics": "HR"}, "'HR' does not say how long the lists are"),
         ({"a": "a", "b": "b", "datasets": "q"}, "There is no data set named 'q'"),
@@ -363,6 +365,7 @@ def test_a_mistake_in_a_card_is_one_sentence(fields: dict[str, Any], message: st
         check("better", book, **fields)
     assert message in caught.value.message
     assert caught.value.message.startswith("tiny: ")
+    assert "'paper'" not in str(caught.value.hint)  # not the whole file
 
 
 @pytest.mark.parametrize(
@@ -388,12 +391,18 @@ def test_a_paper_that_does_not_exist_is_refused() -> None:
     assert caught.value.hint == "Did you mean 'sprec'?"
 
 
-def test_counts_must_fit_the_verdict() -> None:
+@pytest.mark.parametrize(
+    ("verdict", "printed", "message"),
+    [("yes", "", "'yes' needs `printed`"), ("run", "1 of 1", "'run' allows no `printed`")],
+)
+def test_counts_must_fit_the_verdict(verdict: str, printed: str, message: str) -> None:
     book, _ = tiny({"a": (1,), "b": (1,)})
     content = book.model_dump(mode="json")
-    content["claims"][0]["verdict"] = "yes"
-    with pytest.raises(BenchError, match="do not fit"):
+    content["claims"][0]["verdict"] = verdict
+    content["claims"][0]["checks"][0]["printed"] = printed
+    with pytest.raises(BenchError, match=f"S-01: the verdict {message}") as caught:
         check_card(content, PaperClaims, "tiny")
+    assert not caught.value.hint
 
 
 def test_a_claim_said_to_need_a_run_must_not_be_printed() -> None:

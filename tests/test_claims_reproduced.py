@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -494,6 +495,7 @@ def test_the_command_prints_both_verdicts(
 ) -> None:
     shown = command(capsys, "--paper", "sprec", "--results", str(tmp_path))
     assert "published: partly (6 of 8); reproduced: not run: " in shown
+    assert "The papers report neither" in shown
     assert max(len(line) for line in shown.splitlines()) <= 120
     content = json.loads(command(capsys, "--json", "--results", str(tmp_path)))["claims"]
     assert len(content) == 79
@@ -515,14 +517,15 @@ def test_the_command_judges_boards_that_were_run(
     folder = tmp_path / "path" / "leaderboards" / "claims"
     folder.mkdir(parents=True)
     (folder / "mine.toml").write_text(
-        'paper = "Mine"\ntitle = "Mine"\n[datasets]\nx = "synthetic"\n[rows]\nGood = {}\nBad = {}\n'
-        '[[claims]]\nid = "S-01"\nsection = "1"\nsentence = "A."\nboards = "demo"\n'
-        'verdict = "run"\n'
+        'title = "Mine"\n[datasets]\nx = "synthetic"\n[rows]\nGood = {}\nBad = {}\n'
+        '[[claims]]\nid = "S-01"\nsentence = "A."\nboards = "demo"\n'
         'checks = [{ form = "better", a = "Good", b = "Bad", metrics = "HR@5" }]\n'
     )
     monkeypatch.setenv("BENCH_PATH", str(tmp_path / "path"))
     made = make(tmp_path, [Line("Good", skill=0.9), Line("Bad", skill=0.1)])
     record_boards(BoardSelection(boards=(replace(made[0], page=page),)), tmp_path)
     monkeypatch.setattr(run_records, "plan_boards", lambda selection, lenient: [made])
-    shown = command(capsys, "--paper", "mine", "--results", str(tmp_path))
-    assert "published: run; reproduced: holds (1 holds)" in shown
+    shown = command(capsys, "--paper", "Mine", "--results", str(tmp_path))
+    assert "published: not printed; reproduced: holds (1 holds)" in shown
+    assert re.search(r"x, HR@5: Good against Bad: \+0\.\d+ .*95 % interval", shown)
+    assert "papers report" not in shown

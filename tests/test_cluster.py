@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from filelock import Timeout
-from scripted_runs import plan_trials, run_trials
+from scripted_runs import call_json, plan_trials, run_trials, start_cluster
 from stage_runs import make_config
 from test_estimate import plan_graph
 from typer.testing import CliRunner
@@ -38,9 +38,7 @@ COMMAND = [sys.executable, "-m", "bench.cli"]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without CPUs, and two nodes with one each."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made = start_cluster(num_cpus=0)
     for _ in range(2):
         made.add_node(num_cpus=1)
     yield made
@@ -185,33 +183,6 @@ class TestResourceRequests:
 
 
 @pytest.mark.slow
-def test_the_time_limit_counts_from_the_start_of_the_worker(tmp_path: Path, cluster: Any) -> None:
-    import ray
-
-    from bench.runner.ray_executor import RayExecutor
-
-    todo = plan_trials(rows=("popularity",), seeds=1)
-
-    limit = 15.0
-
-    def busy() -> Executor:
-        def others_work() -> None:
-            time.sleep(1.5 * limit)
-
-        for _ in range(2):
-            ray.remote(others_work).remote()  # which the tasks of the run queue behind
-        return RayExecutor(address=cluster.address)
-
-    ray.init(address=cluster.address)
-    try:
-        summary = run_trials(tmp_path, todo, busy, time_limit=limit)
-    finally:
-        ray.shutdown()
-    assert summary.exit_code == 0
-    assert summary.seconds > limit  # it did wait
-
-
-@pytest.mark.slow
 def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> None:
     from bench.runner.ray_slots import SlotExecutor
 
@@ -230,15 +201,9 @@ def test_threads_beyond_a_node_share_its_cpus(tmp_path: Path, cluster: Any) -> N
 def test_a_killed_node_changes_nothing(tmp_path: Path, cluster: Any) -> None:
     words = ["--board", "smoke", "--seeds", "3", "--set", "sasrec.num_train_epochs=60"]
 
-    def report(folder: Path) -> str:
-        said = [*COMMAND, "report", "--json"]
-        return subprocess.run(said, cwd=folder, capture_output=True, text=True, check=True).stdout
-
     quiet, stormy = tmp_path / "quiet", tmp_path / "stormy"
-    quiet.mkdir()
+    call_json(quiet, "run", *words, "--executor", "inline")
     stormy.mkdir()
-    inline = [*COMMAND, "run", *words, "--executor", "inline", "--json"]
-    subprocess.run(inline, cwd=quiet, capture_output=True, check=True)
     command = [*COMMAND, "run", *words, "--address", cluster.address, "--json"]
     process = subprocess.Popen(
         command, cwd=stormy, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -255,7 +220,7 @@ def test_a_killed_node_changes_nothing(tmp_path: Path, cluster: Any) -> None:
     cluster.add_node(num_cpus=1)
     assert process.returncode == 0, errors
     assert json.loads(out)["trials"] == {"ok": 9, "failed": 0, "skipped": 0}
-    assert report(stormy) == report(quiet)
+    assert call_json(stormy, "report") == call_json(quiet, "report")
     failures = [
         json.loads(line)["failure"]
         for path in (stormy / "results" / "logs").rglob("*.jsonl")

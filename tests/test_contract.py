@@ -47,6 +47,7 @@ def test_the_template_keeps_the_contract(folder: Path, tmp_path: Path) -> None:
         ('{{"smoothing": self.smoothing}}', '{{"smoothing": np.float32(1)}}', "no plain value"),
         ("steps[_last(histories)]", "steps[_last(histories)] * np.nan", "not finite"),
         ("steps[_last(histories)]", "steps[_last(histories)][:, 1:]", "returned shape"),
+        ("steps[_last(histories)]", "steps.names", "no attribute 'names' (rule_"),
         (
             "steps[_last(histories)]",
             "np.random.default_rng().random((len(histories), num_items))",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import doctest
 import importlib.util
 import re
@@ -16,13 +17,18 @@ from typing import Any
 
 import pytest
 import typer
+from conftest import Bench
 
 from bench.cli.app import app
 from bench.config import plugins
 from bench.config.cards import BoardCard, BoardRow, DatasetCard
 from bench.config.fields import setting_paths
 from bench.config.toml import check_card
+from bench.data.catalog import Catalog
+from bench.data.ranking import Ranking
+from bench.metrics.metric import CategoryMass, ItemCounts, RankedCases
 from bench.plan.trials import Board, board_trials, collect_ks
+from bench.testing import check_metric
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -120,7 +126,7 @@ def check_names(options: dict[str, Any]) -> None:
                 for each in [name] if ":" in name else name.split("="):
                     plugins.dataset_card(each)
                 continue
-            placeholder = name in PLACEHOLDERS or name.isupper() or "/" in name
+            placeholder = name.lower() in PLACEHOLDERS or name.isupper() or "/" in name
             assert placeholder or name in names, f"there is no {option} {name!r}"
     named = [name for name in options.get("methods") or () if name in methods]
     for setting in options.get("settings") or ():
@@ -197,6 +203,47 @@ def test_the_example_of_the_python_api_gives_what_it_shows(
     output: list[str] = []
     result = doctest.DocTestRunner().run(test, out=output.append)
     assert result.failed == 0, "".join(output)
+
+
+def test_the_page_on_metrics_names_what_they_get_and_its_example_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    text = (ROOT / "docs" / "add-metric.md").read_text(encoding="utf-8")
+    documented = {name for line in re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)
+                  for name in re.findall(r"`([\w.]+)`", line)}  # fmt: skip
+    kinds: tuple[Any, ...] = (RankedCases, ItemCounts, CategoryMass)
+    for kind in kinds:
+        fields = {field.name for field in dataclasses.fields(kind)}
+        nested = {name.partition(".")[0] for name in documented}
+        assert fields <= nested | {"recommended", "history", "index"}
+    nested_kinds: dict[str, Any] = {"ranking": Ranking, "catalog": Catalog}
+    for prefix, kind in nested_kinds.items():
+        names = {name.partition(".")[2] for name in documented if name.startswith(f"{prefix}.")}
+        assert len(names) > 2
+        assert names <= {field.name for field in dataclasses.fields(kind)}
+    (example,) = (body for *_, body in FENCE.findall(text) if "METRIC = " in body)
+    (tmp_path / "mine.py").write_text(example, encoding="utf-8")
+    assert [check.problem for check in check_metric(tmp_path / "mine.py")] == [""] * 5
+
+
+def test_the_own_claim_of_the_page_is_judged_without_a_paper(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    text = (ROOT / "docs" / "add-claim.md").read_text(encoding="utf-8")
+    for _, title, body in FENCE.findall(text):
+        if title:
+            (tmp_path / title).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / title).write_text(body, encoding="utf-8")
+    assert bench("check", "leaderboards/claims/mine.toml").code == 0
+    assert bench("run", "--board", "mine", "--executor", "inline").code == 0
+    assert "reproduced: holds (1 holds)" in bench("claims", "--paper", "mine").out
+    page = (tmp_path / ".bench" / "pages" / "mine" / "index.html").read_text(encoding="utf-8")
+    assert ">Claims</h2>" in page
+    assert "Ours: holds" in page
+    for text_on_papers in ("Compared with the paper", "Paper: ", "papers report", "the paper’s"):
+        assert text_on_papers not in page
 
 
 def test_the_register_speaks_of_what_there_is() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.config.request import PROBES
+from bench.report.format import row_notes
 from bench.report.setups import describe_external, name_external
 from bench.results.validation import read_validation
 
@@ -42,9 +43,18 @@ def test_a_board_names_models_that_may_have_seen_its_data(
     monkeypatch.chdir(tmp_path)
     model = "llama-3.2-1b-instruct"
     rows: Any = [
-        SimpleNamespace(name=name, external=external, successful=[0])
+        SimpleNamespace(
+            name=name,
+            external=external,
+            successful=[0],
+            reference=not external,
+            ranked=True,
+            status="complete",
+        )
         for name, external in (("SASRec", ""), ("BIGRec", model), ("SPRec", model))
     ]
+    notes = [row_notes(row) for row in rows]
+    assert notes == [["reference"], *[["pretrained on other text"]] * 2]
     text = describe_external("ml-100k", rows)
     assert text.startswith("BIGRec and SPRec use llama-3.2-1b-instruct")
     assert "until 2023-12" in text

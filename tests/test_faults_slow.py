@@ -1,4 +1,4 @@
-"""Faults from outside a run: real full and read-only disks, signals, a hang, no network."""
+"""Faults from outside a run: real full and read-only disks, signals, no network."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from scripted_runs import call_json
 from test_runner import plan_trials, run_trials
 
-from bench.results.schema import read_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.ray_executor import RayExecutor
 from bench.runner.store import ASIDE, META
 
 pytestmark = pytest.mark.slow
 
 BENCH = (sys.executable, "-m", "bench.cli")
-RUN = (
-    *(*BENCH, "run", "--method", "popularity", "--method", "random", "--dataset", "synthetic"),
-    *("--budget", "smoke", "--seeds", "3", "--executor", "inline", "--json"),
+WORDS = (
+    *("run", "--method", "popularity", "--method", "random", "--dataset", "synthetic"),
+    *("--budget", "smoke", "--seeds", "3", "--executor", "inline"),
 )
+RUN = (*BENCH, *WORDS, "--json")
 
 
 def run_command(
@@ -40,10 +41,10 @@ def run_command(
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert run_command(*RUN, folder=folder).returncode == 0
-    return run_command(*BENCH, "report", "--json", folder=folder).stdout
+    call_json(folder, *WORDS)
+    return call_json(folder, "report")
 
 
 # --- real disks ---------------------------------------------------------------------------------
@@ -66,20 +67,21 @@ def mounted(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("place", "size"), [("results", "48k"), (".bench", "160k")])
 def test_a_full_disk_is_a_clear_error_and_the_next_run_resumes(
-    mounts: Path, undisturbed: str, place: str, size: str
+    mounts: Path, undisturbed: Any, place: str, size: str
 ) -> None:
     done = mounted(
         mounts,
         f"mkdir {place}; mount -t tmpfs -o size={size} small {place}; RUN > first; echo $? > code\n"
         f"cp -r {place} kept; mount -o remount,size=64m {place}; RUN > second\n"
-        f"BENCH report --json > report; cp -r {place} after",
+        f"cp -r {place} after",
     )
     assert done.returncode == 0, done.stderr
     assert (mounts / "code").read_text().strip() in ("1", "2"), "it was no full disk"
     assert "No space left on device" in done.stderr + (mounts / "first").read_text()
     assert "Traceback" not in done.stderr
     assert json.loads((mounts / "second").read_text())["trials"]["ok"] == 6
-    assert (mounts / "report").read_text() == undisturbed
+    shutil.copytree(mounts / "after", mounts / place, dirs_exist_ok=True)  # the mount has gone
+    assert call_json(mounts, "report") == undisturbed
     for path in (mounts / "kept").rglob("seed-*.json"):
         json.loads(path.read_bytes())
     committed = [path.relative_to(mounts / "kept") for path in (mounts / "kept").rglob(META)]
@@ -110,9 +112,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_runner import run_trials, plan_trials
-from bench.results.schema import read_result
 from bench.runner.executors import InlineExecutor
-from bench.runner.ray_executor import RayExecutor
 
 class Stubborn(InlineExecutor):
     waits = 0
@@ -139,7 +139,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
         assert process.stdout.readline().strip() == word
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
+    assert process.wait(timeout=50) == 130  # before either sleep ends
     process.stdout.close()
     again = run_trials(tmp_path, plan_trials(rows=("popularity", "random")), InlineExecutor)
     assert (again.exit_code, len(again.ok)) == (0, 4)
@@ -163,58 +163,6 @@ def test_a_killed_drivers_processes_end_by_themselves(tmp_path: Path) -> None:
     process.wait()
     _, alive = psutil.wait_procs(children, timeout=180)
     assert not alive
-
-
-HANGING = '''
-import os, signal, time
-from dataclasses import dataclass
-from bench.api import Plan, rank
-
-
-def fit(train, catalog, *, folder):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    open(folder + "/pid", "w").write(str(os.getpid()))
-    while True:
-        time.sleep(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """Never ends, and does not listen."""
-    folder: str = ""
-    def plan(self, data, model, seed):
-        settings = {"folder": self.folder}
-        scorer = "scripted:fit"
-        return Plan(ranking=rank(data.test, scorer=scorer, train=data.train, settings=settings))
-'''
-
-
-def test_a_hung_process_is_killed_and_its_trial_reports_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "scripted.py").write_text(HANGING)
-    monkeypatch.setenv("BENCH_PATH", str(tmp_path / "plugins"))
-    monkeypatch.delitem(sys.modules, "bench.methods.scripted", raising=False)
-    executor = RayExecutor(num_cpus=2)
-    close = executor.close
-    monkeypatch.setattr(executor, "close", list)  # which ends every process
-    try:
-        todo = plan_trials(tmp_path, seeds=1, rows=("popularity",))
-        summary = run_trials(tmp_path, todo, lambda: executor, time_limit=30.0)
-        hung = int((tmp_path / "pid").read_text())
-        until = time.monotonic() + 20
-        while psutil.pid_exists(hung) and time.monotonic() < until:
-            time.sleep(0.1)
-        assert not psutil.pid_exists(hung)
-    finally:
-        close()
-        sys.modules.pop("bench.methods.scripted", None)
-    assert len(summary.ok) == 1
-    (name,) = summary.failed
-    (attempt,) = read_result(tmp_path / "results" / f"{name}.json").attempts
-    assert attempt.failure == "timeout"
-    assert "longer than the limit of 30 s" in attempt.message
 
 
 # --- no network ---------------------------------------------------------------------------------

@@ -144,6 +144,21 @@ def test_simple_methods_on_all_rows_of_movielens(bench: Bench, shared_data: Path
     assert hits == pytest.approx(expected, abs=5e-4)
 
 
+def test_a_floor_is_added_to_what_is_run(bench: Bench) -> None:
+    words = ["run", "--method", "popularity", "--dataset", "synthetic", "--rows", "train=8"]
+    words += ["--seeds", "1", "--executor", "inline"]
+    bench(*words)
+    assert bench(*words, "--floor", "itemknn").code == 0
+    pages = Path(".bench/pages")
+    without = pages / "popularity-on-synthetic-seeds-1-train-8" / "README.md"
+    assert "(bench run --floor itemknn adds one)" in without.read_text()
+    added = pages / "popularity-on-synthetic-floor-itemknn-seeds-1-train-8" / "README.md"
+    assert "the floor, itemknn (floor) on all training rows (" in added.read_text()
+    limits = {result.method: result.rows["train"] for result in load_results("results")}
+    assert limits == {"popularity": 8, "itemknn": None}
+    assert "no method named 'itemk'" in bench(*words, "--floor", "itemk").err
+
+
 # --- order test ---------------------------------------------------------------------------------
 
 LOG = [(0, item, time) for item, time in enumerate((1, 2, 2, 2, 3, 4))] + [

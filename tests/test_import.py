@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,14 @@ MOVIES = pd.DataFrame(
         "genres": ["Drama|Science Fiction", "War"] * 5 + [""],
     }
 )
+SHOP = pd.DataFrame(
+    {
+        "customer": [f"u{number % 6}" for number in range(72)],
+        "product": [f"Thing {number * 7 % 11}" for number in range(72)],
+        "product_id": [number * 7 % 11 for number in range(72)],
+        "time": range(72),
+    }
+)
 
 
 @pytest.fixture
@@ -51,6 +60,45 @@ def test_tables_become_atomic_files(folder: Path) -> None:
         "u0\tm0\t1704103200",
     ]
     assert read(folder, "mine.item")[1] == "m0\tNumber 0, a film\tDrama Science_Fiction"
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "item_and_title"),
+    [
+        (SHOP, {}, "0\tThing 0"),
+        (SHOP.rename(columns={"product": "what"}), {"title": "what"}, "0\tThing 0"),
+        (SHOP.assign(name=SHOP["customer"]), {}, "0\tThing 0"),
+        (SHOP.assign(name=SHOP["customer"]), {"title": "name"}, "0\tu0"),
+        (SHOP.assign(product=SHOP["customer"]), {}, "0\t0"),
+        (SHOP.drop(columns="product_id"), {}, "Thing 0\tThing 0"),
+        (SHOP.rename(columns={"product": "title", "product_id": "product"}), {}, "0\tThing 0"),
+    ],
+    ids=[
+        "guessed",
+        "named",
+        "not users' names",
+        "own choice",
+        "varying",
+        "only names",
+        "noun as id",
+    ],
+)
+def test_one_table_holds_interactions_and_titles(
+    folder: Path, table: pd.DataFrame, columns: dict[str, str], item_and_title: str
+) -> None:
+    table.to_csv("shop.csv", index=False)
+    imported = import_table("shop", "shop.csv", None, columns)
+    assert read(folder, "shop.item")[1] == item_and_title
+    assert imported.columns["user"] == "customer"
+    assert {*imported.columns.values(), *imported.unused} - {""} == {*table.columns}
+    assert tomllib.loads(imported.card)["nouns"] == {"singular": "product", "plural": "products"}
+
+
+def test_items_are_joined_by_the_column_of_the_interactions(folder: Path) -> None:
+    SHOP.drop(columns="product_id").to_csv("shop.csv", index=False)
+    SHOP.drop_duplicates("product").to_csv("items.csv", index=False)
+    import_table("shop", "shop.csv", "items.csv")
+    assert read(folder, "shop.item")[1] == "Thing 0\tThing 0"
 
 
 @pytest.mark.parametrize(
@@ -97,18 +145,27 @@ def test_the_walk_from_own_csv_to_a_table(
 ) -> None:
     words = ("data", "import", "views.csv", "--items", "movies.parquet", "--name", "mine")
     assert call(monkeypatch, *words) == 0
-    assert "guessed; --user changes it" in capsys.readouterr().out
-    monkeypatch.setenv("BENCH_PATH", str(folder / "datasets"))
+    shown = capsys.readouterr().out
+    assert "guessed; --user changes it" in shown
+    assert "rating      none recognized  (--rating names one)" in shown
+    assert f"export BENCH_PATH={folder}\n" in shown
+    monkeypatch.setenv("BENCH_PATH", str(folder))
     assert call(monkeypatch, *words) == 2
-    assert "already" in capsys.readouterr().err
+    assert "delete datasets/mine.toml" in capsys.readouterr().err
+    assert call(monkeypatch, *words[:-1], "ml-100k") == 2
+    assert "delete" not in capsys.readouterr().err, "that card is not the user's"
+    assert call(monkeypatch, "data", "verify", "mine") == 0
+    assert "ok    titles are not ids: 0 of 11" in capsys.readouterr().out
+    assert call(monkeypatch, "data", "import", "views.csv", "--name", "bare") == 0
+    assert "none recognized: items are called by their ids" in capsys.readouterr().out
+    assert call(monkeypatch, "data", "verify", "bare") == 0
+    assert "note  titles are not ids: 11 of 11" in capsys.readouterr().out
     run = ("run", "--method", "popularity", "--dataset", "mine", "--seeds", "1")
     assert call(monkeypatch, *run, "--executor", "inline") == 0
     assert "mine · " in capsys.readouterr().out
 
 
 def test_the_card_is_valid(folder: Path) -> None:
-    import tomllib
-
     from bench.config.cards import DatasetCard
 
     text = import_table('mine "x"', "views.csv").card

@@ -175,7 +175,7 @@ def test_the_walk_of_the_page_on_models(bench: Any, home: Path, monkeypatch: Any
     for words in filter(None, commands):
         if words[0] == "export":
             variable, _, value = words[1].partition("=")
-            monkeypatch.setenv(variable, value)
+            monkeypatch.setenv(variable, value.replace("$PWD", str(home)))
             continue
         extra = ("--executor", "inline") if words[1] == "run" else ()
         done = bench(*words[1:], *extra)

@@ -88,7 +88,7 @@ def page(browser: Any, board: tuple[BoardTable, Path]) -> Iterator[Any]:
 
 def opened(browser: Any, folder: Path, **looks: Any) -> Iterator[Any]:
     context = browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **looks})
-    context.set_default_timeout(5000)
+    context.set_default_timeout(60_000)
     asked, wrong = [], []
     context.route("http*://**", lambda route: (asked.append(route.request.url), route.abort()))
     shown = context.new_page()

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,39 @@ def test_a_card_directly_in_a_folder_is_told_by_its_mark(folder: Path) -> None:
     assert "mine" in plugins.card_paths("suites")
     assert "mine" not in plugins.card_paths("datasets")
     assert plugins.suite_card("mine").boards == ("quick",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "load", "file"),
+    [
+        ("methods", plugins.method_class, "left.py"),
+        ("datasets", plugins.dataset_card, "left.toml"),
+        ("leaderboards", plugins.board_card, "left.toml"),
+    ],
+)
+def test_a_file_in_an_unsearched_folder_is_named_with_the_path_that_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, load: Callable[..., Any], file: str
+) -> None:
+    (tmp_path / "earlier").mkdir()
+    (tmp_path / kind).mkdir()
+    (tmp_path / kind / file).write_text(GOOD if kind == "methods" else "title = 3")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_PATH", "earlier")
+    with pytest.raises(BenchError, match="'left'") as error:
+        load("left")
+    command = f"export BENCH_PATH={tmp_path}:{tmp_path / 'earlier'}"
+    assert error.value.hint == f"{kind}/{file} is found after: {command}"
+    monkeypatch.setenv("BENCH_PATH", command.partition("=")[2])
+    assert search_path.extend_path(Path(kind), kind) == ""
+    assert "left" in {**plugins.card_paths(kind), **dict.fromkeys(plugins.method_names())}
+
+
+def test_only_metrics_of_a_checkout_need_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENCH_PATH", raising=False)
+    root = search_path.PACKAGE.parent
+    assert search_path.extend_path(root / "methods", "methods") == ""
+    assert search_path.extend_path(root / "metrics", "metrics") == f"BENCH_PATH={root}"
+    assert search_path.extend_path(Path("/a b"), "metrics") == "BENCH_PATH='/a b'"
 
 
 def test_an_unknown_method_comes_with_the_nearest_name() -> None:

@@ -155,8 +155,9 @@ def test_the_child_ends_with_its_driver(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gcs_server", "raylet", "python"])
-@pytest.mark.parametrize("delay", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("name", "delay"), [("gcs_server", 0.0), ("gcs_server", 0.5), ("raylet", 0.5), ("python", 0.0)]
+)
 def test_ray_itself_is_killed_while_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, delay: float
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -10,9 +11,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
-from scripted_runs import install_method, plan_trials, run_trials
+from scripted_runs import install_method, plan_trials, run_trials, start_cluster
 
 from bench import stages
 from bench.config.cards import BoardCard, BoardRow
@@ -42,9 +44,7 @@ def refuse() -> Executor:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a Ray node with two CPUs that all tests of this file join."""
-    from ray.cluster_utils import Cluster
-
-    node = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    node = start_cluster(num_cpus=2)
     yield node.address
     node.shutdown()
 
@@ -97,9 +97,9 @@ def test_an_executor_returns_no_result_of_a_cancelled_task(
     assert running.close() == []
 
 
-def test_results_and_resume(tmp_path: Path, executor: Callable[..., Executor]) -> None:
+def test_results_and_resume(tmp_path: Path) -> None:
     todo = plan_trials(rows=("popularity", "random"))
-    first = run_trials(tmp_path, todo, executor)
+    first = run_trials(tmp_path, todo, InlineExecutor)
     assert (len(first.ok), first.failed, first.skipped, first.exit_code) == (4, {}, {}, 0)
     second = run_trials(tmp_path, todo, refuse)
     assert (second.stages_run, second.stages_reused) == (0, first.stages_run)
@@ -128,11 +128,9 @@ def test_an_error_fails_only_its_own_trial(
     assert (again.exit_code, again.stages_run) == (0, 2)  # the failure was not cached
 
 
-def test_nan_scores_are_an_error_with_the_case_named(
-    tmp_path: Path, commands: Path, executor: Callable[..., Executor]
-) -> None:
+def test_nan_scores_are_an_error_with_the_case_named(tmp_path: Path, commands: Path) -> None:
     (commands / "0").write_text("nan")
-    summary = run_trials(tmp_path, plan_trials(commands, seeds=1), executor)
+    summary = run_trials(tmp_path, plan_trials(commands, seeds=1), InlineExecutor)
     assert "not finite for test case 0" in next(iter(summary.failed.values()))
 
 
@@ -155,18 +153,43 @@ def test_out_of_memory_is_retried_with_half_the_micro_batch(
     assert meta["micro_batch_divisor"] == 2
 
 
-def test_a_hang_is_stopped_at_the_limit(
-    tmp_path: Path, commands: Path, executor: Callable[..., Executor]
-) -> None:
+def test_a_hang_is_stopped_at_the_limit(tmp_path: Path, commands: Path) -> None:
     (commands / "0").write_text("hang")
     todo = plan_trials(commands, seeds=1, rows=("popularity",))
-    summary = run_trials(tmp_path, todo, executor, time_limit=15.0)
+    run_trials(tmp_path, todo[:1], InlineExecutor)  # so that nothing else can be late
+    summary = run_trials(tmp_path, todo, InlineExecutor, time_limit=2.0)
     assert len(summary.ok) == 1
     assert "longer than the limit" in next(iter(summary.failed.values()))
 
 
+def test_a_hung_process_is_killed_and_its_trial_reports_it(
+    tmp_path: Path,
+    commands: Path,
+    ray_executor: Callable[..., Executor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (commands / "0").write_text("ignore SIGTERM")
+    todo = plan_trials(commands, seeds=1, rows=("popularity",))
+    run_trials(tmp_path, todo[:1], InlineExecutor)
+    executor = ray_executor()
+    close = executor.close
+    monkeypatch.setattr(executor, "close", list)  # which ends every process
+    try:
+        summary = run_trials(tmp_path, todo, lambda: executor, time_limit=15.0)
+        hung = int((commands / "0").read_text())
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(hung).wait(timeout=60)
+    finally:
+        close()
+    assert len(summary.ok) == 1
+    (name,) = summary.failed
+    (attempt,) = read_result(tmp_path / "results" / f"{name}.json").attempts
+    assert attempt.failure == "timeout"
+    assert "longer than the limit of" in attempt.message
+
+
 def test_a_failed_shared_stage_skips_what_needs_it(
-    tmp_path: Path, executor: Callable[..., Executor], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = tmp_path / "gone.toml"
     card.write_text(
@@ -189,7 +212,7 @@ def test_a_failed_shared_stage_skips_what_needs_it(
     )
     todo = [trial for _, trial in board_trials(board, ks=collect_ks([board]))]
     assert todo[0].notes
-    summary = run_trials(tmp_path, todo, executor)
+    summary = run_trials(tmp_path, todo, InlineExecutor)
     assert len(summary.ok) == 2
     assert len(summary.skipped) == 2
     assert all("gone.inter" in reason for reason in summary.skipped.values())

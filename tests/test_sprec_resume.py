@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+
+from scripted_runs import call_json
 
 ROUNDS = [
     *("run", "--method", "sprec", "--dataset", "synthetic", "--model", "tiny", "--budget", "smoke"),
-    *("--seeds", "1", "--set", "num_rounds=2", "--executor", "inline", "--json"),
+    *("--seeds", "1", "--set", "num_rounds=2", "--executor", "inline"),
 ]
-
-
-def bench(folder: Path, *words: str) -> subprocess.Popen[str]:
-    folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "bench.cli", *words]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
-
-
-def finished(folder: Path, *words: str) -> Any:
-    process = bench(folder, *words)
-    out, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return json.loads(out)
 
 
 def artifacts(folder: Path) -> dict[str, float]:
@@ -43,9 +29,13 @@ def preferences(folder: Path) -> list[str]:
 
 
 def test_a_kill_in_the_second_round_costs_one_stage(tmp_path: Path) -> None:
-    undisturbed = finished(tmp_path / "whole", *ROUNDS)["stages"]
+    undisturbed = call_json(tmp_path / "whole", *ROUNDS)["stages"]
     folder = tmp_path / "killed"
-    process = bench(folder, *ROUNDS)
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.cli", *ROUNDS],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     until = time.monotonic() + 240
     while not preferences(folder):
         assert process.poll() is None, process.communicate()
@@ -55,12 +45,12 @@ def test_a_kill_in_the_second_round_costs_one_stage(tmp_path: Path) -> None:
     process.wait()
     before = artifacts(folder)
     assert len(preferences(folder)) == 1
-    summary = finished(folder, *ROUNDS)["stages"]
+    summary = call_json(folder, *ROUNDS)["stages"]
     assert summary["reused"] >= len(before)
     assert summary["run"] + summary["reused"] == undisturbed["run"]
     after = artifacts(folder)
     assert {place: after[place] for place in before} == before
-    reports = [finished(tmp_path / name, "report", "--json") for name in ("whole", "killed")]
+    reports = [call_json(tmp_path / name, "report") for name in ("whole", "killed")]
     assert reports[0] == reports[1]
     weights = [
         {path.parent.name: path.read_bytes() for path in where.glob("*/model.safetensors")}

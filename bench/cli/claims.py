@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 MAX_REASONS = 2
+MAX_CELLS = 6
 
 
 def claims(
@@ -23,7 +24,7 @@ def claims(
     as_json: bool = o.AS_JSON,
 ) -> None:
     """Print each claim with its verdict by the published numbers and by our results."""
-    from bench.stats.descriptions import CLAIM_TESTS
+    from bench.stats.descriptions import CLAIM_TESTS, PUBLISHED_NUMBERS
 
     judged = bench.claims(paper=paper, board=board, results=results)
     if as_json:
@@ -34,15 +35,19 @@ def claims(
         titles.setdefault(claim.title, []).append(_format(claim))
     for title, texts in titles.items():
         print("\n\n".join([f"{title}\n", *texts]), end="\n\n")
-    print(textwrap.fill(CLAIM_TESTS, WIDTH))
+    is_printed = any(claim.published.count for claim in judged)
+    print(textwrap.fill(f"{PUBLISHED_NUMBERS} {CLAIM_TESTS}" if is_printed else CLAIM_TESTS, WIDTH))
 
 
 def _format(judged: JudgedClaim) -> str:
-    """Format a claim in a few lines: sentence, both verdicts, reasons for missing results."""
+    """Format a claim: sentence, both verdicts, the numbers, reasons for missing results."""
+    from bench.report.format import PUBLISHED_VERDICTS
+
     published, reproduced = judged.published, judged.reproduced
     claim = published.claim
     count = f" ({published.count})" if published.count else ""
-    verdicts = f"published: {published.verdict}{count}; reproduced: {reproduced.verdict}"
+    verdict = PUBLISHED_VERDICTS.get(published.verdict, published.verdict)
+    verdicts = f"published: {verdict}{count}; reproduced: {reproduced.verdict}"
     if reproduced.verdict != "not run":
         verdicts += f" ({reproduced.count})"
     if reproduced.difference:
@@ -51,7 +56,15 @@ def _format(judged: JudgedClaim) -> str:
         num_more = len(reproduced.reasons) - MAX_REASONS
         verdicts += f": {'; '.join(reproduced.reasons[:MAX_REASONS])}"
         verdicts += f"; and {num_more} more" if num_more > 0 else ""
-    parts = [f"{claim.id}  {claim.sentence}", verdicts, f"note: {claim.note}" if claim.note else ""]
+    cells = [
+        f"{', '.join(filter(None, (cell.cell.dataset, cell.cell.metric)))}: {cell.text}"
+        for cell in reproduced.cells
+        if cell.text
+    ]
+    if len(cells) > MAX_CELLS:
+        cells[MAX_CELLS:] = [f"{len(cells) - MAX_CELLS} more comparisons: bench claims --json"]
+    note = f"note: {claim.note}" if claim.note else ""
+    parts = [f"{claim.id}  {claim.sentence}", verdicts, *cells, note]
     indent = " " * (len(claim.id) + 2)
     return "\n".join(
         textwrap.fill(part, WIDTH, initial_indent=indent if index else "", subsequent_indent=indent)

@@ -12,7 +12,8 @@ import typer
 
 import bench
 from bench.cli import options as o
-from bench.config import plugins, search_path
+from bench.config import plugins
+from bench.config.search_path import extend_path
 from bench.errors import BenchError
 
 app = typer.Typer(help="Fetch, prepare, describe and check data sets.", no_args_is_help=True)
@@ -68,8 +69,11 @@ def import_own(
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise BenchError(f"{name!r} is no name.", "Use lower-case letters, digits and hyphens.")
     path = out / f"{name}.toml"
-    if name in plugins.card_paths("datasets") or path.exists():
-        raise BenchError(f"There is a data set {name} already.", "Take another --name.")
+    existing = path if path.exists() else plugins.card_paths("datasets").get(name)
+    if existing is not None:
+        again = f", or delete {path} to import it again" * (existing == path)
+        message = f"There is a data set {name} already: {existing}."
+        raise BenchError(message, f"Take another --name{again}.")
     options = {
         "user": user, "item": item, "time": time,
         "rating": rating, "title": title, "categories": categories,
@@ -78,11 +82,15 @@ def import_own(
     imported = import_table(name, interactions, items, columns)
     write_atomic(path, imported.card.encode())
     for meaning, column in imported.columns.items():
-        guessed = "" if meaning in columns else f"  (guessed; --{meaning} changes it)"
-        print(f"{meaning:<11} {column}{guessed}")
-    print(f"{imported.rows:,} interactions. Card: {path}")
-    if str(out.resolve()) not in search_path.folders("datasets"):
-        print(f"To find it: export BENCH_PATH={out.resolve()}")
+        remark = "" if meaning in columns else f"  (guessed; --{meaning} changes it)"
+        if not column:
+            by_id = ": items are called by their ids" * (meaning == "title")
+            column, remark = f"none recognized{by_id}", f"  (--{meaning} names one)"
+        print(f"{meaning:<11} {column}{remark}")
+    print(f"{'not used':<11} {', '.join(imported.unused) or 'none'}")
+    print(f"{imported.rows:,} interactions. Card, to be edited: {path}")
+    if extended := extend_path(out, "datasets"):
+        print(f"To find it: export {extended}")
     print(f"Next: bench data verify {name}; bench run --method popularity --dataset {name}")
 
 

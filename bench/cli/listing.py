@@ -53,15 +53,18 @@ CARD_KINDS = {
 
 
 def show(
-    name: str = o.argument(None, "A method, data set, model, board, suite, budget or encoder."),
+    name: str = o.argument(
+        None, "A method, metric, data set, model, board, suite, budget or encoder."
+    ),
     as_json: bool = o.AS_JSON,
 ) -> None:
-    """Show everything with this name: a method's settings, or the content of a card."""
+    """Show everything with this name: a method's settings, a metric, or the content of a card."""
     contents = _read_contents(name)
     if not contents:
         cards = [card for folder in CARD_KINDS for card in plugins.card_paths(folder)]
-        names = {*plugins.method_names(), *cards}
-        raise unknown("method, data set, model, board or suite", name, names)
+        metrics = (metric.name for metric in bench.list_metrics())
+        names = {*plugins.method_names(), *cards, *metrics}
+        raise unknown("method, metric, data set, model, board or suite", name, names)
     if as_json:
         o.print_json(contents)
         return
@@ -85,11 +88,19 @@ def _describe_method(name: str) -> dict[str, str]:
 
 def _read_contents(name: str) -> dict[str, dict[str, object]]:
     from bench.config.fields import default_settings
+    from bench.metrics.registry import list_metrics
 
     contents: dict[str, dict[str, object]] = {}
     if name in plugins.method_names():
         doc = (plugins.method_class(name).__doc__ or "").strip()
         contents["method"] = {"about": f"  {doc}", **default_settings(plugins.method_class(name))}
+    for metric in list_metrics():
+        if name in (metric.family, metric.pattern):
+            contents["metric"] = {
+                "about": f"  {metric.pattern}, {metric.title}: {metric.description}",
+                "higher_is_better": metric.higher_is_better,
+                "maximum": "k" if metric.maximum is None else f"{metric.maximum:g}",
+            }
     for folder, kind in CARD_KINDS.items():
         if name in plugins.card_paths(folder):
             load = getattr(plugins, f"{kind}_card")

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from bench.cli import options as o
+from bench.config.search_path import extend_path
 from bench.errors import BenchError
 
 app = typer.Typer(help="Write a working example of a plug-in.", no_args_is_help=True)
@@ -23,19 +24,25 @@ def method(
     """Write a working method of 40 lines, to be changed into yours."""
     path = _write(name, folder, read_example("method").format(name=name))
     print(f"Next: bench check {path}")
-    print(f"Then: BENCH_PATH={folder} bench run --method {name} --method popularity "
-          "--dataset ml-100k --seeds 1")  # fmt: skip
+    _print_path(folder, "methods")
+    print(f"Then: bench run --method {name} --method popularity --dataset ml-100k --seeds 1")
 
 
 @app.command("metric")
 def metric(
     name: str = NAME, folder: Path = o.option("--into", "DIR", FOLDER_HELP, Path("metrics"))
 ) -> None:
-    """Write a working metric of 25 lines, to be changed into yours."""
+    """Write a working metric of 30 lines, to be changed into yours."""
     family = "".join(part.capitalize() for part in name.split("_"))
     path = _write(name, folder, read_example("metric").format(family=family))
     print(f"Next: bench check {path}")
-    print(f'Then: name "{family}@5" among the metrics of a board, with BENCH_PATH={folder}')
+    _print_path(folder, "metrics")
+    print(f'Then: name "{family}@5" among the metrics of a board.')
+
+
+def _print_path(folder: Path, kind: str) -> None:
+    if extended := extend_path(folder, kind):
+        print(f"To find it: export {extended}")
 
 
 def read_example(kind: str) -> str:

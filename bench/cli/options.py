@@ -205,6 +205,13 @@ GROUPS: dict[type, dict[str, Any]] = {
             "Run only this row or method of the board, or add a method. Repeatable.",
             autocompletion=complete_methods,
         ),
+        "floors": option(
+            "--floor",
+            "METHOD",
+            "Add a row of an item-ID method that trains on all rows, whatever the budget, e.g. "
+            "itemknn. Repeatable.",
+            autocompletion=complete_methods,
+        ),
         "datasets": card_option(
             "--dataset",
             "datasets",

@@ -11,6 +11,7 @@ import bench
 from bench.cli import options as o
 from bench.config import plugins
 from bench.config.cards import RowCounts
+from bench.config.search_path import extend_path
 from bench.config.toml import parse_override
 from bench.errors import BenchError
 
@@ -127,8 +128,8 @@ def _print_board(
         ]
         headers = ["row", "configurations", f"{setup.metric}, as it is", "best"]
         print(tabulate(lines, headers=headers, floatfmt=".4f"))
-        folder = shlex.quote(str(path.parent))
-        print(f"Board: {path} (BENCH_PATH={folder} bench run --board {name})")
+        command = f"{extend_path(path.parent, 'leaderboards')} bench run --board {name}"
+        print(f"Board: {path} ({command.strip()})")
     return int(any(result.num_failed for _, result in searched))
 
 
@@ -160,5 +161,6 @@ def _print_result(result: TuneResult, *, best: Path | None, out: Path, as_json: 
     if result.best is None:
         print("No configuration completed, so there are no best settings.")
         return
-    path = shlex.quote(str(board.parent))
-    print(f"Best: {board} (BENCH_PATH={path} bench run --board {shlex.quote(board.stem)})")
+    extended = extend_path(board.parent, "leaderboards")
+    command = f"{extended} bench run --board {shlex.quote(board.stem)}"
+    print(f"Best: {board} ({command.strip()})")

@@ -22,7 +22,8 @@ from typing import Any, cast
 
 from bench.config.backbone_card import EncoderCard, ModelCard, Variant
 from bench.config.cards import BoardCard, Budget, DatasetCard, Split, SuiteCard
-from bench.config.search_path import PRESETS, find_files, folders, read_start
+from bench.config.scoped_cache import once
+from bench.config.search_path import PRESETS, find_files, folders, read_start, unknown_plugin
 from bench.config.toml import check_card, read_toml
 from bench.errors import BenchError, describe_exception, unknown
 from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
@@ -60,6 +61,7 @@ def method_names() -> list[str]:
     return sorted(_method_files())
 
 
+@once
 def _method_files() -> dict[str, Path]:
     def is_method(file: Path) -> bool:
         return not file.stem.startswith("_") and (
@@ -77,11 +79,11 @@ def method_module(name: str) -> ModuleType:
     """
     package = importlib.import_module("bench.methods")
     package.__path__[:] = folders("methods")
-    importlib.invalidate_caches()
     if name not in method_names():
         return _entry_point(name)
     module_name = f"bench.methods.{name}"
     if module_name not in sys.modules:
+        importlib.invalidate_caches()
         try:
             with (
                 foreign_code(
@@ -101,7 +103,7 @@ def method_module(name: str) -> ModuleType:
 def _entry_point(name: str) -> ModuleType:
     points = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     if name not in points:
-        raise unknown("method", name, {*method_names(), *points})
+        raise unknown_plugin("method", "methods", name, {*method_names(), *points})
     with foreign_code(
         f"Importing the entry point {name!r}", f"The entry point {name!r} cannot be imported"
     ):
@@ -168,7 +170,7 @@ def _has_key(file: Path, key: str | None) -> bool:
 def _load_card(kind: str, what: str, name: str) -> Any:
     paths = card_paths(kind)
     if name not in paths:
-        raise unknown(what, name, paths)
+        raise unknown_plugin(what, kind, name, paths)
     return check_card(read_toml(paths[name]), CARDS[kind], str(paths[name]))
 
 

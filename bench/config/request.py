@@ -32,6 +32,7 @@ class RunRequest:
         board: Name of a board.
         methods: Rows or methods; only these rows of a board, or a new row for a method that the
             board does not have.
+        floors: Methods on item IDs to add as rows of the floor, which train on all rows.
         datasets: Names of data sets, instead of the board's; OLD=NEW says that NEW is in place of
             the board's OLD, whose published values are shown.
         model: Card of the backbone, ORG/NAME[@REV] on the hub, or a folder, instead of the board's.
@@ -56,6 +57,7 @@ class RunRequest:
     suite: str | None = None
     board: str | None = None
     methods: tuple[str, ...] = ()
+    floors: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     model: str | None = None
     model_paths: tuple[str, ...] = ()
@@ -74,7 +76,7 @@ class RunRequest:
 
     def __post_init__(self) -> None:
         """Drop repetitions."""
-        for name in ("methods", "datasets"):
+        for name in ("methods", "floors", "datasets"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
 
     @property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 
 PACKAGE = Path(__file__).parents[1]
 MAX_CARD_BYTES = 4 * 2**20
@@ -47,6 +48,25 @@ def folders(kind: str) -> list[str]:
     if kind == "models":
         paths.append(INFERRED_MODELS.absolute())
     return [str(path) for path in paths if path.is_dir()]
+
+
+def extend_path(folder: Path, kind: str) -> str:
+    """Write `BENCH_PATH=…` so that a folder's plug-ins are found; "" where they are already."""
+    folder = folder.resolve()
+    root = folder.parent if folder.name == kind else folder
+    searched = [] if kind == "metrics" else folders(kind)  # a checkout's metrics/ is not
+    if root in user_folders() or str(folder) in searched:
+        return ""
+    return f"BENCH_PATH={shlex.quote(os.pathsep.join(map(str, [root, *user_folders()])))}"
+
+
+def unknown_plugin(what: str, kind: str, name: str, known: Iterable[str]) -> BenchError:
+    """Build the error for a name; its hint is a file in the working directory with that name."""
+    files = {file.stem: file for file in Path(kind).glob("*.*") if file.suffix in (".py", ".toml")}
+    if name in files and (extended := extend_path(Path(kind), kind)):
+        hint = f"{files[name]} is found after: export {extended}"
+        return BenchError(f"There is no {what} named {name!r}.", hint)
+    return unknown(what, name, known)
 
 
 def find_files(

@@ -70,7 +70,9 @@ def _first_mistake(error: ValidationError, schema: type[Card], where: str) -> Be
     if mistake["type"] == "missing":
         return BenchError(f"{where}: the key {path!r} is missing.", "Add it.")
     reason = mistake["msg"].removeprefix("Value error, ")
-    return BenchError(f"{where}: {path or 'the card'}: {reason}.", f"It is {mistake['input']!r}.")
+    is_table = isinstance(mistake["input"], dict)  # the reason says which of its keys
+    hint = "" if is_table else f"It is {mistake['input']!r}."
+    return BenchError(f"{where}: {path or 'the card'}: {reason}.", hint)
 
 
 def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:

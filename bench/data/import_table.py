@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,15 +24,23 @@ from bench.hashing import checksum
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMES: Mapping[str, Sequence[str]] = {
-    "user": ("user", "userid", "uid", "reviewerid", "customerid", "visitorid"),
-    "item": ("item", "itemid", "iid", "movieid", "bookid", "productid", "asin", "parentasin"),
-    "time": ("time", "timestamp", "date", "datetime", "unixreviewtime", "createdat"),
-    "rating": ("rating", "stars", "score", "overall"),
-    "title": ("title", "name", "itemname", "productname"),
-    "categories": ("categories", "category", "genres", "genre", "class", "tags"),
+NOUNS = ("item", "product", "movie", "film", "book", "song", "track", "game", "article", "recipe")
+NAMES: Mapping[str, Sequence[Sequence[str]]] = {
+    "user": (
+        ("userid", "uid", "customerid", "reviewerid", "visitorid"),
+        ("user", "customer", "reviewer", "visitor"),
+    ),
+    "item": ((*(f"{noun}id" for noun in NOUNS), "iid", "asin", "parentasin"), NOUNS),
+    "time": (("time", "timestamp", "date", "datetime", "unixreviewtime", "createdat"),),
+    "rating": (("rating", "stars", "score", "overall"),),
+    "title": (
+        ("title", *(f"{noun}title" for noun in NOUNS)),
+        ("name", *(f"{noun}name" for noun in NOUNS)),
+        NOUNS,
+    ),
+    "categories": (("categories", "category", "genres", "genre", "class", "tags"),),
 }
-"""Column names that are recognized, without case, spaces and underscores."""
+"""Column names that are recognized, the first ones before the others; see `_normalize`."""
 REQUIRED = ("user", "item", "time")
 HUB = "hf:"
 MILLISECONDS = 1e11
@@ -41,10 +49,14 @@ MILLISECONDS = 1e11
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """The text of a data set's card, its columns by meaning, and the number of interactions."""
+    """The text of a data set's card, its columns, and the number of interactions.
+
+    `columns` are by meaning, "" for none; `unused` are the others.
+    """
 
     card: str
     columns: Mapping[str, str]
+    unused: Sequence[str]
     rows: int
 
 
@@ -53,8 +65,9 @@ def import_table(
 ) -> Imported:
     """Write a table of interactions, and one of items, into the cache; return the card.
 
-    Both are a path of a CSV, TSV or parquet file, or `hf:ORG/NAME`; without items, titles are item
-    ids. `columns` by meaning (`NAMES`) take precedence over those that are guessed.
+    Both are a path of a CSV, TSV or parquet file, or `hf:ORG/NAME`; without items, the interactions
+    hold titles and categories. `columns` by meaning (`NAMES`) take precedence over those that are
+    guessed.
 
     Raises:
         BenchError: A file cannot be read, or a column is missing or ambiguous.
@@ -63,18 +76,24 @@ def import_table(
     own = columns or {}
     assert own.keys() <= NAMES.keys(), own
     interaction_columns = _find_columns(table, ("user", "item", "time", "rating"), own)
-    if items is None:
-        catalog = table[[interaction_columns["item"]]]
-        item_columns = {"item": interaction_columns["item"]}
-    else:
-        catalog = _read(items)
-        item_columns = _find_columns(catalog, ("item", "title", "categories"), own)
+    catalog = table if items is None else _read(items)
+    item = interaction_columns["item"]
+    item_columns = _find_columns(catalog, ("item",), {"item": item} if item in catalog else {})
+    item = item_columns["item"]
+    excluded = [item, *(_list_varying(table, item) if items is None else ())]
+    item_columns |= _find_columns(catalog, ("title", "categories"), own, excluded)
     used = {**item_columns, **interaction_columns}
+    taken = {*item_columns.values(), *interaction_columns.values()}
     files = {
         "interactions": _write(f"{name}.inter", _atomic_interactions(table, interaction_columns)),
         "items": _write(f"{name}.item", _atomic_items(catalog, item_columns)),
     }
-    return Imported(card=_card(name, files, used), columns=used, rows=len(table))
+    return Imported(
+        card=_card(name, files, used),
+        columns={meaning: used.get(meaning, "") for meaning in NAMES},
+        unused=[each for each in dict.fromkeys([*table, *catalog]) if each not in taken],
+        rows=len(table),
+    )
 
 
 def _read(source: str) -> pd.DataFrame:
@@ -100,13 +119,23 @@ def _read(source: str) -> pd.DataFrame:
 
 
 def _find_columns(
-    table: pd.DataFrame, meanings: Sequence[str], own: Mapping[str, str]
+    table: pd.DataFrame,
+    meanings: Sequence[str],
+    own: Mapping[str, str],
+    excluded: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return the column of each meaning; only those in `REQUIRED` must have one."""
+    """Return the column of each meaning; only those in `REQUIRED` must have one.
+
+    Columns that are excluded are not guessed.
+    """
     names = [str(column) for column in table.columns]
     columns: dict[str, str] = {}
     for meaning in meanings:
-        matches = [name for name in names if re.sub(r"[\W_]", "", name).lower() in NAMES[meaning]]
+        matches: list[str] = []
+        for words in NAMES[meaning]:
+            matches = matches or [
+                name for name in names if _normalize(name) in words and name not in excluded
+            ]
         if meaning in own:
             if own[meaning] not in names:
                 message = f"There is no column {own[meaning]!r} for --{meaning}."
@@ -121,6 +150,18 @@ def _find_columns(
         if matches:
             columns[meaning] = matches[0]
     return columns
+
+
+def _normalize(name: str) -> str:
+    """Write the name of a column without case, spaces and underscores."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _list_varying(table: pd.DataFrame, item: str) -> list[str]:
+    """List the columns with several values per item, which describe no item."""
+    texts = table.astype(str)
+    pairs = (texts[[item, column]].drop_duplicates() for column in table if column != item)
+    return [pair.columns[1] for pair in pairs if pair[item].duplicated().any()]
 
 
 def _atomic_interactions(table: pd.DataFrame, columns: Mapping[str, str]) -> str:
@@ -193,6 +234,8 @@ def _card(name: str, files: Mapping[str, RawFile], used: Mapping[str, str]) -> s
         f'sha256 = "{file.sha256}"\nsize = {file.size}\n'
         for role, file in files.items()
     )
+    noun = _normalize(used["item"]).removesuffix("id")
+    noun = noun if noun in NOUNS else NOUNS[0]
     optional = "".join(f'{each} = "{each}"\n' for each in ("rating", "categories") if each in used)
     return f"""\
 title = {quoted(name)}
@@ -200,6 +243,10 @@ description = "Imported by bench data import."
 license = "Not stated: add the terms before you publish results."
 citation = "Own data."
 reader = "recbole"
+
+[nouns] # how prompts call the items
+singular = "{noun}"
+plural = "{noun}s"
 {sections}
 [fields]
 user = "user"

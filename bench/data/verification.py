@@ -33,6 +33,9 @@ def verify(prepared: Prepared, card: DatasetCard) -> list[DataCheck]:
     """Check a prepared data set."""
     mismatches = find_mismatches(card, prepared.counts)
     titles = prepared.catalog.titles
+    num_untitled = sum(
+        title == id_ for title, id_ in zip(titles, prepared.catalog.ids, strict=True)
+    )
     num_repeated = len(titles) - len(set(titles))
     train, test = (
         np.unique(prepared.users[prepared.target[list(prepared.sample_range(split))]])
@@ -51,6 +54,11 @@ def verify(prepared: Prepared, card: DatasetCard) -> list[DataCheck]:
             check="titles are distinct",
             verdict="note" if num_repeated else "ok",
             text=f"{num_repeated:,} of {len(titles):,} items share their title with an earlier one",
+        ),
+        DataCheck(
+            check="titles are not ids",
+            verdict="note" if num_untitled else "ok",
+            text=f"{num_untitled:,} of {len(titles):,} items are called by their ids in prompts",
         ),
         DataCheck(
             check="test targets with the timestamp of the last history item",

@@ -20,6 +20,8 @@ from bench.metrics.metric import CategoryMass, ItemCounts, Labels, Metric, Ranke
 from bench.metrics.registry import BUILT_IN
 from bench.metrics.rerank import sort_labels
 
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
@@ -192,7 +194,7 @@ def _score_sets(
 
 
 def _checked(metric: Metric, values: Values, shape: tuple[int, ...]) -> Values:
-    """Return a metric's values as floats; refuse another shape, or values that are not finite."""
+    """Return a metric's values as floats; refuse another shape, and values out of its bounds."""
     values = np.asarray(values, dtype=np.float64)
     if values.shape != shape:
         raise BenchError(
@@ -201,6 +203,13 @@ def _checked(metric: Metric, values: Values, shape: tuple[int, ...]) -> Values:
         )
     if not np.isfinite(values).all():
         raise BenchError(f"The metric {metric.name} returned a value that is not finite.")
+    outside = values[(values < -ROUNDING) | (values > metric.upper_bound + ROUNDING)]
+    if outside.size:
+        raise BenchError(
+            f"The metric {metric.name} returned {outside[0]:g}, which is outside "
+            f"[0, {metric.upper_bound:g}].",
+            'Set `maximum` of the metric, float("inf") where it has none.',
+        )
     return values
 
 

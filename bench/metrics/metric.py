@@ -104,7 +104,8 @@ class Metric:
         takes_category: Whether a name needs a tracked category, as in "GU[drama]@5".
         needs_catalog: Whether the value means something only if the catalog is complete.
         needs_texts: Whether it reads the generated texts; rankings without them get no value.
-        maximum: Largest possible value; None if it is k. The smallest value is at least 0.
+        maximum: Largest possible value; None if it is k, infinity if there is none. The smallest
+            value is at least 0.
         k: Length of the lists, from 1.
         category: The tracked category.
 

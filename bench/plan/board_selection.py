@@ -152,6 +152,8 @@ def _change_board(board: Board, request: RunRequest) -> Board:
         if board.card.reference not in [row.name for row in rows]:
             update["reference"] = ""
         update["groups"] = _remaining_groups(board.card, rows)
+    if request.floors:
+        update["rows"] = (*update.get("rows", board.card.rows), *map(_add_floor, request.floors))
     if request.order_test:
         update |= _test_order(update.get("rows", board.card.rows))
     if not update:
@@ -250,6 +252,8 @@ def _write_change(name: str, value: object) -> Sequence[str]:
     match value:
         case str():
             return [value]
+        case tuple() if name == "floors":
+            return [f"floor-{method}" for method in value]
         case tuple():
             return value
         case Mapping():
@@ -302,6 +306,11 @@ def _find_rows(card: BoardCard, name: str) -> list[BoardRow]:
     if not rows:
         plugins.method_class(name)
     return rows or [BoardRow(method=name)]
+
+
+def _add_floor(method: str) -> BoardRow:
+    plugins.method_class(method)
+    return BoardRow(method=method, label=f"{method} (floor)", floor=True)
 
 
 def plan_boards(

@@ -40,6 +40,7 @@ RowTrials = Sequence[tuple[BoardRow, Trial]]
 ENCODER = "knowledge.encoding.encoder"
 
 
+@one_state()
 def assemble(
     board: Board,
     row_trials: RowTrials,

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from bench.config.request import PUBLISHED, RESULTS, STORE, DataOptions, RunRequest
+from bench.config.scoped_cache import one_state
 from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.plan.board_selection import PlannedBoards, distinct_trials, plan_boards
@@ -139,6 +140,7 @@ def name_subset(planned: PlannedBoards, exclude: str) -> PlannedBoards:
     return named
 
 
+@one_state()
 def assemble_boards(
     planned: PlannedBoards, results: ResultSet, cache: StatisticsCache
 ) -> list[BoardTable]:

@@ -141,8 +141,8 @@ def _compare_with_floor(
     floors = [row for row in block.rows if row.floor]
     if not floors:
         text = (
-            "No row of this board is a floor, so nothing shows whether its rows beat item-ID "
-            "models on all training rows."
+            "No row of this board is a floor (bench run --floor itemknn adds one), so nothing "
+            "shows whether its rows beat item-ID models on all training rows."
         )
         return Lead(metric=metric, floor="no floor", floor_text=text)
     floor = _find_best([row for row in floors if row.name in samples], metric)

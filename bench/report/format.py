@@ -171,9 +171,9 @@ def mark_symbols(cell: Cell) -> str:
 
 
 def row_notes(row: Row) -> list[str]:
-    """List what a reader must know about a row: reference, not ranked, external data, seeds."""
+    """List what a reader must know about a row: reference, not ranked, pretrained, seeds."""
     notes = ["reference" if row.reference else "", "" if row.ranked else "not ranked"]
-    notes.append("external data" if row.external else "")
+    notes.append("pretrained on other text" if row.external else "")
     return [note for note in (*notes, row_seeds(row)) if note]
 
 

@@ -69,15 +69,17 @@ class Paper:
         return Figure(card=card, measure=measure, published=numbers)
 
     @property
-    def source(self) -> Source:
-        """Which paper it is."""
-        return _name_source(self.claims)
+    def source(self) -> Source | None:
+        """Which paper it is; None where the claims are our own."""
+        return _name_source(self.claims) if self.claims.paper else None
 
     def _number(self, row: str, dataset: str, metric: str) -> Number | None:
         return self.claims.find_number(self.numbers, row, dataset, metric)
 
     def differences(self, card: BoardCard, blocks: Sequence[Block]) -> list[str]:
         """Say what differs from the paper here."""
+        if not self.claims.paper:
+            return []
         sentences = []
         theirs = self.claims.backbone
         if card.model is None:

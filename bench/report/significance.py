@@ -50,13 +50,24 @@ def add_statistics(
     """
     statistics = _Statistics(block=block, metrics=metrics, results=results, cache=cache)
     tests = statistics.test_families(bounds or {})
+    with_best = {
+        (row.name, metric)
+        for _, members in block.families
+        for column, metric in enumerate(metrics)
+        if any(row.cells[column].best for row in members)
+        for row in members
+    }
     rows = []
     for row in block.rows:
         gains = statistics.estimate_gains(row)
         ends = statistics.find_ends(row) if row.name in intervals and row.successful else {}
         cells = [
             replace(
-                _add_test(_add_gain(cell, gains), tests.get((row.name, cell.metric))),
+                _add_test(
+                    _add_gain(cell, gains),
+                    tests.get((row.name, cell.metric)),
+                    has_best=(row.name, cell.metric) in with_best,
+                ),
                 interval=(each := ends.get(cell.metric)) and clip_interval(cell.metric, *each),
             )
             for cell in row.cells
@@ -172,10 +183,10 @@ class _Statistics:
         return {metric: mean.ends for metric, mean in means.items()}
 
 
-def _add_test(cell: Cell, test: RowTest | None) -> Cell:
+def _add_test(cell: Cell, test: RowTest | None, *, has_best: bool) -> Cell:
     if test is None:
         return cell
-    tied = test.tied and not cell.best
+    tied = test.tied and has_best and not cell.best
     return replace(cell, tied=tied, comparison=test.comparison, refusal=test.refusal)
 
 

@@ -21,8 +21,10 @@ QUESTIONS = {
     "methods": "these methods: over users and training seeds",
     "models": "these trained models: over users only",
 }
+PUBLISHED_NUMBERS = (
+    "The papers report neither seeds nor intervals, so their numbers are compared as point values."
+)
 CLAIM_TESTS = (
-    "The papers report neither seeds nor intervals, so their numbers are compared as point values. "
     "Our results: tests over users and training seeds, corrected by Holm within each data set and "
     "metric; rows with one training run decide nothing about methods. Numbers that stages log, "
     "such as seconds, are compared by a paired t interval over seeds."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from typing import TypeVar
 from pydantic import Field, model_validator
 
 from bench.config import plugins
+from bench.config.scoped_cache import once
 from bench.config.toml import Card, Homepage, Names, check_card, read_toml
 from bench.errors import BenchError, unknown
 from bench.metrics.registry import get_metric
@@ -30,17 +33,17 @@ class Claim(Card):
         id: A prefix of the paper, a number, a letter for parts of a sentence, e.g. S-04a.
         sentence: The claim in our words.
         boards: Boards with its rows; the claim is listed on the first one.
-        verdict: Expected from the paper's own numbers.
+        verdict: Expected from the paper's own numbers; "run" where there are none.
         implied: No sentence of the paper says it, but its argument needs it.
         also: Further counts, which do not enter the verdict.
         note: What a reader should know about the printed numbers.
     """
 
     id: str = Field(pattern=r"^[A-Z]+-[0-9]{2,}[a-z]?$")
-    section: str
+    section: str = ""
     sentence: str
     boards: Names = Field(min_length=1)
-    verdict: PublishedVerdict
+    verdict: PublishedVerdict = "run"
     implied: bool = False
     checks: tuple[AnyCheck, ...] = Field(min_length=1)
     also: tuple[AnyCheck, ...] = ()
@@ -50,7 +53,8 @@ class Claim(Card):
     def _counts_fit(self) -> Claim:
         in_tables = self.verdict in ("yes", "partly", "no")
         if any(bool(check.printed) != in_tables for check in self.checks):
-            raise ValueError(f"the verdict {self.verdict!r} and the `printed` counts do not fit")
+            rule = 'needs `printed`, e.g. "2 of 3", in' if in_tables else "allows no `printed` in"
+            raise ValueError(f"{self.id}: the verdict {self.verdict!r} {rule} its checks")
         return self
 
 
@@ -122,8 +126,8 @@ class PaperClaims(Card):
     """All claims of a paper, and where its rows are printed.
 
     Attributes:
-        paper: As in the files of published numbers.
-        title: Of the paper; url: where it can be read.
+        paper: As in the files of published numbers; empty for claims of our own.
+        title: Of the paper, or of our claims; url: where it can be read.
         datasets: Name of our card by the printed name of each data set.
         rows: By the row's name on its board.
         groups: Names for several rows.
@@ -133,11 +137,11 @@ class PaperClaims(Card):
         claims: In the paper's order.
     """
 
-    paper: str
+    paper: str = ""
     title: str
     url: Homepage = ""
     datasets: dict[str, str] = Field(min_length=1)
-    rows: dict[str, PublishedRow]
+    rows: dict[str, PublishedRow] = {}
     groups: dict[str, Names] = {}
     measures: dict[str, Measure] = {}
     backbone: str = ""
@@ -198,7 +202,11 @@ class PaperClaims(Card):
         rows = tuple(row.replace("{host}", host) for row in templates)
         for row in rows:
             if row not in self.rows:
-                raise unknown("row", row, self.rows)
+                hint = f"{unknown('row', row, self.rows).hint} " if self.rows else ""
+                key = row if re.fullmatch(r"[\w-]+", row, re.ASCII) else json.dumps(row)
+                raise BenchError(
+                    f"There is no row named {row!r}.", f"{hint}Add to [rows]: {key} = {{}}"
+                )
         row_datasets = [dataset] * len(rows)
         if other != dataset:
             row_datasets[2:] = [other, other]
@@ -231,6 +239,7 @@ def find_claim_files() -> dict[str, Path]:
     return plugins.board_files(FOLDER)
 
 
+@once
 def load_claims(paper: str) -> PaperClaims:
     """Load and check the claims of a paper, by its short name, e.g. sprec."""
     paths = find_claim_files()

@@ -98,14 +98,17 @@ def claims(
     """Judge the claims of papers by the published numbers and by our results.
 
     Args:
-        paper: Name of a paper, e.g. "sprec"; None for all.
+        paper: Name of a paper, e.g. "sprec", in any case; None for all.
         board: Only claims listed on this board.
         results: Folder of the results.
 
     Raises:
         BenchError: If there is no such paper or board.
     """
-    selected = _select_claims(find_claim_files() if paper is None else [paper])
+    papers = sorted(find_claim_files())
+    if paper is not None:
+        papers = [name for name in papers if name.casefold() == paper.casefold()] or [paper]
+    selected = _select_claims(papers)
     boards = {claim.boards[0] for *_, claim in selected}  # a claim is listed on its first board
     if board is not None and board not in boards:
         raise unknown("board with claims", board, boards)

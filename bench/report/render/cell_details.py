@@ -143,7 +143,7 @@ def _row_facts(row: Row, results: Sequence[Result], cost: RowCost | None) -> Pai
         ("Settings", w.single_line(settings, 2000) or "none"),
     ]
     if row.external:
-        pairs.append(("External data", f"{row.external}, trained on other text"))
+        pairs.append(("Pretrained on other text", row.external))
     pairs += describe_selections(results)
     if hashes := dict.fromkeys(result.settings_hash for result in results):
         pairs.append(("Settings hash", join_words([*hashes])))

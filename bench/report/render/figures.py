@@ -16,6 +16,7 @@ from bench.report.render import svg
 from bench.report.table import Block, Row
 
 WIDTH = 560
+CAPITAL_WIDTH = 8.6  # of names with many capitals
 LABEL_CHARS = 20
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
 SECONDS_TICKS = (
@@ -42,7 +43,8 @@ def forest_plot(title: str, reference: str, rows: Sequence[Row], metric: str) ->
         return None
     left, right = 152, WIDTH - 178
     x = svg.fit_scale([0.0, *(end for *_, low, high in tests for end in (low, high))], left, right)
-    labels = [textwrap.wrap(w.single_line(row.name), LABEL_CHARS) or [""] for row, *_ in tests]
+    num_chars = int((left - 14) / CAPITAL_WIDTH)
+    labels = [textwrap.wrap(w.single_line(row.name), num_chars) or [""] for row, *_ in tests]
     step = max(30, 15 * max(map(len, labels)) + 6)
     bottom = 34 + step * len(tests)
     parts = [svg.vertical_grid(x, 20, bottom), svg.line(x(0), 20, x(0), bottom, "zero")]

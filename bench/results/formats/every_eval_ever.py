@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def _metric_record(
             "lower_is_better": not metric.higher_is_better,
             "score_type": "continuous",
             "min_score": 0,
-            "max_score": metric.upper_bound,
+            "max_score": min(metric.upper_bound, sys.float_info.max),  # JSON has no infinity
         },
         "score_details": details,
         "generation_config": {"additional_details": _as_texts(result.all_settings)},
