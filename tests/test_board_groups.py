@@ -76,7 +76,7 @@ def test_the_dagger_of_d3_igd_is_a_test_against_d3_computed_by_hand(made):
 def test_best_second_and_ties_are_within_a_group(table):
     block = table.datasets[0]
     assert names(block, "HR@5", "best") == ["BIGRec+IGD", "D3+IGD"]
-    assert names(block, "HR@5", "second") == ["BIGRec", "D3"]
+    assert names(block, "HR@5", "second") == ["D3"]  # the worst row of a group has no mark
     assert names(block, "HR@5", "tied") == ["D3"]
     assert {test.family_size for test in row(table, "BIGRec+IGD").comparisons} == {1}
 
@@ -136,7 +136,7 @@ def test_every_page_shows_headings_and_gains(table):
     for name in ("README.md", "index.html", "table.tex", "terminal"):
         assert all(heading in pages[name] for heading in GROUPS), name
         assert "D3+IGD over D3" in pages[name], name
-        assert "the reference of its group" in pages[name], name
+        assert "the reference of its group" in " ".join(pages[name].split()), name
     lines = {line["row"]: line for line in csv.DictReader(io.StringIO(pages["table.csv"]))}
     assert lines["D3+IGD"]["group"] == "Host D3"
     assert lines["D3+IGD"]["reference"] == "D3"
