@@ -22,6 +22,7 @@ from bench.plan.board_selection import select_boards
 from bench.report.board_cases import load_board_cases
 from bench.report.boards import publish
 from bench.report.run_boards import run
+from bench.results.run_records import list_recorded
 from bench.results.schema import read_result, table_path, write_result
 
 WHO = {"board": "smoke", "label": "My method", "contact": "a@example.org"}
@@ -231,6 +232,58 @@ def test_re_ranked_lists_are_recomputed(
     edit_table(made, "ranking", set_column("items", lambda row: row[:-1] + row[:1]))
     with pytest.raises(BenchError, match="candidate list, each once"):
         check_submission(made, options)
+
+
+RERANKING = """
+title = "T"
+datasets = ["synthetic-rated"]
+metrics = ["MAP@5"]
+seeds = 1
+budget = "smoke"
+rows = [
+    { method = "listorder", label = "A", settings.by = "given" },
+    { method = "listorder", label = "B", settings.by = "oracle" },
+    { method = "listorder", label = "Floor", floor = true },
+]
+"""
+
+
+def test_a_board_of_lists_passes_with_its_floor_and_copies_of_items_in_any_order(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle sorts copies by their labels; the floor has the fingerprint of all users."""
+    Path("lists.toml").write_text(RERANKING)
+    monkeypatch.setenv("BENCH_PATH", ".")
+    done = bench("run", "--board", "lists", "--rows", "train=40", "--executor", "inline")
+    assert done.code == 0, done.err
+    (name,) = list_recorded(Path("results"))
+    publish(name, pages="boards")
+    folder = Path("boards", name)
+    checked = check_submission(folder)
+    assert len(checked.results) == 3
+    results = {result.settings["by"]: result for result in checked.results}
+    stored, oracle = Path("boards/results"), results["oracle"]
+
+    rankings = pq.read_table(table_path(stored, oracle.trial, "ranking"))["items"].to_pylist()
+    path = table_path(stored, oracle.trial, "cases")
+    table = pq.read_table(path)
+    has_copies = [len({*items}) < len(items) for items in rankings]
+    assert any(has_copies)
+    # Some order of the copies may give this rank, and none gives it with the metrics of the row.
+    ranks = np.array(table["rank"]) + has_copies
+    index = table.column_names.index("rank")
+    pq.write_table(table.set_column(index, "rank", pa.array(ranks)), path)
+    files = {**oracle.files, "cases": checksum(path)}
+    write_result(oracle.model_copy(update={"files": files}), stored)
+    with pytest.raises(BenchError, match=r"has rank \d+, and its ranking gives"):
+        check_submission(folder)
+    pq.write_table(table, path)
+    write_result(oracle, stored)
+
+    floor = results["popularity"].model_copy(update={"rows": oracle.rows})
+    write_result(floor, stored)
+    with pytest.raises(BenchError, match="measured on another edition"):
+        check_submission(folder)
 
 
 def test_the_commands(bench: Any, tmp_path: Path) -> None:

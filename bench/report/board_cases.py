@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,19 @@ class BoardCases:
         out: Path,
         *,
         valid: NDArray[np.bool_] | None = None,
+        stored: Path | None = None,
     ) -> dict[str, Any]:
         """Evaluate one list of item ids per case, in order, as a run does; fill a folder.
+
+        A user may have rated an item of a candidate list twice. Ids do not tell its copies apart,
+        so these take the order, if there is any, that gives the row of the case in `stored`.
 
         Args:
             rankings: Item ids, best first; None where a text named no item.
             ks: Cut-offs.
             out: Existing folder for `cases.parquet` and `ranking.parquet`.
             valid: Whether the text of each case was exactly a title; see `Ranking.valid`.
+            stored: The `cases.parquet` of a run.
 
         Returns:
             The content of `evaluation.json`.
@@ -111,8 +117,16 @@ class BoardCases:
                 evaluate_stage.run(Job(out=out), config, {**self.folders, "ranking": folder})
             else:
                 config = evaluate_lists(UNRANKED, self.data.lists, ks=ks).config
-                self._write_scores(rankings, folder)
-                evaluate_lists_stage.run(Job(out=out), config, {**self.folders, "scores": folder})
+                cases, scores = self._score_lists(rankings)
+                inputs = {**self.folders, "scores": folder}
+                test = prepared_lists.load(self.folders["lists"]).rows("test")
+                chosen = np.unique(cases, return_index=True)[1]
+                if stored and len(chosen) < len(cases):
+                    prepared_lists.write_scores(test[cases], scores, folder)
+                    evaluate_lists_stage.run(Job(out=folder), config, inputs)
+                    chosen = _choose_rows(stored, folder / "cases.parquet", cases, chosen)
+                prepared_lists.write_scores(test, scores[chosen], folder)
+                evaluate_lists_stage.run(Job(out=out), config, inputs)
         content: dict[str, Any] = json.loads((out / "evaluation.json").read_bytes())
         return content
 
@@ -139,18 +153,66 @@ class BoardCases:
                 raise BenchError(f"The list of case {case['case']} has an item twice.")
         return Ranking(items=items, valid=valid)
 
-    def _write_scores(self, rankings: Sequence[Sequence[str | None]], folder: Path) -> None:
-        """Write scores that put the candidates of each list in the order of its ranking."""
-        scores = []
-        for case, ranked in zip(self.cases, rankings, strict=True):
+    def _score_lists(
+        self, rankings: Sequence[Sequence[str | None]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Score candidates so that they take the order of their ranking.
+
+        Returns:
+            Case of each row of scores, ascending, and the rows: one per order of the copies.
+        """
+        source = prepared_lists.load(self.folders["lists"])
+        labels = source.labels[source.rows("test")]
+        numbers, scores = [], []
+        for number, (case, ranked) in enumerate(zip(self.cases, rankings, strict=True)):
             if sorted(map(str, ranked)) != sorted(case["items"]):
                 raise BenchError(
                     f"The list of case {case['case']} does not have the items of its candidate "
                     "list, each once.",
                 )
-            scores.append([-float(ranked.index(item)) for item in case["items"]])
-        rows = prepared_lists.load(self.folders["lists"]).rows("test")
-        prepared_lists.write_scores(rows, np.array(scores), folder)
+            for positions in _match_positions(case["items"], labels[number] > 0, ranked):
+                numbers.append(number)
+                scores.append(-positions)
+        return np.array(numbers), np.array(scores, dtype=np.float64)
+
+
+def _match_positions(
+    items: Sequence[str], is_positive: NDArray[np.bool_], ranked: Sequence[str | None]
+) -> Iterator[NDArray[np.int64]]:
+    """Give the positions of items in their ranking, once per order of copies with other labels.
+
+    A list of 10 has 252 such orders at most.
+    """
+    groups = []
+    for item in dict.fromkeys(items):
+        copies = [index for index, id_ in enumerate(items) if id_ == item]
+        targets = [position for position, id_ in enumerate(ranked) if id_ == item]
+        copies.sort(key=lambda index: not is_positive[index])
+        groups.append(
+            [
+                (copies, [*first, *(target for target in targets if target not in first)])
+                for first in combinations(targets, int(is_positive[copies].sum()))
+            ]
+        )
+    for group in product(*groups):
+        positions = np.zeros(len(items), dtype=np.int64)
+        for copies, targets in group:
+            positions[copies] = targets
+        yield positions
+
+
+def _choose_rows(
+    stored: Path, computed: Path, cases: NDArray[np.int64], chosen: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Choose a row of a computed table per case: one that equals the stored one, or the first."""
+    rows = {row["case"]: row for row in pq.read_table(stored).to_pylist()}
+    chosen = chosen.copy()
+    several = np.flatnonzero(np.bincount(cases)[cases] > 1)
+    for index, row in zip(several, pq.read_table(computed).take(several).to_pylist(), strict=True):
+        other = rows.get(row["case"], {})
+        if all(_is_equal(other.get(name), value) for name, value in row.items()):
+            chosen[cases[index]] = index
+    return chosen
 
 
 def load_board_cases(board: str | BoardSelection, dataset: str, options: DataOptions) -> BoardCases:
@@ -202,7 +264,7 @@ def require_equal(stored: Path, computed: Path, where: str, depth: int) -> None:
         for case, a, b in zip(second["case"], first[name], values, strict=True):
             if name == "rank" and a >= depth:
                 a = -1
-            if a != b and not _is_close(a, b):
+            if not _is_equal(a, b):
                 raise BenchError(
                     f"{where}: case {case} has {name} {a!r}, and its ranking gives {b!r}.",
                     "The numbers were edited, or come from other lists, data or code.",
@@ -217,7 +279,9 @@ def require_cases(cases: Sequence[str], expected: Sequence[str], where: str) -> 
         raise BenchError(f"{where}: its test cases are not those of the board: {problem}.")
 
 
-def _is_close(a: Any, b: Any) -> bool:
+def _is_equal(a: Any, b: Any) -> bool:
+    if a == b:
+        return True
     try:
         left, right = np.array(a, dtype=np.float64), np.array(b, dtype=np.float64)
     except (TypeError, ValueError):

@@ -43,6 +43,7 @@ from bench.report.boards import render_boards
 from bench.report.compare.operands import compare
 from bench.report.compare.pairwise import PairwiseReport
 from bench.results.load import ResultSet, load_results
+from bench.results.outcomes import shares_test_lists
 from bench.results.run_records import list_recorded, read_board
 from bench.results.schema import (
     FINAL,
@@ -287,7 +288,7 @@ def check_submission(
     board = card.board if card else path.resolve().name
     notes = []
     for result in results:
-        notes += _recompute(result, stored.folder, load(result.dataset), leaks=bool(card))
+        notes += _recompute(result, stored, load(result.dataset), leaks=bool(card))
     if card is None:
         _check_table(path, planned, stored)
         return CheckedSubmission(results=results, notes=list(dict.fromkeys(notes)), comparisons=[])
@@ -314,9 +315,9 @@ def _check_files(path: Path) -> None:
             )
 
 
-def _recompute(result: Result, folder: Path, cases: BoardCases, *, leaks: bool) -> list[str]:
+def _recompute(result: Result, results: ResultSet, cases: BoardCases, *, leaks: bool) -> list[str]:
     """Compute a result again, and return notes; refuse one that differs or breaks a rule."""
-    where = result.trial
+    where, folder = result.trial, results.folder
     if result.status != "ok":
         raise BenchError(f"{where}: the trial {result.status}.", "Submit complete results.")
     check_tables(result, folder)
@@ -342,12 +343,17 @@ def _recompute(result: Result, folder: Path, cases: BoardCases, *, leaks: bool) 
             notes.append(f"{name} is as submitted: whether a text named an item needs the texts.")
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
-        content = cases.evaluate(rankings, evaluation.ks, out, valid=valid)
+        own = table_path(folder, result.trial, "cases")
+        content = cases.evaluate(rankings, evaluation.ks, out, valid=valid, stored=own)
         for each in TABLES:
             stored = table_path(folder, result.trial, each)
             depth = max(map(len, rankings))
             require_equal(stored, out / f"{each}.parquet", f"{where}: {each}", depth)
-    if result.data is None or result.data.fingerprint != content["data"]["fingerprint"]:
+    fingerprint = content["data"]["fingerprint"]
+    if result.data is None or (
+        result.data.fingerprint != fingerprint
+        and not shares_test_lists(result, fingerprint, results)
+    ):
         raise BenchError(
             f"{where} was measured on another edition of {result.dataset}.",
             "Their fingerprints differ: prepare the data again from the card's files.",

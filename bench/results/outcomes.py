@@ -127,7 +127,7 @@ def _status_and_reason(
         return result.status, result.reason or "No reason was recorded."
     if FINAL not in result.evaluations or result.data is None:
         return "failed", "The result says ok but has no metrics; run it again."
-    if result.data.fingerprint != fingerprint and not _tests_same_lists(
+    if result.data.fingerprint != fingerprint and not shares_test_lists(
         result, fingerprint, results
     ):
         return "skipped", (
@@ -138,7 +138,7 @@ def _status_and_reason(
     return "ok", ""
 
 
-def _tests_same_lists(result: Result, fingerprint: str, results: ResultSet) -> bool:
+def shares_test_lists(result: Result, fingerprint: str, results: ResultSet) -> bool:
     """Whether a result differs from those of a fingerprint in the training users alone.
 
     The fingerprint of candidate lists covers all parts, and a row of the floor keeps all training
