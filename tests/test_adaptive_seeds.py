@@ -40,7 +40,7 @@ def test_a_run_stops_once_all_rows_are_decided(
     assert done.code == 0, done.err
     assert words in done.out
     assert f"\n{num_seeds} seeds; decisions have the level 0.05 per row" in done.out
-    assert ("†≡" in done.out) == (bound == "0.9")
+    assert ("†−≡" in done.out) == (bound == "0.9")
 
 
 @pytest.mark.parametrize(

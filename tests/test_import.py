@@ -143,6 +143,7 @@ def test_a_data_set_of_the_hub_is_read_by_its_name(
 def test_the_walk_from_own_csv_to_a_table(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delenv("BENCH_PATH", raising=False)
     words = ("data", "import", "views.csv", "--items", "movies.parquet", "--name", "mine")
     assert call(monkeypatch, *words) == 0
     shown = capsys.readouterr().out

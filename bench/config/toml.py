@@ -71,7 +71,7 @@ def _first_mistake(error: ValidationError, schema: type[Card], where: str) -> Be
         return BenchError(f"{where}: the key {path!r} is missing.", "Add it.")
     reason = mistake["msg"].removeprefix("Value error, ")
     is_table = isinstance(mistake["input"], dict)  # the reason says which of its keys
-    hint = "" if is_table else f"It is {mistake['input']!r}."
+    hint = "Correct the file." if is_table else f"It is {mistake['input']!r}."
     return BenchError(f"{where}: {path or 'the card'}: {reason}.", hint)
 
 

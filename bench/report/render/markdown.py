@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment
+from markupsafe import Markup
 
 from bench.report import format as w
 from bench.report.render.html import page_environment
@@ -37,14 +36,20 @@ def render_markdown(table: BoardTable) -> str:
 
 
 def fill_markdown(template: str, **values: Any) -> str:
-    """Render a template; `md` escapes a text, and parts are one blank line apart."""
-    text = _environment().get_template(template).render(md=escape, **values)
+    """Render a template; parts are one blank line apart.
+
+    `md` escapes a text of an object. Strings, and what functions return, are Markdown already.
+    """
+    values = {name: _mark(value) for name, value in {"md": escape, **values}.items()}
+    text = page_environment().get_template(template).render(values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-@cache
-def _environment() -> Environment:
-    return page_environment().overlay(autoescape=False)
+def _mark(value: Any) -> Any:
+    """Mark a text, or what a function returns, as escaped already; leave objects as they are."""
+    if callable(value):
+        return lambda *arguments: _mark(value(*arguments))
+    return Markup(value) if isinstance(value, str) else value  # noqa: S704
 
 
 def escape(text: str) -> str:
