@@ -402,7 +402,7 @@ def test_counts_must_fit_the_verdict(verdict: str, printed: str, message: str) -
     content["claims"][0]["checks"][0]["printed"] = printed
     with pytest.raises(BenchError, match=f"S-01: the verdict {message}") as caught:
         check_card(content, PaperClaims, "tiny")
-    assert not caught.value.hint
+    assert caught.value.hint == "Correct the file."
 
 
 def test_a_claim_said_to_need_a_run_must_not_be_printed() -> None:
