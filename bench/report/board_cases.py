@@ -117,9 +117,10 @@ class BoardCases:
                 evaluate_stage.run(Job(out=out), config, {**self.folders, "ranking": folder})
             else:
                 config = evaluate_lists(UNRANKED, self.data.lists, ks=ks).config
-                cases, scores = self._score_lists(rankings)
+                lists = prepared_lists.load(self.folders["lists"])
+                test = lists.rows("test")
+                cases, scores = self._score_lists(rankings, lists.labels[test] > 0)
                 inputs = {**self.folders, "scores": folder}
-                test = prepared_lists.load(self.folders["lists"]).rows("test")
                 chosen = np.unique(cases, return_index=True)[1]
                 if stored and len(chosen) < len(cases):
                     prepared_lists.write_scores(test[cases], scores, folder)
@@ -154,15 +155,15 @@ class BoardCases:
         return Ranking(items=items, valid=valid)
 
     def _score_lists(
-        self, rankings: Sequence[Sequence[str | None]]
+        self, rankings: Sequence[Sequence[str | None]], is_positive: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Score candidates so that they take the order of their ranking.
+
+        `is_positive` has the shape (cases, candidates).
 
         Returns:
             Case of each row of scores, ascending, and the rows: one per order of the copies.
         """
-        source = prepared_lists.load(self.folders["lists"])
-        labels = source.labels[source.rows("test")]
         numbers, scores = [], []
         for number, (case, ranked) in enumerate(zip(self.cases, rankings, strict=True)):
             if sorted(map(str, ranked)) != sorted(case["items"]):
@@ -170,7 +171,7 @@ class BoardCases:
                     f"The list of case {case['case']} does not have the items of its candidate "
                     "list, each once.",
                 )
-            for positions in _match_positions(case["items"], labels[number] > 0, ranked):
+            for positions in _match_positions(case["items"], is_positive[number], ranked):
                 numbers.append(number)
                 scores.append(-positions)
         return np.array(numbers), np.array(scores, dtype=np.float64)

@@ -113,13 +113,13 @@ def find_lead(block: Block, metric: str, samples: Mapping[str, Sample | BenchErr
         samples: Per-case results by row.
     """
     readable = {name: each for name, each in samples.items() if isinstance(each, Sample)}
-    best = _find_best([row for row in block.rows if row.ranked and row.name in readable], metric)
+    ranked = [row for row in block.rows if row.ranked and row.name in readable]
+    best = _find_best(ranked, metric)
     lead = _compare_with_floor(block, metric, best, readable)
     if best is None:
         return lead
     lead = replace(lead, row=best.name, mean=best.cell(metric).mean)
-    names = [row.name for row in block.rows if row.ranked and row.name in readable]
-    rivals = [readable[name] for name in names if name != best.name]
+    rivals = [readable[row.name] for row in ranked if row.name != best.name]
     if lead.without_hit or not rivals:
         return replace(lead, num_others=len(rivals))
     tests = []

@@ -118,13 +118,13 @@ class IndexEntry(BaseModel):
     @property
     def lines(self) -> list[Line]:
         """One line per data set with results, then one that names the others."""
+        if self.note:
+            return [Line(join_words(self.datasets), (self.note, ""), ("", ""), ("", ""))]
         lines = [
             describe_lead(title, self.leads.get(title))
             for title in self.datasets
             if title not in self.missing
         ]
-        if self.note:
-            return [Line(join_words(self.datasets), (self.note, ""), ("", ""), ("", ""))]
         if self.missing:
             lines.append(Line(join_words(self.missing), ("no result", ""), ("", ""), ("", "")))
         return lines
