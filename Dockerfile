@@ -1,10 +1,10 @@
 # docker build -t llmrec-bench .                       (CPU; for CUDA 12.8: --build-arg TORCH=cu128)
-# docker run --rm -v "$PWD:/work" llmrec-bench run --suite quick
+# docker run --rm -v "$PWD:/project" llmrec-bench run --suite quick
 FROM python:3.12-slim
 ARG TORCH=cpu
-ENV PIP_NO_CACHE_DIR=1 BENCH_CACHE=/work/.bench/cache
+ENV PIP_NO_CACHE_DIR=1 BENCH_CACHE=/project/.bench/cache
 COPY . /src
 RUN pip install --extra-index-url "https://download.pytorch.org/whl/$TORCH" -c /src/constraints.txt /src
-WORKDIR /work
+WORKDIR /project
 ENTRYPOINT ["bench"]
 CMD ["--help"]
