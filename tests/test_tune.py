@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import psutil
 import pytest
 import typer
 from scripted_runs import list_artifacts, start_cluster
@@ -525,8 +526,12 @@ def test_a_killed_search_resumes_and_repeats_no_finished_stage(
         line = process.stderr.readline()
         assert line, seen
         seen += line
+    children = psutil.Process(process.pid).children(recursive=True)
+    # Ray's agents, which run no stages, outlive their session by a minute.
+    workers = [child for child in children if "Agent" not in child.name()]
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    assert not psutil.wait_procs(workers, timeout=60)[1]  # none may finish a stage from here on
     (here / "orders" / "hang-0-4").unlink(missing_ok=True)
     finished = list_artifacts(here)
     assert finished
