@@ -2,10 +2,10 @@
 
 A round runs a small grid in a new folder. While a command runs, SIGKILL hits processes of random
 kinds at random times, or as soon as there is such a process: the driver, its process that is
-connected to Ray, a worker, or a process of Ray (raylet, agents, gcs). After each command, files of
-the store, the results and the logs are truncated, flipped, emptied, deleted, or replaced by a
-dangling link. Then the command is repeated until it succeeds. Counted, besides kills and
-corruptions:
+connected to Ray, a worker that works or still starts, or a process of Ray (raylet, agents, gcs).
+After each command, files of the store, the results and the logs are truncated, flipped, emptied,
+deleted, or replaced by a dangling link. Then the command is repeated until it succeeds. Counted,
+besides kills and corruptions:
 
     unequal    rounds whose `bench report --json` differs from that of an undisturbed run
     repeated   sealed artifacts that were intact and were computed again
@@ -78,10 +78,10 @@ def detach(path: Path) -> None:
 CORRUPTIONS: tuple[Callable[[Path], None], ...] = (truncate, flip, empty, delete, detach)
 
 
-# What stands in the command line of each kind of process below the driver.
+# What the command lines of each kind of process below the driver begin with or soon contain.
 KINDS = {
-    "raylet": "/raylet ", "gcs": "/gcs_server ", "worker": "ray::Worker",
-    "agent": "Agent", "connection": "ray_process import serve",
+    "raylet": "/raylet/raylet", "gcs": "/gcs_server", "starting worker": "/default_worker.py",
+    "worker": "ray::Worker", "agent": "Agent", "connection": "ray_process import serve",
 }  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def find_victims(driver: psutil.Process, kind: str) -> list[psutil.Process]:
     victims = []
     for process in driver.children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if KINDS[kind] in " ".join(process.cmdline()):
+            if any(KINDS[kind] in argument for argument in process.cmdline()[:4]):
                 victims.append(process)
     return victims
 

@@ -22,8 +22,13 @@ from bench.runner.resources import count_cpus
 OBJECT_STORE_BYTES = 128 * 2**20  # only keys and plain values are sent
 MAX_LOG_BYTES = 2**20
 """Bytes per log file; Ray writes what stages print into such files, and keeps one older one."""
+REGISTER_SECONDS = 40
+"""How long Ray waits for a worker that starts; it notices no earlier that one died meanwhile."""
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_register_timeout_seconds": str(REGISTER_SECONDS),
+    # A driver that waits for workers that start beforehand waits for ever if one of them dies.
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_ROTATION_MAX_BYTES": str(MAX_LOG_BYTES),
     "RAY_ROTATION_BACKUP_COUNT": "1",
 }
