@@ -191,3 +191,36 @@ def test_ray_itself_is_killed_while_it_starts(
         assert executor._num_restarts <= 1
     finally:
         executor.close()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_while_it_starts_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("RAY_worker_register_timeout_seconds", "5")
+    task = make_task_of(install_method(tmp_path, monkeypatch), tmp_path, 0)
+
+    def list_processes(*words: str) -> list[psutil.Process]:
+        processes = []
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                # The raylet has the command of its workers in one of its later arguments.
+                start = " ".join(process.cmdline()[:4])
+                processes += [process] if any(word in start for word in words) else []
+        return processes
+
+    executor = RayExecutor(num_cpus=1)
+    try:
+        # If some were started beforehand and one of them died, the driver would wait for ever.
+        assert not list_processes("/default_worker.py", "ray::IDLE")
+        executor.submit(task)
+        while not (workers := list_processes("/default_worker.py")):
+            time.sleep(0.02)
+        workers[0].kill()
+        while not (results := executor.wait()):
+            pass
+        assert [result.failure for result in results] == [None]
+        assert executor._num_restarts == 0
+    finally:
+        executor.close()

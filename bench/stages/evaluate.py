@@ -79,9 +79,20 @@ def write_evaluation(
     data = {"fingerprint": source.fingerprint, "counts": dict(source.counts)}
     content = {"evaluation": evaluation, "data": data}
     (folder / "evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
-    pq.write_table(pa.table(columns), folder / "cases.parquet")
+    _write_table(folder / "cases.parquet", columns)
     ranking = {"case": columns["case"], "items": pa.array(items, pa.list_(pa.string()))}
-    pq.write_table(pa.table(ranking), folder / "ranking.parquet")
+    _write_table(folder / "ranking.parquet", ranking)
+
+
+def _write_table(path: Path, columns: Mapping[str, object]) -> None:
+    """Write a table without Parquet's extras, which take more room than so few values."""
+    pq.write_table(
+        pa.table(columns),
+        path,
+        compression="zstd",
+        write_statistics=False,
+        store_schema=False,
+    )
 
 
 def _case_columns(
