@@ -29,7 +29,7 @@ class Source(Card):
     path: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
-    def _one_place(self) -> Source:
+    def _has_one_form(self) -> Source:
         if (self.url is None) == (self.wheel is None) or (self.wheel and self.path is None):
             raise ValueError("a source is `url`, `url` with `path`, or `wheel` with `path`")
         if self.url is not None and not self.url.startswith("https://"):

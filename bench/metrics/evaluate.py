@@ -91,7 +91,7 @@ def evaluate(
         catalog=catalog,
     )
     cases = {
-        metric.name: _checked(metric, metric.score_cases(ranked, metric.k or 1), (len(targets),))
+        metric.name: _check(metric, metric.score_cases(ranked, metric.k or 1), (len(targets),))
         for metric in _at_each_k(families, lengths)
         if metric.score_cases and (ranking.texts is not None or not metric.needs_texts)
     }
@@ -146,7 +146,7 @@ def evaluate_lists(
     ordered = sort_labels(scores, labels)
     families = [metric for metric in (*BUILT_IN, *plugins) if metric.of_lists]
     lists = {
-        metric.name: _checked(metric, metric.score_labels(ordered, metric.k or 1), (len(labels),))
+        metric.name: _check(metric, metric.score_labels(ordered, metric.k or 1), (len(labels),))
         for metric in _at_each_k(families, lengths)
         if metric.score_labels
     }
@@ -183,17 +183,17 @@ def _score_sets(
     for family in families:
         if family.score_counts:
             metric = family.at(lists.k)
-            values[metric.name] = float(_checked(metric, family.score_counts(lists), ()))
+            values[metric.name] = float(_check(metric, family.score_counts(lists), ()))
         elif family.score_masses:
             categories = catalog.tracked if family.takes_category else catalog.tracked[:1]
             for index, category in enumerate(categories):
                 metric = family.at(lists.k, category if family.takes_category else None)
                 mass = CategoryMass(recommended=recommended, history=history, index=index)
-                values[metric.name] = float(_checked(metric, family.score_masses(mass), ()))
+                values[metric.name] = float(_check(metric, family.score_masses(mass), ()))
     return values
 
 
-def _checked(metric: Metric, values: Values, shape: tuple[int, ...]) -> Values:
+def _check(metric: Metric, values: Values, shape: tuple[int, ...]) -> Values:
     """Return a metric's values as floats; refuse another shape, and values out of its bounds."""
     values = np.asarray(values, dtype=np.float64)
     if values.shape != shape:

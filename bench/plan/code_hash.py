@@ -213,7 +213,7 @@ class _Speller:
 
     def resolve(self, node: ast.Name | ast.Attribute) -> str | None:
         """Return the word of a name that the module defines or imports, else None."""
-        path = _dotted(node)
+        path = _split_name(node)
         if path is None:
             return None
         head, *rest = path
@@ -232,7 +232,7 @@ class _Speller:
         return ".".join([f"#{number}", *attributes])
 
 
-def _dotted(node: ast.AST) -> list[str] | None:
+def _split_name(node: ast.AST) -> list[str] | None:
     """Return `a.b.c` as its names; None where it does not begin with a name."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):

@@ -336,7 +336,7 @@ def board_trials(
 
     planned: list[tuple[BoardRow, Trial]] = []
     for row in card.rows:
-        model, problem = row.model or card.model, _why_skipped(board, row)
+        model, problem = row.model or card.model, _explain_skip(board, row)
         try:
             options = overrides_for(row.method, overrides, methods)
             if model is not None and ":" not in model and follows_published(row, options):
@@ -392,7 +392,7 @@ def _check_distinct(planned: Iterable[tuple[BoardRow, Trial]]) -> None:
             )
 
 
-def _why_skipped(board: Board, row: BoardRow) -> str:
+def _explain_skip(board: Board, row: BoardRow) -> str:
     """Return why a row with a model of its own is skipped: `--model` replaced the board's model."""
     if row.model is None or board.name not in plugins.card_paths("leaderboards"):
         return ""

@@ -154,7 +154,7 @@ def plan_trials(
     gpus = count_gpus() if gpus is None else gpus
     store = Store(store_folder)
     graph = build_graph(trial for trial in trials if not trial.problem)
-    stored = stored_keys(graph, store)
+    stored = find_stored_keys(graph, store)
     reused = set() if fresh else stored
     todo = find_missing(graph, lambda stage: stage.key in reused)
     work = divide_into_units(graph, todo)
@@ -184,7 +184,7 @@ def plan_trials(
     )
 
 
-def stored_keys(graph: Graph, store: Store) -> set[str]:
+def find_stored_keys(graph: Graph, store: Store) -> set[str]:
     """Return the keys of a graph that are stored; folders are listed once, not looked up singly."""
     names = {path.name for path in store.root.glob("*/*")}
     return {

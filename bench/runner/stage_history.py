@@ -1,6 +1,6 @@
-"""Similarity of stages: same configuration with another seed or code, same structure, workload.
+"""Stage history: stored artifacts and planned stages, compared by configuration and workload.
 
-Planned stages and stored artifacts are compared alike, so that what one took predicts another.
+Both are described alike, so that the measured cost of one stage predicts that of another.
 """
 
 from __future__ import annotations

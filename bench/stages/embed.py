@@ -26,14 +26,14 @@ def run(job: Job, config: EmbedConfig, inputs: Mapping[str, Path]) -> None:
         BenchError: The encoder's card has changed since the plan, or its files are missing.
     """
     titles = [quotable(title) for title in prepared.load(inputs["data"]).catalog.titles]
-    encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
+    encoder = load_planned_encoder(job, config.encoder, config.encoder_checksums)
     vectors_ID = encoder.encode(titles)
     np.save(job.out / VECTORS_FILE, vectors_ID)
     job.metadata["titles"] = len(set(titles))
     job.metadata["width"] = vectors_ID.shape[1]
 
 
-def planned_encoder(job: Job, name: str, checksums: Mapping[str, str]) -> TextEncoder:
+def load_planned_encoder(job: Job, name: str, checksums: Mapping[str, str]) -> TextEncoder:
     """Load the encoder of the plan.
 
     Raises:

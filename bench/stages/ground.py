@@ -33,7 +33,7 @@ from bench.models.lm.generated_texts import read_texts
 from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.language_stages import GroundingConfig
 from bench.results.ranking_file import write_ranking
-from bench.stages.embed import planned_encoder
+from bench.stages.embed import load_planned_encoder
 
 DECIMALS = 6
 
@@ -71,7 +71,7 @@ def run(job: Job, config: GroundingConfig, inputs: Mapping[str, Path]) -> None:
         vectors = read_vectors(inputs["text_vectors"])
         encoder: TextEncoder = Encoded(dict(zip(map(extract_title, texts), vectors, strict=True)))
     else:
-        encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
+        encoder = load_planned_encoder(job, config.encoder, config.encoder_checksums)
     adjust = None
     if "train" in inputs:
         targets = source.windows(prepared.load_rows(inputs["train"])).targets

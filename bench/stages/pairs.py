@@ -27,7 +27,7 @@ from bench.models.lm.generated_texts import read_texts
 from bench.models.seqrec.checkpoint import load_scorer
 from bench.plan.preference_stages import PairConfig
 from bench.results.ranking_file import read_ranking
-from bench.stages.embed import planned_encoder
+from bench.stages.embed import load_planned_encoder
 
 SPARE = 8
 """One spare pair per this many, as in SPRec's program, which keeps 2,304 for 2,048."""
@@ -81,7 +81,7 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
         BenchError: The config and the inputs do not fit together.
     """
     _check(config, inputs)
-    rows = _known_rows(inputs["data"], inputs["rows"])
+    rows = _load_known_rows(inputs["data"], inputs["rows"])
     num_rows = len(prepared.load_rows(inputs["rows"]))
     job.metadata.update({"rows": num_rows, "unknown_targets": num_rows - len(rows.samples)})
     kinds = (config.negatives, *config.combined_with)
@@ -103,7 +103,7 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
         first = [texts[0] for texts in rejected]
         smoothing = _smoothing(job, rows, selected, first, inputs["oracle"])
     job.metadata["kept"] = len(selected)
-    job.metadata.update(_rejected_metadata(rows, selected, rejected))
+    job.metadata.update(_count_rejected(rows, selected, rejected))
     columns = {
         "sample": rows.samples[selected],
         "rejected": pa.array(rejected, pa.list_(pa.string())),
@@ -117,7 +117,7 @@ def _reject(
 ) -> list[list[str]]:
     """Return the rejected titles of each row, all of one kind."""
     if kind == "generated":
-        return _self_play(job, rows, _generated_titles(job, rows, config, inputs), config)
+        return _self_play(job, rows, _read_generated_titles(job, rows, config, inputs), config)
     return rows.items(kind, config.num_negatives, config.seed, inputs.get("vectors"))
 
 
@@ -153,7 +153,7 @@ def _check(config: PairConfig, inputs: Mapping[str, Path]) -> None:
         raise BenchError("Label smoothing is for one rejected response.", "Set num_negatives = 1.")
 
 
-def _known_rows(data: Path, rows: Path) -> _Rows:
+def _load_known_rows(data: Path, rows: Path) -> _Rows:
     source = prepared.load(data)
     samples = prepared.load_rows(rows)
     indices = np.flatnonzero(source.windows(samples).targets >= 0)
@@ -166,7 +166,7 @@ def _known_rows(data: Path, rows: Path) -> _Rows:
     )
 
 
-def _generated_titles(
+def _read_generated_titles(
     job: Job, rows: _Rows, config: PairConfig, inputs: Mapping[str, Path]
 ) -> list[list[str]] | None:
     """Read the titles generated for each row, best first; None if all negatives are random."""
@@ -182,7 +182,7 @@ def _generated_titles(
     ]
     if not config.encoder:
         return titles
-    encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
+    encoder = load_planned_encoder(job, config.encoder, config.encoder_checksums)
     return _nearest_titles(titles, rows.titles, encoder, inputs["vectors"])
 
 
@@ -254,7 +254,7 @@ def _smoothing(
     return smoothing
 
 
-def _rejected_metadata(
+def _count_rejected(
     rows: _Rows, selected: NDArray[np.int64], rejected: Sequence[Sequence[str]]
 ) -> dict[str, int]:
     """Count the rejected responses that name the target, and those that name an item at all."""

@@ -15,7 +15,7 @@ from bench.models.lm.encode.sentence_encoder import Encoder, Trigrams, encode_lo
 from bench.models.rerank.prompts import write_user_text
 from bench.models.rerank.qa_files import load_answers, load_questions
 from bench.plan.knowledge_stages import TextVectorsConfig
-from bench.stages.embed import planned_encoder
+from bench.stages.embed import load_planned_encoder
 
 DECIMALS = 6
 
@@ -36,7 +36,7 @@ def run(job: Job, config: TextVectorsConfig, inputs: Mapping[str, Path]) -> None
         for prompt, own in zip(questions.prompts, answers, strict=True)
         for text in own
     ]
-    model = planned_encoder(job, config.encoder, config.encoder_checksums)
+    model = load_planned_encoder(job, config.encoder, config.encoder_checksums)
     assert isinstance(model, Encoder | Trigrams), "windows need the encoder's tokens"
     encoded = encode_long_texts(model, texts, long_text=config.long_text)
     size = len(lists.user_ids if config.about == "users" else lists.item_ids)

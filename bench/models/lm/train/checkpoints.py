@@ -76,16 +76,16 @@ class Checkpoints(TrainerCallback):
 
     def _save(self, output_dir: str, _internal_call: bool = False) -> None:
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        weights.write_tensors(self._trained() | self.record(), Path(output_dir) / FILE)
+        weights.write_tensors(self._trained_weights() | self.record(), Path(output_dir) / FILE)
 
     @torch.no_grad()
     def _load(self, resume_from_checkpoint: str, model: Any = None) -> None:
         tensors = load_file(Path(resume_from_checkpoint) / FILE)
-        for name, weight in self._trained().items():
+        for name, weight in self._trained_weights().items():
             weight.copy_(tensors.pop(name))
         self.restore(tensors)
 
-    def _trained(self) -> dict[str, Tensor]:
+    def _trained_weights(self) -> dict[str, Tensor]:
         return {
             f"weights.{name}": weight
             for name, weight in self._model.named_parameters()

@@ -50,11 +50,11 @@ def token_logits(
         Logits, shape (N, V), and the tokens that they should predict, shape (N,).
     """
 
-    def supervised_only(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+    def keep_supervised(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         # An embedding adds gradients in a fixed order; indexing does not.
         return (nn.functional.embedding(supervised_N - 1, inputs[0].flatten(0, 1)),)
 
-    hook = model.get_output_embeddings().register_forward_pre_hook(supervised_only)
+    hook = model.get_output_embeddings().register_forward_pre_hook(keep_supervised)
     config = model.config
     plain = config._attn_implementation == "sdpa" and takes_branches(config, ids_BL.shape[1])
     try:
