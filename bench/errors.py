@@ -52,14 +52,14 @@ class BenchError(Exception):
         return type(self), (self.message, self.hint)
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> BenchError:
+def unknown(what: str, name: str, choices: Iterable[str]) -> BenchError:
     """Build the error for a name that does not exist, with the nearest known name as the hint."""
-    choices = sorted(known)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    names = sorted(choices)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         hint = f"Did you mean {near[0]!r}?"
-    elif choices:
-        hint = f"Known: {', '.join(choices)}."
+    elif names:
+        hint = f"Known: {', '.join(names)}."
     else:
         hint = f"There is no {what} at all yet."
     return BenchError(f"There is no {what} named {name!r}.", hint)

@@ -102,7 +102,7 @@ def unchanged_process_state(owner: str) -> Iterator[None]:
     folder, environment = _working_folder(), dict(os.environ)
     numpy, torch = sys.modules.get("numpy"), _torch()
     errors: dict[str, Any] = numpy.geterr() if numpy else {}
-    before = {name: one.read(torch) for name, one in TORCH_SETTINGS.items()} if torch else {}
+    before = {name: option.read(torch) for name, option in TORCH_SETTINGS.items()} if torch else {}
     random_states = _read_random_states()
     changes: list[str] = []
     try:

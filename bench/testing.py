@@ -319,8 +319,8 @@ def _change_targets(trials: list[Trial], source: Store, target: Store) -> None:
                 items = np.where(seen, data.items, (data.items + 1) % len(data.catalog))
                 changed = dataclasses.replace(data, items=items.astype(data.items.dtype))
                 prepared.write(changed, folder)
-            kept = {name: meta[name] for name in meta.keys() - {"kind", "key", "files"}}
-            target.commit(stage.kind, stage.key, folder, kept)
+            fields = {name: meta[name] for name in meta.keys() - {"kind", "key", "files"}}
+            target.commit(stage.kind, stage.key, folder, fields)
 
 
 # --- metrics ------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from bench.plan.stage import Stage
 from bench.plan.trials import Board, board_trials, collect_ks
 from bench.runner.estimate import Timings, forecast_run
 from bench.runner.run_plan import stored_keys
-from bench.runner.similarity import StageHistory
+from bench.runner.stage_history import StageHistory
 from bench.runner.store import Store
 
 DATASETS = ("ml-100k", "ml-1m", "amazon-2018-gift-cards", "steam", "goodreads-poetry")

@@ -11,9 +11,9 @@ from board_results import Line, assemble_from, make, row
 from conftest import Bench
 
 from bench.config.cards import FLOOR, Rows
+from bench.data.case_strata import label_cases, tied_share
 from bench.data.catalog import Catalog
 from bench.data.prepared import Prepared
-from bench.data.strata import label_cases, tied_share
 from bench.errors import BenchError
 from bench.plan.trials import Trial
 from bench.report.checks import find_lead, stratify

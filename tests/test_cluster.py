@@ -28,7 +28,7 @@ from bench.results.schema import find_result
 from bench.runner import run_directory
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.resources import ResourceEstimator, ResourceRequest
-from bench.runner.similarity import StageHistory
+from bench.runner.stage_history import StageHistory
 from bench.runner.store import Store
 from bench.runner.worker import make_task, run_task
 

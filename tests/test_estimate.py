@@ -21,7 +21,7 @@ from bench.runner.cost_model import Throughput
 from bench.runner.estimate import Forecast, Timings, forecast_run
 from bench.runner.loop import TimeLimits
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
-from bench.runner.similarity import StageHistory
+from bench.runner.stage_history import StageHistory
 from bench.runner.store import Store
 
 MODEL = Stage(kind="hub", config=make_config(name="small"))

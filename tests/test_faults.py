@@ -37,7 +37,7 @@ from bench.results.schema import (
     table_path,
     write_result,
 )
-from bench.runner import retry_policy
+from bench.runner import out_of_memory
 from bench.runner.executors import InlineExecutor
 from bench.runner.loop import RunSummary
 from bench.runner.resources import ResourceRequest
@@ -499,7 +499,7 @@ def test_a_gpu_out_of_memory_halves_the_micro_batch(
     divisors: list[int],
 ) -> None:
     """The exception is torch's own, as the allocator raises it."""
-    monkeypatch.setattr(retry_policy, "SPLITTING", splitting)
+    monkeypatch.setattr(out_of_memory, "SPLITTING", splitting)
     raising = "import torch\n    raise torch.OutOfMemoryError('CUDA out of memory')"
     rewrite(plugin, "# A comment.", raising)
     trial = plan_one_trial(tmp_path)

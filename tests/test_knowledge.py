@@ -110,19 +110,19 @@ def test_ratings_are_listed_with_titles() -> None:
 def test_a_question_about_a_user_separates_history_and_request() -> None:
     profile = Profile(gender="F", age=25, occupation=12)
     prompt = ask_about_user(DOMAINS["movie"], ["Heat (1995)"], [5.0], profile)
-    assert prompt.known.endswith('"Heat (1995)", 5 stars;')
+    assert prompt.context.endswith('"Heat (1995)", 5 stars;')
     for phrase in ("woman", AGES[25], "programmer", "viewer"):
-        assert phrase in prompt.known
+        assert phrase in prompt.context
     assert DOMAINS["movie"].factors in prompt.request
     assert "Heat" not in prompt.request
-    assert prompt.text == f"{prompt.known}\n{prompt.request}"
+    assert prompt.text == f"{prompt.context}\n{prompt.request}"
     num_factors = {name: len(domain.factors.split("; ")) for name, domain in DOMAINS.items()}
     assert num_factors == {"movie": 9, "book": 9, "product": 6}
 
 
 def test_without_a_profile_the_question_contains_none() -> None:
     prompt = ask_about_user(DOMAINS["book"], ["Emma"], [4.0])
-    assert "reader rated" in prompt.known
+    assert "reader rated" in prompt.context
     assert not any(phrase in prompt.text for phrase in (*OCCUPATIONS, *AGES.values()))
 
 
@@ -141,9 +141,9 @@ def test_a_question_about_an_item_names_a_known_brand_only() -> None:
 def test_the_text_about_a_user() -> None:
     prompt = ask_about_user(DOMAINS["movie"], ["Heat"], [5.0])
     text = write_user_text(prompt, "Likes crime.", "history+answer")
-    assert text == f"{prompt.known} Likes crime."
+    assert text == f"{prompt.context} Likes crime."
     assert prompt.request not in text
-    assert write_user_text(prompt, "", "history+answer") == prompt.known
+    assert write_user_text(prompt, "", "history+answer") == prompt.context
     assert write_user_text(prompt, "Likes crime.", "answer") == "Likes crime."
 
 

@@ -23,11 +23,11 @@ from bench.plan import trials
 from bench.plan.graph import Unit, build_graph
 from bench.plan.trials import Board, board_trials, collect_ks
 from bench.results.schema import Attempt, find_result, read_cases, read_result
-from bench.runner import retry_policy, worker
+from bench.runner import out_of_memory, worker
 from bench.runner.executors import Executor, InlineExecutor
 from bench.runner.loop import RunOptions, run
 from bench.runner.resources import count_cpus
-from bench.runner.retry_policy import SPLITTING, decide_retry
+from bench.runner.retry_policy import decide_retry
 from bench.runner.store import Store
 from bench.runner.worker import TaskResult, TaskSpec, make_task
 
@@ -140,7 +140,7 @@ def test_out_of_memory_is_retried_with_half_the_micro_batch(
     executor: Callable[..., Executor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retry_policy, "SPLITTING", {"rank"})
+    monkeypatch.setattr(out_of_memory, "SPLITTING", {"rank"})
     (commands / "0").write_text("memory once")
     todo = plan_trials(commands, seeds=1)
     assert run_trials(tmp_path, todo, executor).exit_code == 0
@@ -297,7 +297,8 @@ def test_retry_policy(failures: list, stage: str, divisor: int, expected: int | 
         Attempt(failure=failure, message="", stage=stage, micro_batch_divisor=divisor)
         for failure in failures
     ]
-    assert decide_retry(attempts) == expected
+    retry = decide_retry(attempts)
+    assert (None if retry is None else retry.micro_batch_divisor) == expected
 
 
 def test_stages_that_split_batches_are_listed() -> None:
@@ -309,7 +310,7 @@ def test_stages_that_split_batches_are_listed() -> None:
             source += Path(importlib.import_module(name).__file__ or "").read_text()
         if re.search(r"job\.(micro_batch_divisor|training)", source):
             kinds.add(path.stem)
-    assert kinds == SPLITTING
+    assert kinds == out_of_memory.SPLITTING
 
 
 def test_a_plan_that_does_not_end_is_stopped(

@@ -7,10 +7,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from bench.config.cards import RawFile
+from bench.config.lora import Lora
 from bench.config.toml import Card, Homepage
 from bench.hashing import Plain
-
-LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class Architecture(Card):
@@ -41,15 +40,6 @@ class Pretraining(Card):
     batch_size: int = Field(ge=1)
     max_length: int = Field(ge=16)
     seed: int = 0
-
-
-class Lora(Card):
-    """Low-rank adapters (Hu et al., ICLR 2022) on the named linear layers."""
-
-    rank: int = Field(16, ge=1)
-    alpha: int = Field(32, ge=1)
-    dropout: float = Field(0.05, ge=0, lt=1)
-    targets: tuple[str, ...] = LINEAR_LAYERS
 
 
 class Variant(Card):

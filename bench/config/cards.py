@@ -137,8 +137,7 @@ class Split(Card):
             "last" is leave-last-out: each user's last sample is tested, the one before validates.
         target: Which samples of a user remain in valid and in test: "all", or one per split, the
             "first", the "last" or a "random" one (Gusak et al., RecSys 2025).
-        horizon: Number of days after its first target for which valid, and test, go on; None for
-            all of the period.
+        horizon: Days that valid, and test, cover from their first target on; None for no limit.
     """
 
     RATIOS: ClassVar[tuple[int, int, int]] = (8, 1, 1)
@@ -240,9 +239,9 @@ class DatasetCard(Card):
             mode="json", include={"reader", "fields", "titles", "filters", "split", "categories"}
         )
         # Left out where they change nothing, so that keys from before they existed stay.
-        chosen = self.split.model_dump(include={"target", "horizon"}, exclude_defaults=True)
+        non_default = self.split.model_dump(include={"target", "horizon"}, exclude_defaults=True)
         rest = self.split.model_dump(mode="json", exclude={"target", "horizon"})
-        return content | {"split": rest | chosen}
+        return content | {"split": rest | non_default}
 
 
 class Rows(Card):
@@ -275,7 +274,7 @@ class Budget(Card):
     """The size of a trial: number of samples, and settings.
 
     Attributes:
-        paper: Name of the paper whose setting it is; empty for one of our own.
+        paper: Name of the paper whose setting it is; empty if it is no paper's.
         model: Its backbone; `--budget` selects it, too.
         select: Whether rows select settings on validation; otherwise they keep their defaults.
         every: Settings of all methods that declare them.
@@ -305,7 +304,7 @@ class BoardRow(Card):
         label: Displayed name; the method's name by default.
         settings: Override the budget's; `--set` overrides them.
         select: Lists of values by setting; validation selects the combination that is used.
-        rounds: Values are means over this many last rounds of a method that has rounds.
+        rounds: Number of last rounds whose values are averaged, for methods that have rounds.
         ranked: False for a row that is never marked as best, second or tied.
         model: Its language model, if it differs from the board's.
         test_order: Order of test histories: "time", or "ties" in time or "all" items shuffled.
@@ -351,11 +350,11 @@ class FigureCard(Card):
     """A figure on a board's page: bars of metrics, logged curves, or a measure.
 
     Attributes:
-        title: Its heading; rows: that it draws, all but those of the floor by default.
-        metrics: Groups of bars, one bar per row; with `x` a chart with lines for each.
-        stages: Kind of the stages whose curves are drawn, over each other, in a chart per row.
+        title: Its heading; rows: rows to draw, by default all except those of the floor.
+        metrics: One group of bars per metric, one bar per row; with `x`, one line chart per metric.
+        stages: Kind of the stages that logged the curves; one chart per row shows all curves.
         curves: Name of the logged curve by its name in the legend.
-        over: What the curves run over, if their names do not say; difference: whether to draw it.
+        over: Label of the horizontal axis; difference: whether the two curves' is drawn as well.
         measure: A measure of the paper's claim file: bars by row, or a line along `x`.
         x: Swept setting, as the claim file calls it, or "step" for checkpoints; all are drawn.
     """
@@ -390,13 +389,13 @@ class BoardCard(Card):
         strict: Refuse a data set with fewer samples than the budget's `rows`.
         data_seed: Seed of the sampled rows, independent of the trials' seeds.
         select: Like a row's, for all rows that have these settings and do not set them.
-        select_by: Metric on validation that selects.
+        select_by: Validation metric by which settings are selected.
         candidates: What rows may recommend: the "catalog" (D3, SPRec) or "trained" targets (IGD).
         group_titles: Whether items of one title count as one, as in the papers' programs.
         exclude_seen: Remove the items of a test case's own history from its list, for all rows.
         equivalence: Differences from the reference, by metric, up to which a row is equivalent.
         in_place_of: Data set of the paper that a data set replaces, by the latter's name.
-        full_run: What the paper's setting takes, in one sentence; shown where less was run.
+        full_run: One sentence on the cost of the paper's setting; shown where less was run.
     """
 
     title: str

@@ -60,13 +60,13 @@ def extend_path(folder: Path, kind: str) -> str:
     return f"BENCH_PATH={shlex.quote(os.pathsep.join(map(str, [root, *user_folders()])))}"
 
 
-def unknown_plugin(what: str, kind: str, name: str, known: Iterable[str]) -> BenchError:
+def unknown_plugin(what: str, kind: str, name: str, choices: Iterable[str]) -> BenchError:
     """Build the error for a name; its hint is a file in the working directory with that name."""
     files = {file.stem: file for file in Path(kind).glob("*.*") if file.suffix in (".py", ".toml")}
     if name in files and (extended := extend_path(Path(kind), kind)):
         hint = f"{files[name]} is found after: export {extended}"
         return BenchError(f"There is no {what} named {name!r}.", hint)
-    return unknown(what, name, known)
+    return unknown(what, name, choices)
 
 
 def find_files(

@@ -100,8 +100,8 @@ def cached_path(file: RawFile) -> Path:
 def raw_file(card: DatasetCard, role: str, sha256: str | None) -> RawFile:
     """Return what the card says of a file, with the checksum of the plan.
 
-    Files of the candidate lists are included. A role that the card does not name gets a file of its
-    name, because some readers accept roles for which a published set has no file.
+    Files of the candidate lists are included. A role that the card does not name gets a file with
+    the role's name, because some readers accept roles for which a published set has no file.
     """
     files = {**card.files, **(card.lists.files if card.lists else {})}
     return files.get(role, RawFile(name=role)).model_copy(update={"sha256": sha256})

@@ -228,9 +228,9 @@ def _write(name: str, text: str) -> RawFile:
 
 
 def _card(name: str, files: Mapping[str, RawFile], used: Mapping[str, str]) -> str:
-    quoted = json.dumps  # TOML's basic strings are JSON's
+    quote = json.dumps  # TOML's basic strings are JSON's
     sections = "".join(
-        f"\n[files.{role}]\nname = {quoted(file.name)}\n"
+        f"\n[files.{role}]\nname = {quote(file.name)}\n"
         f'sha256 = "{file.sha256}"\nsize = {file.size}\n'
         for role, file in files.items()
     )
@@ -238,7 +238,7 @@ def _card(name: str, files: Mapping[str, RawFile], used: Mapping[str, str]) -> s
     noun = noun if noun in NOUNS else NOUNS[0]
     optional = "".join(f'{each} = "{each}"\n' for each in ("rating", "categories") if each in used)
     return f"""\
-title = {quoted(name)}
+title = {quote(name)}
 description = "Imported by bench data import."
 license = "Not stated: add the terms before you publish results."
 citation = "Own data."

@@ -55,8 +55,8 @@ def count_transitions(train: Windows, num_items: int) -> csr_matrix:
     sequences[np.arange(len(train)), lengths] = train.targets
     pairs = np.lib.stride_tricks.sliding_window_view(sequences, 2, axis=1).reshape(-1, 2)
     users = np.repeat(train.users, sequences.shape[1] - 1)
-    known = (pairs >= 0).all(axis=1)
-    triples = np.unique(np.column_stack([users, pairs])[known], axis=0)
+    is_pair = (pairs >= 0).all(axis=1)
+    triples = np.unique(np.column_stack([users, pairs])[is_pair], axis=0)
     shape = (num_items, num_items)
     return _add_entries(np.ones((len(triples), 1)), triples[:, 1], triples[:, 2:], shape)
 
@@ -94,6 +94,6 @@ def _add_entries(
     """Add up values, shape (R, H), at their row, shape (R,), and column; column -1 is skipped."""
     from scipy.sparse import csr_matrix  # imported here: planning does not wait for scipy
 
-    known = columns >= 0
-    positions = (np.broadcast_to(rows[:, None], columns.shape)[known], columns[known])
-    return csr_matrix((values[known], positions), shape=shape)
+    is_item = columns >= 0
+    positions = (np.broadcast_to(rows[:, None], columns.shape)[is_item], columns[is_item])
+    return csr_matrix((values[is_item], positions), shape=shape)

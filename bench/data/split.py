@@ -94,16 +94,16 @@ def _select_targets(
     """
     selected = [np.flatnonzero(part == 0)]
     for number in (1, 2):
-        inside = np.flatnonzero(part == number)
+        samples = np.flatnonzero(part == number)
         if split.horizon:
-            inside = inside[times[inside] < times[inside][:1] + split.horizon * SECONDS_PER_DAY]
+            samples = samples[times[samples] < times[samples][:1] + split.horizon * SECONDS_PER_DAY]
         if split.target == "last":
-            inside = inside[::-1]
+            samples = samples[::-1]
         elif split.target == "random":
-            inside = np.random.default_rng(derive_seed("target", number)).permutation(inside)
+            samples = np.random.default_rng(derive_seed("target", number)).permutation(samples)
         if split.target != "all":
-            inside = np.sort(inside[np.unique(users[inside], return_index=True)[1]])
-        selected.append(inside)
+            samples = np.sort(samples[np.unique(users[samples], return_index=True)[1]])
+        selected.append(samples)
     return np.concatenate(selected)
 
 

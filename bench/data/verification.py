@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from bench.config.cards import DatasetCard
+from bench.data.case_strata import tied_share
 from bench.data.prepare import find_mismatches
 from bench.data.prepared import Prepared
 from bench.data.split import describe_split
-from bench.data.strata import tied_share
 
 IN_TIME = "no sample of a later split before the last of an earlier one"
 

@@ -1,8 +1,8 @@
 """All metrics of one ranking, or of re-ranked lists.
 
 SPRec's denominators (Gao et al., WWW 2025, and its scorer): of the n test cases, m have a target in
-the catalog. Per-case metrics are means over all n; set-level metrics run over the lists of those m;
-the histories of all n cases make up the histories' category mass.
+the catalog. Per-case metrics are means over all n; set-level metrics use the lists of those m only,
+and the category mass of histories is summed over all n.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def describe_progress() -> str:
     if seconds > 0 and last.done > first.done:
         if last.tokens > first.tokens:
             parts.append(f"{(last.tokens - first.tokens) / seconds:,.0f} tokens/s")
-        left = (last.total - last.done) * seconds / (last.done - first.done)
-        parts.append(f"{format_seconds(left)} left")
+        remaining = (last.total - last.done) * seconds / (last.done - first.done)
+        parts.append(f"{format_seconds(remaining)} left")
     return ", ".join(parts)
 
 

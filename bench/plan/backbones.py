@@ -1,4 +1,4 @@
-"""Backbones: from a model card to the stages that leave its untuned weights and tokenizer.
+"""Backbones: from a model card to the stages that write its untuned weights and tokenizer.
 
 A model without a card, `ORG/NAME[@REV]` or a folder, gets one that is inferred and written down in
 `.bench/models/` of the working directory, where every command finds it. It pins what was used: the
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
-from bench.config.backbone_card import LINEAR_LAYERS, ModelCard
+from bench.config.backbone_card import ModelCard
+from bench.config.lora import LINEAR_LAYERS
 from bench.config.plugins import card_paths
 from bench.config.search_path import INFERRED_MODELS
 from bench.config.toml import check_card
@@ -137,9 +138,9 @@ def language_model(
 ) -> Model:
     """Compose a backbone as plans see it.
 
-    A model built from nothing takes its words from the prepared data and the nouns, and never sees
-    users who validate or test in the lists that are to be re-ranked. The user's own folders, by
-    card, are used instead of the hub.
+    The tokenizer of a built model is trained on titles and nouns. Its pretraining leaves out the
+    users of validation and test lists. The user's own folders, by card, are used instead of the
+    hub.
 
     Raises:
         BenchError: The folder contains no model, or another one than the card's.
@@ -261,28 +262,28 @@ def _slug(text: str) -> str:
 
 def _inspect(folder: Path, name: str) -> dict[str, Any]:
     # Imported late, with torch: a card's own name should not cost seconds.
-    facts: dict[str, Any] = import_module("bench.models.lm.backbone").inspect_model(folder, name)
-    return facts
+    inspect_model = import_module("bench.models.lm.backbone").inspect_model
+    return dict(inspect_model(folder, name))
 
 
 def _write(
-    path: Path, title: str, source: dict[str, str], license_: str, facts: dict[str, Any]
+    path: Path, title: str, source: dict[str, str], license_: str, metadata: dict[str, Any]
 ) -> None:
     """Write a card, after checking it."""
-    template = "with" if facts["chat_template"] else "without"
-    tuning = "lora" if facts["parameters"] >= ADAPTERS_FROM else "full"
+    template = "with" if metadata["chat_template"] else "without"
+    tuning = "lora" if metadata["parameters"] >= ADAPTERS_FROM else "full"
     card: dict[str, Any] = {
         "title": title,
-        "description": f"Inferred: {facts['architecture']}, {template} a chat template.",
+        "description": f"Inferred: {metadata['architecture']}, {template} a chat template.",
         "license": license_,
         **source,
-        "parameters": facts["parameters"],
+        "parameters": metadata["parameters"],
         "tuning": tuning,
-        "dtype": facts["dtype"],
-        "context": min(CONTEXT, facts["max_length"] or CONTEXT),
+        "dtype": metadata["dtype"],
+        "context": min(CONTEXT, metadata["max_length"] or CONTEXT),
     }
-    if tuning == "lora" and not set(LINEAR_LAYERS).issubset(facts["linear"]):
-        card["lora"] = {"targets": facts["linear"]}
+    if tuning == "lora" and not set(LINEAR_LAYERS).issubset(metadata["linear"]):
+        card["lora"] = {"targets": metadata["linear"]}
     check_card(card, ModelCard, str(path))
     write_atomic(path, "".join(_toml_lines(card.items())).encode())
 

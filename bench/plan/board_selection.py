@@ -176,7 +176,7 @@ def split_title(title: str) -> tuple[str, str]:
 
 
 def _parse_replaced(texts: Sequence[str], card: BoardCard) -> dict[str, str]:
-    """Return the board's data set that another is in place of, by the other, from OLD=NEW.
+    """Return the board's data set that each new one replaces, by the new one, from OLD=NEW.
 
     Raises:
         BenchError: If OLD is no data set of the board.
@@ -189,7 +189,7 @@ def _parse_replaced(texts: Sequence[str], card: BoardCard) -> dict[str, str]:
 
 
 def _split_replaced(text: str) -> tuple[str, str]:
-    """Return OLD and NEW of OLD=NEW, else "" and the text, whose split may be CARD:FIELD=VALUE."""
+    """Return OLD and NEW of OLD=NEW, else "" and the text, which may be CARD:FIELD=VALUE."""
     old, equals, new = text.partition("=")
     return (old, new) if equals and ":" not in old else ("", text)
 
@@ -248,7 +248,7 @@ def _name_page(board: Board, request: RunRequest) -> Board:
 
 
 def _write_change(name: str, value: object) -> Sequence[str]:
-    """Write a field of a request as words: the field's name where the value does not tell it."""
+    """Write a field of a request as words, with the field's name if the value alone is unclear."""
     match value:
         case str():
             return [value]
@@ -279,17 +279,17 @@ def _remaining_groups(card: BoardCard, rows: Sequence[BoardRow]) -> dict[str, An
     names = [row.name for row in rows]
     groups = {}
     for heading, group in card.groups.items():
-        left = [name for name in names if name in group.rows]
-        if left:
-            is_left = group.reference in ("", *names)
+        remaining = [name for name in names if name in group.rows]
+        if remaining:
+            has_reference = group.reference in ("", *names)
             first = next(
-                name for name in names if card.reference_of(name) == card.reference_of(left[0])
+                name for name in names if card.reference_of(name) == card.reference_of(remaining[0])
             )
             groups[heading] = {
-                "rows": left,
-                "reference": group.reference if is_left else first,
-                "apart": group.apart and is_left,
-                "gain": group.gain if is_left and group.gain in names else "",
+                "rows": remaining,
+                "reference": group.reference if has_reference else first,
+                "apart": group.apart and has_reference,
+                "gain": group.gain if has_reference and group.gain in names else "",
             }
     return groups
 

@@ -34,8 +34,8 @@ ENTRY = "run"
 EFFECTS = ""  # name of a module's statements that define no name
 WHOLE = "*"  # name of a module that is used as a value, with all its definitions
 
-# These plan, read text, find files, raise errors and report progress. What a stage sees of it is in
-# its config, and a new sentence in an error message must not cost anybody a week of GPU time.
+# These plan, read text, find files, raise errors and report progress. What affects a stage is in
+# its config, and rewording an error message must not void a week of GPU time.
 PLUMBING = (
     "bench.errors",
     "bench.config",

@@ -121,7 +121,7 @@ def find_missing(graph: Graph, is_stored: Callable[[Stage], bool]) -> list[str]:
 def divide_into_units(graph: Graph, keys: Iterable[str]) -> list[Unit]:
     """Divide the given stages (those that must run) into units, in an order parents-first."""
     todo = list(keys)
-    chosen = set(todo)
+    required = set(todo)
     leader = {key: key for key in todo}
 
     def find(key: str) -> str:
@@ -132,15 +132,14 @@ def divide_into_units(graph: Graph, keys: Iterable[str]) -> list[Unit]:
 
     for key in todo:
         for parent in graph.inputs(key):
-            if parent in chosen and graph.needed_by[parent] == graph.needed_by[key]:
+            if parent in required and graph.needed_by[parent] == graph.needed_by[key]:
                 leader[find(parent)] = find(key)
     members: dict[str, list[str]] = {}
     for key in todo:
         members.setdefault(find(key), []).append(key)
     built = []
     for group in members.values():
-        inside = set(group)
-        parents = {parent for key in group for parent in graph.inputs(key)} - inside
+        parents = {parent for key in group for parent in graph.inputs(key)} - set(group)
         built.append(
             Unit(
                 stages=tuple(graph.stages[key] for key in group),

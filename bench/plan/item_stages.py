@@ -145,9 +145,9 @@ class SASRecConfig(ItemModelConfig):
     position_std: NonNegativeFloat = 1.0
     """Standard deviation of the initial position embeddings; that of items is 0.01.
 
-    Public code of the DROS line uses 1. From 2,048 rows of ML-100K such a network recommends one or
-    two items first to everybody, as in SPRec's Table 1, and hundreds of different items with 0.01;
-    on all rows 1 is better.
+    The public code of DROS and its successors uses 1. Trained on 2,048 rows of ML-100K, such a
+    network ranks the same one or two items first for everybody, as in SPRec's Table 1; with 0.01,
+    hundreds of different ones. On all rows 1 is better.
     """
 
     def __post_init__(self) -> None:

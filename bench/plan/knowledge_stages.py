@@ -37,7 +37,7 @@ class QuestionsConfig(Config):
     about: Subject
     """Whether users or items are asked about."""
     parts: tuple[Literal["train", "valid", "test"], ...]
-    """Parts whose lists decide which ones."""
+    """Parts of the lists whose users or items are asked about."""
     domain: Literal["movie", "book", "product"]
     """What the items are."""
     titles: Literal["keep", "fronted", "cleaned"]
@@ -188,7 +188,7 @@ def sample_reward_pairs(
     backbone: Backbone = reranker.backbone if config.backbone == "same" else config.backbone
     if backbone != "setrank":
         reranker = reset_fields(reranker, SETRANK_FIELDS)
-    # The fields of testing have no effect here, and equal work has equal keys.
+    # Fields that concern the test lists have no effect here, and equal work has equal keys.
     reranker = reset_fields(
         reranker, ("select_on", "scoring_text", "shuffle_user_texts", *GRID_FIELDS)
     )

@@ -84,8 +84,8 @@ def ground(
 ) -> Stage:
     """Rank the catalog by the distance of each title to the text generated for a test case.
 
-    If the encoder is "backbone", titles are embedded by that of the model. For `gamma`, the target
-    counts of `train` tell which items are preferred, or the scores of a trained SASRec per case.
+    If the encoder is "backbone", the untuned weights of `model` embed titles. With `gamma`, items
+    are preferred by their number of targets in `train`, or by a trained SASRec's scores per case.
 
     Raises:
         BenchError: `gamma` is set, and nothing tells which items are preferred.
@@ -124,7 +124,7 @@ class TrainingConfig(ModelConfig):
     """Steps of linear warm-up; never more than a tenth of all steps."""
     group_by_length: bool = True
     """Whether samples of similar length share a batch, which avoids most padding; the order of the
-    batches is random. The papers' programs group none."""
+    batches is random. The papers' programs do not group."""
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of transformers' TrainingArguments, for example {weight_decay = 0.01}."""
     seed: int = plan_field(0)
@@ -204,9 +204,9 @@ class GenerationConfig(ModelConfig):
     num_return_sequences: PositiveInt = 1
     """Texts per prompt: at most `num_beams`, or any number where they are sampled."""
     backend: Literal["transformers", "continuous", "vllm"] = "transformers"
-    """What decodes answers to questions: batches of equal steps; continuous batching, faster for
-    long answers, by transformers or by vLLM (extra "vllm"), each on a GPU only. The latter two
-    sample from random numbers of their own, so that another run may sample other answers."""
+    """What decodes answers to questions: fixed batches, or continuous batching, which is faster for
+    long answers, by transformers or by vLLM (extra "vllm"), both on GPUs only. The latter two use
+    random numbers of their own, so another run may sample other answers."""
     seed: int = plan_field(0)
     """Decides what is sampled."""
 

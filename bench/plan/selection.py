@@ -123,12 +123,12 @@ def list_candidates(
             raise BenchError(f"Row {row.name!r} selects {path} from {values!r}.", "Write a list.")
     candidates = {}
     for values in itertools.product(*grid.values()):
-        chosen = {
+        combination = {
             path: check_setting(cls, path, value, f"select of row {row.name!r}")
             for path, value in zip(grid, values, strict=True)
         }
-        name = ", ".join(f"{path} = {value}" for path, value in chosen.items())
-        candidates[name] = {**settings, **chosen}
+        name = ", ".join(f"{path} = {value}" for path, value in combination.items())
+        candidates[name] = {**settings, **combination}
     return candidates
 
 

@@ -74,8 +74,8 @@ class Board:
     def completes(self, other: Board) -> bool:
         """Tell whether claims on the other board may read this one, too.
 
-        A board as its card says is completed by such boards, a changed one by boards of its model
-        and budget.
+        Claims on an unchanged board read other unchanged boards; on a changed one, boards with its
+        model and budget.
         """
         if other.page == other.name:
             return self.page == self.name
@@ -84,7 +84,7 @@ class Board:
 
 @dataclass(frozen=True, kw_only=True)
 class BoardSelection:
-    """Boards as they are to be run, with what applies to all of them.
+    """Boards to run, with the options that apply to all of them.
 
     Attributes:
         boards: The boards, changed as requested.

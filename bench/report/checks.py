@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.data.strata import DEFINITIONS, STRATA
+from bench.data.case_strata import DEFINITIONS, STRATA
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
 from bench.report.cells import clip_interval

@@ -146,7 +146,7 @@ class CaseTable:
         masses: Category mass of each case's top-k list by k, each of shape (C, tracked).
         histories: Category mass of each case's history, shape (C, tracked).
         items: Item ids, best first, shape (C, D); None where a text matches no item.
-        strata: Stratum of each case, shape (C,), by what divides them; see `bench.data.strata`.
+        strata: Stratum of each case, shape (C,), by kind; see `bench.data.case_strata`.
     """
 
     cases: tuple[str, ...]

@@ -50,8 +50,8 @@ class Throughput:
 def write_throughput(throughput: Throughput, store: Path) -> Path:
     """Keep a measurement in the store, one per device class."""
     path = store / FILE
-    known = json.loads(path.read_bytes()) if path.is_file() else {}
-    content = known | {throughput.device: asdict(throughput)}
+    measurements = json.loads(path.read_bytes()) if path.is_file() else {}
+    content = measurements | {throughput.device: asdict(throughput)}
     write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
     return path
 

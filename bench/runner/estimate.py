@@ -14,7 +14,7 @@ from bench.plan.stage import Stage
 from bench.runner.cost_model import Throughput, count_parameters, predict_range
 from bench.runner.makespan import SimulatedTask, find_critical_path, simulate_makespan
 from bench.runner.resources import ResourceRequest
-from bench.runner.similarity import StageHistory, describe_stage
+from bench.runner.stage_history import StageHistory, describe_stage
 
 Basis: TypeAlias = Literal["same stage", "other seed or code", "scaled", "cost model", "never"]
 """What an estimate is based on: the stage's own artifact; artifacts that differ in seeds or code;

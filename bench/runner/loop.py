@@ -31,7 +31,7 @@ from bench.runner.executors import Executor, ExecutorLostError
 from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.retry_policy import decide_retry
 from bench.runner.run_progress import RunProgress
-from bench.runner.similarity import StageHistory
+from bench.runner.stage_history import StageHistory
 from bench.runner.store import Store
 from bench.runner.trial_status import TrialStatus
 from bench.runner.worker import TaskResult, make_task
@@ -377,26 +377,21 @@ class _Loop:
         self._log_worker_events(
             unit, run_directory.make_event("failed", **fields, trace=result.trace)
         )
-        divisor = self._choose_divisor(unit)
         attempt = Attempt(
             failure=result.failure,
             message=result.message,
             stage=stage,
-            micro_batch_divisor=divisor,
+            micro_batch_divisor=self._choose_divisor(unit),
         )
         attempts = self.status.attempts[unit.id]
         attempts.append(attempt)
-        share = self.shares[unit.id]
-        next_divisor = decide_retry(attempts)
-        if result.failure == "out of memory" and 0 < share < 1:
-            self.shares[unit.id], next_divisor = min(1.0, 2 * share), divisor
         message = f"{_describe(unit)}: {result.failure}: {result.message}"
-        if next_divisor is not None:
-            self.divisors[unit.id] = next_divisor
+        if (retry := decide_retry(attempts, self.shares[unit.id])) is not None:
+            self.divisors[unit.id], self.shares[unit.id] = retry
             self.waiting.append(unit)
-            gpus = f", {self.shares[unit.id]:g} of a card" if share else ""
+            gpus = f", {retry.gpu_share:g} of a card" if retry.gpu_share else ""
             self.progress.print_line(
-                f"{message} Retrying (micro-batch divisor {next_divisor}{gpus})."
+                f"{message} Retrying (micro-batch divisor {retry.micro_batch_divisor}{gpus})."
             )
             return
         log = run_directory.get_log_path(self.options.results, min(unit.trials))

@@ -32,8 +32,8 @@ def check_available(
         BenchError: An asset is missing and cannot be fetched, or no trial can be planned.
     """
     graph = build_graph(trial for trial in trials if not trial.problem)
-    kept = Store(store)
-    missing = find_missing(graph, lambda stage: kept.meta(stage.kind, stage.key) is not None)
+    artifacts = Store(store)
+    missing = find_missing(graph, lambda stage: artifacts.meta(stage.kind, stage.key) is not None)
     assets: dict[Asset, set[str]] = {}
     for key in missing:
         for asset in list_assets([graph.stages[key]]):
@@ -86,8 +86,8 @@ def _describe_assets(
 
 def _describe_file(files: list[Asset]) -> str:
     sizes = [asset.file.size for asset in files if asset.file is not None]
-    known = sum(size or 0 for size in sizes) / MIB
-    size = f"{known:,.0f} MiB" if all(sizes) else "unknown size"
+    mebibytes = sum(size or 0 for size in sizes) / MIB
+    size = f"{mebibytes:,.0f} MiB" if all(sizes) else "unknown size"
     fetched = all(_can_fetch(asset) for asset in files)
     terms = files[0].license.split(".")[0].split(";")[0]
     return f"{size}, {'download' if fetched else 'no automatic download'}, {terms}"

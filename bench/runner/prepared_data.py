@@ -133,8 +133,8 @@ def _describe_file(file: RawFile) -> str:
 
 def materialize(stage: Stage, options: DataOptions, model: str | None = None) -> Path:
     """Compute an artifact and its inputs, as far as they are not stored; `model` is a backbone."""
-    for needed in stage.inputs.values():
-        materialize(needed, options, model)
+    for source in stage.inputs.values():
+        materialize(source, options, model)
     return materialize_stage(
         stage,
         Store(options.store),

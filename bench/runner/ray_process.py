@@ -31,7 +31,7 @@ from bench.runner.executors import ExecutorLostError
 
 CALL_SECONDS = 60.0
 START_SECONDS = 120.0
-"""Longest times for an answer. Ray starts in 3 s, and in 46 s beside ten processes per core."""
+"""Maximum seconds for an answer. Ray starts in 3 s, and in 46 s next to ten processes per core."""
 END_SECONDS = 10.0
 POLL_SECONDS = 0.25
 HEAD_PROCESSES = ("gcs_server", "raylet")

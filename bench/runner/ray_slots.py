@@ -2,9 +2,9 @@
 
 A slot is a Ray actor with fixed CPUs, memory, and a GPU or 1/n of one. CUDA reads once which cards
 a process may use, so a slot never changes its card, and keeps the backbone that it loaded. A slot
-without a task makes room for slots of other sizes. Ray's own retries are off: a dead worker or
-node, an out-of-memory kill or a timeout comes back as a result, and the retry policy decides.
-Nodes of a cluster may join and leave.
+without a task is ended when a slot of another size needs its resources. Ray's own retries are off:
+a dead worker or node, an out-of-memory kill or a timeout comes back as a result, and the retry
+policy decides. Nodes of a cluster may join and leave.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class SlotExecutor:
             slot = max(fitting, key=lambda slot: slot.backbone == task.backbone)
         else:
             for slot in idle:
-                # On several nodes nobody knows which of them make room on the right one.
+                # On several nodes it is unknown which slots free resources on the right one.
                 if self._num_nodes > 1 or not self._has_room(
                     [s.size for s in self._slots] + [size]
                 ):

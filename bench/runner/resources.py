@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.plan.graph import Unit
-from bench.runner.similarity import StageHistory
+from bench.runner.stage_history import StageHistory
 
 CUDA_CONTEXT_MIB = 600.0  # per process
 GPU_MEMORY_MARGIN = 1.1

@@ -102,7 +102,7 @@ def list_running(folder: Path) -> list[Event]:
 
 
 def require_locks(folder: Path) -> None:
-    """Require locks that end with their owner; filelock would silently use files that stay.
+    """Require locks that end with their process; filelock would silently use files that remain.
 
     Raises:
         BenchError: The file system of the folder has no `flock`.

@@ -16,7 +16,7 @@ from bench.plan.trials import Trial
 from bench.runner.cost_model import read_throughput
 from bench.runner.estimate import CPUS_PER_GPU, Forecast, Timings, forecast_run
 from bench.runner.resources import ResourceEstimator, count_cpus
-from bench.runner.similarity import StageHistory
+from bench.runner.stage_history import StageHistory
 from bench.runner.store import Store
 
 

@@ -36,6 +36,7 @@ from bench.plan.device import Device, plan_for
 from bench.plan.graph import Unit
 from bench.plan.stage import Stage
 from bench.results.trackers.live_curves import report_live_curves
+from bench.runner.out_of_memory import is_out_of_memory
 from bench.runner.resources import ResourceRequest
 from bench.runner.run_directory import LogEvent, is_visible, send_heartbeats
 from bench.runner.store import DamagedArtifactError, Store
@@ -165,9 +166,8 @@ def _describe_failure(error: BaseException) -> dict[str, Any]:
         return {"failure": "error", "message": message, "damaged_input": damaged}
     if isinstance(error, TimeoutError):
         return {"failure": "timeout", "message": printable(error)}
-    out_of_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
     return {
-        "failure": "out of memory" if out_of_memory else "error",
+        "failure": "out of memory" if is_out_of_memory(error) else "error",
         "message": describe_exception(error),
         "trace": printable(traceback.format_exc(), limit=MAX_TRACE),
     }
@@ -297,7 +297,7 @@ def describe_environment() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def describe_commit() -> dict[str, str]:
-    """Return the commit of this checkout, marked where files differ; nothing outside of one."""
+    """Return this checkout's commit, marked as dirty if files differ; {} outside a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return {}

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.data import prepared
+from bench.data.case_strata import label_cases
 from bench.data.prepared import Prepared
 from bench.data.prepared_lists import PreparedLists
 from bench.data.ranking import LIST_ENDS, remove_items
-from bench.data.strata import label_cases
 from bench.errors import BenchError
 from bench.hashing import Job
 from bench.metrics.evaluate import Scores, evaluate

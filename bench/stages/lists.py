@@ -24,7 +24,7 @@ def run(job: Job, config: CandidateListsConfig, inputs: Mapping[str, Path]) -> N
     """
     card = dataset_card(config.name)
     optional = set(card.lists.optional if card.lists else ())
-    current, planned = ((one.reader, dict(one.fields)) for one in (card, config))
+    current, planned = ((source.reader, dict(source.fields)) for source in (card, config))
     if not card.files.keys() - optional <= config.checksums.keys() or (
         digest(current) != digest(planned)
     ):

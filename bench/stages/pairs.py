@@ -52,15 +52,15 @@ class _Rows:
         """Choose the titles of `num` items per row: "random", "popular" or "similar" ones."""
         if kind == "similar":
             assert vectors is not None
-            chosen = select_similar(self.windows, read_vectors(vectors), self.titles, num)
+            negatives = select_similar(self.windows, read_vectors(vectors), self.titles, num)
         else:
             weights = np.ones(len(self.titles))
             if kind == "popular":
                 seen = self.source.items[self.source.train_interactions()]
                 weights = np.bincount(seen, minlength=len(self.titles)).astype(np.float64)
             rng = np.random.default_rng(derive_seed("pairs", kind, seed))
-            chosen = sample_negatives(self.windows, weights, self.titles, num, rng)
-        return [[self.titles[item] for item in row] for row in chosen]
+            negatives = sample_negatives(self.windows, weights, self.titles, num, rng)
+        return [[self.titles[item] for item in row] for row in negatives]
 
 
 def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
@@ -81,31 +81,31 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
         BenchError: The config and the inputs do not fit together.
     """
     _check(config, inputs)
-    known = _known_rows(inputs["data"], inputs["rows"])
+    rows = _known_rows(inputs["data"], inputs["rows"])
     num_rows = len(prepared.load_rows(inputs["rows"]))
-    job.metadata.update({"rows": num_rows, "unknown_targets": num_rows - len(known.samples)})
+    job.metadata.update({"rows": num_rows, "unknown_targets": num_rows - len(rows.samples)})
     kinds = (config.negatives, *config.combined_with)
-    of_kinds = [_reject(kind, job, known, config, inputs) for kind in kinds]
+    of_kinds = [_reject(kind, job, rows, config, inputs) for kind in kinds]
     generator = np.random.default_rng(derive_seed("pairs", "kinds", config.seed))
-    drawn = generator.integers(len(kinds), size=len(known.samples))
-    rejected = [of_kinds[kind][row] for row, kind in enumerate(drawn)]
+    kind_of_row = generator.integers(len(kinds), size=len(rows.samples))
+    rejected = [of_kinds[kind][row] for row, kind in enumerate(kind_of_row)]
     if config.combined_with:
-        counts = np.bincount(drawn, minlength=len(kinds)).tolist()
+        counts = np.bincount(kind_of_row, minlength=len(kinds)).tolist()
         job.metadata["rows_by_kind"] = dict(zip(kinds, counts, strict=True))
     survivors = np.flatnonzero([bool(texts) for texts in rejected])
     if config.max_pairs is not None:
         survivors = survivors[: config.max_pairs + config.max_pairs // SPARE]
     generator = np.random.default_rng(derive_seed("pairs", "order", config.seed))
-    chosen = survivors[generator.permutation(len(survivors))][: config.max_pairs]
-    rejected = [rejected[row] for row in chosen]
-    smoothing = np.zeros(len(chosen))
+    selected = survivors[generator.permutation(len(survivors))][: config.max_pairs]
+    rejected = [rejected[row] for row in selected]
+    smoothing = np.zeros(len(selected))
     if config.smooth:
         first = [texts[0] for texts in rejected]
-        smoothing = _smoothing(job, known, chosen, first, inputs["oracle"])
-    job.metadata["kept"] = len(chosen)
-    job.metadata.update(_rejected_metadata(known, chosen, rejected))
+        smoothing = _smoothing(job, rows, selected, first, inputs["oracle"])
+    job.metadata["kept"] = len(selected)
+    job.metadata.update(_rejected_metadata(rows, selected, rejected))
     columns = {
-        "sample": known.samples[chosen],
+        "sample": rows.samples[selected],
         "rejected": pa.array(rejected, pa.list_(pa.string())),
         "smoothing": smoothing,
     }
@@ -113,12 +113,12 @@ def run(job: Job, config: PairConfig, inputs: Mapping[str, Path]) -> None:
 
 
 def _reject(
-    kind: str, job: Job, known: _Rows, config: PairConfig, inputs: Mapping[str, Path]
+    kind: str, job: Job, rows: _Rows, config: PairConfig, inputs: Mapping[str, Path]
 ) -> list[list[str]]:
     """Return the rejected titles of each row, all of one kind."""
     if kind == "generated":
-        return _self_play(job, known, _generated_titles(job, known, config, inputs), config)
-    return known.items(kind, config.num_negatives, config.seed, inputs.get("vectors"))
+        return _self_play(job, rows, _generated_titles(job, rows, config, inputs), config)
+    return rows.items(kind, config.num_negatives, config.seed, inputs.get("vectors"))
 
 
 def first_quoted(text: str) -> str | None:
@@ -128,8 +128,8 @@ def first_quoted(text: str) -> str | None:
         >>> first_quoted('try "Emma" or "Ivanhoe"'), first_quoted('"Emma'), first_quoted('""')
         ('Emma', None, None)
     """
-    found = re.search(r'"([^"]*)"', text)
-    return quotable(found[1]) or None if found else None
+    match = re.search(r'"([^"]*)"', text)
+    return quotable(match[1]) or None if match else None
 
 
 def _check(config: PairConfig, inputs: Mapping[str, Path]) -> None:
@@ -167,23 +167,23 @@ def _known_rows(data: Path, rows: Path) -> _Rows:
 
 
 def _generated_titles(
-    job: Job, known: _Rows, config: PairConfig, inputs: Mapping[str, Path]
+    job: Job, rows: _Rows, config: PairConfig, inputs: Mapping[str, Path]
 ) -> list[list[str]] | None:
     """Read the titles generated for each row, best first; None if all negatives are random."""
     if "recommended" in inputs:
-        items = read_ranking(inputs["recommended"]).items[known.indices]
-        return [[known.titles[item] for item in row[row >= 0]] for row in items]
+        items = read_ranking(inputs["recommended"]).items[rows.indices]
+        return [[rows.titles[item] for item in row[row >= 0]] for row in items]
     if "generated" not in inputs:
         return None
     texts = read_texts(inputs["generated"], rows=prepared.load_rows(inputs["rows"]))
     titles = [
         [title for text in texts[index] if (title := first_quoted(text)) is not None]
-        for index in known.indices
+        for index in rows.indices
     ]
     if not config.encoder:
         return titles
     encoder = planned_encoder(job, config.encoder, config.encoder_checksums)
-    return _nearest_titles(titles, known.titles, encoder, inputs["vectors"])
+    return _nearest_titles(titles, rows.titles, encoder, inputs["vectors"])
 
 
 def _nearest_titles(
@@ -199,17 +199,17 @@ def _nearest_titles(
 
 
 def _self_play(
-    job: Job, known: _Rows, generated: Sequence[Sequence[str]] | None, config: PairConfig
+    job: Job, rows: _Rows, generated: Sequence[Sequence[str]] | None, config: PairConfig
 ) -> list[list[str]]:
     """Return each row's rejected titles, generated or random; an empty list for no pair."""
-    num, num_rows = config.num_negatives, len(known.samples)
+    num, num_rows = config.num_negatives, len(rows.samples)
     generator = np.random.default_rng(derive_seed("pairs", "share", config.seed))
     is_random = choose_random_rows(num_rows, config.random_fraction, generator)
     random_titles: Sequence[Sequence[str]] = [[]] * num_rows
     if num > 1 or is_random.any():
-        random_titles = known.items("random", num, config.seed, None)
+        random_titles = rows.items("random", num, config.seed, None)
     rejected, counts = [], dict.fromkeys(("unparseable", "dropped_as_target", "padded"), 0)
-    for row, target in enumerate(known.windows.targets):
+    for row, target in enumerate(rows.windows.targets):
         if is_random[row]:
             rejected.append(list(random_titles[row]))
             continue
@@ -217,7 +217,7 @@ def _self_play(
         titles = list(dict.fromkeys(generated[row]))
         counts["unparseable"] += not titles
         if num > 1 or config.encoder:
-            others = [title for title in titles if title != known.titles[target]]
+            others = [title for title in titles if title != rows.titles[target]]
             if num > 1 and titles:
                 padding = [title for title in random_titles[row] if title not in others]
                 counts["padded"] += max(num - len(others), 0)
@@ -230,36 +230,36 @@ def _self_play(
 
 
 def _smoothing(
-    job: Job, known: _Rows, chosen: NDArray[np.int64], rejected: Sequence[str], oracle: Path
+    job: Job, rows: _Rows, selected: NDArray[np.int64], rejected: Sequence[str], oracle: Path
 ) -> NDArray[np.float64]:
     """Compute the oracle's probability that the rejected item is better, (P,); 0 for no item."""
     first_item: dict[str, int] = {}
-    for item, title in enumerate(known.titles):
+    for item, title in enumerate(rows.titles):
         first_item.setdefault(title, item)
     items = np.array([first_item.get(title, -1) for title in rejected], dtype=np.int64)
-    targets = known.windows.targets[chosen]
-    gaps = np.empty(len(chosen))
+    targets = rows.windows.targets[selected]
+    gaps = np.empty(len(selected))
     with compute_threads(1):
-        score = load_scorer(oracle, known.source.catalog)
-        for start in range(0, len(chosen), SCORED_AT_ONCE):
+        score = load_scorer(oracle, rows.source.catalog)
+        for start in range(0, len(selected), SCORED_AT_ONCE):
             part = slice(start, start + SCORED_AT_ONCE)
-            scores = score(known.windows.histories[chosen[part]]).astype(np.float64)
-            here = np.arange(len(scores))
-            gaps[part] = scores[here, items[part]] - scores[here, targets[part]]
+            scores = score(rows.windows.histories[selected[part]]).astype(np.float64)
+            batch = np.arange(len(scores))
+            gaps[part] = scores[batch, items[part]] - scores[batch, targets[part]]
     smoothing = np.where(items >= 0, 1 / (1 + np.exp(-gaps)), 0.0)
     job.metadata["unsmoothed"] = int((items < 0).sum())
     job.metadata["mean_smoothing"] = (
-        round(float(smoothing.mean()), DECIMALS) if len(chosen) else None
+        round(float(smoothing.mean()), DECIMALS) if len(selected) else None
     )
     return smoothing
 
 
 def _rejected_metadata(
-    known: _Rows, chosen: NDArray[np.int64], rejected: Sequence[Sequence[str]]
+    rows: _Rows, selected: NDArray[np.int64], rejected: Sequence[Sequence[str]]
 ) -> dict[str, int]:
     """Count the rejected responses that name the target, and those that name an item at all."""
-    titles = set(known.titles)
-    targets = [known.titles[target] for target in known.windows.targets[chosen]]
+    titles = set(rows.titles)
+    targets = [rows.titles[target] for target in rows.windows.targets[selected]]
     return {
         "same_as_target": sum(
             row.count(target) for row, target in zip(rejected, targets, strict=True)

@@ -16,7 +16,7 @@ def run(job: Job, config: SampleConfig, inputs: Mapping[str, Path]) -> None:
     """Write the drawn rows; a smaller number gives the first rows of a larger sample."""
     available = prepared.load_rows(inputs["rows"])
     order = np.random.default_rng(derive_seed("sample", config.seed)).permutation(len(available))
-    drawn = available[order[: config.num]]
-    prepared.write_rows(drawn, job.out)
-    job.metadata["rows"] = len(drawn)
+    rows = available[order[: config.num]]
+    prepared.write_rows(rows, job.out)
+    job.metadata["rows"] = len(rows)
     job.metadata["available"] = len(available)

@@ -38,10 +38,10 @@ def run(job: Job, config: SelectConfig, inputs: Mapping[str, Path]) -> None:
     values = {}
     for index, name in enumerate(config.names):
         values[name] = _check_value(name, metric, compute(config, metric, inputs, index))
-    chosen = best(values, higher_is_better=metric.higher_is_better)
+    selected = best(values, higher_is_better=metric.higher_is_better)
     file = SCORES if "lists" in inputs else FILE
-    shutil.copyfile(inputs[f"test_{config.names.index(chosen)}"] / file, job.out / file)
-    content: dict[str, Plain] = {"metric": config.metric, "chosen": chosen, "validation": values}
+    shutil.copyfile(inputs[f"test_{config.names.index(selected)}"] / file, job.out / file)
+    content: dict[str, Plain] = {"metric": config.metric, "chosen": selected, "validation": values}
     job.metadata.update(content)
     (job.out / "choice.json").write_text(json.dumps(content, indent=1, allow_nan=False))
 

@@ -94,13 +94,13 @@ def _check(config: SFTConfig) -> None:
 
 def _with_known_target(windows: Windows, split: str) -> Windows:
     """Keep the rows whose target is in the catalog."""
-    known = windows.targets >= 0
-    if not known.any():
+    is_known = windows.targets >= 0
+    if not is_known.any():
         raise BenchError(f"No {split} row has a known target.", "Use more rows.")
     return Windows(
-        users=windows.users[known],
-        histories=windows.histories[known],
-        targets=windows.targets[known],
+        users=windows.users[is_known],
+        histories=windows.histories[is_known],
+        targets=windows.targets[is_known],
     )
 
 

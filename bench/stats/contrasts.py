@@ -135,8 +135,8 @@ class AlignedSamples:
         lead = sign * (self._unit_sums[0] - self._unit_sums[second].mean(axis=0)).mean(axis=0)
         ordered = -np.sort(-lead)
         remaining = ordered.sum() - np.concatenate([[0.0], np.cumsum(ordered)])
-        behind = np.flatnonzero(remaining < -ROUNDING)
-        return int(behind[0]) if len(behind) else None
+        reversals = np.flatnonzero(remaining < -ROUNDING)
+        return int(reversals[0]) if len(reversals) else None
 
     def _average(self, sums: NDArray[np.float64]) -> SeedValues:
         """Average over cases, with the linearized errors of a ratio (Cochran 1977, chapter 6).

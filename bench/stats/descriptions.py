@@ -44,9 +44,8 @@ def describe_tests(questions: Iterable[tuple[str, str | None]]) -> str:
     variances = [
         f"{sources[per_case]} ({', '.join(names)})" for per_case, names in families.items() if names
     ]
-    about = [
-        text for question, text in QUESTIONS.items() if question in {asked for _, asked in answered}
-    ]
+    tested = {question for _, question in answered}
+    about = [text for question, text in QUESTIONS.items() if question in tested]
     if not about:
         return "no test has enough users or hits"
     return (

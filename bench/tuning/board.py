@@ -70,8 +70,8 @@ def _find_space(row: BoardRow) -> Space | None:
     if not getattr(plugins.method_class(row.method), "SPACE", None):
         return None
     space, fixed = load_space(row.method), flatten(row.settings)
-    left = {path: values for path, values in space.space.items() if path not in fixed}
-    return space.model_copy(update={"space": left}) if left else None
+    unfixed = {path: values for path, values in space.space.items() if path not in fixed}
+    return space.model_copy(update={"space": unfixed}) if unfixed else None
 
 
 def render_board(card: BoardCard, setup: SearchSetup, tuned: TunedRows, command: str) -> str:

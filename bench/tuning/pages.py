@@ -97,8 +97,8 @@ def to_toml(value: Any) -> str:
         '{ sft.beta = 0.1, on = true, names = ["a"] }'
     """
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{key} = {to_toml(item)}" for key, item in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
+        entries = ", ".join(f"{key} = {to_toml(item)}" for key, item in value.items())
+        return f"{{ {entries} }}" if entries else "{}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(to_toml, value))}]"
     assert value is not None, "TOML has no null"
@@ -117,7 +117,7 @@ def make_table(result: TuneResult) -> tuple[list[str], list[list[str]]]:
     headers = ["", *search.space.space, *columns, "status"]
     lines = []
     for configuration in result.ranked:
-        values = {one.amount: f"{one.value:.4f}" for one in configuration.evaluations}
+        values = {each.amount: f"{each.value:.4f}" for each in configuration.evaluations}
         lines.append(
             [
                 str(configuration.number),

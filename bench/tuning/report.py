@@ -68,8 +68,8 @@ class TuneResult:
     def stop(self, number: int) -> TuneResult:
         """Return the result of a search that a signal ended: what was stopped is open."""
         configurations = tuple(
-            replace(one, status="open") if one.status == "stopped" else one
-            for one in self.configurations
+            replace(each, status="open") if each.status == "stopped" else each
+            for each in self.configurations
         )
         return replace(self, configurations=configurations, stopped_by=number)
 
@@ -92,7 +92,7 @@ class TuneResult:
     @property
     def best(self) -> Configuration | None:
         """The best completed configuration; of equal ones, the first."""
-        return next((one for one in self.ranked if one.status == "completed"), None)
+        return next((each for each in self.ranked if each.status == "completed"), None)
 
     @property
     def values(self) -> dict[str, float | None]:
@@ -111,13 +111,13 @@ class TuneResult:
     @property
     def num_cases(self) -> int | None:
         """Number of validation cases; None if nothing was evaluated."""
-        counts = [one.num_cases for one in self.configurations if one.num_cases is not None]
+        counts = [each.num_cases for each in self.configurations if each.num_cases is not None]
         return counts[0] if counts else None
 
     @property
     def seconds(self) -> float:
         """Duration of all configurations at their highest amounts, each computed from scratch."""
-        last = [one.evaluations[-1] for one in self.configurations if one.evaluations]
+        last = [each.evaluations[-1] for each in self.configurations if each.evaluations]
         return round(sum(evaluation.seconds for evaluation in last), 3)
 
     @property
@@ -131,15 +131,15 @@ class TuneResult:
 
         rows = [
             {
-                "configuration": one.number,
-                **one.settings,
-                "status": one.status,
+                "configuration": each.number,
+                **each.settings,
+                "status": each.status,
                 "amount": evaluation.amount,
                 self.search.setup.metric: evaluation.value,
                 "seconds": evaluation.seconds,
             }
-            for one in self.configurations
-            for evaluation in one.evaluations
+            for each in self.configurations
+            for evaluation in each.evaluations
         ]
         return pd.DataFrame(rows)
 
@@ -169,13 +169,13 @@ class TuneResult:
             "best": None if self.best is None else dict(self.best.settings),
             "configurations": [
                 {
-                    "number": one.number,
-                    "settings": dict(one.settings),
-                    "status": one.status,
-                    "evaluations": [[part.amount, part.value] for part in one.evaluations],
-                    **({"reason": one.reason} if one.reason else {}),
+                    "number": each.number,
+                    "settings": dict(each.settings),
+                    "status": each.status,
+                    "evaluations": [[part.amount, part.value] for part in each.evaluations],
+                    **({"reason": each.reason} if each.reason else {}),
                 }
-                for one in self.ranked
+                for each in self.ranked
             ],
             "seconds": self.seconds,
         }

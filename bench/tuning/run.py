@@ -137,10 +137,10 @@ def _make_searcher(search: Search) -> SearchAlgorithm | Searcher:
         ) from error
     from ray.tune.search.optuna import OptunaSearch
 
-    inside = all(search.space.space[path].contains(value) for path, value in search.present.items())
+    space, present = search.space.space, search.present
+    is_in_space = all(space[path].contains(value) for path, value in present.items())
     return OptunaSearch(
-        sampler=TPESampler(seed=setup.seed),
-        points_to_evaluate=[search.present] if inside else None,
+        sampler=TPESampler(seed=setup.seed), points_to_evaluate=[present] if is_in_space else None
     )
 
 
@@ -160,7 +160,7 @@ class ConfigurationTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Evaluate at the next amount; a failure is a result, since retrying it is not Tune's."""
+        """Evaluate at the next amount; a failure is returned, so that Tune does not retry it."""
         amount = self.search.amounts[self.num_steps]
         self.num_steps += 1
         with plan_for(self.device):

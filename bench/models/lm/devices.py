@@ -145,10 +145,10 @@ def time_device(device: str) -> tuple[str, float, float]:
     """
     size, length = PROBE_SIZES[device]
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    first, second = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     source = torch.zeros(length, device=device)
     target = torch.empty_like(source)
-    products = _time(lambda: torch.mm(left, right), device)
+    products = _time(lambda: torch.mm(first, second), device)
     copies = _time(lambda: target.copy_(source), device)
     is_cuda = device == "cuda"
     name = torch.cuda.get_device_name() if is_cuda else f"{torch.get_num_threads()} threads"

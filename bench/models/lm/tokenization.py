@@ -119,8 +119,8 @@ class Prompt:
     """A question: a context, and a request about it.
 
     Attributes:
-        opening: What precedes the entries; empty where nothing is known.
-        entries: Facts, the oldest first; a question that is too long loses these first.
+        opening: What precedes the entries; may be empty.
+        entries: Statements, the oldest first; a question that is too long loses these first.
         request: The request.
     """
 
@@ -129,19 +129,19 @@ class Prompt:
     request: str
 
     @property
-    def known(self) -> str:
+    def context(self) -> str:
         """The opening and all entries, on one line."""
         return (self.opening + "".join(self.entries)).rstrip()
 
     @property
     def text(self) -> str:
         """The whole question."""
-        return f"{self.known}\n{self.request}" if self.known else self.request
+        return f"{self.context}\n{self.request}" if self.context else self.request
 
     @property
     def hash(self) -> str:
         """The sha256 under which answers are stored."""
-        return digest([QUESTION_VERSION, self.known, self.request])
+        return digest([QUESTION_VERSION, self.context, self.request])
 
 
 def encode_questions(

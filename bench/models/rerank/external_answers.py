@@ -9,7 +9,7 @@ A line of the file is a JSON object with these keys:
     dataset, kind ("user" or "item"), id     whom or what the question is about
     prompt_version, prompt_sha256            the exact question
     model                                    the model, as named by the server
-    decoding, text, finish_reason, date      how, what, why it ends, when
+    decoding, text, finish_reason, date      decoding settings, answer, why it ended, when
 
 Lines without a matching question are ignored.
 """

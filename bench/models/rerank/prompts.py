@@ -209,4 +209,4 @@ def ask_about_item(domain: Domain, title: str, brand: str = "") -> Prompt:
 
 def write_user_text(prompt: Prompt, answer: str, kind: Literal["history+answer", "answer"]) -> str:
     """Write the text about a user to encode: history and answer as in KAR, or the answer only."""
-    return answer if kind == "answer" else f"{prompt.known} {answer}".rstrip()
+    return answer if kind == "answer" else f"{prompt.context} {answer}".rstrip()

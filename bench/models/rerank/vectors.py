@@ -104,8 +104,8 @@ def read_text_vectors(
             raise BenchError(
                 f"Vectors of items have shape {item_vectors.shape}.", "Encode one text per item."
             )
-        listed = np.unique(lists.items)
-        _check_missing(item_vectors[listed], "items", metadata, max_empty_fraction)
+        used = np.unique(lists.items)
+        _check_missing(item_vectors[used], "items", metadata, max_empty_fraction)
     return TextVectors(users=user_vectors, items=item_vectors)
 
 

@@ -235,11 +235,11 @@ def _sequence_form(
         inputs_BL: Tensor, targets_BL: Tensor, negatives_BL: Tensor, weights_B: Tensor
     ) -> Tensor:
         # Selected on the host: to select by a mask, it would wait for the device.
-        known, device = torch.from_numpy(np.flatnonzero(targets_BL.numpy() >= 0)), model.device
+        positions, device = torch.from_numpy(np.flatnonzero(targets_BL.numpy() >= 0)), model.device
         states_BLD = model.encode(to_device(inputs_BL, device))
-        states_ND = states_BLD.flatten(0, 1).index_select(0, to_device(known, device))
+        states_ND = states_BLD.flatten(0, 1).index_select(0, to_device(positions, device))
         targets_N, negatives_N = (
-            to_device(ids_BL.flatten()[known], device) for ids_BL in (targets_BL, negatives_BL)
+            to_device(ids_BL.flatten()[positions], device) for ids_BL in (targets_BL, negatives_BL)
         )
         losses = target_losses(model, states_ND, targets_N, negatives_N)
         return losses.sum() * weights_B[0] / len(inputs_BL)
@@ -261,9 +261,9 @@ def sample_negatives(
     targets: NDArray[np.integer], num_items: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
     """Sample for each target another item, uniformly; it may occur in the history."""
-    drawn = generator.integers(num_items - 1, size=targets.shape, dtype=np.int64)
+    items = generator.integers(num_items - 1, size=targets.shape, dtype=np.int64)
     # Shifting the upper part by one skips the target without a second draw.
-    return drawn + (drawn >= targets)
+    return items + (items >= targets)
 
 
 def mean_ndcg(model: RowNetwork, valid: Windows) -> float:

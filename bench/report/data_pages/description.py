@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.case_strata import tied_share
 from bench.data.prepared import SPLITS, Prepared
-from bench.data.strata import tied_share
 from bench.metrics.diversity import gini
 
 QUANTILES = {"min": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "max": 1.0}

@@ -92,7 +92,7 @@ def beam_search(
     device = state.logits.device
     open_B, mask = torch.ones(len(state), dtype=torch.bool, device=device), LaggedMask(device)
     rows, rows_R = np.arange(len(state)), torch.arange(len(state), device=device)
-    left: list[tuple[NDArray[np.int64], Prefixes]] = []
+    finished: list[tuple[NDArray[np.int64], Prefixes]] = []
     for step in range(num_steps):
         is_last = step == num_steps - 1
         ended, extended, parents_RK = _extend(
@@ -103,7 +103,7 @@ def beam_search(
         open_B[rows_R] &= ~(complete.scores[:, num_texts - 1] >= extended.scores.amax(1))
         is_open = mask.push(open_B)[rows] & (not is_last)
         if not is_open.all():
-            left.append((rows[~is_open], complete.take(_indices(~is_open, device))))
+            finished.append((rows[~is_open], complete.take(_indices(~is_open, device))))
         if not is_open.any():
             break
         open_R, rows = _indices(is_open, device), rows[is_open]
@@ -112,7 +112,7 @@ def beam_search(
         owners = rows.repeat(live.scores.shape[1])
         state.extend(parents, live.tokens[:, :, step].flatten(), owners)
     results: list[list[Tokens]] = [[] for _ in open_B]
-    for rows, prefixes in left:
+    for rows, prefixes in finished:
         for index, row in enumerate(rows):
             results[row] = prefixes.best(index, num_texts)
     return results

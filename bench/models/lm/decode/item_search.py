@@ -55,10 +55,10 @@ Guide: TypeAlias = Callable[[NDArray[np.int64]], Guidance]
 
 
 def split_tree(trie: Trie, size: int = PIECE_SIZE) -> list[Tensor]:
-    """Split the nodes that have children into pieces that hold the paths to their nodes.
+    """Split the nodes that have children, in depth-first order, into pieces with complete paths.
 
-    The root is in none of them: the prompt's last token stands for it. The ancestors of a piece's
-    first node are repeated; all other nodes have theirs in the piece.
+    A piece begins with the ancestors of its first node; the ancestors of all others follow in it.
+    The root is in no piece: the prompt's last token replaces it.
     """
     inner = np.flatnonzero(np.diff(trie.first_child.cpu().numpy()) > 0)[1:]
     parents, depths = trie.parents.cpu().numpy(), trie.depths.cpu().numpy()

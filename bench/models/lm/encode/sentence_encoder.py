@@ -136,8 +136,8 @@ def mean_over_tokens(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
 def load_encoder(name: str, *, offline: bool, data_dir: Path | None = None) -> Encoder | Trigrams:
     """Load an encoder by its card's name, onto the GPU if the stage was planned for it.
 
-    Only checked files of weights are read: no pickles, no code from a hub. Of the folder of the
-    user's own files, `data_dir`, the subfolder `name` is searched.
+    Only checksummed weights are read: no pickles, no code from a hub. The user's own files are
+    searched in the subfolder `name` of `data_dir`.
 
     Raises:
         BenchError: There is no such card, or its files are not available or do not fit together.
@@ -185,7 +185,7 @@ def _build_model(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; Google's BERT has other names for layer norms, and a prefix."""
+    """Read a safetensors file; the layer norms and the prefix of Google's BERT are renamed."""
     weights = load_file(path)
     if not any(name.startswith("bert.") for name in weights):
         return weights

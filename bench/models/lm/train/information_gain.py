@@ -2,7 +2,7 @@
 
 Items have the probability of being a training target. The entropy of a prefix sums -p ln p over the
 items that begin with it, and a token's information gain is the entropy that it removes. The paper's
-program does not renormalize p inside a prefix, so these entropies are parts of the catalog's one;
+program does not renormalize p within a prefix, so these entropies are terms of the catalog's;
 `entropy="conditional"` is the Shannon entropy given the prefix. All are in nats.
 
 Whether a token gains nothing at all is read off the trie: nothing else could have followed. Then

@@ -366,9 +366,9 @@ def run_trainer(
 
 @contextmanager
 def fixed_mode(model: Any, *, dropout: bool) -> Iterator[None]:
-    """Put a model into training mode, with or without dropout, and let nothing switch it.
+    """Put a model into training mode, with or without dropout; `train()` does nothing within.
 
-    A trainer would go through all modules at each step.
+    Trainers call it at each step, and each call visits all modules.
     """
     model.train()
     for module in () if dropout else model.modules():
@@ -389,7 +389,7 @@ def use_one_device(arguments: TrainingArguments) -> TrainingArguments:
 
 @contextmanager
 def isolated(seed: int, threads: int) -> Iterator[None]:
-    """Within the block, seed Python, NumPy and torch (below 2**32), and compute with some threads.
+    """Within the block, seed Python, NumPy and torch (below 2**32), and use `threads` CPU threads.
 
     Raises:
         BenchError: `threads` is below 1.
