@@ -68,7 +68,7 @@ def _row(
         "cells": [
             {
                 "mean": cell.mean,
-                "facts": _cell_facts(cell, _interval_facts(block, row.name, cell.metric)),
+                "facts": _cell_facts(cell, row, _interval_facts(block, row.name, cell.metric)),
                 "seeds": {seed: w.format_value(value) for seed, value in cell.values},
             }
             for cell in row.cells
@@ -76,14 +76,13 @@ def _row(
     }
 
 
-def _cell_facts(cell: Cell, interval: Pairs) -> Pairs:
+def _cell_facts(cell: Cell, row: Row, interval: Pairs) -> Pairs:
     """List what is known about a cell as label and text, the value first."""
     if cell.mean is None:
-        return [
-            ("Status", cell.status),
-            ("Reason", w.single_line(cell.reason, REASON_CHARS)),
-            *_published_facts(cell),
-        ]
+        pairs: Pairs = [("Status", cell.status)]
+        if cell.reason not in {outcome.reason for outcome in row.outcomes}:  # shown with the trials
+            pairs.append(("Reason", w.single_line(cell.reason, REASON_CHARS)))
+        return [*pairs, *_published_facts(cell)]
     pairs = [("Mean", f"{w.format_value(cell.mean)} over {w.format_count(cell.num_seeds, 'seed')}")]
     if cell.sd is not None:
         pairs.append(("Deviation between seeds", w.format_value(cell.sd)))

@@ -23,10 +23,11 @@ const dialog = document.getElementById("detail");
       trial.time ?? "–",
       trial.memory ?? "–",
     ]);
-    const notes = row.trials.flatMap((trial) => [
-      ...(trial.reason ? [`Seed ${trial.seed}: ${trial.reason}`] : []),
-      ...(trial.attempts ?? []).map((text) => `Seed ${trial.seed}, earlier attempt: ${text}`),
-    ]);
+    const reasons = Map.groupBy(row.trials.filter((trial) => trial.reason), (trial) => trial.reason);
+    const notes = [
+      ...[...reasons].map(([reason, trials]) => `Seed ${trials.map((trial) => trial.seed).join(", ")}: ${reason}`),
+      ...row.trials.flatMap((trial) => (trial.attempts ?? []).map((text) => `Seed ${trial.seed}, earlier attempt: ${text}`)),
+    ];
     const stages = row.trials.flatMap((trial) => [
       [`seed ${trial.seed}`, trial.id],
       ...(trial.stages ? [["stages", trial.stages]] : []),
