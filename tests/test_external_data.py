@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bench.config.request import PROBES
+from bench.report.deviations import describe_external, name_external
 from bench.report.format import row_notes
-from bench.report.setups import describe_external, name_external
 from bench.results.validation import read_validation
 
 

@@ -19,7 +19,7 @@ from bench.config.request import DataOptions, ExecutionOptions, RunRequest
 from bench.errors import BenchError
 from bench.hashing import checksum
 from bench.plan.board_selection import select_boards
-from bench.report.board_cases import load_board_cases
+from bench.report.board_test_cases import load_board_cases
 from bench.report.boards import publish
 from bench.report.run_boards import run
 from bench.results.run_records import list_recorded

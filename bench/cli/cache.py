@@ -96,11 +96,11 @@ def collect_garbage(
     from bench.runner.store import Store
 
     opened = Store(store)
-    kept = find_needed(results or [RESULTS], searches, data_dir)
-    survey = survey_store(opened, kept.keys, keep_days=keep_days)
+    required = find_needed(results or [RESULTS], searches, data_dir)
+    survey = survey_store(opened, required.keys, keep_days=keep_days)
     garbage = list(survey.garbage)
     if with_assets:
-        garbage += find_unused_assets(cache_folder(), kept.assets, keep_days=keep_days)
+        garbage += find_unused_assets(cache_folder(), required.assets, keep_days=keep_days)
     in_use = [item for item in garbage if not remove_garbage(opened, item)] if yes else []
     garbage = [item for item in garbage if item not in in_use]
     if as_json:
@@ -112,11 +112,11 @@ def collect_garbage(
             "bytes": sum(item.size for item in garbage),
             "held": [item.key for item in in_use],
             "kept": {"count": survey.num_kept, "bytes": survey.kept_bytes},
-            "notes": kept.notes,
+            "notes": required.notes,
         }
         o.print_json(content)
     else:
-        _print_garbage(survey, garbage, in_use, kept.notes, deleted=yes)
+        _print_garbage(survey, garbage, in_use, required.notes, deleted=yes)
 
 
 def _sum_kinds(garbage: Sequence[Garbage]) -> list[tuple[str, int, int]]:

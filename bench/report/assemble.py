@@ -17,8 +17,7 @@ from bench.config.scoped_cache import one_state
 from bench.plan.trials import Board, Trial
 from bench.report import captions
 from bench.report.cells import aggregate_seeds, mark_best
-from bench.report.paper import Paper
-from bench.report.setups import (
+from bench.report.deviations import (
     describe_data,
     describe_external,
     describe_used,
@@ -26,6 +25,7 @@ from bench.report.setups import (
     name_backbone,
     name_external,
 )
+from bench.report.paper import Paper
 from bench.report.significance import StatisticsCache, add_statistics
 from bench.report.sweeps import find_sweeps
 from bench.report.table import Block, BoardTable, Cell, Completeness, Figure, Gain, Row

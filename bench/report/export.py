@@ -20,7 +20,7 @@ from bench.plan.board_selection import (
     plan_boards,
 )
 from bench.report import hub_folder
-from bench.report.board_cases import load_board_cases
+from bench.report.board_test_cases import load_board_cases
 from bench.results.formats import croissant, every_eval_ever, prepared_data, trec
 from bench.results.load import load_results
 from bench.results.run_records import read_boards
@@ -206,8 +206,8 @@ def _export_croissant(names: Sequence[str], folder: Path, options: DataOptions) 
     written = []
     for name in names:
         card = plugins.dataset_card(name)
-        known = checksums(card, options.data_dir)
-        content, missing = croissant.build_croissant(name, card, known)
+        sha256s = checksums(card, options.data_dir)
+        content, missing = croissant.build_croissant(name, card, sha256s)
         if missing:
             print(f"{name}: its card has nothing for {', '.join(missing)}.", file=sys.stderr)
         written.append(_write_json(folder / f"{name}.croissant.json", content))

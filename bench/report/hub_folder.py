@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.files import write_atomic
 from bench.plan.stage import Stage
 from bench.plan.trials import Trial
-from bench.report.setups import find_card
+from bench.report.deviations import find_card
 from bench.results.load import FINAL
 from bench.results.schema import Result, copy_result, find_result
 from bench.runner.store import Store
@@ -106,13 +106,13 @@ def _write_card(result: Result, base: str, *, is_adapter: bool) -> str:
     ]
     dataset = {"type": result.dataset, "name": result.dataset}
     task = {"type": "recommendation", "name": "Next-item recommendation"}
-    outcome = {"task": task, "dataset": dataset, "metrics": metrics}
+    entry = {"task": task, "dataset": dataset, "metrics": metrics}
     metadata: dict[str, Any] = {
         **({"base_model": base} if base else {}),
         "library_name": "peft" if is_adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["recommendation", "llmrec-bench", result.method],
-        "model-index": [{"name": result.trial, "results": [outcome]}],
+        "model-index": [{"name": result.trial, "results": [entry]}],
     }
     # JSON is YAML, so that no library is needed for the block.
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in metadata.items())

@@ -14,8 +14,8 @@ from bench.config.cards import BoardCard, FigureCard
 from bench.errors import unknown
 from bench.report.captions import budget_paper
 from bench.report.claims.cards import PaperClaims, find_claim_files, load_claims
+from bench.report.deviations import find_card
 from bench.report.published import Number, Published, load_published
-from bench.report.setups import find_card
 from bench.report.table import Block, Cell, Figure, Row, Source
 from bench.stats.descriptions import join_words
 
@@ -39,8 +39,8 @@ class Paper:
 
     def add_published_values(self, block: Block, in_place_of: Mapping[str, str]) -> Block:
         """Add the paper's numbers to the cells of a block; see `BoardCard.in_place_of`."""
-        ours = in_place_of.get(block.dataset, block.dataset)
-        names = (name for name, card in self.claims.datasets.items() if card == ours)
+        original = in_place_of.get(block.dataset, block.dataset)
+        names = (name for name, card in self.claims.datasets.items() if card == original)
         dataset = next(names, None)
         if dataset is None:
             return block

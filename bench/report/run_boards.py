@@ -202,11 +202,11 @@ def _find_device(options: ExecutionOptions) -> Device | None:
     return device
 
 
-def _list_lost(summary: RunSummary, results: Path, shown: Path) -> Iterator[dict[str, str]]:
+def _list_lost(summary: RunSummary, results: Path, folder: Path) -> Iterator[dict[str, str]]:
     for status, reasons in (("failed", summary.failed), ("skipped", summary.skipped)):
         for trial, why in reasons.items():
             log = get_log_path(results, trial)
-            text = str(shown / log.relative_to(results)) if log.is_file() else ""
+            text = str(folder / log.relative_to(results)) if log.is_file() else ""
             yield {"status": status, "trial": trial, "why": why, "log": text}
 
 

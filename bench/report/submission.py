@@ -38,7 +38,7 @@ from bench.plan.board_selection import (
 from bench.plan.code_hash import plugin_hash
 from bench.plan.code_versions import version_of
 from bench.plan.trials import Board, collect_ks
-from bench.report.board_cases import BoardCases, load_board_cases, require_cases, require_equal
+from bench.report.board_test_cases import BoardCases, load_board_cases, require_cases, require_equal
 from bench.report.boards import render_boards
 from bench.report.compare.operands import compare
 from bench.report.compare.pairwise import PairwiseReport
@@ -186,8 +186,8 @@ def _copy_results(folders: Sequence[Path], target: Path) -> str:
         for result in load_results(root):
             if (root / result.trial).parent == folder.resolve() and result.status == "ok":
                 copy_result(result, root, target)
-                facts = (result.provenance.get(name, "") for name in ("gpu", "cpu"))
-                hardware += [next(filter(None, facts), "")]
+                devices = (result.provenance.get(name, "") for name in ("gpu", "cpu"))
+                hardware += [next(filter(None, devices), "")]
     if not hardware:
         raise BenchError(
             f"{folders[0]} has no results.", "Name folders <results>/<dataset>/<method>/<hash>."

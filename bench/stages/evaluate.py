@@ -85,7 +85,7 @@ def write_evaluation(
 
 
 def _write_table(path: Path, columns: Mapping[str, object]) -> None:
-    """Write a table without Parquet's extras, which take more room than so few values."""
+    """Write a table without Parquet's extras, which take more space than so few values."""
     pq.write_table(
         pa.table(columns),
         path,

@@ -55,18 +55,18 @@ class Measure(Card):
             BenchError: If no stage of the trial logged it.
         """
         values = [self._reduce(stage) for stage in result.stages if stage.kind in self.stages]
-        known = [value for value in values if value is not None]
-        if not known or (self.over == "change" and len(known) < 2):
+        logged = [value for value in values if value is not None]
+        if not logged or (self.over == "change" and len(logged) < 2):
             raise BenchError(
                 f"{result.trial} has no {self.field} of {' or '.join(self.stages)} stages"
-                + (", or of a single one only." if known else "."),
+                + (", or of a single one only." if logged else "."),
                 "Run the trial with the current version.",
             )
         combined = {
-            "mean": float(np.mean(known)),
-            "sum": float(np.sum(known)),
-            "last": known[-1],
-            "change": known[-1] - known[0],
+            "mean": float(np.mean(logged)),
+            "sum": float(np.sum(logged)),
+            "last": logged[-1],
+            "change": logged[-1] - logged[0],
         }
         return self.factor * combined[self.over]
 

@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.plan.trials import Board, Trial
 from bench.report.assemble import RowTrials, outcomes_by_row
 from bench.report.claims.measures import Measure, measure_seeds
-from bench.report.setups import find_difference
+from bench.report.deviations import find_difference
 from bench.report.significance import AVERAGED
 from bench.report.sweeps import CHECKPOINTS, find_sweeps
 from bench.results.load import ResultSet
@@ -127,28 +127,28 @@ def read_runs(planned: Sequence[tuple[Board, RowTrials]], results: ResultSet) ->
     by_dataset: dict[str, list[tuple[BoardRow, Trial]]] = {}
     for board, row_trials in planned:
         for row, trial in row_trials:
-            place = (board.card.in_place_of.get(trial.dataset, trial.dataset), row.name)
-            if owners.setdefault(place, board.name) == board.name:
-                by_dataset.setdefault(place[0], []).append((row, trial))
-            if not runs.differences.get(place):
-                runs.differences[place] = find_difference(board, row, trial, results)
+            row_key = (board.card.in_place_of.get(trial.dataset, trial.dataset), row.name)
+            if owners.setdefault(row_key, board.name) == board.name:
+                by_dataset.setdefault(row_key[0], []).append((row, trial))
+            if not runs.differences.get(row_key):
+                runs.differences[row_key] = find_difference(board, row, trial, results)
     for dataset, row_trials in by_dataset.items():
         for name, outcomes in outcomes_by_row(row_trials, results).items():
-            place = (dataset, name)
+            row_key = (dataset, name)
             successful = [outcome for outcome in outcomes if outcome.status == "ok"]
             trials = [outcome.trial for outcome in successful]
-            runs.results[place] = [results.results[trial] for trial in trials]
+            runs.results[row_key] = [results.results[trial] for trial in trials]
             try:
                 if any(len(outcome.rounds) > 1 for outcome in successful):
                     metrics = [(outcome.seed, outcome.metrics) for outcome in successful]
-                    runs.means[place] = _group_by_metric(metrics)
-                    runs.reasons[place] = AVERAGED
+                    runs.means[row_key] = _group_by_metric(metrics)
+                    runs.reasons[row_key] = AVERAGED
                 elif trials:
-                    runs.samples[place] = results.sample(name, trials)
+                    runs.samples[row_key] = results.sample(name, trials)
                 else:
-                    runs.reasons[place] = " ".join(dict.fromkeys(o.reason for o in outcomes))
+                    runs.reasons[row_key] = " ".join(dict.fromkeys(o.reason for o in outcomes))
             except BenchError as error:
-                runs.reasons[place] = error.message
+                runs.reasons[row_key] = error.message
             if steps := _checkpoints(successful):
                 runs.sweeps[dataset, name, CHECKPOINTS] = steps
     # A sweep needs a result at each step; a row of an earlier board is no step.

@@ -153,7 +153,7 @@ def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str
     columns = table.card.columns
     sections = [("All data sets", "", {name: column.meaning for name, column in columns.items()})]
     sections += [(row.label, row.scope, dict(row.cells)) for row in table.card.rows]
-    listed = []
+    entries_of_rows = []
     for heading, scope, meanings in sections:
         entries = [
             (column.title, meaning.count, meaning.explanation)
@@ -161,8 +161,8 @@ def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str
             if (meaning := meanings.get(name)) is not None
         ]
         if entries or scope:
-            listed.append((heading, scope, entries))
-    return listed
+            entries_of_rows.append((heading, scope, entries))
+    return entries_of_rows
 
 
 def _ours(cell: CountCell, style: Callable[[str], str] = str) -> str:

@@ -85,7 +85,7 @@ class DataBlock:
         ]
 
     @property
-    def facts(self) -> list[tuple[str, str]]:
+    def numbers(self) -> list[tuple[str, str]]:
         """Counts and single numbers, each with its label."""
         description = self.description
         gini = format_value(description.popularity_gini, digits=3)
@@ -173,6 +173,6 @@ def data_markdown(blocks: Sequence[DataBlock]) -> str:
             [[f"{name} ({meaning})", f"{num:,}"] for name, num, meaning in block.sequences],
         ),
         facts_table=lambda block: markdown_table(
-            ["count", "number"], [[escape(name), value] for name, value in block.facts]
+            ["count", "number"], [[escape(name), value] for name, value in block.numbers]
         ),
     )

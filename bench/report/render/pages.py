@@ -81,7 +81,7 @@ def render_index(folder: Path) -> list[Path]:
 
 
 def _find_links(folder: Path) -> dict[str, str]:
-    """Return what the index links to beside its boards: pages next to it, files of the checkout."""
+    """Return what the index links to besides boards: pages next to it, files of the checkout."""
     links = {"Methods": "methods.html", "How to read a board": f"{HOW_TO_READ}.html"}
     if (folder / "datasets" / "index.html").is_file():
         links["Data sets"] = "datasets/index.html"

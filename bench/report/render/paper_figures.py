@@ -199,7 +199,7 @@ def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet
 def _curve_charts(figure: Figure, row: Row, results: ResultSet) -> list[Chart]:
     """Draw logged curves of a row over each other, one line per seed, and their difference."""
     card = figure.card
-    drawn: list[tuple[int, Curve]] = []
+    lines: list[tuple[int, Curve]] = []
     differences: list[tuple[int, Curve]] = []
     for result in results_of(row, results):
         joined = []
@@ -212,15 +212,15 @@ def _curve_charts(figure: Figure, row: Row, results: ResultSet) -> list[Chart]:
             parts = [series for series in logged if series]
             if parts:
                 joined.append(replace(join_curve(card.stages, field, parts), part=label))
-        drawn += [(result.seed, curve) for curve in joined]
+        lines += [(result.seed, curve) for curve in joined]
         if card.difference and len(joined) == 2:
             pairs = zip(joined[0].points, joined[1].points, strict=False)
             points = tuple((at, first - second) for (at, first), (_, second) in pairs)
             label = f"{joined[0].part} − {joined[1].part}"
             differences.append((result.seed, replace(joined[0], part=label, points=points)))
     name = single_line(row.name)
-    over = card.over or (drawn[0][1].over if drawn else "")
-    return [curve_chart(name, curves, over=over) for curves in (drawn, differences) if curves]
+    over = card.over or (lines[0][1].over if lines else "")
+    return [curve_chart(name, curves, over=over) for curves in (lines, differences) if curves]
 
 
 def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> Markup | None:
@@ -245,11 +245,11 @@ def bar_chart(groups: Sequence[str], series: Sequence[Bars], *, title: str) -> M
     for index, group in enumerate(groups):
         middle = LEFT + width * (index + 0.5)
         start = middle - step * len(series) / 2
-        for place, bars in enumerate(series):
+        for slot, bars in enumerate(series):
             value, deviation = bars.values[index], bars.deviations[index]
             if value is None:
                 continue
-            x = start + step * place
+            x = start + step * slot
             label = f"{bars.name}, {group}: {format_mean(value, deviation)}"
             top, bottom = sorted((y(value), base))
             shape = Markup(

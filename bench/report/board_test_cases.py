@@ -121,12 +121,12 @@ class BoardCases:
                 test = lists.rows("test")
                 cases, scores = self._score_lists(rankings, lists.labels[test] > 0)
                 inputs = {**self.folders, "scores": folder}
-                chosen = np.unique(cases, return_index=True)[1]
-                if stored and len(chosen) < len(cases):
+                row_of_case = np.unique(cases, return_index=True)[1]
+                if stored and len(row_of_case) < len(cases):
                     prepared_lists.write_scores(test[cases], scores, folder)
                     evaluate_lists_stage.run(Job(out=folder), config, inputs)
-                    chosen = _choose_rows(stored, folder / "cases.parquet", cases, chosen)
-                prepared_lists.write_scores(test, scores[chosen], folder)
+                    row_of_case = _choose_rows(stored, folder / "cases.parquet", cases, row_of_case)
+                prepared_lists.write_scores(test, scores[row_of_case], folder)
                 evaluate_lists_stage.run(Job(out=out), config, inputs)
         content: dict[str, Any] = json.loads((out / "evaluation.json").read_bytes())
         return content
@@ -203,17 +203,17 @@ def _match_positions(
 
 
 def _choose_rows(
-    stored: Path, computed: Path, cases: NDArray[np.int64], chosen: NDArray[np.int64]
+    stored: Path, computed: Path, cases: NDArray[np.int64], row_of_case: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Choose a row of a computed table per case: one that equals the stored one, or the first."""
     rows = {row["case"]: row for row in pq.read_table(stored).to_pylist()}
-    chosen = chosen.copy()
+    row_of_case = row_of_case.copy()
     several = np.flatnonzero(np.bincount(cases)[cases] > 1)
     for index, row in zip(several, pq.read_table(computed).take(several).to_pylist(), strict=True):
         other = rows.get(row["case"], {})
         if all(_is_equal(other.get(name), value) for name, value in row.items()):
-            chosen[cases[index]] = index
-    return chosen
+            row_of_case[cases[index]] = index
+    return row_of_case
 
 
 def load_board_cases(board: str | BoardSelection, dataset: str, options: DataOptions) -> BoardCases:
@@ -284,7 +284,7 @@ def _is_equal(a: Any, b: Any) -> bool:
     if a == b:
         return True
     try:
-        left, right = np.array(a, dtype=np.float64), np.array(b, dtype=np.float64)
+        first, second = np.array(a, dtype=np.float64), np.array(b, dtype=np.float64)
     except (TypeError, ValueError):
         return False
-    return left.shape == right.shape and bool(np.allclose(left, right, rtol=1e-9, atol=1e-12))
+    return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-9, atol=1e-12))

@@ -1,4 +1,4 @@
-"""What results really used: other data, weights, backbone or budget than the cards name.
+"""Deviations: other data, weights, backbone or budget than the cards of a board name.
 
 Also models trained on other text than the data set, which may have seen it.
 """
@@ -162,9 +162,9 @@ def read_probe(model: str, dataset: str) -> str:
     names = [name.partition(":")[0] for name in (model, dataset)]
     try:
         tasks = json.loads((PROBES / f"{'--'.join(names)}.json").read_bytes())
-        known = [f"“{each['task']}”" for each in tasks if "control" in each["verdict"]]
+        learned = [f"“{each['task']}”" for each in tasks if "control" in each["verdict"]]
     except (OSError, ValueError, TypeError, KeyError):
         return "bench probe was not run"
-    if not known:
+    if not learned:
         return "bench probe found no knowledge above its control, which excludes nothing"
-    return f"bench probe found knowledge above its control ({join_words(known)})"
+    return f"bench probe found knowledge above its control ({join_words(learned)})"
