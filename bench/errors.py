@@ -84,7 +84,7 @@ def describe_exception(error: BaseException) -> str:
 
 
 def printable(text: object, *, limit: int = MAX_TEXT) -> str:
-    """Shorten a foreign text, and remove what nobody should see; see `strip_controls`."""
+    """Shorten a text from outside, without control characters and secrets."""
     plain = mask_secrets(strip_controls(str(text)[: 4 * limit]))
     return plain if len(plain) <= limit else f"{plain[:limit]} …"
 

@@ -170,7 +170,7 @@ def encoder_checksums(name: str) -> dict[str, str]:
 
 
 def encoder_folder(name: str, data_dir: Path | None) -> Path | None:
-    """Return the user's subfolder of an encoder: every other model has a `config.json`, too."""
+    """Return the user's subfolder for an encoder: other models have a `config.json` as well."""
     folder = data_dir and data_dir / name
     return folder if folder and folder.is_dir() else None
 

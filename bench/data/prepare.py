@@ -134,7 +134,7 @@ def _number_by_appearance(
 def _select_catalog(
     items: NDArray[np.int32], titles: Sequence[str], filters: Filters
 ) -> NDArray[np.int32]:
-    """Return the raw items of the catalog in its order; `items` are those of what is left."""
+    """Return the catalog's raw items, in order; `items` are those of the filtered interactions."""
     if filters.catalog == "shuffled":
         appeared = _number_by_appearance(items)[0].tolist()
         # Not for security: D3's own generator and seed give its item numbers.

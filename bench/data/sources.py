@@ -85,7 +85,7 @@ def run_pip(command: str, *options: str, seconds: float) -> None:
 def extract(
     archive: Path, member: str, target: Path, what: str, *, size: int | None = None
 ) -> None:
-    """Write one member of a zip archive to `target`, overwritten, and nothing else.
+    """Extract one member of a zip archive to `target`, which is overwritten.
 
     The member's own name and permissions are not used, zip's checksum of its content is tested, and
     no more is written than the archive's directory announces. Messages call the archive `what`.

@@ -304,7 +304,7 @@ _BLOCKS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def _defined_names(node: ast.stmt) -> list[str]:
-    """Name what a statement defines; `EFFECTS` for one that does something else, too."""
+    """Return the names that a statement defines, `EFFECTS` if it does more than define."""
     if isinstance(node, _BLOCKS):
         return [node.name]
     if isinstance(node, ast.Import | ast.ImportFrom):

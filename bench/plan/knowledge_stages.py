@@ -179,7 +179,7 @@ def sample_reward_pairs(
     seed: int,
     items: Stage | None = None,
 ) -> Pairs:
-    """Prefer, of several texts about a training user, the one that helps a re-ranker most.
+    """Pair each training user's texts: the one that helps a re-ranker most is preferred.
 
     Lists of test users are not used. `users` are the vectors of several answers to each question,
     `items` those of texts about items. The config may replace the backbone of the final re-ranker.

@@ -57,7 +57,7 @@ def select_on_validation(
 def select_ranking(
     validation: Mapping[str, Stage], test: Mapping[str, Stage], valid: Rows, *, metric: str
 ) -> Stage:
-    """Select, of several rankings of the test cases, the one that is best on validation.
+    """Select the ranking of the test cases whose candidate is best on validation.
 
     A plan is fixed before anything runs, so all candidates rank the test cases as well; the
     validation cases alone decide which of the rankings is returned. Rankings of both have the same

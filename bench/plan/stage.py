@@ -94,5 +94,5 @@ class Stage:
 
     @property
     def code(self) -> Mapping[str, str]:
-        """Shortened code hashes by module: they tell what changed, and decide nothing."""
+        """Shortened code hashes by module, to say what changed; keys do not use them."""
         return code_parts(f"bench.stages.{self.kind}", self.config.functions)

@@ -169,7 +169,7 @@ class Forecast:
         return gpu_seconds / (gpus * seconds) if seconds else 0.0
 
     def predict_scaling(self, *, gpus: int, cpus_per_gpu: float) -> list[tuple[int, int, float]]:
-        """Return GPUs, CPUs and seconds for 1, 2, 4, … GPUs until more of them gain nothing.
+        """Return GPUs, CPUs and seconds for 1, 2, 4, … GPUs until more GPUs save no time.
 
         The given number is included, and the list does not end before it.
         """

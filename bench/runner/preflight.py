@@ -22,7 +22,7 @@ MIB = 2**20
 def check_available(
     trials: Sequence[Trial], store: Path, *, data_dir: Path | None, offline: bool
 ) -> None:
-    """Refuse a run that needs something that nobody can fetch for it.
+    """Refuse a run whose inputs are missing and cannot be downloaded.
 
     What can be downloaded without asking is downloaded by the run: raw files with a source, and
     backbones that need no license. Rows that cannot be planned are skipped, as always, and are

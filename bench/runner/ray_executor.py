@@ -35,7 +35,7 @@ class RayExecutor:
         return bool(self._call("has_capacity", request))
 
     def submit(self, task: TaskSpec) -> None:
-        """Give a task to an idle slot, best to one that has its backbone, or to a new slot."""
+        """Give a task to an idle slot, preferably one that has its backbone, or to a new slot."""
         self._call("submit", task)
         self._running[task.unit] = task
 

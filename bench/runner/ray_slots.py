@@ -44,7 +44,7 @@ class Worker:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from an actor without one
 
     def run(self, task: TaskSpec) -> TaskResult:
-        """Run a task, and return to the card what it left there."""
+        """Run a task, then free the GPU memory that it left cached."""
         try:
             return run_task(task)
         finally:
@@ -147,7 +147,7 @@ class SlotExecutor:
         return np.array([cpus, request.gpus, min(memory_mib, self._largest[2])])
 
     def submit(self, task: TaskSpec) -> None:
-        """Give a task to an idle slot, best to one that has its backbone, or to a new slot."""
+        """Give a task to an idle slot, preferably one that has its backbone, or to a new slot."""
         size = self._fit_to_node(task.resources)
         idle = [slot for slot in self._slots if slot.task is None]
         fitting = [slot for slot in idle if slot.fits(size)]

@@ -1,4 +1,4 @@
-"""Prefer, of several texts about a training user, the one that helps a re-ranker most.
+"""Pair each training user's texts: the one that helps a re-ranker most is preferred.
 
 pairs.parquet   one row per pair: `prompt` (index of the question), its `hash`, the chosen and the
                 rejected texts, which of them are finished, and `smoothing`, always 0

@@ -62,7 +62,7 @@ def tune(
 
 
 def _run_search(connection: RayOptions, *args: Any) -> TuneResult:
-    """Run a search in a process of its own; a Ray that was started here is started again once."""
+    """Run a search in its own process; a Ray that was started for it is restarted if it dies."""
     from bench.runner.executors import ExecutorLostError
     from bench.runner.ray_executor import MAX_RESTARTS
     from bench.runner.ray_process import CALL_SECONDS, RayProcess

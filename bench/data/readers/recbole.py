@@ -105,7 +105,7 @@ def _parse_template(template: str, table: Table) -> list[tuple[str, int | None]]
 
 
 def _fill(pieces: Sequence[tuple[str, int | None]], cells: Sequence[str]) -> str:
-    """Return the title; empty where every column is, without parentheses around nothing."""
+    """Fill the template; "" if all columns are empty. Empty parentheses are removed."""
     values = [cells[column].strip() for _, column in pieces if column is not None]
     if not any(values):
         return ""

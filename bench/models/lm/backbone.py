@@ -1,4 +1,4 @@
-"""Reads a backbone's model and tokenizer, and what its folder says about it.
+"""Reads a backbone's model, tokenizer and metadata from its folder.
 
 Only safetensors and JSON are read: no pickle, and no code of a repository is run.
 """

@@ -38,7 +38,7 @@ TASKS = {
 
 
 class Exchange(NamedTuple):
-    """Texts of one comparison: those that belong together, and those that do not.
+    """Texts of one comparison: matching ones, and the same with their parts exchanged.
 
     Attributes:
         real: Context and continuation, one or two.

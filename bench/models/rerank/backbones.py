@@ -57,7 +57,7 @@ class Experts(nn.Module):
 
 
 class Adapter(nn.Module):
-    """A tower for each kind of text: experts of all towers, and further ones of its own."""
+    """One tower per kind of text, with experts shared by all towers and dedicated ones."""
 
     def __init__(
         self,
