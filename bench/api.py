@@ -1,137 +1,70 @@
 """All that a plug-in may import."""
 
-from bench.data.catalog import Catalog
-from bench.data.sessions import (
-    count_transitions,
-    feature_vectors,
-    last_items,
-    recency_weights,
-    session_matrix,
-)
-from bench.data.windows import Windows
-from bench.errors import BenchError
-from bench.hashing import Plain, derive_seed
-from bench.metrics.metric import CategoryMass, ItemCounts, Metric, RankedCases
-from bench.plan.config import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from bench.plan.item_stages import (
-    GRU4RecConfig,
-    SASRecConfig,
-    rank,
-    sample_rows,
-    train_gru4rec,
-    train_sasrec,
-)
-from bench.plan.knowledge_stages import (
-    KnowledgeConfig,
-    RewardPairsConfig,
-    TextVectorsConfig,
-    ask_about_users,
-    collect_external_answers,
-    describe_externally,
-    describe_items,
-    describe_users,
-    encode_answer_vectors,
-    extend_context,
-    sample_reward_pairs,
-    write_questions,
-)
-from bench.plan.language_stages import (
-    DecodingConfig,
-    GenerationConfig,
-    GroundingConfig,
-    SFTConfig,
-    beam_search_rank,
-    embed_titles,
-    generate,
-    generate_and_ground,
-    ground,
-    sft,
-)
-from bench.plan.preference_stages import (
-    PairConfig,
-    PreferenceConfig,
-    optimize_preferences,
-    sample_pairs,
-)
-from bench.plan.rerank_stages import (
-    RERANKER_SPACE,
-    ListOrderConfig,
-    RerankerConfig,
-    order_lists,
-    require_lists,
-    rerank_lists,
-)
-from bench.plan.selection import select_on_validation, select_ranking
-from bench.plan.stage import Stage
-from bench.plan.types import Data, ListData, Model, Pairs, Plan, Policy, Rows, require_model
-
-__all__ = [
-    "RERANKER_SPACE",
-    "BenchError",
-    "Catalog",
-    "CategoryMass",
-    "Data",
-    "DecodingConfig",
-    "Fraction",
-    "GRU4RecConfig",
-    "GenerationConfig",
-    "GroundingConfig",
-    "ItemCounts",
-    "KnowledgeConfig",
-    "ListData",
-    "ListOrderConfig",
-    "Metric",
-    "Model",
-    "NonNegativeFloat",
-    "NonNegativeInt",
-    "PairConfig",
-    "Pairs",
-    "Plain",
-    "Plan",
-    "Policy",
-    "PositiveFloat",
-    "PositiveInt",
-    "PreferenceConfig",
-    "RankedCases",
-    "RerankerConfig",
-    "RewardPairsConfig",
-    "Rows",
-    "SASRecConfig",
-    "SFTConfig",
-    "Stage",
-    "TextVectorsConfig",
-    "Windows",
-    "ask_about_users",
-    "beam_search_rank",
-    "collect_external_answers",
-    "count_transitions",
-    "derive_seed",
-    "describe_externally",
-    "describe_items",
-    "describe_users",
-    "embed_titles",
-    "encode_answer_vectors",
-    "extend_context",
-    "feature_vectors",
-    "generate",
-    "generate_and_ground",
-    "ground",
-    "last_items",
-    "optimize_preferences",
-    "order_lists",
-    "rank",
-    "recency_weights",
-    "require_lists",
-    "require_model",
-    "rerank_lists",
-    "sample_pairs",
-    "sample_reward_pairs",
-    "sample_rows",
-    "select_on_validation",
-    "select_ranking",
-    "session_matrix",
-    "sft",
-    "train_gru4rec",
-    "train_sasrec",
-    "write_questions",
-]
+from bench.data.catalog import Catalog as Catalog
+from bench.data.sessions import count_transitions as count_transitions
+from bench.data.sessions import feature_vectors as feature_vectors
+from bench.data.sessions import last_items as last_items
+from bench.data.sessions import recency_weights as recency_weights
+from bench.data.sessions import session_matrix as session_matrix
+from bench.data.windows import Windows as Windows
+from bench.errors import BenchError as BenchError
+from bench.hashing import Plain as Plain
+from bench.hashing import derive_seed as derive_seed
+from bench.metrics.metric import CategoryMass as CategoryMass
+from bench.metrics.metric import ItemCounts as ItemCounts
+from bench.metrics.metric import Metric as Metric
+from bench.metrics.metric import RankedCases as RankedCases
+from bench.plan.config import Fraction as Fraction
+from bench.plan.config import NonNegativeFloat as NonNegativeFloat
+from bench.plan.config import NonNegativeInt as NonNegativeInt
+from bench.plan.config import PositiveFloat as PositiveFloat
+from bench.plan.config import PositiveInt as PositiveInt
+from bench.plan.item_stages import GRU4RecConfig as GRU4RecConfig
+from bench.plan.item_stages import SASRecConfig as SASRecConfig
+from bench.plan.item_stages import rank as rank
+from bench.plan.item_stages import sample_rows as sample_rows
+from bench.plan.item_stages import train_gru4rec as train_gru4rec
+from bench.plan.item_stages import train_sasrec as train_sasrec
+from bench.plan.knowledge_stages import KnowledgeConfig as KnowledgeConfig
+from bench.plan.knowledge_stages import RewardPairsConfig as RewardPairsConfig
+from bench.plan.knowledge_stages import TextVectorsConfig as TextVectorsConfig
+from bench.plan.knowledge_stages import ask_about_users as ask_about_users
+from bench.plan.knowledge_stages import collect_external_answers as collect_external_answers
+from bench.plan.knowledge_stages import describe_externally as describe_externally
+from bench.plan.knowledge_stages import describe_items as describe_items
+from bench.plan.knowledge_stages import describe_users as describe_users
+from bench.plan.knowledge_stages import encode_answer_vectors as encode_answer_vectors
+from bench.plan.knowledge_stages import extend_context as extend_context
+from bench.plan.knowledge_stages import sample_reward_pairs as sample_reward_pairs
+from bench.plan.knowledge_stages import write_questions as write_questions
+from bench.plan.language_stages import DecodingConfig as DecodingConfig
+from bench.plan.language_stages import GenerationConfig as GenerationConfig
+from bench.plan.language_stages import GroundingConfig as GroundingConfig
+from bench.plan.language_stages import SFTConfig as SFTConfig
+from bench.plan.language_stages import beam_search_rank as beam_search_rank
+from bench.plan.language_stages import embed_titles as embed_titles
+from bench.plan.language_stages import generate as generate
+from bench.plan.language_stages import generate_and_ground as generate_and_ground
+from bench.plan.language_stages import ground as ground
+from bench.plan.language_stages import sft as sft
+from bench.plan.preference_stages import PairConfig as PairConfig
+from bench.plan.preference_stages import PreferenceConfig as PreferenceConfig
+from bench.plan.preference_stages import optimize_preferences as optimize_preferences
+from bench.plan.preference_stages import sample_pairs as sample_pairs
+from bench.plan.rerank_stages import RERANKER_SPACE as RERANKER_SPACE
+from bench.plan.rerank_stages import ListOrderConfig as ListOrderConfig
+from bench.plan.rerank_stages import RerankerConfig as RerankerConfig
+from bench.plan.rerank_stages import order_lists as order_lists
+from bench.plan.rerank_stages import require_lists as require_lists
+from bench.plan.rerank_stages import rerank_lists as rerank_lists
+from bench.plan.selection import select_on_validation as select_on_validation
+from bench.plan.selection import select_ranking as select_ranking
+from bench.plan.stage import Stage as Stage
+from bench.plan.types import Data as Data
+from bench.plan.types import ListData as ListData
+from bench.plan.types import Model as Model
+from bench.plan.types import Pairs as Pairs
+from bench.plan.types import Plan as Plan
+from bench.plan.types import Policy as Policy
+from bench.plan.types import Rows as Rows
+from bench.plan.types import require_model as require_model

@@ -99,7 +99,7 @@ def unchanged_process_state(owner: str) -> Iterator[None]:
         BenchError: The block ended normally and left numpy's error state, the working folder, the
             environment or a setting of torch changed.
     """
-    folder, environment = _working_folder(), dict(os.environ)
+    folder, environment = working_folder(), dict(os.environ)
     numpy, torch = sys.modules.get("numpy"), _torch()
     errors: dict[str, Any] = numpy.geterr() if numpy else {}
     before = {name: option.read(torch) for name, option in TORCH_SETTINGS.items()} if torch else {}
@@ -108,7 +108,7 @@ def unchanged_process_state(owner: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if _working_folder() != folder:
+        if working_folder() != folder:
             changes.append("the working folder is another")
             with contextlib.suppress(OSError, TypeError):
                 os.chdir(folder)  # type: ignore[arg-type]
@@ -130,10 +130,11 @@ def _torch() -> Any:
     return torch if hasattr(torch, "get_default_device") else None  # None while it is imported
 
 
-def _working_folder() -> str | None:
+def working_folder() -> str | None:
+    """Return the working folder; None if it was deleted."""
     try:
         return os.getcwd()
-    except OSError:  # it was deleted
+    except OSError:
         return None
 
 

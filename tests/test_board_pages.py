@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from board_results import METRICS, Line, assemble_from, full_board, make, row
 
-from bench.report.assemble import assemble, report_json
+from bench.report.assemble import assemble, values_json
 from bench.report.cells import clip_interval
 from bench.report.format import format_p, format_percent, single_line
 from bench.report.render import pages
@@ -62,20 +62,19 @@ def test_json_holds_values_only_and_leaves_out_what_has_none(tmp_path):
     board, cells = make(tmp_path, lines)
     for file in tmp_path.rglob("*.parquet"):
         file.unlink()  # the values must not need the case tables
-    content = json.loads(json.dumps(report_json([(board, cells)], load_results(tmp_path))))
-    assert list(content) == ["boards"]
-    assert list(content["boards"][0]) == ["name", "rows"]
-    base, part, gone = content["boards"][0]["rows"]
+    table = assemble_from(board, cells, tmp_path, tested=False)
+    content = json.loads(json.dumps(values_json(table.name, table.datasets)))
+    assert list(content) == ["name", "rows"]
+    base, part, gone = content["rows"]
     assert list(base) == ["method", "dataset", "metrics"]
     assert (base["method"], base["dataset"]) == ("Base", "synthetic")
     assert list(base["metrics"]) == list(METRICS)
     assert set(base["metrics"]["NDCG@5"]) == {"mean", "sd", "n_seeds"}
     assert part["metrics"]["NDCG@5"]["n_seeds"] == 2
     assert gone["metrics"] == {}
-    single = report_json(
-        [make(tmp_path / "one", lines[:1], seeds=1)], load_results(tmp_path / "one")
-    )
-    assert single["boards"][0]["rows"][0]["metrics"]["HR@5"]["sd"] is None
+    single = make(tmp_path / "one", lines[:1], seeds=1)
+    table = assemble_from(*single, tmp_path / "one", tested=False)
+    assert values_json("", table.datasets)["rows"][0]["metrics"]["HR@5"]["sd"] is None
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path):

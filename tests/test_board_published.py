@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from bench.errors import BenchError
 from bench.plan.board_selection import plan_boards, select_boards
 from bench.plan.trials import Board, Trial
 from bench.report import published
-from bench.report.assemble import report_json
 from bench.report.captions import scope
 from bench.report.cells import best_and_second
 from bench.report.claims.cards import load_claims
@@ -216,14 +214,6 @@ def test_marks_by_the_rule():
     for equal in ({}, {"A": 0.2}, {"A": 0.0, "B": 0.0}):
         assert best_and_second(equal, higher_is_better=True) == ((), ())
     assert best_and_second({"A": 0.2, "B": 0.2, "C": 0.1}, higher_is_better=True)[1] == ()
-
-
-def test_json_of_the_page_is_that_of_the_command_line(tmp_path):
-    lines = [Line('Base "x" é', 0.1), Line("Part", 0.5, unrun=[2]), Line("Gone", unrun=range(3))]
-    board, cells = make(tmp_path, lines, datasets=("synthetic", "ml-100k"))
-    text = board_pages(assemble_from(board, cells, tmp_path))["table.json"].decode()
-    content = report_json([(board, cells)], load_results(tmp_path))
-    assert json.loads(text)["boards"] == content["boards"]
 
 
 def test_latex_is_a_booktabs_table_with_marks(table):

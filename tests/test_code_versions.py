@@ -17,10 +17,9 @@ from bench.cli.run import run
 from bench.errors import BenchError
 from bench.plan import code_hash, code_versions
 from bench.plan.code_versions import Version, changed_kinds, main, recorded_versions
-from bench.report.assemble import report_json
+from bench.report.assemble import values_json
 from bench.report.render import pages
 from bench.report.render.terminal import render_table
-from bench.results.load import load_results
 from bench.results.outcomes import staleness
 from bench.results.schema import StageRecord, find_result, read_result, write_result
 
@@ -153,9 +152,10 @@ def old(tmp_path: Path) -> SimpleNamespace:
         version = given.get((line.name, trial.seed), today)
         result = find_result(tmp_path, trial.id)
         write_result(result.model_copy(update={"stages": [stage("sft", version)]}), tmp_path)
+    table = assemble_from(board, cells, tmp_path)
     return SimpleNamespace(
-        table=assemble_from(board, cells, tmp_path),
-        json=report_json([(board, cells)], load_results(tmp_path)),
+        table=table,
+        json=values_json(table.name, table.datasets),
         text=f"sft {today + 1} → {today}",
         folder=tmp_path,
         trial=cells[0][1].id,
@@ -180,10 +180,10 @@ def test_a_stale_value_is_kept_marked_and_explained_in_every_rendering(old):
     assert [old.text in line for line in files["table.csv"].splitlines()[1:]] == [
         *(False, False, True, True, False, False)
     ]
-    rows = {one["method"]: one["metrics"]["HR@5"] for one in old.json["boards"][0]["rows"]}
+    rows = {one["method"]: one["metrics"]["HR@5"] for one in old.json["rows"]}
     assert old.text in rows["Old"]["stale"]
     assert set(rows["Base"]) == {"mean", "sd", "n_seeds"}
-    assert json.loads(files["table.json"])["boards"] == old.json["boards"]
+    assert json.loads(files["table.json"])["boards"] == [old.json]
 
 
 def test_results_without_versions_are_shown_and_said_to_be_of_unknown_age(old):

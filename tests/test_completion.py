@@ -13,7 +13,7 @@ import pytest
 
 from bench.cli.options import complete_cards, complete_methods, complete_trackers
 from bench.config import plugins
-from bench.results.trackers.hook import TRACKERS
+from bench.config.request import TRACKERS
 
 COLOR = re.compile(rb"\x1b\[[0-9;]*(3|4|9|10)[0-9][;m]")
 

@@ -151,11 +151,6 @@ def test_sprec_files_have_its_maps(small: Prepared, tmp_path: Path) -> None:
     assert list(json.loads((tmp_path / "genre_dict.json").read_text())) == ["x", "y y"]
 
 
-def test_qrels_name_case_and_item(small: Prepared, tmp_path: Path) -> None:
-    (path,) = export_data(small, "trec", tmp_path, name="own", nouns=Nouns())
-    assert path.read_text() == "3 0 C 1\n"
-
-
 def test_an_unknown_form_is_refused(small: Prepared, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no export format named 'recbol'"):
         export_data(small, "recbol", tmp_path, name="own", nouns=Nouns())

@@ -278,11 +278,11 @@ def test_samples_are_one_line_per_case_and_metric(data: Prepared) -> None:
     result, table = ranked(data)
     path, content = build_record(result, table, LAB, 1_700_000_000.5)
     where, text = add_samples(path, content, table)
-    lines = [json.loads(line) for line in text.decode().splitlines()]
+    lines = [json.loads(line) for line in text.splitlines()]
     details = content["detailed_evaluation_results"]
     assert where.name == f"{path.stem}_samples.jsonl"
     assert details["file_path"] == str(where)
-    assert details["checksum"] == hashlib.sha256(text).hexdigest()
+    assert details["checksum"] == hashlib.sha256(text.encode()).hexdigest()
     assert details["total_rows"] == len(lines) == len(table.cases) * len(table.values)
     records = {each["evaluation_result_id"]: each for each in content["evaluation_results"]}
     scores: dict[str, list[float]] = {}
@@ -296,7 +296,7 @@ def test_samples_are_one_line_per_case_and_metric(data: Prepared) -> None:
         expected = records[name]["score_details"]["score"]
         assert np.mean(values) == pytest.approx(expected, abs=1e-12)
     titles = [title for title in data.catalog.titles if len(title) > 6]
-    assert not any(title in text.decode() for title in titles)
+    assert not any(title in text for title in titles)
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from sasrec_result import ENTRY, TRIAL, result
 from transformers import Trainer, TrainingArguments
 from transformers.integrations import integration_utils
 
+from bench.config.request import TRACKERS
 from bench.errors import BenchError
 from bench.models.lm.train.trainer_setup import training_arguments
 from bench.plan.language_stages import TrainingConfig
@@ -24,7 +25,6 @@ from bench.results.schema import write_result
 from bench.results.trackers import live_curves, mlflow, tensorboard, wandb
 from bench.results.trackers.entry import make_entry, spell_names
 from bench.results.trackers.hook import (
-    TRACKERS,
     Trackers,
     collect_tags,
     parse_targets,

@@ -10,7 +10,8 @@ import signal
 import sys
 
 from bench.cli.output import plain_output
-from bench.errors import BenchError, printable
+from bench.errors import BenchError
+from bench.foreign_code import working_folder
 from bench.signals import stop_on_signals
 
 # Disk full, read-only, no permission, a file where a folder must be: for the user to fix.
@@ -63,12 +64,14 @@ def _keep_streams() -> None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
 
 
-def _is_working_folder_gone() -> bool:
-    try:
-        os.getcwd()
-    except OSError:
-        return True
-    return False
+def _explain(error: OSError) -> BenchError | None:
+    """Return what the user can do about an error of the machine; None for one of ours."""
+    if working_folder() is None:
+        return BenchError("The working folder no longer exists.", "Change to another folder.")
+    if error.errno not in MACHINE_ERRORS:
+        return None
+    hint = "Name other folders with --store, --results and --out."
+    return BenchError(f"{error.strerror}: {error.filename or 'no file named'}.", hint)
 
 
 def main() -> None:
@@ -89,19 +92,11 @@ def main() -> None:
                 if received and end.code == 128 + signal.SIGINT:  # typer's, whatever the signal
                     sys.exit(128 + received[0])
                 raise
-    except BenchError as error:
-        print(f"Error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"Hint: {error.hint}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if _is_working_folder_gone():
-            print("Error: The working folder no longer exists.", file=sys.stderr)
-            print("Hint: Change to another folder.", file=sys.stderr)
-            sys.exit(2)
-        if error.errno not in MACHINE_ERRORS:
+    except (BenchError, OSError) as error:
+        explained = _explain(error) if isinstance(error, OSError) else error
+        if explained is None:
             raise
-        where = printable(error.filename or "no file named")
-        print(f"Error: {error.strerror}: {where}.", file=sys.stderr)
-        print("Hint: Name other folders with --store, --results and --out.", file=sys.stderr)
-        sys.exit(2)
+        print(f"Error: {explained.message}", file=sys.stderr)
+        if explained.hint:
+            print(f"Hint: {explained.hint}", file=sys.stderr)
+        sys.exit(explained.exit_code)

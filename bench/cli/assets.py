@@ -16,7 +16,6 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.plan.stage import Stage
-    from bench.runner.offline.needs import Asset
     from bench.runner.offline.pack import BundleWriter
 
 app = typer.Typer(
@@ -93,7 +92,7 @@ def pack(
     offline: bool = o.OFFLINE,
 ) -> None:
     """Write an offline bundle: a folder with all assets of a run; download missing ones."""
-    from bench.runner.offline.needs import list_assets
+    from bench.runner.offline.needs import fetch_asset, list_assets
     from bench.runner.offline.pack import write_bundle
 
     if constraints is not None and not wheels:
@@ -101,7 +100,9 @@ def pack(
     stages, notes = _plan_stages(request, data_dir)
     with write_bundle(into) as bundle:
         for asset in list_assets(stages):
-            _add_asset(bundle, asset, data_dir, offline)
+            files = fetch_asset(asset, data_dir=data_dir, offline=offline)
+            size = bundle.add_asset(asset, files)
+            print(f"{asset.kind} {asset.owner}: {asset.name}, {size:,} bytes")
         for stage in stages if prepared else ():
             _add_prepared(bundle, stage, store, data_dir, offline)
         if wheels:
@@ -166,13 +167,6 @@ def _plan_stages(request: o.RunRequest, data_dir: Path | None) -> tuple[list[Sta
     stages = list(build_graph(trial for trial in trials if not trial.problem).stages.values())
     problems = [f"{each.id} cannot be planned: {each.problem}" for each in trials if each.problem]
     return stages, [*list_user_files(stages), *problems]
-
-
-def _add_asset(bundle: BundleWriter, asset: Asset, data_dir: Path | None, offline: bool) -> None:
-    from bench.runner.offline.needs import fetch_asset
-
-    size = bundle.add_asset(asset, fetch_asset(asset, data_dir=data_dir, offline=offline))
-    print(f"{asset.kind} {asset.owner}: {asset.name}, {size:,} bytes")
 
 
 def _add_prepared(

@@ -12,8 +12,7 @@ import typer
 from bench.cli import options as o
 from bench.cli.submit import print_check
 from bench.config import plugins, search_path
-from bench.config.backbone_card import ModelCard
-from bench.config.cards import BoardCard, DatasetCard, SuiteCard
+from bench.config.cards import BoardCard
 from bench.config.plugins import MARKS
 from bench.config.toml import Card, check_card, read_toml
 from bench.errors import BenchError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 CLAIMS = "claims"
 """Key of a paper's file of claims."""
+KINDS = {"datasets": "data set", "leaderboards": "board", "models": "model", "suites": "suite"}
 
 
 @o.expand_groups
@@ -106,15 +106,8 @@ def _check_card(path: Path) -> tuple[str, Card]:
     content = read_toml(path)
     if CLAIMS in content:
         return "claims", check_card(content, PaperClaims, str(path))
-    schemas: dict[str, tuple[str, type[Card]]] = {
-        "datasets": ("data set", DatasetCard),
-        "leaderboards": ("board", BoardCard),
-        "models": ("model", ModelCard),
-        "suites": ("suite", SuiteCard),
-    }
     for folder, mark in MARKS.items():
         if mark in content:
-            kind, schema = schemas[folder]
-            return kind, check_card(content, schema, str(path))
+            return KINDS[folder], check_card(content, plugins.CARDS[folder], str(path))
     marks = ", ".join(f"{mark!r}" for mark in (*MARKS.values(), CLAIMS))
     raise BenchError(f"{path} is not a card: it has none of the keys {marks}.")

@@ -10,7 +10,7 @@ import bench
 from bench.cli import options as o
 
 if TYPE_CHECKING:
-    from bench.report.claims.judge import JudgedClaim
+    from bench.report.table import ClaimLine
 
 WIDTH = 100
 MAX_REASONS = 2
@@ -32,34 +32,29 @@ def claims(
         return
     titles: dict[str, list[str]] = {}
     for claim in judged:
-        titles.setdefault(claim.title, []).append(_format(claim))
+        titles.setdefault(claim.title, []).append(_format(claim.to_line()))
     for title, texts in titles.items():
         print("\n\n".join([f"{title}\n", *texts]), end="\n\n")
     is_printed = any(claim.published.count for claim in judged)
     print(textwrap.fill(f"{PUBLISHED_NUMBERS} {CLAIM_TESTS}" if is_printed else CLAIM_TESTS, WIDTH))
 
 
-def _format(judged: JudgedClaim) -> str:
+def _format(claim: ClaimLine) -> str:
     """Format a claim: sentence, both verdicts, the numbers, reasons for missing results."""
-    from bench.report.format import PUBLISHED_VERDICTS
+    from bench.report.format import published_verdict
 
-    published, reproduced = judged.published, judged.reproduced
-    claim = published.claim
-    count = f" ({published.count})" if published.count else ""
-    verdict = PUBLISHED_VERDICTS.get(published.verdict, published.verdict)
-    verdicts = f"published: {verdict}{count}; reproduced: {reproduced.verdict}"
-    if reproduced.verdict != "not run":
-        verdicts += f" ({reproduced.count})"
-    if reproduced.difference:
-        verdicts += f": {reproduced.difference}"
-    if reproduced.reasons:
-        num_more = len(reproduced.reasons) - MAX_REASONS
-        verdicts += f": {'; '.join(reproduced.reasons[:MAX_REASONS])}"
+    verdicts = f"published: {published_verdict(claim)}; reproduced: {claim.verdict}"
+    if claim.verdict != "not run":
+        verdicts += f" ({claim.count})"
+    if claim.difference:
+        verdicts += f": {claim.difference}"
+    if claim.missing:
+        num_more = len(claim.missing) - MAX_REASONS
+        verdicts += f": {'; '.join(claim.missing[:MAX_REASONS])}"
         verdicts += f"; and {num_more} more" if num_more > 0 else ""
     cells = [
-        f"{', '.join(filter(None, (cell.cell.dataset, cell.cell.metric)))}: {cell.text}"
-        for cell in reproduced.cells
-        if cell.text
+        f"{', '.join(filter(None, (dataset, metric)))}: {text}"
+        for dataset, metric, _, text in claim.cells
     ]
     if len(cells) > MAX_CELLS:
         cells[MAX_CELLS:] = [f"{len(cells) - MAX_CELLS} more comparisons: bench claims --json"]

@@ -137,13 +137,10 @@ def check_processors() -> list[Finding]:
     message = f"{cpus} available of {os.cpu_count()}; PyTorch would use {threads} threads"
     slow = Finding("CPUs", message, "warn", hint)
     processors = slow if threads > cpus else Finding("CPUs", message)
-    return [processors, _check_gpus(), _check_four_bits()]
-
-
-def _check_four_bits() -> Finding:
     version = _find_version("bitsandbytes")
     missing = "bitsandbytes is missing, which the backbones' variants nf4 need (extra nf4)"
-    return Finding("4-bit weights", f"bitsandbytes {version}" if version else missing)
+    four_bits = Finding("4-bit weights", f"bitsandbytes {version}" if version else missing)
+    return [processors, _check_gpus(), four_bits]
 
 
 def _check_gpus() -> Finding:

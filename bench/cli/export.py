@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import bench
 from bench.cli import options as o
-from bench.cli.options import TRACKERS
-
-Format = Literal[
-    "recbole", "d3", "sprec", "croissant", "cases", "hub", "trec", "every-eval-ever",
-    "mlflow", "tensorboard", "wandb",
-]  # fmt: skip
-Relationship = Literal["first_party", "third_party", "collaborative", "other"]
-"""Of the evaluator to the methods, in the vocabulary of Every Eval Ever."""
+from bench.config.request import TRACKERS, ExportFormat, Relationship
 
 
 @o.expand_groups
 def export(
     *,
-    format_: Format = o.argument(
+    format_: ExportFormat = o.argument(
         "FORMAT",
         "For data sets: recbole, d3, sprec, croissant. For boards: cases. For results: trec, "
         "every-eval-ever, mlflow, tensorboard, wandb. For trials: hub.",

@@ -113,6 +113,6 @@ def _read_contents(name: str) -> dict[str, dict[str, object]]:
 
 def schema() -> None:
     """Print the JSON Schema of result files."""
-    from bench.results.schema import json_schema
+    from bench.results.schema import Result
 
-    o.print_json(json_schema())
+    o.print_json(Result.model_json_schema())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
@@ -18,35 +18,26 @@ from bench.config.request import ExecutionOptions as ExecutionOptions
 from bench.config.request import RunRequest as RunRequest
 from bench.errors import BenchError, unknown
 
-TRACKERS = ("mlflow", "tensorboard", "wandb")
 
+def complete(list_names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Return a function that completes one of these names in the shell."""
 
-def complete_methods(incomplete: str) -> list[str]:
-    """Complete the name of a method."""
-    return _complete(plugins.method_names, incomplete)
+    def find_names(incomplete: str) -> list[str]:
+        try:
+            return [name for name in list_names() if name.startswith(incomplete)]
+        except BenchError:  # a broken $BENCH_PATH is reported when a command runs, not at a tab
+            return []
+
+    return find_names
 
 
 def complete_cards(kind: str) -> Callable[[str], list[str]]:
     """Return a function that completes names of cards of a kind, such as "datasets"."""
-
-    def complete(incomplete: str) -> list[str]:
-        return _complete(lambda: sorted(plugins.card_paths(kind)), incomplete)
-
-    return complete
+    return complete(lambda: sorted(plugins.card_paths(kind)))
 
 
-def complete_trackers(incomplete: str) -> list[str]:
-    """Complete the name of a tracker."""
-    return _complete(lambda: list(TRACKERS), incomplete)
-
-
-def _complete(list_names: Callable[[], list[str]], incomplete: str) -> list[str]:
-    try:
-        return [name for name in list_names() if name.startswith(incomplete)]
-    except BenchError:  # a broken $BENCH_PATH is reported when a command runs, not at a tab
-        return []
-
-
+complete_methods = complete(plugins.method_names)
+complete_trackers = complete(lambda: defaults.TRACKERS)
 SPLITS = ("train", "valid", "test")
 REQUIRED: Any = ...
 

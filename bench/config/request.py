@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 STORE = Path(".bench/store")
 RESULTS = Path("results")
@@ -18,6 +18,12 @@ SEARCHES = Path(".bench/tuning")
 PROBES = Path(".bench/probes")
 NUM_COMPARISONS = 50
 """Comparisons per task of a probe."""
+Tracker = Literal["mlflow", "tensorboard", "wandb"]
+TRACKERS = get_args(Tracker)
+DataFormat = Literal["recbole", "d3", "sprec", "croissant"]
+ExportFormat = Literal[DataFormat, "cases", "hub", "trec", "every-eval-ever", Tracker]
+Relationship = Literal["first_party", "third_party", "collaborative", "other"]
+"""Of an evaluator to the methods, in the vocabulary of Every Eval Ever."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,10 @@ def assemble(
     card = board.card
     paper = Paper.of_board(board.name)
     used = describe_used([trial for _, trial in row_trials], results)
-    blocks = _blocks(board, row_trials, results)
+    blocks = [
+        _block(board, name, [pair for pair in row_trials if pair[1].dataset == name], results)
+        for name in dict.fromkeys(trial.dataset for _, trial in row_trials)
+    ]
     if paper is not None:
         blocks = [paper.add_published_values(block, card.in_place_of) for block in blocks]
     sweeps = find_sweeps(board, row_trials)
@@ -102,23 +105,15 @@ def assemble(
     )
 
 
-def report_json(
-    boards: Sequence[tuple[Board, RowTrials]], results: ResultSet
-) -> dict[str, list[dict[str, Any]]]:
-    """Report values only: no statistics, dates, costs or provenance.
+def values_json(name: str, blocks: Sequence[Block]) -> dict[str, Any]:
+    """Return the values of one board for JSON: no statistics, dates, costs or provenance.
 
     Returns:
-        `{"boards": [{"name", "rows": [{"method", "dataset", "metrics": {name: {"mean", "sd",
-        "n_seeds"}}}]}]}`; "method" is the row's name, "sd" is None with one seed, a metric without
-        any value is left out, and one whose values are stale has a fourth field, "stale". Rows of
-        a group have its heading as "group".
+        `{"name", "rows": [{"method", "dataset", "metrics": {name: {"mean", "sd", "n_seeds"}}}]}`;
+        "method" is the row's name, "sd" is None with one seed, a metric without any value is left
+        out, and one whose values are stale has a fourth field, "stale". Rows of a group have its
+        heading as "group".
     """
-    planned = ((board.name, _blocks(board, row_trials, results)) for board, row_trials in boards)
-    return {"boards": [values_json(name, blocks) for name, blocks in planned]}
-
-
-def values_json(name: str, blocks: Sequence[Block]) -> dict[str, Any]:
-    """Return the values of one board for JSON; see `report_json`."""
 
     def describe(cell: Cell) -> dict[str, Any]:
         values = {"mean": cell.mean, "sd": cell.sd, "n_seeds": cell.num_seeds}
@@ -131,14 +126,6 @@ def values_json(name: str, blocks: Sequence[Block]) -> dict[str, Any]:
             content = {"method": row.name, "dataset": block.dataset, "metrics": metrics}
             rows.append(content | ({"group": row.group} if row.group else {}))
     return {"name": name, "rows": rows}
-
-
-def _blocks(board: Board, row_trials: RowTrials, results: ResultSet) -> list[Block]:
-    datasets = dict.fromkeys(trial.dataset for _, trial in row_trials)
-    return [
-        _block(board, name, [pair for pair in row_trials if pair[1].dataset == name], results)
-        for name in datasets
-    ]
 
 
 def _block(board: Board, dataset: str, row_trials: RowTrials, results: ResultSet) -> Block:

@@ -21,7 +21,7 @@ from bench.report.table import BoardTable
 from bench.results.load import ResultSet, load_results
 from bench.results.run_records import list_recorded, plan_recorded, plan_requested, read_board
 from bench.results.schema import copy_result
-from bench.results.subset import TITLES, ResultSubset
+from bench.results.subset import EXCLUDED, ResultSubset
 from bench.runner.store import Store
 
 COPIED = "results"
@@ -134,7 +134,8 @@ def name_subset(planned: PlannedBoards, exclude: str) -> PlannedBoards:
     """Name boards by the test cases that are left out, in their titles and pages."""
     named = []
     for board, row_trials in planned:
-        card = board.card.model_copy(update={"title": f"{board.card.title}, {TITLES[exclude]}"})
+        title = f"{board.card.title}, without {EXCLUDED[exclude][2]}"
+        card = board.card.model_copy(update={"title": title})
         page = f"{board.page or board.name}-without-{exclude}"
         named.append((dataclasses.replace(board, page=page, card=card), row_trials))
     return named

@@ -11,6 +11,7 @@ from bench.data.released_splits import RELEASED_SPLITS
 from bench.data.split import describe_split
 from bench.errors import BenchError
 from bench.metrics.registry import get_metric
+from bench.report.deviations import find_card
 from bench.report.format import format_catalog, format_count
 from bench.report.table import Block
 from bench.stats.descriptions import (
@@ -63,22 +64,19 @@ def scope(card: BoardCard, rows: Sequence[Rows]) -> str:
 
 def budget_paper(name: str) -> str:
     """Return the paper whose setting a budget is; "" for none."""
-    try:
-        return plugins.budget_card(name).paper
-    except BenchError:  # results outlive budgets
-        return ""
+    budget = find_card(plugins.budget_card, name)
+    return budget.paper if budget else ""
 
 
 def _fewer_rows(rows: Sequence[Rows], budget: str) -> bool:
-    try:
-        full = plugins.budget_card(budget).rows.model_dump()
-    except BenchError:
-        return False
-    for sizes in rows:
-        for split, size in sizes.model_dump().items():
-            if size is not None and (full[split] is None or size < full[split]):
-                return True
-    return False
+    card = find_card(plugins.budget_card, budget)
+    full = card.rows.model_dump() if card else {}
+    return any(
+        size is not None and (full[split] is None or size < full[split])
+        for sizes in rows
+        for split, size in sizes.model_dump().items()
+        if split in full
+    )
 
 
 def _rows_text(rows: Rows, what: str) -> str:
@@ -120,8 +118,7 @@ def _describe_splits(blocks: Sequence[Block]) -> str:
     """Say how each data set is split: one sentence, or one per kind of split with its data sets."""
     titles: dict[str, list[str]] = {}
     for block in blocks:
-        with contextlib.suppress(BenchError):  # results outlive cards
-            data = plugins.dataset_card(block.dataset)
+        if data := find_card(plugins.dataset_card, block.dataset):
             text = RELEASED if data.reader in RELEASED_SPLITS else describe_split(data.split)
             titles.setdefault(text, []).append(block.title)
     if len(titles) == 1:
@@ -163,17 +160,26 @@ def statistics(card: BoardCard, blocks: Sequence[Block]) -> str:
     )
     if not tests:
         return f"{values} No row could be compared with {reference(card)}."
-    return " ".join(
-        [
-            values,
-            f"Each row was compared with {_references(card)} on the same test cases: "
-            f"{describe_tests((test.metric, test.question) for test in tests)}.",
-            f"p-values, not intervals, are "
-            f"{describe_correction(test.family_size for test in tests if test.question)}.",
-            _marks({test.question for test in tests}),
-            *_units(blocks),
-        ]
-    )
+    names = f" ({', '.join(card.references)})" if len(card.references) > 1 else ""
+    sentences = [
+        values,
+        f"Each row was compared with {reference(card)}{names} on the same test cases: "
+        f"{describe_tests((test.metric, test.question) for test in tests)}.",
+        f"p-values, not intervals, are "
+        f"{describe_correction(test.family_size for test in tests if test.question)}.",
+        _marks({test.question for test in tests}),
+    ]
+    by_user = [
+        block.title
+        for block in blocks
+        if any(test.unit == "user" for row in block.rows for test in row.comparisons)
+    ]
+    if by_user:  # cases of one user are not independent
+        sentences.append(
+            "Where users have several test cases, the user is the unit of the tests and intervals "
+            f"({join_words(by_user)})."
+        )
+    return " ".join(sentences)
 
 
 def _marks(questions: Collection[str | None]) -> str:
@@ -181,26 +187,6 @@ def _marks(questions: Collection[str | None]) -> str:
     if "methods" in questions:
         return "† (better) and †− (worse) mark methods with an adjusted p ≤ .05."
     return f"{ONE_RUN} There is no † or ≈." if "models" in questions else "There is no † or ≈."
-
-
-def _references(card: BoardCard) -> str:
-    names = card.references
-    return reference(card) + (f" ({', '.join(names)})" if len(names) > 1 else "")
-
-
-def _units(blocks: Sequence[Block]) -> list[str]:
-    """Name the data sets whose unit is the user, as cases of one user are not independent."""
-    by_user = [
-        block.title
-        for block in blocks
-        if any(test.unit == "user" for row in block.rows for test in row.comparisons)
-    ]
-    if not by_user:
-        return []
-    return [
-        "Where users have several test cases, the user is the unit of the tests and intervals "
-        f"({join_words(by_user)})."
-    ]
 
 
 def mean_ranks(card: BoardCard, blocks: Sequence[Block]) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bench.config import plugins
-from bench.config.request import RESULTS, DataOptions
+from bench.config.request import RESULTS, TRACKERS, DataOptions, ExportFormat, Relationship
 from bench.data.assets import checksums
 from bench.errors import BenchError, unknown
 from bench.files import write_atomic
@@ -26,14 +26,12 @@ from bench.results.load import load_results
 from bench.results.run_records import read_boards
 from bench.results.schema import Result, read_cases
 from bench.results.score_file import read_ranking
-from bench.results.trackers.hook import TRACKERS, Trackers, collect_tags, parse_targets
+from bench.results.trackers.hook import Trackers, collect_tags, parse_targets
 from bench.runner.prepared_data import prepare_datasets
 
 DATA_FORMATS = ("recbole", "d3", "sprec")
 TREC, EVERY_EVAL_EVER, CASES = "trec", "every-eval-ever", "cases"
 CROISSANT, HUB = "croissant", "hub"
-FORMATS = (*DATA_FORMATS, CROISSANT, CASES, TREC, EVERY_EVAL_EVER, HUB, *TRACKERS)
-RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 RANKING_ENDINGS = (".jsonl", ".gz", ".parquet")
 NAMES = {
     **dict.fromkeys((*DATA_FORMATS, CROISSANT), ("data set", "bench list datasets")),
@@ -88,6 +86,7 @@ def export(
         planned = _plan_named(names, source)
         return _send_to_tracker(format_, planned, into, source, data.offline)
     folder = Path(into or "")
+    written: Iterable[Path]
     if format_ in DATA_FORMATS:
         written = _export_data(format_, names, folder, data)
     elif format_ == CASES:
@@ -117,12 +116,13 @@ def _check(
     data: DataOptions,
 ) -> None:
     """Refuse a missing option, or one that would have no effect."""
-    if format_ not in FORMATS:
-        raise unknown("format", format_, FORMATS)
+    if format_ not in get_args(ExportFormat):
+        raise unknown("format", format_, get_args(ExportFormat))
     if format_ not in TRACKERS and not target:
         raise BenchError(f"{format_} needs a folder to write to.", "Name it with --into DIR.")
     if format_ == EVERY_EVAL_EVER:
-        if not (evaluator and any(map(str.isalnum, evaluator)) and relationship in RELATIONSHIPS):
+        is_named = evaluator and any(map(str.isalnum, evaluator))
+        if not (is_named and relationship in get_args(Relationship)):
             raise BenchError(
                 "A record of Every Eval Ever names the evaluator and their relationship to the "
                 "methods.",
@@ -182,41 +182,34 @@ def _send_to_tracker(
 
 def _export_data(
     format_: str, names: Sequence[str], folder: Path, options: DataOptions
-) -> list[Path]:
-    written = []
+) -> Iterator[Path]:
     for name, (_, prepared) in prepare_datasets(names, options).items():
         nouns = plugins.dataset_card(name).nouns
-        written += prepared_data.export_data(prepared, format_, folder, name=name, nouns=nouns)
-    return written
+        yield from prepared_data.export_data(prepared, format_, folder, name=name, nouns=nouns)
 
 
-def _export_cases(names: Sequence[str], folder: Path, options: DataOptions) -> list[Path]:
+def _export_cases(names: Sequence[str], folder: Path, options: DataOptions) -> Iterator[Path]:
     """Write the test cases of boards: ranking files that lack only the items."""
-    written = []
     for name in names:
         for dataset in plugins.board_card(name).datasets:
             cases = load_board_cases(name, dataset, options).cases
             text = "".join(f"{json.dumps(case, ensure_ascii=False)}\n" for case in cases)
-            written.append(folder / f"{name}-{dataset}.cases.jsonl")
-            write_atomic(written[-1], text.encode())
-    return written
+            yield _write(folder / f"{name}-{dataset}.cases.jsonl", text)
 
 
-def _export_croissant(names: Sequence[str], folder: Path, options: DataOptions) -> list[Path]:
-    written = []
+def _export_croissant(names: Sequence[str], folder: Path, options: DataOptions) -> Iterator[Path]:
     for name in names:
         card = plugins.dataset_card(name)
         sha256s = checksums(card, options.data_dir)
         content, missing = croissant.build_croissant(name, card, sha256s)
         if missing:
             print(f"{name}: its card has nothing for {', '.join(missing)}.", file=sys.stderr)
-        written.append(_write_json(folder / f"{name}.croissant.json", content))
-    return written
+        yield _write_json(folder / f"{name}.croissant.json", content)
 
 
 def _export_trec(
     names: Sequence[str], folder: Path, results: Path, options: DataOptions
-) -> list[Path]:
+) -> Iterator[Path]:
     files = [Path(name) for name in names if name.lower().endswith(RANKING_ENDINGS)]
     boards = [name for name in names if not name.lower().endswith(RANKING_ENDINGS)]
     if files and not boards and (options.files or options.data_dir is not None):
@@ -224,25 +217,21 @@ def _export_trec(
             "--data-dir and --file cannot be used with ranking files.",
             "These files contain the targets.",
         )
-    written = []
     for path in files:
         stem = path.name.split(".")[0]
-        written += _write_trec(folder / stem, trec.convert_file(read_ranking(path), stem))
+        yield from _write_trec(folder / stem, trec.convert_file(read_ranking(path), stem))
     if boards or not files:
         stored = _read_results(_plan_named(boards, results), results, only_ok=True)
         data = prepare_datasets(sorted({result.dataset for result in stored}), options)
         for result in stored:
             table = read_cases(results, result.trial)
             texts = trec.convert_result(result, table, data[result.dataset][1])
-            written += _write_trec(folder / result.trial, texts)
-    return written
+            yield from _write_trec(folder / result.trial, texts)
 
 
-def _write_trec(path: Path, texts: Iterable[str]) -> list[Path]:
-    paths = [path.with_name(f"{path.name}.{ending}") for ending in ("run", "qrels")]
-    for file, text in zip(paths, texts, strict=True):
-        write_atomic(file, text.encode())
-    return paths
+def _write_trec(path: Path, texts: Iterable[str]) -> Iterator[Path]:
+    for ending, text in zip(("run", "qrels"), texts, strict=True):
+        yield _write(path.with_name(f"{path.name}.{ending}"), text)
 
 
 def _export_every_eval_ever(
@@ -253,9 +242,8 @@ def _export_every_eval_ever(
     relationship: str,
     *,
     samples: bool,
-) -> list[Path]:
+) -> Iterator[Path]:
     cards = plugins.card_paths("datasets")
-    written = []
     for result in stored:
         card = plugins.dataset_card(result.dataset) if result.dataset in cards else None
         source = every_eval_ever.Source(
@@ -266,12 +254,14 @@ def _export_every_eval_ever(
         path, content = every_eval_ever.build_record(result, cases, source, when)
         if samples:
             lines_path, lines = every_eval_ever.add_samples(path, content, cases)
-            write_atomic(folder / lines_path, lines)
-            written.append(folder / lines_path)
-        written.append(_write_json(folder / path, content))
-    return written
+            yield _write(folder / lines_path, lines)
+        yield _write_json(folder / path, content)
 
 
 def _write_json(path: Path, content: Any) -> Path:
-    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
+    return _write(path, json.dumps(content, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> Path:
+    write_atomic(path, text.encode())
     return path

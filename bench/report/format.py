@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from bench.metrics.registry import get_metric
 from bench.models.progress import format_seconds as format_seconds
@@ -23,9 +23,6 @@ from bench.results.outcomes import Outcome
 from bench.stats.compare import Comparison
 from bench.stats.corrections import ALPHA
 from bench.stats.descriptions import QUESTIONS, SIGNIFICANT, join_words
-
-if TYPE_CHECKING:
-    from bench.stats.compare import Comparison
 
 DIGITS = 4
 MAX_DIGITS = 30  # an end of 1e-12 may be one rounding error from 0

@@ -289,16 +289,16 @@ def check_submission(
     notes = []
     for result in results:
         notes += _recompute(result, stored, load(result.dataset), leaks=bool(card))
+    comparisons: list[PairwiseReport] = []
     if card is None:
         _check_table(path, planned, stored)
-        return CheckedSubmission(results=results, notes=list(dict.fromkeys(notes)), comparisons=[])
-    board_card = plugins.board_card(board)
-    _check_seeds(results, board_card.datasets, card.division)
-    if card.division == "closed":
-        _check_closed(results, board)
-    comparisons = _compare_with_reference(path, results, board, Path(published))
-    if not comparisons:
-        notes.append(f"{board} has no published results to test against.")
+    else:
+        _check_seeds(results, plugins.board_card(board).datasets, card.division)
+        if card.division == "closed":
+            _check_closed(results, board)
+        comparisons = _compare_with_reference(path, results, board, Path(published))
+        if not comparisons:
+            notes.append(f"{board} has no published results to test against.")
     return CheckedSubmission(
         results=results, notes=list(dict.fromkeys(notes)), comparisons=comparisons
     )

@@ -8,9 +8,11 @@ Everything else that a stage logged is no curve and is ignored.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from bench.results.schema import StageRecord
 
@@ -22,6 +24,9 @@ DATA_STAGES = frozenset({"prepare", "draw", "reorder", "sample", "evaluate"})
 
 ENDINGS = ("_by_step", "_by_epoch", "_by_round")
 TOGETHER = ("chosen", "rejected", "train", "valid")
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Series = list[Number] | list[tuple[Number, Number]] | dict[FiniteFloat, Number]
+SERIES: TypeAdapter[Series] = TypeAdapter(Series)
 SPELLED = {"logp": "log-probability", "logps": "log-probability", "lr": "learning rate"}
 
 
@@ -72,33 +77,16 @@ def read_series(value: Any) -> Points:
         >>> read_series([0.5, 0.25]), read_series({"10": 0.5}), read_series("x")
         ([(1.0, 0.5), (2.0, 0.25)], [(10.0, 0.5)], [])
     """
-    if isinstance(value, Mapping):
-        pairs = [(_number(step), _number(number)) for step, number in value.items()]
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        pairs = [_pair(position, number) for position, number in enumerate(value, start=1)]
-    else:
-        return []
-    points = [(step, number) for step, number in pairs if step is not None and number is not None]
-    if len(points) < len(pairs):
-        return []
-    return sorted(points) if isinstance(value, Mapping) else points
-
-
-def _pair(position: int, value: Any) -> tuple[float | None, float | None]:
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes) and len(value) == 2:
-        return _number(value[0]), _number(value[1])
-    return float(position), _number(value)
-
-
-def _number(value: Any) -> float | None:
-    """Read a finite number; None for everything else."""
-    if isinstance(value, bool):
-        return None
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+        series = SERIES.validate_python(value)
+    except ValidationError:
+        return []
+    if isinstance(series, dict):
+        return sorted(series.items())
+    return [
+        each if isinstance(each, tuple) else (float(position), each)
+        for position, each in enumerate(series, start=1)
+    ]
 
 
 def join_curve(kind: str, name: str, parts: Sequence[Points]) -> Curve:

@@ -326,8 +326,3 @@ def read_cases(folder: Path, trial: str) -> CaseTable:
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         message = f"The per-case values of {trial} cannot be read: {printable(error)}."
         raise BenchError(message, "Run the same command again.") from error
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a result."""
-    return Result.model_json_schema()

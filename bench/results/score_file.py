@@ -140,7 +140,10 @@ def score_ranking(
             name: value for name, value in metrics.items() if not get_metric(name).needs_catalog
         }
     if tracked is not None:
-        catalog = replace(catalog, tracked=_check_categories(tracked, catalog))
+        if not tracked or len(set(tracked)) < len(tracked):
+            message = f"The tracked categories are {list(tracked)}."
+            raise BenchError(message, "Name at least one, each only once.")
+        catalog = track_categories(catalog, tracked)
     return evaluate_file(file, catalog, ks, group_titles=group_titles)[1].metrics
 
 
@@ -193,12 +196,10 @@ def collect_items(files: Sequence[RankingFile]) -> Catalog:
     return Catalog(ids=tuple(ids), titles=("",) * len(ids), categories=((),) * len(ids))
 
 
-def _check_categories(tracked: Sequence[str], catalog: Catalog) -> tuple[str, ...]:
-    existing = {name for names in catalog.categories for name in names}
-    for name in tracked:
+def track_categories(catalog: Catalog, names: Sequence[str]) -> Catalog:
+    """Set the categories that fairness metrics track, in this order; an unknown one is refused."""
+    existing = {name for categories in catalog.categories for name in categories}
+    for name in names:
         if name not in existing:
             raise unknown("category", name, existing)
-    if not tracked or len(set(tracked)) < len(tracked):
-        message = f"The tracked categories are {list(tracked)}."
-        raise BenchError(message, "Name at least one, each only once.")
-    return tuple(tracked)
+    return replace(catalog, tracked=tuple(names))

@@ -13,17 +13,11 @@ from bench.stats.samples import Sample
 from bench.stats.seed_variance import compute_seed_values
 
 EXCLUDED = {
-    "ties": ("ties", "tied"),
-    "cold": ("popularity", "cold"),
-    "seen": ("transition", "seen"),
+    "ties": ("ties", "tied", "targets that have the timestamp of the last history item"),
+    "cold": ("popularity", "cold", "targets that are not in training"),
+    "seen": ("transition", "seen", "transitions that are in training"),
 }
-"""What can be excluded: what divides the cases, and the stratum."""
-
-TITLES = {
-    "ties": "without targets that have the timestamp of the last history item",
-    "cold": "without targets that are not in training",
-    "seen": "without transitions that are in training",
-}
+"""What can be excluded: what divides the cases, the stratum, and the stratum in words."""
 
 
 class ResultSubset(ResultSet):
@@ -48,7 +42,7 @@ class ResultSubset(ResultSet):
     def sample(self, name: str, trials: Sequence[str]) -> Sample:
         """Stack the seeds of one row; see `ResultSet.sample`."""
         sample = self._all.sample(name, trials)
-        kind, label = EXCLUDED[self._exclude]
+        kind, label, _ = EXCLUDED[self._exclude]
         if kind not in sample.strata:
             message = f"The results of {name} do not say which cases are {label}."
             raise BenchError(message, "Run the same command again; only evaluations are repeated.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.render.html import fill_template
-from bench.report.render.markdown import escape, markdown_table
+from bench.report.render.markdown import fill_markdown
 from bench.report.render.pages import write_pages
 from bench.tuning.report import TuneResult, describe_search
 from bench.tuning.search import SearchSetup
@@ -20,9 +20,26 @@ STATUS_LABELS = {"completed": "completed", "open": "unfinished", "stopped": "sto
 
 def write_result(result: TuneResult, folder: Path, command: str) -> list[Path]:
     """Write README.md, index.html and trials.json of a search to `<folder>/<search>/`."""
+    setup = result.search.setup
+    headers, lines = make_table(result)
+    best = best_toml(result, command) if result.best is not None else ""
+    texts = {
+        "title": f"Search: {setup.method} on {setup.dataset}",
+        "description": describe_search(result),
+        "cost": f"Computing every configuration from scratch takes {result.seconds:.0f} s in all; "
+        "shared stages are computed once. “–”: not evaluated at this amount.",
+    }
+    values: dict[str, Any] = {
+        "page": texts,
+        "search": result.search,
+        "command": command,
+        "headers": headers,
+        "lines": lines,
+        "best": best,
+    }
     pages = {
-        "README.md": render_markdown(result, command),
-        "index.html": render_html(result, command),
+        "README.md": fill_markdown("tuning.md.j2", **values),
+        "index.html": fill_template("tuning.html.j2", **values),
         "trials.json": json.dumps(result.to_json(), indent=1) + "\n",
     }
     content = {name: text.encode() for name, text in pages.items()}
@@ -133,50 +150,3 @@ def make_table(result: TuneResult) -> tuple[list[str], list[list[str]]]:
 
 def _format(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else to_toml(value)
-
-
-def render_markdown(result: TuneResult, command: str) -> str:
-    """Render the page of a search as Markdown."""
-    headers, lines = make_table(result)
-    parts = [
-        f"# {escape(_title(result))}",
-        escape(describe_search(result)),
-        f"    {command}",
-        markdown_table(
-            [escape(header) for header in headers],
-            [[escape(cell) for cell in line] for line in lines],
-        ),
-        escape(_cost(result)),
-    ]
-    if result.best is not None:
-        toml = best_toml(result, command).replace("\n", "\n    ").rstrip()
-        parts += ["## The best settings, as a board", f"    {toml}"]
-    return "\n\n".join(parts) + "\n"
-
-
-def render_html(result: TuneResult, command: str) -> str:
-    """Render the page of a search as one self-contained file."""
-    headers, lines = make_table(result)
-    return fill_template(
-        "tuning.html.j2",
-        title=_title(result),
-        search=result.search,
-        description=describe_search(result),
-        cost=_cost(result),
-        command=command,
-        headers=headers,
-        lines=lines,
-        best=best_toml(result, command) if result.best is not None else "",
-    )
-
-
-def _title(result: TuneResult) -> str:
-    setup = result.search.setup
-    return f"Search: {setup.method} on {setup.dataset}"
-
-
-def _cost(result: TuneResult) -> str:
-    return (
-        f"Computing every configuration from scratch takes {result.seconds:.0f} s in all; shared "
-        "stages are computed once. “–”: not evaluated at this amount."
-    )

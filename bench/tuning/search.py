@@ -176,7 +176,10 @@ def plan_search(setup: SearchSetup, space: Space) -> Search:
         BenchError: The setup is inconsistent, or the present settings cannot be planned.
     """
     settings = _resolve_present(setup, space)
-    rows = _resolve_rows(setup)
+    if setup.rows.test is not None:
+        message = "A search uses no test rows."
+        raise BenchError(message, "Leave test=… out of --rows; valid=… sets the cases.")
+    rows = setup.rows.apply(plugins.budget_card(setup.budget).rows)
     inputs = compose_inputs(
         setup.dataset,
         setup.model,
@@ -240,11 +243,3 @@ def _list_amounts(
         amounts.append(amount)
         amount *= space.reduction_factor
     return (*amounts, full)
-
-
-def _resolve_rows(setup: SearchSetup) -> Rows:
-    if setup.rows.test is not None:
-        raise BenchError(
-            "A search uses no test rows.", "Leave test=… out of --rows; valid=… sets the cases."
-        )
-    return setup.rows.apply(plugins.budget_card(setup.budget).rows)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.config.request import RESULTS
 from bench.data.catalog import Catalog
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.metrics.registry import DEFAULT_METRICS, get_metric, parse_bounds
 from bench.report.compare.board_blocks import BoardBlock, find_block, find_blocks
 from bench.report.compare.pairwise import PairwiseReport, choose_metrics, compare_systems
@@ -22,6 +22,7 @@ from bench.results.score_file import (
     evaluate_file,
     read_catalog,
     read_ranking,
+    track_categories,
 )
 from bench.stats.samples import Sample
 
@@ -152,7 +153,7 @@ def _read_files(
     if catalog is not None:
         items = read_catalog(catalog)
         tracked = categories or (other.sample.tracked if other else None)
-        items = items if tracked is None else _track_categories(items, tracked)
+        items = items if tracked is None else track_categories(items, tracked)
     elif other is not None:
         raise BenchError(
             f"{next(iter(names))} is compared with a result, so its catalog must be known.",
@@ -170,15 +171,6 @@ def _read_files(
             system = dataclasses.replace(system, recorded={0: values})
         systems[path] = system
     return systems
-
-
-def _track_categories(catalog: Catalog, names: Sequence[str]) -> Catalog:
-    """Set the categories that fairness metrics track, in this order."""
-    existing = {name for categories in catalog.categories for name in categories}
-    for name in names:
-        if name not in existing:
-            raise unknown("category", name, existing)
-    return dataclasses.replace(catalog, tracked=tuple(names))
 
 
 def _score_file(

@@ -6,7 +6,7 @@ Where a board was run with several data seeds, also where the variance of a row'
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bench.report.compare.board_blocks import (
     require_rows,
     split_selection,
 )
-from bench.report.compare.systems import System, read_system, require_comparable
+from bench.report.compare.systems import read_system, require_comparable
 from bench.report.format import format_count
 from bench.results.run_records import read_boards
 from bench.stats.contrasts import AlignedSamples
@@ -148,7 +148,11 @@ def power(
                 if base is None:
                     base = system
                     continue
-                for metric in _comparable_metrics(base, system, measured):
+                require_comparable(system, base)
+                for metric in measured:
+                    for side in (base, system):
+                        side.require(metric)
+                        side.check(metric)
                     samples = base.sample, system.sample
                     comparisons.append(
                         detectable_difference(*samples, metric, num_cases=cases, num_seeds=seeds)
@@ -168,16 +172,6 @@ def power(
             )
         )
     return powers
-
-
-def _comparable_metrics(base: System, other: System, metrics: Sequence[str]) -> Iterator[str]:
-    """Yield the metrics after checking that both sides have them and can be compared."""
-    require_comparable(other, base)
-    for metric in metrics:
-        for system in (base, other):
-            system.require(metric)
-            system.check(metric)
-        yield metric
 
 
 def _decompose_block(

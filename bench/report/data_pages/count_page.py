@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.config import plugins
 from bench.config.request import DataOptions, RunRequest
@@ -15,7 +16,7 @@ from bench.report.paper import find_source
 from bench.report.published import Number, load_published
 from bench.report.render.html import fill_template
 from bench.report.render.index import IndexEntry
-from bench.report.render.markdown import escape, fill_markdown, markdown_table
+from bench.report.render.markdown import escape, fill_markdown
 from bench.report.render.pages import TABLE, write_pages
 from bench.report.render.terminal import fit_table
 from bench.runner.prepared_data import count_dataset
@@ -78,18 +79,29 @@ def render_counts(table: CountTable, folder: Path) -> list[Path]:
 
 def counts_html(table: CountTable) -> str:
     """Render the table as one self-contained page."""
-    return fill_template(
-        "counts.html.j2",
-        table=table,
-        card=table.card,
-        summary=summarize_verdicts(table),
-        legend=LEGEND,
-        missing=list_missing(table),
-        meanings=list_meanings(table),
-        ours=_ours,
-        published=format_published_count,
-        verdict=short_verdict,
-    )
+    return fill_template("counts.html.j2", **_page_values(table), verdict=short_verdict)
+
+
+def counts_markdown(table: CountTable) -> str:
+    """Render the table first, then what is missing and what the numbers count."""
+
+    def verdict(cell: CountCell) -> str:
+        return escape(short_verdict(cell))
+
+    return fill_markdown("counts.md.j2", **_page_values(table), verdict=verdict)
+
+
+def _page_values(table: CountTable) -> dict[str, Any]:
+    return {
+        "table": table,
+        "card": table.card,
+        "summary": summarize_verdicts(table),
+        "legend": LEGEND,
+        "missing": list_missing(table),
+        "meanings": list_meanings(table),
+        "ours": _ours,
+        "published": format_published_count,
+    }
 
 
 def format_published_count(value: Number | None) -> str:
@@ -126,24 +138,6 @@ def list_missing(table: CountTable) -> list[tuple[str, str]]:
     return [(what, f"not run: {why}.") for what, why in reasons if why]
 
 
-def counts_markdown(table: CountTable) -> str:
-    """Render the table first, then what is missing and what the numbers count."""
-    heads = ["data set", *(escape(column.title) for column in table.card.columns.values())]
-    lines = [
-        [f"{escape(line.label)}<br><sub>`{line.dataset}`</sub>", *map(_cell, line.cells)]
-        for line in table.lines
-    ]
-    return fill_markdown(
-        "counts.md.j2",
-        card=table.card,
-        summary=summarize_verdicts(table),
-        counts=markdown_table(heads, lines),
-        legend=LEGEND,
-        missing=list_missing(table),
-        meanings=list_meanings(table),
-    )
-
-
 def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
     """List what numbers count: what holds in all rows once, then each row's own.
 
@@ -165,14 +159,8 @@ def list_meanings(table: CountTable) -> list[tuple[str, str, list[tuple[str, str
     return entries_of_rows
 
 
-def _ours(cell: CountCell, style: Callable[[str], str] = str) -> str:
-    return NO_VALUE if cell.ours is None else style(f"{cell.ours:,}")
-
-
-def _cell(cell: CountCell) -> str:
-    ours = _ours(cell, lambda text: f"**{text}**")
-    published = format_published_count(cell.published)
-    return f"{ours}<br><sub>published {published}<br>{escape(short_verdict(cell))}</sub>"
+def _ours(cell: CountCell) -> str:
+    return NO_VALUE if cell.ours is None else f"{cell.ours:,}"
 
 
 def counts_text(table: CountTable) -> str:

@@ -18,9 +18,8 @@ from bench.report.data_pages.charts import Picture, draw_pictures, format_share
 from bench.report.data_pages.description import QUANTILES, Description, describe
 from bench.report.format import NO_VALUE, format_value
 from bench.report.render.html import fill_template
-from bench.report.render.markdown import escape, fill_markdown, markdown_table
+from bench.report.render.markdown import fill_markdown
 from bench.report.render.pages import write_pages
-from bench.stats.descriptions import join_words
 
 FOLDER = "datasets"
 TITLE = "Data sets"
@@ -158,21 +157,4 @@ def data_html(blocks: Sequence[DataBlock]) -> str:
 
 def data_markdown(blocks: Sequence[DataBlock]) -> str:
     """Render the summary: one table of all data sets, then each data set."""
-    heads = ["data set", "users", "items", "interactions", "windows", "density", "checks"]
-    titles = [escape(block.card.title) for block in blocks]
-    lines = [[title, *block.sizes] for title, block in zip(titles, blocks, strict=True)]
-    return fill_markdown(
-        "data.md.j2",
-        title=TITLE,
-        names=join_words(titles),
-        blocks=blocks,
-        sequences=SEQUENCES,
-        summary=markdown_table(heads, lines),
-        sequences_table=lambda block: markdown_table(
-            ["sequences by definition", "number"],
-            [[f"{name} ({meaning})", f"{num:,}"] for name, num, meaning in block.sequences],
-        ),
-        facts_table=lambda block: markdown_table(
-            ["count", "number"], [[escape(name), value] for name, value in block.numbers]
-        ),
-    )
+    return fill_markdown("data.md.j2", title=TITLE, blocks=blocks, sequences=SEQUENCES)

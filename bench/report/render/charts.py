@@ -262,11 +262,8 @@ def line_chart(
         + [end for line in lines for _, *ends in line.ranges for end in ends]
     )
     low, high = (0.0, len(names) - 1.0) if names else (min(positions), max(positions))
-    width = high - low or 1.0
-
-    def x(position: float) -> float:
-        return LEFT + (position - low) / width * (RIGHT - LEFT)
-
+    end = high if high > low else low + 1.0
+    x = svg.Scale(low=low, high=end, start=LEFT, end=RIGHT, ticks=())
     parts = [svg.horizontal_grid(y, LEFT, RIGHT)]
     parts += [svg.line(x(end), TOP, x(end), BOTTOM, "end") for end in ends]
     parts += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,7 +12,7 @@ from bench.plan.board_selection import split_title
 from bench.report.claims.verdict import PublishedVerdict, ReproducedVerdict
 from bench.report.format import format_completeness, format_count, format_value, single_line
 from bench.report.render.html import describe_run, fill_template
-from bench.report.render.markdown import escape, markdown_table
+from bench.report.render.markdown import fill_markdown
 from bench.report.table import BoardTable, FloorVerdict, Lead
 from bench.results.load import ResultSet
 from bench.stats.descriptions import join_words
@@ -217,53 +217,21 @@ def group_by_paper(entries: Sequence[IndexEntry]) -> dict[str, list[IndexEntry]]
 
 def index_html(entries: Sequence[IndexEntry], links: Mapping[str, str] | None = None) -> str:
     """Render the index of boards as a page; `links` are addresses by their text."""
-    return fill_template(
-        "index.html.j2",
-        groups=group_by_paper(entries),
-        links=links or {},
-        heads=HEADS,
-        legend=LEGEND,
-        summary=summarize(entries),
-        merge_claims=merge_claims,
-        describe_claims=describe_claims,
-        count_reproduced=count_reproduced,
-    )
+    return fill_template("index.html.j2", links=links or {}, **_describe_index(entries))
 
 
 def index_markdown(entries: Sequence[IndexEntry]) -> str:
     """Render the index of boards as Markdown."""
-    parts = ["# Leaderboards"]
-    parts += [f"**{name}.** {escape(text)}" for name, text in summarize(entries)]
-    for paper, group in group_by_paper(entries).items():
-        parts.append(f"## {escape(paper) or 'Boards of this project'}")
-        if claims := merge_claims(group):
-            parts.append(escape(describe_claims(claims)))
-        lines = [line for entry in group for line in _markdown_lines(entry)]
-        parts.append(markdown_table(["Board", *HEADS], lines))
-    return "\n\n".join([*parts, f"<sub>{LEGEND}</sub>"]) + "\n"
+    return fill_markdown("index.md.j2", **_describe_index(entries))
 
 
-def _markdown_lines(entry: IndexEntry) -> list[list[str]]:
-    """Write one line per data set; the first one names the board."""
-    board = _markdown_cell(
-        f"[{escape(entry.title)}]({entry.name}/README.md)", "; ".join(entry.setup)
-    )
-    claims = ""
-    if entry.claims:
-        address = f"{entry.name}/index.html#claims"
-        link = f"[{format_count(len(entry.claims), 'claim')}]({address})"
-        claims = _markdown_cell(link, count_reproduced(entry.claims))
-    return [
-        [
-            "" if number else board,
-            escape(line.dataset),
-            *(_markdown_cell(escape(text), note) for text, note in line[1:]),
-            "" if number else claims,
-            "" if number else escape(entry.status),
-        ]
-        for number, line in enumerate(entry.lines)
-    ]
-
-
-def _markdown_cell(text: str, note: str) -> str:
-    return f"{text}<br><sub>{escape(note)}</sub>" if note else text
+def _describe_index(entries: Sequence[IndexEntry]) -> dict[str, Any]:
+    return {
+        "groups": group_by_paper(entries),
+        "heads": HEADS,
+        "legend": LEGEND,
+        "summary": summarize(entries),
+        "merge_claims": merge_claims,
+        "describe_claims": describe_claims,
+        "count_reproduced": count_reproduced,
+    }

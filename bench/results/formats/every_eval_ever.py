@@ -92,7 +92,7 @@ def build_record(
 
 def add_samples(
     path: PurePosixPath, content: dict[str, Any], table: CaseTable
-) -> tuple[PurePosixPath, bytes]:
+) -> tuple[PurePosixPath, str]:
     """Build the samples of a record, one JSON object per line; return their path and content.
 
     The record gets a field `detailed_evaluation_results` that refers to them.
@@ -130,13 +130,13 @@ def add_samples(
                 },
             }
             lines.append(json.dumps(line, ensure_ascii=False))
-    text = "".join(f"{line}\n" for line in lines).encode()
+    text = "".join(f"{line}\n" for line in lines)
     samples = path.with_name(f"{path.stem}_samples.jsonl")
     content["detailed_evaluation_results"] = {
         "format": "jsonl",
         "file_path": str(samples),
         "hash_algorithm": "sha256",
-        "checksum": hashlib.sha256(text).hexdigest(),
+        "checksum": hashlib.sha256(text.encode()).hexdigest(),
         "total_rows": len(lines),
     }
     return samples, text

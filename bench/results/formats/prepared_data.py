@@ -3,7 +3,6 @@
 recbole   atomic files: .inter, .item (all interactions, in our order)
 d3        one CSV per split in D3's columns, and its catalog `title TAB id`
 sprec     one JSON list per split (instruction, input, output) and SPRec's maps
-trec      qrels of the test split, one line per case
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from bench.config.cards import Nouns
 from bench.data.prepared import SPLITS, Prepared
 from bench.errors import unknown
 from bench.files import write_atomic
-from bench.results.formats.trec import format_data
 
 D3_COLUMNS = (
     "user_id", "item_asins", "item_asin", "history_item_id", "item_id", "history_item_title",
@@ -31,7 +29,7 @@ D3_COLUMNS = (
 def export_data(
     prepared: Prepared, format_name: str, folder: Path, *, name: str, nouns: Nouns
 ) -> list[Path]:
-    """Write prepared data as "recbole", "d3", "sprec" or "trec"; return the paths written.
+    """Write prepared data as "recbole", "d3" or "sprec"; return the paths written.
 
     File names contain the data set's name; nouns say what its items are called in prompts.
     """
@@ -39,9 +37,6 @@ def export_data(
         "recbole": lambda: _recbole(prepared, name),
         "d3": lambda: _d3(prepared, name),
         "sprec": lambda: _sprec(prepared, nouns),
-        "trec": lambda: {
-            f"{name}.qrels": format_data(prepared, map(str, prepared.sample_range("test")))
-        },
     }
     if format_name not in formats:
         raise unknown("export format", format_name, formats)

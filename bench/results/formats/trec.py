@@ -11,7 +11,7 @@ blanks, which these files cannot contain, is a BenchError.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.data.prepared import Prepared
 from bench.errors import BenchError
@@ -62,13 +62,8 @@ def convert_result(result: Result, table: CaseTable, prepared: Prepared) -> tupl
         message = f"{result.trial} was run on other data than {result.dataset} is here."
         raise BenchError(message, "Name the same raw files with --file or --data-dir.")
     run = format_run(dict(zip(table.cases, table.items.tolist(), strict=True)), result.trial)
-    return run, format_data(prepared, table.cases)
-
-
-def format_data(prepared: Prepared, cases: Iterable[str]) -> str:
-    """Return the qrels of test cases, which are named by their numbers."""
     ids, targets = prepared.catalog.ids, prepared.items[prepared.target].tolist()
-    return format_qrels({case: ids[targets[int(case)]] for case in cases})
+    return run, format_qrels({case: ids[targets[int(case)]] for case in table.cases})
 
 
 def _check_name(name: str) -> str:

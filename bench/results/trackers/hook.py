@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import IO
 
 from bench.config.cards import BoardRow
+from bench.config.request import TRACKERS
 from bench.errors import BenchError, unknown
 from bench.plan.trials import Board, Trial
 
-TRACKERS = ("mlflow", "tensorboard", "wandb")
 TIME_LIMIT = 60.0
 """Seconds for starting the library, and for each result."""
 
