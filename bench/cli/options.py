@@ -267,7 +267,13 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(**values: Any) -> None:
         for name, group in groups.items():
             options = {option: values.pop(option) for option in GROUPS[group]}
-            values[name] = build_group(group, options)
+            values[name] = group(
+                **{
+                    option: tuple(value) if isinstance(value, list) else value
+                    for option, value in options.items()
+                    if value is not None and option != "scale"
+                }
+            )
         command(**values)
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
@@ -285,13 +291,3 @@ def _list_parameters(group: type) -> Iterator[inspect.Parameter]:
             type_ = list[str] | None if get_origin(type_) is tuple else dict[str, Any] | None
         keyword = inspect.Parameter.KEYWORD_ONLY
         yield inspect.Parameter(name, keyword, default=default, annotation=type_)
-
-
-def build_group(group: type, options: dict[str, Any]) -> Any:
-    """Build a group from the values of its options; one that was not given keeps its default."""
-    values = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in options.items()
-        if value is not None and name != "scale"
-    }
-    return group(**values)

@@ -182,7 +182,7 @@ def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Cha
     for metric in metrics:
         cells = [rows[name].cell(metric) for name in names]
         ends = [cell.interval for cell in cells]
-        chart = step_chart(
+        charts += step_chart(
             sweep,
             [cell.mean for cell in cells],
             ends,
@@ -196,7 +196,6 @@ def sweep_charts(block: Block, sweep: Sweep, metrics: Sequence[str]) -> list[Cha
                 ("95 % interval", *(w.format_range(*(each or (None, None))) for each in ends)),
             ],
         )
-        charts += [] if chart is None else [chart]
     return charts
 
 
@@ -209,7 +208,7 @@ def step_chart(
     text: str,
     title: str,
     rows: Sequence[tuple[str, ...]],
-) -> Chart | None:
+) -> list[Chart]:
     """Draw means with intervals over the steps of a sweep; one without a value leaves a gap."""
     names = [f"{value:g}" for value, _ in sweep.steps]
     lines = []
@@ -217,8 +216,8 @@ def step_chart(
         ranges = [(at, *each) for at, _ in points if (each := ends[int(at)]) is not None]
         lines.append(Line(name=sweep.row, style=0, points=points, ranges=ranges))
     if not lines:
-        return None
-    return Chart(
+        return []
+    chart = Chart(
         heading=heading,
         text=text,
         svg=line_chart(lines, title=title, x_label=sweep.x, names=names),
@@ -226,6 +225,7 @@ def step_chart(
         heads=(sweep.x, *names),
         rows=tuple(rows),
     )
+    return [chart]
 
 
 def _split_at_gaps(values: Sequence[float | None]) -> list[list[tuple[float, float]]]:

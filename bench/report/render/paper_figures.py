@@ -181,7 +181,7 @@ def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet
         return []
     values = [_measure(figure, block, name, results) for _, name in sweep.steps]
     bars = _seed_bars("", 0, values)
-    chart = step_chart(
+    return step_chart(
         sweep,
         bars.values,
         [
@@ -193,7 +193,6 @@ def _measure_line(figure: Figure, block: Block, sweep: Sweep, results: ResultSet
         title=f"{figure.card.measure} by {sweep.x} on {block.title}",
         rows=[("mean", *map(format_mean, bars.values, bars.deviations))],
     )
-    return [] if chart is None else [chart]
 
 
 def _curve_charts(figure: Figure, row: Row, results: ResultSet) -> list[Chart]:
