@@ -36,7 +36,7 @@ class Throughput:
     """What a device was measured to do.
 
     Attributes:
-        device: "cpu" or "cuda"; name: of the processor or card.
+        device: "cpu" or "cuda"; name: of the processor or GPU.
         flops: Operations of matrix products per second.
         bytes_per_second: Of copies in memory.
     """

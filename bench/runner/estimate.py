@@ -32,7 +32,7 @@ SATURATION = 1.02  # within 2 % of the critical path, more machines gain nothing
 MAX_DOUBLINGS = 16
 
 
-def get_card(meta: Mapping[str, Any]) -> str:
+def get_gpu(meta: Mapping[str, Any]) -> str:
     """Return the name of the GPU that an artifact was computed on; "" for none."""
     name: str = meta.get("provenance", {}).get("gpu", "")
     return name
@@ -45,7 +45,7 @@ class Timings:
     of the device that language models run on, if it was measured.
 
     Attributes:
-        card: The GPU that most timed artifacts were computed on; timings of others are left out.
+        gpu: The GPU that most timed artifacts were computed on; timings of others are left out.
     """
 
     def __init__(self, history: StageHistory, throughput: Throughput | None = None) -> None:
@@ -53,12 +53,12 @@ class Timings:
         self._end = 1  # of a range of the cost model
         self._by_configuration: dict[int, list[float]] = defaultdict(list)
         self._by_structure: dict[Hashable, list[tuple[float, float | None]]] = defaultdict(list)
-        cards = Counter(map(get_card, history.metas.values()))
-        cards.pop("", None)
-        self.card = cards.most_common(1)[0][0] if cards else ""
+        gpus = Counter(map(get_gpu, history.metas.values()))
+        gpus.pop("", None)
+        self.gpu = gpus.most_common(1)[0][0] if gpus else ""
         loading: dict[str, list[float]] = defaultdict(list)
         for key, meta in history.metas.items():
-            if get_card(meta) not in ("", self.card):
+            if get_gpu(meta) not in ("", self.gpu):
                 continue
             kind, seconds = meta["kind"], meta["seconds"]
             self._by_configuration[history.number_configuration(key)].append(seconds)

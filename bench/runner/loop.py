@@ -204,7 +204,7 @@ class _Loop:
     running: dict[str, Unit] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)  # unit -> key that another run computes
     divisors: dict[str, int] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)  # of a card, by unit
+    shares: dict[str, float] = field(default_factory=dict)  # of a GPU, by unit
     computed: set[str] = field(default_factory=set)
     warm: list[str] = field(default_factory=list)  # backbones in slots that have become free
     polled: float = 0.0
@@ -389,7 +389,7 @@ class _Loop:
         if (retry := decide_retry(attempts, self.shares[unit.id])) is not None:
             self.divisors[unit.id], self.shares[unit.id] = retry
             self.waiting.append(unit)
-            gpus = f", {retry.gpu_share:g} of a card" if retry.gpu_share else ""
+            gpus = f", {retry.gpu_share:g} of a GPU" if retry.gpu_share else ""
             self.progress.print_line(
                 f"{message} Retrying (micro-batch divisor {retry.micro_batch_divisor}{gpus})."
             )
@@ -424,7 +424,7 @@ def _describe(unit: Unit) -> str:
 
 
 MARGIN = 20.0
-"""A unit may take that many times its estimate: another machine, a card that is shared."""
+"""A unit may take that many times its estimate: on a slower machine, or on a shared GPU."""
 MIN_HOURS = 1.0
 UNKNOWN_HOURS = 48.0
 """For a unit with a stage that nothing is known about."""

@@ -1,6 +1,6 @@
 """Out of memory: how it is recognized, and what the next attempt does to need less.
 
-First a unit takes more of its GPU, up to the whole card. Then its micro-batches are halved at the
+First a unit takes more of its GPU, up to all of it. Then its micro-batches are halved at the
 same global batch. Below one sample per micro-batch, trainings recompute activations instead
 (`bench.models.lm.train.trainer_setup`). Artifacts record the divisor that sufficed, and stages of
 the same configuration start with it (`ResourceEstimator.recall_divisor`).

@@ -1,7 +1,7 @@
 """Units run in slots, each a process of its own that stays on its device.
 
-A slot is a Ray actor with fixed CPUs, memory, and a GPU or 1/n of one. CUDA reads once which cards
-a process may use, so a slot never changes its card, and keeps the backbone that it loaded. A slot
+A slot is a Ray actor with fixed CPUs, memory, and a GPU or 1/n of one. CUDA reads once which GPUs
+a process may use, so a slot never changes its GPU, and keeps the backbone that it loaded. A slot
 without a task is ended when a slot of another size needs its resources. Ray's own retries are off:
 a dead worker or node, an out-of-memory kill or a timeout comes back as a result, and the retry
 policy decides. Nodes of a cluster may join and leave.

@@ -27,7 +27,7 @@ from bench.results.schema import (
     table_path,
     write_result,
 )
-from bench.runner.estimate import get_card
+from bench.runner.estimate import get_gpu
 from bench.runner.store import Store
 
 
@@ -48,7 +48,7 @@ def record_success(
             peak_memory_mib=meta["peak_memory_mib"],
             shared=len(graph.needed_by[key]) > 1,
             version=version_of(graph.stages[key].kind),
-            gpu=get_card(meta),
+            gpu=get_gpu(meta),
             metadata=meta["metadata"],
         )
         for key, meta in metas.items()
