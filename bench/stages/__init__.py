@@ -1,1 +1,1 @@
-"""Stage kinds: one module each, with a `run` that takes the job, its arguments and its inputs."""
+"""Stage kinds: one module per kind, named after it; its `run` takes job, config and inputs."""
