@@ -10,9 +10,13 @@ import contextlib
 import os
 import random
 import re
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NamedTuple
 
 from bench.errors import BenchError, describe_exception
@@ -71,21 +75,49 @@ TORCH_SETTINGS = {
 
 
 @contextmanager
-def foreign_code(owner: str, failure: str, hint: str = "") -> Iterator[None]:
+def foreign_code(
+    owner: str, failure: str, hint: str = "", *, seconds: float = MAX_IMPORT_SECONDS
+) -> Iterator[None]:
     """Turn whatever the block raises, `sys.exit` included, into a `BenchError`.
 
     Its message is the failure, e.g. "plan() failed", and the exception.
 
     Raises:
-        BenchError: The block raised anything but Ctrl-C, or changed the process.
+        BenchError: The block raised anything but Ctrl-C, took longer than `seconds`, or changed the
+            process.
     """
     try:
-        with unchanged_process_state(owner):
+        with unchanged_process_state(owner), limit_time(seconds):
             yield
     except (BenchError, KeyboardInterrupt):
         raise
     except BaseException as error:
         raise BenchError(f"{failure}: {describe_exception(error)}.", hint) from error
+
+
+@contextmanager
+def limit_time(seconds: float | None) -> Iterator[None]:
+    """Raise TimeoutError after some seconds; None for no limit.
+
+    It is raised between two instructions of Python: a call into C code ends first. Only the main
+    thread can be limited.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"It ran longer than the limit of {seconds:g} s.")
+
+    previous = signal.signal(signal.SIGALRM, expire)
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        elapsed = time.monotonic() - started
+        signal.setitimer(signal.ITIMER_REAL, outer and max(outer - elapsed, 0.001))
+        signal.signal(signal.SIGALRM, previous)
 
 
 @contextmanager

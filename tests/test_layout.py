@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports its own package and lower levels only; packages of one level are independent.
 LEVELS = [
     {"errors"},
-    {"hashing", "files", "foreign_code", "signals"},
+    {"hashing", "files", "foreign_code"},
     {"config"},
     {"data"},
     {"metrics"},

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,7 +105,8 @@ def test_one_bad_entry_stops_no_listing(folder: Path, entry: str, subfolder: str
 def test_an_import_that_never_ends_is_refused_after_a_limit(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugins, "MAX_IMPORT_SECONDS", 0.2)
+    limited = partial(plugins.foreign_code, seconds=0.2)
+    monkeypatch.setattr(plugins, "foreign_code", limited)
     ENTRIES["an import that never ends"](folder / "endless.py")
     with pytest.raises(BenchError, match="longer than the limit"):
         plugins.method_class("endless")

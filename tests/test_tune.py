@@ -27,7 +27,7 @@ from bench.plan.graph import build_graph
 from bench.plan.trials import Board, board_trials
 from bench.runner import ray_process
 from bench.runner.executors import ExecutorLostError
-from bench.signals import Stopped
+from bench.runner.signals import Stopped
 from bench.tuning import board
 from bench.tuning.pages import to_toml
 from bench.tuning.report import Configuration, Evaluation, TuneResult

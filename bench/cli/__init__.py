@@ -12,7 +12,7 @@ import sys
 from bench.cli.output import plain_output
 from bench.errors import BenchError
 from bench.foreign_code import working_folder
-from bench.signals import stop_on_signals
+from bench.runner.signals import stop_on_signals
 
 # Disk full, read-only, no permission, a file where a folder must be: for the user to fix.
 MACHINE_ERRORS = {

@@ -26,8 +26,7 @@ from bench.config.scoped_cache import once
 from bench.config.search_path import PRESETS, find_files, folders, read_start, unknown_plugin
 from bench.config.toml import check_card, read_toml
 from bench.errors import BenchError, describe_exception, unknown
-from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
-from bench.signals import limit_time
+from bench.foreign_code import foreign_code
 
 ENTRY_POINTS = "bench.methods"
 
@@ -85,13 +84,10 @@ def method_module(name: str) -> ModuleType:
     if module_name not in sys.modules:
         importlib.invalidate_caches()
         try:
-            with (
-                foreign_code(
-                    f"Importing the method {name!r}",
-                    f"The method {name!r} cannot be imported",
-                    "Fix its module in methods/ or on $BENCH_PATH.",
-                ),
-                limit_time(MAX_IMPORT_SECONDS),
+            with foreign_code(
+                f"Importing the method {name!r}",
+                f"The method {name!r} cannot be imported",
+                "Fix its module in methods/ or on $BENCH_PATH.",
             ):
                 return importlib.import_module(module_name)
         except BenchError:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from bench.config.search_path import find_files, read_start, user_folders
 from bench.errors import BenchError, unknown
-from bench.foreign_code import MAX_IMPORT_SECONDS, foreign_code
+from bench.foreign_code import foreign_code
 from bench.metrics.metric import Metric
-from bench.signals import limit_time
 
 FOLDER = "metrics"
 ATTRIBUTE = "METRIC"
@@ -90,13 +89,10 @@ def _load(path: Path, *_file_state: int) -> Metric:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    with (
-        foreign_code(
-            f"Importing the metric module {path}",
-            f"The metric module {path} cannot be imported",
-            "Fix the module, or remove it from $BENCH_PATH.",
-        ),
-        limit_time(MAX_IMPORT_SECONDS),
+    with foreign_code(
+        f"Importing the metric module {path}",
+        f"The metric module {path} cannot be imported",
+        "Fix the module, or remove it from $BENCH_PATH.",
     ):
         spec.loader.exec_module(module)
     metric = getattr(module, ATTRIBUTE, None)

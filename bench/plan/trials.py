@@ -45,7 +45,6 @@ from bench.plan.rerank_stages import evaluate_lists, list_data
 from bench.plan.selection import describe_selection, list_candidates, select_on_validation
 from bench.plan.stage import Stage
 from bench.plan.types import Data, Model, Nouns, Plan
-from bench.signals import limit_time
 
 MAX_PLAN_SECONDS = 60.0
 DEFAULT_KS = (1, 5, 10, 20)
@@ -422,7 +421,7 @@ def _plan_trial(
             ranking: Stage = methods[name].plan(data, inputs.model, trial.seed).ranking
             return ranking
 
-        with foreign_code("plan()", "plan() failed"), limit_time(MAX_PLAN_SECONDS):
+        with foreign_code("plan()", "plan() failed", seconds=MAX_PLAN_SECONDS):
             if others:
                 ranking = select_on_validation(list(methods), rank, data, metric=select_by)
                 plan = Plan(ranking=ranking)

@@ -13,9 +13,9 @@ import os
 from typing import Protocol
 
 from bench.errors import BenchError
+from bench.foreign_code import limit_time
 from bench.runner.resources import ResourceRequest
 from bench.runner.worker import TaskResult, TaskSpec, run_task
-from bench.signals import limit_time
 
 THREAD_ENVIRONMENT = {
     "GOMP_SPINCOUNT": "1000",

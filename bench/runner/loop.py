@@ -31,11 +31,11 @@ from bench.runner.executors import Executor, ExecutorLostError
 from bench.runner.resources import ResourceEstimator, ResourceRequest
 from bench.runner.retry_policy import decide_retry
 from bench.runner.run_progress import RunProgress
+from bench.runner.signals import Stopped, exit_on_next_signal, stop_on_signals
 from bench.runner.stage_history import StageHistory
 from bench.runner.store import Store
 from bench.runner.trial_status import TrialStatus
 from bench.runner.worker import TaskResult, make_task
-from bench.signals import Stopped, exit_on_next_signal, stop_on_signals
 
 POLL_SECONDS = 0.5
 """Seconds between checks of other runs' locks and of cancel requests."""

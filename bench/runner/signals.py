@@ -1,11 +1,10 @@
-"""Signals: requests to stop this process, and time limits."""
+"""Signals that ask this process to stop."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -57,28 +56,3 @@ def exit_on_next_signal() -> None:
     for number in STOP_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda number, frame: os._exit(128 + number))
-
-
-@contextmanager
-def limit_time(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError after some seconds; None for no limit.
-
-    It is raised between two instructions of Python: a call into C code ends first. Only the main
-    thread can be limited.
-    """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def expire(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"It ran longer than the limit of {seconds:g} s.")
-
-    previous = signal.signal(signal.SIGALRM, expire)
-    outer, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
-    started = time.monotonic()
-    try:
-        yield
-    finally:
-        elapsed = time.monotonic() - started
-        signal.setitimer(signal.ITIMER_REAL, outer and max(outer - elapsed, 0.001))
-        signal.signal(signal.SIGALRM, previous)
