@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from markupsafe import Markup
+
 from bench.report import format as w
 from bench.report.render.html import page_environment
 from bench.report.table import BoardTable
@@ -36,9 +38,10 @@ _SPECIAL = {
 _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
-def escape(text: str) -> str:
+def escape(text: str) -> Markup:
     """Make a foreign text harmless in LaTeX; letters of other scripts stay as they are."""
-    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], w.single_line(text))
+    escaped = _PATTERN.sub(lambda match: _SPECIAL[match[0]], w.single_line(text))
+    return Markup(escaped)  # noqa: S704  what HTML would escape is escaped for LaTeX
 
 
 def render_latex(table: BoardTable) -> str:
@@ -48,7 +51,6 @@ def render_latex(table: BoardTable) -> str:
         block_end_string="%>",
         variable_start_string="<<",
         variable_end_string=">>",
-        autoescape=False,
         keep_trailing_newline=True,
     )
     return environment.get_template("table.tex.j2").render(
@@ -59,7 +61,7 @@ def render_latex(table: BoardTable) -> str:
     )
 
 
-def _caption(table: BoardTable) -> str:
+def _caption(table: BoardTable) -> Markup:
     num_seeds = max((cell.expected_seeds for _, row in table.rows for cell in row.cells), default=1)
     parts = [
         f"{table.title.rstrip('.')}.",
@@ -71,4 +73,4 @@ def _caption(table: BoardTable) -> str:
         f"{w.STALE}: {w.STALE_LEGEND}." if table.any_stale else "",
         f"In parentheses: as published by {table.source.paper}." if table.source else "",
     ]
-    return " ".join(escape(part) for part in parts if part)
+    return Markup(" ").join(escape(part) for part in parts if part)
