@@ -244,7 +244,8 @@ def check_tables(result: Result, folder: Path) -> None:
         try:
             num_rows = pq.read_metadata(table).num_rows
         except (OSError, pa.ArrowException) as error:
-            raise BenchError(f"{table} is torn: {printable(error)}.", "Copy it again.") from error
+            reason = printable(error).rstrip(".")
+            raise BenchError(f"{table} is torn: {reason}.", "Copy it again.") from error
         num_cases = {evaluation.num_cases for evaluation in result.evaluations.values()}
         if num_rows not in num_cases or result.data is None:
             raise BenchError(
