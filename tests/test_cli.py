@@ -52,6 +52,8 @@ def test_run_report_and_run_again(bench: Callable[..., SimpleNamespace], tmp_pat
     assert {row["method"] for row in board["rows"]} == {"Random", "Popularity", "SASRec"}
     assert set(board["rows"][0]["metrics"]["NDCG@5"]) == {"mean", "sd", "n_seeds"}
     assert content == json.loads(bench("report", "--suite", "smoke", "--json").out)
+    page = tmp_path / ".bench" / "pages" / "smoke" / "table.json"
+    assert json.loads(page.read_text())["boards"] == content["boards"]
     result = next((tmp_path / "results" / "synthetic" / "sasrec").rglob("seed-0.json"))
     assert Result.model_validate_json(result.read_text()).status == "ok"
 

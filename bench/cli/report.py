@@ -30,17 +30,17 @@ def report(
     store: Path = o.STORE,
 ) -> None:
     """Print and render boards from stored results; all that were run if none is named."""
-    from bench.report.assemble import values_json
-    from bench.report.render.terminal import render_strata, render_table
-
     if as_json:
         if by:
             raise BenchError("--by and --json cannot be given together.", "Leave one out.")
+        from bench.report.assemble import values_json
+
         tables = bench.report_boards(
             request, results=results, exclude=exclude, with_statistics=False
         )
         o.print_json({"boards": [values_json(each.name, each.datasets) for each in tables]})
         return
+    from bench.report.render.terminal import render_strata, render_table
 
     for table in bench.report_boards(
         request, results=results, store=store, pages=out, examples=examples, exclude=exclude

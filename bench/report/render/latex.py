@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
+from jinja2 import Template
 from markupsafe import Markup
 
 from bench.report import format as w
@@ -46,6 +48,16 @@ def escape(text: str) -> Markup:
 
 def render_latex(table: BoardTable) -> str:
     """Render a board as one table, with means, deviations and published values."""
+    return _load_template().render(
+        table=table,
+        tex=escape,
+        caption=_caption(table),
+        label=re.sub("[^a-zA-Z0-9:-]", "-", table.name),
+    )
+
+
+@cache
+def _load_template() -> Template:
     environment = page_environment().overlay(
         block_start_string="<%",
         block_end_string="%>",
@@ -53,12 +65,7 @@ def render_latex(table: BoardTable) -> str:
         variable_end_string=">>",
         keep_trailing_newline=True,
     )
-    return environment.get_template("table.tex.j2").render(
-        table=table,
-        tex=escape,
-        caption=_caption(table),
-        label=re.sub("[^a-zA-Z0-9:-]", "-", table.name),
-    )
+    return environment.get_template("table.tex.j2")
 
 
 def _caption(table: BoardTable) -> Markup:
